@@ -1,0 +1,1 @@
+"""Values: ids, states, what an author declares, what is stored, how an attempt ended."""

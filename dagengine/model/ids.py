@@ -1,0 +1,125 @@
+"""Generic ids: how DAGs, nodes and sub-tasks are named on the wire (protocol 4.5).
+
+A prefix digit, the agent's ip as a decimal number of fixed width, its port in five digits,
+then the row id. Prefix 1 has no address. Decoding accepts what the original accepts, odd
+cases included, because clients may hold such ids.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dagengine.errors import InvalidId
+
+_PORT_DIGITS = 5
+_MAX_INT64 = 2**63 - 1
+_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+
+
+class IdKind(StrEnum):
+    """Whose row an id names."""
+
+    CLUSTER = "cluster"
+    LOCAL = "local"
+    OBPROXY = "obproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAddress:
+    """Where an agent (here: the controller) is known to be."""
+
+    ip: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class GenericId:
+    """A decoded id. `agent` is None for cluster ids."""
+
+    kind: IdKind
+    row_id: int
+    agent: AgentAddress | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    kind: IdKind
+    ip_digits: int
+    ip_bits: int
+
+
+_LAYOUTS = {
+    "2": _Layout(IdKind.LOCAL, 10, 32),
+    "3": _Layout(IdKind.LOCAL, 39, 128),
+    "4": _Layout(IdKind.OBPROXY, 10, 32),
+    "5": _Layout(IdKind.OBPROXY, 39, 128),
+}
+
+
+def encode_id(kind: IdKind, agent: AgentAddress | None, row_id: int) -> str:
+    """The id of a row. An IPv4-mapped IPv6 address is encoded as IPv4."""
+    if kind is IdKind.CLUSTER or agent is None:
+        return f"1{row_id}"
+    ip = ipaddress.ip_address(agent.ip)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    prefix = next(
+        digit
+        for digit, layout in _LAYOUTS.items()
+        if layout.kind is kind and layout.ip_bits == ip.max_prefixlen
+    )
+    width = _LAYOUTS[prefix].ip_digits
+    return f"{prefix}{int(ip):0{width}d}{agent.port:0{_PORT_DIGITS}d}{row_id}"
+
+
+def decode_id(text: str) -> GenericId:
+    """Take an id apart.
+
+    Raises:
+        InvalidId: the text is no id; says which part.
+    """
+    if text[:1] == "1" and len(text) > 1:
+        return GenericId(IdKind.CLUSTER, _parse_row(text, text[1:]), None)
+    layout = _LAYOUTS.get(text[:1])
+    if layout is None:
+        raise InvalidId(text, "" if text == "1" else "invalid generic id")
+    ip_end = 1 + layout.ip_digits
+    port_end = ip_end + _PORT_DIGITS
+    if len(text) <= port_end:
+        raise InvalidId(text)
+    ip = _parse_ip(text, text[1:ip_end], layout)
+    port = _parse_port(text, text[ip_end:port_end])
+    return GenericId(layout.kind, _parse_row(text, text[port_end:]), AgentAddress(ip, port))
+
+
+def _parse_ip(text: str, digits: str, layout: _Layout) -> str:
+    if not _INTEGER.fullmatch(digits):
+        raise InvalidId(text, "convert id to bigInt failed")
+    value = abs(int(digits))
+    # The original keeps no leading zero bytes, so only values of exactly 4 or 16 bytes are
+    # addresses (source: vectors.json, generic_ids).
+    size = (value.bit_length() + 7) // 8
+    if value >= 2**layout.ip_bits or size not in (4, 16):
+        raise InvalidId(text, "convert id to ip failed")
+    return str(ipaddress.IPv4Address(value) if size == 4 else ipaddress.IPv6Address(value))
+
+
+def _parse_port(text: str, digits: str) -> int:
+    if not _INTEGER.fullmatch(digits):
+        raise InvalidId(text, "parse port failed")
+    return int(digits)
+
+
+def _parse_row(text: str, digits: str) -> int:
+    if not _INTEGER.fullmatch(digits):
+        raise InvalidId(text, f'row id "{digits}" is not a number')
+    row_id = int(digits)
+    if not -_MAX_INT64 - 1 <= row_id <= _MAX_INT64:
+        raise InvalidId(text, f'row id "{digits}" is out of range')
+    return row_id

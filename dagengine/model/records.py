@@ -1,0 +1,129 @@
+"""What is stored, one frozen value per row, and the details that callers read.
+
+Instants are aware UTC. `end_at` equals `start_at` until the thing has finished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dagengine.model.outcome import Json
+from dagengine.model.spec import Flags, StageKind
+from dagengine.model.states import Operator, State
+
+
+@dataclass(frozen=True, slots=True)
+class DagRecord:
+    """One tracked run of an operation."""
+
+    dag_id: int
+    name: str  #: the operation's name
+    version: int  #: the operation's version when it was submitted
+    params: Json  #: names and the resolved scope; never connection data or secrets
+    targets: tuple[str, ...]  #: one lane each
+    stage: int  #: first unfinished node while running; where it ended afterwards
+    max_stage: int
+    state: State
+    operator: Operator
+    lock_key: str | None  #: which lock it needs, None for none
+    fence: int  #: token of the lock it holds; 0 when it holds none
+    created_at: datetime
+    start_at: datetime
+    end_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """One stage of a DAG."""
+
+    node_id: int
+    dag_id: int
+    stage: int  #: counts from 1
+    name: str
+    kind: StageKind
+    flags: Flags
+    state: State
+    operator: Operator
+    start_at: datetime
+    end_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubTaskRecord:
+    """What executes: one server, or the whole cluster."""
+
+    sub_task_id: int
+    node_id: int
+    dag_id: int
+    stage: int
+    target: str | None  #: the lane it belongs to; None in a normal node
+    state: State
+    operator: Operator
+    attempt_no: int  #: every attempt counts
+    execute_times: int  #: attempts that were not merely resumed
+    start_at: datetime
+    end_at: datetime
+    data: Json | None  #: what later stages read
+    evidence: Json | None  #: what a person reads
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One execution of a sub-task. `outcome` is None while it runs."""
+
+    sub_task_id: int
+    attempt_no: int
+    outcome: str | None  #: class name from dagengine.model.outcome
+    error: str | None
+    start_at: datetime
+    end_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One line of a sub-task's log."""
+
+    log_id: int
+    sub_task_id: int
+    attempt_no: int
+    execute_times: int
+    content: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """The exclusive right to change the cluster."""
+
+    key: str
+    dag_id: int | None  #: None when free
+    token: int  #: grows with every taking; fences the store
+    reason: str
+    since_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SubTaskDetail:
+    """A sub-task with the log lines of all its attempts, oldest first."""
+
+    sub_task: SubTaskRecord
+    node_name: str
+    logs: tuple[LogRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDetail:
+    """A node with its sub-tasks in creation order; empty when read without details."""
+
+    node: NodeRecord
+    sub_tasks: tuple[SubTaskDetail, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DagDetail:
+    """A DAG with its nodes in stage order; `nodes` is None when read without details."""
+
+    dag: DagRecord
+    nodes: tuple[NodeDetail, ...] | None

@@ -1,0 +1,165 @@
+"""What an author declares: an operation, its stages, their steps.
+
+The store keeps names, versions, flags and parameters, never code: an attempt looks its
+step up by (operation name, stage number) in the registry of the running engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from dagengine.model.outcome import Json, Outcome
+
+if TYPE_CHECKING:
+    from dagengine.model.records import LockRecord
+
+
+class StageKind(StrEnum):
+    """Normal: one sub-task for all. Parallel: one per target; neighbours form lanes."""
+
+    NORMAL = "normal"
+    PARALLEL = "parallel"
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What may be done to a stage (protocol 5.2).
+
+    Attributes:
+        can_cancel: CANCEL may end it.
+        can_continue: an interrupted attempt is run again; else it fails at restart.
+        can_retry: RETRY may run it again.
+        can_rollback: ROLLBACK may undo it.
+        can_pass: PASS may call it done.
+    """
+
+    can_cancel: bool = True
+    can_continue: bool = True
+    can_retry: bool = True
+    can_rollback: bool = False
+    can_pass: bool = True
+
+
+class StepContext(Protocol):
+    """What a step may know and do while it runs."""
+
+    @property
+    def dag_id(self) -> int: ...
+
+    @property
+    def generic_id(self) -> str:
+        """The DAG's id on the wire."""
+        ...
+
+    @property
+    def params(self) -> Json:
+        """The operation's parameters as submitted."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All targets of the DAG, in submission order."""
+        ...
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """The targets whose lane has no failure so far, in submission order."""
+        ...
+
+    @property
+    def target(self) -> str | None:
+        """The target of this sub-task; None in a normal stage."""
+        ...
+
+    @property
+    def attempt_no(self) -> int:
+        """Counts every attempt of this sub-task from 1."""
+        ...
+
+    @property
+    def resumed(self) -> bool:
+        """True when the attempt before this one was interrupted: probe before acting."""
+        ...
+
+    def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
+        """What that stage returned for that target; None when it has not succeeded."""
+        ...
+
+    async def log(self, line: str) -> None:
+        """Append one line to the sub-task's log; returns when it is durable."""
+        ...
+
+    async def acquire_lock(self) -> LockRecord | None:
+        """Take the operation's lock for this DAG.
+
+        Returns:
+            None when this DAG holds the lock now (or did already), else the holder.
+        """
+        ...
+
+    async def describe_holder(self, holder: LockRecord) -> str:
+        """One sentence on who holds the lock: id, name, stage, since when."""
+        ...
+
+
+StepFunction: TypeAlias = Callable[[StepContext], Awaitable[Outcome]]
+SettleFunction: TypeAlias = Callable[[StepContext], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of an operation.
+
+    Attributes:
+        name: shown everywhere; unique within the operation.
+        kind: normal or parallel.
+        run: the step. Must be idempotent: it asks for facts before it acts, because it is
+            run again after an interruption. Raising is treated as Failed.
+        settle: called after a cancel or time-out; True once nothing of the step runs on.
+            None: ending the step here is proof enough.
+        flags: what may be done to it.
+        timeout_s: time for one attempt, in seconds, more than 0.
+    """
+
+    name: str
+    kind: StageKind
+    run: StepFunction
+    settle: SettleFunction | None = None
+    flags: Flags = Flags()
+    timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that the engine can run.
+
+    Attributes:
+        name: shown as the DAG's name; unique among registered operations.
+        stages: at least one; runs of parallel stages form lanes.
+        version: raised when stages change their meaning; a DAG of a newer version than
+            the registered one is refused by name.
+        lock_key: the lock its first stage takes, or None.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    version: int = 1
+    lock_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A wish to run an operation.
+
+    Attributes:
+        operation: name of a registered operation.
+        targets: one lane each; may be empty when no stage is parallel.
+        params: JSON-able; names and choices only, no connection data, no secrets.
+    """
+
+    operation: str
+    targets: tuple[str, ...] = ()
+    params: Mapping[str, object] = field(default_factory=dict)

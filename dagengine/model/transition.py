@@ -1,0 +1,124 @@
+"""Changes as values: what the rules decide and the store writes.
+
+Every change carries the record that it expects to find (`before`), so that the write can be
+guarded: a change whose row is no longer as expected is a StaleWrite, and its whole batch is
+dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+from dagengine.model.records import (
+    AttemptRecord,
+    DagRecord,
+    LockRecord,
+    LogRecord,
+    NodeRecord,
+    SubTaskRecord,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DagCreated:
+    """A new DAG with all its rows."""
+
+    dag: DagRecord
+    nodes: tuple[NodeRecord, ...]
+    sub_tasks: tuple[SubTaskRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DagChanged:
+    """Guarded by state, operator and fence."""
+
+    before: DagRecord
+    after: DagRecord
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """Guarded by state and operator."""
+
+    before: NodeRecord
+    after: NodeRecord
+
+
+@dataclass(frozen=True, slots=True)
+class SubTaskChanged:
+    """Guarded by state and attempt number."""
+
+    before: SubTaskRecord
+    after: SubTaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOpened:
+    """An attempt begins."""
+
+    attempt: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptClosed:
+    """An attempt ended; guarded by still being open."""
+
+    sub_task_id: int
+    attempt_no: int
+    outcome: str
+    error: str | None
+    end_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LogAppended:
+    """One log line (its `log_id` is given by the store); guarded by the attempt being current."""
+
+    line: LogRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LockTaken:
+    """Guarded by the lock being free and its token being the one before."""
+
+    lock: LockRecord
+
+
+@dataclass(frozen=True, slots=True)
+class LockReleased:
+    """Guarded by owner and token."""
+
+    key: str
+    dag_id: int
+    token: int
+    at: datetime
+
+
+Change: TypeAlias = (
+    DagCreated
+    | DagChanged
+    | NodeChanged
+    | SubTaskChanged
+    | AttemptOpened
+    | AttemptClosed
+    | LogAppended
+    | LockTaken
+    | LockReleased
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """All consequences of one event (or of several for one DAG): written together or not at all.
+
+    Attributes:
+        dag_id: the DAG that all changes belong to.
+        fence: lock token that the DAG's row must still have; None when the DAG is new.
+        changes: written in this order.
+    """
+
+    dag_id: int
+    fence: int | None
+    changes: tuple[Change, ...]

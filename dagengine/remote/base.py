@@ -1,0 +1,102 @@
+"""The contract between steps and hosts: a Runner runs commands on one host.
+
+Nothing here knows SSH; `ssh.py` and `local.py` keep this contract, and the conformance
+suite in tests/conformance proves it for each.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from dagengine.remote.command import Command
+
+
+@dataclass(frozen=True, slots=True)
+class HostAddress:
+    """How a host is reached. Equal addresses share one connection.
+
+    Attributes:
+        host: name or ip, without brackets.
+        port: of sshd, 1..65535.
+        user: login name.
+        key_file: private key, None for the defaults of the SSH library.
+        known_hosts: file with the host keys that are trusted, None for the user's own.
+        connect_timeout_s: bound on connecting and logging in, in seconds.
+    """
+
+    host: str
+    port: int = 22
+    user: str = "root"
+    key_file: Path | None = None
+    known_hosts: Path | None = None
+    connect_timeout_s: float = 10.0
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """How a command ended.
+
+    Attributes:
+        exit_status: 0..255, or None when a signal ended it.
+        signal: name without SIG when a signal ended it, else None.
+        stdout, stderr: decoded with replacement, each cut at the runner's limit.
+        truncated: True when something was cut.
+    """
+
+    exit_status: int | None
+    signal: str | None
+    stdout: str
+    stderr: str
+    truncated: bool = False
+
+
+class Runner(Protocol):
+    """Runs commands on one host."""
+
+    @property
+    def address(self) -> HostAddress: ...
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        """Run a command to its end. A non-zero exit status is a result, not an error.
+
+        The command runs in a process group of its own, without a terminal. When the time is
+        up, or the caller is cancelled, the whole group is ended on the host and looked for,
+        within a bound of its own, before this returns or raises.
+
+        Args:
+            command: what to run.
+            timeout_s: bound on the whole call, connecting included, in seconds.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: it was not sent.
+            CommandTimedOut: it ran out of time; `proven_ended` says whether it is gone.
+            ConnectionLost: it was sent and the answer never came.
+        """
+        ...
+
+    def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
+        """A unix socket on this machine (mode 0600) that leads to `host:port` as seen from there.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: no connection to the host. A port
+                on which nothing listens shows as a connection closed at once.
+        """
+        ...
+
+
+class RunnerPool(Protocol):
+    """Gives runners; one connection for each address, reused."""
+
+    def runner(self, address: HostAddress) -> Runner:
+        """The runner for an address; connects when it is first used."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection. Bounded; safe to call twice."""
+        ...

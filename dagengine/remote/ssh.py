@@ -1,0 +1,259 @@
+"""Runs commands on one host over SSH."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+
+from dagengine.errors import (
+    CommandTimedOut,
+    ConnectionLost,
+    HostUnreachable,
+    LoginRefused,
+    RemoteError,
+)
+from dagengine.remote.base import CommandResult, HostAddress
+from dagengine.remote.command import Command
+from dagengine.remote.group import END_BOUND_S, Announcement, announced, end_group
+from dagengine.remote.link import HostLink
+from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
+from dagengine.remote.shield import finish
+from dagengine.remote.sockets import private_socket_path
+
+# sshd carries 10 sessions on a connection (MaxSessions): 8 for commands, 2 to end them.
+SESSIONS_FOR_COMMANDS = 8
+SESSIONS_FOR_ENDING = 2
+_SAID_LENGTH = 300
+
+
+class SshRunner:
+    """A Runner for one host over SSH. All calls share the host's one connection."""
+
+    def __init__(self, link: HostLink, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        """
+        Args:
+            link: the host's connection.
+            output_limit_bytes: how much of each stream is kept.
+        """
+        self._link = link
+        self._output_limit_bytes = output_limit_bytes
+        self._sessions = asyncio.Semaphore(SESSIONS_FOR_COMMANDS)
+        self._ending_sessions = asyncio.Semaphore(SESSIONS_FOR_ENDING)
+
+    @property
+    def address(self) -> HostAddress:
+        return self._link.address
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        """See `Runner.run`."""
+        session = _Session(self._output_limit_bytes)
+        try:
+            async with asyncio.timeout(timeout_s), self._sessions:
+                await self._run(command, session)
+        except TimeoutError:
+            raise self._timed_out(command, timeout_s, session) from None
+        if session.exit_status is None and session.signal is None:
+            raise self._lost(command)
+        if session.group is None:
+            raise self._not_run(command, session)
+        return session.result()
+
+    @asynccontextmanager
+    async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
+        """See `Runner.tunnel`. Leaving the context ends new connections, not open ones."""
+        async with self._link.use() as connection:
+            with private_socket_path() as path:
+                listener = await connection.forward_local_path_to_port(str(path), host, port)
+                path.chmod(0o600)
+                try:
+                    yield path
+                finally:
+                    listener.close()
+
+    async def _run(self, command: Command, session: _Session) -> None:
+        for is_second_try in (False, True):
+            async with self._link.use() as connection:
+                try:
+                    await self._run_over(connection, command, session)
+                    return
+                except asyncssh.ChannelOpenError as error:
+                    if session.was_opened:
+                        raise self._lost(command) from error
+                    # Nothing was sent: the connection was dead, or is full. A new one decides.
+                    self._link.retire(connection)
+                    if is_second_try:
+                        raise HostUnreachable(
+                            f"{self.address} opens no session: {error.reason}",
+                            host=str(self.address),
+                            remedy="look for MaxSessions and ForceCommand in its sshd_config",
+                        ) from error
+                except (asyncssh.Error, OSError) as error:
+                    raise self._lost(command) from error
+
+    async def _run_over(
+        self, connection: asyncssh.SSHClientConnection, command: Command, session: _Session
+    ) -> None:
+        line = announced(command).render()
+        try:
+            await connection.create_session(lambda: session, f"exec {line}", encoding=None)
+            session.give_input(command)
+            await session.ended.wait()
+        except asyncio.CancelledError:
+            if session.was_opened:
+                session.proven_ended = await self._end(connection, session)
+            else:
+                # Nothing was sent, but the host may still open a session that nobody wants.
+                self._link.retire(connection)
+            raise
+
+    async def _end(self, connection: asyncssh.SSHClientConnection, session: _Session) -> bool:
+        """End the command's group over a second session; True when nothing of it runs."""
+        proven = None
+        try:
+            proven = await finish(
+                self._ask_end(connection, session),
+                bound_s=END_BOUND_S,
+                name=f"end command on {self.address}",
+            )
+        finally:
+            session.close()
+            if proven is None:
+                self._link.retire(connection)
+        return proven is True
+
+    async def _ask_end(self, connection: asyncssh.SSHClientConnection, session: _Session) -> bool:
+        await session.announced.wait()
+        if not session.group:
+            return False
+        ending = _Session(self._output_limit_bytes)
+        try:
+            async with self._ending_sessions:
+                await connection.create_session(
+                    lambda: ending, end_group(session.group).render(), encoding=None
+                )
+                await ending.ended.wait()
+        except (asyncssh.Error, OSError):
+            return False
+        finally:
+            ending.close()
+        return ending.exit_status == 0
+
+    def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
+        what, host = command.render_short(), str(self.address)
+        if session.was_opened:
+            left = "" if session.proven_ended else ", and may still run there"
+            return CommandTimedOut(
+                f"{what} on {host} ran longer than {timeout_s:g} s{left}",
+                host=host,
+                proven_ended=session.proven_ended,
+            )
+        if self._link.is_open:
+            return CommandTimedOut(
+                f"{what} was not sent to {host}: no session was free within {timeout_s:g} s",
+                host=host,
+                proven_ended=True,
+            )
+        return HostUnreachable(
+            f"{what} was not sent: {host} did not complete an SSH login within {timeout_s:g} s",
+            host=host,
+            remedy="check that the host is up and that sshd answers",
+        )
+
+    def _lost(self, command: Command) -> ConnectionLost:
+        return ConnectionLost(
+            f"the connection to {self.address} broke while {command.render_short()} ran there",
+            host=str(self.address),
+            remedy="whether it ran to its end is unknown: look at the host before repeating it",
+        )
+
+    def _not_run(self, command: Command, session: _Session) -> LoginRefused:
+        user, result = self.address.user, session.result()
+        said = f"{session.noise} {result.stderr}".strip() or "nothing"
+        return LoginRefused(
+            f"the login shell of {user}@{self.address} did not run {command.render_short()}: "
+            f"exit status {result.exit_status}, it said {said[:_SAID_LENGTH]!r}",
+            host=str(self.address),
+            remedy=f"give {user} a POSIX login shell, without a forced command",
+        )
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """One command on one channel: gathers what it writes and how it ended.
+
+    Attributes:
+        announced: set when the process group is known, or never will be.
+        ended: set when the channel is closed, whoever closed it.
+        was_opened: True from the moment at which something may have been sent.
+        proven_ended: True when the group was looked for and nothing of it runs.
+    """
+
+    def __init__(self, output_limit_bytes: int) -> None:
+        self.announced = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.was_opened = False
+        self.proven_ended = False
+        self.exit_status: int | None = None
+        self.signal: str | None = None
+        self._announcement = Announcement()
+        self._out = CappedOutput(output_limit_bytes)
+        self._err = CappedOutput(output_limit_bytes)
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+
+    @property
+    def group(self) -> int | None:
+        """The command's process group; None while, or when, it did not say."""
+        return self._announcement.group
+
+    @property
+    def noise(self) -> str:
+        """What the login shell printed before the command."""
+        return self._announcement.noise.decode("utf-8", errors="replace")
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+        self.was_opened = True
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._err.feed(data)
+            return
+        self._out.feed(self._announcement.feed(data))
+        if self._announcement.group is not None:
+            self.announced.set()
+
+    def exit_status_received(self, status: int) -> None:
+        self.exit_status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self.signal = signal
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.announced.set()
+        self.ended.set()
+
+    def give_input(self, command: Command) -> None:
+        """Write all of standard input; the channel keeps what the host does not take yet."""
+        assert self._channel is not None
+        try:
+            self._channel.write(command.input_text().encode("utf-8", errors="surrogateescape"))
+            self._channel.write_eof()
+        except BrokenPipeError:
+            return  # It has ended without reading; its result says how.
+
+    def close(self) -> None:
+        """Give the channel up."""
+        if self._channel is not None:
+            self._channel.abort()
+
+    def result(self) -> CommandResult:
+        return CommandResult(
+            exit_status=self.exit_status,
+            signal=self.signal,
+            stdout=self._out.text(),
+            stderr=self._err.text(),
+            truncated=self._out.truncated or self._err.truncated,
+        )

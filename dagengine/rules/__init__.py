@@ -1,0 +1,1 @@
+"""Decisions: pure, without a clock and without I/O."""

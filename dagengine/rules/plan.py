@@ -1,0 +1,305 @@
+"""The scheduler's brain: what follows from an event, for one DAG.
+
+Each function changes the snapshot (which collects the changes to write) and returns what
+must be begun once those changes are durable. Planning one event touches the sub-task it is
+about, its lane, and the nodes of its group: the cost does not grow with the number of
+sub-tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from dagengine.model.outcome import (
+    Cancelled,
+    Failed,
+    Interrupted,
+    Json,
+    Outcome,
+    Problem,
+    ResultUnknown,
+    Succeeded,
+    TimedOut,
+)
+from dagengine.model.records import AttemptRecord, LockRecord, LogRecord, SubTaskRecord
+from dagengine.model.states import State
+from dagengine.model.transition import (
+    AttemptClosed,
+    AttemptOpened,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+)
+from dagengine.rules.machine import Event, begin_sub_task, end_sub_task, step_dag, step_node
+from dagengine.rules.snapshot import Group, Snapshot
+
+CANNOT_CONTINUE = Problem(
+    "Common.Unexpected",
+    "the step was interrupted by a restart of the controller and cannot continue",
+    "look at the server, then RETRY",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin an attempt of this sub-task, as it now stands in the snapshot.
+
+    Attributes:
+        resumed: the attempt before was interrupted.
+        settle_only: the DAG is being cancelled: only prove that nothing runs on.
+    """
+
+    sub_task_id: int
+    resumed: bool = False
+    settle_only: bool = False
+
+
+def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
+    """A READY DAG begins (or, when it was cancelled before that, ends)."""
+    if snapshot.is_cancelling:
+        _finish_cancelled(snapshot, now)
+        return []
+    snapshot.set_dag(step_dag(snapshot.dag, Event.START, now))
+    return _enter(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+
+
+def end_attempt(
+    snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome, now: datetime
+) -> list[Start]:
+    """An attempt ended. An outcome of an attempt that is not current changes nothing."""
+    sub_task = snapshot.sub_tasks.get(sub_task_id)
+    if (
+        sub_task is None
+        or sub_task.state is not State.RUNNING
+        or sub_task.attempt_no != attempt_no
+        or isinstance(outcome, Interrupted)
+    ):
+        return []
+    problem = _problem_of(outcome)
+    _close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
+    if isinstance(outcome, Succeeded):
+        snapshot.set_sub_task(
+            end_sub_task(
+                sub_task,
+                Event.SUCCEED,
+                now,
+                data=outcome.data,
+                evidence=outcome.evidence or None,
+                summary=outcome.summary,
+            )
+        )
+    else:
+        snapshot.add_change(_log_line(sub_task, problem, now))
+        evidence = _evidence_of(outcome)
+        snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
+    return _go_on(snapshot, sub_task, now)
+
+
+def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -> list[Start]:
+    """The engine came up and found this DAG unfinished.
+
+    Args:
+        snapshot: as read from the store.
+        now: the present.
+        known: None when the DAG's operation can be run here, else why not.
+    """
+    if snapshot.dag.state is State.READY:
+        return begin(snapshot, now)
+    starts: list[Start] = []
+    for sub_task in snapshot.running:
+        may_go_on = snapshot.nodes[sub_task.stage].flags.can_continue or snapshot.is_cancelling
+        if known is not None or not may_go_on:
+            failed = Failed(known or CANNOT_CONTINUE)
+            starts += end_attempt(
+                snapshot, sub_task.sub_task_id, sub_task.attempt_no, failed, now
+            )
+            continue
+        _close_attempt(snapshot, sub_task, Interrupted.__name__, "", now)
+        starts.append(
+            _open_attempt(
+                snapshot, sub_task, Event.RESUME, now, settle_only=snapshot.is_cancelling
+            )
+        )
+    return starts
+
+
+def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
+    """The DAG takes its lock: guarded by the lock being free when this is written."""
+    snapshot.add_change(LockTaken(lock))
+    snapshot.set_dag(replace(snapshot.dag, fence=lock.token))
+
+
+def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
+    """Cancel an unfinished DAG; returns the sub-tasks whose attempts must be ended."""
+    snapshot.set_dag(step_dag(snapshot.dag, Event.CANCEL, now))
+    running = [sub_task.sub_task_id for sub_task in snapshot.running]
+    unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
+    for node in [n for n in unfinished if n.state is State.RUNNING] or unfinished[:1]:
+        snapshot.set_node(step_node(node, Event.CANCEL, now))
+    if not running:
+        _finish_cancelled(snapshot, now)
+    return running
+
+
+# --- below: the parts ------------------------------------------------------------------------
+
+
+def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+    """Begin a group: its normal stage, or each living lane at its first unfinished stage."""
+    starts: list[Start] = []
+    for sub_task in list(_first_unfinished(snapshot, group)):
+        starts.append(_start_sub_task(snapshot, sub_task, now))
+    _move_stage(snapshot)
+    return starts if starts else _finish_group(snapshot, group, now)
+
+
+def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecord]:
+    lanes: tuple[str | None, ...] = snapshot.survivors if group.is_lanes else (None,)
+    for lane in lanes:
+        for stage in group.stages:
+            sub_task = snapshot.sub_task_at(stage, lane)
+            if sub_task is not None and sub_task.state is State.PENDING:
+                yield sub_task
+                break
+
+
+def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord, now: datetime) -> Start:
+    node = snapshot.nodes[sub_task.stage]
+    if node.state is State.PENDING:
+        snapshot.set_node(step_node(node, Event.START, now))
+    return _open_attempt(snapshot, sub_task, Event.START, now)
+
+
+def _open_attempt(
+    snapshot: Snapshot,
+    sub_task: SubTaskRecord,
+    event: Event,
+    now: datetime,
+    *,
+    settle_only: bool = False,
+) -> Start:
+    begun = begin_sub_task(sub_task, event, now)
+    snapshot.set_sub_task(begun)
+    attempt = AttemptRecord(begun.sub_task_id, begun.attempt_no, None, None, now, now)
+    snapshot.add_change(AttemptOpened(attempt))
+    return Start(begun.sub_task_id, event is Event.RESUME, settle_only)
+
+
+def _close_attempt(
+    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
+) -> None:
+    snapshot.add_change(
+        AttemptClosed(sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, now)
+    )
+
+
+def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Start]:
+    """What follows in the group of a sub-task that has just ended."""
+    group = snapshot.group_of(ended.stage)
+    starts: list[Start] = []
+    current = snapshot.sub_tasks[ended.sub_task_id]
+    if current.state is State.SUCCEED and ended.stage < group.last and not snapshot.is_cancelling:
+        following = snapshot.sub_task_at(ended.stage + 1, ended.target)
+        if following is not None and following.state is State.PENDING:
+            starts.append(_start_sub_task(snapshot, following, now))
+    _close_nodes(snapshot, group, now)
+    _move_stage(snapshot)
+    if starts or any(not snapshot.is_over(stage) for stage in group.stages):
+        return starts
+    if snapshot.is_cancelling:
+        _finish_cancelled(snapshot, now)
+        return []
+    return _finish_group(snapshot, group, now)
+
+
+def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
+    for stage in group.stages:
+        node = snapshot.nodes[stage]
+        if node.state is State.RUNNING and snapshot.is_over(stage):
+            is_complete = not snapshot.failed_in[stage] and not snapshot.waiting_in[stage]
+            event = Event.SUCCEED if is_complete else Event.FAIL
+            snapshot.set_node(step_node(node, event, now))
+
+
+def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+    if group.is_lanes:
+        can_go_on = bool(snapshot.survivors)
+    else:
+        can_go_on = snapshot.nodes[group.first].state is State.SUCCEED
+    following = snapshot.group_after(group)
+    if can_go_on and following is not None:
+        return _enter(snapshot, following, now)
+    failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
+    _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None), now)
+    return []
+
+
+def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
+    """Nothing runs any more: the first unfinished node carries the cancel, if there is one."""
+    unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
+    failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
+    if not unfinished and not failed:
+        _end_dag(snapshot, Event.SUCCEED, None, now)
+        return
+    if unfinished and not failed:
+        node = unfinished[0]
+        if node.operator is not snapshot.dag.operator:
+            snapshot.set_node(step_node(node, Event.CANCEL, now))
+        snapshot.set_node(step_node(snapshot.nodes[node.stage], Event.FAIL, now))
+        failed = [node.stage]
+    _end_dag(snapshot, Event.FAIL, min(failed), now)
+
+
+def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime) -> None:
+    """The DAG ends and its lock goes, in one batch."""
+    dag = step_dag(snapshot.dag, event, now)
+    if dag.lock_key is not None and dag.fence:
+        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
+    snapshot.set_dag(replace(dag, stage=stage or dag.max_stage, fence=0))
+
+
+def _move_stage(snapshot: Snapshot) -> None:
+    """The DAG's stage is its first unfinished node."""
+    stage = snapshot.dag.stage
+    while stage < snapshot.dag.max_stage and snapshot.nodes[stage].state.is_final:
+        stage += 1
+    if stage != snapshot.dag.stage:
+        snapshot.set_dag(replace(snapshot.dag, stage=stage))
+
+
+def _problem_of(outcome: Outcome) -> str:
+    match outcome:
+        case Failed(problem) | TimedOut(problem) | ResultUnknown(problem):
+            return problem.render()
+        case Cancelled():
+            return "sub task cancelled"
+        case Succeeded() | Interrupted():
+            return ""
+        case _:
+            assert_never(outcome)
+
+
+def _evidence_of(outcome: Outcome) -> Json:
+    match outcome:
+        case Succeeded() | Failed() | TimedOut() | ResultUnknown():
+            return outcome.evidence
+        case Cancelled() | Interrupted():
+            return {}
+        case _:
+            assert_never(outcome)
+
+
+def _log_line(sub_task: SubTaskRecord, content: str, now: datetime) -> LogAppended:
+    return LogAppended(
+        LogRecord(
+            log_id=0,
+            sub_task_id=sub_task.sub_task_id,
+            attempt_no=sub_task.attempt_no,
+            execute_times=sub_task.execute_times,
+            content=content,
+            created_at=now,
+        )
+    )

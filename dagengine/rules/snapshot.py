@@ -1,0 +1,165 @@
+"""The live picture of one DAG, with the counters that keep a decision cheap.
+
+A snapshot is changed only through its `set_*` methods: they keep the counters true and
+collect the changes that the store then writes. If that write fails the snapshot is thrown
+away and read again, so it never claims what is not on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.spec import StageKind
+from dagengine.model.states import Operator, State
+from dagengine.model.transition import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Stages between two barriers: one normal stage, or a run of parallel ones (lanes)."""
+
+    first: int
+    last: int
+    is_lanes: bool
+
+    @property
+    def stages(self) -> range:
+        return range(self.first, self.last + 1)
+
+
+class Snapshot:
+    """One DAG, its nodes and sub-tasks. Stages count from 1."""
+
+    def __init__(
+        self, dag: DagRecord, nodes: Sequence[NodeRecord], sub_tasks: Iterable[SubTaskRecord]
+    ) -> None:
+        self.dag = dag
+        self.nodes = {node.stage: node for node in sorted(nodes, key=lambda n: n.stage)}
+        self.sub_tasks = {sub_task.sub_task_id: sub_task for sub_task in sub_tasks}
+        self.groups = tuple(_group(list(self.nodes.values())))
+        self._ids = {
+            (sub_task.stage, sub_task.target): sub_task.sub_task_id
+            for sub_task in self.sub_tasks.values()
+        }
+        self._by_stage: dict[int, list[int]] = {stage: [] for stage in self.nodes}
+        for sub_task in self.sub_tasks.values():
+            self._by_stage[sub_task.stage].append(sub_task.sub_task_id)
+        self._changes: list[Change] = []
+        self._fence = dag.fence
+        self.recount()
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def group_of(self, stage: int) -> Group:
+        """The group that a stage belongs to."""
+        return next(group for group in self.groups if stage in group.stages)
+
+    def group_after(self, group: Group) -> Group | None:
+        """The next group, None after the last."""
+        return next((other for other in self.groups if other.first == group.last + 1), None)
+
+    def sub_task_at(self, stage: int, target: str | None) -> SubTaskRecord | None:
+        """The sub-task of a target in a stage."""
+        sub_task_id = self._ids.get((stage, target))
+        return None if sub_task_id is None else self.sub_tasks[sub_task_id]
+
+    def sub_tasks_of(self, stage: int) -> Iterator[SubTaskRecord]:
+        """A stage's sub-tasks in creation order."""
+        return (self.sub_tasks[sub_task_id] for sub_task_id in self._by_stage[stage])
+
+    @property
+    def running(self) -> list[SubTaskRecord]:
+        """Every RUNNING sub-task, in stage order."""
+        return [
+            sub_task
+            for stage in self.nodes
+            if self.running_in[stage]
+            for sub_task in self.sub_tasks_of(stage)
+            if sub_task.state is State.RUNNING
+        ]
+
+    @property
+    def survivors(self) -> tuple[str, ...]:
+        """Targets without a failed sub-task, in submission order."""
+        return tuple(target for target in self.dag.targets if target not in self.failed_lanes)
+
+    @property
+    def is_cancelling(self) -> bool:
+        return self.dag.operator is Operator.CANCEL and not self.dag.state.is_final
+
+    def is_over(self, stage: int) -> bool:
+        """True when nothing of the stage runs and nothing of it will."""
+        return not self.running_in[stage] and (self.is_cancelling or not self.waiting_in[stage])
+
+    # --- changing --------------------------------------------------------------------------
+
+    def set_dag(self, after: DagRecord) -> None:
+        self._changes.append(DagChanged(self.dag, after))
+        self.dag = after
+
+    def set_node(self, after: NodeRecord) -> None:
+        self._changes.append(NodeChanged(self.nodes[after.stage], after))
+        self.nodes[after.stage] = after
+
+    def set_sub_task(self, after: SubTaskRecord) -> None:
+        before = self.sub_tasks[after.sub_task_id]
+        self._changes.append(SubTaskChanged(before, after))
+        self.sub_tasks[after.sub_task_id] = after
+        stage = after.stage
+        self.running_in[stage] += (after.state is State.RUNNING) - (before.state is State.RUNNING)
+        if before.state is State.PENDING and after.state is State.RUNNING:
+            self.waiting_in[stage] -= 1
+        if after.state is State.FAILED:
+            self.failed_in[stage] += 1
+            if after.target is not None:
+                self._end_lane(after.target, stage)
+
+    def add_change(self, change: Change) -> None:
+        """Collect a change that touches no counted record (attempt, log line, lock)."""
+        self._changes.append(change)
+
+    def recount(self) -> None:
+        """Count anew; needed after a reset, which is rare (load, retry, pass)."""
+        self.failed_lanes = {
+            sub_task.target
+            for sub_task in self.sub_tasks.values()
+            if sub_task.target is not None and sub_task.state is State.FAILED
+        }
+        self.running_in: dict[int, int] = {}
+        self.waiting_in: dict[int, int] = {}
+        self.failed_in: dict[int, int] = {}
+        for stage in self.nodes:
+            states = [(sub_task.state, sub_task.target) for sub_task in self.sub_tasks_of(stage)]
+            self.running_in[stage] = sum(state is State.RUNNING for state, _ in states)
+            self.failed_in[stage] = sum(state is State.FAILED for state, _ in states)
+            self.waiting_in[stage] = sum(
+                state is State.PENDING and target not in self.failed_lanes
+                for state, target in states
+            )
+
+    def take_batch(self) -> Batch | None:
+        """The changes since the last call, as one batch; None when there are none."""
+        if not self._changes:
+            return None
+        batch = Batch(self.dag.dag_id, self._fence, tuple(self._changes))
+        self._changes = []
+        self._fence = self.dag.fence
+        return batch
+
+    def _end_lane(self, target: str, stage: int) -> None:
+        self.failed_lanes.add(target)
+        for later in range(stage + 1, self.group_of(stage).last + 1):
+            self.waiting_in[later] -= 1
+
+
+def _group(nodes: Sequence[NodeRecord]) -> Iterator[Group]:
+    first = 0
+    while first < len(nodes):
+        last = first
+        is_lanes = nodes[first].kind is StageKind.PARALLEL
+        while is_lanes and last + 1 < len(nodes) and nodes[last + 1].kind is StageKind.PARALLEL:
+            last += 1
+        yield Group(nodes[first].stage, nodes[last].stage, is_lanes)
+        first = last + 1

@@ -1,0 +1,109 @@
+"""The store's contract. A docstring here is what tests/conformance checks of every store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dagengine.errors import StaleWrite
+from dagengine.model.records import (
+    DagDetail,
+    DagRecord,
+    LockRecord,
+    LogRecord,
+    NodeDetail,
+    NodeRecord,
+    SubTaskDetail,
+    SubTaskRecord,
+)
+from dagengine.model.transition import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class DagRows:
+    """Everything the rules need of one DAG; sub-tasks in creation order."""
+
+    dag: DagRecord
+    nodes: tuple[NodeRecord, ...]
+    sub_tasks: tuple[SubTaskRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastIds:
+    """The highest ids in use; 0 when there is none."""
+
+    dag_id: int
+    node_id: int
+    sub_task_id: int
+
+
+class Store(Protocol):
+    """Durable rows of DAGs. One controller at a time; one event loop."""
+
+    async def open(self) -> None:
+        """Open, migrate, and claim the store.
+
+        Raises:
+            StoreInUse: another controller owns it; named in the message.
+            StoreTooNew: a newer version wrote it.
+            StoreUnusable: unreadable, not writable, or not a store.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Wait for what was submitted, then give the store up. Safe to call twice."""
+        ...
+
+    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+        """Write batches durably.
+
+        Each batch is written as a whole or not at all; a batch with a change whose guard
+        does not hold is left out and its StaleWrite returned in its place, the others are
+        written all the same. On return everything written survives a crash. Concurrent
+        calls may share one commit and are written in the order of the calls.
+
+        Raises:
+            StoreUnusable: nothing of these batches was written, as far as can be known.
+        """
+        ...
+
+    async def load_unfinished(self) -> tuple[DagRows, ...]:
+        """Every DAG that is READY or RUNNING, oldest first."""
+        ...
+
+    async def load_dag(self, dag_id: int) -> DagRows | None:
+        """One DAG's rows; None when there is no such DAG."""
+        ...
+
+    async def last_ids(self) -> LastIds:
+        """Where the three id sequences stand."""
+        ...
+
+    async def load_locks(self) -> tuple[LockRecord, ...]:
+        """Every lock that was ever taken, free ones included."""
+        ...
+
+    async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
+        """One DAG; with nodes, sub-tasks and log lines when `details`."""
+        ...
+
+    async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
+        """One node; with sub-tasks and log lines when `details`."""
+        ...
+
+    async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
+        """One sub-task with its log lines."""
+        ...
+
+    async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
+        """A sub-task's log lines of all attempts, oldest first; empty for an unknown id."""
+        ...
+
+    async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
+        """DAGs, newest first. `limit` at least 1."""
+        ...
+
+    async def pin(self, key: str, value: str) -> str:
+        """Store a value under a key unless there is one already; returns the stored one."""
+        ...

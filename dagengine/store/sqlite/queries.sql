@@ -1,0 +1,106 @@
+-- Every statement by name. A guarded write must change exactly one row.
+
+-- name: check_fence
+-- The DAG still holds the lock (or no lock) that the batch was decided with.
+SELECT 1 FROM dag WHERE dag_id = ? AND fence = ?;
+
+-- name: insert_dag
+INSERT INTO dag (dag_id, name, version, params, targets, stage, max_stage, state, operator, lock_key, fence, created_at, start_at, end_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_dag
+-- Guarded by state, operator and fence.
+UPDATE dag SET stage = ?, state = ?, operator = ?, fence = ?, start_at = ?, end_at = ?
+WHERE dag_id = ? AND state = ? AND operator = ? AND fence = ?;
+
+-- name: insert_node
+INSERT INTO node (node_id, dag_id, stage, name, kind, flags, state, operator, start_at, end_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_node
+-- Guarded by state and operator.
+UPDATE node SET state = ?, operator = ?, start_at = ?, end_at = ?
+WHERE node_id = ? AND state = ? AND operator = ?;
+
+-- name: insert_sub_task
+INSERT INTO sub_task (sub_task_id, node_id, dag_id, stage, target, state, operator, attempt_no, execute_times, start_at, end_at, data, evidence, summary)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_sub_task
+-- Guarded by state and attempt.
+UPDATE sub_task SET state = ?, operator = ?, attempt_no = ?, execute_times = ?, start_at = ?, end_at = ?, data = ?, evidence = ?, summary = ?
+WHERE sub_task_id = ? AND state = ? AND attempt_no = ?;
+
+-- name: insert_attempt
+INSERT INTO attempt (sub_task_id, attempt_no, outcome, error, start_at, end_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: close_attempt
+-- Guarded by being open.
+UPDATE attempt SET outcome = ?, error = ?, end_at = ?
+WHERE sub_task_id = ? AND attempt_no = ? AND outcome IS NULL;
+
+-- name: insert_log
+-- Guarded by the attempt being the current one.
+INSERT INTO log (sub_task_id, attempt_no, execute_times, content, created_at)
+SELECT sub_task_id, attempt_no, execute_times, ?, ? FROM sub_task WHERE sub_task_id = ? AND attempt_no = ?;
+
+-- name: take_lock
+-- Guarded by being free and by the token before.
+INSERT INTO lock (key, dag_id, token, reason, since_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (key) DO UPDATE SET dag_id = ?2, token = ?3, reason = ?4, since_at = ?5
+WHERE lock.dag_id IS NULL AND lock.token = ?3 - 1;
+
+-- name: release_lock
+-- Guarded by owner and token.
+UPDATE lock SET dag_id = NULL, reason = '', since_at = ? WHERE key = ? AND dag_id = ? AND token = ?;
+
+-- name: pin_meta
+INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;
+
+-- name: find_meta
+SELECT value FROM meta WHERE key = ?;
+
+-- name: find_dag
+SELECT * FROM dag WHERE dag_id = ?;
+
+-- name: list_unfinished
+SELECT * FROM dag WHERE state IN ('READY', 'RUNNING') ORDER BY dag_id LIMIT ?;
+
+-- name: list_newest
+SELECT * FROM dag ORDER BY dag_id DESC LIMIT ?;
+
+-- name: list_newest_unfinished
+SELECT * FROM dag WHERE state IN ('READY', 'RUNNING') ORDER BY dag_id DESC LIMIT ?;
+
+-- name: list_nodes
+SELECT * FROM node WHERE dag_id = ? ORDER BY stage;
+
+-- name: find_node
+SELECT * FROM node WHERE node_id = ?;
+
+-- name: list_sub_tasks
+SELECT * FROM sub_task WHERE dag_id = ? ORDER BY sub_task_id;
+
+-- name: list_sub_tasks_of_node
+SELECT * FROM sub_task WHERE node_id = ? ORDER BY sub_task_id;
+
+-- name: find_sub_task
+SELECT * FROM sub_task WHERE sub_task_id = ?;
+
+-- name: list_logs
+SELECT * FROM log WHERE sub_task_id = ? ORDER BY log_id;
+
+-- name: list_logs_of_node
+SELECT log.* FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.node_id = ? ORDER BY log.log_id;
+
+-- name: list_logs_of_dag
+SELECT log.* FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = ? ORDER BY log.log_id;
+
+-- name: list_locks
+SELECT * FROM lock ORDER BY key;
+
+-- name: last_ids
+SELECT
+    (SELECT COALESCE(MAX(dag_id), 0) FROM dag),
+    (SELECT COALESCE(MAX(node_id), 0) FROM node),
+    (SELECT COALESCE(MAX(sub_task_id), 0) FROM sub_task);

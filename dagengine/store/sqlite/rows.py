@@ -1,0 +1,130 @@
+"""Between records and rows: pure, both ways."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dagengine.model.outcome import Json
+from dagengine.model.records import DagRecord, LockRecord, LogRecord, NodeRecord, SubTaskRecord
+from dagengine.model.spec import Flags, StageKind
+from dagengine.model.states import Operator, State
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FLAG_BITS = {"can_cancel": 1, "can_continue": 2, "can_retry": 4, "can_rollback": 8, "can_pass": 16}
+
+
+def render_instant(at: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def parse_instant(value: int) -> datetime:
+    """An aware UTC instant."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def render_json(value: object) -> str:
+    """Compact JSON; raises TypeError for what is not JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def render_optional_json(value: Json | None) -> str | None:
+    """As `render_json`; None stays None."""
+    return None if value is None else render_json(value)
+
+
+def render_flags(flags: Flags) -> int:
+    """The bit mask of a node's flags."""
+    return sum(bit for name, bit in _FLAG_BITS.items() if getattr(flags, name))
+
+
+def parse_flags(bits: int) -> Flags:
+    """The flags of a bit mask."""
+    return Flags(**{name: bool(bits & bit) for name, bit in _FLAG_BITS.items()})
+
+
+def parse_dag(row: sqlite3.Row) -> DagRecord:
+    """A row of table dag."""
+    return DagRecord(
+        dag_id=row["dag_id"],
+        name=row["name"],
+        version=row["version"],
+        params=json.loads(row["params"]),
+        targets=tuple(json.loads(row["targets"])),
+        stage=row["stage"],
+        max_stage=row["max_stage"],
+        state=State(row["state"]),
+        operator=Operator(row["operator"]),
+        lock_key=row["lock_key"],
+        fence=row["fence"],
+        created_at=parse_instant(row["created_at"]),
+        start_at=parse_instant(row["start_at"]),
+        end_at=parse_instant(row["end_at"]),
+    )
+
+
+def parse_node(row: sqlite3.Row) -> NodeRecord:
+    """A row of table node."""
+    return NodeRecord(
+        node_id=row["node_id"],
+        dag_id=row["dag_id"],
+        stage=row["stage"],
+        name=row["name"],
+        kind=StageKind(row["kind"]),
+        flags=parse_flags(row["flags"]),
+        state=State(row["state"]),
+        operator=Operator(row["operator"]),
+        start_at=parse_instant(row["start_at"]),
+        end_at=parse_instant(row["end_at"]),
+    )
+
+
+def parse_sub_task(row: sqlite3.Row) -> SubTaskRecord:
+    """A row of table sub_task."""
+    return SubTaskRecord(
+        sub_task_id=row["sub_task_id"],
+        node_id=row["node_id"],
+        dag_id=row["dag_id"],
+        stage=row["stage"],
+        target=row["target"],
+        state=State(row["state"]),
+        operator=Operator(row["operator"]),
+        attempt_no=row["attempt_no"],
+        execute_times=row["execute_times"],
+        start_at=parse_instant(row["start_at"]),
+        end_at=parse_instant(row["end_at"]),
+        data=_parse_optional_json(row["data"]),
+        evidence=_parse_optional_json(row["evidence"]),
+        summary=row["summary"],
+    )
+
+
+def parse_log(row: sqlite3.Row) -> LogRecord:
+    """A row of table log."""
+    return LogRecord(
+        log_id=row["log_id"],
+        sub_task_id=row["sub_task_id"],
+        attempt_no=row["attempt_no"],
+        execute_times=row["execute_times"],
+        content=row["content"],
+        created_at=parse_instant(row["created_at"]),
+    )
+
+
+def parse_lock(row: sqlite3.Row) -> LockRecord:
+    """A row of table lock."""
+    return LockRecord(
+        key=row["key"],
+        dag_id=row["dag_id"],
+        token=row["token"],
+        reason=row["reason"],
+        since_at=parse_instant(row["since_at"]),
+    )
+
+
+def _parse_optional_json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,90 @@
+-- The present schema: what the sum of the migrations must give (tests compare the two).
+-- Instants (`*_at`) are microseconds since 1970-01-01T00:00:00Z. States are spelled as on the wire.
+
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dag (
+    dag_id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    params TEXT NOT NULL, -- JSON object
+    targets TEXT NOT NULL, -- JSON list of names
+    stage INTEGER NOT NULL,
+    max_stage INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('READY', 'RUNNING', 'FAILED', 'SUCCEED')),
+    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'ROLLBACK', 'CANCEL', 'PASS')),
+    lock_key TEXT,
+    fence INTEGER NOT NULL, -- token of the lock it holds, 0 for none
+    created_at INTEGER NOT NULL,
+    start_at INTEGER NOT NULL,
+    end_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX dag_unfinished ON dag (dag_id) WHERE state IN ('READY', 'RUNNING');
+
+CREATE TABLE node (
+    node_id INTEGER PRIMARY KEY,
+    dag_id INTEGER NOT NULL REFERENCES dag,
+    stage INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('normal', 'parallel')),
+    flags INTEGER NOT NULL, -- bits: 1 cancel, 2 continue, 4 retry, 8 rollback, 16 pass
+    state TEXT NOT NULL CHECK (state IN ('PENDING', 'RUNNING', 'FAILED', 'SUCCEED')),
+    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'RETRY', 'ROLLBACK', 'CANCEL', 'PASS')),
+    start_at INTEGER NOT NULL,
+    end_at INTEGER NOT NULL,
+    UNIQUE (dag_id, stage)
+) STRICT;
+
+CREATE TABLE sub_task (
+    sub_task_id INTEGER PRIMARY KEY,
+    node_id INTEGER NOT NULL REFERENCES node,
+    dag_id INTEGER NOT NULL REFERENCES dag,
+    stage INTEGER NOT NULL,
+    target TEXT, -- the lane; NULL in a normal node
+    state TEXT NOT NULL CHECK (state IN ('PENDING', 'RUNNING', 'FAILED', 'SUCCEED')),
+    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'ROLLBACK', 'PASS')),
+    attempt_no INTEGER NOT NULL,
+    execute_times INTEGER NOT NULL,
+    start_at INTEGER NOT NULL,
+    end_at INTEGER NOT NULL,
+    data TEXT, -- JSON object for later stages
+    evidence TEXT, -- JSON object for people
+    summary TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX sub_task_of_dag ON sub_task (dag_id);
+
+CREATE INDEX sub_task_of_node ON sub_task (node_id);
+
+CREATE TABLE attempt (
+    sub_task_id INTEGER NOT NULL REFERENCES sub_task,
+    attempt_no INTEGER NOT NULL,
+    outcome TEXT, -- NULL while it runs
+    error TEXT,
+    start_at INTEGER NOT NULL,
+    end_at INTEGER NOT NULL,
+    PRIMARY KEY (sub_task_id, attempt_no)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log (
+    log_id INTEGER PRIMARY KEY,
+    sub_task_id INTEGER NOT NULL REFERENCES sub_task,
+    attempt_no INTEGER NOT NULL,
+    execute_times INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX log_of_sub_task ON log (sub_task_id);
+
+CREATE TABLE lock (
+    key TEXT PRIMARY KEY,
+    dag_id INTEGER REFERENCES dag, -- NULL when free
+    token INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    since_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,173 @@
+"""The Store contract on one SQLite file: a writer thread, and aiosqlite for reading."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import aiosqlite
+
+from dagengine.errors import StaleWrite, StoreUnusable
+from dagengine.model.records import (
+    DagDetail,
+    DagRecord,
+    LockRecord,
+    LogRecord,
+    NodeDetail,
+    NodeRecord,
+    SubTaskDetail,
+    SubTaskRecord,
+)
+from dagengine.model.transition import Batch
+from dagengine.store.base import DagRows, LastIds
+from dagengine.store.sqlite.claim import Claim
+from dagengine.store.sqlite.connect import connect_writer
+from dagengine.store.sqlite.queries import QUERIES
+from dagengine.store.sqlite.rows import (
+    parse_dag,
+    parse_lock,
+    parse_log,
+    parse_node,
+    parse_sub_task,
+)
+from dagengine.store.sqlite.writer import Writer
+
+_ALL = -1  # SQLite: no limit
+
+
+class SqliteStore:
+    """See dagengine.store.base.Store for the contract."""
+
+    def __init__(self, path: Path | str) -> None:
+        """`path` is made when it is missing, and its directory too."""
+        self.path = Path(path)
+        self._claim = Claim(self.path)
+        self._writer: Writer | None = None
+        self._reader: aiosqlite.Connection | None = None
+
+    async def open(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StoreUnusable(f"cannot make {self.path.parent}: {exc.strerror}") from exc
+        self._claim.take()
+        self._writer = Writer(partial(connect_writer, self.path), str(self.path))
+        try:
+            await self._writer.call(lambda connection: None)
+        except BaseException:
+            await self.close()
+            raise
+        self._reader = await aiosqlite.connect(self.path)
+        self._reader.row_factory = sqlite3.Row
+        await self._reader.execute_fetchall("PRAGMA query_only = ON")
+
+    async def close(self) -> None:
+        if self._reader is not None:
+            await self._reader.close()
+            self._reader = None
+        if self._writer is not None:
+            await self._writer.close()
+            self._writer = None
+        self._claim.release()
+
+    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+        return await self._open_writer.commit(batches)
+
+    async def load_unfinished(self) -> tuple[DagRows, ...]:
+        rows = [parse_dag(row) for row in await self._read("list_unfinished", _ALL)]
+        return tuple([await self._load_rows(dag) for dag in rows])
+
+    async def load_dag(self, dag_id: int) -> DagRows | None:
+        dag = await self._one_dag(dag_id)
+        return None if dag is None else await self._load_rows(dag)
+
+    async def last_ids(self) -> LastIds:
+        (row,) = await self._read("last_ids")
+        return LastIds(*row)
+
+    async def load_locks(self) -> tuple[LockRecord, ...]:
+        return tuple(parse_lock(row) for row in await self._read("list_locks"))
+
+    async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
+        # The DAG is read first: what is read later may be newer, never older, so a DAG seen
+        # as ended has all its nodes and lines.
+        dag = await self._one_dag(dag_id)
+        if dag is None or not details:
+            return None if dag is None else DagDetail(dag, None)
+        nodes = [parse_node(row) for row in await self._read("list_nodes", dag_id)]
+        sub_tasks = [parse_sub_task(row) for row in await self._read("list_sub_tasks", dag_id)]
+        logs = [parse_log(row) for row in await self._read("list_logs_of_dag", dag_id)]
+        return DagDetail(dag, tuple(_detail(node, sub_tasks, logs) for node in nodes))
+
+    async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
+        nodes = [parse_node(row) for row in await self._read("find_node", node_id)]
+        if not nodes or not details:
+            return NodeDetail(nodes[0], ()) if nodes else None
+        rows = await self._read("list_sub_tasks_of_node", node_id)
+        logs = [parse_log(row) for row in await self._read("list_logs_of_node", node_id)]
+        return _detail(nodes[0], [parse_sub_task(row) for row in rows], logs)
+
+    async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
+        found = [parse_sub_task(row) for row in await self._read("find_sub_task", sub_task_id)]
+        if not found:
+            return None
+        (node,) = await self._read("find_node", found[0].node_id)
+        return SubTaskDetail(found[0], node["name"], await self.find_logs(sub_task_id))
+
+    async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
+        return tuple(parse_log(row) for row in await self._read("list_logs", sub_task_id))
+
+    async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
+        name = "list_newest_unfinished" if unfinished else "list_newest"
+        return tuple(parse_dag(row) for row in await self._read(name, limit))
+
+    async def pin(self, key: str, value: str) -> str:
+        def pin(connection: sqlite3.Connection) -> str:
+            connection.execute(QUERIES["pin_meta"], (key, value))
+            (stored,) = connection.execute(QUERIES["find_meta"], (key,)).fetchone()
+            return str(stored)
+
+        return await self._open_writer.call(pin)
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    @property
+    def _open_writer(self) -> Writer:
+        if self._writer is None:
+            raise StoreUnusable(f"the store {self.path} is not open")
+        return self._writer
+
+    async def _read(self, name: str, *values: int) -> Iterable[sqlite3.Row]:
+        if self._reader is None:
+            raise StoreUnusable(f"the store {self.path} is not open")
+        try:
+            return await self._reader.execute_fetchall(QUERIES[name], values)
+        except sqlite3.Error as exc:
+            raise StoreUnusable(f"the store {self.path} cannot be read: {exc}") from exc
+
+    async def _one_dag(self, dag_id: int) -> DagRecord | None:
+        found = [parse_dag(row) for row in await self._read("find_dag", dag_id)]
+        return found[0] if found else None
+
+    async def _load_rows(self, dag: DagRecord) -> DagRows:
+        nodes = [parse_node(row) for row in await self._read("list_nodes", dag.dag_id)]
+        rows = await self._read("list_sub_tasks", dag.dag_id)
+        return DagRows(dag, tuple(nodes), tuple(parse_sub_task(row) for row in rows))
+
+
+def _detail(
+    node: NodeRecord, sub_tasks: Iterable[SubTaskRecord], logs: Iterable[LogRecord]
+) -> NodeDetail:
+    lines: dict[int, list[LogRecord]] = {}
+    for line in logs:
+        lines.setdefault(line.sub_task_id, []).append(line)
+    return NodeDetail(
+        node,
+        tuple(
+            SubTaskDetail(sub_task, node.name, tuple(lines.get(sub_task.sub_task_id, ())))
+            for sub_task in sub_tasks
+            if sub_task.node_id == node.node_id
+        ),
+    )

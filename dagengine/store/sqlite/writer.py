@@ -1,0 +1,148 @@
+"""The one writer: a thread that owns the writing connection and commits in groups.
+
+While a commit is on its way to the disk, new batches gather in the queue; the next commit
+takes them all. So the number of flushes does not grow with the number of callers, and a
+caller waits for one thread hop (docs/decisions/0003).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dagengine.errors import StaleWrite, StoreError, StoreUnusable
+from dagengine.model.transition import Batch
+from dagengine.store.sqlite.writes import write_batch
+
+T = TypeVar("T")
+
+_GROUP_LIMIT = 1000  # requests in one commit: bounds the time that the first of them waits
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Batches to commit, or (with `call`) something to run on the connection alone."""
+
+    future: asyncio.Future[Any]
+    batches: Sequence[Batch] = ()
+    call: Callable[[sqlite3.Connection], object] | None = None
+
+
+class Writer:
+    """Owns the writing connection. Used from one event loop."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+        """`connect` is called in the writer's thread; `name` names the file in errors."""
+        self._connect = connect
+        self._name = name
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._taken_too_many: _Request | None = None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
+        self._thread.start()
+
+    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+        """See Store.commit."""
+        return await self._request(batches=batches)  # type: ignore[no-any-return]
+
+    async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a function on the connection, between commits."""
+        return await self._request(call=function)  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        """Finish what is queued, close the connection, end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    async def _request(self, **what: Any) -> Any:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(_Request(future, **what))
+        # The write goes on when the caller is cancelled; a shielded future keeps its result
+        # from being set on a cancelled one.
+        return await asyncio.shield(future)
+
+    # --- in the thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while group := self._take_group():
+            try:
+                connection = connection or self._connect()
+                results: list[Any] = self._serve(connection, group)
+            except (sqlite3.Error, OSError, StoreError) as exc:
+                results = [self._translate(exc)] * len(group)
+            self._answer(group, results)
+        if connection is not None:
+            connection.close()
+
+    def _take_group(self) -> list[_Request]:
+        """Wait for requests; those that may share a commit. Empty: time to end."""
+        first = self._taken_too_many or self._queue.get()
+        self._taken_too_many = None
+        if first is None:
+            return []
+        group = [first]
+        while first.call is None and len(group) < _GROUP_LIMIT and not self._queue.empty():
+            following = self._queue.get()
+            if following is None or following.call is not None:
+                self._put_back(following)
+                break
+            group.append(following)
+        return group
+
+    def _put_back(self, request: _Request | None) -> None:
+        if request is None:
+            self._queue.put(None)  # nothing is queued after it
+        self._taken_too_many = request
+
+    def _serve(self, connection: sqlite3.Connection, group: list[_Request]) -> list[Any]:
+        if (call := group[0].call) is not None:
+            return [call(connection)]
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            results = [[_write(connection, b) for b in request.batches] for request in group]
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return results
+
+    def _translate(self, exc: Exception) -> Exception:
+        if isinstance(exc, StoreError):
+            return exc
+        error = StoreUnusable(
+            f"the store {self._name} cannot be written: {exc}",
+            remedy="look at the disk's free space and the file's permissions",
+        )
+        error.__cause__ = exc
+        return error
+
+    def _answer(self, group: list[_Request], results: list[Any]) -> None:
+        def resolve() -> None:
+            for request, result in zip(group, results, strict=True):
+                if isinstance(result, Exception):
+                    request.future.set_exception(result)
+                    request.future.exception()  # a cancelled caller never asks for it
+                else:
+                    request.future.set_result(result)
+
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(resolve)
+
+
+def _write(connection: sqlite3.Connection, batch: Batch) -> StaleWrite | None:
+    connection.execute("SAVEPOINT batch")
+    try:
+        write_batch(connection, batch)
+    except StaleWrite as exc:
+        connection.execute("ROLLBACK TO batch")
+        connection.execute("RELEASE batch")
+        return exc
+    connection.execute("RELEASE batch")
+    return None

@@ -1,0 +1,202 @@
+"""Each change as a guarded statement. Runs in the writer's thread, inside its transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from dagengine.errors import StaleWrite
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.transition import (
+    AttemptClosed,
+    AttemptOpened,
+    Batch,
+    Change,
+    DagChanged,
+    DagCreated,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+    NodeChanged,
+    SubTaskChanged,
+)
+from dagengine.store.sqlite.queries import QUERIES
+from dagengine.store.sqlite.rows import (
+    render_flags,
+    render_instant,
+    render_json,
+    render_optional_json,
+)
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
+    """Write all changes of a batch.
+
+    Raises:
+        StaleWrite: a guard did not hold; the caller rolls back to before the batch.
+    """
+    if batch.fence is not None:
+        found = connection.execute(QUERIES["check_fence"], (batch.dag_id, batch.fence)).fetchone()
+        if found is None:
+            raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.fence}")
+    for change in batch.changes:
+        if isinstance(change, DagCreated):
+            _insert_dag(connection, change)
+            continue
+        name, render = _GUARDED[type(change)]
+        if connection.execute(QUERIES[name], render(change)).rowcount != 1:
+            raise StaleWrite(f"{name} for DAG {batch.dag_id} found another state: {change}")
+
+
+def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
+    connection.execute(QUERIES["insert_dag"], _dag_row(change.dag))
+    connection.executemany(QUERIES["insert_node"], [_node_row(node) for node in change.nodes])
+    connection.executemany(
+        QUERIES["insert_sub_task"], [_sub_task_row(sub_task) for sub_task in change.sub_tasks]
+    )
+
+
+def _dag_row(dag: DagRecord) -> Row:
+    return (
+        dag.dag_id,
+        dag.name,
+        dag.version,
+        render_json(dag.params),
+        render_json(dag.targets),
+        dag.stage,
+        dag.max_stage,
+        dag.state,
+        dag.operator,
+        dag.lock_key,
+        dag.fence,
+        render_instant(dag.created_at),
+        render_instant(dag.start_at),
+        render_instant(dag.end_at),
+    )
+
+
+def _node_row(node: NodeRecord) -> Row:
+    return (
+        node.node_id,
+        node.dag_id,
+        node.stage,
+        node.name,
+        node.kind,
+        render_flags(node.flags),
+        node.state,
+        node.operator,
+        render_instant(node.start_at),
+        render_instant(node.end_at),
+    )
+
+
+def _sub_task_row(sub_task: SubTaskRecord) -> Row:
+    return (
+        sub_task.sub_task_id,
+        sub_task.node_id,
+        sub_task.dag_id,
+        sub_task.stage,
+        sub_task.target,
+        sub_task.state,
+        sub_task.operator,
+        sub_task.attempt_no,
+        sub_task.execute_times,
+        render_instant(sub_task.start_at),
+        render_instant(sub_task.end_at),
+        render_optional_json(sub_task.data),
+        render_optional_json(sub_task.evidence),
+        sub_task.summary,
+    )
+
+
+def _dag_update(change: DagChanged) -> Row:
+    before, after = change.before, change.after
+    return (
+        after.stage,
+        after.state,
+        after.operator,
+        after.fence,
+        render_instant(after.start_at),
+        render_instant(after.end_at),
+        before.dag_id,
+        before.state,
+        before.operator,
+        before.fence,
+    )
+
+
+def _node_update(change: NodeChanged) -> Row:
+    before, after = change.before, change.after
+    return (
+        after.state,
+        after.operator,
+        render_instant(after.start_at),
+        render_instant(after.end_at),
+        before.node_id,
+        before.state,
+        before.operator,
+    )
+
+
+def _sub_task_update(change: SubTaskChanged) -> Row:
+    before, after = change.before, change.after
+    return (
+        after.state,
+        after.operator,
+        after.attempt_no,
+        after.execute_times,
+        render_instant(after.start_at),
+        render_instant(after.end_at),
+        render_optional_json(after.data),
+        render_optional_json(after.evidence),
+        after.summary,
+        before.sub_task_id,
+        before.state,
+        before.attempt_no,
+    )
+
+
+def _attempt_row(change: AttemptOpened) -> Row:
+    attempt = change.attempt
+    return (
+        attempt.sub_task_id,
+        attempt.attempt_no,
+        attempt.outcome,
+        attempt.error,
+        render_instant(attempt.start_at),
+        render_instant(attempt.end_at),
+    )
+
+
+def _attempt_close(change: AttemptClosed) -> Row:
+    end_at = render_instant(change.end_at)
+    return (change.outcome, change.error, end_at, change.sub_task_id, change.attempt_no)
+
+
+def _log_row(change: LogAppended) -> Row:
+    line = change.line
+    return (line.content, render_instant(line.created_at), line.sub_task_id, line.attempt_no)
+
+
+def _lock_take(change: LockTaken) -> Row:
+    lock = change.lock
+    return (lock.key, lock.dag_id, lock.token, lock.reason, render_instant(lock.since_at))
+
+
+def _lock_release(change: LockReleased) -> Row:
+    return (render_instant(change.at), change.key, change.dag_id, change.token)
+
+
+_GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
+    DagChanged: ("update_dag", _dag_update),
+    NodeChanged: ("update_node", _node_update),
+    SubTaskChanged: ("update_sub_task", _sub_task_update),
+    AttemptOpened: ("insert_attempt", _attempt_row),
+    AttemptClosed: ("close_attempt", _attempt_close),
+    LogAppended: ("insert_log", _log_row),
+    LockTaken: ("take_lock", _lock_take),
+    LockReleased: ("release_lock", _lock_release),
+}
