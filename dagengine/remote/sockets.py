@@ -15,6 +15,6 @@ _LONGEST_PATH_BYTES = 100
 def private_socket_path() -> Iterator[Path]:
     """A path for a unix socket in a directory of its own (mode 0700), removed afterwards."""
     usual = len(tempfile.gettempdir().encode()) + len("/dagengine-xxxxxxxx/tunnel")
-    place = None if usual < _LONGEST_PATH_BYTES else "/tmp"
+    place = None if usual < _LONGEST_PATH_BYTES else "/tmp"  # noqa: S108  # mkdtemp is safe there
     with tempfile.TemporaryDirectory(prefix="dagengine-", dir=place) as directory:
         yield Path(directory, "tunnel")

@@ -158,7 +158,7 @@ class SshRunner:
                 proven_ended=True,
             )
         return HostUnreachable(
-            f"{what} was not sent: {host} did not complete an SSH login within {timeout_s:g} s",
+            f"{what} was not sent: {host} gave no answer within {timeout_s:g} s",
             host=host,
             remedy="check that the host is up and that sshd answers",
         )

@@ -124,3 +124,8 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
 
 def _name(snapshot: Snapshot) -> str:
     return f"DAG {snapshot.dag.dag_id} '{snapshot.dag.name}'"
+
+
+def refuse_operator(operator: str) -> OperatorRefused:
+    """The refusal of an operator that a DAG does not know (here)."""
+    return OperatorRefused(f"{_PREFIX}.NotSupport", f"Operator {operator} is not supported")

@@ -106,9 +106,12 @@ def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -
         now: the present.
         known: None when the DAG's operation can be run here, else why not.
     """
-    if snapshot.dag.state is State.READY:
-        return begin(snapshot, now)
     starts: list[Start] = []
+    if snapshot.dag.state is State.READY:
+        starts = begin(snapshot, now)
+        if known is None:
+            return starts
+        starts = []
     for sub_task in snapshot.running:
         may_go_on = snapshot.nodes[sub_task.stage].flags.can_continue or snapshot.is_cancelling
         if known is not None or not may_go_on:

@@ -1,0 +1,130 @@
+"""The public face: all that operation packages and embedders need.
+
+Everything else inside this package may change without notice.
+"""
+
+from __future__ import annotations
+
+from dagengine.api.route import Call, ClusterView, Handler, Route, ServerState
+from dagengine.clock import Clock, SystemClock
+from dagengine.engine.engine import Engine
+from dagengine.engine.events import (
+    DagMoved,
+    EngineEvent,
+    LineLogged,
+    NodeMoved,
+    SubTaskMoved,
+    Subscription,
+)
+from dagengine.errors import (
+    ApiError,
+    CommandTimedOut,
+    ConfigError,
+    ConnectionLost,
+    DagengineError,
+    HostKeyRejected,
+    HostUnreachable,
+    IllegalArgument,
+    LoginRefused,
+    RemoteError,
+    StoreError,
+    TunnelRefused,
+)
+from dagengine.extension import Command as ExtensionCommand
+from dagengine.extension import Extension, ExtensionPoint, Surroundings
+from dagengine.model.ids import AgentAddress
+from dagengine.model.outcome import (
+    Cancelled,
+    Failed,
+    Interrupted,
+    Json,
+    Outcome,
+    Problem,
+    ResultUnknown,
+    Succeeded,
+    TimedOut,
+)
+from dagengine.model.records import (
+    DagDetail,
+    DagRecord,
+    LockRecord,
+    LogRecord,
+    NodeDetail,
+    NodeRecord,
+    SubTaskDetail,
+    SubTaskRecord,
+)
+from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import Operator, State
+from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
+from dagengine.remote.command import Command, Secret, script
+from dagengine.store.sqlite.store import SqliteStore
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AgentAddress",
+    "ApiError",
+    "Call",
+    "Cancelled",
+    "Clock",
+    "ClusterView",
+    "Command",
+    "CommandResult",
+    "CommandTimedOut",
+    "ConfigError",
+    "ConnectionLost",
+    "DagDetail",
+    "DagMoved",
+    "DagRecord",
+    "DagengineError",
+    "Engine",
+    "EngineEvent",
+    "Extension",
+    "ExtensionCommand",
+    "ExtensionPoint",
+    "Failed",
+    "Flags",
+    "Handler",
+    "HostAddress",
+    "HostKeyRejected",
+    "HostUnreachable",
+    "IllegalArgument",
+    "Interrupted",
+    "Json",
+    "LineLogged",
+    "LockRecord",
+    "LogRecord",
+    "LoginRefused",
+    "NodeDetail",
+    "NodeMoved",
+    "NodeRecord",
+    "Operation",
+    "Operator",
+    "Outcome",
+    "Problem",
+    "RemoteError",
+    "ResultUnknown",
+    "Route",
+    "Runner",
+    "RunnerPool",
+    "Secret",
+    "ServerState",
+    "SqliteStore",
+    "Stage",
+    "StageKind",
+    "State",
+    "StepContext",
+    "StoreError",
+    "SubTaskDetail",
+    "SubTaskMoved",
+    "SubTaskRecord",
+    "Submission",
+    "Subscription",
+    "Succeeded",
+    "Surroundings",
+    "SystemClock",
+    "TimedOut",
+    "TunnelRefused",
+    "script",
+]

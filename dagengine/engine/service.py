@@ -1,0 +1,57 @@
+"""One life cycle for everything that runs in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+_log = structlog.get_logger("dagengine.engine")
+
+
+class Service:
+    """Owns named tasks; ends them all when it stops.
+
+    A subclass may override `run` for a loop of its own. Starting twice or stopping twice,
+    or stopping what was never started, does nothing.
+    """
+
+    name = "service"
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._started = False
+
+    async def run(self) -> None:
+        """The loop: wait; one pass. Returns only when there is nothing left to do."""
+
+    def start(self) -> None:
+        if not self._started:
+            self._started = True
+            self.spawn(self._supervise(), name=self.name)
+
+    async def stop(self) -> None:
+        """Cancel every task and wait until each has ended."""
+        self._started = False
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Run `work` as a task that this service owns."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                return await self.run()
+            except Exception:
+                # A loop that dies would leave every DAG standing still: say so and go on.
+                _log.exception("service_failed", service=self.name)
+                await asyncio.sleep(1.0)
