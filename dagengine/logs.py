@@ -25,8 +25,8 @@ _SECRET_KEYS = frozenset(
         "keys",
         "session_id",
         "ssotoken",
-        "x-ocs-header",
         "x-ocs-agent-header",
+        "x-ocs-header",
     }
 )
 _SECRET_PARTS = ("password", "passwd", "secret", "private_key")
@@ -35,7 +35,7 @@ _SECRET_PARTS = ("password", "passwd", "secret", "private_key")
 _QUIET_LOGGERS = ("aiohttp", "aiosqlite", "asyncio", "asyncssh")
 
 
-def mask_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: replace the value of every secret field, nested ones too."""
     return {key: _masked(key, value) for key, value in event.items()}
 
@@ -66,7 +66,7 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
+            foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,

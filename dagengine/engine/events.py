@@ -22,7 +22,7 @@ from dagengine.model.transition import (
 class _Loggable:
     """Renders an event for the log."""
 
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
     log_name: ClassVar[str]
 
     def log_fields(self) -> dict[str, object]:

@@ -13,7 +13,7 @@ from dagengine.remote.base import CommandResult, HostAddress
 from dagengine.remote.command import Command
 from dagengine.remote.group import END_BOUND_S, end_group
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
-from dagengine.remote.shield import finish
+from dagengine.remote.shield import finish, wait_out
 from dagengine.remote.sockets import private_socket_path
 
 _CHUNK_BYTES = 64 * 1024
@@ -42,8 +42,13 @@ class LocalRunner:
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         """See `Runner.run`."""
-        running = await self._start(command)
+        # A start that is cut short would leave children of which nobody knows the group.
+        starting = asyncio.create_task(self._start(command), name="start local command")
+        cancelled = await wait_out(starting)
+        running = starting.result()
         try:
+            if cancelled is not None:
+                raise cancelled
             async with asyncio.timeout(timeout_s):
                 await running.ended.wait()
         except TimeoutError:

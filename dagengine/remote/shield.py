@@ -24,15 +24,25 @@ async def finish(work: Coroutine[Any, Any, T], *, bound_s: float, name: str) -> 
         asyncio.CancelledError: the caller was cancelled meanwhile; raised after the end.
     """
     task = asyncio.create_task(_bounded(work, bound_s), name=name)
+    cancelled = await wait_out(task)
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+async def wait_out(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
+    """Wait until a task has ended, although the caller is cancelled meanwhile.
+
+    Returns:
+        The cancellation, which the caller has to raise when it has cleaned up; else None.
+    """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return task.result()
+    return cancelled
 
 
 async def _bounded(work: Coroutine[Any, Any, T], bound_s: float) -> T | None:

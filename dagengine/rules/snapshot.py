@@ -150,8 +150,9 @@ class Snapshot:
 
     def _end_lane(self, target: str, stage: int) -> None:
         self.failed_lanes.add(target)
-        for later in range(stage + 1, self.group_of(stage).last + 1):
-            self.waiting_in[later] -= 1
+        for later in range(stage + 1, self.dag.max_stage + 1):
+            if (later, target) in self._ids:
+                self.waiting_in[later] -= 1
 
 
 def _group(nodes: Sequence[NodeRecord]) -> Iterator[Group]:

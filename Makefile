@@ -1,0 +1,50 @@
+# Every target makes what it needs from nothing but Python 3.11 or newer.
+#   make demo ARGS=--once      three real servers, started end to end
+#   make test                  the quick tests
+#   make test-all              all of them: real servers, kill -9, the wheel
+#   make check                 style, types, arrows between rooms, generated pages
+#   make bench                 figures; asserts nothing
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.PHONY: demo test test-all check bench clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/dagengine demo $(ARGS)
+
+test: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m dagengine.rules.machine --check docs/state_machine.md
+
+bench: $(VENV)/dev.stamp
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	    .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than setup.cfg once the environment holds what setup.cfg asks for.
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(PIP) install --editable '.[demo]'
+	touch $@
+
+$(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(PIP) install --editable '.[demo,test,dev]'
+	touch $@ $(VENV)/demo.stamp

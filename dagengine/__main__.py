@@ -1,0 +1,10 @@
+"""`python -m dagengine` is the console script `dagengine`."""
+
+from __future__ import annotations
+
+import sys
+
+from dagengine.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What a person reads: pure functions from the API's objects (protocol section 4) to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+Json: TypeAlias = Mapping[str, Any]
+
+_STATE_WIDTH = len("RUNNING")
+
+
+@dataclass(frozen=True, slots=True)
+class SubTaskLine:
+    """A sub-task at one moment.
+
+    Attributes:
+        key: changes when the sub-task's state does.
+        text: one line.
+        ended: nothing more will happen to it by itself.
+    """
+
+    key: tuple[str, str, int]
+    text: str
+    ended: bool
+
+
+def sub_task_lines(dag: Json, now: datetime) -> Iterator[SubTaskLine]:
+    """A line for each sub-task that has begun, in stage order."""
+    nodes = dag["nodes"] or []
+    width = max((len(node["name"]) for node in nodes), default=0)
+    places = [_place(task) for node in nodes for task in node["sub_tasks"] or []]
+    place_width = max((len(place) for place in places), default=0)
+    for number, node in enumerate(nodes, start=1):
+        for task in node["sub_tasks"] or []:
+            if task["state"] in ("PENDING", "READY"):
+                continue
+            running = task["state"] == "RUNNING"
+            head = f"[{number}/{len(nodes)}] {node['name']:<{width}}  {_place(task):<{place_width}}"
+            what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
+            said = (task["task_logs"] or [""])[-1]
+            yield SubTaskLine(
+                (task["id"], task["state"], task["execute_times"]),
+                f"{head}  {what}  {said}".rstrip(),
+                ended=not running,
+            )
+
+
+def render_end(dag: Json) -> list[str]:
+    """The last words on a DAG: how it ended, why, and what to type next."""
+    head = f"{dag['name']} {dag['id']}: {dag['state']}"
+    if dag["state"] == "SUCCEED":
+        passed = " (passed by an operator, not run to its end)" if dag["operator"] == "PASS" else ""
+        return [f"{head}{passed}, took {_took(dag, None)}"]
+    if dag["state"] != "FAILED":
+        return [f"{head}, at stage {dag['stage']} of {dag['max_stage']}", *next_commands(dag)]
+    how = "cancelled" if dag["operator"] == "CANCEL" else "failed"
+    lines = [f"{head}: {how} at stage {dag['stage']} of {dag['max_stage']}"]
+    lines += [f"  {cause}" for cause in causes(dag)]
+    return lines + next_commands(dag)
+
+
+def causes(dag: Json) -> list[str]:
+    """Why it failed: the last log line of every failed sub-task, with stage and server."""
+    return [
+        f"{node['name']}, {_place(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
+        for node in dag["nodes"] or []
+        for task in node["sub_tasks"] or []
+        if task["state"] == "FAILED"
+    ]
+
+
+def next_commands(dag: Json) -> list[str]:
+    """What to type next; nothing for a DAG that succeeded."""
+    if dag["state"] == "FAILED":
+        return [
+            f"next: mend the cause, then  dagengine retry {dag['id']}",
+            f"      all that was said:    dagengine logs {dag['id']}",
+            f"      to call it done:      dagengine pass {dag['id']}",
+        ]
+    if dag["state"] == "SUCCEED":
+        return []
+    return [
+        f"next: follow it with  dagengine show {dag['id']}",
+        f"      or end it with  dagengine cancel {dag['id']}",
+    ]
+
+
+def render_dag(dag: Json, now: datetime) -> list[str]:
+    """`show ID`: the DAG, its stages, and each server within them."""
+    running = dag["state"] in ("READY", "RUNNING")
+    lines = [
+        f"{dag['name']} {dag['id']}",
+        f"  state     {dag['state']} (operator {dag['operator']}), "
+        f"stage {dag['stage']} of {dag['max_stage']}",
+        f"  started   {_clock_time(dag['start_time'])}, "
+        + (f"running for {_took(dag, now, True)}" if running else f"took {_took(dag, now)}"),
+        *([] if running else [f"  ended     {_clock_time(dag['end_time'])}"]),
+        "",
+    ]
+    for number, node in enumerate(dag["nodes"] or [], start=1):
+        lines.append(f"  {number} {node['name']}: {node['state']}{_unusual(node)}")
+        for task in node["sub_tasks"] or []:
+            lines += _sub_task_of_dag(task, now)
+    summary = (dag["additional_data"] or {}).get("summary")
+    if summary:
+        lines += ["", f"  {summary}"]
+    if dag["state"] == "FAILED":
+        lines += ["", "why:", *(f"  {cause}" for cause in causes(dag))]
+    following = next_commands(dag)
+    return [*lines, "", *following] if following else lines
+
+
+def render_logs(dag: Json) -> list[str]:
+    """`logs ID`: every log line, with its stage and server."""
+    return [
+        f"[{number} {node['name']} {_place(task)}] {line}"
+        for number, node in enumerate(dag["nodes"] or [], start=1)
+        for task in node["sub_tasks"] or []
+        for line in task["task_logs"] or []
+    ]
+
+
+def render_list(dags: Sequence[Json]) -> list[str]:
+    """`list`: one line for each DAG."""
+    rows = [("ID", "NAME", "STATE", "OPERATOR", "STAGE", "STARTED")]
+    rows += [
+        (
+            dag["id"],
+            dag["name"],
+            dag["state"],
+            dag["operator"],
+            f"{dag['stage']}/{dag['max_stage']}",
+            _clock_time(dag["start_time"]),
+        )
+        for dag in dags
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _sub_task_of_dag(task: Json, now: datetime) -> list[str]:
+    begun = task["state"] not in ("PENDING", "READY")
+    took = f"  {_took(task, now, task['state'] == 'RUNNING')}" if begun else ""
+    times = f"  run {task['execute_times']} times" if task["execute_times"] > 1 else ""
+    said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
+    return [f"      {_place(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"]
+
+
+def _unusual(node: Json) -> str:
+    return "" if node["operator"] == "RUN" else f" ({node['operator']})"
+
+
+def _place(task: Json) -> str:
+    agent = task["execute_agent"]
+    ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
+    return f"{ip}:{agent['port']}"
+
+
+def _took(thing: Json, now: datetime | None, running: bool = False) -> str:
+    start = datetime.fromisoformat(thing["start_time"])
+    end = now if running and now is not None else datetime.fromisoformat(thing["end_time"])
+    seconds = max((end - start) / timedelta(seconds=1), 0.0)
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"
+
+
+def _clock_time(text: str) -> str:
+    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S %z")

@@ -1,0 +1,173 @@
+"""Leaves nothing behind: ends processes and removes a directory, however their owner ends.
+
+The owner holds one end of a pipe to a small process (this file, run by itself) and tells it
+what it starts. When the owner closes the pipe, or dies, the guard ends all of it by process
+id and identity, and removes the directory. Only the standard library is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+_GRACE_S = 5.0
+_POLL_S = 0.05
+
+
+class Guard:
+    """The owner's side: a directory of its own, and a guard over what is started in it."""
+
+    def __init__(self, prefix: str) -> None:
+        """
+        Args:
+            prefix: of the directory's name; it lies where TMPDIR says.
+        """
+        self.directory = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def watch_process(self, pid: int) -> None:
+        """Guard a child of ours, with all that descends from it."""
+        found = _read_process(pid)
+        if found is not None:
+            self._tell(f"process {pid} {found.started}")
+
+    def watch_home(self, home: Path) -> None:
+        """Guard every server that runs with this home as its base directory."""
+        self._tell(f"home {home}")
+
+    def close(self) -> bool:
+        """End everything and wait for it; True when nothing is left. Blocks for some seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._process.wait() == 0
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n".encode())
+        self._process.stdin.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """One line of the process table; pid and start (in clock ticks since boot) identify it."""
+
+    pid: int
+    parent: int
+    started: int
+
+
+def _main(directory: str) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    told = [line.rstrip("\n").split(" ", 1) for line in sys.stdin]
+    left: set[_Process] = set()
+    for rest in reversed([rest for kind, rest in told if kind == "process"]):
+        pid, started = rest.split()
+        left |= _end_all(partial(_tree, int(pid), int(started)))
+    homes = {rest for kind, rest in told if kind == "home"}
+    left |= _end_all(partial(_servers, homes))
+    shutil.rmtree(directory, ignore_errors=True)
+    for process in left:
+        sys.stderr.write(f"could not end process {process.pid}\n")
+    if Path(directory).exists():
+        sys.stderr.write(f"could not remove {directory}\n")
+        return 1
+    return 1 if left else 0
+
+
+def _end_all(find: Callable[[], set[_Process]]) -> set[_Process]:
+    """TERM, after a while KILL, until `find` finds nothing twice in a row; what is left."""
+    began_s = time.monotonic()
+    termed: set[_Process] = set()
+    quiet = 0
+    while (found := find()) or quiet < 1:
+        quiet = 0 if found else quiet + 1
+        waited_s = time.monotonic() - began_s
+        if waited_s > 2 * _GRACE_S:
+            return found
+        if waited_s > _GRACE_S:
+            _send(signal.SIGKILL, found)
+        else:
+            _send(signal.SIGTERM, found - termed)
+            termed |= found
+        time.sleep(_POLL_S)
+    return set()
+
+
+def _send(number: signal.Signals, processes: Iterable[_Process]) -> None:
+    for process in processes:
+        try:
+            handle = os.pidfd_open(process.pid)
+        except ProcessLookupError:
+            continue
+        try:
+            # The handle pins the process: it is ours if it still is the same one now.
+            if _read_process(process.pid) == process:
+                signal.pidfd_send_signal(handle, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+        finally:
+            os.close(handle)
+
+
+def _tree(pid: int, started: int) -> set[_Process]:
+    """A process and all that descends from it; empty when it is gone."""
+    table = _read_table()
+    root = table.get(pid)
+    if root is None or root.started != started:
+        return set()
+    tree = {root.pid}
+    while grown := {p.pid for p in table.values() if p.parent in tree} - tree:
+        tree |= grown
+    return {table[member] for member in tree}
+
+
+def _servers(homes: set[str]) -> set[_Process]:
+    """Our processes that were started with one of these base directories."""
+    found = set()
+    for process in _read_table().values():
+        try:
+            if Path(f"/proc/{process.pid}").stat().st_uid != os.geteuid():
+                continue
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        arguments = words.split("\0")
+        for name, value in pairwise(arguments):
+            if name == "--base-dir" and value.rstrip("/") in homes:
+                found.add(process)
+    return found
+
+
+def _read_table() -> dict[int, _Process]:
+    found = (_read_process(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit())
+    return {process.pid: process for process in found if process is not None}
+
+
+def _read_process(pid: int) -> _Process | None:
+    """None when there is no such process, or only its zombie, which is as good as gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else _Process(pid, int(fields[1]), int(fields[19]))
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1]))

@@ -1,0 +1,71 @@
+"""What several tests share: hosts to log in to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+
+from dagengine.clock import SystemClock
+from dagengine.remote.base import HostAddress
+from dagengine.remote.pool import SshPool
+from tasks.demo_hosts import ASYNCSSH, DemoHost, DemoHosts
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def ssh_hosts() -> AsyncIterator[DemoHosts]:
+    """Three hosts, real sshd where there is one. Shared: leave them as they were."""
+    async with DemoHosts(3) as hosts:
+        yield hosts
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def asyncssh_hosts() -> AsyncIterator[DemoHosts]:
+    """One host behind the server for machines without sshd. Shared as well."""
+    async with DemoHosts(1, kind=ASYNCSSH) as hosts:
+        yield hosts
+
+
+@pytest.fixture
+def ssh_host(ssh_hosts: DemoHosts) -> DemoHost:
+    """The first of the shared hosts."""
+    return ssh_hosts.hosts[0]
+
+
+@pytest_asyncio.fixture
+async def own_ssh_host() -> AsyncIterator[DemoHost]:
+    """A host of this test alone, which may do to it what it likes."""
+    async with DemoHosts(1) as hosts:
+        yield hosts.hosts[0]
+
+
+@pytest_asyncio.fixture
+async def ssh_pool() -> AsyncIterator[SshPool]:
+    """A pool of this test alone."""
+    pool = SshPool(SystemClock(), Random(1))
+    yield pool
+    await pool.close()
+
+
+class AddressOf(Protocol):
+    """How a runner reaches a host, with any field replaced."""
+
+    def __call__(self, host: DemoHost, **changes: object) -> HostAddress: ...
+
+
+@pytest.fixture
+def address_of() -> AddressOf:
+    def address(host: DemoHost, **changes: object) -> HostAddress:
+        fields: dict[str, object] = {
+            "host": host.ip,
+            "port": host.port,
+            "user": host.user,
+            "key_file": host.key_file,
+            "known_hosts": host.known_hosts,
+        }
+        return HostAddress(**(fields | changes))  # type: ignore[arg-type]
+
+    return address

@@ -1,0 +1,165 @@
+"""The rules under every interleaving that hypothesis can think of, crashes included."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from dagengine.engine.registry import Registry
+from dagengine.errors import OperatorRefused
+from dagengine.model.outcome import Cancelled, Failed, Problem, Succeeded
+from dagengine.model.records import LockRecord
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import State
+from dagengine.rules import operators, plan
+from dagengine.rules.invariants import find_violations
+from dagengine.rules.snapshot import Snapshot
+from dagengine.store.base import LastIds
+
+N, P = StageKind.NORMAL, StageKind.PARALLEL
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+async def _step(context: StepContext) -> Succeeded:
+    return Succeeded()
+
+
+class OneDag(RuleBasedStateMachine):
+    """One DAG driven by attempts that end in any order and any way, operators and restarts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.token = 0
+        self.starts: dict[int, list[int]] = {}
+        self.ended_by_cancel: set[int] = set()
+
+    @initialize(
+        kinds=st.lists(st.sampled_from([N, P]), min_size=1, max_size=6),
+        lanes=st.integers(1, 4),
+    )
+    def submit(self, kinds: list[StageKind], lanes: int) -> None:
+        stages = tuple(Stage(f"s{i}", kind, _step) for i, kind in enumerate(kinds))
+        registry = Registry([Operation("op", stages, lock_key="k")])
+        targets = tuple(f"t{i}" for i in range(lanes))
+        created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
+        self.snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
+        self.follow(plan.begin(self.snapshot, self.tick()))
+
+    def tick(self) -> datetime:
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+    def follow(self, starts: list[plan.Start]) -> None:
+        for start in starts:
+            sub_task = self.snapshot.sub_tasks[start.sub_task_id]
+            assert sub_task.state is State.RUNNING
+            attempts = self.starts.setdefault(start.sub_task_id, [])
+            assert sub_task.attempt_no == len(attempts) + 1, "an attempt was begun twice"
+            attempts.append(sub_task.attempt_no)
+        self.snapshot.take_batch()
+
+    def end(self, data: Any, outcome: object) -> None:
+        sub_task = data.draw(st.sampled_from(self.snapshot.running))
+        self.follow(
+            plan.end_attempt(
+                self.snapshot,
+                sub_task.sub_task_id,
+                sub_task.attempt_no,
+                outcome,  # type: ignore[arg-type]
+                self.tick(),
+            )
+        )
+
+    @property
+    def has_running(self) -> bool:
+        return bool(self.snapshot.running)
+
+    @precondition(lambda self: self.has_running)
+    @rule(data=st.data())
+    def an_attempt_succeeds(self, data: Any) -> None:
+        self.end(data, Succeeded())
+
+    @precondition(lambda self: self.has_running)
+    @rule(data=st.data())
+    def an_attempt_fails(self, data: Any) -> None:
+        self.end(data, Failed(Problem("X", "broken")))
+
+    @precondition(lambda self: self.has_running and self.snapshot.is_cancelling)
+    @rule(data=st.data())
+    def an_attempt_is_cancelled(self, data: Any) -> None:
+        self.end(data, Cancelled())
+
+    @precondition(lambda self: self.has_running)
+    @rule(data=st.data())
+    def an_outcome_comes_twice_or_late(self, data: Any) -> None:
+        sub_task = data.draw(st.sampled_from(list(self.snapshot.sub_tasks.values())))
+        before = self.snapshot.dag, dict(self.snapshot.nodes), dict(self.snapshot.sub_tasks)
+        stale = sub_task.attempt_no - 1
+        starts = plan.end_attempt(
+            self.snapshot, sub_task.sub_task_id, stale, Succeeded(), self.tick()
+        )
+        assert not starts
+        assert self.snapshot.take_batch() is None
+        assert before == (self.snapshot.dag, self.snapshot.nodes, self.snapshot.sub_tasks)
+
+    @precondition(lambda self: not self.snapshot.dag.state.is_final)
+    @rule()
+    def the_engine_restarts(self) -> None:
+        old = self.snapshot
+        self.snapshot = Snapshot(old.dag, list(old.nodes.values()), old.sub_tasks.values())
+        self.follow(plan.resume(self.snapshot, self.tick()))
+
+    @rule()
+    def a_person_cancels(self) -> None:
+        try:
+            to_end = operators.cancel_dag(self.snapshot, self.tick())
+        except OperatorRefused:
+            assert self.snapshot.dag.state.is_final
+            return
+        assert set(to_end) <= {s.sub_task_id for s in self.snapshot.running}
+        self.snapshot.take_batch()
+
+    @rule()
+    def a_person_retries(self) -> None:
+        self.token += 1
+        lock = LockRecord("k", self.snapshot.dag.dag_id, self.token, "op", self.now)
+        finished = {
+            s.sub_task_id: s
+            for s in self.snapshot.sub_tasks.values()
+            if s.target is not None and s.target not in self.snapshot.failed_lanes
+            if s.state is State.SUCCEED
+        }
+        try:
+            self.follow(operators.retry_dag(self.snapshot, self.tick(), lock))
+        except OperatorRefused:
+            assert self.snapshot.dag.state is not State.FAILED
+            return
+        for sub_task_id, before in finished.items():
+            assert self.snapshot.sub_tasks[sub_task_id] == before, "a good lane was touched"
+
+    @rule()
+    def a_person_passes(self) -> None:
+        try:
+            operators.pass_dag(self.snapshot, self.tick())
+        except OperatorRefused:
+            assert self.snapshot.dag.state is not State.FAILED
+            return
+        assert all(n.state is State.SUCCEED for n in self.snapshot.nodes.values())
+        self.snapshot.take_batch()
+
+    @invariant()
+    def every_named_invariant_holds(self) -> None:
+        if hasattr(self, "snapshot"):
+            assert find_violations(self.snapshot) == []
+
+    @invariant()
+    def an_unfinished_dag_always_has_something_that_moves_it(self) -> None:
+        if hasattr(self, "snapshot") and not self.snapshot.dag.state.is_final:
+            assert self.snapshot.running
+
+
+OneDag.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestOneDag = OneDag.TestCase

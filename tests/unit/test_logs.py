@@ -1,0 +1,75 @@
+"""What a log line holds, and what it never does."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from dagengine.logs import configure_logs
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    """Reads what was logged as JSON; puts the process's logging back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logs(stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_an_event_is_one_json_object_a_line(lines: Lines) -> None:
+    structlog.get_logger("dagengine.x").info("dag_submitted", dag_id=7, text="two\nlines")
+    (line,) = lines()
+    assert line["event"] == "dag_submitted"
+    assert (line["level"], line["logger"], line["dag_id"]) == ("info", "dagengine.x", 7)
+    assert line["timestamp"].endswith("Z")
+
+
+def test_loggers_of_the_standard_library_take_the_same_way(lines: Lines) -> None:
+    logging.getLogger("somebody").warning("%d of %d", 1, 2)
+    (line,) = lines()
+    assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "somebody", "warning")
+
+
+def test_a_traceback_stays_within_its_line(lines: Lines) -> None:
+    try:
+        raise ValueError("odd")
+    except ValueError:
+        structlog.get_logger("a").exception("loop_failed")
+        logging.getLogger("b").exception("loop failed")
+    for line in lines():
+        assert "ValueError: odd" in line["exception"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": "s3cret"},
+        {"root_password": "s3cret"},
+        {"Auth": "s3cret"},
+        {"headers": {"X-OCS-Header": "s3cret"}},
+        {"calls": [{"keys": "s3cret"}]},
+    ],
+)
+def test_a_secret_is_never_written(lines: Lines, fields: dict[str, Any]) -> None:
+    structlog.get_logger("a").info("request_received", **fields)
+    (line,) = lines()
+    assert "s3cret" not in json.dumps(line)
+    assert "***" in json.dumps(line)
+
+
+def test_the_chatter_of_libraries_is_left_out(lines: Lines) -> None:
+    logging.getLogger("asyncssh").info("command: cat /etc/passwd")
+    logging.getLogger("aiohttp.access").info("GET /")
+    assert lines() == []
