@@ -79,9 +79,7 @@ async def run_controller(
                 clock=clock,
             )
         )
-        runner = web.AppRunner(
-            build_app(), access_log=None, shutdown_timeout=_LAST_ANSWERS_S
-        )
+        runner = web.AppRunner(build_app(), access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()

@@ -263,9 +263,7 @@ class Engine(Service):
                 return dag
         return None
 
-    async def _detailed(
-        self, dags: tuple[DagRecord, ...], details: bool
-    ) -> tuple[DagDetail, ...]:
+    async def _detailed(self, dags: tuple[DagRecord, ...], details: bool) -> tuple[DagDetail, ...]:
         if not details:
             return tuple(DagDetail(dag, None) for dag in dags)
         found = [await self._store.find_dag(dag.dag_id, details=True) for dag in dags]
@@ -310,9 +308,7 @@ class Engine(Service):
 
 
 def _ids_after(created: DagCreated) -> LastIds:
-    return LastIds(
-        created.dag.dag_id, created.nodes[-1].node_id, created.sub_tasks[-1].sub_task_id
-    )
+    return LastIds(created.dag.dag_id, created.nodes[-1].node_id, created.sub_tasks[-1].sub_task_id)
 
 
 async def _next_end(subscription: Subscription) -> None:

@@ -37,6 +37,4 @@ class Locks:
                 self._locks[change.lock.key] = change.lock
             elif isinstance(change, LockReleased):
                 held = self._locks[change.key]
-                self._locks[change.key] = replace(
-                    held, dag_id=None, reason="", since_at=change.at
-                )
+                self._locks[change.key] = replace(held, dag_id=None, reason="", since_at=change.at)

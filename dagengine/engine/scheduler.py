@@ -176,9 +176,7 @@ class Scheduler(Service):
             case Found(refusal):
                 decision.starts += plan.resume(snapshot, now, known=refusal)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
-                decision.starts += plan.end_attempt(
-                    snapshot, sub_task_id, attempt_no, outcome, now
-                )
+                decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
             case LockWanted(reply):
                 holder = self._want_lock(snapshot)
                 decision.confirm.append(lambda: _resolve(reply, holder))
@@ -281,7 +279,9 @@ class Scheduler(Service):
             self._events.publish(event)
 
 
-def _resolve(reply: asyncio.Future[LockRecord | None] | asyncio.Future[None], value: object) -> None:
+def _resolve(
+    reply: asyncio.Future[LockRecord | None] | asyncio.Future[None], value: object
+) -> None:
     if not reply.done():
         reply.set_result(value)  # type: ignore[arg-type]  # the two callers pass the right one
 

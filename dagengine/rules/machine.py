@@ -218,7 +218,9 @@ def render_page() -> str:
         lines += ["```mermaid", "stateDiagram-v2", f"    [*] --> {_INITIAL[entity][0]}"]
         for rule in rules:
             for state in rule.states:
-                lines.append(f"    {state} --> {rule.to_state or state}: {rule.letter} {rule.event}")
+                lines.append(
+                    f"    {state} --> {rule.to_state or state}: {rule.letter} {rule.event}"
+                )
         lines += ["```", "", "| | from | operator | event | to | operator then | meaning |"]
         lines += ["|---|---|---|---|---|---|---|"]
         for rule in rules:

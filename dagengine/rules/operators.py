@@ -82,15 +82,11 @@ def _reset_for_retry(snapshot: Snapshot, now: datetime) -> None:
                     snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
             if entered:
                 snapshot.set_node(step_node(snapshot.nodes[stage], Event.RETRY, now))
-    starting = min(
-        stage for stage, node in snapshot.nodes.items() if not node.state.is_final
-    )
+    starting = min(stage for stage, node in snapshot.nodes.items() if not node.state.is_final)
     snapshot.set_dag(replace(step_dag(snapshot.dag, Event.RETRY, now), stage=starting))
 
 
-def _enters_again(
-    snapshot: Snapshot, target: str | None, state: State, is_lanes: bool
-) -> bool:
+def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes: bool) -> bool:
     """A lane that succeeded everywhere is not touched; everything else begins anew."""
     if not is_lanes or target is None:
         return True

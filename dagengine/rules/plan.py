@@ -116,15 +116,11 @@ def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -
         may_go_on = snapshot.nodes[sub_task.stage].flags.can_continue or snapshot.is_cancelling
         if known is not None or not may_go_on:
             failed = Failed(known or CANNOT_CONTINUE)
-            starts += end_attempt(
-                snapshot, sub_task.sub_task_id, sub_task.attempt_no, failed, now
-            )
+            starts += end_attempt(snapshot, sub_task.sub_task_id, sub_task.attempt_no, failed, now)
             continue
         _close_attempt(snapshot, sub_task, Interrupted.__name__, "", now)
         starts.append(
-            _open_attempt(
-                snapshot, sub_task, Event.RESUME, now, settle_only=snapshot.is_cancelling
-            )
+            _open_attempt(snapshot, sub_task, Event.RESUME, now, settle_only=snapshot.is_cancelling)
         )
     return starts
 

@@ -18,7 +18,22 @@ from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.local import LocalRunner
 from tasks.demo_hosts import OPENSSH, free_port
 
-ODD = ("a b", "", "'", '"', "$HOME", "`id`", "\\", "\n", "a\tb", "*", "~", "-n", "ü€😀", ";&|<>()!#")
+ODD = (
+    "a b",
+    "",
+    "'",
+    '"',
+    "$HOME",
+    "`id`",
+    "\\",
+    "\n",
+    "a\tb",
+    "*",
+    "~",
+    "-n",
+    "ü€😀",
+    ";&|<>()!#",
+)
 
 
 @pytest.fixture(params=["local", "openssh", "asyncssh"])
@@ -106,7 +121,7 @@ async def test_a_command_leads_a_session_of_its_own_and_has_no_terminal(runner):
 
 async def test_a_background_process_without_our_pipes_does_not_hold_the_command(runner, tmp_path):
     async with said(tmp_path / "said") as heard:
-        starts = "setsid sh -c 'sleep 1000 & echo $! >\"$0\"' \"$1\" </dev/null >/dev/null 2>&1 &"
+        starts = 'setsid sh -c \'sleep 1000 & echo $! >"$0"\' "$1" </dev/null >/dev/null 2>&1 &'
         result = await runner.run(script(starts, "t", str(tmp_path / "said")), timeout_s=10)
         assert result.exit_status == 0
         background = psutil.Process(int(await heard()))
