@@ -1,0 +1,130 @@
+"""Requests that are not let in (protocol 2.5 and 2.6), and bodies that cannot be opened."""
+
+from __future__ import annotations
+
+from dagengine.errors import ApiError, DagengineError, SecurityError
+
+
+class HeaderDecryptFailed(SecurityError):
+    """The header is not one that we can read. One answer for every cause: no oracle."""
+
+    err_code = "Security.Authentication.Header.DecryptFailed"
+    legacy_code = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Decrypt http header failed", remedy="fetch the public key anew from /api/v1/secret"
+        )
+
+
+class BodyKeysInvalid(DagengineError):
+    """`keys` is too short for a request with a body."""
+
+    err_code = "Request.Body.Decrypt.AES.KeyAndIv.Invalid"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: AES key and IV size error")
+
+
+class BodyLengthInvalid(DagengineError):
+    """The decoded body is no whole number of blocks."""
+
+    err_code = "Request.Body.Decrypt.AES.ContentLength.Invalid"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: the body is not a multiple of the AES block size")
+
+
+class BodyUnreadable(DagengineError):
+    """The body cannot be decrypted with the header's keys. One answer for every cause."""
+
+    err_code = "Common.Unexpected"
+
+    def __init__(self) -> None:
+        super().__init__("the body is not encrypted with the keys of the header")
+
+
+class HeaderMissing(ApiError):
+    """Neither of the two headers was sent."""
+
+    err_code = "Request.Header.NotFound"
+
+    def __init__(self) -> None:
+        super().__init__("X-OCS-Agent-Header or X-OCS-Header not found in http request header")
+
+
+class UriMismatch(SecurityError):
+    """The header was made for another request."""
+
+    err_code = "Security.Authentication.Header.UriMismatch"
+
+    def __init__(self) -> None:
+        super().__init__("URI mismatch", remedy="sign the request target exactly as it is sent")
+
+
+class TimestampInvalid(SecurityError):
+    """`ts` is not a decimal number of seconds."""
+
+    err_code = "Security.Authentication.Timestamp.Invalid"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: ts is not a number of seconds since the epoch")
+
+
+class HeaderExpired(SecurityError):
+    """The header was valid until `ts`, which has passed."""
+
+    err_code = "Security.Authentication.Expired"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Unauthorized: the header has expired", remedy="compare the clocks of both machines"
+        )
+
+
+class IncorrectRootPassword(SecurityError):
+    """Not the password of root@sys."""
+
+    err_code = "Security.Authentication.IncorrectOceanbasePassword"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: OceanBase password is incorrect")
+
+
+class IncorrectAgentPassword(SecurityError):
+    """Not the agent password."""
+
+    err_code = "Security.Authentication.IncorrectAgentPassword"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: agent password is incorrect")
+
+
+class AgentPasswordUnset(SecurityError):
+    """The agent header was sent, but no agent password is configured."""
+
+    err_code = "Security.Authentication.WithOceanBasePassword"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Unauthorized: no agent password is configured",
+            remedy="sign in with the password of root@sys (X-OCS-Header)",
+        )
+
+
+class AgentTaskWithoutPassword(SecurityError):
+    """A task id that begins with 4 or 5 needs the agent password, which is not configured."""
+
+    err_code = "Security.Authentication.AgentPasswordNotInitialized"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: this id needs the agent password, which is not configured")
+
+
+class AgentTaskWithRootPassword(SecurityError):
+    """A task id that begins with 4 or 5 needs the agent password."""
+
+    err_code = "Security.Authentication.WithAgentPassword"
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized: this id needs the agent password (X-OCS-Agent-Header)")
