@@ -1,0 +1,73 @@
+"""From a decrypted body to a model, and from query texts to values (protocol 1.4, 3.4)."""
+
+from __future__ import annotations
+
+import json
+import typing
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dagengine.errors import BindFailed, IllegalArgument
+
+M = TypeVar("M", bound=BaseModel)
+
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_FALSE = ("", "0", "f", "F", "FALSE", "false", "False")
+
+
+def bind(body: bytes, model: type[M]) -> M:
+    """The model of a body. No body and `null` are an empty object; names in any case.
+
+    Raises:
+        BindFailed: not JSON, not an object, or not of the model's types.
+    """
+    try:
+        value = json.loads(body) if body else {}
+    except (ValueError, RecursionError):
+        raise BindFailed("Bind JSON failed: the body is not JSON") from None
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise BindFailed("Bind JSON failed: the body is not a JSON object")
+    try:
+        return model.model_validate(_match_names(value, model))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise BindFailed(f"Bind JSON failed: {where}: {first['msg']}") from None
+
+
+def parse_show_details(text: str | None) -> bool:
+    """The query parameter: absent is True, present but empty is False.
+
+    Raises:
+        IllegalArgument: a text that is neither true nor false.
+    """
+    if text is None or text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise IllegalArgument(
+        f"The input parameter 'show_details' is illegal: {text!r}", remedy="send true or false"
+    )
+
+
+def _match_names(value: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    known = {
+        (field.alias or name).lower(): (field.alias or name, field.annotation)
+        for name, field in model.model_fields.items()
+    }
+    matched: dict[str, Any] = {}
+    for name, item in value.items():
+        alias, annotation = known.get(name.lower(), (name, None))
+        inner = _model_in(annotation)
+        matched[alias] = _match_names(item, inner) if inner and isinstance(item, dict) else item
+    return matched
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    for kind in (annotation, *typing.get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

@@ -1,0 +1,67 @@
+"""The envelope around every answer, and how JSON is written (protocol 1.1, 1.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from dagengine.errors import DagengineError
+
+_ABSENT: Any = object()
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+
+def render_time(at: datetime) -> str:
+    """RFC 3339 with the local offset, fraction without trailing zeros, `Z` for no offset."""
+    local = at.astimezone()
+    seconds = local.strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{local.microsecond:06d}".rstrip("0").rstrip(".")
+    offset = local.strftime("%z")
+    return f"{seconds}{fraction}{'Z' if offset == '+0000' else f'{offset[:3]}:{offset[3:5]}'}"
+
+
+def render_error(error: DagengineError) -> dict[str, object]:
+    """The `error` object."""
+    code = {"code": error.legacy_code} if error.legacy_code else {}
+    return {**code, "errCode": error.err_code, "message": str(error)}
+
+
+def render_envelope(
+    *,
+    status: int,
+    at: datetime,
+    duration_ms: int,
+    trace_id: str,
+    data: object = _ABSENT,
+    error: DagengineError | None = None,
+) -> bytes:
+    """One answer. `data` is left out when it is not given or there is an error."""
+    envelope: dict[str, object] = {
+        "successful": error is None,
+        "timestamp": render_time(at),
+        "duration": duration_ms,
+        "status": status,
+        "traceId": trace_id,
+    }
+    if error is not None:
+        envelope["error"] = render_error(error)
+    elif data is not _ABSENT:
+        envelope["data"] = data
+    return render_json(envelope)
+
+
+def render_json(value: object) -> bytes:
+    """Compact JSON with `<`, `>` and `&` escaped, as the original writes it."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.translate(_ESCAPES).encode("utf-8", "replace")
+
+
+def sort_keys(value: object) -> object:
+    """A free-form value with every map's keys in order."""
+    if isinstance(value, Mapping):
+        return {str(key): sort_keys(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [sort_keys(item) for item in value]
+    return value

@@ -1,0 +1,156 @@
+"""Around every handler: who asks, how long it took, and what went wrong, in one envelope."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+from yarl import URL
+
+from dagengine.api.envelope import render_envelope
+from dagengine.clock import Clock
+from dagengine.errors import DagengineError, RouteNotFound
+from dagengine.security.body import decrypt_body
+from dagengine.security.credentials import Passwords, check_credentials
+from dagengine.security.errors import HeaderMissing
+from dagengine.security.header import decode_header, parse_header
+from dagengine.security.key import ServerKey
+
+_log = structlog.get_logger("dagengine.api")
+
+API_ROOT = "/api/v1"
+_AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
+_AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
+
+Handler = Callable[[web.Request, bytes], Awaitable[object]]
+WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Lets a request in, and opens its body."""
+
+    key: ServerKey
+    clock: Clock
+    passwords: Callable[[], Passwords]
+
+    async def open(self, request: web.Request) -> bytes:
+        """The decrypted body of a request that may pass (protocol 2.5, in its order).
+
+        Raises:
+            SecurityError, DagengineError: why not.
+        """
+        value = request.headers.get(_AGENT_HEADER) or request.headers.get(_ROOT_HEADER)
+        body = await request.read()
+        if not value:
+            raise HeaderMissing
+        is_agent = bool(request.headers.get(_AGENT_HEADER))
+        plain = await self.key.decrypt(decode_header(value))
+        header = parse_header(plain, is_agent=is_agent)
+        if body:
+            body = decrypt_body(body, header.keys)
+        check_credentials(
+            header,
+            target=request.raw_path,
+            now_s=int(self.clock.now().timestamp()),
+            passwords=self.passwords(),
+            agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
+        )
+        return body
+
+
+def answering(handler: Handler, gate: Gate | None) -> WebHandler:
+    """A web handler that answers with what the handler returns; no gate: no login."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = b"" if gate is None else await gate.open(request)
+        data = await handler(request, body)
+        return request["answer"].success(data)  # type: ignore[no-any-return]
+
+    return handle
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Renders the answer to one request."""
+
+    clock: Clock
+    begun_s: float
+    trace_id: str
+
+    def success(self, data: object) -> web.Response:
+        return self._respond(200, data=data) if data is not None else self._respond(200)
+
+    def failure(self, error: DagengineError) -> web.Response:
+        return self._respond(error.http_status, error=error)
+
+    def _respond(self, status: int, **content: object) -> web.Response:
+        body = render_envelope(
+            status=status,
+            at=self.clock.now(),
+            duration_ms=int((self.clock.monotonic_s() - self.begun_s) * 1000),
+            trace_id=self.trace_id,
+            **content,  # type: ignore[arg-type]
+        )
+        return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
+
+
+def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """Turns whatever happens into an answer. Nothing leaves here as an exception."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: WebHandler) -> web.StreamResponse:
+        trace_id = request.headers.get("X-OBSHELL-Trace-ID") or secrets.token_hex(8)
+        if request.raw_path == f"{API_ROOT}/status":
+            trace_id = ""
+        answer = _Answer(clock, clock.monotonic_s(), trace_id)
+        request["answer"] = answer
+        try:
+            return await handler(request)
+        except web.HTTPException as exc:
+            return await _answer_http(request, answer, exc)
+        except DagengineError as exc:
+            _log.info(
+                "request_refused",
+                method=request.method,
+                path=request.path,
+                caller=request.remote,
+                err_code=exc.err_code,
+                trace_id=trace_id,
+            )
+            return answer.failure(exc)
+        except Exception:
+            _log.exception("request_failed", method=request.method, path=request.path)
+            return answer.failure(
+                DagengineError("Unexpected error", remedy=f"see the log for trace {trace_id}")
+            )
+
+    return middleware
+
+
+async def _answer_http(
+    request: web.Request, answer: _Answer, exc: web.HTTPException
+) -> web.StreamResponse:
+    """What aiohttp's router or reader raised: unknown paths and methods, too large bodies."""
+    if exc.status not in (404, 405):
+        error = DagengineError(exc.reason or "request refused")
+        error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413
+        error.err_code = "Common.BadRequest"  # type: ignore[misc]
+        return answer.failure(error)
+    if not request.path.startswith(API_ROOT):
+        return web.Response(status=404, text="404 page not found")
+    bare = request.path.rstrip("/")
+    if bare != request.path and await _is_known(request, bare):
+        location = bare + (f"?{request.query_string}" if request.query_string else "")
+        status = 301 if request.method == "GET" else 307
+        return web.Response(status=status, headers={"Location": location})
+    return answer.failure(RouteNotFound("Element not found: 404 not found"))
+
+
+async def _is_known(request: web.Request, path: str) -> bool:
+    match = await request.app.router.resolve(request.clone(rel_url=URL(path)))
+    return match.http_exception is None

@@ -1,0 +1,137 @@
+"""Records as DTOs: field order, null rules and ids of protocol section 4. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dagengine.api.envelope import render_time, sort_keys
+from dagengine.model.ids import AgentAddress, IdKind, encode_id
+from dagengine.model.records import DagDetail, LogRecord, NodeDetail, SubTaskDetail
+from dagengine.model.states import State
+
+Dto = dict[str, Any]
+
+_FREE, _GLOBAL = 1, 2  # maintenance_type
+_NOT_RUN = (State.PENDING, State.READY)
+
+
+class Wire:
+    """Renders for one controller: its address is in every id."""
+
+    def __init__(self, agent: AgentAddress) -> None:
+        self._agent = agent
+
+    def dag(self, detail: DagDetail) -> Dto:
+        """DagDetailDTO (4.1)."""
+        dag, nodes = detail.dag, detail.nodes
+        parts = [_own_data(task) for node in nodes or () for task in node.sub_tasks]
+        return {
+            "id": self.id(dag.dag_id),
+            "dag_id": dag.dag_id,
+            "name": dag.name,
+            "stage": dag.stage,
+            "max_stage": dag.max_stage,
+            "maintenance_type": _GLOBAL if dag.fence else _FREE,
+            "maintenance_key": "",
+            "state": dag.state,
+            "operator": dag.operator,
+            "start_time": render_time(dag.start_at),
+            "end_time": render_time(dag.end_at),
+            "additional_data": _merge(parts),
+            "nodes": None if nodes is None else [self.node(n, own_data=False) for n in nodes],
+        }
+
+    def node(self, detail: NodeDetail, *, own_data: bool = True) -> Dto:
+        """NodeDetailDTO (4.2); `own_data` False inside a DAG, which carries it then."""
+        node = detail.node
+        parts = [_own_data(task) for task in detail.sub_tasks]
+        return {
+            "id": self.id(node.node_id),
+            "node_id": node.node_id,
+            "name": node.name,
+            "state": node.state,
+            "operator": node.operator,
+            "start_time": render_time(node.start_at),
+            "end_time": render_time(node.end_at),
+            "additional_data": _merge(parts) if own_data else None,
+            "sub_tasks": [self.sub_task(t, own_data=False) for t in detail.sub_tasks] or None,
+        }
+
+    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> Dto:
+        """TaskDetailDTO (4.2)."""
+        task = detail.sub_task
+        has_run = task.state not in _NOT_RUN
+        return {
+            "id": self.id(task.sub_task_id),
+            "task_id": task.sub_task_id,
+            "name": detail.node_name,
+            "state": task.state,
+            "operator": task.operator,
+            "start_time": render_time(task.start_at),
+            "end_time": render_time(task.end_at),
+            "additional_data": sort_keys(_own_data(detail)) if own_data else None,
+            "execute_times": task.execute_times,
+            "execute_agent": _render_agent(parse_agent(task.target) or self._agent),
+            "task_logs": [line.content for line in detail.logs] if has_run else None,
+        }
+
+    def log(self, line: LogRecord) -> Dto:
+        """A log row (3.4)."""
+        at = render_time(line.created_at)
+        return {
+            "id": line.log_id,
+            "sub_task_id": line.sub_task_id,
+            "execute_times": line.execute_times,
+            "log_content": line.content,
+            "is_sync": False,
+            "create_time": at,
+            "update_time": at,
+        }
+
+    def id(self, row_id: int) -> str:
+        """The generic id of a row of this controller."""
+        return encode_id(IdKind.LOCAL, self._agent, row_id)
+
+
+def parse_agent(name: str | None) -> AgentAddress | None:
+    """The address in a server's name (`ip:port`, `[v6]:port`); None when it has none."""
+    ip, _, port = (name or "").rpartition(":")
+    return AgentAddress(ip.strip("[]"), int(port)) if ip and port.isdecimal() else None
+
+
+def _render_agent(agent: AgentAddress) -> Dto:
+    return {"ip": agent.ip, "port": agent.port}
+
+
+def _own_data(detail: SubTaskDetail) -> Dto | None:
+    task = detail.sub_task
+    data: Dto = {}
+    if task.evidence:
+        data["evidence"] = {task.target: task.evidence} if task.target else task.evidence
+    if task.summary:
+        data["summary"] = task.summary
+    return data or None
+
+
+def _merge(parts: Iterable[Mapping[str, Any] | None]) -> Any:
+    """One part: its value; several: always an object, merged key by key (4.3)."""
+    found = list(parts)
+    if len(found) <= 1:
+        return sort_keys(found[0]) if found else None
+    merged: Dto = {}
+    for part in found:
+        _merge_into(merged, part or {})
+    return sort_keys(merged)
+
+
+def _merge_into(merged: Dto, part: Mapping[str, Any]) -> None:
+    for key, value in part.items():
+        present = merged.get(key)
+        if isinstance(present, dict) and isinstance(value, Mapping):
+            _merge_into(present, value)
+        elif isinstance(value, Mapping):
+            merged[key] = {}
+            _merge_into(merged[key], value)
+        else:
+            merged[key] = value
