@@ -13,8 +13,8 @@ from dagengine.engine.events import (
     EngineEvent,
     LineLogged,
     NodeMoved,
-    SubTaskMoved,
     Subscription,
+    SubTaskMoved,
 )
 from dagengine.errors import (
     ApiError,

@@ -8,23 +8,36 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Annotated, Any, NoReturn, TextIO, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
+import click
 import typer
 
 from dagengine.cli_follow import follow
-from dagengine.cli_render import Json, next_commands, render_dag, render_list, render_logs
+from dagengine.cli_render import (
+    Json,
+    next_commands,
+    render_dag,
+    render_end,
+    render_list,
+    render_logs,
+    render_verdict,
+)
 from dagengine.client import Client
 from dagengine.clock import SystemClock
-from dagengine.errors import DagengineError
+from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
+from dagengine.loading import load_extension_points
 
+EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 
-PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105
+PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
+DEFAULT_URL = "http://127.0.0.1:2886"
+_UNAUTHORIZED = 401
 
 Url: TypeAlias = Annotated[
     str, typer.Option(envvar="DAGENGINE_URL", help="Where the controller answers.")
@@ -34,4 +47,205 @@ AsJson: TypeAlias = Annotated[
 ]
 DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
-DEFAULT_URL = "http://127.0.0.1:2886"
+app = typer.Typer(
+    name="dagengine",
+    help="Start the servers of an OceanBase or seekdb cluster as tracked, durable tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code of design section 8."""
+    try:
+        if (code := _run_extension_command(argv)) is not None:
+            return code
+        app(args=list(argv), standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return EXIT_USAGE
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except DagengineError as exc:
+        sys.stderr.write(f"dagengine: {exc}\n")
+        return _exit_code(exc)
+    return EXIT_DONE
+
+
+@app.command()
+def serve() -> None:
+    """Run the controller: `dagengine serve -c FILE`."""
+    raise typer.Exit(EXIT_USAGE)  # cli.py takes this command before typer is loaded
+
+
+@app.command()
+def start(
+    zone: Annotated[str, typer.Option(help="Zones: z1,z2")] = "",
+    server: Annotated[str, typer.Option(help="Servers: ip:port,…")] = "",
+    force_pass: Annotated[
+        list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Start the cluster, or some zones or servers of it, and wait."""
+    if zone and server:
+        raise click.UsageError("give --zone or --server, not both")
+    scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
+    targets = [name for name in (zone or server).split(",") if name]
+
+    async def work(client: Client) -> int:
+        dag = await client.start(scope, targets, force_pass)
+        if no_wait:
+            _print(as_json, dag, render_end(dag))
+            return EXIT_DONE
+        return await _follow_to_end(client, dag, as_json)
+
+    _run(url, work)
+
+
+@app.command("list")
+def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the DAGs, newest first."""
+
+    async def work(client: Client) -> int:
+        dags = await client.list_dags()
+        _print(as_json, dags, render_list(dags))
+        return EXIT_DONE
+
+    _run(url, work)
+
+
+@app.command()
+def show(
+    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show one DAG; without an id the one verdict on the cluster and what to type next."""
+
+    async def work(client: Client) -> int:
+        if dag_id:
+            dag = await client.get_dag(dag_id)
+            _print(as_json, dag, render_dag(dag, SystemClock().now()))
+            return EXIT_DONE
+        newest = [await client.get_dag(dag["id"]) for dag in (await client.list_dags())[:1]]
+        unfinished = await client.list_unfinished()
+        verdict = {"newest": newest[0] if newest else None, "unfinished": unfinished}
+        _print(as_json, verdict, render_verdict(newest[0] if newest else None, unfinished))
+        return EXIT_DONE
+
+    _run(url, work)
+
+
+@app.command()
+def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Print every log line of a DAG."""
+
+    async def work(client: Client) -> int:
+        lines = render_logs(await client.get_dag(dag_id))
+        _print(as_json, lines, lines)
+        return EXIT_DONE
+
+    _run(url, work)
+
+
+@app.command()
+def retry(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Run the failed part of a DAG again, and wait."""
+    _operate(dag_id, "RETRY", url, as_json, good=("SUCCEED",))
+
+
+@app.command()
+def cancel(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """End a running DAG, and wait until it has ended."""
+    _operate(dag_id, "CANCEL", url, as_json, good=("FAILED", "SUCCEED"))
+
+
+@app.command("pass")
+def pass_(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Call a failed DAG done."""
+    _operate(dag_id, "PASS", url, as_json, good=("SUCCEED",))
+
+
+# --- below: the parts ------------------------------------------------------------------------
+
+
+def _operate(dag_id: str, operator: str, url: str, as_json: bool, *, good: Iterable[str]) -> None:
+    async def work(client: Client) -> int:
+        await client.operate_dag(dag_id, operator)
+        dag = await _wait(client, dag_id, as_json)
+        return EXIT_DONE if dag["state"] in good else EXIT_FAILED
+
+    _run(url, work)
+
+
+async def _follow_to_end(client: Client, dag: Json, as_json: bool) -> int:
+    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+    try:
+        ended = await _wait(client, dag["id"], as_json)
+    except asyncio.CancelledError:
+        following = "\n".join(next_commands(dag))
+        sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
+        raise
+    return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
+
+
+async def _wait(client: Client, dag_id: str, as_json: bool) -> Json:
+    stream = sys.stderr if as_json else sys.stdout
+    dag = await follow(lambda: client.get_dag(dag_id), stream, SystemClock())
+    if as_json:
+        _print(True, dag, [])
+    return dag
+
+
+def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
+    password = _read_password()
+
+    async def main() -> int:
+        async with Client(url, password) as client:
+            return await work(client)
+
+    try:
+        code = asyncio.run(main())
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
+
+
+def _read_password() -> str:
+    """From the variable; else, on a terminal, asked for; never from an argument."""
+    known = os.environ.get(PASSWORD_VARIABLE)
+    if known is None and sys.stdin.isatty():
+        return getpass.getpass("Password of root@sys: ")
+    return known or ""
+
+
+def _print(as_json: bool, value: Any, lines: Sequence[str]) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=2) if as_json else "\n".join(lines)
+    sys.stdout.write(f"{text}\n")
+
+
+def _exit_code(exc: DagengineError) -> int:
+    if isinstance(exc, ControllerUnreachable):
+        return EXIT_UNREACHABLE
+    if isinstance(exc, ApiRefused):
+        return EXIT_REFUSED if exc.status == _UNAUTHORIZED else EXIT_USAGE
+    return EXIT_USAGE
+
+
+def _run_extension_command(argv: Sequence[str]) -> int | None:
+    """A command that an extension adds, such as `demo`; None when this is none of them."""
+    own = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    if not argv or argv[0].startswith("-") or argv[0] in own:
+        return None
+    loaded = load_extension_points()
+    for notice in loaded.notices:
+        sys.stderr.write(f"dagengine: {notice}\n")
+    commands = {name: c for point in loaded.points for name, c in point.commands.items()}
+    command = commands.get(argv[0])
+    return None if command is None else command.run(argv[1:])

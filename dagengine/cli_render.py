@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 Json: TypeAlias = Mapping[str, Any]
 
 _STATE_WIDTH = len("RUNNING")
+_GLOBAL_MAINTENANCE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,29 @@ def render_list(dags: Sequence[Json]) -> list[str]:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def render_verdict(newest: Json | None, unfinished: Sequence[Json]) -> list[str]:
+    """`show`: which servers are in service by the newest DAG, who holds the lock, what next."""
+    if newest is None:
+        return ["nothing was started yet", "next: dagengine start"]
+    lines = [f"by {newest['name']} {newest['id']} ({newest['state']}):"]
+    evidence = (newest["additional_data"] or {}).get("evidence", {})
+    reached: dict[str, str] = {}
+    for node in newest["nodes"] or []:
+        for task in node["sub_tasks"] or []:
+            if task["state"] == "FAILED":
+                reached[_place(task)] = f"NOT in service: {(task['task_logs'] or [''])[-1]}"
+    for server, facts in evidence.items():
+        level = facts.get("level", "unknown") if isinstance(facts, Mapping) else "unknown"
+        reached.setdefault(server, f"in service (level {level})")
+    lines += [f"  {server}  {what}" for server, what in sorted(reached.items())]
+    holders = [dag for dag in unfinished if dag["maintenance_type"] == _GLOBAL_MAINTENANCE]
+    lines += [f"lock: {dag['name']} {dag['id']} since {dag['start_time']}" for dag in holders] or [
+        "lock: free"
+    ]
+    following = next_commands(newest)
+    return [*lines, *(following or ["next: nothing to do"])]
 
 
 def _sub_task_of_dag(task: Json, now: datetime) -> list[str]:

@@ -16,6 +16,9 @@
     │   ├── StoreInUse              another controller owns this store
     │   ├── StoreUnusable           unreadable, read-only, full or corrupt
     │   └── StoreTooNew             written by a newer version
+    ├── ClientError                 what dagengine.client raises
+    │   ├── ControllerUnreachable   nothing answers at the URL
+    │   └── ApiRefused              the controller answered with an error
     └── RemoteError
         ├── HostUnreachable         no connection
         ├── HostKeyRejected         the host is not who it was
@@ -177,6 +180,38 @@ class StoreUnusable(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was written by a newer version of this program."""
+
+
+# --- client ------------------------------------------------------------------------
+
+
+class ClientError(DagengineError):
+    """A call to a controller did not work."""
+
+
+class ControllerUnreachable(ClientError):
+    """Nothing answers at the URL, or not as a controller does."""
+
+    retryable = True
+
+
+class ApiRefused(ClientError):
+    """The controller answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        code: the errCode of the answer.
+        legacy: the integer code, 0 when there was none.
+    """
+
+    def __init__(self, message: str, *, status: int, code: str, legacy: int) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.legacy = legacy
+
+    def __str__(self) -> str:
+        return f"[{self.code}]: {self.message}"
 
 
 # --- remote ------------------------------------------------------------------------

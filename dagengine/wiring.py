@@ -7,12 +7,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 
 import structlog
 from aiohttp import web
 
+from dagengine.api.app import build_app
 from dagengine.clock import SystemClock
 from dagengine.config import ApiConfig, EngineConfig
 from dagengine.engine.engine import Engine
@@ -20,6 +22,7 @@ from dagengine.errors import ConfigError
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.model.ids import AgentAddress
 from dagengine.remote.pool import SshPool
+from dagengine.security.key import load_or_make_key
 from dagengine.store.sqlite.store import SqliteStore
 
 _log = structlog.get_logger("dagengine.wiring")
@@ -79,7 +82,19 @@ async def run_controller(
                 clock=clock,
             )
         )
-        runner = web.AppRunner(build_app(), access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+        key = await asyncio.to_thread(load_or_make_key, config.store.path.with_suffix(".key.pem"))
+        stack.callback(key.close)
+        agent_password = read_agent_password(config.api.agent_password_file)
+        app = build_app(
+            engine=engine,
+            cluster=cluster,
+            routes=[route for e in extensions for route in e.routes],
+            key=key,
+            clock=clock,
+            version=version("dagengine"),
+            agent_password=lambda: agent_password,
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()

@@ -81,5 +81,5 @@ def build_app(
     return app
 
 
-async def _drop_server_header(request: web.Request, response: web.StreamResponse) -> None:
+async def _drop_server_header(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop("Server", None)

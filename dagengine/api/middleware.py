@@ -123,7 +123,7 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
                 trace_id=trace_id,
             )
             return answer.failure(exc)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
             _log.exception("request_failed", method=request.method, path=request.path)
             return answer.failure(
                 DagengineError("Unexpected error", remedy=f"see the log for trace {trace_id}")
