@@ -106,7 +106,7 @@ async def eventually(
     """
     try:
         async with asyncio.timeout(timeout_s):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110  # nothing announces it
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"{what} did not happen within {timeout_s:g} s") from None

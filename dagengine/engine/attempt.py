@@ -156,7 +156,7 @@ class Attempt:
             return Failed(Problem(exc.err_code, f"{exc.host}: {exc.message}", exc.remedy))
         except DagengineError as exc:
             return Failed(Problem(exc.err_code, exc.message, exc.remedy))
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # a step may raise anything; it ends as an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
                 return TimedOut(self._problem("Task.Dag.ExecuteTimeout", "did not end in time"))
             _log.exception("step_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
@@ -177,7 +177,7 @@ class Attempt:
             pass
         except DagengineError as exc:
             why = str(exc)
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001  # as above
             _log.exception("settle_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
             why = f"{type(exc).__name__}: {exc}"
         what = f"was ended, but its end on {self._context.target} is not proven: {why}"

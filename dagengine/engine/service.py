@@ -51,7 +51,7 @@ class Service:
         while True:
             try:
                 return await self.run()
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # A loop that dies would leave every DAG standing still: say so and go on.
                 _log.exception("service_failed", service=self.name)
                 await asyncio.sleep(1.0)

@@ -1,0 +1,166 @@
+"""What runs on a host: constant POSIX scripts, data only in their arguments.
+
+A host needs sh, coreutils and util-linux (flock, setsid), nothing else. Every script prints
+`name=value` lines, which facts.py reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dagengine import Command, script
+
+START_DEADLINE_S = 40
+"""The start script gives up by itself after this many seconds."""
+
+MARKER = "DAGENGINE_START"
+"""Environment variable of a started server: the generic id of the DAG that started it."""
+
+# Functions of every script. The identity of a server process: pid and start time (within this
+# boot), and a --base-dir that is this home. The executable proves nothing: homes may share one.
+# A zombie has no cwd link, so it is not found: it is dead.
+_LOOK = r"""
+find_server() {
+    pid= started= owner= by=
+    for dir in /proc/[0-9]*; do
+        [ "$dir/cwd" -ef "$home" ] || continue
+        base=$(tr '\0' '\n' <"$dir/cmdline" 2>/dev/null |
+            sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p')
+        [ -n "$base" ] && [ "$base" -ef "$home" ] || continue
+        { read -r stat <"$dir/stat"; } 2>/dev/null || continue
+        set -- ${stat##*) }
+        [ "$1" = Z ] && continue
+        pid=${dir#/proc/} started=${20} owner=$(stat -c %u "$dir" 2>/dev/null)
+        by=$(tr '\0' '\n' <"$dir/environ" 2>/dev/null | sed -n 's/^DAGENGINE_START=//p')
+        return 0
+    done
+    return 1
+}
+tell_server() {
+    if find_server; then
+        echo "pid=$pid"; echo "started=$started"; echo "owner=$owner"; echo "by=$by"
+    fi
+}
+is_listening() {
+    hex=$(printf '%04X' "$1")
+    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+        grep -q "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A "
+}
+log_bytes() { stat -c %s "$home/log/seekdb.log" 2>/dev/null || echo 0; }
+"""
+
+# $1 home, $2 binary, $3 sql port
+_FACTS = (
+    _LOOK
+    + r"""
+home=$1 binary=$2 port=$3
+echo "uid=$(id -u)"
+read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
+if [ -d "$home" ]; then
+    echo "home=directory"; echo "home_owner=$(stat -c %u "$home")"
+    [ -w "$home" ] && echo "home_writable=yes"
+elif [ -e "$home" ]; then echo "home=other"
+fi
+[ -e "$binary" ] && echo "binary=present"
+[ -x "$binary" ] && echo "binary_executable=yes"
+[ -d "$home/store/redo/sys/log_stream" ] && echo "initialised=yes"
+command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
+echo "free_bytes=$(df -P -B1 "$home" 2>/dev/null | awk 'NR==2 {print $4}')"
+is_listening "$port" && echo "listening=yes"
+tell_server
+echo "end=yes"
+"""
+)
+
+# $1 home, $2 binary, $3 marker, then the options of the server program. Look, start and tell
+# happen under the lock on the home directory itself (no file is made for it), so that two
+# controllers, or two attempts, cannot both start it.
+_START = (
+    _LOOK
+    + r"""
+home=$1 binary=$2 marker=$3
+shift 3
+exec 9<"$home" || exit 70
+flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
+if find_server; then echo "outcome=running"; tell_server; exit 0; fi
+if ! [ -d "$home/store/redo/sys/log_stream" ]; then
+    aside="$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)"
+    for part in etc store; do
+        [ -e "$home/$part" ] || continue
+        mkdir -p "$aside" && mv "$home/$part" "$aside/" && echo "moved_aside=$aside/$part"
+    done
+fi
+echo "log_from=$(log_bytes)"
+said=$(mktemp) || exit 71
+trap 'rm -f "$said"' EXIT
+tries=0
+while :; do
+    (cd "$home" && DAGENGINE_START=$marker exec timeout -k 2 20 setsid -w \
+        "$binary" --base-dir "$home" "$@" </dev/null >"$said" 2>&1 9<&-)
+    status=$?
+    # 96: already running. While an old process is a zombie the program takes it for alive.
+    [ "$status" = 96 ] && ! find_server && [ "$tries" -lt 40 ] || break
+    tries=$((tries + 1))
+    sleep 0.25
+done
+echo "status=$status"
+tail -n 3 "$said" | sed 's/^/said=/'
+tries=0
+while ! find_server && [ "$status" = 0 ] && [ "$tries" -lt 20 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+done
+echo "outcome=launched"
+tell_server
+"""
+)
+
+# $1 home, $2 pid, $3 start time
+_ALIVE = (
+    _LOOK
+    + r"""
+home=$1 wanted=$2 since=$3
+find_server && [ "$pid" = "$wanted" ] && [ "$started" = "$since" ] && echo "alive=yes"
+echo "end=yes"
+"""
+)
+
+# $1 log file, $2 byte to begin at
+_TROUBLE = r"""
+size=$(stat -c %s "$1" 2>/dev/null) || { echo "no log file $1"; exit 0; }
+from=$2
+[ "$from" -gt "$size" ] && from=0
+[ $((size - from)) -gt 4000000 ] && from=$((size - 4000000))
+tail -c "+$((from + 1))" "$1" | grep -a -E ' (ERROR|EDIAG) ' | tail -n 40 | cut -c 1-600
+"""
+
+
+def ask_facts(home: str, binary: str, sql_port: int) -> Command:
+    """Everything stage 2 wants to know of a host, in one round trip."""
+    return script(_FACTS, "dagengine-facts", home, binary, str(sql_port))
+
+
+def start_server(home: str, binary: str, marker: str, options: tuple[str, ...]) -> Command:
+    """Start the server unless it runs."""
+    return script(_START, "dagengine-start", home, binary, marker, *options)
+
+
+def ask_alive(home: str, pid: int, started: int) -> Command:
+    """Is this very process still alive?"""
+    return script(_ALIVE, "dagengine-alive", home, str(pid), str(started))
+
+
+def read_trouble(home: str, log_from: int) -> Command:
+    """The last ERROR and EDIAG lines that the server wrote since it was started."""
+    return script(_TROUBLE, "dagengine-trouble", f"{home}/log/seekdb.log", str(log_from))
+
+
+def first_start_options(sql_port: int, start_options: Mapping[str, str]) -> tuple[str, ...]:
+    """Options of a first start; the server keeps them, later starts need none."""
+    parameters = [f"{name}={value}" for name, value in start_options.items()]
+    return (
+        "--port",
+        str(sql_port),
+        *(word for parameter in parameters for word in ("--parameter", parameter)),
+    )
