@@ -1,0 +1,33 @@
+"""The operations on database servers: what they are, their routes, their commands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from dagengine import Extension, ExtensionCommand, ExtensionPoint, Surroundings
+from tasks.api import start_route
+from tasks.start import start_operation
+from tasks.topology import ClusterFile
+
+
+@asynccontextmanager
+async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
+    cluster = ClusterFile(surroundings.cluster_file)
+    yield Extension(
+        operations=[start_operation(cluster, surroundings.pool, surroundings.clock)],
+        routes=[start_route(cluster)],
+        cluster=cluster,
+        reload=cluster.reload,
+    )
+
+
+def _demo(arguments: Sequence[str]) -> int:
+    from tasks.demo import run_demo  # noqa: PLC0415  # a controller never needs it
+
+    return run_demo(arguments)
+
+
+EXTENSION = ExtensionPoint(
+    "oceanbase", _open, {"demo": ExtensionCommand("Three real servers, started end to end.", _demo)}
+)

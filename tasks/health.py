@@ -1,0 +1,141 @@
+"""Waiting until a server is healthy: process, port, SQL login, `select 1`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
+from tasks.commands import ask_alive, read_trouble
+from tasks.diagnose import diagnose
+from tasks.facts import ProcessIdentity, parse_alive
+from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
+from tasks.topology import Server
+
+LIMIT_S = 300.0
+"""How long a server may take to answer SQL; eight at once on two cores took 5 s."""
+
+_ASK_S = 10.0
+_FIRST_POLL_S = 0.02
+_POLL_CAP_S = 0.1
+_SLOW_POLL_S = 1.0
+_SLOW_AFTER_S = 30.0
+_LOOK_EVERY_S = 0.25  # a death is noticed within this, and costs no more than this
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """The server process that is waited for."""
+
+    server: Server
+    runner: Runner
+    process: ProcessIdentity
+    log_from: int
+    password: str
+
+
+async def wait_until_healthy(
+    patient: Patient, context: StepContext, clock: Clock
+) -> Succeeded | Failed:
+    """Poll until SQL answers, the process is gone, or the time is up."""
+    begun_s = clock.monotonic_s()
+    looked_s = begun_s
+    pause_s, level, last = _FIRST_POLL_S, "process", "not asked yet"
+    async with AsyncExitStack() as stack:
+        socket = await open_way(patient.server, patient.runner, stack)
+        while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
+            try:
+                version = await _try_sql(patient, socket, context)
+            except SqlNotReady as exc:
+                last = exc.message
+            except SqlPasswordRefused:
+                return _password_refused(patient)
+            else:
+                await context.log(f"{patient.server.name} answers SQL after {waited_s:.2f} s")
+                return Succeeded(
+                    {"healthy_after_s": round(waited_s, 3), "version": version},
+                    _evidence(patient, "sql") | {"healthy_after_s": round(waited_s, 3)},
+                )
+            if clock.monotonic_s() - looked_s >= _LOOK_EVERY_S:
+                looked_s = clock.monotonic_s()
+                if await _is_gone(patient):
+                    return await explain_death(patient, context)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _POLL_CAP_S if waited_s < _SLOW_AFTER_S else _SLOW_POLL_S)
+    return Failed(
+        Problem(
+            "OB.Cluster.AsyncOperationTimeout",
+            f"{patient.server.name} lives (pid {patient.process.pid}) but does not answer SQL"
+            f" within {LIMIT_S:g} s: {last}",
+            f"look at {patient.server.home}/log/seekdb.log, then RETRY",
+        ),
+        _evidence(patient, level),
+    )
+
+
+async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Path:
+    """A unix socket that leads to the server's SQL port, open as long as the stack."""
+    host = server.ip if server.sql_via == "direct" else "127.0.0.1"
+    return await stack.enter_async_context(runner.tunnel(host, server.sql_port))
+
+
+async def explain_death(patient: Patient, context: StepContext) -> Failed:
+    """The process is gone: say why, from its own log."""
+    server = patient.server
+    result = await patient.runner.run(read_trouble(server.home, patient.log_from), timeout_s=_ASK_S)
+    found = diagnose(result.stdout)
+    for line in found.lines:
+        await context.log(f"{server.name} log: {line}")
+    return Failed(
+        Problem(
+            "OB.Server.Process.NotExist",
+            f"{server.name}: the server (pid {patient.process.pid}) is gone: {found.cause}",
+            f"{found.remedy}, then RETRY; all of it is in {server.home}/log/seekdb.log",
+        ),
+        _evidence(patient, "none") | {"cause": found.cause, "log": list(found.lines)},
+    )
+
+
+async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
+    try:
+        async with login(socket, patient.password) as connection:
+            await ask_one(connection, "select 1")
+            return str(await ask_one(connection, "select version()"))
+    except SqlPasswordRefused:
+        if not patient.password:
+            raise
+    # After a first start root has no password: set the configured one, and prove it.
+    async with login(socket, "") as connection:
+        await set_root_password(connection, patient.password)
+    await context.log(f"{patient.server.name}: root had no password; set the configured one")
+    async with login(socket, patient.password) as connection:
+        await ask_one(connection, "select 1")
+        return str(await ask_one(connection, "select version()"))
+
+
+async def _is_gone(patient: Patient) -> bool:
+    process = patient.process
+    question = ask_alive(patient.server.home, process.pid, process.started)
+    result = await patient.runner.run(question, timeout_s=_ASK_S)
+    return parse_alive(result.stdout) is False
+
+
+def _password_refused(patient: Patient) -> Failed:
+    return Failed(
+        Problem(
+            SqlPasswordRefused.err_code,
+            f"{patient.server.name} runs, but refuses the configured password of root",
+            "correct the password that the cluster file names, then RETRY",
+        ),
+        _evidence(patient, "port"),
+    )
+
+
+def _evidence(patient: Patient, level: str) -> dict[str, object]:
+    return {
+        "pid": patient.process.pid,
+        "sql_port": patient.server.sql_port,
+        "level": level,
+    }

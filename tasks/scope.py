@@ -1,0 +1,120 @@
+"""Which servers a request means (protocol 3.1). Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from tasks.errors import (
+    InvalidAddress,
+    InvalidIp,
+    InvalidPort,
+    ScopeInvalid,
+    ServerNotExist,
+    TargetEmpty,
+    ZoneNotExist,
+)
+
+_DEFAULT_PORT = 2886
+_PORTS = range(1025, 65536)
+_HEX_RUN = re.compile(r"[0-9a-fA-F:]+")
+
+
+class NamedServer(Protocol):
+    """What a scope needs of a server."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def ip(self) -> str: ...
+
+    @property
+    def agent_port(self) -> int: ...
+
+    @property
+    def zone(self) -> str: ...
+
+
+def resolve_scope(
+    servers: Iterable[NamedServer], scope_type: str, targets: Iterable[str]
+) -> tuple[str, ...]:
+    """The names of the servers in scope, in the cluster's order, each once.
+
+    Args:
+        servers: of the cluster.
+        scope_type: GLOBAL, ZONE or SERVER in any case.
+        targets: zones or servers; ignored for GLOBAL.
+
+    Raises:
+        ApiError: the first target, in the request's order, that is wrong.
+    """
+    known = list(servers)
+    wanted = list(dict.fromkeys(targets))
+    kind = scope_type.upper()
+    if kind not in ("GLOBAL", "ZONE", "SERVER"):
+        raise ScopeInvalid(f"Scope '{kind}' is invalid", remedy="send GLOBAL, ZONE or SERVER")
+    if kind == "GLOBAL":
+        return tuple(server.name for server in known)
+    if not wanted:
+        raise TargetEmpty("The input parameter 'target' is illegal: target is empty")
+    if kind == "ZONE":
+        zones = {server.zone for server in known}
+        for zone in wanted:
+            if zone not in zones:
+                raise ZoneNotExist(f"Zone '{zone}' does not exist", remedy=_list(zones))
+        return tuple(server.name for server in known if server.zone in wanted)
+    pairs = {(server.ip, server.agent_port): server.name for server in known}
+    names = set()
+    for text in wanted:
+        pair = parse_address(text)
+        if pair not in pairs:
+            raise ServerNotExist(f"Server '{text}' does not exist", remedy=_list(pairs.values()))
+        names.add(pairs[pair])
+    return tuple(server.name for server in known if server.name in names)
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """The ip text and agent port of a server as callers write it.
+
+    Raises:
+        InvalidAddress, InvalidPort, InvalidIp: which part is wrong.
+    """
+    if "." not in text:
+        return _parse_ipv6(text)
+    if text.count(":") > 1:
+        raise InvalidAddress(f"'{text}' is not a valid address")
+    ip, colon, port_text = text.partition(":")
+    if not colon:
+        return ip, _DEFAULT_PORT
+    port = _parse_port(port_text)
+    try:
+        ipaddress.IPv4Address(ip)
+    except ValueError:
+        raise InvalidIp(f"'{ip}' is not a valid IP address") from None
+    return ip, port
+
+
+def _parse_ipv6(text: str) -> tuple[str, int]:
+    found = _HEX_RUN.search(text)
+    if found is None:
+        raise InvalidAddress(f"'{text}' is not a valid address")
+    ip, rest = found[0], text[found.end() :]
+    port = _parse_port(rest[2:]) if rest.startswith("]:") else _DEFAULT_PORT
+    try:
+        ipaddress.IPv6Address(ip)
+    except ValueError:
+        raise InvalidIp(f"'{ip}' is not a valid IP address") from None
+    return ip, port
+
+
+def _parse_port(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text[:6]) in _PORTS and len(text) < 6:
+        return int(text)
+    raise InvalidPort(f"The port '{text}' is invalid, must be in [1025, 65535]")
+
+
+def _list(names: Iterable[str]) -> str:
+    return f"the cluster has {', '.join(sorted(names))}"

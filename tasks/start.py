@@ -1,0 +1,242 @@
+"""`Start OB`: six stages, each step asks, decides, acts and verifies, and may run again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dagengine import (
+    Clock,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    Runner,
+    RunnerPool,
+    Stage,
+    StageKind,
+    StepContext,
+    Succeeded,
+)
+from tasks.api import START_OB
+from tasks.commands import (
+    START_DEADLINE_S,
+    ask_alive,
+    ask_facts,
+    first_start_options,
+    start_server,
+)
+from tasks.decide import Blocked, Decision, NoOp, decide_start
+from tasks.facts import (
+    ProcessIdentity,
+    StartOutcome,
+    StartReport,
+    parse_alive,
+    parse_facts,
+    parse_start,
+)
+from tasks.health import LIMIT_S, Patient, explain_death, open_way, wait_until_healthy
+from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
+from tasks.topology import ClusterFile, Server
+
+LOCK = "Check operation lock"
+CHECK = "Check servers"
+START = "Start observers"
+HEALTH = "Wait for observers to become healthy"
+CLUSTER = "Start servers and zones"
+VERIFY = "Verify the cluster"
+
+_ASK_S = 30.0
+_FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_pass=True)
+
+
+def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
+    """The operation on the servers of a cluster file, which is read anew by every attempt."""
+    steps = _Steps(cluster, pool, clock)
+    normal, lane = StageKind.NORMAL, StageKind.PARALLEL
+    return Operation(
+        START_OB,
+        (
+            Stage(LOCK, normal, steps.take_lock, flags=_FLAGS, timeout_s=60),
+            Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
+            Stage(START, lane, steps.start, flags=_FLAGS, timeout_s=180),
+            Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + 60),
+            Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=60),
+            Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=300),
+        ),
+        lock_key="cluster",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    cluster: ClusterFile
+    pool: RunnerPool
+    clock: Clock
+
+    async def take_lock(self, context: StepContext) -> Outcome:
+        """Stage 1."""
+        holder = await context.acquire_lock()
+        if holder is None:
+            await context.log("took the cluster lock")
+            return Succeeded()
+        if context.params.get("force_pass"):
+            await context.log("forcePassDag was given; this version does not break locks")
+        who = await context.describe_holder(holder)
+        return Failed(
+            Problem(
+                "OB.Cluster.UnderMaintenanceWithDag",
+                f"the cluster is locked by {who}",
+                "wait for it, or CANCEL it, then RETRY",
+            )
+        )
+
+    async def check(self, context: StepContext) -> Outcome:
+        """Stage 2."""
+        server, runner = self._server(context)
+        decision = await self._look(server, runner)
+        match decision:
+            case Blocked(code, message, remedy):
+                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+            case NoOp(reason):
+                await context.log(f"{server.name}: {reason}; nothing stands in its way")
+            case _:
+                first = "has never been started" if decision.is_first else "was started before"
+                await context.log(f"{server.name}: {first}; nothing stands in its way")
+                for warning in decision.warnings:
+                    await context.log(f"WARN: {server.name}: {warning}")
+        return Succeeded()
+
+    async def start(self, context: StepContext) -> Outcome:
+        """Stage 3."""
+        server, runner = self._server(context)
+        decision = await self._look(server, runner)
+        match decision:
+            case Blocked(code, message, remedy):
+                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+            case NoOp(reason, process):
+                ours = process.by == context.generic_id
+                why = "by an earlier attempt of this task" if ours else "nothing to do"
+                await context.log(f"{server.name}: {reason}, {why}")
+                return _started(process, 0, was_running=not ours)
+            case _:
+                options = (
+                    first_start_options(server.sql_port, server.start_options)
+                    if decision.is_first
+                    else ()
+                )
+        how = f"with {' '.join(options)}" if options else "as it was configured before"
+        await context.log(f"{server.name}: starting {server.binary} {how}")
+        command = start_server(server.home, server.binary, context.generic_id, options)
+        result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+        report = parse_start(result.stdout)
+        for path in report.moved_aside:
+            await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
+        return await self._judge_start(context, server, runner, report)
+
+    async def wait(self, context: StepContext) -> Outcome:
+        """Stage 4."""
+        server, runner = self._server(context)
+        patient = self._patient(context, server, runner)
+        outcome = await wait_until_healthy(patient, context, self.clock)
+        if isinstance(outcome, Succeeded):
+            self.cluster.version = str(outcome.data["version"])
+            self.cluster.ob_state = 3
+        return outcome
+
+    async def start_cluster(self, context: StepContext) -> Outcome:
+        """Stage 5."""
+        await context.log("seekdb has no cluster of servers and zones to start: nothing to do")
+        return Succeeded()
+
+    async def verify(self, context: StepContext) -> Outcome:
+        """Stage 6."""
+        evidence: dict[str, Any] = {}
+        for name in context.survivors:
+            server = self.cluster.server(name)
+            runner = self.pool.runner(server.address)
+            patient = self._patient(context, server, runner, name)
+            problem = await self._verify_one(context, patient)
+            if problem is not None:
+                return problem
+            evidence[name] = {"level": "sql", "verified": True}
+        summary = f"{len(evidence)} of {len(context.targets)} servers answer SQL"
+        return Succeeded(evidence=evidence, summary=summary)
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    def _server(self, context: StepContext) -> tuple[Server, Runner]:
+        assert context.target is not None
+        server = self.cluster.server(context.target)
+        return server, self.pool.runner(server.address)
+
+    def _patient(
+        self, context: StepContext, server: Server, runner: Runner, target: str | None = None
+    ) -> Patient:
+        data = context.data_of(START, target or context.target) or {}
+        process = ProcessIdentity(**data["process"])
+        password = self.cluster.root_password()
+        return Patient(server, runner, process, data["log_from"], password)
+
+    async def _look(self, server: Server, runner: Runner) -> Decision:
+        question = ask_facts(server.home, server.binary, server.sql_port)
+        result = await runner.run(question, timeout_s=_ASK_S)
+        facts = parse_facts(result.stdout)
+        if not facts.complete:
+            said = (result.stderr or result.stdout).strip()[-200:]
+            return Blocked(
+                "Agent.RPC.RequestFailed",
+                f"the host's answer broke off: {said!r}",
+                f"look at the login shell of {server.address.user}",
+            )
+        return decide_start(facts, home=server.home, binary=server.binary, sql_port=server.sql_port)
+
+    async def _judge_start(
+        self, context: StepContext, server: Server, runner: Runner, report: StartReport
+    ) -> Outcome:
+        process = report.process
+        if process is not None:
+            ours = process.by == context.generic_id
+            verb = "started" if ours else "found running"
+            await context.log(f"{server.name}: {verb}, pid {process.pid}")
+            return _started(process, report.log_from, was_running=not ours)
+        if report.outcome is StartOutcome.LOCKED:
+            what = "another start of it has been under way for 25 s"
+            return _failed(server, what, "look at the host")
+        if report.status == 0:
+            gone = ProcessIdentity("", 0, 0, 0, "")
+            patient = Patient(server, runner, gone, report.log_from, "")
+            return await explain_death(patient, context)
+        what = f"the program ended with status {report.status}: {report.said or 'no word'}"
+        return _failed(server, what, f"try {server.binary} --base-dir {server.home} by hand")
+
+    async def _verify_one(self, context: StepContext, patient: Patient) -> Failed | None:
+        server, process = patient.server, patient.process
+        question = ask_alive(server.home, process.pid, process.started)
+        result = await patient.runner.run(question, timeout_s=_ASK_S)
+        if not parse_alive(result.stdout):
+            return await explain_death(patient, context)
+        try:
+            async with AsyncExitStack() as stack:
+                socket = await open_way(server, patient.runner, stack)
+                connection = await stack.enter_async_context(login(socket, patient.password))
+                await ask_one(connection, "select 1")
+        except (SqlNotReady, SqlPasswordRefused) as exc:
+            return Failed(
+                Problem(exc.err_code, f"{server.name}: {exc.message}", "look at it, then RETRY")
+            )
+        await context.log(f"{server.name}: the same process (pid {process.pid}) answers SQL")
+        return None
+
+
+def _started(process: ProcessIdentity, log_from: int, *, was_running: bool) -> Succeeded:
+    data: Mapping[str, Any] = {"process": asdict(process), "log_from": log_from}
+    return Succeeded(data, {"pid": process.pid, "started": not was_running})
+
+
+def _failed(server: Server, what: str, remedy: str) -> Failed:
+    code = "OB.Server.HasNotBeenStarted"
+    return Failed(Problem(code, f"{server.name}: {what}", f"{remedy}, then RETRY"))

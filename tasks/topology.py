@@ -1,0 +1,277 @@
+"""The cluster file: which servers there are and how they are reached (docs/configuration.md)."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dagengine import AgentAddress, ConfigError, HostAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server. `name` is `ip:agent_port`, with brackets around an IPv6 address."""
+
+    name: str
+    ip: str
+    agent_port: int
+    sql_port: int
+    rpc_port: int
+    zone: str
+    home: str
+    address: HostAddress
+    start_options: Mapping[str, str]
+    sql_via: str
+
+    @property
+    def binary(self) -> str:
+        """The server program."""
+        return f"{self.home}/bin/seekdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The cluster as its file says."""
+
+    name: str
+    cluster_id: int
+    flavour: str
+    servers: tuple[Server, ...]
+    password_env: str | None
+    password_file: Path | None
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Ssh(_Section):
+    host: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: str | None = None
+    key_file: str | None = None
+    known_hosts: str | None = None
+    connect_timeout_s: float | None = Field(default=None, gt=0, le=300)
+
+
+class _Sql(_Section):
+    via: Literal["ssh", "direct"] = "ssh"
+
+
+class _Settings(_Section):
+    agent_port: int | None = Field(default=None, ge=1, le=65535)
+    sql_port: int | None = Field(default=None, ge=1, le=65535)
+    rpc_port: int | None = Field(default=None, ge=1, le=65535)
+    home: str | None = None
+    ssh: _Ssh = _Ssh()
+    sql: _Sql | None = None
+    start_options: dict[str, str | int] = {}
+
+
+class _ServerEntry(_Settings):
+    ip: str
+
+
+class _File(_Section):
+    name: str
+    id: int = Field(ge=1)
+    flavour: Literal["seekdb", "oceanbase"]
+    root_password_env: str | None = None
+    root_password_file: str | None = None
+    ssh: _Ssh = _Ssh()
+    defaults: _Settings = _Settings()
+    zones: dict[str, list[_ServerEntry]] = Field(min_length=1)
+
+
+_DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
+
+
+class ClusterFile:
+    """The present cluster; implements dagengine's ClusterView.
+
+    Attributes:
+        version: of the server program, as last seen; empty before.
+        ob_state: 0 not running, 3 available, as last seen (protocol 2.1).
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError when the file cannot be used."""
+        self.path = path
+        self.version = ""
+        self.ob_state = 0
+        self._stamp = _stamp(path)
+        self.current = load_cluster(path)
+
+    @property
+    def name(self) -> str:
+        return self.current.name
+
+    @property
+    def cluster_id(self) -> int:
+        return self.current.cluster_id
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return self.current.servers
+
+    def reload(self) -> None:
+        """Read the file again if it changed; a broken one leaves the present cluster as it is.
+
+        Raises:
+            ConfigError: the new file cannot be used.
+        """
+        stamp = _stamp(self.path)
+        if stamp != self._stamp:
+            self.current = load_cluster(self.path)
+            self._stamp = stamp
+
+    def server(self, name: str) -> Server:
+        """The server of that name.
+
+        Raises:
+            ConfigError: the cluster file no longer has it.
+        """
+        for server in self.current.servers:
+            if server.name == name:
+                return server
+        raise ConfigError(
+            f"the cluster file {self.path} has no server {name} any more",
+            remedy="put it back, or start another scope",
+        )
+
+    def root_password(self) -> str:
+        """The password of root@sys: from the variable or the file, read anew each time.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        cluster = self.current
+        if cluster.password_file is not None:
+            try:
+                return cluster.password_file.read_text(encoding="utf-8").partition("\n")[0]
+            except OSError as exc:
+                raise ConfigError(
+                    f"cannot read root_password_file {cluster.password_file}: {exc.strerror}"
+                ) from exc
+        return os.environ.get(cluster.password_env, "") if cluster.password_env else ""
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read and check a cluster file.
+
+    Raises:
+        ConfigError: what is wrong, in which file, at which key.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the cluster file {path} is no map of keys")
+    if "root_password" in raw:
+        raise ConfigError(
+            f"{path}: root_password must not stand in this file",
+            remedy="name a variable (root_password_env) or a file (root_password_file)",
+        )
+    try:
+        file = _File.model_validate(raw)
+    except ValidationError as exc:
+        raise ConfigError(f"{path}: {_explain(exc)}") from exc
+    if file.flavour != "seekdb":
+        raise ConfigError(
+            f"{path}: flavour {file.flavour} is not driven by this version", remedy="use seekdb"
+        )
+    servers = tuple(
+        _build_server(path, file, zone, entry)
+        for zone, entries in file.zones.items()
+        for entry in entries
+    )
+    _check_unique(path, servers)
+    password_file = file.root_password_file
+    return Cluster(
+        name=file.name,
+        cluster_id=file.id,
+        flavour=file.flavour,
+        servers=servers,
+        password_env=file.root_password_env,
+        password_file=_resolve(path, password_file) if password_file else None,
+    )
+
+
+def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Server:
+    def pick(name: str) -> Any:
+        for settings in (entry, file.defaults, _DEFAULTS):
+            if (value := getattr(settings, name)) is not None:
+                return value
+        return None
+
+    home = pick("home")
+    if not home or not home.startswith("/"):
+        raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
+    options = {**file.defaults.start_options, **entry.start_options}
+    sql: _Sql = pick("sql") or _Sql()
+    return Server(
+        name=str(AgentAddress(entry.ip, pick("agent_port"))),
+        ip=entry.ip,
+        agent_port=pick("agent_port"),
+        sql_port=pick("sql_port"),
+        rpc_port=pick("rpc_port"),
+        zone=zone,
+        home=home.rstrip("/"),
+        address=_build_address(path, entry, (file.ssh, file.defaults.ssh, entry.ssh)),
+        start_options={name: str(value) for name, value in options.items()},
+        sql_via=sql.via,
+    )
+
+
+def _build_address(path: Path, entry: _ServerEntry, layers: Iterable[_Ssh]) -> HostAddress:
+    given: dict[str, Any] = {"host": entry.ip}
+    for layer in layers:
+        given |= layer.model_dump(exclude_none=True)
+    for key in ("key_file", "known_hosts"):
+        if key in given:
+            given[key] = _resolve(path, given[key])
+    return HostAddress(**given)
+
+
+def _check_unique(path: Path, servers: Sequence[Server]) -> None:
+    seen: dict[tuple[object, ...], str] = {}
+    for server in servers:
+        host = (server.address.host, server.address.port)
+        for key, what in (
+            (("name", server.name), "name"),
+            (("home", *host, server.home), f"home {server.home}"),
+            (("port", *host, server.sql_port), f"sql_port {server.sql_port}"),
+        ):
+            if key in seen:
+                raise ConfigError(f"{path}: {seen[key]} and {server.name} have the same {what}")
+            seen[key] = server.name
+
+
+def _explain(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}"
+    known = sorted({name for m in (_File, _ServerEntry, _Ssh, _Sql) for name in m.model_fields})
+    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    return f"unknown key {where}" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _resolve(path: Path, text: str) -> Path:
+    return path.parent / Path(text).expanduser()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError as exc:
+        raise ConfigError(f"cannot read the cluster file {path}: {exc.strerror}") from exc
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
