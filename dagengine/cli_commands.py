@@ -10,7 +10,6 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeAlias
 
-import click
 import typer
 
 from dagengine.cli_follow import follow
@@ -59,20 +58,21 @@ app = typer.Typer(
 def run_command(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code of design section 8."""
     try:
-        if (code := _run_extension_command(argv)) is not None:
-            return code
-        app(args=list(argv), standalone_mode=False)
-    except click.exceptions.Exit as exc:
+        if (extended := _run_extension_command(argv)) is not None:
+            return extended
+        # Out of standalone mode typer hands back what Exit carries.
+        code = app(args=list(argv), standalone_mode=False)
+    except typer.Exit as exc:
         return exc.exit_code
-    except click.ClickException as exc:
-        exc.show()
+    except typer.TyperException as exc:
+        sys.stderr.write(f"dagengine: {exc.format_message()}\n")
         return EXIT_USAGE
-    except click.Abort:
+    except typer.Abort:
         return EXIT_INTERRUPTED
     except DagengineError as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
         return _exit_code(exc)
-    return EXIT_DONE
+    return code if isinstance(code, int) else EXIT_DONE
 
 
 @app.command()
@@ -94,7 +94,7 @@ def start(
 ) -> None:
     """Start the cluster, or some zones or servers of it, and wait."""
     if zone and server:
-        raise click.UsageError("give --zone or --server, not both")
+        raise typer.BadParameter("give --zone or --server, not both")
     scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
     targets = [name for name in (zone or server).split(",") if name]
 

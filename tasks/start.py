@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -154,15 +155,21 @@ class _Steps:
 
     async def verify(self, context: StepContext) -> Outcome:
         """Stage 6."""
-        evidence: dict[str, Any] = {}
-        for name in context.survivors:
-            server = self.cluster.server(name)
-            runner = self.pool.runner(server.address)
-            patient = self._patient(context, server, runner, name)
-            problem = await self._verify_one(context, patient)
-            if problem is not None:
-                return problem
-            evidence[name] = {"level": "sql", "verified": True}
+        async with asyncio.TaskGroup() as group:
+            verifying = {
+                name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
+                for name in context.survivors
+            }
+        problems = [problem for task in verifying.values() if (problem := task.result())]
+        evidence: dict[str, Any] = {
+            name: {"level": "sql", "verified": True}
+            for name, task in verifying.items()
+            if task.result() is None
+        }
+        if problems:
+            for problem in problems[:-1]:
+                await context.log(problem.problem.render())
+            return Failed(problems[-1].problem, {**evidence})
         summary = f"{len(evidence)} of {len(context.targets)} servers answer SQL"
         return Succeeded(evidence=evidence, summary=summary)
 
@@ -213,8 +220,10 @@ class _Steps:
         what = f"the program ended with status {report.status}: {report.said or 'no word'}"
         return _failed(server, what, f"try {server.binary} --base-dir {server.home} by hand")
 
-    async def _verify_one(self, context: StepContext, patient: Patient) -> Failed | None:
-        server, process = patient.server, patient.process
+    async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
+        server = self.cluster.server(name)
+        patient = self._patient(context, server, self.pool.runner(server.address), name)
+        process = patient.process
         question = ask_alive(server.home, process.pid, process.started)
         result = await patient.runner.run(question, timeout_s=_ASK_S)
         if not parse_alive(result.stdout):
