@@ -69,7 +69,7 @@ def answering(handler: Handler, gate: Gate | None) -> WebHandler:
     async def handle(request: web.Request) -> web.StreamResponse:
         body = b"" if gate is None else await gate.open(request)
         data = await handler(request, body)
-        return request["answer"].success(data)  # type: ignore[no-any-return]
+        return request[_ANSWER].success(data)
 
     return handle
 
@@ -99,6 +99,9 @@ class _Answer:
         return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
 
 
+_ANSWER = web.RequestKey("answer", _Answer)
+
+
 def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Turns whatever happens into an answer. Nothing leaves here as an exception."""
 
@@ -108,7 +111,7 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
         if request.raw_path == f"{API_ROOT}/status":
             trace_id = ""
         answer = _Answer(clock, clock.monotonic_s(), trace_id)
-        request["answer"] = answer
+        request[_ANSWER] = answer
         try:
             return await handler(request)
         except web.HTTPException as exc:

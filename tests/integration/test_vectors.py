@@ -64,7 +64,6 @@ class Api:
         self._monkeypatch = monkeypatch
         (tmp_path / "cluster.yaml").write_text(CLUSTER)
         self.cluster = ClusterFile(tmp_path / "cluster.yaml")
-        self.agent_password = ""
 
         async def step(context: StepContext) -> Succeeded:
             return Succeeded()
@@ -87,7 +86,7 @@ class Api:
             key=key,
             clock=FakeClock(SHORTLY_BEFORE_TS),
             version="0",
-            agent_password=lambda: vector.get("agent_password", ""),
+            agent_password=lambda: vector.get("server_agent_password", ""),
         )
         runner = web.AppRunner(app)
         await runner.setup()

@@ -1,0 +1,117 @@
+"""The real thing: sshd, seekdb, a controller as a process of its own, the official client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from obshell import ClientSet
+from obshell.auth import PasswordAuth
+
+from dagengine.client import Client
+from tasks.demo_cluster import DemoCluster
+from tasks.demo_hosts import DemoHosts
+
+GATED = Path(__file__).with_name("gated_controller.py")
+
+
+class World:
+    """Hosts, a cluster on them, and at most one controller at a time."""
+
+    def __init__(self, hosts: DemoHosts, cluster: DemoCluster) -> None:
+        self.hosts = hosts
+        self.cluster = cluster
+        self._controller: asyncio.subprocess.Process | None = None
+
+    @property
+    def log(self) -> Path:
+        """What every controller of this world wrote to stderr."""
+        return self.cluster.directory / "controller.log"
+
+    @property
+    def pid(self) -> int:
+        assert self._controller is not None
+        return self._controller.pid
+
+    async def start_controller(self, **gate: str) -> None:
+        """Run a controller; with a gate the one that can be held (see gated_controller.py)."""
+        program = (str(GATED), json.dumps(gate)) if gate else ("-m", "dagengine", "serve")
+        with self.log.open("ab") as log:
+            self._controller = await self.cluster.start_controller(log, program=program)
+        self.hosts.guard.watch_process(self._controller.pid)
+
+    async def end_controller(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit code."""
+        assert self._controller is not None
+        controller, self._controller = self._controller, None
+        controller.send_signal(number)
+        async with asyncio.timeout(30):
+            return await controller.wait()
+
+    async def close(self) -> None:
+        if self._controller is not None:
+            await self.end_controller(signal.SIGKILL)
+
+    def client(self) -> Client:
+        """This project's client."""
+        return Client(self.cluster.url, self.cluster.password)
+
+    def sdk(self, password: str | None = None) -> Any:
+        """The official client's v1 API. Its calls block: use `asyncio.to_thread`."""
+        host, _, port = self.cluster.url.removeprefix("http://").rpartition(":")
+        auth = PasswordAuth(self.cluster.password if password is None else password)
+        return ClientSet(host, int(port), auth).v1
+
+    def server_pids(self) -> list[int]:
+        """The servers that run in the homes, found without any help of the product."""
+        homes = {server.home for server in self.cluster.servers}
+        found = []
+        for directory in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (directory / "cmdline").read_bytes().split(b"\0")
+                home = Path(words[words.index(b"--base-dir") + 1].decode())
+                is_daemon = (directory / "cwd").resolve() in homes and words[0].endswith(b"seekdb")
+            except (OSError, ValueError, IndexError):
+                continue
+            if home in homes and is_daemon:
+                found.append(int(directory.name))
+        return sorted(found)
+
+
+WorldOf = Callable[[int], AbstractAsyncContextManager[World]]
+
+
+@asynccontextmanager
+async def make_world(count: int) -> AsyncIterator[World]:
+    """A world of its own for one test."""
+    async with DemoHosts(count) as hosts:
+        world = World(hosts, DemoCluster(hosts))
+        try:
+            yield world
+        finally:
+            await world.close()
+
+
+@pytest.fixture
+def world_of() -> WorldOf:
+    return make_world
+
+
+def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
+    """A stage's sub-tasks by server."""
+    tasks = dag["nodes"][stage - 1]["sub_tasks"]
+    return {f"{t['execute_agent']['ip']}:{t['execute_agent']['port']}": t for t in tasks}
+
+
+async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:
+    """Follow a DAG to its end."""
+    async with asyncio.timeout(120):
+        while (dag := await client.get_dag(dag_id))["state"] not in ("SUCCEED", "FAILED"):
+            await asyncio.sleep(0.05)  # the client has no other way to follow yet
+    return dag

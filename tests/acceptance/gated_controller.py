@@ -1,0 +1,54 @@
+"""A controller whose operation can be held in a stage, for tests alone.
+
+argv: a JSON object {"stage": name, "side": "before" | "after", "reached": file}, -c FILE.
+The held step creates the file `reached` and then waits for ever: the test kills the process, or
+removes the file to let it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from dagengine.config import load_config
+from dagengine.extension import Extension, Surroundings
+from dagengine.logs import configure_logs
+from dagengine.model.outcome import Outcome
+from dagengine.model.spec import StepContext
+from dagengine.testing import gated
+from dagengine.wiring import serve
+from tasks import EXTENSION
+
+GATE = json.loads(sys.argv[1])
+
+
+async def hold(_context: StepContext, _outcome: Outcome | None = None) -> None:
+    reached = Path(GATE["reached"])
+    reached.touch()
+    while reached.exists():
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def open_gated(surroundings: Surroundings) -> AsyncIterator[Extension]:
+    side = {GATE["side"]: hold}
+    async with EXTENSION.open(surroundings) as extension:
+        operations = [gated(o, GATE["stage"], **side) for o in extension.operations]
+        yield replace(extension, operations=operations)
+
+
+def announce(url: str) -> None:
+    sys.stdout.write(f"dagengine ready on {url}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    configure_logs()
+    config = load_config(Path(sys.argv[3]), os.environ)
+    asyncio.run(serve(config, [replace(EXTENSION, open=open_gated)], announce))

@@ -1,0 +1,114 @@
+"""The official Python SDK starts a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from obshell.model.exception import OBShellHandleError
+
+from tests.acceptance.conftest import World, make_world
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LANES = ("Check servers", "Start observers", "Wait for observers to become healthy")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def world() -> AsyncIterator[World]:
+    """Three servers that the SDK has started."""
+    async with make_world(3) as found:
+        await found.start_controller()
+        await start(found, "GLOBAL", [])
+        yield found
+
+
+async def start(world: World, level: str, targets: list[str]) -> Any:
+    return await asyncio.to_thread(world.sdk().start_sync, level, targets)
+
+
+def logs_of(dag: Any) -> list[str]:
+    return [line for node in dag.nodes for task in node.sub_tasks for line in task.task_logs]
+
+
+async def test_a_global_start_brings_every_server_up(world: World) -> None:
+    dag = (await asyncio.to_thread(world.sdk().get_all_ob_dags, True))[-1]
+    assert (dag.name, dag.state, dag.max_stage) == ("Start OB", "SUCCEED", 6)
+    assert len(dag.nodes) == 6
+    for node in dag.nodes:
+        assert len(node.sub_tasks) == (3 if node.name in LANES else 1)
+        assert all(task.task_logs for task in node.sub_tasks), node.name
+    assert len(world.server_pids()) == 3
+
+
+async def test_a_second_start_finds_nothing_to_do_and_changes_no_process(world: World) -> None:
+    before = world.server_pids()
+    dag = await start(world, "GLOBAL", [])
+    assert dag.state == "SUCCEED"
+    assert sum("already running" in line for line in logs_of(dag)) == 6
+    assert world.server_pids() == before
+
+
+async def test_zone_and_server_scopes_take_only_their_servers(world: World) -> None:
+    by_zone = await start(world, "ZONE", ["zone2"])
+    by_server = await start(world, "SERVER", ["127.0.0.1:2888", "127.0.0.1:2886"])
+    agents = [
+        [(t.execute_agent.ip, t.execute_agent.port) for t in dag.nodes[2].sub_tasks]
+        for dag in (by_zone, by_server)
+    ]
+    assert agents == [[("127.0.0.1", 2887)], [("127.0.0.1", 2886), ("127.0.0.1", 2888)]]
+    assert (by_zone.state, by_server.state) == ("SUCCEED", "SUCCEED")
+
+
+async def test_nodes_and_sub_tasks_can_be_read_one_by_one(world: World) -> None:
+    sdk = world.sdk()
+    dag = (await asyncio.to_thread(sdk.get_all_ob_dags, True))[-1]
+    node = await asyncio.to_thread(sdk.get_node, dag.nodes[1].id)
+    task = await asyncio.to_thread(sdk.get_sub_task, node.sub_tasks[0].id)
+    assert (node.name, task.name, task.state) == ("Check servers", "Check servers", "SUCCEED")
+    assert await asyncio.to_thread(sdk.get_unfinished_dags) == []
+
+
+async def test_operators_on_a_finished_dag_are_refused_by_name(world: World) -> None:
+    sdk = world.sdk()
+    dag = (await asyncio.to_thread(sdk.get_all_ob_dags, True))[-1]
+    for operator, code in (
+        ("CANCEL", "Task.Dag.Operator.CancelFinishedDag"),
+        ("RETRY", "Task.Dag.Operator.RetryNotFailedDag"),
+        ("PASS", "Task.Dag.Operator.PassNotFailedDag"),
+        ("ROLLBACK", "Task.Dag.Operator."),
+        ("EXPLODE", "Task.Dag.Operator.NotSupport"),
+    ):
+        with pytest.raises(OBShellHandleError, match=code):
+            await asyncio.to_thread(sdk.operate_dag, dag.id, operator)
+
+
+@pytest.mark.parametrize(
+    ("level", "targets", "code"),
+    [
+        ("GALAXY", [], "OB.Cluster.Scope.Invalid"),
+        ("ZONE", [], "Common.IllegalArgument"),
+        ("ZONE", ["nowhere"], "OB.Zone.NotExist"),
+        ("SERVER", ["127.0.0.1:2999"], "Agent.NotExist"),
+        ("SERVER", ["127.0.0.1:80"], "Common.InvalidPort"),
+        ("SERVER", [""], "Common.InvalidAddress"),
+    ],
+)
+async def test_a_scope_that_is_wrong_is_refused_by_name(
+    world: World, level: str, targets: list[str], code: str
+) -> None:
+    with pytest.raises(OBShellHandleError, match=code):
+        await asyncio.to_thread(world.sdk().start, level, targets)
+
+
+async def test_a_wrong_password_is_refused_and_no_secret_is_logged(world: World) -> None:
+    with pytest.raises(OBShellHandleError, match="IncorrectOceanbasePassword"):
+        await asyncio.to_thread(world.sdk("not-the-password").start, "GLOBAL", [])
+    written = world.log.read_text() + "".join(
+        file.read_bytes().decode("latin-1") for file in world.log.parent.glob("var/*.sqlite*")
+    )
+    assert world.cluster.password not in written
+    assert "not-the-password" not in written
