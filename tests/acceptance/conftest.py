@@ -15,6 +15,7 @@ from obshell import ClientSet
 from obshell.auth import PasswordAuth
 
 from dagengine.client import Client
+from dagengine.testing import eventually
 from tasks.demo_cluster import DemoCluster
 from tasks.demo_hosts import DemoHosts
 
@@ -27,6 +28,7 @@ class World:
     def __init__(self, hosts: DemoHosts, cluster: DemoCluster) -> None:
         self.hosts = hosts
         self.cluster = cluster
+        self.first: Any = None  #: the DAG that brought the cluster up, where a module shares one
         self._controller: asyncio.subprocess.Process | None = None
 
     @property
@@ -111,7 +113,11 @@ def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
 
 async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:
     """Follow a DAG to its end."""
-    async with asyncio.timeout(120):
-        while (dag := await client.get_dag(dag_id))["state"] not in ("SUCCEED", "FAILED"):
-            await asyncio.sleep(0.05)  # the client has no other way to follow yet
-    return dag
+    seen: list[dict[str, Any]] = []
+
+    async def has_ended() -> bool:
+        seen.append(await client.get_dag(dag_id))
+        return seen[-1]["state"] in ("SUCCEED", "FAILED")
+
+    await eventually(has_ended, timeout_s=120, what=f"the end of DAG {dag_id}")
+    return seen[-1]

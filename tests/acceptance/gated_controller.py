@@ -21,7 +21,7 @@ from dagengine.extension import Extension, Surroundings
 from dagengine.logs import configure_logs
 from dagengine.model.outcome import Outcome
 from dagengine.model.spec import StepContext
-from dagengine.testing import gated
+from dagengine.testing import eventually, gated
 from dagengine.wiring import serve
 from tasks import EXTENSION
 
@@ -31,8 +31,11 @@ GATE = json.loads(sys.argv[1])
 async def hold(_context: StepContext, _outcome: Outcome | None = None) -> None:
     reached = Path(GATE["reached"])
     reached.touch()
-    while reached.exists():
-        await asyncio.sleep(0.02)
+
+    async def is_open() -> bool:
+        return not reached.exists()
+
+    await eventually(is_open, timeout_s=600, what="the opening of the gate")
 
 
 @asynccontextmanager

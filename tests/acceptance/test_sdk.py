@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from obshell.model.exception import OBShellHandleError
+from obshell.service.client_v1 import OBShellHandleError
 
 from tests.acceptance.conftest import World, make_world
 
@@ -22,7 +22,7 @@ async def world() -> AsyncIterator[World]:
     """Three servers that the SDK has started."""
     async with make_world(3) as found:
         await found.start_controller()
-        await start(found, "GLOBAL", [])
+        found.first = await start(found, "GLOBAL", [])
         yield found
 
 
@@ -35,7 +35,7 @@ def logs_of(dag: Any) -> list[str]:
 
 
 async def test_a_global_start_brings_every_server_up(world: World) -> None:
-    dag = (await asyncio.to_thread(world.sdk().get_all_ob_dags, True))[-1]
+    dag = world.first
     assert (dag.name, dag.state, dag.max_stage) == ("Start OB", "SUCCEED", 6)
     assert len(dag.nodes) == 6
     for node in dag.nodes:
@@ -56,16 +56,15 @@ async def test_zone_and_server_scopes_take_only_their_servers(world: World) -> N
     by_zone = await start(world, "ZONE", ["zone2"])
     by_server = await start(world, "SERVER", ["127.0.0.1:2888", "127.0.0.1:2886"])
     agents = [
-        [(t.execute_agent.ip, t.execute_agent.port) for t in dag.nodes[2].sub_tasks]
-        for dag in (by_zone, by_server)
+        [str(task.execute_agent) for task in dag.nodes[2].sub_tasks] for dag in (by_zone, by_server)
     ]
-    assert agents == [[("127.0.0.1", 2887)], [("127.0.0.1", 2886), ("127.0.0.1", 2888)]]
+    assert agents == [["127.0.0.1:2887"], ["127.0.0.1:2886", "127.0.0.1:2888"]]
     assert (by_zone.state, by_server.state) == ("SUCCEED", "SUCCEED")
 
 
 async def test_nodes_and_sub_tasks_can_be_read_one_by_one(world: World) -> None:
     sdk = world.sdk()
-    dag = (await asyncio.to_thread(sdk.get_all_ob_dags, True))[-1]
+    dag = world.first
     node = await asyncio.to_thread(sdk.get_node, dag.nodes[1].id)
     task = await asyncio.to_thread(sdk.get_sub_task, node.sub_tasks[0].id)
     assert (node.name, task.name, task.state) == ("Check servers", "Check servers", "SUCCEED")
@@ -74,7 +73,7 @@ async def test_nodes_and_sub_tasks_can_be_read_one_by_one(world: World) -> None:
 
 async def test_operators_on_a_finished_dag_are_refused_by_name(world: World) -> None:
     sdk = world.sdk()
-    dag = (await asyncio.to_thread(sdk.get_all_ob_dags, True))[-1]
+    dag = world.first
     for operator, code in (
         ("CANCEL", "Task.Dag.Operator.CancelFinishedDag"),
         ("RETRY", "Task.Dag.Operator.RetryNotFailedDag"),
