@@ -93,6 +93,7 @@ async def run_controller(
             clock=clock,
             version=version("dagengine"),
             agent_password=lambda: agent_password,
+            before_retry=lambda: _reload(extensions),
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
         await runner.setup()

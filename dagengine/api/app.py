@@ -27,6 +27,7 @@ def build_app(
     clock: Clock,
     version: str,
     agent_password: Callable[[], str],
+    before_retry: Callable[[], None],
 ) -> web.Application:
     """The application of one controller.
 
@@ -38,6 +39,7 @@ def build_app(
         clock: where time comes from.
         version: of this program.
         agent_password: the configured agent password; empty for none.
+        before_retry: called before a DAG is retried, so that what was mended is seen.
     """
 
     def passwords() -> Passwords:
@@ -51,6 +53,7 @@ def build_app(
         public_key=key.public_key,
         version=version,
         has_agent_password=lambda: bool(agent_password()),
+        before_retry=before_retry,
     )
     gate = Gate(key, clock, passwords)
     table: list[tuple[str, str, Handler, Gate | None]] = [

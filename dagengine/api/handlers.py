@@ -43,6 +43,7 @@ class Desk:
     public_key: str
     version: str
     has_agent_password: Callable[[], bool]
+    before_retry: Callable[[], None]
 
     # --- without a login -------------------------------------------------------------------
 
@@ -114,7 +115,10 @@ class Desk:
                 f"Operator {wish} is not supported",
                 remedy="send ROLLBACK, RETRY, CANCEL or PASS",
             )
-        await self.engine.operate_dag(row_id, Operator(wish.upper()), by=request.remote or "")
+        operator = Operator(wish.upper())
+        if operator is Operator.RETRY:
+            self.before_retry()
+        await self.engine.operate_dag(row_id, operator, by=request.remote or "")
 
     async def get_node(self, request: web.Request, body: bytes) -> Dto:
         generic_id, row_id = self._row_id(request)

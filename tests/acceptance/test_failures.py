@@ -81,9 +81,9 @@ def wrong_host_key(world: World) -> Mend:
     entry = world.cluster.server_entry(1)["ssh"]
     known = Path(entry["known_hosts"])
     other = world.cluster.directory / "other_known_hosts"
-    key_of_first = Path(world.cluster.servers[0].host.known_hosts).read_text().split(" ", 1)[1]
-    place = known.read_text().split(" ", 1)[0]
-    other.write_text(f"{place} {key_of_first}")
+    keys = dict(line.split(" ", 1) for line in known.read_text().splitlines())
+    key_of_first = keys[f"[127.0.0.1]:{world.cluster.servers[0].host.port}"]
+    other.write_text(f"[127.0.0.1]:{entry['port']} {key_of_first}\n")
     entry["known_hosts"] = str(other)
     world.cluster.write()
 

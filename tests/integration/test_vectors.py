@@ -87,6 +87,7 @@ class Api:
             clock=FakeClock(SHORTLY_BEFORE_TS),
             version="0",
             agent_password=lambda: vector.get("server_agent_password", ""),
+            before_retry=lambda: None,
         )
         runner = web.AppRunner(app)
         await runner.setup()
