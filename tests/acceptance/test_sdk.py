@@ -65,8 +65,8 @@ async def test_zone_and_server_scopes_take_only_their_servers(world: World) -> N
 async def test_nodes_and_sub_tasks_can_be_read_one_by_one(world: World) -> None:
     sdk = world.sdk()
     dag = world.first
-    node = await asyncio.to_thread(sdk.get_node, dag.nodes[1].id)
-    task = await asyncio.to_thread(sdk.get_sub_task, node.sub_tasks[0].id)
+    node = await asyncio.to_thread(sdk.get_node, dag.nodes[1].generic_id)
+    task = await asyncio.to_thread(sdk.get_sub_task, node.sub_tasks[0].generic_id)
     assert (node.name, task.name, task.state) == ("Check servers", "Check servers", "SUCCEED")
     assert await asyncio.to_thread(sdk.get_unfinished_dags) == []
 
@@ -82,7 +82,7 @@ async def test_operators_on_a_finished_dag_are_refused_by_name(world: World) -> 
         ("EXPLODE", "Task.Dag.Operator.NotSupport"),
     ):
         with pytest.raises(OBShellHandleError, match=code):
-            await asyncio.to_thread(sdk.operate_dag, dag.id, operator)
+            await asyncio.to_thread(sdk.operate_dag, dag.generic_id, operator)
 
 
 @pytest.mark.parametrize(
