@@ -116,6 +116,12 @@ tell_server
 """
 )
 
+# $1 home. A start of ours that is still under way holds the lock on the home directory.
+_QUIET = r"""
+[ -d "$1" ] || { echo "quiet=yes"; exit 0; }
+exec 9<"$1" && flock -w 45 9 && echo "quiet=yes"
+"""
+
 # $1 home, $2 pid, $3 start time
 _ALIVE = (
     _LOOK
@@ -144,6 +150,11 @@ def ask_facts(home: str, binary: str, sql_port: int) -> Command:
 def start_server(home: str, binary: str, marker: str, options: tuple[str, ...]) -> Command:
     """Start the server unless it runs."""
     return script(_START, "dagengine-start", home, binary, marker, *options)
+
+
+def ask_quiet(home: str) -> Command:
+    """Wait until no start of ours is under way there."""
+    return script(_QUIET, "dagengine-quiet", home)
 
 
 def ask_alive(home: str, pid: int, started: int) -> Command:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dagengine import (
     Clock,
+    ConnectionLost,
     Failed,
     Flags,
     Operation,
@@ -27,6 +28,7 @@ from tasks.commands import (
     START_DEADLINE_S,
     ask_alive,
     ask_facts,
+    ask_quiet,
     first_start_options,
     start_server,
 )
@@ -63,7 +65,7 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
         (
             Stage(LOCK, normal, steps.take_lock, flags=_FLAGS, timeout_s=60),
             Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
-            Stage(START, lane, steps.start, flags=_FLAGS, timeout_s=180),
+            Stage(START, lane, steps.start, settle=steps.settle, flags=_FLAGS, timeout_s=180),
             Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + 60),
             Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=60),
             Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=300),
@@ -131,12 +133,16 @@ class _Steps:
                 )
         how = f"with {' '.join(options)}" if options else "as it was configured before"
         await context.log(f"{server.name}: starting {server.binary} {how}")
-        command = start_server(server.home, server.binary, context.generic_id, options)
-        result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
-        report = parse_start(result.stdout)
+        report = await self._launch(context, server, runner, options)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
         return await self._judge_start(context, server, runner, report)
+
+    async def settle(self, context: StepContext) -> bool:
+        """Nothing of stage 3 runs on when its lock can be taken."""
+        server, runner = self._server(context)
+        result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+        return "quiet=yes" in result.stdout
 
     async def wait(self, context: StepContext) -> Outcome:
         """Stage 4."""
@@ -200,6 +206,19 @@ class _Steps:
                 f"look at the login shell of {server.address.user}",
             )
         return decide_start(facts, home=server.home, binary=server.binary, sql_port=server.sql_port)
+
+    async def _launch(
+        self, context: StepContext, server: Server, runner: Runner, options: tuple[str, ...]
+    ) -> StartReport:
+        command = start_server(server.home, server.binary, context.generic_id, options)
+        try:
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+        except ConnectionLost as exc:
+            # Whether it started is unknown. The script looks first, under the lock that a lost
+            # one still holds, so that sending it again cannot start the server twice.
+            await context.log(f"WARN: {server.name}: {exc.message}; looking again")
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+        return parse_start(result.stdout)
 
     async def _judge_start(
         self, context: StepContext, server: Server, runner: Runner, report: StartReport

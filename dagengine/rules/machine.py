@@ -1,17 +1,15 @@
 """THE state table. Everything that says how a state may change is in this file.
 
 Each rule has a letter, used in docs/state_machine.md, which is generated from here
-(`python -m dagengine.rules.machine`). Records change only through `step_*` below; a pair
+(`python -m dagengine.rules.page`). Records change only through `step_*` below; a pair
 that the table does not have raises IllegalTransition, which names entity, state and event.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 from dagengine.errors import DagengineError
 from dagengine.model.outcome import Json
@@ -56,7 +54,7 @@ _D, _N, _S = Entity.DAG, Entity.NODE, Entity.SUB_TASK
 _PENDING, _READY, _RUNNING = State.PENDING, State.READY, State.RUNNING
 _FAILED, _SUCCEED = State.FAILED, State.SUCCEED
 _RUN, _RETRY, _CANCEL, _PASS = Operator.RUN, Operator.RETRY, Operator.CANCEL, Operator.PASS
-_ANY = tuple(Operator)
+ANY = tuple(Operator)
 
 # fmt: off
 RULES: tuple[Rule, ...] = (
@@ -66,22 +64,22 @@ RULES: tuple[Rule, ...] = (
     Rule("d", _D, (_READY, _RUNNING), (_RUN,), Event.CANCEL, None, _CANCEL, "a person cancelled it; its attempts are being ended"),
     Rule("e", _D, (_READY, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "every attempt of the cancelled DAG has ended"),
     Rule("f", _D, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late: its last stage had ended well"),
-    Rule("g", _D, (_FAILED,), _ANY, Event.RETRY, _READY, _RUN, "a person retried it"),
-    Rule("h", _D, (_FAILED,), _ANY, Event.PASS, _SUCCEED, _PASS, "a person called it done"),
+    Rule("g", _D, (_FAILED,), ANY, Event.RETRY, _READY, _RUN, "a person retried it"),
+    Rule("h", _D, (_FAILED,), ANY, Event.PASS, _SUCCEED, _PASS, "a person called it done"),
     Rule("i", _N, (_PENDING,), (_RUN, _RETRY), Event.START, _RUNNING, None, "its first sub-task begins"),
     Rule("j", _N, (_RUNNING,), (_RUN, _RETRY), Event.SUCCEED, _SUCCEED, None, "every sub-task that could run ended well"),
     Rule("k", _N, (_RUNNING,), (_RUN, _RETRY), Event.FAIL, _FAILED, None, "no sub-task can run any more and one failed"),
     Rule("l", _N, (_PENDING, _RUNNING), (_RUN, _RETRY), Event.CANCEL, None, _CANCEL, "its DAG is being cancelled"),
     Rule("m", _N, (_PENDING, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "its attempts have ended"),
     Rule("n", _N, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late for it"),
-    Rule("o", _N, (_PENDING, _FAILED, _SUCCEED), _ANY, Event.RETRY, _PENDING, _RETRY, "a retry enters it again"),
-    Rule("p", _N, (_PENDING, _FAILED), _ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
+    Rule("o", _N, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RETRY, "a retry enters it again"),
+    Rule("p", _N, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
     Rule("q", _S, (_PENDING,), (_RUN,), Event.START, _RUNNING, None, "an attempt begins"),
     Rule("r", _S, (_RUNNING,), (_RUN,), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt goes on"),
     Rule("s", _S, (_RUNNING,), (_RUN,), Event.SUCCEED, _SUCCEED, None, "its attempt succeeded"),
     Rule("t", _S, (_RUNNING,), (_RUN,), Event.FAIL, _FAILED, None, "its attempt ended in any other way"),
-    Rule("u", _S, (_PENDING, _FAILED, _SUCCEED), _ANY, Event.RETRY, _PENDING, _RUN, "a retry resets its lane or stage"),
-    Rule("v", _S, (_PENDING, _FAILED), _ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
+    Rule("u", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RUN, "a retry resets its lane or stage"),
+    Rule("v", _S, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
 )
 # fmt: on
 
@@ -112,14 +110,14 @@ def next_state(
 
 def is_legal_pair(entity: Entity, state: State, operator: Operator) -> bool:
     """True for (state, operator) pairs that the table can reach (invariant I1)."""
-    return (state, operator) in _REACHABLE[entity]
+    return (state, operator) in REACHABLE[entity]
 
 
-_INITIAL = {_D: (_READY, _RUN), _N: (_PENDING, _RUN), _S: (_PENDING, _RUN)}
+INITIAL = {_D: (_READY, _RUN), _N: (_PENDING, _RUN), _S: (_PENDING, _RUN)}
 
 
 def _reachable(entity: Entity) -> frozenset[tuple[State, Operator]]:
-    found = {_INITIAL[entity]}
+    found = {INITIAL[entity]}
     while True:
         more = {
             target
@@ -131,7 +129,7 @@ def _reachable(entity: Entity) -> frozenset[tuple[State, Operator]]:
         found |= more
 
 
-_REACHABLE = {entity: _reachable(entity) for entity in Entity}
+REACHABLE = {entity: _reachable(entity) for entity in Entity}
 
 
 # --- transition constructors: the only places where a record's state changes ---------------
@@ -199,52 +197,3 @@ def reset_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubT
     if event is Event.PASS:
         return replace(sub_task, state=state, operator=operator, end_at=now)
     return replace(sub_task, state=state, operator=operator, data=None, evidence=None, summary="")
-
-
-# --- the generated page ---------------------------------------------------------------------
-
-
-def render_page() -> str:
-    """docs/state_machine.md, made from the table."""
-    lines = [
-        "# The state machine",
-        "",
-        "Generated from the table in `dagengine/rules/machine.py` by",
-        "`python -m dagengine.rules.machine docs/state_machine.md`; `make check` compares the two.",
-    ]
-    for entity in Entity:
-        rules = [rule for rule in RULES if rule.entity is entity]
-        lines += ["", f"## {str(entity).upper() if entity is _D else str(entity).capitalize()}", ""]
-        lines += ["```mermaid", "stateDiagram-v2", f"    [*] --> {_INITIAL[entity][0]}"]
-        for rule in rules:
-            for state in rule.states:
-                lines.append(
-                    f"    {state} --> {rule.to_state or state}: {rule.letter} {rule.event}"
-                )
-        lines += ["```", "", "| | from | operator | event | to | operator then | meaning |"]
-        lines += ["|---|---|---|---|---|---|---|"]
-        for rule in rules:
-            operators = "any" if rule.operators == _ANY else ", ".join(rule.operators)
-            lines.append(
-                f"| {rule.letter} | {', '.join(rule.states)} | {operators} | {rule.event} "
-                f"| {rule.to_state or 'same'} | {rule.to_operator or 'same'} | {rule.meaning} |"
-            )
-        pairs = sorted(f"{state} + {operator}" for state, operator in _REACHABLE[entity])
-        lines += ["", f"Legal pairs: {', '.join(pairs)}."]
-    return "\n".join(lines) + "\n"
-
-
-def main(argv: list[str]) -> int:
-    """Write the page, or with `--check` compare it."""
-    path = Path(argv[-1])
-    if argv[0] != "--check":
-        path.write_text(render_page(), encoding="utf-8")
-        return 0
-    if path.is_file() and path.read_text(encoding="utf-8") == render_page():
-        return 0
-    sys.stderr.write(f"{path} is not what the table says; run python -m {__spec__.name} {path}\n")
-    return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dagengine.model.states import Entity, Operator, State
-from dagengine.rules.machine import RULES, Event, IllegalTransition, next_state, render_page
+from dagengine.rules.machine import RULES, Event, IllegalTransition, next_state
+from dagengine.rules.page import render_page
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
