@@ -140,6 +140,10 @@ def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
         snapshot.set_node(step_node(node, Event.CANCEL, now))
     if not running:
         _finish_cancelled(snapshot, now)
+        return running
+    # A lane node may have waited for lanes that will not come to it any more.
+    _close_nodes(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+    _move_stage(snapshot)
     return running
 
 

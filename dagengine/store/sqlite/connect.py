@@ -83,6 +83,9 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
             f"the store {path} has schema {version}, this program knows up to {newest}",
             remedy="use the newer program that wrote it",
         )
+    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if said != "ok":
+        raise sqlite3.DatabaseError(f"it is damaged: {said}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -1,0 +1,378 @@
+"""The store's contract (dagengine.store.base): every store passes every test."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from dagengine.engine.registry import Registry
+from dagengine.errors import StaleWrite, StoreInUse, StoreTooNew, StoreUnusable
+from dagengine.model.outcome import Outcome, Succeeded
+from dagengine.model.records import AttemptRecord, LockRecord, LogRecord
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import State
+from dagengine.model.transition import (
+    AttemptOpened,
+    Batch,
+    Change,
+    DagChanged,
+    DagCreated,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+    NodeChanged,
+    SubTaskChanged,
+)
+from dagengine.store.base import LastIds
+from dagengine.store.sqlite.connect import list_migrations
+from dagengine.store.sqlite.queries import read_sql
+from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing import CrashingStore, FakeClock
+
+NOW = FakeClock().now()
+STORES: dict[str, Callable[[Path], SqliteStore]] = {
+    "sqlite": SqliteStore,
+    "crashing": lambda path: CrashingStore(str(path)),
+}
+
+
+async def do_nothing(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+OPERATION = Operation(
+    "op",
+    (Stage("one", StageKind.NORMAL, do_nothing), Stage("two", StageKind.PARALLEL, do_nothing)),
+    lock_key="k",
+)
+
+
+@pytest_asyncio.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = STORES[request.param](tmp_path / "new" / "store.sqlite")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def create(dag_id: int = 1) -> DagCreated:
+    """A DAG of one normal stage and one of two lanes."""
+    before = LastIds(dag_id - 1, (dag_id - 1) * 2, (dag_id - 1) * 3)
+    return Registry([OPERATION]).instantiate(Submission("op", ("a", "b"), {"x": "ü"}), before, NOW)
+
+
+def batch_of(*changes: Change, dag_id: int = 1, fence: int | None = None) -> Batch:
+    return Batch(dag_id, fence, changes)
+
+
+def line_of(created: DagCreated, content: str, *, attempt_no: int = 0) -> LogAppended:
+    task = created.sub_tasks[0]
+    return LogAppended(LogRecord(0, task.sub_task_id, attempt_no, 0, content, NOW))
+
+
+async def commit_one(store: SqliteStore, batch: Batch) -> StaleWrite | None:
+    (result,) = await store.commit([batch])
+    return result
+
+
+# --- reading what was written ----------------------------------------------------------------
+
+
+async def test_what_was_created_is_read_as_it_was(store: SqliteStore) -> None:
+    created = create()
+    assert await commit_one(store, batch_of(created)) is None
+    rows = await store.load_dag(1)
+    assert rows is not None
+    assert (rows.dag, rows.nodes, rows.sub_tasks) == (
+        created.dag,
+        created.nodes,
+        created.sub_tasks,
+    )
+    assert await store.load_unfinished() == (rows,)
+    assert await store.last_ids() == LastIds(1, 2, 3)
+    detail = await store.find_dag(1, details=True)
+    assert detail is not None
+    assert detail.nodes is not None
+    assert [[s.sub_task for s in node.sub_tasks] for node in detail.nodes] == [
+        [created.sub_tasks[0]],
+        list(created.sub_tasks[1:]),
+    ]
+
+
+async def test_what_does_not_exist_is_none_or_empty(store: SqliteStore) -> None:
+    assert await store.load_dag(7) is None
+    assert await store.find_dag(7, details=True) is None
+    assert await store.find_node(7, details=True) is None
+    assert await store.find_sub_task(7) is None
+    assert await store.find_logs(7) == ()
+    assert await store.list_dags(limit=5) == ()
+    assert await store.last_ids() == LastIds(0, 0, 0)
+
+
+async def test_lists_are_newest_first_and_limited(store: SqliteStore) -> None:
+    await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2, 3)])
+    dag = create(2).dag
+    ended = replace(dag, state=State.SUCCEED)
+    assert await commit_one(store, batch_of(DagChanged(dag, ended), dag_id=2)) is None
+    assert [d.dag_id for d in await store.list_dags(limit=2)] == [3, 2]
+    assert [d.dag_id for d in await store.list_dags(limit=9, unfinished=True)] == [3, 1]
+
+
+async def test_lines_come_back_in_the_order_of_writing(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    for number in range(20):
+        await commit_one(store, batch_of(line_of(created, f"line {number}")))
+    lines = await store.find_logs(created.sub_tasks[0].sub_task_id)
+    assert [line.content for line in lines] == [f"line {n}" for n in range(20)]
+
+
+async def test_a_pinned_value_is_never_changed(store: SqliteStore) -> None:
+    assert await store.pin("advertise", "first") == "first"
+    assert await store.pin("advertise", "second") == "first"
+
+
+async def test_everything_is_there_after_closing_and_opening(store: SqliteStore) -> None:
+    await commit_one(store, batch_of(create()))
+    await store.close()
+    await store.close()
+    await store.open()
+    assert await store.load_dag(1) is not None
+
+
+# --- guards ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["dag", "node", "sub-task", "attempt", "line", "fence"])
+async def test_a_change_of_something_that_moved_on_is_stale_and_its_whole_batch_is_left_out(
+    store: SqliteStore, what: str
+) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
+    running = State.RUNNING
+    moved_task = replace(task, state=running, attempt_no=1)
+    attempt = AttemptRecord(task.sub_task_id, 1, None, None, NOW, NOW)
+    stale: dict[str, Batch] = {
+        "dag": batch_of(DagChanged(replace(dag, state=running), dag)),
+        "node": batch_of(NodeChanged(replace(node, state=running), node)),
+        "sub-task": batch_of(SubTaskChanged(moved_task, task)),
+        "attempt": batch_of(AttemptOpened(attempt), AttemptOpened(attempt)),
+        "line": batch_of(line_of(created, "x", attempt_no=3)),
+        "fence": batch_of(line_of(created, "x"), fence=9),
+    }
+    if what == "attempt":
+        with pytest.raises(StoreUnusable):  # not a race but a defect: nothing is written
+            await commit_one(store, stale[what])
+    else:
+        good = batch_of(SubTaskChanged(task, moved_task))
+        bad = replace(stale[what], changes=(line_of(created, "of the batch"), *stale[what].changes))
+        results = await store.commit([bad, good])
+        assert isinstance(results[0], StaleWrite)
+        assert results[1] is None, "another batch was harmed"
+    rows = await store.load_dag(1)
+    assert rows is not None
+    assert rows.dag == dag
+    assert await store.find_logs(task.sub_task_id) == ()
+
+
+async def test_a_lock_goes_to_one_and_its_token_grows(store: SqliteStore) -> None:
+    await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2)])
+    first = LockRecord("k", 1, 1, "op", NOW)
+    assert await commit_one(store, batch_of(LockTaken(first))) is None
+    rival = LockRecord("k", 2, 2, "op", NOW)
+    assert isinstance(await commit_one(store, batch_of(LockTaken(rival), dag_id=2)), StaleWrite)
+    wrong = LockReleased("k", 2, 1, NOW)
+    assert isinstance(await commit_one(store, batch_of(wrong, dag_id=2)), StaleWrite)
+    assert await commit_one(store, batch_of(LockReleased("k", 1, 1, NOW))) is None
+    same_token = LockRecord("k", 2, 1, "op", NOW)
+    taking = batch_of(LockTaken(same_token), dag_id=2)
+    assert isinstance(await commit_one(store, taking), StaleWrite)
+    assert await commit_one(store, batch_of(LockTaken(rival), dag_id=2)) is None
+    assert await store.load_locks() == (rival,)
+
+
+# --- one writer ------------------------------------------------------------------------------
+
+
+async def test_calls_at_once_are_written_in_their_order(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    calls = [store.commit([batch_of(line_of(created, str(n)))]) for n in range(300)]
+    results = await asyncio.gather(*calls)
+    assert results == [[None]] * 300
+    lines = await store.find_logs(created.sub_tasks[0].sub_task_id)
+    assert [line.content for line in lines] == [str(n) for n in range(300)]
+
+
+async def test_calls_at_once_share_commits(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    before = count_commits(store)
+    await asyncio.gather(*(store.commit([batch_of(line_of(created, "x"))]) for _ in range(300)))
+    assert count_commits(store) - before < 100
+
+
+def count_commits(store: SqliteStore) -> int:
+    """Commit frames of the write-ahead log: their header names the database's size."""
+    data = store.path.with_name(store.path.name + "-wal").read_bytes()
+    page_bytes = int.from_bytes(data[8:12], "big")
+    frames = range(32, len(data), 24 + page_bytes)
+    return sum(int.from_bytes(data[at + 4 : at + 8], "big") != 0 for at in frames)
+
+
+async def test_a_cancelled_caller_leaves_no_transaction_open(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    calls = [
+        asyncio.ensure_future(store.commit([batch_of(line_of(created, str(n)))])) for n in range(9)
+    ]
+    await asyncio.sleep(0)
+    for call in calls[::2]:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert await commit_one(store, batch_of(line_of(created, "last"))) is None
+    lines = await store.find_logs(created.sub_tasks[0].sub_task_id)
+    assert lines[-1].content == "last"
+    assert {"1", "3", "5", "7"} <= {line.content for line in lines}
+
+
+async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
+    store: SqliteStore,
+) -> None:
+    with pytest.raises(StoreUnusable, match="UNIQUE"):
+        await store.commit([batch_of(create()), batch_of(create())])
+    assert await store.load_dag(1) is None
+    assert await commit_one(store, batch_of(create())) is None
+
+
+async def test_a_second_controller_is_refused_by_the_name_of_the_first(store: SqliteStore) -> None:
+    second = SqliteStore(store.path)
+    with pytest.raises(StoreInUse, match=r"in use by pid \d+"):
+        await second.open()
+    await second.close()
+    program = (
+        "import asyncio, sys\n"
+        "from dagengine.store.sqlite.store import SqliteStore\n"
+        "asyncio.run(SqliteStore(sys.argv[1]).open())\n"
+    )
+    done = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", program, str(store.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "StoreInUse" in done.stderr
+
+
+async def test_what_was_written_reaches_the_disk_before_it_is_told(store: SqliteStore) -> None:
+    """WAL with synchronous=FULL: seen by another connection, and flushed by that pragma."""
+    pragmas = await store._open_writer.call(
+        lambda connection: [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    )
+    assert pragmas == ["wal", 2, 1]
+    await commit_one(store, batch_of(create()))
+    with sqlite3.connect(store.path) as other:
+        assert other.execute("SELECT COUNT(*) FROM dag").fetchone() == (1,)
+    other.close()
+
+
+async def test_instants_keep_their_microseconds(store: SqliteStore) -> None:
+    created = create()
+    odd = NOW + timedelta(microseconds=123_457)
+    created = replace(created, dag=replace(created.dag, start_at=odd))
+    await commit_one(store, batch_of(created))
+    rows = await store.load_dag(1)
+    assert rows is not None
+    assert rows.dag.start_at == odd
+
+
+# --- files that are not ours -----------------------------------------------------------------
+
+
+async def refuse(path: Path, error: type[Exception], match: str) -> None:
+    before = path.read_bytes()
+    with pytest.raises(error, match=match):
+        await SqliteStore(path).open()
+    assert path.read_bytes() == before, "a file that was refused was changed"
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"precious notes " * 1000)
+    await refuse(path, StoreUnusable, "file is not a database")
+
+
+async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    await refuse(path, StoreUnusable, "some other program")
+
+
+async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 999")
+    newer.close()
+    await refuse(path, StoreTooNew, "schema 999")
+
+
+async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit([batch_of(create(n), dag_id=n) for n in range(1, 50)])
+    await store.close()
+    data = bytearray(path.read_bytes())
+    data[4096 * 2 : 4096 * 6] = b"\xa5" * (4096 * 4)
+    path.write_bytes(bytes(data))
+    await refuse(path, StoreUnusable, "damaged")
+
+
+async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnusable, match=r"cannot make .*file/var"):
+        await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()
+
+
+# --- migrations ------------------------------------------------------------------------------
+
+
+def schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """Everything in the schema, without comments and spacing."""
+    found = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    return sorted((kind, name, plain(sql)) for kind, name, sql in found)
+
+
+def plain(sql: str) -> str:
+    words = " ".join(line.split("--")[0] for line in sql.splitlines()).split()
+    return " ".join(words).replace("( ", "(").replace(" )", ")").replace(" ,", ",")
+
+
+async def test_the_schema_file_is_the_sum_of_the_migrations(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite")
+    await store.open()
+    await store.close()
+    migrated, written = sqlite3.connect(store.path), sqlite3.connect(":memory:")
+    written.executescript(read_sql("schema.sql"))
+    assert schema_of(migrated) == schema_of(written)
+    assert migrated.execute("PRAGMA user_version").fetchone() == (list_migrations()[-1][0],)
+    migrated.close()
+    written.close()

@@ -1,0 +1,82 @@
+"""Cases of the planning rules that are worth a name of their own."""
+
+from __future__ import annotations
+
+from dagengine.engine.registry import Registry
+from dagengine.model.outcome import Cancelled, Failed, Outcome, Problem, Succeeded
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import State
+from dagengine.rules import operators, plan
+from dagengine.rules.invariants import find_violations
+from dagengine.rules.snapshot import Snapshot
+from dagengine.store.base import LastIds
+from dagengine.testing import FakeClock
+
+NOW = FakeClock().now()
+BROKEN = Failed(Problem("X", "broken"))
+
+
+async def do_nothing(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+def begin(*kinds: StageKind) -> Snapshot:
+    stages = tuple(Stage(f"s{i}", kind, do_nothing) for i, kind in enumerate(kinds, 1))
+    created = Registry([Operation("op", stages)]).instantiate(
+        Submission("op", ("a", "b")), LastIds(0, 0, 0), NOW
+    )
+    snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
+    plan.begin(snapshot, NOW)
+    return snapshot
+
+
+def end(snapshot: Snapshot, stage: int, target: str | None, outcome: Outcome) -> None:
+    task = snapshot.sub_task_at(stage, target)
+    assert task is not None
+    plan.end_attempt(snapshot, task.sub_task_id, task.attempt_no, outcome, NOW)
+
+
+def test_a_lane_enters_its_next_stage_while_another_is_still_in_the_first() -> None:
+    snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL)
+    end(snapshot, 1, "a", Succeeded())
+    assert [(s.stage, s.target) for s in snapshot.running] == [(1, "b"), (2, "a")]
+    assert [n.state for n in snapshot.nodes.values()] == [State.RUNNING, State.RUNNING]
+    assert snapshot.dag.stage == 1
+
+
+def test_a_failed_lane_leaves_its_later_sub_tasks_pending_and_the_others_go_on() -> None:
+    snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL, StageKind.NORMAL)
+    end(snapshot, 1, "a", BROKEN)
+    end(snapshot, 1, "b", Succeeded())
+    end(snapshot, 2, "b", Succeeded())
+    end(snapshot, 3, None, Succeeded())
+    assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 1)
+    assert [n.state for n in snapshot.nodes.values()] == [
+        State.FAILED,
+        State.SUCCEED,
+        State.SUCCEED,
+    ]
+    pending = snapshot.sub_task_at(2, "a")
+    assert pending is not None
+    assert pending.state is State.PENDING
+
+
+def test_without_a_surviving_lane_the_dag_ends_there() -> None:
+    snapshot = begin(StageKind.PARALLEL, StageKind.NORMAL)
+    end(snapshot, 1, "a", BROKEN)
+    end(snapshot, 1, "b", BROKEN)
+    assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 1)
+    assert snapshot.nodes[2].state is State.PENDING
+
+
+def test_a_cancel_closes_a_lane_node_that_waited_for_lanes_which_will_not_come() -> None:
+    snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL)
+    operators.cancel_dag(snapshot, NOW)
+    end(snapshot, 1, "a", Succeeded())
+    end(snapshot, 1, "b", Cancelled())
+    operators.retry_dag(snapshot, NOW, None)
+    end(snapshot, 2, "a", BROKEN)
+    assert snapshot.nodes[2].state is State.RUNNING
+    operators.cancel_dag(snapshot, NOW)
+    assert find_violations(snapshot) == []
+    assert snapshot.nodes[2].state is State.FAILED
