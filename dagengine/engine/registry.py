@@ -73,6 +73,8 @@ class Registry:
             operator=Operator.RUN,
             lock_key=operation.lock_key,
             fence=0,
+            held=0,
+            heir=None,
             created_at=now,
             start_at=now,
             end_at=now,

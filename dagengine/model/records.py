@@ -28,6 +28,8 @@ class DagRecord:
     operator: Operator
     lock_key: str | None  #: which lock it needs, None for none
     fence: int  #: token of the lock it holds; 0 when it holds none
+    held: int  #: token of the lock it held last; 0 when it never held one
+    heir: int | None  #: the DAG that gets its lock when it ends, by a force pass
     created_at: datetime
     start_at: datetime
     end_at: datetime
@@ -105,12 +107,30 @@ class LockRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """What a person, or a DAG in a person's name, did to a DAG. Never changed, never deleted."""
+
+    audit_id: int
+    at: datetime
+    dag_id: int
+    node_id: int | None  #: when it was done to one node
+    action: str  #: an operator, `START`, or `FORCE_PASS`
+    by: str  #: who, from where
+    reason: str  #: as given; may be empty
+
+
+@dataclass(frozen=True, slots=True)
 class SubTaskDetail:
-    """A sub-task with the log lines of all its attempts, oldest first."""
+    """A sub-task with the log lines of all its attempts, oldest first.
+
+    Attributes:
+        wait: what it waits for, when it is unfinished and its DAG is live (see rules.waits).
+    """
 
     sub_task: SubTaskRecord
     node_name: str
     logs: tuple[LogRecord, ...]
+    wait: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from dagengine.model.records import (
     AttemptRecord,
+    AuditRecord,
     DagRecord,
     LockRecord,
     LogRecord,
@@ -96,6 +97,13 @@ class LockReleased:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """A row of the audit (its `audit_id` is given by the store)."""
+
+    row: AuditRecord
+
+
 Change: TypeAlias = (
     DagCreated
     | DagChanged
@@ -106,6 +114,7 @@ Change: TypeAlias = (
     | LogAppended
     | LockTaken
     | LockReleased
+    | Audited
 )
 
 

@@ -26,6 +26,7 @@ class Event(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     RETRY = "retry"
+    UNDO = "undo"
     PASS = "pass"  # noqa: S105
 
 
@@ -54,32 +55,36 @@ _D, _N, _S = Entity.DAG, Entity.NODE, Entity.SUB_TASK
 _PENDING, _READY, _RUNNING = State.PENDING, State.READY, State.RUNNING
 _FAILED, _SUCCEED = State.FAILED, State.SUCCEED
 _RUN, _RETRY, _CANCEL, _PASS = Operator.RUN, Operator.RETRY, Operator.CANCEL, Operator.PASS
+_BACK = Operator.ROLLBACK
 ANY = tuple(Operator)
 
 # fmt: off
 RULES: tuple[Rule, ...] = (
-    Rule("a", _D, (_READY,), (_RUN,), Event.START, _RUNNING, None, "its first stage begins"),
-    Rule("b", _D, (_RUNNING,), (_RUN,), Event.SUCCEED, _SUCCEED, None, "its last stage ended well and no node failed"),
-    Rule("c", _D, (_RUNNING,), (_RUN,), Event.FAIL, _FAILED, None, "nothing of it can go on and a node failed"),
-    Rule("d", _D, (_READY, _RUNNING), (_RUN,), Event.CANCEL, None, _CANCEL, "a person cancelled it; its attempts are being ended"),
+    Rule("a", _D, (_READY,), (_RUN, _BACK), Event.START, _RUNNING, None, "its first stage begins; of a rollback, its last"),
+    Rule("b", _D, (_RUNNING,), (_RUN, _BACK), Event.SUCCEED, _SUCCEED, None, "nothing is left to do and no node failed"),
+    Rule("c", _D, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "nothing of it can go on and a node failed"),
+    Rule("d", _D, (_READY, _RUNNING), (_RUN, _BACK), Event.CANCEL, None, _CANCEL, "a person cancelled it; its attempts are being ended"),
     Rule("e", _D, (_READY, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "every attempt of the cancelled DAG has ended"),
     Rule("f", _D, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late: its last stage had ended well"),
-    Rule("g", _D, (_FAILED,), ANY, Event.RETRY, _READY, _RUN, "a person retried it"),
-    Rule("h", _D, (_FAILED,), ANY, Event.PASS, _SUCCEED, _PASS, "a person called it done"),
-    Rule("i", _N, (_PENDING,), (_RUN, _RETRY), Event.START, _RUNNING, None, "its first sub-task begins"),
-    Rule("j", _N, (_RUNNING,), (_RUN, _RETRY), Event.SUCCEED, _SUCCEED, None, "every sub-task that could run ended well"),
-    Rule("k", _N, (_RUNNING,), (_RUN, _RETRY), Event.FAIL, _FAILED, None, "no sub-task can run any more and one failed"),
-    Rule("l", _N, (_PENDING, _RUNNING), (_RUN, _RETRY), Event.CANCEL, None, _CANCEL, "its DAG is being cancelled"),
-    Rule("m", _N, (_PENDING, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "its attempts have ended"),
-    Rule("n", _N, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late for it"),
-    Rule("o", _N, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RETRY, "a retry enters it again"),
-    Rule("p", _N, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
-    Rule("q", _S, (_PENDING,), (_RUN,), Event.START, _RUNNING, None, "an attempt begins"),
-    Rule("r", _S, (_RUNNING,), (_RUN,), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt goes on"),
-    Rule("s", _S, (_RUNNING,), (_RUN,), Event.SUCCEED, _SUCCEED, None, "its attempt succeeded"),
-    Rule("t", _S, (_RUNNING,), (_RUN,), Event.FAIL, _FAILED, None, "its attempt ended in any other way"),
-    Rule("u", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RUN, "a retry resets its lane or stage"),
-    Rule("v", _S, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "its DAG was passed"),
+    Rule("g", _D, (_FAILED,), ANY, Event.RETRY, _READY, _RUN, "a person retried it, or passed a node of it"),
+    Rule("h", _D, (_FAILED,), ANY, Event.UNDO, _READY, _BACK, "a person rolls it back"),
+    Rule("i", _D, (_FAILED,), ANY, Event.PASS, _SUCCEED, _PASS, "a person called it done"),
+    Rule("j", _N, (_PENDING,), (_RUN, _RETRY, _BACK), Event.START, _RUNNING, None, "its first sub-task begins"),
+    Rule("k", _N, (_RUNNING,), (_RUN, _RETRY, _BACK), Event.SUCCEED, _SUCCEED, None, "every sub-task that could run ended well"),
+    Rule("l", _N, (_RUNNING,), (_RUN, _RETRY, _BACK), Event.FAIL, _FAILED, None, "no sub-task can run any more and one failed"),
+    Rule("m", _N, (_PENDING, _RUNNING), (_RUN, _RETRY, _BACK), Event.CANCEL, None, _CANCEL, "its DAG is being cancelled"),
+    Rule("n", _N, (_PENDING, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "its attempts have ended"),
+    Rule("o", _N, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late for it"),
+    Rule("p", _N, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RETRY, "a retry, or a passed node before it, enters it again"),
+    Rule("q", _N, (_PENDING, _FAILED, _SUCCEED), ANY, Event.UNDO, _PENDING, _BACK, "a rollback will come to it"),
+    Rule("r", _N, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "it, or its DAG, was passed"),
+    Rule("s", _S, (_PENDING,), (_RUN,), Event.START, _RUNNING, None, "an attempt begins"),
+    Rule("t", _S, (_FAILED, _SUCCEED), ANY, Event.UNDO, _RUNNING, _BACK, "an attempt to undo it begins"),
+    Rule("u", _S, (_RUNNING,), (_RUN, _BACK), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt goes on"),
+    Rule("v", _S, (_RUNNING,), (_RUN, _BACK), Event.SUCCEED, _SUCCEED, None, "its attempt succeeded"),
+    Rule("w", _S, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "its attempt ended in any other way"),
+    Rule("x", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RUN, "a retry resets its lane or stage"),
+    Rule("y", _S, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "its node or DAG was passed"),
 )
 # fmt: on
 
@@ -138,7 +143,7 @@ REACHABLE = {entity: _reachable(entity) for entity in Entity}
 def step_dag(dag: DagRecord, event: Event, now: datetime) -> DagRecord:
     """A DAG after an event. Start and retry set both instants, an end sets `end_at`."""
     state, operator = next_state(_D, dag.state, dag.operator, event)
-    if event in (Event.START, Event.RETRY):
+    if event in (Event.START, Event.RETRY, Event.UNDO):
         return replace(dag, state=state, operator=operator, start_at=now, end_at=now)
     if event is Event.CANCEL:
         return replace(dag, state=state, operator=operator)
@@ -148,7 +153,7 @@ def step_dag(dag: DagRecord, event: Event, now: datetime) -> DagRecord:
 def step_node(node: NodeRecord, event: Event, now: datetime) -> NodeRecord:
     """A node after an event."""
     state, operator = next_state(_N, node.state, node.operator, event)
-    if event in (Event.START, Event.RETRY):
+    if event in (Event.START, Event.RETRY, Event.UNDO):
         return replace(node, state=state, operator=operator, start_at=now, end_at=now)
     if event is Event.CANCEL:
         return replace(node, state=state, operator=operator)
@@ -156,14 +161,14 @@ def step_node(node: NodeRecord, event: Event, now: datetime) -> NodeRecord:
 
 
 def begin_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubTaskRecord:
-    """A sub-task at the beginning of an attempt; `event` is START or RESUME."""
+    """A sub-task at the beginning of an attempt; `event` is START, UNDO or RESUME."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
     return replace(
         sub_task,
         state=state,
         operator=operator,
         attempt_no=sub_task.attempt_no + 1,
-        execute_times=sub_task.execute_times + (event is Event.START),
+        execute_times=sub_task.execute_times + (event is not Event.RESUME),
         start_at=now,
         end_at=now,
     )

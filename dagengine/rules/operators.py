@@ -67,7 +67,9 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
 
 
 def _reset_for_retry(snapshot: Snapshot, now: datetime) -> None:
-    first = snapshot.dag.stage
+    # What a rollback has touched has to be done again from the beginning.
+    is_anew = snapshot.was_undone
+    first = 1 if is_anew else snapshot.dag.stage
     for group in snapshot.groups:
         if group.last < first:
             continue
@@ -75,7 +77,8 @@ def _reset_for_retry(snapshot: Snapshot, now: datetime) -> None:
             entered = [
                 sub_task
                 for sub_task in snapshot.sub_tasks_of(stage)
-                if _enters_again(snapshot, sub_task.target, sub_task.state, group.is_lanes)
+                if is_anew
+                or _enters_again(snapshot, sub_task.target, sub_task.state, group.is_lanes)
             ]
             for sub_task in entered:
                 if sub_task.state is not State.PENDING:
@@ -91,6 +94,52 @@ def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes
     if not is_lanes or target is None:
         return True
     return target in snapshot.failed_lanes or state is not State.SUCCEED
+
+
+def rollback_dag(
+    snapshot: Snapshot, now: datetime, lock: LockRecord | None, before: LockRecord | None
+) -> list[plan.Start]:
+    """ROLLBACK: undo what the DAG did, stage by stage downwards.
+
+    Args:
+        snapshot: a FAILED DAG.
+        now: the present.
+        lock: the lock as the DAG will hold it; None when its operation needs none.
+        before: the lock as it is; None when it was never taken.
+
+    Raises:
+        OperatorRefused: the DAG is not FAILED, a stage that has begun cannot be rolled back, or
+            another DAG has held the lock since.
+    """
+    if snapshot.dag.state is not State.FAILED:
+        raise OperatorRefused(
+            f"{_PREFIX}.RollbackNotFailedDag",
+            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
+            remedy="only a FAILED DAG can be rolled back",
+        )
+    begun = [node for node in snapshot.nodes.values() if _has_begun(snapshot, node.stage)]
+    for node in begun:
+        if not node.flags.can_rollback:
+            raise OperatorRefused(
+                f"{_PREFIX}.RollbackNotAllowed", f"'{node.name}' cannot be rolled back"
+            )
+    if before is not None and snapshot.dag.held and before.token != snapshot.dag.held:
+        raise OperatorRefused(
+            f"{_PREFIX}.RollbackNotAllowed",
+            f"another DAG has held the lock '{before.key}' since {_name(snapshot)} failed",
+            remedy="what it left is no longer there to be undone; look at the newest DAG",
+        )
+    if lock is not None:
+        plan.take_lock(snapshot, lock)
+    for node in begun:
+        snapshot.set_node(step_node(node, Event.UNDO, now))
+    snapshot.set_dag(step_dag(snapshot.dag, Event.UNDO, now))
+    return plan.begin(snapshot, now)
+
+
+def _has_begun(snapshot: Snapshot, stage: int) -> bool:
+    has_run = any(task.execute_times for task in snapshot.sub_tasks_of(stage))
+    return has_run or snapshot.nodes[stage].state.is_final
 
 
 def pass_dag(snapshot: Snapshot, now: datetime) -> None:
@@ -116,6 +165,62 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
         snapshot.set_node(step_node(node, Event.PASS, now))
     snapshot.set_dag(step_dag(snapshot.dag, Event.PASS, now))
     snapshot.recount()
+
+
+def pass_node(
+    snapshot: Snapshot, stage: int, now: datetime, lock: LockRecord | None
+) -> list[plan.Start]:
+    """PASS of a node: its FAILED lanes go on with the next stage, later groups run again.
+
+    Args:
+        snapshot: a FAILED DAG.
+        stage: of the node.
+        now: the present.
+        lock: the lock as the DAG will hold it; None when its operation needs none.
+
+    Raises:
+        OperatorRefused: the DAG or the node is not FAILED, or it cannot be passed.
+    """
+    prefix, node = "Task.Node.Operator", snapshot.nodes[stage]
+    if snapshot.dag.state is not State.FAILED:
+        raise OperatorRefused(
+            f"{prefix}.PassNotFailedDag", f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED"
+        )
+    if node.state is not State.FAILED:
+        raise OperatorRefused(
+            f"{prefix}.PassNotFailedNode", f"'{node.name}' is {node.state}, not FAILED"
+        )
+    if not node.flags.can_pass:
+        raise OperatorRefused(f"{prefix}.PassNotAllowed", f"'{node.name}' cannot be passed")
+    if snapshot.was_undone:
+        raise OperatorRefused(
+            f"{prefix}.PassNotAllowed",
+            f"a rollback of {_name(snapshot)} has begun: it cannot go on from '{node.name}'",
+            remedy="ROLLBACK it again, RETRY it from the beginning, or PASS the DAG",
+        )
+    if lock is not None:
+        plan.take_lock(snapshot, lock)
+    for sub_task in list(snapshot.sub_tasks_of(stage)):
+        if sub_task.state is not State.SUCCEED:
+            snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
+    snapshot.set_node(step_node(node, Event.PASS, now))
+    snapshot.recount()
+    _reopen_after(snapshot, stage, now)
+    snapshot.recount()
+    snapshot.set_dag(replace(step_dag(snapshot.dag, Event.RETRY, now), stage=stage))
+    return plan.begin(snapshot, now)
+
+
+def _reopen_after(snapshot: Snapshot, stage: int, now: datetime) -> None:
+    """Lanes that live again go on; what comes after all lanes is done anew."""
+    own = snapshot.group_of(stage)
+    for later in range(stage + 1, snapshot.dag.max_stage + 1):
+        if later not in own.stages:
+            for sub_task in list(snapshot.sub_tasks_of(later)):
+                snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
+        node = snapshot.nodes[later]
+        if node.state.is_final and (later not in own.stages or snapshot.waiting_in[later]):
+            snapshot.set_node(step_node(node, Event.RETRY, now))
 
 
 def _name(snapshot: Snapshot) -> str:

@@ -25,7 +25,7 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import AttemptRecord, LockRecord, LogRecord, SubTaskRecord
-from dagengine.model.states import State
+from dagengine.model.states import Operator, State
 from dagengine.model.transition import (
     AttemptClosed,
     AttemptOpened,
@@ -50,11 +50,13 @@ class Start:
     Attributes:
         resumed: the attempt before was interrupted.
         settle_only: the DAG is being cancelled: only prove that nothing runs on.
+        undo: undo what the step did, for a rollback.
     """
 
     sub_task_id: int
     resumed: bool = False
     settle_only: bool = False
+    undo: bool = False
 
 
 def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
@@ -63,6 +65,8 @@ def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
         _finish_cancelled(snapshot, now)
         return []
     snapshot.set_dag(step_dag(snapshot.dag, Event.START, now))
+    if snapshot.is_undoing:
+        return _undo_next(snapshot, now)
     return _enter(snapshot, snapshot.group_of(snapshot.dag.stage), now)
 
 
@@ -80,6 +84,15 @@ def end_attempt(
         return []
     problem = _problem_of(outcome)
     _close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
+    _end_sub_task(snapshot, sub_task, outcome, problem, now)
+    if snapshot.is_undoing:
+        return _undo_on(snapshot, sub_task.stage, now)
+    return _go_on(snapshot, sub_task, now)
+
+
+def _end_sub_task(
+    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: Outcome, problem: str, now: datetime
+) -> None:
     if isinstance(outcome, Succeeded):
         snapshot.set_sub_task(
             end_sub_task(
@@ -95,7 +108,6 @@ def end_attempt(
         snapshot.add_change(_log_line(sub_task, problem, now))
         evidence = _evidence_of(outcome)
         snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
-    return _go_on(snapshot, sub_task, now)
 
 
 def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -> list[Start]:
@@ -128,7 +140,7 @@ def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
     """The DAG takes its lock: guarded by the lock being free when this is written."""
     snapshot.add_change(LockTaken(lock))
-    snapshot.set_dag(replace(snapshot.dag, fence=lock.token))
+    snapshot.set_dag(replace(snapshot.dag, fence=lock.token, held=lock.token))
 
 
 def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
@@ -188,7 +200,8 @@ def _open_attempt(
     snapshot.set_sub_task(begun)
     attempt = AttemptRecord(begun.sub_task_id, begun.attempt_no, None, None, now, now)
     snapshot.add_change(AttemptOpened(attempt))
-    return Start(begun.sub_task_id, event is Event.RESUME, settle_only)
+    undo = begun.operator is Operator.ROLLBACK
+    return Start(begun.sub_task_id, event is Event.RESUME, settle_only, undo)
 
 
 def _close_attempt(
@@ -220,11 +233,68 @@ def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Star
 
 def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
     for stage in group.stages:
+        if _is_left_out(snapshot, stage):
+            snapshot.set_node(step_node(snapshot.nodes[stage], Event.START, now))
         node = snapshot.nodes[stage]
         if node.state is State.RUNNING and snapshot.is_over(stage):
             is_complete = not snapshot.failed_in[stage] and not snapshot.waiting_in[stage]
-            event = Event.SUCCEED if is_complete else Event.FAIL
+            # What a cancelled rollback has undone is not complete, though undoing it went well.
+            undone = snapshot.is_cancelling and any(
+                task.operator is Operator.ROLLBACK for task in snapshot.sub_tasks_of(stage)
+            )
+            event = Event.SUCCEED if is_complete and not undone else Event.FAIL
             snapshot.set_node(step_node(node, event, now))
+
+
+def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
+    """A retry opened the node for lanes that failed on their way to it; others had ended there."""
+    return (
+        snapshot.nodes[stage].state is State.PENDING
+        and snapshot.is_over(stage)
+        and not snapshot.is_cancelling
+        and any(task.state.is_final for task in snapshot.sub_tasks_of(stage))
+    )
+
+
+def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
+    """A rollback goes down: begin the highest stage that still has something to undo."""
+    for stage in reversed(snapshot.nodes):
+        node = snapshot.nodes[stage]
+        if node.state is not State.PENDING or node.operator is not Operator.ROLLBACK:
+            continue
+        snapshot.set_dag(replace(snapshot.dag, stage=stage))
+        snapshot.set_node(step_node(node, Event.START, now))
+        starts = [
+            _open_attempt(snapshot, task, Event.UNDO, now)
+            for task in list(snapshot.sub_tasks_of(stage))
+            if _has_something_to_undo(task)
+        ]
+        if starts:
+            return starts
+        snapshot.set_node(step_node(snapshot.nodes[stage], Event.SUCCEED, now))
+    _end_dag(snapshot, Event.SUCCEED, 1, now)
+    return []
+
+
+def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
+    is_undone = sub_task.state is State.SUCCEED and sub_task.operator is Operator.ROLLBACK
+    return sub_task.execute_times > 0 and sub_task.state.is_final and not is_undone
+
+
+def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
+    """What follows in a rollback when an attempt to undo has ended."""
+    if snapshot.running_in[stage]:
+        return []
+    failed = any(
+        task.state is State.FAILED and task.operator is Operator.ROLLBACK
+        for task in snapshot.sub_tasks_of(stage)
+    )
+    event = Event.FAIL if failed else Event.SUCCEED
+    snapshot.set_node(step_node(snapshot.nodes[stage], event, now))
+    if not failed:
+        return _undo_next(snapshot, now)
+    _end_dag(snapshot, Event.FAIL, stage, now)
+    return []
 
 
 def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
@@ -262,6 +332,7 @@ def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime)
     if dag.lock_key is not None and dag.fence:
         snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
     snapshot.set_dag(replace(dag, stage=stage or dag.max_stage, fence=0))
+    snapshot.recount()  # a rollback has made the counters speak of another direction
 
 
 def _move_stage(snapshot: Snapshot) -> None:

@@ -89,9 +89,20 @@ class Snapshot:
     def is_cancelling(self) -> bool:
         return self.dag.operator is Operator.CANCEL and not self.dag.state.is_final
 
+    @property
+    def is_undoing(self) -> bool:
+        return self.dag.operator is Operator.ROLLBACK and not self.dag.state.is_final
+
+    @property
+    def was_undone(self) -> bool:
+        """True when a rollback has changed something of it."""
+        return any(task.operator is Operator.ROLLBACK for task in self.sub_tasks.values())
+
     def is_over(self, stage: int) -> bool:
         """True when nothing of the stage runs and nothing of it will."""
-        return not self.running_in[stage] and (self.is_cancelling or not self.waiting_in[stage])
+        if self.running_in[stage]:
+            return False
+        return self.is_cancelling or self.is_undoing or not self.waiting_in[stage]
 
     # --- changing --------------------------------------------------------------------------
 
@@ -111,17 +122,16 @@ class Snapshot:
         self.running_in[stage] += (after.state is State.RUNNING) - (before.state is State.RUNNING)
         if before.state is State.PENDING and after.state is State.RUNNING:
             self.waiting_in[stage] -= 1
-        if after.state is State.FAILED:
-            self.failed_in[stage] += 1
-            if after.target is not None:
-                self._end_lane(after.target, stage)
+        self.failed_in[stage] += (after.state is State.FAILED) - (before.state is State.FAILED)
+        if after.state is State.FAILED and after.target is not None:
+            self._end_lane(after.target, stage)
 
     def add_change(self, change: Change) -> None:
         """Collect a change that touches no counted record (attempt, log line, lock)."""
         self._changes.append(change)
 
     def recount(self) -> None:
-        """Count anew; needed after a reset, which is rare (load, retry, pass)."""
+        """Count anew; needed after a reset, which is rare (load, an operator)."""
         self.failed_lanes = {
             sub_task.target
             for sub_task in self.sub_tasks.values()

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from dagengine.errors import StaleWrite
 from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
     DagDetail,
     DagRecord,
     LockRecord,
@@ -98,6 +100,14 @@ class Store(Protocol):
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
         """A sub-task's log lines of all attempts, oldest first; empty for an unknown id."""
+        ...
+
+    async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
+        """A sub-task's attempts, oldest first; empty for an unknown id."""
+        ...
+
+    async def list_audit(self, dag_id: int | None, *, limit: int) -> tuple[AuditRecord, ...]:
+        """What was done to one DAG, or to all (None), newest first. `limit` at least 1."""
         ...
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:

@@ -11,7 +11,7 @@ from dagengine.engine.registry import Registry
 from dagengine.errors import OperatorRefused
 from dagengine.model.outcome import Cancelled, Failed, Problem, Succeeded
 from dagengine.model.records import LockRecord
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
 from dagengine.rules import operators, plan
 from dagengine.rules.invariants import find_violations
@@ -41,7 +41,8 @@ class OneDag(RuleBasedStateMachine):
         lanes=st.integers(1, 4),
     )
     def submit(self, kinds: list[StageKind], lanes: int) -> None:
-        stages = tuple(Stage(f"s{i}", kind, _step) for i, kind in enumerate(kinds))
+        flags = Flags(can_rollback=True)
+        stages = tuple(Stage(f"s{i}", kind, _step, flags=flags) for i, kind in enumerate(kinds))
         registry = Registry([Operation("op", stages, lock_key="k")])
         targets = tuple(f"t{i}" for i in range(lanes))
         created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
@@ -130,15 +131,49 @@ class OneDag(RuleBasedStateMachine):
             s.sub_task_id: s
             for s in self.snapshot.sub_tasks.values()
             if s.target is not None and s.target not in self.snapshot.failed_lanes
-            if s.state is State.SUCCEED
+            if s.state is State.SUCCEED and not self.snapshot.was_undone
         }
         try:
             self.follow(operators.retry_dag(self.snapshot, self.tick(), lock))
         except OperatorRefused:
             assert self.snapshot.dag.state is not State.FAILED
+            self.token -= 1
             return
         for sub_task_id, before in finished.items():
             assert self.snapshot.sub_tasks[sub_task_id] == before, "a good lane was touched"
+
+    @rule(foreign=st.booleans())
+    def a_person_rolls_back(self, foreign: bool) -> None:
+        before = LockRecord("k", None, self.token + foreign, "op", self.now)
+        self.token += 1 + foreign
+        lock = LockRecord("k", self.snapshot.dag.dag_id, self.token, "op", self.now)
+        has_held = self.snapshot.dag.held
+        try:
+            self.follow(operators.rollback_dag(self.snapshot, self.tick(), lock, before))
+        except OperatorRefused:
+            assert self.snapshot.dag.state is not State.FAILED or (has_held and foreign)
+            self.token -= 1 + foreign
+            return
+        if self.snapshot.dag.state is State.SUCCEED:
+            assert self.snapshot.dag.stage == 1
+
+    @rule(data=st.data())
+    def a_person_passes_a_node(self, data: Any) -> None:
+        stage = data.draw(st.sampled_from(list(self.snapshot.nodes)))
+        lock = LockRecord("k", self.snapshot.dag.dag_id, self.token + 1, "op", self.now)
+        before = self.snapshot.nodes[stage].state
+        try:
+            self.follow(operators.pass_node(self.snapshot, stage, self.tick(), lock))
+        except OperatorRefused:
+            dag = self.snapshot.dag
+            assert (
+                dag.state is not State.FAILED
+                or before is not State.FAILED
+                or (self.snapshot.was_undone)
+            )
+            return
+        self.token += 1
+        assert self.snapshot.nodes[stage].state is State.SUCCEED
 
     @rule()
     def a_person_passes(self) -> None:

@@ -5,12 +5,12 @@
 SELECT 1 FROM dag WHERE dag_id = ? AND fence = ?;
 
 -- name: insert_dag
-INSERT INTO dag (dag_id, name, version, params, targets, stage, max_stage, state, operator, lock_key, fence, created_at, start_at, end_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO dag (dag_id, name, version, params, targets, stage, max_stage, state, operator, lock_key, fence, created_at, start_at, end_at, held, heir)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_dag
 -- Guarded by state, operator and fence.
-UPDATE dag SET stage = ?, state = ?, operator = ?, fence = ?, start_at = ?, end_at = ?
+UPDATE dag SET stage = ?, state = ?, operator = ?, fence = ?, start_at = ?, end_at = ?, held = ?, heir = ?
 WHERE dag_id = ? AND state = ? AND operator = ? AND fence = ?;
 
 -- name: insert_node
@@ -53,6 +53,15 @@ WHERE lock.dag_id IS NULL AND lock.token = ?3 - 1;
 -- name: release_lock
 -- Guarded by owner and token.
 UPDATE lock SET dag_id = NULL, reason = '', since_at = ? WHERE key = ? AND dag_id = ? AND token = ?;
+
+-- name: insert_audit
+INSERT INTO audit (at, dag_id, node_id, action, by, reason) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: list_audit
+SELECT * FROM audit WHERE ?1 IS NULL OR dag_id = ?1 ORDER BY audit_id DESC LIMIT ?2;
+
+-- name: list_attempts
+SELECT * FROM attempt WHERE sub_task_id = ? ORDER BY attempt_no;
 
 -- name: pin_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;

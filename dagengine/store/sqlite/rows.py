@@ -8,7 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dagengine.model.outcome import Json
-from dagengine.model.records import DagRecord, LockRecord, LogRecord, NodeRecord, SubTaskRecord
+from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
+    DagRecord,
+    LockRecord,
+    LogRecord,
+    NodeRecord,
+    SubTaskRecord,
+)
 from dagengine.model.spec import Flags, StageKind
 from dagengine.model.states import Operator, State
 
@@ -64,6 +72,8 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
         created_at=parse_instant(row["created_at"]),
         start_at=parse_instant(row["start_at"]),
         end_at=parse_instant(row["end_at"]),
+        held=row["held"],
+        heir=row["heir"],
     )
 
 
@@ -123,6 +133,31 @@ def parse_lock(row: sqlite3.Row) -> LockRecord:
         token=row["token"],
         reason=row["reason"],
         since_at=parse_instant(row["since_at"]),
+    )
+
+
+def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
+    """A row of table attempt."""
+    return AttemptRecord(
+        sub_task_id=row["sub_task_id"],
+        attempt_no=row["attempt_no"],
+        outcome=row["outcome"],
+        error=row["error"],
+        start_at=parse_instant(row["start_at"]),
+        end_at=parse_instant(row["end_at"]),
+    )
+
+
+def parse_audit(row: sqlite3.Row) -> AuditRecord:
+    """A row of table audit."""
+    return AuditRecord(
+        audit_id=row["audit_id"],
+        at=parse_instant(row["at"]),
+        dag_id=row["dag_id"],
+        node_id=row["node_id"],
+        action=row["action"],
+        by=row["by"],
+        reason=row["reason"],
     )
 
 

@@ -20,7 +20,9 @@ CREATE TABLE dag (
     fence INTEGER NOT NULL, -- token of the lock it holds, 0 for none
     created_at INTEGER NOT NULL,
     start_at INTEGER NOT NULL,
-    end_at INTEGER NOT NULL
+    end_at INTEGER NOT NULL,
+    held INTEGER NOT NULL DEFAULT 0, -- token of the lock it held last
+    heir INTEGER -- DAG that gets its lock when it ends
 ) STRICT;
 
 CREATE INDEX dag_unfinished ON dag (dag_id) WHERE state IN ('READY', 'RUNNING');
@@ -88,3 +90,25 @@ CREATE TABLE lock (
     reason TEXT NOT NULL,
     since_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE audit (
+    audit_id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    dag_id INTEGER NOT NULL, -- outlives the DAG's row
+    node_id INTEGER, -- when it was done to one node
+    action TEXT NOT NULL,
+    by TEXT NOT NULL, -- who, from where
+    reason TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX audit_of_dag ON audit (dag_id);
+
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is append-only');
+END;
+
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit is append-only');
+END;

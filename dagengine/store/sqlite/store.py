@@ -11,6 +11,8 @@ import aiosqlite
 
 from dagengine.errors import StaleWrite, StoreUnusable
 from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
     DagDetail,
     DagRecord,
     LockRecord,
@@ -26,6 +28,8 @@ from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
+    parse_attempt,
+    parse_audit,
     parse_dag,
     parse_lock,
     parse_log,
@@ -119,6 +123,12 @@ class SqliteStore:
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
         return tuple(parse_log(row) for row in await self._read("list_logs", sub_task_id))
 
+    async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
+        return tuple(parse_attempt(row) for row in await self._read("list_attempts", sub_task_id))
+
+    async def list_audit(self, dag_id: int | None, *, limit: int) -> tuple[AuditRecord, ...]:
+        return tuple(parse_audit(row) for row in await self._read("list_audit", dag_id, limit))
+
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
         name = "list_newest_unfinished" if unfinished else "list_newest"
         return tuple(parse_dag(row) for row in await self._read(name, limit))
@@ -139,7 +149,7 @@ class SqliteStore:
             raise StoreUnusable(f"the store {self.path} is not open")
         return self._writer
 
-    async def _read(self, name: str, *values: int) -> Iterable[sqlite3.Row]:
+    async def _read(self, name: str, *values: int | None) -> Iterable[sqlite3.Row]:
         if self._reader is None:
             raise StoreUnusable(f"the store {self.path} is not open")
         try:

@@ -11,6 +11,7 @@ from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.transition import (
     AttemptClosed,
     AttemptOpened,
+    Audited,
     Batch,
     Change,
     DagChanged,
@@ -75,6 +76,8 @@ def _dag_row(dag: DagRecord) -> Row:
         render_instant(dag.created_at),
         render_instant(dag.start_at),
         render_instant(dag.end_at),
+        dag.held,
+        dag.heir,
     )
 
 
@@ -121,6 +124,8 @@ def _dag_update(change: DagChanged) -> Row:
         after.fence,
         render_instant(after.start_at),
         render_instant(after.end_at),
+        after.held,
+        after.heir,
         before.dag_id,
         before.state,
         before.operator,
@@ -190,6 +195,11 @@ def _lock_release(change: LockReleased) -> Row:
     return (render_instant(change.at), change.key, change.dag_id, change.token)
 
 
+def _audit_row(change: Audited) -> Row:
+    row = change.row
+    return (render_instant(row.at), row.dag_id, row.node_id, row.action, row.by, row.reason)
+
+
 _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
     DagChanged: ("update_dag", _dag_update),
     NodeChanged: ("update_node", _node_update),
@@ -199,4 +209,5 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
     LogAppended: ("insert_log", _log_row),
     LockTaken: ("take_lock", _lock_take),
     LockReleased: ("release_lock", _lock_release),
+    Audited: ("insert_audit", _audit_row),
 }
