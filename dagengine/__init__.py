@@ -45,6 +45,8 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
     DagDetail,
     DagRecord,
     LockRecord,
@@ -54,7 +56,16 @@ from dagengine.model.records import (
     SubTaskDetail,
     SubTaskRecord,
 )
-from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.spec import (
+    Flags,
+    LockReply,
+    Operation,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Wait,
+)
 from dagengine.model.states import Operator, State
 from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
@@ -65,6 +76,8 @@ __version__ = "0.1.0"
 __all__ = [
     "AgentAddress",
     "ApiError",
+    "AttemptRecord",
+    "AuditRecord",
     "Call",
     "Cancelled",
     "Clock",
@@ -94,6 +107,7 @@ __all__ = [
     "Json",
     "LineLogged",
     "LockRecord",
+    "LockReply",
     "LogRecord",
     "LoginRefused",
     "NodeDetail",
@@ -126,5 +140,6 @@ __all__ = [
     "SystemClock",
     "TimedOut",
     "TunnelRefused",
+    "Wait",
     "script",
 ]

@@ -16,6 +16,8 @@ from dagengine.cli_follow import follow
 from dagengine.cli_render import (
     Json,
     next_commands,
+    render_attempts,
+    render_audit,
     render_dag,
     render_end,
     render_list,
@@ -44,6 +46,7 @@ Url: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
+Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept in the audit.")]
 DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
 app = typer.Typer(
@@ -65,7 +68,8 @@ def run_command(argv: Sequence[str]) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
-        sys.stderr.write(f"dagengine: {exc.format_message()}\n")
+        if message := exc.format_message():  # none when the help was shown for want of a command
+            sys.stderr.write(f"dagengine: {message}\n")
         return EXIT_USAGE
     except typer.Abort:
         return EXIT_INTERRUPTED
@@ -155,33 +159,105 @@ def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
 
 
 @app.command()
-def retry(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Run the failed part of a DAG again, and wait."""
-    _operate(dag_id, "RETRY", url, as_json, good=("SUCCEED",))
+def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Every attempt of a DAG: when, how it ended, what it said."""
+
+    async def work(client: Client) -> int:
+        dag = await client.get_dag(dag_id)
+        found = {
+            task["id"]: await client.list_attempts(task["id"])
+            for node in dag["nodes"]
+            for task in node["sub_tasks"]
+        }
+        _print(as_json, found, render_attempts(dag, found))
+        return EXIT_DONE
+
+    _run(url, work)
 
 
 @app.command()
-def cancel(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def audit(
+    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Who did what to a DAG, or to all of them, newest first."""
+
+    async def work(client: Client) -> int:
+        rows = await client.list_audit(dag_id)
+        _print(as_json, rows, render_audit(rows))
+        return EXIT_DONE
+
+    _run(url, work)
+
+
+@app.command()
+def retry(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Run the failed part of a DAG again, and wait."""
+    _operate(dag_id, "RETRY", reason, url, as_json, good=("SUCCEED",))
+
+
+@app.command()
+def rollback(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Undo what a failed DAG did, and wait: ends the servers that it started."""
+    _operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",))
+
+
+@app.command()
+def cancel(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
     """End a running DAG, and wait until it has ended."""
-    _operate(dag_id, "CANCEL", url, as_json, good=("FAILED", "SUCCEED"))
+    _operate(dag_id, "CANCEL", reason, url, as_json, good=("FAILED", "SUCCEED"))
 
 
 @app.command("pass")
-def pass_(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Call a failed DAG done."""
-    _operate(dag_id, "PASS", url, as_json, good=("SUCCEED",))
+def pass_(
+    dag_id: DagId,
+    node: Annotated[
+        int, typer.Option(help="Only this stage, counted from 1; the DAG goes on behind it.")
+    ] = 0,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Call a failed DAG, or one failed stage of it, done."""
+    _operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
 
 
 # --- below: the parts ------------------------------------------------------------------------
 
 
-def _operate(dag_id: str, operator: str, url: str, as_json: bool, *, good: Iterable[str]) -> None:
+def _operate(
+    dag_id: str,
+    operator: str,
+    reason: str,
+    url: str,
+    as_json: bool,
+    *,
+    good: Iterable[str],
+    stage: int = 0,
+) -> None:
     async def work(client: Client) -> int:
-        await client.operate_dag(dag_id, operator)
+        if stage:
+            await _pass_node(client, dag_id, stage, reason)
+        else:
+            await client.operate_dag(dag_id, operator, reason=reason)
         dag = await _wait(client, dag_id, as_json)
         return EXIT_DONE if dag["state"] in good else EXIT_FAILED
 
     _run(url, work)
+
+
+async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> None:
+    nodes = (await client.get_dag(dag_id))["nodes"]
+    if not 1 <= stage <= len(nodes):
+        raise typer.BadParameter(f"--node {stage}: the DAG has stages 1 to {len(nodes)}")
+    await client.pass_node(nodes[stage - 1]["id"], reason=reason)
 
 
 async def _follow_to_end(client: Client, dag: Json, as_json: bool) -> int:
@@ -240,12 +316,24 @@ def _exit_code(exc: DagengineError) -> int:
 
 def _run_extension_command(argv: Sequence[str]) -> int | None:
     """A command that an extension adds, such as `demo`; None when this is none of them."""
-    own = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    if not argv or argv[0].startswith("-") or argv[0] in own:
+    own = {
+        command.name or command.callback.__name__  # type: ignore[union-attr]
+        for command in app.registered_commands
+        if command.callback is not _stand_in
+    }
+    if argv and argv[0] in own:
         return None
     loaded = load_extension_points()
     for notice in loaded.notices:
         sys.stderr.write(f"dagengine: {notice}\n")
     commands = {name: c for point in loaded.points for name, c in point.commands.items()}
-    command = commands.get(argv[0])
-    return None if command is None else command.run(argv[1:])
+    if not argv or argv[0].startswith("-"):
+        for name, command in commands.items():
+            app.command(name, help=command.help)(_stand_in)
+        return None
+    found = commands.get(argv[0])
+    return None if found is None else found.run(argv[1:])
+
+
+def _stand_in() -> None:
+    """Lists an extension's command in typer's help; typer never gets to run it."""

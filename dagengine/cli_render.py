@@ -11,6 +11,11 @@ Json: TypeAlias = Mapping[str, Any]
 
 _STATE_WIDTH = len("RUNNING")
 _GLOBAL_MAINTENANCE = 2
+_UNFINISHED = ("PENDING", "READY", "RUNNING")
+_UNUSUAL_ENDS = {
+    "PASS": " (passed by an operator, not run to its end)",
+    "ROLLBACK": " (rolled back)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,11 @@ def render_end(dag: Json) -> list[str]:
     """The last words on a DAG: how it ended, why, and what to type next."""
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
-        passed = " (passed by an operator, not run to its end)" if dag["operator"] == "PASS" else ""
-        return [f"{head}{passed}, took {_took(dag, None)}"]
+        unusual = _UNUSUAL_ENDS.get(dag["operator"], "")
+        return [f"{head}{unusual}, took {_took(dag, None)}"]
     if dag["state"] != "FAILED":
         return [f"{head}, at stage {dag['stage']} of {dag['max_stage']}", *next_commands(dag)]
-    how = "cancelled" if dag["operator"] == "CANCEL" else "failed"
+    how = {"CANCEL": "cancelled", "ROLLBACK": "its rollback failed"}.get(dag["operator"], "failed")
     lines = [f"{head}: {how} at stage {dag['stage']} of {dag['max_stage']}"]
     lines += [f"  {cause}" for cause in causes(dag)]
     return lines + next_commands(dag)
@@ -79,6 +84,7 @@ def next_commands(dag: Json) -> list[str]:
         return [
             f"next: mend the cause, then  dagengine retry {dag['id']}",
             f"      all that was said:    dagengine logs {dag['id']}",
+            f"      to undo it:           dagengine rollback {dag['id']}",
             f"      to call it done:      dagengine pass {dag['id']}",
         ]
     if dag["state"] == "SUCCEED":
@@ -101,10 +107,13 @@ def render_dag(dag: Json, now: datetime) -> list[str]:
         *([] if running else [f"  ended     {_clock_time(dag['end_time'])}"]),
         "",
     ]
+    waits = dict((dag["additional_data"] or {}).get("wait", {}))
     for number, node in enumerate(dag["nodes"] or [], start=1):
         lines.append(f"  {number} {node['name']}: {node['state']}{_unusual(node)}")
         for task in node["sub_tasks"] or []:
-            lines += _sub_task_of_dag(task, now)
+            lines.append(_sub_task_of_dag(task, now))
+            wait = waits.pop(_place(task), None) if task["state"] in _UNFINISHED else None
+            lines += [f"          waits for {render_wait(wait)}"] if wait else []
     summary = (dag["additional_data"] or {}).get("summary")
     if summary:
         lines += ["", f"  {summary}"]
@@ -122,6 +131,33 @@ def render_logs(dag: Json) -> list[str]:
         for task in node["sub_tasks"] or []
         for line in task["task_logs"] or []
     ]
+
+
+def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[str]:
+    """`attempts ID`: each attempt with its lines; `attempts` by the sub-task's id."""
+    lines = []
+    for number, node in enumerate(dag["nodes"] or [], start=1):
+        for task in node["sub_tasks"] or []:
+            for attempt in attempts[task["id"]]:
+                outcome = attempt["outcome"] or "runs"
+                lines.append(
+                    f"[{number} {node['name']} {_place(task)}] attempt {attempt['attempt_no']}: "
+                    f"{outcome}, {_clock_time(attempt['start_time'])}, "
+                    f"{_took(attempt, None)}"
+                )
+                lines += [f"    {line}" for line in attempt["task_logs"]]
+    return lines
+
+
+def render_audit(rows: Sequence[Json]) -> list[str]:
+    """`audit`: one line for each row."""
+    lines = []
+    for row in rows:
+        node = f" of node {row['node_id']}" if row["node_id"] else ""
+        why = f": {row['reason']}" if row["reason"] else ""
+        what = f"{row['dag_id']}  {row['action']}{node}"
+        lines.append(f"{_clock_time(row['time'])}  {what}  by {row['by'] or 'nobody named'}{why}")
+    return lines
 
 
 def render_list(dags: Sequence[Json]) -> list[str]:
@@ -158,8 +194,11 @@ def render_verdict(newest: Json | None, unfinished: Sequence[Json]) -> list[str]
                 reached[_place(task)] = f"NOT in service: {(task['task_logs'] or [''])[-1]}"
     for server, facts in evidence.items():
         level = facts.get("level", "unknown") if isinstance(facts, Mapping) else "unknown"
-        reached.setdefault(server, f"in service (level {level})")
+        is_up = level not in ("none", "unknown")
+        reached.setdefault(server, f"{'in' if is_up else 'NOT in'} service (level {level})")
     lines += [f"  {server}  {what}" for server, what in sorted(reached.items())]
+    for server, wait in (newest["additional_data"] or {}).get("wait", {}).items():
+        lines.append(f"  {server}  waits for {render_wait(wait)}")
     holders = [dag for dag in unfinished if dag["maintenance_type"] == _GLOBAL_MAINTENANCE]
     lines += [f"lock: {dag['name']} {dag['id']} since {dag['start_time']}" for dag in holders] or [
         "lock: free"
@@ -168,12 +207,19 @@ def render_verdict(newest: Json | None, unfinished: Sequence[Json]) -> list[str]
     return [*lines, *(following or ["next: nothing to do"])]
 
 
-def _sub_task_of_dag(task: Json, now: datetime) -> list[str]:
+def _sub_task_of_dag(task: Json, now: datetime) -> str:
     begun = task["state"] not in ("PENDING", "READY")
     took = f"  {_took(task, now, task['state'] == 'RUNNING')}" if begun else ""
     times = f"  run {task['execute_times']} times" if task["execute_times"] > 1 else ""
     said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
-    return [f"      {_place(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"]
+    return f"      {_place(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
+
+
+def render_wait(wait: Json) -> str:
+    """What it waits for, on what, since when, with what result so far, until when."""
+    last = f"; last look: {wait['last']}" if wait.get("last") else ""
+    until = f"; until {_clock_time(wait['deadline'])}" if wait.get("deadline") else ""
+    return f"{wait['kind']}: {wait['on']}, since {_clock_time(wait['since'])}{last}{until}"
 
 
 def _unusual(node: Json) -> str:

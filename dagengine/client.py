@@ -99,9 +99,22 @@ class Client:
         """A sub-task's log rows of all attempts."""
         return list((await self.get(f"/task/sub_task/{sub_task_id}/logs"))["contents"] or [])
 
-    async def operate_dag(self, dag_id: str, operator: str) -> None:
-        """Ask RETRY, CANCEL or PASS of a DAG."""
-        await self.post(f"/task/dag/{dag_id}", {"operator": operator})
+    async def operate_dag(self, dag_id: str, operator: str, *, reason: str = "") -> None:
+        """Ask RETRY, ROLLBACK, CANCEL or PASS of a DAG; the reason goes to the audit."""
+        await self.post(f"/task/dag/{dag_id}", {"operator": operator, "reason": reason})
+
+    async def pass_node(self, node_id: str, *, reason: str = "") -> None:
+        """PASS a FAILED node: its DAG goes on behind it."""
+        await self.post(f"/task/node/{node_id}", {"operator": "PASS", "reason": reason})
+
+    async def list_audit(self, dag_id: str = "") -> list[Dto]:
+        """What was done to a DAG, or to all of them, newest first."""
+        path = f"/task/dag/{dag_id}/audit" if dag_id else "/audit"
+        return list((await self.get(path))["contents"])
+
+    async def list_attempts(self, sub_task_id: str) -> list[Dto]:
+        """A sub-task's attempts with their lines, oldest first."""
+        return list((await self.get(f"/task/sub_task/{sub_task_id}/attempts"))["contents"])
 
     # --- below: the parts ------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ _log = structlog.get_logger("tasks.api")
 class Scope(BaseModel):
     """Which servers."""
 
-    type: str = ""
+    type: str | None = None
     target: list[str] | None = None
 
 
@@ -51,9 +51,9 @@ def start_route(cluster: ClusterFile) -> Route:
         _reload(cluster)
         scope = request.scope or Scope()
         asked = list(dict.fromkeys(scope.target or ()))
-        targets = resolve_scope(cluster.servers, scope.type, asked)
+        kind = (scope.type or "").upper()
+        targets = resolve_scope(cluster.servers, kind, asked)
         force_pass = (request.force_pass_dag.id if request.force_pass_dag else None) or []
-        kind = scope.type.upper()
         params = {
             "scope": {"type": kind, "target": [] if kind == "GLOBAL" else asked},
             "force_pass": force_pass,

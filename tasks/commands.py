@@ -116,6 +116,29 @@ tell_server
 """
 )
 
+# $1 home, $2 marker. Ends, under the lock of the home, the server that this DAG started: no other.
+_STOP = (
+    _LOOK
+    + r"""
+home=$1 marker=$2
+[ -d "$home" ] || { echo "outcome=gone"; exit 0; }
+exec 9<"$home" || exit 70
+flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+find_server || { echo "outcome=gone"; exit 0; }
+tell_server
+[ "$by" = "$marker" ] || { echo "outcome=foreign"; exit 0; }
+first=$pid since=$started
+kill -s TERM "$first" || { echo "outcome=refused"; exit 0; }
+tries=0
+while find_server && [ "$pid" = "$first" ] && [ "$started" = "$since" ]; do
+    [ "$tries" -lt 300 ] || { echo "outcome=alive"; exit 0; }
+    tries=$((tries + 1))
+    sleep 0.1
+done
+echo "outcome=stopped"
+"""
+)
+
 # $1 home. A start of ours that is still under way holds the lock on the home directory.
 _QUIET = r"""
 [ -d "$1" ] || { echo "quiet=yes"; exit 0; }
@@ -150,6 +173,11 @@ def ask_facts(home: str, binary: str, sql_port: int) -> Command:
 def start_server(home: str, binary: str, marker: str, options: tuple[str, ...]) -> Command:
     """Start the server unless it runs."""
     return script(_START, "dagengine-start", home, binary, marker, *options)
+
+
+def stop_server(home: str, marker: str) -> Command:
+    """End the server of this home if the DAG of that id started it; SIGTERM, waits 30 s."""
+    return script(_STOP, "dagengine-stop", home, marker)
 
 
 def ask_quiet(home: str) -> Command:

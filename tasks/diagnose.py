@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _LINES_KEPT = 5
 _LINE_LENGTH = 300
-_CODE = re.compile(r"\[errcode=(-\d+)\]|\bret=(-\d+)")
+_CODE = re.compile(r"\[errcode=(-[0-9]{1,9})\]|\bret=(-[0-9]{1,9})\b")
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,26 @@ class StartReport:
     process: ProcessIdentity | None
 
 
+class StopOutcome(StrEnum):
+    """What the stop script found or did."""
+
+    GONE = "gone"  # nothing runs there
+    FOREIGN = "foreign"  # somebody else started what runs there
+    STOPPED = "stopped"
+    ALIVE = "alive"  # it did not end in time
+    REFUSED = "refused"  # we may not signal it
+    LOCKED = "locked"
+    UNKNOWN = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """How the stop went; `process` is what ran there, None when nothing did."""
+
+    outcome: StopOutcome
+    process: ProcessIdentity | None
+
+
 def parse_facts(output: str) -> HostFacts:
     """The answer to `ask_facts`."""
     values = _parse_lines(output)
@@ -111,6 +131,16 @@ def parse_start(output: str) -> StartReport:
     )
 
 
+def parse_stop(output: str) -> StopReport:
+    """The answer to `stop_server`."""
+    values = _parse_lines(output)
+    outcome = _last(values, "outcome")
+    return StopReport(
+        StopOutcome(outcome) if outcome in set(StopOutcome) else StopOutcome.UNKNOWN,
+        _parse_process(values),
+    )
+
+
 def parse_alive(output: str) -> bool | None:
     """The answer to `ask_alive`; None when it broke off."""
     values = _parse_lines(output)
@@ -129,7 +159,7 @@ def _parse_process(values: dict[str, list[str]]) -> ProcessIdentity | None:
 
 def _parse_lines(output: str) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
-    for line in output.splitlines():
+    for line in output.split("\n"):  # no other line ends: a program may have said those
         name, mark, value = line.partition("=")
         if mark:
             values.setdefault(name, []).append(value)
@@ -142,4 +172,4 @@ def _last(values: dict[str, list[str]], name: str) -> str:
 
 def _number(values: dict[str, list[str]], name: str) -> int | None:
     text = _last(values, name)
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

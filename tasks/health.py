@@ -50,6 +50,8 @@ async def wait_until_healthy(
                 version = await _try_sql(patient, socket, context)
             except SqlNotReady as exc:
                 last = exc.message
+                on = f"an answer of {patient.server.name} on SQL port {patient.server.sql_port}"
+                context.wait_for("sql", on, last=last, next_in_s=pause_s)
             except SqlPasswordRefused:
                 return _password_refused(patient)
             else:

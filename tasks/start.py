@@ -31,15 +31,18 @@ from tasks.commands import (
     ask_quiet,
     first_start_options,
     start_server,
+    stop_server,
 )
 from tasks.decide import Blocked, Decision, NoOp, decide_start
 from tasks.facts import (
     ProcessIdentity,
     StartOutcome,
     StartReport,
+    StopOutcome,
     parse_alive,
     parse_facts,
     parse_start,
+    parse_stop,
 )
 from tasks.health import LIMIT_S, Patient, explain_death, open_way, wait_until_healthy
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
@@ -53,7 +56,8 @@ CLUSTER = "Start servers and zones"
 VERIFY = "Verify the cluster"
 
 _ASK_S = 30.0
-_FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_pass=True)
+STOP_LIMIT_S = 25 + 30 + _ASK_S  # lock, end of the process, the connection
+_FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
 
 def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
@@ -63,9 +67,17 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
     return Operation(
         START_OB,
         (
-            Stage(LOCK, normal, steps.take_lock, flags=_FLAGS, timeout_s=60),
+            Stage(LOCK, normal, steps.take_lock, flags=_FLAGS, timeout_s=300),
             Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
-            Stage(START, lane, steps.start, settle=steps.settle, flags=_FLAGS, timeout_s=180),
+            Stage(
+                START,
+                lane,
+                steps.start,
+                settle=steps.settle,
+                undo=steps.undo_start,
+                flags=_FLAGS,
+                timeout_s=180,
+            ),
             Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + 60),
             Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=60),
             Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=300),
@@ -82,24 +94,32 @@ class _Steps:
 
     async def take_lock(self, context: StepContext) -> Outcome:
         """Stage 1."""
-        holder = await context.acquire_lock()
+        named = [str(name) for name in context.params.get("force_pass") or ()]
+        context.wait_for("lock", f"the cluster lock{', by force pass' if named else ''}")
+        reply = await context.acquire_lock(named)
+        holder = reply.holder
         if holder is None:
+            if named and not reply.broken:
+                await context.log("forcePassDag: the lock was free, no task was passed")
+            elif reply.broken:
+                await context.log(f"forcePassDag: passed the task that held it, {', '.join(named)}")
             await context.log("took the cluster lock")
             return Succeeded()
-        if context.params.get("force_pass"):
-            await context.log("forcePassDag was given; this version does not break locks")
         who = await context.describe_holder(holder)
+        if named:
+            await context.log(f"forcePassDag: not passed: {', '.join(named)}")
         return Failed(
             Problem(
                 "OB.Cluster.UnderMaintenanceWithDag",
                 f"the cluster is locked by {who}",
-                "wait for it, or CANCEL it, then RETRY",
+                "wait for it, or start again with its id in forcePassDag",
             )
         )
 
     async def check(self, context: StepContext) -> Outcome:
         """Stage 2."""
         server, runner = self._server(context)
+        context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
         decision = await self._look(server, runner)
         match decision:
             case Blocked(code, message, remedy):
@@ -116,6 +136,7 @@ class _Steps:
     async def start(self, context: StepContext) -> Outcome:
         """Stage 3."""
         server, runner = self._server(context)
+        context.wait_for("ssh", f"the start of {server.name}")
         decision = await self._look(server, runner)
         match decision:
             case Blocked(code, message, remedy):
@@ -138,6 +159,28 @@ class _Steps:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
         return await self._judge_start(context, server, runner, report)
 
+    async def undo_start(self, context: StepContext) -> Outcome:
+        """Roll stage 3 back: end the server, if this very DAG started it."""
+        server, runner = self._server(context)
+        context.wait_for("process", f"the end of {server.name}")
+        command = stop_server(server.home, context.generic_id)
+        report = parse_stop((await runner.run(command, timeout_s=STOP_LIMIT_S)).stdout)
+        pid = report.process.pid if report.process else 0
+        match report.outcome:
+            case StopOutcome.GONE:
+                said = "does not run: nothing to undo"
+            case StopOutcome.FOREIGN:
+                said = f"was not started by this task (pid {pid}): left as it is"
+            case StopOutcome.STOPPED:
+                said = f"stopped, pid {pid}"
+            case StopOutcome.ALIVE | StopOutcome.REFUSED | StopOutcome.LOCKED | StopOutcome.UNKNOWN:
+                what = f"could not be stopped (pid {pid}, {report.outcome or 'no answer'})"
+                code = "OB.Server.Process.StopFailed"
+                problem = Problem(code, f"{server.name} {what}", "look at it, then ROLLBACK again")
+                return Failed(problem)
+        await context.log(f"{server.name}: {said}")
+        return Succeeded(evidence={"level": "none"} if "stopped" in said else {})
+
     async def settle(self, context: StepContext) -> bool:
         """Nothing of stage 3 runs on when its lock can be taken."""
         server, runner = self._server(context)
@@ -147,7 +190,9 @@ class _Steps:
     async def wait(self, context: StepContext) -> Outcome:
         """Stage 4."""
         server, runner = self._server(context)
-        patient = self._patient(context, server, runner)
+        patient = await self._patient(context, server, runner)
+        if isinstance(patient, Failed):
+            return patient
         outcome = await wait_until_healthy(patient, context, self.clock)
         if isinstance(outcome, Succeeded):
             self.cluster.version = str(outcome.data["version"])
@@ -186,13 +231,19 @@ class _Steps:
         server = self.cluster.server(context.target)
         return server, self.pool.runner(server.address)
 
-    def _patient(
-        self, context: StepContext, server: Server, runner: Runner, target: str | None = None
-    ) -> Patient:
-        data = context.data_of(START, target or context.target) or {}
-        process = ProcessIdentity(**data["process"])
+    async def _patient(
+        self, context: StepContext, server: Server, runner: Runner
+    ) -> Patient | Failed:
+        """The process that stage 3 started or found; what runs there when that was passed."""
         password = self.cluster.root_password()
-        return Patient(server, runner, process, data["log_from"], password)
+        data = context.data_of(START, server.name)
+        if data is not None:
+            process = ProcessIdentity(**data["process"])
+            return Patient(server, runner, process, data["log_from"], password)
+        decision = await self._look(server, runner)
+        if isinstance(decision, NoOp):
+            return Patient(server, runner, decision.process, 0, password)
+        return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
     async def _look(self, server: Server, runner: Runner) -> Decision:
         question = ask_facts(server.home, server.binary, server.sql_port)
@@ -241,7 +292,9 @@ class _Steps:
 
     async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
         server = self.cluster.server(name)
-        patient = self._patient(context, server, self.pool.runner(server.address), name)
+        patient = await self._patient(context, server, self.pool.runner(server.address))
+        if isinstance(patient, Failed):
+            return patient
         process = patient.process
         question = ask_alive(server.home, process.pid, process.started)
         result = await patient.runner.run(question, timeout_s=_ASK_S)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dagengine import AgentAddress, ConfigError, HostAddress
 
@@ -78,6 +79,14 @@ class _Settings(_Section):
 class _ServerEntry(_Settings):
     ip: str
 
+    @field_validator("ip")
+    @classmethod
+    def _check_ip(cls, value: str) -> str:
+        ipaddress.ip_address(
+            value
+        )  # kept as it is written: callers' addresses are compared as text
+        return value
+
 
 class _File(_Section):
     name: str
@@ -87,7 +96,7 @@ class _File(_Section):
     root_password_file: str | None = None
     ssh: _Ssh = _Ssh()
     defaults: _Settings = _Settings()
-    zones: dict[str, list[_ServerEntry]] = Field(min_length=1)
+    zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
 
 _DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
@@ -155,11 +164,16 @@ class ClusterFile:
         cluster = self.current
         if cluster.password_file is not None:
             try:
-                return cluster.password_file.read_text(encoding="utf-8").partition("\n")[0]
+                text = cluster.password_file.read_text(encoding="utf-8")
             except OSError as exc:
                 raise ConfigError(
                     f"cannot read root_password_file {cluster.password_file}: {exc.strerror}"
                 ) from exc
+            except UnicodeDecodeError:  # its text would show the password
+                raise ConfigError(
+                    f"cannot read root_password_file {cluster.password_file}: it is not UTF-8"
+                ) from None
+            return text.partition("\n")[0].rstrip("\r")
         return os.environ.get(cluster.password_env, "") if cluster.password_env else ""
 
 
@@ -171,8 +185,11 @@ def load_cluster(path: Path) -> Cluster:
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
+    except yaml.YAMLError as exc:
+        # Its own text would quote the file, and with it a password that should not be there.
+        raise ConfigError(f"cannot read the cluster file {path}: {_explain_yaml(exc)}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"the cluster file {path} is no map of keys")
     if "root_password" in raw:
@@ -213,7 +230,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         return None
 
     home = pick("home")
-    if not home or not home.startswith("/"):
+    if not home or not home.startswith("/") or not home.strip("/"):
         raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
     options = {**file.defaults.start_options, **entry.start_options}
     sql: _Sql = pick("sql") or _Sql()
@@ -260,9 +277,24 @@ def _explain(exc: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg']}"
-    known = sorted({name for m in (_File, _ServerEntry, _Ssh, _Sql) for name in m.model_fields})
+    known = sorted(_section_at(first["loc"]).model_fields)
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-    return f"unknown key {where}" + (f"; did you mean {near[0]}?" if near else "")
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return f"unknown key {where}; {hint}"
+
+
+def _section_at(loc: Sequence[int | str]) -> type[_Section]:
+    """The section that holds the key at this place."""
+    sections: dict[int | str, type[_Section]] = {"ssh": _Ssh, "sql": _Sql, "defaults": _Settings}
+    if len(loc) == 1:
+        return _File
+    return sections.get(loc[-2], _ServerEntry)
+
+
+def _explain_yaml(exc: yaml.YAMLError) -> str:
+    mark = getattr(exc, "problem_mark", None)
+    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"it is not YAML{where}"
 
 
 def _resolve(path: Path, text: str) -> Path:

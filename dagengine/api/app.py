@@ -70,9 +70,13 @@ def build_app(
         ("GET", "/task/dags/agent", desk.list_dags, gate),
         ("GET", "/task/dag/{id}", desk.get_dag, gate),
         ("POST", "/task/dag/{id}", desk.operate_dag, gate),
+        ("GET", "/task/dag/{id}/audit", desk.list_audit, gate),
         ("GET", "/task/node/{id}", desk.get_node, gate),
+        ("POST", "/task/node/{id}", desk.operate_node, gate),
         ("GET", "/task/sub_task/{id}", desk.get_sub_task, gate),
         ("GET", "/task/sub_task/{id}/logs", desk.get_logs, gate),
+        ("GET", "/task/sub_task/{id}/attempts", desk.list_attempts, gate),
+        ("GET", "/audit", desk.list_all_audit, gate),
         *((route.method, route.path, desk.operation(route), gate) for route in routes),
     ]
     app = web.Application(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from dagengine.api.binding import bind, parse_show_details
 from dagengine.api.envelope import render_time
@@ -17,7 +17,7 @@ from dagengine.api.route import Call, ClusterView, Route
 from dagengine.api.wire import Dto, Wire
 from dagengine.clock import Clock
 from dagengine.engine.engine import Engine
-from dagengine.errors import OperatorRefused, RouteNotFound, TaskNotFound
+from dagengine.errors import OperatorRefused, TaskNotFound
 from dagengine.model.ids import GenericId, IdKind, decode_id
 from dagengine.model.states import Operator
 
@@ -29,7 +29,9 @@ _OPERATORS = (Operator.ROLLBACK, Operator.RETRY, Operator.CANCEL, Operator.PASS)
 class OperatorBody(BaseModel):
     """Body of the two operator routes."""
 
-    operator: str
+    operator: str = Field(min_length=1)
+    reason: str = ""  # for the audit; not part of the original's API
+    id: str | None = None  # when given, it must be the DAG's (protocol 3.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,14 @@ class Desk:
         return self.wire.dag(found)
 
     async def operate_dag(self, request: web.Request, body: bytes) -> None:
-        generic_id, row_id = self._row_id(request)
-        wish = bind(body, OperatorBody).operator
+        decoded = decode_id(request.match_info["id"])
+        asked = bind(body, OperatorBody)
+        wish = asked.operator
+        generic_id, row_id = self._own(request, decoded)
         found = await self.engine.find_dag(row_id, details=False)
         if found is None:
             raise TaskNotFound(f"there is no DAG {generic_id}")
-        if self.wire.id(row_id) != generic_id:
+        if self.wire.id(row_id) != (asked.id or generic_id):
             raise TaskNotFound("dag id not match")
         if wish.upper() not in _OPERATORS:
             raise OperatorRefused(
@@ -118,7 +122,9 @@ class Desk:
         operator = Operator(wish.upper())
         if operator is Operator.RETRY:
             self.before_retry()
-        await self.engine.operate_dag(row_id, operator, by=request.remote or "")
+        await self.engine.operate_dag(
+            row_id, operator, by=request.remote or "", reason=asked.reason
+        )
 
     async def get_node(self, request: web.Request, body: bytes) -> Dto:
         generic_id, row_id = self._row_id(request)
@@ -127,6 +133,20 @@ class Desk:
         if found is None:
             raise TaskNotFound(f"there is no node {generic_id}")
         return self.wire.node(found)
+
+    async def operate_node(self, request: web.Request, body: bytes) -> None:
+        decoded = decode_id(request.match_info["id"])
+        asked = bind(body, OperatorBody)
+        generic_id, row_id = self._own(request, decoded)
+        if await self.engine.find_node(row_id, details=False) is None:
+            raise TaskNotFound(f"there is no node {generic_id}")
+        if asked.operator.upper() != Operator.PASS:
+            raise OperatorRefused(
+                "Task.Node.Operator.NotSupport",
+                f"Operator {asked.operator} is not supported",
+                remedy="a node can only be passed: send PASS",
+            )
+        await self.engine.pass_node(row_id, by=request.remote or "", reason=asked.reason)
 
     async def get_sub_task(self, request: web.Request, body: bytes) -> Dto:
         generic_id, row_id = self._row_id(request)
@@ -139,6 +159,19 @@ class Desk:
         _, row_id = self._row_id(request)
         lines = await self.engine.find_logs(row_id)
         return {"contents": [self.wire.log(line) for line in lines]}
+
+    async def list_attempts(self, request: web.Request, body: bytes) -> Dto:
+        _, row_id = self._row_id(request)
+        lines = await self.engine.find_logs(row_id)
+        attempts = await self.engine.find_attempts(row_id)
+        return {"contents": [self.wire.attempt(attempt, lines) for attempt in attempts]}
+
+    async def list_audit(self, request: web.Request, body: bytes) -> Dto:
+        _, row_id = self._row_id(request)
+        return {"contents": [self.wire.audit(r) for r in await self.engine.list_audit(row_id)]}
+
+    async def list_all_audit(self, request: web.Request, body: bytes) -> Dto:
+        return {"contents": [self.wire.audit(r) for r in await self.engine.list_audit()]}
 
     async def list_unfinished(self, request: web.Request, body: bytes) -> Dto:
         details = parse_show_details(request.query.get("show_details"))
@@ -164,10 +197,10 @@ class Desk:
 
     def _row_id(self, request: web.Request) -> tuple[str, int]:
         """The id as given and the row it names; an id of another agent is not found."""
+        return self._own(request, decode_id(request.match_info["id"]))
+
+    def _own(self, request: web.Request, decoded: GenericId) -> tuple[str, int]:
         text = request.match_info["id"]
-        if "/" in text:
-            raise RouteNotFound("Element not found: 404 not found")
-        decoded: GenericId = decode_id(text)
         if decoded.kind is not IdKind.LOCAL or decoded.agent != self.engine.agent:
             raise TaskNotFound(f"{text} is not an id of this controller ({self.engine.agent})")
         return text, decoded.row_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
@@ -16,13 +16,14 @@ from dagengine.clock import Clock
 from dagengine.errors import DagengineError, RouteNotFound
 from dagengine.security.body import decrypt_body
 from dagengine.security.credentials import Passwords, check_credentials
-from dagengine.security.errors import HeaderMissing
+from dagengine.security.errors import UNDECIPHERED, HeaderMissing
 from dagengine.security.header import decode_header, parse_header
 from dagengine.security.key import ServerKey
 
 _log = structlog.get_logger("dagengine.api")
 
 API_ROOT = "/api/v1"
+_JSON_ROOTS = (API_ROOT, "/rpc/v1")
 _AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
 _AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
 
@@ -67,6 +68,8 @@ def answering(handler: Handler, gate: Gate | None) -> WebHandler:
     """A web handler that answers with what the handler returns; no gate: no login."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if "/" in request.match_info.get("id", ""):
+            raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
         body = b"" if gate is None else await gate.open(request)
         data = await handler(request, body)
         return request[_ANSWER].success(data)
@@ -81,12 +84,17 @@ class _Answer:
     clock: Clock
     begun_s: float
     trace_id: str
+    content_type: str = "application/json"
 
     def success(self, data: object) -> web.Response:
         return self._respond(200, data=data) if data is not None else self._respond(200)
 
     def failure(self, error: DagengineError) -> web.Response:
-        return self._respond(error.http_status, error=error)
+        answer = self
+        if isinstance(error, UNDECIPHERED):  # such answers have no trace (protocol 1, 1.1)
+            kind = "application/json; charset=utf-8"
+            answer = replace(self, trace_id="", content_type=kind)
+        return answer._respond(error.http_status, error=error)
 
     def _respond(self, status: int, **content: object) -> web.Response:
         body = render_envelope(
@@ -96,7 +104,7 @@ class _Answer:
             trace_id=self.trace_id,
             **content,  # type: ignore[arg-type]
         )
-        return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
+        return web.Response(status=status, body=body, headers={"Content-Type": self.content_type})
 
 
 _ANSWER = web.RequestKey("answer", _Answer)
@@ -144,16 +152,17 @@ async def _answer_http(
         error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413
         error.err_code = "Common.BadRequest"  # type: ignore[misc]
         return answer.failure(error)
-    if not request.path.startswith(API_ROOT):
+    if not request.path.startswith(_JSON_ROOTS):
         return web.Response(status=404, text="404 page not found")
-    bare = request.path.rstrip("/")
-    if bare != request.path and await _is_known(request, bare):
-        location = bare + (f"?{request.query_string}" if request.query_string else "")
+    path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
+    bare = path.rstrip("/")
+    if bare != path and await _is_known(request, bare):
+        location = bare + (f"?{query}" if query else "")
         status = 301 if request.method == "GET" else 307
         return web.Response(status=status, headers={"Location": location})
     return answer.failure(RouteNotFound("Element not found: 404 not found"))
 
 
 async def _is_known(request: web.Request, path: str) -> bool:
-    match = await request.app.router.resolve(request.clone(rel_url=URL(path)))
+    match = await request.app.router.resolve(request.clone(rel_url=URL(path, encoded=True)))
     return match.http_exception is None

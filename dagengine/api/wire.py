@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dagengine.api.envelope import render_time, sort_keys
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
-from dagengine.model.records import DagDetail, LogRecord, NodeDetail, SubTaskDetail
+from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
+    DagDetail,
+    LogRecord,
+    NodeDetail,
+    SubTaskDetail,
+)
+from dagengine.model.spec import Wait
 from dagengine.model.states import State
 
 Dto = dict[str, Any]
@@ -25,7 +33,7 @@ class Wire:
     def dag(self, detail: DagDetail) -> Dto:
         """DagDetailDTO (4.1)."""
         dag, nodes = detail.dag, detail.nodes
-        parts = [_own_data(task) for node in nodes or () for task in node.sub_tasks]
+        tasks = [task for node in nodes or () for task in node.sub_tasks]
         return {
             "id": self.id(dag.dag_id),
             "dag_id": dag.dag_id,
@@ -38,14 +46,13 @@ class Wire:
             "operator": dag.operator,
             "start_time": render_time(dag.start_at),
             "end_time": render_time(dag.end_at),
-            "additional_data": _merge(parts),
+            "additional_data": self._merged(tasks),
             "nodes": None if nodes is None else [self.node(n, own_data=False) for n in nodes],
         }
 
     def node(self, detail: NodeDetail, *, own_data: bool = True) -> Dto:
         """NodeDetailDTO (4.2); `own_data` False inside a DAG, which carries it then."""
         node = detail.node
-        parts = [_own_data(task) for task in detail.sub_tasks]
         return {
             "id": self.id(node.node_id),
             "node_id": node.node_id,
@@ -54,7 +61,7 @@ class Wire:
             "operator": node.operator,
             "start_time": render_time(node.start_at),
             "end_time": render_time(node.end_at),
-            "additional_data": _merge(parts) if own_data else None,
+            "additional_data": self._merged(detail.sub_tasks) if own_data else None,
             "sub_tasks": [self.sub_task(t, own_data=False) for t in detail.sub_tasks] or None,
         }
 
@@ -70,7 +77,7 @@ class Wire:
             "operator": task.operator,
             "start_time": render_time(task.start_at),
             "end_time": render_time(task.end_at),
-            "additional_data": sort_keys(_own_data(detail)) if own_data else None,
+            "additional_data": self._merged([detail]) if own_data else None,
             "execute_times": task.execute_times,
             "execute_agent": _render_agent(parse_agent(task.target) or self._agent),
             "task_logs": [line.content for line in detail.logs] if has_run else None,
@@ -89,9 +96,42 @@ class Wire:
             "update_time": at,
         }
 
+    def audit(self, row: AuditRecord) -> Dto:
+        """A row of the audit (not part of the original's API)."""
+        return {
+            "id": row.audit_id,
+            "time": render_time(row.at),
+            "dag_id": self.id(row.dag_id),
+            "node_id": None if row.node_id is None else self.id(row.node_id),
+            "action": row.action,
+            "by": row.by,
+            "reason": row.reason,
+        }
+
+    def attempt(self, attempt: AttemptRecord, lines: Iterable[LogRecord]) -> Dto:
+        """An attempt of a sub-task (not part of the original's API); `lines` of all of them."""
+        return {
+            "attempt_no": attempt.attempt_no,
+            "outcome": attempt.outcome,
+            "error": attempt.error,
+            "start_time": render_time(attempt.start_at),
+            "end_time": render_time(attempt.end_at),
+            "task_logs": [line.content for line in lines if line.attempt_no == attempt.attempt_no],
+        }
+
     def id(self, row_id: int) -> str:
         """The generic id of a row of this controller."""
         return encode_id(IdKind.LOCAL, self._agent, row_id)
+
+    def _merged(self, details: Sequence[SubTaskDetail]) -> Any:
+        """additional_data; of a server's unfinished sub-tasks the first one says what for."""
+        merged = _merge(_own_data(detail) for detail in details)
+        waits: Dto = {}
+        for detail in details:
+            if detail.wait is not None:
+                key = detail.sub_task.target or str(self._agent)
+                waits.setdefault(key, _render_wait(detail.wait))
+        return sort_keys({**(merged or {}), "wait": waits}) if waits else merged
 
 
 def parse_agent(name: str | None) -> AgentAddress | None:
@@ -102,6 +142,17 @@ def parse_agent(name: str | None) -> AgentAddress | None:
 
 def _render_agent(agent: AgentAddress) -> Dto:
     return {"ip": agent.ip, "port": agent.port}
+
+
+def _render_wait(wait: Wait) -> Dto:
+    optional = {"deadline": wait.deadline_at, "next": wait.next_at}
+    return {
+        "kind": wait.kind,
+        "on": wait.on,
+        "since": render_time(wait.since_at),
+        **({"last": wait.last} if wait.last else {}),
+        **{name: render_time(at) for name, at in optional.items() if at is not None},
+    }
 
 
 def _own_data(detail: SubTaskDetail) -> Dto | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
 from dagengine.clock import Clock
+from dagengine.engine.deadlines import Limit
 from dagengine.errors import DagengineError, RemoteError, StaleWrite
 from dagengine.model.outcome import (
     Cancelled,
@@ -17,10 +19,11 @@ from dagengine.model.outcome import (
     Outcome,
     Problem,
     ResultUnknown,
+    Succeeded,
     TimedOut,
 )
 from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord
-from dagengine.model.spec import Stage
+from dagengine.model.spec import LockReply, Stage, StepContext, Wait
 from dagengine.model.states import State
 from dagengine.rules.snapshot import Snapshot
 
@@ -32,7 +35,7 @@ class Ports:
     """What an attempt may ask of the rest of the engine."""
 
     append_line: Callable[[int, LogRecord], Awaitable[None]]
-    take_lock: Callable[[int], Awaitable[LockRecord | None]]
+    take_lock: Callable[[int, Sequence[str]], Awaitable[LockReply]]
     describe_holder: Callable[[LockRecord], Awaitable[str]]
     generic_id: Callable[[int], str]
 
@@ -48,6 +51,8 @@ class AttemptContext:
         self._ports = ports
         self._clock = clock
         self._resumed = resumed
+        self.limit: Limit | None = None
+        self.wait: Wait | None = None
 
     @property
     def dag_id(self) -> int:
@@ -99,8 +104,22 @@ class AttemptContext:
         )
         await self._ports.append_line(self.dag_id, record)
 
-    async def acquire_lock(self) -> LockRecord | None:
-        return await self._ports.take_lock(self.dag_id)
+    def wait_for(
+        self, kind: str, on: str, *, last: str = "", next_in_s: float | None = None
+    ) -> None:
+        now, before = self._clock.now(), self.wait
+        is_same = before is not None and (before.kind, before.on) == (kind, on)
+        self.wait = Wait(
+            kind,
+            on,
+            before.since_at if before is not None and is_same else now,
+            last,
+            self.limit.at if self.limit else None,
+            None if next_in_s is None else now + timedelta(seconds=next_in_s),
+        )
+
+    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockReply:
+        return await self._ports.take_lock(self.dag_id, force_pass)
 
     async def describe_holder(self, holder: LockRecord) -> str:
         return await self._ports.describe_holder(holder)
@@ -110,11 +129,21 @@ class Attempt:
     """Runs one step. `cancel` ends it; stopping the engine ends its task instead."""
 
     def __init__(
-        self, stage: Stage, context: AttemptContext, *, cancel_proof_s: float, settle_only: bool
+        self,
+        stage: Stage,
+        context: AttemptContext,
+        limit: Limit,
+        *,
+        cancel_proof_s: float,
+        settle_only: bool,
+        undo: bool,
     ) -> None:
         self.attempt_no = context.attempt_no
+        context.limit = limit
         self._stage = stage
-        self._context = context
+        self._step = (stage.undo or _undo_nothing) if undo else stage.run
+        self.context = context
+        self._limit = limit
         self._cancel_proof_s = cancel_proof_s
         self._is_cancelled = settle_only
         self._task: asyncio.Task[Outcome | None] | None = None
@@ -135,7 +164,7 @@ class Attempt:
         """
         if self._is_cancelled:
             return await self._settle(Cancelled())
-        name = f"step {self._stage.name} of dag {self._context.dag_id} {self._context.target or ''}"
+        name = f"step {self._stage.name} of dag {self.context.dag_id} {self.context.target or ''}"
         async with asyncio.TaskGroup() as group:
             self._task = group.create_task(self._run_step(), name=name)
             await asyncio.wait({self._task})
@@ -148,8 +177,11 @@ class Attempt:
 
     async def _run_step(self) -> Outcome | None:
         try:
-            async with asyncio.timeout(self._stage.timeout_s) as deadline:
-                return await self._stage.run(self._context)
+            async with asyncio.timeout(self._limit.left_s) as deadline:
+                outcome = await self._step(self.context)
+            if deadline.expired() and isinstance(outcome, Succeeded):
+                await self.context.log(f"WARN: done, but not within {self._limit.whole_s:g} s")
+            return outcome
         except StaleWrite:
             return None  # another attempt is the current one
         except RemoteError as exc:
@@ -158,8 +190,11 @@ class Attempt:
             return Failed(Problem(exc.err_code, exc.message, exc.remedy))
         except Exception as exc:  # noqa: BLE001  # a step may raise anything; it ends as an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
-                return TimedOut(self._problem("Task.Dag.ExecuteTimeout", "did not end in time"))
-            _log.exception("step_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
+                what = f"did not end in time: the {self._limit.whole_s:g} s of its"
+                return TimedOut(
+                    self._problem("Task.Dag.ExecuteTimeout", f"{what} {self._limit.whose} are over")
+                )
+            _log.exception("step_crashed", stage=self._stage.name, dag_id=self.context.dag_id)
             what = f"stopped on {type(exc).__name__}: {exc}"
             return Failed(self._problem("Common.Unexpected", what))
 
@@ -167,10 +202,11 @@ class Attempt:
         """Prove, within the bound, that nothing of the step runs on."""
         if self._stage.settle is None:
             return outcome
+        self.context.wait_for("proof", f"the end of '{self._stage.name}'")
         why = "the proof did not end in time"
         try:
             async with asyncio.timeout(self._cancel_proof_s):
-                if await self._stage.settle(self._context):
+                if await self._stage.settle(self.context):
                     return outcome
             why = "something of it may still run"
         except TimeoutError:
@@ -178,12 +214,18 @@ class Attempt:
         except DagengineError as exc:
             why = str(exc)
         except Exception as exc:  # noqa: BLE001  # as above
-            _log.exception("settle_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
+            _log.exception("settle_crashed", stage=self._stage.name, dag_id=self.context.dag_id)
             why = f"{type(exc).__name__}: {exc}"
-        what = f"was ended, but its end on {self._context.target} is not proven: {why}"
+        what = f"was ended, but its end on {self.context.target} is not proven: {why}"
         return ResultUnknown(self._problem("Task.Dag.CancelTimeout", what))
 
     def _problem(self, code: str, what: str) -> Problem:
-        where = f" of {self._context.target}" if self._context.target else ""
-        remedy = f"time was {self._stage.timeout_s:g} s; look at the server, then RETRY"
-        return Problem(code, f"'{self._stage.name}'{where} {what}", remedy)
+        where = f" of {self.context.target}" if self.context.target else ""
+        return Problem(
+            code, f"'{self._stage.name}'{where} {what}", "look at the server, then RETRY"
+        )
+
+
+async def _undo_nothing(context: StepContext) -> Outcome:
+    await context.log("nothing to undo")
+    return Succeeded()

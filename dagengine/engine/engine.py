@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -11,40 +11,29 @@ import structlog
 
 from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
+from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
+from dagengine.engine.inbox import AttemptEnded, Begun, Found, LockWanted, OperatorAsked
 from dagengine.engine.locks import Locks
+from dagengine.engine.readings import Readings
 from dagengine.engine.registry import Registry
-from dagengine.engine.scheduler import (
-    AttemptEnded,
-    Begun,
-    Found,
-    LockWanted,
-    OperatorAsked,
-    Scheduler,
-)
+from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
-from dagengine.errors import TaskNotFound, UnknownOperation
-from dagengine.model.ids import AgentAddress, IdKind, encode_id
-from dagengine.model.records import (
-    DagDetail,
-    DagRecord,
-    LockRecord,
-    LogRecord,
-    NodeDetail,
-    SubTaskDetail,
-)
-from dagengine.model.spec import Operation, Submission
+from dagengine.errors import InvalidId, TaskNotFound, UnknownOperation
+from dagengine.model.ids import AgentAddress, decode_id
+from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LockRecord, LogRecord
+from dagengine.model.spec import LockReply, Operation, Submission
 from dagengine.model.states import Operator
-from dagengine.model.transition import Batch, DagCreated, LogAppended
+from dagengine.model.transition import Audited, Batch, DagCreated, LogAppended
 from dagengine.rules import plan
-from dagengine.rules.operators import refuse_operator
+from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import LastIds, Store
 
 _log = structlog.get_logger("dagengine.engine")
 
 
-class Engine(Service):
+class Engine(Readings, Service):
     """Runs DAGs durably. Use it as an async context manager.
 
     Args:
@@ -72,21 +61,20 @@ class Engine(Service):
         clock: Clock | None = None,
         cancel_proof_s: float = 60.0,
     ) -> None:
-        super().__init__()
-        self.agent = advertise
+        Readings.__init__(self, store, advertise)
+        Service.__init__(self)
         self.events = Events()
-        self._store = store
         self._clock = clock or SystemClock()
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
         self._cancel_proof_s = cancel_proof_s
         self._locks = Locks()
-        self._attempts: dict[int, Attempt] = {}
         self._last_ids = LastIds(0, 0, 0)
         self._submitting = asyncio.Lock()
         self._scheduler = Scheduler(
             store, self._clock, self.events, self._locks, self._start_attempt, self._cancel_attempt
         )
+        self._live = self._scheduler.live
         self._ports = Ports(
             self._append_line, self._take_lock, self.describe_holder, self.generic_id
         )
@@ -144,28 +132,57 @@ class Engine(Service):
                 return DagDetail(same, None)
             created = self._registry.instantiate(submission, self._last_ids, now)
             dag = created.dag
-            await self._store.commit([Batch(dag.dag_id, None, (created,))])
+            audit = Audited(AuditRecord(0, now, dag.dag_id, None, "START", by, ""))
+            await self._store.commit([Batch(dag.dag_id, None, (created, audit))])
             self._last_ids = _ids_after(created)
         _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
         self._scheduler.adopt(Snapshot(dag, created.nodes, created.sub_tasks), Begun())
         return DagDetail(dag, None)
 
-    async def operate_dag(self, dag_id: int, operator: Operator, *, by: str = "") -> None:
-        """CANCEL, RETRY or PASS a DAG; returns when the request is durable.
+    async def operate_dag(
+        self, dag_id: int, operator: Operator, *, by: str = "", reason: str = ""
+    ) -> None:
+        """CANCEL, RETRY, ROLLBACK or PASS a DAG; returns when the request is durable.
+
+        Args:
+            dag_id: which.
+            operator: what.
+            by: who asks, from where; for the audit.
+            reason: why; for the audit.
 
         Raises:
             TaskNotFound: no such DAG.
             OperatorRefused: not in this state, or not for this operation.
-            LockHeld: another DAG holds the lock that a retry needs.
+            LockHeld: another DAG holds the lock that this needs.
             Conflict: somebody else was faster.
         """
-        if operator in (Operator.RUN, Operator.ROLLBACK):
+        if operator is Operator.RUN:
             raise refuse_operator(operator)
+        await self._operate(dag_id, operator, None, None, by, reason)
+
+    async def pass_node(self, node_id: int, *, by: str = "", reason: str = "") -> None:
+        """PASS a FAILED node: its DAG goes on behind it. Raises as `operate_dag`."""
+        found = await self._store.find_node(node_id, details=False)
+        if found is None:
+            raise TaskNotFound(f"there is no node {node_id}")
+        node = found.node
+        await self._operate(node.dag_id, Operator.PASS, node.stage, node_id, by, reason)
+
+    async def _operate(
+        self,
+        dag_id: int,
+        operator: Operator,
+        stage: int | None,
+        node_id: int | None,
+        by: str,
+        reason: str,
+    ) -> None:
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        event = OperatorAsked(operator, reply)
+        audit = AuditRecord(0, self._clock.now(), dag_id, node_id, operator, by, reason)
+        event = OperatorAsked(operator, reply, audit, stage)
         at_rest = None
         if dag_id not in self._scheduler.live:
-            at_rest = await self._load_at_rest(dag_id, operator)
+            at_rest = await self._load_at_rest(dag_id, needs_steps=goes_on(operator, stage))
         if at_rest is None or dag_id in self._scheduler.live:
             self._scheduler.post(dag_id, event)
         else:
@@ -173,31 +190,7 @@ class Engine(Service):
         _log.info("operator_asked", dag_id=dag_id, operator=operator, by=by)
         await reply
 
-    # --- reading ---------------------------------------------------------------------------
-
-    async def find_dag(self, dag_id: int, *, details: bool = True) -> DagDetail | None:
-        """A DAG; with nodes, sub-tasks and lines when `details`. None: no such DAG."""
-        return await self._store.find_dag(dag_id, details=details)
-
-    async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
-        """A node; with sub-tasks and lines when `details`. None: no such node."""
-        return await self._store.find_node(node_id, details=details)
-
-    async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
-        """A sub-task with its lines. None: no such sub-task."""
-        return await self._store.find_sub_task(sub_task_id)
-
-    async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
-        """A sub-task's lines of all attempts, oldest first."""
-        return await self._store.find_logs(sub_task_id)
-
-    async def list_unfinished(self, *, details: bool) -> tuple[DagDetail, ...]:
-        """Every READY or RUNNING DAG, newest first."""
-        return await self._detailed(await self._store.list_dags(limit=-1, unfinished=True), details)
-
-    async def list_dags(self, *, limit: int, details: bool) -> tuple[DagDetail, ...]:
-        """The newest DAGs, newest first."""
-        return await self._detailed(await self._store.list_dags(limit=limit), details)
+    # --- following -------------------------------------------------------------------------
 
     async def wait(self, dag_id: int) -> DagDetail:
         """Wait until the DAG is SUCCEED or FAILED; no polling.
@@ -218,35 +211,19 @@ class Engine(Service):
         """Follow what happens to one DAG, or to all, from now on."""
         return self.events.subscribe(dag_id)
 
-    def generic_id(self, row_id: int) -> str:
-        """How a row of this controller is named on the wire."""
-        return encode_id(IdKind.LOCAL, self.agent, row_id)
-
     def holder(self, key: str) -> LockRecord | None:
         """Who holds a lock; None when it is free."""
         return self._locks.holder(key)
 
-    async def describe_holder(self, holder: LockRecord) -> str:
-        """One sentence: which DAG holds the lock, where it is, since when."""
-        dag_id = holder.dag_id or 0
-        since = holder.since_at.astimezone().isoformat(timespec="seconds")
-        live = self._scheduler.live.get(dag_id)
-        where = ""
-        if live is not None:
-            dag = live.snapshot.dag
-            node = live.snapshot.nodes[dag.stage]
-            where = f", at stage {dag.stage} of {dag.max_stage} '{node.name}'"
-        return f"'{holder.reason}' {self.generic_id(dag_id)}{where}, since {since}"
-
     # --- below: the parts ------------------------------------------------------------------
 
-    async def _load_at_rest(self, dag_id: int, operator: Operator) -> Snapshot:
+    async def _load_at_rest(self, dag_id: int, *, needs_steps: bool) -> Snapshot:
         """A DAG that the scheduler does not work on, because it has ended."""
         rows = await self._store.load_dag(dag_id)
         if rows is None:
             raise TaskNotFound(f"there is no DAG {dag_id}")
         refusal = self._registry.refuse(rows.dag)
-        if refusal is not None and operator is Operator.RETRY:
+        if refusal is not None and needs_steps:
             raise UnknownOperation(refusal.message, remedy=refusal.remedy)
         return Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
 
@@ -263,19 +240,17 @@ class Engine(Service):
                 return dag
         return None
 
-    async def _detailed(self, dags: tuple[DagRecord, ...], details: bool) -> tuple[DagDetail, ...]:
-        if not details:
-            return tuple(DagDetail(dag, None) for dag in dags)
-        found = [await self._store.find_dag(dag.dag_id, details=True) for dag in dags]
-        return tuple(detail for detail in found if detail is not None)
-
     def _start_attempt(self, snapshot: Snapshot, start: plan.Start) -> None:
         sub_task = snapshot.sub_tasks[start.sub_task_id]
+        operation = self._registry.find(snapshot.dag.name)
+        begun_s = self._live[sub_task.dag_id].begun_s
         attempt = Attempt(
-            self._registry.stage_of(snapshot.dag, sub_task.stage),
+            operation.stages[sub_task.stage - 1],
             AttemptContext(snapshot, sub_task, self._ports, self._clock, start.resumed),
+            find_limit(self._clock, begun_s, snapshot, sub_task.stage, operation),
             cancel_proof_s=self._cancel_proof_s,
             settle_only=start.settle_only,
+            undo=start.undo,
         )
         self._attempts[sub_task.sub_task_id] = attempt
         name = f"attempt {sub_task.attempt_no} of sub-task {sub_task.sub_task_id}"
@@ -301,10 +276,18 @@ class Engine(Service):
             raise stale
         self.events.publish(LineLogged(dag_id, line))
 
-    async def _take_lock(self, dag_id: int) -> LockRecord | None:
-        reply: asyncio.Future[LockRecord | None] = asyncio.get_running_loop().create_future()
-        self._scheduler.post(dag_id, LockWanted(reply))
+    async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockReply:
+        reply: asyncio.Future[LockReply] = asyncio.get_running_loop().create_future()
+        break_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
+        self._scheduler.post(dag_id, LockWanted(reply, break_ids))
         return await reply
+
+    def _own_row_id(self, generic_id: str) -> int | None:
+        try:
+            decoded = decode_id(generic_id)
+        except InvalidId:
+            return None
+        return decoded.row_id if decoded.agent == self.agent else None
 
 
 def _ids_after(created: DagCreated) -> LastIds:

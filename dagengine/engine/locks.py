@@ -24,6 +24,10 @@ class Locks:
         lock = self._locks.get(key)
         return lock if lock is not None and lock.dag_id is not None else None
 
+    def find(self, key: str | None) -> LockRecord | None:
+        """The lock, held or free; None when it was never taken."""
+        return self._locks.get(key or "")
+
     def next(self, key: str, dag_id: int, reason: str, now: datetime) -> LockRecord:
         """The lock as this DAG would hold it, with the next token."""
         before = self._locks.get(key)

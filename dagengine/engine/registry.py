@@ -53,10 +53,6 @@ class Registry:
         remedy = "run the version that submitted it, then RETRY; or PASS the DAG"
         return Problem(UnknownOperation.err_code, what, remedy)
 
-    def stage_of(self, dag: DagRecord, stage: int) -> Stage:
-        """The step of a stored DAG that `refuse` let pass."""
-        return self._operations[dag.name].stages[stage - 1]
-
     def instantiate(self, submission: Submission, ids: LastIds, now: datetime) -> DagCreated:
         """The rows of a new DAG; its ids follow `ids`."""
         operation = self.find(submission.operation)

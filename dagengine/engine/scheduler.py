@@ -9,73 +9,45 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import structlog
 
 from dagengine.clock import Clock
 from dagengine.engine.events import Events, LineLogged, events_of
+from dagengine.engine.inbox import (
+    AttemptEnded,
+    Begun,
+    Found,
+    HeirNamed,
+    LiveDag,
+    LockWanted,
+    OperatorAsked,
+    SchedulerEvent,
+    refuse,
+    resolve,
+)
 from dagengine.engine.locks import Locks
 from dagengine.engine.service import Service
-from dagengine.errors import ApiError, Conflict, LockHeld, StaleWrite, StoreUnusable
-from dagengine.model.outcome import Outcome, Problem
-from dagengine.model.records import LockRecord
-from dagengine.model.states import Operator
-from dagengine.model.transition import Batch
+from dagengine.errors import (
+    ApiError,
+    Conflict,
+    LockHeld,
+    OperatorRefused,
+    StaleWrite,
+    StoreUnusable,
+)
+from dagengine.model.records import AuditRecord, LockRecord
+from dagengine.model.spec import LockReply
+from dagengine.model.states import Operator, State
+from dagengine.model.transition import Audited, Batch
 from dagengine.rules import operators, plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import Store
 
 _log = structlog.get_logger("dagengine.engine")
 _STORE_RETRY_S = (0.1, 0.5, 1.0, 5.0)  # pauses while the store refuses to write
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A DAG was submitted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A DAG was found unfinished at start-up; `refusal` says why it cannot go on here."""
-
-    refusal: Problem | None
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptEnded:
-    """An attempt has an outcome."""
-
-    sub_task_id: int
-    attempt_no: int
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class LockWanted:
-    """A step asks for its DAG's lock; the reply is the holder, or None when it is ours."""
-
-    reply: asyncio.Future[LockRecord | None]
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorAsked:
-    """A person asked something of the DAG."""
-
-    operator: Operator
-    reply: asyncio.Future[None]
-
-
-SchedulerEvent: TypeAlias = Begun | Found | AttemptEnded | LockWanted | OperatorAsked
-
-
-@dataclass(slots=True)
-class LiveDag:
-    """A DAG that the scheduler works on, and what it has not yet decided."""
-
-    snapshot: Snapshot
-    inbox: list[SchedulerEvent] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -87,6 +59,7 @@ class _Decision:
     starts: list[plan.Start] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
     confirm: list[Callable[[], None]] = field(default_factory=list)
+    heir: LiveDag | None = None  #: took over the lock in the same batch
     events: list[SchedulerEvent] = field(default_factory=list)
 
 
@@ -114,6 +87,7 @@ class Scheduler(Service):
         self._cancel_attempt = cancel_attempt
         self._due: dict[int, LiveDag] = {}
         self._wake = asyncio.Event()
+        self._heirs: dict[int, asyncio.Future[LockReply]] = {}  # who waits for a broken lock
 
     def adopt(self, snapshot: Snapshot, event: SchedulerEvent) -> None:
         """Work on a DAG from now on, beginning with this event."""
@@ -125,11 +99,19 @@ class Scheduler(Service):
         """Hand an event in. One for a DAG that is not live is dropped: it is out of date."""
         live = self.live.get(dag_id)
         if live is None:
-            _refuse(event, Conflict(f"DAG {dag_id} has just ended", remedy="look at it again"))
+            self._drop(dag_id, event)
             return
         live.inbox.append(event)
         self._due[dag_id] = live
         self._wake.set()
+
+    def _drop(self, dag_id: int, event: SchedulerEvent) -> None:
+        """The DAG has ended meanwhile: whoever waits for this event is told so."""
+        if isinstance(event, HeirNamed):
+            if (reply := self._heirs.pop(event.heir_id, None)) is not None:
+                self.post(event.heir_id, LockWanted(reply))  # the lock may be free now
+            return
+        refuse(event, Conflict(f"DAG {dag_id} has just ended", remedy="look at it again"))
 
     async def run(self) -> None:
         while True:
@@ -164,8 +146,10 @@ class Scheduler(Service):
                 self._decide_one(decision, event)
                 decision.events.append(event)
             except ApiError as exc:
-                _refuse(event, exc)
-        decision.batch = live.snapshot.take_batch()
+                refuse(event, exc)
+        if live.snapshot.dag.state.is_final and live.snapshot.dag.heir is not None:
+            decision.heir = self._bequeath(live.snapshot)
+        decision.batch = _join(live.snapshot, decision.heir)
         return decision
 
     def _decide_one(self, decision: _Decision, event: SchedulerEvent) -> None:
@@ -177,36 +161,93 @@ class Scheduler(Service):
                 decision.starts += plan.resume(snapshot, now, known=refusal)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
                 decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
-            case LockWanted(reply):
-                holder = self._want_lock(snapshot)
-                decision.confirm.append(lambda: _resolve(reply, holder))
-            case OperatorAsked(operator, reply):
-                self._operate(decision, operator)
-                decision.confirm.append(lambda: _resolve(reply, None))
+            case LockWanted(reply, break_ids):
+                if (answer := self._want_lock(snapshot, reply, break_ids)) is not None:
+                    decision.confirm.append(partial(resolve, reply, answer))
+            case HeirNamed() if snapshot.dag.state.is_final:
+                decision.confirm.append(partial(self._drop, snapshot.dag.dag_id, event))
+            case HeirNamed(heir_id, audit):
+                self._name_heir(decision, heir_id, audit)
+            case OperatorAsked(operator, reply, audit, stage):
+                self._operate(decision, operator, stage)
+                snapshot.add_change(Audited(audit))
+                decision.confirm.append(partial(resolve, reply, None))
 
-    def _want_lock(self, snapshot: Snapshot) -> LockRecord | None:
-        key = snapshot.dag.lock_key
-        if key is None or snapshot.dag.fence:
-            return None
+    def _want_lock(
+        self, snapshot: Snapshot, reply: asyncio.Future[LockReply], break_ids: frozenset[int]
+    ) -> LockReply | None:
+        """The answer to a step that asks for the lock; None when it has to wait for it."""
+        dag, key = snapshot.dag, snapshot.dag.lock_key
+        if key is None or dag.fence:
+            return LockReply(None)
         holder = self._locks.holder(key)
         if holder is None:
             plan.take_lock(snapshot, self._next_lock(snapshot, key))
-        return holder
+            return LockReply(None)
+        if holder.dag_id not in break_ids or holder.dag_id not in self.live:
+            return LockReply(holder)
+        self._heirs[dag.dag_id] = reply
+        why = f"forcePassDag of DAG {dag.dag_id}"
+        audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", why, "")
+        self.post(holder.dag_id, HeirNamed(dag.dag_id, audit))
+        return None
 
-    def _operate(self, decision: _Decision, operator: Operator) -> None:
+    def _name_heir(self, decision: _Decision, heir_id: int, audit: AuditRecord) -> None:
+        """The holder of a broken lock is cancelled; where that cannot be, it stays as it is."""
+        snapshot, now = decision.live.snapshot, self._clock.now()
+        if snapshot.dag.heir == heir_id:
+            return
+        reply = self._heirs.get(heir_id)
+        try:
+            if snapshot.dag.heir is not None:
+                raise Conflict(f"DAG {snapshot.dag.heir} already waits for its lock")
+            decision.cancels += operators.cancel_dag(snapshot, now)
+        except ApiError as exc:
+            _log.warning("lock_not_broken", dag_id=snapshot.dag.dag_id, error=str(exc))
+            if reply is not None:
+                holder = self._locks.holder(snapshot.dag.lock_key or "")
+                decision.confirm.append(partial(resolve, reply, LockReply(holder)))
+            return
+        snapshot.set_dag(replace(snapshot.dag, heir=heir_id))
+        snapshot.add_change(Audited(audit))
+
+    def _bequeath(self, snapshot: Snapshot) -> LiveDag | None:
+        """A DAG that was force-passed has ended: pass it; its heir gets the lock, if it can."""
+        heir_id, key = snapshot.dag.heir, snapshot.dag.lock_key
+        if snapshot.dag.state is State.FAILED:
+            try:
+                operators.pass_dag(snapshot, self._clock.now())
+            except OperatorRefused as exc:
+                _log.warning("holder_not_passed", dag_id=snapshot.dag.dag_id, error=str(exc))
+        snapshot.set_dag(replace(snapshot.dag, heir=None))
+        heir = self.live.get(heir_id or 0)
+        if heir is None or key is None or not plan.can_take_lock(heir.snapshot):
+            return None
+        plan.take_lock(heir.snapshot, self._next_lock(heir.snapshot, key))
+        return heir
+
+    def _operate(self, decision: _Decision, operator: Operator, stage: int | None) -> None:
         snapshot, now = decision.live.snapshot, self._clock.now()
         match operator:
             case Operator.CANCEL:
                 decision.cancels += operators.cancel_dag(snapshot, now)
             case Operator.RETRY:
-                lock = self._lock_for_retry(snapshot)
+                lock = self._lock_for_more(snapshot)
                 decision.starts += operators.retry_dag(snapshot, now, lock)
+            case Operator.ROLLBACK:
+                before = self._locks.find(snapshot.dag.lock_key)
+                lock = self._lock_for_more(snapshot)
+                decision.starts += operators.rollback_dag(snapshot, now, lock, before)
+            case Operator.PASS if stage is not None:
+                lock = self._lock_for_more(snapshot)
+                decision.starts += operators.pass_node(snapshot, stage, now, lock)
             case Operator.PASS:
                 operators.pass_dag(snapshot, now)
-            case Operator.RUN | Operator.ROLLBACK:
+            case Operator.RUN:
                 raise operators.refuse_operator(operator)
 
-    def _lock_for_retry(self, snapshot: Snapshot) -> LockRecord | None:
+    def _lock_for_more(self, snapshot: Snapshot) -> LockRecord | None:
+        """The lock as the DAG will hold it while it goes on."""
         key = snapshot.dag.lock_key
         if key is None:
             return None
@@ -240,16 +281,22 @@ class Scheduler(Service):
         dag_id = decision.live.snapshot.dag.dag_id
         _log.warning("decision_was_stale", dag_id=dag_id, error=str(exc))
         self._locks.load(await self._store.load_locks())
+        await self._reload(decision.live, decision.events)
+        if decision.heir is not None:
+            await self._reload(decision.heir, [])
+
+    async def _reload(self, stale: LiveDag, events: list[SchedulerEvent]) -> None:
+        dag_id = stale.snapshot.dag.dag_id
+        events = [*events, *stale.inbox]
         rows = await self._store.load_dag(dag_id)
         if rows is None or rows.dag.state.is_final:
             # Operators on a finished DAG lost a race; attempts of it have nothing to tell.
             self.live.pop(dag_id, None)
-            for event in [*decision.events, *decision.live.inbox]:
-                _refuse(event, Conflict(f"DAG {dag_id} was changed meanwhile"))
+            for event in events:
+                self._drop(dag_id, event)
             return
-        fresh = LiveDag(Snapshot(rows.dag, rows.nodes, rows.sub_tasks))
-        self.live[dag_id] = fresh
-        for event in [*decision.events, *decision.live.inbox]:
+        self.live[dag_id] = LiveDag(Snapshot(rows.dag, rows.nodes, rows.sub_tasks))
+        for event in events:
             self.post(dag_id, event)
 
     # --- what follows ------------------------------------------------------------------------
@@ -261,8 +308,9 @@ class Scheduler(Service):
             self._tell(decision.batch)
         if snapshot.dag.state.is_final:
             self.live.pop(snapshot.dag.dag_id, None)
+            self._heirs.pop(snapshot.dag.dag_id, None)
             for late in decision.live.inbox:
-                _refuse(late, Conflict(f"DAG {snapshot.dag.dag_id} has just ended"))
+                self._drop(snapshot.dag.dag_id, late)
         for sub_task_id in decision.cancels:
             self._cancel_attempt(sub_task_id)
         for start in decision.starts:
@@ -271,6 +319,10 @@ class Scheduler(Service):
             self._start_attempt(snapshot, start)
         for confirm in decision.confirm:
             confirm()
+        if decision.heir is not None:
+            reply = self._heirs.pop(decision.heir.snapshot.dag.dag_id, None)
+            if reply is not None:
+                resolve(reply, LockReply(None, broken=True))
 
     def _tell(self, batch: Batch) -> None:
         for event in events_of(batch):
@@ -279,14 +331,10 @@ class Scheduler(Service):
             self._events.publish(event)
 
 
-def _resolve(
-    reply: asyncio.Future[LockRecord | None] | asyncio.Future[None], value: object
-) -> None:
-    if not reply.done():
-        reply.set_result(value)  # type: ignore[arg-type]  # the two callers pass the right one
-
-
-def _refuse(event: SchedulerEvent, exc: ApiError) -> None:
-    """Tell whoever waits for this event that it did not happen."""
-    if isinstance(event, LockWanted | OperatorAsked) and not event.reply.done():
-        event.reply.set_exception(exc)
+def _join(snapshot: Snapshot, heir: LiveDag | None) -> Batch | None:
+    """What changed, with what changed for the heir of its lock: both or neither is written."""
+    batch = snapshot.take_batch()
+    inherited = heir.snapshot.take_batch() if heir is not None else None
+    if batch is None or inherited is None:
+        return batch
+    return Batch(batch.dag_id, batch.fence, batch.changes + inherited.changes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dagengine.model.outcome import Json
-from dagengine.model.spec import Flags, StageKind
+from dagengine.model.spec import Flags, StageKind, Wait
 from dagengine.model.states import Operator, State
 
 
@@ -130,7 +130,7 @@ class SubTaskDetail:
     sub_task: SubTaskRecord
     node_name: str
     logs: tuple[LogRecord, ...]
-    wait: Json | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True, slots=True)

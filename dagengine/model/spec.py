@@ -6,8 +6,9 @@ step up by (operation name, stage number) in the registry of the running engine.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -41,6 +42,40 @@ class Flags:
     can_retry: bool = True
     can_rollback: bool = False
     can_pass: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What an unfinished sub-task waits for: the answer to "why is it not moving?".
+
+    Attributes:
+        kind: what sort of thing, such as `lock`, `stage`, `ssh`, `sql`, `step`.
+        on: which one.
+        since_at: since when; aware UTC.
+        last: what the last look at it gave.
+        deadline_at: when the waiting ends all the same.
+        next_at: when it is looked at again.
+    """
+
+    kind: str
+    on: str
+    since_at: datetime
+    last: str = ""
+    deadline_at: datetime | None = None
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LockReply:
+    """The answer to a step that asked for its DAG's lock.
+
+    Attributes:
+        holder: who holds it; None when this DAG holds it now.
+        broken: it was taken from a DAG that a force pass ended.
+    """
+
+    holder: LockRecord | None
+    broken: bool = False
 
 
 class StepContext(Protocol):
@@ -92,11 +127,25 @@ class StepContext(Protocol):
         """Append one line to the sub-task's log; returns when it is durable."""
         ...
 
-    async def acquire_lock(self) -> LockRecord | None:
+    def wait_for(
+        self, kind: str, on: str, *, last: str = "", next_in_s: float | None = None
+    ) -> None:
+        """Say what this step waits for from now on. Not durable; costs nothing.
+
+        Args:
+            kind: see Wait.
+            on: see Wait. Repeating kind and on keeps the instant since when.
+            last: what the last look gave.
+            next_in_s: seconds until the next look.
+        """
+        ...
+
+    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockReply:
         """Take the operation's lock for this DAG.
 
-        Returns:
-            None when this DAG holds the lock now (or did already), else the holder.
+        Args:
+            force_pass: generic ids. When one of them holds the lock, that DAG is cancelled and
+                passed, and the lock comes here in the same commit; waits until then.
         """
         ...
 
@@ -106,6 +155,7 @@ class StepContext(Protocol):
 
 
 StepFunction: TypeAlias = Callable[[StepContext], Awaitable[Outcome]]
+UndoFunction: TypeAlias = StepFunction
 SettleFunction: TypeAlias = Callable[[StepContext], Awaitable[bool]]
 
 
@@ -118,10 +168,14 @@ class Stage:
         kind: normal or parallel.
         run: the step. Must be idempotent: it asks for facts before it acts, because it is
             run again after an interruption. Raising is treated as Failed.
+        undo: undoes, for a rollback, what the step did in this DAG; as idempotent as `run`.
+            None: there is nothing to undo.
         settle: called after a cancel or time-out; True once nothing of the step runs on.
             None: ending the step here is proof enough.
         flags: what may be done to it.
         timeout_s: time for one attempt, in seconds, more than 0.
+        node_timeout_s: time from the node's start to the end of its last attempt, in seconds;
+            None: no such bound.
     """
 
     name: str
@@ -130,6 +184,8 @@ class Stage:
     settle: SettleFunction | None = None
     flags: Flags = Flags()
     timeout_s: float = 3600.0
+    node_timeout_s: float | None = None
+    undo: UndoFunction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +198,15 @@ class Operation:
         version: raised when stages change their meaning; a DAG of a newer version than
             the registered one is refused by name.
         lock_key: the lock its first stage takes, or None.
+        timeout_s: time from the DAG's start (or retry) to the end of its last attempt, in
+            seconds; None: no such bound.
     """
 
     name: str
     stages: tuple[Stage, ...]
     version: int = 1
     lock_key: str | None = None
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

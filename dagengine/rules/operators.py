@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dagengine.errors import OperatorRefused
 from dagengine.model.records import LockRecord
-from dagengine.model.states import State
+from dagengine.model.states import Operator, State
 from dagengine.rules import plan
 from dagengine.rules.machine import Event, reset_sub_task, step_dag, step_node
 from dagengine.rules.snapshot import Snapshot
@@ -230,3 +230,10 @@ def _name(snapshot: Snapshot) -> str:
 def refuse_operator(operator: str) -> OperatorRefused:
     """The refusal of an operator that a DAG does not know (here)."""
     return OperatorRefused(f"{_PREFIX}.NotSupport", f"Operator {operator} is not supported")
+
+
+def goes_on(operator: Operator, stage: int | None) -> bool:
+    """True when steps of the operation run after this operator."""
+    return operator in (Operator.RETRY, Operator.ROLLBACK) or (
+        operator is Operator.PASS and stage is not None
+    )

@@ -143,6 +143,15 @@ def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
     snapshot.set_dag(replace(snapshot.dag, fence=lock.token, held=lock.token))
 
 
+def can_take_lock(snapshot: Snapshot) -> bool:
+    """True for a DAG that waits for its lock and may still go on with it."""
+    return (
+        snapshot.dag.state is State.RUNNING
+        and not snapshot.is_cancelling
+        and (not snapshot.dag.fence)
+    )
+
+
 def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
     """Cancel an unfinished DAG; returns the sub-tasks whose attempts must be ended."""
     snapshot.set_dag(step_dag(snapshot.dag, Event.CANCEL, now))

@@ -44,6 +44,10 @@ class BodyUnreadable(DagengineError):
         super().__init__("the body is not encrypted with the keys of the header")
 
 
+UNDECIPHERED = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
+"""Refused before anything of the request could be read."""
+
+
 class HeaderMissing(ApiError):
     """Neither of the two headers was sent."""
 
