@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -31,13 +32,19 @@ _SECRET_KEYS = frozenset(
 )
 _SECRET_PARTS = ("password", "passwd", "secret", "private_key")
 
+_NESTING = (Mapping, list, tuple)
+
 # What these say below WARNING is about their own inner life; asyncssh's would name every command.
 _QUIET_LOGGERS = ("aiohttp", "aiosqlite", "asyncio", "asyncssh")
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor: replace the value of every secret field, nested ones too."""
-    return {key: _masked(key, value) for key, value in event.items()}
+    for key, value in event.items():
+        # Almost every field is plain and harmless: only the others are written anew.
+        if _is_secret(key) or isinstance(value, _NESTING):
+            event[key] = _masked(key, value)
+    return event
 
 
 def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
@@ -47,31 +54,31 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
         stream: where to; None for stderr.
         level: of this project's events and the root logger.
     """
+    target = stream or sys.stderr
     shared: list[Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         mask_secrets,
     ]
+    rendered: list[Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+    # This project's own events do not go through the standard library: a tenth of the cost.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.processors.add_log_level, _add_logger_name, *shared, *rendered],
+        logger_factory=lambda *names: _NamedLogger(target, *names),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                *shared,
             ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     root = logging.getLogger()
@@ -81,9 +88,27 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+class _NamedLogger(structlog.WriteLogger):
+    """Writes lines to a stream and knows its name."""
+
+    def __init__(self, stream: TextIO, name: str = "") -> None:
+        super().__init__(stream)
+        self.name = name
+
+
+def _add_logger_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event["logger"] = logger.name
+    return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    name = name.lower()
+    return name in _SECRET_KEYS or any(part in name for part in _SECRET_PARTS)
+
+
 def _masked(key: object, value: Any) -> Any:
-    name = str(key).lower()
-    if name in _SECRET_KEYS or any(part in name for part in _SECRET_PARTS):
+    if _is_secret(str(key)):
         return MASK
     if isinstance(value, Mapping):
         return {inner: _masked(inner, item) for inner, item in value.items()}

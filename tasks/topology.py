@@ -82,10 +82,8 @@ class _ServerEntry(_Settings):
     @field_validator("ip")
     @classmethod
     def _check_ip(cls, value: str) -> str:
-        ipaddress.ip_address(
-            value
-        )  # kept as it is written: callers' addresses are compared as text
-        return value
+        ipaddress.ip_address(value)
+        return value  # as it is written: the addresses of callers are compared as text
 
 
 class _File(_Section):

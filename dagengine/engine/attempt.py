@@ -146,7 +146,7 @@ class Attempt:
         self._limit = limit
         self._cancel_proof_s = cancel_proof_s
         self._is_cancelled = settle_only
-        self._task: asyncio.Task[Outcome | None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
         """A person cancelled the DAG. The second call does nothing."""
@@ -164,14 +164,18 @@ class Attempt:
         """
         if self._is_cancelled:
             return await self._settle(Cancelled())
-        name = f"step {self._stage.name} of dag {self.context.dag_id} {self.context.target or ''}"
-        async with asyncio.TaskGroup() as group:
-            self._task = group.create_task(self._run_step(), name=name)
-            await asyncio.wait({self._task})
-        if self._task.cancelled():
-            return await self._settle(Cancelled())
-        outcome = self._task.result()
-        if isinstance(outcome, TimedOut):
+        self._task = task = asyncio.current_task()
+        outcome: Outcome | None = Cancelled()
+        try:
+            outcome = await self._run_step()
+        except asyncio.CancelledError:
+            if not self._is_cancelled:
+                raise  # the engine stops
+        # From here on a person's cancel comes too late, or has been taken note of.
+        self._task = None
+        if task is not None and task.cancelling() and task.uncancel():
+            raise asyncio.CancelledError  # the engine stops as well
+        if isinstance(outcome, Cancelled | TimedOut):
             return await self._settle(outcome)
         return outcome
 

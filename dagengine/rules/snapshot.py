@@ -8,7 +8,8 @@ away and read again, so it never claims what is not on disk.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.spec import StageKind
@@ -150,10 +151,13 @@ class Snapshot:
             )
 
     def take_batch(self) -> Batch | None:
-        """The changes since the last call, as one batch; None when there are none."""
+        """The changes since the last call, as one batch; None when there are none.
+
+        Of several changes of one row only the sum is written: nobody may see what is between.
+        """
         if not self._changes:
             return None
-        batch = Batch(self.dag.dag_id, self._fence, tuple(self._changes))
+        batch = Batch(self.dag.dag_id, self._fence, tuple(_sum_up(self._changes)))
         self._changes = []
         self._fence = self.dag.fence
         return batch
@@ -163,6 +167,30 @@ class Snapshot:
         for later in range(stage + 1, self.dag.max_stage + 1):
             if (later, target) in self._ids:
                 self.waiting_in[later] -= 1
+
+
+def _sum_up(changes: list[Change]) -> Iterator[Change]:
+    """Each row once, where it was first changed: lines of an attempt need its number there."""
+    last = {row: change for change in changes if (row := _row_of(change)) is not None}
+    for change in changes:
+        row = _row_of(change)
+        if row is None:
+            yield change
+        elif row in last:
+            final: Any = last.pop(row)
+            yield change if final is change else replace(change, after=final.after)
+
+
+def _row_of(change: Change) -> tuple[type[Change], int] | None:
+    match change:
+        case DagChanged():
+            return DagChanged, change.after.dag_id
+        case NodeChanged():
+            return NodeChanged, change.after.node_id
+        case SubTaskChanged():
+            return SubTaskChanged, change.after.sub_task_id
+        case _:
+            return None
 
 
 def _group(nodes: Sequence[NodeRecord]) -> Iterator[Group]:

@@ -103,9 +103,21 @@ class Writer:
     def _serve(self, connection: sqlite3.Connection, group: list[_Request]) -> list[Any]:
         if (call := group[0].call) is not None:
             return [call(connection)]
+        try:
+            return self._commit(connection, group, _write)
+        except StaleWrite:
+            # Rare: once more, with a savepoint around every batch, to leave the stale ones out.
+            return self._commit(connection, group, _write_apart)
+
+    def _commit(
+        self,
+        connection: sqlite3.Connection,
+        group: list[_Request],
+        write: Callable[[sqlite3.Connection, Batch], StaleWrite | None],
+    ) -> list[Any]:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            results = [[_write(connection, b) for b in request.batches] for request in group]
+            results = [[write(connection, b) for b in request.batches] for request in group]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -136,7 +148,11 @@ class Writer:
             self._loop.call_soon_threadsafe(resolve)
 
 
-def _write(connection: sqlite3.Connection, batch: Batch) -> StaleWrite | None:
+def _write(connection: sqlite3.Connection, batch: Batch) -> None:
+    write_batch(connection, batch)
+
+
+def _write_apart(connection: sqlite3.Connection, batch: Batch) -> StaleWrite | None:
     connection.execute("SAVEPOINT batch")
     try:
         write_batch(connection, batch)
