@@ -1,0 +1,186 @@
+"""`dagengine demo` as a person runs it: what it prints; and it leaves nothing, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dagengine.testing import eventually
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo whose every file lies below one directory."""
+
+    directory: Path
+    process: asyncio.subprocess.Process
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of all that names the directory, works in it or was told of it."""
+        name = str(self.directory).encode()
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (entry / "cmdline").read_bytes()
+                told = f"TMPDIR={self.directory}".encode() in (entry / "environ").read_bytes()
+                inside = (entry / "cwd").resolve().is_relative_to(self.directory)
+            except OSError:
+                continue
+            if words and (told or inside or name in words) and int(entry.name) != os.getpid():
+                found[int(entry.name)] = words.replace(b"\0", b" ").decode(errors="replace")
+        return found
+
+    def files(self) -> list[Path]:
+        return list(self.directory.iterdir())
+
+    def servers(self) -> list[int]:
+        return [
+            pid
+            for pid, words in self.processes().items()
+            if words.split(" ")[0].endswith("seekdb") and "--base-dir" in words
+        ]
+
+    async def wait_gone(self, family: list[psutil.Process]) -> None:
+        """Wait for the end of every process and file; those that stay are named."""
+
+        def left() -> list[object]:
+            alive = [process for process in family if is_alive(process)]
+            return [*alive, *self.processes().items(), *self.files()]
+
+        async def is_gone() -> bool:
+            return not left()
+
+        try:
+            await eventually(is_gone, timeout_s=20, what="the end of all processes and files")
+        except AssertionError as error:
+            raise AssertionError(f"left behind: {left()}") from error
+
+    async def wait_servers(self) -> list[psutil.Process]:
+        """Wait for the middle of the start; returns all that the demo has started by then."""
+
+        async def has_servers() -> bool:
+            assert self.process.returncode is None
+            return len(self.servers()) == 3
+
+        await eventually(has_servers, timeout_s=30, what="the start of the servers")
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        pids = self.servers()  # nobody's children: each is a daemon
+        return family + [process for process in psutil.process_iter() if process.pid in pids]
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """False for a zombie as well: whoever inherited it may take its time."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@asynccontextmanager
+async def launch(tmp_path: Path, *argv: str, **environ: str) -> AsyncIterator[Demo]:
+    """A demo that leads a process group, as a command typed at a terminal does."""
+    directory = tmp_path.resolve() / "tmp"
+    directory.mkdir()
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dagengine",
+            "demo",
+            *argv,
+            cwd=tmp_path,
+            env={**os.environ, "TMPDIR": str(directory), **environ},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+    try:
+        yield Demo(directory, process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def wait_end(demo: Demo) -> int:
+    async with asyncio.timeout(60):
+        return await demo.process.wait()
+
+
+async def test_once_prints_the_final_dag_alone_and_leaves_nothing(tmp_path: Path) -> None:
+    async with launch(tmp_path, "--once", "--json") as demo:
+        assert await wait_end(demo) == 0
+        assert (demo.processes(), demo.files()) == ({}, [])
+
+        dag = json.loads((tmp_path / "out").read_text())
+        where = (dag["name"], dag["state"], dag["stage"], dag["max_stage"])
+        assert where == ("Start OB", "SUCCEED", 6, 6)
+        evidence = dag["additional_data"]["evidence"]
+        assert [facts["level"] for facts in evidence.values()] == ["sql"] * 3
+        said = (tmp_path / "err").read_text()
+        assert f"Start OB {dag['id']}: SUCCEED" in said
+        assert "every process and file of the demo is removed" in said
+
+
+async def test_where_sshd_does_not_work_another_server_is_used_and_named(tmp_path: Path) -> None:
+    # Looked for on the path first: where this one is found, the installed one is not.
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sshd").write_text("#!/bin/sh\necho no sshd for this test >&2\nexit 1\n")
+    (programs / "sshd").chmod(0o755)
+    async with launch(tmp_path, "--once", PATH=f"{programs}:{os.environ['PATH']}") as demo:
+        assert await wait_end(demo) == 0, (tmp_path / "err").read_text()
+        assert (demo.processes(), demo.files()) == ({}, [])
+        said = (tmp_path / "out").read_text()
+        assert "hosts: 3 on loopback, each behind its own asyncssh server" in said
+        assert "OpenSSH sshd is not used: " in said
+        assert "no sshd for this test" in said
+        assert re.search(r"^Start OB \S+: SUCCEED$", said, re.MULTILINE)
+
+
+async def test_ctrl_c_in_the_middle_removes_everything_before_the_demo_ends(
+    tmp_path: Path,
+) -> None:
+    async with launch(tmp_path) as demo:
+        family = await demo.wait_servers()
+        os.killpg(demo.process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+        assert await wait_end(demo) == 130
+        assert (demo.processes(), demo.files()) == ({}, [])
+        assert [process for process in family if is_alive(process)] == []
+        said = (tmp_path / "err").read_text()
+        assert said.endswith("stopped; everything is removed\n")
+        assert "Traceback" not in said
+
+
+async def test_kill_9_of_the_demo_leaves_nothing_either(tmp_path: Path) -> None:
+    async with launch(tmp_path) as demo:
+        family = await demo.wait_servers()
+        demo.process.kill()
+        assert await wait_end(demo) == -signal.SIGKILL
+        await demo.wait_gone(family)
+
+
+async def test_ctrl_c_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
+    async with launch(tmp_path) as demo:
+
+        async def has_begun() -> bool:
+            return any(file.name.startswith("dagengine-demo-") for file in demo.files())
+
+        await eventually(has_begun, what="the demo's directory")
+        demo.process.send_signal(signal.SIGINT)
+        assert await wait_end(demo) == 130
+        assert (demo.processes(), demo.files()) == ({}, [])

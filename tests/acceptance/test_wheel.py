@@ -1,0 +1,176 @@
+"""What pip makes of the checkout works by itself, wherever it is run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp.test_utils import unused_port
+
+from dagengine.client import Client
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+
+FOREIGN = "raise SystemExit('the foreign module was run')\n"
+CLUSTER = """
+name: wheel
+id: 1
+flavour: seekdb
+root_password_env: WHEEL_PASSWORD
+defaults: {home: /nonexistent/seekdb}
+zones: {zone1: [{ip: 127.0.0.1}]}
+"""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A clean environment with the wheel, and a working directory where another `tasks` lies."""
+
+    program: Path
+    python: Path
+    site: Path
+    cwd: Path
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        dropped = ("DAGENGINE_", "PYTHON", "VIRTUAL_ENV")
+        return {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+
+    def run(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv, cwd=self.cwd, env=self.environment, capture_output=True, text=True, check=False
+        )
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, so that no build directory is left in the checkout."""
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in tracked_files():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    subprocess.run(
+        [*PIP, "wheel", ".", "--no-deps", "--wheel-dir", str(out)], cwd=source, check=True
+    )
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    home = tmp_path_factory.mktemp("installed").resolve()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "venv"], check=True)
+    bin_directory = home / "venv" / "bin"
+    python = bin_directory / "python"
+    subprocess.run([*PIP, "--python", python, "install", "--no-deps", wheel], check=True)
+    found = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    site = Path(found.stdout.strip())
+    # The dependencies are those of the tests. A .pth file adds a directory to the path, but the
+    # .pth files in there, such as the checkout's editable install, are not read.
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    cwd = home / "elsewhere"
+    cwd.mkdir()
+    (cwd / "tasks.py").write_text(FOREIGN)
+    return Installed(bin_directory / "dagengine", python, site, cwd)
+
+
+def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    kept = (".py", ".sql", "py.typed")
+    packages = ("dagengine/", "tasks/")
+    wanted = {name for name in tracked_files() if name.startswith(packages) and name.endswith(kept)}
+    assert held == wanted
+    assert {"dagengine/py.typed", "dagengine/store/sqlite/migrations/0001_initial.sql"} <= held
+
+
+def test_what_is_run_is_the_wheel_and_not_the_checkout(installed: Installed) -> None:
+    program = "import dagengine; print(dagengine.__file__)"
+    done = installed.run(installed.python, "-c", program)
+    assert done.stdout.strip() == str(installed.site / "dagengine" / "__init__.py")
+
+
+@pytest.mark.parametrize("how", ["script", "module"])
+def test_help_lists_the_commands_although_another_tasks_lies_here(
+    installed: Installed, how: str
+) -> None:
+    program = [installed.program] if how == "script" else [installed.python, "-m", "dagengine"]
+    done = installed.run(*program, "--help")
+    assert done.returncode == 0, done.stderr
+    named = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ")}
+    assert {"serve", "start", "list", "show", "logs", "retry", "cancel", "pass", "demo"} <= named
+    assert "the foreign module was run" not in done.stderr
+    # Only `python -m` puts the working directory on the path.
+    foreign = installed.cwd / "tasks.py"
+    assert (f"the foreign module tasks at {foreign}" in done.stderr) == (how == "module")
+
+
+async def test_serve_makes_its_store_answers_and_ends_on_sigterm(
+    wheel: Path, installed: Installed
+) -> None:
+    (installed.cwd / "cluster.yaml").write_text(CLUSTER)
+    port = unused_port()
+    (installed.cwd / "engine.yaml").write_text(
+        f"{{api: {{port: {port}}}, store: {{path: var/dags.sqlite}}, cluster: cluster.yaml}}\n"
+    )
+    log = installed.cwd / "log"
+    with log.open("wb") as stderr:
+        controller = await asyncio.create_subprocess_exec(
+            installed.program,
+            "serve",
+            "-c",
+            "engine.yaml",
+            cwd=installed.cwd,
+            env={**installed.environment, "WHEEL_PASSWORD": "secret"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+        )
+    assert controller.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            ready = (await controller.stdout.readline()).decode()
+        assert ready == f"dagengine ready on http://127.0.0.1:{port}\n", log.read_text()
+        async with Client(f"http://127.0.0.1:{port}", "secret") as client:
+            info = await client.info()
+            assert (info["pid"], info["port"]) == (controller.pid, port)
+            assert info["version"] == wheel.name.split("-")[1]
+            assert await client.list_dags() == []
+        controller.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await controller.wait() == 0, log.read_text()
+    finally:
+        if controller.returncode is None:
+            controller.kill()
+            await controller.wait()
+    with closing(sqlite3.connect(installed.cwd / "var" / "dags.sqlite")) as store:
+        rows = store.execute("select name from sqlite_master where type = 'table'").fetchall()
+    assert {"meta", "dag", "node", "sub_task", "attempt", "log", "lock"} <= {
+        name for (name,) in rows
+    }

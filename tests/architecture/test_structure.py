@@ -1,0 +1,210 @@
+"""Rules of the house that a program can check: rooms, sizes, names, tasks, clocks, imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("dagengine", "tasks")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+MAX_LINES = 400
+VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
+# The three places that end whatever is raised: the attempt, the service loop, the HTTP answer.
+BROAD_EXCEPTS = {"dagengine/engine/attempt.py", "dagengine/engine/service.py"} | {
+    "dagengine/api/middleware.py"
+}
+CLOCK_READERS = {
+    "dagengine/clock.py",
+    "dagengine/client.py",  # the wire's own clock: the header says how long it is valid
+    "tasks/demo_guard.py",  # a program of its own, of the standard library only
+}
+CLOCKS = {
+    *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter"),
+    *("datetime.now", "datetime.utcnow", "datetime.today", "date.today"),
+    *("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today"),
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for path in SOURCES:
+        yield name_of(path), ast.parse(path.read_text(encoding="utf-8"), path)
+
+
+def find(select: Callable[[ast.AST], bool]) -> list[str]:
+    """Where in both packages there are such nodes, as `file:line`."""
+    return [
+        f"{name}:{getattr(node, 'lineno', 0)}"
+        for name, tree in trees()
+        for node in ast.walk(tree)
+        if select(node)
+    ]
+
+
+def files_of(places: list[str]) -> set[str]:
+    return {place.rpartition(":")[0] for place in places}
+
+
+def dotted(node: ast.AST) -> str:
+    """`a.b.c` of such an expression, else the empty text."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (front := dotted(node.value)):
+        return f"{front}.{node.attr}"
+    return ""
+
+
+def test_both_packages_are_looked_at() -> None:
+    found = {name_of(path) for path in SOURCES}
+    assert {"dagengine/engine/attempt.py", "dagengine/cli.py", "tasks/start.py"} <= found
+
+
+def test_every_arrow_between_rooms_is_one_of_the_contracts() -> None:
+    lint = Path(sysconfig.get_path("scripts")) / "lint-imports"
+    done = subprocess.run(
+        [lint, "--no-cache", "--config", "setup.cfg"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0 broken" in done.stdout
+    assert "Contracts: 0 kept" not in done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_stays_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+def test_every_file_is_named_after_what_it_holds() -> None:
+    names = {path: {*path.relative_to(ROOT).with_suffix("").parts} for path in SOURCES}
+    vague = [name_of(path) for path, parts in names.items() if parts & VAGUE_NAMES]
+    assert vague == []
+
+
+def test_dagengine_never_imports_tasks() -> None:
+    found = []
+    for name, tree in trees():
+        if not name.startswith("dagengine/"):
+            continue
+        for node in ast.walk(tree):
+            match node:
+                case ast.Import(names=names):
+                    modules = [alias.name for alias in names]
+                case ast.ImportFrom(module=str(module)):
+                    modules = [module]
+                case _:
+                    continue
+            found += [f"{name}: {m}" for m in modules if m.partition(".")[0] == "tasks"]
+    assert found == []
+
+
+def test_every_import_is_absolute() -> None:
+    assert find(lambda node: isinstance(node, ast.ImportFrom) and node.level > 0) == []
+
+
+def catches(node: ast.AST, *names: str) -> bool:
+    """True for a handler of one of these errors, alone or among others."""
+    if not isinstance(node, ast.ExceptHandler):
+        return False
+    kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+    return any(kind is not None and dotted(kind) in names for kind in kinds)
+
+
+def test_only_three_places_catch_whatever_is_raised() -> None:
+    assert files_of(find(lambda node: catches(node, "Exception"))) == BROAD_EXCEPTS
+
+
+def test_no_handler_is_bare() -> None:
+    assert find(lambda node: isinstance(node, ast.ExceptHandler) and node.type is None) == []
+
+
+def test_whoever_catches_even_a_cancellation_raises_it_again() -> None:
+    def swallows(node: ast.AST) -> bool:
+        if not catches(node, "BaseException"):
+            return False
+        assert isinstance(node, ast.ExceptHandler)
+        last = node.body[-1]
+        return not (isinstance(last, ast.Raise) and last.exc is None)
+
+    assert find(swallows) == []
+
+
+def test_nothing_is_suppressed_wholesale() -> None:
+    def is_wholesale(node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and dotted(node.func).rpartition(".")[2] == "suppress"
+            and any(dotted(kind) in ("Exception", "BaseException") for kind in node.args)
+        )
+
+    assert find(is_wholesale) == []
+
+
+def test_every_task_has_a_name() -> None:
+    def is_called(node: ast.AST, *names: str) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        return getattr(node.func, "attr", getattr(node.func, "id", "")) in names
+
+    def is_nameless(node: ast.AST) -> bool:
+        if not is_called(node, "create_task"):
+            return False
+        assert isinstance(node, ast.Call)
+        return all(keyword.arg != "name" for keyword in node.keywords)
+
+    assert find(lambda node: is_called(node, "create_task")) != []
+    assert find(is_nameless) == []
+    # It takes no name.
+    assert find(lambda node: is_called(node, "ensure_future")) == []
+
+
+def test_only_the_clock_reads_a_clock() -> None:
+    # Any mention counts: passing `time.monotonic` on is reading it elsewhere.
+    mentions = find(lambda node: isinstance(node, ast.Attribute) and dotted(node) in CLOCKS)
+    assert files_of(mentions) == CLOCK_READERS
+
+    def takes_clock(node: ast.AST) -> bool:
+        return isinstance(node, ast.ImportFrom) and node.module == "time"
+
+    assert find(takes_clock) == []
+
+
+def modules_of_serve(first: str = "") -> set[str]:
+    """The top names of what a process has loaded that is about to serve."""
+    program = (
+        f"import sys\n{first}\nimport dagengine.cli, dagengine.wiring\n"
+        "assert dagengine.loading.load_extension_points().points\n"
+        "print(*{name.partition('.')[0] for name, module in sys.modules.items() if module})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_serve_does_not_load_typer() -> None:
+    loaded = modules_of_serve()
+    assert {"dagengine", "tasks", "aiohttp"} <= loaded
+    assert loaded & {"typer", "click", "pytest", "pylibseekdb"} == set()
+
+
+def test_nothing_but_structlog_loads_rich_into_serve() -> None:
+    # structlog takes rich where it is installed and does without where it is not: with rich
+    # hidden, anything else that wanted it would fail here.
+    loaded = modules_of_serve("sys.modules['rich'] = None")
+    assert "structlog" in loaded
+    assert "rich" not in loaded

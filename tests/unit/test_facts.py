@@ -1,0 +1,203 @@
+"""Parsers of what hosts say: any text is taken, and only a whole answer counts."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.facts import (
+    HostFacts,
+    ProcessIdentity,
+    StartOutcome,
+    StartReport,
+    parse_alive,
+    parse_facts,
+    parse_start,
+)
+
+BOOT = "6f1c2a34-0000-4000-8000-123456789abc"
+
+FACTS = f"""uid=1000
+boot={BOOT}
+home=directory
+home_owner=1000
+home_writable=yes
+binary=present
+binary_executable=yes
+initialised=yes
+tools=yes
+free_bytes=123456789012
+listening=yes
+pid=4242
+started=987654
+owner=1000
+by=22130706433028869
+end=yes
+"""
+
+START = f"""boot={BOOT}
+moved_aside=/home/x/failed-start-1/etc
+moved_aside=/home/x/failed-start-1/store
+log_from=512
+status=0
+said=one
+said= two
+outcome=launched
+pid=4242
+started=987654
+owner=1000
+by=22130706433028869
+"""
+
+PROCESS = ProcessIdentity(BOOT, 4242, 987654, 1000, "22130706433028869")
+NOTHING = HostFacts(
+    complete=False,
+    uid=0,
+    boot="",
+    home="",
+    home_owner=None,
+    home_writable=False,
+    binary_present=False,
+    binary_executable=False,
+    initialised=False,
+    has_tools=False,
+    free_bytes=None,
+    listening=False,
+    process=None,
+)
+
+
+def test_a_whole_answer_is_read() -> None:
+    assert parse_facts(FACTS) == HostFacts(
+        complete=True,
+        uid=1000,
+        boot=BOOT,
+        home="directory",
+        home_owner=1000,
+        home_writable=True,
+        binary_present=True,
+        binary_executable=True,
+        initialised=True,
+        has_tools=True,
+        free_bytes=123456789012,
+        listening=True,
+        process=PROCESS,
+    )
+
+
+def test_a_report_of_a_start_is_read() -> None:
+    assert parse_start(START) == StartReport(
+        outcome=StartOutcome.LAUNCHED,
+        status=0,
+        said="one  two",
+        moved_aside=("/home/x/failed-start-1/etc", "/home/x/failed-start-1/store"),
+        log_from=512,
+        process=PROCESS,
+    )
+
+
+@pytest.mark.parametrize("text", ["", "\n", "Last login: today\n", "=\n", "end\n", "END=yes\n"])
+def test_an_answer_without_its_end_is_not_complete_and_says_nothing(text: str) -> None:
+    assert parse_facts(text) == NOTHING
+    assert parse_start(text) == StartReport(StartOutcome.UNKNOWN, None, "", (), 0, None)
+    assert parse_alive(text) is None
+
+
+def test_an_answer_that_broke_off_anywhere_is_not_complete() -> None:
+    whole = FACTS.index("end=yes") + len("end=yes")
+    assert [cut for cut in range(whole) if parse_facts(FACTS[:cut]).complete] == []
+    assert [cut for cut in range(whole) if parse_alive(FACTS[:cut]) is not None] == []
+    assert parse_facts(FACTS[:whole]).complete
+
+
+def test_a_report_that_broke_off_before_the_start_time_names_no_process() -> None:
+    cuts = range(START.index("started=") + len("started="))
+    assert [cut for cut in cuts if parse_start(START[:cut]).process is not None] == []
+
+
+def test_a_greeting_of_the_login_shell_around_the_answer_does_no_harm() -> None:
+    assert parse_facts(f"Welcome!\nmail: none\n{FACTS}bye\n") == parse_facts(FACTS)
+
+
+def test_of_lines_that_came_twice_the_last_counts() -> None:
+    assert parse_facts("uid=7\nlistening=yes\n" + FACTS).uid == 1000
+    assert parse_facts(FACTS + FACTS) == parse_facts(FACTS)
+    assert parse_start("outcome=locked\n" + START).outcome is StartOutcome.LAUNCHED
+
+
+def test_a_value_may_hold_the_mark_between_name_and_value() -> None:
+    assert parse_start("said=k=v\n").said == "k=v"
+
+
+@pytest.mark.parametrize(
+    "number", ["", "-1", "+1", "1.5", "0x1", " 1", "1 ", "٣", "²", "one", "9" * 20, "9" * 5000]
+)
+def test_what_is_no_number_counts_as_not_said(number: str) -> None:
+    facts = parse_facts(f"{FACTS}free_bytes={number}\nhome_owner={number}\npid={number}\n")
+    assert (facts.free_bytes, facts.home_owner, facts.process) == (None, None, None)
+    assert parse_start(f"{START}status={number}\n").status is None
+
+
+@pytest.mark.parametrize("outcome", ["", "Launched", "launched ", "done"])
+def test_an_outcome_that_nobody_knows_is_unknown(outcome: str) -> None:
+    assert parse_start(f"{START}outcome={outcome}\n").outcome is StartOutcome.UNKNOWN
+
+
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_what_the_server_program_said_cannot_pass_for_an_answer_of_the_script(end: str) -> None:
+    report = parse_start(f"status=1\nsaid=50 %{end}pid=1{end}started=1{end}status=0\n")
+    assert report.process is None
+    assert report.status == 1
+    assert report.said.startswith("50 %")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("alive=yes\nend=yes\n", True),
+        ("end=yes\n", False),
+        ("alive=no\nend=yes\n", False),
+        ("alive=yes\n", None),
+        ("alive=yes\nend=y", None),
+    ],
+)
+def test_alive_is_yes_no_or_not_known(text: str, expected: bool | None) -> None:
+    assert parse_alive(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (ProcessIdentity(BOOT, 4242, 987654, 0, "somebody"), True),
+        (ProcessIdentity("another boot", 4242, 987654, 1000, ""), False),
+        (ProcessIdentity(BOOT, 4243, 987654, 1000, ""), False),
+        (ProcessIdentity(BOOT, 4242, 987655, 1000, ""), False),
+    ],
+)
+def test_a_process_is_the_same_by_boot_pid_and_start(
+    other: ProcessIdentity, expected: bool
+) -> None:
+    assert PROCESS.same_process(other) is expected
+
+
+@given(st.text())
+def test_any_text_is_taken(text: str) -> None:
+    whole = any(line == "end=yes" for line in text.split("\n"))
+    assert parse_facts(text).complete is whole
+    assert parse_alive(text) in ((True, False) if whole else (None,))
+    assert isinstance(parse_start(text).outcome, StartOutcome)
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 20))
+def test_a_damaged_answer_is_taken_too(dice: random.Random, hits: int) -> None:
+    damaged = bytearray(FACTS.encode())
+    for _ in range(hits):
+        damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+    text = damaged.decode("utf-8", "replace")
+    facts = parse_facts(text)
+    assert facts.complete is ("end=yes" in text.split("\n"))
+    if facts.process is not None:
+        assert (facts.process.pid, facts.process.started) >= (0, 0)

@@ -1,0 +1,191 @@
+"""Whatever else bears the name `tasks`, the own package is loaded and the other one is named."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OWN = ROOT / "tasks" / "__init__.py"
+
+LOAD = """
+import sys
+from dagengine.errors import ConfigError
+from dagengine.loading import load_extension_points
+try:
+    loaded = load_extension_points()
+except ConfigError as exc:
+    sys.exit(f"refused: {exc}")
+print([point.name for point in loaded.points])
+print(sys.modules["tasks"].__file__)
+import tasks.start
+print(tasks.start.__file__)
+print(*loaded.notices, sep="\\n")
+"""
+
+# A foreign module must not even be run: it would leave a trace on stderr.
+FOREIGN = "import sys\nsys.stderr.write('the foreign module was run')\n"
+
+
+def run(
+    cwd: Path, *argv: str, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own, where the checkout is found as an installed package is."""
+    return subprocess.run(
+        [sys.executable, *argv],
+        cwd=cwd,
+        env={**os.environ, **(environ or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def loaded_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert (done.returncode, done.stderr) == (0, "")
+    points, package, module, *notices = done.stdout.splitlines()
+    assert points.startswith("['oceanbase'")
+    assert (package, module) == (str(OWN), str(OWN.with_name("start.py")))
+    return [notice for notice in notices if notice]
+
+
+def write_foreign(directory: Path, form: str) -> Path:
+    """A foreign `tasks` as a file, a package or a bare directory; returns what is to be named."""
+    directory = directory.resolve()
+    if form == "bare directory":
+        (directory / "tasks").mkdir()
+        (directory / "tasks" / "start.py").write_text(FOREIGN)
+        return directory / "tasks"
+    file = directory / ("tasks.py" if form == "file" else "tasks/__init__.py")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(FOREIGN)
+    return file
+
+
+def test_nothing_is_said_where_there_is_no_other_tasks(tmp_path: Path) -> None:
+    assert loaded_lines(run(tmp_path, "-c", LOAD)) == []
+
+
+@pytest.mark.parametrize("form", ["file", "package"])
+def test_a_foreign_module_in_the_working_directory_is_passed_over_and_named(
+    tmp_path: Path, form: str
+) -> None:
+    foreign = write_foreign(tmp_path, form)
+    (notice,) = loaded_lines(run(tmp_path, "-c", LOAD))
+    assert f"the foreign module tasks at {foreign} was not loaded" in notice
+    assert f"dagengine uses {OWN}" in notice
+
+
+@pytest.mark.parametrize("form", ["file", "package"])
+def test_a_foreign_module_on_pythonpath_is_passed_over_and_named(tmp_path: Path, form: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    foreign = write_foreign(elsewhere, form)
+    done = run(tmp_path, "-P", "-c", LOAD, environ={"PYTHONPATH": str(elsewhere)})
+    (notice,) = loaded_lines(done)
+    assert str(foreign) in notice
+
+
+def test_a_bare_directory_named_tasks_is_never_taken_for_the_package(tmp_path: Path) -> None:
+    write_foreign(tmp_path, "bare directory")
+    loaded_lines(run(tmp_path, "-c", LOAD))
+
+
+def test_a_foreign_module_that_is_already_imported_is_refused_by_file(tmp_path: Path) -> None:
+    foreign = tmp_path.resolve() / "tasks.py"
+    foreign.write_text("")
+    done = run(tmp_path, "-c", f"import tasks\n{LOAD}")
+    assert done.returncode == 1
+    assert f"refused: a foreign module tasks ({foreign}) is already imported" in done.stderr
+    assert str(OWN) in done.stderr
+
+
+def test_a_made_up_module_that_is_already_imported_is_refused_too(tmp_path: Path) -> None:
+    program = f"import sys, types\nsys.modules['tasks'] = types.ModuleType('tasks')\n{LOAD}"
+    done = run(tmp_path, "-c", program)
+    assert done.returncode == 1
+    assert "refused: a foreign module tasks (None)" in done.stderr
+
+
+def test_loading_twice_finds_the_same_package_and_says_nothing_more(tmp_path: Path) -> None:
+    write_foreign(tmp_path, "file")
+    program = "from dagengine.loading import load_extension_points\nload_extension_points()\n"
+    assert loaded_lines(run(tmp_path, "-c", program + LOAD)) == []
+
+
+@pytest.mark.parametrize("argv", [("-m", "dagengine", "demo", "--help"), ("-c", "@script")])
+def test_the_command_line_names_the_foreign_file_on_stderr_and_runs_its_own_command(
+    tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    foreign = write_foreign(tmp_path, "file")
+    if argv[-1] == "@script":
+        call = "sys.exit(dagengine.cli.main(['demo', '--help']))"
+        argv = ("-c", f"import sys, dagengine.cli; {call}")
+    done = run(tmp_path, *argv)
+    assert done.returncode == 0
+    assert "usage: dagengine demo" in done.stdout
+    assert f"dagengine: the foreign module tasks at {foreign} was not loaded" in done.stderr
+
+
+def test_serve_logs_the_foreign_file(tmp_path: Path) -> None:
+    foreign = write_foreign(tmp_path, "file")
+    done = run(tmp_path, "-m", "dagengine", "serve", "-c", "absent.yaml")
+    assert done.returncode == 2
+    assert "foreign_module_skipped" in done.stderr
+    assert str(foreign) in done.stderr
+    assert "the foreign module was run" not in done.stderr
+
+
+def test_a_dagengine_without_its_own_tasks_says_which_file_is_missing(tmp_path: Path) -> None:
+    home = tmp_path.resolve() / "site"
+    shutil.copytree(ROOT / "dagengine", home / "dagengine")
+    write_foreign(tmp_path, "file")
+    program = f"import sys\nsys.path.insert(0, {str(home)!r})\n{LOAD}"
+    done = run(tmp_path, "-c", program)
+    assert done.returncode == 1
+    missing = home / "tasks" / "__init__.py"
+    assert f"refused: {missing} is missing; install dagengine again" in done.stderr
+    assert "the foreign module was run" not in done.stderr
+
+
+def install(site: Path, name: str, entry: str, module: str = "") -> None:
+    """A distribution with one extension, as pip would leave it in site-packages."""
+    info = site / f"{name}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[dagengine.operations]\n{entry}\n")
+    if module:
+        (site / f"{name}.py").write_text(module)
+
+
+def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) -> None:
+    module = "from dagengine import ExtensionPoint\nPOINT = ExtensionPoint('more', None)\n"
+    install(tmp_path / "site", "more", "more = more:POINT", module)
+    done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
+    assert loaded_lines(done) == []
+    assert done.stdout.startswith("['oceanbase', 'more']")
+
+
+@pytest.mark.parametrize(
+    ("entry", "module", "says"),
+    [
+        ("gone = gone:POINT", "", "the extension gone (gone:POINT) cannot be loaded: No module"),
+        ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is no ExtensionPoint"),
+        ("more = more:ABSENT", "POINT = 5", "(more:ABSENT) cannot be loaded"),
+        ("mine = tasks:EXTENSION", "", "the package more registers the extension tasks:EXTENSION"),
+    ],
+)
+def test_an_installed_extension_that_cannot_be_used_is_named(
+    tmp_path: Path, entry: str, module: str, says: str
+) -> None:
+    install(tmp_path / "site", "more", entry, module)
+    done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,375 @@
+"""The cluster file: what it says, what is refused and how, and what happens when it changes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dagengine import ConfigError
+from tasks.topology import ClusterFile, load_cluster
+
+EXAMPLE = Path(__file__).parents[2] / "configs" / "clusters" / "example.yaml"
+
+HEAD = "name: demo\nid: 1\nflavour: seekdb\n"
+ONE = HEAD + "zones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
+TWO = HEAD + "defaults: {home: /h}\nzones: {z1: [{ip: 10.0.0.1}], z2: [{ip: 10.0.0.2}]}\n"
+
+
+def write(path: Path, text: str) -> Path:
+    """Put a file in place as an editor does: as a new one of that name."""
+    draft = path.with_name("draft")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+    return path
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_cluster(write(tmp_path / "cluster.yaml", text))
+    return str(caught.value)
+
+
+def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
+    return ClusterFile(write(tmp_path / "cluster.yaml", text))
+
+
+# --- what it says ----------------------------------------------------------------------------
+
+
+def test_a_server_needs_an_ip_and_a_home_and_everything_else_has_a_default(tmp_path: Path) -> None:
+    (server,) = cluster_of(tmp_path, ONE).servers
+    assert (server.name, server.zone, server.home) == ("10.0.0.1:2886", "z1", "/h")
+    assert (server.agent_port, server.sql_port, server.rpc_port) == (2886, 2881, 2882)
+    assert (server.address.host, server.address.port) == ("10.0.0.1", 22)
+    assert (server.start_options, server.sql_via) == ({}, "ssh")
+    assert server.binary == "/h/bin/seekdb"
+
+
+def test_defaults_hold_for_every_server_that_does_not_say_otherwise(tmp_path: Path) -> None:
+    first, second = cluster_of(
+        tmp_path,
+        HEAD
+        + """
+ssh: {user: admin, port: 2200, key_file: keys/id, connect_timeout_s: 3}
+defaults:
+  agent_port: 3000
+  sql_port: 3001
+  rpc_port: 3002
+  home: /data/seekdb/
+  sql: {via: direct}
+  ssh: {known_hosts: known}
+  start_options: {memory_limit: 2G, cpu_count: 2}
+zones:
+  z1:
+    - {ip: 10.0.0.1}
+  z2:
+    - ip: 10.0.0.2
+      agent_port: 4000
+      sql_port: 4001
+      rpc_port: 4002
+      home: /other
+      sql: {via: ssh}
+      ssh: {host: bastion.example, port: 2201, user: root}
+      start_options: {memory_limit: 4G}
+""",
+    ).servers
+    assert (first.name, first.sql_port, first.rpc_port) == ("10.0.0.1:3000", 3001, 3002)
+    assert (first.home, first.sql_via) == ("/data/seekdb", "direct")
+    assert first.start_options == {"memory_limit": "2G", "cpu_count": "2"}
+    address = first.address
+    assert (address.host, address.port, address.user) == ("10.0.0.1", 2200, "admin")
+    assert (address.key_file, address.known_hosts) == (tmp_path / "keys/id", tmp_path / "known")
+    assert address.connect_timeout_s == 3
+    assert (second.name, second.sql_port, second.rpc_port) == ("10.0.0.2:4000", 4001, 4002)
+    assert (second.home, second.sql_via) == ("/other", "ssh")
+    assert second.start_options == {"memory_limit": "4G", "cpu_count": "2"}
+    address = second.address
+    assert (address.host, address.port, address.user) == ("bastion.example", 2201, "root")
+    assert address.key_file == tmp_path / "keys/id"
+
+
+def test_servers_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = HEAD + "defaults: {home: /h}\nzones: {z9: [{ip: 10.0.0.9}], z1: [{ip: 10.0.0.1}]}\n"
+    assert [server.zone for server in cluster_of(tmp_path, text).servers] == ["z9", "z1"]
+
+
+def test_an_ipv6_server_is_named_with_brackets_and_its_text_is_kept(tmp_path: Path) -> None:
+    text = HEAD + 'zones: {z1: [{ip: "FE80:0::1", home: /h}]}\n'
+    (server,) = cluster_of(tmp_path, text).servers
+    assert (server.name, server.ip) == ("[FE80:0::1]:2886", "FE80:0::1")
+
+
+def test_two_servers_may_share_an_ip_when_their_ports_and_homes_differ(tmp_path: Path) -> None:
+    text = (
+        HEAD
+        + "zones: {z1: [{ip: 10.0.0.1, home: /a},"
+        + " {ip: 10.0.0.1, home: /b, agent_port: 2887, sql_port: 2888}]}\n"
+    )
+    names = [server.name for server in cluster_of(tmp_path, text).servers]
+    assert names == ["10.0.0.1:2886", "10.0.0.1:2887"]
+
+
+def test_two_servers_behind_one_ip_of_different_hosts_may_have_the_same_home(
+    tmp_path: Path,
+) -> None:
+    text = (
+        HEAD
+        + "defaults: {home: /h}\nzones: {z1: [{ip: 10.0.0.1, ssh: {port: 1}},"
+        + " {ip: 10.0.0.1, agent_port: 2887, ssh: {port: 2}}]}\n"
+    )
+    assert len(cluster_of(tmp_path, text).servers) == 2
+
+
+def test_the_example_file_is_read() -> None:
+    cluster = load_cluster(EXAMPLE)
+    assert [server.name for server in cluster.servers] == ["10.0.0.1:2886", "10.0.0.2:2886"]
+    assert cluster.password_env == "DAGENGINE_ROOT_PASSWORD"
+    assert cluster.servers[0].start_options == {"memory_limit": "2G", "log_disk_size": "2G"}
+    assert str(cluster.servers[1].address) == "192.0.2.7:2222"
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        # unknown keys: their place, and the nearest known one of that place
+        (ONE + "nam: x\n", ["unknown key nam", "did you mean name?"]),
+        (ONE + "root_password_evn: X\n", ["root_password_evn", "root_password_env?"]),
+        (ONE + "home: /h\n", ["unknown key home", "known here:", "defaults"]),
+        (ONE + "ssh: {usr: x}\n", ["unknown key ssh.usr", "did you mean user?"]),
+        (ONE + "defaults: {hoem: x}\n", ["unknown key defaults.hoem", "did you mean home?"]),
+        (ONE + "defaults: {ip: 10.0.0.1}\n", ["unknown key defaults.ip", "known here:"]),
+        (ONE + "defaults: {ssh: {prt: 1}}\n", ["defaults.ssh.prt", "did you mean port?"]),
+        (
+            HEAD + "zones: {z1: [{ip: 10.0.0.1, home: /h}, {ip: 10.0.0.2, agent_prt: 1}]}",
+            ["unknown key zones.z1.1.agent_prt", "did you mean agent_port?"],
+        ),
+        (
+            HEAD + "zones: {z1: [{ip: 10.0.0.1, home: /h, ssh: {keyfile: x}}]}",
+            ["zones.z1.0.ssh.keyfile", "did you mean key_file?"],
+        ),
+        (
+            HEAD + "zones: {z1: [{ip: 10.0.0.1, home: /h, sql: {vai: ssh}}]}",
+            ["zones.z1.0.sql.vai", "did you mean via?"],
+        ),
+        (ONE + "xyzzy: 1\n", ["unknown key xyzzy", "known here:", "zones"]),
+        (ONE + "5: 1\n", ["5"]),
+        # missing keys
+        ("id: 1\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}", ["name", "required"]),
+        ("name: x\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}", ["id", "required"]),
+        (HEAD, ["zones", "required"]),
+        (HEAD + "zones: {z1: [{home: /h}]}", ["zones.z1.0.ip", "required"]),
+        (HEAD + "zones: {z1: [{ip: 10.0.0.1}]}", ["10.0.0.1", "absolute `home`", "None"]),
+        # wrong values
+        (ONE.replace("id: 1", "id: 0"), ["id", "greater than or equal to 1"]),
+        (ONE.replace("id: 1", "id: one"), ["id", "integer"]),
+        (ONE.replace("seekdb", "mysql"), ["flavour", "'seekdb' or 'oceanbase'"]),
+        (ONE.replace("seekdb", "oceanbase"), ["flavour oceanbase", "use seekdb"]),
+        (ONE.replace("/h", "h"), ["10.0.0.1", "absolute `home`", "'h'"]),
+        (ONE.replace("/h", "/"), ["10.0.0.1", "absolute `home`", "'/'"]),
+        (ONE.replace("10.0.0.1", "db1"), ["zones.z1.0.ip", "'db1'"]),
+        (ONE.replace("10.0.0.1", "10.0.0.256"), ["zones.z1.0.ip", "10.0.0.256"]),
+        (ONE.replace("10.0.0.1", "'[::1]'"), ["zones.z1.0.ip", "[::1]"]),
+        (ONE.replace("10.0.0.1", "10"), ["zones.z1.0.ip", "string"]),
+        (ONE + "defaults: {sql_port: 0}\n", ["defaults.sql_port", "1"]),
+        (ONE + "defaults: {sql_port: 65536}\n", ["defaults.sql_port", "65535"]),
+        (ONE + "defaults: {agent_port: many}\n", ["defaults.agent_port", "integer"]),
+        (ONE + "ssh: {port: 65536}\n", ["ssh.port", "65535"]),
+        (ONE + "ssh: {connect_timeout_s: 0}\n", ["ssh.connect_timeout_s", "greater than 0"]),
+        (ONE + "defaults: {sql: {via: http}}\n", ["defaults.sql.via", "'ssh' or 'direct'"]),
+        (ONE + "defaults: {start_options: [a]}\n", ["defaults.start_options", "dictionary"]),
+        (ONE + "ssh: 5\n", ["ssh", "dictionary"]),
+        (HEAD + "zones: {}\n", ["zones", "at least 1"]),
+        (HEAD + "zones: []\n", ["zones", "dictionary"]),
+        (HEAD + "zones: {z1: []}\n", ["zones.z1", "at least 1"]),
+        (HEAD + "zones: {z1: [10.0.0.1]}\n", ["zones.z1.0", "dictionary"]),
+        # no map, no YAML
+        ("", ["no map of keys"]),
+        ("- 1", ["no map of keys"]),
+        ("a: [", ["not YAML", "line 1, column 5"]),
+        ("name: x\nb: c: d", ["not YAML", "line 2"]),
+        ("name: \0", ["not YAML"]),
+    ],
+)
+def test_a_refusal_names_the_file_and_the_place(
+    tmp_path: Path, text: str, named: list[str]
+) -> None:
+    message = refusal(tmp_path, text)
+    assert [part for part in ["cluster.yaml", *named] if part not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [
+        ("{ip: 10.0.0.1, home: /b, sql_port: 1}", "the same name"),
+        ("{ip: 10.0.0.1, home: /a, agent_port: 1, sql_port: 1}", "the same home /a"),
+        ("{ip: 10.0.0.1, home: /a/, agent_port: 1, sql_port: 1}", "the same home /a"),
+        ("{ip: 10.0.0.1, home: /b, agent_port: 1}", "the same sql_port 2881"),
+        ("{ip: 10.0.0.2, home: /a, sql_port: 1, ssh: {host: 10.0.0.1}}", "the same home /a"),
+    ],
+)
+def test_two_servers_that_would_be_one_are_refused_by_both_names(
+    tmp_path: Path, second: str, named: str
+) -> None:
+    text = HEAD + f"zones: {{z1: [{{ip: 10.0.0.1, home: /a}}], z2: [{second}]}}\n"
+    message = refusal(tmp_path, text)
+    assert named in message
+    assert "10.0.0.1:2886 and 10.0.0." in message
+
+
+def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        ClusterFile(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_cluster(tmp_path / "none.yaml")
+    (tmp_path / "odd.yaml").write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match=r"odd\.yaml"):
+        load_cluster(tmp_path / "odd.yaml")
+
+
+# --- the password ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ONE + "root_password: s3cret\n",
+        ONE + "root_password: [s3cret]\n",
+        ONE + "defaults: {root_password: s3cret}\n",
+        ONE + "ssh: {password: s3cret}\n",
+        ONE + "root_password_evn: s3cret\n",
+        ONE + "root_password_env: [s3cret]\n",
+        ONE + "root_password: s3cret: x\n",
+        ONE + 'root_password: "s3cret\n',
+        ONE + "root_password: s3cret\n  - x",
+    ],
+)
+def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    assert "s3cret" not in refusal(tmp_path, text)
+
+
+def test_who_writes_a_password_into_the_file_is_told_where_it_belongs(tmp_path: Path) -> None:
+    message = refusal(tmp_path, ONE + "root_password: s3cret\n")
+    assert "root_password_env" in message
+    assert "root_password_file" in message
+
+
+def test_the_password_comes_from_the_variable_as_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = cluster_of(tmp_path, ONE + "root_password_env: SOME_PASSWORD\n")
+    monkeypatch.delenv("SOME_PASSWORD", raising=False)
+    assert cluster.root_password() == ""
+    monkeypatch.setenv("SOME_PASSWORD", " p@ss ")
+    assert cluster.root_password() == " p@ss "
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"p@ss", "p@ss"),
+        (b"p@ss\n", "p@ss"),
+        (b"p@ss\r\n", "p@ss"),
+        (b"p@ss\nsecond line\n", "p@ss"),
+        (b" p ss \n", " p ss "),
+        ("pässwört\n".encode(), "pässwört"),
+        (b"", ""),
+    ],
+)
+def test_the_password_is_the_first_line_of_its_file_relative_to_the_cluster_file(
+    tmp_path: Path, content: bytes, expected: str
+) -> None:
+    cluster = cluster_of(tmp_path, ONE + "root_password_file: secrets/root\n")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "root").write_bytes(content)
+    assert cluster.root_password() == expected
+
+
+def test_a_password_file_is_read_anew_each_time(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, ONE + "root_password_file: root\n")
+    write(tmp_path / "root", "first\n")
+    assert cluster.root_password() == "first"
+    write(tmp_path / "root", "other\n")
+    assert cluster.root_password() == "other"
+
+
+def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, ONE + "root_password_file: root\n")
+    with pytest.raises(ConfigError, match=r"root_password_file .*/root: No such file"):
+        cluster.root_password()
+    (tmp_path / "root").write_bytes(b"s3cret\xff")
+    with pytest.raises(ConfigError, match=r"root_password_file .*/root: it is not UTF-8") as caught:
+        cluster.root_password()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_without_a_variable_and_a_file_the_password_is_empty(tmp_path: Path) -> None:
+    assert cluster_of(tmp_path, ONE).root_password() == ""
+
+
+def test_the_cluster_does_not_show_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_PASSWORD", "s3cret")
+    cluster = cluster_of(tmp_path, ONE + "root_password_env: SOME_PASSWORD\n")
+    assert cluster.root_password() == "s3cret"
+    assert "s3cret" not in f"{cluster.current!r} {vars(cluster)!r}"
+
+
+# --- when it changes -------------------------------------------------------------------------
+
+
+def test_a_changed_file_is_taken_at_the_next_reading_and_not_before(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, ONE)
+    write(cluster.path, TWO)
+    assert len(cluster.servers) == 1
+    cluster.reload()
+    assert [server.name for server in cluster.servers] == ["10.0.0.1:2886", "10.0.0.2:2886"]
+
+
+def test_a_file_of_the_same_size_and_time_in_place_of_the_old_one_is_noticed(
+    tmp_path: Path,
+) -> None:
+    cluster = cluster_of(tmp_path, ONE)
+    old = cluster.path.stat()
+    write(cluster.path, ONE.replace("10.0.0.1", "10.0.0.9"))
+    os.utime(cluster.path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    cluster.reload()
+    assert cluster.servers[0].ip == "10.0.0.9"
+
+
+@pytest.mark.parametrize("broken", ["", "a: [", ONE + "nam: x\n", HEAD + "zones: {}\n"])
+def test_a_broken_new_file_is_refused_each_time_and_the_old_one_stays(
+    tmp_path: Path, broken: str
+) -> None:
+    cluster = cluster_of(tmp_path, ONE)
+    before = cluster.current
+    write(cluster.path, broken)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"cluster\.yaml"):
+            cluster.reload()
+        assert cluster.current is before
+    write(cluster.path, TWO)
+    cluster.reload()
+    assert len(cluster.servers) == 2
+
+
+def test_a_file_that_is_gone_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, ONE)
+    cluster.path.unlink()
+    with pytest.raises(ConfigError, match=r"cluster\.yaml"):
+        cluster.reload()
+    assert len(cluster.servers) == 1
+
+
+def test_a_server_that_has_vanished_fails_by_name(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, TWO)
+    assert cluster.server("10.0.0.2:2886").zone == "z2"
+    write(cluster.path, ONE)
+    cluster.reload()
+    with pytest.raises(ConfigError, match=r"cluster\.yaml has no server 10\.0\.0\.2:2886"):
+        cluster.server("10.0.0.2:2886")
