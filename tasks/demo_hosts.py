@@ -27,12 +27,15 @@ ASYNCSSH = "asyncssh server"
 _READY_BOUND_S = 15.0
 _POLL_S = 0.02
 
+# HOME: a login shell whose start-up files do work (version managers, say) makes every command
+# many times slower, and the demo must not depend on whose files these are.
 _SSHD_CONFIG = """\
 ListenAddress {ip}:{port}
 HostKey "{directory}/host_key"
 AuthorizedKeysFile "{directory}/authorized_keys"
 PidFile none
 UsePAM no
+SetEnv HOME={directory}
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no

@@ -1,0 +1,29 @@
+"""Figures as text."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+
+
+def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns; the first row is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print(f"\n{title}")
+    for row in rows:
+        first, *rest = (cell for cell in zip(row, widths, strict=True))
+        cells = [f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in rest)]
+        print("  " + "  ".join(cells).rstrip())
+
+
+def spread(values: Sequence[float], unit: float = 1.0, digits: int = 3) -> list[str]:
+    """Median, least and most, as cells."""
+    figures = (statistics.median(values), min(values), max(values))
+    return [f"{figure / unit:.{digits}f}" for figure in figures]
+
+
+def print_load(when: str) -> None:
+    """Say how busy the machine is: figures mean little on a busy one."""
+    load = " ".join(f"{figure:.2f}" for figure in os.getloadavg())
+    print(f"load average {when}: {load} ({os.cpu_count()} cores)", flush=True)
