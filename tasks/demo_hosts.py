@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import random
 import shutil
 import socket
 import sys
@@ -24,6 +25,7 @@ from tasks.demo_guard import Guard
 LOOPBACK = "127.0.0.1"
 OPENSSH = "OpenSSH sshd"
 ASYNCSSH = "asyncssh server"
+_PORTS = (12_000, 32_000)
 _READY_BOUND_S = 15.0
 _POLL_S = 0.02
 
@@ -198,11 +200,19 @@ class DemoHosts:
 
 
 def free_port() -> int:
-    """A TCP port on loopback on which nobody listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on loopback on which nobody listens at this moment.
+
+    Below the range from which the kernel takes ports for outgoing connections: there it could
+    be gone between the stop of a server and its next start.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311  # not a secret
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
 
 
 def _command(kind: str, directory: Path, port: int) -> Sequence[str]:

@@ -82,6 +82,7 @@ def _answers(port: int, password: str) -> bool:
             connect_timeout=_CALL_S,
             read_timeout=_CALL_S,
             write_timeout=_CALL_S,
+            ssl_disabled=True,  # else every try first spends 20 ms of CPU on a TLS context
         )
     except (pymysql.err.Error, OSError):
         return False
