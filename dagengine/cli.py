@@ -1,6 +1,6 @@
 """The command line's door: `serve` at once, everything else through typer.
 
-A controller runs for months: `serve` loads neither typer nor rich, so this file imports them
+A controller runs for months: `serve` loads no typer, so this file imports them
 only on the other way.
 """
 

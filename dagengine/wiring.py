@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
@@ -15,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from dagengine.api.app import build_app
+from dagengine.api.route import ClusterView
 from dagengine.clock import SystemClock
 from dagengine.config import ApiConfig, EngineConfig
 from dagengine.engine.engine import Engine
@@ -22,6 +24,7 @@ from dagengine.errors import ConfigError
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.model.ids import AgentAddress
 from dagengine.remote.pool import SshPool
+from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.key import load_or_make_key
 from dagengine.store.sqlite.store import SqliteStore
 
@@ -29,6 +32,10 @@ _log = structlog.get_logger("dagengine.wiring")
 
 # How long requests that are being answered may go on once the controller is told to stop.
 _LAST_ANSWERS_S = 2.0
+
+# A signed header is about 1 kB; what is longer than aiohttp's own limit must still get the API's
+# answer, without a part of it in the log.
+_HEADER_LIMIT_BYTES = 256 * 1024
 
 
 async def serve(
@@ -92,10 +99,16 @@ async def run_controller(
             key=key,
             clock=clock,
             version=version("dagengine"),
+            root_password=partial(_guarded_password, config.api, cluster),
             agent_password=lambda: agent_password,
             before_retry=lambda: _reload(extensions),
         )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_LAST_ANSWERS_S)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=_LAST_ANSWERS_S,
+            max_field_size=_HEADER_LIMIT_BYTES,
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()
@@ -141,6 +154,21 @@ def refuse_open_door(api: ApiConfig, root_password: str) -> None:
             "is empty: anybody could start servers",
             remedy="set the password that the cluster file names, or listen on 127.0.0.1",
         )
+
+
+def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
+    """The password of root@sys, read anew; what is wrong with it is for the log alone.
+
+    Raises:
+        PasswordUnavailable: it cannot be read, or the door would stand open.
+    """
+    try:
+        password = cluster.root_password()
+        refuse_open_door(api, password)
+    except ConfigError as exc:
+        _log.error("password_unavailable", error=str(exc))
+        raise PasswordUnavailable from exc
+    return password
 
 
 def read_agent_password(file: Path | None) -> str:

@@ -182,7 +182,7 @@ def load_cluster(path: Path) -> Cluster:
         ConfigError: what is wrong, in which file, at which key.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  # a safe one
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
     except yaml.YAMLError as exc:
@@ -289,10 +289,28 @@ def _section_at(loc: Sequence[int | str]) -> type[_Section]:
     return sections.get(loc[-2], _ServerEntry)
 
 
+class _KeyTwice(yaml.MarkedYAMLError):
+    """A key occurs twice in one map."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that occurs twice: one of the two would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"the key '{key.value}' occurs twice"
+                raise _KeyTwice(problem=problem, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def _explain_yaml(exc: yaml.YAMLError) -> str:
     mark = getattr(exc, "problem_mark", None)
     where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"it is not YAML{where}"
+    what = exc.problem if isinstance(exc, _KeyTwice) else "it is not YAML"
+    return f"{what}{where}"
 
 
 def _resolve(path: Path, text: str) -> Path:

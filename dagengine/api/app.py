@@ -26,6 +26,7 @@ def build_app(
     key: ServerKey,
     clock: Clock,
     version: str,
+    root_password: Callable[[], str],
     agent_password: Callable[[], str],
     before_retry: Callable[[], None],
 ) -> web.Application:
@@ -33,17 +34,18 @@ def build_app(
 
     Args:
         engine: entered.
-        cluster: whose root password callers must know.
+        cluster: what the controller serves.
         routes: what the operations add.
         key: decrypts headers.
         clock: where time comes from.
         version: of this program.
+        root_password: of root@sys, which callers must know.
         agent_password: the configured agent password; empty for none.
         before_retry: called before a DAG is retried, so that what was mended is seen.
     """
 
     def passwords() -> Passwords:
-        return Passwords(cluster.root_password(), agent_password() or None)
+        return Passwords(root_password(), agent_password() or None)
 
     desk = Desk(
         engine=engine,

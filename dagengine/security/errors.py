@@ -86,6 +86,17 @@ class HeaderExpired(SecurityError):
         )
 
 
+class PasswordUnavailable(SecurityError):
+    """The controller cannot tell whether a password is right; why is in its log."""
+
+    err_code = "Common.Unexpected"
+    http_status = 500
+    legacy_code = 0
+
+    def __init__(self) -> None:
+        super().__init__("the controller cannot read its password", remedy="look at its log")
+
+
 class IncorrectRootPassword(SecurityError):
     """Not the password of root@sys."""
 

@@ -307,6 +307,7 @@ class World:
             key=key,
             clock=self.clock,
             version="1.2.3-4",
+            root_password=self.cluster.root_password,
             agent_password=lambda: self.agent_password,
             before_retry=count,
         )

@@ -86,6 +86,7 @@ class Api:
             key=key,
             clock=FakeClock(SHORTLY_BEFORE_TS),
             version="0",
+            root_password=self.cluster.root_password,
             agent_password=lambda: vector.get("server_agent_password", ""),
             before_retry=lambda: None,
         )

@@ -373,3 +373,10 @@ def test_a_server_that_has_vanished_fails_by_name(tmp_path: Path) -> None:
     cluster.reload()
     with pytest.raises(ConfigError, match=r"cluster\.yaml has no server 10\.0\.0\.2:2886"):
         cluster.server("10.0.0.2:2886")
+
+
+def test_a_zone_that_is_named_twice_is_refused_and_not_half_lost(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("name: x\nzones:\n  z1: [{ip: 10.0.0.1}]\n  z1: [{ip: 10.0.0.2}]\n")
+    with pytest.raises(ConfigError, match="the key 'z1' occurs twice in line 4"):
+        load_cluster(file)
