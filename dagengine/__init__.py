@@ -69,6 +69,7 @@ from dagengine.model.spec import (
 from dagengine.model.states import Operator, State
 from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
+from dagengine.store.base import Retention
 from dagengine.store.sqlite.store import SqliteStore
 
 __version__ = "0.1.0"
@@ -119,6 +120,7 @@ __all__ = [
     "Problem",
     "RemoteError",
     "ResultUnknown",
+    "Retention",
     "Route",
     "Runner",
     "RunnerPool",

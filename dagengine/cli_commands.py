@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -26,6 +27,7 @@ from dagengine.cli_render import (
 )
 from dagengine.client import Client
 from dagengine.clock import SystemClock
+from dagengine.config import load_config
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
 from dagengine.loading import load_extension_points
 
@@ -227,6 +229,18 @@ def pass_(
 ) -> None:
     """Call a failed DAG, or one failed stage of it, done."""
     _operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
+) -> None:
+    """Copy the store and its key, also while the controller runs (on its machine)."""
+    from dagengine.wiring import back_up  # noqa: PLC0415  # the other commands start without it
+
+    size_bytes = back_up(load_config(config, os.environ), file)
+    sys.stdout.write(f"{file}: {size_bytes:,} bytes; its key is beside it\n")
 
 
 # --- below: the parts ------------------------------------------------------------------------

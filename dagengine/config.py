@@ -75,9 +75,17 @@ class ApiConfig(_Section):
 
 
 class StoreConfig(_Section):
-    """Where the store is. `path` is absolute."""
+    """Where the store is, and what is kept in it.
+
+    Attributes:
+        path: absolute.
+        keep_days: finished DAGs are deleted this many days after their end.
+        keep_dags: of any number of DAGs only the newest are kept.
+    """
 
     path: Path = Path("var/dagengine.sqlite")
+    keep_days: float = Field(default=90, gt=0)
+    keep_dags: int = Field(default=10_000, ge=1)
 
 
 class EngineConfig(_Section):

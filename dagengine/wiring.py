@@ -26,6 +26,8 @@ from dagengine.model.ids import AgentAddress
 from dagengine.remote.pool import SshPool
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.key import load_or_make_key
+from dagengine.store.base import Retention
+from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.store import SqliteStore
 
 _log = structlog.get_logger("dagengine.wiring")
@@ -87,9 +89,10 @@ async def run_controller(
                 operations=[operation for e in extensions for operation in e.operations],
                 advertise=AgentAddress(*config.api.advertised),
                 clock=clock,
+                retention=Retention(config.store.keep_days * 86_400, config.store.keep_dags),
             )
         )
-        key = await asyncio.to_thread(load_or_make_key, config.store.path.with_suffix(".key.pem"))
+        key = await asyncio.to_thread(load_or_make_key, key_file_of(config.store.path))
         stack.callback(key.close)
         agent_password = read_agent_password(config.api.agent_password_file)
         app = build_app(
@@ -113,6 +116,26 @@ async def run_controller(
         stack.push_async_callback(runner.cleanup)
         await web.SockSite(runner, listener).start()
         yield url_of(config.api), extensions
+
+
+def key_file_of(store: Path) -> Path:
+    """Where the key that decrypts callers' headers is kept."""
+    return store.with_suffix(".key.pem")
+
+
+def back_up(config: EngineConfig, target: Path) -> int:
+    """Copy the store, and beside it the key; returns the copy's size in bytes.
+
+    Raises:
+        StoreUnusable: see backup_store.
+    """
+    size_bytes = backup_store(config.store.path, target)
+    key = key_file_of(config.store.path)
+    if key.exists():
+        copy = key_file_of(target)
+        copy.touch(mode=0o600)
+        copy.write_bytes(key.read_bytes())
+    return size_bytes
 
 
 def listen(api: ApiConfig) -> socket.socket:

@@ -15,6 +15,7 @@ from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
 from dagengine.engine.inbox import AttemptEnded, Begun, Found, LockWanted, OperatorAsked
 from dagengine.engine.locks import Locks
+from dagengine.engine.pruner import Pruner
 from dagengine.engine.readings import Readings
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
@@ -28,7 +29,7 @@ from dagengine.model.transition import Audited, Batch, DagCreated, LogAppended
 from dagengine.rules import plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import LastIds, Store
+from dagengine.store.base import LastIds, Retention, Store
 
 _log = structlog.get_logger("dagengine.engine")
 
@@ -43,6 +44,7 @@ class Engine(Readings, Service):
             made, so a later change does not orphan ids (see `agent`).
         clock: where time comes from.
         cancel_proof_s: bound on proving that a cancelled step has ended, in seconds.
+        retention: how long finished DAGs are kept.
 
     Attributes:
         agent: the address that is fixed in the store.
@@ -60,6 +62,7 @@ class Engine(Readings, Service):
         advertise: AgentAddress = AgentAddress("127.0.0.1", 2886),  # noqa: B008  # frozen
         clock: Clock | None = None,
         cancel_proof_s: float = 60.0,
+        retention: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
         Readings.__init__(self, store, advertise)
         Service.__init__(self)
@@ -71,6 +74,7 @@ class Engine(Readings, Service):
         self._locks = Locks()
         self._last_ids = LastIds(0, 0, 0)
         self._submitting = asyncio.Lock()
+        self._pruner = Pruner(store, self._clock, retention)
         self._scheduler = Scheduler(
             store, self._clock, self.events, self._locks, self._start_attempt, self._cancel_attempt
         )
@@ -96,6 +100,7 @@ class Engine(Readings, Service):
             raise
         self.started_at = self._clock.now()
         self._scheduler.start()
+        self._pruner.start()
         return self
 
     async def __aexit__(
@@ -105,6 +110,7 @@ class Engine(Readings, Service):
         traceback: TracebackType | None,
     ) -> None:
         # Attempts that end from here on stay open in the store: the next start resumes them.
+        await self._pruner.stop()
         await self._scheduler.stop()
         await self.stop()
         await self._store.close()

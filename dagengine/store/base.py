@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from dagengine.errors import StaleWrite
@@ -38,6 +39,19 @@ class LastIds:
     dag_id: int
     node_id: int
     sub_task_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long finished DAGs are kept. Unfinished ones, the newest one and the audit always are.
+
+    Attributes:
+        max_age_s: since their end, in seconds, above 0.
+        max_count: of DAGs of any state, newest first, at least 1.
+    """
+
+    max_age_s: float = 90 * 86_400.0
+    max_count: int = 10_000
 
 
 class Store(Protocol):
@@ -112,6 +126,16 @@ class Store(Protocol):
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
         """DAGs, newest first. `limit` at least 1."""
+        ...
+
+    async def prune(self, retention: Retention, now: datetime) -> int:
+        """Delete some of what need not be kept any more, so little that nobody has to wait.
+
+        The newest DAG stays in any case, so that no id is ever given twice.
+
+        Returns:
+            How many rows were deleted; 0: there is nothing left to delete.
+        """
         ...
 
     async def pin(self, key: str, value: str) -> str:

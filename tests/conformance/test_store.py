@@ -8,7 +8,8 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from operator import methodcaller
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,12 @@ import pytest_asyncio
 from dagengine.engine.registry import Registry
 from dagengine.errors import StaleWrite, StoreInUse, StoreTooNew, StoreUnusable
 from dagengine.model.outcome import Outcome, Succeeded
-from dagengine.model.records import AttemptRecord, LockRecord, LogRecord
+from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, LogRecord
 from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
 from dagengine.model.transition import (
     AttemptOpened,
+    Audited,
     Batch,
     Change,
     DagChanged,
@@ -32,7 +34,8 @@ from dagengine.model.transition import (
     NodeChanged,
     SubTaskChanged,
 )
-from dagengine.store.base import LastIds
+from dagengine.store.base import LastIds, Retention
+from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.connect import list_migrations
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
@@ -297,6 +300,114 @@ async def test_instants_keep_their_microseconds(store: SqliteStore) -> None:
     rows = await store.load_dag(1)
     assert rows is not None
     assert rows.dag.start_at == odd
+
+
+# --- what is read of attempts and audit ----------------------------------------------------------
+
+
+async def test_the_audit_can_be_read_and_never_changed(store: SqliteStore) -> None:
+    rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1)]
+    await store.commit([batch_of(Audited(row)) for row in rows])
+    assert [row.audit_id for row in await store.list_audit(None, limit=9)] == [3, 2, 1]
+    assert [row.audit_id for row in await store.list_audit(1, limit=9)] == [3, 1]
+    assert [row.audit_id for row in await store.list_audit(1, limit=1)] == [3]
+    for statement in ("UPDATE audit SET by = 'x'", "DELETE FROM audit"):
+        with pytest.raises(StoreUnusable, match="append-only"):
+            await store._open_writer.call(methodcaller("execute", statement))
+
+
+# --- retention -----------------------------------------------------------------------------------
+
+
+async def finish(store: SqliteStore, dag_id: int, end_at: datetime, lines: int = 1) -> None:
+    created = create(dag_id)
+    batch = batch_of(created, *(line_of(created, "x") for _ in range(lines)), dag_id=dag_id)
+    ended = replace(created.dag, state=State.SUCCEED, end_at=end_at)
+    await store.commit([batch, batch_of(DagChanged(created.dag, ended), dag_id=dag_id)])
+
+
+async def prune(store: SqliteStore, retention: Retention) -> int:
+    slices = 0
+    while await store.prune(retention, NOW):
+        slices += 1
+    return slices
+
+
+async def kept(store: SqliteStore) -> list[int]:
+    return [dag.dag_id for dag in await store.list_dags(limit=99)]
+
+
+async def test_old_dags_go_and_unfinished_and_the_newest_stay(store: SqliteStore) -> None:
+    long_ago = NOW - timedelta(days=100)
+    await finish(store, 1, long_ago)
+    await store.commit([batch_of(create(2), dag_id=2)])
+    await finish(store, 3, NOW)
+    await finish(store, 4, long_ago)
+    ids = await store.last_ids()
+    await prune(store, Retention(max_age_s=86_400))
+    assert await kept(store) == [4, 3, 2]
+    assert await store.last_ids() == ids
+    assert await store.find_logs(1) == ()
+
+
+async def test_of_many_dags_the_newest_are_kept(store: SqliteStore) -> None:
+    for dag_id in range(1, 8):
+        await finish(store, dag_id, NOW)
+    await prune(store, Retention(max_count=3))
+    assert await kept(store) == [7, 6, 5]
+
+
+async def test_a_dag_with_many_lines_goes_in_slices_and_others_write_meanwhile(
+    store: SqliteStore,
+) -> None:
+    await finish(store, 1, NOW - timedelta(days=9), lines=5000)
+    await store.commit([batch_of(create(2), dag_id=2)])
+    assert 0 < await store.prune(Retention(max_age_s=1), NOW) <= 2000
+    assert await kept(store) == [2, 1]
+    assert await commit_one(store, batch_of(line_of(create(2), "meanwhile"), dag_id=2)) is None
+    assert await prune(store, Retention(max_age_s=1)) >= 2
+    assert await kept(store) == [2]
+
+
+# --- backup --------------------------------------------------------------------------------------
+
+
+async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    target = tmp_path / "copy.sqlite"
+
+    async def write() -> None:
+        for number in range(200):
+            await commit_one(store, batch_of(line_of(created, str(number))))
+
+    _, size_bytes = await asyncio.gather(
+        write(), asyncio.to_thread(backup_store, store.path, target)
+    )
+    assert size_bytes == target.stat().st_size > 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    copy = SqliteStore(target)
+    await copy.open()
+    assert await copy.load_dag(1) == await store.load_dag(1)
+    lines = [line.content for line in await copy.find_logs(1)]
+    assert lines == [str(number) for number in range(len(lines))]
+    await copy.close()
+
+
+async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    with pytest.raises(StoreUnusable, match="there is no store"):
+        backup_store(tmp_path / "nothing", target)
+    (tmp_path / "notes").write_text("x" * 5000)
+    with pytest.raises(StoreUnusable, match="cannot be copied"):
+        backup_store(tmp_path / "notes", target)
+    assert list(tmp_path.iterdir()) == [tmp_path / "notes"]
+    target.write_text("precious")
+    with pytest.raises(StoreUnusable, match="exists"):
+        backup_store(tmp_path / "notes", target)
+    assert target.read_text() == "precious"
 
 
 # --- files that are not ours -----------------------------------------------------------------

@@ -108,6 +108,30 @@ SELECT log.* FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = 
 -- name: list_locks
 SELECT * FROM lock ORDER BY key;
 
+-- name: find_prunable
+-- Finished, not the newest, and too old (?1) or beyond the newest ?2.
+SELECT dag_id FROM dag
+WHERE state IN ('FAILED', 'SUCCEED') AND dag_id < (SELECT MAX(dag_id) FROM dag)
+    AND (end_at < ?1 OR dag_id <= (SELECT dag_id FROM dag ORDER BY dag_id DESC LIMIT 1 OFFSET ?2))
+ORDER BY dag_id LIMIT 1;
+
+-- name: prune_logs
+DELETE FROM log WHERE log_id IN (
+    SELECT log_id FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = ? LIMIT ?
+);
+
+-- name: prune_attempts
+DELETE FROM attempt WHERE sub_task_id IN (SELECT sub_task_id FROM sub_task WHERE dag_id = ?);
+
+-- name: prune_sub_tasks
+DELETE FROM sub_task WHERE dag_id = ?;
+
+-- name: prune_nodes
+DELETE FROM node WHERE dag_id = ?;
+
+-- name: prune_dag
+DELETE FROM dag WHERE dag_id = ?;
+
 -- name: last_ids
 SELECT
     (SELECT COALESCE(MAX(dag_id), 0) FROM dag),

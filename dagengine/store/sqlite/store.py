@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from dagengine.model.records import (
     SubTaskRecord,
 )
 from dagengine.model.transition import Batch
-from dagengine.store.base import DagRows, LastIds
+from dagengine.store.base import DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
+from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
     parse_attempt,
@@ -132,6 +134,9 @@ class SqliteStore:
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
         name = "list_newest_unfinished" if unfinished else "list_newest"
         return tuple(parse_dag(row) for row in await self._read(name, limit))
+
+    async def prune(self, retention: Retention, now: datetime) -> int:
+        return await self._open_writer.call(partial(prune_slice, retention=retention, now=now))
 
     async def pin(self, key: str, value: str) -> str:
         def pin(connection: sqlite3.Connection) -> str:

@@ -1,0 +1,59 @@
+"""A copy of a store while a controller works on it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.connect import APPLICATION_ID
+
+
+def backup_store(source: Path, target: Path) -> int:
+    """Copy a store as it is at one moment; the controller goes on meanwhile.
+
+    Args:
+        source: the store's file.
+        target: must not exist; appears only when it is complete and was checked.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        StoreUnusable: no store, no room, or the target exists.
+    """
+    if not source.is_file():
+        raise StoreUnusable(f"there is no store {source}", remedy="name its engine file with -c")
+    if target.exists():
+        raise StoreUnusable(f"{target} exists", remedy="name a new file, or move that one away")
+    part = target.with_name(f"{target.name}.part")
+    try:
+        _copy(source, part)
+        part.rename(target)
+    except (sqlite3.Error, OSError) as exc:
+        raise StoreUnusable(
+            f"{source} cannot be copied to {target}: {exc}",
+            remedy="look at the free space and the permissions there",
+        ) from exc
+    finally:
+        part.unlink(missing_ok=True)
+    return target.stat().st_size
+
+
+def _copy(source: Path, part: Path) -> None:
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with (
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
+        closing(sqlite3.connect(part)) as writer,
+    ):
+        if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+            raise sqlite3.DatabaseError("it is no store of this program")
+        # All pages in one step: with several, every commit meanwhile would begin it anew.
+        reader.backup(writer)
+        (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise sqlite3.DatabaseError(f"the copy is damaged: {said}")
+        writer.execute("PRAGMA journal_mode = DELETE")  # one file, without -wal beside it

@@ -1,0 +1,46 @@
+"""Deleting what need not be kept: a slice at a time, between the commits of others."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import datetime, timedelta
+
+from dagengine.store.base import Retention
+from dagengine.store.sqlite.queries import QUERIES
+from dagengine.store.sqlite.rows import render_instant
+
+SLICE_ROWS = 2000
+"""Rows of one slice: about 10 ms, which is how long a commit may have to wait for it."""
+
+_PARTS = ("prune_attempts", "prune_sub_tasks", "prune_nodes", "prune_dag")
+
+
+def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datetime) -> int:
+    """Delete about `SLICE_ROWS` rows; returns how many, 0 when there is nothing to delete.
+
+    A DAG with many lines loses them in several slices, oldest DAG first.
+    """
+    oldest = render_instant(now - timedelta(seconds=retention.max_age_s))
+    deleted = 0
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        while deleted < SLICE_ROWS:
+            found = connection.execute(
+                QUERIES["find_prunable"], (oldest, retention.max_count)
+            ).fetchone()
+            if found is None:
+                break
+            deleted += _prune_dag(connection, found[0], SLICE_ROWS - deleted)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return deleted
+
+
+def _prune_dag(connection: sqlite3.Connection, dag_id: int, limit: int) -> int:
+    lines = connection.execute(QUERIES["prune_logs"], (dag_id, limit)).rowcount
+    if lines == limit:
+        return lines  # perhaps there are more
+    return lines + sum(connection.execute(QUERIES[part], (dag_id,)).rowcount for part in _PARTS)

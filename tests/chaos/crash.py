@@ -1,0 +1,138 @@
+"""Ends a process before or after every durable write: `python crash.py SCENARIO DIRECTORY STEP`.
+
+For each write of the scenario, counted from 1 and taken every STEP: a child runs the scenario and
+ends with os._exit at that write; a second one goes on, and ends a little later itself; a third
+one goes on to the end. Prints one JSON object: how many crashes there were, and what was wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from dagengine.engine.engine import Engine
+from dagengine.errors import StaleWrite
+from dagengine.model.transition import Batch
+from dagengine.rules.invariants import find_violations
+from dagengine.rules.snapshot import Snapshot
+from dagengine.store.sqlite.store import SqliteStore
+from tests.chaos.world import SCENARIOS, World
+
+CRASHED, WRONG = 77, 78
+BOUND_S = 20.0
+
+
+class EndingStore(SqliteStore):
+    """Ends the process at a write."""
+
+    def __init__(self, path: Path, at: int, side: str) -> None:
+        super().__init__(path)
+        self._left = at
+        self._side = side
+
+    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+        self._left -= 1
+        if self._left == 0 and self._side == "before":
+            os._exit(CRASHED)
+        written = await super().commit(batches)
+        if self._left == 0:
+            os._exit(CRASHED)
+        return written
+
+
+def main(name: str, directory: Path, step: int) -> None:
+    crashes, wrong, number = 0, [], 1
+    while not wrong:
+        ended = []
+        for side in ("before", "after"):
+            place = directory / f"{number}-{side}"
+            place.mkdir()
+            ended.append(run_child(name, place, number, side))
+            if ended[-1] == CRASHED:
+                crashes += 1
+                crashes += run_child(name, place, 1 + number % 5, side) == CRASHED
+                ended.append(run_child(name, place, 0, ""))
+            if WRONG in ended or any(code not in (0, CRASHED) for code in ended):
+                said = (place / "wrong").read_text() if (place / "wrong").exists() else ended
+                wrong.append(f"{name}, {side} write {number}: {said}")
+        if all(code == 0 for code in ended):
+            break  # the scenario has no more writes
+        number += step
+    sys.stdout.write(json.dumps({"crashes": crashes, "wrong": wrong}) + "\n")
+
+
+def run_child(name: str, place: Path, at: int, side: str) -> int:
+    """Run the scenario in a child until it ends or is ended; returns its exit code."""
+    child = os.fork()
+    if child == 0:
+        try:
+            asyncio.run(run(name, place, at, side))
+            os._exit(0)
+        except BaseException:  # noqa: BLE001  # the parent reads what it was
+            (place / "wrong").write_text(traceback.format_exc()[-3000:])
+            os._exit(WRONG)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+async def run(name: str, place: Path, at: int, side: str) -> None:
+    scenario, traits = SCENARIOS[name]
+    world = World(place, **traits)
+    path = place / "store.sqlite"
+    await check(world, path)
+    async with asyncio.timeout(BOUND_S):
+        store = EndingStore(path, at, side)
+        async with Engine(store=store, operations=[world.operation()]) as engine:
+            await scenario(world, engine)
+            assert engine.holder("k") is None, "the lock was not freed"
+            assert await engine.list_unfinished(details=False) == ()
+    await check(world, path)
+
+
+async def check(world: World, path: Path) -> None:
+    """What must be true of the files at any moment."""
+    store = SqliteStore(path)
+    await store.open()
+    try:
+        dags = await store.list_dags(limit=99)
+        lines = []
+        for dag in dags:
+            rows = await store.load_dag(dag.dag_id)
+            assert rows is not None
+            violations = find_violations(Snapshot(rows.dag, rows.nodes, rows.sub_tasks))
+            assert not violations, violations
+            for task in rows.sub_tasks:
+                logs = await store.find_logs(task.sub_task_id)
+                lines += [(dag.dag_id, line.content) for line in logs]
+                attempts = await store.find_attempts(task.sub_task_id)
+                assert [a.attempt_no for a in attempts] == list(range(1, task.attempt_no + 1))
+                assert all(a.outcome for a in attempts[:-1]), "an attempt was left open"
+        written = Counter(lines)
+        told = world.notes("told")
+        acknowledged = Counter(
+            (dag_id, line) for kind, dag_id, *rest in told for line in rest if kind == "line"
+        )
+        assert acknowledged <= written, f"lines were lost: {acknowledged - written}"
+        known = {dag.dag_id for dag in dags}
+        assert {dag_id for kind, dag_id, *_ in told if kind == "accepted"} <= known
+        audit = Counter((row.dag_id, row.action) for row in await store.list_audit(None, limit=99))
+        asked = Counter((w[1], w[2]) for w in told if w[0] == "asked")
+        assert asked <= audit, "an operator was lost"
+        launches = Counter(target for (target,) in world.notes("launches"))
+        assert all(count == 1 for count in launches.values()), f"launched twice: {launches}"
+    finally:
+        await store.close()
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,232 @@
+"""What the chaos suite runs: an operation with effects outside of the store, and users.
+
+The effects are files: `up-<target>` is a server that runs. A step looks before it acts, as real
+ones do; every launch is counted in `launches`. What callers were told is noted in `told`: after a
+crash the store has to know all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagengine import (
+    DagRecord,
+    Engine,
+    Failed,
+    Flags,
+    Operation,
+    Operator,
+    Outcome,
+    Problem,
+    Stage,
+    StageKind,
+    State,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+
+FLAGS = Flags(can_rollback=True)
+TARGETS = ("a", "b")
+HOLDER, HEIR = ("b",), ("a",)
+
+
+@dataclass(frozen=True)
+class World:
+    """One directory; everything in it outlives the process."""
+
+    directory: Path
+    broken: frozenset[str] = frozenset()  #: targets that do not start until they are mended
+    hanging: frozenset[str] = frozenset()  #: targets whose start never ends by itself
+
+    # --- outside ----------------------------------------------------------------------------
+
+    def note(self, name: str, *words: object) -> None:
+        """Append a line in one write: it is there when the process ends right after."""
+        file = os.open(self.directory / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            os.write(file, (json.dumps(words) + "\n").encode())
+        finally:
+            os.close(file)
+
+    def notes(self, name: str) -> list[list[Any]]:
+        path = self.directory / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def is_up(self, target: str) -> bool:
+        return (self.directory / f"up-{target}").exists()
+
+    def mend(self) -> None:
+        (self.directory / "mended").touch()
+
+    # --- the operation ------------------------------------------------------------------------
+
+    def operation(self) -> Operation:
+        normal, lane = StageKind.NORMAL, StageKind.PARALLEL
+        return Operation(
+            "op",
+            (
+                Stage("lock", normal, self.lock, flags=FLAGS),
+                Stage("check", lane, self.check, flags=FLAGS),
+                Stage("start", lane, self.start, flags=FLAGS, undo=self.stop, settle=self.settle),
+                Stage("verify", normal, self.verify, flags=FLAGS),
+            ),
+            lock_key="k",
+        )
+
+    async def say(self, context: StepContext, line: str) -> None:
+        await context.log(line)
+        self.note("told", "line", context.dag_id, line)
+
+    async def lock(self, context: StepContext) -> Outcome:
+        reply = await context.acquire_lock(context.params["force_pass"])
+        if reply.holder is not None:
+            return Failed(Problem("Test.Locked", "held"))
+        await self.say(context, "took the lock")
+        return Succeeded()
+
+    async def check(self, context: StepContext) -> Outcome:
+        await self.say(context, f"{context.target} is there")
+        return Succeeded()
+
+    async def start(self, context: StepContext) -> Outcome:
+        target = context.target or ""
+        if target in self.broken and not (self.directory / "mended").exists():
+            return Failed(Problem("Test.Broken", f"{target} is broken", "mend it"))
+        if target in self.hanging:
+            self.note("hangs", context.dag_id)
+            await asyncio.Event().wait()
+        if not self.is_up(target):
+            (self.directory / f"up-{target}").write_text(str(context.dag_id))
+            self.note("launches", target)
+        await self.say(context, f"{target} runs")
+        return Succeeded({"target": target})
+
+    async def stop(self, context: StepContext) -> Outcome:
+        up = self.directory / f"up-{context.target}"
+        if up.exists() and up.read_text() == str(context.dag_id):
+            up.unlink()
+        await self.say(context, f"{context.target} stopped")
+        return Succeeded()
+
+    async def settle(self, context: StepContext) -> bool:
+        self.note("settled", context.dag_id)
+        return True
+
+    async def verify(self, context: StepContext) -> Outcome:
+        if not all(self.is_up(target) for target in context.survivors):
+            return Failed(Problem("Test.Down", "not all are up"))
+        return Succeeded(summary=f"{len(context.survivors)} up")
+
+    # --- users, who come back after every crash -----------------------------------------------
+
+    async def submit(self, engine: Engine, targets: tuple[str, ...], *force: str) -> int:
+        """The DAG on these targets: the one that is there, or a new one."""
+        for detail in await engine.list_dags(limit=9, details=False):
+            if detail.dag.targets == targets:
+                return detail.dag.dag_id
+        wish = Submission("op", targets, {"force_pass": list(force)})
+        dag_id = (await engine.submit(wish, by="chaos")).dag.dag_id
+        self.note("told", "accepted", dag_id)
+        return dag_id
+
+    async def ask(self, engine: Engine, dag_id: int, operator: Operator) -> None:
+        await engine.operate_dag(dag_id, operator, by="chaos")
+        self.note("told", "asked", dag_id, operator)
+
+    async def end_of(self, engine: Engine, dag_id: int) -> DagRecord:
+        return (await engine.wait(dag_id)).dag
+
+    async def until_it_hangs(self, engine: Engine, dag_id: int) -> bool:
+        """True when the DAG's step hangs now, False when the DAG has ended."""
+        before = len(self.notes("hangs"))
+        while True:
+            found = await engine.find_dag(dag_id, details=False)
+            assert found is not None
+            if found.dag.state.is_final or found.dag.operator is Operator.CANCEL:
+                return False
+            if len(self.notes("hangs")) > before or self._hangs_already(engine, dag_id):
+                return True
+            await asyncio.sleep(0.002)
+
+    def _hangs_already(self, engine: Engine, dag_id: int) -> bool:
+        live = engine._live.get(dag_id)
+        return live is not None and any(
+            task.stage == 3 and task.state is State.RUNNING
+            for task in live.snapshot.sub_tasks.values()
+        )
+
+
+Scenario = Callable[[World, Engine], Awaitable[None]]
+
+
+async def start(world: World, engine: Engine) -> None:
+    dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+    assert dag.state is State.SUCCEED, dag
+    assert all(world.is_up(target) for target in TARGETS)
+
+
+async def failing_lane(world: World, engine: Engine) -> None:
+    dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+    assert (dag.state, dag.stage) == (State.FAILED, 3), dag
+    assert not world.is_up("a")
+    assert world.is_up("b")
+
+
+async def retry(world: World, engine: Engine) -> None:
+    dag_id = await world.submit(engine, TARGETS)
+    dag = await world.end_of(engine, dag_id)
+    if dag.state is State.FAILED:
+        world.mend()
+        await world.ask(engine, dag_id, Operator.RETRY)
+        dag = await world.end_of(engine, dag_id)
+    assert dag.state is State.SUCCEED, dag
+    assert all(world.is_up(target) for target in TARGETS)
+
+
+async def rollback(world: World, engine: Engine) -> None:
+    dag_id = await world.submit(engine, TARGETS)
+    dag = await world.end_of(engine, dag_id)
+    if dag.state is State.FAILED:
+        await world.ask(engine, dag_id, Operator.ROLLBACK)
+        dag = await world.end_of(engine, dag_id)
+    assert (dag.state, dag.operator) == (State.SUCCEED, Operator.ROLLBACK), dag
+    assert not any(world.is_up(target) for target in TARGETS)
+
+
+async def cancel(world: World, engine: Engine) -> None:
+    dag_id = await world.submit(engine, TARGETS)
+    if await world.until_it_hangs(engine, dag_id):
+        await world.ask(engine, dag_id, Operator.CANCEL)
+    dag = await world.end_of(engine, dag_id)
+    assert (dag.state, dag.operator) == (State.FAILED, Operator.CANCEL), dag
+    assert world.notes("settled"), "its end was not proven"
+
+
+async def force_pass(world: World, engine: Engine) -> None:
+    holder_id = await world.submit(engine, HOLDER)
+    known = await engine.list_dags(limit=9, details=False)
+    if not any(detail.dag.targets == HEIR for detail in known):
+        await world.until_it_hangs(engine, holder_id)
+    heir_id = await world.submit(engine, HEIR, engine.generic_id(holder_id))
+    heir = await world.end_of(engine, heir_id)
+    holder = await world.end_of(engine, holder_id)
+    assert heir.state is State.SUCCEED, heir
+    assert (holder.state, holder.operator) == (State.SUCCEED, Operator.PASS), holder
+    assert [row.action for row in await engine.list_audit(holder_id)].count("FORCE_PASS") == 1
+
+
+SCENARIOS: dict[str, tuple[Scenario, dict[str, frozenset[str]]]] = {
+    "start": (start, {}),
+    "failing_lane": (failing_lane, {"broken": frozenset("a")}),
+    "retry": (retry, {"broken": frozenset("a")}),
+    "rollback": (rollback, {"broken": frozenset("a")}),
+    "cancel": (cancel, {"hanging": frozenset("b")}),
+    "force_pass": (force_pass, {"hanging": frozenset("b")}),
+}
