@@ -1,9 +1,10 @@
-"""Waiting until a server is healthy: process, port, SQL login, `select 1`."""
+"""Waiting until a server is healthy: process, port, SQL login, a query."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,10 +42,10 @@ async def wait_until_healthy(
 ) -> Succeeded | Failed:
     """Poll until SQL answers, the process is gone, or the time is up."""
     begun_s = clock.monotonic_s()
-    looked_s = begun_s
-    pause_s, level, last = _FIRST_POLL_S, "process", "not asked yet"
+    pause_s, last = _FIRST_POLL_S, "not asked yet"
     async with AsyncExitStack() as stack:
         socket = await open_way(patient.server, patient.runner, stack)
+        watch = stack.enter_context(_Watch(patient, clock).opened())
         while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
             try:
                 version = await _try_sql(patient, socket, context)
@@ -55,15 +56,14 @@ async def wait_until_healthy(
             except SqlPasswordRefused:
                 return _password_refused(patient)
             else:
+                waited_s = clock.monotonic_s() - begun_s
                 await context.log(f"{patient.server.name} answers SQL after {waited_s:.2f} s")
                 return Succeeded(
                     {"healthy_after_s": round(waited_s, 3), "version": version},
                     _evidence(patient, "sql") | {"healthy_after_s": round(waited_s, 3)},
                 )
-            if clock.monotonic_s() - looked_s >= _LOOK_EVERY_S:
-                looked_s = clock.monotonic_s()
-                if await _is_gone(patient):
-                    return await explain_death(patient, context)
+            if watch.found_gone():
+                return await explain_death(patient, context)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _POLL_CAP_S if waited_s < _SLOW_AFTER_S else _SLOW_POLL_S)
     return Failed(
@@ -73,8 +73,40 @@ async def wait_until_healthy(
             f" within {LIMIT_S:g} s: {last}",
             f"look at {patient.server.home}/log/seekdb.log, then RETRY",
         ),
-        _evidence(patient, level),
+        _evidence(patient, "process"),
     )
+
+
+class _Watch:
+    """Looks now and then whether the process lives, beside the polling of SQL."""
+
+    def __init__(self, patient: Patient, clock: Clock) -> None:
+        self._patient = patient
+        self._clock = clock
+        self._looked_s = clock.monotonic_s()
+        self._looking: asyncio.Task[bool] | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[_Watch]:
+        """Leaving the context ends a look that is under way."""
+        try:
+            yield self
+        finally:
+            if self._looking is not None:
+                self._looking.cancel()
+
+    def found_gone(self) -> bool:
+        """True when the last look that has ended found no process; begins the next one."""
+        if self._looking is not None:
+            if not self._looking.done():
+                return False
+            looking, self._looking = self._looking, None
+            return looking.result()
+        if self._clock.monotonic_s() - self._looked_s >= _LOOK_EVERY_S:
+            self._looked_s = self._clock.monotonic_s()
+            name = f"look at pid {self._patient.process.pid}"
+            self._looking = asyncio.create_task(_is_gone(self._patient), name=name)
+        return False
 
 
 async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Path:
@@ -103,7 +135,6 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
     try:
         async with login(socket, patient.password) as connection:
-            await ask_one(connection, "select 1")
             return str(await ask_one(connection, "select version()"))
     except SqlPasswordRefused:
         if not patient.password:
@@ -113,13 +144,12 @@ async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
         await set_root_password(connection, patient.password)
     await context.log(f"{patient.server.name}: root had no password; set the configured one")
     async with login(socket, patient.password) as connection:
-        await ask_one(connection, "select 1")
         return str(await ask_one(connection, "select version()"))
 
 
 async def _is_gone(patient: Patient) -> bool:
     process = patient.process
-    question = ask_alive(patient.server.home, process.pid, process.started)
+    question = ask_alive(process.pid, process.started)
     result = await patient.runner.run(question, timeout_s=_ASK_S)
     return parse_alive(result.stdout) is False
 

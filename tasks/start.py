@@ -33,7 +33,7 @@ from tasks.commands import (
     start_server,
     stop_server,
 )
-from tasks.decide import Blocked, Decision, NoOp, decide_start
+from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.facts import (
     ProcessIdentity,
     StartOutcome,
@@ -131,13 +131,14 @@ class _Steps:
                 await context.log(f"{server.name}: {first}; nothing stands in its way")
                 for warning in decision.warnings:
                     await context.log(f"WARN: {server.name}: {warning}")
+                return Succeeded({"is_first": decision.is_first})
         return Succeeded()
 
     async def start(self, context: StepContext) -> Outcome:
         """Stage 3."""
         server, runner = self._server(context)
         context.wait_for("ssh", f"the start of {server.name}")
-        decision = await self._look(server, runner)
+        decision = self._just_decided(context) or await self._look(server, runner)
         match decision:
             case Blocked(code, message, remedy):
                 return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
@@ -231,6 +232,11 @@ class _Steps:
         server = self.cluster.server(context.target)
         return server, self.pool.runner(server.address)
 
+    def _just_decided(self, context: StepContext) -> Start | None:
+        """What stage 2 found a moment ago; the start script looks again under the lock."""
+        found = None if context.resumed else context.data_of(CHECK, context.target)
+        return Start(found["is_first"]) if found else None
+
     async def _patient(
         self, context: StepContext, server: Server, runner: Runner
     ) -> Patient | Failed:
@@ -296,7 +302,7 @@ class _Steps:
         if isinstance(patient, Failed):
             return patient
         process = patient.process
-        question = ask_alive(server.home, process.pid, process.started)
+        question = ask_alive(process.pid, process.started)
         result = await patient.runner.run(question, timeout_s=_ASK_S)
         if not parse_alive(result.stdout):
             return await explain_death(patient, context)

@@ -257,7 +257,7 @@ async def test_a_zombie_is_dead(host: Host) -> None:
     with host.server("--base-dir", str(host.home)) as process:
         found = (await host.ask()).process
         assert found is not None
-        alive = ask_alive(str(host.home), found.pid, found.started)
+        alive = ask_alive(found.pid, found.started)
         assert parse_alive(await host.run(alive)) is True
         process.kill()
         # Ended, and not reaped: it was just killed, so this does not block.
@@ -271,7 +271,7 @@ async def test_another_process_with_the_pid_is_not_the_one_that_was_started(host
     with host.server("--base-dir", str(host.home)):
         found = (await host.ask()).process
         assert found is not None
-        later = ask_alive(str(host.home), found.pid, found.started + 1)
+        later = ask_alive(found.pid, found.started + 1)
         assert parse_alive(await host.run(later)) is False
 
 
