@@ -38,7 +38,7 @@ async def test_a_rollback_stops_what_this_dag_started_and_a_start_works_again(
         )
         mend()
         again = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert again["state"] == "SUCCEED", again
+        assert again["state"] == "SUCCEED", again["nodes"]
         assert len(world.server_pids()) == 2
 
 
