@@ -38,11 +38,16 @@ KNOWN_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What the log says: cause and remedy in words, and the lines that say so."""
+    """What the log says: cause and remedy in words, and the lines that say so.
+
+    Attributes:
+        names_error: False when no error code was found.
+    """
 
     cause: str
     remedy: str
     lines: tuple[str, ...]
+    names_error: bool = True
 
 
 def diagnose(output: str) -> Diagnosis:
@@ -60,4 +65,4 @@ def diagnose(output: str) -> Diagnosis:
         return Diagnosis(f"{error.cause} (errcode {known[-1]})", error.remedy, kept)
     if codes:
         return Diagnosis(f"errcode {codes[-1]}", "read the server's log", kept)
-    return Diagnosis("its log names no error", "read the server's log", kept)
+    return Diagnosis("its log names no error", "read the server's log", kept, names_error=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
-from tasks.diagnose import diagnose
+from tasks.diagnose import Diagnosis, diagnose
 from tasks.facts import ProcessIdentity, parse_alive
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server
@@ -23,6 +23,8 @@ _FIRST_POLL_S = 0.02
 _POLL_CAP_S = 0.1
 _SLOW_POLL_S = 1.0
 _SLOW_AFTER_S = 30.0
+_LAST_WORDS_TRIES = 8
+_LAST_WORDS_PAUSE_S = 0.25
 _LOOK_EVERY_S = 0.25  # a death is noticed within this, and costs no more than this
 
 
@@ -118,8 +120,13 @@ async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Pat
 async def explain_death(patient: Patient, context: StepContext) -> Failed:
     """The process is gone: say why, from its own log."""
     server = patient.server
-    result = await patient.runner.run(read_trouble(server.home, patient.log_from), timeout_s=_ASK_S)
-    found = diagnose(result.stdout)
+    found = await _read_trouble(patient)
+    for _ in range(_LAST_WORDS_TRIES):
+        if found.names_error:
+            break
+        # It writes its log beside its work: its last words may come after its end.
+        await asyncio.sleep(_LAST_WORDS_PAUSE_S)
+        found = await _read_trouble(patient)
     for line in found.lines:
         await context.log(f"{server.name} log: {line}")
     return Failed(
@@ -130,6 +137,11 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
         ),
         _evidence(patient, "none") | {"cause": found.cause, "log": list(found.lines)},
     )
+
+
+async def _read_trouble(patient: Patient) -> Diagnosis:
+    question = read_trouble(patient.server.home, patient.log_from)
+    return diagnose((await patient.runner.run(question, timeout_s=_ASK_S)).stdout)
 
 
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:

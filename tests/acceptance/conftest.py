@@ -111,6 +111,13 @@ def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
     return {f"{t['execute_agent']['ip']}:{t['execute_agent']['port']}": t for t in tasks}
 
 
+def told(dag: dict[str, Any]) -> str:
+    """All log lines of a DAG, for the message of a failed test."""
+    return "\n".join(
+        line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"] or []
+    )
+
+
 async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:
     """Follow a DAG to its end."""
     seen: list[dict[str, Any]] = []

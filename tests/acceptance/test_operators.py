@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import World, WorldOf, sub_tasks, wait_dag
+from tests.acceptance.conftest import World, WorldOf, sub_tasks, told, wait_dag
 from tests.acceptance.test_failures import BAD, GOOD, home_missing
 
 CHECK, START, HEALTH = 2, 3, 4
@@ -38,7 +38,7 @@ async def test_a_rollback_stops_what_this_dag_started_and_a_start_works_again(
         )
         mend()
         again = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert again["state"] == "SUCCEED", again["nodes"]
+        assert again["state"] == "SUCCEED", told(again)
         assert len(world.server_pids()) == 2
 
 
