@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from types import TracebackType
 
 import structlog
@@ -20,7 +21,7 @@ from dagengine.engine.readings import Readings
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
-from dagengine.errors import InvalidId, TaskNotFound, UnknownOperation
+from dagengine.errors import InvalidId, StoreError, TaskNotFound, UnknownOperation
 from dagengine.model.ids import AgentAddress, decode_id
 from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LockRecord, LogRecord
 from dagengine.model.spec import LockReply, Operation, Submission
@@ -73,7 +74,7 @@ class Engine(Readings, Service):
         self._cancel_proof_s = cancel_proof_s
         self._locks = Locks()
         self._last_ids = LastIds(0, 0, 0)
-        self._submitting = asyncio.Lock()
+        self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
         self._pruner = Pruner(store, self._clock, retention)
         self._scheduler = Scheduler(
             store, self._clock, self.events, self._locks, self._start_attempt, self._cancel_attempt
@@ -132,18 +133,36 @@ class Engine(Readings, Service):
             UnknownOperation: no such operation.
             StoreUnusable: nothing was created.
         """
-        async with self._submitting:
-            now = self._clock.now()
-            if (same := self._find_same(submission, dedupe_window_s)) is not None:
-                return DagDetail(same, None)
-            created = self._registry.instantiate(submission, self._last_ids, now)
-            dag = created.dag
-            audit = Audited(AuditRecord(0, now, dag.dag_id, None, "START", by, ""))
-            await self._store.commit([Batch(dag.dag_id, None, (created, audit))])
-            self._last_ids = _ids_after(created)
-        _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
-        self._scheduler.adopt(Snapshot(dag, created.nodes, created.sub_tasks), Begun())
+        now = self._clock.now()
+        if (same := self._find_same(submission, now, dedupe_window_s)) is not None:
+            if (pending := self._being_written.get(same.dag_id)) is not None:
+                await asyncio.shield(pending[1])
+            return DagDetail(same, None)
+        created = self._registry.instantiate(submission, self._last_ids, now)
+        self._last_ids = _ids_after(created)
+        dag = created.dag
+        # A task of the engine's own: a caller that gives up leaves no DAG that nobody runs.
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._being_written[dag.dag_id] = (dag, written)
+        self.spawn(self._create(created, written, by), name=f"creation of dag {dag.dag_id}")
+        await asyncio.shield(written)
         return DagDetail(dag, None)
+
+    async def _create(self, created: DagCreated, written: asyncio.Future[None], by: str) -> None:
+        dag = created.dag
+        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, ""))
+        try:
+            await self._store.commit([Batch(dag.dag_id, None, (created, audit))])
+        except StoreError as exc:
+            written.set_exception(exc)
+            written.exception()  # the caller may be gone
+        else:
+            _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
+            self._scheduler.adopt(Snapshot(dag, created.nodes, created.sub_tasks), Begun())
+            written.set_result(None)
+        finally:
+            del self._being_written[dag.dag_id]
+            written.cancel()  # the engine stops
 
     async def operate_dag(
         self, dag_id: int, operator: Operator, *, by: str = "", reason: str = ""
@@ -233,10 +252,12 @@ class Engine(Readings, Service):
             raise UnknownOperation(refusal.message, remedy=refusal.remedy)
         return Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
 
-    def _find_same(self, submission: Submission, window_s: float) -> DagRecord | None:
-        now = self._clock.now()
-        for live in self._scheduler.live.values():
-            dag = live.snapshot.dag
+    def _find_same(
+        self, submission: Submission, now: datetime, window_s: float
+    ) -> DagRecord | None:
+        """The unfinished DAG of the same submission that is younger than the window."""
+        unfinished = [live.snapshot.dag for live in self._live.values()] if window_s else []
+        for dag in [*unfinished, *(dag for dag, _ in self._being_written.values())]:
             if (
                 0 <= (now - dag.created_at).total_seconds() < window_s
                 and dag.name == submission.operation
