@@ -32,7 +32,7 @@ _SECRET_KEYS = frozenset(
 )
 _SECRET_PARTS = ("password", "passwd", "secret", "private_key")
 
-_NESTING = (Mapping, list, tuple)
+_PLAIN = (str, int, float, type(None))
 
 # What these say below WARNING is about their own inner life; asyncssh's would name every command.
 _QUIET_LOGGERS = ("aiohttp", "aiosqlite", "asyncio", "asyncssh")
@@ -42,7 +42,7 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     """A structlog processor: replace the value of every secret field, nested ones too."""
     for key, value in event.items():
         # Almost every field is plain and harmless: only the others are written anew.
-        if _is_secret(key) or isinstance(value, _NESTING):
+        if _is_secret(key) or not isinstance(value, _PLAIN):
             event[key] = _masked(key, value)
     return event
 

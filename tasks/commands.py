@@ -16,6 +16,17 @@ START_DEADLINE_S = 40
 MARKER = "DAGENGINE_START"
 """Environment variable of a started server: the generic id of the DAG that started it."""
 
+# Is this process (pid, start time) there? A zombie is dead, but not while other threads of it end:
+# they still hold its ports and files, though it has no directory and no command line any more.
+_LIVES = r"""
+lives() {
+    wanted=$2
+    { read -r stat </proc/$1/stat; } 2>/dev/null || return 1
+    set -- ${stat##*) }
+    [ "${20}" = "$wanted" ] && { [ "$1" != Z ] || [ "${18}" -gt 1 ]; }
+}
+"""
+
 # Functions of every script. The identity of a server process: pid and start time (within this
 # boot), and a --base-dir that is this home. The executable proves nothing: homes may share one.
 # A zombie has no cwd link, so it is not found: it is dead.
@@ -66,6 +77,12 @@ fi
 [ -d "$home/store/redo/sys/log_stream" ] && echo "initialised=yes"
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
 echo "free_bytes=$(df -P -B1 "$home" 2>/dev/null | awk 'NR==2 {print $4}')"
+# A server that has just ended may hold its port a little longer than it can be found.
+tries=0
+while is_listening "$port" && ! find_server && [ "$tries" -lt 10 ]; do
+    tries=$((tries + 1))
+    sleep 0.2
+done
 is_listening "$port" && echo "listening=yes"
 tell_server
 echo "end=yes"
@@ -118,7 +135,8 @@ tell_server
 
 # $1 home, $2 marker. Ends, under the lock of the home, the server that this DAG started: no other.
 _STOP = (
-    _LOOK
+    _LIVES
+    + _LOOK
     + r"""
 home=$1 marker=$2
 [ -d "$home" ] || { echo "outcome=gone"; exit 0; }
@@ -130,7 +148,7 @@ tell_server
 first=$pid since=$started
 kill -s TERM "$first" || { echo "outcome=refused"; exit 0; }
 tries=0
-while find_server && [ "$pid" = "$first" ] && [ "$started" = "$since" ]; do
+while lives "$first" "$since"; do
     [ "$tries" -lt 300 ] || { echo "outcome=alive"; exit 0; }
     tries=$((tries + 1))
     sleep 0.1
@@ -145,15 +163,14 @@ _QUIET = r"""
 exec 9<"$1" && flock -w 45 9 && echo "quiet=yes"
 """
 
-# $1 pid, $2 start time: together they name one process of this boot. A zombie is dead.
-_ALIVE = r"""
-wanted=$2
-if { read -r stat </proc/$1/stat; } 2>/dev/null; then
-    set -- ${stat##*) }
-    [ "$1" != Z ] && [ "${20}" = "$wanted" ] && echo "alive=yes"
-fi
+# $1 pid, $2 start time: together they name one process of this boot.
+_ALIVE = (
+    _LIVES
+    + r"""
+lives "$1" "$2" && echo "alive=yes"
 echo "end=yes"
 """
+)
 
 # $1 log file, $2 byte to begin at
 _TROUBLE = r"""

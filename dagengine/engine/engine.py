@@ -225,11 +225,12 @@ class Engine(Readings, Service):
         """
         with self.events.subscribe(dag_id) as subscription:
             while True:
-                found = await self.find_dag(dag_id)
-                if found is None:
-                    raise TaskNotFound(f"there is no DAG {dag_id}")
-                if found.dag.state.is_final:
-                    return found
+                if dag_id not in self._live:
+                    found = await self.find_dag(dag_id)
+                    if found is None:
+                        raise TaskNotFound(f"there is no DAG {dag_id}")
+                    if found.dag.state.is_final:
+                        return found
                 await _next_end(subscription)
 
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:

@@ -113,15 +113,12 @@ class Subscription:
         missed: events dropped because the reader fell too far behind; read the store then.
     """
 
-    def __init__(self, dag_id: int | None) -> None:
+    def __init__(self) -> None:
         self.missed = 0
-        self._dag_id = dag_id
         self._queue: asyncio.Queue[EngineEvent] = asyncio.Queue(_BACKLOG)
 
     def offer(self, event: EngineEvent) -> None:
         """Hand an event over; never waits."""
-        if self._dag_id is not None and event.dag_id != self._dag_id:
-            return
         try:
             self._queue.put_nowait(event)
         except asyncio.QueueFull:
@@ -137,21 +134,25 @@ class Subscription:
 
 
 class Events:
-    """Hands every published event to every subscription, in order."""
+    """Hands every published event to whoever follows its DAG, or all of them, in order."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
+        self._followers: dict[int | None, set[Subscription]] = {}
 
     @contextmanager
     def subscribe(self, dag_id: int | None = None) -> Iterator[Subscription]:
         """Follow one DAG, or all."""
-        subscription = Subscription(dag_id)
-        self._subscriptions.add(subscription)
+        subscription = Subscription()
+        self._followers.setdefault(dag_id, set()).add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions.discard(subscription)
+            followers = self._followers[dag_id]
+            followers.discard(subscription)
+            if not followers:
+                del self._followers[dag_id]
 
     def publish(self, event: EngineEvent) -> None:
-        for subscription in self._subscriptions:
-            subscription.offer(event)
+        for who in (event.dag_id, None):
+            for subscription in self._followers.get(who, ()):
+                subscription.offer(event)

@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from dagengine.clock import Clock
-from dagengine.engine.events import Events, LineLogged, events_of
+from dagengine.engine.events import DagMoved, Events, LineLogged, events_of
 from dagengine.engine.inbox import (
     AttemptEnded,
     Begun,
@@ -289,6 +289,9 @@ class Scheduler(Service):
         dag_id = stale.snapshot.dag.dag_id
         events = [*events, *stale.inbox]
         rows = await self._store.load_dag(dag_id)
+        if rows is not None:
+            dag = rows.dag
+            self._events.publish(DagMoved(dag_id, dag.state, dag.operator, dag.stage))
         if rows is None or rows.dag.state.is_final:
             # Operators on a finished DAG lost a race; attempts of it have nothing to tell.
             self.live.pop(dag_id, None)
@@ -325,9 +328,10 @@ class Scheduler(Service):
                 resolve(reply, LockReply(None, broken=True))
 
     def _tell(self, batch: Batch) -> None:
+        log = _log.bind()  # once for all of them: it is most of the cost of a line
         for event in events_of(batch):
             if not isinstance(event, LineLogged):
-                _log.info(event.log_name, **event.log_fields())
+                log.info(event.log_name, **event.log_fields())
             self._events.publish(event)
 
 

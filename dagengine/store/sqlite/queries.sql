@@ -75,6 +75,14 @@ SELECT * FROM dag WHERE dag_id = ?;
 -- name: list_unfinished
 SELECT * FROM dag WHERE state IN ('READY', 'RUNNING') ORDER BY dag_id LIMIT ?;
 
+-- name: list_unfinished_nodes
+SELECT node.* FROM node JOIN dag USING (dag_id)
+WHERE dag.state IN ('READY', 'RUNNING') ORDER BY node.dag_id, node.stage;
+
+-- name: list_unfinished_sub_tasks
+SELECT sub_task.* FROM sub_task JOIN dag USING (dag_id)
+WHERE dag.state IN ('READY', 'RUNNING') ORDER BY sub_task.sub_task_id;
+
 -- name: list_newest
 SELECT * FROM dag ORDER BY dag_id DESC LIMIT ?;
 

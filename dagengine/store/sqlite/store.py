@@ -82,8 +82,16 @@ class SqliteStore:
         return await self._open_writer.commit(batches)
 
     async def load_unfinished(self) -> tuple[DagRows, ...]:
-        rows = [parse_dag(row) for row in await self._read("list_unfinished", _ALL)]
-        return tuple([await self._load_rows(dag) for dag in rows])
+        dags = [parse_dag(row) for row in await self._read("list_unfinished", _ALL)]
+        nodes: dict[int, list[NodeRecord]] = {dag.dag_id: [] for dag in dags}
+        sub_tasks: dict[int, list[SubTaskRecord]] = {dag.dag_id: [] for dag in dags}
+        for row in await self._read("list_unfinished_nodes"):
+            nodes[row["dag_id"]].append(parse_node(row))
+        for row in await self._read("list_unfinished_sub_tasks"):
+            sub_tasks[row["dag_id"]].append(parse_sub_task(row))
+        return tuple(
+            DagRows(dag, tuple(nodes[dag.dag_id]), tuple(sub_tasks[dag.dag_id])) for dag in dags
+        )
 
     async def load_dag(self, dag_id: int) -> DagRows | None:
         dag = await self._one_dag(dag_id)
