@@ -14,7 +14,7 @@ from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
 from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
-from dagengine.engine.inbox import AttemptEnded, Begun, Found, LockWanted, OperatorAsked
+from dagengine.engine.inbox import AttemptEnded, Found, LockWanted, OperatorAsked
 from dagengine.engine.locks import Locks
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.readings import Readings
@@ -121,7 +121,7 @@ class Engine(Readings, Service):
     async def submit(
         self, submission: Submission, *, by: str = "", dedupe_window_s: float = 0.0
     ) -> DagDetail:
-        """Create a DAG; it is durable and READY on return, and begins at once.
+        """Create a DAG and begin it; it is durable on return (and shown as accepted: READY).
 
         Args:
             submission: what to run.
@@ -149,16 +149,21 @@ class Engine(Readings, Service):
         return DagDetail(dag, None)
 
     async def _create(self, created: DagCreated, written: asyncio.Future[None], by: str) -> None:
+        """Write the DAG and the beginning of its first stage in one commit."""
         dag = created.dag
         audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, ""))
+        snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
+        starts = plan.begin(snapshot, dag.created_at)
+        begun = snapshot.take_batch()
+        batch = Batch(dag.dag_id, None, (created, audit, *(begun.changes if begun else ())))
         try:
-            await self._store.commit([Batch(dag.dag_id, None, (created, audit))])
+            await self._store.commit([batch])
         except StoreError as exc:
             written.set_exception(exc)
             written.exception()  # the caller may be gone
         else:
             _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
-            self._scheduler.adopt(Snapshot(dag, created.nodes, created.sub_tasks), Begun())
+            self._scheduler.adopt_begun(snapshot, batch, starts)
             written.set_result(None)
         finally:
             del self._being_written[dag.dag_id]

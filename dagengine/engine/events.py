@@ -31,7 +31,7 @@ class _Loggable:
 
 @dataclass(frozen=True, slots=True)
 class DagMoved(_Loggable):
-    """A DAG's row changed."""
+    """A DAG's row changed: its state, its operator, or only its stage."""
 
     log_name: ClassVar[str] = "dag_moved"
 
@@ -39,6 +39,7 @@ class DagMoved(_Loggable):
     state: State
     operator: Operator
     stage: int
+    is_step: bool = False  #: state and operator are as before
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,9 @@ def events_of(batch: Batch) -> Iterator[EngineEvent]:
     """What a committed batch means for readers, in the order of its changes."""
     for change in batch.changes:
         match change:
-            case DagChanged(_, dag):
-                yield DagMoved(dag.dag_id, dag.state, dag.operator, dag.stage)
+            case DagChanged(before, dag):
+                is_step = (before.state, before.operator) == (dag.state, dag.operator)
+                yield DagMoved(dag.dag_id, dag.state, dag.operator, dag.stage, is_step)
             case NodeChanged(_, node):
                 yield NodeMoved(
                     node.dag_id, node.node_id, node.stage, node.name, node.state, node.operator

@@ -18,11 +18,6 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A DAG was submitted."""
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
     """A DAG was found unfinished at start-up; `refusal` says why it cannot go on here."""
 
@@ -64,7 +59,7 @@ class OperatorAsked:
     stage: int | None = None
 
 
-SchedulerEvent: TypeAlias = Begun | Found | AttemptEnded | LockWanted | HeirNamed | OperatorAsked
+SchedulerEvent: TypeAlias = Found | AttemptEnded | LockWanted | HeirNamed | OperatorAsked
 
 
 @dataclass(slots=True)

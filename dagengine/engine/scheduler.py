@@ -18,7 +18,6 @@ from dagengine.clock import Clock
 from dagengine.engine.events import DagMoved, Events, LineLogged, events_of
 from dagengine.engine.inbox import (
     AttemptEnded,
-    Begun,
     Found,
     HeirNamed,
     LiveDag,
@@ -95,6 +94,11 @@ class Scheduler(Service):
         self.live[dag_id] = LiveDag(snapshot)
         self.post(dag_id, event)
 
+    def adopt_begun(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
+        """Work on a new DAG whose first stage was begun in the commit that created it."""
+        live = self.live[snapshot.dag.dag_id] = LiveDag(snapshot)
+        self._follow(_Decision(live, batch, starts))
+
     def post(self, dag_id: int, event: SchedulerEvent) -> None:
         """Hand an event in. One for a DAG that is not live is dropped: it is out of date."""
         live = self.live.get(dag_id)
@@ -155,8 +159,6 @@ class Scheduler(Service):
     def _decide_one(self, decision: _Decision, event: SchedulerEvent) -> None:
         snapshot, now = decision.live.snapshot, self._clock.now()
         match event:
-            case Begun():
-                decision.starts += plan.begin(snapshot, now)
             case Found(refusal):
                 decision.starts += plan.resume(snapshot, now, known=refusal)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
@@ -330,7 +332,8 @@ class Scheduler(Service):
     def _tell(self, batch: Batch) -> None:
         log = _log.bind()  # once for all of them: it is most of the cost of a line
         for event in events_of(batch):
-            if not isinstance(event, LineLogged):
+            is_step = isinstance(event, DagMoved) and event.is_step  # its nodes say it
+            if not isinstance(event, LineLogged) and not is_step:
                 log.info(event.log_name, **event.log_fields())
             self._events.publish(event)
 

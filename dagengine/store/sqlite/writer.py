@@ -62,9 +62,7 @@ class Writer:
     async def _request(self, **what: Any) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._queue.put(_Request(future, **what))
-        # The write goes on when the caller is cancelled; a shielded future keeps its result
-        # from being set on a cancelled one.
-        return await asyncio.shield(future)
+        return await future  # the write goes on when the caller is cancelled
 
     # --- in the thread -----------------------------------------------------------------------
 
@@ -138,9 +136,10 @@ class Writer:
     def _answer(self, group: list[_Request], results: list[Any]) -> None:
         def resolve() -> None:
             for request, result in zip(group, results, strict=True):
+                if request.future.done():
+                    continue  # the caller was cancelled
                 if isinstance(result, Exception):
                     request.future.set_exception(result)
-                    request.future.exception()  # a cancelled caller never asks for it
                 else:
                     request.future.set_result(result)
 
