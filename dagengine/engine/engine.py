@@ -304,7 +304,8 @@ class Engine(Readings, Service):
             attempt.cancel()
 
     async def _append_line(self, dag_id: int, line: LogRecord) -> None:
-        (stale,) = await self._store.commit([Batch(dag_id, None, (LogAppended(line),))])
+        # A step must not fail for a disk that is full for a while: it may have acted already.
+        (stale,) = await self._scheduler.commit([Batch(dag_id, None, (LogAppended(line),))])
         if stale is not None:
             raise stale
         self.events.publish(LineLogged(dag_id, line))

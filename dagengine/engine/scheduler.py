@@ -128,7 +128,7 @@ class Scheduler(Service):
         due, self._due = list(self._due.values()), {}
         decisions = [self._decide(live) for live in due]
         written = [decision for decision in decisions if decision.batch is not None]
-        results = await self._commit([d.batch for d in written if d.batch is not None])
+        results = await self.commit([d.batch for d in written if d.batch is not None])
         stale = {
             id(decision): exc
             for decision, exc in zip(written, results, strict=True)
@@ -266,7 +266,7 @@ class Scheduler(Service):
 
     # --- writing ---------------------------------------------------------------------------
 
-    async def _commit(self, batches: list[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: list[Batch]) -> list[StaleWrite | None]:
         """Write; while the store refuses, wait and try again: nothing else may go on."""
         tries = 0
         while batches:

@@ -1,0 +1,160 @@
+"""Broken surroundings: a full disk, a store that others hold or that cannot be written, SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dagengine import Engine, SqliteStore, State
+from dagengine.errors import StoreUnusable
+from dagengine.testing import eventually
+from tests.chaos.world import TARGETS, World
+
+ROOT = Path(__file__).parents[2]
+
+
+async def test_a_disk_that_is_full_holds_everything_up_and_loses_nothing(tmp_path: Path) -> None:
+    """SQLite's own limit on pages makes it answer as on a full disk (SQLITE_FULL)."""
+    world = World(tmp_path)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    async with asyncio.timeout(30), Engine(store=store, operations=[world.operation()]) as engine:
+        (full,) = await store._open_writer.call(
+            lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone()
+        )
+        assert full > 1, "the limit is at least the present size"
+        with pytest.raises(StoreUnusable, match="full"):
+            await world.submit(engine, tuple(f"t{n}" for n in range(500)))
+        assert await engine.list_dags(limit=9, details=False) == ()
+        await store._open_writer.call(
+            lambda connection: connection.execute("PRAGMA max_page_count = 1000000")
+        )
+        dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+        assert dag.state is State.SUCCEED
+
+
+async def test_a_disk_that_fills_up_in_the_middle_is_waited_out(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    async with asyncio.timeout(30), Engine(store=store, operations=[world.operation()]) as engine:
+        dag_id = await world.submit(engine, TARGETS)
+        await store._open_writer.call(
+            lambda connection: connection.execute("PRAGMA query_only = ON")
+        )
+        waiting = asyncio.ensure_future(engine.wait(dag_id))
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done, "it went on without its store"
+        await store._open_writer.call(
+            lambda connection: connection.execute("PRAGMA query_only = OFF")
+        )
+        assert (await waiting).dag.state is State.SUCCEED
+
+
+async def test_a_store_that_another_process_has_locked_is_waited_for(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    path = tmp_path / "store.sqlite"
+    async with (
+        asyncio.timeout(40),
+        Engine(store=SqliteStore(path), operations=[world.operation()]) as engine,
+    ):
+        other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.5, lambda: other.execute("ROLLBACK"))
+        release.start()
+        dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+        assert dag.state is State.SUCCEED
+        release.join()
+        other.close()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything; see the next test")
+async def test_a_store_that_may_not_be_written_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    path.chmod(0o400)
+    with pytest.raises(StoreUnusable, match=r"store\.sqlite"):
+        await SqliteStore(path).open()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_store_that_another_user_owns_is_refused_by_name(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, os, sys\n"
+        "from dagengine.store.sqlite.store import SqliteStore\n"
+        "os.setuid(65534)\n"
+        "asyncio.run(SqliteStore(sys.argv[1]).open())\n"
+    )
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE t (x)")
+    made.close()
+    path.chmod(0o444)
+    for directory in (tmp_path, *tmp_path.parents):
+        if directory.name.startswith("pytest"):
+            directory.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
+    )
+    assert "StoreUnusable" in done.stderr
+    assert str(path) in done.stderr
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.01, 0.05])
+async def test_sigterm_in_the_middle_of_work_leaves_a_store_that_goes_on(
+    tmp_path: Path, after_s: float
+) -> None:
+    program = (
+        "import asyncio, signal, sys\n"
+        "from pathlib import Path\n"
+        "from dagengine import Engine, SqliteStore\n"
+        "from tests.chaos.world import TARGETS, World\n"
+        "async def main():\n"
+        "    world = World(Path(sys.argv[1]))\n"
+        "    stopping = asyncio.Event()\n"
+        "    loop = asyncio.get_running_loop()\n"
+        "    loop.add_signal_handler(signal.SIGTERM, stopping.set)\n"
+        "    store = SqliteStore(Path(sys.argv[1]) / 'store.sqlite')\n"
+        "    async with Engine(store=store, operations=[world.operation()]) as engine:\n"
+        "        for number in range(50):\n"
+        "            asyncio.ensure_future(world.submit(engine, (f'x{number}',)))\n"
+        "        await asyncio.sleep(0)\n"
+        "        Path(sys.argv[1], 'ready').touch()\n"
+        "        await stopping.wait()\n"
+        "asyncio.run(main())\n"
+    )
+    child = subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    async def is_ready() -> bool:
+        return (tmp_path / "ready").exists()
+
+    await eventually(is_ready, what="the child at work")
+    await asyncio.sleep(after_s)
+    child.send_signal(signal.SIGTERM)
+    _, said = await asyncio.to_thread(child.communicate, timeout=20)
+    assert child.returncode == 0, said
+    world = World(tmp_path)
+    accepted = {words[1] for words in world.notes("told") if words[0] == "accepted"}
+    store = SqliteStore(tmp_path / "store.sqlite")
+    async with asyncio.timeout(30), Engine(store=store, operations=[world.operation()]) as engine:
+        known = {d.dag.dag_id for d in await engine.list_dags(limit=99, details=False)}
+        assert accepted <= known
+        for dag_id in known:
+            await engine.wait(dag_id)
+        assert engine.holder("k") is None
+    launches = [target for (target,) in world.notes("launches")]
+    assert len(launches) == len(set(launches)), "launched twice"
