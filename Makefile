@@ -4,6 +4,7 @@
 #   make test-all              all of them: real servers, kill -9, the wheel
 #   make check                 style, types, arrows between rooms, generated pages
 #   make bench                 figures; asserts nothing
+#   make bench-engine          the engine beside DBOS and the raw limit
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: demo test test-all check bench clean
+.PHONY: demo test test-all check bench bench-engine clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
@@ -32,6 +33,9 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+bench-engine: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/engine.py
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis
@@ -43,6 +47,10 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/demo.stamp: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
 	$(PIP) install --editable '.[demo]'
+	touch $@
+
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(PIP) install --editable '.[bench]'
 	touch $@
 
 $(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
