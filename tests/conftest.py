@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from random import Random
 from typing import Protocol
@@ -13,6 +14,12 @@ from dagengine.clock import SystemClock
 from dagengine.remote.base import HostAddress
 from dagengine.remote.pool import SshPool
 from tasks.demo_hosts import ASYNCSSH, DemoHost, DemoHosts
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background so, and programs that tests start inherit it:
+    # Ctrl-C would not reach them.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
