@@ -15,7 +15,6 @@ from dagengine.remote.base import HostAddress
 from dagengine.remote.pool import SshPool
 from tasks.demo_hosts import ASYNCSSH, DemoHost, DemoHosts
 
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in its background so, and programs that tests start inherit it:
     # Ctrl-C would not reach them.
