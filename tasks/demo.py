@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TextIO
 
 from dagengine import DagengineError
@@ -57,7 +58,10 @@ async def _main(once: bool, as_json: bool) -> int:
                 if as_json:
                     sys.stdout.write(json.dumps(dag, ensure_ascii=False) + "\n")
                 if not once and code == 0:
-                    _say(out, "up until Ctrl-C")
+                    _say(out, "up until Ctrl-C; to talk to it from another terminal:")
+                    _say(out, f"export DAGENGINE_URL={cluster.url}")
+                    _say(out, f"export DAGENGINE_PASSWORD={cluster.password}  # of this demo alone")
+                    _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
                     await controller.wait()
             finally:
                 await _stop(controller)

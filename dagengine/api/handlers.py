@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from dagengine.api.binding import bind, parse_show_details
 from dagengine.api.envelope import render_time
+from dagengine.api.middleware import CALLER
 from dagengine.api.route import Call, ClusterView, Route
 from dagengine.api.wire import Dto, Wire
 from dagengine.clock import Clock
@@ -122,9 +123,7 @@ class Desk:
         operator = Operator(wish.upper())
         if operator is Operator.RETRY:
             self.before_retry()
-        await self.engine.operate_dag(
-            row_id, operator, by=request.remote or "", reason=asked.reason
-        )
+        await self.engine.operate_dag(row_id, operator, by=request[CALLER], reason=asked.reason)
 
     async def get_node(self, request: web.Request, body: bytes) -> Dto:
         generic_id, row_id = self._row_id(request)
@@ -146,7 +145,7 @@ class Desk:
                 f"Operator {asked.operator} is not supported",
                 remedy="a node can only be passed: send PASS",
             )
-        await self.engine.pass_node(row_id, by=request.remote or "", reason=asked.reason)
+        await self.engine.pass_node(row_id, by=request[CALLER], reason=asked.reason)
 
     async def get_sub_task(self, request: web.Request, body: bytes) -> Dto:
         generic_id, row_id = self._row_id(request)
@@ -190,7 +189,7 @@ class Desk:
 
         async def handle(request: web.Request, body: bytes) -> Dto:
             model = bind(body, route.model)
-            call = Call(self.engine, model, request.remote or "")
+            call = Call(self.engine, model, request[CALLER])
             return self.wire.dag(await route.handler(call))
 
         return handle

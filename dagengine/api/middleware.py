@@ -27,6 +27,9 @@ _JSON_ROOTS = (API_ROOT, "/rpc/v1")
 _AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
 _AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
 
+CALLER = web.RequestKey("caller", str)
+"""Who asks, from where, once the gate has let the request pass."""
+
 Handler = Callable[[web.Request, bytes], Awaitable[object]]
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -61,6 +64,8 @@ class Gate:
             passwords=self.passwords(),
             agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
         )
+        who = "agent password" if is_agent else "root@sys"
+        request[CALLER] = f"{who} from {request.remote}"
         return body
 
 

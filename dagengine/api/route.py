@@ -21,7 +21,7 @@ class Call:
     Attributes:
         engine: the running engine.
         body: the validated body, an instance of the route's model.
-        caller: who asks, for the audit: address, or `unix`.
+        caller: who asks, from where; for the audit.
     """
 
     engine: Engine

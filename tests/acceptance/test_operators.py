@@ -36,6 +36,7 @@ async def test_a_rollback_stops_what_this_dag_started_and_a_start_works_again(
             "wrong disk",
             "START",
         )
+        assert newest["by"] == "root@sys from 127.0.0.1"
         mend()
         again = await wait_dag(client, (await client.start("GLOBAL"))["id"])
         assert again["state"] == "SUCCEED", told(again)
