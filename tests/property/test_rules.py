@@ -13,6 +13,7 @@ from dagengine.model.outcome import Cancelled, Failed, Problem, Succeeded
 from dagengine.model.records import LockRecord
 from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
+from dagengine.model.transition import DagCreated
 from dagengine.rules import operators, plan
 from dagengine.rules.invariants import find_violations
 from dagengine.rules.snapshot import Snapshot
@@ -47,7 +48,11 @@ class OneDag(RuleBasedStateMachine):
         targets = tuple(f"t{i}" for i in range(lanes))
         created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
         self.snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
+        self.create(created)
         self.follow(plan.begin(self.snapshot, self.tick()))
+
+    def create(self, created: DagCreated) -> None:
+        """Nothing to do without a store."""
 
     def tick(self) -> datetime:
         self.now += timedelta(milliseconds=1)
@@ -60,7 +65,16 @@ class OneDag(RuleBasedStateMachine):
             attempts = self.starts.setdefault(start.sub_task_id, [])
             assert sub_task.attempt_no == len(attempts) + 1, "an attempt was begun twice"
             attempts.append(sub_task.attempt_no)
+        self.write()
+
+    def write(self) -> None:
+        """What was decided is durable."""
         self.snapshot.take_batch()
+
+    def read(self) -> Snapshot:
+        """What an engine that comes up finds."""
+        old = self.snapshot
+        return Snapshot(old.dag, list(old.nodes.values()), old.sub_tasks.values())
 
     def end(self, data: Any, outcome: object) -> None:
         sub_task = data.draw(st.sampled_from(self.snapshot.running))
@@ -109,8 +123,7 @@ class OneDag(RuleBasedStateMachine):
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
     @rule()
     def the_engine_restarts(self) -> None:
-        old = self.snapshot
-        self.snapshot = Snapshot(old.dag, list(old.nodes.values()), old.sub_tasks.values())
+        self.snapshot = self.read()
         self.follow(plan.resume(self.snapshot, self.tick()))
 
     @rule()
@@ -121,7 +134,7 @@ class OneDag(RuleBasedStateMachine):
             assert self.snapshot.dag.state.is_final
             return
         assert set(to_end) <= {s.sub_task_id for s in self.snapshot.running}
-        self.snapshot.take_batch()
+        self.write()
 
     @rule()
     def a_person_retries(self) -> None:
@@ -142,18 +155,29 @@ class OneDag(RuleBasedStateMachine):
         for sub_task_id, before in finished.items():
             assert self.snapshot.sub_tasks[sub_task_id] == before, "a good lane was touched"
 
-    @rule(foreign=st.booleans())
-    def a_person_rolls_back(self, foreign: bool) -> None:
-        before = LockRecord("k", None, self.token + foreign, "op", self.now)
-        self.token += 1 + foreign
-        lock = LockRecord("k", self.snapshot.dag.dag_id, self.token, "op", self.now)
-        has_held = self.snapshot.dag.held
+    @precondition(lambda self: not self.snapshot.dag.fence)
+    @rule()
+    def another_dag_holds_the_lock_for_a_while(self) -> None:
+        self.token += 1
+        self.hold_lock_elsewhere(self.token)
+
+    def hold_lock_elsewhere(self, token: int) -> None:
+        """Nothing to do without a store."""
+
+    @rule()
+    def a_person_rolls_back(self) -> None:
+        dag = self.snapshot.dag
+        before = LockRecord("k", None, self.token, "op", self.now) if self.token else None
+        lock = LockRecord("k", dag.dag_id, self.token + 1, "op", self.now)
+        is_foreign = dag.held not in (0, self.token)
         try:
-            self.follow(operators.rollback_dag(self.snapshot, self.tick(), lock, before))
+            starts = operators.rollback_dag(self.snapshot, self.tick(), lock, before)
         except OperatorRefused:
-            assert self.snapshot.dag.state is not State.FAILED or (has_held and foreign)
-            self.token -= 1 + foreign
+            assert dag.state is not State.FAILED or is_foreign
             return
+        assert not is_foreign
+        self.token += 1
+        self.follow(starts)
         if self.snapshot.dag.state is State.SUCCEED:
             assert self.snapshot.dag.stage == 1
 
@@ -183,7 +207,7 @@ class OneDag(RuleBasedStateMachine):
             assert self.snapshot.dag.state is not State.FAILED
             return
         assert all(n.state is State.SUCCEED for n in self.snapshot.nodes.values())
-        self.snapshot.take_batch()
+        self.write()
 
     @invariant()
     def every_named_invariant_holds(self) -> None:
