@@ -1,0 +1,120 @@
+"""The runbook's way to another host: backup, two files, another address; nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from dagengine import (
+    Call,
+    DagDetail,
+    Extension,
+    ExtensionPoint,
+    Operation,
+    Outcome,
+    Route,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+    Surroundings,
+)
+from dagengine.client import Client
+from dagengine.config import load_config
+from dagengine.testing import Gate, eventually
+from dagengine.wiring import run_controller
+from tasks.demo_hosts import free_port
+from tasks.topology import ClusterFile
+
+CLUSTER = (
+    "name: x\nid: 1\nflavour: seekdb\nroot_password_env: TEST_ROOT\n"
+    "zones: {z: [{ip: 10.0.0.1, home: /h}]}\n"
+)
+
+
+class Empty(BaseModel):
+    """No body."""
+
+
+def point(gate: Gate) -> ExtensionPoint:
+    async def hold(context: StepContext) -> Outcome:
+        await context.log("said before the move" if not context.resumed else "said after it")
+        await gate.wait()
+        return Succeeded()
+
+    async def go(call: Call) -> DagDetail:
+        return await call.engine.submit(Submission("op"), by=call.caller)
+
+    @asynccontextmanager
+    async def opened(surroundings: Surroundings) -> AsyncIterator[Extension]:
+        operation = Operation("op", (Stage("hold", StageKind.NORMAL, hold),))
+        cluster = ClusterFile(surroundings.cluster_file)
+        yield Extension([operation], [Route("POST", "/go", Empty, go)], cluster, lambda: None)
+
+    return ExtensionPoint("test", opened)
+
+
+def make_host(directory: Path) -> str:
+    """The files of a controller; returns its URL."""
+    directory.mkdir()
+    port = free_port()
+    (directory / "cluster.yaml").write_text(CLUSTER)
+    (directory / "engine.yaml").write_text(
+        f"api: {{port: {port}}}\nstore: {{path: s.sqlite}}\ncluster: cluster.yaml\n"
+    )
+    return f"http://127.0.0.1:{port}"
+
+
+async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work(
+    tmp_path: Path,
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    url, gate = make_host(here), Gate()
+    async with run_controller(load_config(here / "engine.yaml", {}), [point(gate)]):
+        async with Client(url, "") as client:
+            dag = await client.post("/go", {})
+            await gate.reached.wait()
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [
+                    sys.executable,
+                    "-m",
+                    "dagengine",
+                    "backup",
+                    str(tmp_path / "copy.sqlite"),
+                    "-c",
+                    str(here / "engine.yaml"),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            secret = await client.get("/secret")
+
+    url, gate = make_host(there), Gate()
+    (tmp_path / "copy.sqlite").rename(there / "s.sqlite")
+    (tmp_path / "copy.key.pem").rename(there / "s.key.pem")
+    gate.open()
+    async with run_controller(load_config(there / "engine.yaml", {}), [point(gate)]) as _:
+        async with Client(url, "") as client:
+            assert await client.get("/secret") == secret
+
+            async def has_ended() -> bool:
+                return bool((await client.get_dag(dag["id"]))["state"] == "SUCCEED")
+
+            await eventually(has_ended, what="the end of the carried DAG")
+            found = await client.get_dag(dag["id"])
+            assert found["nodes"][0]["sub_tasks"][0]["task_logs"] == [
+                "said before the move",
+                "said after it",
+            ]
+            (audit,) = await client.list_audit(dag["id"])
+            assert audit["action"] == "START"
