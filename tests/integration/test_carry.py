@@ -77,44 +77,44 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     url, gate = make_host(here), Gate()
-    async with run_controller(load_config(here / "engine.yaml", {}), [point(gate)]):
-        async with Client(url, "") as client:
-            dag = await client.post("/go", {})
-            await gate.reached.wait()
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [
-                    sys.executable,
-                    "-m",
-                    "dagengine",
-                    "backup",
-                    str(tmp_path / "copy.sqlite"),
-                    "-c",
-                    str(here / "engine.yaml"),
-                ],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr
-            secret = await client.get("/secret")
+    config = load_config(here / "engine.yaml", {})
+    async with run_controller(config, [point(gate)]), Client(url, "") as client:
+        dag = await client.post("/go", {})
+        await gate.reached.wait()
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [
+                sys.executable,
+                "-m",
+                "dagengine",
+                "backup",
+                str(tmp_path / "copy.sqlite"),
+                "-c",
+                str(here / "engine.yaml"),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        secret = await client.get("/secret")
 
     url, gate = make_host(there), Gate()
     (tmp_path / "copy.sqlite").rename(there / "s.sqlite")
     (tmp_path / "copy.key.pem").rename(there / "s.key.pem")
     gate.open()
-    async with run_controller(load_config(there / "engine.yaml", {}), [point(gate)]) as _:
-        async with Client(url, "") as client:
-            assert await client.get("/secret") == secret
+    config = load_config(there / "engine.yaml", {})
+    async with run_controller(config, [point(gate)]), Client(url, "") as client:
+        assert await client.get("/secret") == secret
 
-            async def has_ended() -> bool:
-                return bool((await client.get_dag(dag["id"]))["state"] == "SUCCEED")
+        async def has_ended() -> bool:
+            return bool((await client.get_dag(dag["id"]))["state"] == "SUCCEED")
 
-            await eventually(has_ended, what="the end of the carried DAG")
-            found = await client.get_dag(dag["id"])
-            assert found["nodes"][0]["sub_tasks"][0]["task_logs"] == [
-                "said before the move",
-                "said after it",
-            ]
-            (audit,) = await client.list_audit(dag["id"])
-            assert audit["action"] == "START"
+        await eventually(has_ended, what="the end of the carried DAG")
+        found = await client.get_dag(dag["id"])
+        assert found["nodes"][0]["sub_tasks"][0]["task_logs"] == [
+            "said before the move",
+            "said after it",
+        ]
+        (audit,) = await client.list_audit(dag["id"])
+        assert audit["action"] == "START"
