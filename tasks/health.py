@@ -20,7 +20,7 @@ LIMIT_S = 300.0
 
 _ASK_S = 10.0
 _FIRST_POLL_S = 0.02
-_POLL_CAP_S = 0.1
+_POLL_CAP_S = 0.05
 _SLOW_POLL_S = 1.0
 _SLOW_AFTER_S = 30.0
 _LAST_WORDS_TRIES = 8
@@ -37,6 +37,7 @@ class Patient:
     process: ProcessIdentity
     log_from: int
     password: str
+    is_first: bool = False  #: this start was its first: root has no password yet
 
 
 async def wait_until_healthy(
@@ -145,18 +146,25 @@ async def _read_trouble(patient: Patient) -> Diagnosis:
 
 
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
+    """The server's version. Root's password is the configured one, or (at first) empty."""
+    first, second = ("", patient.password) if patient.is_first else (patient.password, "")
     try:
-        async with login(socket, patient.password) as connection:
-            return str(await ask_one(connection, "select version()"))
+        return await _ask_version(patient, socket, context, first)
     except SqlPasswordRefused:
-        if not patient.password:
+        if first == second:
             raise
-    # After a first start root has no password: set the configured one, and prove it.
-    async with login(socket, "") as connection:
-        await set_root_password(connection, patient.password)
-    await context.log(f"{patient.server.name}: root had no password; set the configured one")
-    async with login(socket, patient.password) as connection:
-        return str(await ask_one(connection, "select version()"))
+    return await _ask_version(patient, socket, context, second)
+
+
+async def _ask_version(patient: Patient, socket: Path, context: StepContext, password: str) -> str:
+    async with login(socket, password) as connection:
+        version = str(await ask_one(connection, "select version()"))
+        if password != patient.password:
+            # Stage 6 logs in anew, and so proves that the password is set.
+            await set_root_password(connection, patient.password)
+            said = "root had no password; set the configured one"
+            await context.log(f"{patient.server.name}: {said}")
+        return version
 
 
 async def _is_gone(patient: Patient) -> bool:

@@ -158,7 +158,7 @@ class _Steps:
         report = await self._launch(context, server, runner, options)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
-        return await self._judge_start(context, server, runner, report)
+        return await self._judge_start(context, server, runner, report, is_first=bool(options))
 
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll stage 3 back: end the server, if this very DAG started it."""
@@ -245,7 +245,8 @@ class _Steps:
         data = context.data_of(START, server.name)
         if data is not None:
             process = ProcessIdentity(**data["process"])
-            return Patient(server, runner, process, data["log_from"], password)
+            is_first = bool(data.get("is_first"))
+            return Patient(server, runner, process, data["log_from"], password, is_first)
         decision = await self._look(server, runner)
         if isinstance(decision, NoOp):
             return Patient(server, runner, decision.process, 0, password)
@@ -278,14 +279,20 @@ class _Steps:
         return parse_start(result.stdout)
 
     async def _judge_start(
-        self, context: StepContext, server: Server, runner: Runner, report: StartReport
+        self,
+        context: StepContext,
+        server: Server,
+        runner: Runner,
+        report: StartReport,
+        *,
+        is_first: bool,
     ) -> Outcome:
         process = report.process
         if process is not None:
             ours = process.by == context.generic_id
             verb = "started" if ours else "found running"
             await context.log(f"{server.name}: {verb}, pid {process.pid}")
-            return _started(process, report.log_from, was_running=not ours)
+            return _started(process, report.log_from, was_running=not ours, is_first=is_first)
         if report.outcome is StartOutcome.LOCKED:
             what = "another start of it has been under way for 25 s"
             return _failed(server, what, "look at the host")
@@ -303,24 +310,38 @@ class _Steps:
             return patient
         process = patient.process
         question = ask_alive(process.pid, process.started)
-        result = await patient.runner.run(question, timeout_s=_ASK_S)
+        result, refused = await asyncio.gather(
+            patient.runner.run(question, timeout_s=_ASK_S), _ask_anew(patient)
+        )
         if not parse_alive(result.stdout):
             return await explain_death(patient, context)
-        try:
-            async with AsyncExitStack() as stack:
-                socket = await open_way(server, patient.runner, stack)
-                connection = await stack.enter_async_context(login(socket, patient.password))
-                await ask_one(connection, "select 1")
-        except (SqlNotReady, SqlPasswordRefused) as exc:
-            return Failed(
-                Problem(exc.err_code, f"{server.name}: {exc.message}", "look at it, then RETRY")
-            )
+        if refused is not None:
+            return refused
         await context.log(f"{server.name}: the same process (pid {process.pid}) answers SQL")
         return None
 
 
-def _started(process: ProcessIdentity, log_from: int, *, was_running: bool) -> Succeeded:
-    data: Mapping[str, Any] = {"process": asdict(process), "log_from": log_from}
+async def _ask_anew(patient: Patient) -> Failed | None:
+    """A second login, and a query."""
+    try:
+        async with AsyncExitStack() as stack:
+            socket = await open_way(patient.server, patient.runner, stack)
+            connection = await stack.enter_async_context(login(socket, patient.password))
+            await ask_one(connection, "select 1")
+    except (SqlNotReady, SqlPasswordRefused) as exc:
+        what = f"{patient.server.name}: {exc.message}"
+        return Failed(Problem(exc.err_code, what, "look at it, then RETRY"))
+    return None
+
+
+def _started(
+    process: ProcessIdentity, log_from: int, *, was_running: bool, is_first: bool = False
+) -> Succeeded:
+    data: Mapping[str, Any] = {
+        "process": asdict(process),
+        "log_from": log_from,
+        "is_first": is_first,
+    }
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
 
 
