@@ -39,7 +39,12 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     Raises:
         StaleWrite: a guard did not hold; the caller rolls back to before the batch.
     """
-    if batch.fence is not None:
+    # A change of the DAG's own row is guarded by its fence as well: no need to ask twice.
+    asks_anyway = any(
+        isinstance(change, DagChanged) and change.before.dag_id == batch.dag_id
+        for change in batch.changes
+    )
+    if batch.fence is not None and not asks_anyway:
         found = connection.execute(QUERIES["check_fence"], (batch.dag_id, batch.fence)).fetchone()
         if found is None:
             raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.fence}")
