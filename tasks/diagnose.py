@@ -7,10 +7,14 @@ Source of the codes: the server's public error list; the first three were provok
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _LINES_KEPT = 5
 _LINE_LENGTH = 300
+_LEAST_BYTES = {"log_disk_size": (2 << 30, "2G")}
+_SIZE = re.compile(r"([0-9]{1,12})([kmgtKMGT]?)[bB]?")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CODE = re.compile(r"\[errcode=(-[0-9]{1,9})\]|\bret=(-[0-9]{1,9})\b")
 
 
@@ -48,6 +52,25 @@ class Diagnosis:
     remedy: str
     lines: tuple[str, ...]
     names_error: bool = True
+
+
+def suspect(options: Mapping[str, str]) -> Diagnosis | None:
+    """What is known to be too little among the start options; None when nothing is.
+
+    A dying server does not always get its last lines to the disk: seekdb 1.4 lost those that name
+    the error in 3 of 30 deaths by a small log disk.
+    """
+    for name, (least, text) in _LEAST_BYTES.items():
+        size = _parse_size(options.get(name, ""))
+        if size is not None and size < least:
+            cause = f"its log lost its last lines, but {name} {options[name]} is too small"
+            return Diagnosis(cause, f"give {name} at least {text}", ())
+    return None
+
+
+def _parse_size(text: str) -> int | None:
+    found = _SIZE.fullmatch(text.strip())
+    return int(found[1]) * _UNITS[found[2].upper()] if found else None
 
 
 def diagnose(output: str) -> Diagnosis:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
-from tasks.diagnose import Diagnosis, diagnose
+from tasks.diagnose import Diagnosis, diagnose, suspect
 from tasks.facts import ProcessIdentity, parse_alive
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server
@@ -128,6 +128,8 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
         # It writes its log beside its work: its last words may come after its end.
         await asyncio.sleep(_LAST_WORDS_PAUSE_S)
         found = await _read_trouble(patient)
+    if not found.names_error:
+        found = suspect(server.start_options) or found
     for line in found.lines:
         await context.log(f"{server.name} log: {line}")
     return Failed(

@@ -108,7 +108,7 @@ def wrong_user(world: World) -> Mend:
 
 
 TROUBLES = [
-    Trouble("bad option", small_log_disk, 4, ("log_disk_size", "-4736", "RETRY")),
+    Trouble("bad option", small_log_disk, 4, ("log_disk_size", "too small", "RETRY")),
     Trouble("port taken", port_taken, 2, ("port", "taken", "sql_port")),
     Trouble("home missing", home_missing, 2, ("home", "does not exist", "cluster file")),
     Trouble("host down", host_down, 2, ("127.0.0.1:",)),

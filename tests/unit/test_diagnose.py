@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.diagnose import KNOWN_ERRORS, diagnose
+from tasks.diagnose import KNOWN_ERRORS, diagnose, suspect
 
 STAMP = "[2024-01-10 03:24:44.513664]"
 
@@ -86,3 +86,24 @@ def test_any_text_gives_a_cause_a_remedy_and_at_most_five_short_lines(text: str)
     assert found.remedy
     assert len(found.lines) <= 5
     assert all(len(kept) <= 300 for kept in found.lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"log_disk_size": "1G"}, "log_disk_size 1G is too small"),
+        ({"log_disk_size": "2047mb"}, "log_disk_size 2047mb is too small"),
+        ({"log_disk_size": "2G"}, None),
+        ({"log_disk_size": "many"}, None),
+        ({"memory_limit": "2G"}, None),
+        ({}, None),
+    ],
+)
+def test_without_a_word_in_the_log_the_options_are_looked_at(
+    options: dict[str, str], says: str | None
+) -> None:
+    found = suspect(options)
+    assert (found is None) == (says is None)
+    if found is not None:
+        assert says is not None
+        assert says in found.cause
