@@ -63,7 +63,7 @@ def suspect(options: Mapping[str, str]) -> Diagnosis | None:
     for name, (least, text) in _LEAST_BYTES.items():
         size = _parse_size(options.get(name, ""))
         if size is not None and size < least:
-            cause = f"its log lost its last lines, but {name} {options[name]} is too small"
+            cause = f"its log names no error, but {name} {options[name]} is too small"
             return Diagnosis(cause, f"give {name} at least {text}", ())
     return None
 

@@ -41,7 +41,8 @@ def build_app(
         version: of this program.
         root_password: of root@sys, which callers must know.
         agent_password: the configured agent password; empty for none.
-        before_retry: called before a DAG is retried, so that what was mended is seen.
+        before_retry: called before an ended DAG goes on (retry, rollback, a passed node), so that
+            what was mended is seen.
     """
 
     def passwords() -> Passwords:

@@ -121,7 +121,7 @@ class Desk:
                 remedy="send ROLLBACK, RETRY, CANCEL or PASS",
             )
         operator = Operator(wish.upper())
-        if operator is Operator.RETRY:
+        if operator in (Operator.RETRY, Operator.ROLLBACK):
             self.before_retry()
         await self.engine.operate_dag(row_id, operator, by=request[CALLER], reason=asked.reason)
 
@@ -145,6 +145,7 @@ class Desk:
                 f"Operator {asked.operator} is not supported",
                 remedy="a node can only be passed: send PASS",
             )
+        self.before_retry()
         await self.engine.pass_node(row_id, by=request[CALLER], reason=asked.reason)
 
     async def get_sub_task(self, request: web.Request, body: bytes) -> Dto:
