@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dagengine import Command, script
+from tasks.flavour import Flavour
 
 START_DEADLINE_S = 40
 """The start script gives up by itself after this many seconds."""
@@ -28,16 +29,14 @@ lives() {
 """
 
 # Functions of every script. The identity of a server process: pid and start time (within this
-# boot), and a --base-dir that is this home. The executable proves nothing: homes may share one.
+# boot), with this home as its working directory, and what its flavour's `is_server` asks for.
 # A zombie has no cwd link, so it is not found: it is dead.
 _LOOK = r"""
 find_server() {
     pid= started= owner= by=
     for dir in /proc/[0-9]*; do
         [ "$dir/cwd" -ef "$home" ] || continue
-        base=$(tr '\0' '\n' <"$dir/cmdline" 2>/dev/null |
-            sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p')
-        [ -n "$base" ] && [ "$base" -ef "$home" ] || continue
+        is_server "$dir" || continue
         { read -r stat <"$dir/stat"; } 2>/dev/null || continue
         set -- ${stat##*) }
         [ "$1" = Z ] && continue
@@ -57,14 +56,13 @@ is_listening() {
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
         grep -q "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A "
 }
-log_bytes() { stat -c %s "$home/log/seekdb.log" 2>/dev/null || echo 0; }
 """
 
-# $1 home, $2 binary, $3 sql port
+# $1 home, $2 binary, $3 what a completed first start has left, $4 sql port
 _FACTS = (
     _LOOK
     + r"""
-home=$1 binary=$2 port=$3
+home=$1 binary=$2 before=$3 port=$4
 echo "uid=$(id -u)"
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 if [ -d "$home" ]; then
@@ -74,7 +72,7 @@ elif [ -e "$home" ]; then echo "home=other"
 fi
 [ -e "$binary" ] && echo "binary=present"
 [ -x "$binary" ] && echo "binary_executable=yes"
-[ -d "$home/store/redo/sys/log_stream" ] && echo "initialised=yes"
+[ -e "$before" ] && echo "initialised=yes"
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
 echo "free_bytes=$(df -P -B1 "$home" 2>/dev/null | awk 'NR==2 {print $4}')"
 # A server that has just ended may hold its port a little longer than it can be found.
@@ -89,35 +87,38 @@ echo "end=yes"
 """
 )
 
-# $1 home, $2 binary, $3 marker, then the options of the server program. Look, start and tell
+# $1 home, $2 marker, $3 what a completed first start has left, $4 may it be a first start, $5 the
+# log, $6 status of a program that takes itself for running; then the words that start it. Look,
+# start and tell
 # happen under the lock on the home directory itself (no file is made for it), so that two
 # controllers, or two attempts, cannot both start it.
 _START = (
     _LOOK
     + r"""
-home=$1 binary=$2 marker=$3
-shift 3
+home=$1 marker=$2 before=$3 may_be_first=$4 log=$5 busy=$6
+shift 6
 exec 9<"$home" || exit 70
 flock -w 25 9 || { echo "outcome=locked"; exit 0; }
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 if find_server; then echo "outcome=running"; tell_server; exit 0; fi
-if ! [ -d "$home/store/redo/sys/log_stream" ]; then
+if ! [ -e "$before" ]; then
+    [ "$may_be_first" = yes ] || { echo "outcome=never_started"; exit 0; }
     aside="$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)"
     for part in etc store; do
         [ -e "$home/$part" ] || continue
         mkdir -p "$aside" && mv "$home/$part" "$aside/" && echo "moved_aside=$aside/$part"
     done
 fi
-echo "log_from=$(log_bytes)"
+echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
 said=$(mktemp) || exit 71
 trap 'rm -f "$said"' EXIT
 tries=0
 while :; do
     (cd "$home" && DAGENGINE_START=$marker exec timeout -k 2 20 setsid -w \
-        "$binary" --base-dir "$home" "$@" </dev/null >"$said" 2>&1 9<&-)
+        "$@" </dev/null >"$said" 2>&1 9<&-)
     status=$?
-    # 96: already running. While an old process is a zombie the program takes it for alive.
-    [ "$status" = 96 ] && ! find_server && [ "$tries" -lt 40 ] || break
+    # Already running? While an old process is a zombie the program takes it for alive.
+    [ "$status" = "$busy" ] && ! find_server && [ "$tries" -lt 40 ] || break
     tries=$((tries + 1))
     sleep 0.25
 done
@@ -182,19 +183,32 @@ tail -c "+$((from + 1))" "$1" | grep -a -E ' (ERROR|EDIAG) ' | tail -n 40 | cut 
 """
 
 
-def ask_facts(home: str, binary: str, sql_port: int) -> Command:
+def ask_facts(flavour: Flavour, home: str, sql_port: int) -> Command:
     """Everything stage 2 wants to know of a host, in one round trip."""
-    return script(_FACTS, "dagengine-facts", home, binary, str(sql_port))
+    text = flavour.is_server + _FACTS
+    binary, before = f"{home}/{flavour.program}", f"{home}/{flavour.started_before}"
+    return script(text, "dagengine-facts", home, binary, before, str(sql_port))
 
 
-def start_server(home: str, binary: str, marker: str, options: tuple[str, ...]) -> Command:
+def start_server(flavour: Flavour, home: str, marker: str, options: tuple[str, ...]) -> Command:
     """Start the server unless it runs."""
-    return script(_START, "dagengine-start", home, binary, marker, *options)
+    return script(
+        flavour.is_server + _START,
+        "dagengine-start",
+        home,
+        marker,
+        f"{home}/{flavour.started_before}",
+        "yes" if flavour.can_initialise else "no",
+        f"{home}/{flavour.log}",
+        str(flavour.busy_status),
+        *flavour.command_line(home),
+        *options,
+    )
 
 
-def stop_server(home: str, marker: str) -> Command:
+def stop_server(flavour: Flavour, home: str, marker: str) -> Command:
     """End the server of this home if the DAG of that id started it; SIGTERM, waits 30 s."""
-    return script(_STOP, "dagengine-stop", home, marker)
+    return script(flavour.is_server + _STOP, "dagengine-stop", home, marker)
 
 
 def ask_quiet(home: str) -> Command:
@@ -207,9 +221,9 @@ def ask_alive(pid: int, started: int) -> Command:
     return script(_ALIVE, "dagengine-alive", str(pid), str(started))
 
 
-def read_trouble(home: str, log_from: int) -> Command:
+def read_trouble(log: str, log_from: int) -> Command:
     """The last ERROR and EDIAG lines that the server wrote since it was started."""
-    return script(_TROUBLE, "dagengine-trouble", f"{home}/log/seekdb.log", str(log_from))
+    return script(_TROUBLE, "dagengine-trouble", log, str(log_from))
 
 
 def first_start_options(sql_port: int, start_options: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tasks.facts import HostFacts, ProcessIdentity
+from tasks.flavour import Flavour
 
 _NEEDED_BYTES = 1_300_000_000  # a fresh server takes 1.2 GB of disk
 
@@ -44,11 +45,11 @@ class Start:
 Decision: TypeAlias = Blocked | NoOp | Start
 
 
-def decide_start(facts: HostFacts, *, home: str, binary: str, sql_port: int) -> Decision:
+def decide_start(facts: HostFacts, flavour: Flavour, *, home: str, sql_port: int) -> Decision:
     """What to do with a server whose host said this."""
     if facts.process is not None:
         return _decide_running(facts, facts.process, home)
-    blocked = _find_blocker(facts, home=home, binary=binary, sql_port=sql_port)
+    blocked = _find_blocker(facts, flavour, home=home, sql_port=sql_port)
     if blocked is not None:
         return blocked
     warnings = []
@@ -68,7 +69,9 @@ def _decide_running(facts: HostFacts, process: ProcessIdentity, home: str) -> De
     return NoOp(f"already running, pid {process.pid}", process)
 
 
-def _find_blocker(facts: HostFacts, *, home: str, binary: str, sql_port: int) -> Blocked | None:
+def _find_blocker(
+    facts: HostFacts, flavour: Flavour, *, home: str, sql_port: int
+) -> Blocked | None:
     code = "Common.IllegalArgument"
     if not facts.has_tools:
         return Blocked(code, "flock or setsid is missing on the host", "install util-linux there")
@@ -87,7 +90,10 @@ def _find_blocker(facts: HostFacts, *, home: str, binary: str, sql_port: int) ->
         return Blocked(code, f"the home {home} is not writable", "mend its permissions")
     if not facts.binary_executable:
         what = "is not executable" if facts.binary_present else "does not exist"
-        return Blocked(code, f"the program {binary} {what}", "install seekdb there")
+        program = f"{home}/{flavour.program}"
+        return Blocked(code, f"the program {program} {what}", f"install {flavour.name} there")
+    if not facts.initialised and not flavour.can_initialise:
+        return never_started(flavour, home)
     if facts.listening:
         return Blocked(
             "Common.InvalidPort",
@@ -95,3 +101,12 @@ def _find_blocker(facts: HostFacts, *, home: str, binary: str, sql_port: int) ->
             "stop what listens there, or set another sql_port",
         )
     return None
+
+
+def never_started(flavour: Flavour, home: str) -> Blocked:
+    """A first start that is not this program's to make."""
+    return Blocked(
+        "OB.Server.HasNotBeenStarted",
+        f"it has never been started: {home}/{flavour.started_before} does not exist",
+        "bootstrap the cluster first (with obd, say), or correct `home` in the cluster file",
+    )

@@ -52,6 +52,7 @@ class StartOutcome(StrEnum):
 
     RUNNING = "running"
     LAUNCHED = "launched"
+    NEVER_STARTED = "never_started"  # and this flavour's first start is not ours to make
     LOCKED = "locked"
     UNKNOWN = ""
 

@@ -74,7 +74,7 @@ async def wait_until_healthy(
             "OB.Cluster.AsyncOperationTimeout",
             f"{patient.server.name} lives (pid {patient.process.pid}) but does not answer SQL"
             f" within {LIMIT_S:g} s: {last}",
-            f"look at {patient.server.home}/log/seekdb.log, then RETRY",
+            f"look at {patient.server.log_file}, then RETRY",
         ),
         _evidence(patient, "process"),
     )
@@ -136,19 +136,21 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
         Problem(
             "OB.Server.Process.NotExist",
             f"{server.name}: the server (pid {patient.process.pid}) is gone: {found.cause}",
-            f"{found.remedy}, then RETRY; all of it is in {server.home}/log/seekdb.log",
+            f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),
         _evidence(patient, "none") | {"cause": found.cause, "log": list(found.lines)},
     )
 
 
 async def _read_trouble(patient: Patient) -> Diagnosis:
-    question = read_trouble(patient.server.home, patient.log_from)
+    question = read_trouble(patient.server.log_file, patient.log_from)
     return diagnose((await patient.runner.run(question, timeout_s=_ASK_S)).stdout)
 
 
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
     """The server's version. Root's password is the configured one, or (at first) empty."""
+    if not patient.server.flavour.sets_root_password:
+        return await _ask_version(patient, socket, context, patient.password)
     first, second = ("", patient.password) if patient.is_first else (patient.password, "")
     try:
         return await _ask_version(patient, socket, context, first)

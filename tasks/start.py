@@ -33,7 +33,7 @@ from tasks.commands import (
     start_server,
     stop_server,
 )
-from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.decide import Blocked, Decision, NoOp, Start, decide_start, never_started
 from tasks.facts import (
     ProcessIdentity,
     StartOutcome,
@@ -164,7 +164,7 @@ class _Steps:
         """Roll stage 3 back: end the server, if this very DAG started it."""
         server, runner = self._server(context)
         context.wait_for("process", f"the end of {server.name}")
-        command = stop_server(server.home, context.generic_id)
+        command = stop_server(server.flavour, server.home, context.generic_id)
         report = parse_stop((await runner.run(command, timeout_s=STOP_LIMIT_S)).stdout)
         pid = report.process.pid if report.process else 0
         match report.outcome:
@@ -253,7 +253,7 @@ class _Steps:
         return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
     async def _look(self, server: Server, runner: Runner) -> Decision:
-        question = ask_facts(server.home, server.binary, server.sql_port)
+        question = ask_facts(server.flavour, server.home, server.sql_port)
         result = await runner.run(question, timeout_s=_ASK_S)
         facts = parse_facts(result.stdout)
         if not facts.complete:
@@ -263,12 +263,12 @@ class _Steps:
                 f"the host's answer broke off: {said!r}",
                 f"look at the login shell of {server.address.user}",
             )
-        return decide_start(facts, home=server.home, binary=server.binary, sql_port=server.sql_port)
+        return decide_start(facts, server.flavour, home=server.home, sql_port=server.sql_port)
 
     async def _launch(
         self, context: StepContext, server: Server, runner: Runner, options: tuple[str, ...]
     ) -> StartReport:
-        command = start_server(server.home, server.binary, context.generic_id, options)
+        command = start_server(server.flavour, server.home, context.generic_id, options)
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         except ConnectionLost as exc:
@@ -300,8 +300,12 @@ class _Steps:
             gone = ProcessIdentity("", 0, 0, 0, "")
             patient = Patient(server, runner, gone, report.log_from, "")
             return await explain_death(patient, context)
+        if report.outcome is StartOutcome.NEVER_STARTED:
+            found = never_started(server.flavour, server.home)
+            return _failed(server, found.message, found.remedy)
         what = f"the program ended with status {report.status}: {report.said or 'no word'}"
-        return _failed(server, what, f"try {server.binary} --base-dir {server.home} by hand")
+        by_hand = " ".join(server.flavour.command_line(server.home))
+        return _failed(server, what, f"try {by_hand} by hand")
 
     async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
         server = self.cluster.server(name)

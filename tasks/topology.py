@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dagengine import AgentAddress, ConfigError, HostAddress
+from tasks.flavour import FLAVOURS, Flavour
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,17 @@ class Server:
     address: HostAddress
     start_options: Mapping[str, str]
     sql_via: str
+    flavour: Flavour
 
     @property
     def binary(self) -> str:
         """The server program."""
-        return f"{self.home}/bin/seekdb"
+        return f"{self.home}/{self.flavour.program}"
+
+    @property
+    def log_file(self) -> str:
+        """Where the server itself says what it does."""
+        return f"{self.home}/{self.flavour.log}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +50,7 @@ class Cluster:
 
     name: str
     cluster_id: int
-    flavour: str
+    flavour: Flavour
     servers: tuple[Server, ...]
     password_env: str | None
     password_file: Path | None
@@ -213,7 +220,7 @@ def load_cluster(path: Path) -> Cluster:
     return Cluster(
         name=file.name,
         cluster_id=file.id,
-        flavour=file.flavour,
+        flavour=FLAVOURS[file.flavour],
         servers=servers,
         password_env=file.root_password_env,
         password_file=_resolve(path, password_file) if password_file else None,
@@ -243,6 +250,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         address=_build_address(path, entry, (file.ssh, file.defaults.ssh, entry.ssh)),
         start_options={name: str(value) for name, value in options.items()},
         sql_via=sql.via,
+        flavour=FLAVOURS[file.flavour],
     )
 
 

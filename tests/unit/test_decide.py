@@ -17,7 +17,15 @@ from dagengine import Command
 from dagengine.remote.local import LocalRunner
 from tasks.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_server
 from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.facts import HostFacts, ProcessIdentity, parse_alive, parse_facts, parse_start
+from tasks.facts import (
+    HostFacts,
+    ProcessIdentity,
+    StartOutcome,
+    parse_alive,
+    parse_facts,
+    parse_start,
+)
+from tasks.flavour import OCEANBASE, SEEKDB, Flavour
 
 HOME, BINARY, PORT = "/home/x/seekdb", "/home/x/seekdb/bin/seekdb", 2881
 UID = 1000
@@ -43,7 +51,7 @@ GOOD = HostFacts(
 
 
 def decide(**facts: Any) -> Decision:
-    return decide_start(replace(GOOD, **facts), home=HOME, binary=BINARY, sql_port=PORT)
+    return decide_start(replace(GOOD, **facts), SEEKDB, home=HOME, sql_port=PORT)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +128,16 @@ def test_what_stands_in_the_way_blocks_by_name(
     assert decision.remedy
 
 
+def test_a_server_that_was_never_bootstrapped_is_not_started() -> None:
+    decision = decide_start(GOOD, OCEANBASE, home=HOME, sql_port=PORT)
+    assert isinstance(decision, Blocked)
+    assert decision.code == "OB.Server.HasNotBeenStarted"
+    assert f"{HOME}/etc/observer.config.bin" in decision.message
+    assert "obd" in decision.remedy
+    later = replace(GOOD, initialised=True)
+    assert decide_start(later, OCEANBASE, home=HOME, sql_port=PORT) == Start(is_first=False)
+
+
 def test_the_home_is_told_before_what_cannot_be_known_without_it() -> None:
     nothing = {"home_owner": None, "home_writable": False, "binary_present": False}
     decision = decide(home="", **nothing, binary_executable=False, listening=True)
@@ -136,10 +154,11 @@ class Host:
 
     home: Path
     port: int
+    flavour: Flavour = SEEKDB
 
     @property
     def binary(self) -> Path:
-        return self.home / "bin" / "seekdb"
+        return self.home / self.flavour.program
 
     async def run(self, command: Command) -> str:
         result = await LocalRunner().run(command, timeout_s=30)
@@ -147,13 +166,13 @@ class Host:
         return result.stdout
 
     async def ask(self) -> HostFacts:
-        facts = parse_facts(await self.run(ask_facts(str(self.home), str(self.binary), self.port)))
+        facts = parse_facts(await self.run(ask_facts(self.flavour, str(self.home), self.port)))
         assert facts.complete
         return facts
 
     async def decide(self) -> Decision:
         facts = await self.ask()
-        return decide_start(facts, home=str(self.home), binary=str(self.binary), sql_port=self.port)
+        return decide_start(facts, self.flavour, home=str(self.home), sql_port=self.port)
 
     def initialise(self) -> None:
         (self.home / "store" / "redo" / "sys" / "log_stream").mkdir(parents=True)
@@ -205,7 +224,7 @@ async def test_leftovers_of_a_failed_first_start_are_moved_aside_and_kept(host: 
     (host.home / "etc").mkdir()
     (host.home / "store").mkdir()
     (host.home / "etc" / "x").write_text("kept")
-    start = start_server(str(host.home), str(host.binary), "77", ("--port", "1"))
+    start = start_server(SEEKDB, str(host.home), "77", ("--port", "1"))
     report = parse_start(await host.run(start))
     assert [Path(path).name for path in report.moved_aside] == ["etc", "store"]
     assert Path(report.moved_aside[0], "x").read_text() == "kept"
@@ -217,7 +236,7 @@ async def test_leftovers_of_a_failed_first_start_are_moved_aside_and_kept(host: 
 async def test_files_of_a_completed_start_are_never_moved(host: Host) -> None:
     host.initialise()
     (host.home / "etc").mkdir()
-    start = start_server(str(host.home), str(host.binary), "77", ())
+    start = start_server(SEEKDB, str(host.home), "77", ())
     report = parse_start(await host.run(start))
     assert report.moved_aside == ()
     assert (host.home / "etc").is_dir()
@@ -236,10 +255,45 @@ async def test_a_running_server_is_found_by_its_base_directory(host: Host, style
         assert isinstance(decision, NoOp)
         assert decision.process.pid == process.pid
         assert (decision.process.owner, decision.process.by) == (os.getuid(), "77")
-        start = start_server(str(host.home), str(host.binary), "78", ())
+        start = start_server(SEEKDB, str(host.home), "78", ())
         report = parse_start(await host.run(start))
         assert (report.outcome, report.status) == ("running", None)
         assert report.process == decision.process
+
+
+async def test_an_observer_is_found_by_its_name_and_its_directory(
+    host: Host, tmp_path: Path
+) -> None:
+    ocean = replace(host, flavour=OCEANBASE)
+    called = str(tmp_path / "of another install" / "bin" / "observer")
+    sleeping = ("-c", "read -r word")
+
+    def run(name: str, cwd: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [name, *sleeping], executable="/bin/sh", cwd=cwd, stdin=subprocess.PIPE
+        )
+
+    with run("vim", host.home), run(called, tmp_path), run("observer2", host.home):
+        assert (await ocean.ask()).process is None
+        with run(called, host.home) as process:
+            found = (await ocean.ask()).process
+            assert found is not None
+            assert (found.pid, found.by) == (process.pid, "")
+
+
+async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_option(
+    host: Host,
+) -> None:
+    ocean = replace(host, flavour=OCEANBASE)
+    ocean.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
+    ocean.binary.chmod(0o755)
+    start = start_server(OCEANBASE, str(host.home), "77", ())
+    assert parse_start(await host.run(start)).outcome is StartOutcome.NEVER_STARTED
+    (host.home / "etc").mkdir()
+    (host.home / "etc" / "observer.config.bin").touch()
+    report = parse_start(await host.run(start))
+    assert report.said == f"{host.home} {host.home}/lib 0 {ocean.binary}"
+    assert (report.status, report.moved_aside) == (3, ())
 
 
 async def test_a_process_of_another_home_is_not_our_server(host: Host, tmp_path: Path) -> None:
@@ -320,11 +374,11 @@ async def test_a_quiet_home_is_one_on_which_no_start_holds_its_lock(host: Host) 
 
 async def test_only_error_lines_since_the_start_are_read_from_the_log(host: Host) -> None:
     log = host.home / "log" / "seekdb.log"
-    assert await host.run(read_trouble(str(host.home), 0)) == f"no log file {log}\n"
+    assert await host.run(read_trouble(str(log), 0)) == f"no log file {log}\n"
     log.parent.mkdir()
     before = b"[t] ERROR old\n"
     log.write_bytes(before + b"[t] INFO x\n[t] ERROR \xff bad\n[t] EDIAG why\n[t] WARN y\n")
-    said = await host.run(read_trouble(str(host.home), len(before)))
+    said = await host.run(read_trouble(str(log), len(before)))
     assert said == "[t] ERROR \ufffd bad\n[t] EDIAG why\n"
     # a log that has become shorter than it was is a new one: all of it counts
-    assert "old" in await host.run(read_trouble(str(host.home), 10_000))
+    assert "old" in await host.run(read_trouble(str(log), 10_000))

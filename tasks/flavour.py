@@ -1,0 +1,83 @@
+"""The kinds of server: what differs between them on a host, as values.
+
+Nothing else asks which kind a server is. What differs on the cluster's SQL is in
+cluster_steps.py, which is found by the flavour as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# Shell functions `is_server DIR`: is the process whose directory under /proc is DIR a server of
+# $home? It already has $home as its working directory. The executable proves nothing: homes may
+# share one.
+_BY_BASE_DIR = r"""
+is_server() {
+    base=$(tr '\0' '\n' <"$1/cmdline" 2>/dev/null |
+        sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p')
+    [ -n "$base" ] && [ "$base" -ef "$home" ]
+}
+"""
+_BY_NAME = r"""
+is_server() {
+    called=$(tr '\0' '\n' <"$1/cmdline" 2>/dev/null | head -n 1)
+    [ "${called##*/}" = observer ]
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """One kind of server.
+
+    Attributes:
+        name: as in the cluster file.
+        program: below the home.
+        log: below the home.
+        started_before: below the home; there once a first start was completed.
+        can_initialise: a server that was never started may be started here.
+        sets_root_password: root of a new server has no password, and gets the configured one.
+        command_line: from the home to the words that start the server, without options.
+        is_server: shell function, see above.
+        busy_status: the program's exit status when it takes itself for running already; -1: none.
+    """
+
+    name: str
+    program: str
+    log: str
+    started_before: str
+    can_initialise: bool
+    sets_root_password: bool
+    command_line: Callable[[str], tuple[str, ...]]
+    is_server: str
+    busy_status: int = -1
+
+
+SEEKDB = Flavour(
+    name="seekdb",
+    program="bin/seekdb",
+    log="log/seekdb.log",
+    started_before="store/redo/sys/log_stream",
+    can_initialise=True,
+    sets_root_password=True,
+    command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
+    is_server=_BY_BASE_DIR,
+    busy_status=96,
+)
+"""The single-node member of the family: each server is a database of its own."""
+
+OCEANBASE = Flavour(
+    name="oceanbase",
+    program="bin/observer",
+    log="log/observer.log",
+    started_before="etc/observer.config.bin",
+    can_initialise=False,  # its first start is a bootstrap, which is not this program's business
+    sets_root_password=False,
+    # A later start takes no option: the server reads its own configuration (protocol 7.3).
+    command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
+    is_server=_BY_NAME,
+)
+"""Servers in zones that form one database; started from their home, which is their cwd."""
+
+FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in (SEEKDB, OCEANBASE)}
