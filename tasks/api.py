@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import structlog
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from dagengine import Call, ConfigError, DagDetail, Route, Submission
+from tasks.errors import SCOPE_ERRORS
 from tasks.scope import resolve_scope
 from tasks.topology import ClusterFile
 
@@ -20,8 +21,30 @@ _log = structlog.get_logger("tasks.api")
 class Scope(BaseModel):
     """Which servers."""
 
-    type: str | None = None
-    target: list[str] | None = None
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"type": "GLOBAL", "target": []},
+                {"type": "ZONE", "target": ["zone1", "zone2"]},
+                {"type": "SERVER", "target": ["10.10.10.1:2886"]},
+            ]
+        }
+    )
+
+    type: str | None = Field(default=None, description="GLOBAL, ZONE or SERVER; any case")
+    target: list[str] | None = Field(default=None, description="zones, or `ip:port` of servers")
+
+
+_IDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+_FORCE_PASS: dict[str, Any] = {
+    "description": "ids of tasks that hold the cluster locked: these are cancelled and passed",
+    "anyOf": [
+        {"type": "object", "properties": {"id": {"anyOf": [_IDS, {"type": "null"}]}}},
+        _IDS,
+        {"type": "null"},
+    ],
+}
+"""Both forms: that of the official clients, and that of the published document."""
 
 
 class ForcePass(BaseModel):
@@ -31,10 +54,24 @@ class ForcePass(BaseModel):
 
 
 class StartRequest(BaseModel):
-    """Body of POST /ob/start."""
+    """Which servers to start, and which tasks to pass for it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"scope": {"type": "GLOBAL"}},
+                {
+                    "scope": {"type": "SERVER", "target": ["10.10.10.1:2886"]},
+                    "forcePassDag": {"id": ["201684300810288613"]},
+                },
+            ]
+        }
+    )
 
     scope: Scope | None = None
-    force_pass_dag: ForcePass | None = Field(default=None, alias="forcePassDag")
+    force_pass_dag: Annotated[
+        ForcePass | None, WithJsonSchema(_FORCE_PASS), Field(alias="forcePassDag")
+    ] = None
 
     @field_validator("force_pass_dag", mode="before")
     @classmethod
@@ -46,6 +83,10 @@ def start_route(cluster: ClusterFile) -> Route:
     """POST /ob/start."""
 
     async def start(call: Call) -> DagDetail:
+        """Start observers.
+
+        The same start again within a second of an unfinished one answers with that DAG.
+        """
         request = call.body
         assert isinstance(request, StartRequest)
         _reload(cluster)
@@ -64,7 +105,7 @@ def start_route(cluster: ClusterFile) -> Route:
             dedupe_window_s=0.0 if force_pass else _DEDUPE_WINDOW_S,
         )
 
-    return Route("POST", "/ob/start", StartRequest, start)
+    return Route("POST", "/ob/start", StartRequest, start, errors=SCOPE_ERRORS)
 
 
 def _reload(cluster: ClusterFile) -> None:

@@ -45,3 +45,10 @@ class InvalidIp(ApiError):
     """Not an ip address."""
 
     err_code = "Common.InvalidIp"
+
+
+SCOPE_ERRORS: tuple[type[ApiError], ...] = (
+    *(ScopeInvalid, TargetEmpty, ZoneNotExist, ServerNotExist),
+    *(InvalidAddress, InvalidPort, InvalidIp),
+)
+"""What may be wrong with a scope."""

@@ -3,19 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from aiohttp import web
 
-from dagengine.api.handlers import Desk
-from dagengine.api.middleware import API_ROOT, Gate, Handler, answering, envelope_middleware
+from dagengine.api import identity, tasks
+from dagengine.api.desk import Desk
+from dagengine.api.endpoint import Endpoint, answering, endpoint_of
+from dagengine.api.middleware import API_ROOT, Gate, envelope_middleware
+from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
 from dagengine.api.route import ClusterView, Route
+from dagengine.api.schemas import (
+    AttemptDto,
+    AuditDto,
+    BuildDto,
+    Contents,
+    DagDetailDTO,
+    InfoDto,
+    LogDto,
+    NodeDetailDTO,
+    SecretDto,
+    StatusDto,
+    TaskDetailDTO,
+    Time,
+)
 from dagengine.api.wire import Wire
 from dagengine.clock import Clock
 from dagengine.engine.engine import Engine
+from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
 from dagengine.security.credentials import Passwords
 from dagengine.security.key import ServerKey
 
 _BODY_LIMIT_BYTES = 1024 * 1024
+
+_OPEN = partial(Endpoint, needs_login=False)
+_TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
+_DETAILED = partial(Endpoint, query=tasks.Details, errors=(IllegalArgument,))
+_FOUND = partial(_TASK, query=tasks.Details, errors=(InvalidId, TaskNotFound, IllegalArgument))
+_OPERATED = partial(Endpoint, body=tasks.OperatorBody)
+
+CORE: tuple[Endpoint, ...] = (
+    _OPEN("GET", "/time", identity.get_time, Time),
+    _OPEN("GET", "/info", identity.get_info, InfoDto),
+    _OPEN("GET", "/git-info", identity.get_build, BuildDto),
+    _OPEN("GET", "/status", identity.get_status, StatusDto),
+    _OPEN("POST", "/status", identity.get_status, StatusDto),
+    _OPEN("GET", "/secret", identity.get_secret, SecretDto),
+    _DETAILED("GET", "/task/dag/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
+    _DETAILED("GET", "/task/dag/ob/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
+    _DETAILED("GET", "/task/dag/agent/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
+    _DETAILED("GET", "/task/dags/ob", tasks.list_dags, Contents[DagDetailDTO]),
+    _DETAILED("GET", "/task/dags/agent", tasks.list_dags, Contents[DagDetailDTO]),
+    _FOUND("GET", "/task/dag/{id}", tasks.get_dag, DagDetailDTO),
+    _OPERATED("POST", "/task/dag/{id}", tasks.operate_dag, errors=tasks.DAG_REFUSALS),
+    _TASK("GET", "/task/dag/{id}/audit", tasks.list_audit, Contents[AuditDto]),
+    _FOUND("GET", "/task/node/{id}", tasks.get_node, NodeDetailDTO),
+    _OPERATED("POST", "/task/node/{id}", tasks.operate_node, errors=tasks.NODE_REFUSALS),
+    _TASK("GET", "/task/sub_task/{id}", tasks.get_sub_task, TaskDetailDTO),
+    _TASK("GET", "/task/sub_task/{id}/logs", tasks.list_logs, Contents[LogDto]),
+    _TASK("GET", "/task/sub_task/{id}/attempts", tasks.list_attempts, Contents[AttemptDto]),
+    Endpoint("GET", "/audit", tasks.list_all_audit, Contents[AuditDto]),
+)
+"""Every route that a controller has of itself; operations add theirs (see route.Route)."""
 
 
 def build_app(
@@ -59,34 +108,14 @@ def build_app(
         before_retry=before_retry,
     )
     gate = Gate(key, clock, passwords)
-    table: list[tuple[str, str, Handler, Gate | None]] = [
-        ("GET", "/time", desk.time, None),
-        ("GET", "/info", desk.info, None),
-        ("GET", "/git-info", desk.git_info, None),
-        ("GET", "/status", desk.status, None),
-        ("POST", "/status", desk.status, None),
-        ("GET", "/secret", desk.secret, None),
-        ("GET", "/task/dag/unfinish", desk.list_unfinished, gate),
-        ("GET", "/task/dag/ob/unfinish", desk.list_unfinished, gate),
-        ("GET", "/task/dag/agent/unfinish", desk.list_unfinished, gate),
-        ("GET", "/task/dags/ob", desk.list_dags, gate),
-        ("GET", "/task/dags/agent", desk.list_dags, gate),
-        ("GET", "/task/dag/{id}", desk.get_dag, gate),
-        ("POST", "/task/dag/{id}", desk.operate_dag, gate),
-        ("GET", "/task/dag/{id}/audit", desk.list_audit, gate),
-        ("GET", "/task/node/{id}", desk.get_node, gate),
-        ("POST", "/task/node/{id}", desk.operate_node, gate),
-        ("GET", "/task/sub_task/{id}", desk.get_sub_task, gate),
-        ("GET", "/task/sub_task/{id}/logs", desk.get_logs, gate),
-        ("GET", "/task/sub_task/{id}/attempts", desk.list_attempts, gate),
-        ("GET", "/audit", desk.list_all_audit, gate),
-        *((route.method, route.path, desk.operation(route), gate) for route in routes),
-    ]
     app = web.Application(
         middlewares=[envelope_middleware(clock)], client_max_size=_BODY_LIMIT_BYTES
     )
-    for method, path, handler, door in table:
-        app.router.add_route(method, API_ROOT + path, answering(handler, door))
+    table = (*CORE, *map(endpoint_of, routes))
+    for endpoint in table:
+        handler = answering(endpoint, desk, gate)
+        app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
+    app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
     app.on_response_prepare.append(_drop_server_header)
     return app
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import typing
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 
 from dagengine.errors import BindFailed, IllegalArgument
 
@@ -38,19 +39,41 @@ def bind(body: bytes, model: type[M]) -> M:
         raise BindFailed(f"Bind JSON failed: {where}: {first['msg']}") from None
 
 
-def parse_show_details(text: str | None) -> bool:
+def bind_query(query: Mapping[str, str], model: type[M]) -> M:
+    """The model of a query; unknown names are ignored, of several values the first counts.
+
+    Raises:
+        IllegalArgument: which parameter is wrong.
+    """
+    given = {name: query[name] for name in model.model_fields if name in query}
+    try:
+        return model.model_validate(given)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise IllegalArgument(f"The input parameter '{name}' is illegal: {first['msg']}") from None
+
+
+def parse_show_details(text: str | bool) -> bool:
     """The query parameter: absent is True, present but empty is False.
 
     Raises:
         IllegalArgument: a text that is neither true nor false.
     """
-    if text is None or text in _TRUE:
+    if text is True or text in _TRUE:
         return True
     if text in _FALSE:
         return False
     raise IllegalArgument(
         f"The input parameter 'show_details' is illegal: {text!r}", remedy="send true or false"
     )
+
+
+ShowDetails = Annotated[
+    bool,
+    BeforeValidator(parse_show_details),
+    WithJsonSchema({"type": "string", "enum": [*_TRUE, *_FALSE], "default": "true"}),
+]
 
 
 def _match_names(value: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:

@@ -30,7 +30,6 @@ _AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
 CALLER = web.RequestKey("caller", str)
 """Who asks, from where, once the gate has let the request pass."""
 
-Handler = Callable[[web.Request, bytes], Awaitable[object]]
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,21 +68,8 @@ class Gate:
         return body
 
 
-def answering(handler: Handler, gate: Gate | None) -> WebHandler:
-    """A web handler that answers with what the handler returns; no gate: no login."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if "/" in request.match_info.get("id", ""):
-            raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
-        body = b"" if gate is None else await gate.open(request)
-        data = await handler(request, body)
-        return request[_ANSWER].success(data)
-
-    return handle
-
-
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Answer:
     """Renders the answer to one request."""
 
     clock: Clock
@@ -112,7 +98,8 @@ class _Answer:
         return web.Response(status=status, body=body, headers={"Content-Type": self.content_type})
 
 
-_ANSWER = web.RequestKey("answer", _Answer)
+ANSWER = web.RequestKey("answer", Answer)
+"""Renders the answer to the request."""
 
 
 def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamResponse]]:
@@ -123,8 +110,8 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
         trace_id = request.headers.get("X-OBSHELL-Trace-ID") or secrets.token_hex(8)
         if request.raw_path == f"{API_ROOT}/status":
             trace_id = ""
-        answer = _Answer(clock, clock.monotonic_s(), trace_id)
-        request[_ANSWER] = answer
+        answer = Answer(clock, clock.monotonic_s(), trace_id)
+        request[ANSWER] = answer
         try:
             return await handler(request)
         except web.HTTPException as exc:
@@ -149,7 +136,7 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
 
 
 async def _answer_http(
-    request: web.Request, answer: _Answer, exc: web.HTTPException
+    request: web.Request, answer: Answer, exc: web.HTTPException
 ) -> web.StreamResponse:
     """What aiohttp's router or reader raised: unknown paths and methods, too large bodies."""
     if exc.status not in (404, 405):

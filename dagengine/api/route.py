@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
-from dagengine.model.records import DagDetail
+from dagengine.errors import DagengineError
 
 if TYPE_CHECKING:
     from dagengine.engine.engine import Engine
@@ -22,31 +22,44 @@ class Call:
         engine: the running engine.
         body: the validated body, an instance of the route's model.
         caller: who asks, from where; for the audit.
+        query: the validated query, an instance of the route's query model; None without one.
     """
 
     engine: Engine
     body: BaseModel
     caller: str
+    query: BaseModel | None = None
 
 
-Handler: TypeAlias = Callable[[Call], Awaitable[DagDetail]]
+Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
+Refusal: TypeAlias = type[DagengineError] | str
+"""How a route may refuse: an error, or an errCode that is told with status 400."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of an operation; it always needs a login and answers with a DAG.
+    """A route of an operation; it always needs a login.
+
+    All of it but the handler is published in the OpenAPI document as well.
 
     Attributes:
         method: upper case.
         path: below `/api/v1`, such as `/ob/start`.
         model: pydantic model of the body.
-        handler: raises ApiError subclasses for answers that are errors.
+        handler: returns a DagDetail, or a value of type `answer`; raises ApiError subclasses for
+            answers that are errors. Its docstring's first line is the route's summary.
+        errors: with what the handler may refuse.
+        query: pydantic model of the query.
+        answer: type of the answer's data; None for a DAG.
     """
 
     method: str
     path: str
     model: type[BaseModel]
     handler: Handler
+    errors: tuple[Refusal, ...] = ()
+    query: type[BaseModel] | None = None
+    answer: Any = None
 
 
 class ServerState(Protocol):

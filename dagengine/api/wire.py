@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from dagengine.api.envelope import render_time, sort_keys
+from dagengine.api.schemas import (
+    AgentDto,
+    AttemptDto,
+    AuditDto,
+    DagDetailDTO,
+    LogDto,
+    NodeDetailDTO,
+    TaskDetailDTO,
+)
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
 from dagengine.model.records import (
     AttemptRecord,
@@ -20,7 +29,8 @@ from dagengine.model.states import State
 
 Dto = dict[str, Any]
 
-_FREE, _GLOBAL = 1, 2  # maintenance_type
+_FREE: Literal[1] = 1  # maintenance_type
+_GLOBAL: Literal[2] = 2
 _NOT_RUN = (State.PENDING, State.READY)
 
 
@@ -30,7 +40,7 @@ class Wire:
     def __init__(self, agent: AgentAddress) -> None:
         self._agent = agent
 
-    def dag(self, detail: DagDetail) -> Dto:
+    def dag(self, detail: DagDetail) -> DagDetailDTO:
         """DagDetailDTO (4.1)."""
         dag, nodes = detail.dag, detail.nodes
         tasks = [task for node in nodes or () for task in node.sub_tasks]
@@ -50,7 +60,7 @@ class Wire:
             "nodes": None if nodes is None else [self.node(n, own_data=False) for n in nodes],
         }
 
-    def node(self, detail: NodeDetail, *, own_data: bool = True) -> Dto:
+    def node(self, detail: NodeDetail, *, own_data: bool = True) -> NodeDetailDTO:
         """NodeDetailDTO (4.2); `own_data` False inside a DAG, which carries it then."""
         node = detail.node
         return {
@@ -65,7 +75,7 @@ class Wire:
             "sub_tasks": [self.sub_task(t, own_data=False) for t in detail.sub_tasks] or None,
         }
 
-    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> Dto:
+    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> TaskDetailDTO:
         """TaskDetailDTO (4.2)."""
         task = detail.sub_task
         has_run = task.state not in _NOT_RUN
@@ -83,7 +93,7 @@ class Wire:
             "task_logs": [line.content for line in detail.logs] if has_run else None,
         }
 
-    def log(self, line: LogRecord) -> Dto:
+    def log(self, line: LogRecord) -> LogDto:
         """A log row (3.4)."""
         at = render_time(line.created_at)
         return {
@@ -96,7 +106,7 @@ class Wire:
             "update_time": at,
         }
 
-    def audit(self, row: AuditRecord) -> Dto:
+    def audit(self, row: AuditRecord) -> AuditDto:
         """A row of the audit (not part of the original's API)."""
         return {
             "id": row.audit_id,
@@ -108,7 +118,7 @@ class Wire:
             "reason": row.reason,
         }
 
-    def attempt(self, attempt: AttemptRecord, lines: Iterable[LogRecord]) -> Dto:
+    def attempt(self, attempt: AttemptRecord, lines: Iterable[LogRecord]) -> AttemptDto:
         """An attempt of a sub-task (not part of the original's API); `lines` of all of them."""
         return {
             "attempt_no": attempt.attempt_no,
@@ -140,7 +150,7 @@ def parse_agent(name: str | None) -> AgentAddress | None:
     return AgentAddress(ip.strip("[]"), int(port)) if ip and port.isdecimal() else None
 
 
-def _render_agent(agent: AgentAddress) -> Dto:
+def _render_agent(agent: AgentAddress) -> AgentDto:
     return {"ip": agent.ip, "port": agent.port}
 
 

@@ -617,6 +617,13 @@ async def test_anybody_may_ask_for_its_key_and_its_build(world: World) -> None:
     assert all(isinstance(value, str) for value in build.values())
 
 
+async def test_anybody_may_read_the_openapi_document(world: World) -> None:
+    answer = await world.send("GET", "/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert "/api/v1/fixed" in answer.body["paths"]
+
+
 # --- 2.3 to 2.6 who may come in ------------------------------------------------------------------
 
 PROTECTED = [

@@ -1,0 +1,36 @@
+"""What every handler works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dagengine.api.route import ClusterView
+from dagengine.api.wire import Wire
+from dagengine.clock import Clock
+from dagengine.engine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the handlers of one controller share.
+
+    Attributes:
+        engine: entered.
+        cluster: what the controller serves.
+        wire: renders records.
+        clock: where time comes from.
+        public_key: what callers encrypt their headers for.
+        version: of this program.
+        has_agent_password: whether one is configured.
+        before_retry: called before an ended DAG goes on, so that what was mended is seen.
+    """
+
+    engine: Engine
+    cluster: ClusterView
+    wire: Wire
+    clock: Clock
+    public_key: str
+    version: str
+    has_agent_password: Callable[[], bool]
+    before_retry: Callable[[], None]

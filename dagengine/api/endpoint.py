@@ -1,0 +1,115 @@
+"""One route as a value: what it takes, what it answers, how it may refuse."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from dagengine.api.binding import bind, bind_query
+from dagengine.api.desk import Desk
+from dagengine.api.middleware import ANSWER, CALLER, Gate, WebHandler
+from dagengine.api.route import Call, Refusal, Route
+from dagengine.api.schemas import DagDetailDTO
+from dagengine.model.ids import GenericId, decode_id
+from dagengine.model.records import DagDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request that was let in, bound to what its route takes.
+
+    Attributes:
+        text: the `{id}` of the path as given; empty for a path without one.
+        task: that id, taken apart.
+        query: an instance of the route's query model.
+        body: an instance of the route's body model.
+        caller: who asks, from where; empty where no login is needed.
+        request: for what is in none of the others, such as a header.
+    """
+
+    text: str
+    task: GenericId | None
+    query: Any
+    body: Any
+    caller: str
+    request: web.Request
+
+
+Handler: TypeAlias = Callable[[Desk, Ask], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A route. The same models validate requests and make the OpenAPI document.
+
+    Attributes:
+        method: upper case.
+        path: below `/api/v1`.
+        handler: its docstring's first line is the route's summary.
+        answer: type of `data`; None when there is none.
+        body: model of the body.
+        query: model of the query.
+        errors: what the handler may refuse with, beyond what every route of its kind may.
+        needs_login: False for what anybody may ask.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    answer: Any = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    errors: tuple[Refusal, ...] = ()
+    needs_login: bool = True
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0].rstrip(".")
+
+
+def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
+    """A web handler that answers with what the endpoint's handler returns."""
+    has_id = "{id}" in endpoint.path
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        text = request.match_info["id"] if has_id else ""
+        if "/" in text:
+            raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
+        content = await gate.open(request) if endpoint.needs_login else b""
+        ask = Ask(  # in the order of protocol 3.4: id, query, body
+            text,
+            decode_id(text) if has_id else None,
+            bind_query(request.query, endpoint.query) if endpoint.query else None,
+            bind(content, endpoint.body) if endpoint.body else None,
+            request.get(CALLER, ""),
+            request,
+        )
+        return request[ANSWER].success(await endpoint.handler(desk, ask))
+
+    return handle
+
+
+def endpoint_of(route: Route) -> Endpoint:
+    """The route of an operation; it answers with a DAG unless it says otherwise."""
+
+    @functools.wraps(route.handler)
+    async def handle(desk: Desk, ask: Ask) -> Any:
+        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query))
+        return desk.wire.dag(answer) if isinstance(answer, DagDetail) else answer
+
+    return Endpoint(
+        route.method,
+        route.path,
+        handle,
+        DagDetailDTO if route.answer is None else route.answer,
+        body=route.model,
+        query=route.query,
+        errors=route.errors,
+    )

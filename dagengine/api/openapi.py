@@ -1,0 +1,187 @@
+"""The OpenAPI 3.1 document, made from the route table and the models that validate.
+
+It is served at `/openapi.json`, outside of the envelope and without a login: it says no more than
+the published source does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from dagengine.api.endpoint import Endpoint
+from dagengine.api.envelope import render_json
+from dagengine.api.middleware import API_ROOT, WebHandler
+from dagengine.api.route import Refusal
+from dagengine.api.schemas import Envelope, ErrorDto, TaskId
+from dagengine.errors import BindFailed, DagengineError
+from dagengine.security import errors as door
+
+DOCUMENT_PATH = "/openapi.json"
+
+Json = dict[str, Any]
+
+_SCHEMAS = "#/components/schemas/"
+_UNEXPECTED = DagengineError  # a full disk, a bug: any route may have to say so
+_DOOR: tuple[type[DagengineError], ...] = tuple(
+    kind
+    for kind in vars(door).values()
+    if isinstance(kind, type)
+    and issubclass(kind, DagengineError)
+    and kind.__module__ == door.__name__
+)
+_BODY_TOO_LARGE = (413, "Common.BadRequest")
+
+_ABOUT = """\
+OBShell's cluster API, as served by dagengine. Every answer has the same envelope.
+
+Where a login is needed, one of two headers carries it, encrypted for the key of `/secret`; bodies
+are then base64 of AES-128-CBC of the JSON that is described here. The official SDKs do this."""
+
+
+def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
+    """The document of these routes."""
+    models: list[tuple[str, Any, TypeAdapter[Any]]] = [
+        ("Envelope", "serialization", TypeAdapter(Envelope)),
+        ("ErrorDto", "serialization", TypeAdapter(ErrorDto)),
+    ]
+    for at, endpoint in enumerate(endpoints):
+        if endpoint.answer is not None:
+            models.append((f"answer {at}", "serialization", TypeAdapter(endpoint.answer)))
+        if endpoint.body is not None:
+            models.append((f"body {at}", "validation", TypeAdapter(endpoint.body)))
+    inputs: Any = models
+    made, shared = TypeAdapter.json_schemas(inputs, ref_template=_SCHEMAS + "{model}")
+    schemas: Mapping[str, Any] = {name: schema for (name, _), schema in made.items()}
+    paths: dict[str, Json] = {}
+    for at, endpoint in enumerate(endpoints):
+        operation = _describe(endpoint, schemas.get(f"answer {at}"), schemas.get(f"body {at}"))
+        paths.setdefault(API_ROOT + endpoint.path, {})[endpoint.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "dagengine", "version": version, "description": _ABOUT},
+        "paths": paths,
+        "components": {
+            "schemas": {**shared.get("$defs", {}), **_answers()},
+            "securitySchemes": {
+                "rootPassword": _header("X-OCS-Header", "root@sys"),
+                "agentPassword": _header("X-OCS-Agent-Header", "the agent"),
+            },
+        },
+    }
+
+
+def serving(document: Json) -> WebHandler:
+    """A handler that answers with the document."""
+    body = render_json(document)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    return handle
+
+
+def codes_of(endpoint: Endpoint) -> dict[int, list[str]]:
+    """The errCodes that a route may answer with, by HTTP status."""
+    found: set[tuple[int, str]] = set(_codes((*endpoint.errors, _UNEXPECTED)))
+    if endpoint.needs_login:
+        found |= set(_codes(_DOOR)) | {_BODY_TOO_LARGE}
+    if endpoint.body is not None:
+        found |= set(_codes((BindFailed,)))
+    by_status: dict[int, list[str]] = {}
+    for status, code in sorted(found):
+        by_status.setdefault(status, []).append(code)
+    return by_status
+
+
+# --- below: the parts --------------------------------------------------------------------------
+
+
+def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Json:
+    name = "_".join(part.strip("{}") for part in endpoint.path.strip("/").split("/"))
+    described: Json = {
+        "operationId": f"{endpoint.method.lower()}_{name}".replace("-", "_"),
+        "summary": endpoint.summary,
+        "tags": [endpoint.path.split("/")[1]],
+    }
+    if parameters := [*_path_parameters(endpoint), *_query_parameters(endpoint)]:
+        described["parameters"] = parameters
+    if body is not None:
+        described["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    described["security"] = (
+        [{"rootPassword": []}, {"agentPassword": []}] if endpoint.needs_login else []
+    )
+    described["responses"] = {
+        "200": {"description": "Done.", "content": _json(_success(answer))},
+        **{
+            str(status): {
+                "description": ", ".join(codes),
+                "content": _json(_failure(status, codes)),
+            }
+            for status, codes in codes_of(endpoint).items()
+        },
+    }
+    return described
+
+
+def _path_parameters(endpoint: Endpoint) -> list[Json]:
+    if "{id}" not in endpoint.path:
+        return []
+    schema = TypeAdapter(TaskId).json_schema()
+    return [{"name": "id", "in": "path", "required": True, "schema": schema}]
+
+
+def _query_parameters(endpoint: Endpoint) -> list[Json]:
+    if endpoint.query is None:
+        return []
+    properties: dict[str, Json] = endpoint.query.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in properties.items()
+    ]
+
+
+def _success(answer: Json | None) -> Json:
+    if answer is None:
+        return {"$ref": f"{_SCHEMAS}Done"}
+    data = {"type": "object", "required": ["data"], "properties": {"data": answer}}
+    return {"allOf": [{"$ref": f"{_SCHEMAS}Success"}, data]}
+
+
+def _failure(status: int, codes: Iterable[str]) -> Json:
+    error = {"type": "object", "properties": {"errCode": {"enum": list(codes)}}}
+    narrowed = {"properties": {"status": {"const": status}, "error": error}}
+    return {"allOf": [{"$ref": f"{_SCHEMAS}Failure"}, {"type": "object", **narrowed}]}
+
+
+def _answers() -> dict[str, Json]:
+    def around(description: str, successful: bool, **more: Any) -> Json:
+        said: Json = {"properties": {"successful": {"const": successful}, **more}}
+        said |= {"type": "object", "required": ["successful", *more]}
+        return {"description": description, "allOf": [{"$ref": f"{_SCHEMAS}Envelope"}, said]}
+
+    return {
+        "Success": around("An answer with data.", successful=True, status={"const": 200}),
+        "Done": around("An answer without data.", successful=True, status={"const": 200}),
+        "Failure": around("A refusal.", successful=False, error={"$ref": f"{_SCHEMAS}ErrorDto"}),
+    }
+
+
+def _codes(refusals: Iterable[Refusal]) -> Iterable[tuple[int, str]]:
+    for refusal in refusals:
+        if isinstance(refusal, str):
+            yield 400, refusal
+        else:
+            yield refusal.http_status, refusal.err_code
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}
+
+
+def _header(name: str, whose: str) -> Json:
+    description = f"password of {whose}, request target and expiry, encrypted for the key of secret"
+    return {"type": "apiKey", "in": "header", "name": name, "description": description}

@@ -1,0 +1,87 @@
+"""The OpenAPI document says of every route what it takes, what it answers and how it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from dagengine.api.app import CORE
+from dagengine.api.endpoint import Endpoint, endpoint_of
+from dagengine.api.openapi import codes_of, render_openapi
+from tasks.api import start_route
+
+ROUTES = (*CORE, endpoint_of(start_route(None)))  # type: ignore[arg-type]  # nothing is called
+DOCUMENT = render_openapi(ROUTES, "1.2.3")
+
+
+def name_of(endpoint: Endpoint) -> str:
+    return f"{endpoint.method} {endpoint.path}"
+
+
+def operation_of(endpoint: Endpoint) -> dict[str, Any]:
+    found: dict[str, Any] = DOCUMENT["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
+    return found
+
+
+def parts(value: Any) -> Iterator[dict[str, Any]]:
+    """Every map in the document, however deep."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, dict | list):
+            yield from parts(part)
+
+
+@pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
+def test_a_route_is_described(endpoint: Endpoint) -> None:
+    operation = operation_of(endpoint)
+    assert operation["summary"]
+    assert bool(operation["security"]) is endpoint.needs_login
+    assert ("requestBody" in operation) is (endpoint.body is not None)
+    named = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
+    assert named == ({"id"} if "{id}" in endpoint.path else set())
+    queries = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
+    assert queries == set(endpoint.query.model_fields if endpoint.query else ())
+
+
+@pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
+def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint) -> None:
+    responses = operation_of(endpoint)["responses"]
+    assert set(responses) == {"200", *map(str, codes_of(endpoint))}
+    for status, codes in codes_of(endpoint).items():
+        assert responses[str(status)]["description"] == ", ".join(codes)
+    if endpoint.needs_login:
+        assert "Security.Authentication.Header.DecryptFailed" in codes_of(endpoint)[401]
+
+
+def test_operations_have_names_of_their_own() -> None:
+    names = [
+        operation["operationId"]
+        for path in DOCUMENT["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(set(names)) == len(names) == len(ROUTES)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert {part["$ref"] for part in parts(DOCUMENT) if "$ref" in part} <= known
+
+
+def test_every_example_is_what_its_schema_says() -> None:
+    shown = 0
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        whole = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+        for example in schema.get("examples", ()):
+            jsonschema_rs.validate(whole, example)
+            shown += 1
+    assert shown >= 5
+
+
+def test_the_document_is_json_and_the_same_each_time() -> None:
+    assert json.dumps(render_openapi(ROUTES, "1.2.3")) == json.dumps(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1")
