@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from dagengine.errors import StaleWrite
+from dagengine.model.history import EventRecord
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -114,6 +115,18 @@ class Store(Protocol):
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
         """A sub-task's log lines of all attempts, oldest first; empty for an unknown id."""
+        ...
+
+    async def last_event(self, dag_id: int) -> int:
+        """Number of a DAG's last event; 0 when there is none."""
+        ...
+
+    async def list_events(self, dag_id: int, *, after: int, limit: int) -> tuple[EventRecord, ...]:
+        """A DAG's events that follow number `after`, in order and without a gap.
+
+        Events are numbered from 1 as they become durable; the numbers never change. A DAG's
+        end is the last event of its commit. `limit` at least 1.
+        """
         ...
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:

@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from dagengine.engine.registry import Registry
 from dagengine.errors import StaleWrite, StoreInUse, StoreTooNew, StoreUnusable
+from dagengine.model.history import DagEntered, EventRecord, NodeEntered, SubTaskEntered
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, LogRecord
 from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
@@ -36,7 +37,7 @@ from dagengine.model.transition import (
 )
 from dagengine.store.base import LastIds, Retention
 from dagengine.store.sqlite.backup import backup_store
-from dagengine.store.sqlite.connect import list_migrations
+from dagengine.store.sqlite.connect import APPLICATION_ID, list_migrations
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import CrashingStore, FakeClock
@@ -461,6 +462,140 @@ async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnusable, match=r"cannot make .*file/var"):
         await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()
+
+
+# --- events ----------------------------------------------------------------------------------
+
+
+def begun(created: DagCreated) -> tuple[Change, ...]:
+    """The first stage begins, as the rules write it: its sub-task has had one attempt."""
+    dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
+    running = State.RUNNING
+    return (
+        DagChanged(dag, replace(dag, state=running)),
+        NodeChanged(node, replace(node, state=running)),
+        SubTaskChanged(task, replace(task, state=running, attempt_no=1, execute_times=1)),
+    )
+
+
+async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStore) -> None:
+    created, other = create(), create(2)
+    await commit_one(store, batch_of(created, *begun(created)))
+    await commit_one(store, batch_of(other, dag_id=2))
+    await commit_one(store, batch_of(line_of(created, "first", attempt_no=1)))
+    await commit_one(store, batch_of(line_of(other, "not ours"), dag_id=2))
+    await commit_one(store, batch_of(line_of(created, "second", attempt_no=1)))
+    events = await store.list_events(1, after=0, limit=100)
+    assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
+    assert [type(event.what) for event in events] == [
+        *(DagEntered, DagEntered, NodeEntered, SubTaskEntered),
+        *(LogRecord, LogRecord),
+    ]
+    task = events[3].what
+    assert isinstance(task, SubTaskEntered)
+    assert (task.sub_task_id, task.state, task.attempt_no, task.execute_times) == (
+        *(created.sub_tasks[0].sub_task_id, State.RUNNING),
+        *(1, 1),
+    )
+    assert task.at == NOW
+    assert await store.last_event(1) == 6
+    assert await store.last_event(2) == 2
+
+
+async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteStore) -> None:
+    created = create()
+    dag, node = created.dag, created.nodes[0]
+    ended = replace(dag, state=State.SUCCEED)
+    changes = (DagChanged(dag, ended), NodeChanged(node, replace(node, state=State.RUNNING)))
+    await commit_one(store, batch_of(created, *changes))
+    *_, last = await store.list_events(1, after=0, limit=100)
+    assert isinstance(last.what, DagEntered)
+    assert last.what.state is State.SUCCEED
+
+
+async def test_what_no_follower_can_see_is_no_event(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    await commit_one(store, batch_of(DagChanged(created.dag, replace(created.dag, fence=1))))
+    assert await store.last_event(1) == 1
+
+
+async def test_a_batch_that_was_left_out_leaves_no_gap(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    good, stale = line_of(created, "good"), line_of(created, "stale", attempt_no=7)
+    node = created.nodes[0]
+    results = await asyncio.gather(
+        commit_one(store, batch_of(good)),
+        commit_one(store, batch_of(stale)),
+        commit_one(store, batch_of(good)),
+        commit_one(store, batch_of(NodeChanged(node, replace(node, state=State.RUNNING)))),
+    )
+    assert [result is None for result in results] == [True, False, True, True]
+    assert [event.seq for event in await store.list_events(1, after=0, limit=9)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+async def test_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> None:
+    created = create()
+    await commit_one(store, batch_of(created, *begun(created)))
+    for number in range(5):
+        await commit_one(store, batch_of(line_of(created, f"line {number}", attempt_no=1)))
+    whole = await store.list_events(1, after=0, limit=100)
+    read: list[EventRecord] = []
+    while page := await store.list_events(1, after=len(read), limit=limit):
+        assert len(page) <= limit
+        read += page
+    assert tuple(read) == whole
+
+
+async def test_the_events_of_what_is_pruned_go_with_it(store: SqliteStore) -> None:
+    created = create()
+    ended = replace(created.dag, state=State.SUCCEED)
+    await commit_one(store, batch_of(created, *begun(created)[1:]))
+    await commit_one(store, batch_of(line_of(created, "a line", attempt_no=1)))
+    await commit_one(store, batch_of(DagChanged(created.dag, ended)))
+    await commit_one(store, batch_of(create(2), dag_id=2))
+    await prune(store, Retention(max_count=1))
+    assert await store.list_events(1, after=0, limit=9) == ()
+    assert len(await store.list_events(2, after=0, limit=9)) == 1
+
+
+async def test_lines_of_an_older_version_are_numbered_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    connection = sqlite3.connect(path, isolation_level=None)
+    for number, name in list_migrations()[:2]:
+        connection.executescript(read_sql(f"migrations/{name}"))
+        connection.execute(f"PRAGMA user_version = {number:d}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+    for dag_id in (1, 2):
+        connection.execute(
+            "INSERT INTO dag VALUES (?, 'op', 1, '{}', '[]', 1, 1, 'FAILED', 'RUN', NULL, 0, 1, 1,"
+            " 1, 0, NULL)",
+            (dag_id,),
+        )
+        connection.execute(
+            "INSERT INTO node VALUES (?1, ?1, 1, 'one', 'normal', 0, 'FAILED', 'RUN', 1, 1)",
+            (dag_id,),
+        )
+        connection.execute(
+            "INSERT INTO sub_task VALUES (?1, ?1, ?1, 1, NULL, 'FAILED', 'RUN', 1, 1, 1, 1, NULL,"
+            " NULL, '')",
+            (dag_id,),
+        )
+    for number in range(6):
+        connection.execute(
+            "INSERT INTO log VALUES (NULL, ?, 1, 1, ?, 1)", (1 + number % 2, f"line {number}")
+        )
+    connection.close()
+    store = SqliteStore(path)
+    await store.open()
+    events = await store.list_events(2, after=0, limit=9)
+    await store.close()
+    lines = [
+        (event.seq, event.what.content) for event in events if isinstance(event.what, LogRecord)
+    ]
+    assert lines == [(1, "line 1"), (2, "line 3"), (3, "line 5")]
 
 
 # --- migrations ------------------------------------------------------------------------------

@@ -40,9 +40,33 @@ UPDATE attempt SET outcome = ?, error = ?, end_at = ?
 WHERE sub_task_id = ? AND attempt_no = ? AND outcome IS NULL;
 
 -- name: insert_log
--- Guarded by the attempt being the current one.
-INSERT INTO log (sub_task_id, attempt_no, execute_times, content, created_at)
-SELECT sub_task_id, attempt_no, execute_times, ?, ? FROM sub_task WHERE sub_task_id = ? AND attempt_no = ?;
+-- Guarded by the attempt being the current one. Numbered as the DAG's next event.
+INSERT INTO log (sub_task_id, attempt_no, execute_times, content, created_at, dag_id, seq)
+SELECT sub_task_id, attempt_no, execute_times, ?, ?, dag_id, 1 + MAX(
+    COALESCE((SELECT MAX(last) FROM event WHERE event.dag_id = sub_task.dag_id), 0),
+    COALESCE((SELECT MAX(seq) FROM log WHERE log.dag_id = sub_task.dag_id), 0)
+)
+FROM sub_task WHERE sub_task_id = ? AND attempt_no = ?;
+
+-- name: insert_event
+-- ?2 entries, numbered as the DAG's next events.
+INSERT INTO event (dag_id, last, at, entries)
+VALUES (?1, ?2 + MAX(
+    COALESCE((SELECT MAX(last) FROM event WHERE dag_id = ?1), 0),
+    COALESCE((SELECT MAX(seq) FROM log WHERE dag_id = ?1), 0)
+), ?3, ?4);
+
+-- name: list_events
+SELECT last, at, entries FROM event WHERE dag_id = ? AND last > ? ORDER BY last LIMIT ?;
+
+-- name: list_lines_after
+SELECT * FROM log WHERE dag_id = ? AND seq > ? ORDER BY seq LIMIT ?;
+
+-- name: last_event
+SELECT MAX(
+    COALESCE((SELECT MAX(last) FROM event WHERE dag_id = ?1), 0),
+    COALESCE((SELECT MAX(seq) FROM log WHERE dag_id = ?1), 0)
+);
 
 -- name: take_lock
 -- Guarded by being free and by the token before.
@@ -111,7 +135,7 @@ SELECT * FROM log WHERE sub_task_id = ? ORDER BY log_id;
 SELECT log.* FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.node_id = ? ORDER BY log.log_id;
 
 -- name: list_logs_of_dag
-SELECT log.* FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = ? ORDER BY log.log_id;
+SELECT * FROM log WHERE dag_id = ? ORDER BY seq;
 
 -- name: list_locks
 SELECT * FROM lock ORDER BY key;
@@ -124,9 +148,10 @@ WHERE state IN ('FAILED', 'SUCCEED') AND dag_id < (SELECT MAX(dag_id) FROM dag)
 ORDER BY dag_id LIMIT 1;
 
 -- name: prune_logs
-DELETE FROM log WHERE log_id IN (
-    SELECT log_id FROM log JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = ? LIMIT ?
-);
+DELETE FROM log WHERE log_id IN (SELECT log_id FROM log WHERE dag_id = ? LIMIT ?);
+
+-- name: prune_events
+DELETE FROM event WHERE dag_id = ?;
 
 -- name: prune_attempts
 DELETE FROM attempt WHERE sub_task_id IN (SELECT sub_task_id FROM sub_task WHERE dag_id = ?);

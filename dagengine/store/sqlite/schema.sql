@@ -78,10 +78,22 @@ CREATE TABLE log (
     attempt_no INTEGER NOT NULL,
     execute_times INTEGER NOT NULL,
     content TEXT NOT NULL,
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    dag_id INTEGER NOT NULL DEFAULT 0,
+    seq INTEGER NOT NULL DEFAULT 0 -- number among the DAG's events
 ) STRICT;
 
 CREATE INDEX log_of_sub_task ON log (sub_task_id);
+
+CREATE UNIQUE INDEX log_of_dag ON log (dag_id, seq);
+
+CREATE TABLE event (
+    dag_id INTEGER NOT NULL REFERENCES dag,
+    last INTEGER NOT NULL, -- number of the last entry
+    at INTEGER NOT NULL,
+    entries TEXT NOT NULL, -- states that were entered, one a line
+    PRIMARY KEY (dag_id, last)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE lock (
     key TEXT PRIMARY KEY,

@@ -11,6 +11,7 @@ from pathlib import Path
 import aiosqlite
 
 from dagengine.errors import StaleWrite, StoreUnusable
+from dagengine.model.history import EventRecord
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -27,6 +28,7 @@ from dagengine.model.transition import Batch
 from dagengine.store.base import DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
+from dagengine.store.sqlite.history import merge_events
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
@@ -132,6 +134,15 @@ class SqliteStore:
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
         return tuple(parse_log(row) for row in await self._read("list_logs", sub_task_id))
+
+    async def last_event(self, dag_id: int) -> int:
+        ((last,),) = await self._read("last_event", dag_id)
+        return int(last)
+
+    async def list_events(self, dag_id: int, *, after: int, limit: int) -> tuple[EventRecord, ...]:
+        rows = await self._read("list_events", dag_id, after, limit)
+        lines = await self._read("list_lines_after", dag_id, after, limit)
+        return merge_events(rows, lines, after=after, limit=limit)
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
         return tuple(parse_attempt(row) for row in await self._read("list_attempts", sub_task_id))

@@ -22,6 +22,7 @@ from dagengine.model.transition import (
     NodeChanged,
     SubTaskChanged,
 )
+from dagengine.store.sqlite.history import render_events
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
     render_flags,
@@ -55,6 +56,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         name, render = _GUARDED[type(change)]
         if connection.execute(QUERIES[name], render(change)).rowcount != 1:
             raise StaleWrite(f"{name} for DAG {batch.dag_id} found another state: {change}")
+    for row in render_events(batch.changes):
+        connection.execute(QUERIES["insert_event"], row)
 
 
 def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
