@@ -47,7 +47,7 @@ class Guard:
             self._tell(f"process {pid} {found.started}")
 
     def watch_home(self, home: Path) -> None:
-        """Guard every server that runs with this home as its base directory."""
+        """Guard every process that works in this home, or has it as its base directory."""
         self._tell(f"home {home}")
 
     def close(self) -> bool:
@@ -138,11 +138,14 @@ def _tree(pid: int, started: int) -> set[_Process]:
 
 
 def _servers(homes: set[str]) -> set[_Process]:
-    """Our processes that were started with one of these base directories."""
+    """Our processes that work in one of these directories, or have it as base directory."""
     found = set()
     for process in _read_table().values():
         try:
             if Path(f"/proc/{process.pid}").stat().st_uid != os.geteuid():
+                continue
+            if str(Path(f"/proc/{process.pid}/cwd").readlink()) in homes:
+                found.add(process)
                 continue
             words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
