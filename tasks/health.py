@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
+from dagengine import Clock, Command, CommandResult, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
 from tasks.diagnose import Diagnosis, diagnose, suspect
 from tasks.facts import ProcessIdentity, parse_alive
@@ -18,7 +18,6 @@ from tasks.topology import Server
 LIMIT_S = 300.0
 """How long a server may take to answer SQL; eight at once on two cores took 5 s."""
 
-_ASK_S = 10.0
 _FIRST_POLL_S = 0.02
 _POLL_CAP_S = 0.05
 _SLOW_POLL_S = 1.0
@@ -142,9 +141,14 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
     )
 
 
+async def _ask(patient: Patient, question: Command) -> CommandResult:
+    timeout_s = patient.server.address.command_timeout_s
+    return await patient.runner.run(question, timeout_s=timeout_s)
+
+
 async def _read_trouble(patient: Patient) -> Diagnosis:
     question = read_trouble(patient.server.log_file, patient.log_from)
-    return diagnose((await patient.runner.run(question, timeout_s=_ASK_S)).stdout)
+    return diagnose((await _ask(patient, question)).stdout)
 
 
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
@@ -174,7 +178,7 @@ async def _ask_version(patient: Patient, socket: Path, context: StepContext, pas
 async def _is_gone(patient: Patient) -> bool:
     process = patient.process
     question = ask_alive(process.pid, process.started)
-    result = await patient.runner.run(question, timeout_s=_ASK_S)
+    result = await _ask(patient, question)
     return parse_alive(result.stdout) is False
 
 

@@ -254,7 +254,7 @@ class _Steps:
 
     async def _look(self, server: Server, runner: Runner) -> Decision:
         question = ask_facts(server.flavour, server.home, server.sql_port)
-        result = await runner.run(question, timeout_s=_ASK_S)
+        result = await runner.run(question, timeout_s=server.address.command_timeout_s)
         facts = parse_facts(result.stdout)
         if not facts.complete:
             said = (result.stderr or result.stdout).strip()[-200:]
@@ -315,7 +315,8 @@ class _Steps:
         process = patient.process
         question = ask_alive(process.pid, process.started)
         result, refused = await asyncio.gather(
-            patient.runner.run(question, timeout_s=_ASK_S), _ask_anew(patient)
+            patient.runner.run(question, timeout_s=server.address.command_timeout_s),
+            _ask_anew(patient),
         )
         if not parse_alive(result.stdout):
             return await explain_death(patient, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dagengine import AgentAddress, ConfigError, HostAddress
 from tasks.flavour import FLAVOURS, Flavour
+from tasks.ssh_section import SshSection, build_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +61,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _Ssh(_Section):
-    host: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
-    user: str | None = None
-    key_file: str | None = None
-    known_hosts: str | None = None
-    connect_timeout_s: float | None = Field(default=None, gt=0, le=300)
-
-
 class _Sql(_Section):
     via: Literal["ssh", "direct"] = "ssh"
 
@@ -78,7 +70,7 @@ class _Settings(_Section):
     sql_port: int | None = Field(default=None, ge=1, le=65535)
     rpc_port: int | None = Field(default=None, ge=1, le=65535)
     home: str | None = None
-    ssh: _Ssh = _Ssh()
+    ssh: SshSection = SshSection()
     sql: _Sql | None = None
     start_options: dict[str, str | int] = {}
 
@@ -99,7 +91,7 @@ class _File(_Section):
     flavour: Literal["seekdb", "oceanbase"]
     root_password_env: str | None = None
     root_password_file: str | None = None
-    ssh: _Ssh = _Ssh()
+    ssh: SshSection = SshSection()
     defaults: _Settings = _Settings()
     zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
@@ -247,21 +239,11 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         rpc_port=pick("rpc_port"),
         zone=zone,
         home=home.rstrip("/"),
-        address=_build_address(path, entry, (file.ssh, file.defaults.ssh, entry.ssh)),
+        address=build_address(path.parent, entry.ip, (file.ssh, file.defaults.ssh, entry.ssh)),
         start_options={name: str(value) for name, value in options.items()},
         sql_via=sql.via,
         flavour=FLAVOURS[file.flavour],
     )
-
-
-def _build_address(path: Path, entry: _ServerEntry, layers: Iterable[_Ssh]) -> HostAddress:
-    given: dict[str, Any] = {"host": entry.ip}
-    for layer in layers:
-        given |= layer.model_dump(exclude_none=True)
-    for key in ("key_file", "known_hosts"):
-        if key in given:
-            given[key] = _resolve(path, given[key])
-    return HostAddress(**given)
 
 
 def _check_unique(path: Path, servers: Sequence[Server]) -> None:
@@ -289,9 +271,14 @@ def _explain(exc: ValidationError) -> str:
     return f"unknown key {where}; {hint}"
 
 
-def _section_at(loc: Sequence[int | str]) -> type[_Section]:
+def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
     """The section that holds the key at this place."""
-    sections: dict[int | str, type[_Section]] = {"ssh": _Ssh, "sql": _Sql, "defaults": _Settings}
+    sections: dict[int | str, type[BaseModel]] = {
+        "ssh": SshSection,
+        "jump": SshSection,
+        "sql": _Sql,
+        "defaults": _Settings,
+    }
     if len(loc) == 1:
         return _File
     return sections.get(loc[-2], _ServerEntry)

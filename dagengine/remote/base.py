@@ -18,13 +18,25 @@ from dagengine.remote.command import Command
 class HostAddress:
     """How a host is reached. Equal addresses share one connection.
 
+    It names the places of secrets, never a secret itself.
+
     Attributes:
         host: name or ip, without brackets.
         port: of sshd, 1..65535.
         user: login name.
-        key_file: private key, None for the defaults of the SSH library.
+        key_file: private key, None for the defaults of the SSH library. With an agent: which of
+            the agent's keys (the public half is enough), None for all of them. A user
+            certificate is taken from `<key_file>-cert.pub` when that exists.
+        key_passphrase_env: variable that holds the passphrase of the key file.
+        key_passphrase_file: file whose first line is that passphrase.
+        agent: sign with an ssh agent: True for the one of SSH_AUTH_SOCK, else its socket.
         known_hosts: file with the host keys that are trusted, None for the user's own.
-        connect_timeout_s: bound on connecting and logging in, in seconds.
+        jump: the bastion to go through, logged in to as any host; None to connect directly.
+        connect_timeout_s: bound on connecting and logging in, in seconds, for each hop.
+        command_timeout_s: bound on one question to the host, in seconds.
+        keepalive_interval_s: after so many silent seconds the host is asked for a sign of life.
+        keepalive_misses: how many may stay unanswered before the connection is given up.
+        max_sessions: how many sessions its sshd carries on a connection (its MaxSessions).
     """
 
     host: str
@@ -33,6 +45,24 @@ class HostAddress:
     key_file: Path | None = None
     known_hosts: Path | None = None
     connect_timeout_s: float = 10.0
+    key_passphrase_env: str | None = None
+    key_passphrase_file: Path | None = None
+    agent: bool | Path = False
+    jump: HostAddress | None = None
+    command_timeout_s: float = 30.0
+    keepalive_interval_s: float = 10.0
+    keepalive_misses: int = 3
+    max_sessions: int = 10
+
+    @property
+    def login_bound_s(self) -> float:
+        """Bound on connecting and logging in on every hop, in seconds."""
+        return self.connect_timeout_s + (self.jump.login_bound_s if self.jump else 0.0)
+
+    @property
+    def death_bound_s(self) -> float:
+        """Within so many seconds a silent connection is noticed to be dead."""
+        return self.keepalive_interval_s * (self.keepalive_misses + 1)
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -11,11 +11,13 @@ from random import Random
 import asyncssh
 
 from dagengine.clock import Clock
-from dagengine.errors import HostUnreachable
+from dagengine.errors import HostUnreachable, RemoteError
 from dagengine.remote.base import HostAddress
-from dagengine.remote.login import log_in, no_answer
+from dagengine.remote.login import Login, no_answer
 
 _CLOSE_BOUND_S = 2.0
+_SIGN_OF_LIFE_S = 2.0
+_DISCARD_PORT = 9
 
 
 class ConnectPacing:
@@ -57,12 +59,28 @@ class HostLink:
     user has left, so that one stuck command takes nobody else's connection away.
     """
 
-    def __init__(self, address: HostAddress, pacing: ConnectPacing) -> None:
+    def __init__(
+        self,
+        address: HostAddress,
+        pacing: ConnectPacing,
+        login: Login,
+        bastion: HostLink | None = None,
+    ) -> None:
+        """
+        Args:
+            address: the host.
+            pacing: of connects without a bastion.
+            login: logs in.
+            bastion: the link to `address.jump`, shared with all hosts behind it.
+        """
         self.address = address
         self._pacing = pacing
+        self._login = login
+        self._bastion = bastion
         self._opening = asyncio.Lock()
         self._offered: asyncssh.SSHClientConnection | None = None
         self._users: Counter[asyncssh.SSHClientConnection] = Counter()
+        self._ways: dict[asyncssh.SSHClientConnection, asyncssh.SSHClientConnection] = {}
         self._closed = False
 
     @property
@@ -70,20 +88,35 @@ class HostLink:
         """Whether a connection is there to be used."""
         return self._offered is not None and not self._offered.is_closed()
 
+    @property
+    def hops(self) -> int:
+        """How many bastions lie before the host."""
+        return 0 if self._bastion is None else self._bastion.hops + 1
+
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
-        """The connection, opened if need be, kept open at least until the context ends.
-
-        Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: there is none to be had.
-        """
-        connection = await self._get()
-        self._users[connection] += 1
+        """The connection, kept open at least until the context ends; raises as `take`."""
+        connection = await self.take()
         try:
             yield connection
         finally:
-            self._users[connection] -= 1
-            self._drop_if_unused(connection)
+            self.give_back(connection)
+
+    async def take(self) -> asyncssh.SSHClientConnection:
+        """The connection, opened if need be, kept open until it is given back.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: there is none to be had. The message
+                names the hop that failed.
+        """
+        connection = await self._get()
+        self._users[connection] += 1
+        return connection
+
+    def give_back(self, connection: asyncssh.SSHClientConnection) -> None:
+        """End one use of a connection that was taken."""
+        self._users[connection] -= 1
+        self._drop_if_unused(connection)
 
     def retire(self, connection: asyncssh.SSHClientConnection) -> None:
         """Offer this connection to nobody any more."""
@@ -106,22 +139,84 @@ class HostLink:
     async def _get(self) -> asyncssh.SSHClientConnection:
         try:
             # The bound holds for everybody who waits, not only for the one who connects.
-            async with asyncio.timeout(self.address.connect_timeout_s), self._opening:
+            bound_s = self.address.login_bound_s + self.hops * _SIGN_OF_LIFE_S
+            async with asyncio.timeout(bound_s), self._opening:
                 if self._closed:
                     raise HostUnreachable(
                         f"the connection to {self.address} was closed for good",
                         host=str(self.address),
                     )
                 if self._offered is None or self._offered.is_closed():
-                    await self._pacing.wait()
-                    self._offered = await log_in(self.address)
+                    old, self._offered = self._offered, None
+                    if old is not None:
+                        self._drop_if_unused(old)
+                    self._offered = await self._open()
                 return self._offered
         except TimeoutError:
             raise no_answer(self.address) from None
+
+    async def _open(self) -> asyncssh.SSHClientConnection:
+        if self._bastion is None:
+            await self._pacing.wait()
+            return await self._login.log_in(self.address)
+        bastion = self._bastion
+        through = await self._reach(bastion)
+        connection = None
+        try:
+            connection = await self._login.log_in(self.address, through)
+        except HostUnreachable:
+            await self._blame(bastion, through)
+            raise
+        finally:
+            if connection is None:
+                bastion.give_back(through)
+        self._ways[connection] = through  # in use as long as the host's connection
+        return connection
+
+    async def _reach(self, bastion: HostLink) -> asyncssh.SSHClientConnection:
+        try:
+            return await bastion.take()
+        except RemoteError as error:
+            raise type(error)(
+                f"the bastion of {self.address} cannot be used: {error.message}",
+                host=error.host,
+                remedy=error.remedy,
+            ) from error
+
+    async def _blame(self, bastion: HostLink, through: asyncssh.SSHClientConnection) -> None:
+        """Was it the bastion that no longer answers? Then its connection is retired.
+
+        Raises:
+            HostUnreachable: it was.
+        """
+        if not await _gives_sign_of_life(through):
+            bastion.retire(through)
+            raise HostUnreachable(
+                f"the bastion {bastion.address} of {self.address} no longer answers",
+                host=str(bastion.address),
+                remedy="check that it is up; the next attempt connects to it anew",
+            )
 
     def _drop_if_unused(self, connection: asyncssh.SSHClientConnection) -> None:
         if self._users[connection] > 0:
             return
         del self._users[connection]
-        if connection is not self._offered:
-            connection.abort()
+        if connection is self._offered:
+            return
+        connection.abort()
+        through = self._ways.pop(connection, None)
+        if self._bastion is not None and through is not None:
+            self._bastion.give_back(through)
+
+
+async def _gives_sign_of_life(connection: asyncssh.SSHClientConnection) -> bool:
+    """Ask for something that any sshd refuses or grants at once: either is an answer."""
+    try:
+        async with asyncio.timeout(_SIGN_OF_LIFE_S):
+            _, writer = await connection.open_connection("127.0.0.1", _DISCARD_PORT)
+            writer.close()
+    except asyncssh.ChannelOpenError:
+        return not connection.is_closed()
+    except (TimeoutError, asyncssh.Error, OSError):
+        return False
+    return True

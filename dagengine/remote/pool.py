@@ -1,13 +1,15 @@
-"""One connection for each host, for everybody."""
+"""One connection for each host, and for each bastion, for everybody."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import groupby
 from random import Random
 
 from dagengine.clock import Clock
 from dagengine.remote.base import HostAddress
 from dagengine.remote.link import ConnectPacing, HostLink
+from dagengine.remote.login import Login
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES
 from dagengine.remote.ssh import SshRunner
 
@@ -25,6 +27,7 @@ class SshPool:
             output_limit_bytes: how much of a command's stdout, and of its stderr, is kept.
         """
         self._pacing = ConnectPacing(clock, random)
+        self._login = Login()
         self._output_limit_bytes = output_limit_bytes
         self._links: dict[HostAddress, HostLink] = {}
         self._runners: dict[HostAddress, SshRunner] = {}
@@ -32,9 +35,9 @@ class SshPool:
     def runner(self, address: HostAddress) -> SshRunner:
         """The runner for an address; equal addresses get the same one."""
         if address not in self._runners:
-            link = HostLink(address, self._pacing)
-            self._links[address] = link
-            self._runners[address] = SshRunner(link, output_limit_bytes=self._output_limit_bytes)
+            self._runners[address] = SshRunner(
+                self._link(address), output_limit_bytes=self._output_limit_bytes
+            )
         return self._runners[address]
 
     async def close(self) -> None:
@@ -42,6 +45,19 @@ class SshPool:
 
         Takes at most some seconds, whatever the hosts do; safe to call twice.
         """
-        async with asyncio.TaskGroup() as group:
-            for address, link in self._links.items():
-                group.create_task(link.close(), name=f"close {address}")
+        for _, links in groupby(
+            sorted(self._links.values(), key=_hops, reverse=True), key=_hops
+        ):  # those behind a bastion before the bastion
+            async with asyncio.TaskGroup() as group:
+                for link in links:
+                    group.create_task(link.close(), name=f"close {link.address}")
+
+    def _link(self, address: HostAddress) -> HostLink:
+        if address not in self._links:
+            bastion = None if address.jump is None else self._link(address.jump)
+            self._links[address] = HostLink(address, self._pacing, self._login, bastion)
+        return self._links[address]
+
+
+def _hops(link: HostLink) -> int:
+    return link.hops

@@ -24,9 +24,8 @@ from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.shield import finish
 from dagengine.remote.sockets import private_socket_path
 
-# sshd carries 10 sessions on a connection (MaxSessions): 8 for commands, 2 to end them.
-SESSIONS_FOR_COMMANDS = 8
-SESSIONS_FOR_ENDING = 2
+# Of the sessions that sshd carries on a connection, two are kept to end commands.
+_SESSIONS_FOR_ENDING = 2
 _SAID_LENGTH = 300
 
 
@@ -41,8 +40,9 @@ class SshRunner:
         """
         self._link = link
         self._output_limit_bytes = output_limit_bytes
-        self._sessions = asyncio.Semaphore(SESSIONS_FOR_COMMANDS)
-        self._ending_sessions = asyncio.Semaphore(SESSIONS_FOR_ENDING)
+        for_commands = max(1, link.address.max_sessions - _SESSIONS_FOR_ENDING)
+        self._sessions = asyncio.Semaphore(for_commands)
+        self._ending_sessions = asyncio.Semaphore(max(1, link.address.max_sessions - for_commands))
 
     @property
     def address(self) -> HostAddress:
@@ -129,15 +129,24 @@ class SshRunner:
         await session.announced.wait()
         if not session.group:
             return False
+        line = end_group(session.group).render()
+        try:
+            return await self._end_over(connection, line)
+        except (asyncssh.Error, OSError):
+            # It is broken, or carries no further session (MaxSessions 1): a new one can tell.
+            self._link.retire(connection)
+        try:
+            async with self._link.use() as another:
+                return await self._end_over(another, line)
+        except (RemoteError, asyncssh.Error, OSError):
+            return False
+
+    async def _end_over(self, connection: asyncssh.SSHClientConnection, line: str) -> bool:
         ending = _Session(self._output_limit_bytes)
         try:
             async with self._ending_sessions:
-                await connection.create_session(
-                    lambda: ending, end_group(session.group).render(), encoding=None
-                )
+                await connection.create_session(lambda: ending, line, encoding=None)
                 await ending.ended.wait()
-        except (asyncssh.Error, OSError):
-            return False
         finally:
             ending.close()
         return ending.exit_status == 0

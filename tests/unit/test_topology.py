@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
-from dagengine import ConfigError
+from dagengine import ConfigError, HostAddress
+from tasks.ssh_section import SshSection
 from tasks.topology import ClusterFile, load_cluster
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "clusters" / "example.yaml"
@@ -380,3 +382,97 @@ def test_a_zone_that_is_named_twice_is_refused_and_not_half_lost(tmp_path: Path)
     file.write_text("name: x\nzones:\n  z1: [{ip: 10.0.0.1}]\n  z1: [{ip: 10.0.0.2}]\n")
     with pytest.raises(ConfigError, match="the key 'z1' occurs twice in line 4"):
         load_cluster(file)
+
+
+# --- how a host is reached ---------------------------------------------------------------------
+
+
+def address_of(tmp_path: Path, ssh: str, entry: str = "") -> HostAddress:
+    text = f"{HEAD}ssh: {ssh}\ndefaults: {{home: /h}}\nzones: {{z1: [{{ip: 10.0.0.1{entry}}}]}}\n"
+    (server,) = cluster_of(tmp_path, text).servers
+    return server.address
+
+
+def test_every_key_of_the_ssh_section_reaches_the_address(tmp_path: Path) -> None:
+    address = address_of(
+        tmp_path,
+        "{host: h, port: 2200, user: u, key_file: k, key_passphrase_file: p, agent: /run/agent,"
+        " known_hosts: kh, connect_timeout_s: 3, command_timeout_s: 40,"
+        " keepalive_interval_s: 5, keepalive_misses: 1, max_sessions: 4}",
+    )
+    assert address == HostAddress(
+        host="h",
+        port=2200,
+        user="u",
+        key_file=tmp_path / "k",
+        key_passphrase_file=tmp_path / "p",
+        agent=Path("/run/agent"),
+        known_hosts=tmp_path / "kh",
+        connect_timeout_s=3,
+        command_timeout_s=40,
+        keepalive_interval_s=5,
+        keepalive_misses=1,
+        max_sessions=4,
+    )
+    assert {f.name for f in dataclasses.fields(HostAddress)} == set(SshSection.model_fields)
+
+
+def test_a_bastion_is_reached_as_the_hosts_are_unless_it_says_otherwise(tmp_path: Path) -> None:
+    section = "{user: u, port: 2200, key_file: k, key_passphrase_env: P, agent: true, jump: J}"
+    short = address_of(tmp_path, section.replace("J", '"gate.example:2201"'))
+    assert short.jump == dataclasses.replace(short, host="gate.example", port=2201, jump=None)
+    with_user = address_of(tmp_path, section.replace("J", '"me@[2001:db8::1]"')).jump
+    assert with_user is not None
+    assert (with_user.user, with_user.host, with_user.port) == ("me", "2001:db8::1", 22)
+    own = address_of(tmp_path, section.replace("J", "{host: gate, key_file: other}")).jump
+    assert own is not None
+    assert (own.key_file, own.user, own.port) == (tmp_path / "other", "u", 22)
+    assert (own.key_passphrase_env, own.agent) == (None, False)
+
+
+def test_bastions_can_follow_each_other_and_be_left_out_for_one_server(tmp_path: Path) -> None:
+    section = "{jump: {host: inner, jump: me@outer}}"
+    inner = address_of(tmp_path, section).jump
+    assert inner is not None
+    assert inner.jump is not None
+    assert (inner.host, inner.jump.host, inner.jump.user) == ("inner", "outer", "me")
+    assert address_of(tmp_path, section, ", ssh: {jump: none}").jump is None
+    other = address_of(tmp_path, section, ", ssh: {jump: gate}").jump
+    assert other is not None
+    assert (other.host, other.jump) == ("gate", None)
+
+
+def test_servers_of_one_bastion_name_the_very_same_bastion(tmp_path: Path) -> None:
+    servers = cluster_of(tmp_path, f"ssh: {{jump: me@gate}}\n{TWO}").servers
+    assert servers[0].address.jump == servers[1].address.jump
+
+
+@pytest.mark.parametrize(
+    ("ssh", "complaint"),
+    [
+        ("{jump: {user: me}}", "jump needs a host"),
+        ("{jump: 'a b'}", "not user@host:port: 'a b'"),
+        ("{jump: 'gate:70000'}", "less than or equal to 65535"),
+        ("{jump: {host: gate, prot: 1}}", "did you mean port?"),
+        ("{key_passphrase_env: A, key_passphrase_file: b}", "not both"),
+        ("{key_passphrase: abc}", "did you mean key_passphrase_"),
+        ("{keepalive_interval_s: 0}", "keepalive_interval_s"),
+        ("{max_sessions: 0}", "max_sessions"),
+    ],
+)
+def test_a_wrong_ssh_section_is_refused_by_name(tmp_path: Path, ssh: str, complaint: str) -> None:
+    assert complaint in refusal(tmp_path, f"ssh: {ssh}\n{ONE}")
+
+
+def test_a_server_may_keep_its_passphrase_elsewhere(tmp_path: Path) -> None:
+    entry = ", ssh: {key_passphrase_file: p}"
+    address = address_of(tmp_path, "{key_passphrase_env: P}", entry)
+    assert (address.key_passphrase_env, address.key_passphrase_file) == (None, tmp_path / "p")
+
+
+def test_every_key_of_the_ssh_section_is_in_the_example_and_in_the_docs() -> None:
+    example = EXAMPLE.read_text(encoding="utf-8")
+    page = (EXAMPLE.parents[2] / "docs" / "ssh.md").read_text(encoding="utf-8")
+    for key in SshSection.model_fields:
+        assert f"{key}:" in example
+        assert f"`{key}`" in page

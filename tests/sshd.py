@@ -1,0 +1,223 @@
+"""OpenSSH as people have it, for tests: sshd with any configuration, its agent, its key tools."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dagengine.remote.base import HostAddress
+from tasks.demo_hosts import free_port
+
+PROGRAMS = {
+    name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    for name in ("sshd", "ssh-agent", "ssh-add", "ssh-keygen")
+}
+MISSING = [name for name, place in PROGRAMS.items() if place is None]
+
+_CONFIG = """\
+ListenAddress {ip}:{port}
+HostKey "{directory}/host_key"
+AuthorizedKeysFile "{directory}/authorized_keys"
+PidFile none
+UsePAM no
+SetEnv HOME={directory}
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+LogLevel VERBOSE
+"""
+_READY_BOUND_S = 20.0
+
+
+@dataclass
+class Sshd:
+    """One sshd. `lines` go to the front of its configuration: there the first one counts."""
+
+    directory: Path
+    ip: str
+    port: int
+    lines: tuple[str, ...] = ()
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """As in known_hosts."""
+        return f"[{self.ip}]:{self.port}"
+
+    @property
+    def host_key(self) -> Path:
+        return self.directory / "host_key.pub"
+
+    def log(self) -> str:
+        return (self.directory / "sshd.log").read_text(errors="replace")
+
+    def logins(self) -> int:
+        """How often somebody was let in."""
+        return self.log().count("Accepted publickey")
+
+    async def start(self) -> None:
+        """Listen; returns when it answers."""
+        config = self.directory / "sshd_config"
+        text = _CONFIG.format(ip=self.ip, port=self.port, directory=self.directory)
+        config.write_text("".join(f"{line}\n" for line in self.lines) + text)
+        with (self.directory / "sshd.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                str(PROGRAMS["sshd"]), "-D", "-e", "-f", str(config), stderr=log
+            )
+        async with asyncio.timeout(_READY_BOUND_S):
+            while True:
+                assert self.process.returncode is None, self.log()
+                try:
+                    _, writer = await asyncio.open_connection(self.ip, self.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    return
+
+    def sessions(self) -> list[int]:
+        """The processes that serve connections."""
+        assert self.process is not None
+        found, parents = [], [self.process.pid]
+        while parents:
+            children = _children(parents.pop())
+            found += children
+            parents += children
+        return [pid for pid in found if _is_sshd(pid)]
+
+    def signal(self, number: signal.Signals, *, listener: bool = True) -> None:
+        """Signal the processes that serve connections and, unless told not to, the listener."""
+        assert self.process is not None
+        for pid in [*self.sessions(), *([self.process.pid] if listener else [])]:
+            os.kill(pid, number)
+
+    async def stop(self) -> None:
+        """End it with all of its connections."""
+        if self.process is not None and self.process.returncode is None:
+            self.signal(signal.SIGKILL)
+            await self.process.wait()
+
+
+@dataclass
+class SshLab:
+    """Makes sshds, keys and agents below one directory, and ends what it started."""
+
+    directory: Path
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    made: list[Sshd] = field(default_factory=list)
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.directory / "known_hosts"
+
+    async def key(self, name: str, *options: str) -> Path:
+        """A new key pair; without a passphrase unless `-N` says one."""
+        file = self.directory / name
+        given = options if "-N" in options else ("-N", "", *options)
+        await run("ssh-keygen", "-q", "-t", "ed25519", "-f", str(file), *given)
+        return file
+
+    async def sshd(self, *lines: str, ip: str = "127.0.0.1", known: bool = True) -> Sshd:
+        """A started sshd that lets nobody in yet; `known` puts its key into known_hosts."""
+        directory = self.directory / f"sshd{len(self.made) + 1}"
+        directory.mkdir()
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        options = ("-q", "-t", "ed25519", "-N", "", "-f", str(directory / "host_key"))
+        await run("ssh-keygen", *options)
+        (directory / "authorized_keys").touch()
+        sshd = Sshd(directory, ip, free_port(), lines)
+        self.made.append(sshd)
+        if known:
+            self.trust(sshd)
+        self.stack.push_async_callback(sshd.stop)
+        await sshd.start()
+        return sshd
+
+    def trust(self, sshd: Sshd) -> None:
+        with self.known_hosts.open("a") as file:
+            file.write(f"{sshd.name} {sshd.host_key.read_text()}")
+
+    def let_in(self, key: Path, *sshds: Sshd) -> None:
+        for sshd in sshds:
+            with (sshd.directory / "authorized_keys").open("a") as file:
+                file.write(Path(f"{key}.pub").read_text())
+
+    async def agent(self, *keys: Path) -> Path:
+        """A started agent that holds these keys; returns its socket."""
+        socket = self.directory / "agent"
+        process = await asyncio.create_subprocess_exec(
+            str(PROGRAMS["ssh-agent"]), "-D", "-a", str(socket), stdout=asyncio.subprocess.PIPE
+        )
+        self.stack.push_async_callback(_end, process)
+        assert process.stdout is not None
+        await process.stdout.readline()
+        for key in keys:
+            await run("ssh-add", "-q", str(key), SSH_AUTH_SOCK=str(socket))
+        return socket
+
+    def address(self, sshd: Sshd, **fields: object) -> HostAddress:
+        given = {
+            "host": sshd.ip,
+            "port": sshd.port,
+            "user": user_name(),
+            "known_hosts": self.known_hosts,
+        }
+        return HostAddress(**(given | fields))  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def open_lab(directory: Path) -> AsyncIterator[SshLab]:
+    """A lab that is gone afterwards."""
+    lab = SshLab(directory)
+    lab.known_hosts.touch()
+    async with lab.stack:
+        yield lab
+
+
+async def run(program: str, *arguments: str, stdin: str = "", **variables: str) -> str:
+    """Run a program of OpenSSH to its end; its output, or its complaint as an error."""
+    process = await asyncio.create_subprocess_exec(
+        str(PROGRAMS[program]),
+        *arguments,
+        env={**os.environ, **variables},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate(stdin.encode())
+    assert process.returncode == 0, f"{program}: {err.decode()}"
+    return out.decode()
+
+
+def user_name() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(word) for word in text.split()]
+
+
+def _is_sshd(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
+    except OSError:
+        return False
