@@ -22,7 +22,7 @@ from dagengine.model.outcome import (
     Succeeded,
     TimedOut,
 )
-from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord
+from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnprovenRecord
 from dagengine.model.spec import LockReply, Stage, StepContext, Wait
 from dagengine.model.states import State
 from dagengine.rules.snapshot import Snapshot
@@ -37,6 +37,8 @@ class Ports:
     append_line: Callable[[int, LogRecord], Awaitable[None]]
     take_lock: Callable[[int, Sequence[str]], Awaitable[LockReply]]
     describe_holder: Callable[[LockRecord], Awaitable[str]]
+    find_unproven: Callable[[str | None], UnprovenRecord | None]
+    mark_proven: Callable[[int, str], Awaitable[None]]
     generic_id: Callable[[int], str]
 
 
@@ -85,6 +87,14 @@ class AttemptContext:
     @property
     def resumed(self) -> bool:
         return self._resumed
+
+    @property
+    def unproven(self) -> UnprovenRecord | None:
+        return self._ports.find_unproven(self.target)
+
+    async def mark_proven(self) -> None:
+        if self.unproven is not None:
+            await self._ports.mark_proven(self.dag_id, self.unproven.target)
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
         for node in self._snapshot.nodes.values():

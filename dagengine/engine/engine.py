@@ -16,6 +16,7 @@ from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
 from dagengine.engine.inbox import AttemptEnded, Found, LockWanted, OperatorAsked
 from dagengine.engine.locks import Locks
+from dagengine.engine.marks import Marks
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.readings import Readings
 from dagengine.engine.registry import Registry
@@ -26,7 +27,7 @@ from dagengine.model.ids import AgentAddress, decode_id
 from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LockRecord, LogRecord
 from dagengine.model.spec import LockReply, Operation, Submission
 from dagengine.model.states import Operator
-from dagengine.model.transition import Audited, Batch, DagCreated, LogAppended
+from dagengine.model.transition import Audited, Batch, DagCreated, LogAppended, TargetProven
 from dagengine.rules import plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
@@ -73,15 +74,27 @@ class Engine(Readings, Service):
         self._registry = Registry(operations)
         self._cancel_proof_s = cancel_proof_s
         self._locks = Locks()
+        self._marks = Marks()
         self._last_ids = LastIds(0, 0, 0)
         self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
         self._pruner = Pruner(store, self._clock, retention)
         self._scheduler = Scheduler(
-            store, self._clock, self.events, self._locks, self._start_attempt, self._cancel_attempt
+            store,
+            self._clock,
+            self.events,
+            self._locks,
+            self._marks,
+            self._start_attempt,
+            self._cancel_attempt,
         )
         self._live = self._scheduler.live
         self._ports = Ports(
-            self._append_line, self._take_lock, self.describe_holder, self.generic_id
+            self._append_line,
+            self._take_lock,
+            self.describe_holder,
+            self._marks.find,
+            self._mark_proven,
+            self.generic_id,
         )
 
     async def __aenter__(self) -> Engine:
@@ -92,6 +105,7 @@ class Engine(Readings, Service):
             self.agent = AgentAddress(ip, int(port))
             self._last_ids = await self._store.last_ids()
             self._locks.load(await self._store.load_locks())
+            self._marks.load(await self._store.load_unproven())
             for rows in await self._store.load_unfinished():
                 refusal = self._registry.refuse(rows.dag)
                 snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
@@ -309,6 +323,11 @@ class Engine(Readings, Service):
         if stale is not None:
             raise stale
         self.events.publish(LineLogged(dag_id, line))
+
+    async def _mark_proven(self, dag_id: int, target: str) -> None:
+        batch = Batch(dag_id, None, (TargetProven(target),))
+        await self._scheduler.commit([batch])  # stale: another step of this target was faster
+        self._marks.apply(batch)
 
     async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockReply:
         reply: asyncio.Future[LockReply] = asyncio.get_running_loop().create_future()

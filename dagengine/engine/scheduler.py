@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
@@ -28,6 +28,7 @@ from dagengine.engine.inbox import (
     resolve,
 )
 from dagengine.engine.locks import Locks
+from dagengine.engine.marks import Marks
 from dagengine.engine.service import Service
 from dagengine.errors import (
     ApiError,
@@ -73,6 +74,7 @@ class Scheduler(Service):
         clock: Clock,
         events: Events,
         locks: Locks,
+        marks: Marks,
         start_attempt: Callable[[Snapshot, plan.Start], None],
         cancel_attempt: Callable[[int], None],
     ) -> None:
@@ -82,6 +84,7 @@ class Scheduler(Service):
         self._clock = clock
         self._events = events
         self._locks = locks
+        self._marks = marks
         self._start_attempt = start_attempt
         self._cancel_attempt = cancel_attempt
         self._due: dict[int, LiveDag] = {}
@@ -210,7 +213,7 @@ class Scheduler(Service):
                 holder = self._locks.holder(snapshot.dag.lock_key or "")
                 decision.confirm.append(partial(resolve, reply, LockReply(holder)))
             return
-        snapshot.set_dag(replace(snapshot.dag, heir=heir_id))
+        snapshot.set_dag(snapshot.dag._replace(heir=heir_id))
         snapshot.add_change(Audited(audit))
 
     def _bequeath(self, snapshot: Snapshot) -> LiveDag | None:
@@ -221,7 +224,7 @@ class Scheduler(Service):
                 operators.pass_dag(snapshot, self._clock.now())
             except OperatorRefused as exc:
                 _log.warning("holder_not_passed", dag_id=snapshot.dag.dag_id, error=str(exc))
-        snapshot.set_dag(replace(snapshot.dag, heir=None))
+        snapshot.set_dag(snapshot.dag._replace(heir=None))
         heir = self.live.get(heir_id or 0)
         if heir is None or key is None or not plan.can_take_lock(heir.snapshot):
             return None
@@ -310,6 +313,7 @@ class Scheduler(Service):
         snapshot = decision.live.snapshot
         if decision.batch is not None:
             self._locks.apply(decision.batch)
+            self._marks.apply(decision.batch)
             self._tell(decision.batch)
         if snapshot.dag.state.is_final:
             self.live.pop(snapshot.dag.dag_id, None)

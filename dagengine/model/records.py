@@ -1,5 +1,8 @@
 """What is stored, one frozen value per row, and the details that callers read.
 
+The three records that every step makes anew are named tuples, because those are copied with a
+change at a third of a frozen dataclass's cost (docs/decisions/0005).
+
 Instants are aware UTC. `end_at` equals `start_at` until the thing has finished.
 """
 
@@ -7,14 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from dagengine.model.outcome import Json
 from dagengine.model.spec import Flags, StageKind, Wait
 from dagengine.model.states import Operator, State
 
 
-@dataclass(frozen=True, slots=True)
-class DagRecord:
+class DagRecord(NamedTuple):
     """One tracked run of an operation."""
 
     dag_id: int
@@ -35,8 +38,7 @@ class DagRecord:
     end_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
+class NodeRecord(NamedTuple):
     """One stage of a DAG."""
 
     node_id: int
@@ -51,8 +53,7 @@ class NodeRecord:
     end_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class SubTaskRecord:
+class SubTaskRecord(NamedTuple):
     """What executes: one server, or the whole cluster."""
 
     sub_task_id: int
@@ -73,7 +74,7 @@ class SubTaskRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One execution of a sub-task. `outcome` is None while it runs."""
+    """One execution of a sub-task. `outcome` is None while it runs (then it has no row yet)."""
 
     sub_task_id: int
     attempt_no: int
@@ -103,6 +104,16 @@ class LockRecord:
     dag_id: int | None  #: None when free
     token: int  #: grows with every taking; fences the store
     reason: str
+    since_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UnprovenRecord:
+    """A target on which something of an ended step may still run. Stays until a step has looked."""
+
+    target: str
+    dag_id: int  #: whose step
+    stage: str  #: its name
     since_at: datetime
 
 

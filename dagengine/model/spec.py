@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from dagengine.model.outcome import Json, Outcome
 
 if TYPE_CHECKING:
-    from dagengine.model.records import LockRecord
+    from dagengine.model.records import LockRecord, UnprovenRecord
 
 
 class StageKind(StrEnum):
@@ -117,6 +117,18 @@ class StepContext(Protocol):
     @property
     def resumed(self) -> bool:
         """True when the attempt before this one was interrupted: probe before acting."""
+        ...
+
+    @property
+    def unproven(self) -> UnprovenRecord | None:
+        """Set when a step was ended on this target without a proof: look before acting.
+
+        Stays, also for later DAGs and over a restart, until `mark_proven`.
+        """
+        ...
+
+    async def mark_proven(self) -> None:
+        """Say that this step has looked and nothing that was ended runs on; then it is durable."""
         ...
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:

@@ -19,6 +19,7 @@ from dagengine.model.records import (
     LogRecord,
     NodeRecord,
     SubTaskRecord,
+    UnprovenRecord,
 )
 
 
@@ -56,21 +57,10 @@ class SubTaskChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptOpened:
-    """An attempt begins."""
+class AttemptClosed:
+    """An attempt ended: its row is written now. Guarded by having none yet."""
 
     attempt: AttemptRecord
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptClosed:
-    """An attempt ended; guarded by still being open."""
-
-    sub_task_id: int
-    attempt_no: int
-    outcome: str
-    error: str | None
-    end_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +88,20 @@ class LockReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetUnproven:
+    """A step was ended on a target without a proof that nothing of it runs on there."""
+
+    mark: UnprovenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TargetProven:
+    """A step has looked: nothing that was ended runs on there. Guarded by being marked."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Audited:
     """A row of the audit (its `audit_id` is given by the store)."""
 
@@ -109,11 +113,12 @@ Change: TypeAlias = (
     | DagChanged
     | NodeChanged
     | SubTaskChanged
-    | AttemptOpened
     | AttemptClosed
     | LogAppended
     | LockTaken
     | LockReleased
+    | TargetUnproven
+    | TargetProven
     | Audited
 )
 

@@ -7,7 +7,7 @@ that the table does not have raises IllegalTransition, which names entity, state
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -144,27 +144,26 @@ def step_dag(dag: DagRecord, event: Event, now: datetime) -> DagRecord:
     """A DAG after an event. Start and retry set both instants, an end sets `end_at`."""
     state, operator = next_state(_D, dag.state, dag.operator, event)
     if event in (Event.START, Event.RETRY, Event.UNDO):
-        return replace(dag, state=state, operator=operator, start_at=now, end_at=now)
+        return dag._replace(state=state, operator=operator, start_at=now, end_at=now)
     if event is Event.CANCEL:
-        return replace(dag, state=state, operator=operator)
-    return replace(dag, state=state, operator=operator, end_at=now)
+        return dag._replace(state=state, operator=operator)
+    return dag._replace(state=state, operator=operator, end_at=now)
 
 
 def step_node(node: NodeRecord, event: Event, now: datetime) -> NodeRecord:
     """A node after an event."""
     state, operator = next_state(_N, node.state, node.operator, event)
     if event in (Event.START, Event.RETRY, Event.UNDO):
-        return replace(node, state=state, operator=operator, start_at=now, end_at=now)
+        return node._replace(state=state, operator=operator, start_at=now, end_at=now)
     if event is Event.CANCEL:
-        return replace(node, state=state, operator=operator)
-    return replace(node, state=state, operator=operator, end_at=now)
+        return node._replace(state=state, operator=operator)
+    return node._replace(state=state, operator=operator, end_at=now)
 
 
 def begin_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubTaskRecord:
     """A sub-task at the beginning of an attempt; `event` is START, UNDO or RESUME."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
-    return replace(
-        sub_task,
+    return sub_task._replace(
         state=state,
         operator=operator,
         attempt_no=sub_task.attempt_no + 1,
@@ -185,8 +184,7 @@ def end_sub_task(
 ) -> SubTaskRecord:
     """A sub-task at the end of an attempt; `event` is SUCCEED or FAIL."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
-    return replace(
-        sub_task,
+    return sub_task._replace(
         state=state,
         operator=operator,
         end_at=now,
@@ -200,5 +198,5 @@ def reset_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubT
     """A sub-task that a person retried or passed."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
     if event is Event.PASS:
-        return replace(sub_task, state=state, operator=operator, end_at=now)
-    return replace(sub_task, state=state, operator=operator, data=None, evidence=None, summary="")
+        return sub_task._replace(state=state, operator=operator, end_at=now)
+    return sub_task._replace(state=state, operator=operator, data=None, evidence=None, summary="")

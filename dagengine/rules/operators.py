@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from dagengine.errors import OperatorRefused
@@ -86,7 +85,7 @@ def _reset_for_retry(snapshot: Snapshot, now: datetime) -> None:
             if entered:
                 snapshot.set_node(step_node(snapshot.nodes[stage], Event.RETRY, now))
     starting = min(stage for stage, node in snapshot.nodes.items() if not node.state.is_final)
-    snapshot.set_dag(replace(step_dag(snapshot.dag, Event.RETRY, now), stage=starting))
+    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=starting))
 
 
 def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes: bool) -> bool:
@@ -207,7 +206,7 @@ def pass_node(
     snapshot.recount()
     _reopen_after(snapshot, stage, now)
     snapshot.recount()
-    snapshot.set_dag(replace(step_dag(snapshot.dag, Event.RETRY, now), stage=stage))
+    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=stage))
     return plan.begin(snapshot, now)
 
 

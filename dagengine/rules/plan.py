@@ -9,7 +9,7 @@ sub-tasks.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
@@ -24,14 +24,20 @@ from dagengine.model.outcome import (
     Succeeded,
     TimedOut,
 )
-from dagengine.model.records import AttemptRecord, LockRecord, LogRecord, SubTaskRecord
+from dagengine.model.records import (
+    AttemptRecord,
+    LockRecord,
+    LogRecord,
+    SubTaskRecord,
+    UnprovenRecord,
+)
 from dagengine.model.states import Operator, State
 from dagengine.model.transition import (
     AttemptClosed,
-    AttemptOpened,
     LockReleased,
     LockTaken,
     LogAppended,
+    TargetUnproven,
 )
 from dagengine.rules.machine import Event, begin_sub_task, end_sub_task, step_dag, step_node
 from dagengine.rules.snapshot import Group, Snapshot
@@ -106,6 +112,10 @@ def _end_sub_task(
         )
     else:
         snapshot.add_change(_log_line(sub_task, problem, now))
+        if isinstance(outcome, ResultUnknown) and sub_task.target is not None:
+            name = snapshot.nodes[sub_task.stage].name
+            mark = UnprovenRecord(sub_task.target, sub_task.dag_id, name, now)
+            snapshot.add_change(TargetUnproven(mark))
         evidence = _evidence_of(outcome)
         snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
 
@@ -140,7 +150,7 @@ def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
     """The DAG takes its lock: guarded by the lock being free when this is written."""
     snapshot.add_change(LockTaken(lock))
-    snapshot.set_dag(replace(snapshot.dag, fence=lock.token, held=lock.token))
+    snapshot.set_dag(snapshot.dag._replace(fence=lock.token, held=lock.token))
 
 
 def can_take_lock(snapshot: Snapshot) -> bool:
@@ -207,8 +217,6 @@ def _open_attempt(
 ) -> Start:
     begun = begin_sub_task(sub_task, event, now)
     snapshot.set_sub_task(begun)
-    attempt = AttemptRecord(begun.sub_task_id, begun.attempt_no, None, None, now, now)
-    snapshot.add_change(AttemptOpened(attempt))
     undo = begun.operator is Operator.ROLLBACK
     return Start(begun.sub_task_id, event is Event.RESUME, settle_only, undo)
 
@@ -216,9 +224,10 @@ def _open_attempt(
 def _close_attempt(
     snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
 ) -> None:
-    snapshot.add_change(
-        AttemptClosed(sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, now)
+    attempt = AttemptRecord(
+        sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, sub_task.start_at, now
     )
+    snapshot.add_change(AttemptClosed(attempt))
 
 
 def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Start]:
@@ -271,7 +280,7 @@ def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
         node = snapshot.nodes[stage]
         if node.state is not State.PENDING or node.operator is not Operator.ROLLBACK:
             continue
-        snapshot.set_dag(replace(snapshot.dag, stage=stage))
+        snapshot.set_dag(snapshot.dag._replace(stage=stage))
         snapshot.set_node(step_node(node, Event.START, now))
         starts = [
             _open_attempt(snapshot, task, Event.UNDO, now)
@@ -340,7 +349,7 @@ def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime)
     dag = step_dag(snapshot.dag, event, now)
     if dag.lock_key is not None and dag.fence:
         snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
-    snapshot.set_dag(replace(dag, stage=stage or dag.max_stage, fence=0))
+    snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, fence=0))
     snapshot.recount()  # a rollback has made the counters speak of another direction
 
 
@@ -350,7 +359,7 @@ def _move_stage(snapshot: Snapshot) -> None:
     while stage < snapshot.dag.max_stage and snapshot.nodes[stage].state.is_final:
         stage += 1
     if stage != snapshot.dag.stage:
-        snapshot.set_dag(replace(snapshot.dag, stage=stage))
+        snapshot.set_dag(snapshot.dag._replace(stage=stage))
 
 
 def _problem_of(outcome: Outcome) -> str:

@@ -20,6 +20,7 @@ from dagengine.model.records import (
     NodeRecord,
     SubTaskDetail,
     SubTaskRecord,
+    UnprovenRecord,
 )
 from dagengine.model.transition import Batch
 
@@ -99,6 +100,10 @@ class Store(Protocol):
 
     async def load_locks(self) -> tuple[LockRecord, ...]:
         """Every lock that was ever taken, free ones included."""
+        ...
+
+    async def load_unproven(self) -> tuple[UnprovenRecord, ...]:
+        """Every target that is marked, in the order of their names."""
         ...
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:

@@ -300,6 +300,35 @@ async def test_the_end_of_a_cancelled_step_is_proven_or_its_result_is_unknown(
             assert "is not proven" in task(detail, 1, "a").logs[-1].content
 
 
+async def test_a_server_whose_end_is_not_proven_stays_marked_until_a_step_has_looked(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    seen: list[str] = []
+
+    async def hold(context: StepContext) -> None:
+        await gate.wait()
+
+    async def settle(context: StepContext) -> bool:
+        return False
+
+    async def look(context: StepContext) -> Outcome:
+        if (mark := context.unproven) is not None:
+            seen.append(f"{mark.target} since DAG {mark.dag_id} '{mark.stage}'")
+            await context.mark_proven()
+        return Succeeded()
+
+    stage = replace(script.stage("start", LANE), settle=settle)
+    async with open_engine(gated(Operation("op", (stage,)), "start", before=hold)) as engine:
+        first = await hold_at(engine, gate, "a")
+        await operate(engine, first, Operator.CANCEL)
+    looking = Operation("op", (Stage("start", LANE, look),))
+    async with open_engine(looking) as engine:  # the mark outlives the controller
+        await run(engine, "a", "b")
+        await run(engine, "a", "b")
+    assert seen == [f"a since DAG {first} 'start'"]
+
+
 # --- operators ---------------------------------------------------------------------------------
 
 

@@ -88,8 +88,8 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         raise sqlite3.DatabaseError(f"it is damaged: {said}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
     apply_migrations(connection, version)
+    connection.execute("PRAGMA foreign_keys = ON")  # from here on: a migration may swap tables
 
 
 def _split(text: str) -> Iterator[str]:

@@ -32,12 +32,9 @@ UPDATE sub_task SET state = ?, operator = ?, attempt_no = ?, execute_times = ?, 
 WHERE sub_task_id = ? AND state = ? AND attempt_no = ?;
 
 -- name: insert_attempt
-INSERT INTO attempt (sub_task_id, attempt_no, outcome, error, start_at, end_at) VALUES (?, ?, ?, ?, ?, ?);
-
--- name: close_attempt
--- Guarded by being open.
-UPDATE attempt SET outcome = ?, error = ?, end_at = ?
-WHERE sub_task_id = ? AND attempt_no = ? AND outcome IS NULL;
+-- At its end. Guarded by having no row yet.
+INSERT INTO attempt (sub_task_id, attempt_no, outcome, error, start_at, end_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
 
 -- name: insert_log
 -- Guarded by the attempt being the current one. Numbered as the DAG's next event.
@@ -85,7 +82,22 @@ INSERT INTO audit (at, dag_id, node_id, action, by, reason) VALUES (?, ?, ?, ?, 
 SELECT * FROM audit WHERE ?1 IS NULL OR dag_id = ?1 ORDER BY audit_id DESC LIMIT ?2;
 
 -- name: list_attempts
-SELECT * FROM attempt WHERE sub_task_id = ? ORDER BY attempt_no;
+-- The one that runs has no row of its own yet.
+SELECT * FROM attempt WHERE sub_task_id = ?1
+UNION ALL
+SELECT sub_task_id, attempt_no, NULL, NULL, start_at, start_at FROM sub_task
+WHERE sub_task_id = ?1 AND state = 'RUNNING'
+ORDER BY attempt_no;
+
+-- name: mark_unproven
+INSERT INTO unproven (target, dag_id, stage, since_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (target) DO UPDATE SET dag_id = excluded.dag_id, stage = excluded.stage, since_at = excluded.since_at;
+
+-- name: mark_proven
+DELETE FROM unproven WHERE target = ?;
+
+-- name: list_unproven
+SELECT * FROM unproven ORDER BY target;
 
 -- name: pin_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;
@@ -97,21 +109,21 @@ SELECT value FROM meta WHERE key = ?;
 SELECT * FROM dag WHERE dag_id = ?;
 
 -- name: list_unfinished
-SELECT * FROM dag WHERE state IN ('READY', 'RUNNING') ORDER BY dag_id LIMIT ?;
+SELECT * FROM dag WHERE (state = 'READY' OR state = 'RUNNING') ORDER BY dag_id LIMIT ?;
 
 -- name: list_unfinished_nodes
 SELECT node.* FROM node JOIN dag USING (dag_id)
-WHERE dag.state IN ('READY', 'RUNNING') ORDER BY node.dag_id, node.stage;
+WHERE (dag.state = 'READY' OR dag.state = 'RUNNING') ORDER BY node.dag_id, node.stage;
 
 -- name: list_unfinished_sub_tasks
 SELECT sub_task.* FROM sub_task JOIN dag USING (dag_id)
-WHERE dag.state IN ('READY', 'RUNNING') ORDER BY sub_task.sub_task_id;
+WHERE (dag.state = 'READY' OR dag.state = 'RUNNING') ORDER BY sub_task.sub_task_id;
 
 -- name: list_newest
 SELECT * FROM dag ORDER BY dag_id DESC LIMIT ?;
 
 -- name: list_newest_unfinished
-SELECT * FROM dag WHERE state IN ('READY', 'RUNNING') ORDER BY dag_id DESC LIMIT ?;
+SELECT * FROM dag WHERE (state = 'READY' OR state = 'RUNNING') ORDER BY dag_id DESC LIMIT ?;
 
 -- name: list_nodes
 SELECT * FROM node WHERE dag_id = ? ORDER BY stage;

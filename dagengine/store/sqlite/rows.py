@@ -16,6 +16,7 @@ from dagengine.model.records import (
     LogRecord,
     NodeRecord,
     SubTaskRecord,
+    UnprovenRecord,
 )
 from dagengine.model.spec import Flags, StageKind
 from dagengine.model.states import Operator, State
@@ -145,6 +146,13 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
         error=row["error"],
         start_at=parse_instant(row["start_at"]),
         end_at=parse_instant(row["end_at"]),
+    )
+
+
+def parse_unproven(row: sqlite3.Row) -> UnprovenRecord:
+    """A row of table unproven."""
+    return UnprovenRecord(
+        row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])
     )
 
 

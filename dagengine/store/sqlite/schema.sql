@@ -1,5 +1,7 @@
 -- The present schema: what the sum of the migrations must give (tests compare the two).
 -- Instants (`*_at`) are microseconds since 1970-01-01T00:00:00Z. States are spelled as on the wire.
+-- Checks are written with OR: a list after IN would be built anew by every statement, which
+-- costs two fifths of writing a step.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
@@ -14,8 +16,8 @@ CREATE TABLE dag (
     targets TEXT NOT NULL, -- JSON list of names
     stage INTEGER NOT NULL,
     max_stage INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('READY', 'RUNNING', 'FAILED', 'SUCCEED')),
-    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'ROLLBACK', 'CANCEL', 'PASS')),
+    state TEXT NOT NULL CHECK (state = 'READY' OR state = 'RUNNING' OR state = 'FAILED' OR state = 'SUCCEED'),
+    operator TEXT NOT NULL CHECK (operator = 'RUN' OR operator = 'ROLLBACK' OR operator = 'CANCEL' OR operator = 'PASS'),
     lock_key TEXT,
     fence INTEGER NOT NULL, -- token of the lock it holds, 0 for none
     created_at INTEGER NOT NULL,
@@ -25,17 +27,17 @@ CREATE TABLE dag (
     heir INTEGER -- DAG that gets its lock when it ends
 ) STRICT;
 
-CREATE INDEX dag_unfinished ON dag (dag_id) WHERE state IN ('READY', 'RUNNING');
+CREATE INDEX dag_unfinished ON dag (dag_id) WHERE state = 'READY' OR state = 'RUNNING';
 
 CREATE TABLE node (
     node_id INTEGER PRIMARY KEY,
     dag_id INTEGER NOT NULL REFERENCES dag,
     stage INTEGER NOT NULL,
     name TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('normal', 'parallel')),
+    kind TEXT NOT NULL CHECK (kind = 'normal' OR kind = 'parallel'),
     flags INTEGER NOT NULL, -- bits: 1 cancel, 2 continue, 4 retry, 8 rollback, 16 pass
-    state TEXT NOT NULL CHECK (state IN ('PENDING', 'RUNNING', 'FAILED', 'SUCCEED')),
-    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'RETRY', 'ROLLBACK', 'CANCEL', 'PASS')),
+    state TEXT NOT NULL CHECK (state = 'PENDING' OR state = 'RUNNING' OR state = 'FAILED' OR state = 'SUCCEED'),
+    operator TEXT NOT NULL CHECK (operator = 'RUN' OR operator = 'RETRY' OR operator = 'ROLLBACK' OR operator = 'CANCEL' OR operator = 'PASS'),
     start_at INTEGER NOT NULL,
     end_at INTEGER NOT NULL,
     UNIQUE (dag_id, stage)
@@ -47,8 +49,8 @@ CREATE TABLE sub_task (
     dag_id INTEGER NOT NULL REFERENCES dag,
     stage INTEGER NOT NULL,
     target TEXT, -- the lane; NULL in a normal node
-    state TEXT NOT NULL CHECK (state IN ('PENDING', 'RUNNING', 'FAILED', 'SUCCEED')),
-    operator TEXT NOT NULL CHECK (operator IN ('RUN', 'ROLLBACK', 'PASS')),
+    state TEXT NOT NULL CHECK (state = 'PENDING' OR state = 'RUNNING' OR state = 'FAILED' OR state = 'SUCCEED'),
+    operator TEXT NOT NULL CHECK (operator = 'RUN' OR operator = 'ROLLBACK' OR operator = 'PASS'),
     attempt_no INTEGER NOT NULL,
     execute_times INTEGER NOT NULL,
     start_at INTEGER NOT NULL,
@@ -62,10 +64,11 @@ CREATE INDEX sub_task_of_dag ON sub_task (dag_id);
 
 CREATE INDEX sub_task_of_node ON sub_task (node_id);
 
+-- Attempts that have ended; the one that runs is in its sub-task's row.
 CREATE TABLE attempt (
     sub_task_id INTEGER NOT NULL REFERENCES sub_task,
     attempt_no INTEGER NOT NULL,
-    outcome TEXT, -- NULL while it runs
+    outcome TEXT NOT NULL,
     error TEXT,
     start_at INTEGER NOT NULL,
     end_at INTEGER NOT NULL,
@@ -100,6 +103,14 @@ CREATE TABLE lock (
     dag_id INTEGER REFERENCES dag, -- NULL when free
     token INTEGER NOT NULL,
     reason TEXT NOT NULL,
+    since_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Targets on which a step was ended without a proof that nothing of it runs on.
+CREATE TABLE unproven (
+    target TEXT PRIMARY KEY,
+    dag_id INTEGER NOT NULL, -- whose step; outlives the DAG's row
+    stage TEXT NOT NULL,
     since_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 

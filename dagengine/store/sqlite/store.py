@@ -23,6 +23,7 @@ from dagengine.model.records import (
     NodeRecord,
     SubTaskDetail,
     SubTaskRecord,
+    UnprovenRecord,
 )
 from dagengine.model.transition import Batch
 from dagengine.store.base import DagRows, LastIds, Retention
@@ -39,6 +40,7 @@ from dagengine.store.sqlite.rows import (
     parse_log,
     parse_node,
     parse_sub_task,
+    parse_unproven,
 )
 from dagengine.store.sqlite.writer import Writer
 
@@ -105,6 +107,9 @@ class SqliteStore:
 
     async def load_locks(self) -> tuple[LockRecord, ...]:
         return tuple(parse_lock(row) for row in await self._read("list_locks"))
+
+    async def load_unproven(self) -> tuple[UnprovenRecord, ...]:
+        return tuple(parse_unproven(row) for row in await self._read("list_unproven"))
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
         # The DAG is read first: what is read later may be newer, never older, so a DAG seen

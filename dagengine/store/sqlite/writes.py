@@ -10,7 +10,6 @@ from dagengine.errors import StaleWrite
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.transition import (
     AttemptClosed,
-    AttemptOpened,
     Audited,
     Batch,
     Change,
@@ -21,6 +20,8 @@ from dagengine.model.transition import (
     LogAppended,
     NodeChanged,
     SubTaskChanged,
+    TargetProven,
+    TargetUnproven,
 )
 from dagengine.store.sqlite.history import render_events
 from dagengine.store.sqlite.queries import QUERIES
@@ -172,7 +173,7 @@ def _sub_task_update(change: SubTaskChanged) -> Row:
     )
 
 
-def _attempt_row(change: AttemptOpened) -> Row:
+def _attempt_row(change: AttemptClosed) -> Row:
     attempt = change.attempt
     return (
         attempt.sub_task_id,
@@ -182,11 +183,6 @@ def _attempt_row(change: AttemptOpened) -> Row:
         render_instant(attempt.start_at),
         render_instant(attempt.end_at),
     )
-
-
-def _attempt_close(change: AttemptClosed) -> Row:
-    end_at = render_instant(change.end_at)
-    return (change.outcome, change.error, end_at, change.sub_task_id, change.attempt_no)
 
 
 def _log_row(change: LogAppended) -> Row:
@@ -203,6 +199,11 @@ def _lock_release(change: LockReleased) -> Row:
     return (render_instant(change.at), change.key, change.dag_id, change.token)
 
 
+def _unproven_row(change: TargetUnproven) -> Row:
+    mark = change.mark
+    return (mark.target, mark.dag_id, mark.stage, render_instant(mark.since_at))
+
+
 def _audit_row(change: Audited) -> Row:
     row = change.row
     return (render_instant(row.at), row.dag_id, row.node_id, row.action, row.by, row.reason)
@@ -212,10 +213,11 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
     DagChanged: ("update_dag", _dag_update),
     NodeChanged: ("update_node", _node_update),
     SubTaskChanged: ("update_sub_task", _sub_task_update),
-    AttemptOpened: ("insert_attempt", _attempt_row),
-    AttemptClosed: ("close_attempt", _attempt_close),
+    AttemptClosed: ("insert_attempt", _attempt_row),
     LogAppended: ("insert_log", _log_row),
     LockTaken: ("take_lock", _lock_take),
     LockReleased: ("release_lock", _lock_release),
+    TargetUnproven: ("mark_unproven", _unproven_row),
+    TargetProven: ("mark_proven", lambda change: (change.target,)),
     Audited: ("insert_audit", _audit_row),
 }
