@@ -26,6 +26,7 @@ from dagengine.model.ids import AgentAddress
 from dagengine.remote.pool import SshPool
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.key import load_or_make_key
+from dagengine.security.replay import ReplayGuard
 from dagengine.store.base import Retention
 from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.store import SqliteStore
@@ -94,12 +95,15 @@ async def run_controller(
         )
         key = await asyncio.to_thread(load_or_make_key, key_file_of(config.store.path))
         stack.callback(key.close)
+        replay = ReplayGuard(clock, store)
+        await replay.load()
         agent_password = read_agent_password(config.api.agent_password_file)
         app = build_app(
             engine=engine,
             cluster=cluster,
             routes=[route for e in extensions for route in e.routes],
             key=key,
+            replay=replay,
             clock=clock,
             version=version("dagengine"),
             root_password=partial(_guarded_password, config.api, cluster),

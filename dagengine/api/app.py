@@ -10,7 +10,8 @@ from aiohttp import web
 from dagengine.api import identity, tasks
 from dagengine.api.desk import Desk
 from dagengine.api.endpoint import Endpoint, answering, endpoint_of
-from dagengine.api.middleware import API_ROOT, Gate, envelope_middleware
+from dagengine.api.gate import API_ROOT, BODY_LIMIT_BYTES, Gate
+from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
 from dagengine.api.route import ClusterView, Route
 from dagengine.api.schemas import (
@@ -31,10 +32,10 @@ from dagengine.api.wire import Wire
 from dagengine.clock import Clock
 from dagengine.engine.engine import Engine
 from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
+from dagengine.security.backoff import LoginBackoff
 from dagengine.security.credentials import Passwords
 from dagengine.security.key import ServerKey
-
-_BODY_LIMIT_BYTES = 1024 * 1024
+from dagengine.security.replay import ReplayGuard
 
 _OPEN = partial(Endpoint, needs_login=False)
 _TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
@@ -73,6 +74,7 @@ def build_app(
     cluster: ClusterView,
     routes: Sequence[Route],
     key: ServerKey,
+    replay: ReplayGuard,
     clock: Clock,
     version: str,
     root_password: Callable[[], str],
@@ -86,6 +88,7 @@ def build_app(
         cluster: what the controller serves.
         routes: what the operations add.
         key: decrypts headers.
+        replay: remembers what was seen; loaded.
         clock: where time comes from.
         version: of this program.
         root_password: of root@sys, which callers must know.
@@ -107,9 +110,9 @@ def build_app(
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )
-    gate = Gate(key, clock, passwords)
+    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock))
     app = web.Application(
-        middlewares=[envelope_middleware(clock)], client_max_size=_BODY_LIMIT_BYTES
+        middlewares=[envelope_middleware(clock)], client_max_size=BODY_LIMIT_BYTES
     )
     table = (*CORE, *map(endpoint_of, routes))
     for endpoint in table:

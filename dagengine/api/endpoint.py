@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.desk import Desk
-from dagengine.api.middleware import ANSWER, CALLER, Gate, WebHandler
+from dagengine.api.gate import CALLER, Gate
+from dagengine.api.middleware import ANSWER, WebHandler
 from dagengine.api.route import Call, Refusal, Route
 from dagengine.api.schemas import DagDetailDTO
 from dagengine.model.ids import GenericId, decode_id

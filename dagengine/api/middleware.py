@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -12,60 +11,15 @@ from aiohttp import web
 from yarl import URL
 
 from dagengine.api.envelope import render_envelope
+from dagengine.api.gate import API_ROOT
 from dagengine.clock import Clock
 from dagengine.errors import DagengineError, RouteNotFound
-from dagengine.security.body import decrypt_body
-from dagengine.security.credentials import Passwords, check_credentials
-from dagengine.security.errors import UNDECIPHERED, HeaderMissing
-from dagengine.security.header import decode_header, parse_header
-from dagengine.security.key import ServerKey
+from dagengine.security.errors import UNDECIPHERED, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")
 
-API_ROOT = "/api/v1"
 _JSON_ROOTS = (API_ROOT, "/rpc/v1")
-_AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
-_AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
-
-CALLER = web.RequestKey("caller", str)
-"""Who asks, from where, once the gate has let the request pass."""
-
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Lets a request in, and opens its body."""
-
-    key: ServerKey
-    clock: Clock
-    passwords: Callable[[], Passwords]
-
-    async def open(self, request: web.Request) -> bytes:
-        """The decrypted body of a request that may pass (protocol 2.5, in its order).
-
-        Raises:
-            SecurityError, DagengineError: why not.
-        """
-        value = request.headers.get(_AGENT_HEADER) or request.headers.get(_ROOT_HEADER)
-        body = await request.read()
-        if not value:
-            raise HeaderMissing
-        is_agent = bool(request.headers.get(_AGENT_HEADER))
-        plain = await self.key.decrypt(decode_header(value))
-        header = parse_header(plain, is_agent=is_agent)
-        if body:
-            body = decrypt_body(body, header.keys)
-        check_credentials(
-            header,
-            target=request.raw_path,
-            now_s=int(self.clock.now().timestamp()),
-            passwords=self.passwords(),
-            agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
-        )
-        who = "agent password" if is_agent else "root@sys"
-        request[CALLER] = f"{who} from {request.remote}"
-        return body
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +39,10 @@ class Answer:
         if isinstance(error, UNDECIPHERED):  # such answers have no trace (protocol 1, 1.1)
             kind = "application/json; charset=utf-8"
             answer = replace(self, trace_id="", content_type=kind)
-        return answer._respond(error.http_status, error=error)
+        response = answer._respond(error.http_status, error=error)
+        if isinstance(error, TooManyFailures):
+            response.headers["Retry-After"] = str(error.retry_after_s)
+        return response
 
     def _respond(self, status: int, **content: object) -> web.Response:
         body = render_envelope(

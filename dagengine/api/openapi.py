@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 
 from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
-from dagengine.api.middleware import API_ROOT, WebHandler
+from dagengine.api.gate import API_ROOT
+from dagengine.api.middleware import WebHandler
 from dagengine.api.route import Refusal
 from dagengine.api.schemas import Envelope, ErrorDto, TaskId
 from dagengine.errors import BindFailed, DagengineError

@@ -108,6 +108,21 @@ class Audited:
     row: AuditRecord
 
 
+@dataclass(frozen=True, slots=True)
+class RequestReserved:
+    """A signed request may act, once; belongs to no DAG. What has expired `now` is dropped.
+
+    Attributes:
+        prints: digests by which it is known again.
+        until: when it has expired.
+        now: when it came.
+    """
+
+    prints: tuple[bytes, ...]
+    until: datetime
+    now: datetime
+
+
 Change: TypeAlias = (
     DagCreated
     | DagChanged
@@ -120,6 +135,7 @@ Change: TypeAlias = (
     | TargetUnproven
     | TargetProven
     | Audited
+    | RequestReserved
 )
 
 

@@ -10,6 +10,7 @@ from dagengine.security.errors import (
     AgentTaskWithoutPassword,
     AgentTaskWithRootPassword,
     HeaderExpired,
+    HeaderTooFarAhead,
     IncorrectAgentPassword,
     IncorrectRootPassword,
     TimestampInvalid,
@@ -18,6 +19,7 @@ from dagengine.security.errors import (
 from dagengine.security.header import SignedHeader
 
 _MAX_INT64 = 2**63 - 1
+_INT64_DIGITS = 19
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,7 +31,13 @@ class Passwords:
 
 
 def check_credentials(
-    header: SignedHeader, *, target: str, now_s: int, passwords: Passwords, agent_only: bool
+    header: SignedHeader,
+    *,
+    target: str,
+    now_s: int,
+    passwords: Passwords,
+    agent_only: bool,
+    max_ahead_s: int | None = None,
 ) -> None:
     """Let a request pass, or raise the first error in the protocol's order.
 
@@ -39,6 +47,7 @@ def check_credentials(
         now_s: whole seconds since the epoch, at receipt.
         passwords: what callers must know.
         agent_only: a task route with an id beginning with 4 or 5.
+        max_ahead_s: how far ahead its ts may lie; None for any distance.
 
     Raises:
         SecurityError: which one says why.
@@ -52,15 +61,27 @@ def check_credentials(
     if header.is_agent and passwords.agent is None:
         raise AgentPasswordUnset
     if header.auth:
-        _check_time(header.ts, now_s)
+        until_s = parse_time(header.ts)
+        if now_s > until_s:
+            raise HeaderExpired
+        if max_ahead_s is not None and until_s - now_s > max_ahead_s:
+            raise HeaderTooFarAhead(max_ahead_s)
     expected = passwords.agent if header.is_agent else passwords.root
-    if not hmac.compare_digest(header.auth.encode(), (expected or "").encode()):
+    if not hmac.compare_digest(_encode(header.auth), _encode(expected or "")):
         raise IncorrectAgentPassword if header.is_agent else IncorrectRootPassword
 
 
-def _check_time(ts: str, now_s: int) -> None:
+def parse_time(ts: str) -> int:
+    """Seconds since the epoch, any 64-bit number; raises TimestampInvalid."""
     digits = ts[1:] if ts[:1] in ("+", "-") else ts
-    if not (digits.isascii() and digits.isdigit()) or abs(int(ts)) > _MAX_INT64:
+    if not (digits.isascii() and digits.isdigit()):
         raise TimestampInvalid
-    if now_s > int(ts):
-        raise HeaderExpired
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > _INT64_DIGITS or int(significant) > _MAX_INT64:
+        raise TimestampInvalid
+    return -int(significant) if ts.startswith("-") else int(significant)
+
+
+def _encode(text: str) -> bytes:
+    # JSON can hold half a surrogate pair, which plain UTF-8 cannot.
+    return text.encode("utf-8", "surrogatepass")

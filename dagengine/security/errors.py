@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dagengine.errors import ApiError, DagengineError, SecurityError
 
 
@@ -84,6 +86,63 @@ class HeaderExpired(SecurityError):
         super().__init__(
             "Unauthorized: the header has expired", remedy="compare the clocks of both machines"
         )
+
+
+class HeaderTooFarAhead(SecurityError):
+    """A request that acts must expire soon, so that it need not be remembered for long."""
+
+    err_code = "Security.Authentication.Expired"
+
+    def __init__(self, max_ahead_s: int) -> None:
+        super().__init__(
+            f"Unauthorized: ts lies more than {max_ahead_s} s ahead",
+            remedy="sign for a minute; compare the clocks of both machines",
+        )
+
+
+class HeaderReplayed(SecurityError):
+    """A request that acts, or a part of its header, was seen before."""
+
+    err_code = "Security.Authentication.Expired"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Unauthorized: this signed request was used before",
+            remedy="sign every request anew, with an AES key and IV of its own",
+        )
+
+
+class TooManyRequests(DagengineError):
+    """Refused for now, whoever asks."""
+
+    err_code = "Security.Authentication.TooManyRequests"
+    http_status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, remedy: str = "try again in a minute") -> None:
+        super().__init__(message, remedy=remedy)
+
+
+class TooManyFailures(TooManyRequests):
+    """The address has to pause after failed logins; `retry_after_s` whole seconds, from 1."""
+
+    err_code = "Security.Authentication.TooManyFailures"
+
+    def __init__(self, left_s: float) -> None:
+        self.retry_after_s = max(1, math.ceil(left_s))
+        super().__init__(
+            "too many failed logins from this address",
+            remedy=f"mend the password that is used there and try again in {self.retry_after_s} s",
+        )
+
+
+class BodyNotRead(ApiError):
+    """The body did not arrive: too slow, or broken off."""
+
+    err_code = "Request.Body.ReadFailed"
+
+    def __init__(self) -> None:
+        super().__init__("the body did not arrive in time or as a whole", remedy="send it again")
 
 
 class PasswordUnavailable(SecurityError):

@@ -14,6 +14,16 @@ _TEXTS = ("auth", "ts", "uri", "keys", "token", "session_id", "ssotoken", "sha25
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class _Pairs:
+    """A JSON object as it was written."""
+
+    items: list[tuple[str, Any]]
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_Pairs)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class SignedHeader:
     """What the caller says of itself. Has no repr: it holds a password.
 
@@ -45,12 +55,15 @@ def parse_header(plain: bytes, *, is_agent: bool) -> SignedHeader:
     try:
         text = plain.decode("utf-8")
         # Only the first JSON value counts; what follows is ignored.
-        value, _ = json.JSONDecoder().raw_decode(text.lstrip(" \t\r\n"))
+        value, _ = _DECODER.raw_decode(text.lstrip(" \t\r\n"))
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise HeaderDecryptFailed from None
-    if not isinstance(value, dict):
+    if not isinstance(value, _Pairs):
         raise HeaderDecryptFailed
-    fields: dict[str, Any] = {str(name).lower(): item for name, item in value.items()}
+    pairs = value.items
+    fields: dict[str, Any] = {str(name).lower(): item for name, item in pairs}
+    if len(fields) != len(pairs):
+        raise HeaderDecryptFailed  # a name twice: no client writes that, a splicer would
     texts = {name: fields.get(name) for name in _TEXTS}
     if any(text is not None and not isinstance(text, str) for text in texts.values()):
         raise HeaderDecryptFailed

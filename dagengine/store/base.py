@@ -156,6 +156,20 @@ class Store(Protocol):
         """
         ...
 
+    async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
+        """Keep digests of a request that may act until it has expired; durable on return.
+
+        What has expired by `now` is dropped. Shares commits, as `commit` does.
+
+        Raises:
+            StoreUnusable: they were not kept, as far as can be known.
+        """
+        ...
+
+    async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
+        """Digests that were kept, with when they expire; perhaps some that have."""
+        ...
+
     async def pin(self, key: str, value: str) -> str:
         """Store a value under a key unless there is one already; returns the stored one."""
         ...

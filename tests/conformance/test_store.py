@@ -148,6 +148,17 @@ async def test_lines_come_back_in_the_order_of_writing(store: SqliteStore) -> No
     assert [line.content for line in lines] == [f"line {n}" for n in range(20)]
 
 
+async def test_reserved_requests_are_read_back_until_they_have_expired(store: SqliteStore) -> None:
+    soon, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=99)
+    await store.reserve([b"a", b"b"], soon, NOW)
+    await store.reserve([b"b", b"c"], late, NOW)  # the same one again is no error
+    assert sorted(await store.load_reserved()) == [(b"a", soon), (b"b", soon), (b"c", late)]
+    await store.close()
+    await store.open()
+    await store.reserve([b"d"], late, NOW + timedelta(seconds=2))
+    assert sorted(await store.load_reserved()) == [(b"c", late), (b"d", late)]
+
+
 async def test_a_pinned_value_is_never_changed(store: SqliteStore) -> None:
     assert await store.pin("advertise", "first") == "first"
     assert await store.pin("advertise", "second") == "first"

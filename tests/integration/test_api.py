@@ -13,10 +13,11 @@ import logging
 import os
 import platform
 import re
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.logs import configure_logs
 from dagengine.security.key import ServerKey
+from dagengine.security.replay import ReplayGuard
 from dagengine.testing import FakeClock, Gate, eventually
 from tasks.api import START_OB, start_route
 from tasks.topology import ClusterFile
@@ -177,8 +179,9 @@ class World:
             Stage("Finish", StageKind.NORMAL, self._finish),
         )
         fixed = (Stage("Stay", StageKind.NORMAL, self._stay, flags=Flags(*[False] * 5)),)
+        self.engine_store = SqliteStore(self.directory / "store.sqlite")
         self.engine = Engine(
-            store=SqliteStore(self.directory / "store.sqlite"),
+            store=self.engine_store,
             operations=[
                 Operation(START_OB, stages, lock_key="cluster"),
                 Operation("Fixed", fixed),
@@ -227,7 +230,9 @@ class World:
         """A signed request below `/api/v1`, as the SDK sends it."""
         target = f"/api/v1{path}"
         plain = body if isinstance(body, bytes | None) else dump(body)
-        text = None if plain is None else encrypt_body(plain)
+        keys = secrets.token_bytes(32)
+        text = None if plain is None else encrypt_body(plain, keys)
+        header = {"keys": base64.b64encode(keys).decode()} | header
         return await self.send(method, target, headers=self.sign(target, **header), body=text)
 
     async def get(self, path: str, **header: Any) -> Any:
@@ -305,6 +310,7 @@ class World:
                 Route("POST", "/odd", OddBody, odd),
             ],
             key=key,
+            replay=ReplayGuard(self.clock, self.engine_store),
             clock=self.clock,
             version="1.2.3-4",
             root_password=self.cluster.root_password,
@@ -788,13 +794,13 @@ async def test_an_empty_header_is_none(world: World) -> None:
         (b"", "garbage", BAD_KEYS),
     ],
 )
+@pytest.mark.parametrize("auth", [PASSWORD, "wrong"])
 async def test_a_body_that_cannot_be_deciphered_is_told_before_the_password(
-    world: World, keys: bytes, body: str, expected: tuple[int, str, int | None]
+    world: World, auth: str, keys: bytes, body: str, expected: tuple[int, str, int | None]
 ) -> None:
     target = "/api/v1/ob/start"
-    for auth in (PASSWORD, "wrong"):
-        headers = world.sign(target, auth=auth, keys=base64.b64encode(keys).decode())
-        assert (await world.send("POST", target, headers=headers, body=body)).refusal == expected
+    headers = world.sign(target, auth=auth, keys=base64.b64encode(keys).decode())
+    assert (await world.send("POST", target, headers=headers, body=body)).refusal == expected
 
 
 async def test_an_empty_root_password_lets_in_who_sends_none(
@@ -1398,6 +1404,8 @@ async def test_a_node_of_a_dag_that_has_not_failed_cannot_be_passed(world: World
 
 async def test_the_client_of_this_package_starts_follows_and_operates(world: World) -> None:
     world.broken = {SECOND}
+    # It signs by the real clock, and what acts must not be signed for years.
+    world.clock.jump((datetime.now(UTC) - world.clock.now()).total_seconds())
     async with Client(world.url, PASSWORD) as client:
         assert (await client.info())["identity"] == "CLUSTER AGENT"
         dag = await client.start("ZONE", ["zone2"], ["1"])
@@ -1440,23 +1448,30 @@ async def test_no_secret_is_logged_whatever_is_sent(
 ) -> None:
     world.agent_password = AGENT_PASSWORD
     target = "/api/v1/ob/start"
-    body = encrypt_body(dump({"scope": {"type": "s3cret-scope"}}))
+    body = dump({"scope": {"type": "s3cret-scope"}})
     plain = "s3cret-plain"
     garbage = "czNjcmV0LWdhcmJhZ2U="  # base64 of s3cret-garbage
+    used = []
+
+    def signed(body: bytes, **header: Any) -> tuple[dict[str, str], str]:
+        keys = secrets.token_bytes(32)
+        used.append(base64.b64encode(keys).decode())
+        return world.sign(target, keys=used[-1], **header), encrypt_body(body, keys)
+
     tries = [
-        (world.sign(target, auth="s3cret-wrong"), body),
-        (world.sign(target, auth="s3cret-agent", name=AGENT_HEADER), body),
-        (world.sign(target, auth="s3cret-old", ts="1"), body),
-        (world.sign(target, ts="s3cret-ts"), body),
-        (world.sign(target, uri="/s3cret-uri"), body),
-        (world.sign(target, session_id="s3cret-session", auth="s3cret-x"), body),
-        ({ROOT_HEADER: garbage}, body),
+        signed(body, auth="s3cret-wrong"),
+        signed(body, auth="s3cret-agent", name=AGENT_HEADER),
+        signed(body, auth="s3cret-old", ts="1"),
+        signed(body, ts="s3cret-ts"),
+        signed(body, uri="/s3cret-uri"),
+        signed(body, session_id="s3cret-session", auth="s3cret-x"),
+        ({ROOT_HEADER: garbage}, encrypt_body(body)),
         ({AGENT_HEADER: garbage}, plain),
-        ({ROOT_HEADER: "s3cret-header"}, body),
-        (world.sign(target), plain),
-        (world.sign(target), encrypt_body(b'{"scope": "s3cret-json"}')),
-        (world.sign(target), encrypt_body(b"s3cret-text")),
-        (world.sign(target), body),
+        ({ROOT_HEADER: "s3cret-header"}, encrypt_body(body)),
+        (signed(b"")[0], plain),
+        signed(b'{"scope": "s3cret-json"}'),
+        signed(b"s3cret-text"),
+        signed(body),
     ]
     answers = [await world.send("POST", target, headers=h, body=b) for h, b in tries]
     assert all(answer.status >= 400 for answer in answers)
@@ -1470,8 +1485,8 @@ async def test_no_secret_is_logged_whatever_is_sent(
     assert {"request_failed", "dag_submitted"} <= set(events)
     assert (said.out, said.err) == ("", "")
     sent = [value for headers, _ in tries for value in headers.values()]
-    keys = base64.b64encode(KEYS).decode()
-    for secret in (PASSWORD, AGENT_PASSWORD, "s3cret", garbage, keys, body, *sent):
+    bodies = [body for _, body in tries]
+    for secret in (PASSWORD, AGENT_PASSWORD, "s3cret", garbage, *used, *bodies, *sent):
         assert secret not in written, secret
     refused = [line for line in lines if line["event"] == "request_refused"]
     assert {line["err_code"] for line in refused} >= {WRONG_ROOT[1], WRONG_AGENT[1], GARBAGE[1]}

@@ -25,6 +25,7 @@ from dagengine.model.ids import AgentAddress, IdKind, decode_id, encode_id
 from dagengine.model.outcome import Succeeded
 from dagengine.model.spec import Operation, Stage, StageKind, StepContext
 from dagengine.security.key import ServerKey
+from dagengine.security.replay import ReplayGuard
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
 from tasks.api import START_OB, start_route
@@ -84,6 +85,7 @@ class Api:
             cluster=self.cluster,
             routes=[start_route(self.cluster)],
             key=key,
+            replay=ReplayGuard(FakeClock(SHORTLY_BEFORE_TS)),
             clock=FakeClock(SHORTLY_BEFORE_TS),
             version="0",
             root_password=self.cluster.root_password,

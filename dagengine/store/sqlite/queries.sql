@@ -99,6 +99,15 @@ DELETE FROM unproven WHERE target = ?;
 -- name: list_unproven
 SELECT * FROM unproven ORDER BY target;
 
+-- name: insert_reserved
+INSERT INTO reserved (print, until_at) VALUES (?, ?) ON CONFLICT (print) DO NOTHING;
+
+-- name: drop_reserved
+DELETE FROM reserved WHERE until_at < ?;
+
+-- name: list_reserved
+SELECT * FROM reserved;
+
 -- name: pin_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;
 

@@ -126,6 +126,13 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_of_dag ON audit (dag_id);
 
+CREATE TABLE reserved (
+    print BLOB PRIMARY KEY, -- digest of AES key and IV, or of an RSA block of the header
+    until_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX reserved_until ON reserved (until_at);
+
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN
     SELECT RAISE(ABORT, 'the audit is append-only');

@@ -25,7 +25,7 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
-from dagengine.model.transition import Batch
+from dagengine.model.transition import Batch, RequestReserved
 from dagengine.store.base import DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
@@ -36,6 +36,7 @@ from dagengine.store.sqlite.rows import (
     parse_attempt,
     parse_audit,
     parse_dag,
+    parse_instant,
     parse_lock,
     parse_log,
     parse_node,
@@ -161,6 +162,14 @@ class SqliteStore:
 
     async def prune(self, retention: Retention, now: datetime) -> int:
         return await self._open_writer.call(partial(prune_slice, retention=retention, now=now))
+
+    async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
+        change = RequestReserved(tuple(prints), until, now)
+        await self._open_writer.commit([Batch(0, None, (change,))])
+
+    async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
+        rows = await self._read("list_reserved")
+        return [(row["print"], parse_instant(row["until_at"])) for row in rows]
 
     async def pin(self, key: str, value: str) -> str:
         def pin(connection: sqlite3.Connection) -> str:

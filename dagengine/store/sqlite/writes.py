@@ -19,6 +19,7 @@ from dagengine.model.transition import (
     LockTaken,
     LogAppended,
     NodeChanged,
+    RequestReserved,
     SubTaskChanged,
     TargetProven,
     TargetUnproven,
@@ -54,6 +55,9 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         if isinstance(change, DagCreated):
             _insert_dag(connection, change)
             continue
+        if isinstance(change, RequestReserved):
+            _reserve_request(connection, change)
+            continue
         name, render = _GUARDED[type(change)]
         if connection.execute(QUERIES[name], render(change)).rowcount != 1:
             raise StaleWrite(f"{name} for DAG {batch.dag_id} found another state: {change}")
@@ -67,6 +71,13 @@ def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
     connection.executemany(
         QUERIES["insert_sub_task"], [_sub_task_row(sub_task) for sub_task in change.sub_tasks]
     )
+
+
+def _reserve_request(connection: sqlite3.Connection, change: RequestReserved) -> None:
+    connection.execute(QUERIES["drop_reserved"], (render_instant(change.now),))
+    until = render_instant(change.until)
+    rows = [(mark, until) for mark in change.prints]
+    connection.executemany(QUERIES["insert_reserved"], rows)
 
 
 def _dag_row(dag: DagRecord) -> Row:

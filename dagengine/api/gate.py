@@ -1,0 +1,147 @@
+"""The door: who may pass, in the protocol's order (2.5), and the request's body in clear."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from dagengine.clock import Clock
+from dagengine.errors import SecurityError
+from dagengine.security.backoff import LoginBackoff
+from dagengine.security.body import decrypt_body
+from dagengine.security.credentials import Passwords, check_credentials, parse_time
+from dagengine.security.errors import (
+    UNDECIPHERED,
+    BodyNotRead,
+    HeaderExpired,
+    HeaderMissing,
+    PasswordUnavailable,
+    TimestampInvalid,
+)
+from dagengine.security.header import SignedHeader, decode_header, parse_header
+from dagengine.security.key import ServerKey
+from dagengine.security.replay import MAX_AHEAD_S, ReplayGuard, Sighting, sight
+
+API_ROOT = "/api/v1"
+BODY_LIMIT_BYTES = 1024 * 1024
+
+_BODY_TIMEOUT_S = 30.0
+_READS = ("GET", "HEAD", "OPTIONS")
+_AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
+_AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
+# A wrong clock is no guess at a password: it does not count as a failed login.
+_NO_GUESSES = (HeaderExpired, TimestampInvalid, PasswordUnavailable)
+
+CALLER = web.RequestKey("caller", str)
+"""Who asks, from where, once the gate has let the request pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Lets a request in, and opens its body.
+
+    Attributes:
+        key: decrypts headers.
+        clock: where time comes from.
+        passwords: what callers must know, now.
+        replay: what was seen.
+        backoff: which addresses have to pause.
+    """
+
+    key: ServerKey
+    clock: Clock
+    passwords: Callable[[], Passwords]
+    replay: ReplayGuard
+    backoff: LoginBackoff
+
+    async def open(self, request: web.Request) -> bytes:
+        """The decrypted body of a request that may pass.
+
+        Raises:
+            SecurityError, DagengineError: why not.
+        """
+        address = request.remote or ""
+        self.backoff.refuse_paused(address)
+        try:
+            return await self._open(request)
+        except (SecurityError, *UNDECIPHERED) as exc:
+            if not isinstance(exc, _NO_GUESSES):
+                self.backoff.note_failure(address)
+            raise
+
+    async def _open(self, request: web.Request) -> bytes:
+        is_agent = bool(request.headers.get(_AGENT_HEADER))
+        value = request.headers.get(_AGENT_HEADER if is_agent else _ROOT_HEADER)
+        if not value:
+            raise HeaderMissing
+        cipher = decode_header(value)
+        header = parse_header(await self.key.decrypt(cipher), is_agent=is_agent)
+        body = await read_body(request)
+        # A body makes it one that acts, whatever the method: what is answered to it tells how it
+        # decrypts, so that must happen once.
+        acts = bool(body) or request.method not in _READS
+        refusal = self._refusal(request, header, acts=acts)
+        sighting = sight(cipher, self.key.block_bytes, header.keys)
+        await self._reserve(sighting, header, acts=acts, refused=refusal is not None)
+        if body:
+            body = decrypt_body(body, header.keys)
+        if refusal is not None:
+            raise refusal
+        request[CALLER] = f"{'agent password' if is_agent else 'root@sys'} from {request.remote}"
+        return body
+
+    def _refusal(
+        self, request: web.Request, header: SignedHeader, *, acts: bool
+    ) -> SecurityError | None:
+        """What the credentials lack. Not raised at once: a body is judged before them (2.5)."""
+        try:
+            check_credentials(
+                header,
+                target=request.raw_path,
+                now_s=int(self.clock.now().timestamp()),
+                passwords=self.passwords(),
+                agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
+                max_ahead_s=MAX_AHEAD_S if acts else None,
+            )
+        except PasswordUnavailable:
+            raise
+        except SecurityError as exc:
+            return exc
+        return None
+
+    async def _reserve(
+        self, sighting: Sighting, header: SignedHeader, *, acts: bool, refused: bool
+    ) -> None:
+        """Before the body is decrypted: this must be the only request of its kind."""
+        if not acts and not refused:
+            self.replay.note_read(sighting)
+        elif refused and acts:
+            self.replay.note_try(sighting)
+        elif acts:
+            # Without a password ts says nothing (2.6): then it is remembered as long as any.
+            now_s = int(self.clock.now().timestamp())
+            until_s = parse_time(header.ts) if header.auth else now_s + MAX_AHEAD_S
+            await self.replay.reserve(sighting, until_s=until_s)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body as it came.
+
+    Raises:
+        HTTPRequestEntityTooLarge: it is longer than the API takes; known from its header, or
+            once so much has come.
+        BodyNotRead: it did not come in time, or broke off.
+    """
+    if (size := request.content_length) is not None and size > BODY_LIMIT_BYTES:
+        raise web.HTTPRequestEntityTooLarge(max_size=BODY_LIMIT_BYTES, actual_size=size)
+    if not request.body_exists:
+        return b""
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT_S):
+            return await request.read()
+    except (TimeoutError, ConnectionError, web.RequestPayloadError):
+        raise BodyNotRead from None
