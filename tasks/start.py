@@ -24,6 +24,7 @@ from dagengine import (
     Succeeded,
 )
 from tasks.api import START_OB
+from tasks.cluster_steps import make_cluster_steps
 from tasks.commands import (
     START_DEADLINE_S,
     ask_alive,
@@ -79,8 +80,8 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
                 timeout_s=180,
             ),
             Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + 60),
-            Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=60),
-            Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=300),
+            Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=700),
+            Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=1500),
         ),
         lock_key="cluster",
     )
@@ -202,8 +203,7 @@ class _Steps:
 
     async def start_cluster(self, context: StepContext) -> Outcome:
         """Stage 5."""
-        await context.log("seekdb has no cluster of servers and zones to start: nothing to do")
-        return Succeeded()
+        return await make_cluster_steps(self.cluster, self.pool, self.clock).start(context)
 
     async def verify(self, context: StepContext) -> Outcome:
         """Stage 6."""
@@ -212,18 +212,17 @@ class _Steps:
                 name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
                 for name in context.survivors
             }
-        problems = [problem for task in verifying.values() if (problem := task.result())]
-        evidence: dict[str, Any] = {
-            name: {"level": "sql", "verified": True}
-            for name, task in verifying.items()
-            if task.result() is None
-        }
+        problems = [found.problem for task in verifying.values() if (found := task.result())]
+        sound = [name for name, task in verifying.items() if task.result() is None]
+        steps = make_cluster_steps(self.cluster, self.pool, self.clock)
+        confirmed = await steps.confirm(context, sound)
+        problems += confirmed.problems
         if problems:
             for problem in problems[:-1]:
-                await context.log(problem.problem.render())
-            return Failed(problems[-1].problem, {**evidence})
-        summary = f"{len(evidence)} of {len(context.targets)} servers answer SQL"
-        return Succeeded(evidence=evidence, summary=summary)
+                await context.log(problem.render())
+            return Failed(problems[-1], confirmed.evidence)
+        summary = f"{len(sound)} of {len(context.targets)} servers are in service"
+        return Succeeded(evidence=confirmed.evidence, summary=summary)
 
     # --- below: the parts ------------------------------------------------------------------
 

@@ -47,7 +47,11 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The cluster as its file says."""
+    """The cluster as its file says.
+
+    Attributes:
+        cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
+    """
 
     name: str
     cluster_id: int
@@ -55,6 +59,7 @@ class Cluster:
     servers: tuple[Server, ...]
     password_env: str | None
     password_file: Path | None
+    cluster_sql_timeout_s: float
 
 
 class _Section(BaseModel):
@@ -92,6 +97,7 @@ class _File(_Section):
     root_password_env: str | None = None
     root_password_file: str | None = None
     ssh: SshSection = SshSection()
+    cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
     defaults: _Settings = _Settings()
     zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
@@ -198,10 +204,6 @@ def load_cluster(path: Path) -> Cluster:
         file = _File.model_validate(raw)
     except ValidationError as exc:
         raise ConfigError(f"{path}: {_explain(exc)}") from exc
-    if file.flavour != "seekdb":
-        raise ConfigError(
-            f"{path}: flavour {file.flavour} is not driven by this version", remedy="use seekdb"
-        )
     servers = tuple(
         _build_server(path, file, zone, entry)
         for zone, entries in file.zones.items()
@@ -216,6 +218,7 @@ def load_cluster(path: Path) -> Cluster:
         servers=servers,
         password_env=file.root_password_env,
         password_file=_resolve(path, password_file) if password_file else None,
+        cluster_sql_timeout_s=file.cluster_sql_timeout_s,
     )
 
 

@@ -92,7 +92,7 @@ async def _live(
         await server.start_server(host="127.0.0.1", port=member.sql_port)
     async with rpc:
         while True:
-            ledger.beat(member, may_serve=not wish.never_serves and not wish.hangs)
+            ledger.beat(member, may_serve=not read_wish().never_serves and not wish.hangs)
             if wish.dies and loop.time() - begun_s >= wish.dies_after_s:
                 return die(wish)
             await asyncio.sleep(_BEAT_S if ledger.serves(member) else _BOOT_BEAT_S)

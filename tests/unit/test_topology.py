@@ -170,7 +170,7 @@ def test_the_example_file_is_read() -> None:
         (ONE.replace("id: 1", "id: 0"), ["id", "greater than or equal to 1"]),
         (ONE.replace("id: 1", "id: one"), ["id", "integer"]),
         (ONE.replace("seekdb", "mysql"), ["flavour", "'seekdb' or 'oceanbase'"]),
-        (ONE.replace("seekdb", "oceanbase"), ["flavour oceanbase", "use seekdb"]),
+        (ONE + "cluster_sql_timeout_s: 0\n", ["cluster_sql_timeout_s", "greater than 0"]),
         (ONE.replace("/h", "h"), ["10.0.0.1", "absolute `home`", "'h'"]),
         (ONE.replace("/h", "/"), ["10.0.0.1", "absolute `home`", "'/'"]),
         (ONE.replace("10.0.0.1", "db1"), ["zones.z1.0.ip", "'db1'"]),

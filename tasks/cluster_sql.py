@@ -1,0 +1,186 @@
+"""SQL on a whole cluster of observers: statements, questions, and a way in that may move.
+
+Source of names and codes: the server's public documentation of its views and error list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dagengine import Clock, RemoteError, RunnerPool
+from tasks.health import open_way
+from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_rows, login
+from tasks.topology import Server
+
+_FIRST_PAUSE_S = 0.1
+_PAUSE_CAP_S = 2.0
+
+SERVERS = (
+    "SELECT svr_ip, svr_port, zone, status, start_service_time, stop_time"
+    " FROM oceanbase.DBA_OB_SERVERS"
+)
+ZONES = "SELECT zone, status FROM oceanbase.DBA_OB_ZONES"
+
+Address: TypeAlias = tuple[str, int]
+"""ip and rpc port: what a server is called inside its cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """What the cluster says of one of its servers.
+
+    Attributes:
+        status: ACTIVE, INACTIVE or DELETING.
+        in_service: it has come into service since it was started.
+        stopped: taken out of service by STOP SERVER.
+    """
+
+    address: Address
+    zone: str
+    status: str
+    in_service: bool
+    stopped: bool
+
+    @property
+    def serves(self) -> bool:
+        return self.status == "ACTIVE" and self.in_service and not self.stopped
+
+
+def address_of(server: Server) -> Address:
+    """The server's name inside its cluster."""
+    return server.ip, server.rpc_port
+
+
+def quote(text: str) -> str:
+    """An SQL string literal that stays one whatever the text holds."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0")
+    return f"'{escaped}'"
+
+
+def render_address(server: Server) -> str:
+    """`ip:rpc_port`, with brackets around an IPv6 address."""
+    ip = f"[{server.ip}]" if ":" in server.ip else server.ip
+    return f"{ip}:{server.rpc_port}"
+
+
+def render_server_change(verb: str, server: Server) -> str:
+    """`verb` is START or STOP."""
+    return f"ALTER SYSTEM {verb} SERVER {quote(render_address(server))}"
+
+
+def render_zone_change(verb: str, zone: str) -> str:
+    """`verb` is START or STOP."""
+    return f"ALTER SYSTEM {verb} ZONE {quote(zone)}"
+
+
+def parse_servers(rows: Sequence[Sequence[Any]]) -> dict[Address, ServerRow]:
+    """The answer to SERVERS. A time is absent (NULL, or 0 in some releases) or there."""
+    return {
+        (str(ip), int(port)): ServerRow(
+            (str(ip), int(port)), str(zone), str(status), _is_time(started), _is_time(stopped)
+        )
+        for ip, port, zone, status, started, stopped in rows
+    }
+
+
+def parse_zones(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """The answer to ZONES: status by zone."""
+    return {str(zone): str(status) for zone, status in rows}
+
+
+class ClusterSql:
+    """Answers through the first of some servers that can; moves on to the next when it cannot.
+
+    Use it through `open_cluster_sql`. What can be repeated is, with growing pauses, until the
+    deadline; every statement sent here may be sent twice without harm.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        password: str,
+        pool: RunnerPool,
+        clock: Clock,
+        limit_s: float,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._password = password
+        self._pool = pool
+        self._clock = clock
+        self._deadline_s = clock.monotonic_s() + limit_s
+        self._turn = 0
+        self._open: tuple[Any, AsyncExitStack] | None = None
+
+    @property
+    def through(self) -> Server:
+        """The server that is asked (next)."""
+        return self._servers[self._turn % len(self._servers)]
+
+    @property
+    def left_s(self) -> float:
+        """Time until the deadline."""
+        return self._deadline_s - self._clock.monotonic_s()
+
+    async def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows of an answer.
+
+        Raises:
+            SqlRefused: the cluster refuses the statement, or did so until the deadline.
+            SqlNotReady: no server answered until the deadline.
+            SqlPasswordRefused: the password is wrong.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await ask_rows(await self._connection(), statement)
+            except (SqlNotReady, SqlRefused, RemoteError) as exc:
+                if not _may_pass(exc) or self.left_s <= pause_s:
+                    raise (
+                        exc if not isinstance(exc, RemoteError) else SqlNotReady(str(exc))
+                    ) from exc
+                await self.close()
+                self._turn += 1
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_CAP_S)
+
+    async def close(self) -> None:
+        """Close the connection; the next question opens one."""
+        if self._open is not None:
+            (_, stack), self._open = self._open, None
+            await stack.aclose()
+
+    async def _connection(self) -> Any:
+        if self._open is None:
+            async with AsyncExitStack() as stack:
+                server = self.through
+                socket = await open_way(server, self._pool.runner(server.address), stack)
+                connection = await stack.enter_async_context(login(socket, self._password))
+                self._open = connection, stack.pop_all()
+        return self._open[0]
+
+
+@asynccontextmanager
+async def open_cluster_sql(
+    servers: Sequence[Server], password: str, pool: RunnerPool, clock: Clock, limit_s: float
+) -> AsyncIterator[ClusterSql]:
+    """A way into the cluster through these servers (at least one), for `limit_s` seconds."""
+    sql = ClusterSql(servers, password, pool, clock, limit_s)
+    try:
+        yield sql
+    finally:
+        await sql.close()
+
+
+def _may_pass(exc: Exception) -> bool:
+    """The same may work later, or through another server."""
+    return not isinstance(exc, SqlPasswordRefused) and (
+        not isinstance(exc, SqlRefused) or exc.may_pass
+    )
+
+
+def _is_time(value: Any) -> bool:
+    return value not in (None, 0, "", "0")

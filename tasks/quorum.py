@@ -1,0 +1,76 @@
+"""Which servers are missing for a majority, from what one task knows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class ZonedServer(Protocol):
+    """What a majority needs to know of a server."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def zone(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Majority:
+    """What is known of it.
+
+    Attributes:
+        message: what is missing.
+        remedy: what to do next.
+    """
+
+    message: str
+    remedy: str
+
+
+def explain_majority(
+    servers: Sequence[ZonedServer], healthy: Collection[str], targets: Collection[str]
+) -> Majority:
+    """Why a cluster may have no majority. Each zone holds one replica of what must agree.
+
+    Args:
+        servers: all of the cluster.
+        healthy: names of those that this task saw answer SQL.
+        targets: names of those in this task's scope; the others were not contacted.
+    """
+    zones = list(dict.fromkeys(server.zone for server in servers))
+    needed = len(zones) // 2 + 1
+    reached = [zone for zone in zones if any(s.zone == zone and s.name in healthy for s in servers)]
+    missing = [_tell_zone(zone, servers, healthy, targets) for zone in zones]
+    told = "; ".join(text for text in missing if text)
+    having = ", ".join(reached) or "none"
+    message = (
+        f"no majority of the cluster answers: servers of {needed} of its {len(zones)} zones are"
+        f" needed, this task saw servers of {len(reached)} answer ({having})"
+    )
+    if told:
+        message += f"; missing: {told}"
+    lacking = needed - len(reached)
+    if lacking > 0:
+        plural = "zones" if lacking > 1 else "zone"
+        return Majority(message, f"start the servers of {lacking} more {plural}, then RETRY")
+    return Majority(message, "start those as well, or wait for an election, then RETRY")
+
+
+def _tell_zone(
+    zone: str,
+    servers: Sequence[ZonedServer],
+    healthy: Collection[str],
+    targets: Collection[str],
+) -> str:
+    inside = [s.name for s in servers if s.zone == zone and s.name not in healthy]
+    failed = [name for name in inside if name in targets]
+    others = [name for name in inside if name not in targets]
+    parts = []
+    if failed:
+        parts.append(f"{', '.join(failed)} (not up)")
+    if others:
+        parts.append(f"{', '.join(others)} (out of this task's scope, state unknown)")
+    return f"{zone}: {', '.join(parts)}" if parts else ""

@@ -1,0 +1,129 @@
+"""Statements for a cluster, what it answers, and which servers are missing for a majority."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.cluster_sql import (
+    ServerRow,
+    parse_servers,
+    parse_zones,
+    quote,
+    render_address,
+    render_server_change,
+    render_zone_change,
+)
+from tasks.quorum import explain_majority
+from tasks.topology import Server, load_cluster
+from tests.standin.cluster import ROOT
+
+OCEAN = ROOT / "configs" / "clusters" / "oceanbase.yaml"
+AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver gives it
+
+
+def server_of(tmp_path: Path, ip: str) -> Server:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(
+        f"name: x\nid: 1\nflavour: oceanbase\nzones: {{z: [{{ip: '{ip}', home: /h, rpc_port: 9}}]}}"
+    )
+    return load_cluster(file).servers[0]
+
+
+def unquote(literal: str) -> str:
+    """As the server reads a literal; fails when the text broke out of it."""
+    text, read, at = literal[1:-1], [], 0
+    while at < len(text):
+        pair = text[at : at + 2]
+        if pair[0] == "\\":
+            read.append({"0": "\0"}.get(pair[1], pair[1]))
+        else:
+            assert pair[0] != "'" or pair == "''", f"{literal} ends early"
+            read.append(pair[0])
+        at += 2 if pair[0] in "\\'" else 1
+    return "".join(read)
+
+
+@given(st.text())
+def test_no_text_breaks_out_of_a_literal(text: str) -> None:
+    literal = quote(text)
+    assert literal[0] == literal[-1] == "'"
+    assert unquote(literal) == text
+
+
+def test_servers_and_zones_are_named_as_the_cluster_names_them(tmp_path: Path) -> None:
+    four, six = server_of(tmp_path, "10.0.0.1"), server_of(tmp_path, "fe80::1")
+    assert render_address(four) == "10.0.0.1:9"
+    assert render_server_change("START", four) == "ALTER SYSTEM START SERVER '10.0.0.1:9'"
+    assert render_server_change("STOP", six) == "ALTER SYSTEM STOP SERVER '[fe80::1]:9'"
+    assert render_zone_change("START", "z'; DROP") == "ALTER SYSTEM START ZONE 'z''; DROP'"
+
+
+@pytest.mark.parametrize(
+    ("status", "started", "stopped", "serves"),
+    [
+        ("ACTIVE", AT, None, True),
+        ("ACTIVE", 1704857084000000, 0, True),
+        ("ACTIVE", None, None, False),
+        ("ACTIVE", 0, 0, False),
+        ("ACTIVE", AT, AT, False),
+        ("INACTIVE", AT, None, False),
+        ("DELETING", AT, None, False),
+    ],
+)
+def test_a_server_serves_when_it_is_active_in_service_and_not_stopped(
+    status: str, started: object, stopped: object, serves: bool
+) -> None:
+    rows = parse_servers([("10.0.0.1", 2882, "z1", status, started, stopped)])
+    assert rows[("10.0.0.1", 2882)].serves is serves
+    assert isinstance(rows[("10.0.0.1", 2882)], ServerRow)
+
+
+def test_zones_are_read_with_their_status() -> None:
+    assert parse_zones([("z1", "ACTIVE"), ("z2", "INACTIVE")]) == {"z1": "ACTIVE", "z2": "INACTIVE"}
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    zone: str
+
+
+NODES = [Node(f"{zone}{n}", zone) for zone in ("a", "b", "c") for n in (1, 2)]
+
+
+def test_what_is_missing_for_a_majority_is_named_with_what_is_known_of_it() -> None:
+    found = explain_majority(NODES, ["a1"], ["a1", "a2", "b1"])
+    assert "servers of 2 of its 3 zones are needed" in found.message
+    assert "1 answer (a)" in found.message
+    assert "a: a2 (not up)" in found.message
+    assert "b: b1 (not up), b2 (out of this task's scope, state unknown)" in found.message
+    assert "c: c1, c2 (out of this task's scope, state unknown)" in found.message
+    assert found.remedy == "start the servers of 1 more zone, then RETRY"
+
+
+def test_with_enough_zones_the_rest_of_their_servers_is_named() -> None:
+    found = explain_majority(NODES, ["a1", "b2"], [node.name for node in NODES])
+    assert "missing: a: a2 (not up); b: b1 (not up); c: c1, c2 (not up)" in found.message
+    assert "wait for an election" in found.remedy
+    whole = explain_majority(NODES, [n.name for n in NODES], [n.name for n in NODES])
+    assert "missing" not in whole.message
+
+
+def test_with_nothing_up_the_message_says_none() -> None:
+    found = explain_majority(NODES, [], ["c2"])
+    assert "0 answer (none)" in found.message
+    assert found.remedy == "start the servers of 2 more zones, then RETRY"
+
+
+def test_the_example_of_an_oceanbase_cluster_can_be_read() -> None:
+    cluster = load_cluster(OCEAN)
+    assert cluster.flavour.name == "oceanbase"
+    assert len({server.zone for server in cluster.servers}) == 3
+    assert cluster.servers[0].binary.endswith("/bin/observer")
+    assert cluster.servers[0].log_file.endswith("/log/observer.log")
