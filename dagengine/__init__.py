@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dagengine.api.route import Call, ClusterView, Handler, Route, ServerState
 from dagengine.clock import Clock, SystemClock
+from dagengine.config import load_config
 from dagengine.engine.engine import Engine
 from dagengine.engine.events import (
     DagMoved,
@@ -69,6 +70,8 @@ from dagengine.model.spec import (
 from dagengine.model.states import Operator, State
 from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
+from dagengine.remote.host_keys import HostKey, HostKeys, Trust
+from dagengine.remote.pool import SshPool
 from dagengine.store.base import Retention
 from dagengine.store.sqlite.store import SqliteStore
 
@@ -101,7 +104,9 @@ __all__ = [
     "Flags",
     "Handler",
     "HostAddress",
+    "HostKey",
     "HostKeyRejected",
+    "HostKeys",
     "HostUnreachable",
     "IllegalArgument",
     "Interrupted",
@@ -127,6 +132,7 @@ __all__ = [
     "Secret",
     "ServerState",
     "SqliteStore",
+    "SshPool",
     "Stage",
     "StageKind",
     "State",
@@ -141,7 +147,9 @@ __all__ = [
     "Surroundings",
     "SystemClock",
     "TimedOut",
+    "Trust",
     "TunnelRefused",
     "Wait",
+    "load_config",
     "script",
 ]

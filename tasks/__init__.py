@@ -28,6 +28,17 @@ def _demo(arguments: Sequence[str]) -> int:
     return run_demo(arguments)
 
 
+def _hosts(arguments: Sequence[str]) -> int:
+    from tasks.hosts_command import run_hosts  # noqa: PLC0415  # a controller never needs it
+
+    return run_hosts(arguments)
+
+
 EXTENSION = ExtensionPoint(
-    "oceanbase", _open, {"demo": ExtensionCommand("Three real servers, started end to end.", _demo)}
+    "oceanbase",
+    _open,
+    {
+        "demo": ExtensionCommand("Three real servers, started end to end.", _demo),
+        "hosts": ExtensionCommand("Show the keys of the hosts and pin them: `trust`.", _hosts),
+    },
 )

@@ -8,7 +8,7 @@ import pwd
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,8 @@ class Sshd:
         """Signal the processes that serve connections and, unless told not to, the listener."""
         assert self.process is not None
         for pid in [*self.sessions(), *([self.process.pid] if listener else [])]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     async def stop(self) -> None:
         """End it with all of its connections."""

@@ -155,27 +155,16 @@ class HostLink:
         except TimeoutError:
             raise no_answer(self.address) from None
 
-    async def _open(self) -> asyncssh.SSHClientConnection:
-        if self._bastion is None:
-            await self._pacing.wait()
-            return await self._login.log_in(self.address)
-        bastion = self._bastion
-        through = await self._reach(bastion)
-        connection = None
-        try:
-            connection = await self._login.log_in(self.address, through)
-        except HostUnreachable:
-            await self._blame(bastion, through)
-            raise
-        finally:
-            if connection is None:
-                bastion.give_back(through)
-        self._ways[connection] = through  # in use as long as the host's connection
-        return connection
+    async def take_bastion(self) -> asyncssh.SSHClientConnection | None:
+        """The connection to the host's bastion, to be given back; None when there is none.
 
-    async def _reach(self, bastion: HostLink) -> asyncssh.SSHClientConnection:
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: the bastion cannot be used.
+        """
+        if self._bastion is None:
+            return None
         try:
-            return await bastion.take()
+            return await self._bastion.take()
         except RemoteError as error:
             raise type(error)(
                 f"the bastion of {self.address} cannot be used: {error.message}",
@@ -183,19 +172,43 @@ class HostLink:
                 remedy=error.remedy,
             ) from error
 
-    async def _blame(self, bastion: HostLink, through: asyncssh.SSHClientConnection) -> None:
+    def give_back_bastion(self, through: asyncssh.SSHClientConnection | None) -> None:
+        """End one use of the bastion's connection."""
+        if self._bastion is not None and through is not None:
+            self._bastion.give_back(through)
+
+    async def _open(self) -> asyncssh.SSHClientConnection:
+        through = await self.take_bastion()
+        connection = None
+        try:
+            if through is None:
+                await self._pacing.wait()
+            connection = await self._login.log_in(self.address, through)
+        except HostUnreachable:
+            await self._blame(through)
+            raise
+        finally:
+            if connection is None:
+                self.give_back_bastion(through)
+        if through is not None:
+            self._ways[connection] = through  # in use as long as the host's connection
+        return connection
+
+    async def _blame(self, through: asyncssh.SSHClientConnection | None) -> None:
         """Was it the bastion that no longer answers? Then its connection is retired.
 
         Raises:
             HostUnreachable: it was.
         """
-        if not await _gives_sign_of_life(through):
-            bastion.retire(through)
-            raise HostUnreachable(
-                f"the bastion {bastion.address} of {self.address} no longer answers",
-                host=str(bastion.address),
-                remedy="check that it is up; the next attempt connects to it anew",
-            )
+        bastion = self._bastion
+        if bastion is None or through is None or await _gives_sign_of_life(through):
+            return
+        bastion.retire(through)
+        raise HostUnreachable(
+            f"the bastion {bastion.address} of {self.address} no longer answers",
+            host=str(bastion.address),
+            remedy="check that it is up; the next attempt connects to it anew",
+        )
 
     def _drop_if_unused(self, connection: asyncssh.SSHClientConnection) -> None:
         if self._users[connection] > 0:
@@ -204,9 +217,7 @@ class HostLink:
         if connection is self._offered:
             return
         connection.abort()
-        through = self._ways.pop(connection, None)
-        if self._bastion is not None and through is not None:
-            self._bastion.give_back(through)
+        self.give_back_bastion(self._ways.pop(connection, None))
 
 
 async def _gives_sign_of_life(connection: asyncssh.SSHClientConnection) -> bool:

@@ -49,7 +49,7 @@ class Login:
         except TimeoutError:
             raise no_answer(address) from None
         except (asyncssh.Error, OSError) as error:
-            raise _translate(error, address, trusted) from error
+            raise explain_failure(error, address, trusted) from error
 
 
 def no_answer(address: HostAddress) -> HostUnreachable:
@@ -59,6 +59,37 @@ def no_answer(address: HostAddress) -> HostUnreachable:
         f"{_way(address)}",
         host=str(address),
         remedy="check that the host is up, that no firewall drops packets and that sshd answers",
+    )
+
+
+def explain_failure(
+    error: Exception, address: HostAddress, trusted: asyncssh.SSHKnownHosts
+) -> RemoteError:
+    """What went wrong between us and a host, in words.
+
+    Args:
+        error: of the SSH library or the operating system.
+        address: the host.
+        trusted: the host keys that were trusted.
+    """
+    host = str(address)
+    match error:
+        case asyncssh.HostKeyNotVerifiable():
+            return host_key_rejected(address, trusted, error.reason)
+        case asyncssh.KeyExchangeFailed() if "host key" in error.reason.lower():
+            return host_key_rejected(address, trusted, error.reason)
+        case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():
+            return _not_let_in(address)
+        case asyncssh.ChannelOpenError():
+            return _not_forwarded(error, address)
+        case asyncssh.Error():
+            detail = error.reason or type(error).__name__
+        case _:
+            detail = str(error) or type(error).__name__
+    return HostUnreachable(
+        f"{address} cannot be reached over SSH{_way(address)}: {detail}",
+        host=host,
+        remedy="check that the host is up and that sshd listens on this address and port",
     )
 
 
@@ -86,30 +117,6 @@ async def _connect(
         keepalive_interval=address.keepalive_interval_s,
         keepalive_count_max=address.keepalive_misses,
         send_env=[],
-    )
-
-
-def _translate(
-    error: Exception, address: HostAddress, trusted: asyncssh.SSHKnownHosts
-) -> RemoteError:
-    host = str(address)
-    match error:
-        case asyncssh.HostKeyNotVerifiable():
-            return host_key_rejected(address, trusted, error.reason)
-        case asyncssh.KeyExchangeFailed() if "host key" in error.reason.lower():
-            return host_key_rejected(address, trusted, error.reason)
-        case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():
-            return _not_let_in(address)
-        case asyncssh.ChannelOpenError():
-            return _not_forwarded(error, address)
-        case asyncssh.Error():
-            detail = error.reason or type(error).__name__
-        case _:
-            detail = str(error) or type(error).__name__
-    return HostUnreachable(
-        f"{address} cannot be reached over SSH{_way(address)}: {detail}",
-        host=host,
-        remedy="check that the host is up and that sshd listens on this address and port",
     )
 
 

@@ -36,9 +36,16 @@ class SshPool:
         """The runner for an address; equal addresses get the same one."""
         if address not in self._runners:
             self._runners[address] = SshRunner(
-                self._link(address), output_limit_bytes=self._output_limit_bytes
+                self.link(address), output_limit_bytes=self._output_limit_bytes
             )
         return self._runners[address]
+
+    def link(self, address: HostAddress) -> HostLink:
+        """The connection to an address; equal addresses share one."""
+        if address not in self._links:
+            bastion = None if address.jump is None else self.link(address.jump)
+            self._links[address] = HostLink(address, self._pacing, self._login, bastion)
+        return self._links[address]
 
     async def close(self) -> None:
         """Close every connection; what still runs over one ends as ConnectionLost.
@@ -51,12 +58,6 @@ class SshPool:
             async with asyncio.TaskGroup() as group:
                 for link in links:
                     group.create_task(link.close(), name=f"close {link.address}")
-
-    def _link(self, address: HostAddress) -> HostLink:
-        if address not in self._links:
-            bastion = None if address.jump is None else self._link(address.jump)
-            self._links[address] = HostLink(address, self._pacing, self._login, bastion)
-        return self._links[address]
 
 
 def _hops(link: HostLink) -> int:

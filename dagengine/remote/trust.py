@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncssh
 
@@ -47,6 +49,21 @@ def known_hosts_file(address: HostAddress) -> Path:
     return address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
 
 
+class Matches(NamedTuple):
+    """What a known_hosts file says of one host."""
+
+    keys: Sequence[asyncssh.SSHKey]
+    authorities: Sequence[asyncssh.SSHKey]
+    revoked: Sequence[asyncssh.SSHKey]
+
+
+def matches_of(trusted: asyncssh.SSHKnownHosts, address: HostAddress) -> Matches:
+    """The lines that name this host."""
+    port = None if address.port == _DEFAULT_PORT else address.port
+    keys, authorities, revoked, *_ = asyncssh.match_known_hosts(trusted, address.host, "", port)
+    return Matches(keys, authorities, revoked)
+
+
 def host_key_rejected(
     address: HostAddress, trusted: asyncssh.SSHKnownHosts, why: str
 ) -> HostKeyRejected:
@@ -58,24 +75,21 @@ def host_key_rejected(
         why: in the SSH library's words.
     """
     file = known_hosts_file(address)
-    port = None if address.port == _DEFAULT_PORT else address.port
-    host_keys, authorities, revoked, *_ = asyncssh.match_known_hosts(
-        trusted, address.host, "", port
-    )
-    if revoked and "revoked" in why:
+    matches = matches_of(trusted, address)
+    if matches.revoked and "revoked" in why:
         return HostKeyRejected(
             f"the host key of {address} is marked @revoked in {file}",
             host=str(address),
             remedy="give the host a new key, then pin it: dagengine hosts trust",
         )
-    if host_keys:
+    if matches.keys:
         return HostKeyRejected(
             f"the host key of {address} is not the one in {file}",
             host=str(address),
             remedy="somebody may be in between: only if the host was really set up anew, "
             f"replace it: dagengine hosts trust --replace '{address}'",
         )
-    if authorities:
+    if matches.authorities:
         return HostKeyRejected(
             f"the host key of {address} is not certified by the authority in {file}: {why}",
             host=str(address),
