@@ -175,7 +175,7 @@ echo "end=yes"
 
 # $1 log file, $2 byte to begin at
 _TROUBLE = r"""
-size=$(stat -c %s "$1" 2>/dev/null) || { echo "no log file $1"; exit 0; }
+size=$(stat -c %s "$1" 2>/dev/null) || exit 0
 from=$2
 [ "$from" -gt "$size" ] && from=0
 [ $((size - from)) -gt 4000000 ] && from=$((size - 4000000))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tasks.answer import last_value as _last
+from tasks.answer import number_value as _number
+from tasks.answer import parse_lines as _parse_lines
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
@@ -156,21 +160,3 @@ def _parse_process(values: dict[str, list[str]]) -> ProcessIdentity | None:
     return ProcessIdentity(
         _last(values, "boot"), pid, started, -1 if owner is None else owner, _last(values, "by")
     )
-
-
-def _parse_lines(output: str) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for line in output.split("\n"):  # no other line ends: a program may have said those
-        name, mark, value = line.partition("=")
-        if mark:
-            values.setdefault(name, []).append(value)
-    return values
-
-
-def _last(values: dict[str, list[str]], name: str) -> str:
-    return values.get(name, [""])[-1]
-
-
-def _number(values: dict[str, list[str]], name: str) -> int | None:
-    text = _last(values, name)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dagengine import Clock, Command, CommandResult, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
-from tasks.diagnose import Diagnosis, diagnose, suspect
+from tasks.diagnose import Diagnosis, diagnose
 from tasks.facts import ProcessIdentity, parse_alive
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server
+from tasks.traces import Traces, ask_traces, parse_traces
 
 LIMIT_S = 300.0
 """How long a server may take to answer SQL; eight at once on two cores took 5 s."""
 
+_TRACES_S = 30.0  # the script's own bounds add up to less
 _FIRST_POLL_S = 0.02
 _POLL_CAP_S = 0.05
 _SLOW_POLL_S = 1.0
@@ -118,26 +120,34 @@ async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Pat
 
 
 async def explain_death(patient: Patient, context: StepContext) -> Failed:
-    """The process is gone: say why, from its own log."""
+    """The process is gone: say why, from what it has left on its host."""
     server = patient.server
-    found = await _read_trouble(patient)
+    traces = await _read_traces(patient)
+    found = _diagnose(patient, traces)
     for _ in range(_LAST_WORDS_TRIES):
         if found.names_error:
             break
         # It writes its log beside its work: its last words may come after its end.
         await asyncio.sleep(_LAST_WORDS_PAUSE_S)
-        found = await _read_trouble(patient)
-    if not found.names_error:
-        found = suspect(server.start_options) or found
+        traces = replace(traces, log=await _read_log(patient))
+        found = _diagnose(patient, traces)
     for line in found.lines:
         await context.log(f"{server.name} log: {line}")
+    evidence: dict[str, object] = {
+        "cause": found.sentence,
+        "remedy": found.remedy,
+        "log": list(found.lines),
+        "traces": traces.as_evidence(),
+    }
+    if found.errcode is not None:
+        evidence["errcode"] = found.errcode
     return Failed(
         Problem(
             "OB.Server.Process.NotExist",
-            f"{server.name}: the server (pid {patient.process.pid}) is gone: {found.cause}",
+            f"{server.name}: the server (pid {patient.process.pid}) is gone: {found.sentence}",
             f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),
-        _evidence(patient, "none") | {"cause": found.cause, "log": list(found.lines)},
+        _evidence(patient, "none") | evidence,
     )
 
 
@@ -146,9 +156,28 @@ async def _ask(patient: Patient, question: Command) -> CommandResult:
     return await patient.runner.run(question, timeout_s=timeout_s)
 
 
-async def _read_trouble(patient: Patient) -> Diagnosis:
+def _diagnose(patient: Patient, traces: Traces) -> Diagnosis:
+    flavour = patient.server.flavour
+    return diagnose(
+        traces,
+        pid=patient.process.pid,
+        program=flavour.program.rpartition("/")[2],
+        options=patient.server.start_options if patient.is_first else {},
+    )
+
+
+async def _read_traces(patient: Patient) -> Traces:
+    server, process = patient.server, patient.process
+    question = ask_traces(
+        server.home, server.log_file, patient.log_from, process.pid, process.started
+    )
+    return parse_traces((await patient.runner.run(question, timeout_s=_TRACES_S)).stdout)
+
+
+async def _read_log(patient: Patient) -> tuple[str, ...]:
     question = read_trouble(patient.server.log_file, patient.log_from)
-    return diagnose((await _ask(patient, question)).stdout)
+    said = (await _ask(patient, question)).stdout
+    return tuple(line for line in said.split("\n") if line)
 
 
 async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:

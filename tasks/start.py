@@ -297,7 +297,7 @@ class _Steps:
             return _failed(server, what, "look at the host")
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
-            patient = Patient(server, runner, gone, report.log_from, "")
+            patient = Patient(server, runner, gone, report.log_from, "", is_first)
             return await explain_death(patient, context)
         if report.outcome is StartOutcome.NEVER_STARTED:
             found = never_started(server.flavour, server.home)

@@ -28,6 +28,7 @@ class Trouble:
     cause: Callable[[World], Mend]
     stage: int
     says: tuple[str, ...]
+    errcode: int | None = None
 
 
 def small_log_disk(world: World) -> Mend:
@@ -108,7 +109,7 @@ def wrong_user(world: World) -> Mend:
 
 
 TROUBLES = [
-    Trouble("bad option", small_log_disk, 4, ("log_disk_size", "too small", "RETRY")),
+    Trouble("bad option", small_log_disk, 4, ("log_disk_size", "too small", "RETRY"), -4736),
     Trouble("port taken", port_taken, 2, ("port", "taken", "sql_port")),
     Trouble("home missing", home_missing, 2, ("home", "does not exist", "cluster file")),
     Trouble("host down", host_down, 2, ("127.0.0.1:",)),
@@ -138,6 +139,8 @@ async def test_one_broken_server_harms_no_other_and_retry_mends_it(
             assert word in failed[BAD]["task_logs"][-1], told(dag)
         assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "sql"
+        told_of_bad = dag["additional_data"]["evidence"].get(BAD, {})
+        assert told_of_bad.get("errcode") == trouble.errcode, told_of_bad
         (good_pid,) = world.server_pids()
 
         mend()
