@@ -208,3 +208,8 @@ def test_nothing_but_structlog_loads_rich_into_serve() -> None:
     loaded = modules_of_serve("sys.modules['rich'] = None")
     assert "structlog" in loaded
     assert "rich" not in loaded
+
+
+def test_migrations_are_numbered_from_1_without_a_gap_or_a_twin() -> None:
+    names = sorted(p.name for p in (ROOT / "dagengine/store/sqlite/migrations").glob("*.sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1)), names

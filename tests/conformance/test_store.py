@@ -514,9 +514,9 @@ def begun(created: DagCreated) -> tuple[Change, ...]:
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
     running = State.RUNNING
     return (
-        DagChanged(dag, replace(dag, state=running)),
-        NodeChanged(node, replace(node, state=running)),
-        SubTaskChanged(task, replace(task, state=running, attempt_no=1, execute_times=1)),
+        DagChanged(dag, dag._replace(state=running)),
+        NodeChanged(node, node._replace(state=running)),
+        SubTaskChanged(task, task._replace(state=running, attempt_no=1, execute_times=1)),
     )
 
 
@@ -547,8 +547,8 @@ async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStor
 async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteStore) -> None:
     created = create()
     dag, node = created.dag, created.nodes[0]
-    ended = replace(dag, state=State.SUCCEED)
-    changes = (DagChanged(dag, ended), NodeChanged(node, replace(node, state=State.RUNNING)))
+    ended = dag._replace(state=State.SUCCEED)
+    changes = (DagChanged(dag, ended), NodeChanged(node, node._replace(state=State.RUNNING)))
     await commit_one(store, batch_of(created, *changes))
     *_, last = await store.list_events(1, after=0, limit=100)
     assert isinstance(last.what, DagEntered)
@@ -558,7 +558,7 @@ async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteSto
 async def test_what_no_follower_can_see_is_no_event(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    await commit_one(store, batch_of(DagChanged(created.dag, replace(created.dag, fence=1))))
+    await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(fence=1))))
     assert await store.last_event(1) == 1
 
 
@@ -571,7 +571,7 @@ async def test_a_batch_that_was_left_out_leaves_no_gap(store: SqliteStore) -> No
         commit_one(store, batch_of(good)),
         commit_one(store, batch_of(stale)),
         commit_one(store, batch_of(good)),
-        commit_one(store, batch_of(NodeChanged(node, replace(node, state=State.RUNNING)))),
+        commit_one(store, batch_of(NodeChanged(node, node._replace(state=State.RUNNING)))),
     )
     assert [result is None for result in results] == [True, False, True, True]
     assert [event.seq for event in await store.list_events(1, after=0, limit=9)] == [1, 2, 3, 4]
@@ -593,7 +593,7 @@ async def test_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> No
 
 async def test_the_events_of_what_is_pruned_go_with_it(store: SqliteStore) -> None:
     created = create()
-    ended = replace(created.dag, state=State.SUCCEED)
+    ended = created.dag._replace(state=State.SUCCEED)
     await commit_one(store, batch_of(created, *begun(created)[1:]))
     await commit_one(store, batch_of(line_of(created, "a line", attempt_no=1)))
     await commit_one(store, batch_of(DagChanged(created.dag, ended)))
