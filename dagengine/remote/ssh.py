@@ -27,6 +27,8 @@ from dagengine.remote.sockets import private_socket_path
 # Of the sessions that sshd carries on a connection, two are kept to end commands.
 _SESSIONS_FOR_ENDING = 2
 _SAID_LENGTH = 300
+# sshd still counts a session that ended in the same breath in which the next one is asked for.
+_PAUSES_S = (0.02, 0.1)
 
 
 class SshRunner:
@@ -89,7 +91,7 @@ class SshRunner:
                         raise HostUnreachable(
                             f"{self.address} opens no session: {error.reason}",
                             host=str(self.address),
-                            remedy="look for MaxSessions and ForceCommand in its sshd_config",
+                            remedy="set ssh.max_sessions to MaxSessions of its sshd_config",
                         ) from error
                 except (asyncssh.Error, OSError) as error:
                     raise self._lost(command) from error
@@ -99,7 +101,7 @@ class SshRunner:
     ) -> None:
         line = announced(command).render()
         try:
-            await connection.create_session(lambda: session, f"exec {line}", encoding=None)
+            await _open(connection, session, f"exec {line}")
             session.give_input(command)
             await session.ended.wait()
         except asyncio.CancelledError:
@@ -133,19 +135,27 @@ class SshRunner:
         try:
             return await self._end_over(connection, line)
         except (asyncssh.Error, OSError):
-            # It is broken, or carries no further session (MaxSessions 1): a new one can tell.
+            # It is broken, or carries no further session: a new one can tell.
             self._link.retire(connection)
-        try:
-            async with self._link.use() as another:
-                return await self._end_over(another, line)
-        except (RemoteError, asyncssh.Error, OSError):
-            return False
+        return await self._end_over_another(line)
+
+    async def _end_over_another(self, line: str) -> bool:
+        for _ in range(2):  # the one on offer may be full as well, but then none after it is
+            try:
+                async with self._link.use() as another:
+                    try:
+                        return await self._end_over(another, line)
+                    except (asyncssh.Error, OSError):
+                        self._link.retire(another)
+            except RemoteError:
+                break
+        return False
 
     async def _end_over(self, connection: asyncssh.SSHClientConnection, line: str) -> bool:
         ending = _Session(self._output_limit_bytes)
         try:
             async with self._ending_sessions:
-                await connection.create_session(lambda: ending, line, encoding=None)
+                await _open(connection, ending, line)
                 await ending.ended.wait()
         finally:
             ending.close()
@@ -188,6 +198,23 @@ class SshRunner:
             host=str(self.address),
             remedy=f"give {user} a POSIX login shell, without a forced command",
         )
+
+
+async def _open(connection: asyncssh.SSHClientConnection, session: _Session, line: str) -> None:
+    """Open a session for a command line.
+
+    Raises:
+        asyncssh.ChannelOpenError: the host carries no further session; nothing was sent.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            await connection.create_session(lambda: session, line, encoding=None)
+            return
+        except asyncssh.ChannelOpenError:
+            if session.was_opened or connection.is_closed():
+                raise
+        await asyncio.sleep(pause_s)
+    await connection.create_session(lambda: session, line, encoding=None)
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):

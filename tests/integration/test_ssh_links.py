@@ -1,0 +1,186 @@
+"""Connections that break, freeze or are narrow: noticed in time, replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from dagengine.errors import CommandTimedOut, ConnectionLost, HostUnreachable
+from dagengine.remote.command import Command, script
+from dagengine.testing import eventually
+from tests.sshd import MISSING, Sshd, SshLab, open_lab
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+
+@pytest_asyncio.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
+    async with open_lab(tmp_path) as lab:
+        yield lab
+
+
+async def runner_for(lab: SshLab, pool, *lines: str, **fields: object):
+    """A host, and a runner that is let in there."""
+    host, key = await lab.sshd(*lines), await lab.key("key")
+    lab.let_in(key, host)
+    return host, pool.runner(lab.address(host, key_file=key, **fields))
+
+
+async def begun(file: Path) -> int:
+    """The pid that a command wrote as it began."""
+
+    async def is_written() -> bool:
+        return file.exists() and file.read_text().endswith("\n")
+
+    await eventually(is_written, what=f"a pid in {file.name}")
+    return int(file.read_text())
+
+
+def says_its_pid(file: Path) -> Command:
+    return script('echo $$ >"$1"; sleep 1000', "busy", str(file))
+
+
+async def test_a_connection_that_falls_silent_under_a_command_is_noticed_by_keepalive(
+    lab, ssh_pool
+):
+    host, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.2, keepalive_misses=2)
+    assert runner.address.death_bound_s == pytest.approx(0.6)
+    pid_file = lab.directory / "pid"
+    running = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=600), name="busy")
+    pid = await begun(pid_file)
+    host.signal(signal.SIGSTOP, listener=False)
+    async with asyncio.timeout(60):  # far below the command's own bound
+        with pytest.raises(ConnectionLost, match="broke while busy"):
+            await running
+    psutil.Process(pid).kill()
+
+
+async def test_a_quiet_command_outlives_any_number_of_keepalives(lab, ssh_pool):
+    _, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.1, keepalive_misses=1)
+    result = await runner.run(script("sleep 1; echo done", "quiet"), timeout_s=60)
+    assert result.stdout == "done\n"
+
+
+async def test_an_idle_connection_that_froze_is_replaced_before_anybody_waits_for_it(lab, ssh_pool):
+    host, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.2, keepalive_misses=1)
+    await runner.run(Command(("true",)), timeout_s=30)
+    host.signal(signal.SIGSTOP, listener=False)
+    link = ssh_pool.link(runner.address)
+
+    async def is_given_up() -> bool:
+        return not link.is_open
+
+    await eventually(is_given_up)
+    assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
+    assert host.logins() == 2
+
+
+async def test_a_broken_connection_loses_what_runs_and_the_next_command_gets_a_new_one(
+    lab, ssh_pool
+):
+    host, runner = await runner_for(lab, ssh_pool)
+    pid_file = lab.directory / "pid"
+    running = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=600), name="busy")
+    pid = await begun(pid_file)
+    host.signal(signal.SIGKILL, listener=False)
+    with pytest.raises(ConnectionLost) as lost:
+        await running
+    assert "look at the host before repeating it" in lost.value.remedy
+    assert psutil.pid_exists(pid)  # which is why nothing is repeated unseen
+    psutil.Process(pid).kill()
+    assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
+
+
+async def test_a_restarted_sshd_serves_the_next_command(lab, ssh_pool):
+    host, runner = await runner_for(lab, ssh_pool)
+    await runner.run(Command(("true",)), timeout_s=30)
+    await host.stop()
+    await host.start()
+    assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
+
+
+async def test_an_sshd_that_accepts_and_says_nothing_is_given_up_in_time(lab, ssh_pool):
+    host, runner = await runner_for(lab, ssh_pool, connect_timeout_s=0.5)
+    host.signal(signal.SIGSTOP)
+    async with asyncio.timeout(30):
+        with pytest.raises(HostUnreachable, match=r"within 0\.5 s") as silent:
+            await runner.run(Command(("true",)), timeout_s=600)
+    assert "no firewall drops packets" in silent.value.remedy
+    host.signal(signal.SIGCONT)
+
+
+async def narrow(lab: SshLab, pool, **fields: object):
+    return await runner_for(lab, pool, "MaxSessions 1", **fields)
+
+
+async def test_where_one_session_is_allowed_commands_wait_for_each_other(lab, ssh_pool):
+    host, runner = await narrow(lab, ssh_pool, max_sessions=1)
+    async with asyncio.TaskGroup() as group:
+        running = [
+            group.create_task(runner.run(Command(("echo", str(n))), timeout_s=60), name=f"echo {n}")
+            for n in range(5)
+        ]
+    assert [task.result().stdout for task in running] == [f"{n}\n" for n in range(5)]
+    assert host.logins() == 1
+
+
+async def test_many_short_commands_at_once_stay_on_one_connection(lab, ssh_pool):
+    """Sessions that end and begin in one breath count twice for sshd."""
+    host, runner = await runner_for(lab, ssh_pool)
+    async with asyncio.TaskGroup() as group:
+        for n in range(60):
+            group.create_task(runner.run(Command(("true",)), timeout_s=60), name=f"true {n}")
+    assert host.logins() == 1
+
+
+async def test_where_one_session_is_allowed_a_command_is_ended_over_a_second_connection(
+    lab, ssh_pool
+):
+    host, runner = await narrow(lab, ssh_pool, max_sessions=1)
+    pid_file = lab.directory / "pid"
+    with pytest.raises(CommandTimedOut) as caught:
+        await runner.run(says_its_pid(pid_file), timeout_s=1.5)
+    assert caught.value.proven_ended
+    assert not is_alive(await begun(pid_file))
+    assert host.logins() == 2
+
+
+async def test_more_commands_than_the_host_has_sessions_for_are_ended_all_the_same(lab, ssh_pool):
+    _, runner = await narrow(lab, ssh_pool)
+    pid_file = lab.directory / "pid"
+    holding = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=60), name="holding")
+    await begun(pid_file)
+    # The second command gets a connection of its own: now both are full.
+    second_file = lab.directory / "second"
+    second = asyncio.create_task(runner.run(says_its_pid(second_file), timeout_s=60), name="second")
+    await begun(second_file)
+    for task in (holding, second):
+        task.cancel()
+    await asyncio.gather(holding, second, return_exceptions=True)
+    assert not is_alive(await begun(pid_file))
+    assert not is_alive(await begun(second_file))
+
+
+async def test_a_host_that_opens_no_session_at_all_is_told_with_the_key_to_set(lab, ssh_pool):
+    _, runner = await runner_for(lab, ssh_pool, "MaxSessions 0")
+    with pytest.raises(HostUnreachable, match="opens no session") as caught:
+        await runner.run(Command(("true",)), timeout_s=30)
+    assert "ssh.max_sessions" in caught.value.remedy
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_the_bound_on_noticing_is_the_interval_times_one_more_than_the_misses(tmp_path):
+    sshd = Sshd(tmp_path, "127.0.0.1", 22)
+    assert SshLab(tmp_path).address(sshd).death_bound_s == 40
