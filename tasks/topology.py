@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import ipaddress
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dagengine import AgentAddress, ConfigError, HostAddress
+from dagengine import AgentAddress, ConfigError, HostAddress, Secret
 from tasks.flavour import FLAVOURS, Flavour
+from tasks.obd import ObdError, convert_obd, is_obd_file
 from tasks.ssh_section import SshSection, build_address
 
 
@@ -33,6 +35,8 @@ class Server:
     start_options: Mapping[str, str]
     sql_via: str
     flavour: Flavour
+    data_dir: str | None = None  #: None for the server's own choice, below home
+    redo_dir: str | None = None
 
     @property
     def binary(self) -> str:
@@ -51,6 +55,8 @@ class Cluster:
 
     Attributes:
         cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
+        password: of root@sys, when an obd file holds it and the variable is not set.
+        notices: sentences for a person about the file.
     """
 
     name: str
@@ -60,6 +66,8 @@ class Cluster:
     password_env: str | None
     password_file: Path | None
     cluster_sql_timeout_s: float
+    password: Secret | None = None
+    notices: tuple[str, ...] = ()
 
 
 class _Section(BaseModel):
@@ -75,6 +83,8 @@ class _Settings(_Section):
     sql_port: int | None = Field(default=None, ge=1, le=65535)
     rpc_port: int | None = Field(default=None, ge=1, le=65535)
     home: str | None = None
+    data_dir: str | None = None
+    redo_dir: str | None = None
     ssh: SshSection = SshSection()
     sql: _Sql | None = None
     start_options: dict[str, str | int] = {}
@@ -177,7 +187,8 @@ class ClusterFile:
                     f"cannot read root_password_file {cluster.password_file}: it is not UTF-8"
                 ) from None
             return text.partition("\n")[0].rstrip("\r")
-        return os.environ.get(cluster.password_env, "") if cluster.password_env else ""
+        fallback = cluster.password.value if cluster.password else ""
+        return os.environ.get(cluster.password_env, fallback) if cluster.password_env else ""
 
 
 def load_cluster(path: Path) -> Cluster:
@@ -195,6 +206,16 @@ def load_cluster(path: Path) -> Cluster:
         raise ConfigError(f"cannot read the cluster file {path}: {_explain_yaml(exc)}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"the cluster file {path} is no map of keys")
+    if is_obd_file(raw):
+        try:
+            obd = convert_obd(raw, login=getpass.getuser())
+        except ObdError as exc:
+            raise ConfigError(f"the obd cluster file {path}: {exc}") from exc
+        return replace(_build_cluster(path, obd.values), password=obd.password, notices=obd.notices)
+    return _build_cluster(path, raw)
+
+
+def _build_cluster(path: Path, raw: dict[str, Any]) -> Cluster:
     if "root_password" in raw:
         raise ConfigError(
             f"{path}: root_password must not stand in this file",
@@ -246,7 +267,17 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         start_options={name: str(value) for name, value in options.items()},
         sql_via=sql.via,
         flavour=FLAVOURS[file.flavour],
+        data_dir=_check_directory(path, entry.ip, "data_dir", pick("data_dir")),
+        redo_dir=_check_directory(path, entry.ip, "redo_dir", pick("redo_dir")),
     )
+
+
+def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not value.startswith("/") or not value.strip("/"):
+        raise ConfigError(f"{path}: server {ip} needs an absolute `{key}`, it has {value!r}")
+    return value.rstrip("/")
 
 
 def _check_unique(path: Path, servers: Sequence[Server]) -> None:
