@@ -60,10 +60,13 @@ async def login(socket: Path, password: str) -> AsyncIterator[Any]:
         SqlNotReady: no answer, or not an SQL server's.
         SqlPasswordRefused: the password is wrong.
     """
+    # The driver sends a password's characters as Latin-1; servers keep what statements, which
+    # are UTF-8, said it is.
+    sent = password.encode("utf-8").decode("latin-1")
     try:
         async with asyncio.timeout(_CALL_S):
             connection = await aiomysql.connect(
-                unix_socket=str(socket), user="root", password=password, autocommit=True
+                unix_socket=str(socket), user="root", password=sent, autocommit=True
             )
     except pymysql.err.OperationalError as exc:
         if exc.args and exc.args[0] == _ACCESS_DENIED:
