@@ -6,6 +6,7 @@ Records of the standard library's loggers (aiohttp, asyncssh, asyncio) take the 
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
 MASK = "***"
 
@@ -34,6 +35,9 @@ _SECRET_PARTS = ("password", "passwd", "secret", "private_key")
 
 _PLAIN = (str, int, float, type(None))
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
+_stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+
 # What these say below WARNING is about their own inner life; asyncssh's would name every command.
 _QUIET_LOGGERS = ("aiohttp", "aiosqlite", "asyncio", "asyncssh")
 
@@ -47,6 +51,17 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return event
 
 
+def render_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """A structlog processor, the only one of this project's own events: one JSON line.
+
+    One processor for what six of the library do: a line of every transition is written, and
+    six calls and an encoder made for each line were a third of the cost of telling it.
+    """
+    event["level"] = method
+    event["logger"] = logger.name
+    return _render(logger, method, _stamp(logger, method, event))
+
+
 def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
     """Send this process's logs to a stream as JSON lines.
 
@@ -55,17 +70,9 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
         level: of this project's events and the root logger.
     """
     target = stream or sys.stderr
-    shared: list[Processor] = [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        mask_secrets,
-    ]
-    rendered: list[Processor] = [
-        structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
-    ]
     # This project's own events do not go through the standard library: a tenth of the cost.
     structlog.configure(
-        processors=[structlog.processors.add_log_level, _add_logger_name, *shared, *rendered],
+        processors=[render_line],
         logger_factory=lambda *names: _NamedLogger(target, *names),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
@@ -76,9 +83,9 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
             foreign_pre_chain=[
                 structlog.stdlib.add_log_level,
                 structlog.stdlib.add_logger_name,
-                *shared,
+                _stamp,
             ],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _render],
         )
     )
     root = logging.getLogger()
@@ -96,9 +103,10 @@ class _NamedLogger(structlog.WriteLogger):
         self.name = name
 
 
-def _add_logger_name(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    event["logger"] = logger.name
-    return event
+def _render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    return _ENCODER.encode(mask_secrets(logger, method, event))
 
 
 @lru_cache(maxsize=1024)

@@ -276,8 +276,10 @@ class Engine(Readings, Service):
         self, submission: Submission, now: datetime, window_s: float
     ) -> DagRecord | None:
         """The unfinished DAG of the same submission that is younger than the window."""
-        unfinished = [live.snapshot.dag for live in self._live.values()] if window_s else []
-        for dag in [*unfinished, *(dag for dag, _ in self._being_written.values())]:
+        if not window_s:
+            return None
+        unfinished = (live.snapshot.dag for live in self._live.values())
+        for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
             if (
                 0 <= (now - dag.created_at).total_seconds() < window_s
                 and dag.name == submission.operation

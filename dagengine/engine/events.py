@@ -1,17 +1,20 @@
-"""What happened, told after it is durable."""
+"""What happened, told after it is durable.
+
+Events are named tuples: several are made for every step (docs/decisions/0008).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dagengine.model.records import LogRecord
 from dagengine.model.states import Operator, State
 from dagengine.model.transition import (
     Batch,
+    Change,
     DagChanged,
     LogAppended,
     NodeChanged,
@@ -19,21 +22,8 @@ from dagengine.model.transition import (
 )
 
 
-class _Loggable:
-    """Renders an event for the log."""
-
-    __slots__: tuple[str, ...] = ()
-    log_name: ClassVar[str]
-
-    def log_fields(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class DagMoved(_Loggable):
+class DagMoved(NamedTuple):
     """A DAG's row changed: its state, its operator, or only its stage."""
-
-    log_name: ClassVar[str] = "dag_moved"
 
     dag_id: int
     state: State
@@ -42,11 +32,8 @@ class DagMoved(_Loggable):
     is_step: bool = False  #: state and operator are as before
 
 
-@dataclass(frozen=True, slots=True)
-class NodeMoved(_Loggable):
+class NodeMoved(NamedTuple):
     """A node's row changed."""
-
-    log_name: ClassVar[str] = "node_moved"
 
     dag_id: int
     node_id: int
@@ -56,11 +43,8 @@ class NodeMoved(_Loggable):
     operator: Operator
 
 
-@dataclass(frozen=True, slots=True)
-class SubTaskMoved(_Loggable):
+class SubTaskMoved(NamedTuple):
     """A sub-task's row changed."""
-
-    log_name: ClassVar[str] = "sub_task_moved"
 
     dag_id: int
     sub_task_id: int
@@ -70,9 +54,8 @@ class SubTaskMoved(_Loggable):
     attempt_no: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineLogged:
-    """A log line was written."""
+class LineLogged(NamedTuple):
+    """A line of a sub-task's own log was written."""
 
     dag_id: int
     line: LogRecord
@@ -84,25 +67,51 @@ EngineEvent: TypeAlias = DagMoved | NodeMoved | SubTaskMoved | LineLogged
 def events_of(batch: Batch) -> Iterator[EngineEvent]:
     """What a committed batch means for readers, in the order of its changes."""
     for change in batch.changes:
-        match change:
-            case DagChanged(before, dag):
-                is_step = (before.state, before.operator) == (dag.state, dag.operator)
-                yield DagMoved(dag.dag_id, dag.state, dag.operator, dag.stage, is_step)
-            case NodeChanged(_, node):
-                yield NodeMoved(
-                    node.dag_id, node.node_id, node.stage, node.name, node.state, node.operator
-                )
-            case SubTaskChanged(_, sub_task):
-                yield SubTaskMoved(
-                    sub_task.dag_id,
-                    sub_task.sub_task_id,
-                    sub_task.stage,
-                    sub_task.target,
-                    sub_task.state,
-                    sub_task.attempt_no,
-                )
-            case LogAppended(line):
-                yield LineLogged(batch.dag_id, line)
+        if (tell := _TELLING.get(type(change))) is not None:
+            yield tell(batch.dag_id, change)
+
+
+def line_of(event: EngineEvent) -> tuple[str, dict[str, object]] | None:
+    """Name and fields of an event's line in the log; None when another line says the same."""
+    match event:
+        case NodeMoved():
+            return "node_moved", event._asdict()
+        case SubTaskMoved():
+            return None if event.target is None else ("sub_task_moved", event._asdict())
+        case DagMoved():
+            return None if event.is_step else ("dag_moved", event._asdict())  # its nodes say it
+        case LineLogged():
+            return None  # it may say what only a caller of the API should read
+
+
+def _dag_moved(_dag_id: int, change: DagChanged) -> DagMoved:
+    before, dag = change.before, change.after
+    is_step = before.state is dag.state and before.operator is dag.operator
+    return DagMoved(dag.dag_id, dag.state, dag.operator, dag.stage, is_step)
+
+
+def _node_moved(_dag_id: int, change: NodeChanged) -> NodeMoved:
+    node = change.after
+    return NodeMoved(node.dag_id, node.node_id, node.stage, node.name, node.state, node.operator)
+
+
+def _sub_task_moved(_dag_id: int, change: SubTaskChanged) -> SubTaskMoved:
+    task = change.after
+    return SubTaskMoved(
+        task.dag_id, task.sub_task_id, task.stage, task.target, task.state, task.attempt_no
+    )
+
+
+def _line_logged(dag_id: int, change: LogAppended) -> LineLogged:
+    return LineLogged(dag_id, change.line)
+
+
+_TELLING: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
+    DagChanged: _dag_moved,
+    NodeChanged: _node_moved,
+    SubTaskChanged: _sub_task_moved,
+    LogAppended: _line_logged,
+}
 
 
 _BACKLOG = 10_000  # events that a slow reader may fall behind before it is told so

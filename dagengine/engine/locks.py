@@ -9,6 +9,8 @@ from datetime import datetime
 from dagengine.model.records import LockRecord
 from dagengine.model.transition import Batch, LockReleased, LockTaken
 
+_KINDS = frozenset({LockTaken, LockReleased})
+
 
 class Locks:
     """A picture of table `lock`. The guarded write decides; this says what to try."""
@@ -36,6 +38,8 @@ class Locks:
 
     def apply(self, batch: Batch) -> None:
         """Follow a committed batch."""
+        if _KINDS.isdisjoint(map(type, batch.changes)):
+            return  # as nearly all
         for change in batch.changes:
             if isinstance(change, LockTaken):
                 self._locks[change.lock.key] = change.lock

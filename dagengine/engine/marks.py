@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dagengine.model.records import UnprovenRecord
 from dagengine.model.transition import Batch, TargetProven, TargetUnproven
 
+_KINDS = frozenset({TargetProven, TargetUnproven})
+
 
 class Marks:
     """A picture of table `unproven`, by target."""
@@ -23,6 +25,8 @@ class Marks:
 
     def apply(self, batch: Batch) -> None:
         """Follow a committed batch."""
+        if _KINDS.isdisjoint(map(type, batch.changes)):
+            return  # as nearly all
         for change in batch.changes:
             if isinstance(change, TargetUnproven):
                 self._marks[change.mark.target] = change.mark

@@ -8,14 +8,14 @@ pass runs when an event came in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
 
 from dagengine.clock import Clock
-from dagengine.engine.events import DagMoved, Events, LineLogged, events_of
+from dagengine.engine.events import DagMoved, Events, events_of, line_of
 from dagengine.engine.inbox import (
     AttemptEnded,
     Found,
@@ -100,6 +100,7 @@ class Scheduler(Service):
     def adopt_begun(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
         """Work on a new DAG whose first stage was begun in the commit that created it."""
         live = self.live[snapshot.dag.dag_id] = LiveDag(snapshot)
+        self._tell([batch])
         self._follow(_Decision(live, batch, starts))
 
     def post(self, dag_id: int, event: SchedulerEvent) -> None:
@@ -137,6 +138,7 @@ class Scheduler(Service):
             for decision, exc in zip(written, results, strict=True)
             if exc is not None
         }
+        self._tell(d.batch for d in written if d.batch is not None and id(d) not in stale)
         for decision in decisions:
             if (exc := stale.get(id(decision))) is not None:
                 await self._start_over(decision, exc)
@@ -314,7 +316,6 @@ class Scheduler(Service):
         if decision.batch is not None:
             self._locks.apply(decision.batch)
             self._marks.apply(decision.batch)
-            self._tell(decision.batch)
         if snapshot.dag.state.is_final:
             self.live.pop(snapshot.dag.dag_id, None)
             self._heirs.pop(snapshot.dag.dag_id, None)
@@ -333,13 +334,13 @@ class Scheduler(Service):
             if reply is not None:
                 resolve(reply, LockReply(None, broken=True))
 
-    def _tell(self, batch: Batch) -> None:
+    def _tell(self, batches: Iterable[Batch]) -> None:
         log = _log.bind()  # once for all of them: it is most of the cost of a line
-        for event in events_of(batch):
-            is_step = isinstance(event, DagMoved) and event.is_step  # its nodes say it
-            if not isinstance(event, LineLogged) and not is_step:
-                log.info(event.log_name, **event.log_fields())
-            self._events.publish(event)
+        for batch in batches:
+            for event in events_of(batch):
+                if (line := line_of(event)) is not None:
+                    log.info(line[0], **line[1])
+                self._events.publish(event)
 
 
 def _join(snapshot: Snapshot, heir: LiveDag | None) -> Batch | None:

@@ -40,6 +40,7 @@ class Snapshot:
         self.nodes = {node.stage: node for node in sorted(nodes, key=lambda n: n.stage)}
         self.sub_tasks = {sub_task.sub_task_id: sub_task for sub_task in sub_tasks}
         self.groups = tuple(_group(list(self.nodes.values())))
+        self._group_of = {stage: group for group in self.groups for stage in group.stages}
         self._ids = {
             (sub_task.stage, sub_task.target): sub_task.sub_task_id
             for sub_task in self.sub_tasks.values()
@@ -48,6 +49,7 @@ class Snapshot:
         for sub_task in self.sub_tasks.values():
             self._by_stage[sub_task.stage].append(sub_task.sub_task_id)
         self._changes: list[Change] = []
+        self._places: dict[tuple[str, int], int] = {}  # where a row's change is among them
         self._fence = dag.fence
         self.recount()
 
@@ -55,11 +57,11 @@ class Snapshot:
 
     def group_of(self, stage: int) -> Group:
         """The group that a stage belongs to."""
-        return next(group for group in self.groups if stage in group.stages)
+        return self._group_of[stage]
 
     def group_after(self, group: Group) -> Group | None:
         """The next group, None after the last."""
-        return next((other for other in self.groups if other.first == group.last + 1), None)
+        return self._group_of.get(group.last + 1)
 
     def sub_task_at(self, stage: int, target: str | None) -> SubTaskRecord | None:
         """The sub-task of a target in a stage."""
@@ -108,16 +110,16 @@ class Snapshot:
     # --- changing --------------------------------------------------------------------------
 
     def set_dag(self, after: DagRecord) -> None:
-        self._changes.append(DagChanged(self.dag, after))
+        self._put("dag", after.dag_id, DagChanged(self.dag, after))
         self.dag = after
 
     def set_node(self, after: NodeRecord) -> None:
-        self._changes.append(NodeChanged(self.nodes[after.stage], after))
+        self._put("node", after.node_id, NodeChanged(self.nodes[after.stage], after))
         self.nodes[after.stage] = after
 
     def set_sub_task(self, after: SubTaskRecord) -> None:
         before = self.sub_tasks[after.sub_task_id]
-        self._changes.append(SubTaskChanged(before, after))
+        self._put("sub_task", after.sub_task_id, SubTaskChanged(before, after))
         self.sub_tasks[after.sub_task_id] = after
         stage = after.stage
         self.running_in[stage] += (after.state is State.RUNNING) - (before.state is State.RUNNING)
@@ -151,46 +153,34 @@ class Snapshot:
             )
 
     def take_batch(self) -> Batch | None:
-        """The changes since the last call, as one batch; None when there are none.
-
-        Of several changes of one row only the sum is written: nobody may see what is between.
-        """
+        """The changes since the last call, as one batch; None when there are none."""
         if not self._changes:
             return None
-        batch = Batch(self.dag.dag_id, self._fence, tuple(_sum_up(self._changes)))
-        self._changes = []
+        batch = Batch(self.dag.dag_id, self._fence, tuple(self._changes))
+        self._changes, self._places = [], {}
         self._fence = self.dag.fence
         return batch
+
+    def _put(
+        self, table: str, row_id: int, change: DagChanged | NodeChanged | SubTaskChanged
+    ) -> None:
+        """Collect the change of a row, each row once and where it was first changed.
+
+        Of several changes of one row only the sum is written: nobody may see what is between.
+        It stays in the first one's place, since lines of an attempt need its number there.
+        """
+        place = self._places.setdefault((table, row_id), len(self._changes))
+        if place == len(self._changes):
+            self._changes.append(change)
+        else:
+            first: Any = self._changes[place]
+            self._changes[place] = replace(first, after=change.after)
 
     def _end_lane(self, target: str, stage: int) -> None:
         self.failed_lanes.add(target)
         for later in range(stage + 1, self.dag.max_stage + 1):
             if (later, target) in self._ids:
                 self.waiting_in[later] -= 1
-
-
-def _sum_up(changes: list[Change]) -> Iterator[Change]:
-    """Each row once, where it was first changed: lines of an attempt need its number there."""
-    last = {row: change for change in changes if (row := _row_of(change)) is not None}
-    for change in changes:
-        row = _row_of(change)
-        if row is None:
-            yield change
-        elif row in last:
-            final: Any = last.pop(row)
-            yield change if final is change else replace(change, after=final.after)
-
-
-def _row_of(change: Change) -> tuple[type[Change], int] | None:
-    match change:
-        case DagChanged():
-            return DagChanged, change.after.dag_id
-        case NodeChanged():
-            return NodeChanged, change.after.node_id
-        case SubTaskChanged():
-            return SubTaskChanged, change.after.sub_task_id
-        case _:
-            return None
 
 
 def _group(nodes: Sequence[NodeRecord]) -> Iterator[Group]:

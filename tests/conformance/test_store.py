@@ -274,6 +274,12 @@ async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
     assert await commit_one(store, batch_of(create())) is None
 
 
+async def test_a_defect_in_the_writer_is_told_and_the_next_commit_works(store: SqliteStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await store._open_writer.call(lambda connection: 1 / 0)
+    assert await commit_one(store, batch_of(create())) is None
+
+
 async def test_a_second_controller_is_refused_by_the_name_of_the_first(store: SqliteStore) -> None:
     second = SqliteStore(store.path)
     with pytest.raises(StoreInUse, match=r"in use by pid \d+"):

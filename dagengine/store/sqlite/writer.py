@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from dagengine.errors import StaleWrite, StoreError, StoreUnusable
+from dagengine.errors import StaleWrite, StoreUnusable
 from dagengine.model.transition import Batch
 from dagengine.store.sqlite.writes import write_batch
 
@@ -72,7 +72,7 @@ class Writer:
             try:
                 connection = connection or self._connect()
                 results: list[Any] = self._serve(connection, group)
-            except (sqlite3.Error, OSError, StoreError) as exc:
+            except Exception as exc:  # noqa: BLE001  # a defect, too, is told to those who wait
                 results = [self._translate(exc)] * len(group)
             self._answer(group, results)
         if connection is not None:
@@ -124,7 +124,7 @@ class Writer:
         return results
 
     def _translate(self, exc: Exception) -> Exception:
-        if isinstance(exc, StoreError):
+        if not isinstance(exc, sqlite3.Error | OSError):
             return exc
         error = StoreUnusable(
             f"the store {self._name} cannot be written: {exc}",
