@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from dagengine.errors import StaleWrite, StoreUnusable
@@ -90,16 +91,25 @@ def gated(
                 await after(context, outcome)
             return outcome
 
-        return Stage(stage.name, stage.kind, run, stage.settle, stage.flags, stage.timeout_s)
+        return replace(stage, run=run)
 
-    stages = tuple(wrap(stage) for stage in operation.stages)
-    return Operation(operation.name, stages, operation.version, operation.lock_key)
+    return replace(operation, stages=tuple(wrap(stage) for stage in operation.stages))
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[bool]], *, timeout_s: float = 20.0, what: str = "it"
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    timeout_s: float = 20.0,
+    every_s: float = 0.02,
+    what: str = "it",
 ) -> None:
     """Wait until a condition holds that nothing announces.
+
+    Args:
+        condition: looks once.
+        timeout_s: how long it is looked at, in seconds.
+        every_s: pause between two looks, in seconds.
+        what: is waited for, for the message.
 
     Raises:
         AssertionError: it did not hold within `timeout_s` seconds.
@@ -107,6 +117,6 @@ async def eventually(
     try:
         async with asyncio.timeout(timeout_s):
             while not await condition():  # noqa: ASYNC110  # nothing announces it
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(every_s)
     except TimeoutError:
         raise AssertionError(f"{what} did not happen within {timeout_s:g} s") from None

@@ -110,12 +110,13 @@ if ! [ -e "$before" ]; then
     done
 fi
 echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
-said=$(mktemp) || exit 71
-trap 'rm -f "$said"' EXIT
+# The file loses its name at once, so that nothing stays however this script ends.
+said=$(mktemp) && exec 8<>"$said" && rm -f "$said" || exit 71
 tries=0
 while :; do
-    (cd "$home" && DAGENGINE_START=$marker exec timeout -k 2 20 setsid -w \
-        "$@" </dev/null >"$said" 2>&1 9<&-)
+    # --foreground: it stays in this script's group, and is ended with it.
+    (cd "$home" && DAGENGINE_START=$marker exec timeout --foreground -k 2 20 setsid -w \
+        "$@" </dev/null >&8 2>&1 8>&- 9<&-)
     status=$?
     # Already running? While an old process is a zombie the program takes it for alive.
     [ "$status" = "$busy" ] && ! find_server && [ "$tries" -lt 40 ] || break
@@ -123,7 +124,7 @@ while :; do
     sleep 0.25
 done
 echo "status=$status"
-tail -n 3 "$said" | sed 's/^/said=/'
+tail -n 3 /proc/self/fd/8 | sed 's/^/said=/'
 tries=0
 while ! find_server && [ "$status" = 0 ] && [ "$tries" -lt 20 ]; do
     tries=$((tries + 1))

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dagengine import Clock, Command, CommandResult, Failed, Problem, Runner, StepContext, Succeeded
+from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
 from tasks.diagnose import Diagnosis, diagnose
 from tasks.facts import ProcessIdentity, parse_alive
+from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server
 from tasks.traces import Traces, ask_traces, parse_traces
@@ -109,7 +110,7 @@ class _Watch:
         if self._clock.monotonic_s() - self._looked_s >= _LOOK_EVERY_S:
             self._looked_s = self._clock.monotonic_s()
             name = f"look at pid {self._patient.process.pid}"
-            self._looking = asyncio.create_task(_is_gone(self._patient), name=name)
+            self._looking = asyncio.create_task(is_gone(self._patient), name=name)
         return False
 
 
@@ -151,11 +152,6 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
     )
 
 
-async def _ask(patient: Patient, question: Command) -> CommandResult:
-    timeout_s = patient.server.address.command_timeout_s
-    return await patient.runner.run(question, timeout_s=timeout_s)
-
-
 def _diagnose(patient: Patient, traces: Traces) -> Diagnosis:
     flavour = patient.server.flavour
     return diagnose(
@@ -176,7 +172,7 @@ async def _read_traces(patient: Patient) -> Traces:
 
 async def _read_log(patient: Patient) -> tuple[str, ...]:
     question = read_trouble(patient.server.log_file, patient.log_from)
-    said = (await _ask(patient, question)).stdout
+    said = (await ask(patient.runner, question)).stdout
     return tuple(line for line in said.split("\n") if line)
 
 
@@ -204,11 +200,15 @@ async def _ask_version(patient: Patient, socket: Path, context: StepContext, pas
         return version
 
 
-async def _is_gone(patient: Patient) -> bool:
+async def is_gone(patient: Patient) -> bool:
+    """Whether the process has ended; False when the answer broke off.
+
+    Raises:
+        RemoteError: its host cannot be asked.
+    """
     process = patient.process
     question = ask_alive(process.pid, process.started)
-    result = await _ask(patient, question)
-    return parse_alive(result.stdout) is False
+    return parse_alive((await ask(patient.runner, question)).stdout) is False
 
 
 def _password_refused(patient: Patient) -> Failed:

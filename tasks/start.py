@@ -11,6 +11,7 @@ from typing import Any
 from dagengine import (
     Clock,
     ConnectionLost,
+    DagengineError,
     Failed,
     Flags,
     Operation,
@@ -27,7 +28,6 @@ from tasks.api import START_OB
 from tasks.cluster_steps import make_cluster_steps
 from tasks.commands import (
     START_DEADLINE_S,
-    ask_alive,
     ask_facts,
     ask_quiet,
     first_start_options,
@@ -40,12 +40,19 @@ from tasks.facts import (
     StartOutcome,
     StartReport,
     StopOutcome,
-    parse_alive,
     parse_facts,
     parse_start,
     parse_stop,
 )
-from tasks.health import LIMIT_S, Patient, explain_death, open_way, wait_until_healthy
+from tasks.health import (
+    LIMIT_S,
+    Patient,
+    explain_death,
+    is_gone,
+    open_way,
+    wait_until_healthy,
+)
+from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
 
@@ -253,7 +260,7 @@ class _Steps:
 
     async def _look(self, server: Server, runner: Runner) -> Decision:
         question = ask_facts(server.flavour, server.home, server.sql_port)
-        result = await runner.run(question, timeout_s=server.address.command_timeout_s)
+        result = await ask(runner, question)
         facts = parse_facts(result.stdout)
         if not facts.complete:
             said = (result.stderr or result.stdout).strip()[-200:]
@@ -307,21 +314,30 @@ class _Steps:
         return _failed(server, what, f"try {by_hand} by hand")
 
     async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
-        server = self.cluster.server(name)
+        try:
+            return await self._look_again(context, self.cluster.server(name))
+        except DagengineError as exc:
+            # A host that cannot be asked any more is one server's trouble, not the others'.
+            what = f"{name}: {exc.message}"
+            return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+
+    async def _look_again(self, context: StepContext, server: Server) -> Failed | None:
         patient = await self._patient(context, server, self.pool.runner(server.address))
         if isinstance(patient, Failed):
             return patient
-        process = patient.process
-        question = ask_alive(process.pid, process.started)
-        result, refused = await asyncio.gather(
-            patient.runner.run(question, timeout_s=server.address.command_timeout_s),
-            _ask_anew(patient),
+        gone, refused = await asyncio.gather(
+            is_gone(patient), _ask_anew(patient), return_exceptions=True
         )
-        if not parse_alive(result.stdout):
+        if isinstance(gone, BaseException):
+            raise gone
+        if isinstance(refused, BaseException):
+            raise refused
+        if gone or (refused is not None and await is_gone(patient)):
             return await explain_death(patient, context)
         if refused is not None:
             return refused
-        await context.log(f"{server.name}: the same process (pid {process.pid}) answers SQL")
+        said = f"the same process (pid {patient.process.pid}) answers SQL"
+        await context.log(f"{server.name}: {said}")
         return None
 
 

@@ -199,7 +199,8 @@ class Attempt:
         except StaleWrite:
             return None  # another attempt is the current one
         except RemoteError as exc:
-            return Failed(Problem(exc.err_code, f"{exc.host}: {exc.message}", exc.remedy))
+            what = exc.message if exc.host in exc.message else f"{exc.host}: {exc.message}"
+            return Failed(Problem(exc.err_code, what, exc.remedy))
         except DagengineError as exc:
             return Failed(Problem(exc.err_code, exc.message, exc.remedy))
         except Exception as exc:  # noqa: BLE001  # a step may raise anything; it ends as an outcome
