@@ -1,0 +1,99 @@
+"""Three hosts as network namespaces, for root on Linux."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.realhosts.report import PROPERTY, Row, render_table
+from tests.realhosts.world import World, leftovers, make_world
+
+_PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
+
+
+def why_not() -> str | None:
+    """Why the hosts cannot be made here; None when they can."""
+    if os.geteuid() != 0:
+        return "hosts as network namespaces need root"
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        return f"hosts as network namespaces need {', '.join(missing)}"
+    made = subprocess.run(
+        ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return None if made.returncode == 0 else f"no namespaces here: {made.stderr.strip()}"
+
+
+@pytest.fixture(scope="session")
+def made_worlds() -> Iterator[list[World]]:
+    """All worlds of the session; at its end nothing of them may be left."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    worlds: list[World] = []
+    yield worlds
+    assert [left for world in worlds for left in leftovers(world)] == []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running_world(made_worlds: list[World]) -> AsyncIterator[World]:
+    """A world whose three servers run. Shared: use it through `world`."""
+    async with make_world() as found:
+        made_worlds.append(found)
+        dag = await found.end_of(await found.start())
+        assert dag["state"] == "SUCCEED", found.log.read_text()[-2000:]
+        yield found
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(running_world: World) -> AsyncIterator[World]:
+    """Three servers that run, on hosts with nothing wrong; mended again when a test has failed."""
+    yield running_world
+    await running_world.make_whole()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_world(made_worlds: list[World]) -> AsyncIterator[World]:
+    """A world of this test alone, in which no server has ever been started."""
+    async with make_world() as found:
+        made_worlds.append(found)
+        yield found
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
+    """Put a row into the table at the end of the session."""
+
+    def put(row: Row) -> None:
+        record_property(PROPERTY, row.cells())
+
+    return put
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    rows = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == PROPERTY and report.when == "call"
+    ]
+    if rows:
+        terminalreporter.section("real hosts, real trouble")
+        for line in render_table(rows):
+            terminalreporter.write_line(line)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.root)

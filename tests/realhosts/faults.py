@@ -1,0 +1,67 @@
+"""How a host goes out of reach, and how it comes back. Data for the matrix."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.realhosts.host import Host
+from tests.realhosts.network import CONTROLLER_IP
+from tests.realhosts.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A way to lose a host.
+
+    Attributes:
+        name: for people.
+        cause: does it; it has happened when this returns.
+        mend: undoes it.
+        is_silent: nothing tells the controller: it has to notice by itself.
+    """
+
+    name: str
+    cause: Callable[[World, Host], None]
+    mend: Callable[[World, Host], None]
+    is_silent: bool = True
+
+
+def _link_down(world: World, host: Host) -> None:
+    world.network.set_link(host.number, up=False)
+
+
+def _link_up(world: World, host: Host) -> None:
+    world.network.set_link(host.number, up=True)
+
+
+def _drop_packets(world: World, host: Host) -> None:
+    host.run("ip", "route", "add", "blackhole", CONTROLLER_IP)
+
+
+def _let_packets_through(world: World, host: Host) -> None:
+    host.run("ip", "route", "del", "blackhole", CONTROLLER_IP)
+
+
+def _freeze_sshd(world: World, host: Host) -> None:
+    host.signal_sshd(signal.SIGSTOP)
+
+
+def _thaw_sshd(world: World, host: Host) -> None:
+    host.signal_sshd(signal.SIGCONT)
+
+
+def _kill_sshd(world: World, host: Host) -> None:
+    host.signal_sshd(signal.SIGKILL)
+
+
+def _start_sshd(world: World, host: Host) -> None:
+    host.start_sshd()
+
+
+LINK_DOWN = Fault("link down", _link_down, _link_up)
+PACKETS_DROPPED = Fault("packets dropped", _drop_packets, _let_packets_through)
+SSHD_FROZEN = Fault("sshd frozen", _freeze_sshd, _thaw_sshd)
+SSHD_KILLED = Fault("sshd killed", _kill_sshd, _start_sshd, is_silent=False)
+FAULTS = (LINK_DOWN, PACKETS_DROPPED, SSHD_FROZEN, SSHD_KILLED)

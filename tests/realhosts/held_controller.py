@@ -1,0 +1,69 @@
+"""A controller whose steps can be held at any stage while it runs, for tests alone.
+
+argv: a directory, -c FILE. While the directory has a file `3-before` (or `3-after`), every step of
+stage 3 makes a file `3-before-<server or "cluster">` there and waits until `3-before` is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from dagengine.config import load_config
+from dagengine.extension import Extension, Surroundings
+from dagengine.logs import configure_logs
+from dagengine.model.outcome import Outcome
+from dagengine.model.spec import Operation, StepContext
+from dagengine.testing import eventually, gated
+from dagengine.wiring import serve
+from tasks import EXTENSION
+
+HOLDS = Path(sys.argv[1])
+
+
+async def wait_at(hold: str, context: StepContext) -> None:
+    file = HOLDS / hold
+    if not file.exists():
+        return
+    (HOLDS / f"{hold}-{context.target or 'cluster'}").touch()
+
+    async def is_open() -> bool:
+        return not file.exists()
+
+    await eventually(is_open, timeout_s=600, what=f"the opening of {hold}")
+
+
+def held(operation: Operation) -> Operation:
+    """The operation with a gate before and after every stage's step."""
+    for number, stage in enumerate(operation.stages, start=1):
+
+        async def before(context: StepContext, number: int = number) -> None:
+            await wait_at(f"{number}-before", context)
+
+        async def after(context: StepContext, _outcome: Outcome, number: int = number) -> None:
+            await wait_at(f"{number}-after", context)
+
+        operation = gated(operation, stage.name, before=before, after=after)
+    return operation
+
+
+@asynccontextmanager
+async def open_held(surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async with EXTENSION.open(surroundings) as extension:
+        yield replace(extension, operations=[held(o) for o in extension.operations])
+
+
+def announce(url: str) -> None:
+    sys.stdout.write(f"dagengine ready on {url}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    configure_logs()
+    config = load_config(Path(sys.argv[3]), os.environ)
+    asyncio.run(serve(config, [replace(EXTENSION, open=open_held)], announce))

@@ -1,0 +1,345 @@
+"""A host: its own processes, network, mounts, login user and sshd, as far as Linux can pretend."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncssh
+
+from tests.realhosts.network import Network, host_ip, host_network_commands
+
+USER, UID = "admin", 6001
+HOME = "/home/admin/seekdb"
+_KINDS = ("--mount", "--uts", "--ipc", "--net", "--pid")
+
+_SSHD_CONFIG = """\
+ListenAddress 0.0.0.0:22
+HostKey /etc/ssh/host_key
+AuthorizedKeysFile /home/admin/.ssh/authorized_keys
+PidFile /run/sshd.pid
+LogLevel VERBOSE
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PrintMotd no
+PrintLastLog no
+"""
+
+# Stands where the host's shell stands. A script whose name is that of a gate waits at the gate.
+_SHELL = """\
+#!/home/gates/dash
+gate=/home/gates/$3
+case "$1 $3" in
+    "-c dagengine"*) if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+esac
+exec /home/gates/dash "$@"
+"""
+
+# Stands where the server program stands: counts its launches, and waits at the gate `launch`.
+_PROGRAM = """\
+#!/home/gates/dash
+case "$*" in
+    *--base-dir*)
+        echo "$$" >>/home/gates/launches
+        gate=/home/gates/launch
+        if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+esac
+exec /home/package/seekdb "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A living process of a host: its pid here, its pid there, and what it was started as."""
+
+    pid: int
+    pid_there: int
+    argv: tuple[str, ...]
+
+    @property
+    def is_sshd(self) -> bool:
+        return self.argv[0].startswith(("sshd", "/usr/sbin/sshd"))
+
+    @property
+    def is_server(self) -> bool:
+        return self.argv[0].endswith("/seekdb") and "--base-dir" in self.argv
+
+
+class Gate:
+    """A place on a host where something waits until the gate is opened, or this process ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        os.mkfifo(path)
+        path.chmod(0o666)
+        self._file: int | None = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @property
+    def is_reached(self) -> bool:
+        return self._reached.exists()
+
+    def open(self) -> None:
+        """Let go what waits there, and do not stop anything any more."""
+        if self._file is not None:
+            self._path.unlink()
+            os.close(self._file)
+            self._file = None
+            self._reached.unlink(missing_ok=True)
+
+    @property
+    def _reached(self) -> Path:
+        return self._path.with_name(f"{self._path.name}.reached")
+
+
+class Host:
+    """One host, plugged into a network. Its files lie in a directory of its own on this machine.
+
+    Attributes:
+        ip: its address.
+        directory: holds `admin` (the user's home), `run`, `ssh` (its /etc/ssh) and `gates`.
+        public_key: of its sshd.
+    """
+
+    def __init__(self, number: int, directory: Path, network: Network, client_key: str) -> None:
+        """
+        Args:
+            number: from 1.
+            directory: made here.
+            network: what to plug it into.
+            client_key: the public key that may log in.
+        """
+        self.number = number
+        self.ip = host_ip(number)
+        self.directory = directory
+        self._network = network
+        self._make_files(client_key)
+        self.public_key = self.make_host_key()
+        self._keeper = _start_init()
+        try:
+            self._init_pid = _find_init(self._keeper)
+            network.plug(number, self._init_pid)
+            self._set_up()
+            self.identities = _identities(self._init_pid)
+            self.start_sshd()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process on this machine that all of the host descends from."""
+        return self._keeper.pid
+
+    @property
+    def home(self) -> Path:
+        """The server's home, as seen from here."""
+        return self.directory / "admin" / "seekdb"
+
+    @property
+    def sshd_log(self) -> str:
+        return (self.directory / "run" / "sshd.log").read_text(errors="replace")
+
+    @property
+    def launches(self) -> int:
+        """How often the server program was started here."""
+        file = self.directory / "gates" / "launches"
+        return len(file.read_text().splitlines()) if file.exists() else 0
+
+    def run(self, *argv: str) -> str:
+        """Run a command there as root; returns its output.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        target = ["nsenter", "--target", str(self._init_pid), *_KINDS, "--", *argv]
+        done = subprocess.run(
+            target, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(argv)} on {self.ip}: {done.stderr.strip()}")
+        return done.stdout
+
+    def processes(self) -> list[Process]:
+        """What lives there, but for its first process. Zombies are dead."""
+        found = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
+        mine = self.identities["pid"]
+        return [p for p, where in filter(None, found) if where == mine and p.pid_there != 1]
+
+    def servers(self) -> list[Process]:
+        return [process for process in self.processes() if process.is_server]
+
+    def strangers(self) -> list[Process]:
+        """What is neither sshd nor a server: there is nothing of the kind while nobody works."""
+        return [p for p in self.processes() if not p.is_sshd and not p.is_server]
+
+    def signal(self, processes: Sequence[Process], number: signal.Signals) -> None:
+        for process in processes:
+            try:
+                os.kill(process.pid, number)
+            except ProcessLookupError:
+                continue
+
+    def signal_sshd(self, number: signal.Signals) -> None:
+        """To all of it, the sessions included."""
+        self.signal([process for process in self.processes() if process.is_sshd], number)
+
+    def start_sshd(self) -> None:
+        """Start it as the host's init would; it listens when this returns."""
+        (self.directory / "run" / "sshd.pid").unlink(missing_ok=True)
+        self.run("/usr/sbin/sshd", "-E", "/run/sshd.log")
+
+    def is_listening(self, port: int) -> bool:
+        """Whether something listens on a TCP port there."""
+        return bool(self.run("ss", "-H", "-l", "-t", "-n", f"sport = :{port}").strip())
+
+    def has_connection(self, port: int) -> bool:
+        """Whether somebody is connected to a TCP port there."""
+        return bool(self.run("ss", "-H", "-t", "-n", "state", "established", f"sport = :{port}"))
+
+    def is_home_locked(self) -> bool:
+        """Whether somebody holds the lock of the server's home."""
+        try:
+            self.run("flock", "--nonblock", "--conflict-exit-code", "9", HOME, "true")
+        except RuntimeError:
+            return True
+        return False
+
+    def temporary_files(self) -> list[str]:
+        """What lies in /tmp and its like there."""
+        return sorted(self.run("find", "/tmp", "/var/tmp", "-mindepth", "1").split("\n"))[1:]
+
+    def gate(self, name: str) -> Gate:
+        """Make a gate: the name of a script, or `launch` for the server program."""
+        return Gate(self.directory / "gates" / name)
+
+    def make_host_key(self) -> str:
+        """Give sshd a new key, which counts when it starts; returns the public half."""
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        file = self.directory / "ssh" / "host_key"
+        key.write_private_key(str(file))
+        file.chmod(0o600)
+        return key.export_public_key().decode().strip()
+
+    def close(self) -> None:
+        """End the host with all that runs there."""
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.close()
+        self._keeper.wait()
+        self._keeper.stdout.close()
+
+    def _make_files(self, client_key: str) -> None:
+        for name in ("admin/.ssh", "admin/seekdb/bin", "run/sshd", "ssh", "gates"):
+            (self.directory / name).mkdir(parents=True, mode=0o755)
+        (self.directory / "admin" / ".ssh" / "authorized_keys").write_text(client_key)
+        (self.directory / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
+        _write_program(self.home / "bin" / "seekdb", _PROGRAM)
+        gates = self.directory / "gates"
+        shutil.copy("/bin/dash", gates / "dash")
+        _write_program(gates / "sh", _SHELL)
+        gates.chmod(0o777)
+        for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
+            os.chown(path, UID, UID)
+        users = Path("/etc/passwd").read_text()
+        passwd = f"{users}{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n"
+        (self.directory / "passwd").write_text(passwd)
+
+    def _set_up(self) -> None:
+        commands = [*self._mount_commands(), ["hostname", f"host{self.number}"]]
+        commands += host_network_commands(self.number)
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.write(json.dumps(commands).encode() + b"\n")
+        self._keeper.stdin.flush()
+        if self._keeper.stdout.readline() != b"ready\n":
+            raise RuntimeError(f"host {self.number} could not be set up")
+
+    def _mount_commands(self) -> list[list[str]]:
+        # First below /mnt: the sources may lie below /home, which this covers.
+        commands = [["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", "/mnt"]]
+        sources = {
+            "admin": self.directory / "admin",
+            "gates": self.directory / "gates",
+            "package": _find_package(),
+        }
+        for name, source in sources.items():
+            commands += [
+                ["mkdir", f"/mnt/{name}"],
+                ["mount", "--bind", str(source), f"/mnt/{name}"],
+            ]
+        for name, place in (("passwd", "/etc/passwd"), ("ssh", "/etc/ssh"), ("run", "/run")):
+            commands.append(["mount", "--bind", str(self.directory / name), place])
+        commands += [
+            ["mount", "--move", "/mnt", "/home"],
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "/tmp"],
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "/var/tmp"],
+            ["mount", "--bind", "/home/gates/sh", "/bin/dash"],
+        ]
+        return commands
+
+
+def _start_init() -> subprocess.Popen[bytes]:
+    namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid"]
+    return subprocess.Popen(
+        [
+            *("unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"),
+            *(sys.executable, "-I", "-S", str(Path(__file__).with_name("host_init.py"))),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _find_init(keeper: subprocess.Popen[bytes]) -> int:
+    """The pid of the host's first process, once it runs in the host's namespaces."""
+    children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
+    while True:
+        if keeper.poll() is not None:
+            raise RuntimeError("a host's namespaces could not be made")
+        for pid in children.read_text().split():
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(b"host_init.py") for word in words) and words[0] != b"unshare":
+                return int(pid)
+
+
+def _identities(pid: int) -> dict[str, int]:
+    """The namespaces that a process is in."""
+    kinds = ("mnt", "uts", "ipc", "net", "pid")
+    return {kind: Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for kind in kinds}
+
+
+def _read_process(pid: int) -> tuple[Process, int] | None:
+    """A living process and its pid namespace."""
+    directory = Path(f"/proc/{pid}")
+    try:
+        where = (directory / "ns" / "pid").stat().st_ino
+        status = dict(
+            line.split(":\t", 1) for line in (directory / "status").read_text().splitlines()
+        )
+        words = (directory / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except (OSError, ValueError):
+        return None
+    if status["State"][0] in "ZX":
+        return None
+    argv = tuple(word.decode(errors="replace") for word in words)
+    return Process(pid, int(status["NSpid"].split()[-1]), argv), where
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _find_package() -> Path:
+    from tasks.demo_cluster import find_seekdb  # noqa: PLC0415  # raises where it is missing
+
+    return find_seekdb().parent

@@ -1,0 +1,112 @@
+"""When something happens to a host: before a stage, or in the middle of it. Data for the matrix.
+
+A stage is held, not timed: the moment lasts as long as the test wants it to.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.realhosts.host import Host
+from tests.realhosts.world import SQL_PORT, World, until
+
+STAGES = 6
+_LANES = (2, 3, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment in the life of a start.
+
+    Attributes:
+        name: for people.
+        stage: whose step is held.
+        seen_at: the first stage that needs the host from then on.
+        prepare: called before the start; returns what waits until the moment has come.
+        is_fresh: the host's server must not run before.
+    """
+
+    name: str
+    stage: int
+    seen_at: int
+    prepare: Callable[[World, Host], Callable[[], Awaitable[None]]]
+    is_fresh: bool = False
+
+    @property
+    def is_lane(self) -> bool:
+        return self.seen_at in _LANES
+
+
+def _held(hold: str) -> Callable[[World, Host], Callable[[], Awaitable[None]]]:
+    """The controller holds a stage's step, in every lane."""
+
+    def prepare(world: World, host: Host) -> Callable[[], Awaitable[None]]:
+        stage = int(hold[0])
+        who = world.names if stage in _LANES else ("cluster",)
+        (world.holds / hold).touch()
+
+        async def come() -> None:
+            files = [world.holds / f"{hold}-{name}" for name in who]
+            await until(lambda: all(file.exists() for file in files), f"the hold {hold}")
+
+        return come
+
+    return prepare
+
+
+def _gate(name: str) -> Callable[[World, Host], Callable[[], Awaitable[None]]]:
+    """Something waits on the host itself."""
+
+    def prepare(world: World, host: Host) -> Callable[[], Awaitable[None]]:
+        gate = host.gate(name)
+        world.undo.callback(gate.open)
+
+        async def come() -> None:
+            await until(lambda: gate.is_reached, f"the gate {name} on {host.ip}")
+
+        return come
+
+    return prepare
+
+
+def _frozen_server(stage: int) -> Callable[[World, Host], Callable[[], Awaitable[None]]]:
+    """The server takes the connection and says nothing, so that the step waits for its answer."""
+
+    def prepare(world: World, host: Host) -> Callable[[], Awaitable[None]]:
+        reach = _held(f"{stage}-before")(world, host)
+
+        async def come() -> None:
+            await reach()
+            await until(lambda: host.is_listening(SQL_PORT), "the server's port")
+            host.signal(host.servers(), signal.SIGSTOP)
+            world.undo.callback(lambda: host.signal(host.servers(), signal.SIGCONT))
+            release(world)
+            await until(lambda: host.has_connection(SQL_PORT), "the SQL login")
+
+        return come
+
+    return prepare
+
+
+def release(world: World) -> None:
+    """Let the controller's held steps go on."""
+    for hold in world.holds.iterdir():
+        hold.unlink()
+
+
+MOMENTS = (
+    Moment("before stage 1", 1, 2, _held("1-before")),
+    Moment("in the middle of stage 1", 1, 2, _held("1-after")),
+    Moment("before stage 2", 2, 2, _held("2-before")),
+    Moment("in the middle of stage 2", 2, 2, _gate("dagengine-facts")),
+    Moment("before stage 3", 3, 3, _held("3-before"), is_fresh=True),
+    Moment("in the middle of stage 3", 3, 3, _gate("launch"), is_fresh=True),
+    Moment("before stage 4", 4, 4, _held("4-before"), is_fresh=True),
+    Moment("in the middle of stage 4", 4, 4, _frozen_server(4), is_fresh=True),
+    Moment("before stage 5", 5, 6, _held("5-before")),
+    Moment("in the middle of stage 5", 5, 6, _held("5-after")),
+    Moment("before stage 6", 6, 6, _held("6-before")),
+    Moment("in the middle of stage 6", 6, 6, _frozen_server(6)),
+)

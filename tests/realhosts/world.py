@@ -1,0 +1,269 @@
+"""Three hosts with a server each, the network between, and a controller that can be held."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import yaml
+
+from dagengine.client import Client
+from dagengine.testing import eventually
+from tasks.demo_guard import Guard
+from tests.realhosts.host import HOME, USER, Host
+from tests.realhosts.network import Network
+
+COUNT = 3
+PORTS = {"hosts", *(f"port{number}" for number in range(1, COUNT + 1))}
+"""Names of links in the controller's network; nothing is called so outside."""
+
+SQL_PORT = 2881
+URL = "http://127.0.0.1:2886"
+_CONTROLLER = Path(__file__).with_name("held_controller.py")
+_START_OPTIONS = {"memory_limit": "2G", "log_disk_size": "2G"}
+_READY_BOUND_S = 60.0
+_WAIT_BOUND_S = 150.0
+_LOOK_EVERY_S = 0.1  # a look at everything costs some CPU
+
+Dag = dict[str, Any]
+
+
+class World:
+    """What a test acts on. `undo` holds what mends the present fault; `reset` runs it.
+
+    Attributes:
+        hosts: in order; host n stands for zone n.
+        entries: the cluster file, free to be changed; then `write`.
+        client: of the controller.
+    """
+
+    def __init__(self, directory: Path, network: Network, guard: Guard) -> None:
+        self.directory = directory
+        self.network = network
+        self.password = secrets.token_urlsafe(12)
+        self.undo = ExitStack()
+        self.client = Client(URL, self.password)
+        self.holds = directory / "holds"
+        self._guard = guard
+        self._controller: asyncio.subprocess.Process | None = None
+        self.hosts: tuple[Host, ...] = ()
+        self.entries: dict[str, Any] = {}
+
+    @property
+    def log(self) -> Path:
+        """What the controllers of this world wrote to stderr."""
+        return self.directory / "controller.log"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers, as in the API."""
+        return tuple(f"{host.ip}:2886" for host in self.hosts)
+
+    def name(self, host: Host) -> str:
+        return f"{host.ip}:2886"
+
+    def make_hosts(self) -> None:
+        """Make the hosts and the files that name them."""
+        self.holds.mkdir()
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(str(self.directory / "client_key"))
+        (self.directory / "client_key").chmod(0o600)
+        public = key.export_public_key().decode()
+
+        def make(number: int) -> Host:
+            host = Host(number, self.directory / f"host{number}", self.network, public)
+            self._guard.watch_process(host.keeper_pid)
+            return host
+
+        with ThreadPoolExecutor(COUNT) as pool:
+            futures = [pool.submit(make, number) for number in range(1, COUNT + 1)]
+        self.hosts = tuple(future.result() for future in futures if future.exception() is None)
+        for future in futures:
+            future.result()
+        self.entries = self._describe()
+        self.write()
+
+    def write(self) -> None:
+        """Write the files that the controller and its SSH client read."""
+        known = (f"{host.ip} {host.public_key}\n" for host in self.hosts)
+        (self.directory / "known_hosts").write_text("".join(known))
+        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self.entries))
+        engine = {"store": {"path": "var/dagengine.sqlite"}, "cluster": "cluster.yaml"}
+        (self.directory / "engine.yaml").write_text(yaml.safe_dump(engine))
+
+    def entry(self, host: Host) -> dict[str, Any]:
+        """The cluster file's entry of a host's server."""
+        entry: dict[str, Any] = self.entries["zones"][f"zone{host.number}"][0]
+        return entry
+
+    async def start_controller(self) -> None:
+        """Run a controller until it is ready."""
+        with self.log.open("ab") as log:
+            self._controller = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(_CONTROLLER), str(self.holds)),
+                *("-c", str(self.directory / "engine.yaml")),
+                env={**os.environ, "DAGENGINE_ROOT_PASSWORD": self.password},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._guard.watch_process(self._controller.pid)
+        assert self._controller.stdout is not None
+        async with asyncio.timeout(_READY_BOUND_S):
+            line = await self._controller.stdout.readline()
+        assert line == f"dagengine ready on {URL}\n".encode(), self.log.read_text()[-2000:]
+
+    async def end_controller(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._controller is not None:
+            controller, self._controller = self._controller, None
+            controller.send_signal(number)
+            async with asyncio.timeout(_READY_BOUND_S):
+                await controller.wait()
+
+    async def start(self, scope: str = "GLOBAL", targets: list[str] | None = None) -> str:
+        """Ask for a start; returns the DAG's id."""
+        return str((await self.client.start(scope, targets))["id"])
+
+    async def end_of(self, dag_id: str) -> Dag:
+        """Follow a DAG to its end."""
+        seen: list[Dag] = []
+
+        async def has_ended() -> bool:
+            seen.append(await self.client.get_dag(dag_id))
+            return seen[-1]["state"] in ("SUCCEED", "FAILED")
+
+        what = f"the end of DAG {dag_id}"
+        await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+        return seen[-1]
+
+    async def retry(self, dag_id: str) -> Dag:
+        await self.client.operate_dag(dag_id, "RETRY")
+        return await self.end_of(dag_id)
+
+    async def end_server(self, host: Host) -> None:
+        """Kill a host's server, and wait until nothing holds its port."""
+        host.signal(host.servers(), signal.SIGKILL)
+        await until(lambda: not host.servers() and not host.is_listening(SQL_PORT), "its end")
+
+    async def reset(self) -> None:
+        """Mend what was broken, open every gate, and wait until nobody works on any host."""
+        for hold in self.holds.iterdir():
+            hold.unlink()
+        self.undo.close()
+        for host in self.hosts:
+            await until(lambda host=host: not host.strangers(), f"an end of work on {host.ip}")
+
+    async def make_whole(self) -> None:
+        """After a test, however it ended: nothing broken, no task at work, every server up."""
+        await self.reset()
+        for dag in await self.client.list_unfinished():
+            await self.client.operate_dag(dag["id"], "CANCEL")
+            await self.end_of(dag["id"])
+        if any(len(host.servers()) != 1 for host in self.hosts):
+            assert (await self.end_of(await self.start()))["state"] == "SUCCEED"
+
+    async def expect_nothing_left(self) -> None:
+        """No command, lock or temporary file of ours is on any host; one server runs on each."""
+        for host in self.hosts:
+            await until(lambda host=host: not host.strangers(), f"an end of work on {host.ip}")
+            assert not host.is_home_locked(), host.ip
+            assert host.temporary_files() == [], host.ip
+            assert len(host.servers()) == 1, host.ip
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "name": "real",
+            "id": 1,
+            "flavour": "seekdb",
+            "root_password_env": "DAGENGINE_ROOT_PASSWORD",
+            "ssh": {
+                "user": USER,
+                "key_file": "client_key",
+                "known_hosts": "known_hosts",
+                # Short, so that the suite is: what the defaults cost is in docs/faults.md.
+                "connect_timeout_s": 2,
+                "command_timeout_s": 8,
+                "keepalive_interval_s": 1,
+                "keepalive_misses": 2,
+            },
+            "defaults": {"home": HOME, "start_options": dict(_START_OPTIONS)},
+            "zones": {f"zone{host.number}": [{"ip": host.ip}] for host in self.hosts},
+        }
+
+    def close_hosts(self) -> None:
+        for host in self.hosts:
+            host.close()
+
+
+@asynccontextmanager
+async def make_world() -> AsyncIterator[World]:
+    """A world, and this thread in its controller's network. Nothing of it is left afterwards."""
+    guard = Guard("dagengine-hosts-")
+    network = Network()
+    world = World(guard.directory, network, guard)
+    try:
+        with network.entered():
+            world.make_hosts()
+            await world.start_controller()
+            async with world.client:
+                yield world
+    finally:
+        world.undo.close()
+        await world.end_controller(signal.SIGKILL)
+        world.close_hosts()
+        network.close()
+        await asyncio.to_thread(guard.close)
+
+
+def leftovers(world: World) -> list[str]:
+    """What is left of a world that was closed: processes, mounts, links, files."""
+    mine = {world.network.identity, *(n for h in world.hosts for n in h.identities.values())}
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        for kind in ("net", "pid", "mnt"):
+            try:
+                is_there = (entry / "ns" / kind).stat().st_ino in mine
+            except OSError:
+                continue
+            if is_there:
+                found.append(f"process {entry.name} in a {kind} namespace")
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found += [f"mount {line}" for line in mounts if str(world.directory) in line]
+    links = [entry.name for entry in Path("/sys/class/net").iterdir()]
+    found += [f"link {name}" for name in links if name in PORTS]
+    return found + ([f"files in {world.directory}"] if world.directory.exists() else [])
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something that a look from outside shows."""
+
+    async def look() -> bool:
+        return holds()
+
+    await eventually(look, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+
+
+def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
+    """A server's sub-task of a stage."""
+    for task in dag["nodes"][stage - 1]["sub_tasks"]:
+        agent: Mapping[str, Any] = task["execute_agent"]
+        if f"{agent['ip']}:{agent['port']}" == server:
+            found: dict[str, Any] = task
+            return found
+    raise AssertionError(f"stage {stage} has no sub-task of {server}")
+
+
+def told(dag: Dag) -> str:
+    """All log lines of a DAG, for the message of a failed test."""
+    return "\n".join(
+        line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"] or []
+    )
