@@ -6,10 +6,17 @@ import difflib
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from dagengine.errors import ConfigError
 
@@ -17,24 +24,58 @@ ENV_PREFIX = "DAGENGINE_"
 _ENV_SEPARATOR = "__"
 
 
+MayBeRead = Literal["whoever listens on the way can come in"]
+"""What the engine file must say to serve plain HTTP to other machines."""
+
+AnybodyMay = Literal["anybody can start and stop servers"]
+"""What it must say to serve other machines while root@sys has no password."""
+
+_FILES = (
+    *("socket", "agent_password_file"),
+    *("tls_cert_file", "tls_key_file", "tls_client_ca_file"),
+)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ApiConfig(_Section):
-    """Where the API is served.
+    """Where the API is served, and to whom.
 
     Attributes:
         host: IP address to listen on, or `localhost`.
         port: TCP port to listen on, 1..65535.
+        socket: path of a unix socket to listen on as well, absolute; None for none.
         advertise: `ip:port` that goes into ids; None for host:port.
         agent_password_file: file with the agent password, absolute; None for no such password.
+        tls_cert_file: certificate chain, PEM, absolute; None for plain HTTP.
+        tls_key_file: its private key, PEM without a passphrase.
+        tls_client_ca_file: who must have signed clients' certificates; None: they need none.
+        without_tls: accepts in words that there is no TLS beyond this machine.
+        without_password: accepts in words that root@sys has no password beyond this machine.
+        max_connections: open ones in all, at least 1.
+        max_connections_per_address: of one address, or of one user at the socket, at least 1.
+        header_timeout_s: for a request's line and headers to arrive, seconds, above 0.
+        body_timeout_s: for its body, seconds, above 0.
+        idle_timeout_s: an open connection without a request is closed after it, above 0.
     """
 
     host: str = "127.0.0.1"
     port: int = Field(default=2886, ge=1, le=65535)
+    socket: Path | None = None
     advertise: str | None = None
     agent_password_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    without_tls: MayBeRead | None = None
+    without_password: AnybodyMay | None = None
+    max_connections: int = Field(default=4000, ge=1)
+    max_connections_per_address: int = Field(default=1000, ge=1)
+    header_timeout_s: float = Field(default=10, gt=0)
+    body_timeout_s: float = Field(default=30, gt=0)
+    idle_timeout_s: float = Field(default=75, gt=0)
 
     @field_validator("host")
     @classmethod
@@ -49,6 +90,14 @@ class ApiConfig(_Section):
         if text is not None:
             _parse_address(text)
         return text
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
 
     @property
     def is_loopback(self) -> bool:
@@ -214,13 +263,13 @@ def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
     def absolute(path: Path) -> Path:
         return base / path.expanduser()
 
-    password_file = config.api.agent_password_file
-    return EngineConfig(
-        api=config.api.model_copy(
-            update={"agent_password_file": password_file and absolute(password_file)}
-        ),
-        store=StoreConfig(path=absolute(config.store.path)),
-        cluster=absolute(config.cluster),
+    named = {name: path for name in _FILES if (path := getattr(config.api, name)) is not None}
+    return config.model_copy(
+        update={
+            "api": config.api.model_copy(update={n: absolute(path) for n, path in named.items()}),
+            "store": config.store.model_copy(update={"path": absolute(config.store.path)}),
+            "cluster": absolute(config.cluster),
+        }
     )
 
 

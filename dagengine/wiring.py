@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from random import SystemRandom
 
 import structlog
-from aiohttp import web
 
 from dagengine.api.app import build_app
 from dagengine.api.route import ClusterView
@@ -22,6 +21,7 @@ from dagengine.config import ApiConfig, EngineConfig
 from dagengine.engine.engine import Engine
 from dagengine.errors import ConfigError
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
+from dagengine.listening import Tls, limits_of, listen, listen_at, refuse_open_door, serving, url_of
 from dagengine.model.ids import AgentAddress
 from dagengine.remote.pool import SshPool
 from dagengine.security.errors import PasswordUnavailable
@@ -33,18 +33,11 @@ from dagengine.store.sqlite.store import SqliteStore
 
 _log = structlog.get_logger("dagengine.wiring")
 
-# How long requests that are being answered may go on once the controller is told to stop.
-_LAST_ANSWERS_S = 2.0
-
-# A signed header is about 1 kB; what is longer than aiohttp's own limit must still get the API's
-# answer, without a part of it in the log.
-_HEADER_LIMIT_BYTES = 256 * 1024
-
 
 async def serve(
     config: EngineConfig, points: Sequence[ExtensionPoint], announce: Callable[[str], None]
 ) -> None:
-    """Run a controller until SIGTERM or SIGINT. SIGHUP re-reads the cluster file.
+    """Run a controller until SIGTERM or SIGINT. SIGHUP re-reads cluster file and certificate.
 
     Args:
         config: the engine file.
@@ -59,23 +52,41 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with run_controller(config, points) as (url, extensions):
-        loop.add_signal_handler(signal.SIGHUP, _reload, extensions)
-        _log.info("controller_started", url=url, store=str(config.store.path))
-        announce(url)
+    async with run_controller(config, points) as controller:
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        _log.info("controller_started", url=controller.url, store=str(config.store.path))
+        announce(controller.url)
         await stopping.wait()
         _log.info("stop_requested")
     _log.info("controller_stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A controller that answers.
+
+    Attributes:
+        url: where the API is, for a client on this machine.
+        reload: reads cluster file and certificate anew; logs what is wrong and keeps the old.
+    """
+
+    url: str
+    reload: Callable[[], None]
+
+
 @asynccontextmanager
 async def run_controller(
     config: EngineConfig, points: Sequence[ExtensionPoint]
-) -> AsyncIterator[tuple[str, Sequence[Extension]]]:
+) -> AsyncIterator[Controller]:
     """A controller that answers requests within the context; raises as `serve`."""
     async with AsyncExitStack() as stack:
         # First the port: a second controller should end here, before it looks at any host.
-        listener = stack.enter_context(listen(config.api))
+        limits = limits_of(config.api)
+        tls = None if config.api.tls_cert_file is None else Tls(config.api)
+        context = None if tls is None else tls.context
+        listeners = [(stack.enter_context(listen(config.api)), context)]
+        if config.api.socket is not None:
+            listeners.append((stack.enter_context(listen_at(config.api.socket)), None))
         clock = SystemClock()
         pool = SshPool(clock, SystemRandom())
         stack.push_async_callback(pool.close)
@@ -109,17 +120,10 @@ async def run_controller(
             root_password=partial(_guarded_password, config.api, cluster),
             agent_password=lambda: agent_password,
             before_retry=lambda: _reload(extensions),
+            body_timeout_s=limits.body_timeout_s,
         )
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            shutdown_timeout=_LAST_ANSWERS_S,
-            max_field_size=_HEADER_LIMIT_BYTES,
-        )
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.SockSite(runner, listener).start()
-        yield url_of(config.api), extensions
+        await stack.enter_async_context(serving(app, limits, clock, listeners))
+        yield Controller(url_of(config.api), partial(_reload, extensions, tls))
 
 
 def key_file_of(store: Path) -> Path:
@@ -140,47 +144,6 @@ def back_up(config: EngineConfig, target: Path) -> int:
         copy.touch(mode=0o600)
         copy.write_bytes(key.read_bytes())
     return size_bytes
-
-
-def listen(api: ApiConfig) -> socket.socket:
-    """A socket that owns the configured address.
-
-    Raises:
-        ConfigError: it cannot be had.
-    """
-    host = "127.0.0.1" if api.host == "localhost" else api.host
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, api.port))
-        listener.listen()
-    except OSError as exc:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {url_of(api)}: {exc.strerror}",
-            remedy="stop what listens there, or set another api.port",
-        ) from exc
-    return listener
-
-
-def url_of(api: ApiConfig) -> str:
-    """Where the API is, for a client on this machine."""
-    host = f"[{api.host}]" if ":" in api.host else api.host
-    return f"http://{host}:{api.port}"
-
-
-def refuse_open_door(api: ApiConfig, root_password: str) -> None:
-    """Refuse to listen beyond this machine while no password is needed.
-
-    Raises:
-        ConfigError: the host is not loopback and the password of root@sys is empty.
-    """
-    if not api.is_loopback and not root_password:
-        raise ConfigError(
-            f"api.host {api.host} is reachable from other machines, but the password of root@sys "
-            "is empty: anybody could start servers",
-            remedy="set the password that the cluster file names, or listen on 127.0.0.1",
-        )
 
 
 def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
@@ -215,7 +178,14 @@ def read_agent_password(file: Path | None) -> str:
     return password
 
 
-def _reload(extensions: Sequence[Extension]) -> None:
+def _reload(extensions: Sequence[Extension], tls: Tls | None = None) -> None:
+    if tls is not None:
+        try:
+            tls.reload()
+        except ConfigError as exc:
+            _log.error("certificate_refused", error=str(exc))
+        else:
+            _log.info("certificate_reloaded")
     for extension in extensions:
         try:
             extension.reload()

@@ -97,8 +97,8 @@ async def serve(directory: Path) -> None:
             routes = [*extension.routes, Route("POST", "/take", Empty, take)]
             yield Extension(extension.operations, routes, extension.cluster, extension.reload)
 
-    async with run_controller(config, [ExtensionPoint("bench", opened)]) as (url, _):
-        sys.stdout.write(url + "\n")
+    async with run_controller(config, [ExtensionPoint("bench", opened)]) as controller:
+        sys.stdout.write(controller.url + "\n")
         sys.stdout.flush()
         engine = await engines.get()
         async with asyncio.TaskGroup() as group:

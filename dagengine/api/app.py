@@ -80,6 +80,7 @@ def build_app(
     root_password: Callable[[], str],
     agent_password: Callable[[], str],
     before_retry: Callable[[], None],
+    body_timeout_s: float = 30.0,
 ) -> web.Application:
     """The application of one controller.
 
@@ -95,6 +96,7 @@ def build_app(
         agent_password: the configured agent password; empty for none.
         before_retry: called before an ended DAG goes on (retry, rollback, a passed node), so that
             what was mended is seen.
+        body_timeout_s: how long a body may take to arrive, in seconds.
     """
 
     def passwords() -> Passwords:
@@ -110,7 +112,7 @@ def build_app(
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )
-    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock))
+    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), body_timeout_s)
     app = web.Application(
         middlewares=[envelope_middleware(clock)], client_max_size=BODY_LIMIT_BYTES
     )

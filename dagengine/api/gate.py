@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from dagengine.api.connections import Peer, peer_at
 from dagengine.clock import Clock
 from dagengine.errors import SecurityError
 from dagengine.security.backoff import LoginBackoff
@@ -20,6 +22,7 @@ from dagengine.security.errors import (
     HeaderExpired,
     HeaderMissing,
     PasswordUnavailable,
+    SocketPermissionDenied,
     TimestampInvalid,
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
@@ -29,7 +32,6 @@ from dagengine.security.replay import MAX_AHEAD_S, ReplayGuard, Sighting, sight
 API_ROOT = "/api/v1"
 BODY_LIMIT_BYTES = 1024 * 1024
 
-_BODY_TIMEOUT_S = 30.0
 _READS = ("GET", "HEAD", "OPTIONS")
 _AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
 _AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
@@ -50,6 +52,7 @@ class Gate:
         passwords: what callers must know, now.
         replay: what was seen.
         backoff: which addresses have to pause.
+        body_timeout_s: how long a body may take to arrive, in seconds.
     """
 
     key: ServerKey
@@ -57,6 +60,7 @@ class Gate:
     passwords: Callable[[], Passwords]
     replay: ReplayGuard
     backoff: LoginBackoff
+    body_timeout_s: float
 
     async def open(self, request: web.Request) -> bytes:
         """The decrypted body of a request that may pass.
@@ -64,6 +68,8 @@ class Gate:
         Raises:
             SecurityError, DagengineError: why not.
         """
+        if (peer := peer_at(request)) is not None:
+            return await self._open_locally(request, peer)
         address = request.remote or ""
         self.backoff.refuse_paused(address)
         try:
@@ -73,14 +79,24 @@ class Gate:
                 self.backoff.note_failure(address)
             raise
 
+    async def _open_locally(self, request: web.Request, peer: Peer) -> bytes:
+        """At the unix socket the kernel says who it is; a header is there only for the body."""
+        _, value = _header_of(request)
+        body = await read_body(request, timeout_s=self.body_timeout_s)
+        request[CALLER] = f"{peer} at the socket"
+        if not value:
+            return body
+        plain = await self.key.decrypt(decode_header(value))
+        keys = parse_header(plain, is_agent=False).keys
+        return decrypt_body(body, keys) if body else body
+
     async def _open(self, request: web.Request) -> bytes:
-        is_agent = bool(request.headers.get(_AGENT_HEADER))
-        value = request.headers.get(_AGENT_HEADER if is_agent else _ROOT_HEADER)
+        is_agent, value = _header_of(request)
         if not value:
             raise HeaderMissing
         cipher = decode_header(value)
         header = parse_header(await self.key.decrypt(cipher), is_agent=is_agent)
-        body = await read_body(request)
+        body = await read_body(request, timeout_s=self.body_timeout_s)
         # A body makes it one that acts, whatever the method: what is answered to it tells how it
         # decrypts, so that must happen once.
         acts = bool(body) or request.method not in _READS
@@ -128,8 +144,26 @@ class Gate:
             await self.replay.reserve(sighting, until_s=until_s)
 
 
-async def read_body(request: web.Request) -> bytes:
-    """The body as it came.
+def refuse_other_users(request: web.Request) -> None:
+    """At the unix socket: root and this process's own user may enter, whatever they ask for.
+
+    Raises:
+        SocketPermissionDenied: it is somebody else.
+    """
+    peer = peer_at(request)
+    if peer is not None and peer.uid not in (0, os.geteuid()):
+        raise SocketPermissionDenied(str(peer))
+
+
+def _header_of(request: web.Request) -> tuple[bool, str]:
+    """Whether it is the agent's header, and its value; empty when there is none."""
+    if value := request.headers.get(_AGENT_HEADER):
+        return True, value
+    return False, request.headers.get(_ROOT_HEADER, "")
+
+
+async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
+    """The body as it came, within `timeout_s` seconds.
 
     Raises:
         HTTPRequestEntityTooLarge: it is longer than the API takes; known from its header, or
@@ -141,7 +175,7 @@ async def read_body(request: web.Request) -> bytes:
     if not request.body_exists:
         return b""
     try:
-        async with asyncio.timeout(_BODY_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             return await request.read()
     except (TimeoutError, ConnectionError, web.RequestPayloadError):
         raise BodyNotRead from None

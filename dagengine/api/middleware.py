@@ -10,11 +10,12 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
+from dagengine.api.connections import connection_of
 from dagengine.api.envelope import render_envelope
-from dagengine.api.gate import API_ROOT
+from dagengine.api.gate import API_ROOT, refuse_other_users
 from dagengine.clock import Clock
 from dagengine.errors import DagengineError, RouteNotFound
-from dagengine.security.errors import UNDECIPHERED, TooManyFailures
+from dagengine.security.errors import UNDECIPHERED, SocketPermissionDenied, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")
 
@@ -36,7 +37,8 @@ class Answer:
 
     def failure(self, error: DagengineError) -> web.Response:
         answer = self
-        if isinstance(error, UNDECIPHERED):  # such answers have no trace (protocol 1, 1.1)
+        # Such answers have no trace (protocol 1, 1.1).
+        if isinstance(error, (*UNDECIPHERED, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
             answer = replace(self, trace_id="", content_type=kind)
         response = answer._respond(error.http_status, error=error)
@@ -69,7 +71,11 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
             trace_id = ""
         answer = Answer(clock, clock.monotonic_s(), trace_id)
         request[ANSWER] = answer
+        connection = connection_of(request)
+        if connection is not None:
+            connection.begin()
         try:
+            refuse_other_users(request)
             return await handler(request)
         except web.HTTPException as exc:
             return await _answer_http(request, answer, exc)
@@ -78,7 +84,7 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
                 "request_refused",
                 method=request.method,
                 path=request.path,
-                caller=request.remote,
+                caller=request.remote if connection is None else connection.address,
                 err_code=exc.err_code,
                 trace_id=trace_id,
             )
@@ -88,6 +94,9 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
             return answer.failure(
                 DagengineError("Unexpected error", remedy=f"see the log for trace {trace_id}")
             )
+        finally:
+            if connection is not None:
+                connection.end(is_read=request.content.is_eof())
 
     return middleware
 

@@ -59,6 +59,19 @@ class HeaderMissing(ApiError):
         super().__init__("X-OCS-Agent-Header or X-OCS-Header not found in http request header")
 
 
+class SocketPermissionDenied(ApiError):
+    """Another user's process came to the unix socket."""
+
+    err_code = "Security.User.PermissionDenied"
+    http_status = 401
+
+    def __init__(self, who: str) -> None:
+        super().__init__(
+            f"{who} may not use this socket",
+            remedy="call as root or as the controller's own user, or over TCP with the password",
+        )
+
+
 class UriMismatch(SecurityError):
     """The header was made for another request."""
 

@@ -25,14 +25,18 @@ root_password_file: password
 zones: {z1: [{ip: 10.0.0.1, home: /srv/seekdb}]}
 """
 
+MAY_BE_READ = "whoever listens on the way can come in"
+
 
 @asynccontextmanager
-async def controller(tmp_path: Path, *, host: str = "127.0.0.1") -> AsyncIterator[str]:
+async def controller(
+    tmp_path: Path, *, host: str = "127.0.0.1", more: str = ""
+) -> AsyncIterator[str]:
     (tmp_path / "password").write_text("root's own\n")
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     port = free_port()
     (tmp_path / "engine.yaml").write_text(
-        f"api: {{host: {host}, port: {port}, advertise: '127.0.0.1:{port}'}}\n"
+        f"api: {{host: {host}, port: {port}, advertise: '127.0.0.1:{port}', {more}}}\n"
         "store: {path: store.sqlite}\ncluster: cluster.yaml\n"
     )
     async with run_controller(load_config(tmp_path / "engine.yaml", {}), [EXTENSION]):
@@ -42,7 +46,7 @@ async def controller(tmp_path: Path, *, host: str = "127.0.0.1") -> AsyncIterato
 async def test_a_password_file_that_is_emptied_closes_the_door_instead_of_opening_it(
     tmp_path: Path,
 ) -> None:
-    async with controller(tmp_path, host="0.0.0.0") as url:
+    async with controller(tmp_path, host="0.0.0.0", more=f"without_tls: {MAY_BE_READ}") as url:
         async with Client(url, "root's own") as client:
             assert await client.list_dags() == []
         (tmp_path / "password").write_text("")

@@ -1,0 +1,581 @@
+"""Where the API listens and what anybody may take of it: limits, TLS, the unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from dagengine.config import ApiConfig, load_config
+from dagengine.errors import ConfigError
+from dagengine.listening import Tls, listen_at, refuse_open_door
+from dagengine.testing import eventually
+from dagengine.wiring import Controller, run_controller
+from tasks import EXTENSION
+from tasks.demo_hosts import free_port
+
+PASSWORD = "r00t-p@ss"
+CLUSTER = """
+name: x
+id: 1
+flavour: seekdb
+root_password_file: password
+ssh: {port: 1}
+zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
+"""
+
+
+@asynccontextmanager
+async def running(directory: Path, **api: Any) -> AsyncIterator[Controller]:
+    """A controller with these keys of the engine file's section `api`."""
+    (directory / "password").write_text(PASSWORD)
+    (directory / "cluster.yaml").write_text(CLUSTER)
+    port = free_port()
+    section = {"host": "127.0.0.1", "port": port, "advertise": f"127.0.0.1:{port}"} | api
+    engine = {"api": section, "store": {"path": "store.sqlite"}, "cluster": "cluster.yaml"}
+    (directory / "engine.yaml").write_text(json.dumps(engine))
+    async with run_controller(load_config(directory / "engine.yaml", {}), [EXTENSION]) as found:
+        yield found
+
+
+class Line:
+    """A connection on which anything can be written."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, controller: Controller, address: str = "127.0.0.1") -> Line:
+        port = int(controller.url.rpartition(":")[2])
+        streams = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+        line = cls(*streams)
+        LINES.append(line)
+        return line
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        """The next answer's status and content."""
+        async with asyncio.timeout(30):
+            head = await self._reader.readuntil(b"\r\n\r\n")
+            size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+            return int(head.split()[1]), json.loads(await self._reader.readexactly(size))
+
+    async def is_closed(self) -> bool:
+        """Wait until the other side has closed it; False when it sends something instead."""
+        try:
+            async with asyncio.timeout(30):
+                return await self._reader.read(1) == b""
+        except ConnectionError:
+            return True
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+LINES: list[Line] = []
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _lines_are_closed() -> AsyncIterator[None]:
+    yield
+    while LINES:
+        await LINES.pop().close()
+
+
+TIME = b"GET /api/v1/time HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+# --- limits --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /api/v1/ti", TIME[:-2], TIME[:-2] + b"X-A: b\r\n"])
+async def test_a_request_that_does_not_arrive_is_cut_off(tmp_path: Path, sent: bytes) -> None:
+    async with running(tmp_path, header_timeout_s=0.2) as controller:
+        line = await Line.open(controller)
+        await line.write(sent)
+        assert await line.is_closed()
+
+
+async def test_a_trickle_does_not_keep_a_connection_open(tmp_path: Path) -> None:
+    async with running(tmp_path, header_timeout_s=0.2) as controller:
+        line = await Line.open(controller)
+        await line.write(TIME)
+        assert (await line.answer())[0] == 200
+
+        async def trickle() -> None:
+            await line.write(b"GET /")
+            while True:
+                await line.write(b"a")
+                await asyncio.sleep(0.05)
+
+        writing = asyncio.create_task(trickle(), name="trickle")
+        assert await line.is_closed()
+        writing.cancel()
+        await asyncio.wait([writing])
+        if not writing.cancelled():
+            writing.exception()
+
+
+async def test_a_connection_without_a_request_is_closed_after_a_while(tmp_path: Path) -> None:
+    async with running(tmp_path, header_timeout_s=60, idle_timeout_s=0.2) as controller:
+        line = await Line.open(controller)
+        for _ in range(3):
+            await line.write(TIME)
+            assert (await line.answer())[0] == 200
+        assert await line.is_closed()
+
+
+async def test_requests_may_be_sent_ahead(tmp_path: Path) -> None:
+    async with running(tmp_path) as controller:
+        line = await Line.open(controller)
+        await line.write(TIME * 20)
+        assert [(await line.answer())[0] for _ in range(20)] == [200] * 20
+
+
+async def test_a_header_may_come_in_pieces(tmp_path: Path) -> None:
+    async with running(tmp_path) as controller:
+        line = await Line.open(controller)
+        for at in range(len(TIME)):
+            await line.write(TIME[at : at + 1])
+            await asyncio.sleep(0)
+        assert (await line.answer())[0] == 200
+
+
+async def test_headers_beyond_any_real_size_are_refused_unread(tmp_path: Path) -> None:
+    async with running(tmp_path) as controller:
+        for filler in (b"X-A: " + b"a" * 200_000, b"X-A: a\r\n" * 30_000):
+            line = await Line.open(controller)
+            await line.write(TIME[:-2] + filler)
+            status, content = await line.answer()
+            assert (status, content["error"]["errCode"]) == (431, "Common.BadRequest")
+            assert await line.is_closed()
+        line = await Line.open(controller)
+        await line.write(TIME[:-2] + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n")
+        assert (await line.answer())[0] == 200
+
+
+async def test_one_address_may_have_so_many_connections_and_others_their_own(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, max_connections_per_address=3) as controller:
+        lines = [await Line.open(controller, "127.0.0.2") for _ in range(3)]
+        for line in lines:
+            await line.write(TIME)
+            assert (await line.answer())[0] == 200
+        assert await (await Line.open(controller, "127.0.0.2")).is_closed()
+        other = await Line.open(controller)
+        await other.write(TIME)
+        assert (await other.answer())[0] == 200
+        await lines[0].close()
+
+        async def has_room() -> bool:
+            line = await Line.open(controller, "127.0.0.2")
+            try:
+                await line.write(TIME)
+                return (await line.answer())[0] == 200
+            except (ConnectionError, asyncio.IncompleteReadError):
+                return False
+
+        await eventually(has_room, what="room for another connection")
+
+
+async def test_there_is_a_limit_for_all_together(tmp_path: Path) -> None:
+    async with running(tmp_path, max_connections=3) as controller:
+        lines = [await Line.open(controller, f"127.0.0.{n}") for n in (2, 3, 4)]
+        for line in lines:
+            await line.write(TIME)
+            assert (await line.answer())[0] == 200
+        assert await (await Line.open(controller, "127.0.0.5")).is_closed()
+
+
+# --- bodies --------------------------------------------------------------------------------------
+
+
+async def public_key(session: aiohttp.ClientSession, url: str) -> rsa.RSAPublicKey:
+    async with session.get(f"{url}/api/v1/secret") as response:
+        text = (await response.json())["data"]["public_key"]
+    key = serialization.load_der_public_key(base64.b64decode(text))
+    assert isinstance(key, rsa.RSAPublicKey)
+    return key
+
+
+def sign(key: rsa.RSAPublicKey, target: str, keys: bytes, auth: str = PASSWORD) -> str:
+    until = int(datetime.now(UTC).timestamp()) + 60
+    spelled = base64.b64encode(keys).decode()
+    plain = json.dumps({"auth": auth, "ts": str(until), "uri": target, "keys": spelled}).encode()
+    blocks = (plain[at : at + 53] for at in range(0, len(plain), 53))
+    cipher = b"".join(key.encrypt(block, padding.PKCS1v15()) for block in blocks)
+    return base64.b64encode(cipher).decode()
+
+
+def encrypt(plain: bytes, keys: bytes) -> bytes:
+    fill = 16 - len(plain) % 16
+    encryptor = Cipher(algorithms.AES(keys[:16]), modes.CBC(keys[16:])).encryptor()
+    cipher = encryptor.update(plain + bytes([fill]) * fill) + encryptor.finalize()
+    return base64.b64encode(cipher)
+
+
+CHUNKED = "Transfer-Encoding: chunked"
+CHUNK = b"10000\r\n" + b"A" * 65536 + b"\r\n"
+NOT_READ, TOO_LARGE = (400, "Request.Body.ReadFailed"), (413, "Common.BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("about", "sent", "expected"),
+    [
+        ("Content-Length: 64", b"AAAA", NOT_READ),
+        ("Content-Length: 1073741824", b"A" * 1000, TOO_LARGE),
+        (CHUNKED, CHUNK, NOT_READ),
+        (CHUNKED, CHUNK * 40, TOO_LARGE),
+    ],
+    ids=["short", "said to be large", "without an end", "large"],
+)
+async def test_a_body_that_does_not_come_or_does_not_end_is_refused_and_left(
+    tmp_path: Path, about: str, sent: bytes, expected: tuple[int, str]
+) -> None:
+    target = "/api/v1/ob/start"
+    async with (
+        running(tmp_path, body_timeout_s=1) as controller,
+        aiohttp.ClientSession() as session,
+    ):
+        signed = sign(await public_key(session, controller.url), target, secrets.token_bytes(32))
+        line = await Line.open(controller)
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {signed}\r\n{about}\r\n\r\n"
+        await line.write(head.encode())
+        await line.write(sent)
+        status, content = await line.answer()
+        assert (status, content["error"]["errCode"]) == expected
+        assert await line.is_closed()
+
+
+async def test_a_header_that_cannot_be_read_is_refused_before_its_body_has_come(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as controller:
+        line = await Line.open(controller)
+        await line.write(
+            b"POST /api/v1/ob/start HTTP/1.1\r\nHost: x\r\nX-OCS-Header: AAAA\r\n"
+            b"Content-Length: 1000000\r\n\r\n"
+        )
+        status, content = await line.answer()
+        assert (status, content["error"]["code"]) == (401, 1)
+        assert await line.is_closed()
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self.file = directory / f"{name}.crt"
+        certificate = self._sign(self._name, self._key.public_key(), is_authority=True)
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key files for 127.0.0.1."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        certificate = self._sign(subject, key.public_key(), is_authority=False)
+        cert_file, key_file = self._directory / f"{name}.crt", self._directory / f"{name}.key"
+        cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return cert_file, key_file
+
+    def _sign(self, subject: x509.Name, key: Any, *, is_authority: bool) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+        )
+        if not is_authority:
+            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+async def fetch_info(url: str, context: ssl.SSLContext) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/api/v1/info", ssl=context) as response,
+    ):
+        return str((await response.json())["data"]["identity"])
+
+
+async def test_with_a_certificate_it_is_https_of_tls_1_2_or_newer(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": "server.key"}
+    async with running(tmp_path, **files) as controller:
+        assert controller.url.startswith("https://127.0.0.1:")
+        trusting = ssl.create_default_context(cafile=authority.file)
+        assert await fetch_info(controller.url, trusting) == "CLUSTER AGENT"
+        trusting.maximum_version = ssl.TLSVersion.TLSv1_2
+        assert await fetch_info(controller.url, trusting) == "CLUSTER AGENT"
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await fetch_info(controller.url, ssl.create_default_context())
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.ClientError):
+                await session.get(controller.url.replace("https", "http") + "/api/v1/info")
+    key.touch()
+    api = ApiConfig(tls_cert_file=cert, tls_key_file=key)
+    assert Tls(api).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_clients_may_have_to_show_a_certificate(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
+    cert, key = authority.issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
+    async with running(tmp_path, **files, tls_client_ca_file=str(authority.file)) as controller:
+        known = ssl.create_default_context(cafile=authority.file)
+        known.load_cert_chain(*authority.issue("client"))
+        assert await fetch_info(controller.url, known) == "CLUSTER AGENT"
+        unknown = ssl.create_default_context(cafile=authority.file)
+        unknown.load_cert_chain(*stranger.issue("other"))
+        for context in (unknown, ssl.create_default_context(cafile=authority.file)):
+            with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+                await fetch_info(controller.url, context)
+
+
+async def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    cert, key = old.issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
+    async with running(tmp_path, **files) as controller:
+        trusts_old = ssl.create_default_context(cafile=old.file)
+        trusts_new = ssl.create_default_context(cafile=new.file)
+        cert.write_bytes(new.file.read_bytes())  # without its key
+        controller.reload()
+        assert await fetch_info(controller.url, trusts_old) == "CLUSTER AGENT"
+        new.issue("server")
+        controller.reload()
+        assert await fetch_info(controller.url, trusts_new) == "CLUSTER AGENT"
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await fetch_info(controller.url, trusts_old)
+
+
+def test_a_certificate_that_cannot_be_used_is_named_and_nobody_is_asked_for_a_passphrase(
+    tmp_path: Path,
+) -> None:
+    cert, key = Authority(tmp_path, "authority").issue("server")
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"x"),
+        )
+    )
+    for key_file in (locked, cert, tmp_path / "none"):
+        with pytest.raises(ConfigError, match=str(key_file)):
+            Tls(ApiConfig(tls_cert_file=cert, tls_key_file=key_file))
+    with pytest.raises(ConfigError, match="tls_client_ca_file"):
+        Tls(ApiConfig(tls_cert_file=cert, tls_key_file=key, tls_client_ca_file=key))
+
+
+@pytest.mark.parametrize("key", ["tls_cert_file", "tls_key_file", "tls_client_ca_file"])
+def test_half_of_a_pair_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="tls_cert_file"):
+        ApiConfig(**{key: "a"})  # type: ignore[arg-type]
+
+
+IN_WORDS = {
+    "without_tls": "whoever listens on the way can come in",
+    "without_password": "anybody can start and stop servers",
+}
+PAIR = {"tls_cert_file": "c", "tls_key_file": "k"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "password", "missing"),
+    [
+        ({}, "", None),
+        ({"host": "::1"}, "", None),
+        ({"host": "0.0.0.0"}, "x", "api.without_tls"),
+        ({"host": "192.0.2.1"}, "", "api.without_password"),
+        ({"host": "::"} | PAIR, "", "api.without_password"),
+        ({"host": "::"} | PAIR, "x", None),
+        ({"host": "::"} | PAIR | IN_WORDS, "", None),
+        ({"host": "0.0.0.0"} | IN_WORDS, "", None),
+        ({"host": "0.0.0.0", "without_tls": IN_WORDS["without_tls"]}, "x", None),
+        ({"host": "0.0.0.0", "without_tls": IN_WORDS["without_tls"]}, "", "api.without_password"),
+    ],
+)
+def test_an_open_door_must_be_accepted_in_words(
+    keys: dict[str, Any], password: str, missing: str | None
+) -> None:
+    api = ApiConfig(**keys)
+    if missing is None:
+        refuse_open_door(api, password)
+        return
+    with pytest.raises(ConfigError) as caught:
+        refuse_open_door(api, password)
+    # The error holds the very line to write.
+    assert f"{missing}: {IN_WORDS[missing.removeprefix('api.')]}" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", IN_WORDS)
+@pytest.mark.parametrize("said", [True, "yes", "", "I accept"])
+def test_anything_but_the_words_is_refused(key: str, said: object) -> None:
+    with pytest.raises(ValueError, match=IN_WORDS[key]):
+        ApiConfig(**{key: said})  # type: ignore[arg-type]
+
+
+# --- the unix socket -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def at_socket(path: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.UnixConnector(str(path))
+    async with aiohttp.ClientSession("http://any", connector=connector) as session:
+        yield session
+
+
+async def test_at_the_socket_no_header_is_needed_and_the_audit_says_who_it_was(
+    tmp_path: Path,
+) -> None:
+    async with (
+        running(tmp_path, socket="run/x.sock") as controller,
+        at_socket(tmp_path / "run" / "x.sock") as session,
+    ):
+        answer = await session.post("/api/v1/ob/start", json={"scope": {"type": "GLOBAL"}})
+        dag = (await answer.json())["data"]
+        assert dag["state"] == "READY"
+        audit = await (await session.get(f"/api/v1/task/dag/{dag['id']}/audit")).json()
+        who = f"uid {os.geteuid()} (pid {os.getpid()}) at the socket"
+        assert audit["data"]["contents"][0]["by"] == who
+        over_tcp = await session.get(f"{controller.url}/api/v1/info")
+        assert over_tcp.status in (200, 400)
+
+
+async def test_a_header_at_the_socket_is_for_the_body_alone(tmp_path: Path) -> None:
+    target = "/api/v1/ob/start"
+    async with running(tmp_path, socket="x.sock"), at_socket(tmp_path / "x.sock") as session:
+        key = await public_key(session, "")
+        keys = secrets.token_bytes(32)
+        signed = sign(key, "/elsewhere", keys, auth="not the password")
+        for _ in range(2):
+            answer = await session.post(
+                target, headers={"X-OCS-Header": signed}, data=encrypt(b"{}", keys)
+            )
+            assert (await answer.json())["error"]["errCode"] == "OB.Cluster.Scope.Invalid"
+        answer = await session.post(target, headers={"X-OCS-Header": signed}, data=b"{}")
+        assert (await answer.json())["error"]["errCode"] == "Common.Unexpected"
+        answer = await session.post(target, headers={"X-OCS-Header": "AAAA"}, data=b"{}")
+        assert (answer.status, (await answer.json())["error"]["code"]) == (401, 1)
+
+
+async def test_outside_of_the_api_the_socket_answers_with_a_text(tmp_path: Path) -> None:
+    async with running(tmp_path, socket="x.sock"), at_socket(tmp_path / "x.sock") as session:
+        for path in ("/", "/index.html", "/x/api/v1/info"):
+            answer = await session.get(path)
+            assert (answer.status, await answer.text()) == (404, "404 page not found")
+            assert answer.content_type == "text/plain"
+        assert (await session.get("/api/v1/none")).content_type == "application/json"
+
+
+OTHER_USER = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for target in ("/api/v1/info", "/api/v1/task/dags/ob", "/api/v1/none"):
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(sys.argv[1])
+    line.sendall(f"GET {target} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n".encode())
+    answer = b""
+    while part := line.recv(65536):
+        answer += part
+    print(answer.decode().replace("\\r\\n", "|"))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_another_user_gets_nothing_at_the_socket(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    async with running(tmp_path, socket="x.sock"):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", OTHER_USER, str(tmp_path / "x.sock")],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    answers = done.stdout.splitlines()
+    assert len(answers) == 3
+    for answer in answers:
+        head, _, content = answer.partition("||")
+        assert head.startswith("HTTP/1.1 401 ")
+        assert "Content-Type: application/json; charset=utf-8" in head
+        told = json.loads(content)
+        assert told["error"]["errCode"] == "Security.User.PermissionDenied"
+        assert (told["traceId"], told["duration"]) == ("", 0)
+        assert "uid 65534" in told["error"]["message"]
+
+
+def test_a_socket_that_is_left_over_is_replaced_and_goes_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    left = listen_at(path)
+    left.__enter__().close()  # as a killed controller leaves it
+    assert path.is_socket()
+    with listen_at(path):
+        assert path.stat().st_mode & 0o777 == 0o666
+        with pytest.raises(ConfigError, match="another process listens there"), listen_at(path):
+            pass
+        assert path.is_socket()
+    assert not path.exists()
+
+
+def test_only_a_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(ConfigError, match="is no socket"), listen_at(path):
+        pass
+    assert path.read_text() == "data"
+    with pytest.raises(ConfigError, match="107 bytes"), listen_at(tmp_path / ("x" * 200)):
+        pass
