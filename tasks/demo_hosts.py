@@ -30,14 +30,15 @@ _READY_BOUND_S = 15.0
 _POLL_S = 0.02
 
 # HOME: a login shell whose start-up files do work (version managers, say) makes every command
-# many times slower, and the demo must not depend on whose files these are.
+# many times slower, and the demo must not depend on whose files these are. TMPDIR: what a command
+# leaves there can be seen.
 _SSHD_CONFIG = """\
 ListenAddress {ip}:{port}
 HostKey "{directory}/host_key"
 AuthorizedKeysFile "{directory}/authorized_keys"
 PidFile none
 UsePAM no
-SetEnv HOME={directory}
+SetEnv HOME={directory} TMPDIR={directory}/tmp
 StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
@@ -157,7 +158,7 @@ class DemoHosts:
 
     async def _start(self, number: int, kind: str) -> DemoHost:
         directory = self.directory / f"host{number + 1}"
-        directory.mkdir(exist_ok=True)
+        (directory / "tmp").mkdir(parents=True, exist_ok=True)
         shutil.copy(self.directory / "client_key.pub", directory / "authorized_keys")
         host_key = asyncssh.generate_private_key("ssh-ed25519")
         host_key.write_private_key(str(directory / "host_key"))

@@ -7,6 +7,7 @@ its own, outlives its connection, and its channel closes when nobody holds its o
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ async def serve(directory: Path, port: int) -> None:
         directory: with `host_key` and `authorized_keys`.
         port: to listen on.
     """
+    os.environ |= {"HOME": str(directory), "TMPDIR": str(directory / "tmp")}
     await asyncssh.listen(
         "127.0.0.1",
         port,
@@ -58,7 +60,7 @@ async def _run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        cwd=Path.home(),
+        cwd=os.environ["HOME"],
     )
     assert child.stdin is not None
     assert child.stdout is not None

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 _LONGEST_PATH_BYTES = 100
 """A unix socket's path must fit into 108 bytes. Source: unix(7), sun_path."""
 
 
+_PREFIX = "dagengine-"
+_OWNED = re.compile(rf"{_PREFIX}([0-9]+)-.*")
+
+
 @contextmanager
 def private_socket_path() -> Iterator[Path]:
-    """A path for a unix socket in a directory of its own (mode 0700), removed afterwards."""
-    usual = len(tempfile.gettempdir().encode()) + len("/dagengine-xxxxxxxx/tunnel")
-    place = None if usual < _LONGEST_PATH_BYTES else "/tmp"  # noqa: S108  # mkdtemp is safe there
-    with tempfile.TemporaryDirectory(prefix="dagengine-", dir=place) as directory:
+    """A path for a unix socket in a directory of its own (mode 0700), removed afterwards.
+
+    What a process that was killed left behind is removed with the first call of another one.
+    """
+    usual = len(tempfile.gettempdir().encode()) + len(f"/{_PREFIX}9999999-xxxxxxxx/tunnel")
+    place = tempfile.gettempdir() if usual < _LONGEST_PATH_BYTES else "/tmp"  # noqa: S108  # mkdtemp is safe there
+    _sweep(place, os.getpid())
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-", dir=place) as directory:
         yield Path(directory, "tunnel")
+
+
+@cache
+def _sweep(place: str, _pid: int) -> None:
+    """Remove our directories there whose process is gone."""
+    for directory in Path(place).glob(f"{_PREFIX}*"):
+        found = _OWNED.fullmatch(directory.name)
+        if found is not None and not Path(f"/proc/{found[1]}").exists():
+            # Whoever else owns it keeps it: it cannot be removed.
+            shutil.rmtree(directory, ignore_errors=True)

@@ -18,6 +18,7 @@ from dagengine.client import Client
 from dagengine.testing import eventually
 from tasks.demo_cluster import DemoCluster
 from tasks.demo_hosts import DemoHosts
+from tests.leftovers import assert_nothing_left
 
 GATED = Path(__file__).with_name("gated_controller.py")
 
@@ -91,13 +92,14 @@ WorldOf = Callable[[int], AbstractAsyncContextManager[World]]
 
 @asynccontextmanager
 async def make_world(count: int) -> AsyncIterator[World]:
-    """A world of its own for one test."""
+    """A world of its own for one test, which leaves nothing of ours on its hosts."""
     async with DemoHosts(count) as hosts:
         world = World(hosts, DemoCluster(hosts))
         try:
             yield world
         finally:
             await world.close()
+        await assert_nothing_left(hosts)
 
 
 @pytest.fixture

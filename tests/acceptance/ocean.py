@@ -11,6 +11,7 @@ from pathlib import Path
 from dagengine.testing import eventually
 from tasks.demo_hosts import DemoHosts
 from tests.acceptance.conftest import World
+from tests.leftovers import assert_nothing_left
 from tests.standin.cluster import OceanCluster
 from tests.standin.ledger import Ledger
 
@@ -94,3 +95,4 @@ async def make_ocean(*, zones: int = 3, per_zone: int = 3) -> AsyncIterator[Ocea
         finally:
             await world.close()
             world.ledger.close()
+        await assert_nothing_left(hosts)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import pytest_asyncio
 
 from dagengine.errors import CommandTimedOut
 from dagengine.remote.base import CommandResult, Runner
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.local import LocalRunner
-from tasks.demo_hosts import OPENSSH, free_port
+from tasks.demo_hosts import OPENSSH, DemoHosts, free_port
+from tests.leftovers import assert_nothing_left
 
 ODD = (
     "a b",
@@ -37,13 +39,24 @@ ODD = (
 
 
 @pytest.fixture(params=["local", "openssh", "asyncssh"])
-def runner(request, ssh_pool, address_of) -> Runner:
+def hosts(request) -> DemoHosts | None:
+    """The hosts behind the runner; None for this machine."""
     if request.param == "local":
-        return LocalRunner()
+        return None
     hosts = request.getfixturevalue("ssh_hosts" if request.param == "openssh" else "asyncssh_hosts")
     if request.param == "openssh" and hosts.kind != OPENSSH:
         pytest.skip(hosts.notice)
-    return ssh_pool.runner(address_of(hosts.hosts[0]))
+    return hosts
+
+
+@pytest_asyncio.fixture
+async def runner(hosts, ssh_pool, address_of) -> AsyncIterator[Runner]:
+    """A runner; nothing of what a test ran may be left on its host."""
+    if hosts is None:
+        yield LocalRunner()
+        return
+    yield ssh_pool.runner(address_of(hosts.hosts[0]))
+    await assert_nothing_left(hosts)
 
 
 async def test_a_non_zero_exit_status_is_a_result(runner):

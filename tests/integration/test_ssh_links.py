@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import stat
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import psutil
 import pytest
 import pytest_asyncio
 
+from dagengine.clock import SystemClock
 from dagengine.errors import CommandTimedOut, ConnectionLost, HostUnreachable
+from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command, script
+from dagengine.remote.pool import SshPool
+from dagengine.remote.sockets import private_socket_path
 from dagengine.testing import eventually
+from tasks.demo_hosts import DemoHosts
+from tests.leftovers import find_leftovers
 from tests.sshd import MISSING, Sshd, SshLab, open_lab
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -23,6 +34,12 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
     async with open_lab(tmp_path) as lab:
         yield lab
+
+
+@pytest_asyncio.fixture
+async def own_ssh_hosts() -> AsyncIterator[DemoHosts]:
+    async with DemoHosts(1) as hosts:
+        yield hosts
 
 
 async def runner_for(lab: SshLab, pool, *lines: str, **fields: object):
@@ -184,3 +201,46 @@ def is_alive(pid: int) -> bool:
 def test_the_bound_on_noticing_is_the_interval_times_one_more_than_the_misses(tmp_path):
     sshd = Sshd(tmp_path, "127.0.0.1", 22)
     assert SshLab(tmp_path).address(sshd).death_bound_s == 40
+
+
+# --- what is left behind ------------------------------------------------------------------------
+
+
+async def test_what_is_left_on_a_host_is_found_by_kind(own_ssh_hosts):
+    """The check that other tests end with does see what it is there for."""
+    host = own_ssh_hosts.hosts[0]
+    home = host.directory / "home"
+    home.mkdir()
+    assert find_leftovers(own_ssh_hosts.directory) == []
+    holds = 'exec 9<"$1"; flock 9; : >"$TMPDIR/tmp.x"; echo $$ >"$1/pid"; sleep 1000'
+    pool = SshPool(SystemClock(), Random(1))
+    address = HostAddress(
+        host.ip, host.port, host.user, key_file=host.key_file, known_hosts=host.known_hosts
+    )
+    runner = pool.runner(address)
+    running = asyncio.create_task(
+        runner.run(script(holds, "dagengine-busy", str(home)), timeout_s=60), name="busy"
+    )
+    await begun(home / "pid")
+    found = " ".join(find_leftovers(own_ssh_hosts.directory))
+    for kind in ("process", "dagengine-busy", f"lock on {home}", "file", "tmp.x"):
+        assert kind in found
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert [what.split()[0] for what in find_leftovers(own_ssh_hosts.directory)] == ["file"]
+    await pool.close()
+
+
+def test_a_killed_process_leaves_no_tunnel_for_long(monkeypatch):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setattr("tempfile.tempdir", place)
+        stale, ours = (Path(place, f"dagengine-{pid}-abc") for pid in (gone.pid, os.getpid()))
+        stale.mkdir()
+        ours.mkdir()
+        with private_socket_path() as path:
+            assert path.parent.parent == Path(place)
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+            assert (stale.exists(), ours.exists()) == (False, True)
+        assert not path.parent.exists()

@@ -1,0 +1,77 @@
+"""What a test left on its hosts: processes, locks and temporary files of ours.
+
+The test's SSH servers give every command a HOME and a TMPDIR below the host's own directory, so
+what runs there is known by its environment, whoever its parent is by now. The database servers
+themselves and the SSH servers are none of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dagengine.testing import eventually
+from tasks.demo_hosts import DemoHosts
+
+_SERVERS = {"seekdb", "observer", "sshd", "sshd-session", "sshd-auth"}
+
+
+def find_leftovers(directory: Path) -> list[str]:
+    """What is left of commands on the hosts below a directory, in words."""
+    return [
+        *_find_processes(directory),
+        *_find_locks(directory),
+        *(f"file {file}" for file in directory.glob("*/tmp/*")),
+    ]
+
+
+async def assert_nothing_left(hosts: DemoHosts) -> None:
+    """Nothing of ours is there; what a killed controller began may come to its own end first."""
+    found: Sequence[str] = ()
+
+    async def is_clean() -> bool:
+        nonlocal found
+        found = find_leftovers(hosts.directory)
+        return not found
+
+    try:
+        await eventually(is_clean, timeout_s=60)
+    except AssertionError:
+        raise AssertionError(f"left on the hosts: {found}") from None
+
+
+def _find_processes(directory: Path) -> list[str]:
+    marks = tuple(f"HOME={host}".encode() for host in directory.glob("host*"))
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            name = (process / "comm").read_text().strip()
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        is_marked = any(mark in environment for mark in marks)
+        if is_marked and words != [b""] and not _is_server(name, words):
+            line = b" ".join(word[:60] for word in words).decode(errors="replace")
+            found.append(f"process {process.name}: {line[:300]}")
+    return found
+
+
+def _is_server(name: str, words: list[bytes]) -> bool:
+    """A program that a test runs on its host, not a command of ours."""
+    program = Path(words[0].decode(errors="replace")).name
+    is_standin = any(b"demo_sshd" in word or b"standin" in word for word in words[:4])
+    return name in _SERVERS or program.rstrip(":") in _SERVERS or is_standin
+
+
+def _find_locks(directory: Path) -> list[str]:
+    homes = {home.stat().st_ino: home for home in directory.glob("host*/*") if home.is_dir()}
+    found = []
+    for line in Path("/proc/locks").read_text().splitlines():
+        fields = line.split()
+        if "FLOCK" not in fields or "->" in fields:
+            continue
+        inode = int(fields[-3].rpartition(":")[2])
+        if inode in homes:
+            found.append(f"lock on {homes[inode]} by pid {fields[-4]}")
+    return found
