@@ -5,7 +5,9 @@ Everything else inside this package may change without notice.
 
 from __future__ import annotations
 
-from dagengine.api.route import Call, ClusterView, Handler, Route, ServerState
+from dagengine.api.envelope import render_time
+from dagengine.api.route import Call, ClusterView, Handler, Refusal, Route, ServerState
+from dagengine.api.schemas import AgentDto, Contents, StatusDto, Time
 from dagengine.clock import Clock, SystemClock
 from dagengine.config import load_config
 from dagengine.engine.engine import Engine
@@ -79,6 +81,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AgentAddress",
+    "AgentDto",
     "ApiError",
     "AttemptRecord",
     "AuditRecord",
@@ -91,6 +94,7 @@ __all__ = [
     "CommandTimedOut",
     "ConfigError",
     "ConnectionLost",
+    "Contents",
     "DagDetail",
     "DagMoved",
     "DagRecord",
@@ -123,6 +127,7 @@ __all__ = [
     "Operator",
     "Outcome",
     "Problem",
+    "Refusal",
     "RemoteError",
     "ResultUnknown",
     "Retention",
@@ -136,6 +141,7 @@ __all__ = [
     "Stage",
     "StageKind",
     "State",
+    "StatusDto",
     "StepContext",
     "StoreError",
     "SubTaskDetail",
@@ -146,10 +152,12 @@ __all__ = [
     "Succeeded",
     "Surroundings",
     "SystemClock",
+    "Time",
     "TimedOut",
     "Trust",
     "TunnelRefused",
     "Wait",
     "load_config",
+    "render_time",
     "script",
 ]

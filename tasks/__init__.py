@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from dagengine import Extension, ExtensionCommand, ExtensionPoint, Surroundings
 from tasks.api import start_route
+from tasks.observe import open_lookout
+from tasks.reads import read_routes
 from tasks.start import start_operation
 from tasks.topology import ClusterFile
 
@@ -14,12 +16,14 @@ from tasks.topology import ClusterFile
 @asynccontextmanager
 async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
-    yield Extension(
-        operations=[start_operation(cluster, surroundings.pool, surroundings.clock)],
-        routes=[start_route(cluster)],
-        cluster=cluster,
-        reload=cluster.reload,
-    )
+    pool, clock = surroundings.pool, surroundings.clock
+    async with open_lookout(cluster, pool, clock) as lookout:
+        yield Extension(
+            operations=[start_operation(cluster, pool, clock)],
+            routes=[start_route(cluster), *read_routes(cluster, lookout)],
+            cluster=cluster,
+            reload=cluster.reload,
+        )
 
 
 def _demo(arguments: Sequence[str]) -> int:

@@ -87,6 +87,17 @@ echo "end=yes"
 """
 )
 
+# $1 home
+_PROCESS = (
+    _LOOK
+    + r"""
+home=$1
+read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
+tell_server
+echo "end=yes"
+"""
+)
+
 # $1 home, $2 marker, $3 what a completed first start has left, $4 may it be a first start, $5 the
 # log, $6 status of a program that takes itself for running; then the words that start it. Look,
 # start and tell
@@ -189,6 +200,11 @@ def ask_facts(flavour: Flavour, home: str, sql_port: int) -> Command:
     text = flavour.is_server + _FACTS
     binary, before = f"{home}/{flavour.program}", f"{home}/{flavour.started_before}"
     return script(text, "dagengine-facts", home, binary, before, str(sql_port))
+
+
+def ask_process(flavour: Flavour, home: str) -> Command:
+    """Which server process runs in this home, if any."""
+    return script(flavour.is_server + _PROCESS, "dagengine-process", home)
 
 
 def start_server(flavour: Flavour, home: str, marker: str, options: tuple[str, ...]) -> Command:

@@ -122,6 +122,11 @@ def parse_facts(output: str) -> HostFacts:
     )
 
 
+def parse_process(output: str) -> ProcessIdentity | None:
+    """The answer to `ask_process`; None when nothing runs there."""
+    return _parse_process(_parse_lines(output))
+
+
 def parse_start(output: str) -> StartReport:
     """The answer to `start_server`."""
     values = _parse_lines(output)

@@ -52,6 +52,7 @@ from tasks.health import (
     open_way,
     wait_until_healthy,
 )
+from tasks.observation import AVAILABLE, NOT_RUNNING, Observation
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
@@ -187,6 +188,8 @@ class _Steps:
                 code = "OB.Server.Process.StopFailed"
                 problem = Problem(code, f"{server.name} {what}", "look at it, then ROLLBACK again")
                 return Failed(problem)
+        if report.outcome in (StopOutcome.GONE, StopOutcome.STOPPED):
+            self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
         await context.log(f"{server.name}: {said}")
         return Succeeded(evidence={"level": "none"} if "stopped" in said else {})
 
@@ -204,8 +207,9 @@ class _Steps:
             return patient
         outcome = await wait_until_healthy(patient, context, self.clock)
         if isinstance(outcome, Succeeded):
-            self.cluster.version = str(outcome.data["version"])
-            self.cluster.ob_state = 3
+            version = str(outcome.data["version"])
+            seen = Observation(self.clock.now(), AVAILABLE, version=version)
+            self.cluster.saw(server.name, seen)
         return outcome
 
     async def start_cluster(self, context: StepContext) -> Outcome:

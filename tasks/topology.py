@@ -8,6 +8,7 @@ import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dagengine import AgentAddress, ConfigError, HostAddress, Secret
 from tasks.flavour import FLAVOURS, Flavour
 from tasks.obd import ObdError, convert_obd, is_obd_file
+from tasks.observation import Observation, TableRow
 from tasks.ssh_section import SshSection, build_address
 
 
@@ -116,18 +118,13 @@ _DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
 
 
 class ClusterFile:
-    """The present cluster; implements dagengine's ClusterView.
-
-    Attributes:
-        version: of the server program, as last seen; empty before.
-        ob_state: 0 not running, 3 available, as last seen (protocol 2.1).
-    """
+    """The present cluster and what was last seen of it; implements dagengine's ClusterView."""
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigError when the file cannot be used."""
         self.path = path
-        self.version = ""
-        self.ob_state = 0
+        self._seen: dict[str, Observation] = {}
+        self._rows: Mapping[tuple[str, int], TableRow] = {}
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
 
@@ -142,6 +139,39 @@ class ClusterFile:
     @property
     def servers(self) -> Sequence[Server]:
         return self.current.servers
+
+    @property
+    def version(self) -> str:
+        """Of the server program, as last told by a server; empty before."""
+        told = [seen for seen in self._present() if seen.version]
+        return max(told, key=lambda seen: seen.observed_at).version if told else ""
+
+    @property
+    def ob_state(self) -> int:
+        """The best of the servers' states, as last seen: 3 while any of them answers SQL."""
+        return max((seen.ob_state for seen in self._present()), default=0)
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """When `ob_state` was seen."""
+        best = self.ob_state
+        return max((s.observed_at for s in self._present() if s.ob_state == best), default=None)
+
+    def observation(self, name: str) -> Observation | None:
+        """The last look at a server; None before the first."""
+        return self._seen.get(name)
+
+    def row(self, server: Server) -> TableRow | None:
+        """What the cluster's own table last said of a server; None when it was never asked."""
+        return self._rows.get((server.ip, server.rpc_port))
+
+    def saw(self, name: str, seen: Observation) -> None:
+        """Keep a look at a server."""
+        self._seen[name] = seen
+
+    def saw_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
+        """Keep what the cluster's table says, by ip and rpc port."""
+        self._rows = rows
 
     def reload(self) -> None:
         """Read the file again if it changed; a broken one leaves the present cluster as it is.
@@ -189,6 +219,10 @@ class ClusterFile:
             return text.partition("\n")[0].rstrip("\r")
         fallback = cluster.password.value if cluster.password else ""
         return os.environ.get(cluster.password_env, fallback) if cluster.password_env else ""
+
+    def _present(self) -> list[Observation]:
+        names = [server.name for server in self.servers]
+        return [self._seen[name] for name in names if name in self._seen]
 
 
 def load_cluster(path: Path) -> Cluster:

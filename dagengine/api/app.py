@@ -41,18 +41,23 @@ _OPEN = partial(Endpoint, needs_login=False)
 _TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
 _DETAILED = partial(Endpoint, query=tasks.Details, errors=(IllegalArgument,))
 _FOUND = partial(_TASK, query=tasks.Details, errors=(InvalidId, TaskNotFound, IllegalArgument))
+_HELD = partial(_DETAILED, errors=(IllegalArgument, TaskNotFound))
 _OPERATED = partial(Endpoint, body=tasks.OperatorBody)
 
 CORE: tuple[Endpoint, ...] = (
     _OPEN("GET", "/time", identity.get_time, Time),
     _OPEN("GET", "/info", identity.get_info, InfoDto),
     _OPEN("GET", "/git-info", identity.get_build, BuildDto),
-    _OPEN("GET", "/status", identity.get_status, StatusDto),
-    _OPEN("POST", "/status", identity.get_status, StatusDto),
+    _OPEN("GET", "/status", identity.get_status, StatusDto, query=identity.ObQuery),
+    _OPEN("POST", "/status", identity.get_status, StatusDto, query=identity.ObQuery),
     _OPEN("GET", "/secret", identity.get_secret, SecretDto),
     _DETAILED("GET", "/task/dag/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
     _DETAILED("GET", "/task/dag/ob/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
     _DETAILED("GET", "/task/dag/agent/unfinish", tasks.list_unfinished, Contents[DagDetailDTO]),
+    _HELD("GET", "/task/dag/maintain/ob", tasks.get_holder, DagDetailDTO),
+    _HELD("GET", "/task/dag/maintain/agent", tasks.get_holder, DagDetailDTO),
+    _DETAILED("GET", "/task/dag/maintain/agents", tasks.list_holders, Contents[DagDetailDTO]),
+    _DETAILED("GET", "/task/dag/agent/main_dags", tasks.list_main_dags, Contents[DagDetailDTO]),
     _DETAILED("GET", "/task/dags/ob", tasks.list_dags, Contents[DagDetailDTO]),
     _DETAILED("GET", "/task/dags/agent", tasks.list_dags, Contents[DagDetailDTO]),
     _FOUND("GET", "/task/dag/{id}", tasks.get_dag, DagDetailDTO),

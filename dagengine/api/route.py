@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from pydantic import BaseModel
@@ -20,13 +21,13 @@ class Call:
 
     Attributes:
         engine: the running engine.
-        body: the validated body, an instance of the route's model.
+        body: the validated body, an instance of the route's model; None without one.
         caller: who asks, from where; for the audit.
         query: the validated query, an instance of the route's query model; None without one.
     """
 
     engine: Engine
-    body: BaseModel
+    body: BaseModel | None
     caller: str
     query: BaseModel | None = None
 
@@ -45,7 +46,7 @@ class Route:
     Attributes:
         method: upper case.
         path: below `/api/v1`, such as `/ob/start`.
-        model: pydantic model of the body.
+        model: pydantic model of the body; None for a route without one.
         handler: returns a DagDetail, or a value of type `answer`; raises ApiError subclasses for
             answers that are errors. Its docstring's first line is the route's summary.
         errors: with what the handler may refuse.
@@ -55,7 +56,7 @@ class Route:
 
     method: str
     path: str
-    model: type[BaseModel]
+    model: type[BaseModel] | None
     handler: Handler
     errors: tuple[Refusal, ...] = ()
     query: type[BaseModel] | None = None
@@ -85,6 +86,9 @@ class ServerState(Protocol):
     @property
     def zone(self) -> str: ...
 
+    @property
+    def home(self) -> str: ...
+
 
 class ClusterView(Protocol):
     """The cluster as last known; reading it never contacts a host."""
@@ -106,6 +110,11 @@ class ClusterView(Protocol):
     @property
     def ob_state(self) -> int:
         """0 not running, 1 running without connection, 2 restricted, 3 available (protocol 2.1)."""
+        ...
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """When what `ob_state` says was seen; None when nothing was seen yet."""
         ...
 
     def root_password(self) -> str:

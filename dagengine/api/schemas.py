@@ -29,6 +29,11 @@ TaskId = Annotated[
 ]
 Count = Annotated[int, Field(ge=0)]
 Identity = Literal["CLUSTER AGENT"]
+SeenAt = Annotated[
+    Time,
+    Field(description="when the servers were last looked at; left out before the first look"),
+]
+SeenAge = Annotated[int, Field(ge=0, description="how long ago that was, in milliseconds")]
 
 
 # --- the envelope ------------------------------------------------------------------------------
@@ -106,6 +111,8 @@ class InfoDto(TypedDict):
     isObproxyAgent: bool
     security: Annotated[bool, Field(description="an agent password is set")]
     supportedAuth: list[Literal["v2"]]
+    observedAt: NotRequired[SeenAt]
+    observedAgeMs: NotRequired[SeenAge]
 
 
 class StatusAgentDto(TypedDict):
@@ -129,7 +136,10 @@ class StatusDto(TypedDict):
         int,
         Field(ge=0, le=3, description="0 not running, 1 not connected, 2 restricted, 3 available"),
     ]
-    underMaintenance: bool
+    sqlPort: NotRequired[int]
+    underMaintenance: Annotated[bool, Field(description="a task holds the cluster locked")]
+    observedAt: NotRequired[SeenAt]
+    observedAgeMs: NotRequired[SeenAge]
 
 
 # --- tasks -------------------------------------------------------------------------------------

@@ -167,6 +167,32 @@ async def list_dags(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
     return {"contents": [desk.wire.dag(dag) for dag in dags]}
 
 
+async def get_holder(desk: Desk, ask: Ask) -> DagDetailDTO:
+    """The DAG that holds the cluster locked."""
+    held = await _list_holders(desk, ask)
+    if not held:
+        whose = "Agent" if ask.request.path.endswith("/agent") else "Cluster"
+        raise TaskNotFound(f"{whose} is not under maintenance")
+    return held[0]
+
+
+async def list_holders(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+    """The DAG that holds the cluster locked, as a list; empty when it is free."""
+    return {"contents": await _list_holders(desk, ask)}
+
+
+async def list_main_dags(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+    """Main DAGs of unfinished sub-DAGs: there are no sub-DAGs here, so always none."""
+    return {"contents": []}
+
+
+async def _list_holders(desk: Desk, ask: Ask) -> list[DagDetailDTO]:
+    details = ask.query.show_details
+    ids = [holder.dag_id for holder in desk.engine.holders() if holder.dag_id is not None]
+    found = [await desk.engine.find_dag(dag_id, details=details) for dag_id in ids]
+    return [desk.wire.dag(dag) for dag in found if dag is not None]
+
+
 def _own_row(desk: Desk, ask: Ask) -> int:
     """The row that the id names; an id of another agent is not found, and never fetched."""
     task = ask.task

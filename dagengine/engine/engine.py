@@ -260,6 +260,10 @@ class Engine(Readings, Service):
         """Who holds a lock; None when it is free."""
         return self._locks.holder(key)
 
+    def holders(self) -> tuple[LockRecord, ...]:
+        """Every lock that is held, by key."""
+        return self._locks.holders()
+
     # --- below: the parts ------------------------------------------------------------------
 
     async def _load_at_rest(self, dag_id: int, *, needs_steps: bool) -> Snapshot:

@@ -26,6 +26,10 @@ class Locks:
         lock = self._locks.get(key)
         return lock if lock is not None and lock.dag_id is not None else None
 
+    def holders(self) -> tuple[LockRecord, ...]:
+        """Every lock that some DAG holds, by key."""
+        return tuple(lock for _, lock in sorted(self._locks.items()) if lock.dag_id is not None)
+
     def find(self, key: str | None) -> LockRecord | None:
         """The lock, held or free; None when it was never taken."""
         return self._locks.get(key or "")

@@ -58,6 +58,7 @@ class FakeServer:
     ip: str = "127.0.0.1"
     sql_port: int = 2881
     rpc_port: int = 2882
+    home: str = "/home/admin/seekdb"
 
     @property
     def agent_port(self) -> int:
@@ -72,6 +73,7 @@ class FakeCluster:
     servers: Sequence[FakeServer] = (FakeServer(FIRST, "z1"), FakeServer(SECOND, "z2"))
     version = ""
     ob_state = 0
+    observed_at = None
 
     def root_password(self) -> str:
         return PASSWORD

@@ -1,0 +1,139 @@
+"""Looking at servers: real hosts, one that is dead, one that hangs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from dagengine.remote.pool import SshPool
+from dagengine.testing import FakeClock
+from tasks.demo_hosts import DemoHost, DemoHosts, free_port
+from tasks.observe import CACHE_S, Lookout
+from tasks.topology import ClusterFile
+
+LookoutOf = Callable[..., tuple[Lookout, ClusterFile]]
+
+
+@pytest_asyncio.fixture
+async def lookout_of(
+    tmp_path: Path, ssh_hosts: DemoHosts, ssh_pool: SshPool
+) -> AsyncIterator[LookoutOf]:
+    """A lookout over the shared hosts, each with a home that may be empty."""
+    async with AsyncExitStack() as stack:
+
+        def make(clock: FakeClock, **ports: int) -> tuple[Lookout, ClusterFile]:
+            zones = {
+                f"z{number}": [_entry(host, tmp_path / f"home{number}", ports.get(f"z{number}"))]
+                for number, host in enumerate(ssh_hosts.hosts, 1)
+            }
+            for entries in zones.values():
+                Path(entries[0]["home"]).mkdir(exist_ok=True)
+            path = tmp_path / "cluster.yaml"
+            path.write_text(
+                yaml.safe_dump({"name": "x", "id": 1, "flavour": "seekdb", "zones": zones})
+            )
+            cluster = ClusterFile(path)
+            lookout = Lookout(cluster, ssh_pool, clock)
+            stack.push_async_callback(lookout.close)
+            return lookout, cluster
+
+        yield make
+
+
+def _entry(host: DemoHost, home: Path, port: int | None) -> dict[str, Any]:
+    number = int(home.name.removeprefix("home"))
+    return {
+        "ip": "127.0.0.1",
+        "agent_port": 3000 + number,
+        "sql_port": free_port(),
+        "home": str(home),
+        "ssh": {
+            "host": host.ip,
+            "port": port or host.port,
+            "user": host.user,
+            "key_file": str(host.key_file),
+            "known_hosts": str(host.known_hosts),
+        },
+    }
+
+
+async def test_a_home_without_a_server_is_seen_as_not_running(lookout_of: LookoutOf) -> None:
+    clock = FakeClock()
+    lookout, cluster = lookout_of(clock)
+    assert (cluster.observed_at, cluster.ob_state, cluster.version) == (None, 0, "")
+    answered = await lookout.refresh()
+    assert [server.zone for server in answered] == ["z1", "z2", "z3"]
+    for server in cluster.servers:
+        seen = cluster.observation(server.name)
+        assert seen is not None
+        assert (seen.ob_state, seen.is_reachable, seen.why) == (0, True, "no process")
+    assert cluster.observed_at == clock.now()
+
+
+async def test_a_look_counts_for_five_seconds(lookout_of: LookoutOf) -> None:
+    clock = FakeClock()
+    lookout, cluster = lookout_of(clock)
+    await asyncio.gather(*(lookout.refresh() for _ in range(5)))
+    first = [cluster.observation(server.name) for server in cluster.servers]
+    clock.advance(CACHE_S - 0.1)
+    await lookout.refresh()
+    assert all(
+        cluster.observation(s.name) is o for s, o in zip(cluster.servers, first, strict=True)
+    )
+    clock.advance(0.1)
+    await lookout.refresh()
+    assert {cluster.observation(s.name).observed_at for s in cluster.servers} == {clock.now()}  # type: ignore[union-attr]
+
+
+async def test_a_dead_host_is_left_out_and_says_why(lookout_of: LookoutOf) -> None:
+    lookout, cluster = lookout_of(FakeClock(), z2=free_port())
+    answered = await lookout.refresh()
+    assert [server.zone for server in answered] == ["z1", "z3"]
+    seen = cluster.observation("127.0.0.1:3002")
+    assert seen is not None
+    assert not seen.is_reachable
+    assert "127.0.0.1" in seen.why
+
+
+async def test_a_host_that_hangs_does_not_hold_up_the_others(lookout_of: LookoutOf) -> None:
+    silent = asyncio.Event()
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await silent.wait()
+        writer.close()
+
+    async with await asyncio.start_server(swallow, "127.0.0.1", 0) as hanging:
+        port = hanging.sockets[0].getsockname()[1]
+        lookout, cluster = lookout_of(FakeClock(), z1=port)
+        answered = await lookout.refresh()
+        assert [server.zone for server in answered] == ["z2", "z3"]
+        assert cluster.observation("127.0.0.1:3002") is not None
+        silent.set()
+
+
+async def test_a_server_that_is_gone_from_the_file_counts_no_more(lookout_of: LookoutOf) -> None:
+    lookout, cluster = lookout_of(FakeClock())
+    await lookout.refresh()
+    entries = yaml.safe_load(cluster.path.read_text())
+    del entries["zones"]["z3"]
+    cluster.path.write_text(yaml.safe_dump(entries))
+    cluster.reload()
+    assert [server.zone for server in await lookout.refresh()] == ["z1", "z2"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_an_end_ends_what_is_under_way(lookout_of: LookoutOf, times: int) -> None:
+    lookout, _ = lookout_of(FakeClock())
+    looking = asyncio.create_task(lookout.refresh(), name="refresh")
+    await asyncio.sleep(0)
+    for _ in range(times):
+        await lookout.close()
+    looking.cancel()
+    await asyncio.wait([looking])

@@ -1,0 +1,94 @@
+"""The words that the wire has for what was seen of a server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.observation import (
+    Move,
+    Observation,
+    TableRow,
+    cut_build,
+    read_cluster_status,
+    read_inner_status,
+    read_server_status,
+    read_zone_status,
+)
+
+AT = datetime(2024, 1, 10, tzinfo=UTC)
+DOWN, PROCESS, RESTRICTED, UP = (Observation(AT, state) for state in range(4))
+AWAY = Observation(AT, 0, is_reachable=False)
+ACTIVE, INACTIVE = TableRow("ACTIVE"), TableRow("INACTIVE")
+STOPPED = TableRow("ACTIVE", is_stopped=True)
+DELETING = TableRow("DELETING")
+
+
+@pytest.mark.parametrize(
+    ("seen", "row", "expected"),
+    [
+        (None, None, ("UNKNOWN", "UNAVAILABLE")),
+        (AWAY, None, ("UNKNOWN", "UNAVAILABLE")),
+        (DOWN, None, ("INACTIVE", "PROCESS_STOPPED")),
+        (PROCESS, None, ("INACTIVE", "UNAVAILABLE")),
+        (RESTRICTED, None, ("INACTIVE", "UNAVAILABLE")),
+        (UP, None, ("ACTIVE", "RUNNING")),
+        (UP, ACTIVE, ("ACTIVE", "RUNNING")),
+        (UP, INACTIVE, ("INACTIVE", "UNAVAILABLE")),
+        (UP, STOPPED, ("ACTIVE", "SERVICE_STOPPED")),
+        (DOWN, STOPPED, ("ACTIVE", "PROCESS_STOPPED")),
+        (DOWN, INACTIVE, ("INACTIVE", "PROCESS_STOPPED")),
+        (UP, DELETING, ("DELETING", "DELETING")),
+        (AWAY, ACTIVE, ("ACTIVE", "RUNNING")),  # the others of the cluster still see it
+    ],
+)
+def test_what_was_seen_and_the_table_make_the_status(
+    seen: Observation | None, row: TableRow | None, expected: tuple[str, str]
+) -> None:
+    assert (read_inner_status(seen, row), read_server_status(seen, row)) == expected
+
+
+@pytest.mark.parametrize("move", list(Move))
+def test_what_a_task_does_to_a_server_counts_more_than_what_was_seen(move: Move) -> None:
+    for seen in (None, DOWN, UP, AWAY):
+        assert read_server_status(seen, ACTIVE, move) == move
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"),
+    [
+        (["RUNNING"], "RUNNING"),
+        (["RUNNING", "PROCESS_STOPPED"], "RUNNING"),
+        (["PROCESS_STOPPED", "SERVICE_STOPPED"], "STOPPED"),
+        (["PROCESS_STOPPED", "UNAVAILABLE"], "UNKNOWN"),
+        (["UNAVAILABLE"], "UNKNOWN"),
+        (["RUNNING", "STARTING"], "STARTING"),
+        (["SERVICE_STOPPING", "RUNNING"], "STOPPING"),
+        (["PROCESS_STOPPING"], "STOPPING"),
+    ],
+)
+def test_a_zone_is_what_its_servers_are(servers: list[str], expected: str) -> None:
+    assert read_zone_status(servers) == expected
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        (["RUNNING"], "AVAILABLE"),
+        (["RUNNING", "RUNNING", "STOPPED"], "AVAILABLE"),
+        (["RUNNING", "STOPPED"], "UNAVAILABLE"),
+        (["RUNNING", "UNKNOWN", "STARTING"], "UNAVAILABLE"),
+        (["STOPPED"], "UNAVAILABLE"),
+    ],
+)
+def test_a_cluster_serves_while_most_of_its_zones_do(zones: list[str], expected: str) -> None:
+    assert read_cluster_status(zones) == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("4.3.1.0-102024el7", "4.3.1.0"), ("4.3.1.0", "4.3.1.0"), ("", ""), ("4-1-2", "4")],
+)
+def test_a_build_version_ends_at_its_first_dash(version: str, expected: str) -> None:
+    assert cut_build(version) == expected
