@@ -56,6 +56,7 @@ from tasks.observation import AVAILABLE, NOT_RUNNING, Observation
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
+from tasks.unproven import resolve_unproven
 
 LOCK = "Check operation lock"
 CHECK = "Check servers"
@@ -128,6 +129,8 @@ class _Steps:
     async def check(self, context: StepContext) -> Outcome:
         """Stage 2."""
         server, runner = self._server(context)
+        if (unresolved := await resolve_unproven(context, server, runner)) is not None:
+            return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
         decision = await self._look(server, runner)
         match decision:

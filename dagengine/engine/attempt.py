@@ -64,6 +64,9 @@ class AttemptContext:
     def generic_id(self) -> str:
         return self._ports.generic_id(self.dag_id)
 
+    def id_of(self, dag_id: int) -> str:
+        return self._ports.generic_id(dag_id)
+
     @property
     def params(self) -> Json:
         return self._snapshot.dag.params

@@ -89,6 +89,10 @@ class StepContext(Protocol):
         """The DAG's id on the wire."""
         ...
 
+    def id_of(self, dag_id: int) -> str:
+        """Another DAG's id on the wire."""
+        ...
+
     @property
     def params(self) -> Json:
         """The operation's parameters as submitted."""
