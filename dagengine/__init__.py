@@ -70,6 +70,7 @@ from dagengine.model.spec import (
     Wait,
 )
 from dagengine.model.states import Operator, State
+from dagengine.password_file import PasswordFile
 from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.host_keys import HostKey, HostKeys, Trust
@@ -126,6 +127,7 @@ __all__ = [
     "Operation",
     "Operator",
     "Outcome",
+    "PasswordFile",
     "Problem",
     "Refusal",
     "RemoteError",

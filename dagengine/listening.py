@@ -265,10 +265,13 @@ def _raise_file_limit(wanted: int) -> None:
     """Each connection is a descriptor: take as many as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    if target < wanted:
-        _log.warning("too_few_descriptors", allowed=target, wanted=wanted)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, target), hard))
+        soft = max(soft, target)
+    if soft < wanted:
+        _log.warning("too_few_descriptors", allowed=soft, wanted=wanted)
 
 
 def _no_passphrase() -> NoReturn:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,8 @@ from dagengine.errors import ConfigError
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.listening import Tls, limits_of, listen, listen_at, refuse_open_door, serving, url_of
 from dagengine.model.ids import AgentAddress
+from dagengine.notify import Notifier, Watchdog, watchdog_period_s
+from dagengine.password_file import PasswordFile
 from dagengine.remote.pool import SshPool
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.key import load_or_make_key
@@ -52,12 +55,20 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    notifier = Notifier.of_environ(os.environ)
     async with run_controller(config, points) as controller:
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
         _log.info("controller_started", url=controller.url, store=str(config.store.path))
         announce(controller.url)
+        notifier.send("READY=1", f"STATUS=serving {controller.url}")
+        period_s = watchdog_period_s(os.environ)
+        watchdog = Watchdog(notifier, period_s or 0.0, controller.ping_writer)
+        if period_s is not None:
+            watchdog.start()
         await stopping.wait()
+        notifier.send("STOPPING=1", "STATUS=stopping; what runs is continued at the next start")
         _log.info("stop_requested")
+        await watchdog.stop()
     _log.info("controller_stopped")
 
 
@@ -68,10 +79,12 @@ class Controller:
     Attributes:
         url: where the API is, for a client on this machine.
         reload: reads cluster file and certificate anew; logs what is wrong and keeps the old.
+        ping_writer: returns when the store's writer has had its turn.
     """
 
     url: str
     reload: Callable[[], None]
+    ping_writer: Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -108,7 +121,9 @@ async def run_controller(
         stack.callback(key.close)
         replay = ReplayGuard(clock, store)
         await replay.load()
-        agent_password = read_agent_password(config.api.agent_password_file)
+        named = config.api.agent_password_file
+        agent_file = None if named is None else PasswordFile(named, "api.agent_password_file")
+        read_agent_password(agent_file)
         app = build_app(
             engine=engine,
             cluster=cluster,
@@ -118,12 +133,12 @@ async def run_controller(
             clock=clock,
             version=version("dagengine"),
             root_password=partial(_guarded_password, config.api, cluster),
-            agent_password=lambda: agent_password,
+            agent_password=partial(_guarded_agent_password, agent_file),
             before_retry=lambda: _reload(extensions),
             body_timeout_s=limits.body_timeout_s,
         )
         await stack.enter_async_context(serving(app, limits, clock, listeners))
-        yield Controller(url_of(config.api), partial(_reload, extensions, tls))
+        yield Controller(url_of(config.api), partial(_reload, extensions, tls), store.ping)
 
 
 def key_file_of(store: Path) -> Path:
@@ -161,7 +176,20 @@ def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
     return password
 
 
-def read_agent_password(file: Path | None) -> str:
+def _guarded_agent_password(file: PasswordFile | None) -> str:
+    """The agent password, as it is now; empty when none is configured.
+
+    Raises:
+        PasswordUnavailable: it cannot be read, or is empty.
+    """
+    try:
+        return read_agent_password(file)
+    except ConfigError as exc:
+        _log.error("password_unavailable", error=str(exc))
+        raise PasswordUnavailable from exc
+
+
+def read_agent_password(file: PasswordFile | None) -> str:
     """The agent password: the first line of its file; empty when there is no file.
 
     Raises:
@@ -169,12 +197,8 @@ def read_agent_password(file: Path | None) -> str:
     """
     if file is None:
         return ""
-    try:
-        password = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read api.agent_password_file {file}: {exc}") from exc
-    if not password:
-        raise ConfigError(f"the first line of api.agent_password_file {file} is empty")
+    if not (password := file.read()):
+        raise ConfigError(f"the first line of api.agent_password_file {file.path} is empty")
     return password
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dagengine import AgentAddress, ConfigError, HostAddress, Secret
+from dagengine import AgentAddress, ConfigError, HostAddress, PasswordFile, Secret
 from tasks.flavour import FLAVOURS, Flavour
 from tasks.obd import ObdError, convert_obd, is_obd_file
 from tasks.observation import Observation, TableRow
@@ -125,6 +125,7 @@ class ClusterFile:
         self.path = path
         self._seen: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
+        self._password_file: PasswordFile | None = None
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
 
@@ -199,24 +200,16 @@ class ClusterFile:
         )
 
     def root_password(self) -> str:
-        """The password of root@sys: from the variable or the file, read anew each time.
+        """The password of root@sys: from the variable, or from the file as it is now.
 
         Raises:
             ConfigError: the file cannot be read.
         """
         cluster = self.current
         if cluster.password_file is not None:
-            try:
-                text = cluster.password_file.read_text(encoding="utf-8")
-            except OSError as exc:
-                raise ConfigError(
-                    f"cannot read root_password_file {cluster.password_file}: {exc.strerror}"
-                ) from exc
-            except UnicodeDecodeError:  # its text would show the password
-                raise ConfigError(
-                    f"cannot read root_password_file {cluster.password_file}: it is not UTF-8"
-                ) from None
-            return text.partition("\n")[0].rstrip("\r")
+            if self._password_file is None or self._password_file.path != cluster.password_file:
+                self._password_file = PasswordFile(cluster.password_file, "root_password_file")
+            return self._password_file.read()
         fallback = cluster.password.value if cluster.password else ""
         return os.environ.get(cluster.password_env, fallback) if cluster.password_env else ""
 

@@ -170,6 +170,14 @@ class Store(Protocol):
         """Digests that were kept, with when they expire; perhaps some that have."""
         ...
 
+    async def ping(self) -> None:
+        """Return once the writer has had its turn.
+
+        Raises:
+            StoreUnusable: there is no writer.
+        """
+        ...
+
     async def pin(self, key: str, value: str) -> str:
         """Store a value under a key unless there is one already; returns the stored one."""
         ...

@@ -171,6 +171,9 @@ class SqliteStore:
         rows = await self._read("list_reserved")
         return [(row["print"], parse_instant(row["until_at"])) for row in rows]
 
+    async def ping(self) -> None:
+        await self._open_writer.call(lambda connection: None)
+
     async def pin(self, key: str, value: str) -> str:
         def pin(connection: sqlite3.Connection) -> str:
             connection.execute(QUERIES["pin_meta"], (key, value))

@@ -1,0 +1,84 @@
+"""A password file counts as it is now, and is not read when it has not changed."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dagengine.errors import ConfigError
+from dagengine.password_file import PasswordFile
+from dagengine.testing import FakeClock
+
+
+def a_minute_later() -> FakeClock:
+    return FakeClock(datetime.now(UTC) + timedelta(minutes=1))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text("first\nsecond line\n")
+    return file
+
+
+def test_it_is_the_first_line(path: Path) -> None:
+    file = PasswordFile(path, "key")
+    assert file.read() == "first"
+    path.write_bytes(b"p\xc3\xa4ss \r\n")
+    assert file.read() == "päss "
+    path.write_text("")
+    assert file.read() == ""
+
+
+def test_a_settled_file_is_not_read_again_until_it_changes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = PasswordFile(path, "key", a_minute_later())
+    assert file.read() == "first"
+    reads = []
+    read_text = Path.read_text
+
+    def counted(self: Path, encoding: str | None = None) -> str:
+        reads.append(self)
+        return read_text(self, encoding)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert [file.read() for _ in range(5)] == ["first"] * 5
+    assert reads == []
+    path.write_text("other")
+    assert file.read() == "other"
+    assert reads == [path]
+
+
+def test_a_file_that_is_written_twice_within_a_tick_counts_as_it_is(path: Path) -> None:
+    file = PasswordFile(path, "key")
+    for word in ("aaaaa", "bbbbb", "ccccc"):
+        before = path.stat()
+        path.write_text(word)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert file.read() == word
+
+
+def test_a_file_that_takes_its_place_counts(path: Path, tmp_path: Path) -> None:
+    file = PasswordFile(path, "key", a_minute_later())
+    assert file.read() == "first"
+    new = tmp_path / "new"
+    new.write_text("fresh\nsecond line\n")
+    new.replace(path)
+    assert file.read() == "fresh"
+
+
+def test_what_cannot_be_read_is_named_without_its_content(path: Path) -> None:
+    file = PasswordFile(path, "root_password_file", a_minute_later())
+    assert file.read() == "first"
+    path.write_bytes(b"s3cret\xff")
+    with pytest.raises(ConfigError) as caught:
+        file.read()
+    assert f"root_password_file {path}" in str(caught.value)
+    assert "s3cret" not in repr(caught.value)
+    path.unlink()
+    with pytest.raises(ConfigError, match="No such file"):
+        file.read()
