@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -58,6 +58,8 @@ class Endpoint:
         query: model of the query.
         errors: what the handler may refuse with, beyond what every route of its kind may.
         needs_login: False for what anybody may ask.
+        headers: request headers of its own, with what they are for.
+        is_stream: the handler makes the whole response, a `text/event-stream`.
     """
 
     method: str
@@ -68,6 +70,8 @@ class Endpoint:
     query: type[BaseModel] | None = None
     errors: tuple[Refusal, ...] = ()
     needs_login: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_stream: bool = False
 
     @property
     def summary(self) -> str:
@@ -92,7 +96,8 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
             request.get(CALLER, ""),
             request,
         )
-        return request[ANSWER].success(await endpoint.handler(desk, ask))
+        answer = await endpoint.handler(desk, ask)
+        return answer if endpoint.is_stream else request[ANSWER].success(answer)
 
     return handle
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dagengine.engine.attempt import Attempt
 from dagengine.engine.inbox import LiveDag
+from dagengine.model.history import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
 from dagengine.model.records import (
     AttemptRecord,
@@ -19,7 +20,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.spec import Wait
 from dagengine.rules.waits import explain_wait
-from dagengine.store.base import Store
+from dagengine.store.base import DagRows, Store
 
 
 class Readings:
@@ -41,6 +42,20 @@ class Readings:
         if found is None or found.nodes is None or dag_id not in self._live:
             return found
         return replace(found, nodes=tuple(self._with_waits(node) for node in found.nodes))
+
+    async def find_rows(self, dag_id: int) -> DagRows | None:
+        """A DAG's rows, without lines. None: no such DAG."""
+        return await self._store.load_dag(dag_id)
+
+    async def last_event(self, dag_id: int) -> int:
+        """Number of a DAG's last event; 0 when there is none."""
+        return await self._store.last_event(dag_id)
+
+    async def list_events(
+        self, dag_id: int, *, after: int = 0, limit: int = 1000
+    ) -> tuple[EventRecord, ...]:
+        """A DAG's events that follow number `after`: states and lines, in order, without a gap."""
+        return await self._store.list_events(dag_id, after=after, limit=limit)
 
     async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
         """A node; with sub-tasks and lines when `details`. None: no such node."""
