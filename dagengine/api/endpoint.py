@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.desk import Desk
 from dagengine.api.gate import CALLER, Gate
+from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
 from dagengine.api.middleware import ANSWER, WebHandler
 from dagengine.api.route import Call, Refusal, Route
 from dagengine.api.schemas import DagDetailDTO
+from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id
 from dagengine.model.records import DagDetail
 
@@ -79,6 +81,9 @@ class Endpoint:
         return (inspect.getdoc(self.handler) or "").partition("\n")[0].rstrip(".")
 
 
+_ABOUT_KEY = "the same key and body again: the same task, also after a restart; other body: 409"
+
+
 def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
     """A web handler that answers with what the endpoint's handler returns."""
     has_id = "{id}" in endpoint.path
@@ -104,10 +109,16 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
 
 def endpoint_of(route: Route) -> Endpoint:
     """The route of an operation; it answers with a DAG unless it says otherwise."""
+    creates = route.answer is None
 
     @functools.wraps(route.handler)
     async def handle(desk: Desk, ask: Ask) -> Any:
-        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query))
+        text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
+        key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
+        # Looked up before the handler: what it made stands, whatever the cluster is now.
+        if key is not None and (made := await desk.engine.find_submitted(key)) is not None:
+            return desk.wire.dag(made)
+        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query, key))
         return desk.wire.dag(answer) if isinstance(answer, DagDetail) else answer
 
     return Endpoint(
@@ -117,5 +128,6 @@ def endpoint_of(route: Route) -> Endpoint:
         DagDetailDTO if route.answer is None else route.answer,
         body=route.model,
         query=route.query,
-        errors=route.errors,
+        errors=(*route.errors, *((IllegalArgument, IdempotencyKeyReused) if creates else ())),
+        headers={IDEMPOTENCY_KEY: _ABOUT_KEY} if creates else {},
     )

@@ -48,9 +48,13 @@ class Client:
         """The controller's state; needs no password."""
         return await self._ask_openly("/status")
 
-    async def post(self, path: str, body: Dto) -> Dto:
-        """POST to a path below `/api/v1`; the answer's data, `{}` when there is none."""
-        data: Dto = await self._door.call("POST", path, body)
+    async def post(self, path: str, body: Dto, *, key: str = "") -> Dto:
+        """POST to a path below `/api/v1`; the answer's data, `{}` when there is none.
+
+        `key` is the idempotency key of a call that creates a DAG; empty for none.
+        """
+        headers = {"Idempotency-Key": key} if key else None
+        data: Dto = await self._door.call("POST", path, body, headers)
         return data
 
     async def get(self, path: str) -> Dto:

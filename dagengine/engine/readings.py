@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dagengine.engine.attempt import Attempt
 from dagengine.engine.inbox import LiveDag
+from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.history import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
 from dagengine.model.records import (
@@ -18,7 +19,7 @@ from dagengine.model.records import (
     NodeDetail,
     SubTaskDetail,
 )
-from dagengine.model.spec import Wait
+from dagengine.model.spec import IdempotencyKey, Wait
 from dagengine.rules.waits import explain_wait
 from dagengine.store.base import DagRows, Store
 
@@ -56,6 +57,24 @@ class Readings:
     ) -> tuple[EventRecord, ...]:
         """A DAG's events that follow number `after`: states and lines, in order, without a gap."""
         return await self._store.list_events(dag_id, after=after, limit=limit)
+
+    async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
+        """The DAG that an idempotency key has made, as it is now. None: the key was not used.
+
+        Raises:
+            IdempotencyKeyReused: it was used for something else.
+        """
+        found = await self._store.find_key(key.text)
+        if found is None:
+            return None
+        digest, dag_id = found
+        if digest != key.digest:
+            raise IdempotencyKeyReused(
+                f"the idempotency key {key.text!r} was used for another request, which made the "
+                f"task {self.generic_id(dag_id)}",
+                remedy="send that request again to get its task, or choose a new key",
+            )
+        return await self._store.find_dag(dag_id, details=False)
 
     async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
         """A node; with sub-tasks and lines when `details`. None: no such node."""

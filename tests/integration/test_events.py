@@ -46,6 +46,8 @@ from tests.integration.test_cli import FIRST, PASSWORD, SECOND, FakeCluster
 class AnyBody(BaseModel):
     """Body of POST /ob/start: nothing of it is looked at."""
 
+    scope: dict[str, Any] = {}  # pydantic copies it
+
 
 @dataclass
 class World:
@@ -55,6 +57,7 @@ class World:
     port: int = field(default_factory=unused_port)
     lines: tuple[str, ...] = ("looked at",)
     is_broken: bool = False
+    dedupe_window_s: float = 0.0
     gate: Gate | None = None
 
     @property
@@ -74,7 +77,8 @@ class World:
     @asynccontextmanager
     async def _open(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
         async def start(call: Call) -> DagDetail:
-            return await call.engine.submit(Submission("Start OB", (FIRST, SECOND)))
+            submission = Submission("Start OB", (FIRST, SECOND))
+            return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
 
         stages = (
             Stage("Look", StageKind.PARALLEL, self._step),
