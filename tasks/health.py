@@ -123,6 +123,8 @@ async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Pat
 async def explain_death(patient: Patient, context: StepContext) -> Failed:
     """The process is gone: say why, from what it has left on its host."""
     server = patient.server
+    gone = f"{server.name}: the server (pid {patient.process.pid}) is gone"
+    await context.log(f"{gone}; looking for the cause")
     traces = await _read_traces(patient)
     found = _diagnose(patient, traces)
     for _ in range(_LAST_WORDS_TRIES):
@@ -145,7 +147,7 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
     return Failed(
         Problem(
             "OB.Server.Process.NotExist",
-            f"{server.name}: the server (pid {patient.process.pid}) is gone: {found.sentence}",
+            f"{gone}: {found.sentence}",
             f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),
         _evidence(patient, "none") | evidence,
