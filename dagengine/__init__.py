@@ -61,7 +61,6 @@ from dagengine.model.records import (
 )
 from dagengine.model.spec import (
     Flags,
-    IdempotencyKey,
     LockReply,
     Operation,
     Stage,
@@ -114,7 +113,6 @@ __all__ = [
     "HostKeyRejected",
     "HostKeys",
     "HostUnreachable",
-    "IdempotencyKey",
     "IllegalArgument",
     "Interrupted",
     "Json",

@@ -108,8 +108,7 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[1]],
     }
-    parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint)]
-    if parameters := [*parameters, *_header_parameters(endpoint)]:
+    if parameters := [*_path_parameters(endpoint), *_query_parameters(endpoint)]:
         described["parameters"] = parameters
     if body is not None:
         described["requestBody"] = {"content": {"application/json": {"schema": body}}}
@@ -117,7 +116,7 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
         [{"rootPassword": []}, {"agentPassword": []}] if endpoint.needs_login else []
     )
     described["responses"] = {
-        **_done(endpoint, answer),
+        "200": {"description": "Done.", "content": _json(_success(answer))},
         **{
             str(status): {
                 "description": ", ".join(codes),
@@ -144,29 +143,6 @@ def _query_parameters(endpoint: Endpoint) -> list[Json]:
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in properties.items()
     ]
-
-
-def _header_parameters(endpoint: Endpoint) -> list[Json]:
-    return [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": about,
-            "schema": {"type": "string"},
-        }
-        for name, about in endpoint.headers.items()
-    ]
-
-
-def _done(endpoint: Endpoint, answer: Json | None) -> Json:
-    if not endpoint.is_stream:
-        return {"200": {"description": "Done.", "content": _json(_success(answer))}}
-    content = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {
-        "200": {"description": "Events as they happen.", "content": content},
-        "204": {"description": "Nothing is left to tell."},
-    }
 
 
 def _success(answer: Json | None) -> Json:

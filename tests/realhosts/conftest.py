@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.realhosts.report import PROPERTY, Row, render_table
-from tests.realhosts.world import World, leftovers, make_world
+from tests.realhosts.world import World, find_leftovers, make_world
 
 _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
 
@@ -41,7 +41,12 @@ def made_worlds() -> Iterator[list[World]]:
         pytest.skip(reason)
     worlds: list[World] = []
     yield worlds
-    assert [left for world in worlds for left in leftovers(world)] == []
+    left = []
+    for world in worlds:
+        left += find_leftovers(world.directory, [host.pid_namespace for host in world.hosts])
+        for host in world.hosts:
+            host.forget()
+    assert left == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

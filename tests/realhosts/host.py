@@ -104,6 +104,7 @@ class Host:
 
     Attributes:
         ip: its address.
+        init_pid: its first process, as seen from here.
         directory: holds `admin` (the user's home), `run`, `ssh` (its /etc/ssh) and `gates`.
         public_key: of its sshd.
     """
@@ -124,10 +125,12 @@ class Host:
         self.public_key = self.make_host_key()
         self._keeper = _start_init()
         try:
-            self._init_pid = _find_init(self._keeper)
-            network.plug(number, self._init_pid)
+            self.init_pid = _find_init(self._keeper)
+            network.plug(number, self.init_pid)
             self._set_up()
-            self.identities = _identities(self._init_pid)
+            # Held open, so that its number is nobody else's as long as it is looked for.
+            self._pid_file = os.open(f"/proc/{self.init_pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            self.pid_namespace = os.fstat(self._pid_file).st_ino
             self.start_sshd()
         except BaseException:
             self.close()
@@ -159,19 +162,39 @@ class Host:
         Raises:
             RuntimeError: it failed.
         """
-        target = ["nsenter", "--target", str(self._init_pid), *_KINDS, "--", *argv]
         done = subprocess.run(
-            target, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+            [*self.entering(*_KINDS), *argv],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(argv)} on {self.ip}: {done.stderr.strip()}")
         return done.stdout
 
+    def entering(self, *kinds: str) -> list[str]:
+        """The words before a command that is to run in some of the host's namespaces."""
+        return ["nsenter", "--target", str(self.init_pid), *kinds, "--"]
+
+    def mount_home(self, *, size: str) -> None:
+        """Put the server's home on a file system of its own, of that size; it is empty then."""
+        self.run("mount", "-t", "tmpfs", "-o", f"size={size},uid={UID},mode=755", "tmpfs", HOME)
+        self.run("mkdir", f"{HOME}/bin")
+        self.run("ln", "-s", "/home/gates/program", f"{HOME}/bin/seekdb")
+
+    def home_entries(self) -> list[str]:
+        """What lies in the server's home."""
+        return self.run("ls", HOME).split()
+
     def processes(self) -> list[Process]:
         """What lives there, but for its first process. Zombies are dead."""
         found = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
-        mine = self.identities["pid"]
-        return [p for p, where in filter(None, found) if where == mine and p.pid_there != 1]
+        return [
+            process
+            for process, where in filter(None, found)
+            if where == self.pid_namespace and process.pid_there != 1
+        ]
 
     def servers(self) -> list[Process]:
         return [process for process in self.processes() if process.is_server]
@@ -236,18 +259,23 @@ class Host:
         self._keeper.wait()
         self._keeper.stdout.close()
 
+    def forget(self) -> None:
+        """Look for nothing of it any more."""
+        os.close(self._pid_file)
+
     def _make_files(self, client_key: str) -> None:
         for name in ("admin/.ssh", "admin/seekdb/bin", "run/sshd", "ssh", "gates"):
             (self.directory / name).mkdir(parents=True, mode=0o755)
         (self.directory / "admin" / ".ssh" / "authorized_keys").write_text(client_key)
         (self.directory / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
-        _write_program(self.home / "bin" / "seekdb", _PROGRAM)
         gates = self.directory / "gates"
+        _write_program(gates / "program", _PROGRAM)
+        (self.home / "bin" / "seekdb").symlink_to("/home/gates/program")
         shutil.copy("/bin/dash", gates / "dash")
         _write_program(gates / "sh", _SHELL)
         gates.chmod(0o777)
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
-            os.chown(path, UID, UID)
+            os.chown(path, UID, UID, follow_symlinks=False)
         users = Path("/etc/passwd").read_text()
         passwd = f"{users}{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n"
         (self.directory / "passwd").write_text(passwd)
@@ -309,12 +337,6 @@ def _find_init(keeper: subprocess.Popen[bytes]) -> int:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if any(word.endswith(b"host_init.py") for word in words) and words[0] != b"unshare":
                 return int(pid)
-
-
-def _identities(pid: int) -> dict[str, int]:
-    """The namespaces that a process is in."""
-    kinds = ("mnt", "uts", "ipc", "net", "pid")
-    return {kind: Path(f"/proc/{pid}/ns/{kind}").stat().st_ino for kind in kinds}
 
 
 def _read_process(pid: int) -> tuple[Process, int] | None:

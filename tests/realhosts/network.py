@@ -39,7 +39,6 @@ class Network:
         )
         self._wait_apart()
         self._file = os.open(f"/proc/{self._keeper.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self.identity = os.fstat(self._file).st_ino
         self._ip("link set lo up")
         self._ip("link add hosts type bridge forward_delay 0")
         self._ip(f"address add {CONTROLLER_IP}/{_PREFIX_BITS} dev hosts")

@@ -9,7 +9,7 @@ from datetime import datetime
 from tests.realhosts.world import Dag, sub_task
 
 PROPERTY = "realhosts"
-_HEADINGS = ("what happened", "noticed after", "healthy lanes idle", "in words")
+_HEADINGS = ("what happened", "noticed after", "the others done after", "idle", "in words")
 _LANES = (2, 3, 4)
 _WORDS_LENGTH = 100
 
@@ -21,21 +21,27 @@ class Row:
     Attributes:
         what: happened.
         noticed_s: from then to the end of the sub-task that noticed it, in seconds.
-        idle: share of their time that the healthy lanes had nothing to do, 0..1; None when there
-            was no lane to look at.
         words: what a person reads.
+        others_s: from then to the end of the healthy hosts' lanes, in seconds; negative when that
+            came first, None when it is not the point.
+        idle: share of their time that those lanes had nothing to do, 0..1.
     """
 
     what: str
     noticed_s: float
-    idle: float | None
     words: str
+    others_s: float | None = None
+    idle: float = 0.0
 
-    def cells(self) -> tuple[str, str, str, str]:
-        idle = "" if self.idle is None else f"{self.idle:.0%}"
+    def cells(self) -> tuple[str, ...]:
+        """As text, in the order of the headings."""
+        others = idle = ""
+        if self.others_s is not None:
+            others = f"{self.others_s:.2f} s" if self.others_s > 0 else "before"
+            idle = f"{abs(self.idle):.0%}"
         words = " ".join(self.words.split())
         shown = words if len(words) <= _WORDS_LENGTH else f"{words[:_WORDS_LENGTH]}…"
-        return self.what, f"{self.noticed_s:.2f} s", idle, shown
+        return self.what, f"{self.noticed_s:.2f} s", others, idle, shown
 
 
 def render_table(rows: Iterable[Sequence[str]]) -> list[str]:
@@ -43,6 +49,26 @@ def render_table(rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [_HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     return ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
+
+
+def row_of(what: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[str]) -> Row:
+    """A case in which a server's sub-task failed.
+
+    Args:
+        what: happened.
+        since: when it happened.
+        task: noticed it.
+        dag: its DAG, at its end.
+        healthy: the servers with which nothing was wrong.
+    """
+    others_at = max(ended_at(sub_task(dag, _LANES[-1], name)) for name in healthy)
+    return Row(
+        what,
+        (ended_at(task) - since).total_seconds(),
+        task["task_logs"][-1],
+        (others_at - since).total_seconds(),
+        idle_share(dag, healthy),
+    )
 
 
 def begun_at(task: Dag) -> datetime:

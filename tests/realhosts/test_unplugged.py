@@ -9,7 +9,7 @@ import pytest
 
 from tests.realhosts.faults import FAULTS, Fault
 from tests.realhosts.moments import MOMENTS, Moment, release
-from tests.realhosts.report import Row, ended_at, idle_share
+from tests.realhosts.report import Row, ended_at, idle_share, row_of
 from tests.realhosts.world import Dag, World, sub_task, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,8 +59,7 @@ async def test_a_lost_host_is_named_delays_no_other_and_a_retry_mends_it(
         assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
         if fault.is_silent:
             assert max(ended_at(sub_task(dag, 4, n)) for n in healthy) < ended_at(task)
-    idle = idle_share(dag, healthy)
-    assert idle < 0.5, told(dag)
+    assert idle_share(dag, healthy) < 0.5, told(dag)
     evidence = dag["additional_data"]["evidence"]
     assert all(evidence[name]["verified"] for name in healthy)
 
@@ -74,8 +73,7 @@ async def test_a_lost_host_is_named_delays_no_other_and_a_retry_mends_it(
     launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
     assert launched == [0, 0, 1 if moment.is_fresh else 0]
     await world.expect_nothing_left()
-    noticed_s = (ended_at(task) - lost_at).total_seconds()
-    tell(Row(f"{fault.name} {moment.name}", noticed_s, idle if moment.is_lane else None, last))
+    tell(row_of(f"{fault.name} {moment.name}", lost_at, task, dag, healthy))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -92,7 +90,7 @@ async def test_a_retry_while_the_host_is_still_away_says_the_same_and_touches_no
     for name in world.names[:2]:
         assert sub_task(again, 2, name) == sub_task(dag, 2, name)
     noticed_s = (ended_at(task) - begun_at).total_seconds()
-    tell(Row(f"{fault.name} before the first connection", noticed_s, None, task["task_logs"][-1]))
+    tell(Row(f"{fault.name} before the first connection", noticed_s, task["task_logs"][-1]))
 
 
 def find_task(dag: Dag, moment: Moment, server: str) -> Dag:

@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -224,23 +224,21 @@ async def make_world() -> AsyncIterator[World]:
         await asyncio.to_thread(guard.close)
 
 
-def leftovers(world: World) -> list[str]:
-    """What is left of a world that was closed: processes, mounts, links, files."""
-    mine = {world.network.identity, *(n for h in world.hosts for n in h.identities.values())}
+def find_leftovers(directory: Path, pid_namespaces: Collection[int]) -> list[str]:
+    """What is left of a world that has ended: processes, mounts, links, files."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        for kind in ("net", "pid", "mnt"):
-            try:
-                is_there = (entry / "ns" / kind).stat().st_ino in mine
-            except OSError:
-                continue
-            if is_there:
-                found.append(f"process {entry.name} in a {kind} namespace")
+        try:
+            is_there = (entry / "ns" / "pid").stat().st_ino in pid_namespaces
+        except OSError:
+            continue
+        if is_there:
+            found.append(f"process {entry.name}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    found += [f"mount {line}" for line in mounts if str(world.directory) in line]
+    found += [f"mount {line}" for line in mounts if str(directory) in line]
     links = [entry.name for entry in Path("/sys/class/net").iterdir()]
     found += [f"link {name}" for name in links if name in PORTS]
-    return found + ([f"files in {world.directory}"] if world.directory.exists() else [])
+    return found + ([f"files in {directory}"] if directory.exists() else [])
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:

@@ -1,0 +1,221 @@
+"""What else goes wrong on one host: the cause is told, the others serve, RETRY mends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.realhosts.host import HOME, Host
+from tests.realhosts.moments import MOMENTS, release
+from tests.realhosts.report import Row, ended_at, idle_share, row_of
+from tests.realhosts.world import SQL_PORT, Dag, World, sub_task, told, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Tell = Callable[[Row], None]
+CHECK, START, HEALTH = 2, 3, 4
+BY_NAME = {moment.name: moment for moment in MOMENTS}
+
+
+def expect_failed(world: World, dag: Dag, stage: int, *words: str) -> Dag:
+    """The third server failed there with these words, the others are in service."""
+    assert (dag["state"], dag["stage"]) == ("FAILED", stage), told(dag)
+    task = sub_task(dag, stage, world.names[2])
+    for word in words:
+        assert word in task["task_logs"][-1], told(dag)
+    for name in world.names[:2]:
+        assert sub_task(dag, HEALTH, name)["state"] == "SUCCEED"
+        assert dag["additional_data"]["evidence"][name]["verified"]
+    assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
+    assert idle_share(dag, world.names[:2]) < 0.5
+    return task
+
+
+async def mend(world: World, dag: Dag) -> None:
+    """Undo the trouble and RETRY: all is well, and nothing is left."""
+    await world.reset()
+    mended = await world.retry(dag["id"])
+    assert mended["state"] == "SUCCEED", told(mended)
+    await world.expect_nothing_left()
+
+
+async def test_a_changed_host_key_is_refused_before_anything_is_said_to_the_host(
+    world: World, tell: Tell
+) -> None:
+    host = world.hosts[2]
+    logins = host.sshd_log.count("Accepted publickey")
+    host.signal_sshd(signal.SIGKILL)
+    new_key = host.make_host_key()
+    host.start_sshd()
+    since = datetime.now(UTC)
+    dag = await world.end_of(await world.start())
+    task = expect_failed(world, dag, CHECK, host.ip, "host key", "known_hosts")
+    assert host.sshd_log.count("Accepted publickey") == logins
+    tell(row_of("host key changed", since, task, dag, world.names[:2]))
+
+    host.public_key = new_key  # the person found out why, and corrected the file
+    world.write()
+    await mend(world, dag)
+
+
+async def test_a_foreign_process_on_the_port_is_named_and_left_alone(
+    world: World, tell: Tell
+) -> None:
+    host = world.hosts[2]
+    await world.end_server(host)
+    foreign = listen_there(host, SQL_PORT)
+    world.undo.callback(end_there, host, foreign)
+    await until(lambda: host.is_listening(SQL_PORT), "the foreign listener")
+    since = datetime.now(UTC)
+    dag = await world.end_of(await world.start())
+    task = expect_failed(world, dag, CHECK, str(SQL_PORT), "taken")
+    tell(row_of("foreign process on the port", since, task, dag, world.names[:2]))
+    assert foreign.poll() is None
+    assert host.servers() == []
+    await mend(world, dag)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda n: n.name)
+async def test_a_server_that_dies_during_the_health_wait_is_noticed_at_once(
+    world: World, number: signal.Signals, tell: Tell
+) -> None:
+    host, moment = world.hosts[2], BY_NAME["in the middle of stage 4"]
+    await world.end_server(host)
+    come = moment.prepare(world, host)
+    dag_id = await world.start()
+    await come()
+    (server,) = host.servers()
+    died_at = datetime.now(UTC)
+    host.signal([server], number)
+    host.signal([server], signal.SIGCONT)  # a frozen process takes no other signal
+    dag = await world.end_of(dag_id)
+    task = expect_failed(world, dag, HEALTH, "is gone", f"pid {server.pid_there}")
+    lines = await world.client.get_logs(task["id"])
+    (noticed,) = [line for line in lines if "looking for the cause" in line["log_content"]]
+    noticed_s = (datetime.fromisoformat(noticed["create_time"]) - died_at).total_seconds()
+    what = f"{number.name} during the health wait"
+    tell(Row(what, noticed_s, noticed["log_content"]))
+    tell(row_of(f"{what}, cause told", died_at, task, dag, world.names[:2]))
+    await mend(world, dag)
+
+
+@asynccontextmanager
+async def home_of_size(world: World, host: Host, size: str) -> AsyncIterator[None]:
+    """Within the context the server's home is an empty file system of that size."""
+    await world.end_server(host)
+    host.mount_home(size=size)
+    try:
+        yield
+    finally:
+        await world.reset()
+        await world.end_server(host)
+        host.run("umount", "--lazy", HOME)
+
+
+async def mend_disk(world: World, host: Host, dag: Dag) -> None:
+    """Make room on that very file system, and RETRY."""
+    host.run("mount", "-o", "remount,size=20g", HOME)
+    mended = await world.retry(dag["id"])
+    assert mended["state"] == "SUCCEED", told(mended)
+    await world.expect_nothing_left()
+
+
+async def test_a_disk_that_fills_up_under_a_start_is_the_cause_that_is_told(
+    world: World, tell: Tell
+) -> None:
+    host = world.hosts[2]
+    async with home_of_size(world, host, "20g"):
+        gate = host.gate("launch")
+        world.undo.callback(gate.open)
+        dag_id = await world.start()
+        await until(lambda: gate.is_reached, "the launch")
+        host.run("mount", "-o", "remount,size=40m", HOME)  # there was room at the check
+        full_at = datetime.now(UTC)
+        gate.open()
+        dag = await world.end_of(dag_id)
+        task = expect_failed(world, dag, HEALTH, "disk is full", "free")
+        tell(row_of("disk fills up during the start", full_at, task, dag, world.names[:2]))
+        await mend_disk(world, host, dag)
+        assert any(name.startswith("failed-start-") for name in host.home_entries())
+
+
+async def test_a_disk_that_is_too_small_is_seen_before_the_start(world: World, tell: Tell) -> None:
+    host = world.hosts[2]
+    async with home_of_size(world, host, "200m"):
+        since = datetime.now(UTC)
+        dag = await world.end_of(await world.start())
+        assert dag["state"] == "FAILED"
+        seen = "\n".join(sub_task(dag, CHECK, world.names[2])["task_logs"])
+        assert "bytes are free" in seen, told(dag)
+        task = sub_task(dag, dag["stage"], world.names[2])
+        tell(row_of("disk too small", since, task, dag, world.names[:2]))
+        await mend_disk(world, host, dag)
+
+
+async def test_a_rollback_stops_what_this_start_started_and_leaves_what_ran_before(
+    world: World,
+) -> None:
+    first, second, third = world.hosts
+    await world.end_server(second)
+    await world.end_server(third)
+    (ran_before,) = first.servers()
+    third.signal_sshd(signal.SIGKILL)
+    world.undo.callback(third.start_sshd)
+    dag = await world.end_of(await world.start())
+    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK)
+    assert [len(host.servers()) for host in world.hosts] == [1, 1, 0]
+
+    await world.client.operate_dag(dag["id"], "ROLLBACK")
+    undone = await world.end_of(dag["id"])
+    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    assert first.servers() == [ran_before]
+    assert second.servers() == []
+    assert "not started by this task" in sub_task(undone, START, world.names[0])["task_logs"][-1]
+    assert [host.strangers() for host in world.hosts] == [[], [], []]
+
+
+async def test_a_rollback_that_cannot_reach_a_host_says_so_and_ends_it_when_the_host_is_back(
+    world: World, tell: Tell
+) -> None:
+    host, moment = world.hosts[2], BY_NAME["in the middle of stage 4"]
+    await world.end_server(host)
+    come = moment.prepare(world, host)
+    dag_id = await world.start()
+    await come()
+    world.network.set_link(host.number, up=False)
+    world.undo.callback(world.network.set_link, host.number, up=True)
+    release(world)
+    dag = await world.end_of(dag_id)
+    assert (dag["state"], dag["stage"]) == ("FAILED", HEALTH)
+    asked_at = datetime.now(UTC)
+    await world.client.operate_dag(dag_id, "ROLLBACK")
+    stuck = await world.end_of(dag_id)
+    assert (stuck["state"], stuck["operator"]) == ("FAILED", "ROLLBACK")
+    task = sub_task(stuck, START, world.names[2])
+    assert host.ip in task["task_logs"][-1]
+    noticed_s = (ended_at(task) - asked_at).total_seconds()
+    tell(Row("ROLLBACK, link down", noticed_s, task["task_logs"][-1]))
+
+    await world.reset()
+    await world.client.operate_dag(dag_id, "ROLLBACK")
+    undone = await world.end_of(dag_id)
+    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    assert [len(each.servers()) for each in world.hosts] == [1, 1, 0]
+
+
+def listen_there(host: Host, port: int) -> subprocess.Popen[bytes]:
+    """A program of somebody else that listens on a port of the host."""
+    listen = f"import socket; s = socket.create_server(('', {port})); s.accept()"
+    there = host.entering("--net", "--pid")
+    return subprocess.Popen([*there, sys.executable, "-I", "-c", listen])
+
+
+def end_there(host: Host, process: subprocess.Popen[bytes]) -> None:
+    host.signal(host.strangers(), signal.SIGKILL)
+    process.wait()
