@@ -61,6 +61,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.spec import (
     Flags,
+    IdempotencyKey,
     LockReply,
     Operation,
     Stage,
@@ -113,6 +114,7 @@ __all__ = [
     "HostKeyRejected",
     "HostKeys",
     "HostUnreachable",
+    "IdempotencyKey",
     "IllegalArgument",
     "Interrupted",
     "Json",

@@ -13,10 +13,10 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from dagengine.cli_follow import follow
+from dagengine.cli_follow import find_last_event, follow
 from dagengine.cli_render import (
     Json,
-    next_commands,
+    commands_while_it_runs,
     render_attempts,
     render_audit,
     render_dag,
@@ -109,7 +109,8 @@ def start(
         if no_wait:
             _print(as_json, dag, render_end(dag))
             return EXIT_DONE
-        return await _follow_to_end(client, dag, as_json)
+        sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+        return await _follow_to_end(client, dag["id"], as_json)
 
     _run(url, work)
 
@@ -129,12 +130,19 @@ def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show what happens to it until it has ended.")
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Show one DAG; without an id the one verdict on the cluster and what to type next."""
+    if follow and not dag_id:
+        raise typer.BadParameter("--follow needs the id of a DAG")
 
     async def work(client: Client) -> int:
+        if follow:
+            return await _follow_to_end(client, dag_id, as_json)
         if dag_id:
             dag = await client.get_dag(dag_id)
             _print(as_json, dag, render_dag(dag, SystemClock().now()))
@@ -257,11 +265,12 @@ def _operate(
     stage: int = 0,
 ) -> None:
     async def work(client: Client) -> int:
+        last = await find_last_event(client, dag_id)
         if stage:
             await _pass_node(client, dag_id, stage, reason)
         else:
             await client.operate_dag(dag_id, operator, reason=reason)
-        dag = await _wait(client, dag_id, as_json)
+        dag = await _wait(client, dag_id, as_json, last)
         return EXIT_DONE if dag["state"] in good else EXIT_FAILED
 
     _run(url, work)
@@ -274,20 +283,19 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
     await client.pass_node(nodes[stage - 1]["id"], reason=reason)
 
 
-async def _follow_to_end(client: Client, dag: Json, as_json: bool) -> int:
-    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+async def _follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
     try:
-        ended = await _wait(client, dag["id"], as_json)
+        ended = await _wait(client, dag_id, as_json)
     except asyncio.CancelledError:
-        following = "\n".join(next_commands(dag))
+        following = "\n".join(commands_while_it_runs(dag_id))
         sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
         raise
     return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
 
 
-async def _wait(client: Client, dag_id: str, as_json: bool) -> Json:
+async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> Json:
     stream = sys.stderr if as_json else sys.stdout
-    dag = await follow(lambda: client.get_dag(dag_id), stream, SystemClock())
+    dag = await follow(client, dag_id, stream, SystemClock(), after=after)
     if as_json:
         _print(True, dag, [])
     return dag

@@ -1,71 +1,94 @@
-"""Waits for a DAG and shows how it goes: live lines on a terminal, else a line per change."""
+"""Follows a DAG by its events and shows how it goes: live lines on a terminal, else a line each."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import TextIO
 
-from dagengine.cli_render import Json, SubTaskLine, render_end, sub_task_lines
+from dagengine.cli_picture import Picture
+from dagengine.cli_render import Json, SubTaskLine, render_end
+from dagengine.client import Client
 from dagengine.clock import Clock
 
-_FIRST_POLLS_S = 0.2
-_LATER_POLLS_S = 1.0
-_FIRST_POLLS_FOR_S = 30.0
+_REDRAW_S = 0.2  # of running times, on a terminal
 
 _UP = "\x1b[{}A"
 _CLEAR_BELOW = "\r\x1b[J"
 
 
-async def follow(fetch: Callable[[], Awaitable[Json]], stream: TextIO, clock: Clock) -> Json:
-    """Show a DAG until it has ended.
+async def find_last_event(client: Client, dag_id: str) -> int:
+    """Number of the last event of a DAG that has ended; 0 for one that goes on.
+
+    For those who are about to ask something of it: what comes after that is the answer.
+    """
+    last = 0
+    if (await client.get_dag(dag_id, details=False))["state"] in ("SUCCEED", "FAILED"):
+        async with aclosing(client.follow(dag_id)) as events:
+            async for event in events:
+                last = event.seq
+    return last
+
+
+async def follow(
+    client: Client, dag_id: str, stream: TextIO, clock: Clock, *, after: int = 0
+) -> Json:
+    """Show a DAG until it has ended, over restarts of the controller.
 
     Args:
-        fetch: reads the DAG with details.
+        client: reads it.
+        dag_id: which.
         stream: where to show it; live lines are used when it is a terminal.
-        clock: for running times and the pace of reading.
+        clock: for running times.
+        after: number of the last event that need not be shown; 0 for all that happened to it.
 
     Returns:
         The DAG as it ended.
     """
+    picture = Picture(await client.get_dag(dag_id), from_start=not after)
     progress = _LiveProgress(stream) if stream.isatty() else _PlainProgress(stream)
-    begun_at_s = clock.monotonic_s()
+    drawing = asyncio.create_task(_draw(progress, picture, clock), name="drawing")
     try:
-        while True:
-            dag = await fetch()
-            progress.show(list(sub_task_lines(dag, clock.now())))
-            if dag["state"] in ("SUCCEED", "FAILED"):
-                break
-            early = clock.monotonic_s() - begun_at_s < _FIRST_POLLS_FOR_S
-            await asyncio.sleep(_FIRST_POLLS_S if early else _LATER_POLLS_S)
+        async with aclosing(client.follow(dag_id, after=after)) as events:
+            async for event in events:
+                if (line := picture.apply(event, clock.now())) is not None:
+                    progress.tell(line)
     finally:
+        drawing.cancel()
+        await asyncio.wait([drawing])
         progress.close()
+    dag = await client.get_dag(dag_id)
     stream.write("".join(f"{line}\n" for line in render_end(dag)))
     stream.flush()
     return dag
 
 
+async def _draw(progress: _PlainProgress, picture: Picture, clock: Clock) -> None:
+    while True:
+        progress.draw(picture.lines(clock.now()))
+        await asyncio.sleep(_REDRAW_S)
+
+
 class _PlainProgress:
-    """One line whenever a sub-task's state changes."""
+    """One line whenever a sub-task enters a state."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._shown: set[tuple[str, str, int]] = set()
+        self._told: set[tuple[str, str, int]] = set()
 
-    def show(self, lines: list[SubTaskLine]) -> None:
-        for line in self.take_new(lines):
+    def tell(self, line: SubTaskLine) -> None:
+        """A sub-task has entered a state; one that only goes on after a restart says nothing."""
+        if line.key not in self._told:
+            self._told.add(line.key)
             self._stream.write(f"{line.text}\n")
-        self._stream.flush()
+            self._stream.flush()
+
+    def draw(self, lines: list[SubTaskLine]) -> None:
+        """How all of them stand at this moment."""
 
     def close(self) -> None:
         """Nothing to leave behind."""
-
-    def take_new(self, lines: list[SubTaskLine]) -> list[SubTaskLine]:
-        """The lines of this state that were not taken before."""
-        new = [line for line in lines if line.key not in self._shown]
-        self._shown.update(line.key for line in new)
-        return new
 
 
 class _LiveProgress(_PlainProgress):
@@ -75,22 +98,26 @@ class _LiveProgress(_PlainProgress):
         super().__init__(stream)
         self._drawn = 0
 
-    def show(self, lines: list[SubTaskLine]) -> None:
+    def tell(self, line: SubTaskLine) -> None:
+        if line.ended:
+            self._erase()
+            super().tell(line)
+
+    def draw(self, lines: list[SubTaskLine]) -> None:
         size = shutil.get_terminal_size()
-        ended = [line for line in lines if line.ended]
         running = [line.text[: size.columns - 1] for line in lines if not line.ended]
         room = max(size.lines - 2, 1)
         if len(running) > room:
             running[room - 1 :] = [f"… and {len(running) - room + 1} more"]
         self._erase()
-        self._stream.writelines(f"{line.text}\n" for line in self.take_new(ended))
         self._stream.writelines(f"{text}\n" for text in running)
         self._stream.flush()
         self._drawn = len(running)
 
     def close(self) -> None:
-        self._drawn = 0
+        self._erase()
 
     def _erase(self) -> None:
         if self._drawn:
             self._stream.write(_UP.format(self._drawn) + _CLEAR_BELOW)
+            self._drawn = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -33,25 +33,37 @@ class SubTaskLine:
     ended: bool
 
 
-def sub_task_lines(dag: Json, now: datetime) -> Iterator[SubTaskLine]:
-    """A line for each sub-task that has begun, in stage order."""
-    nodes = dag["nodes"] or []
-    width = max((len(node["name"]) for node in nodes), default=0)
-    places = [_place(task) for node in nodes for task in node["sub_tasks"] or []]
-    place_width = max((len(place) for place in places), default=0)
-    for number, node in enumerate(nodes, start=1):
-        for task in node["sub_tasks"] or []:
-            if task["state"] in ("PENDING", "READY"):
-                continue
-            running = task["state"] == "RUNNING"
-            head = f"[{number}/{len(nodes)}] {node['name']:<{width}}  {_place(task):<{place_width}}"
-            what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
-            said = (task["task_logs"] or [""])[-1]
-            yield SubTaskLine(
-                (task["id"], task["state"], task["execute_times"]),
-                f"{head}  {what}  {said}".rstrip(),
-                ended=not running,
-            )
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things stand in a DAG's lines: number of stages, widths of the columns."""
+
+    stages: int
+    name_width: int
+    place_width: int
+
+    @classmethod
+    def of(cls, dag: Json) -> Layout:
+        nodes = dag["nodes"] or []
+        places = [_place(task) for node in nodes for task in node["sub_tasks"] or []]
+        return cls(
+            len(nodes),
+            max((len(node["name"]) for node in nodes), default=0),
+            max(map(len, places), default=0),
+        )
+
+
+def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubTaskLine:
+    """One sub-task that has begun; `stage` counts from 1."""
+    running = task["state"] == "RUNNING"
+    head = f"[{stage}/{layout.stages}] {task['name']:<{layout.name_width}}"
+    place = f"{_place(task):<{layout.place_width}}"
+    what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
+    said = (task["task_logs"] or [""])[-1]
+    return SubTaskLine(
+        (task["id"], task["state"], task["execute_times"]),
+        f"{head}  {place}  {what}  {said}".rstrip(),
+        ended=not running,
+    )
 
 
 def render_end(dag: Json) -> list[str]:
@@ -89,9 +101,14 @@ def next_commands(dag: Json) -> list[str]:
         ]
     if dag["state"] == "SUCCEED":
         return []
+    return commands_while_it_runs(dag["id"])
+
+
+def commands_while_it_runs(dag_id: str) -> list[str]:
+    """What to type next about a DAG that goes on."""
     return [
-        f"next: follow it with  dagengine show {dag['id']}",
-        f"      or end it with  dagengine cancel {dag['id']}",
+        f"next: follow it with  dagengine show --follow {dag_id}",
+        f"      or end it with  dagengine cancel {dag_id}",
     ]
 
 

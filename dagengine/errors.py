@@ -8,6 +8,7 @@
     │   ├── TaskNotFound            no such DAG, node or sub-task
     │   ├── InvalidId               a generic id that cannot be decoded
     │   ├── OperatorRefused         the operator is not allowed now
+    │   ├── IdempotencyKeyReused    the key was used for something else
     │   ├── LockHeld                another DAG holds the lock
     │   └── Conflict                somebody else changed it first
     ├── SecurityError               a request that was not let in (see dagengine.security)
@@ -122,6 +123,13 @@ class OperatorRefused(ApiError):
     def __init__(self, err_code: str, message: str, *, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.err_code = err_code  # type: ignore[misc]  # one class for the eleven codes of protocol 5.3
+
+
+class IdempotencyKeyReused(ApiError):
+    """The idempotency key was used before, for a request that asked for something else."""
+
+    err_code = "Request.IdempotencyKey.Reused"
+    http_status = 409
 
 
 class LockHeld(ApiError):

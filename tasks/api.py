@@ -99,9 +99,8 @@ def start_route(cluster: ClusterFile) -> Route:
             "scope": {"type": kind, "target": [] if kind == "GLOBAL" else asked},
             "force_pass": force_pass,
         }
-        return await call.engine.submit(
+        return await call.submit(
             Submission(START_OB, targets, params),
-            by=call.caller,
             dedupe_window_s=0.0 if force_pass else _DEDUPE_WINDOW_S,
         )
 

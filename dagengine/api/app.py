@@ -7,9 +7,10 @@ from functools import partial
 
 from aiohttp import web
 
-from dagengine.api import identity, tasks
+from dagengine.api import follow, identity, tasks
 from dagengine.api.desk import Desk
 from dagengine.api.endpoint import Endpoint, answering, endpoint_of
+from dagengine.api.feed import Feeds
 from dagengine.api.gate import API_ROOT, BODY_LIMIT_BYTES, Gate
 from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
@@ -62,6 +63,14 @@ CORE: tuple[Endpoint, ...] = (
     _DETAILED("GET", "/task/dags/agent", tasks.list_dags, Contents[DagDetailDTO]),
     _FOUND("GET", "/task/dag/{id}", tasks.get_dag, DagDetailDTO),
     _OPERATED("POST", "/task/dag/{id}", tasks.operate_dag, errors=tasks.DAG_REFUSALS),
+    _TASK(
+        "GET",
+        "/task/dag/{id}/events",
+        follow.follow_dag,
+        errors=(InvalidId, TaskNotFound, IllegalArgument),
+        headers={follow.LAST_EVENT_ID: "number of the last event that came; only later ones then"},
+        is_stream=True,
+    ),
     _TASK("GET", "/task/dag/{id}/audit", tasks.list_audit, Contents[AuditDto]),
     _FOUND("GET", "/task/node/{id}", tasks.get_node, NodeDetailDTO),
     _OPERATED("POST", "/task/node/{id}", tasks.operate_node, errors=tasks.NODE_REFUSALS),
@@ -107,10 +116,13 @@ def build_app(
     def passwords() -> Passwords:
         return Passwords(root_password(), agent_password() or None)
 
+    wire = Wire(engine.agent)
+    feeds = Feeds(engine, wire)
     desk = Desk(
         engine=engine,
         cluster=cluster,
-        wire=Wire(engine.agent),
+        wire=wire,
+        feeds=feeds,
         clock=clock,
         public_key=key.public_key,
         version=version,
@@ -127,6 +139,11 @@ def build_app(
         app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
     app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
     app.on_response_prepare.append(_drop_server_header)
+
+    async def end_streams(_app: web.Application) -> None:
+        await feeds.stop()  # followers come back to the next controller
+
+    app.on_shutdown.append(end_streams)
     return app
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dagengine.api.feed import Feeds
 from dagengine.api.route import ClusterView
 from dagengine.api.wire import Wire
 from dagengine.clock import Clock
@@ -19,6 +20,7 @@ class Desk:
         engine: entered.
         cluster: what the controller serves.
         wire: renders records.
+        feeds: the events of DAGs for those who follow them.
         clock: where time comes from.
         public_key: what callers encrypt their headers for.
         version: of this program.
@@ -29,6 +31,7 @@ class Desk:
     engine: Engine
     cluster: ClusterView
     wire: Wire
+    feeds: Feeds
     clock: Clock
     public_key: str
     version: str

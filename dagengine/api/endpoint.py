@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from aiohttp import web
@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.desk import Desk
 from dagengine.api.gate import CALLER, Gate
+from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
 from dagengine.api.middleware import ANSWER, WebHandler
 from dagengine.api.route import Call, Refusal, Route
 from dagengine.api.schemas import DagDetailDTO
+from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id
 from dagengine.model.records import DagDetail
 
@@ -58,6 +60,8 @@ class Endpoint:
         query: model of the query.
         errors: what the handler may refuse with, beyond what every route of its kind may.
         needs_login: False for what anybody may ask.
+        headers: request headers of its own, with what they are for.
+        is_stream: the handler makes the whole response, a `text/event-stream`.
     """
 
     method: str
@@ -68,11 +72,16 @@ class Endpoint:
     query: type[BaseModel] | None = None
     errors: tuple[Refusal, ...] = ()
     needs_login: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_stream: bool = False
 
     @property
     def summary(self) -> str:
         """One line for people."""
         return (inspect.getdoc(self.handler) or "").partition("\n")[0].rstrip(".")
+
+
+_ABOUT_KEY = "the same key and body again: the same task, also after a restart; other body: 409"
 
 
 def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
@@ -92,17 +101,24 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
             request.get(CALLER, ""),
             request,
         )
-        return request[ANSWER].success(await endpoint.handler(desk, ask))
+        answer = await endpoint.handler(desk, ask)
+        return answer if endpoint.is_stream else request[ANSWER].success(answer)
 
     return handle
 
 
 def endpoint_of(route: Route) -> Endpoint:
     """The route of an operation; it answers with a DAG unless it says otherwise."""
+    creates = route.answer is None
 
     @functools.wraps(route.handler)
     async def handle(desk: Desk, ask: Ask) -> Any:
-        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query))
+        text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
+        key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
+        # Looked up before the handler: what it made stands, whatever the cluster is now.
+        if key is not None and (made := await desk.engine.find_submitted(key)) is not None:
+            return desk.wire.dag(made)
+        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query, key))
         return desk.wire.dag(answer) if isinstance(answer, DagDetail) else answer
 
     return Endpoint(
@@ -112,5 +128,6 @@ def endpoint_of(route: Route) -> Endpoint:
         DagDetailDTO if route.answer is None else route.answer,
         body=route.model,
         query=route.query,
-        errors=route.errors,
+        errors=(*route.errors, *((IllegalArgument, IdempotencyKeyReused) if creates else ())),
+        headers={IDEMPOTENCY_KEY: _ABOUT_KEY} if creates else {},
     )

@@ -34,7 +34,7 @@ BODY_LIMIT_BYTES = 1024 * 1024
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
-_AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/logs)?")
+_AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/\w+)?")
 # A wrong clock is no guess at a password: it does not count as a failed login.
 _NO_GUESSES = (HeaderExpired, TimestampInvalid, PasswordUnavailable)
 

@@ -108,7 +108,8 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
         "summary": endpoint.summary,
         "tags": [endpoint.path.split("/")[1]],
     }
-    if parameters := [*_path_parameters(endpoint), *_query_parameters(endpoint)]:
+    parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint)]
+    if parameters := [*parameters, *_header_parameters(endpoint)]:
         described["parameters"] = parameters
     if body is not None:
         described["requestBody"] = {"content": {"application/json": {"schema": body}}}
@@ -116,7 +117,7 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
         [{"rootPassword": []}, {"agentPassword": []}] if endpoint.needs_login else []
     )
     described["responses"] = {
-        "200": {"description": "Done.", "content": _json(_success(answer))},
+        **_done(endpoint, answer),
         **{
             str(status): {
                 "description": ", ".join(codes),
@@ -143,6 +144,29 @@ def _query_parameters(endpoint: Endpoint) -> list[Json]:
         {"name": name, "in": "query", "required": False, "schema": schema}
         for name, schema in properties.items()
     ]
+
+
+def _header_parameters(endpoint: Endpoint) -> list[Json]:
+    return [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": about,
+            "schema": {"type": "string"},
+        }
+        for name, about in endpoint.headers.items()
+    ]
+
+
+def _done(endpoint: Endpoint, answer: Json | None) -> Json:
+    if not endpoint.is_stream:
+        return {"200": {"description": "Done.", "content": _json(_success(answer))}}
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {
+        "200": {"description": "Events as they happen.", "content": content},
+        "204": {"description": "Nothing is left to tell."},
+    }
 
 
 def _success(answer: Json | None) -> Json:

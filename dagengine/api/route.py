@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from pydantic import BaseModel
 
 from dagengine.errors import DagengineError
+from dagengine.model.records import DagDetail
+from dagengine.model.spec import IdempotencyKey, Submission
 
 if TYPE_CHECKING:
     from dagengine.engine.engine import Engine
@@ -24,12 +26,25 @@ class Call:
         body: the validated body, an instance of the route's model; None without one.
         caller: who asks, from where; for the audit.
         query: the validated query, an instance of the route's query model; None without one.
+        key: the request's idempotency key; None when it sent none.
     """
 
     engine: Engine
     body: BaseModel | None
     caller: str
     query: BaseModel | None = None
+    key: IdempotencyKey | None = None
+
+    async def submit(self, submission: Submission, *, dedupe_window_s: float = 0.0) -> DagDetail:
+        """Create the DAG that the request asks for, in the caller's name.
+
+        Args:
+            submission: what to run.
+            dedupe_window_s: see Engine.submit; a request with a key of its own is not in it.
+        """
+        return await self.engine.submit(
+            submission, by=self.caller, dedupe_window_s=dedupe_window_s, key=self.key
+        )
 
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]

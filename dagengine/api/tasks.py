@@ -69,7 +69,7 @@ class OperatorBody(BaseModel):
 
 async def get_dag(desk: Desk, ask: Ask) -> DagDetailDTO:
     """A DAG."""
-    row_id = _own_row(desk, ask)
+    row_id = own_row(desk, ask)
     found = await desk.engine.find_dag(row_id, details=ask.query.show_details)
     if found is None:
         raise TaskNotFound(f"there is no DAG {ask.text}")
@@ -81,7 +81,7 @@ async def get_dag(desk: Desk, ask: Ask) -> DagDetailDTO:
 async def operate_dag(desk: Desk, ask: Ask) -> None:
     """Roll a DAG back, retry, cancel or pass it."""
     body: OperatorBody = ask.body
-    row_id = _own_row(desk, ask)
+    row_id = own_row(desk, ask)
     if await desk.engine.find_dag(row_id, details=False) is None:
         raise TaskNotFound(f"there is no DAG {ask.text}")
     if desk.wire.id(row_id) != (body.id or ask.text):
@@ -100,7 +100,7 @@ async def operate_dag(desk: Desk, ask: Ask) -> None:
 
 async def get_node(desk: Desk, ask: Ask) -> NodeDetailDTO:
     """One stage of a DAG."""
-    found = await desk.engine.find_node(_own_row(desk, ask), details=ask.query.show_details)
+    found = await desk.engine.find_node(own_row(desk, ask), details=ask.query.show_details)
     if found is None:
         raise TaskNotFound(f"there is no node {ask.text}")
     return desk.wire.node(found)
@@ -109,7 +109,7 @@ async def get_node(desk: Desk, ask: Ask) -> NodeDetailDTO:
 async def operate_node(desk: Desk, ask: Ask) -> None:
     """Pass a failed node: its DAG goes on behind it."""
     body: OperatorBody = ask.body
-    row_id = _own_row(desk, ask)
+    row_id = own_row(desk, ask)
     if await desk.engine.find_node(row_id, details=False) is None:
         raise TaskNotFound(f"there is no node {ask.text}")
     if body.operator.upper() != Operator.PASS:
@@ -124,7 +124,7 @@ async def operate_node(desk: Desk, ask: Ask) -> None:
 
 async def get_sub_task(desk: Desk, ask: Ask) -> TaskDetailDTO:
     """A sub-task: one server of a node, or the whole cluster."""
-    found = await desk.engine.find_sub_task(_own_row(desk, ask))
+    found = await desk.engine.find_sub_task(own_row(desk, ask))
     if found is None:
         raise TaskNotFound(f"there is no sub-task {ask.text}")
     return desk.wire.sub_task(found)
@@ -132,13 +132,13 @@ async def get_sub_task(desk: Desk, ask: Ask) -> TaskDetailDTO:
 
 async def list_logs(desk: Desk, ask: Ask) -> Contents[LogDto]:
     """A sub-task's log lines of all attempts, oldest first."""
-    lines = await desk.engine.find_logs(_own_row(desk, ask))
+    lines = await desk.engine.find_logs(own_row(desk, ask))
     return {"contents": [desk.wire.log(line) for line in lines]}
 
 
 async def list_attempts(desk: Desk, ask: Ask) -> Contents[AttemptDto]:
     """A sub-task's attempts, oldest first."""
-    row_id = _own_row(desk, ask)
+    row_id = own_row(desk, ask)
     lines = await desk.engine.find_logs(row_id)
     attempts = await desk.engine.find_attempts(row_id)
     return {"contents": [desk.wire.attempt(attempt, lines) for attempt in attempts]}
@@ -146,7 +146,7 @@ async def list_attempts(desk: Desk, ask: Ask) -> Contents[AttemptDto]:
 
 async def list_audit(desk: Desk, ask: Ask) -> Contents[AuditDto]:
     """What was done to one DAG, newest first."""
-    rows = await desk.engine.list_audit(_own_row(desk, ask))
+    rows = await desk.engine.list_audit(own_row(desk, ask))
     return {"contents": [desk.wire.audit(row) for row in rows]}
 
 
@@ -193,7 +193,7 @@ async def _list_holders(desk: Desk, ask: Ask) -> list[DagDetailDTO]:
     return [desk.wire.dag(dag) for dag in found if dag is not None]
 
 
-def _own_row(desk: Desk, ask: Ask) -> int:
+def own_row(desk: Desk, ask: Ask) -> int:
     """The row that the id names; an id of another agent is not found, and never fetched."""
     task = ask.task
     assert task is not None

@@ -89,7 +89,7 @@ class Wire:
             "end_time": render_time(task.end_at),
             "additional_data": self._merged([detail]) if own_data else None,
             "execute_times": task.execute_times,
-            "execute_agent": _render_agent(parse_agent(task.target) or self._agent),
+            "execute_agent": self.agent(task.target),
             "task_logs": [line.content for line in detail.logs] if has_run else None,
         }
 
@@ -128,6 +128,10 @@ class Wire:
             "end_time": render_time(attempt.end_at),
             "task_logs": [line.content for line in lines if line.attempt_no == attempt.attempt_no],
         }
+
+    def agent(self, target: str | None) -> AgentDto:
+        """Where a sub-task works: on its target, else here."""
+        return _render_agent(parse_agent(target) or self._agent)
 
     def id(self, row_id: int) -> str:
         """The generic id of a row of this controller."""

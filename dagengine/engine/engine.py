@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from types import TracebackType
 
@@ -22,12 +22,19 @@ from dagengine.engine.readings import Readings
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
-from dagengine.errors import InvalidId, StoreError, TaskNotFound, UnknownOperation
+from dagengine.errors import InvalidId, StaleWrite, StoreError, TaskNotFound, UnknownOperation
 from dagengine.model.ids import AgentAddress, decode_id
 from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LockRecord, LogRecord
-from dagengine.model.spec import LockReply, Operation, Submission
+from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
 from dagengine.model.states import Operator
-from dagengine.model.transition import Audited, Batch, DagCreated, LogAppended, TargetProven
+from dagengine.model.transition import (
+    Audited,
+    Batch,
+    DagCreated,
+    KeyUsed,
+    LogAppended,
+    TargetProven,
+)
 from dagengine.rules import plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
@@ -133,7 +140,12 @@ class Engine(Readings, Service):
     # --- acting ----------------------------------------------------------------------------
 
     async def submit(
-        self, submission: Submission, *, by: str = "", dedupe_window_s: float = 0.0
+        self,
+        submission: Submission,
+        *,
+        by: str = "",
+        dedupe_window_s: float = 0.0,
+        key: IdempotencyKey | None = None,
     ) -> DagDetail:
         """Create a DAG and begin it; it is durable on return (and shown as accepted: READY).
 
@@ -142,11 +154,24 @@ class Engine(Readings, Service):
             by: who asks, for the log.
             dedupe_window_s: an unfinished DAG of the same submission that is younger than
                 this, in seconds, is answered instead of a new one. 0: never.
+            key: when it was used before, the DAG that it made is answered, as it is now; it
+                decides alone, without the window.
 
         Raises:
+            IdempotencyKeyReused: the key was used for something else.
             UnknownOperation: no such operation.
             StoreUnusable: nothing was created.
         """
+        if key is None:
+            return await self._submit(submission, by, dedupe_window_s, None)
+        while (found := await self.find_submitted(key)) is None:
+            with suppress(StaleWrite):  # the same key was quicker: find what it made
+                return await self._submit(submission, by, 0.0, key)
+        return found
+
+    async def _submit(
+        self, submission: Submission, by: str, dedupe_window_s: float, key: IdempotencyKey | None
+    ) -> DagDetail:
         now = self._clock.now()
         if (same := self._find_same(submission, now, dedupe_window_s)) is not None:
             if (pending := self._being_written.get(same.dag_id)) is not None:
@@ -158,20 +183,30 @@ class Engine(Readings, Service):
         # A task of the engine's own: a caller that gives up leaves no DAG that nobody runs.
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._being_written[dag.dag_id] = (dag, written)
-        self.spawn(self._create(created, written, by), name=f"creation of dag {dag.dag_id}")
+        self.spawn(self._create(created, written, by, key), name=f"creation of dag {dag.dag_id}")
         await asyncio.shield(written)
         return DagDetail(dag, None)
 
-    async def _create(self, created: DagCreated, written: asyncio.Future[None], by: str) -> None:
+    async def _create(
+        self,
+        created: DagCreated,
+        written: asyncio.Future[None],
+        by: str,
+        key: IdempotencyKey | None,
+    ) -> None:
         """Write the DAG and the beginning of its first stage in one commit."""
         dag = created.dag
         audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, ""))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
         starts = plan.begin(snapshot, dag.created_at)
         begun = snapshot.take_batch()
-        batch = Batch(dag.dag_id, None, (created, audit, *(begun.changes if begun else ())))
+        used = (KeyUsed(key, dag.dag_id),) if key is not None else ()
+        changes = (created, *used, audit, *(begun.changes if begun else ()))
+        batch = Batch(dag.dag_id, None, changes)
         try:
-            await self._store.commit([batch])
+            (stale,) = await self._store.commit([batch])
+            if stale is not None:
+                raise stale
         except StoreError as exc:
             written.set_exception(exc)
             written.exception()  # the caller may be gone

@@ -139,6 +139,11 @@ class Subscription:
         """The next event; waits for it."""
         return await self._queue.get()
 
+    def skip(self) -> None:
+        """Drop what is waiting, for a reader that only wants to know that there is something."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
     async def __aiter__(self) -> AsyncIterator[EngineEvent]:
         while True:
             yield await self.next()

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from dagengine.engine.attempt import Attempt
 from dagengine.engine.inbox import LiveDag
+from dagengine.errors import IdempotencyKeyReused
+from dagengine.model.history import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
 from dagengine.model.records import (
     AttemptRecord,
@@ -17,9 +19,9 @@ from dagengine.model.records import (
     NodeDetail,
     SubTaskDetail,
 )
-from dagengine.model.spec import Wait
+from dagengine.model.spec import IdempotencyKey, Wait
 from dagengine.rules.waits import explain_wait
-from dagengine.store.base import Store
+from dagengine.store.base import DagRows, Store
 
 
 class Readings:
@@ -41,6 +43,38 @@ class Readings:
         if found is None or found.nodes is None or dag_id not in self._live:
             return found
         return replace(found, nodes=tuple(self._with_waits(node) for node in found.nodes))
+
+    async def find_rows(self, dag_id: int) -> DagRows | None:
+        """A DAG's rows, without lines. None: no such DAG."""
+        return await self._store.load_dag(dag_id)
+
+    async def last_event(self, dag_id: int) -> int:
+        """Number of a DAG's last event; 0 when there is none."""
+        return await self._store.last_event(dag_id)
+
+    async def list_events(
+        self, dag_id: int, *, after: int = 0, limit: int = 1000
+    ) -> tuple[EventRecord, ...]:
+        """A DAG's events that follow number `after`: states and lines, in order, without a gap."""
+        return await self._store.list_events(dag_id, after=after, limit=limit)
+
+    async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
+        """The DAG that an idempotency key has made, as it is now. None: the key was not used.
+
+        Raises:
+            IdempotencyKeyReused: it was used for something else.
+        """
+        found = await self._store.find_key(key.text)
+        if found is None:
+            return None
+        digest, dag_id = found
+        if digest != key.digest:
+            raise IdempotencyKeyReused(
+                f"the idempotency key {key.text!r} was used for another request, which made the "
+                f"task {self.generic_id(dag_id)}",
+                remedy="send that request again to get its task, or choose a new key",
+            )
+        return await self._store.find_dag(dag_id, details=False)
 
     async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
         """A node; with sub-tasks and lines when `details`. None: no such node."""

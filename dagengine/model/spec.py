@@ -226,6 +226,19 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """By what a caller says that a submission is one that it made before.
+
+    Attributes:
+        text: chosen by the caller; makes one DAG, for as long as the DAG is kept.
+        digest: of what was asked for; the same text with another digest is refused.
+    """
+
+    text: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A wish to run an operation.
 

@@ -21,6 +21,7 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
+from dagengine.model.spec import IdempotencyKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,14 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyUsed:
+    """A DAG was created for an idempotency key. Guarded by the key being new."""
+
+    key: IdempotencyKey
+    dag_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestReserved:
     """A signed request may act, once; belongs to no DAG. What has expired `now` is dropped.
 
@@ -135,6 +144,7 @@ Change: TypeAlias = (
     | TargetUnproven
     | TargetProven
     | Audited
+    | KeyUsed
     | RequestReserved
 )
 

@@ -156,6 +156,10 @@ class Store(Protocol):
         """
         ...
 
+    async def find_key(self, text: str) -> tuple[str, int] | None:
+        """Digest and DAG that an idempotency key was used for; None: not used, or pruned."""
+        ...
+
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
         """Keep digests of a request that may act until it has expired; durable on return.
 

@@ -26,7 +26,14 @@ from dagengine.model.records import (
     LogRecord,
     UnprovenRecord,
 )
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.spec import (
+    IdempotencyKey,
+    Operation,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+)
 from dagengine.model.states import State
 from dagengine.model.transition import (
     AttemptClosed,
@@ -35,6 +42,7 @@ from dagengine.model.transition import (
     Change,
     DagChanged,
     DagCreated,
+    KeyUsed,
     LockReleased,
     LockTaken,
     LogAppended,
@@ -607,6 +615,21 @@ async def test_the_events_of_what_is_pruned_go_with_it(store: SqliteStore) -> No
     await prune(store, Retention(max_count=1))
     assert await store.list_events(1, after=0, limit=9) == ()
     assert len(await store.list_events(2, after=0, limit=9)) == 1
+
+
+async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteStore) -> None:
+    created, key = create(), IdempotencyKey("k", "digest")
+    assert await store.find_key("k") is None
+    assert await commit_one(store, batch_of(created, KeyUsed(key, 1))) is None
+    assert await store.find_key("k") == ("digest", 1)
+    again = await commit_one(store, batch_of(create(2), KeyUsed(key, 2), dag_id=2))
+    assert isinstance(again, StaleWrite)
+    assert await store.load_dag(2) is None
+    ended = created.dag._replace(state=State.SUCCEED)
+    await commit_one(store, batch_of(DagChanged(created.dag, ended)))
+    await commit_one(store, batch_of(create(3), dag_id=3))
+    await prune(store, Retention(max_count=1))
+    assert await store.find_key("k") is None
 
 
 async def test_lines_of_an_older_version_are_numbered_as_they_were_written(tmp_path: Path) -> None:

@@ -262,7 +262,7 @@ async def test_an_interrupt_ends_the_following_and_not_the_dag(world: World) -> 
     assert process.returncode == 130
     assert out == b""
     assert b"interrupted; the DAG goes on" in err
-    assert f"follow it with  dagengine show {dag_id}" in err.decode()
+    assert f"follow it with  dagengine show --follow {dag_id}" in err.decode()
     assert b"Traceback" not in err
 
     assert (await world.dag(dag_id))["state"] == "RUNNING"

@@ -12,7 +12,10 @@ from dagengine.store.sqlite.rows import render_instant
 SLICE_ROWS = 2000
 """Rows of one slice: about 10 ms, which is how long a commit may have to wait for it."""
 
-_PARTS = ("prune_events", "prune_attempts", "prune_sub_tasks", "prune_nodes", "prune_dag")
+_PARTS = (
+    *("prune_idempotency_keys", "prune_events", "prune_attempts"),
+    *("prune_sub_tasks", "prune_nodes", "prune_dag"),
+)
 
 
 def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datetime) -> int:

@@ -171,6 +171,16 @@ ORDER BY dag_id LIMIT 1;
 -- name: prune_logs
 DELETE FROM log WHERE log_id IN (SELECT log_id FROM log WHERE dag_id = ? LIMIT ?);
 
+-- name: insert_idempotency_key
+-- Guarded by the key being new.
+INSERT INTO idempotency_key (key, digest, dag_id) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING;
+
+-- name: find_idempotency_key
+SELECT digest, dag_id FROM idempotency_key WHERE key = ?;
+
+-- name: prune_idempotency_keys
+DELETE FROM idempotency_key WHERE dag_id = ?;
+
 -- name: prune_events
 DELETE FROM event WHERE dag_id = ?;
 

@@ -126,6 +126,14 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_of_dag ON audit (dag_id);
 
+CREATE TABLE idempotency_key (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL, -- of the request that used it
+    dag_id INTEGER NOT NULL REFERENCES dag
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_key_of_dag ON idempotency_key (dag_id);
+
 CREATE TABLE reserved (
     print BLOB PRIMARY KEY, -- digest of AES key and IV, or of an RSA block of the header
     until_at INTEGER NOT NULL

@@ -163,6 +163,12 @@ class SqliteStore:
     async def prune(self, retention: Retention, now: datetime) -> int:
         return await self._open_writer.call(partial(prune_slice, retention=retention, now=now))
 
+    async def find_key(self, text: str) -> tuple[str, int] | None:
+        found = [
+            (row["digest"], row["dag_id"]) for row in await self._read("find_idempotency_key", text)
+        ]
+        return found[0] if found else None
+
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
         change = RequestReserved(tuple(prints), until, now)
         await self._open_writer.commit([Batch(0, None, (change,))])
@@ -190,7 +196,7 @@ class SqliteStore:
             raise StoreUnusable(f"the store {self.path} is not open")
         return self._writer
 
-    async def _read(self, name: str, *values: int | None) -> Iterable[sqlite3.Row]:
+    async def _read(self, name: str, *values: int | str | None) -> Iterable[sqlite3.Row]:
         if self._reader is None:
             raise StoreUnusable(f"the store {self.path} is not open")
         try:

@@ -15,6 +15,7 @@ from dagengine.model.transition import (
     Change,
     DagChanged,
     DagCreated,
+    KeyUsed,
     LockReleased,
     LockTaken,
     LogAppended,
@@ -231,4 +232,8 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
     TargetUnproven: ("mark_unproven", _unproven_row),
     TargetProven: ("mark_proven", lambda change: (change.target,)),
     Audited: ("insert_audit", _audit_row),
+    KeyUsed: (
+        "insert_idempotency_key",
+        lambda change: (change.key.text, change.key.digest, change.dag_id),
+    ),
 }

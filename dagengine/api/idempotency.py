@@ -1,0 +1,36 @@
+"""The header by which a caller says that a request is one that it sent before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel
+
+from dagengine.errors import IllegalArgument
+from dagengine.model.spec import IdempotencyKey
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+_LIMIT = 200  # characters; a UUID has 36
+
+
+def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKey | None:
+    """The key of a request that creates a DAG; None when none was sent.
+
+    Args:
+        text: the header's value.
+        route: method and path, which are part of what was asked for.
+        body: what was asked for. Spelling does not count: the order of fields, defaults.
+
+    Raises:
+        IllegalArgument: not 1 to 200 visible ASCII characters.
+    """
+    if text is None:
+        return None
+    if not (0 < len(text) <= _LIMIT and text.isascii() and text.isprintable() and " " not in text):
+        raise IllegalArgument(
+            f"the header {IDEMPOTENCY_KEY} has {len(text)} characters, or some that are not taken",
+            remedy=f"send 1 to {_LIMIT} visible ASCII characters, such as a UUID",
+        )
+    asked = json.dumps([route, body.model_dump(mode="json", by_alias=True)], sort_keys=True)
+    return IdempotencyKey(text, hashlib.sha256(asked.encode()).hexdigest())

@@ -1,0 +1,9 @@
+"""A client of the API, for Python callers who want no SDK, and for the commands."""
+
+from __future__ import annotations
+
+from dagengine.client.calls import Client
+from dagengine.client.door import Dto
+from dagengine.client.stream import Event
+
+__all__ = ["Client", "Dto", "Event"]

@@ -1,0 +1,126 @@
+"""The calls of the API, one method each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from types import TracebackType
+
+from dagengine.client.door import Door, Dto
+from dagengine.client.stream import Event, follow_events
+
+
+class Client:
+    """Signs and sends calls. Use it as an async context manager.
+
+    Args:
+        url: of the controller, such as `http://127.0.0.1:2886`.
+        password: of root@sys; may be empty.
+        timeout_s: bound on one call, in seconds.
+
+    Every method raises ControllerUnreachable or ApiRefused.
+    """
+
+    def __init__(self, url: str, password: str, *, timeout_s: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._door = Door(self.url, password, timeout_s)
+
+    async def __aenter__(self) -> Client:
+        await self._door.open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._door.close()
+
+    async def info(self) -> Dto:
+        """Who the controller is; needs no password."""
+        return await self._ask_openly("/info")
+
+    async def secret(self) -> Dto:
+        """The key that requests are signed for; needs no password."""
+        return await self._ask_openly("/secret")
+
+    async def status(self) -> Dto:
+        """The controller's state; needs no password."""
+        return await self._ask_openly("/status")
+
+    async def post(self, path: str, body: Dto, *, key: str = "") -> Dto:
+        """POST to a path below `/api/v1`; the answer's data, `{}` when there is none.
+
+        `key` is the idempotency key of a call that creates a DAG; empty for none.
+        """
+        headers = {"Idempotency-Key": key} if key else None
+        data: Dto = await self._door.call("POST", path, body, headers)
+        return data
+
+    async def get(self, path: str) -> Dto:
+        """GET a path (with its query) below `/api/v1`."""
+        data: Dto = await self._door.call("GET", path)
+        return data
+
+    async def start(
+        self, scope: str, targets: list[str] | None = None, force_pass: list[str] | None = None
+    ) -> Dto:
+        """Start observers; returns the DAG."""
+        body = {
+            "scope": {"type": scope, "target": targets or []},
+            "forcePassDag": {"id": force_pass or []},
+        }
+        return await self.post("/ob/start", body)
+
+    async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:
+        """A DAG; with its nodes, sub-tasks and lines when `details`."""
+        return await self.get(f"/task/dag/{dag_id}?show_details={str(details).lower()}")
+
+    async def list_unfinished(self) -> list[Dto]:
+        """Every READY or RUNNING DAG with details, newest first."""
+        return list((await self.get("/task/dag/unfinish?show_details=true"))["contents"] or [])
+
+    async def list_dags(self, *, details: bool = False) -> list[Dto]:
+        """Every DAG, newest first."""
+        query = str(details).lower()
+        return list((await self.get(f"/task/dags/ob?show_details={query}"))["contents"] or [])
+
+    async def get_logs(self, sub_task_id: str) -> list[Dto]:
+        """A sub-task's log rows of all attempts."""
+        return list((await self.get(f"/task/sub_task/{sub_task_id}/logs"))["contents"] or [])
+
+    def follow(
+        self, dag_id: str, *, after: int = 0, patience_s: float = 60.0
+    ) -> AsyncGenerator[Event]:
+        """A DAG's events, each once and in order, until the DAG has ended.
+
+        Goes on by itself when the connection breaks or the controller is restarted. Leave it with
+        `contextlib.aclosing` when you break out of it.
+
+        Args:
+            dag_id: which DAG.
+            after: number of the last event that you know; 0 for all of them.
+            patience_s: how long a controller may be away, in seconds.
+        """
+        return follow_events(self._door, dag_id, after, patience_s)
+
+    async def operate_dag(self, dag_id: str, operator: str, *, reason: str = "") -> None:
+        """Ask RETRY, ROLLBACK, CANCEL or PASS of a DAG; the reason goes to the audit."""
+        await self.post(f"/task/dag/{dag_id}", {"operator": operator, "reason": reason})
+
+    async def pass_node(self, node_id: str, *, reason: str = "") -> None:
+        """PASS a FAILED node: its DAG goes on behind it."""
+        await self.post(f"/task/node/{node_id}", {"operator": "PASS", "reason": reason})
+
+    async def list_audit(self, dag_id: str = "") -> list[Dto]:
+        """What was done to a DAG, or to all of them, newest first."""
+        path = f"/task/dag/{dag_id}/audit" if dag_id else "/audit"
+        return list((await self.get(path))["contents"])
+
+    async def list_attempts(self, sub_task_id: str) -> list[Dto]:
+        """A sub-task's attempts with their lines, oldest first."""
+        return list((await self.get(f"/task/sub_task/{sub_task_id}/attempts"))["contents"])
+
+    async def _ask_openly(self, path: str) -> Dto:
+        data: Dto = await self._door.ask_openly(path)
+        return data

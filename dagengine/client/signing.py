@@ -1,0 +1,78 @@
+"""Headers and bodies as the controller's door wants them (protocol 2.3, 2.4)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from dagengine.errors import ControllerUnreachable
+
+_LIFETIME_S = 60  # how long a signed header is valid, as in the official SDK
+_PADDING_BYTES = 11
+_BLOCK_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Signed:
+    """What a request carries.
+
+    Attributes:
+        header: value of X-OCS-Header.
+        body: encrypted; None when there is none.
+    """
+
+    header: str
+    body: bytes | None
+
+
+def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> Signed:
+    """Sign a request for its target (path and query, as they are sent); body None for none."""
+    keys = secrets.token_bytes(2 * _BLOCK_BYTES)
+    header = {
+        "auth": password,
+        "ts": str(int(time.time()) + _LIFETIME_S),  # the wire's own clock
+        "uri": target,
+        "keys": base64.b64encode(keys).decode("ascii"),
+    }
+    return Signed(
+        _encrypt_header(key, json.dumps(header).encode("utf-8")),
+        None if body is None else _encrypt_body(json.dumps(body).encode("utf-8"), keys),
+    )
+
+
+def load_key(text: str) -> rsa.RSAPublicKey:
+    """The controller's key, as `secret` tells it.
+
+    Raises:
+        ControllerUnreachable: it is none.
+    """
+    try:
+        key = serialization.load_der_public_key(base64.b64decode(text))
+    except ValueError as exc:
+        raise ControllerUnreachable(f"the controller's key cannot be read: {exc}") from exc
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise ControllerUnreachable("the controller's key is no RSA key")
+    return key
+
+
+def _encrypt_header(key: rsa.RSAPublicKey, plain: bytes) -> str:
+    size = key.key_size // 8 - _PADDING_BYTES
+    blocks = (plain[at : at + size] for at in range(0, len(plain), size))
+    cipher = b"".join(key.encrypt(block, padding.PKCS1v15()) for block in blocks)
+    return base64.b64encode(cipher).decode("ascii")
+
+
+def _encrypt_body(plain: bytes, keys: bytes) -> bytes:
+    fill = _BLOCK_BYTES - len(plain) % _BLOCK_BYTES
+    key, iv = keys[:_BLOCK_BYTES], keys[_BLOCK_BYTES:]
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor()
+    cipher = encryptor.update(plain + bytes([fill]) * fill) + encryptor.finalize()
+    return base64.b64encode(cipher)

@@ -1,0 +1,71 @@
+"""Followers of a DAG over kill -9 of the controller: everything is told, and nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import aclosing
+
+import pytest
+
+from dagengine.client import Client, Event
+from dagengine.testing import eventually
+from tests.acceptance.conftest import WorldOf
+
+STAGE = "Start observers"
+
+
+async def collect(client: Client, dag_id: str) -> list[Event]:
+    async with asyncio.timeout(180), aclosing(client.follow(dag_id)) as events:
+        return [event async for event in events]
+
+
+@pytest.mark.slow
+async def test_followers_of_a_killed_controller_are_told_everything_once(
+    world_of: WorldOf,
+) -> None:
+    async with world_of(1) as world, world.client() as client, world.client() as other:
+        reached = world.cluster.directory / "reached"
+        await world.start_controller(stage=STAGE, side="before", reached=str(reached))
+        dag_id = (await client.start("GLOBAL"))["id"]
+        following = asyncio.create_task(collect(other, dag_id), name="following")
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "dagengine", "show", "--follow", dag_id),
+            env={
+                **os.environ,
+                "DAGENGINE_URL": world.cluster.url,
+                "DAGENGINE_PASSWORD": world.cluster.password,
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert command.stdout is not None
+        async with asyncio.timeout(60):
+            said = await command.stdout.readline()
+
+        async def is_held() -> bool:
+            return reached.exists()
+
+        await eventually(is_held, timeout_s=60, what=f"the gate in '{STAGE}'")
+        await world.end_controller(signal.SIGKILL)
+        await world.start_controller()
+
+        events = await following
+        assert [event.seq for event in events] == list(range(1, len(events) + 1))
+        assert (events[-1].kind, events[-1].data["state"]) == ("dag", "SUCCEED")
+        assert events == await collect(client, dag_id), "what was told is what is stored"
+        dag = await client.get_dag(dag_id)
+        lines = [line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"]]
+        told = [event.data["log_content"] for event in events if event.kind == "line"]
+        assert sorted(told) == sorted(lines)
+
+        async with asyncio.timeout(60):
+            out, err = await command.communicate()
+        assert command.returncode == 0, err.decode()
+        shown = (said + out).decode().splitlines()
+        assert len(shown) == len(set(shown))
+        for stage in range(1, 7):
+            assert sum(f"[{stage}/6]" in line and "SUCCEED" in line for line in shown) == 1
+        assert ": SUCCEED, took" in shown[-1]

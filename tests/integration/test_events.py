@@ -1,0 +1,373 @@
+"""Following a DAG: its events as they become durable, over HTTP, for one follower or many."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from aiohttp.test_utils import unused_port
+from pydantic import BaseModel
+
+from dagengine import (
+    Call,
+    DagDetail,
+    Extension,
+    ExtensionPoint,
+    Failed,
+    Operation,
+    Outcome,
+    Problem,
+    Route,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+    Surroundings,
+)
+from dagengine.api import feed, follow
+from dagengine.client import Client, Event
+from dagengine.client.door import Door
+from dagengine.client.signing import load_key, sign
+from dagengine.config import ApiConfig, EngineConfig, StoreConfig
+from dagengine.errors import ApiRefused, ControllerUnreachable
+from dagengine.testing import Gate
+from dagengine.wiring import run_controller
+from tests.integration.test_cli import FIRST, PASSWORD, SECOND, FakeCluster
+
+
+class AnyBody(BaseModel):
+    """Body of POST /ob/start: nothing of it is looked at."""
+
+    scope: dict[str, Any] = {}  # pydantic copies it
+
+
+@dataclass
+class World:
+    """A controller that can be restarted, and what its steps shall do."""
+
+    directory: Path
+    port: int = field(default_factory=unused_port)
+    lines: tuple[str, ...] = ("looked at",)
+    is_broken: bool = False
+    dedupe_window_s: float = 0.0
+    gate: Gate | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def controller(self) -> AsyncIterator[None]:
+        config = EngineConfig(
+            api=ApiConfig(port=self.port),
+            store=StoreConfig(path=self.directory / "store.sqlite"),
+            cluster=self.directory / "none.yaml",
+        )
+        async with run_controller(config, [ExtensionPoint("fake", self._open)]):
+            yield
+
+    @asynccontextmanager
+    async def _open(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+        async def start(call: Call) -> DagDetail:
+            submission = Submission("Start OB", (FIRST, SECOND))
+            return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
+
+        stages = (
+            Stage("Look", StageKind.PARALLEL, self._step),
+            Stage("Finish", StageKind.NORMAL, self._finish),
+        )
+        route = Route("POST", "/ob/start", AnyBody, start)
+        yield Extension([Operation("Start OB", stages)], [route], FakeCluster(), lambda: None)
+
+    async def _step(self, context: StepContext) -> Outcome:
+        for line in self.lines:
+            await context.log(line)
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.is_broken and context.target == SECOND:
+            return Failed(Problem("Fake.Broken", "it is broken", "mend it"))
+        return Succeeded()
+
+    async def _finish(self, context: StepContext) -> Outcome:
+        return Succeeded()
+
+    def client(self) -> Client:
+        return Client(self.url, PASSWORD)
+
+    async def ended(self, client: Client) -> tuple[str, list[Event]]:
+        """A DAG that has ended, and all of its events."""
+        dag_id = (await client.start("GLOBAL"))["id"]
+        return dag_id, await collect(client, dag_id)
+
+    @asynccontextmanager
+    async def raw(self, dag_id: str, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of the events route, as it comes."""
+        door = Door(self.url, PASSWORD, 30)
+        await door.open()
+        try:
+            path = f"/task/dag/{dag_id}/events"
+            async with door.open_answer("GET", path, None, headers) as response:
+                yield response
+        finally:
+            await door.close()
+
+
+async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
+    """All events after that one, until the DAG has ended."""
+    async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
+        return [event async for event in events]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def world(stage: World) -> AsyncIterator[World]:
+    async with stage.controller():
+        yield stage
+
+
+@pytest_asyncio.fixture
+async def client(world: World) -> AsyncIterator[Client]:
+    async with world.client() as opened:
+        yield opened
+
+
+# --- what comes ------------------------------------------------------------------------------
+
+
+async def test_every_event_comes_once_and_in_order(world: World, client: Client) -> None:
+    dag_id, events = await world.ended(client)
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert {event.kind for event in events} == {"dag", "node", "sub_task", "line"}
+    first, last = events[0], events[-1]
+    assert (first.kind, first.data["state"], first.data["id"]) == ("dag", "READY", dag_id)
+    assert (last.kind, last.data["state"]) == ("dag", "SUCCEED")
+    path = [
+        event.data["state"]
+        for event in events
+        if event.kind == "sub_task" and event.data["execute_agent"]["port"] == 2887
+    ]
+    assert path == ["RUNNING", "SUCCEED"]
+    lines = [event.data for event in events if event.kind == "line"]
+    assert [line["log_content"] for line in lines] == ["looked at"] * 2
+    assert {line["name"] for line in lines} == {"Look"}
+
+
+async def test_an_event_is_as_it_is_documented(world: World, client: Client) -> None:
+    dag_id, events = await world.ended(client)
+    dag = await client.get_dag(dag_id)
+    fields = {event.kind: list(event.data) for event in events}
+    common = ["seq", "time", "id", "name", "stage"]
+    assert fields == {
+        "dag": [*common, "max_stage", "state", "operator"],
+        "node": [*common, "state", "operator"],
+        "sub_task": [
+            *(*common, "execute_agent", "state", "operator"),
+            *("execute_times", "attempt_no"),
+        ],
+        "line": [*common, "execute_agent", "execute_times", "attempt_no", "log_content"],
+    }
+    last: dict[str, Any] = {event.data["id"]: event.data for event in events}
+    for node in dag["nodes"]:
+        # The numbers of DAGs, nodes and sub-tasks overlap, so their texts may.
+        ended = [e.data for e in events if e.kind == "node" and e.data["id"] == node["id"]][-1]
+        assert (ended["state"], ended["time"]) == (node["state"], node["end_time"])
+    assert last
+
+
+async def test_the_stream_says_that_it_has_ended_and_then_ends(
+    world: World, client: Client
+) -> None:
+    dag_id, events = await world.ended(client)
+    async with world.raw(dag_id) as response:
+        assert response.headers["Content-Type"] == "text/event-stream"
+        text = (await response.read()).decode()
+    frames = text.strip().split("\n\n")
+    assert frames[0].startswith('id: 1\nevent: dag\ndata: {"seq":1,"time":"')
+    assert frames[-1] == f'event: end\ndata: {{"seq":{len(events)}}}'
+    assert len(frames) == len(events) + 1
+
+
+async def test_a_follower_is_told_while_the_dag_runs(world: World, client: Client) -> None:
+    world.gate = Gate()
+    dag_id = (await client.start("GLOBAL"))["id"]
+    seen: list[Event] = []
+    async with asyncio.timeout(30), aclosing(client.follow(dag_id)) as events:
+        async for event in events:
+            seen.append(event)
+            if sum(event.kind == "line" for event in seen) == 2 and world.gate is not None:
+                assert (await client.get_dag(dag_id))["state"] == "RUNNING"
+                world.gate.open()
+                world.gate = None
+    assert seen == await collect(client, dag_id)
+
+
+async def test_many_followers_who_come_at_different_times_are_told_the_same(
+    world: World, client: Client
+) -> None:
+    gate = world.gate = Gate()
+    dag_id = (await client.start("GLOBAL"))["id"]
+    early = [asyncio.create_task(collect(client, dag_id), name="early") for _ in range(5)]
+    async with asyncio.timeout(30):
+        await gate.reached.wait()
+    late = [asyncio.create_task(collect(client, dag_id), name="late") for _ in range(5)]
+    gate.open()
+    first, *others = await asyncio.gather(*early, *late)
+    assert all(other == first for other in others)
+
+
+# --- coming back -----------------------------------------------------------------------------
+
+
+async def test_from_any_event_on_only_later_ones_come(world: World, client: Client) -> None:
+    dag_id, events = await world.ended(client)
+    for after in range(1, len(events) + 1):
+        assert await collect(client, dag_id, after) == events[after:]
+
+
+async def test_who_has_been_told_everything_is_told_that_nothing_is_left(
+    world: World, client: Client
+) -> None:
+    dag_id, events = await world.ended(client)
+    async with world.raw(dag_id, **{"Last-Event-ID": str(len(events))}) as response:
+        assert (response.status, await response.read()) == (204, b"")
+
+
+async def test_a_retry_goes_on_with_the_numbers(world: World, client: Client) -> None:
+    world.is_broken = True
+    dag_id, before = await world.ended(client)
+    assert before[-1].data["state"] == "FAILED"
+    world.is_broken = False
+    await client.operate_dag(dag_id, "RETRY")
+    after = await collect(client, dag_id, before[-1].seq)
+    assert [event.seq for event in after] == [before[-1].seq + 1 + n for n in range(len(after))]
+    assert after[-1].data["state"] == "SUCCEED"
+    assert await collect(client, dag_id) == before + after
+
+
+async def test_the_numbers_are_the_same_after_a_restart(stage: World) -> None:
+    async with stage.client() as client:
+        async with stage.controller():
+            dag_id, events = await stage.ended(client)
+        async with stage.controller():
+            assert await collect(client, dag_id) == events
+
+
+async def test_a_follower_goes_on_when_the_controller_is_restarted(stage: World) -> None:
+    gate = stage.gate = Gate()
+    async with stage.client() as client:
+        async with stage.controller(), asyncio.timeout(30):
+            dag_id = (await client.start("GLOBAL"))["id"]
+            following = asyncio.create_task(collect(client, dag_id), name="following")
+            await gate.reached.wait()
+        gate.open()
+        async with stage.controller():
+            events = await following
+            assert events == await collect(client, dag_id)
+    # Each server's attempt was interrupted and made anew.
+    attempts = [e.data["attempt_no"] for e in events if e.kind == "sub_task"]
+    assert max(attempts) == 2
+
+
+async def test_a_controller_that_stays_away_is_given_up(stage: World) -> None:
+    async with stage.client() as client:
+        with pytest.raises(ControllerUnreachable):
+            async for _ in client.follow("2213070643302886" + "1", patience_s=0.1):
+                pass
+
+
+# --- refused ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", ["x", "-1", "1.5", "99", "9" * 19, "²"])
+async def test_a_last_event_that_never_was_is_refused(
+    world: World, client: Client, last: str
+) -> None:
+    dag_id, _ = await world.ended(client)
+    with pytest.raises(ApiRefused) as refused:
+        async with world.raw(dag_id, **{"Last-Event-ID": last}):
+            pass
+    assert (refused.value.status, refused.value.code) == (400, "Common.IllegalArgument")
+
+
+async def test_the_events_of_no_dag_are_not_found(world: World, client: Client) -> None:
+    dag_id, _ = await world.ended(client)
+    with pytest.raises(ApiRefused, match="Task not found"):
+        await collect(client, f"{dag_id}9")
+
+
+async def test_nobody_follows_without_a_login(world: World, client: Client) -> None:
+    dag_id, _ = await world.ended(client)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{world.url}/api/v1/task/dag/{dag_id}/events") as response,
+    ):
+        assert response.status == 400
+        assert (await response.json())["error"]["errCode"] == "Request.Header.NotFound"
+
+
+# --- slow followers --------------------------------------------------------------------------
+
+
+async def test_who_falls_behind_what_is_kept_misses_nothing(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_KEPT", 4)
+    monkeypatch.setattr(feed, "_PAGE", 7)
+    world.lines = tuple(f"line {number}" for number in range(100))
+    dag_id = (await client.start("GLOBAL"))["id"]
+    early, late = await asyncio.gather(collect(client, dag_id), collect(client, dag_id, 1))
+    assert [event.seq for event in early] == list(range(1, len(early) + 1))
+    assert late == early[1:]
+    assert sum(event.kind == "line" for event in early) == 200
+
+
+async def test_silence_is_told_from_a_broken_connection(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "KEEPALIVE_S", 0.01)
+    gate = world.gate = Gate()
+    dag_id = (await client.start("GLOBAL"))["id"]
+    async with asyncio.timeout(30), world.raw(dag_id) as response:
+        while await response.content.readline() != b": nothing new\n":
+            pass
+        gate.open()
+        assert b"event: end" in await response.read()
+
+
+async def test_who_takes_nothing_is_left_behind_and_holds_nobody_up(
+    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
+    world.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
+    gate = world.gate = Gate()
+    dag_id = (await client.start("GLOBAL"))["id"]
+    target = f"/api/v1/task/dag/{dag_id}/events"
+    key = load_key((await client.secret())["public_key"])
+    header = sign(key, PASSWORD, target, None).header
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=1024)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {header}\r\n\r\n".encode())
+    async with asyncio.timeout(60):
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        await gate.reached.wait()
+        gate.open()
+        events = await collect(client, dag_id)  # while the other one has not read on
+        assert sum(event.kind == "line" for event in events) == 40
+        taken = b""
+        with suppress(ConnectionError):
+            while chunk := await reader.read(65536):
+                taken += chunk
+    writer.close()
+    assert b"event: end" not in taken
+    assert await collect(client, dag_id) == events
