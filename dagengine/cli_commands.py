@@ -49,6 +49,12 @@ AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept in the audit.")]
+Zones: TypeAlias = Annotated[str, typer.Option(help="Zones: z1,z2")]
+Servers: TypeAlias = Annotated[str, typer.Option(help="Servers: ip:port,…")]
+ForcePass: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
+]
+NoWait: TypeAlias = Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")]
 DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
 app = typer.Typer(
@@ -89,28 +95,44 @@ def serve() -> None:
 
 @app.command()
 def start(
-    zone: Annotated[str, typer.Option(help="Zones: z1,z2")] = "",
-    server: Annotated[str, typer.Option(help="Servers: ip:port,…")] = "",
-    force_pass: Annotated[
-        list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
-    ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")] = False,
+    zone: Zones = "",
+    server: Servers = "",
+    force_pass: ForcePass = None,
+    no_wait: NoWait = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Start the cluster, or some zones or servers of it, and wait."""
-    if zone and server:
-        raise typer.BadParameter("give --zone or --server, not both")
-    scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
-    targets = [name for name in (zone or server).split(",") if name]
+    scope, targets = _read_scope(zone, server)
 
     async def work(client: Client) -> int:
         dag = await client.start(scope, targets, force_pass)
-        if no_wait:
-            _print(as_json, dag, render_end(dag))
-            return EXIT_DONE
-        sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
-        return await _follow_to_end(client, dag["id"], as_json)
+        return await _follow_accepted(client, dag, no_wait, as_json)
+
+    _run(url, work)
+
+
+@app.command()
+def stop(
+    zone: Zones = "",
+    server: Servers = "",
+    force: Annotated[bool, typer.Option("--force", help="End the processes at once.")] = False,
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help="End the processes after a minor freeze.")
+    ] = False,
+    force_pass: ForcePass = None,
+    no_wait: NoWait = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the cluster, zones or servers: by SQL, or (--force, --terminate) their processes."""
+    scope, targets = _read_scope(zone, server)
+
+    async def work(client: Client) -> int:
+        dag = await client.stop(
+            scope, targets, force=force, terminate=terminate, force_pass=force_pass
+        )
+        return await _follow_accepted(client, dag, no_wait, as_json)
 
     _run(url, work)
 
@@ -252,6 +274,21 @@ def backup(
 
 
 # --- below: the parts ------------------------------------------------------------------------
+
+
+def _read_scope(zone: str, server: str) -> tuple[str, list[str]]:
+    if zone and server:
+        raise typer.BadParameter("give --zone or --server, not both")
+    scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
+    return scope, [name for name in (zone or server).split(",") if name]
+
+
+async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:
+    if no_wait:
+        _print(as_json, dag, render_end(dag))
+        return EXIT_DONE
+    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+    return await _follow_to_end(client, dag["id"], as_json)
 
 
 def _operate(

@@ -10,6 +10,8 @@ from tasks.api import start_route
 from tasks.observe import open_lookout
 from tasks.reads import read_routes
 from tasks.start import start_operation
+from tasks.stop import stop_operation
+from tasks.stop_api import stop_route
 from tasks.topology import ClusterFile
 
 
@@ -17,10 +19,15 @@ from tasks.topology import ClusterFile
 async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
     pool, clock = surroundings.pool, surroundings.clock
+    operations = [start_operation(cluster, pool, clock), stop_operation(cluster, pool, clock)]
     async with open_lookout(cluster, pool, clock) as lookout:
         yield Extension(
-            operations=[start_operation(cluster, pool, clock)],
-            routes=[start_route(cluster), *read_routes(cluster, lookout)],
+            operations=operations,
+            routes=[
+                start_route(cluster),
+                stop_route(cluster, pool, clock),
+                *read_routes(cluster, lookout),
+            ],
             cluster=cluster,
             reload=cluster.reload,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
@@ -13,7 +15,7 @@ from tasks.scope import resolve_scope
 from tasks.topology import ClusterFile
 
 START_OB = "Start OB"
-_DEDUPE_WINDOW_S = 1.0  # the SDK repeats calls on errors
+DEDUPE_WINDOW_S = 1.0  # the SDK repeats calls on errors
 
 _log = structlog.get_logger("tasks.api")
 
@@ -53,7 +55,21 @@ class ForcePass(BaseModel):
     id: list[str] | None = None
 
 
-class StartRequest(BaseModel):
+class ScopedRequest(BaseModel):
+    """Which servers, and which tasks to pass for it."""
+
+    scope: Scope | None = None
+    force_pass_dag: Annotated[
+        ForcePass | None, WithJsonSchema(_FORCE_PASS), Field(alias="forcePassDag")
+    ] = None
+
+    @field_validator("force_pass_dag", mode="before")
+    @classmethod
+    def _accept_list(cls, value: Any) -> Any:
+        return {"id": value} if isinstance(value, list) else value  # the published document's form
+
+
+class StartRequest(ScopedRequest):
     """Which servers to start, and which tasks to pass for it."""
 
     model_config = ConfigDict(
@@ -68,15 +84,31 @@ class StartRequest(BaseModel):
         }
     )
 
-    scope: Scope | None = None
-    force_pass_dag: Annotated[
-        ForcePass | None, WithJsonSchema(_FORCE_PASS), Field(alias="forcePassDag")
-    ] = None
 
-    @field_validator("force_pass_dag", mode="before")
-    @classmethod
-    def _accept_list(cls, value: Any) -> Any:
-        return {"id": value} if isinstance(value, list) else value  # the published document's form
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request means.
+
+    Attributes:
+        kind: GLOBAL, ZONE or SERVER.
+        targets: names of the servers.
+        params: `scope` and `force_pass` of the task.
+    """
+
+    kind: str
+    targets: tuple[str, ...]
+    params: Mapping[str, Any]
+
+
+def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> Asked:
+    """Which servers a request means; raises ApiError."""
+    scope = request.scope or Scope()
+    asked = list(dict.fromkeys(scope.target or ()))
+    kind = (scope.type or "").upper()
+    targets = resolve_scope(cluster.servers, kind, asked)
+    force_pass = (request.force_pass_dag.id if request.force_pass_dag else None) or []
+    named = {"type": kind, "target": [] if kind == "GLOBAL" else asked}
+    return Asked(kind, targets, {"scope": named, "force_pass": force_pass})
 
 
 def start_route(cluster: ClusterFile) -> Route:
@@ -89,25 +121,18 @@ def start_route(cluster: ClusterFile) -> Route:
         """
         request = call.body
         assert isinstance(request, StartRequest)
-        _reload(cluster)
-        scope = request.scope or Scope()
-        asked = list(dict.fromkeys(scope.target or ()))
-        kind = (scope.type or "").upper()
-        targets = resolve_scope(cluster.servers, kind, asked)
-        force_pass = (request.force_pass_dag.id if request.force_pass_dag else None) or []
-        params = {
-            "scope": {"type": kind, "target": [] if kind == "GLOBAL" else asked},
-            "force_pass": force_pass,
-        }
+        reload_cluster(cluster)
+        asked = resolve_request(cluster, request)
         return await call.submit(
-            Submission(START_OB, targets, params),
-            dedupe_window_s=0.0 if force_pass else _DEDUPE_WINDOW_S,
+            Submission(START_OB, asked.targets, asked.params),
+            dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
         )
 
     return Route("POST", "/ob/start", StartRequest, start, errors=SCOPE_ERRORS)
 
 
-def _reload(cluster: ClusterFile) -> None:
+def reload_cluster(cluster: ClusterFile) -> None:
+    """Read the cluster file anew; a broken one is refused, and the present one kept."""
     try:
         cluster.reload()
     except ConfigError as exc:

@@ -24,6 +24,15 @@ SERVERS = (
     " FROM oceanbase.DBA_OB_SERVERS"
 )
 ZONES = "SELECT zone, status FROM oceanbase.DBA_OB_ZONES"
+STREAMS = (
+    "SELECT tenant_id, ls_id, role, paxos_member_list, paxos_replica_num"
+    " FROM oceanbase.GV$OB_LOG_STAT"
+)
+TENANTS = "SELECT tenant_id, tenant_name FROM oceanbase.DBA_OB_TENANTS"
+CHECKPOINTS = (
+    "SELECT svr_ip, svr_port, MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
+    " GROUP BY svr_ip, svr_port"
+)
 
 Address: TypeAlias = tuple[str, int]
 """ip and rpc port: what a server is called inside its cluster."""
@@ -48,6 +57,21 @@ class ServerRow:
     @property
     def serves(self) -> bool:
         return self.status == "ACTIVE" and self.in_service and not self.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """What must keep a majority of its members alive.
+
+    Attributes:
+        members: where its replicas that vote are.
+        needed: how many replicas it is meant to have.
+    """
+
+    tenant_id: int
+    stream_id: int
+    members: frozenset[Address]
+    needed: int
 
 
 def address_of(server: Server) -> Address:
@@ -77,6 +101,12 @@ def render_zone_change(verb: str, zone: str) -> str:
     return f"ALTER SYSTEM {verb} ZONE {quote(zone)}"
 
 
+def render_minor_freeze(servers: Sequence[Server]) -> str:
+    """Write what these servers hold in memory to disk."""
+    names = ", ".join(quote(render_address(server)) for server in servers)
+    return f"ALTER SYSTEM MINOR FREEZE SERVER = ({names})"
+
+
 def parse_servers(rows: Sequence[Sequence[Any]]) -> dict[Address, ServerRow]:
     """The answer to SERVERS. A time is absent (NULL, or 0 in some releases) or there."""
     return {
@@ -90,6 +120,33 @@ def parse_servers(rows: Sequence[Sequence[Any]]) -> dict[Address, ServerRow]:
 def parse_zones(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
     """The answer to ZONES: status by zone."""
     return {str(zone): str(status) for zone, status in rows}
+
+
+def parse_streams(rows: Sequence[Sequence[Any]]) -> list[LogStream]:
+    """The answer to STREAMS. Every replica tells its members; the leader knows best."""
+    told: dict[tuple[int, int], tuple[bool, str, int]] = {}
+    for tenant, stream, role, members, needed in rows:
+        key, leads = (int(tenant), int(stream)), str(role).upper() == "LEADER"
+        if key not in told or (leads and not told[key][0]):
+            told[key] = leads, str(members), int(needed)
+    return [
+        LogStream(*key, frozenset(_parse_members(members)), needed)
+        for key, (_, members, needed) in told.items()
+    ]
+
+
+def _parse_members(text: str) -> list[Address]:
+    """`ip:port:timestamp,…`; an IPv6 address is in brackets."""
+    members = []
+    for member in filter(None, text.split(",")):
+        ip, port, _ = member.rsplit(":", 2)
+        members.append((ip.strip("[]"), int(port)))
+    return members
+
+
+def parse_checkpoints(rows: Sequence[Sequence[Any]]) -> dict[Address, int]:
+    """The answer to CHECKPOINTS."""
+    return {(str(ip), int(port)): int(scn) for ip, port, scn in rows}
 
 
 class ClusterSql:

@@ -14,6 +14,9 @@ from tasks.flavour import Flavour
 START_DEADLINE_S = 40
 """The start script gives up by itself after this many seconds."""
 
+STOP_MARGIN_S = 25 + 10
+"""What the stop script may take for the lock, and after SIGKILL."""
+
 MARKER = "DAGENGINE_START"
 """Environment variable of a started server: the generic id of the DAG that started it."""
 
@@ -146,27 +149,35 @@ tell_server
 """
 )
 
-# $1 home, $2 marker. Ends, under the lock of the home, the server that this DAG started: no other.
+# $1 home, $2 marker: only a server that this DAG started; empty: whoever started it, $3 tenths of a
+# second that it has to end by itself. Ends the server of this home, under the lock of the home, and
+# no other process: the identity is looked at again before each signal.
 _STOP = (
     _LIVES
     + _LOOK
     + r"""
-home=$1 marker=$2
+home=$1 marker=$2 patience=$3
+wait_end() {
+    tries=0
+    while lives "$first" "$since"; do
+        [ "$tries" -lt "$1" ] || return 1
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
 [ -d "$home" ] || { echo "outcome=gone"; exit 0; }
 exec 9<"$home" || exit 70
 flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 find_server || { echo "outcome=gone"; exit 0; }
 tell_server
-[ "$by" = "$marker" ] || { echo "outcome=foreign"; exit 0; }
+[ -z "$marker" ] || [ "$by" = "$marker" ] || { echo "outcome=foreign"; exit 0; }
+[ "$owner" = "$(id -u)" ] || { echo "outcome=other_user"; exit 0; }
 first=$pid since=$started
 kill -s TERM "$first" || { echo "outcome=refused"; exit 0; }
-tries=0
-while lives "$first" "$since"; do
-    [ "$tries" -lt 300 ] || { echo "outcome=alive"; exit 0; }
-    tries=$((tries + 1))
-    sleep 0.1
-done
-echo "outcome=stopped"
+if wait_end "$patience"; then echo "outcome=stopped"; exit 0; fi
+kill -s KILL "$first"
+if wait_end 100; then echo "outcome=killed"; else echo "outcome=alive"; fi
 """
 )
 
@@ -223,9 +234,13 @@ def start_server(flavour: Flavour, home: str, marker: str, options: tuple[str, .
     )
 
 
-def stop_server(flavour: Flavour, home: str, marker: str) -> Command:
-    """End the server of this home if the DAG of that id started it; SIGTERM, waits 30 s."""
-    return script(flavour.is_server + _STOP, "dagengine-stop", home, marker)
+def stop_server(flavour: Flavour, home: str, kill_after_s: float, marker: str = "") -> Command:
+    """End the server of this home: SIGTERM, and SIGKILL if it still lives after `kill_after_s`.
+
+    With a marker only if the DAG of that id started it. STOP_MARGIN_S is what it may take besides.
+    """
+    text, tenths = flavour.is_server + _STOP, str(int(kill_after_s * 10))
+    return script(text, "dagengine-stop", home, marker, tenths)
 
 
 def ask_quiet(home: str) -> Command:

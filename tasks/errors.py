@@ -52,3 +52,40 @@ SCOPE_ERRORS: tuple[type[ApiError], ...] = (
     *(InvalidAddress, InvalidPort, InvalidIp),
 )
 """What may be wrong with a scope."""
+
+
+class ForceStopOrTerminateRequired(ApiError):
+    """A stop that ends processes has to be asked for in words."""
+
+    err_code = "OB.Cluster.ForceStopOrTerminateRequired"
+
+
+class StopModeConflict(ApiError):
+    """Force and terminate are two ways."""
+
+    err_code = "OB.Cluster.StopModeConflict"
+
+
+class ForceStopRequired(ApiError):
+    """The database does not answer: only a forced stop works."""
+
+    err_code = "OB.Cluster.ForceStopRequired"
+
+
+class StoppedInMultiZone(ApiError):
+    """Something would be stopped in more than one zone."""
+
+    err_code = "OB.Server.StoppedInMultiZone"
+
+
+class ReplicaInvalid(ApiError):
+    """A log stream would lose its majority."""
+
+    err_code = "OB.Cluster.Tenant.Replica.Invalid"
+
+
+STOP_ERRORS: tuple[type[ApiError], ...] = (
+    *(ForceStopOrTerminateRequired, StopModeConflict, ForceStopRequired),
+    *(StoppedInMultiZone, ReplicaInvalid),
+)
+"""What may be wrong with a stop, besides its scope."""

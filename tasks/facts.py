@@ -86,8 +86,10 @@ class StopOutcome(StrEnum):
     """What the stop script found or did."""
 
     GONE = "gone"  # nothing runs there
-    FOREIGN = "foreign"  # somebody else started what runs there
-    STOPPED = "stopped"
+    FOREIGN = "foreign"  # another task, or somebody else, started what runs there
+    OTHER_USER = "other_user"  # it runs as another user than we log in as
+    STOPPED = "stopped"  # after SIGTERM
+    KILLED = "killed"  # after SIGKILL
     ALIVE = "alive"  # it did not end in time
     REFUSED = "refused"  # we may not signal it
     LOCKED = "locked"

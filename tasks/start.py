@@ -32,17 +32,14 @@ from tasks.commands import (
     ask_quiet,
     first_start_options,
     start_server,
-    stop_server,
 )
 from tasks.decide import Blocked, Decision, NoOp, Start, decide_start, never_started
 from tasks.facts import (
     ProcessIdentity,
     StartOutcome,
     StartReport,
-    StopOutcome,
     parse_facts,
     parse_start,
-    parse_stop,
 )
 from tasks.health import (
     LIMIT_S,
@@ -52,13 +49,14 @@ from tasks.health import (
     open_way,
     wait_until_healthy,
 )
+from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import AVAILABLE, NOT_RUNNING, Observation
+from tasks.process_stop import stop_process, was_ended
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
 from tasks.unproven import resolve_unproven
 
-LOCK = "Check operation lock"
 CHECK = "Check servers"
 START = "Start observers"
 HEALTH = "Wait for observers to become healthy"
@@ -66,7 +64,6 @@ CLUSTER = "Start servers and zones"
 VERIFY = "Verify the cluster"
 
 _ASK_S = 30.0
-STOP_LIMIT_S = 25 + 30 + _ASK_S  # lock, end of the process, the connection
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
 
@@ -77,7 +74,7 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
     return Operation(
         START_OB,
         (
-            Stage(LOCK, normal, steps.take_lock, flags=_FLAGS, timeout_s=300),
+            Stage(LOCK, normal, take_lock, flags=_FLAGS, timeout_s=300),
             Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
             Stage(
                 START,
@@ -92,7 +89,7 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
             Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=700),
             Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=1500),
         ),
-        lock_key="cluster",
+        lock_key=LOCK_KEY,
     )
 
 
@@ -101,30 +98,6 @@ class _Steps:
     cluster: ClusterFile
     pool: RunnerPool
     clock: Clock
-
-    async def take_lock(self, context: StepContext) -> Outcome:
-        """Stage 1."""
-        named = [str(name) for name in context.params.get("force_pass") or ()]
-        context.wait_for("lock", f"the cluster lock{', by force pass' if named else ''}")
-        reply = await context.acquire_lock(named)
-        holder = reply.holder
-        if holder is None:
-            if named and not reply.broken:
-                await context.log("forcePassDag: the lock was free, no task was passed")
-            elif reply.broken:
-                await context.log(f"forcePassDag: passed the task that held it, {', '.join(named)}")
-            await context.log("took the cluster lock")
-            return Succeeded()
-        who = await context.describe_holder(holder)
-        if named:
-            await context.log(f"forcePassDag: not passed: {', '.join(named)}")
-        return Failed(
-            Problem(
-                "OB.Cluster.UnderMaintenanceWithDag",
-                f"the cluster is locked by {who}",
-                "wait for it, or start again with its id in forcePassDag",
-            )
-        )
 
     async def check(self, context: StepContext) -> Outcome:
         """Stage 2."""
@@ -175,26 +148,12 @@ class _Steps:
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll stage 3 back: end the server, if this very DAG started it."""
         server, runner = self._server(context)
-        context.wait_for("process", f"the end of {server.name}")
-        command = stop_server(server.flavour, server.home, context.generic_id)
-        report = parse_stop((await runner.run(command, timeout_s=STOP_LIMIT_S)).stdout)
-        pid = report.process.pid if report.process else 0
-        match report.outcome:
-            case StopOutcome.GONE:
-                said = "does not run: nothing to undo"
-            case StopOutcome.FOREIGN:
-                said = f"was not started by this task (pid {pid}): left as it is"
-            case StopOutcome.STOPPED:
-                said = f"stopped, pid {pid}"
-            case StopOutcome.ALIVE | StopOutcome.REFUSED | StopOutcome.LOCKED | StopOutcome.UNKNOWN:
-                what = f"could not be stopped (pid {pid}, {report.outcome or 'no answer'})"
-                code = "OB.Server.Process.StopFailed"
-                problem = Problem(code, f"{server.name} {what}", "look at it, then ROLLBACK again")
-                return Failed(problem)
-        if report.outcome in (StopOutcome.GONE, StopOutcome.STOPPED):
+        outcome = await stop_process(
+            context, server, runner, self.cluster.current.kill_after_s, context.generic_id
+        )
+        if was_ended(outcome):
             self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
-        await context.log(f"{server.name}: {said}")
-        return Succeeded(evidence={"level": "none"} if "stopped" in said else {})
+        return outcome
 
     async def settle(self, context: StepContext) -> bool:
         """Nothing of stage 3 runs on when its lock can be taken."""

@@ -57,6 +57,8 @@ class Cluster:
 
     Attributes:
         cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
+        kill_after_s: how long a server has to end after SIGTERM, before SIGKILL.
+        freeze_timeout_s: how long the minor freeze before a stop may take.
         password: of root@sys, when an obd file holds it and the variable is not set.
         notices: sentences for a person about the file.
     """
@@ -68,6 +70,8 @@ class Cluster:
     password_env: str | None
     password_file: Path | None
     cluster_sql_timeout_s: float
+    kill_after_s: float
+    freeze_timeout_s: float
     password: Secret | None = None
     notices: tuple[str, ...] = ()
 
@@ -78,6 +82,11 @@ class _Section(BaseModel):
 
 class _Sql(_Section):
     via: Literal["ssh", "direct"] = "ssh"
+
+
+class _Stop(_Section):
+    kill_after_s: float = Field(default=30.0, ge=0, le=600)
+    freeze_timeout_s: float = Field(default=600.0, gt=0, le=3600)
 
 
 class _Settings(_Section):
@@ -110,6 +119,7 @@ class _File(_Section):
     root_password_file: str | None = None
     ssh: SshSection = SshSection()
     cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    stop: _Stop = _Stop()
     defaults: _Settings = _Settings()
     zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
@@ -267,6 +277,8 @@ def _build_cluster(path: Path, raw: dict[str, Any]) -> Cluster:
         password_env=file.root_password_env,
         password_file=_resolve(path, password_file) if password_file else None,
         cluster_sql_timeout_s=file.cluster_sql_timeout_s,
+        kill_after_s=file.stop.kill_after_s,
+        freeze_timeout_s=file.stop.freeze_timeout_s,
     )
 
 
@@ -338,6 +350,7 @@ def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
         "ssh": SshSection,
         "jump": SshSection,
         "sql": _Sql,
+        "stop": _Stop,
         "defaults": _Settings,
     }
     if len(loc) == 1:

@@ -72,6 +72,24 @@ class Client:
         }
         return await self.post("/ob/start", body)
 
+    async def stop(
+        self,
+        scope: str,
+        targets: list[str] | None = None,
+        *,
+        force: bool = False,
+        terminate: bool = False,
+        force_pass: list[str] | None = None,
+    ) -> Dto:
+        """Stop observers, out of service by SQL or (force, terminate) for good; returns the DAG."""
+        body = {
+            "scope": {"type": scope, "target": targets or []},
+            "force": force,
+            "terminate": terminate,
+            "forcePassDag": {"id": force_pass or []},
+        }
+        return await self.post("/ob/stop", body)
+
     async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:
         """A DAG; with its nodes, sub-tasks and lines when `details`."""
         return await self.get(f"/task/dag/{dag_id}?show_details={str(details).lower()}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from dagengine.testing import eventually
-from tasks.demo_hosts import DemoHosts
+from tasks.demo_hosts import LOOPBACK, DemoHosts
 from tests.acceptance.conftest import World
 from tests.leftovers import assert_nothing_left
 from tests.standin.cluster import OceanCluster
@@ -76,6 +77,21 @@ class OceanWorld(World):
         """How long the cluster's SQL may take; from the next DAG on."""
         self.cluster.entries["cluster_sql_timeout_s"] = seconds
         self.cluster.write()
+
+    @contextmanager
+    def unplugged(self, number: int) -> Iterator[None]:
+        """Nothing answers where this server's sshd should be."""
+        entry = self.cluster.server_entry(number)["ssh"]
+        port = entry["port"]
+        with closing(socket.socket()) as bound:  # bound, but not listened on
+            bound.bind((LOOPBACK, 0))
+            entry["port"] = bound.getsockname()[1]
+            self.cluster.write()
+            try:
+                yield
+            finally:
+                entry["port"] = port
+                self.cluster.write()
 
     def watch_sshd(self, number: int) -> Callable[[], str]:
         """What this host's sshd logs from now on."""

@@ -1,0 +1,120 @@
+"""What a stop must not do: the table of the checks; what it does with a process, as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dagengine import ApiError
+from tasks.cluster_sql import (
+    LogStream,
+    ServerRow,
+    parse_checkpoints,
+    parse_streams,
+    render_minor_freeze,
+)
+from tasks.decide import Blocked
+from tasks.decide_stop import NothingRuns, Stop, decide_stop
+from tasks.facts import HostFacts, ProcessIdentity, StopOutcome, parse_facts, parse_stop
+from tasks.stop_checks import Picture, check_plain_stop
+
+ZONES = ("z1", "z2", "z3")
+
+
+def picture(
+    *,
+    dead: tuple[str, ...] = (),
+    stopped: tuple[str, ...] = (),
+    inactive: tuple[str, ...] = (),
+    members: tuple[str, ...] = ZONES,
+) -> Picture:
+    """One server in each zone, and one log stream of the tenant `shop`."""
+    servers = {
+        (zone, 1): ServerRow(
+            (zone, 1), zone, "INACTIVE" if zone in dead else "ACTIVE", True, zone in stopped
+        )
+        for zone in ZONES
+    }
+    zones = {zone: "INACTIVE" if zone in inactive else "ACTIVE" for zone in ZONES}
+    stream = LogStream(1002, 1001, frozenset((zone, 1) for zone in members), len(members))
+    return Picture(servers, zones, [stream], {1002: "shop"})
+
+
+MULTI, REPLICA = "OB.Server.StoppedInMultiZone", "OB.Cluster.Tenant.Replica.Invalid"
+
+
+@pytest.mark.parametrize(
+    ("found", "scope", "zones", "code", "says"),
+    [
+        (picture(), "ZONE", ["z1"], "", ""),
+        (picture(), "SERVER", ["z1"], "", ""),
+        (picture(), "ZONE", ["z1", "z2"], MULTI, "z1, z2"),
+        (picture(), "SERVER", ["z2", "z1"], MULTI, "z1, z2"),
+        (picture(stopped=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
+        (picture(inactive=("z2",)), "SERVER", ["z1"], MULTI, "z2"),
+        (picture(inactive=("z1",)), "ZONE", ["z1"], "", ""),
+        (picture(stopped=("z1",)), "SERVER", ["z1"], "", ""),
+        (picture(dead=("z2",)), "ZONE", ["z1"], REPLICA, "shop (log stream 1001)"),
+        (picture(dead=("z2",)), "ZONE", ["z2"], "", ""),
+        (picture(dead=("z2",)), "SERVER", ["z1"], "", ""),
+        (picture(members=("z1",)), "ZONE", ["z1"], REPLICA, "shop"),
+        (picture(members=("z1",)), "ZONE", ["z2"], "", ""),
+        (picture(stopped=("z2",), dead=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
+    ],
+)
+def test_a_plain_stop_is_refused_when_it_would_cost_too_much(
+    found: Picture, scope: str, zones: list[str], code: str, says: str
+) -> None:
+    if not code:
+        check_plain_stop(found, scope, zones)
+        return
+    with pytest.raises(ApiError) as caught:
+        check_plain_stop(found, scope, zones)
+    assert (caught.value.err_code, caught.value.http_status) == (code, 400)
+    assert says in caught.value.message
+    assert caught.value.remedy
+
+
+def test_the_leader_of_a_log_stream_is_believed() -> None:
+    rows = [
+        (1002, 1, "FOLLOWER", "10.0.0.1:2882:1", 1),
+        (1002, 1, "LEADER", "10.0.0.1:2882:1,[fe80::1]:2883:1", 3),
+        (1002, 1, "FOLLOWER", "10.0.0.9:2882:1", 1),
+        (1, 1, "FOLLOWER", "", 1),
+    ]
+    both, alone = parse_streams(rows)
+    assert both == LogStream(1002, 1, frozenset({("10.0.0.1", 2882), ("fe80::1", 2883)}), 3)
+    assert alone.members == frozenset()
+
+
+def test_checkpoints_are_read_by_address() -> None:
+    assert parse_checkpoints([("10.0.0.1", 2882, 17)]) == {("10.0.0.1", 2882): 17}
+    assert render_minor_freeze([]) == "ALTER SYSTEM MINOR FREEZE SERVER = ()"
+
+
+def facts_of(**lines: Any) -> HostFacts:
+    told = {"uid": 1000, "boot": "b", "home": "directory", "end": "yes"} | lines
+    return parse_facts("".join(f"{name}={value}\n" for name, value in told.items()))
+
+
+def test_only_our_own_process_is_stopped() -> None:
+    runs = {"pid": 7, "started": 8, "owner": 1000}
+    assert decide_stop(facts_of(), home="/h") == NothingRuns()
+    assert decide_stop(facts_of(**runs), home="/h") == Stop(ProcessIdentity("b", 7, 8, 1000, ""))
+    other = decide_stop(facts_of(**runs | {"owner": 0}), home="/h")
+    assert isinstance(other, Blocked)
+    assert "uid 0, pid 7" in other.message
+    broken = decide_stop(facts_of(end="no"), home="/h")
+    assert isinstance(broken, Blocked)
+    assert "broke off" in broken.message
+
+
+@pytest.mark.parametrize("outcome", list(StopOutcome))
+def test_every_outcome_of_the_stop_script_is_read(outcome: StopOutcome) -> None:
+    assert parse_stop(f"pid=7\nstarted=8\noutcome={outcome}\n").outcome is outcome
+
+
+def test_an_outcome_that_nobody_knows_is_no_success() -> None:
+    assert parse_stop("outcome=splendid\n").outcome is StopOutcome.UNKNOWN
+    assert parse_stop("").process is None
