@@ -32,7 +32,8 @@ class HostAddress:
         agent: sign with an ssh agent: True for the one of SSH_AUTH_SOCK, else its socket.
         known_hosts: file with the host keys that are trusted, None for the user's own.
         jump: the bastion to go through, logged in to as any host; None to connect directly.
-        connect_timeout_s: bound on connecting and logging in, in seconds, for each hop.
+        connect_timeout_s: bound on the first answer, and again on logging in, in seconds, for each
+            hop.
         command_timeout_s: bound on one question to the host, in seconds.
         keepalive_interval_s: after so many silent seconds the host is asked for a sign of life.
         keepalive_misses: how many may stay unanswered before the connection is given up.
@@ -56,8 +57,10 @@ class HostAddress:
 
     @property
     def login_bound_s(self) -> float:
-        """Bound on connecting and logging in on every hop, in seconds."""
-        return self.connect_timeout_s + (self.jump.login_bound_s if self.jump else 0.0)
+        """Bound on connecting and logging in on every hop, in seconds: to get an answer, to wait
+        for other logins, to log in.
+        """
+        return 3 * self.connect_timeout_s + (self.jump.login_bound_s if self.jump else 0.0)
 
     @property
     def death_bound_s(self) -> float:

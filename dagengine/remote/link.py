@@ -26,7 +26,7 @@ class ConnectPacing:
     It limits the rate, not the number under way: a host that never answers holds nobody up.
     """
 
-    def __init__(self, clock: Clock, random: Random, *, per_s: float = 50.0, burst: int = 10):
+    def __init__(self, clock: Clock, random: Random, *, per_s: float = 200.0, burst: int = 16):
         """
         Args:
             clock: for the rate.

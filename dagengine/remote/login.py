@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
+from typing import Any
 
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
@@ -11,7 +13,15 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 from dagengine.errors import HostUnreachable, LoginRefused, RemoteError
 from dagengine.remote.base import HostAddress
 from dagengine.remote.keys import ClientKey, KeyRing, certificate_file
+from dagengine.remote.knock import knock
 from dagengine.remote.trust import TrustedHosts, host_key_rejected
+
+# They cost CPU time at both ends: with hundreds at once none would end in time. Only hosts that
+# answer take part, so one that is dead holds nobody up.
+_HANDSHAKES_AT_ONCE = 32
+
+# sshd drops connects at random once ten are not let in yet (MaxStartups 10:30:100).
+_STARTUPS_AT_ONCE = 8
 
 # At INFO it writes every command line, secrets included.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -27,6 +37,10 @@ class Login:
     def __init__(self) -> None:
         self._keys = KeyRing()
         self._trusted = TrustedHosts()
+        self._handshakes = asyncio.Semaphore(_HANDSHAKES_AT_ONCE)
+        self._startups: defaultdict[tuple[str, int], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_STARTUPS_AT_ONCE)
+        )
 
     async def log_in(
         self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None = None
@@ -44,12 +58,32 @@ class Login:
         """
         trusted = self._trusted.of(address)
         try:
-            async with asyncio.timeout(address.connect_timeout_s), self._keys.keys(address) as keys:
-                return await _connect(address, trusted, keys, bastion)
+            if bastion is not None:
+                return await self._shake_hands(address, trusted, tunnel=bastion)
+            async with self._startups[address.host, address.port]:
+                return await self._log_in_directly(address, trusted)
         except TimeoutError:
             raise no_answer(address) from None
         except (asyncssh.Error, OSError) as error:
             raise explain_failure(error, address, trusted) from error
+
+    async def _log_in_directly(
+        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts
+    ) -> asyncssh.SSHClientConnection:
+        async with asyncio.timeout(address.connect_timeout_s):
+            door = await knock(address.host, address.port)
+        try:
+            async with self._handshakes:
+                return await self._shake_hands(address, trusted, sock=door)
+        except BaseException:
+            door.close()
+            raise
+
+    async def _shake_hands(
+        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts, **way: Any
+    ) -> asyncssh.SSHClientConnection:
+        async with asyncio.timeout(address.connect_timeout_s), self._keys.keys(address) as keys:
+            return await _connect(address, trusted, keys, **way)
 
 
 def no_answer(address: HostAddress) -> HostUnreachable:
@@ -97,12 +131,12 @@ async def _connect(
     address: HostAddress,
     trusted: asyncssh.SSHKnownHosts,
     keys: tuple[ClientKey, ...],
-    bastion: asyncssh.SSHClientConnection | None,
+    **way: Any,
 ) -> asyncssh.SSHClientConnection:
     return await asyncssh.connect(
         address.host,
         address.port,
-        tunnel=bastion or (),
+        **way,
         username=address.user,
         client_keys=list(keys) or (),  # () stands for the default keys
         known_hosts=trusted,

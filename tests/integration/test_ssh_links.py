@@ -23,7 +23,7 @@ from dagengine.remote.command import Command, script
 from dagengine.remote.pool import SshPool
 from dagengine.remote.sockets import private_socket_path
 from dagengine.testing import eventually
-from tasks.demo_hosts import DemoHosts
+from tasks.demo_hosts import DemoHosts, free_port
 from tests.leftovers import find_leftovers
 from tests.sshd import MISSING, Sshd, SshLab, open_lab
 
@@ -244,3 +244,61 @@ def test_a_killed_process_leaves_no_tunnel_for_long(monkeypatch):
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
             assert (stale.exists(), ours.exists()) == (False, True)
         assert not path.parent.exists()
+
+
+# --- many hosts at once -------------------------------------------------------------------------
+
+
+async def test_hosts_that_say_nothing_do_not_keep_others_from_being_logged_in_to(lab, ssh_pool):
+    """More of them than logins are carried out at once."""
+    _, runner = await runner_for(lab, ssh_pool)
+
+    async def swallow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_ends.append(writer)
+
+    open_ends: list[asyncio.StreamWriter] = []
+    port = free_port()
+    places = [f"127.0.0.{n}" for n in range(2, 66)]
+    server = await asyncio.start_server(swallow, places, port)
+    silent = [HostAddress(place, port, known_hosts=lab.known_hosts) for place in places]
+    stuck = [
+        asyncio.create_task(ssh_pool.runner(a).run(Command(("true",)), timeout_s=600), name=str(a))
+        for a in silent
+    ]
+
+    async def all_wait() -> bool:
+        return len(open_ends) == len(silent)
+
+    await eventually(all_wait)
+    done = await runner.run(Command(("echo", "served")), timeout_s=60)
+    assert done.stdout == "served\n"
+    assert not any(task.done() for task in stuck)
+    for task in stuck:
+        task.cancel()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    for writer in open_ends:
+        writer.close()
+    server.close()
+
+
+async def test_many_logins_to_one_sshd_stay_below_its_limit_on_startups(lab, ssh_pool):
+    """MaxStartups 10 drops whoever comes while ten are not let in yet."""
+    host, key = await lab.sshd("MaxStartups 10"), await lab.key("key")
+    lab.let_in(key, host)
+    async with asyncio.TaskGroup() as group:
+        for n in range(24):
+            # Addresses that differ have connections of their own.
+            address = lab.address(host, key_file=key, command_timeout_s=30 + n)
+            run = ssh_pool.runner(address).run(Command(("true",)), timeout_s=120)
+            group.create_task(run, name=f"true {n}")
+    assert host.logins() == 24
+
+
+async def test_a_closed_port_and_an_unknown_name_are_told_apart(lab, ssh_pool):
+    host, runner = await runner_for(lab, ssh_pool)
+    await host.stop()
+    with pytest.raises(HostUnreachable, match="cannot be reached over SSH"):
+        await runner.run(Command(("true",)), timeout_s=30)
+    nowhere = HostAddress("no-such-host.invalid", known_hosts=lab.known_hosts)
+    with pytest.raises(HostUnreachable, match=r"no-such-host\.invalid:22 cannot be reached"):
+        await ssh_pool.runner(nowhere).run(Command(("true",)), timeout_s=30)
