@@ -29,6 +29,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
+	$(BIN)/python -m tasks.page --check docs/checks.md docs/known_errors.md
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

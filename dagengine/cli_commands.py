@@ -54,6 +54,7 @@ Servers: TypeAlias = Annotated[str, typer.Option(help="Servers: ip:port,…")]
 ForcePass: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
 ]
+SkipCheck: TypeAlias = Annotated[list[str] | None, typer.Option(help="Check that may not block.")]
 NoWait: TypeAlias = Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")]
 DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
@@ -98,6 +99,7 @@ def start(
     zone: Zones = "",
     server: Servers = "",
     force_pass: ForcePass = None,
+    skip_check: SkipCheck = None,
     no_wait: NoWait = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -106,7 +108,7 @@ def start(
     scope, targets = _read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        dag = await client.start(scope, targets, force_pass)
+        dag = await client.start(scope, targets, force_pass, skip_check)
         return await _follow_accepted(client, dag, no_wait, as_json)
 
     _run(url, work)

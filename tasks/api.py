@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from dagengine import Call, ConfigError, DagDetail, Route, Submission
+from dagengine import Call, ConfigError, DagDetail, IllegalArgument, Route, Submission
+from tasks.checks import refuse_skips
 from tasks.errors import SCOPE_ERRORS
 from tasks.scope import resolve_scope
 from tasks.topology import ClusterFile
 
 START_OB = "Start OB"
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats calls on errors
+SKIP_CHECKS = "skip_checks"
+"""Parameter of a DAG: names of the checks that are skipped."""
 
 _log = structlog.get_logger("tasks.api")
 
@@ -49,6 +52,9 @@ _FORCE_PASS: dict[str, Any] = {
 """Both forms: that of the official clients, and that of the published document."""
 
 
+_SKIP = "names of checks that shall not stand in the way (docs/checks.md)"
+
+
 class ForcePass(BaseModel):
     """Ids of tasks that hold the cluster locked."""
 
@@ -79,10 +85,13 @@ class StartRequest(ScopedRequest):
                 {
                     "scope": {"type": "SERVER", "target": ["10.10.10.1:2886"]},
                     "forcePassDag": {"id": ["201684300810288613"]},
+                    "skipChecks": ["memory"],
                 },
             ]
         }
     )
+
+    skip_checks: Annotated[list[str] | None, Field(alias="skipChecks", description=_SKIP)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +132,27 @@ def start_route(cluster: ClusterFile) -> Route:
         assert isinstance(request, StartRequest)
         reload_cluster(cluster)
         asked = resolve_request(cluster, request)
+        skips = _read_skips(request.skip_checks or ())
+        skipped = ", ".join(skips.get(SKIP_CHECKS, ()))
         return await call.submit(
-            Submission(START_OB, asked.targets, asked.params),
+            Submission(START_OB, asked.targets, {**asked.params, **skips}),
+            reason=f"skips the checks {skipped}" if skipped else "",
             dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
         )
 
-    return Route("POST", "/ob/start", StartRequest, start, errors=SCOPE_ERRORS)
+    return Route("POST", "/ob/start", StartRequest, start, errors=(*SCOPE_ERRORS, IllegalArgument))
+
+
+def _read_skips(names: Iterable[str]) -> dict[str, list[str]]:
+    """The DAG's parameter.
+
+    Raises:
+        IllegalArgument: one that is not known, or may not be skipped.
+    """
+    asked = list(dict.fromkeys(names))
+    if (wrong := refuse_skips(asked)) is not None:
+        raise IllegalArgument(f"The input parameter 'skipChecks' is illegal: {wrong}")
+    return {SKIP_CHECKS: asked} if asked else {}
 
 
 def reload_cluster(cluster: ClusterFile) -> None:

@@ -6,10 +6,12 @@ A host needs sh, coreutils and util-linux (flock, setsid), nothing else. Every s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from dagengine import Command, script
 from tasks.flavour import Flavour
+from tasks.host_script import LIMITS, MANAGERS, PLACES, PORTS, PROGRAM, VERSION
+from tasks.topology import Server
 
 START_DEADLINE_S = 40
 """The start script gives up by itself after this many seconds."""
@@ -19,6 +21,8 @@ STOP_MARGIN_S = 25 + 10
 
 MARKER = "DAGENGINE_START"
 """Environment variable of a started server: the generic id of the DAG that started it."""
+
+UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
 
 # Is this process (pid, start time) there? A zombie is dead, but not while other threads of it end:
 # they still hold its ports and files, though it has no directory and no command line any more.
@@ -61,15 +65,20 @@ is_listening() {
 }
 """
 
-# $1 home, $2 binary, $3 what a completed first start has left, $4 sql port
+# $1 home, $2 binary, $3 what a completed first start has left, $4 data directory, $5 redo
+# directory, $6 where links to systemd's units are, $7 `version` to ask the program, then the ports.
 _FACTS = (
     _LOOK
     + r"""
-home=$1 binary=$2 before=$3 port=$4
-echo "uid=$(id -u)"
+home=$1 binary=$2 before=$3 data=$4 redo=$5 units=$6 more=$7
+shift 7
+ports=$*
+uid=$(id -u)
+echo "now_ms=$(date +%s%3N)"
+echo "uid=$uid"; echo "user=$(id -un)"
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 if [ -d "$home" ]; then
-    echo "home=directory"; echo "home_owner=$(stat -c %u "$home")"
+    echo "home=directory"; echo "home_owner=$(stat -L -c %u "$home")"
     [ -w "$home" ] && echo "home_writable=yes"
 elif [ -e "$home" ]; then echo "home=other"
 fi
@@ -77,17 +86,13 @@ fi
 [ -x "$binary" ] && echo "binary_executable=yes"
 [ -e "$before" ] && echo "initialised=yes"
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
-echo "free_bytes=$(df -P -B1 "$home" 2>/dev/null | awk 'NR==2 {print $4}')"
-# A server that has just ended may hold its port a little longer than it can be found.
-tries=0
-while is_listening "$port" && ! find_server && [ "$tries" -lt 10 ]; do
-    tries=$((tries + 1))
-    sleep 0.2
-done
-is_listening "$port" && echo "listening=yes"
-tell_server
-echo "end=yes"
 """
+    + PLACES
+    + PROGRAM
+    + LIMITS
+    + MANAGERS
+    + PORTS
+    + f'\nif [ "$more" = version ]; then\n{VERSION}\nfi\necho "end=yes"\n'
 )
 
 # $1 home
@@ -206,11 +211,28 @@ tail -c "+$((from + 1))" "$1" | grep -a -E ' (ERROR|EDIAG) ' | tail -n 40 | cut 
 """
 
 
-def ask_facts(flavour: Flavour, home: str, sql_port: int) -> Command:
-    """Everything stage 2 wants to know of a host, in one round trip."""
-    text = flavour.is_server + _FACTS
-    binary, before = f"{home}/{flavour.program}", f"{home}/{flavour.started_before}"
-    return script(text, "dagengine-facts", home, binary, before, str(sql_port))
+def ask_facts(
+    server: Server, *, with_version: bool = False, units: Iterable[str] = UNIT_DIRECTORIES
+) -> Command:
+    """Everything stage 2 wants to know of a host, in one round trip.
+
+    Args:
+        server: the server that is to be started there.
+        with_version: run the program for its version as well, which takes half a second.
+        units: where systemd keeps the links to the units that it starts.
+    """
+    return script(
+        server.flavour.is_server + _FACTS,
+        "dagengine-facts",
+        server.home,
+        server.binary,
+        server.started_before,
+        server.data_dir or "",
+        server.redo_dir or "",
+        "\n".join(units),
+        "version" if with_version else "",
+        *(str(port) for port in server.ports.values()),
+    )
 
 
 def ask_process(flavour: Flavour, home: str) -> Command:
@@ -218,18 +240,19 @@ def ask_process(flavour: Flavour, home: str) -> Command:
     return script(flavour.is_server + _PROCESS, "dagengine-process", home)
 
 
-def start_server(flavour: Flavour, home: str, marker: str, options: tuple[str, ...]) -> Command:
+def start_server(server: Server, marker: str, options: tuple[str, ...]) -> Command:
     """Start the server unless it runs."""
+    flavour = server.flavour
     return script(
         flavour.is_server + _START,
         "dagengine-start",
-        home,
+        server.home,
         marker,
-        f"{home}/{flavour.started_before}",
+        server.started_before,
         "yes" if flavour.can_initialise else "no",
-        f"{home}/{flavour.log}",
+        server.log_file,
         str(flavour.busy_status),
-        *flavour.command_line(home),
+        *flavour.command_line(server.home),
         *options,
     )
 
@@ -258,11 +281,12 @@ def read_trouble(log: str, log_from: int) -> Command:
     return script(_TROUBLE, "dagengine-trouble", log, str(log_from))
 
 
-def first_start_options(sql_port: int, start_options: Mapping[str, str]) -> tuple[str, ...]:
+def first_start_options(server: Server) -> tuple[str, ...]:
     """Options of a first start; the server keeps them, later starts need none."""
-    parameters = [f"{name}={value}" for name, value in start_options.items()]
-    return (
-        "--port",
-        str(sql_port),
-        *(word for parameter in parameters for word in ("--parameter", parameter)),
-    )
+    words = ["--port", str(server.sql_port)]
+    for option, directory in (("--data-dir", server.data_dir), ("--redo-dir", server.redo_dir)):
+        if directory is not None:
+            words += [option, directory]
+    for name, value in server.start_options.items():
+        words += ["--parameter", f"{name}={value}"]
+    return tuple(words)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tasks.checks import CHECKS, decide_verdicts
 from tasks.facts import HostFacts, ProcessIdentity
-from tasks.flavour import Flavour
-
-_NEEDED_BYTES = 1_300_000_000  # a fresh server takes 1.2 GB of disk
+from tasks.verdicts import Level, Skip, Verdict, Wish
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,13 @@ class Blocked:
         code: stable errCode.
         message: what is wrong, where.
         remedy: what to do next.
+        verdicts: of every check; empty when none could be made.
     """
 
     code: str
     message: str
     remedy: str
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class NoOp:
 
     reason: str
     process: ProcessIdentity
+    verdicts: tuple[Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,74 +42,38 @@ class Start:
     """Start it; `is_first` when it has never completed a start here."""
 
     is_first: bool
-    warnings: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 Decision: TypeAlias = Blocked | NoOp | Start
 
 
-def decide_start(facts: HostFacts, flavour: Flavour, *, home: str, sql_port: int) -> Decision:
-    """What to do with a server whose host said this."""
+def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> Decision:
+    """What to do with a server whose host said this.
+
+    Args:
+        facts: what the host said.
+        wish: what is to be started.
+        skip: checks whose block does not count.
+    """
+    if not facts.complete:
+        return Blocked(
+            "Agent.RPC.RequestFailed",
+            f"the host's answer broke off: {facts.said!r}",
+            f"look at the login shell of {wish.server.address.user}",
+        )
+    verdicts = tuple(decide_verdicts(facts, wish, skip))
+    for verdict in verdicts:
+        if verdict.level is Level.BLOCK:
+            return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
     if facts.process is not None:
-        return _decide_running(facts, facts.process, home)
-    blocked = _find_blocker(facts, flavour, home=home, sql_port=sql_port)
-    if blocked is not None:
-        return blocked
-    warnings = []
-    free = facts.free_bytes
-    if not facts.initialised and free is not None and free < _NEEDED_BYTES:
-        warnings.append(f"only {free:,} bytes are free for {home}; a first start takes 1.2 GB")
-    return Start(not facts.initialised, tuple(warnings))
+        return NoOp(f"already running, pid {facts.process.pid}", facts.process, verdicts)
+    return Start(not facts.initialised, verdicts)
 
 
-def _decide_running(facts: HostFacts, process: ProcessIdentity, home: str) -> Decision:
-    if process.owner != facts.uid:
-        return Blocked(
-            "OB.Server.Process.CheckFailed",
-            f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
-            f"log in as that user, or stop it; this login has uid {facts.uid}",
-        )
-    return NoOp(f"already running, pid {process.pid}", process)
-
-
-def _find_blocker(
-    facts: HostFacts, flavour: Flavour, *, home: str, sql_port: int
-) -> Blocked | None:
-    code = "Common.IllegalArgument"
-    if not facts.has_tools:
-        return Blocked(code, "flock or setsid is missing on the host", "install util-linux there")
-    if facts.home != "directory":
-        what = "is no directory" if facts.home else "does not exist"
-        return Blocked(
-            code, f"the home {home} {what}", "make it, or correct `home` in the cluster file"
-        )
-    if facts.home_owner != facts.uid:
-        return Blocked(
-            code,
-            f"the home {home} belongs to uid {facts.home_owner}, this login has {facts.uid}",
-            "log in as its owner, or give it to this user",
-        )
-    if not facts.home_writable:
-        return Blocked(code, f"the home {home} is not writable", "mend its permissions")
-    if not facts.binary_executable:
-        what = "is not executable" if facts.binary_present else "does not exist"
-        program = f"{home}/{flavour.program}"
-        return Blocked(code, f"the program {program} {what}", f"install {flavour.name} there")
-    if not facts.initialised and not flavour.can_initialise:
-        return never_started(flavour, home)
-    if facts.listening:
-        return Blocked(
-            "Common.InvalidPort",
-            f"port {sql_port} is taken by another program",
-            "stop what listens there, or set another sql_port",
-        )
-    return None
-
-
-def never_started(flavour: Flavour, home: str) -> Blocked:
-    """A first start that is not this program's to make."""
-    return Blocked(
-        "OB.Server.HasNotBeenStarted",
-        f"it has never been started: {home}/{flavour.started_before} does not exist",
-        "bootstrap the cluster first (with obd, say), or correct `home` in the cluster file",
-    )
+def _remedy(verdict: Verdict, facts: HostFacts) -> str:
+    """What to do; or that it can be skipped, when that does no harm."""
+    skip = next(check.skip for check in CHECKS if check.name == verdict.check)
+    if skip is Skip.NO or (skip is Skip.NOT_BY_ROOT and facts.uid == 0):
+        return verdict.remedy
+    return f"{verdict.remedy} (or start with --skip-check {verdict.check})"

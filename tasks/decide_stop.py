@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from tasks.decide import Blocked
 from tasks.facts import HostFacts, ProcessIdentity
+from tasks.judges import judge_manager
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,4 +42,6 @@ def decide_stop(facts: HostFacts, *, home: str) -> StopDecision:
             f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
             f"log in as that user; this login has uid {facts.uid}",
         )
+    if (managed := judge_manager(facts)) is not None:
+        return Blocked(managed.code, managed.cause, managed.remedy)
     return Stop(process)

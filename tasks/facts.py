@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasks.answer import last_value as _last
@@ -33,22 +34,79 @@ class ProcessIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Disk:
+    """A file system that the server writes to: the path that was asked for, and what is free."""
+
+    path: str
+    device: str
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What stage 2 knows of a server's host; `complete` is False when the answer broke off."""
+    """What stage 2 knows of a server's host.
+
+    Attributes:
+        complete: False when the answer broke off.
+        uid, user: who we are there.
+        home: `directory`, `other`, or empty when there is nothing.
+        initialised: the server has completed a first start here.
+        has_tools: what the scripts need is installed.
+        listening: those of the server's ports on which something listens.
+        listeners: who that is, by port, as far as we may know.
+        process: the server, None when it does not run.
+        foreign: (uid, path) of what belongs to somebody else among the server's directories.
+        unwritable: which of them we may not write to.
+        disks: their file systems.
+        program_bytes: size of the program, which tells builds apart.
+        missing: libraries that the program needs and the host does not have.
+        open_files, processes: limits of this login; 0 when there is none.
+        core_bytes: how large a core file may be; -1 when there is no limit.
+        aio_max, aio_used: events of asynchronous I/O on the host.
+        total_bytes, available_bytes: memory.
+        obshell: pid of an OBShell that looks after the home.
+        units: what systemd starts there at boot.
+        groups, own_groups: lines of /proc/PID/cgroup, of the server and of this login.
+        now_ms: the host's clock, in ms since 1970, when it began to answer.
+        clock_off_s: how far that was off the controller's for certain; 0.0 when it may be right.
+        version: the program's own word, when it was asked for.
+        said: the end of what the host said in place of a whole answer.
+    """
 
     complete: bool
     uid: int
     boot: str
-    home: str  #: `directory`, `other`, or empty when there is nothing
+    home: str
     home_owner: int | None
     home_writable: bool
     binary_present: bool
     binary_executable: bool
-    initialised: bool  #: the server has completed a first start here
+    initialised: bool
     has_tools: bool
-    free_bytes: int | None
-    listening: bool  #: something listens on the SQL port
     process: ProcessIdentity | None
+    listening: tuple[int, ...] = ()
+    listeners: Mapping[int, str] = field(default_factory=dict)
+    user: str = ""
+    foreign: tuple[tuple[int, str], ...] = ()
+    unwritable: tuple[str, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    program_bytes: int | None = None
+    missing: tuple[str, ...] = ()
+    open_files: int | None = None
+    processes: int | None = None
+    core_bytes: int | None = None
+    aio_max: int | None = None
+    aio_used: int | None = None
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    obshell: int | None = None
+    units: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    own_groups: tuple[str, ...] = ()
+    now_ms: int | None = None
+    clock_off_s: float = 0.0
+    version: str = ""
+    said: str = ""
 
 
 class StartOutcome(StrEnum):
@@ -110,6 +168,7 @@ def parse_facts(output: str) -> HostFacts:
     return HostFacts(
         complete=_last(values, "end") == "yes",
         uid=_number(values, "uid") or 0,
+        user=_last(values, "user"),
         boot=_last(values, "boot"),
         home=_last(values, "home"),
         home_owner=_number(values, "home_owner"),
@@ -118,15 +177,47 @@ def parse_facts(output: str) -> HostFacts:
         binary_executable=_last(values, "binary_executable") == "yes",
         initialised=_last(values, "initialised") == "yes",
         has_tools=_last(values, "tools") == "yes",
-        free_bytes=_number(values, "free_bytes"),
-        listening=_last(values, "listening") == "yes",
         process=_parse_process(values),
+        listening=tuple(number for number, _ in _pairs(values, "listening")),
+        listeners=dict(_pairs(values, "listener")),
+        foreign=tuple(_pairs(values, "foreign")),
+        unwritable=_all(values, "unwritable"),
+        disks=tuple(
+            Disk(path, device, free)
+            for free, rest in _pairs(values, "disk")
+            for device, _, path in [rest.partition(" ")]
+        ),
+        program_bytes=_number(values, "program_bytes"),
+        missing=_all(values, "missing"),
+        open_files=_limit(values, "open_files"),
+        processes=_limit(values, "processes"),
+        core_bytes=_limit(values, "core_bytes", none=-1),
+        aio_max=_number(values, "aio_max"),
+        aio_used=_number(values, "aio_used"),
+        total_bytes=_kib(values, "total_kib"),
+        available_bytes=_kib(values, "available_kib"),
+        obshell=_number(values, "obshell"),
+        units=_all(values, "unit"),
+        groups=_all(values, "group"),
+        own_groups=_all(values, "own_group"),
+        now_ms=_number(values, "now_ms"),
+        version=_last(values, "version"),
     )
 
 
 def parse_process(output: str) -> ProcessIdentity | None:
     """The answer to `ask_process`; None when nothing runs there."""
     return _parse_process(_parse_lines(output))
+
+
+def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> float:
+    """How far a clock is off that said `now_ms` between two moments, at the least; with its sign.
+
+    0.0 when it may be right: the answer's way takes an unknown part of the time between.
+    """
+    if now_ms < asked_ms:
+        return (now_ms - asked_ms) / 1000
+    return max(0.0, (now_ms - answered_ms) / 1000)
 
 
 def parse_start(output: str) -> StartReport:
@@ -167,3 +258,24 @@ def _parse_process(values: dict[str, list[str]]) -> ProcessIdentity | None:
     return ProcessIdentity(
         _last(values, "boot"), pid, started, -1 if owner is None else owner, _last(values, "by")
     )
+
+
+def _all(values: dict[str, list[str]], name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values.get(name, ())))
+
+
+def _pairs(values: dict[str, list[str]], name: str) -> Iterator[tuple[int, str]]:
+    """Values of the form `number rest`."""
+    for text in _all(values, name):
+        number, _, rest = text.partition(" ")
+        if number.isascii() and number.isdecimal() and len(number) < 20:
+            yield int(number), rest
+
+
+def _limit(values: dict[str, list[str]], name: str, *, none: int = 0) -> int | None:
+    return none if _last(values, name) == "unlimited" else _number(values, name)
+
+
+def _kib(values: dict[str, list[str]], name: str) -> int | None:
+    kib = _number(values, name)
+    return None if kib is None else kib * 1024

@@ -41,6 +41,8 @@ class Flavour:
         command_line: from the home to the words that start the server, without options.
         is_server: shell function, see above.
         busy_status: the program's exit status when it takes itself for running already; -1: none.
+        started_before_in_redo: as started_before, below a redo directory of its own.
+        rpc_option: the start option without which the RPC port is not used; empty: it always is.
     """
 
     name: str
@@ -52,6 +54,8 @@ class Flavour:
     command_line: Callable[[str], tuple[str, ...]]
     is_server: str
     busy_status: int = -1
+    started_before_in_redo: str = ""
+    rpc_option: str = ""
 
 
 SEEKDB = Flavour(
@@ -64,6 +68,8 @@ SEEKDB = Flavour(
     command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
     is_server=_BY_BASE_DIR,
     busy_status=96,
+    started_before_in_redo="sys/log_stream",
+    rpc_option="enable_rpc_service",
 )
 """The single-node member of the family: each server is a database of its own."""
 

@@ -28,17 +28,15 @@ from tasks.api import START_OB
 from tasks.cluster_steps import make_cluster_steps
 from tasks.commands import (
     START_DEADLINE_S,
-    ask_facts,
     ask_quiet,
     first_start_options,
     start_server,
 )
-from tasks.decide import Blocked, Decision, NoOp, Start, decide_start, never_started
+from tasks.decide import Blocked, NoOp, Start
 from tasks.facts import (
     ProcessIdentity,
     StartOutcome,
     StartReport,
-    parse_facts,
     parse_start,
 )
 from tasks.health import (
@@ -49,10 +47,10 @@ from tasks.health import (
     open_way,
     wait_until_healthy,
 )
+from tasks.host_look import Looks
 from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import AVAILABLE, NOT_RUNNING, Observation
 from tasks.process_stop import stop_process, was_ended
-from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
 from tasks.unproven import resolve_unproven
@@ -69,7 +67,7 @@ _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=
 
 def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
     """The operation on the servers of a cluster file, which is read anew by every attempt."""
-    steps = _Steps(cluster, pool, clock)
+    steps = _Steps(cluster, pool, clock, Looks(clock))
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     return Operation(
         START_OB,
@@ -98,6 +96,7 @@ class _Steps:
     cluster: ClusterFile
     pool: RunnerPool
     clock: Clock
+    looks: Looks
 
     async def check(self, context: StepContext) -> Outcome:
         """Stage 2."""
@@ -105,25 +104,13 @@ class _Steps:
         if (unresolved := await resolve_unproven(context, server, runner)) is not None:
             return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
-        decision = await self._look(server, runner)
-        match decision:
-            case Blocked(code, message, remedy):
-                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
-            case NoOp(reason):
-                await context.log(f"{server.name}: {reason}; nothing stands in its way")
-            case _:
-                first = "has never been started" if decision.is_first else "was started before"
-                await context.log(f"{server.name}: {first}; nothing stands in its way")
-                for warning in decision.warnings:
-                    await context.log(f"WARN: {server.name}: {warning}")
-                return Succeeded({"is_first": decision.is_first})
-        return Succeeded()
+        return await self.looks.check(context, server, runner)
 
     async def start(self, context: StepContext) -> Outcome:
         """Stage 3."""
         server, runner = self._server(context)
         context.wait_for("ssh", f"the start of {server.name}")
-        decision = self._just_decided(context) or await self._look(server, runner)
+        decision = self._just_decided(context) or await self.looks.decide(context, server, runner)
         match decision:
             case Blocked(code, message, remedy):
                 return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
@@ -133,11 +120,7 @@ class _Steps:
                 await context.log(f"{server.name}: {reason}, {why}")
                 return _started(process, 0, was_running=not ours)
             case _:
-                options = (
-                    first_start_options(server.sql_port, server.start_options)
-                    if decision.is_first
-                    else ()
-                )
+                options = first_start_options(server) if decision.is_first else ()
         how = f"with {' '.join(options)}" if options else "as it was configured before"
         await context.log(f"{server.name}: starting {server.binary} {how}")
         report = await self._launch(context, server, runner, options)
@@ -148,6 +131,8 @@ class _Steps:
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll stage 3 back: end the server, if this very DAG started it."""
         server, runner = self._server(context)
+        if (refusal := await self.looks.refuse_stop(server, runner)) is not None:
+            return Failed(refusal)
         outcome = await stop_process(
             context, server, runner, self.cluster.current.kill_after_s, context.generic_id
         )
@@ -219,28 +204,15 @@ class _Steps:
             process = ProcessIdentity(**data["process"])
             is_first = bool(data.get("is_first"))
             return Patient(server, runner, process, data["log_from"], password, is_first)
-        decision = await self._look(server, runner)
+        decision = await self.looks.decide(context, server, runner)
         if isinstance(decision, NoOp):
             return Patient(server, runner, decision.process, 0, password)
         return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
-    async def _look(self, server: Server, runner: Runner) -> Decision:
-        question = ask_facts(server.flavour, server.home, server.sql_port)
-        result = await ask(runner, question)
-        facts = parse_facts(result.stdout)
-        if not facts.complete:
-            said = (result.stderr or result.stdout).strip()[-200:]
-            return Blocked(
-                "Agent.RPC.RequestFailed",
-                f"the host's answer broke off: {said!r}",
-                f"look at the login shell of {server.address.user}",
-            )
-        return decide_start(facts, server.flavour, home=server.home, sql_port=server.sql_port)
-
     async def _launch(
         self, context: StepContext, server: Server, runner: Runner, options: tuple[str, ...]
     ) -> StartReport:
-        command = start_server(server.flavour, server.home, context.generic_id, options)
+        command = start_server(server, context.generic_id, options)
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         except ConnectionLost as exc:
@@ -273,8 +245,8 @@ class _Steps:
             patient = Patient(server, runner, gone, report.log_from, "", is_first)
             return await explain_death(patient, context)
         if report.outcome is StartOutcome.NEVER_STARTED:
-            found = never_started(server.flavour, server.home)
-            return _failed(server, found.message, found.remedy)
+            what = f"{server.started_before} does not exist any more"
+            return _failed(server, what, "look at the home")
         what = f"the program ended with status {report.status}: {report.said or 'no word'}"
         by_hand = " ".join(server.flavour.command_line(server.home))
         return _failed(server, what, f"try {by_hand} by hand")

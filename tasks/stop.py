@@ -190,5 +190,5 @@ def _runs(context: StepContext, name: str) -> bool:
 
 
 async def _look(server: Server, runner: Runner) -> StopDecision:
-    result = await ask(runner, ask_facts(server.flavour, server.home, server.sql_port))
+    result = await ask(runner, ask_facts(server))
     return decide_stop(parse_facts(result.stdout), home=server.home)

@@ -20,6 +20,7 @@ from tasks.flavour import FLAVOURS, Flavour
 from tasks.obd import ObdError, convert_obd, is_obd_file
 from tasks.observation import Observation, TableRow
 from tasks.ssh_section import SshSection, build_address
+from tasks.strict_yaml import StrictLoader, explain_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,22 @@ class Server:
     def log_file(self) -> str:
         """Where the server itself says what it does."""
         return f"{self.home}/{self.flavour.log}"
+
+    @property
+    def started_before(self) -> str:
+        """What is there once a first start was completed."""
+        redo = self.redo_dir or (f"{self.data_dir}/redo" if self.data_dir else None)
+        if redo is not None and self.flavour.started_before_in_redo:
+            return f"{redo}/{self.flavour.started_before_in_redo}"
+        return f"{self.home}/{self.flavour.started_before}"
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The ports that the server listens on, by the cluster file's key."""
+        option = self.flavour.rpc_option
+        if option and self.start_options.get(option, "").lower() not in ("true", "1", "on", "yes"):
+            return {"sql_port": self.sql_port}
+        return {"sql_port": self.sql_port, "rpc_port": self.rpc_port}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +252,12 @@ def load_cluster(path: Path) -> Cluster:
         ConfigError: what is wrong, in which file, at which key.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506  # a safe one
+        raw = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506  # a safe one
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
     except yaml.YAMLError as exc:
         # Its own text would quote the file, and with it a password that should not be there.
-        raise ConfigError(f"cannot read the cluster file {path}: {_explain_yaml(exc)}") from None
+        raise ConfigError(f"cannot read the cluster file {path}: {explain_yaml(exc)}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"the cluster file {path} is no map of keys")
     if is_obd_file(raw):
@@ -356,30 +373,6 @@ def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
     if len(loc) == 1:
         return _File
     return sections.get(loc[-2], _ServerEntry)
-
-
-class _KeyTwice(yaml.MarkedYAMLError):
-    """A key occurs twice in one map."""
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that occurs twice: one of the two would be lost without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                problem = f"the key '{key.value}' occurs twice"
-                raise _KeyTwice(problem=problem, problem_mark=key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _explain_yaml(exc: yaml.YAMLError) -> str:
-    mark = getattr(exc, "problem_mark", None)
-    where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    what = exc.problem if isinstance(exc, _KeyTwice) else "it is not YAML"
-    return f"{what}{where}"
 
 
 def _resolve(path: Path, text: str) -> Path:

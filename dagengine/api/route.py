@@ -35,15 +35,22 @@ class Call:
     query: BaseModel | None = None
     key: IdempotencyKey | None = None
 
-    async def submit(self, submission: Submission, *, dedupe_window_s: float = 0.0) -> DagDetail:
+    async def submit(
+        self, submission: Submission, *, reason: str = "", dedupe_window_s: float = 0.0
+    ) -> DagDetail:
         """Create the DAG that the request asks for, in the caller's name.
 
         Args:
             submission: what to run.
+            reason: what the audit is to say about it.
             dedupe_window_s: see Engine.submit; a request with a key of its own is not in it.
         """
         return await self.engine.submit(
-            submission, by=self.caller, dedupe_window_s=dedupe_window_s, key=self.key
+            submission,
+            by=self.caller,
+            reason=reason,
+            dedupe_window_s=dedupe_window_s,
+            key=self.key,
         )
 
 

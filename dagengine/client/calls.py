@@ -63,13 +63,19 @@ class Client:
         return data
 
     async def start(
-        self, scope: str, targets: list[str] | None = None, force_pass: list[str] | None = None
+        self,
+        scope: str,
+        targets: list[str] | None = None,
+        force_pass: list[str] | None = None,
+        skip_checks: list[str] | None = None,
     ) -> Dto:
         """Start observers; returns the DAG."""
-        body = {
+        body: Dto = {
             "scope": {"type": scope, "target": targets or []},
             "forcePassDag": {"id": force_pass or []},
         }
+        if skip_checks:
+            body["skipChecks"] = skip_checks
         return await self.post("/ob/start", body)
 
     async def stop(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from types import TracebackType
+from typing import TypeAlias
 
 import structlog
 
@@ -41,6 +42,7 @@ from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import LastIds, Retention, Store
 
 _log = structlog.get_logger("dagengine.engine")
+_Who: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
 
 
 class Engine(Readings, Service):
@@ -144,6 +146,7 @@ class Engine(Readings, Service):
         submission: Submission,
         *,
         by: str = "",
+        reason: str = "",
         dedupe_window_s: float = 0.0,
         key: IdempotencyKey | None = None,
     ) -> DagDetail:
@@ -151,11 +154,11 @@ class Engine(Readings, Service):
 
         Args:
             submission: what to run.
-            by: who asks, for the log.
+            by: who asks, for the log and the audit.
+            reason: what is to be known about it; for the audit.
             dedupe_window_s: an unfinished DAG of the same submission that is younger than
                 this, in seconds, is answered instead of a new one. 0: never.
-            key: when it was used before, the DAG that it made is answered, as it is now; it
-                decides alone, without the window.
+            key: decides alone; used before, the DAG that it made is answered, as it is now.
 
         Raises:
             IdempotencyKeyReused: the key was used for something else.
@@ -163,17 +166,17 @@ class Engine(Readings, Service):
             StoreUnusable: nothing was created.
         """
         if key is None:
-            return await self._submit(submission, by, dedupe_window_s, None)
+            return await self._submit(submission, (by, reason), dedupe_window_s, None)
         while (found := await self.find_submitted(key)) is None:
             with suppress(StaleWrite):  # the same key was quicker: find what it made
-                return await self._submit(submission, by, 0.0, key)
+                return await self._submit(submission, (by, reason), 0.0, key)
         return found
 
     async def _submit(
-        self, submission: Submission, by: str, dedupe_window_s: float, key: IdempotencyKey | None
+        self, submission: Submission, who: _Who, window_s: float, key: IdempotencyKey | None
     ) -> DagDetail:
         now = self._clock.now()
-        if (same := self._find_same(submission, now, dedupe_window_s)) is not None:
+        if (same := self._find_same(submission, now, window_s)) is not None:
             if (pending := self._being_written.get(same.dag_id)) is not None:
                 await asyncio.shield(pending[1])
             return DagDetail(same, None)
@@ -183,7 +186,7 @@ class Engine(Readings, Service):
         # A task of the engine's own: a caller that gives up leaves no DAG that nobody runs.
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._being_written[dag.dag_id] = (dag, written)
-        self.spawn(self._create(created, written, by, key), name=f"creation of dag {dag.dag_id}")
+        self.spawn(self._create(created, written, who, key), name=f"creation of dag {dag.dag_id}")
         await asyncio.shield(written)
         return DagDetail(dag, None)
 
@@ -191,12 +194,12 @@ class Engine(Readings, Service):
         self,
         created: DagCreated,
         written: asyncio.Future[None],
-        by: str,
+        who: _Who,
         key: IdempotencyKey | None,
     ) -> None:
         """Write the DAG and the beginning of its first stage in one commit."""
         dag = created.dag
-        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, ""))
+        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", *who))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
         starts = plan.begin(snapshot, dag.created_at)
         begun = snapshot.take_batch()
@@ -211,7 +214,7 @@ class Engine(Readings, Service):
             written.set_exception(exc)
             written.exception()  # the caller may be gone
         else:
-            _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
+            _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=who[0])
             self._scheduler.adopt_begun(snapshot, batch, starts)
             written.set_result(None)
         finally:

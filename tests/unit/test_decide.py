@@ -1,15 +1,15 @@
-"""From what a host said to what is done with its server: the table, then real scripts here."""
+"""The scripts that look and start, run on this machine, and what is decided from their answers."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,135 +17,11 @@ from dagengine import Command
 from dagengine.remote.local import LocalRunner
 from tasks.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_server
 from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.facts import (
-    HostFacts,
-    ProcessIdentity,
-    StartOutcome,
-    parse_alive,
-    parse_facts,
-    parse_start,
-)
-from tasks.flavour import OCEANBASE, SEEKDB, Flavour
-
-HOME, BINARY, PORT = "/home/x/seekdb", "/home/x/seekdb/bin/seekdb", 2881
-UID = 1000
-
-PROCESS = ProcessIdentity("boot", 4242, 987654, UID, "")
-
-# A host on which nothing stands in the way of a first start.
-GOOD = HostFacts(
-    complete=True,
-    uid=UID,
-    boot="boot",
-    home="directory",
-    home_owner=UID,
-    home_writable=True,
-    binary_present=True,
-    binary_executable=True,
-    initialised=False,
-    has_tools=True,
-    free_bytes=50_000_000_000,
-    listening=False,
-    process=None,
-)
-
-
-def decide(**facts: Any) -> Decision:
-    return decide_start(replace(GOOD, **facts), SEEKDB, home=HOME, sql_port=PORT)
-
-
-@pytest.mark.parametrize(
-    ("facts", "is_first"),
-    [
-        pytest.param({}, True, id="first start"),
-        pytest.param({"initialised": True}, False, id="later start"),
-        pytest.param({"free_bytes": 1_300_000_000}, True, id="just enough space"),
-        pytest.param({"free_bytes": None}, True, id="space not known"),
-        pytest.param({"initialised": True, "free_bytes": 1}, False, id="little space, but later"),
-    ],
-)
-def test_a_server_that_does_not_run_is_started(facts: dict[str, Any], is_first: bool) -> None:
-    assert decide(**facts) == Start(is_first)
-
-
-def test_little_space_before_a_first_start_is_a_warning_that_names_home_and_bytes() -> None:
-    decision = decide(free_bytes=1_299_999_999)
-    assert isinstance(decision, Start)
-    assert decision.is_first
-    (warning,) = decision.warnings
-    assert HOME in warning
-    assert "1,299,999,999" in warning
-
-
-def test_a_server_that_runs_is_left_alone_and_known_by_its_pid() -> None:
-    decision = decide(process=PROCESS, listening=True, initialised=True)
-    assert isinstance(decision, NoOp)
-    assert decision.process == PROCESS
-    assert "4242" in decision.reason
-
-
-def test_what_runs_is_left_alone_whatever_else_is_wrong() -> None:
-    wrong = {"binary_present": False, "binary_executable": False, "has_tools": False}
-    assert isinstance(decide(process=PROCESS, **wrong), NoOp)
-
-
-@pytest.mark.parametrize("owner", [0, UID + 1, -1])
-def test_a_server_of_another_user_blocks_and_both_users_are_named(owner: int) -> None:
-    decision = decide(process=replace(PROCESS, owner=owner), listening=True)
-    assert isinstance(decision, Blocked)
-    assert decision.code == "OB.Server.Process.CheckFailed"
-    assert f"uid {owner}, pid 4242" in decision.message
-    assert HOME in decision.message
-    assert str(UID) in decision.remedy
-
-
-@pytest.mark.parametrize(
-    ("facts", "code", "named"),
-    [
-        ({"has_tools": False}, "Common.IllegalArgument", ["flock", "setsid"]),
-        ({"home": ""}, "Common.IllegalArgument", [HOME, "does not exist"]),
-        ({"home": "other"}, "Common.IllegalArgument", [HOME, "no directory"]),
-        ({"home_owner": 0}, "Common.IllegalArgument", [HOME, "uid 0", f"{UID}"]),
-        ({"home_owner": None}, "Common.IllegalArgument", [HOME, "uid"]),
-        ({"home_writable": False}, "Common.IllegalArgument", [HOME, "not writable"]),
-        (
-            {"binary_present": False, "binary_executable": False},
-            "Common.IllegalArgument",
-            [BINARY, "does not exist"],
-        ),
-        ({"binary_executable": False}, "Common.IllegalArgument", [BINARY, "not executable"]),
-        ({"listening": True}, "Common.InvalidPort", [str(PORT), "another program"]),
-        ({"listening": True, "initialised": True}, "Common.InvalidPort", [str(PORT)]),
-    ],
-)
-def test_what_stands_in_the_way_blocks_by_name(
-    facts: dict[str, Any], code: str, named: list[str]
-) -> None:
-    decision = decide(**facts)
-    assert isinstance(decision, Blocked)
-    assert decision.code == code
-    assert [part for part in named if part not in decision.message] == []
-    assert decision.remedy
-
-
-def test_a_server_that_was_never_bootstrapped_is_not_started() -> None:
-    decision = decide_start(GOOD, OCEANBASE, home=HOME, sql_port=PORT)
-    assert isinstance(decision, Blocked)
-    assert decision.code == "OB.Server.HasNotBeenStarted"
-    assert f"{HOME}/etc/observer.config.bin" in decision.message
-    assert "obd" in decision.remedy
-    later = replace(GOOD, initialised=True)
-    assert decide_start(later, OCEANBASE, home=HOME, sql_port=PORT) == Start(is_first=False)
-
-
-def test_the_home_is_told_before_what_cannot_be_known_without_it() -> None:
-    nothing = {"home_owner": None, "home_writable": False, "binary_present": False}
-    decision = decide(home="", **nothing, binary_executable=False, listening=True)
-    assert isinstance(decision, Blocked)
-    assert decision.message == f"the home {HOME} does not exist"
-
-
-# --- the scripts, run on this machine --------------------------------------------------------
+from tasks.demo_cluster import find_seekdb
+from tasks.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
+from tasks.topology import Server
+from tasks.verdicts import Level, Wish
+from tests.made_server import make_server
 
 
 @dataclass(frozen=True)
@@ -154,11 +30,16 @@ class Host:
 
     home: Path
     port: int
-    flavour: Flavour = SEEKDB
+    flavour: str = "seekdb"
+    units: str = "/nowhere"
+
+    @property
+    def server(self) -> Server:
+        return make_server(flavour=self.flavour, home=str(self.home), sql_port=self.port)
 
     @property
     def binary(self) -> Path:
-        return self.home / self.flavour.program
+        return Path(self.server.binary)
 
     async def run(self, command: Command) -> str:
         result = await LocalRunner().run(command, timeout_s=30)
@@ -166,19 +47,18 @@ class Host:
         return result.stdout
 
     async def ask(self) -> HostFacts:
-        facts = parse_facts(await self.run(ask_facts(self.flavour, str(self.home), self.port)))
+        facts = parse_facts(await self.run(ask_facts(self.server, units=[self.units])))
         assert facts.complete
         return facts
 
     async def decide(self) -> Decision:
-        facts = await self.ask()
-        return decide_start(facts, self.flavour, home=str(self.home), sql_port=self.port)
+        return decide_start(await self.ask(), Wish(self.server))
 
     def initialise(self) -> None:
         (self.home / "store" / "redo" / "sys" / "log_stream").mkdir(parents=True)
 
     @contextmanager
-    def server(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
         """A process that is one by its arguments and its directory; lives until told to end."""
         argv = ("/bin/sh", "-c", "read -r word", "seekdb", *words)
         environ = os.environ | {"DAGENGINE_START": "77"}
@@ -202,7 +82,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
 async def test_a_home_with_a_program_is_ready_for_a_first_start(host: Host) -> None:
     facts = await host.ask()
     assert (facts.uid, facts.home_owner, facts.home) == (os.getuid(), os.getuid(), "directory")
-    assert facts.free_bytes is not None
+    assert {disk.path for disk in facts.disks} == {str(host.home)}
+    assert facts.total_bytes is not None
+    assert facts.open_files is not None
+    assert facts.missing == facts.foreign == facts.unwritable == facts.units == ()
+    assert facts.program_bytes == host.binary.stat().st_size
+    assert (facts.obshell, facts.version) == (None, "")
     decision = await host.decide()
     assert isinstance(decision, Start)
     assert decision.is_first
@@ -210,7 +95,9 @@ async def test_a_home_with_a_program_is_ready_for_a_first_start(host: Host) -> N
 
 async def test_a_home_whose_first_start_was_completed_is_started_as_it_was(host: Host) -> None:
     host.initialise()
-    assert await host.decide() == Start(is_first=False)
+    decision = await host.decide()
+    assert isinstance(decision, Start)
+    assert not decision.is_first
 
 
 async def test_leftovers_of_a_failed_first_start_are_no_completed_one(host: Host) -> None:
@@ -224,7 +111,7 @@ async def test_leftovers_of_a_failed_first_start_are_moved_aside_and_kept(host: 
     (host.home / "etc").mkdir()
     (host.home / "store").mkdir()
     (host.home / "etc" / "x").write_text("kept")
-    start = start_server(SEEKDB, str(host.home), "77", ("--port", "1"))
+    start = start_server(host.server, "77", ("--port", "1"))
     report = parse_start(await host.run(start))
     assert [Path(path).name for path in report.moved_aside] == ["etc", "store"]
     assert Path(report.moved_aside[0], "x").read_text() == "kept"
@@ -236,7 +123,7 @@ async def test_leftovers_of_a_failed_first_start_are_moved_aside_and_kept(host: 
 async def test_files_of_a_completed_start_are_never_moved(host: Host) -> None:
     host.initialise()
     (host.home / "etc").mkdir()
-    start = start_server(SEEKDB, str(host.home), "77", ())
+    start = start_server(host.server, "77", ())
     report = parse_start(await host.run(start))
     assert report.moved_aside == ()
     assert (host.home / "etc").is_dir()
@@ -250,12 +137,12 @@ async def test_a_running_server_is_found_by_its_base_directory(host: Host, style
         "one word": (f"--base-dir={host.home}",),
         "another way to the home": ("--port", "1", "--base-dir", detour),
     }[style]
-    with host.server(*words) as process:
+    with host.running(*words) as process:
         decision = await host.decide()
         assert isinstance(decision, NoOp)
         assert decision.process.pid == process.pid
         assert (decision.process.owner, decision.process.by) == (os.getuid(), "77")
-        start = start_server(SEEKDB, str(host.home), "78", ())
+        start = start_server(host.server, "78", ())
         report = parse_start(await host.run(start))
         assert (report.outcome, report.status) == ("running", None)
         assert report.process == decision.process
@@ -264,7 +151,7 @@ async def test_a_running_server_is_found_by_its_base_directory(host: Host, style
 async def test_an_observer_is_found_by_its_name_and_its_directory(
     host: Host, tmp_path: Path
 ) -> None:
-    ocean = replace(host, flavour=OCEANBASE)
+    ocean = replace(host, flavour="oceanbase")
     called = str(tmp_path / "of another install" / "bin" / "observer")
     sleeping = ("-c", "read -r word")
 
@@ -284,10 +171,10 @@ async def test_an_observer_is_found_by_its_name_and_its_directory(
 async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_option(
     host: Host,
 ) -> None:
-    ocean = replace(host, flavour=OCEANBASE)
+    ocean = replace(host, flavour="oceanbase")
     ocean.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
     ocean.binary.chmod(0o755)
-    start = start_server(OCEANBASE, str(host.home), "77", ())
+    start = start_server(ocean.server, "77", ())
     assert parse_start(await host.run(start)).outcome is StartOutcome.NEVER_STARTED
     (host.home / "etc").mkdir()
     (host.home / "etc" / "observer.config.bin").touch()
@@ -300,15 +187,15 @@ async def test_a_process_of_another_home_is_not_our_server(host: Host, tmp_path:
     other = tmp_path / "other"
     other.mkdir()
     with (
-        host.server("--base-dir", str(other)),
-        host.server("--base-dir", str(host.home), cwd=other),
-        host.server("--home", str(host.home)),
+        host.running("--base-dir", str(other)),
+        host.running("--base-dir", str(host.home), cwd=other),
+        host.running("--home", str(host.home)),
     ):
         assert (await host.ask()).process is None
 
 
 async def test_a_zombie_is_dead(host: Host) -> None:
-    with host.server("--base-dir", str(host.home)) as process:
+    with host.running("--base-dir", str(host.home)) as process:
         found = (await host.ask()).process
         assert found is not None
         alive = ask_alive(found.pid, found.started)
@@ -322,7 +209,7 @@ async def test_a_zombie_is_dead(host: Host) -> None:
 
 
 async def test_another_process_with_the_pid_is_not_the_one_that_was_started(host: Host) -> None:
-    with host.server("--base-dir", str(host.home)):
+    with host.running("--base-dir", str(host.home)):
         found = (await host.ask()).process
         assert found is not None
         later = ask_alive(found.pid, found.started + 1)
@@ -343,6 +230,7 @@ async def test_a_port_of_another_program_blocks(
         decision = await taken.decide()
         assert isinstance(decision, Blocked)
         assert decision.code == "Common.InvalidPort"
+        assert taken.server.ports == {"sql_port": taken.port}
 
 
 async def test_a_home_that_is_missing_or_no_directory_blocks(host: Host, tmp_path: Path) -> None:
@@ -365,6 +253,109 @@ async def test_a_program_that_is_missing_or_not_executable_blocks(host: Host) ->
     decision = await host.decide()
     assert isinstance(decision, Blocked)
     assert decision.message == f"the program {host.binary} does not exist"
+
+
+async def test_what_stands_in_the_way_is_told_all_at_once(host: Host) -> None:
+    host.binary.unlink()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        decision = await replace(host, port=other.getsockname()[1]).decide()
+    blocks = [v.check for v in decision.verdicts if v.level is Level.BLOCK]
+    assert blocks == ["program", "ports"]
+
+
+async def test_a_library_that_is_missing_blocks_by_its_name(host: Host) -> None:
+    real = Path("/bin/sh").resolve().read_bytes()
+    # The same program, that asks for a library of another name of the same length.
+    host.binary.write_bytes(real.replace(b"libc.so.6\0", b"libz.no.6\0"))
+    decision = await host.decide()
+    assert isinstance(decision, Blocked)
+    assert "libz.no.6" in decision.message
+    assert "--skip-check libraries" in decision.remedy
+
+
+async def test_an_obshell_of_this_home_blocks_and_one_of_another_home_does_not(
+    host: Host, tmp_path: Path
+) -> None:
+    program = host.home / "bin" / "obshell"
+    shutil.copy(Path("/bin/sh").resolve(), program)
+    other = tmp_path / "other" / "obshell"
+    other.parent.mkdir()
+    shutil.copy(program, other)
+
+    def run(path: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(path), "-c", "read -r word"], cwd=tmp_path, stdin=subprocess.PIPE
+        )
+
+    with run(other):
+        assert (await host.ask()).obshell is None
+        with run(program) as process:
+            assert (await host.ask()).obshell == process.pid
+            decision = await host.decide()
+            assert isinstance(decision, Blocked)
+            assert "OBShell" in decision.message
+            assert "--skip-check" not in decision.remedy
+
+
+async def test_a_unit_that_starts_this_very_home_at_boot_blocks(host: Host, tmp_path: Path) -> None:
+    wants = tmp_path / "units" / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "other.service").write_text(f"ExecStart=/x --base-dir {host.home}2\n")
+    ours = replace(host, units=str(tmp_path / "units"))
+    assert (await ours.ask()).units == ()
+    (wants / "db.service").write_text(
+        f"[Service]\nExecStart={host.binary} --base-dir {host.home}\n"
+    )
+    assert (await ours.ask()).units == ("db.service",)
+    decision = await ours.decide()
+    assert isinstance(decision, Blocked)
+    assert "db.service" in decision.message
+
+
+async def test_a_directory_of_another_user_is_found_by_its_path(host: Host) -> None:
+    (host.home / "store").symlink_to("/")
+    decision = await host.decide()
+    if os.getuid() == 0:
+        os.chown(host.binary.parent, 12345, 12345)
+        (host.home / "store").unlink()
+        (host.home / "store").symlink_to(host.binary.parent)
+        decision = await host.decide()
+    assert isinstance(decision, Blocked)
+    assert f"{host.home}/store belongs to uid" in decision.message
+
+
+async def test_a_running_server_tells_its_control_groups(host: Host) -> None:
+    with host.running("--base-dir", str(host.home)) as process:
+        facts = await host.ask()
+        theirs = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
+        assert list(facts.groups) == theirs
+        assert facts.own_groups != ()
+
+
+async def test_data_and_redo_directories_of_their_own_are_looked_at(
+    host: Host, tmp_path: Path
+) -> None:
+    data, redo = tmp_path / "data", tmp_path / "redo"
+    data.mkdir()
+    redo.mkdir()
+    server = replace(host.server, data_dir=str(data), redo_dir=str(redo))
+    question = ask_facts(server, units=[])
+    facts = parse_facts(await host.run(question))
+    assert [disk.path for disk in facts.disks] == [str(host.home), str(data), str(redo)]
+    assert not facts.initialised
+    (redo / "sys" / "log_stream").mkdir(parents=True)
+    assert parse_facts(await host.run(question)).initialised
+
+
+@pytest.mark.slow
+async def test_the_real_program_tells_its_version_and_lacks_no_library(host: Host) -> None:
+    host.binary.unlink()
+    host.binary.symlink_to(find_seekdb())
+    facts = parse_facts(await host.run(ask_facts(host.server, with_version=True, units=[])))
+    assert facts.version.startswith("1.")
+    assert facts.missing == ()
 
 
 async def test_a_quiet_home_is_one_on_which_no_start_holds_its_lock(host: Host) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.facts import (
+    Disk,
     HostFacts,
     ProcessIdentity,
     StartOutcome,
@@ -29,8 +30,28 @@ binary=present
 binary_executable=yes
 initialised=yes
 tools=yes
-free_bytes=123456789012
-listening=yes
+now_ms=1795646617000
+user=admin
+disk=123456789012 /dev/a /home/x/a b
+disk=5 /dev/b /data
+foreign=7 /data/a b
+unwritable=/data
+program_bytes=138794616
+missing=libaio.so.1
+open_files=unlimited
+processes=1024
+core_bytes=unlimited
+aio_max=65536
+aio_used=12
+total_kib=4
+available_kib=2
+obshell=77
+unit=a.service
+own_group=0::/user.slice
+listening=2881
+listener=2881 nc, pid 9
+group=0::/system.slice/a.service
+version=1.4.0.0
 pid=4242
 started=987654
 owner=1000
@@ -64,8 +85,6 @@ NOTHING = HostFacts(
     binary_executable=False,
     initialised=False,
     has_tools=False,
-    free_bytes=None,
-    listening=False,
     process=None,
 )
 
@@ -82,9 +101,28 @@ def test_a_whole_answer_is_read() -> None:
         binary_executable=True,
         initialised=True,
         has_tools=True,
-        free_bytes=123456789012,
-        listening=True,
         process=PROCESS,
+        user="admin",
+        now_ms=1795646617000,
+        disks=(Disk("/home/x/a b", "/dev/a", 123456789012), Disk("/data", "/dev/b", 5)),
+        foreign=((7, "/data/a b"),),
+        unwritable=("/data",),
+        program_bytes=138794616,
+        missing=("libaio.so.1",),
+        open_files=0,
+        processes=1024,
+        core_bytes=-1,
+        aio_max=65536,
+        aio_used=12,
+        total_bytes=4096,
+        available_bytes=2048,
+        obshell=77,
+        units=("a.service",),
+        own_groups=("0::/user.slice",),
+        groups=("0::/system.slice/a.service",),
+        listening=(2881,),
+        listeners={2881: "nc, pid 9"},
+        version="1.4.0.0",
     )
 
 
@@ -136,8 +174,8 @@ def test_a_value_may_hold_the_mark_between_name_and_value() -> None:
     "number", ["", "-1", "+1", "1.5", "0x1", " 1", "1 ", "٣", "²", "one", "9" * 20, "9" * 5000]
 )
 def test_what_is_no_number_counts_as_not_said(number: str) -> None:
-    facts = parse_facts(f"{FACTS}free_bytes={number}\nhome_owner={number}\npid={number}\n")
-    assert (facts.free_bytes, facts.home_owner, facts.process) == (None, None, None)
+    facts = parse_facts(f"{FACTS}program_bytes={number}\nhome_owner={number}\npid={number}\n")
+    assert (facts.program_bytes, facts.home_owner, facts.process) == (None, None, None)
     assert parse_start(f"{START}status={number}\n").status is None
 
 

@@ -105,6 +105,11 @@ def test_only_our_own_process_is_stopped() -> None:
     other = decide_stop(facts_of(**runs | {"owner": 0}), home="/h")
     assert isinstance(other, Blocked)
     assert "uid 0, pid 7" in other.message
+    for managed in ({"obshell": 9}, {"unit": "db.service"}, {"group": "0::/a/db.service"}):
+        left = decide_stop(facts_of(**runs | managed), home="/h")
+        assert isinstance(left, Blocked)
+        assert left.remedy
+        assert decide_stop(facts_of(**managed), home="/h") == NothingRuns()
     broken = decide_stop(facts_of(end="no"), home="/h")
     assert isinstance(broken, Blocked)
     assert "broke off" in broken.message

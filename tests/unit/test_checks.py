@@ -1,0 +1,168 @@
+"""The checks of stage 2: the cases in tests/cases/checks, skipping, and the page about them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.checks import CHECKS, decide_verdicts, refuse_skips
+from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.facts import Disk, HostFacts, ProcessIdentity, clock_difference_s
+from tasks.host_look import describe_verdicts, render_verdicts
+from tasks.judges import judge_manager
+from tasks.page import PAGES
+from tasks.verdicts import Level, Skip, Verdict, Wish
+from tests.made_server import make_server
+
+CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").glob("*.json"))
+
+# A host on which nothing stands in the way of a first start.
+GOOD = HostFacts(
+    complete=True,
+    uid=1000,
+    boot="boot",
+    home="directory",
+    home_owner=1000,
+    home_writable=True,
+    binary_present=True,
+    binary_executable=True,
+    initialised=False,
+    has_tools=True,
+    process=None,
+    disks=(Disk("/home/x/seekdb", "/dev/a", 50_000_000_000),),
+    open_files=655_350,
+    processes=655_350,
+    core_bytes=-1,
+    aio_max=1_048_576,
+    aio_used=0,
+    total_bytes=32 << 30,
+    available_bytes=16 << 30,
+)
+
+
+def facts_of(given: dict[str, Any]) -> HostFacts:
+    """What JSON cannot say is put into the types of the facts."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    if "process" in given:
+        fields["process"] = ProcessIdentity(**given["process"])
+    if "disks" in given:
+        fields["disks"] = tuple(Disk(**disk) for disk in given["disks"])
+    if "foreign" in given:
+        fields["foreign"] = tuple((whose, path) for whose, path in given["foreign"])
+    if "listeners" in given:
+        fields["listeners"] = {int(port): who for port, who in given["listeners"].items()}
+    return replace(GOOD, **fields)
+
+
+def decision_of(case: dict[str, Any]) -> Decision:
+    given = case["given"]
+    wish = Wish(make_server(**given.get("server", {})), given.get("other_programs", {}))
+    return decide_start(facts_of(given.get("facts", {})), wish, given.get("skip", ()))
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
+    case = json.loads(file.read_text())
+    then, decision = case["then"], decision_of(case)
+    told = [v for v in decision.verdicts if v.level is not Level.OK]
+    assert [f"{v.check} {v.level}" for v in told] == then["told"]
+    match decision:
+        case Blocked(code, message, remedy):
+            assert then["decision"] == "blocked"
+            assert code == then.get("code", code)
+            assert [part for part in then.get("says", ()) if part not in message] == []
+            assert [part for part in then.get("remedy", ()) if part not in remedy] == []
+        case NoOp(reason, process):
+            assert then["decision"] == "no-op"
+            assert f"pid {process.pid}" in reason
+        case Start(is_first):
+            assert (then["decision"], then["is_first"]) == ("start", is_first)
+    for part in then.get("says_warn", ()):
+        assert any(part in v.cause for v in told if v.level is Level.WARN)
+    assert all(v.cause and v.remedy for v in told)
+
+
+def test_every_check_has_a_case_in_which_it_is_not_well() -> None:
+    told = {
+        line.split()[0] for file in CASES for line in json.loads(file.read_text())["then"]["told"]
+    }
+    assert told == {check.name for check in CHECKS}
+
+
+def test_a_host_without_a_fault_passes_every_check() -> None:
+    verdicts = decide_verdicts(GOOD, Wish(make_server()))
+    assert [v.check for v in verdicts] == [check.name for check in CHECKS]
+    assert {v.level for v in verdicts} == {Level.OK}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_check_is_skipped_by_its_name_unless_it_would_do_harm(check: Any) -> None:
+    wrong = refuse_skips(["memory", check.name])
+    assert (wrong is None) == (check.skip is not Skip.NO)
+    assert wrong is None or f"'{check.name}' cannot be skipped" in wrong
+
+
+def test_an_unknown_check_is_refused_and_the_known_ones_are_named() -> None:
+    wrong = refuse_skips(["no-such"])
+    assert wrong is not None
+    assert "'no-such'" in wrong
+    assert all(check.name in wrong for check in CHECKS)
+
+
+def test_what_would_do_harm_cannot_be_skipped() -> None:
+    never = {check.name for check in CHECKS if check.skip is Skip.NO}
+    assert never == {"tools", "home", "process", "manager", "program", "first-start"}
+
+
+def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
+    process = ProcessIdentity("boot", 1, 2, 1000, "77")
+    running = replace(GOOD, process=process)
+    assert judge_manager(running) is None
+    assert judge_manager(replace(running, obshell=5)) is not None
+    in_unit = replace(running, groups=("0::/system.slice/db.service",))
+    assert judge_manager(in_unit) is not None
+
+
+@pytest.mark.parametrize(
+    ("asked", "now", "answered", "off"),
+    [
+        (1000.0, 1000, 1000.0, 0.0),
+        (1000.0, 1050, 1100.0, 0.0),
+        (1000.0, 500, 1100.0, -0.5),
+        (1000.0, 1600, 1100.0, 0.5),
+    ],
+)
+def test_a_clock_is_off_only_by_what_the_answers_way_cannot_explain(
+    asked: float, now: int, answered: float, off: float
+) -> None:
+    assert clock_difference_s(asked, now, answered) == off
+
+
+def test_lines_name_the_server_the_check_and_what_to_do() -> None:
+    verdicts = [
+        Verdict("a", Level.OK),
+        Verdict("b", Level.BLOCK, "cause b", "do b", "X"),
+        Verdict("c", Level.BLOCK, "cause c", "do c", "X"),
+        Verdict("d", Level.WARN, "cause d", "do d"),
+        Verdict("e", Level.SKIPPED, "cause e", "do e"),
+    ]
+    assert render_verdicts("s", verdicts, but_first_block=True) == [
+        "WARN: s: also in the way: [c] cause c; do c",
+        "WARN: s: [d] cause d; do d",
+        "WARN: s: skipped as asked: [e] cause e; do e",
+    ]
+    told = describe_verdicts(verdicts)["checks"]
+    assert [entry["check"] for entry in told] == ["b", "c", "d", "e"]
+    assert describe_verdicts(verdicts[:1]) == {}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_pages_are_what_the_tables_say(name: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / name
+    assert page.read_text(encoding="utf-8") == PAGES[name]()
