@@ -154,6 +154,7 @@ class Attempt:
         self.attempt_no = context.attempt_no
         context.limit = limit
         self._stage = stage
+        self._undoes = undo
         self._step = (stage.undo or _undo_nothing) if undo else stage.run
         self.context = context
         self._limit = limit
@@ -203,9 +204,9 @@ class Attempt:
             return None  # another attempt is the current one
         except RemoteError as exc:
             what = exc.message if exc.host in exc.message else f"{exc.host}: {exc.message}"
-            return Failed(Problem(exc.err_code, what, exc.remedy))
+            return Failed(Problem(exc.err_code, what, self._then(exc.remedy)))
         except DagengineError as exc:
-            return Failed(Problem(exc.err_code, exc.message, exc.remedy))
+            return Failed(Problem(exc.err_code, exc.message, self._then(exc.remedy)))
         except Exception as exc:  # noqa: BLE001  # a step may raise anything; it ends as an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
                 what = f"did not end in time: the {self._limit.whole_s:g} s of its"
@@ -239,9 +240,13 @@ class Attempt:
 
     def _problem(self, code: str, what: str) -> Problem:
         where = f" of {self.context.target}" if self.context.target else ""
-        return Problem(
-            code, f"'{self._stage.name}'{where} {what}", "look at the server, then RETRY"
-        )
+        remedy = self._then("look at the server")
+        return Problem(code, f"'{self._stage.name}'{where} {what}", remedy)
+
+    def _then(self, remedy: str) -> str:
+        """A remedy, and how to go on after it."""
+        again = "ROLLBACK again" if self._undoes else "RETRY"
+        return f"{remedy}, then {again}" if remedy else f"{again} once it is mended"
 
 
 async def _undo_nothing(context: StepContext) -> Outcome:
