@@ -36,7 +36,9 @@ class HostAddress:
             hop.
         command_timeout_s: bound on one question to the host, in seconds.
         keepalive_interval_s: after so many silent seconds the host is asked for a sign of life.
-        keepalive_misses: how many may stay unanswered before the connection is given up.
+        keepalive_misses: how many may stay unanswered before the connection is given up. By
+            default a dead connection is noticed, and a new one has failed, before the time of a
+            question is over: so it is the host that is named as the cause.
         max_sessions: how many sessions its sshd carries on a connection (its MaxSessions).
     """
 
@@ -51,8 +53,8 @@ class HostAddress:
     agent: bool | Path = False
     jump: HostAddress | None = None
     command_timeout_s: float = 30.0
-    keepalive_interval_s: float = 10.0
-    keepalive_misses: int = 3
+    keepalive_interval_s: float = 5.0
+    keepalive_misses: int = 2
     max_sessions: int = 10
 
     @property

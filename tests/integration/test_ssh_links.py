@@ -200,7 +200,7 @@ def is_alive(pid: int) -> bool:
 
 def test_the_bound_on_noticing_is_the_interval_times_one_more_than_the_misses(tmp_path):
     sshd = Sshd(tmp_path, "127.0.0.1", 22)
-    assert SshLab(tmp_path).address(sshd).death_bound_s == 40
+    assert SshLab(tmp_path).address(sshd).death_bound_s == 15
 
 
 # --- what is left behind ------------------------------------------------------------------------

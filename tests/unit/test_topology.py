@@ -476,3 +476,8 @@ def test_every_key_of_the_ssh_section_is_in_the_example_and_in_the_docs() -> Non
     for key in SshSection.model_fields:
         assert f"{key}:" in example
         assert f"`{key}`" in page
+
+
+def test_by_default_a_dead_host_is_the_cause_and_not_a_question_that_took_too_long() -> None:
+    address = HostAddress("192.0.2.1")
+    assert address.death_bound_s + address.connect_timeout_s < address.command_timeout_s
