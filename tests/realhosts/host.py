@@ -14,19 +14,19 @@ from pathlib import Path
 
 import asyncssh
 
+from tests.realhosts.installation import Installation
 from tests.realhosts.network import Network, host_ip, host_network_commands
 
-USER, UID = "admin", 6001
-HOME = "/home/admin/seekdb"
 _KINDS = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 _SSHD_CONFIG = """\
 ListenAddress 0.0.0.0:22
 HostKey /etc/ssh/host_key
-AuthorizedKeysFile /home/admin/.ssh/authorized_keys
+AuthorizedKeysFile /etc/ssh/authorized_keys
 PidFile /run/sshd.pid
 LogLevel VERBOSE
 UsePAM no
+PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PrintMotd no
@@ -41,18 +41,6 @@ case "$1 $3" in
     "-c dagengine"*) if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
 esac
 exec /home/gates/dash "$@"
-"""
-
-# Stands where the server program stands: counts its launches, and waits at the gate `launch`.
-_PROGRAM = """\
-#!/home/gates/dash
-case "$*" in
-    *--base-dir*)
-        echo "$$" >>/home/gates/launches
-        gate=/home/gates/launch
-        if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
-esac
-exec /home/package/seekdb "$@"
 """
 
 
@@ -70,7 +58,8 @@ class Process:
 
     @property
     def is_server(self) -> bool:
-        return self.argv[0].endswith("/seekdb") and "--base-dir" in self.argv
+        name = self.argv[0].rpartition("/")[2]
+        return name == "observer" or (name == "seekdb" and "--base-dir" in self.argv)
 
 
 class Gate:
@@ -109,17 +98,27 @@ class Host:
         public_key: of its sshd.
     """
 
-    def __init__(self, number: int, directory: Path, network: Network, client_key: str) -> None:
+    def __init__(
+        self,
+        number: int,
+        world: Path,
+        network: Network,
+        client_key: str,
+        installation: Installation,
+    ) -> None:
         """
         Args:
-            number: from 1.
-            directory: made here.
+            number: from 1; its server is in the zone of that number.
+            world: in this directory its own is made.
             network: what to plug it into.
             client_key: the public key that may log in.
+            installation: the server to put there.
         """
         self.number = number
         self.ip = host_ip(number)
-        self.directory = directory
+        self.directory = world / f"host{number}"
+        self.installation = installation
+        self._sources = installation.sources(world)
         self._network = network
         self._make_files(client_key)
         self.public_key = self.make_host_key()
@@ -144,11 +143,16 @@ class Host:
     @property
     def home(self) -> Path:
         """The server's home, as seen from here."""
-        return self.directory / "admin" / "seekdb"
+        return self.directory / "admin" / self.installation.program
 
     @property
     def sshd_log(self) -> str:
         return (self.directory / "run" / "sshd.log").read_text(errors="replace")
+
+    @property
+    def contacts(self) -> int:
+        """How many connections and sessions its sshd has seen."""
+        return self.sshd_log.count("Connection from") + self.sshd_log.count("Starting session")
 
     @property
     def launches(self) -> int:
@@ -179,13 +183,22 @@ class Host:
 
     def mount_home(self, *, size: str) -> None:
         """Put the server's home on a file system of its own, of that size; it is empty then."""
-        self.run("mount", "-t", "tmpfs", "-o", f"size={size},uid={UID},mode=755", "tmpfs", HOME)
-        self.run("mkdir", f"{HOME}/bin")
-        self.run("ln", "-s", "/home/gates/program", f"{HOME}/bin/seekdb")
+        home, options = self.installation.home, f"size={size},uid={self.installation.uid},mode=755"
+        self.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", home)
+        self.run("mkdir", f"{home}/bin")
+        self.run("ln", "-s", "/home/gates/program", f"{home}/bin/seekdb")
+
+    def resize_home(self, size: str) -> None:
+        """Change the size of the file system that `mount_home` made."""
+        self.run("mount", "-o", f"remount,size={size}", self.installation.home)
+
+    def unmount_home(self) -> None:
+        """Show the home again that `mount_home` has hidden."""
+        self.run("umount", "--lazy", self.installation.home)
 
     def home_entries(self) -> list[str]:
         """What lies in the server's home."""
-        return self.run("ls", HOME).split()
+        return self.run("ls", self.installation.home).split()
 
     def processes(self) -> list[Process]:
         """What lives there, but for its first process. Zombies are dead."""
@@ -230,7 +243,7 @@ class Host:
     def is_home_locked(self) -> bool:
         """Whether somebody holds the lock of the server's home."""
         try:
-            self.run("flock", "--nonblock", "--conflict-exit-code", "9", HOME, "true")
+            self.run("flock", "--nonblock", self.installation.home, "true")
         except RuntimeError:
             return True
         return False
@@ -264,21 +277,21 @@ class Host:
         os.close(self._pid_file)
 
     def _make_files(self, client_key: str) -> None:
-        for name in ("admin/.ssh", "admin/seekdb/bin", "run/sshd", "ssh", "gates"):
+        for name in ("admin", "run/sshd", "ssh", "gates"):
             (self.directory / name).mkdir(parents=True, mode=0o755)
-        (self.directory / "admin" / ".ssh" / "authorized_keys").write_text(client_key)
+        (self.directory / "ssh" / "authorized_keys").write_text(client_key)
         (self.directory / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
-        gates = self.directory / "gates"
-        _write_program(gates / "program", _PROGRAM)
-        (self.home / "bin" / "seekdb").symlink_to("/home/gates/program")
+        gates, what = self.directory / "gates", self.installation
         shutil.copy("/bin/dash", gates / "dash")
-        _write_program(gates / "sh", _SHELL)
+        (gates / "sh").write_text(_SHELL)
+        (gates / "sh").chmod(0o755)
         gates.chmod(0o777)
+        what.put(self.home, gates, self.ip, f"zone{self.number}")
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
-            os.chown(path, UID, UID, follow_symlinks=False)
-        users = Path("/etc/passwd").read_text()
-        passwd = f"{users}{USER}:x:{UID}:{UID}::/home/{USER}:/bin/sh\n"
-        (self.directory / "passwd").write_text(passwd)
+            os.chown(path, what.uid, what.uid, follow_symlinks=False)
+        lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
+        others = [line for line in lines if not line.startswith(f"{what.user}:")]
+        (self.directory / "passwd").write_text("".join([what.user_line, *others]))
 
     def _set_up(self) -> None:
         commands = [*self._mount_commands(), ["hostname", f"host{self.number}"]]
@@ -291,27 +304,33 @@ class Host:
             raise RuntimeError(f"host {self.number} could not be set up")
 
     def _mount_commands(self) -> list[list[str]]:
-        # First below /mnt: the sources may lie below /home, which this covers.
+        """Everything is put together below /mnt: what it comes from may lie where it covers."""
         commands = [["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", "/mnt"]]
-        sources = {
-            "admin": self.directory / "admin",
-            "gates": self.directory / "gates",
-            "package": _find_package(),
-        }
-        for name, source in sources.items():
+        own = {f"/home/{name}": self.directory / name for name in ("admin", "gates")}
+        covered = [
+            (place, source)
+            for place, source in {**own, **self._sources}.items()
+            if place.startswith(("/home/", "/tmp/", "/var/tmp/"))
+        ]
+        for number, (_, source) in enumerate(covered):
             commands += [
-                ["mkdir", f"/mnt/{name}"],
-                ["mount", "--bind", str(source), f"/mnt/{name}"],
+                ["mkdir", f"/mnt/{number}"],
+                ["mount", "--bind", str(source), f"/mnt/{number}"],
             ]
         for name, place in (("passwd", "/etc/passwd"), ("ssh", "/etc/ssh"), ("run", "/run")):
             commands.append(["mount", "--bind", str(self.directory / name), place])
-        commands += [
-            ["mount", "--move", "/mnt", "/home"],
-            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "/tmp"],
-            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", "/var/tmp"],
+        for place, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
+            commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place])
+        for number, (place, _) in enumerate(covered):
+            commands += [
+                ["mkdir", "-p", place],
+                ["mount", "--move", f"/mnt/{number}", place],
+            ]
+        return [
+            *commands,
+            ["umount", "/mnt"],
             ["mount", "--bind", "/home/gates/sh", "/bin/dash"],
         ]
-        return commands
 
 
 def _start_init() -> subprocess.Popen[bytes]:
@@ -354,14 +373,3 @@ def _read_process(pid: int) -> tuple[Process, int] | None:
         return None
     argv = tuple(word.decode(errors="replace") for word in words)
     return Process(pid, int(status["NSpid"].split()[-1]), argv), where
-
-
-def _write_program(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-def _find_package() -> Path:
-    from tasks.demo_cluster import find_seekdb  # noqa: PLC0415  # raises where it is missing
-
-    return find_seekdb().parent

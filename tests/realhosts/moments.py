@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.realhosts.host import Host
-from tests.realhosts.world import SQL_PORT, World, until
+from tests.realhosts.installation import SQL_PORT
+from tests.realhosts.world import World, until
 
 STAGES = 6
 _LANES = (2, 3, 4)

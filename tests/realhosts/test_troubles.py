@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.realhosts.host import HOME, Host
+from tests.realhosts.host import Host
+from tests.realhosts.installation import SQL_PORT
 from tests.realhosts.moments import MOMENTS, release
 from tests.realhosts.report import Row, ended_at, idle_share, row_of
-from tests.realhosts.world import SQL_PORT, Dag, World, sub_task, told, until
+from tests.realhosts.world import Dag, World, sub_task, told, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,12 +116,12 @@ async def home_of_size(world: World, host: Host, size: str) -> AsyncIterator[Non
     finally:
         await world.reset()
         await world.end_server(host)
-        host.run("umount", "--lazy", HOME)
+        host.unmount_home()
 
 
 async def mend_disk(world: World, host: Host, dag: Dag) -> None:
     """Make room on that very file system, and RETRY."""
-    host.run("mount", "-o", "remount,size=20g", HOME)
+    host.resize_home("20g")
     mended = await world.retry(dag["id"])
     assert mended["state"] == "SUCCEED", told(mended)
     await world.expect_nothing_left()
@@ -135,7 +136,7 @@ async def test_a_disk_that_fills_up_under_a_start_is_the_cause_that_is_told(
         world.undo.callback(gate.open)
         dag_id = await world.start()
         await until(lambda: gate.is_reached, "the launch")
-        host.run("mount", "-o", "remount,size=40m", HOME)  # there was room at the check
+        host.resize_home("40m")  # there was room at the check
         full_at = datetime.now(UTC)
         gate.open()
         dag = await world.end_of(dag_id)
@@ -199,6 +200,7 @@ async def test_a_rollback_that_cannot_reach_a_host_says_so_and_ends_it_when_the_
     assert (stuck["state"], stuck["operator"]) == ("FAILED", "ROLLBACK")
     task = sub_task(stuck, START, world.names[2])
     assert host.ip in task["task_logs"][-1]
+    assert task["task_logs"][-1].endswith("then ROLLBACK again")
     noticed_s = (ended_at(task) - asked_at).total_seconds()
     tell(Row("ROLLBACK, link down", noticed_s, task["task_logs"][-1]))
 

@@ -51,6 +51,7 @@ async def test_a_lost_host_is_named_delays_no_other_and_a_retry_mends_it(
     assert "[Agent.RPC.RequestError]" in last, last
     assert host.ip in last, last
     assert "check that the host is up" in last, last
+    assert last.endswith("then RETRY"), last
 
     # Nobody else had to wait for it.
     for stage in LANES:

@@ -19,17 +19,16 @@ import yaml
 from dagengine.client import Client
 from dagengine.testing import eventually
 from tasks.demo_guard import Guard
-from tests.realhosts.host import HOME, USER, Host
+from tests.realhosts.host import Host
+from tests.realhosts.installation import SEEKDB, SQL_PORT, Installation
 from tests.realhosts.network import Network
 
 COUNT = 3
 PORTS = {"hosts", *(f"port{number}" for number in range(1, COUNT + 1))}
 """Names of links in the controller's network; nothing is called so outside."""
 
-SQL_PORT = 2881
 URL = "http://127.0.0.1:2886"
 _CONTROLLER = Path(__file__).with_name("held_controller.py")
-_START_OPTIONS = {"memory_limit": "2G", "log_disk_size": "2G"}
 _READY_BOUND_S = 60.0
 _WAIT_BOUND_S = 150.0
 _LOOK_EVERY_S = 0.1  # a look at everything costs some CPU
@@ -46,8 +45,11 @@ class World:
         client: of the controller.
     """
 
-    def __init__(self, directory: Path, network: Network, guard: Guard) -> None:
+    def __init__(
+        self, directory: Path, network: Network, guard: Guard, installation: Installation
+    ) -> None:
         self.directory = directory
+        self.installation = installation
         self.network = network
         self.password = secrets.token_urlsafe(12)
         self.undo = ExitStack()
@@ -74,13 +76,14 @@ class World:
     def make_hosts(self) -> None:
         """Make the hosts and the files that name them."""
         self.holds.mkdir()
+        (self.directory / "ledger").mkdir()
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(str(self.directory / "client_key"))
         (self.directory / "client_key").chmod(0o600)
         public = key.export_public_key().decode()
 
         def make(number: int) -> Host:
-            host = Host(number, self.directory / f"host{number}", self.network, public)
+            host = Host(number, self.directory, self.network, public, self.installation)
             self._guard.watch_process(host.keeper_pid)
             return host
 
@@ -183,10 +186,10 @@ class World:
         return {
             "name": "real",
             "id": 1,
-            "flavour": "seekdb",
+            "flavour": self.installation.flavour,
             "root_password_env": "DAGENGINE_ROOT_PASSWORD",
             "ssh": {
-                "user": USER,
+                "user": self.installation.user,
                 "key_file": "client_key",
                 "known_hosts": "known_hosts",
                 # Short, so that the suite is: what the defaults cost is in docs/faults.md.
@@ -195,7 +198,7 @@ class World:
                 "keepalive_interval_s": 1,
                 "keepalive_misses": 2,
             },
-            "defaults": {"home": HOME, "start_options": dict(_START_OPTIONS)},
+            "defaults": {"home": self.installation.home, **self.installation.settings},
             "zones": {f"zone{host.number}": [{"ip": host.ip}] for host in self.hosts},
         }
 
@@ -205,11 +208,11 @@ class World:
 
 
 @asynccontextmanager
-async def make_world() -> AsyncIterator[World]:
+async def make_world(installation: Installation = SEEKDB) -> AsyncIterator[World]:
     """A world, and this thread in its controller's network. Nothing of it is left afterwards."""
     guard = Guard("dagengine-hosts-")
     network = Network()
-    world = World(guard.directory, network, guard)
+    world = World(guard.directory, network, guard, installation)
     try:
         with network.entered():
             world.make_hosts()

@@ -1,0 +1,104 @@
+"""What is installed on a host: a server program in its home, and the user that runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasks.demo_cluster import find_seekdb
+from tests.standin.cluster import ROOT, install
+from tests.standin.ledger import Member
+from tests.standin.sql import write_config
+
+USER_HOME = "/home/admin"
+SQL_PORT, RPC_PORT = 2881, 2882
+_LEDGER = "ledger.sqlite"
+
+# Stands where the server program stands: counts its launches, and waits at the gate `launch`.
+_PROGRAM = """\
+#!/home/gates/dash
+case "$*" in
+    *--base-dir*)
+        echo "$$" >>/home/gates/launches
+        gate=/home/gates/launch
+        if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+esac
+exec /home/package/seekdb "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One kind of server.
+
+    Attributes:
+        flavour: as in the cluster file.
+        program: its file name, below `bin` of the home.
+        user, uid: who logs in and runs it.
+        settings: what the cluster file says of every server.
+    """
+
+    flavour: str
+    program: str
+    user: str
+    uid: int
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def home(self) -> str:
+        """The server's home on its host."""
+        return f"{USER_HOME}/{self.program}"
+
+    @property
+    def user_line(self) -> str:
+        """The user's line in the host's passwd file."""
+        return f"{self.user}:x:{self.uid}:{self.uid}::{USER_HOME}:/bin/sh\n"
+
+    def sources(self, world: Path) -> Mapping[str, Path]:
+        """Directories of this machine that the host sees, by where."""
+        if self.flavour == "seekdb":
+            return {"/home/package": find_seekdb().parent}
+        seen = {str(path): path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
+        return {"/home/ledger": world / "ledger", **seen}
+
+    def put(self, home: Path, gates: Path, ip: str, zone: str) -> None:
+        """Install it.
+
+        Args:
+            home: of the server, as seen from here.
+            gates: `/home/gates` of its host, as seen from here.
+            ip: of the host.
+            zone: of the server.
+        """
+        if self.flavour == "oceanbase":
+            install(home)
+            write_config(home, member(ip, zone), Path("/home/ledger", _LEDGER))
+            return
+        program = gates / "program"
+        program.write_text(_PROGRAM)
+        program.chmod(0o755)
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / self.program).symlink_to("/home/gates/program")
+
+
+def member(ip: str, zone: str) -> Member:
+    """A server as its cluster of stand-ins knows it."""
+    return Member(ip, RPC_PORT, SQL_PORT, zone)
+
+
+def ledger_file(world: Path) -> Path:
+    """Where the stand-ins of a world keep what they share."""
+    return world / "ledger" / _LEDGER
+
+
+SEEKDB = Installation(
+    "seekdb",
+    "seekdb",
+    "admin",
+    6001,
+    {"start_options": {"memory_limit": "2G", "log_disk_size": "2G"}},
+)
+# Root, because the stand-in needs this checkout and its interpreter, wherever they lie.
+OBSERVER = Installation("oceanbase", "observer", "root", 0)
