@@ -25,7 +25,7 @@ from dagengine.cli_render import (
     render_logs,
     render_verdict,
 )
-from dagengine.client import Client
+from dagengine.client import Client, Trust
 from dagengine.clock import SystemClock
 from dagengine.config import load_config
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
@@ -40,10 +40,15 @@ EXIT_INTERRUPTED = 130
 
 PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
 DEFAULT_URL = "http://127.0.0.1:2886"
-_UNAUTHORIZED = 401
+_NOT_ALLOWED = (401, 429)  # a wrong password; too many of them
 
 Url: TypeAlias = Annotated[
-    str, typer.Option(envvar="DAGENGINE_URL", help="Where the controller answers.")
+    str,
+    typer.Option(
+        envvar="DAGENGINE_URL",
+        help="Where the controller answers: http://…, https://… (DAGENGINE_CA_FILE names who may "
+        "have signed its certificate) or unix:PATH.",
+    ),
 ]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
@@ -341,10 +346,10 @@ async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> J
 
 
 def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
-    password = _read_password()
+    password = "" if url.startswith("unix:") else _read_password()
 
     async def main() -> int:
-        async with Client(url, password) as client:
+        async with Client(url, password, trust=_read_trust()) as client:
             return await work(client)
 
     try:
@@ -352,6 +357,12 @@ def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
+
+
+def _read_trust() -> Trust:
+    """The TLS files, from the variables."""
+    names = ("DAGENGINE_CA_FILE", "DAGENGINE_CERT_FILE", "DAGENGINE_KEY_FILE")
+    return Trust(*(Path(value) if (value := os.environ.get(n)) else None for n in names))
 
 
 def _read_password() -> str:
@@ -371,7 +382,7 @@ def _exit_code(exc: DagengineError) -> int:
     if isinstance(exc, ControllerUnreachable):
         return EXIT_UNREACHABLE
     if isinstance(exc, ApiRefused):
-        return EXIT_REFUSED if exc.status == _UNAUTHORIZED else EXIT_USAGE
+        return EXIT_REFUSED if exc.status in _NOT_ALLOWED else EXIT_USAGE
     return EXIT_USAGE
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dagengine.client.address import Trust
 from dagengine.client.calls import Client
 from dagengine.client.door import Dto
 from dagengine.client.stream import Event
 
-__all__ = ["Client", "Dto", "Event"]
+__all__ = ["Client", "Dto", "Event", "Trust"]

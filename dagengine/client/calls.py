@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from types import TracebackType
 
+from dagengine.client.address import Trust
 from dagengine.client.door import Door, Dto
 from dagengine.client.stream import Event, follow_events
 
@@ -13,16 +14,24 @@ class Client:
     """Signs and sends calls. Use it as an async context manager.
 
     Args:
-        url: of the controller, such as `http://127.0.0.1:2886`.
-        password: of root@sys; may be empty.
+        url: of the controller, such as `https://db1:2886`, or `unix:PATH` of its socket.
+        password: of root@sys; may be empty, and is not used at a socket.
         timeout_s: bound on one call, in seconds.
+        trust: whom to believe at an https URL; by default what the system does.
 
     Every method raises ControllerUnreachable or ApiRefused.
     """
 
-    def __init__(self, url: str, password: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        password: str,
+        *,
+        timeout_s: float = 30.0,
+        trust: Trust = Trust(),  # noqa: B008  # frozen
+    ) -> None:
         self.url = url.rstrip("/")
-        self._door = Door(self.url, password, timeout_s)
+        self._door = Door(self.url, password, timeout_s, trust)
 
     async def __aenter__(self) -> Client:
         await self._door.open()

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from dagengine.client.address import Trust, base_of, is_socket, make_connector
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 
@@ -26,10 +27,12 @@ class Door:
         url: of the controller, without a slash at its end.
         password: of root@sys; may be empty.
         timeout_s: bound on one call, in seconds.
+        trust: for an https URL.
     """
 
-    def __init__(self, url: str, password: str, timeout_s: float) -> None:
+    def __init__(self, url: str, password: str, timeout_s: float, trust: Trust = Trust()) -> None:  # noqa: B008  # frozen
         self._url = url
+        self._trust = trust
         self._password = password
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
@@ -37,7 +40,8 @@ class Door:
 
     async def open(self) -> None:
         """Make the session; nothing is sent yet."""
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
+        connector = make_connector(self._url, self._trust)
+        self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -83,10 +87,9 @@ class Door:
         """
         target = ROOT + path
         for is_last in (self._key is None, True):
-            signed = sign(await self._load_key(), self._password, target, body)
-            sent = {**headers, "X-OCS-Header": signed.header}
+            sent, content = await self._sign(target, body)
             async with self._request(
-                method, target, sent, signed.body, limits or self._timeout
+                method, target, {**headers, **sent}, content, limits or self._timeout
             ) as response:
                 try:
                     await self._refuse(response)
@@ -99,6 +102,13 @@ class Door:
                 return
 
     # --- below: the parts ------------------------------------------------------------------
+
+    async def _sign(self, target: str, body: Dto | None) -> tuple[dict[str, str], bytes | None]:
+        """Headers and body of a request; at a socket there is nothing to sign."""
+        if is_socket(self._url):
+            return {}, None if body is None else json.dumps(body).encode("utf-8")
+        signed = sign(await self._load_key(), self._password, target, body)
+        return {"X-OCS-Header": signed.header}, signed.body
 
     async def _load_key(self) -> rsa.RSAPublicKey:
         if self._key is None:
@@ -118,7 +128,7 @@ class Door:
             raise ControllerUnreachable("the client is not open", remedy="use `async with`")
         try:
             async with self._session.request(
-                method, self._url + target, headers=headers, data=data, timeout=limits
+                method, base_of(self._url) + target, headers=headers, data=data, timeout=limits
             ) as response:
                 yield response
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:

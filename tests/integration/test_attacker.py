@@ -5,11 +5,14 @@ The attacker knows the protocol and the public key and can record what others se
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
 import logging
+import re
 import secrets
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import structlog
 from aiohttp import ClientSession, TCPConnector
@@ -327,3 +331,182 @@ async def test_an_address_that_guesses_has_to_pause_and_no_other_notices(world: 
             attacker.url + DAGS, headers={"X-OCS-Header": "x"}
         ) as response:
             assert 1 <= int(response.headers["Retry-After"]) <= 60
+
+
+# --- odd requests --------------------------------------------------------------------------------
+
+
+TRICKS = [
+    "//api/v1/task/dags/ob",
+    "/api//v1/task/dags/ob",
+    "/api/v1/../v1/task/dags/ob",
+    "/api/v1/./task/dags/ob",
+    "/api/v1/info/../task/dags/ob",
+    "/api/v1/info/%2e%2e/task/dags/ob",
+    "/api/v1/task/dags/ob/",
+    "/api/v1/task/dags/ob;x=1",
+    "/api/v1/task/dags/ob%00",
+    "/api/v1/task/dags%2fob",
+    "/api/v1/task/dags/%6fb",
+    "/API/V1/TASK/DAGS/OB",
+    "/api/v1/task/dag/..%2f..%2f..%2fetc%2fpasswd",
+    "/../../../../etc/passwd",
+    "/api/v1/task/dag/" + "9" * 5000,
+    "/api/v1/task/dag/2" + "%d9%a3" * 20,
+    "http://elsewhere/api/v1/task/dags/ob",
+    "*",
+]
+
+
+async def raw(port: int, request: bytes) -> list[int]:
+    """The statuses of what comes back before the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(request)
+        async with asyncio.timeout(60):
+            answer = await reader.read()
+    except ConnectionError:
+        return []
+    finally:
+        writer.close()
+    return [int(status) for status in re.findall(rb"^HTTP/1\.[01] (\d+) ", answer, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("target", TRICKS, ids=range(len(TRICKS)))
+async def test_no_spelling_of_a_path_leads_past_the_door(world: World, target: str) -> None:
+    async with world.running():
+        for method in ("GET", "POST"):
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            (status,) = await raw(world.port, head.encode())
+            assert status in (301, 307, 400, 404), status
+
+
+@pytest.mark.parametrize("method", ["FOO", "CONNECT", "PRI", "get", "TRACE", "DELETE", "A" * 5000])
+async def test_no_method_leads_past_the_door(world: World, method: str) -> None:
+    async with world.running():
+        for target in (DAGS, "/api/v1/info"):
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            (status,) = await raw(world.port, head.encode())
+            assert status in (400, 404), status
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,  # TLS to a plain port
+        b"GET /api/v1/info HTTP/9.9\r\n\r\n",
+        b"GET /api/v1/info\r\n\r\n",
+        b"GET /api/v1/info HTTP/1.1\r\nHost: x\r\nX\0Y: s3cret-zero\r\n\r\n",
+        b"POST /api/v1/ob/start HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /api/v1/ob/start HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/v1/task/dags/ob HTTP/1.1\r\n\r\n",
+        b"POST /api/v1/ob/start HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"s3cret-line " * 100 + b"\r\n\r\n",
+    ],
+    ids=["tls", "version", "0.9", "zero", "negative", "smuggled", "chunk", "line"],
+)
+async def test_what_is_no_http_is_one_line_in_the_log_without_any_of_it(
+    world: World, logged: io.StringIO, request_bytes: bytes
+) -> None:
+    async with world.running():
+        statuses = await raw(world.port, request_bytes)
+        assert set(statuses) <= {400, 401, 404}, statuses
+        assert await raw(world.port, b"GET /api/v1/info HTTP/1.0\r\n\r\n") == [200]
+    written = logged.getvalue()
+    assert "s3cret" not in written
+    assert "Traceback" not in written
+
+
+# --- all at once ---------------------------------------------------------------------------------
+
+ATTACKS = Path(__file__).with_name("attacking.py")
+SAMPLES = 300
+
+
+@asynccontextmanager
+async def serving(world: World) -> AsyncIterator[psutil.Process]:
+    """The controller as a process of its own, with its log beside the engine file."""
+    with (world.directory / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(
+                sys.executable,
+                "-m",
+                "dagengine",
+                "serve",
+                "-c",
+                str(world.directory / "engine.yaml"),
+            ),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            assert process.stdout is not None
+            async with asyncio.timeout(60):
+                assert b"ready" in await process.stdout.readline()
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def sample(caller: Caller, count: int) -> list[float]:
+    """How long reads and starts of somebody who knows the password take, in seconds."""
+    times = []
+    for number in range(count):
+        keys = secrets.token_bytes(32)
+        if number % 4:
+            ask = ("GET", DAGS, caller.sign(DAGS, keys), None)
+            expected: Reply = (200, "")
+        else:
+            ask = ("POST", START, caller.sign(START, keys), encrypt_body(NO_SCOPE, keys))
+            expected = PASSED
+        begun = time.perf_counter()
+        assert await caller.send(*ask) == expected
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def p99(times: list[float]) -> float:
+    return sorted(times)[len(times) * 99 // 100]
+
+
+@pytest.mark.slow
+async def test_while_it_is_attacked_others_are_served_and_nothing_secret_is_logged(
+    world: World,
+) -> None:
+    async with serving(world) as controller, world.caller() as normal:
+        await sample(normal, 50)
+        quiet = await sample(normal, SAMPLES)
+        before_bytes = controller.memory_info().rss
+        attack = await asyncio.create_subprocess_exec(
+            sys.executable, str(ATTACKS), normal.url, stdout=asyncio.subprocess.PIPE
+        )
+        try:
+            busy: list[float] = []
+            ending = asyncio.create_task(attack.communicate(), name="attacks")
+            while not ending.done():
+                busy += await sample(normal, 20)
+            told = json.loads((await ending)[0])
+        finally:
+            if attack.returncode is None:
+                attack.kill()
+                await attack.wait()
+        grown_bytes = controller.memory_info().rss - before_bytes
+        quiet += await sample(normal, SAMPLES)
+    written = (world.directory / "log").read_text()
+    refused = ("401 ", "429 ")
+    assert sum(told["guess"].values()) == 10_000
+    assert told["guess"]["429 TooManyFailures"] > 9_900
+    for name in ("guess", "probe", "bloat"):
+        assert all(answer.startswith(refused) for answer in told[name]), told
+    assert told["trickle"] == {"cut off": 500}
+    assert told["flood"].pop("bytes") < 64 * 2**20
+    assert set(told["flood"]) <= {"413 BadRequest", "cut off"}, told
+    assert grown_bytes < 200 * 2**20
+    assert written.count('"request_refused"') >= 10_000
+    for secret in (PASSWORD, "s3cret", "X-OCS", "Traceback"):
+        assert secret not in written, secret
+    assert len(busy) >= 100
+    ratio = p99(busy) / p99(quiet)
+    sys.stdout.write(f"p99 {p99(quiet):.4f} s quiet, {p99(busy):.4f} s attacked: {ratio:.2f}\n")
+    assert ratio <= 3, f"p99 {p99(quiet):.4f} s quiet, {p99(busy):.4f} s attacked ({ratio:.1f})"

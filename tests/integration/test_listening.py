@@ -24,9 +24,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from obshell import ClientSet
+from obshell.auth import PasswordAuth
+from obshell.request import ProtocolOptions
 
+from dagengine.client import Client, Trust
 from dagengine.config import ApiConfig, load_config
-from dagengine.errors import ConfigError
+from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
 from dagengine.listening import Tls, listen_at, refuse_open_door
 from dagengine.testing import eventually
 from dagengine.wiring import Controller, run_controller
@@ -361,6 +365,56 @@ async def test_with_a_certificate_it_is_https_of_tls_1_2_or_newer(tmp_path: Path
     key.touch()
     api = ApiConfig(tls_cert_file=cert, tls_key_file=key)
     assert Tls(api).context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": str(key), "socket": "x.sock"}
+    asking = {"tls_client_ca_file": str(authority.file)}
+    async with running(tmp_path, **files, **asking) as controller:
+        own = authority.issue("client")
+        trust = Trust(authority.file, *own)
+        async with Client(controller.url, PASSWORD, trust=trust) as client:
+            assert await client.list_dags() == []
+        for mistrusted in (Trust(), Trust(authority.file), Trust(None, *own)):
+            async with Client(controller.url, PASSWORD, trust=mistrusted) as client:
+                with pytest.raises(ControllerUnreachable):
+                    await client.list_dags()
+        async with Client(f"unix:{tmp_path / 'x.sock'}", "not used") as client:
+            assert await client.list_dags() == []
+            with pytest.raises(ApiRefused, match="Scope"):
+                await client.start("NONE")
+        environ = os.environ | {
+            "DAGENGINE_PASSWORD": PASSWORD,
+            "DAGENGINE_CA_FILE": str(authority.file),
+            "DAGENGINE_CERT_FILE": str(own[0]),
+            "DAGENGINE_KEY_FILE": str(own[1]),
+        }
+        for url in (controller.url, f"unix:{tmp_path / 'x.sock'}"):
+            command = (sys.executable, "-m", "dagengine", "list", "--json", "--url", url)
+            done = await asyncio.to_thread(
+                subprocess.run, command, env=environ, capture_output=True, check=True, timeout=120
+            )
+            assert json.loads(done.stdout) == []
+    with pytest.raises(ConfigError, match=str(tmp_path / "none")):
+        Trust(tmp_path / "none").make_context()
+
+
+async def test_the_official_sdk_speaks_https_with_its_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
+    async with running(tmp_path, **files, tls_client_ca_file=str(authority.file)) as controller:
+        own = authority.issue("client")
+        options = ProtocolOptions.https(str(authority.file), (str(own[0]), str(own[1])))
+        port = int(controller.url.rpartition(":")[2])
+
+        def ask() -> object:
+            sdk = ClientSet("127.0.0.1", port, PasswordAuth(PASSWORD), protocol_options=options)
+            return sdk.v1.get_unfinished_dags()
+
+        assert await asyncio.to_thread(ask) == []
 
 
 async def test_clients_may_have_to_show_a_certificate(tmp_path: Path) -> None:
