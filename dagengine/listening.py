@@ -29,7 +29,6 @@ from dagengine.errors import ApiError, ConfigError
 _log = structlog.get_logger("dagengine.listening")
 
 _BACKLOG = 1024
-_HANDSHAKE_TIMEOUT_S = 10.0
 # How long requests that are being answered may go on once the controller is told to stop.
 _LAST_ANSWERS_S = 2.0
 # How long an answer may stay on its way before a connection with unread input is closed.
@@ -221,7 +220,7 @@ async def serving(
                 sock=listener,
                 ssl=tls,
                 backlog=_BACKLOG,
-                ssl_handshake_timeout=None if tls is None else _HANDSHAKE_TIMEOUT_S,
+                ssl_handshake_timeout=None if tls is None else limits.header_timeout_s,
             )
             servers.append(server)
         connections.start()

@@ -37,6 +37,7 @@ from dagengine.security.backoff import LoginBackoff
 from dagengine.security.credentials import Passwords
 from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
+from dagengine.security.turns import LoginTurns
 
 _OPEN = partial(Endpoint, needs_login=False)
 _TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
@@ -129,7 +130,7 @@ def build_app(
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )
-    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), body_timeout_s)
+    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), LoginTurns(), body_timeout_s)
     app = web.Application(
         middlewares=[envelope_middleware(clock)], client_max_size=BODY_LIMIT_BYTES
     )

@@ -39,7 +39,8 @@ class Limits:
         connections: open ones in all.
         connections_per_address: open ones of one address (of one user at the socket).
         header_bytes: request line and headers together.
-        header_timeout_s: from the first byte of a request, or the connection, to its last header.
+        header_timeout_s: from the first byte of a request, or the connection, to its last header;
+            and for the TLS handshake before.
         body_timeout_s: for a whole body.
         idle_timeout_s: without a request on an open connection.
         write_timeout_s: how long a client may leave an answer unread.

@@ -19,8 +19,10 @@ from dagengine.security.credentials import Passwords, check_credentials, parse_t
 from dagengine.security.errors import (
     UNDECIPHERED,
     BodyNotRead,
+    HeaderDecryptFailed,
     HeaderExpired,
     HeaderMissing,
+    HeaderReplayed,
     PasswordUnavailable,
     SocketPermissionDenied,
     TimestampInvalid,
@@ -28,6 +30,7 @@ from dagengine.security.errors import (
 from dagengine.security.header import SignedHeader, decode_header, parse_header
 from dagengine.security.key import ServerKey
 from dagengine.security.replay import MAX_AHEAD_S, ReplayGuard, Sighting, sight
+from dagengine.security.turns import LoginTurns
 
 API_ROOT = "/api/v1"
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -52,6 +55,7 @@ class Gate:
         passwords: what callers must know, now.
         replay: what was seen.
         backoff: which addresses have to pause.
+        turns: how many headers of one address are decrypted at once.
         body_timeout_s: how long a body may take to arrive, in seconds.
     """
 
@@ -60,6 +64,7 @@ class Gate:
     passwords: Callable[[], Passwords]
     replay: ReplayGuard
     backoff: LoginBackoff
+    turns: LoginTurns
     body_timeout_s: float
 
     async def open(self, request: web.Request) -> bytes:
@@ -71,13 +76,31 @@ class Gate:
         if (peer := peer_at(request)) is not None:
             return await self._open_locally(request, peer)
         address = request.remote or ""
-        self.backoff.refuse_paused(address)
+        is_agent, value = _header_of(request)
+        if not value:
+            raise HeaderMissing
+        async with self.turns.take(address):
+            # Asked in turn: the ones before may have failed meanwhile.
+            self.backoff.refuse_paused(address)
+            try:
+                cipher = decode_header(value)
+                header = parse_header(await self.key.decrypt(cipher), is_agent=is_agent)
+            except HeaderDecryptFailed:
+                self.backoff.note_failure(address)
+                raise
+            refusal = self._refusal(request, header)
+            if refusal is not None and not isinstance(refusal, _NO_GUESSES):
+                self.backoff.note_failure(address)
         try:
-            return await self._open(request)
-        except (SecurityError, *UNDECIPHERED) as exc:
-            if not isinstance(exc, _NO_GUESSES):
+            body = await self._open_body(request, header, cipher, refused=refusal is not None)
+        except (HeaderReplayed, *UNDECIPHERED):
+            if refusal is None:
                 self.backoff.note_failure(address)
             raise
+        if refusal is not None:
+            raise refusal
+        request[CALLER] = f"{'agent password' if is_agent else 'root@sys'} from {request.remote}"
+        return body
 
     async def _open_locally(self, request: web.Request, peer: Peer) -> bytes:
         """At the unix socket the kernel says who it is; a header is there only for the body."""
@@ -90,29 +113,15 @@ class Gate:
         keys = parse_header(plain, is_agent=False).keys
         return decrypt_body(body, keys) if body else body
 
-    async def _open(self, request: web.Request) -> bytes:
-        is_agent, value = _header_of(request)
-        if not value:
-            raise HeaderMissing
-        cipher = decode_header(value)
-        header = parse_header(await self.key.decrypt(cipher), is_agent=is_agent)
+    async def _open_body(
+        self, request: web.Request, header: SignedHeader, cipher: bytes, *, refused: bool
+    ) -> bytes:
         body = await read_body(request, timeout_s=self.body_timeout_s)
-        # A body makes it one that acts, whatever the method: what is answered to it tells how it
-        # decrypts, so that must happen once.
-        acts = bool(body) or request.method not in _READS
-        refusal = self._refusal(request, header, acts=acts)
         sighting = sight(cipher, self.key.block_bytes, header.keys)
-        await self._reserve(sighting, header, acts=acts, refused=refusal is not None)
-        if body:
-            body = decrypt_body(body, header.keys)
-        if refusal is not None:
-            raise refusal
-        request[CALLER] = f"{'agent password' if is_agent else 'root@sys'} from {request.remote}"
-        return body
+        await self._reserve(sighting, header, acts=_acts(request), refused=refused)
+        return decrypt_body(body, header.keys) if body else body
 
-    def _refusal(
-        self, request: web.Request, header: SignedHeader, *, acts: bool
-    ) -> SecurityError | None:
+    def _refusal(self, request: web.Request, header: SignedHeader) -> SecurityError | None:
         """What the credentials lack. Not raised at once: a body is judged before them (2.5)."""
         try:
             check_credentials(
@@ -121,7 +130,7 @@ class Gate:
                 now_s=int(self.clock.now().timestamp()),
                 passwords=self.passwords(),
                 agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
-                max_ahead_s=MAX_AHEAD_S if acts else None,
+                max_ahead_s=MAX_AHEAD_S if _acts(request) else None,
             )
         except PasswordUnavailable:
             raise
@@ -153,6 +162,15 @@ def refuse_other_users(request: web.Request) -> None:
     peer = peer_at(request)
     if peer is not None and peer.uid not in (0, os.geteuid()):
         raise SocketPermissionDenied(str(peer))
+
+
+def _acts(request: web.Request) -> bool:
+    """True for what changes something.
+
+    A body makes any request one that acts: what is answered to it tells how it decrypts, so that
+    must happen once.
+    """
+    return request.body_exists or request.method not in _READS
 
 
 def _header_of(request: web.Request) -> tuple[bool, str]:

@@ -18,6 +18,7 @@ from dagengine.errors import DagengineError, RouteNotFound
 from dagengine.security.errors import UNDECIPHERED, SocketPermissionDenied, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")
+_LOGGED_CHARS = 200  # of what a stranger may make as long as a header
 
 _JSON_ROOTS = (API_ROOT, "/rpc/v1")
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,10 +84,10 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
             _log.info(
                 "request_refused",
                 method=request.method,
-                path=request.path,
+                path=request.path[:_LOGGED_CHARS],
                 caller=request.remote if connection is None else connection.address,
                 err_code=exc.err_code,
-                trace_id=trace_id,
+                trace_id=trace_id[:_LOGGED_CHARS],
             )
             return answer.failure(exc)
         except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer

@@ -44,14 +44,14 @@ class LoginBackoff:
 
     def refuse_paused(self, address: str) -> None:
         """Raise TooManyFailures while the address has to pause."""
-        record = self._records.get(_network(address)) if self._records else None
+        record = self._records.get(network_of(address)) if self._records else None
         if record is not None and (left_s := record.until_s - self._clock.monotonic_s()) > 0:
             raise TooManyFailures(left_s)
 
     def note_failure(self, address: str) -> None:
         """A login from there failed."""
         now_s = self._clock.monotonic_s()
-        network = _network(address)
+        network = network_of(address)
         record = self._records.pop(network, None) or _Record(0.0, now_s)
         record.level = max(0.0, record.level - (now_s - record.at_s) / _DRAIN_S) + 1
         record.at_s = now_s
@@ -63,8 +63,8 @@ class LoginBackoff:
             self._records.popitem(last=False)  # the one whose last failure is the oldest
 
 
-def _network(address: str) -> str:
-    """What is counted as one address: of IPv6 the network."""
+def network_of(address: str) -> str:
+    """What is counted as one address: of IPv6 the network of one customer."""
     if ":" not in address:
         return address
     try:

@@ -333,6 +333,36 @@ async def test_an_address_that_guesses_has_to_pause_and_no_other_notices(world: 
             assert 1 <= int(response.headers["Retry-After"]) <= 60
 
 
+async def test_a_burst_of_guesses_is_judged_a_few_at_a_time(world: World) -> None:
+    async with world.running(), world.caller("127.0.0.2") as attacker:
+        longest = bytes(attacker.key.key_size // 8) * 16
+        burst = await asyncio.gather(*(attacker.send("GET", DAGS, longest) for _ in range(200)))
+        assert set(burst) == {GARBAGE, PAUSE}
+        # Not all 200 were decrypted before the first of them counted.
+        assert burst.count(GARBAGE) <= 3 * FREE_FAILURES
+
+
+async def test_without_a_password_a_request_acts_once_as_well(world: World) -> None:
+    (world.directory / "password").write_text("")
+    async with world.running(), world.caller(auth="") as caller:
+        keys = secrets.token_bytes(32)
+        header, body = caller.sign(START, keys, ts="no time"), encrypt_body(NO_SCOPE, keys)
+        assert await caller.send("POST", START, header, body) == PASSED
+        assert await caller.send("POST", START, header, body) == SEEN
+        assert await caller.send("POST", START, caller.sign(START, keys, ts=""), body) == SEEN
+        assert await caller.post(ts="-1") == PASSED
+
+
+async def test_what_is_logged_of_a_stranger_is_short(world: World, logged: io.StringIO) -> None:
+    async with world.running(), world.caller() as caller:
+        long = {"X-OBSHELL-Trace-ID": "t" * 50_000}
+        target = f"{caller.url}/api/v1/task/dag/{'9' * 50_000}"
+        async with caller.session.get(target, headers=long) as response:
+            assert (await response.json())["traceId"] == long["X-OBSHELL-Trace-ID"]
+    assert "request_refused" in logged.getvalue()
+    assert max(map(len, logged.getvalue().splitlines())) < 2000
+
+
 # --- odd requests --------------------------------------------------------------------------------
 
 

@@ -367,6 +367,16 @@ async def test_with_a_certificate_it_is_https_of_tls_1_2_or_newer(tmp_path: Path
     assert Tls(api).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
+async def test_a_handshake_that_does_not_come_is_cut_off(tmp_path: Path) -> None:
+    cert, key = Authority(tmp_path, "authority").issue("server")
+    files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
+    async with running(tmp_path, **files, header_timeout_s=0.2) as controller:
+        for sent in (b"", b"\x16\x03\x01\x02\x00"):
+            line = await Line.open(controller)
+            await line.write(sent)
+            assert await line.is_closed()
+
+
 async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
