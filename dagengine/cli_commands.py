@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
 import sys
@@ -13,6 +12,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from dagengine.cli_access import DEFAULT_URL, Url, open_client
 from dagengine.cli_follow import find_last_event, follow
 from dagengine.cli_render import (
     Json,
@@ -25,7 +25,7 @@ from dagengine.cli_render import (
     render_logs,
     render_verdict,
 )
-from dagengine.client import Client, Trust
+from dagengine.client import Client
 from dagengine.clock import SystemClock
 from dagengine.config import load_config
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
@@ -38,18 +38,8 @@ EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 
-PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
-DEFAULT_URL = "http://127.0.0.1:2886"
 _NOT_ALLOWED = (401, 429)  # a wrong password; too many of them
 
-Url: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        envvar="DAGENGINE_URL",
-        help="Where the controller answers: http://…, https://… (DAGENGINE_CA_FILE names who may "
-        "have signed its certificate) or unix:PATH.",
-    ),
-]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
@@ -346,10 +336,10 @@ async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> J
 
 
 def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
-    password = "" if url.startswith("unix:") else _read_password()
+    opened = open_client(url)
 
     async def main() -> int:
-        async with Client(url, password, trust=_read_trust()) as client:
+        async with opened as client:
             return await work(client)
 
     try:
@@ -357,20 +347,6 @@ def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     raise typer.Exit(code)
-
-
-def _read_trust() -> Trust:
-    """The TLS files, from the variables."""
-    names = ("DAGENGINE_CA_FILE", "DAGENGINE_CERT_FILE", "DAGENGINE_KEY_FILE")
-    return Trust(*(Path(value) if (value := os.environ.get(n)) else None for n in names))
-
-
-def _read_password() -> str:
-    """From the variable; else, on a terminal, asked for; never from an argument."""
-    known = os.environ.get(PASSWORD_VARIABLE)
-    if known is None and sys.stdin.isatty():
-        return getpass.getpass("Password of root@sys: ")
-    return known or ""
 
 
 def _print(as_json: bool, value: Any, lines: Sequence[str]) -> None:

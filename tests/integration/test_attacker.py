@@ -353,6 +353,14 @@ async def test_without_a_password_a_request_acts_once_as_well(world: World) -> N
         assert await caller.post(ts="-1") == PASSED
 
 
+async def test_a_request_without_keys_and_body_acts_once_as_well(world: World) -> None:
+    async with world.running(), world.caller() as caller:
+        for _ in range(2):
+            header = caller.sign(START, b"")
+            assert await caller.send("POST", START, header) == PASSED
+            assert await caller.send("POST", START, header) == SEEN
+
+
 async def test_what_is_logged_of_a_stranger_is_short(world: World, logged: io.StringIO) -> None:
     async with world.running(), world.caller() as caller:
         long = {"X-OBSHELL-Trace-ID": "t" * 50_000}

@@ -1,0 +1,46 @@
+"""How a command finds the controller and signs in."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from dagengine.client import Client, Trust
+
+DEFAULT_URL = "http://127.0.0.1:2886"
+PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
+_TRUST_VARIABLES = ("DAGENGINE_CA_FILE", "DAGENGINE_CERT_FILE", "DAGENGINE_KEY_FILE")
+
+Url: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="DAGENGINE_URL",
+        help="Where the controller answers: http://…, https://… (DAGENGINE_CA_FILE names who may "
+        "have signed its certificate) or unix:PATH.",
+    ),
+]
+
+
+def open_client(url: str) -> Client:
+    """A client, not entered yet; asks for the password where one is needed and none is known."""
+    password = "" if url.startswith("unix:") else _read_password()
+    return Client(url, password, trust=_read_trust())
+
+
+def _read_password() -> str:
+    """From the variable; else, on a terminal, asked for; never from an argument."""
+    known = os.environ.get(PASSWORD_VARIABLE)
+    if known is None and sys.stdin.isatty():
+        return getpass.getpass("Password of root@sys: ")
+    return known or ""
+
+
+def _read_trust() -> Trust:
+    """The TLS files, from the variables."""
+    named = (os.environ.get(name) for name in _TRUST_VARIABLES)
+    return Trust(*(Path(value) if value else None for value in named))
