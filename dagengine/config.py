@@ -71,8 +71,8 @@ class ApiConfig(_Section):
     tls_client_ca_file: Path | None = None
     without_tls: MayBeRead | None = None
     without_password: AnybodyMay | None = None
-    max_connections: int = Field(default=4000, ge=1)
-    max_connections_per_address: int = Field(default=1000, ge=1)
+    max_connections: int = Field(default=10_000, ge=1)
+    max_connections_per_address: int = Field(default=2500, ge=1)
     header_timeout_s: float = Field(default=10, gt=0)
     body_timeout_s: float = Field(default=30, gt=0)
     idle_timeout_s: float = Field(default=75, gt=0)

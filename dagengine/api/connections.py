@@ -46,8 +46,8 @@ class Limits:
         write_timeout_s: how long a client may leave an answer unread.
     """
 
-    connections: int = 4000
-    connections_per_address: int = 1000
+    connections: int = 10_000
+    connections_per_address: int = 2500
     header_bytes: int = 128 * 1024
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0

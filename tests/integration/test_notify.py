@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from dagengine.config import ApiConfig
 from dagengine.notify import Notifier, Watchdog, watchdog_period_s
 from dagengine.store.sqlite.store import SqliteStore
 from tasks.demo_hosts import free_port
@@ -159,4 +160,4 @@ def test_the_unit_uses_what_the_program_says_to_systemd() -> None:
     assert keys["Type"] == "notify"
     assert int(keys["WatchdogSec"]) > 0
     assert keys["RestartPreventExitStatus"] == "2"  # of a wrong configuration, cli.EXIT_USAGE
-    assert int(keys["LimitNOFILE"]) >= 4000 + 512
+    assert int(keys["LimitNOFILE"]) >= ApiConfig(host="::1").max_connections + 512
