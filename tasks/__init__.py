@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from dagengine import Extension, ExtensionCommand, ExtensionPoint, Surroundings
 from tasks.api import start_route
+from tasks.cluster_sql import ask_table
+from tasks.flavour import OCEANBASE
 from tasks.observe import open_lookout
 from tasks.reads import read_routes
 from tasks.start import start_operation
@@ -20,7 +22,7 @@ async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
     pool, clock = surroundings.pool, surroundings.clock
     operations = [start_operation(cluster, pool, clock), stop_operation(cluster, pool, clock)]
-    async with open_lookout(cluster, pool, clock) as lookout:
+    async with open_lookout(cluster, pool, clock, {OCEANBASE.name: ask_table}) as lookout:
         yield Extension(
             operations=operations,
             routes=[

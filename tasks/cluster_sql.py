@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from dagengine import Clock, RemoteError, RunnerPool
 from tasks.health import open_way
+from tasks.observation import TableRow
 from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_rows, login
 from tasks.topology import Server
 
@@ -27,6 +29,10 @@ ZONES = "SELECT zone, status FROM oceanbase.DBA_OB_ZONES"
 STREAMS = (
     "SELECT tenant_id, ls_id, role, paxos_member_list, paxos_replica_num"
     " FROM oceanbase.GV$OB_LOG_STAT"
+)
+_TABLE = (
+    "SELECT svr_ip, svr_port, status, stop_time, with_rootserver, build_version,"
+    " UNIX_TIMESTAMP(start_service_time) FROM oceanbase.DBA_OB_SERVERS"
 )
 TENANTS = "SELECT tenant_id, tenant_name FROM oceanbase.DBA_OB_TENANTS"
 CHECKPOINTS = (
@@ -147,6 +153,24 @@ def _parse_members(text: str) -> list[Address]:
 def parse_checkpoints(rows: Sequence[Sequence[Any]]) -> dict[Address, int]:
     """The answer to CHECKPOINTS."""
     return {(str(ip), int(port)): int(scn) for ip, port, scn in rows}
+
+
+async def ask_table(connection: Any) -> dict[Address, TableRow]:
+    """What the cluster's own table says of its servers, for readers (see observe.py).
+
+    Raises:
+        SqlRefused, SqlNotReady: it says nothing now.
+    """
+    return {
+        (str(ip), int(port)): TableRow(
+            str(status),
+            is_stopped=_is_time(stopped),
+            with_rootserver=str(root).upper() == "YES",
+            build_version=str(build),
+            start_at=None if not started else datetime.fromtimestamp(float(started), UTC),
+        )
+        for ip, port, status, stopped, root, build, started in await ask_rows(connection, _TABLE)
+    }
 
 
 class ClusterSql:

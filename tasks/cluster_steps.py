@@ -32,6 +32,7 @@ from tasks.cluster_sql import (
     render_zone_change,
 )
 from tasks.flavour import OCEANBASE, SEEKDB, Flavour
+from tasks.observation import AVAILABLE, Observation
 from tasks.quorum import explain_majority
 from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused
 from tasks.topology import ClusterFile, Server
@@ -172,6 +173,10 @@ class OceanbaseSteps:
             is_crossed = through is not server
             how = f"read through {through.name}" if is_crossed else "not cross-checked"
             await context.log(f"{server.name}: ACTIVE and in service ({how})")
+            seen = self.cluster.observation(server.name)
+            version = seen.version if seen else ""
+            now = self.clock.now()
+            self.cluster.saw(server.name, Observation(now, AVAILABLE, version=version))
             found.evidence[server.name] = {
                 "level": "in service",
                 "verified": True,

@@ -37,6 +37,7 @@ class Flavour:
         log: below the home.
         started_before: below the home; there once a first start was completed.
         can_initialise: a server that was never started may be started here.
+        forms_cluster: a login does not yet mean service: that needs a majority of the servers.
         sets_root_password: root of a new server has no password, and gets the configured one.
         command_line: from the home to the words that start the server, without options.
         is_server: shell function, see above.
@@ -50,6 +51,7 @@ class Flavour:
     log: str
     started_before: str
     can_initialise: bool
+    forms_cluster: bool
     sets_root_password: bool
     command_line: Callable[[str], tuple[str, ...]]
     is_server: str
@@ -64,6 +66,7 @@ SEEKDB = Flavour(
     log="log/seekdb.log",
     started_before="store/redo/sys/log_stream",
     can_initialise=True,
+    forms_cluster=False,
     sets_root_password=True,
     command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
     is_server=_BY_BASE_DIR,
@@ -79,6 +82,7 @@ OCEANBASE = Flavour(
     log="log/observer.log",
     started_before="etc/observer.config.bin",
     can_initialise=False,  # its first start is a bootstrap, which is not this program's business
+    forms_cluster=True,
     sets_root_password=False,
     # A later start takes no option: the server reads its own configuration (protocol 7.3).
     command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),

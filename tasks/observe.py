@@ -11,8 +11,15 @@ from dagengine import Clock, ConfigError, RemoteError, RunnerPool
 from tasks.commands import ask_process
 from tasks.facts import parse_process
 from tasks.health import open_way
-from tasks.observation import AVAILABLE, NOT_CONNECTED, NOT_RUNNING, Observation, TableRow
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
+from tasks.observation import (
+    AVAILABLE,
+    NOT_CONNECTED,
+    NOT_RUNNING,
+    RESTRICTED,
+    Observation,
+    TableRow,
+)
+from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
 
 WITHIN_S = 2.0
@@ -100,6 +107,7 @@ class Lookout:
         result = await runner.run(question, timeout_s=_CALL_S)
         if parse_process(result.stdout) is None:
             return Observation(self._clock.now(), NOT_RUNNING, why="no process")
+        version = why = ""
         try:
             async with asyncio.timeout(_CALL_S), AsyncExitStack() as stack:
                 socket = await open_way(server, runner, stack)
@@ -109,9 +117,13 @@ class Lookout:
                 if ask_table := self._tables.get(server.flavour.name):
                     self._cluster.saw_table(await ask_table(connection))
         except TimeoutError:
-            return Observation(self._clock.now(), NOT_CONNECTED, why="SQL did not answer in time")
-        except (SqlNotReady, SqlPasswordRefused, ConfigError) as exc:
-            return Observation(self._clock.now(), NOT_CONNECTED, why=exc.message)
+            why = "SQL did not answer in time"
+        except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
+            why = exc.message
+        if why:
+            # It told its version, and then nothing of the cluster: that has no majority.
+            state = RESTRICTED if version else NOT_CONNECTED
+            return Observation(self._clock.now(), state, version=version, why=why)
         return Observation(self._clock.now(), AVAILABLE, version=version)
 
 

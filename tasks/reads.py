@@ -42,6 +42,7 @@ from tasks.read_schemas import (
     TopologyDto,
     ZoneDto,
 )
+from tasks.stop_checks import StopMode
 from tasks.topology import ClusterFile, Server
 
 _LOCK = "cluster"
@@ -275,5 +276,5 @@ class _Reads:
 def _read_move(name: str, params: Mapping[str, object]) -> Move:
     if name == START_OB:
         return Move.STARTING
-    ends_processes = params.get("force") or params.get("terminate")
-    return Move.PROCESS_STOPPING if ends_processes else Move.SERVICE_STOPPING
+    is_by_sql = params.get("mode") == StopMode.PLAIN
+    return Move.SERVICE_STOPPING if is_by_sql else Move.PROCESS_STOPPING

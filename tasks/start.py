@@ -49,7 +49,7 @@ from tasks.health import (
 )
 from tasks.host_look import Looks
 from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
-from tasks.observation import AVAILABLE, NOT_RUNNING, Observation
+from tasks.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
 from tasks.process_stop import stop_process, was_ended
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
@@ -155,7 +155,8 @@ class _Steps:
         outcome = await wait_until_healthy(patient, context, self.clock)
         if isinstance(outcome, Succeeded):
             version = str(outcome.data["version"])
-            seen = Observation(self.clock.now(), AVAILABLE, version=version)
+            state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
+            seen = Observation(self.clock.now(), state, version=version)
             self.cluster.saw(server.name, seen)
         return outcome
 

@@ -51,6 +51,8 @@ def stop_route(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Route:
         reload_cluster(cluster)
         asked = resolve_request(cluster, request)
         mode = _choose_mode(asked.kind, bool(request.force), bool(request.terminate))
+        if call.key and (made := await call.engine.find_submitted(call.key)) is not None:
+            return made  # what it has done since must not count against the same request
         await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
         return await call.submit(
             Submission(STOP_OB, asked.targets, {**asked.params, "mode": str(mode)}),

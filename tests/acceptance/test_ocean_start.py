@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dagengine.testing import eventually
 from tests.acceptance.conftest import sub_tasks, told, wait_dag
 from tests.acceptance.ocean import OceanWorld, make_ocean
 
@@ -109,6 +110,56 @@ async def test_a_stopped_zone_and_a_stopped_server_are_started_by_sql(world: Oce
     assert world.take_statements()[-1] == "ALTER SYSTEM START ZONE 'zone2'"
     assert ("zone2", "ACTIVE") in world.ledger.rows("SELECT zone, status FROM DBA_OB_ZONES")
     assert world.ledger.rows("SELECT 1 FROM server WHERE stop_time IS NOT NULL") == []
+
+
+async def test_a_rollback_ends_what_this_start_has_begun_and_nothing_else(
+    world: OceanWorld,
+) -> None:
+    await world.kill(0, 8)
+    with world.unplugged(8):
+        dag = await start(world, "GLOBAL")
+    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), told(dag)
+    assert world.serving() == ALL[:-1]
+    before = world.pids()
+    async with world.client() as client:
+        await client.operate_dag(dag["id"], "ROLLBACK")
+        undone = await wait_dag(client, dag["id"])
+    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    assert world.pids() == [None, *before[1:]]
+    assert (await start(world, "GLOBAL"))["state"] == "SUCCEED"
+    assert world.serving() == ALL
+
+
+async def test_the_cluster_is_read_as_its_own_table_has_it(world: OceanWorld) -> None:
+    stopped = world.cluster.members[7]
+    world.ledger.execute(stopped, f"ALTER SYSTEM STOP SERVER '127.0.0.1:{stopped.rpc_port}'")
+    await world.kill(8)
+
+    async def read_states() -> dict[int, str]:
+        async with world.client() as client:
+            zones = (await client.get("/ob/info"))["obcluster_info"]["topology"]
+        servers = [server for zone in zones.values() for server in zone]
+        return {server["svr_port"]: server["status"] for server in servers}
+
+    async def is_told() -> bool:
+        states = await read_states()
+        told_of = [states[world.cluster.members[number].rpc_port] for number in (0, 7, 8)]
+        return told_of == ["ACTIVE", "STOPPED", "INACTIVE"]
+
+    await eventually(is_told, timeout_s=60, what="the states of the cluster's table")
+    assert (await start(world, "ZONE", "zone3"))["state"] == "SUCCEED"
+
+    await world.kill(0, 3)
+
+    async def is_restricted() -> bool:
+        async with world.client() as client:
+            states = await client.get("/agents/status")
+        return bool(states[world.name(1)]["obState"] == 2)
+
+    await eventually(is_restricted, timeout_s=60, what="a restricted connection")
+    assert (await start(world, "GLOBAL"))["state"] == "SUCCEED"
+    async with world.client() as client:
+        assert (await client.status())["obState"] == 3
 
 
 async def test_a_lost_majority_is_told_with_what_is_missing_and_regained_by_a_start(

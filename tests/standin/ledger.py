@@ -7,6 +7,7 @@ be missed first.
 
 from __future__ import annotations
 
+import calendar
 import fcntl
 import os
 import re
@@ -36,7 +37,8 @@ CREATE TABLE oceanbase.statement (at INTEGER PRIMARY KEY, svr_port INTEGER, text
 CREATE TABLE oceanbase.DBA_OB_TENANTS (
     tenant_id INTEGER, tenant_name TEXT, tenant_type TEXT, status TEXT);
 CREATE VIEW oceanbase.DBA_OB_SERVERS AS
-    SELECT svr_ip, svr_port, id, zone, sql_port, 'NO' AS with_rootserver,
+    SELECT svr_ip, svr_port, id, zone, sql_port,
+           CASE WHEN id = 1 THEN 'YES' ELSE 'NO' END AS with_rootserver,
            CASE WHEN alive THEN 'ACTIVE' ELSE 'INACTIVE' END AS status,
            start_service_time, stop_time, '4.3.1.0_100000032024051615-x' AS build_version
     FROM server;
@@ -90,6 +92,7 @@ class Ledger:
         self._db.execute("PRAGMA oceanbase.journal_mode = WAL")
         self._db.execute("PRAGMA oceanbase.synchronous = OFF")
         self._db.create_function("version", 0, lambda: VERSION)
+        self._db.create_function("unix_timestamp", 1, _to_epoch)
 
     def close(self) -> None:
         self._db.close()
@@ -323,6 +326,10 @@ def _parse_address(text: str) -> tuple[str, int]:
     if not ip or not port.isdecimal() or (":" in ip and not ip.startswith("[")):
         raise Refused(_SYNTAX, f"invalid server address '{text}'")
     return ip.strip("[]"), int(port)
+
+
+def _to_epoch(text: str | None) -> int | None:
+    return None if text is None else calendar.timegm(time.strptime(text, "%Y-%m-%d %H:%M:%S"))
 
 
 def _now() -> str:

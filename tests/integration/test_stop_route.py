@@ -1,0 +1,113 @@
+"""POST /ob/stop: its body, and the checks that come before a task, in their order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dagengine import ApiError, Call, Engine
+from dagengine.api.binding import bind
+from dagengine.errors import BindFailed
+from dagengine.remote.pool import SshPool
+from dagengine.testing import FakeClock
+from tasks.stop_api import StopRequest, stop_route
+from tasks.topology import ClusterFile
+
+FORCE, TERMINATE = {"force": True}, {"terminate": True}
+BOTH = FORCE | TERMINATE
+FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
+
+GLOBAL = {"scope": {"type": "GLOBAL"}}
+ZONE = {"scope": {"type": "ZONE", "target": ["z1"]}}
+ZONES = {"scope": {"type": "ZONE", "target": ["z1", "z2"]}}
+SERVER = {"scope": {"type": "SERVER", "target": [FIRST]}}
+
+Refuse = Callable[..., Awaitable[ApiError]]
+
+SCOPE, ILLEGAL = "OB.Cluster.Scope.Invalid", "Common.IllegalArgument"
+REQUIRED = "OB.Cluster.ForceStopOrTerminateRequired"
+CONFLICT, DOWN = "OB.Cluster.StopModeConflict", "OB.Cluster.ForceStopRequired"
+
+
+@pytest.fixture
+def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
+    """Asks for a stop of servers of which none can be reached."""
+
+    async def ask(flavour: str, body: dict[str, Any]) -> ApiError:
+        file = tmp_path / "cluster.yaml"
+        down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # nobody listens there
+        servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
+        ports = "agent_port: 2887, sql_port: 2891, rpc_port: 2892"
+        file.write_text(f"name: x\nid: 1\nflavour: {flavour}\n{down}\nzones: {servers % ports}\n")
+        route = stop_route(ClusterFile(file), ssh_pool, FakeClock())
+        request = bind(json.dumps(body).encode(), StopRequest)
+        with pytest.raises(ApiError) as caught:  # before any engine is asked for anything
+            await route.handler(Call(cast("Engine", None), request, "somebody"))
+        return caught.value
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("flavour", "body", "code"),
+    [
+        # the scope comes first
+        ("oceanbase", {**BOTH}, SCOPE),
+        ("oceanbase", {"scope": {"type": "PLANET"}, **BOTH}, SCOPE),
+        ("oceanbase", {"scope": {"type": "zone"}, **BOTH}, ILLEGAL),
+        ("oceanbase", {"scope": {"type": "ZONE", "target": ["z9"]}, **BOTH}, "OB.Zone.NotExist"),
+        ("oceanbase", {"scope": {"type": "SERVER", "target": ["9.9.9.9"]}}, "Agent.NotExist"),
+        ("seekdb", {"scope": {"type": "SERVER", "target": [""]}}, "Common.InvalidAddress"),
+        # then the flags
+        ("oceanbase", GLOBAL, REQUIRED),
+        ("seekdb", GLOBAL, REQUIRED),
+        ("oceanbase", {"scope": {"type": "global", "target": None}}, REQUIRED),
+        ("oceanbase", {**GLOBAL, "force": False, "terminate": None}, REQUIRED),
+        ("oceanbase", {**GLOBAL, **BOTH}, CONFLICT),
+        ("oceanbase", {**ZONE, **BOTH}, CONFLICT),
+        ("seekdb", {**SERVER, **BOTH}, CONFLICT),
+        # then whether the database answers
+        ("oceanbase", ZONE, DOWN),
+        ("oceanbase", ZONES, DOWN),
+        ("oceanbase", SERVER, DOWN),
+        ("oceanbase", {**ZONE, **FORCE}, DOWN),
+        ("oceanbase", {**ZONE, **TERMINATE}, DOWN),
+        ("oceanbase", {**SERVER, **TERMINATE}, DOWN),
+        ("oceanbase", {**GLOBAL, **TERMINATE}, DOWN),
+        ("seekdb", {**SERVER, **TERMINATE}, DOWN),
+        # and for seekdb there is no plain stop
+        ("seekdb", ZONE, REQUIRED),
+        ("seekdb", SERVER, REQUIRED),
+    ],
+)
+async def test_a_stop_that_must_not_be_is_refused_by_the_first_check_that_fails(
+    refuse: Refuse, flavour: str, body: dict[str, Any], code: str
+) -> None:
+    found = await refuse(flavour, body)
+    assert (found.err_code, found.http_status) == (code, 400)
+    assert found.message
+
+
+async def test_what_is_missing_for_a_majority_is_in_the_refusal(refuse: Refuse) -> None:
+    found = await refuse("oceanbase", SERVER)
+    assert "servers of 2 of its 2 zones are needed" in found.message
+    assert f"{SECOND} (out of this task's scope, state unknown)" in found.message
+    assert "force" in found.remedy
+
+
+@pytest.mark.parametrize("flag", ["force", "terminate"])
+@pytest.mark.parametrize("value", ["yes", 1, "true", []])
+def test_a_flag_that_is_no_bool_is_refused(flag: str, value: object) -> None:
+    with pytest.raises(BindFailed):
+        bind(json.dumps({**GLOBAL, flag: value}).encode(), StopRequest)
+
+
+def test_flags_are_false_when_they_are_absent_or_null() -> None:
+    for body in (GLOBAL, {**GLOBAL, "force": None, "terminate": None}):
+        request = bind(json.dumps(body).encode(), StopRequest)
+        assert (bool(request.force), bool(request.terminate)) == (False, False)
+    assert bind(b'{"FORCE": true}', StopRequest).force is True
