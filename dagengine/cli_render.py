@@ -210,8 +210,9 @@ def render_verdict(newest: Json | None, unfinished: Sequence[Json]) -> list[str]
             if task["state"] == "FAILED":
                 reached[_place(task)] = f"NOT in service: {(task['task_logs'] or [''])[-1]}"
     for server, facts in evidence.items():
-        level = facts.get("level", "unknown") if isinstance(facts, Mapping) else "unknown"
-        is_up = level not in ("none", "unknown")
+        told = facts if isinstance(facts, Mapping) else {}
+        level = told.get("level", "unknown")
+        is_up = level not in ("none", "unknown") and told.get("in_service", True)
         reached.setdefault(server, f"{'in' if is_up else 'NOT in'} service (level {level})")
     lines += [f"  {server}  {what}" for server, what in sorted(reached.items())]
     for server, wait in (newest["additional_data"] or {}).get("wait", {}).items():

@@ -169,6 +169,7 @@ class OceanbaseSteps:
             problem = _judge(rows.get(address_of(server)), server)
             if problem is not None:
                 found.problems.append(problem)
+                found.evidence[server.name]["in_service"] = False
                 continue
             is_crossed = through is not server
             how = f"read through {through.name}" if is_crossed else "not cross-checked"

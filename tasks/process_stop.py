@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from dagengine import Failed, Outcome, Problem, Runner, StepContext, Succeeded
+from dagengine import (
+    ConnectionLost,
+    Failed,
+    Outcome,
+    Problem,
+    Runner,
+    StepContext,
+    Succeeded,
+)
 from tasks.commands import STOP_MARGIN_S, stop_server
 from tasks.facts import StopOutcome, StopReport, parse_stop
 from tasks.topology import Server
@@ -25,7 +33,14 @@ async def stop_process(
     context.wait_for("process", f"the end of {server.name}")
     command = stop_server(server.flavour, server.home, kill_after_s, marker)
     limit_s = kill_after_s + STOP_MARGIN_S + _ASK_S
-    report = parse_stop((await runner.run(command, timeout_s=limit_s)).stdout)
+    try:
+        result = await runner.run(command, timeout_s=limit_s)
+    except ConnectionLost as exc:
+        # Whether it was ended is unknown. The script looks first, under the lock that a lost one
+        # may still hold, so that it can be sent again.
+        await context.log(f"WARN: {server.name}: {exc.message}; looking again")
+        result = await runner.run(command, timeout_s=limit_s)
+    report = parse_stop(result.stdout)
     pid = report.process.pid if report.process else 0
     match report.outcome:
         case StopOutcome.GONE:

@@ -100,9 +100,15 @@ class SeekdbStop:
         if not before:
             return await _nothing_to_freeze(context)
         for server in servers:
-            if server.name in before:
+            if server.name not in before:
+                continue
+            try:
                 async with self._open(server) as sql:
                     await sql.ask("ALTER SYSTEM MINOR FREEZE")
+            except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
+                what = f"{server.name}: the minor freeze was not taken: {exc.message}"
+                remedy = "RETRY; or PASS this stage, and they are stopped without it"
+                return Failed(Problem(exc.err_code, what, remedy))
         return await _wait_growth(context, before, read, self.cluster, self.clock)
 
     async def stop_by_sql(self, context: StepContext) -> Outcome:
@@ -221,7 +227,7 @@ class OceanbaseStop:
             what = f"the cluster does not show as stopped: {', '.join(left)}"
             code = "OB.Cluster.AsyncOperationTimeout"
             return Failed(Problem(code, what, "look at the cluster's event history, then RETRY"))
-        evidence = {name: {"level": "sql", "stopped": True} for name in context.targets}
+        evidence = {name: {"level": "sql", "in_service": False} for name in context.targets}
         return Succeeded(evidence=evidence, summary="out of service by SQL; the processes run on")
 
     async def _not_stopped(

@@ -130,6 +130,33 @@ async def test_a_rollback_ends_what_this_start_has_begun_and_nothing_else(
     assert world.serving() == ALL
 
 
+async def test_a_server_that_hangs_is_cancelled_and_its_start_rolled_back(
+    world: OceanWorld,
+) -> None:
+    await world.kill(4)
+    world.cluster.wish(4, hangs=True)
+    async with world.client() as client:
+        dag = await client.start("SERVER", [world.name(4)])
+
+        async def waits() -> bool:
+            found = await client.get_dag(dag["id"])
+            waiting = found["additional_data"].get("wait", {}).get(world.name(4), {})
+            return found["stage"] == HEALTH and waiting.get("kind") == "sql"
+
+        await eventually(waits, timeout_s=60, what="the wait for SQL")
+        await client.operate_dag(dag["id"], "CANCEL")
+        ended = await wait_dag(client, dag["id"])
+        assert (ended["state"], ended["operator"]) == ("FAILED", "CANCEL")
+        assert world.pid(4) is not None
+        await client.operate_dag(dag["id"], "ROLLBACK")
+        undone = await wait_dag(client, dag["id"])
+    assert undone["state"] == "SUCCEED", told(undone)
+    assert world.pid(4) is None
+    world.cluster.wish(4, boot_s=1.5)
+    assert (await start(world, "SERVER", world.name(4)))["state"] == "SUCCEED"
+    world.cluster.wish(4)
+
+
 async def test_the_cluster_is_read_as_its_own_table_has_it(world: OceanWorld) -> None:
     stopped = world.cluster.members[7]
     world.ledger.execute(stopped, f"ALTER SYSTEM STOP SERVER '127.0.0.1:{stopped.rpc_port}'")
@@ -228,7 +255,8 @@ async def test_a_server_that_does_not_come_into_service_is_told_by_its_level(
     assert (dag["state"], dag["stage"]) == ("FAILED", VERIFY), told(dag)
     assert "not yet in service" in last_line(dag, VERIFY)
     evidence = dag["additional_data"]["evidence"]
-    assert evidence[world.name(5)]["level"] == "sql"
+    waiting = evidence[world.name(5)]
+    assert (waiting["level"], waiting["in_service"]) == ("sql", False)
     assert evidence[world.name(3)]["level"] == "in service"
     world.set_sql_timeout(60)
     world.cluster.wish(5)

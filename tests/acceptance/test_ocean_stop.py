@@ -75,8 +75,8 @@ async def test_a_plain_stop_of_a_zone_takes_it_out_of_service_and_ends_no_proces
     assert world.take_statements() == ["ALTER SYSTEM STOP ZONE 'zone3'"]
     assert ("zone3", "INACTIVE") in world.ledger.rows("SELECT zone, status FROM zone")
     assert world.pids() == before
-    evidence = dag["additional_data"]["evidence"]
-    assert evidence[world.name(6)] == {"level": "sql", "stopped": True}
+    stopped = dag["additional_data"]["evidence"][world.name(6)]
+    assert (stopped["level"], stopped["in_service"]) == ("sql", False)
 
 
 async def test_a_plain_stop_of_servers_names_them_as_the_cluster_does(world: OceanWorld) -> None:

@@ -1,0 +1,42 @@
+"""`show` without an id: what it says of servers, from what the newest DAG has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dagengine.cli_render import render_verdict
+
+AT = "2024-01-10T11:24:44+08:00"
+
+
+def dag_with(evidence: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": "2",
+        "name": "Stop OB",
+        "state": "SUCCEED",
+        "operator": "RUN",
+        "start_time": AT,
+        "end_time": AT,
+        "maintenance_type": 1,
+        "additional_data": {"evidence": {"10.0.0.1:2886": evidence}},
+        "nodes": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("evidence", "says"),
+    [
+        ({"level": "in service", "verified": True}, "  in service (level in service)"),
+        ({"level": "sql", "verified": True}, "  in service (level sql)"),
+        ({"level": "sql", "in_service": False}, "  NOT in service (level sql)"),
+        ({"level": "none"}, "  NOT in service (level none)"),
+        ({}, "  NOT in service (level unknown)"),
+    ],
+)
+def test_a_server_is_in_service_only_when_its_evidence_says_so(
+    evidence: dict[str, Any], says: str
+) -> None:
+    lines = render_verdict(dag_with(evidence), [])
+    assert f"  10.0.0.1:2886{says}" in lines
