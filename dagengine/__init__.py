@@ -35,6 +35,7 @@ from dagengine.errors import (
 )
 from dagengine.extension import Command as ExtensionCommand
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
+from dagengine.inspection import Health, Inspection, inspect_controller, inspect_file
 from dagengine.model.ids import AgentAddress
 from dagengine.model.outcome import (
     Cancelled,
@@ -109,6 +110,7 @@ __all__ = [
     "Failed",
     "Flags",
     "Handler",
+    "Health",
     "HostAddress",
     "HostKey",
     "HostKeyRejected",
@@ -116,6 +118,7 @@ __all__ = [
     "HostUnreachable",
     "IdempotencyKey",
     "IllegalArgument",
+    "Inspection",
     "Interrupted",
     "Json",
     "LineLogged",
@@ -161,6 +164,8 @@ __all__ = [
     "Trust",
     "TunnelRefused",
     "Wait",
+    "inspect_controller",
+    "inspect_file",
     "load_config",
     "render_time",
     "script",

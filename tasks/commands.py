@@ -192,10 +192,13 @@ _QUIET = r"""
 exec 9<"$1" && flock -w 45 9 && echo "quiet=yes"
 """
 
-# $1 pid, $2 start time: together they name one process of this boot.
+# $1 pid, $2 start time: together they name one process of this boot; $3 SQL port, in hex.
 _ALIVE = (
     _LIVES
     + r"""
+port=$3
+grep -q -s "^ *[0-9]*: [0-9A-F]*:$port [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 &&
+    echo "listening=yes"
 lives "$1" "$2" && echo "alive=yes"
 echo "end=yes"
 """
@@ -271,9 +274,9 @@ def ask_quiet(home: str) -> Command:
     return script(_QUIET, "dagengine-quiet", home)
 
 
-def ask_alive(pid: int, started: int) -> Command:
-    """Is this very process still alive? Asked often, so it reads one file."""
-    return script(_ALIVE, "dagengine-alive", str(pid), str(started))
+def ask_alive(pid: int, started: int, sql_port: int) -> Command:
+    """Is this very process still alive, and its port open? Asked often, so it reads little."""
+    return script(_ALIVE, "dagengine-alive", str(pid), str(started), f"{sql_port:04X}")
 
 
 def read_trouble(log: str, log_from: int) -> Command:

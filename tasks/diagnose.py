@@ -68,6 +68,7 @@ def diagnose(
         or _find_crash(traces, pid, program, lines)
         or _find_specific(traces.log, lines)
         or suspect(options or {}, lines)
+        or _find_taken_port(traces, lines)
         or _find_general(traces.log, lines)
         or _find_namesake(traces, program)
         or _find_nothing(traces, lines)
@@ -151,6 +152,14 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
             if known is not None and not known.is_general:
                 return _known(code, lines)
     return None
+
+
+def _find_taken_port(traces: Traces, lines: tuple[str, ...]) -> Diagnosis | None:
+    """The server is gone, so whoever listens on its port is somebody else."""
+    if not traces.taken:
+        return None
+    cause = f"a port is taken: something else listens on {traces.taken[0]}"
+    return Diagnosis(cause, "free the port or set another one", lines)
 
 
 def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:

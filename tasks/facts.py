@@ -140,6 +140,21 @@ class StartReport:
     process: ProcessIdentity | None
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessLook:
+    """A short look at one process; all False when the answer broke off.
+
+    Attributes:
+        is_gone: it has ended.
+        is_alive: it has not.
+        is_listening: somebody listens on its SQL port.
+    """
+
+    is_gone: bool
+    is_alive: bool
+    is_listening: bool
+
+
 class StopOutcome(StrEnum):
     """What the stop script found or did."""
 
@@ -244,10 +259,15 @@ def parse_stop(output: str) -> StopReport:
     )
 
 
-def parse_alive(output: str) -> bool | None:
-    """The answer to `ask_alive`; None when it broke off."""
+def parse_alive(output: str) -> ProcessLook:
+    """The answer to `ask_alive`; of one that broke off nothing is known."""
     values = _parse_lines(output)
-    return (_last(values, "alive") == "yes") if _last(values, "end") == "yes" else None
+    is_whole = _last(values, "end") == "yes"
+    return ProcessLook(
+        is_gone=is_whole and _last(values, "alive") != "yes",
+        is_alive=is_whole and _last(values, "alive") == "yes",
+        is_listening=is_whole and _last(values, "listening") == "yes",
+    )
 
 
 def _parse_process(values: dict[str, list[str]]) -> ProcessIdentity | None:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
 from tasks.diagnose import Diagnosis, diagnose
-from tasks.facts import ProcessIdentity, parse_alive
+from tasks.facts import ProcessIdentity, ProcessLook, parse_alive
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server
@@ -19,6 +20,9 @@ from tasks.traces import Traces, ask_traces, parse_traces
 
 LIMIT_S = 300.0
 """How long a server may take to answer SQL; eight at once on two cores took 5 s."""
+
+STABLE_LIMIT_S = 250.0
+"""The most that `health.stable_s` may be: the stage has room for it."""
 
 _TRACES_S = 30.0  # the script's own bounds add up to less
 # A look costs both machines some milliseconds of CPU time, which a booting server lacks, so it is
@@ -30,7 +34,8 @@ _SLOW_POLL_S = 1.0
 _SLOW_AFTER_S = 30.0
 _LAST_WORDS_TRIES = 8
 _LAST_WORDS_PAUSE_S = 0.25
-_LOOK_EVERY_S = 0.25  # a death is noticed within this, and costs no more than this
+_LOOK_EVERY_S = 0.25  # a death is noticed within this and the answer's way,
+_SLOW_LOOK_EVERY_S = 0.75  # and within a second when it takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,20 @@ class Patient:
     is_first: bool = False  #: this start was its first: root has no password yet
 
 
+class HealthLevel(StrEnum):
+    """How far a server has come."""
+
+    NONE = "none"  # its process is gone
+    PROCESS = "process"  # it lives
+    PORT = "port"  # something listens on its SQL port
+    SQL = "sql"  # it lets root in, and answers a query
+    IN_SERVICE = "in service"  # the cluster says so (oceanbase; stage 6)
+
+
 async def wait_until_healthy(
     patient: Patient, context: StepContext, clock: Clock
 ) -> Succeeded | Failed:
-    """Poll until SQL answers, the process is gone, or the time is up."""
+    """Poll until SQL answers and stays, the process is gone, or the time is up."""
     begun_s = clock.monotonic_s()
     pause_s, last = _FIRST_POLL_S, "not asked yet"
     async with AsyncExitStack() as stack:
@@ -57,22 +72,18 @@ async def wait_until_healthy(
         while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
             try:
                 version = await _try_sql(patient, socket, context)
+                if await _stays(patient, socket, watch, context):
+                    return await _healthy(patient, version, clock.monotonic_s() - begun_s, context)
+                last = "it answered SQL, and ended"
             except SqlNotReady as exc:
                 last = exc.message
                 on = f"an answer of {patient.server.name} on SQL port {patient.server.sql_port}"
-                context.wait_for("sql", on, last=last, next_in_s=pause_s)
+                told = f"level {watch.level}: {last}"
+                context.wait_for("sql", on, last=told, next_in_s=pause_s)
             except SqlPasswordRefused:
                 return _password_refused(patient)
-            else:
-                waited_s = clock.monotonic_s() - begun_s
-                await context.log(f"{patient.server.name} answers SQL after {waited_s:.2f} s")
-                return Succeeded(
-                    {"healthy_after_s": round(waited_s, 3), "version": version},
-                    _evidence(patient, "sql") | {"healthy_after_s": round(waited_s, 3)},
-                )
-            if watch.found_gone():
+            if await watch.pause(pause_s):
                 return await explain_death(patient, context)
-            await asyncio.sleep(pause_s)
             pause_s = choose_pause_s(waited_s)
     return Failed(
         Problem(
@@ -81,7 +92,7 @@ async def wait_until_healthy(
             f" within {LIMIT_S:g} s: {last}",
             f"look at {patient.server.log_file}, then RETRY",
         ),
-        _evidence(patient, "process"),
+        _evidence(patient, watch.level),
     )
 
 
@@ -91,36 +102,80 @@ def choose_pause_s(waited_s: float) -> float:
     return min(max(_FIRST_POLL_S, waited_s * _POLL_SHARE), cap_s)
 
 
+async def _healthy(
+    patient: Patient, version: str, after_s: float, context: StepContext
+) -> Succeeded:
+    server = patient.server
+    stable = f", and stayed so for {server.stable_s:g} s" if server.stable_s else ""
+    await context.log(f"{server.name} answers SQL after {after_s - server.stable_s:.2f} s{stable}")
+    took = {"healthy_after_s": round(after_s, 3)}
+    evidence = _evidence(patient, HealthLevel.SQL) | took
+    return Succeeded({**took, "version": version}, evidence)
+
+
+async def _stays(patient: Patient, socket: Path, watch: _Watch, context: StepContext) -> bool:
+    """Does it answer for `stable_s`? False when the process ended in that time.
+
+    Raises:
+        SqlNotReady: it lives, and stopped answering: the waiting begins anew.
+    """
+    left_s = patient.server.stable_s
+    while left_s > 0:
+        pause_s = min(left_s, _SLOW_POLL_S)
+        on = f"{patient.server.name} to stay healthy for {left_s:g} s more"
+        context.wait_for("stable", on, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
+        if await watch.pause(pause_s):
+            return False
+        left_s -= pause_s
+        async with login(socket, patient.password) as connection:
+            await ask_one(connection, "select 1")
+    return True
+
+
 class _Watch:
-    """Looks now and then whether the process lives, beside the polling of SQL."""
+    """Looks all the time whether the process lives, beside the polling of SQL.
+
+    Attributes:
+        level: PORT once something listened on the SQL port, before that PROCESS.
+    """
 
     def __init__(self, patient: Patient, clock: Clock) -> None:
+        self.level = HealthLevel.PROCESS
         self._patient = patient
         self._clock = clock
-        self._looked_s = clock.monotonic_s()
-        self._looking: asyncio.Task[bool] | None = None
+        self._until_gone: asyncio.Task[None] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[_Watch]:
-        """Leaving the context ends a look that is under way."""
+        """Leaving the context ends the looking."""
+        name = f"look at pid {self._patient.process.pid}"
+        self._until_gone = asyncio.create_task(self._look_until_gone(), name=name)
         try:
             yield self
         finally:
-            if self._looking is not None:
-                self._looking.cancel()
+            self._until_gone.cancel()
 
-    def found_gone(self) -> bool:
-        """True when the last look that has ended found no process; begins the next one."""
-        if self._looking is not None:
-            if not self._looking.done():
-                return False
-            looking, self._looking = self._looking, None
-            return looking.result()
-        if self._clock.monotonic_s() - self._looked_s >= _LOOK_EVERY_S:
-            self._looked_s = self._clock.monotonic_s()
-            name = f"look at pid {self._patient.process.pid}"
-            self._looking = asyncio.create_task(is_gone(self._patient), name=name)
-        return False
+    async def pause(self, seconds: float) -> bool:
+        """Wait so long, or until the process is gone: then True.
+
+        Raises:
+            RemoteError: the host cannot be asked any more.
+        """
+        assert self._until_gone is not None
+        done, _ = await asyncio.wait([self._until_gone], timeout=seconds)
+        if done:
+            self._until_gone.result()
+        return bool(done)
+
+    async def _look_until_gone(self) -> None:
+        begun_s = self._clock.monotonic_s()
+        while True:
+            is_late = self._clock.monotonic_s() - begun_s > _SLOW_AFTER_S
+            await asyncio.sleep(_SLOW_LOOK_EVERY_S if is_late else _LOOK_EVERY_S)
+            seen = await look_at_process(self._patient)
+            if seen.is_gone:
+                return
+            self.level = HealthLevel.PORT if seen.is_listening else self.level
 
 
 async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Path:
@@ -159,7 +214,7 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
             f"{gone}: {found.sentence}",
             f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),
-        _evidence(patient, "none") | evidence,
+        _evidence(patient, HealthLevel.NONE) | evidence,
     )
 
 
@@ -176,7 +231,8 @@ def _diagnose(patient: Patient, traces: Traces) -> Diagnosis:
 async def _read_traces(patient: Patient) -> Traces:
     server, process = patient.server, patient.process
     question = ask_traces(
-        server.home, server.log_file, patient.log_from, process.pid, process.started
+        *(server.home, server.log_file, patient.log_from, process.pid, process.started),
+        server.ports.values(),
     )
     return parse_traces((await patient.runner.run(question, timeout_s=_TRACES_S)).stdout)
 
@@ -211,15 +267,20 @@ async def _ask_version(patient: Patient, socket: Path, context: StepContext, pas
         return version
 
 
-async def is_gone(patient: Patient) -> bool:
-    """Whether the process has ended; False when the answer broke off.
+async def look_at_process(patient: Patient) -> ProcessLook:
+    """Whether the process lives, and whether its SQL port is open.
 
     Raises:
         RemoteError: its host cannot be asked.
     """
     process = patient.process
-    question = ask_alive(process.pid, process.started)
-    return parse_alive((await ask(patient.runner, question)).stdout) is False
+    question = ask_alive(process.pid, process.started, patient.server.sql_port)
+    return parse_alive((await ask(patient.runner, question)).stdout)
+
+
+async def is_gone(patient: Patient) -> bool:
+    """Whether the process has ended; False when the answer broke off. Raises as above."""
+    return (await look_at_process(patient)).is_gone
 
 
 def _password_refused(patient: Patient) -> Failed:
@@ -229,13 +290,13 @@ def _password_refused(patient: Patient) -> Failed:
             f"{patient.server.name} runs, but refuses the configured password of root",
             "correct the password that the cluster file names, then RETRY",
         ),
-        _evidence(patient, "port"),
+        _evidence(patient, HealthLevel.PORT),
     )
 
 
-def _evidence(patient: Patient, level: str) -> dict[str, object]:
+def _evidence(patient: Patient, level: HealthLevel) -> dict[str, object]:
     return {
         "pid": patient.process.pid,
         "sql_port": patient.server.sql_port,
-        "level": level,
+        "level": str(level),
     }

@@ -41,6 +41,7 @@ from tasks.facts import (
 )
 from tasks.health import (
     LIMIT_S,
+    STABLE_LIMIT_S,
     Patient,
     explain_death,
     is_gone,
@@ -83,7 +84,7 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
                 flags=_FLAGS,
                 timeout_s=180,
             ),
-            Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + 60),
+            Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + STABLE_LIMIT_S + 60),
             Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=700),
             Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=1500),
         ),

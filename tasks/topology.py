@@ -40,6 +40,7 @@ class Server:
     flavour: Flavour
     data_dir: str | None = None  #: None for the server's own choice, below home
     redo_dir: str | None = None
+    stable_s: float = 0.0  #: how long it has to answer SQL before it counts as healthy
 
     @property
     def binary(self) -> str:
@@ -106,6 +107,10 @@ class _Stop(_Section):
     freeze_timeout_s: float = Field(default=600.0, gt=0, le=3600)
 
 
+class _Health(_Section):
+    stable_s: float = Field(default=0.0, ge=0, le=250)
+
+
 class _Settings(_Section):
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     sql_port: int | None = Field(default=None, ge=1, le=65535)
@@ -135,6 +140,7 @@ class _File(_Section):
     root_password_env: str | None = None
     root_password_file: str | None = None
     ssh: SshSection = SshSection()
+    health: _Health = _Health()
     cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
     stop: _Stop = _Stop()
     defaults: _Settings = _Settings()
@@ -325,6 +331,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         flavour=FLAVOURS[file.flavour],
         data_dir=_check_directory(path, entry.ip, "data_dir", pick("data_dir")),
         redo_dir=_check_directory(path, entry.ip, "redo_dir", pick("redo_dir")),
+        stable_s=file.health.stable_s,
     )
 
 
@@ -367,6 +374,7 @@ def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
         "ssh": SshSection,
         "jump": SshSection,
         "sql": _Sql,
+        "health": _Health,
         "stop": _Stop,
         "defaults": _Settings,
     }

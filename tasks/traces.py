@@ -6,6 +6,7 @@ nothing behind.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +14,16 @@ from dagengine import Command, script
 from tasks.answer import last_value, number_value, parse_lines
 
 # $1 home, $2 log, $3 byte of the log to begin at, $4 pid, $5 its start time in clock ticks since
-# boot (0 when they are not known). What the kernel said counts from that start on.
+# boot (0 when they are not known), then the server's ports. What the kernel said counts from that
+# start on.
 _TRACES = r"""
 home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
+shift 5
+for port in "$@"; do
+    hex=$(printf '%04X' "$port")
+    grep -q -s "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 &&
+        echo "taken=$port"
+done
 if size=$(stat -c %s "$log" 2>/dev/null); then
     [ "$from" -gt "$size" ] && from=0
     [ $((size - from)) -gt 4000000 ] && from=$((size - 4000000))
@@ -90,6 +98,7 @@ class Traces:
             group, since that was made.
         cores: core files of the server.
         free_bytes, free_files: left on the file system of the home.
+        taken: those of the server's ports on which something else listens now.
         open_files: how many this user may have open; 0 when there is no limit.
         available_bytes: memory that could be had.
     """
@@ -106,6 +115,7 @@ class Traces:
     free_files: int | None = None
     open_files: int | None = None
     available_bytes: int | None = None
+    taken: tuple[int, ...] = ()
 
     def as_evidence(self) -> dict[str, Any]:
         """For a caller: what was found, without the log and what is not known."""
@@ -117,11 +127,12 @@ class Traces:
         }
 
 
-def ask_traces(home: str, log: str, log_from: int, pid: int, started: int) -> Command:
+def ask_traces(
+    home: str, log: str, log_from: int, pid: int, started: int, ports: Iterable[int] = ()
+) -> Command:
     """What the server (pid, start time) has left; `log_from` is the log's size at its start."""
-    return script(
-        _TRACES, "dagengine-traces", home, log, str(log_from), str(max(pid, 0)), str(started)
-    )
+    numbers = (log_from, max(pid, 0), started, *ports)
+    return script(_TRACES, "dagengine-traces", home, log, *map(str, numbers))
 
 
 def parse_traces(output: str) -> Traces:
@@ -143,4 +154,5 @@ def parse_traces(output: str) -> Traces:
         free_files=number_value(values, "free_files"),
         open_files=0 if open_files == "unlimited" else number_value(values, "open_files"),
         available_bytes=None if kib is None else kib * 1024,
+        taken=tuple(int(text) for text in values.get("taken", ()) if text.isdecimal()),
     )

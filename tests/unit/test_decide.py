@@ -198,13 +198,13 @@ async def test_a_zombie_is_dead(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
         found = (await host.ask()).process
         assert found is not None
-        alive = ask_alive(found.pid, found.started)
-        assert parse_alive(await host.run(alive)) is True
+        alive = ask_alive(found.pid, found.started, host.port)
+        assert parse_alive(await host.run(alive)).is_alive
         process.kill()
         # Ended, and not reaped: it was just killed, so this does not block.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
         assert Path(f"/proc/{process.pid}").exists()
-        assert parse_alive(await host.run(alive)) is False
+        assert parse_alive(await host.run(alive)).is_gone
         assert isinstance(await host.decide(), Start)
 
 
@@ -212,8 +212,8 @@ async def test_another_process_with_the_pid_is_not_the_one_that_was_started(host
     with host.running("--base-dir", str(host.home)):
         found = (await host.ask()).process
         assert found is not None
-        later = ask_alive(found.pid, found.started + 1)
-        assert parse_alive(await host.run(later)) is False
+        later = ask_alive(found.pid, found.started + 1, host.port)
+        assert parse_alive(await host.run(later)).is_gone
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from tasks.facts import (
     Disk,
     HostFacts,
     ProcessIdentity,
+    ProcessLook,
     StartOutcome,
     StartReport,
     parse_alive,
@@ -141,13 +143,13 @@ def test_a_report_of_a_start_is_read() -> None:
 def test_an_answer_without_its_end_is_not_complete_and_says_nothing(text: str) -> None:
     assert parse_facts(text) == NOTHING
     assert parse_start(text) == StartReport(StartOutcome.UNKNOWN, None, "", (), 0, None)
-    assert parse_alive(text) is None
+    assert parse_alive(text) == ProcessLook(False, False, False)
 
 
 def test_an_answer_that_broke_off_anywhere_is_not_complete() -> None:
     whole = FACTS.index("end=yes") + len("end=yes")
     assert [cut for cut in range(whole) if parse_facts(FACTS[:cut]).complete] == []
-    assert [cut for cut in range(whole) if parse_alive(FACTS[:cut]) is not None] == []
+    assert [cut for cut in range(whole) if any(astuple(parse_alive(FACTS[:cut])))] == []
     assert parse_facts(FACTS[:whole]).complete
 
 
@@ -203,7 +205,8 @@ def test_what_the_server_program_said_cannot_pass_for_an_answer_of_the_script(en
     ],
 )
 def test_alive_is_yes_no_or_not_known(text: str, expected: bool | None) -> None:
-    assert parse_alive(text) is expected
+    seen = parse_alive(text)
+    assert (seen.is_alive, seen.is_gone) == (expected is True, expected is False)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,8 @@ def test_a_process_is_the_same_by_boot_pid_and_start(
 def test_any_text_is_taken(text: str) -> None:
     whole = any(line == "end=yes" for line in text.split("\n"))
     assert parse_facts(text).complete is whole
-    assert parse_alive(text) in ((True, False) if whole else (None,))
+    seen = parse_alive(text)
+    assert (seen.is_alive or seen.is_gone) is whole
     assert isinstance(parse_start(text).outcome, StartOutcome)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -66,6 +67,15 @@ async def test_a_core_file_counts_when_it_is_newer_than_the_server(tmp_path: Pat
     )
     assert (await ask(tmp_path, pid=4242, started=101_000)).cores == ()
     assert (await ask(tmp_path, pid=0)).cores == ()
+
+
+async def test_a_port_on_which_somebody_listens_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        ports = [free.getsockname()[1], other.getsockname()[1]]
+        question = ask_traces(str(tmp_path), str(tmp_path / "log"), 0, 0, 0, ports)
+        result = await LocalRunner().run(question, timeout_s=30)
+        assert parse_traces(result.stdout).taken == (ports[1],)
 
 
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:

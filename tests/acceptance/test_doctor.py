@@ -1,0 +1,138 @@
+"""`dagengine doctor` with real SSH servers and real database servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.demo_hosts import OPENSSH
+from tests.acceptance.conftest import World, WorldOf, told, wait_dag
+
+GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
+
+pytestmark = pytest.mark.slow
+
+
+async def doctor(world: World, *options: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and document of the command in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dagengine", "doctor", "-c", str(world.cluster.engine_file)),
+        *("--json", *options),
+        env=world.cluster.environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(said)
+
+
+def found(document: dict[str, Any], subject: str, check: str) -> dict[str, Any]:
+    entries = [e for e in document["found"] if (e["subject"], e["check"]) == (subject, check)]
+    assert len(entries) == 1, document
+    entry: dict[str, Any] = entries[0]
+    return entry
+
+
+async def test_a_sound_set_up_is_told_so_before_and_while_it_runs(world_of: WorldOf) -> None:
+    async with world_of(2) as world:
+        before = sorted(world.cluster.directory.rglob("*"))
+        status, document = await doctor(world)
+        assert (status, document["healthy"]) == (0, True), document
+        assert sorted(world.cluster.directory.rglob("*")) == before
+        for server in (GOOD, BAD):
+            assert "no server runs" in found(document, server, "login")["said"]
+            assert "version 1." in found(document, server, "login")["said"]
+            assert found(document, server, "forwarding")["health"] == "ok"
+        await world.start_controller()
+        async with world.client() as client:
+            dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
+            assert dag["state"] == "SUCCEED", told(dag)
+            status, document = await doctor(world)
+            assert (status, document["healthy"]) == (0, True), document
+            store = str(world.cluster.directory / "var" / "dagengine.sqlite")
+            assert "in use by the controller" in found(document, store, "store")["said"]
+            for server in (GOOD, BAD):
+                assert found(document, server, "sql")["health"] == "ok"
+                assert "the server runs, pid" in found(document, server, "login")["said"]
+            assert await client.list_unfinished() == []
+
+
+async def test_what_is_wrong_on_one_host_is_told_and_the_others_too(world_of: WorldOf) -> None:
+    async with world_of(2) as world:
+        with closing(socket.create_server(("127.0.0.1", world.cluster.servers[1].sql_port))):
+            status, document = await doctor(world)
+            assert (status, document["healthy"]) == (1, False)
+            port = found(document, BAD, "ports")
+            assert port["health"] == "bad"
+            assert "sql_port" in port["remedy"]
+            assert found(document, GOOD, "ports")["health"] == "ok"
+
+
+async def test_a_host_that_cannot_be_reached_or_trusted_is_told(world_of: WorldOf) -> None:
+    async with world_of(2) as world:
+        entry = world.cluster.server_entry(1)["ssh"]
+        known = Path(entry["known_hosts"])
+        other = world.cluster.directory / "other_known_hosts"
+        other.write_text("")
+        entry["known_hosts"] = str(other)
+        world.cluster.write()
+        status, document = await doctor(world)
+        assert status == 1
+        assert found(document, BAD, "host key")["health"] == "bad"
+        entry["known_hosts"] = str(known)
+        with closing(socket.create_server(("127.0.0.1", 0))) as free:
+            entry["port"] = free.getsockname()[1]
+        world.cluster.write()
+        _, document = await doctor(world)
+        assert found(document, BAD, "reachable")["health"] == "bad"
+        assert found(document, GOOD, "login")["health"] == "ok"
+
+
+async def test_an_sshd_that_forwards_nothing_is_told(world_of: WorldOf) -> None:
+    async with world_of(1) as world:
+        if world.hosts.kind != OPENSSH:
+            pytest.skip("the SSH server for machines without sshd has no such setting")
+        host = world.hosts.hosts[0]
+        config = host.directory / "sshd_config"
+        config.write_text(
+            config.read_text().replace("AllowTcpForwarding yes", "AllowTcpForwarding no")
+        )
+        os.kill(host.pid, signal.SIGHUP)
+        for _ in range(50):  # sshd executes itself again, and listens anew
+            _, document = await doctor(world)
+            if any(e["check"] == "forwarding" for e in document["found"]):
+                forwarding = found(document, GOOD, "forwarding")
+                if forwarding["health"] == "warn":
+                    break
+        assert "AllowTcpForwarding" in forwarding["remedy"]
+
+
+async def test_files_that_others_may_read_and_a_missing_password_are_warnings(
+    world_of: WorldOf,
+) -> None:
+    async with world_of(1) as world:
+        key = world.hosts.hosts[0].key_file
+        key.chmod(0o644)
+        world.cluster.password = ""
+        status, document = await doctor(world)
+        assert status == 0
+        assert found(document, str(key), "SSH key")["remedy"] == f"chmod 600 {key}"
+        variable = "DAGENGINE_ROOT_PASSWORD"
+        assert found(document, variable, "root password")["health"] == "warn"
+
+
+async def test_an_unusable_cluster_file_is_wrong_configuration(world_of: WorldOf) -> None:
+    async with world_of(1) as world:
+        (world.cluster.directory / "cluster.yaml").write_text("name: x\n")
+        status, document = await doctor(world)
+        assert status == 2
+        assert document["healthy"] is False

@@ -1,0 +1,142 @@
+"""What `doctor` says of a controller's own files: it changes none of them."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dagengine import Health, Inspection, SqliteStore, inspect_controller, inspect_file
+from dagengine.inspection import find_lock_owner
+
+
+@pytest.fixture
+def engine_file(tmp_path: Path) -> Iterator[Path]:
+    with socket.socket() as held:  # bound, but not listened on: nobody else gets the port
+        held.bind(("127.0.0.1", 0))
+        file = tmp_path / "engine.yaml"
+        file.write_text(
+            f"api: {{port: {held.getsockname()[1]}}}\nstore: {{path: store.sqlite}}\n"
+            "cluster: cluster.yaml\n"
+        )
+        yield file
+
+
+def look(engine_file: Path) -> dict[str, Inspection]:
+    before = listing(engine_file.parent)
+    _, found = inspect_controller(engine_file, {})
+    assert listing(engine_file.parent) == before
+    return {inspection.check: inspection for inspection in found}
+
+
+def listing(directory: Path) -> list[tuple[str, int, int]]:
+    return sorted(
+        (str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in directory.rglob("*")
+    )
+
+
+def make_store(path: Path) -> None:
+    async def make() -> None:
+        store = SqliteStore(path)
+        await store.open()
+        await store.close()
+
+    asyncio.run(make())
+
+
+def test_a_set_up_that_was_never_started_is_well(engine_file: Path) -> None:
+    found = look(engine_file)
+    assert {inspection.health for inspection in found.values()} == {Health.OK}
+    assert "first start makes it" in found["store"].said
+    assert "free" in found["API"].said
+
+
+def test_an_engine_file_that_cannot_be_used_is_all_that_is_told(engine_file: Path) -> None:
+    engine_file.write_text("clustr: x\n")
+    found = look(engine_file)
+    assert list(found) == ["engine file"]
+    assert found["engine file"].health is Health.BAD
+    assert "did you mean cluster" in found["engine file"].remedy
+
+
+def test_a_store_that_nobody_uses_tells_its_schema(engine_file: Path) -> None:
+    make_store(engine_file.parent / "store.sqlite")
+    found = look(engine_file)["store"]
+    assert found.health is Health.OK
+    assert "nobody uses it; schema" in found.said
+
+
+def test_a_database_of_another_program_is_no_store(engine_file: Path) -> None:
+    with sqlite3.connect(engine_file.parent / "store.sqlite") as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    found = look(engine_file)["store"]
+    assert (found.health, found.said) == (Health.BAD, "is no store of this program")
+
+
+def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
+    path = engine_file.parent / "store.sqlite"
+    make_store(path)
+    with sqlite3.connect(path) as store:
+        store.execute("PRAGMA user_version = 9999")
+    store.close()
+    found = look(engine_file)["store"]
+    assert found.health is Health.BAD
+    assert "schema 9999" in found.said
+
+
+def test_a_controller_that_runs_is_named_and_not_disturbed(engine_file: Path) -> None:
+    lock = engine_file.parent / "store.sqlite.lock"
+    with lock.open("w") as file:
+        assert find_lock_owner(lock) is None
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = look(engine_file)
+        assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
+        assert found["API"].health is Health.WARN  # nothing listens for it
+    assert find_lock_owner(lock) is None
+    assert find_lock_owner(lock.with_name("none")) is None
+
+
+def test_a_port_of_another_program_is_told(engine_file: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        text = f"api: {{port: {other.getsockname()[1]}}}\ncluster: cluster.yaml\n"
+        engine_file.write_text(text)
+        assert look(engine_file)["API"].health is Health.BAD
+
+
+def test_the_key_beside_the_store_belongs_to_its_owner_alone(engine_file: Path) -> None:
+    key = engine_file.parent / "store.key.pem"
+    key.write_text("x")
+    key.chmod(0o644)
+    found = look(engine_file)["key of the store"]
+    assert (found.health, found.remedy) == (Health.WARN, f"chmod 600 {key}")
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_secret", "health"),
+    [
+        (0o600, True, Health.OK),
+        (0o640, True, Health.WARN),
+        (0o644, False, Health.OK),
+        (0o666, False, Health.WARN),
+    ],
+)
+def test_a_file_is_judged_by_who_else_may_use_it(
+    tmp_path: Path, mode: int, is_secret: bool, health: Health
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    file.chmod(mode)
+    assert inspect_file(file, "what", is_secret=is_secret).health is health
+
+
+def test_a_file_that_is_missing_is_bad(tmp_path: Path) -> None:
+    found = inspect_file(tmp_path / "none", "what", is_secret=True)
+    assert found.health is Health.BAD
+    assert "No such file" in found.said
