@@ -5,6 +5,7 @@
 #   make check                 style, types, arrows between rooms, generated pages
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit
+#   make bench-api             the API beside bare aiohttp handlers
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: demo test test-all check bench bench-engine clean
+.PHONY: demo test test-all check bench bench-engine bench-api clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
@@ -36,6 +37,9 @@ bench: $(VENV)/dev.stamp
 
 bench-engine: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/engine.py
+
+bench-api: $(VENV)/dev.stamp
+	$(BIN)/python benchmarks/api.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \

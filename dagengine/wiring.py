@@ -16,6 +16,7 @@ from random import SystemRandom
 import structlog
 
 from dagengine.api.app import build_app
+from dagengine.api.metrics import Figures
 from dagengine.api.route import ClusterView
 from dagengine.clock import SystemClock
 from dagengine.config import ApiConfig, EngineConfig
@@ -136,6 +137,9 @@ async def run_controller(
             agent_password=partial(_guarded_agent_password, agent_file),
             before_retry=lambda: _reload(extensions),
             body_timeout_s=limits.body_timeout_s,
+            figures=lambda: Figures(
+                store.commit_count, store.batch_count, pool.login.begun, pool.login.failed
+            ),
         )
         await stack.enter_async_context(serving(app, limits, clock, listeners))
         yield Controller(url_of(config.api), partial(_reload, extensions, tls), store.ping)

@@ -7,11 +7,13 @@ from functools import partial
 
 from aiohttp import web
 
-from dagengine.api import follow, identity, tasks
+from dagengine.api import follow, identity, pages, tasks
 from dagengine.api.desk import Desk
 from dagengine.api.endpoint import Endpoint, answering, endpoint_of
 from dagengine.api.feed import Feeds
 from dagengine.api.gate import API_ROOT, BODY_LIMIT_BYTES, Gate
+from dagengine.api.health import Health
+from dagengine.api.metrics import Counting, Figures, Metrics
 from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
 from dagengine.api.route import ClusterView, Route
@@ -22,8 +24,10 @@ from dagengine.api.schemas import (
     Contents,
     DagDetailDTO,
     InfoDto,
+    LockDto,
     LogDto,
     NodeDetailDTO,
+    Page,
     SecretDto,
     StatusDto,
     TaskDetailDTO,
@@ -44,6 +48,7 @@ _TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
 _DETAILED = partial(Endpoint, query=tasks.Details, errors=(IllegalArgument,))
 _FOUND = partial(_TASK, query=tasks.Details, errors=(InvalidId, TaskNotFound, IllegalArgument))
 _HELD = partial(_DETAILED, errors=(IllegalArgument, TaskNotFound))
+_PAGED = partial(Endpoint, errors=(InvalidId, TaskNotFound, IllegalArgument))
 _OPERATED = partial(Endpoint, body=tasks.OperatorBody)
 
 CORE: tuple[Endpoint, ...] = (
@@ -72,13 +77,15 @@ CORE: tuple[Endpoint, ...] = (
         headers={follow.LAST_EVENT_ID: "number of the last event that came; only later ones then"},
         is_stream=True,
     ),
-    _TASK("GET", "/task/dag/{id}/audit", tasks.list_audit, Contents[AuditDto]),
+    _PAGED("GET", "/task/dag/{id}/audit", pages.list_audit, Page[AuditDto], query=pages.AuditPage),
     _FOUND("GET", "/task/node/{id}", tasks.get_node, NodeDetailDTO),
     _OPERATED("POST", "/task/node/{id}", tasks.operate_node, errors=tasks.NODE_REFUSALS),
     _TASK("GET", "/task/sub_task/{id}", tasks.get_sub_task, TaskDetailDTO),
     _TASK("GET", "/task/sub_task/{id}/logs", tasks.list_logs, Contents[LogDto]),
     _TASK("GET", "/task/sub_task/{id}/attempts", tasks.list_attempts, Contents[AttemptDto]),
-    Endpoint("GET", "/audit", tasks.list_all_audit, Contents[AuditDto]),
+    _PAGED("GET", "/task/dags", pages.search_dags, Page[DagDetailDTO], query=pages.DagSearch),
+    _PAGED("GET", "/audit", pages.list_all_audit, Page[AuditDto], query=pages.AuditPage),
+    Endpoint("GET", "/locks", pages.list_locks, Contents[LockDto]),
 )
 """Every route that a controller has of itself; operations add theirs (see route.Route)."""
 
@@ -96,6 +103,7 @@ def build_app(
     agent_password: Callable[[], str],
     before_retry: Callable[[], None],
     body_timeout_s: float = 30.0,
+    figures: Counting = Figures,
 ) -> web.Application:
     """The application of one controller.
 
@@ -112,6 +120,7 @@ def build_app(
         before_retry: called before an ended DAG goes on (retry, rollback, a passed node), so that
             what was mended is seen.
         body_timeout_s: how long a body may take to arrive, in seconds.
+        figures: what other parts of the process have counted, for /metrics.
     """
 
     def passwords() -> Passwords:
@@ -131,14 +140,20 @@ def build_app(
         before_retry=before_retry,
     )
     gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), LoginTurns(), body_timeout_s)
+    metrics = Metrics(engine, clock, figures)
     app = web.Application(
-        middlewares=[envelope_middleware(clock)], client_max_size=BODY_LIMIT_BYTES
+        middlewares=[envelope_middleware(clock, metrics.time_request)],
+        client_max_size=BODY_LIMIT_BYTES,
     )
     table = (*CORE, *map(endpoint_of, routes))
     for endpoint in table:
         handler = answering(endpoint, desk, gate)
         app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
     app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
+    health = Health(engine, clock, metrics)
+    app.router.add_get("/healthz", health.get_health)
+    app.router.add_get("/readyz", health.get_readiness)
+    app.router.add_get("/metrics", health.get_metrics)
     app.on_response_prepare.append(_drop_server_header)
 
     async def end_streams(_app: web.Application) -> None:

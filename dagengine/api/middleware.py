@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from yarl import URL
 
-from dagengine.api.connections import connection_of
+from dagengine.api.connections import Connection, connection_of
 from dagengine.api.envelope import render_envelope
 from dagengine.api.gate import API_ROOT, refuse_other_users
 from dagengine.clock import Clock
@@ -62,7 +62,11 @@ ANSWER = web.RequestKey("answer", Answer)
 """Renders the answer to the request."""
 
 
-def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamResponse]]:
+Timed = Callable[[str, str, int, float], None]
+"""Told method, route, status and seconds of every answer."""
+
+
+def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Turns whatever happens into an answer. Nothing leaves here as an exception."""
 
     @web.middleware
@@ -76,30 +80,44 @@ def envelope_middleware(clock: Clock) -> Callable[..., Awaitable[web.StreamRespo
         if connection is not None:
             connection.begin()
         try:
-            refuse_other_users(request)
-            return await handler(request)
-        except web.HTTPException as exc:
-            return await _answer_http(request, answer, exc)
-        except DagengineError as exc:
-            _log.info(
-                "request_refused",
-                method=request.method,
-                path=request.path[:_LOGGED_CHARS],
-                caller=request.remote if connection is None else connection.address,
-                err_code=exc.err_code,
-                trace_id=trace_id[:_LOGGED_CHARS],
-            )
-            return answer.failure(exc)
-        except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
-            _log.exception("request_failed", method=request.method, path=request.path)
-            return answer.failure(
-                DagengineError("Unexpected error", remedy=f"see the log for trace {trace_id}")
-            )
+            response = await _answer(request, handler, answer, connection)
         finally:
             if connection is not None:
                 connection.end(is_read=request.content.is_eof())
+        if isinstance(response, web.Response):  # a stream ends when its follower likes
+            resource = request.match_info.route.resource
+            route, method = "unknown", "any"
+            if resource is not None:
+                route, method = resource.canonical, request.method
+            timed(method, route, response.status, clock.monotonic_s() - answer.begun_s)
+        return response
 
     return middleware
+
+
+async def _answer(
+    request: web.Request, handler: WebHandler, answer: Answer, connection: Connection | None
+) -> web.StreamResponse:
+    try:
+        refuse_other_users(request)
+        return await handler(request)
+    except web.HTTPException as exc:
+        return await _answer_http(request, answer, exc)
+    except DagengineError as exc:
+        _log.info(
+            "request_refused",
+            method=request.method,
+            path=request.path[:_LOGGED_CHARS],
+            caller=request.remote if connection is None else connection.address,
+            err_code=exc.err_code,
+            trace_id=answer.trace_id[:_LOGGED_CHARS],
+        )
+        return answer.failure(exc)
+    except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
+        _log.exception("request_failed", method=request.method, path=request.path)
+        return answer.failure(
+            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}")
+        )
 
 
 async def _answer_http(

@@ -269,6 +269,24 @@ class AuditDto(TypedDict):
     reason: str
 
 
+class Page(TypedDict, Generic[_T]):
+    """A part of a list."""
+
+    contents: list[_T]
+    next_cursor: Annotated[str | None, Field(description="of the next page; null on the last")]
+
+
+class LockDto(TypedDict):
+    """A lock. Not part of OBShell's API."""
+
+    key: str
+    dag_id: Annotated[TaskId | None, Field(description="who holds it; null when it is free")]
+    name: Annotated[str, Field(description="of the holder; empty when it is free")]
+    since: Annotated[Time, Field(description="it was taken, or became free")]
+    token: Annotated[int, Field(ge=1, description="grows with every taking")]
+    about: Annotated[str, Field(description="the holder in words, and what it waits for")]
+
+
 class AttemptDto(TypedDict):
     """One execution of a sub-task. Not part of OBShell's API."""
 

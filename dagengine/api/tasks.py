@@ -10,7 +10,6 @@ from dagengine.api.endpoint import Ask
 from dagengine.api.route import Refusal
 from dagengine.api.schemas import (
     AttemptDto,
-    AuditDto,
     Contents,
     DagDetailDTO,
     LogDto,
@@ -142,17 +141,6 @@ async def list_attempts(desk: Desk, ask: Ask) -> Contents[AttemptDto]:
     lines = await desk.engine.find_logs(row_id)
     attempts = await desk.engine.find_attempts(row_id)
     return {"contents": [desk.wire.attempt(attempt, lines) for attempt in attempts]}
-
-
-async def list_audit(desk: Desk, ask: Ask) -> Contents[AuditDto]:
-    """What was done to one DAG, newest first."""
-    rows = await desk.engine.list_audit(own_row(desk, ask))
-    return {"contents": [desk.wire.audit(row) for row in rows]}
-
-
-async def list_all_audit(desk: Desk, ask: Ask) -> Contents[AuditDto]:
-    """What was done to all DAGs, newest first."""
-    return {"contents": [desk.wire.audit(row) for row in await desk.engine.list_audit()]}
 
 
 async def list_unfinished(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:

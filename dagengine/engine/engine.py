@@ -14,7 +14,7 @@ import structlog
 from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
 from dagengine.engine.deadlines import find_limit
-from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
+from dagengine.engine.events import DagMoved, Events, LineLogged, Reader, Subscription
 from dagengine.engine.inbox import AttemptEnded, Found, LockWanted, OperatorAsked
 from dagengine.engine.locks import Locks
 from dagengine.engine.marks import Marks
@@ -293,6 +293,27 @@ class Engine(Readings, Service):
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:
         """Follow what happens to one DAG, or to all, from now on."""
         return self.events.subscribe(dag_id)
+
+    def attach(self, reader: Reader) -> None:
+        """Tell a reader of every event, within the pass that made it durable."""
+        self.events.attach(reader)
+
+    @property
+    def is_scheduling(self) -> bool:
+        """True while the scheduler takes events."""
+        return self._scheduler.is_running
+
+    async def probe_store(self) -> None:
+        """Write something durably.
+
+        Raises:
+            StoreUnusable: it cannot be written.
+        """
+        await self._store.probe(self._clock.now())
+
+    def list_locks(self) -> Sequence[LockRecord]:
+        """Every lock that was ever taken, free ones included."""
+        return self._locks.all()
 
     def holder(self, key: str) -> LockRecord | None:
         """Who holds a lock; None when it is free."""

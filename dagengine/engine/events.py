@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dagengine.model.records import LogRecord
 from dagengine.model.states import Operator, State
@@ -149,11 +149,20 @@ class Subscription:
             yield await self.next()
 
 
+class Reader(Protocol):
+    """Something that counts events."""
+
+    def offer(self, event: EngineEvent) -> None:
+        """Take note of an event; must be quick, must not raise."""
+        ...
+
+
 class Events:
     """Hands every published event to whoever follows its DAG, or all of them, in order."""
 
     def __init__(self) -> None:
         self._followers: dict[int | None, set[Subscription]] = {}
+        self._readers: list[Reader] = []
 
     @contextmanager
     def subscribe(self, dag_id: int | None = None) -> Iterator[Subscription]:
@@ -168,7 +177,13 @@ class Events:
             if not followers:
                 del self._followers[dag_id]
 
+    def attach(self, reader: Reader) -> None:
+        """Tell a reader of every event, at once, for as long as the process runs."""
+        self._readers.append(reader)
+
     def publish(self, event: EngineEvent) -> None:
         for who in (event.dag_id, None):
             for subscription in self._followers.get(who, ()):
                 subscription.offer(event)
+        for reader in self._readers:
+            reader.offer(event)

@@ -30,6 +30,10 @@ class Locks:
         """Every lock that some DAG holds, by key."""
         return tuple(lock for _, lock in sorted(self._locks.items()) if lock.dag_id is not None)
 
+    def all(self) -> tuple[LockRecord, ...]:
+        """Every lock, by key."""
+        return tuple(self._locks[key] for key in sorted(self._locks))
+
     def find(self, key: str | None) -> LockRecord | None:
         """The lock, held or free; None when it was never taken."""
         return self._locks.get(key or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from dagengine.engine.attempt import Attempt
@@ -20,6 +21,7 @@ from dagengine.model.records import (
     SubTaskDetail,
 )
 from dagengine.model.spec import IdempotencyKey, Wait
+from dagengine.model.states import State
 from dagengine.rules.waits import explain_wait
 from dagengine.store.base import DagRows, Store
 
@@ -58,6 +60,22 @@ class Readings:
         """A DAG's events that follow number `after`: states and lines, in order, without a gap."""
         return await self._store.list_events(dag_id, after=after, limit=limit)
 
+    async def count_dags(self) -> Mapping[State, int]:
+        """How many DAGs there are in each state; none of a state may be left out."""
+        return await self._store.count_dags()
+
+    async def search_dags(
+        self, *, before: int | None, state: State | None, name: str | None, limit: int
+    ) -> tuple[DagDetail, ...]:
+        """DAGs without details, newest first; see Store.search_dags."""
+        found = await self._store.search_dags(before=before, state=state, name=name, limit=limit)
+        return tuple(DagDetail(dag, None) for dag in found)
+
+    def name_of(self, dag_id: int) -> str:
+        """The operation of a live DAG; empty for any other."""
+        live = self._live.get(dag_id)
+        return "" if live is None else live.snapshot.dag.name
+
     async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
         """The DAG that an idempotency key has made, as it is now. None: the key was not used.
 
@@ -95,10 +113,10 @@ class Readings:
         return await self._store.find_attempts(sub_task_id)
 
     async def list_audit(
-        self, dag_id: int | None = None, *, limit: int = 1000
+        self, dag_id: int | None = None, *, limit: int = 1000, before: int | None = None
     ) -> tuple[AuditRecord, ...]:
-        """What was done to one DAG, or to all of them, newest first."""
-        return await self._store.list_audit(dag_id, limit=limit)
+        """What was done to one DAG, or to all of them, newest first; older than row `before`."""
+        return await self._store.list_audit(dag_id, limit=limit, before=before)
 
     async def list_unfinished(self, *, details: bool) -> tuple[DagDetail, ...]:
         """Every READY or RUNNING DAG, newest first."""

@@ -27,6 +27,11 @@ class Service:
     async def run(self) -> None:
         """The loop: wait; one pass. Returns only when there is nothing left to do."""
 
+    @property
+    def is_running(self) -> bool:
+        """True from `start` to `stop`."""
+        return self._started
+
     def start(self) -> None:
         if not self._started:
             self._started = True

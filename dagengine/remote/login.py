@@ -32,9 +32,15 @@ class Login:
 
     Neither ~/.ssh/config nor, unless told to, an agent is asked: what a controller does must not
     depend on who started it from where.
+
+    Attributes:
+        begun: logins so far.
+        failed: those of them that did not work.
     """
 
     def __init__(self) -> None:
+        self.begun = 0
+        self.failed = 0
         self._keys = KeyRing()
         self._trusted = TrustedHosts()
         self._handshakes = asyncio.Semaphore(_HANDSHAKES_AT_ONCE)
@@ -56,6 +62,16 @@ class Login:
             HostKeyRejected: the host's key is not the one in `known_hosts`.
             LoginRefused: the user or the key is not accepted, or there is no usable key.
         """
+        self.begun += 1
+        try:
+            return await self._log_in(address, bastion)
+        except RemoteError:
+            self.failed += 1
+            raise
+
+    async def _log_in(
+        self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None
+    ) -> asyncssh.SSHClientConnection:
         trusted = self._trusted.of(address)
         try:
             if bastion is not None:

@@ -15,7 +15,11 @@ from dagengine.remote.ssh import SshRunner
 
 
 class SshPool:
-    """The RunnerPool over SSH. Connections open at first use and stay until `close`."""
+    """The RunnerPool over SSH. Connections open at first use and stay until `close`.
+
+    Attributes:
+        login: makes the connections, and counts them.
+    """
 
     def __init__(
         self, clock: Clock, random: Random, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES
@@ -27,7 +31,7 @@ class SshPool:
             output_limit_bytes: how much of a command's stdout, and of its stderr, is kept.
         """
         self._pacing = ConnectPacing(clock, random)
-        self._login = Login()
+        self.login = Login()
         self._output_limit_bytes = output_limit_bytes
         self._links: dict[HostAddress, HostLink] = {}
         self._runners: dict[HostAddress, SshRunner] = {}
@@ -44,7 +48,7 @@ class SshPool:
         """The connection to an address; equal addresses share one."""
         if address not in self._links:
             bastion = None if address.jump is None else self.link(address.jump)
-            self._links[address] = HostLink(address, self._pacing, self._login, bastion)
+            self._links[address] = HostLink(address, self._pacing, self.login, bastion)
         return self._links[address]
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -22,6 +22,7 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
+from dagengine.model.states import State
 from dagengine.model.transition import Batch
 
 
@@ -138,8 +139,31 @@ class Store(Protocol):
         """A sub-task's attempts, oldest first; empty for an unknown id."""
         ...
 
-    async def list_audit(self, dag_id: int | None, *, limit: int) -> tuple[AuditRecord, ...]:
-        """What was done to one DAG, or to all (None), newest first. `limit` at least 1."""
+    async def list_audit(
+        self, dag_id: int | None, *, limit: int, before: int | None = None
+    ) -> tuple[AuditRecord, ...]:
+        """What was done to one DAG, or to all (None), newest first. `limit` at least 1.
+
+        With `before` only rows older than that one.
+        """
+        ...
+
+    async def search_dags(
+        self, *, before: int | None, state: State | None, name: str | None, limit: int
+    ) -> tuple[DagRecord, ...]:
+        """DAGs older than `before`, in that state, of that name; None: any. Newest first."""
+        ...
+
+    async def count_dags(self) -> Mapping[State, int]:
+        """How many DAGs there are in each state; a state without any may be left out."""
+        ...
+
+    async def probe(self, now: datetime) -> None:
+        """Write that somebody asked at that instant; durable on return.
+
+        Raises:
+            StoreUnusable: it cannot be written.
+        """
         ...
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:

@@ -57,6 +57,7 @@ class World:
     port: int = field(default_factory=unused_port)
     lines: tuple[str, ...] = ("looked at",)
     is_broken: bool = False
+    takes_lock: bool = False
     dedupe_window_s: float = 0.0
     gate: Gate | None = None
 
@@ -85,9 +86,16 @@ class World:
             Stage("Finish", StageKind.NORMAL, self._finish),
         )
         route = Route("POST", "/ob/start", AnyBody, start)
-        yield Extension([Operation("Start OB", stages)], [route], FakeCluster(), lambda: None)
+        yield Extension(
+            [Operation("Start OB", stages, lock_key="cluster")],
+            [route],
+            FakeCluster(),
+            lambda: None,
+        )
 
     async def _step(self, context: StepContext) -> Outcome:
+        if self.takes_lock:
+            await context.acquire_lock()
         for line in self.lines:
             await context.log(line)
         if self.gate is not None:

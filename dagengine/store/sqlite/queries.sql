@@ -79,7 +79,19 @@ UPDATE lock SET dag_id = NULL, reason = '', since_at = ? WHERE key = ? AND dag_i
 INSERT INTO audit (at, dag_id, node_id, action, by, reason) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: list_audit
-SELECT * FROM audit WHERE ?1 IS NULL OR dag_id = ?1 ORDER BY audit_id DESC LIMIT ?2;
+SELECT * FROM audit WHERE (?1 IS NULL OR dag_id = ?1) AND (?3 IS NULL OR audit_id < ?3)
+ORDER BY audit_id DESC LIMIT ?2;
+
+-- name: search_dags
+SELECT * FROM dag
+WHERE (?1 IS NULL OR dag_id < ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR name = ?3)
+ORDER BY dag_id DESC LIMIT ?4;
+
+-- name: count_dags
+SELECT state, COUNT(*) AS dags FROM dag GROUP BY state;
+
+-- name: probe
+INSERT INTO meta (key, value) VALUES ('probed_at', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: list_attempts
 -- The one that runs has no row of its own yet.

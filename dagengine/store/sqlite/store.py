@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
+from dagengine.model.states import State
 from dagengine.model.transition import Batch, RequestReserved
 from dagengine.store.base import DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
@@ -42,6 +43,7 @@ from dagengine.store.sqlite.rows import (
     parse_node,
     parse_sub_task,
     parse_unproven,
+    render_instant,
 )
 from dagengine.store.sqlite.writer import Writer
 
@@ -153,8 +155,36 @@ class SqliteStore:
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
         return tuple(parse_attempt(row) for row in await self._read("list_attempts", sub_task_id))
 
-    async def list_audit(self, dag_id: int | None, *, limit: int) -> tuple[AuditRecord, ...]:
-        return tuple(parse_audit(row) for row in await self._read("list_audit", dag_id, limit))
+    async def list_audit(
+        self, dag_id: int | None, *, limit: int, before: int | None = None
+    ) -> tuple[AuditRecord, ...]:
+        rows = await self._read("list_audit", dag_id, limit, before)
+        return tuple(parse_audit(row) for row in rows)
+
+    async def search_dags(
+        self, *, before: int | None, state: State | None, name: str | None, limit: int
+    ) -> tuple[DagRecord, ...]:
+        rows = await self._read("search_dags", before, state, name, limit)
+        return tuple(parse_dag(row) for row in rows)
+
+    async def count_dags(self) -> Mapping[State, int]:
+        return {State(row["state"]): row["dags"] for row in await self._read("count_dags")}
+
+    async def probe(self, now: datetime) -> None:
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(QUERIES["probe"], (str(render_instant(now)),))
+
+        await self._open_writer.call(write)
+
+    @property
+    def commit_count(self) -> int:
+        """Commits since it was opened."""
+        return self._open_writer.commits
+
+    @property
+    def batch_count(self) -> int:
+        """Batches in them."""
+        return self._open_writer.batches
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
         name = "list_newest_unfinished" if unfinished else "list_newest"

@@ -34,7 +34,12 @@ class _Request:
 
 
 class Writer:
-    """Owns the writing connection. Used from one event loop."""
+    """Owns the writing connection. Used from one event loop.
+
+    Attributes:
+        commits: since it began; those that `call` makes are not among them.
+        batches: in those commits.
+    """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
         """`connect` is called in the writer's thread; `name` names the file in errors."""
@@ -42,6 +47,8 @@ class Writer:
         self._name = name
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._taken_too_many: _Request | None = None
+        self.commits = 0
+        self.batches = 0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
@@ -117,6 +124,8 @@ class Writer:
         try:
             results = [[write(connection, b) for b in request.batches] for request in group]
             connection.execute("COMMIT")
+            self.commits += 1
+            self.batches += sum(map(len, results))
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

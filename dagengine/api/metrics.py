@@ -1,0 +1,117 @@
+"""Figures for Prometheus: what the process counted, and what the store holds at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dagengine.clock import Clock
+from dagengine.engine.engine import Engine
+from dagengine.engine.events import EngineEvent, NodeMoved
+from dagengine.model.states import State
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_API_S = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+_STAGE_S = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+_STATES = (State.READY, State.RUNNING, State.FAILED, State.SUCCEED)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What parts of the process have counted since it began."""
+
+    commits: int = 0
+    batches: int = 0  #: several of them may share a commit
+    ssh_connects: int = 0
+    ssh_failures: int = 0
+
+
+class Counting(Protocol):
+    """Where the figures come from; asked at every scrape."""
+
+    def __call__(self) -> Figures: ...
+
+
+class Metrics:
+    """The figures of one controller, in a registry of its own.
+
+    Args:
+        engine: its DAGs are counted, its stages timed.
+        clock: times stages.
+        figures: what others have counted.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, figures: Counting) -> None:
+        self.registry = CollectorRegistry()
+        self._engine = engine
+        self._clock = clock
+        self._begun_s: dict[int, float] = {}  # by node
+        self._dags = Gauge(
+            "dagengine_dags", "DAGs in the store.", ["state"], registry=self.registry
+        )
+        self._stages = Histogram(
+            "dagengine_stage_seconds",
+            "From the start of a stage to its end.",
+            ["operation", "stage", "state"],
+            buckets=_STAGE_S,
+            registry=self.registry,
+        )
+        self._requests = Histogram(
+            "dagengine_api_seconds",
+            "From a request's arrival to its answer; streams are left out.",
+            ["method", "route", "status"],
+            buckets=_API_S,
+            registry=self.registry,
+        )
+        self._by_route: dict[tuple[str, str, int], Histogram] = {}
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Counted(figures))
+        engine.attach(self)
+
+    def offer(self, event: EngineEvent) -> None:
+        """Time a stage: told by the engine after each commit."""
+        if not isinstance(event, NodeMoved):
+            return
+        now_s = self._clock.monotonic_s()
+        if not event.state.is_final:
+            self._begun_s[event.node_id] = now_s
+        elif (begun_s := self._begun_s.pop(event.node_id, None)) is not None:
+            operation = self._engine.name_of(event.dag_id)
+            self._stages.labels(operation, event.name, event.state).observe(now_s - begun_s)
+
+    def time_request(self, method: str, route: str, status: int, took_s: float) -> None:
+        """A request was answered; `route` is the pattern of its path."""
+        known = self._by_route.get((method, route, status))
+        if known is None:
+            known = self._requests.labels(method, route, status)
+            self._by_route[method, route, status] = known
+        known.observe(took_s)
+
+    async def refresh(self) -> None:
+        """Count the DAGs anew."""
+        counts = await self._engine.count_dags()
+        for state in _STATES:
+            self._dags.labels(state).set(counts.get(state, 0))
+
+
+class _Counted(Collector):
+    """What others have counted, as counters."""
+
+    def __init__(self, figures: Counting) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterable[Metric]:
+        found = self._figures()
+        for name, about, value in (
+            ("dagengine_commits", "Commits of the store.", found.commits),
+            ("dagengine_batches", "Batches written; a commit has one or more.", found.batches),
+            ("dagengine_ssh_connects", "SSH logins that were begun.", found.ssh_connects),
+            ("dagengine_ssh_failures", "SSH logins that failed.", found.ssh_failures),
+        ):
+            yield CounterMetricFamily(name, about, value)
