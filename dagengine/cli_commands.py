@@ -8,12 +8,22 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import typer
 
 from dagengine.cli_access import DEFAULT_URL, Url, open_client
 from dagengine.cli_follow import find_last_event, follow
+from dagengine.cli_options import (
+    AsJson,
+    DagId,
+    ForcePass,
+    NoWait,
+    Reason,
+    Servers,
+    SkipCheck,
+    Zones,
+)
 from dagengine.cli_render import (
     Json,
     commands_while_it_runs,
@@ -39,19 +49,6 @@ EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 
 _NOT_ALLOWED = (401, 429)  # a wrong password; too many of them
-
-AsJson: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
-]
-Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept in the audit.")]
-Zones: TypeAlias = Annotated[str, typer.Option(help="Zones: z1,z2")]
-Servers: TypeAlias = Annotated[str, typer.Option(help="Servers: ip:port,…")]
-ForcePass: TypeAlias = Annotated[
-    list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
-]
-SkipCheck: TypeAlias = Annotated[list[str] | None, typer.Option(help="Check that may not block.")]
-NoWait: TypeAlias = Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")]
-DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
 app = typer.Typer(
     name="dagengine",

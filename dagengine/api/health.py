@@ -63,7 +63,7 @@ class Health:
         scheduler = "ok" if self._engine.is_scheduling else "not running"
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._engine.probe_store()
+                await self._engine.probe_store(self._clock.now())
         except TimeoutError:
             return {"store": f"no write within {_PATIENCE_S:g} s", "scheduler": scheduler}
         except StoreError:

@@ -72,7 +72,7 @@ class Metrics:
         self._by_route: dict[tuple[str, str, int], Histogram] = {}
         ProcessCollector(registry=self.registry)
         self.registry.register(_Counted(figures))
-        engine.attach(self)
+        engine.events.attach(self)
 
     def offer(self, event: EngineEvent) -> None:
         """Time a stage: told by the engine after each commit."""

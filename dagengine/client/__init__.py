@@ -6,5 +6,14 @@ from dagengine.client.address import Trust
 from dagengine.client.calls import Client
 from dagengine.client.door import Dto
 from dagengine.client.stream import Event
+from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable
 
-__all__ = ["Client", "Dto", "Event", "Trust"]
+__all__ = [
+    "ApiRefused",
+    "Client",
+    "ClientError",
+    "ControllerUnreachable",
+    "Dto",
+    "Event",
+    "Trust",
+]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from types import TracebackType
+from urllib.parse import urlencode
 
 from dagengine.client.address import Trust
 from dagengine.client.door import Door, Dto
 from dagengine.client.stream import Event, follow_events
+from dagengine.errors import ControllerUnreachable
+
+_REPEATS_S = (0.1, 0.5)  # pauses before a call that creates is made again
 
 
 class Client:
@@ -66,6 +72,20 @@ class Client:
         data: Dto = await self._door.call("POST", path, body, headers)
         return data
 
+    async def create(self, path: str, body: Dto, *, key: str = "") -> Dto:
+        """POST to a path that creates a DAG, so that it creates one.
+
+        Every call has an idempotency key of its own (or the given one), so it can be repeated when
+        the connection breaks: what the controller has already made is found again.
+        """
+        key = key or secrets.token_hex(16)
+        for pause_s in _REPEATS_S:
+            try:
+                return await self.post(path, body, key=key)
+            except ControllerUnreachable:
+                await asyncio.sleep(pause_s)
+        return await self.post(path, body, key=key)
+
     async def get(self, path: str) -> Dto:
         """GET a path (with its query) below `/api/v1`."""
         data: Dto = await self._door.call("GET", path)
@@ -85,7 +105,7 @@ class Client:
         }
         if skip_checks:
             body["skipChecks"] = skip_checks
-        return await self.post("/ob/start", body)
+        return await self.create("/ob/start", body)
 
     async def stop(
         self,
@@ -103,7 +123,7 @@ class Client:
             "terminate": terminate,
             "forcePassDag": {"id": force_pass or []},
         }
-        return await self.post("/ob/stop", body)
+        return await self.create("/ob/stop", body)
 
     async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:
         """A DAG; with its nodes, sub-tasks and lines when `details`."""
@@ -117,6 +137,29 @@ class Client:
         """Every DAG, newest first."""
         query = str(details).lower()
         return list((await self.get(f"/task/dags/ob?show_details={query}"))["contents"] or [])
+
+    async def search_dags(
+        self, *, state: str = "", name: str = "", page: int = 100
+    ) -> AsyncGenerator[Dto]:
+        """DAGs without details, newest first, however many there are.
+
+        Args:
+            state: READY, RUNNING, FAILED or SUCCEED; empty for any.
+            name: such as `Start OB`; empty for any.
+            page: how many to fetch at once, 1 to 1000.
+        """
+        asked = {"state": state, "name": name, "limit": page, "cursor": ""}
+        while True:
+            found = await self.get(f"/task/dags?{urlencode(asked)}")
+            for dag in found["contents"]:
+                yield dag
+            if found["next_cursor"] is None:
+                return
+            asked["cursor"] = found["next_cursor"]
+
+    async def list_locks(self) -> list[Dto]:
+        """Every lock: who holds it, since when, and what the holder waits for."""
+        return list((await self.get("/locks"))["contents"])
 
     async def get_logs(self, sub_task_id: str) -> list[Dto]:
         """A sub-task's log rows of all attempts."""

@@ -14,9 +14,8 @@ import structlog
 from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
 from dagengine.engine.deadlines import find_limit
-from dagengine.engine.events import DagMoved, Events, LineLogged, Reader, Subscription
+from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
 from dagengine.engine.inbox import AttemptEnded, Found, LockWanted, OperatorAsked
-from dagengine.engine.locks import Locks
 from dagengine.engine.marks import Marks
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.readings import Readings
@@ -25,7 +24,7 @@ from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
 from dagengine.errors import InvalidId, StaleWrite, StoreError, TaskNotFound, UnknownOperation
 from dagengine.model.ids import AgentAddress, decode_id
-from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LockRecord, LogRecord
+from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LogRecord
 from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
 from dagengine.model.states import Operator
 from dagengine.model.transition import (
@@ -82,7 +81,6 @@ class Engine(Readings, Service):
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
         self._cancel_proof_s = cancel_proof_s
-        self._locks = Locks()
         self._marks = Marks()
         self._last_ids = LastIds(0, 0, 0)
         self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
@@ -294,34 +292,10 @@ class Engine(Readings, Service):
         """Follow what happens to one DAG, or to all, from now on."""
         return self.events.subscribe(dag_id)
 
-    def attach(self, reader: Reader) -> None:
-        """Tell a reader of every event, within the pass that made it durable."""
-        self.events.attach(reader)
-
     @property
     def is_scheduling(self) -> bool:
         """True while the scheduler takes events."""
         return self._scheduler.is_running
-
-    async def probe_store(self) -> None:
-        """Write something durably.
-
-        Raises:
-            StoreUnusable: it cannot be written.
-        """
-        await self._store.probe(self._clock.now())
-
-    def list_locks(self) -> Sequence[LockRecord]:
-        """Every lock that was ever taken, free ones included."""
-        return self._locks.all()
-
-    def holder(self, key: str) -> LockRecord | None:
-        """Who holds a lock; None when it is free."""
-        return self._locks.holder(key)
-
-    def holders(self) -> tuple[LockRecord, ...]:
-        """Every lock that is held, by key."""
-        return self._locks.holders()
 
     # --- below: the parts ------------------------------------------------------------------
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from dagengine.engine.attempt import Attempt
 from dagengine.engine.inbox import LiveDag
+from dagengine.engine.locks import Locks
 from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.history import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
@@ -36,6 +38,7 @@ class Readings:
     def __init__(self, store: Store, agent: AgentAddress) -> None:
         self.agent = agent
         self._store = store
+        self._locks = Locks()
         self._live: dict[int, LiveDag] = {}
         self._attempts: dict[int, Attempt] = {}
 
@@ -93,6 +96,26 @@ class Readings:
                 remedy="send that request again to get its task, or choose a new key",
             )
         return await self._store.find_dag(dag_id, details=False)
+
+    def list_locks(self) -> Sequence[LockRecord]:
+        """Every lock that was ever taken, free ones included."""
+        return self._locks.all()
+
+    def holder(self, key: str) -> LockRecord | None:
+        """Who holds a lock; None when it is free."""
+        return self._locks.holder(key)
+
+    def holders(self) -> tuple[LockRecord, ...]:
+        """Every lock that is held, by key."""
+        return self._locks.holders()
+
+    async def probe_store(self, now: datetime) -> None:
+        """Write something durably.
+
+        Raises:
+            StoreUnusable: it cannot be written.
+        """
+        await self._store.probe(now)
 
     async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
         """A node; with sub-tasks and lines when `details`. None: no such node."""

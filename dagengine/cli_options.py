@@ -1,0 +1,20 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+AsJson: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
+]
+Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept in the audit.")]
+Zones: TypeAlias = Annotated[str, typer.Option(help="Zones: z1,z2")]
+Servers: TypeAlias = Annotated[str, typer.Option(help="Servers: ip:port,…")]
+ForcePass: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
+]
+SkipCheck: TypeAlias = Annotated[list[str] | None, typer.Option(help="Check that may not block.")]
+NoWait: TypeAlias = Annotated[bool, typer.Option("--no-wait", help="Return once accepted.")]
+DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]

@@ -1,0 +1,178 @@
+"""dagengine.client: what it repeats, what it does not, and the example of docs/howto/client.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from dagengine.client import ApiRefused, Client, ControllerUnreachable, Trust
+from dagengine.testing import Gate
+from tests.integration.test_events import (  # noqa: F401  # fixtures
+    PASSWORD,
+    World,
+    collect,
+    stage,
+    world,
+)
+from tests.integration.test_listening import PASSWORD as LISTENING_PASSWORD
+from tests.integration.test_listening import Authority, running
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "howto" / "client.py"
+
+
+@pytest_asyncio.fixture
+async def client(world: World) -> AsyncIterator[Client]:  # noqa: F811
+    async with world.client() as opened:
+        yield opened
+
+
+async def run_example(url: str) -> tuple[int, list[str], str]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", str(EXAMPLE), url),
+        env={**os.environ, "DAGENGINE_PASSWORD": PASSWORD},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode().splitlines(), err.decode()
+
+
+async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None:  # noqa: F811
+    world.takes_lock = True
+    code, said, err = await run_example(world.url)
+    assert (code, err) == (0, "")
+    assert said[0] == "Start OB is READY"
+    assert said.count("  Look: looked at") == 2
+    assert said[-5:] == [
+        "Start OB is SUCCEED",
+        "2 stages, SUCCEED",
+        "succeeded: Start OB",
+        "lock cluster: free",
+        "audit: START by root@sys",
+    ]
+
+
+async def test_the_example_says_that_nobody_answers() -> None:
+    code, said, err = await run_example("http://127.0.0.1:9")
+    assert (code, said) == (1, [])
+    assert "no controller answers at http://127.0.0.1:9" in err
+
+
+def test_the_example_needs_nothing_but_the_client() -> None:
+    imported = re.findall(r"^from (dagengine\S*) import", EXAMPLE.read_text(), re.MULTILINE)
+    assert set(imported) == {"dagengine.client"}
+
+
+# --- repeating -------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def losing_answers(port: int, losses: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A way to the controller that loses its first answers to POST: its URL, and the POSTs."""
+    posts: list[bytes] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                body = await reader.readexactly(int(length[1])) if length else b""
+                outer.write(head + body)
+                answer = await inner.readuntil(b"\r\n\r\n")
+                size = re.search(rb"(?i)content-length: (\d+)", answer)
+                answer += await inner.readexactly(int(size[1])) if size else b""
+                if head.startswith(b"POST"):
+                    posts.append(head)
+                    if len(posts) <= losses:
+                        return
+                writer.write(answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            outer.close()
+            writer.close()
+
+    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", posts
+
+
+async def test_a_start_whose_answer_was_lost_is_repeated_and_makes_one_dag(
+    world: World,  # noqa: F811
+    client: Client,
+) -> None:
+    world.gate = Gate()
+    async with losing_answers(world.port, 2) as (url, posts), Client(url, PASSWORD) as far:
+        dag = await far.start("GLOBAL")
+    assert len(posts) == 3
+    keys = {re.search(rb"(?i)idempotency-key: (\w+)", head)[1] for head in posts}  # type: ignore[index]
+    assert len(keys) == 1
+    assert [found["id"] for found in await client.list_dags()] == [dag["id"]]
+    world.gate.open()
+
+
+async def test_each_start_has_a_key_of_its_own(client: Client) -> None:
+    first, second = await client.start("GLOBAL"), await client.start("GLOBAL")
+    assert first["id"] != second["id"]
+
+
+async def test_a_start_that_never_gets_through_is_given_up(world: World) -> None:  # noqa: F811
+    async with losing_answers(world.port, 99) as (url, posts), Client(url, PASSWORD) as far:
+        with pytest.raises(ControllerUnreachable, match=url):
+            await far.start("GLOBAL")
+    assert len(posts) == 3
+
+
+async def test_a_refusal_is_not_repeated(world: World) -> None:  # noqa: F811
+    async with losing_answers(world.port, 0) as (url, posts), Client(url, "wrong") as far:
+        with pytest.raises(ApiRefused) as refused:
+            await far.start("GLOBAL")
+    assert refused.value.status == 401
+    assert len(posts) == 1
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+async def test_a_search_fetches_page_after_page(client: Client) -> None:
+    ids = []
+    for _ in range(5):
+        ids.append((await client.start("GLOBAL"))["id"])
+        await collect(client, ids[-1])
+    found = [dag["id"] async for dag in client.search_dags(state="SUCCEED", page=2)]
+    assert found == ids[::-1]
+    assert [dag async for dag in client.search_dags(name="Stop OB")] == []
+
+
+# --- other ways in ---------------------------------------------------------------------------
+
+
+async def test_over_https_the_authority_can_be_named(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    cert, key = authority.issue("server")
+    async with running(tmp_path, tls_cert_file=str(cert), tls_key_file=str(key)) as controller:
+        trust = Trust(ca_file=authority.file)
+        async with Client(controller.url, LISTENING_PASSWORD, trust=trust) as client:
+            assert await client.list_dags() == []
+        async with Client(controller.url, LISTENING_PASSWORD) as client:
+            with pytest.raises(ControllerUnreachable, match="certificate"):
+                await client.list_dags()
+
+
+async def test_at_the_socket_nothing_is_signed(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+    async with running(tmp_path, socket=str(path)), Client(f"unix:{path}", "") as client:
+        assert await client.list_dags() == []
+        with pytest.raises(ApiRefused, match=r"OB\.Zone\.NotExist"):
+            await client.start("ZONE", ["none"])
