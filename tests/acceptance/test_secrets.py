@@ -23,8 +23,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from dagengine import client as client_module
-from dagengine.client import Client
+from dagengine.client import Client, signing
 from dagengine.errors import ApiRefused
 from tasks.demo_cluster import DemoCluster
 from tasks.demo_hosts import DemoHosts
@@ -185,7 +184,7 @@ async def test_no_secret_shows_in_a_log_a_row_an_answer_or_a_file(
     keys: list[bytes] = []
     token_bytes = secrets.token_bytes
     monkeypatch.setattr(
-        client_module.secrets, "token_bytes", lambda n: keys.append(token_bytes(n)) or keys[-1]
+        signing.secrets, "token_bytes", lambda n: keys.append(token_bytes(n)) or keys[-1]
     )
     async with DemoHosts(2) as hosts:
         world = World(hosts, DemoCluster(hosts, password=SECRETS["root password"]))
