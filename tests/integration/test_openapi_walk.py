@@ -1,0 +1,138 @@
+"""One walk over the OpenAPI document: every answer of every route is what strict clients need.
+
+Go clients read times as strict RFC 3339 with a zone, and want `data` to be an object with something
+in it wherever they expect a result.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema_rs
+import pytest
+
+from tests.integration.test_api import (
+    NO_HEADER,
+    PASSWORD,
+    START,
+    WRONG_ROOT,
+    Answer,
+    World,
+    world,
+)
+
+__all__ = ["world"]  # the fixture
+
+RFC_3339 = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
+    r"(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
+)
+LOOKS_LIKE_A_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+BODIES = {
+    "/api/v1/ob/start": START,
+    "/api/v1/ob/stop": {**START, "force": True},
+    "/api/v1/task/dag/{id}": {"operator": "RETRY"},
+    "/api/v1/task/node/{id}": {"operator": "PASS"},
+    "/api/v1/fixed": {},
+}
+BREAKS = "/api/v1/odd"  # on purpose
+
+
+async def document(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = (await world.send("GET", "/openapi.json")).body
+    return found
+
+
+def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if path.startswith("/api/v1") and path != BREAKS and not streams(operation):
+                yield method.upper(), path, operation
+
+
+def streams(operation: dict[str, Any]) -> bool:
+    """True for what answers with something else than one JSON document."""
+    return "application/json" not in operation["responses"]["200"].get("content", {})
+
+
+async def ask(world: World, method: str, path: str, task_id: str, *, auth: str) -> Answer:
+    short = path.removeprefix("/api/v1").replace("{id}", task_id)
+    return await world.ask(method, short, BODIES.get(path), auth=auth)
+
+
+def times(value: Any) -> Iterator[str]:
+    """Every text that is, or looks like, a time."""
+    if isinstance(value, dict):
+        for part in value.values():
+            yield from times(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from times(part)
+    elif isinstance(value, str) and LOOKS_LIKE_A_TIME.match(value):
+        yield value
+
+
+def data_schema(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any] | None:
+    """The schema of `data`, references followed; None for an answer without data."""
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    if "allOf" not in schema:
+        return None
+    found: dict[str, Any] = schema["allOf"][1]["properties"]["data"]
+    while "$ref" in found:
+        found = document["components"]["schemas"][found["$ref"].rpartition("/")[2]]
+    return found
+
+
+async def test_every_answer_is_as_described_with_strict_times_and_data_in_its_objects(
+    world: World,
+) -> None:
+    described = await document(world)
+    failed = await world.failed()
+    looked_at, told = 0, 0
+    for method, path, operation in routes(described):
+        answer = await ask(world, method, path, failed["id"], auth=PASSWORD)
+        where = f"{method} {path}: {answer.text[:300]}"
+        assert str(answer.status) in operation["responses"], where
+        content = operation["responses"][str(answer.status)]["content"]["application/json"]
+        whole = {**copy.deepcopy(content["schema"]), "components": described["components"]}
+        jsonschema_rs.validate(whole, answer.body)
+        for text in times(answer.body):
+            assert RFC_3339.fullmatch(text), f"{where}: {text}"
+            told += 1
+        schema = data_schema(described, operation)
+        if answer.status == 200 and schema is not None and schema.get("type") == "object":
+            data = answer.body["data"]
+            assert isinstance(data, dict), where
+            assert data, where
+        looked_at += 1
+    assert looked_at >= 28
+    assert told >= 60
+
+
+async def test_every_route_but_the_open_ones_is_closed_to_who_has_no_password(
+    world: World,
+) -> None:
+    described = await document(world)
+    is_open = {path for _, path, operation in routes(described) if not operation["security"]}
+    assert is_open == {
+        f"/api/v1/{name}" for name in ("time", "info", "git-info", "status", "secret")
+    }
+    closed = [(m, p) for m, p, operation in routes(described) if operation["security"]]
+    for method, path in closed:
+        target = path.replace("{id}", "201684300810288611")
+        assert (await world.send(method, target)).refusal == NO_HEADER, path
+        world.clock.advance(60)  # or the address would have to pause
+        answer = await ask(world, method, path, "201684300810288611", auth="wrong")
+        assert answer.refusal == WRONG_ROOT, path
+    assert await world.engine.list_dags(limit=9, details=False) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2024-01-10 11:24:44", "2024-01-10T11:24:44", "2024-13-10T11:24:44Z", "2024-01-10T1:2Z"],
+)
+def test_the_walk_knows_a_bad_time(text: str) -> None:
+    assert not RFC_3339.fullmatch(text)
