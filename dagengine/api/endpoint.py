@@ -19,7 +19,7 @@ from dagengine.api.middleware import ANSWER, WebHandler
 from dagengine.api.route import Call, Refusal, Route
 from dagengine.api.schemas import DagDetailDTO
 from dagengine.errors import IdempotencyKeyReused, IllegalArgument
-from dagengine.model.ids import GenericId, decode_id
+from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
 
 
@@ -95,7 +95,7 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
         content = await gate.open(request) if endpoint.needs_login else b""
         ask = Ask(  # in the order of protocol 3.4: id, query, body
             text,
-            decode_id(text) if has_id else None,
+            decode_id_at(text, desk.engine.agent) if has_id else None,
             bind_query(request.query, endpoint.query) if endpoint.query else None,
             bind(content, endpoint.body) if endpoint.body else None,
             request.get(CALLER, ""),

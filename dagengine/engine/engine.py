@@ -23,7 +23,7 @@ from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
 from dagengine.errors import InvalidId, StaleWrite, StoreError, TaskNotFound, UnknownOperation
-from dagengine.model.ids import AgentAddress, decode_id
+from dagengine.model.ids import AgentAddress, decode_id_at
 from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LogRecord
 from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
 from dagengine.model.states import Operator
@@ -376,7 +376,7 @@ class Engine(Readings, Service):
 
     def _own_row_id(self, generic_id: str) -> int | None:
         try:
-            decoded = decode_id(generic_id)
+            decoded = decode_id_at(generic_id, self.agent)
         except InvalidId:
             return None
         return decoded.row_id if decoded.agent == self.agent else None

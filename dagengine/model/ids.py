@@ -98,6 +98,22 @@ def decode_id(text: str) -> GenericId:
     return GenericId(layout.kind, _parse_row(text, text[port_end:]), AgentAddress(ip, port))
 
 
+def decode_id_at(text: str, agent: AgentAddress) -> GenericId:
+    """Take an id apart where `agent` answers.
+
+    Its own ids are known by their front, as they were issued: some of them (of an address with a
+    leading zero byte, an IPv4-mapped or unusually written one) would else not lead back.
+
+    Raises:
+        InvalidId: the text is no id; says which part.
+    """
+    front = encode_id(IdKind.LOCAL, agent, 0)[:-1]
+    digits = text.removeprefix(front)
+    if digits != text and _INTEGER.fullmatch(digits):
+        return GenericId(IdKind.LOCAL, _parse_row(text, digits), agent)
+    return decode_id(text)
+
+
 def _parse_ip(text: str, digits: str, layout: _Layout) -> str:
     if not _INTEGER.fullmatch(digits):
         raise InvalidId(text, "convert id to bigInt failed")

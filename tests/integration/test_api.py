@@ -170,6 +170,7 @@ class World:
     session: ClientSession
     clock: FakeClock = field(default_factory=FakeClock)
     port: int = field(default_factory=unused_port)
+    agent: AgentAddress = AGENT
     agent_password: str = ""
     broken: set[str] = field(default_factory=set)
     flags: Flags = Flags()  # noqa: RUF009  # frozen
@@ -195,7 +196,7 @@ class World:
                 Operation(START_OB, stages, lock_key="cluster"),
                 Operation("Fixed", fixed),
             ],
-            advertise=AGENT,
+            advertise=self.agent,
             clock=self.clock,
         )
 
@@ -275,7 +276,7 @@ class World:
     # --- the operation -----------------------------------------------------------------------
 
     async def _prepare(self, context: StepContext) -> Outcome:
-        await context.acquire_lock()
+        await context.acquire_lock(context.params.get("force_pass", ()))
         return Succeeded()
 
     async def _work(self, context: StepContext) -> Outcome:
@@ -334,11 +335,14 @@ def dump(body: Any) -> bytes:
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A controller at AGENT, or at the address that a test asks for."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        found = World(tmp_path, session)
+        found = World(tmp_path, session, agent=getattr(request, "param", AGENT))
         async with found.engine:
             runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()
@@ -1393,6 +1397,30 @@ async def test_an_id_of_nothing_here_is_not_found(world: World, text: str) -> No
 async def test_an_id_of_another_agent_has_no_log_rows_here(world: World) -> None:
     answer = await world.ask("GET", "/task/sub_task/201684300820288611/logs")
     assert answer.refusal == (404, "Task.NotFound", None)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        AgentAddress(ip, 2886)
+        for ip in ("::1", "0.0.0.9", "::ffff:10.10.10.1", "64:ff9b::1", "FE80::1", "fe80::1", "::")
+    ],
+    indirect=True,
+    ids=str,
+)
+async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: World) -> None:
+    dag = await world.ended(await world.start())
+    assert dag["state"] == "SUCCEED"
+    node = await world.get(f"/task/node/{dag['nodes'][1]['id']}")
+    task = await world.get(f"/task/sub_task/{node['sub_tasks'][0]['id']}")
+    assert task["name"] == "Work"
+    running = await world.running()
+    forced = {"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": [running["id"]]}}
+    heir = await world.start(forced)
+    assert world.gate is not None
+    world.gate.open()
+    assert (await world.ended(running))["operator"] == "PASS"
+    assert (await world.ended(heir))["state"] == "SUCCEED"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

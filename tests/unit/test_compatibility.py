@@ -1,0 +1,28 @@
+"""docs/compatibility.md has a line for each point, and every test that it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+POINTS = {
+    int(number): text for number, text in re.findall(r"^\| (\d+) \|(.*)\|$", PAGE, re.MULTILINE)
+}
+TESTS = {
+    name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+}
+
+
+def test_every_point_has_one_line() -> None:
+    assert sorted(POINTS) == list(range(1, 44))
+
+
+def test_every_point_names_a_test_and_every_named_test_exists() -> None:
+    named = {number: re.findall(r"`(test_\w+)`", text) for number, text in POINTS.items()}
+    assert [number for number, names in named.items() if not names] == []
+    missing = {name for names in named.values() for name in names} - TESTS
+    assert missing == set()
