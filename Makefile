@@ -30,6 +30,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
+	$(BIN)/python -m dagengine.api_page --check docs/http_api.md
 	$(BIN)/python -m tasks.page --check docs/checks.md docs/known_errors.md
 
 bench: $(VENV)/dev.stamp

@@ -16,6 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -334,15 +335,15 @@ def dump(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-@pytest_asyncio.fixture
-async def world(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@asynccontextmanager
+async def open_world(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
 ) -> AsyncIterator[World]:
-    """A controller at AGENT, or at the address that a test asks for."""
+    """A controller that answers within the context."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        found = World(tmp_path, session, agent=getattr(request, "param", AGENT))
+        found = World(directory, session, agent=agent)
         async with found.engine:
             runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()
@@ -352,6 +353,15 @@ async def world(
             await found.lookout.close()
             await found.pool.close()
     key.close()
+
+
+@pytest_asyncio.fixture
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A controller at AGENT, or at the address that a test asks for."""
+    async with open_world(tmp_path, monkeypatch, getattr(request, "param", AGENT)) as found:
+        yield found
 
 
 # --- 1.1 the envelope --------------------------------------------------------------------------
