@@ -28,11 +28,12 @@ from obshell import ClientSet
 from obshell.auth import PasswordAuth
 from obshell.request import ProtocolOptions
 
+from dagengine.api.connections import Connections, Limits
 from dagengine.client import Client, Trust
 from dagengine.config import ApiConfig, load_config
 from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
 from dagengine.listening import Tls, listen_at, refuse_open_door
-from dagengine.testing import eventually
+from dagengine.testing import FakeClock, eventually
 from dagengine.wiring import Controller, run_controller
 from tasks import EXTENSION
 from tasks.demo_hosts import free_port
@@ -215,6 +216,41 @@ async def test_there_is_a_limit_for_all_together(tmp_path: Path) -> None:
             await line.write(TIME)
             assert (await line.answer())[0] == 200
         assert await (await Line.open(controller, "127.0.0.5")).is_closed()
+
+
+class Flood(asyncio.Protocol):
+    """Answers anything with more than any buffer holds."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(bytes(64 * 2**20))
+
+
+async def test_who_does_not_read_an_answer_is_cut_off() -> None:
+    clock = FakeClock()
+    limits = Limits(header_timeout_s=1000, write_timeout_s=60)
+    connections = Connections(clock, limits, lambda: b"")
+    server = await asyncio.get_running_loop().create_server(
+        connections.guard(Flood), "127.0.0.1", 0
+    )
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    try:
+        writer.write(TIME)
+        assert await reader.readexactly(1000)  # so it is being answered
+        clock.advance(59)
+        assert connections.sweep() == 0
+        clock.advance(2)
+        assert connections.sweep() == 1
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await reader.readexactly(65 * 2**20)
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        server.close()
 
 
 # --- bodies --------------------------------------------------------------------------------------
