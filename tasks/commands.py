@@ -73,9 +73,11 @@ _FACTS = (
 home=$1 binary=$2 before=$3 data=$4 redo=$5 units=$6 more=$7
 shift 7
 ports=$*
-uid=$(id -u)
 echo "now_ms=$(date +%s%3N)"
-echo "uid=$uid"; echo "user=$(id -un)"
+said=$(id)
+uid=${said#uid=} uid=${uid%%[!0-9]*}
+user=${said#*\(} user=${user%%\)*}
+echo "uid=$uid"; echo "user=$user"
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 if [ -d "$home" ]; then
     echo "home=directory"; echo "home_owner=$(stat -L -c %u "$home")"

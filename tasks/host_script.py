@@ -9,22 +9,27 @@ from __future__ import annotations
 # Whose is it, may we write there, how much is free. `df` waits for ever on a dead network file
 # system; the command's own time-out ends it then.
 PLACES = r"""
-tell_place() {
-    [ -n "$1" ] && [ -e "$1" ] || return
-    whose=$(stat -L -c %u "$1")
-    [ "$whose" = "$uid" ] || echo "foreign=$whose $1"
-    [ -w "$1" ] || echo "unwritable=$1"
-}
+set --
 for part in "$home/etc" "$home/log" "$home/run" "$home/store" "$data" "$redo"; do
-    tell_place "$part"
-done
-for part in "$home" "$home/store" "$data" "$redo"; do
     [ -n "$part" ] && [ -e "$part" ] || continue
-    df -P -B1 "$part" 2>/dev/null | tail -n 1 | {
-        read -r device blocks used free rest
-        echo "disk=$free $device $part"
-    }
+    set -- "$@" "$part"
+    [ -w "$part" ] || echo "unwritable=$part"
 done
+[ $# -gt 0 ] && stat -L -c '%u %n' "$@" | while read -r whose part; do
+    [ "$whose" = "$uid" ] || echo "foreign=$whose $part"
+done
+set --
+for part in "$home" "$home/store" "$data" "$redo"; do
+    [ -n "$part" ] && [ -e "$part" ] && set -- "$@" "$part"
+done
+# One line for each, in their order, below a heading.
+[ $# -gt 0 ] && df -P -B1 "$@" 2>/dev/null | {
+    read -r heading
+    while read -r device blocks used free rest; do
+        echo "disk=$free $device $1"
+        shift
+    done
+}
 """
 
 # ldd does not run the program. A home's own libraries are in lib/. Behind a link the program looks
@@ -49,21 +54,23 @@ sed -n -e 's/^MemTotal: *\([0-9]*\) kB/total_kib=\1/p' \
 
 # Who else looks after this home: an OBShell that runs there, a unit that systemd starts at boot.
 MANAGERS = r"""
-for dir in /proc/[0-9]*; do
-    { read -r called <"$dir/comm"; } 2>/dev/null || continue
-    [ "$called" = obshell ] || continue
+for dir in $(grep -l -s -x obshell /proc/[0-9]*/comm); do
+    dir=${dir%/comm}
     first=$(tr '\0' '\n' <"$dir/cmdline" 2>/dev/null | head -n 1)
     if [ "$dir/exe" -ef "$home/bin/obshell" ] || [ "$first" -ef "$home/bin/obshell" ] ||
         [ "$dir/cwd" -ef "$home" ]; then echo "obshell=${dir#/proc/}"; fi
 done
-printf '%s\n' "$units" "$HOME/.config/systemd/user" | while read -r place; do
-    for unit in "$place"/*.wants/*.service; do
-        grep -F -e "$home" "$unit" 2>/dev/null | while read -r line; do
-            case "$line " in
-            *[=\ \"\']"$home"[/\ \"\']*) echo "unit=${unit##*/}" && break ;;
-            esac
-        done
+printf '%s\n' "$units" "$HOME/.config/systemd/user" | {
+    set --
+    while read -r place; do
+        for unit in "$place"/*.wants/*.service; do [ -e "$unit" ] && set -- "$@" "$unit"; done
     done
+    [ $# -eq 0 ] || grep -H -s -F -e "$home" "$@"
+} | while read -r line; do
+    unit=${line%%.service:*}
+    case "${line#*.service:} " in
+    *[=\ \"\']"$home"[/\ \"\']*) echo "unit=${unit##*/}.service" ;;
+    esac
 done
 sed 's/^/own_group=/' /proc/self/cgroup 2>/dev/null
 """
@@ -73,6 +80,7 @@ sed 's/^/own_group=/' /proc/self/cgroup 2>/dev/null
 PORTS = r"""
 tries=0
 for port in $ports; do
+    is_listening "$port" || continue
     while is_listening "$port" && ! find_server && [ "$tries" -lt 10 ]; do
         tries=$((tries + 1))
         sleep 0.2
