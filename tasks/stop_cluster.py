@@ -278,6 +278,7 @@ async def _wait_growth(
 ) -> Outcome:
     """Wait until each server's smallest checkpoint has grown: what was in memory is on disk."""
     begun_s, limit_s = clock.monotonic_s(), cluster.current.freeze_timeout_s
+    context.wait_for("sql", f"the checkpoints of {', '.join(before)}", next_in_s=_POLL_S)
     await context.log(f"minor freeze of {', '.join(before)}; waiting for their checkpoints")
     while True:
         now = await read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -258,6 +259,21 @@ async def test_a_cancelled_stop_ends_nothing_and_its_retry_does(world: OceanWorl
         done = await wait_dag(client, dag["id"])
         assert done["state"] == "SUCCEED", told(done)
         assert world.pid(5) is None
+
+
+async def test_a_stop_goes_on_when_its_controller_was_killed(world: OceanWorld) -> None:
+    async with world.client() as client:
+        dag = await hold_freeze(world, client, 7)
+    await world.end_controller(signal.SIGKILL)
+    assert world.pid(7) is not None
+    world.ledger.set(f"stuck {world.cluster.members[7].rpc_port}", "")
+    await world.start_controller()
+    async with world.client() as client:
+        done = await wait_dag(client, dag["id"])
+    assert done["state"] == "SUCCEED", told(done)
+    assert world.pid(7) is None
+    freeze = done["nodes"][FREEZE - 1]["sub_tasks"][0]
+    assert freeze["execute_times"] == 1  # what was interrupted costs no try
 
 
 async def test_a_rollback_is_taken_before_anything_was_stopped_and_refused_after(
