@@ -6,7 +6,17 @@ Everything else inside this package may change without notice.
 from __future__ import annotations
 
 from dagengine.api.envelope import render_time
-from dagengine.api.route import Call, ClusterView, Handler, Refusal, Route, ServerState
+from dagengine.api.route import (
+    Call,
+    ClusterView,
+    Handler,
+    Plan,
+    Planner,
+    Refusal,
+    Route,
+    ServerPlan,
+    ServerState,
+)
 from dagengine.api.schemas import AgentDto, Contents, StatusDto, Time
 from dagengine.clock import Clock, SystemClock
 from dagengine.config import load_config
@@ -133,6 +143,8 @@ __all__ = [
     "Operator",
     "Outcome",
     "PasswordFile",
+    "Plan",
+    "Planner",
     "Problem",
     "Refusal",
     "RemoteError",
@@ -142,6 +154,7 @@ __all__ = [
     "Runner",
     "RunnerPool",
     "Secret",
+    "ServerPlan",
     "ServerState",
     "SqliteStore",
     "SshPool",

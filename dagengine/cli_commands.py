@@ -17,13 +17,16 @@ from dagengine.cli_follow import find_last_event, follow
 from dagengine.cli_options import (
     AsJson,
     DagId,
+    DryRun,
     ForcePass,
     NoWait,
     Reason,
     Servers,
     SkipCheck,
     Zones,
+    read_scope,
 )
+from dagengine.cli_plan import can_go_on, render_plan
 from dagengine.cli_render import (
     Json,
     commands_while_it_runs,
@@ -92,16 +95,17 @@ def start(
     server: Servers = "",
     force_pass: ForcePass = None,
     skip_check: SkipCheck = None,
+    dry_run: DryRun = False,
     no_wait: NoWait = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Start the cluster, or some zones or servers of it, and wait."""
-    scope, targets = _read_scope(zone, server)
+    scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        dag = await client.start(scope, targets, force_pass, skip_check)
-        return await _follow_accepted(client, dag, no_wait, as_json)
+        made = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
+        return await _show_made(client, made, dry_run, no_wait, as_json)
 
     _run(url, work)
 
@@ -115,18 +119,23 @@ def stop(
         bool, typer.Option("--terminate", help="End the processes after a minor freeze.")
     ] = False,
     force_pass: ForcePass = None,
+    dry_run: DryRun = False,
     no_wait: NoWait = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Stop the cluster, zones or servers: by SQL, or (--force, --terminate) their processes."""
-    scope, targets = _read_scope(zone, server)
+    scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        dag = await client.stop(
-            scope, targets, force=force, terminate=terminate, force_pass=force_pass
+        made = await client.stop(
+            *(scope, targets),
+            force=force,
+            terminate=terminate,
+            force_pass=force_pass,
+            dry_run=dry_run,
         )
-        return await _follow_accepted(client, dag, no_wait, as_json)
+        return await _show_made(client, made, dry_run, no_wait, as_json)
 
     _run(url, work)
 
@@ -270,11 +279,13 @@ def backup(
 # --- below: the parts ------------------------------------------------------------------------
 
 
-def _read_scope(zone: str, server: str) -> tuple[str, list[str]]:
-    if zone and server:
-        raise typer.BadParameter("give --zone or --server, not both")
-    scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
-    return scope, [name for name in (zone or server).split(",") if name]
+async def _show_made(
+    client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool
+) -> int:
+    if not dry_run:
+        return await _follow_accepted(client, made, no_wait, as_json)
+    _print(as_json, made, render_plan(made))
+    return EXIT_DONE if can_go_on(made) else EXIT_FAILED
 
 
 async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:

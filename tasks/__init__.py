@@ -12,6 +12,7 @@ from tasks.api import start_route
 from tasks.cluster_sql import ask_table
 from tasks.flavour import OCEANBASE
 from tasks.observe import open_lookout
+from tasks.preview import start_planner, stop_planner
 from tasks.reads import read_routes
 from tasks.start import start_operation
 from tasks.stop import stop_operation
@@ -32,8 +33,8 @@ async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
         yield Extension(
             operations=operations,
             routes=[
-                start_route(cluster),
-                stop_route(cluster, pool, clock),
+                start_route(cluster, start_planner(cluster, pool, clock)),
+                stop_route(cluster, pool, clock, stop_planner(cluster, pool, clock)),
                 *read_routes(cluster, lookout),
             ],
             cluster=cluster,

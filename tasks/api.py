@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from dagengine import Call, ConfigError, DagDetail, IllegalArgument, Route, Submission
+from dagengine import Call, ConfigError, DagDetail, IllegalArgument, Planner, Route, Submission
 from tasks.checks import refuse_skips
 from tasks.errors import SCOPE_ERRORS
 from tasks.scope import resolve_scope
@@ -120,8 +120,8 @@ def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> Asked:
     return Asked(kind, targets, {"scope": named, "force_pass": force_pass})
 
 
-def start_route(cluster: ClusterFile) -> Route:
-    """POST /ob/start."""
+def start_route(cluster: ClusterFile, planner: Planner | None = None) -> Route:
+    """POST /ob/start; with a planner it can say what it would do."""
 
     async def start(call: Call) -> DagDetail:
         """Start observers.
@@ -132,7 +132,7 @@ def start_route(cluster: ClusterFile) -> Route:
         assert isinstance(request, StartRequest)
         reload_cluster(cluster)
         asked = resolve_request(cluster, request)
-        skips = _read_skips(request.skip_checks or ())
+        skips = read_skips(request.skip_checks or ())
         skipped = ", ".join(skips.get(SKIP_CHECKS, ()))
         return await call.submit(
             Submission(START_OB, asked.targets, {**asked.params, **skips}),
@@ -140,10 +140,11 @@ def start_route(cluster: ClusterFile) -> Route:
             dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
         )
 
-    return Route("POST", "/ob/start", StartRequest, start, errors=(*SCOPE_ERRORS, IllegalArgument))
+    errors = (*SCOPE_ERRORS, IllegalArgument)
+    return Route("POST", "/ob/start", StartRequest, start, errors=errors, plan=planner)
 
 
-def _read_skips(names: Iterable[str]) -> dict[str, list[str]]:
+def read_skips(names: Iterable[str]) -> dict[str, list[str]]:
     """The DAG's parameter.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from dagengine import Call, Clock, DagDetail, Route, RunnerPool, Submission
+from dagengine import Call, Clock, DagDetail, Planner, Route, RunnerPool, Submission
 from tasks.api import DEDUPE_WINDOW_S, ScopedRequest, reload_cluster, resolve_request
 from tasks.errors import (
     SCOPE_ERRORS,
@@ -37,8 +37,10 @@ class StopRequest(ScopedRequest):
     )
 
 
-def stop_route(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Route:
-    """POST /ob/stop."""
+def stop_route(
+    cluster: ClusterFile, pool: RunnerPool, clock: Clock, planner: Planner | None = None
+) -> Route:
+    """POST /ob/stop; with a planner it can say what it would do."""
 
     async def stop(call: Call) -> DagDetail:
         """Stop observers.
@@ -50,7 +52,7 @@ def stop_route(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Route:
         assert isinstance(request, StopRequest)
         reload_cluster(cluster)
         asked = resolve_request(cluster, request)
-        mode = _choose_mode(asked.kind, bool(request.force), bool(request.terminate))
+        mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
         if call.key and (made := await call.engine.find_submitted(call.key)) is not None:
             return made  # what it has done since must not count against the same request
         await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
@@ -59,10 +61,11 @@ def stop_route(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Route:
             dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
         )
 
-    return Route("POST", "/ob/stop", StopRequest, stop, errors=SCOPE_ERRORS + STOP_ERRORS)
+    errors = SCOPE_ERRORS + STOP_ERRORS
+    return Route("POST", "/ob/stop", StopRequest, stop, errors=errors, plan=planner)
 
 
-def _choose_mode(scope: str, force: bool, terminate: bool) -> StopMode:
+def choose_mode(scope: str, force: bool, terminate: bool) -> StopMode:
     """Raises ApiError when the flags do not go with the scope or with each other."""
     if scope == "GLOBAL" and not force and not terminate:
         raise ForceStopOrTerminateRequired(

@@ -69,6 +69,15 @@ def parse_show_details(text: str | bool) -> bool:
     )
 
 
+def parse_flag(text: str | bool) -> bool:
+    """A query parameter that is true or false; empty is false. Raises ValueError."""
+    if text is True or text in _TRUE:
+        return True
+    if text is False or text in _FALSE:
+        return False
+    raise ValueError(f"{text!r} is neither true nor false")
+
+
 ShowDetails = Annotated[
     bool,
     BeforeValidator(parse_show_details),

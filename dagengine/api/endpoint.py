@@ -16,8 +16,9 @@ from dagengine.api.desk import Desk
 from dagengine.api.gate import CALLER, Gate
 from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
 from dagengine.api.middleware import ANSWER, WebHandler
+from dagengine.api.plans import DryRun, render_plan
 from dagengine.api.route import Call, Refusal, Route
-from dagengine.api.schemas import DagDetailDTO
+from dagengine.api.schemas import DagDetailDTO, PlanDto
 from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
@@ -110,24 +111,30 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
 def endpoint_of(route: Route) -> Endpoint:
     """The route of an operation; it answers with a DAG unless it says otherwise."""
     creates = route.answer is None
+    answer: Any = DagDetailDTO if creates else route.answer
+    if route.plan is not None:
+        answer = answer | PlanDto
 
     @functools.wraps(route.handler)
     async def handle(desk: Desk, ask: Ask) -> Any:
+        if route.plan is not None and ask.query.dryRun:
+            plan = await route.plan(Call(desk.engine, ask.body, ask.caller, ask.query))
+            return await render_plan(desk, plan)
         text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
         key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
         # Looked up before the handler: what it made stands, whatever the cluster is now.
         if key is not None and (made := await desk.engine.find_submitted(key)) is not None:
             return desk.wire.dag(made)
-        answer = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query, key))
-        return desk.wire.dag(answer) if isinstance(answer, DagDetail) else answer
+        found = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query, key))
+        return desk.wire.dag(found) if isinstance(found, DagDetail) else found
 
     return Endpoint(
         route.method,
         route.path,
         handle,
-        DagDetailDTO if route.answer is None else route.answer,
+        answer,
         body=route.model,
-        query=route.query,
+        query=route.query if route.plan is None else DryRun,
         errors=(*route.errors, *((IllegalArgument, IdempotencyKeyReused) if creates else ())),
         headers={IDEMPOTENCY_KEY: _ABOUT_KEY} if creates else {},
     )

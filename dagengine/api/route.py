@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
@@ -54,6 +54,44 @@ class Call:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """What would be done on one server.
+
+    Attributes:
+        name: of the server.
+        verdict: `start` or `stop`; `nothing` when there is nothing to do; `blocked` when something
+            stands in the way; `unknown` when its host could not be asked.
+        reason: why, in words.
+        checks: how each check ended, as values for a caller.
+        commands: what would be run, secrets masked.
+    """
+
+    name: str
+    verdict: Literal["start", "stop", "nothing", "blocked", "unknown"]
+    reason: str
+    checks: tuple[Mapping[str, Any], ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request would do.
+
+    Attributes:
+        operation: that it would run.
+        lock_key: of the lock that this needs; None for none.
+        servers: in the order of the request's scope.
+    """
+
+    operation: str
+    lock_key: str | None
+    servers: tuple[ServerPlan, ...]
+
+
+Planner: TypeAlias = Callable[[Call], Awaitable[Plan]]
+"""Says what the handler would do, changing nothing; refuses as the handler would."""
+
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 Refusal: TypeAlias = type[DagengineError] | str
 """How a route may refuse: an error, or an errCode that is told with status 400."""
@@ -74,6 +112,7 @@ class Route:
         errors: with what the handler may refuse.
         query: pydantic model of the query.
         answer: type of the answer's data; None for a DAG.
+        plan: makes the answer to `?dryRun=true`; None: the route knows no such thing.
     """
 
     method: str
@@ -83,6 +122,7 @@ class Route:
     errors: tuple[Refusal, ...] = ()
     query: type[BaseModel] | None = None
     answer: Any = None
+    plan: Planner | None = None
 
 
 class ServerState(Protocol):

@@ -287,6 +287,33 @@ class LockDto(TypedDict):
     about: Annotated[str, Field(description="the holder in words, and what it waits for")]
 
 
+class HolderDto(TypedDict):
+    """The state of a lock. Not part of OBShell's API."""
+
+    key: str
+    dag_id: Annotated[TaskId | None, Field(description="who holds it; null when it is free")]
+    about: Annotated[str, Field(description="the holder in words, or `free`")]
+
+
+class ServerPlanDto(TypedDict):
+    """What would be done on one server. Not part of OBShell's API."""
+
+    server: str
+    verdict: Literal["start", "stop", "nothing", "blocked", "unknown"]
+    reason: str
+    checks: Annotated[list[dict[str, Any]], Field(description="how each check ended")]
+    commands: Annotated[list[str], Field(description="what would be run, secrets masked")]
+
+
+class PlanDto(TypedDict):
+    """What a request would do (`dryRun`). Not part of OBShell's API."""
+
+    dry_run: Literal[True]
+    name: Annotated[str, Field(description="of the task that would be made")]
+    lock: HolderDto | None
+    servers: list[ServerPlanDto]
+
+
 class AttemptDto(TypedDict):
     """One execution of a sub-task. Not part of OBShell's API."""
 

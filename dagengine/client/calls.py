@@ -97,14 +97,18 @@ class Client:
         targets: list[str] | None = None,
         force_pass: list[str] | None = None,
         skip_checks: list[str] | None = None,
+        *,
+        dry_run: bool = False,
     ) -> Dto:
-        """Start observers; returns the DAG."""
+        """Start observers; returns the DAG, or (`dry_run`) only what would be done."""
         body: Dto = {
             "scope": {"type": scope, "target": targets or []},
             "forcePassDag": {"id": force_pass or []},
         }
         if skip_checks:
             body["skipChecks"] = skip_checks
+        if dry_run:
+            return await self.post("/ob/start?dryRun=true", body)
         return await self.create("/ob/start", body)
 
     async def stop(
@@ -115,14 +119,20 @@ class Client:
         force: bool = False,
         terminate: bool = False,
         force_pass: list[str] | None = None,
+        dry_run: bool = False,
     ) -> Dto:
-        """Stop observers, out of service by SQL or (force, terminate) for good; returns the DAG."""
+        """Stop observers, out of service by SQL or (force, terminate) for good; returns the DAG.
+
+        With `dry_run` nothing is changed; returns what would be done.
+        """
         body = {
             "scope": {"type": scope, "target": targets or []},
             "force": force,
             "terminate": terminate,
             "forcePassDag": {"id": force_pass or []},
         }
+        if dry_run:
+            return await self.post("/ob/stop?dryRun=true", body)
         return await self.create("/ob/stop", body)
 
     async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:

@@ -1,0 +1,191 @@
+"""`dryRun`: what a start or stop would do, asked of real hosts; nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagengine.client import ApiRefused, Client
+from dagengine.config import load_config
+from dagengine.wiring import run_controller
+from tasks import EXTENSION
+from tasks.demo_hosts import DemoHost, free_port
+
+PASSWORD = "r00t-p@ss"
+
+
+class World:
+    """A controller for servers on one host, whose homes are in the test's directory."""
+
+    def __init__(self, directory: Path, host: DemoHost) -> None:
+        self.directory = directory
+        self.host = host
+        self.url = ""
+        self.servers: list[dict[str, Any]] = []
+
+    def add(self, agent_port: int, *, installed: bool = True, ssh_port: int = 0) -> str:
+        """A server; its program is one that says when it is run."""
+        home = self.directory / f"home {agent_port}"
+        (home / "bin").mkdir(parents=True)
+        if installed:
+            program = home / "bin" / "seekdb"
+            program.write_text(f"#!/bin/sh\ntouch '{self.directory}/was-run'\n")
+            program.chmod(0o755)
+        server: dict[str, Any] = {
+            "ip": "127.0.0.1",
+            "agent_port": agent_port,
+            "sql_port": free_port(),
+            "home": str(home),
+            "start_options": {"memory_limit": "2G"},
+        }
+        if ssh_port:
+            server["ssh"] = {"port": ssh_port}
+        self.servers.append(server)
+        return f"127.0.0.1:{agent_port}"
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        ssh = {
+            "user": self.host.user,
+            "port": self.host.port,
+            "key_file": str(self.host.key_file),
+            "known_hosts": str(self.host.known_hosts),
+            "connect_timeout_s": 2,
+        }
+        cluster = {
+            "name": "x",
+            "id": 1,
+            "flavour": "seekdb",
+            "root_password_file": "password",
+            "ssh": ssh,
+            "zones": {"z1": self.servers},
+        }
+        engine = {
+            "api": {"port": free_port()},
+            "store": {"path": "store.sqlite"},
+            "cluster": "cluster.yaml",
+        }
+        (self.directory / "password").write_text(PASSWORD)
+        (self.directory / "cluster.yaml").write_text(json.dumps(cluster))
+        (self.directory / "engine.yaml").write_text(json.dumps(engine))
+        config = load_config(self.directory / "engine.yaml", {})
+        async with run_controller(config, [EXTENSION]) as controller:
+            self.url = controller.url
+            async with Client(controller.url, PASSWORD) as client:
+                yield client
+
+    async def assert_nothing_happened(self, client: Client) -> None:
+        assert await client.list_dags() == []
+        assert await client.list_audit() == []
+        assert await client.list_locks() == []
+        assert not (self.directory / "was-run").exists()
+        for server in self.servers:
+            assert {path.name for path in Path(server["home"]).iterdir()} == {"bin"}
+
+
+@pytest.fixture
+def world(tmp_path: Path, ssh_host: DemoHost) -> World:
+    return World(tmp_path, ssh_host)
+
+
+async def test_a_plan_says_what_a_start_would_do_and_does_nothing(world: World) -> None:
+    good, bad = world.add(2886), world.add(2887, installed=False)
+    async with world.client() as client:
+        plan = await client.start("GLOBAL", dry_run=True)
+        assert (plan["dry_run"], plan["name"]) == (True, "Start OB")
+        assert plan["lock"] == {"key": "cluster", "dag_id": None, "about": "free"}
+        first, second = plan["servers"]
+        assert (first["server"], first["verdict"]) == (good, "start")
+        (command,) = first["commands"]
+        assert command.startswith("dagengine-start '")
+        assert "--parameter memory_limit=2G" in command
+        assert {check["level"] for check in first["checks"]} <= {"ok", "warn"}
+        assert (second["server"], second["verdict"], second["commands"]) == (bad, "blocked", [])
+        assert "seekdb" in second["reason"]
+        assert any(check["level"] == "block" for check in second["checks"])
+        assert PASSWORD not in json.dumps(plan)
+        await world.assert_nothing_happened(client)
+
+
+async def test_a_host_that_says_nothing_is_a_part_of_the_plan(world: World) -> None:
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):  # and never say anything
+            pass
+        writer.close()
+
+    silent = await asyncio.start_server(take, "127.0.0.1", 0)
+    async with silent:
+        good = world.add(2886)
+        dead = world.add(2887, ssh_port=silent.sockets[0].getsockname()[1])
+        async with world.client() as client, asyncio.timeout(30):
+            servers = (await client.start("GLOBAL", dry_run=True))["servers"]
+            verdicts = {server["server"]: server["verdict"] for server in servers}
+            assert verdicts == {good: "start", dead: "unknown"}
+            await world.assert_nothing_happened(client)
+
+
+async def test_a_plan_is_refused_as_the_call_would_be(world: World) -> None:
+    world.add(2886)
+    async with world.client() as client:
+        with pytest.raises(ApiRefused) as refused:
+            await client.start("ZONE", ["none"], dry_run=True)
+        assert refused.value.code == "OB.Zone.NotExist"
+        with pytest.raises(ApiRefused) as refused:
+            await client.stop("GLOBAL", dry_run=True)
+        assert refused.value.code == "OB.Cluster.ForceStopOrTerminateRequired"
+        with pytest.raises(ApiRefused, match="dryRun"):
+            await client.post("/ob/start?dryRun=perhaps", {"scope": {"type": "GLOBAL"}})
+
+
+async def test_a_plan_of_a_stop_says_what_runs(world: World) -> None:
+    world.add(2886)
+    async with world.client() as client:
+        plan = await client.stop("GLOBAL", force=True, dry_run=True)
+        (server,) = plan["servers"]
+        assert (plan["name"], server["verdict"], server["reason"]) == (
+            *("Stop OB", "nothing"),
+            "does not run",
+        )
+        await world.assert_nothing_happened(client)
+
+
+async def test_the_command_prints_the_plan_and_tells_by_its_code(world: World) -> None:
+    world.add(2886)
+    async with world.client() as client:
+        code, said = await type_command(world, "start", "--dry-run")
+        assert code == 0
+        assert said[0] == "Start OB: this is what it would do; nothing was changed"
+        assert said[1] == "lock 'cluster': free"
+        assert said[2].startswith("  127.0.0.1:2886  start ")
+        assert any(line.startswith("      would run: dagengine-start") for line in said)
+        await world.assert_nothing_happened(client)
+    world.add(2887, installed=False)
+    async with world.client() as client:
+        code, said = await type_command(world, "start", "--dry-run")
+        assert code == 1
+        assert any("  127.0.0.1:2887  blocked" in line for line in said)
+        await world.assert_nothing_happened(client)
+
+
+async def type_command(world: World, *argv: str) -> tuple[int, list[str]]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dagengine", *argv),
+        env=clean | {"DAGENGINE_URL": world.url, "DAGENGINE_PASSWORD": PASSWORD},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert b"Traceback" not in err, err.decode()
+    assert process.returncode is not None
+    return process.returncode, out.decode().splitlines()
