@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,27 @@ async def begin_load(process: asyncio.subprocess.Process, **asked: Any) -> None:
     await process.stdin.drain()
 
 
-async def rate(url: str, target: str, header: str) -> float:
-    """Requests per second."""
+@dataclass(frozen=True)
+class Rate:
+    """Requests per second, and the server's CPU time for each."""
+
+    per_s: float
+    cpu_s: float
+
+
+async def rate(pid: int, url: str, target: str, header: str) -> Rate:
+    before = cpu_of(pid)
     async with program("load.py", "rate") as load:
         port = int(url.rpartition(":")[2])
         asked = {"target": target, "header": header, "connections": CONNECTIONS, "seconds": SECONDS}
         await begin_load(load, port=port, **asked)
-        return float(json.loads(await read_line(load))["per_s"])
+        per_s = float(json.loads(await read_line(load))["per_s"])
+    return Rate(per_s, (cpu_of(pid) - before) / (per_s * SECONDS))
+
+
+def cpu_of(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 class Bench:
@@ -86,20 +101,27 @@ class Bench:
         self.url = url
         self.pid = pid
         self.bare = ""
+        self.bare_pid = 0
         self.dag = ""
 
     async def sign(self, target: str) -> str:
         key = load_key((await self.client.secret())["public_key"])
         return sign(key, PASSWORD, target, None).header
 
-    async def compare(self, target: str, bare_target: str, *, signed: bool) -> tuple[float, float]:
-        """Ours and bare by turns; the medians of the rounds."""
-        ours, bare = [], []
+    async def compare(self, target: str, bare_target: str, *, signed: bool) -> list[str]:
+        """Ours and bare by turns; the medians of the rounds, as cells."""
+        ours: list[Rate] = []
+        bare: list[Rate] = []
         for _ in range(ROUNDS):
             header = await self.sign(target) if signed else ""
-            ours.append(await rate(self.url, target, header))
-            bare.append(await rate(self.bare, bare_target, header))
-        return statistics.median(ours), statistics.median(bare)
+            ours.append(await rate(self.pid, self.url, target, header))
+            bare.append(await rate(self.bare_pid, self.bare, bare_target, header))
+        mine, other = (statistics.median(rate.per_s for rate in rates) for rates in (ours, bare))
+        spent, least = (statistics.median(rate.cpu_s for rate in rates) for rates in (ours, bare))
+        return [
+            *(f"{mine:,.0f}", f"{other:,.0f}", f"{mine / other:.2f}", "0.6"),
+            *(f"{spent * 1e6:,.0f}", f"{least * 1e6:,.0f}", f"{least / spent:.2f}"),
+        ]
 
     async def follow(self) -> list[float]:
         """Seconds from each commit to each follower, sorted."""
@@ -145,7 +167,7 @@ async def open_bench(directory: Path) -> AsyncIterator[Bench]:
         (directory / "dag.json").write_text(json.dumps(await client.get_dag(bench.dag)))
         key_file = directory / "var" / "dagengine.key.pem"
         bare = await stack.enter_async_context(program("bare.py", str(directory), str(key_file)))
-        bench.bare = await read_line(bare)
+        bench.bare, bench.bare_pid = await read_line(bare), bare.pid
         yield bench
 
 
@@ -153,16 +175,16 @@ async def measure() -> None:
     with tempfile.TemporaryDirectory() as directory:
         async with open_bench(Path(directory)) as bench:
             held = await bench.hold()
-            info, bare_info = await bench.compare("/api/v1/info", "/info", signed=False)
+            info = await bench.compare("/api/v1/info", "/info", signed=False)
             target = f"/api/v1/task/dag/{bench.dag}"
-            dag, bare_dag = await bench.compare(target, "/dag", signed=True)
+            dag = await bench.compare(target, "/dag", signed=True)
             late = await bench.follow()
     print_table(
         "requests per second",
         [
-            ["", "ours", "bare aiohttp", "ratio", "goal"],
-            ["GET info", f"{info:,.0f}", f"{bare_info:,.0f}", f"{info / bare_info:.2f}", "0.6"],
-            ["GET dag, signed", f"{dag:,.0f}", f"{bare_dag:,.0f}", f"{dag / bare_dag:.2f}", "0.6"],
+            ["", "ours", "bare", "ratio", "goal", "CPU us, ours", "bare", "ratio"],
+            ["GET info", *info],
+            ["GET dag, signed", *dag],
         ],
     )
     print_table(

@@ -39,6 +39,8 @@ class Wire:
 
     def __init__(self, agent: AgentAddress) -> None:
         self._agent = agent
+        # The same digits before every row id: a DAG with details has many ids.
+        self._prefix = encode_id(IdKind.LOCAL, agent, 0).removesuffix("0")
 
     def dag(self, detail: DagDetail) -> DagDetailDTO:
         """DagDetailDTO (4.1)."""
@@ -135,7 +137,7 @@ class Wire:
 
     def id(self, row_id: int) -> str:
         """The generic id of a row of this controller."""
-        return encode_id(IdKind.LOCAL, self._agent, row_id)
+        return f"{self._prefix}{row_id}"
 
     def _merged(self, details: Sequence[SubTaskDetail]) -> Any:
         """additional_data; of a server's unfinished sub-tasks the first one says what for."""
