@@ -32,14 +32,14 @@ async def test_nothing_is_left_when_the_maker_of_the_hosts_is_interrupted_or_kil
     )
     assert maker.stdout is not None
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(400):
             said = json.loads(await maker.stdout.readline())
         # Held open, so that the numbers are nobody else's meanwhile.
         files = [os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY) for pid in said["inits"]]
         left = (Path(said["directory"]), [os.fstat(file).st_ino for file in files])
         assert len(find_leftovers(*left)) > len(files)
         maker.send_signal(number)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             await maker.wait()
     finally:
         if maker.returncode is None:
