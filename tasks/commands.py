@@ -58,11 +58,6 @@ tell_server() {
         echo "pid=$pid"; echo "started=$started"; echo "owner=$owner"; echo "by=$by"
     fi
 }
-is_listening() {
-    hex=$(printf '%04X' "$1")
-    cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        grep -q "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A "
-}
 """
 
 # $1 home, $2 binary, $3 what a completed first start has left, $4 data directory, $5 redo
