@@ -102,6 +102,17 @@ def main() -> None:
                 f"1/{raw / burst:.1f}" if raw and burst else "-",
                 "at least 1/8",
             ],
+            ["one DAG, its commits alone, p50, ms", shown(limit.get("one_s"), 1e-3, 2), ""],
+            [
+                "  one 6-step DAG, p50, to that",
+                ratio(ours["single"].get("p50_s"), limit.get("one_s"), less_is_better=False),
+                "",
+            ],
+            [
+                "  that, to DBOS's p50",
+                ratio(limit.get("one_s"), peer["single"].get("p50_s"), less_is_better=True),
+                "",
+            ],
             ["POST while 200 DAGs run, p50, ms", shown(post.get("p50_s"), 1e-3), ""],
             ["POST while 200 DAGs run, p99, ms", shown(post.get("p99_s"), 1e-3), "under 50"],
             ["1,000 sub-tasks x 100 lines, MB more", shown(big.get("rss_bytes"), 1e6), "bounded"],
