@@ -1,7 +1,7 @@
 # Every target makes what it needs from nothing but Python 3.11 or newer.
 #   make demo ARGS=--once      three real servers, started end to end
 #   make test                  the quick tests
-#   make test-all              all of them: real servers, kill -9, the wheel
+#   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make check                 style, types, arrows between rooms, generated pages
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit
@@ -19,10 +19,11 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
-test-all: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest $(ARGS)
+# The slow ones one after the other: they measure, or take the machine for themselves.
+test-all: test
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

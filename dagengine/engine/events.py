@@ -1,6 +1,6 @@
 """What happened, told after it is durable.
 
-Events are named tuples: several are made for every step (docs/decisions/0008).
+Events are named tuples: several are made for every step (docs/decisions/0010).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What is stored, one frozen value per row, and the details that callers read.
 
 The three records that every step makes anew are named tuples, because those are copied with a
-change at a third of a frozen dataclass's cost (docs/decisions/0008).
+change at a third of a frozen dataclass's cost (docs/decisions/0010).
 
 Instants are aware UTC. `end_at` equals `start_at` until the thing has finished.
 """

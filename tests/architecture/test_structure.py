@@ -217,3 +217,11 @@ def test_nothing_but_structlog_loads_rich_into_serve() -> None:
 def test_migrations_are_numbered_from_1_without_a_gap_or_a_twin() -> None:
     names = sorted(p.name for p in (ROOT / "dagengine/store/sqlite/migrations").glob("*.sql"))
     assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1)), names
+
+
+def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(page.name[:4]) for page in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    for number, page in zip(numbers, pages, strict=True):
+        assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")
