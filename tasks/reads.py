@@ -89,7 +89,7 @@ def read_routes(cluster: ClusterFile, lookout: Lookout) -> list[Route]:
     """GET ob/info, ob/agents, agents/status, obcluster/info and obcluster/topology/info."""
     reads = _Reads(cluster, lookout)
     return [
-        Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto),
+        Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
         Route("GET", "/ob/agents", None, reads.list_agents, answer=Contents[AgentDto]),
         Route(
             "GET",

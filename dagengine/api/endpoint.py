@@ -6,19 +6,20 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_origin
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.desk import Desk
+from dagengine.api.envelope import ABSENT
 from dagengine.api.gate import CALLER, Gate
 from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
-from dagengine.api.middleware import ANSWER, WebHandler
+from dagengine.api.middleware import ANSWER, FAILED_DATA, WebHandler
 from dagengine.api.plans import DryRun, render_plan
 from dagengine.api.route import Call, Refusal, Route
-from dagengine.api.schemas import DagDetailDTO, PlanDto
+from dagengine.api.schemas import Contents, DagDetailDTO, PlanDto
 from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
@@ -62,6 +63,7 @@ class Endpoint:
         errors: what the handler may refuse with, beyond what every route of its kind may.
         needs_login: False for what anybody may ask.
         headers: request headers of its own, with what they are for.
+        null_on_failure: `data` is null, not absent, when the business step fails (protocol 1.1).
         is_stream: the handler makes the whole response, a `text/event-stream`.
     """
 
@@ -74,7 +76,15 @@ class Endpoint:
     errors: tuple[Refusal, ...] = ()
     needs_login: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
+    null_on_failure: bool = False
     is_stream: bool = False
+
+    @property
+    def failed_data(self) -> object:
+        """What `data` is when what was asked for was tried and failed."""
+        if get_origin(self.answer) is Contents:
+            return {"contents": None}
+        return None if self.null_on_failure else ABSENT
 
     @property
     def summary(self) -> str:
@@ -87,7 +97,7 @@ _ABOUT_KEY = "the same key and body again: the same task, also after a restart; 
 
 def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
     """A web handler that answers with what the endpoint's handler returns."""
-    has_id = "{id}" in endpoint.path
+    has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
 
     async def handle(request: web.Request) -> web.StreamResponse:
         text = request.match_info["id"] if has_id else ""
@@ -102,6 +112,7 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
             request.get(CALLER, ""),
             request,
         )
+        request[FAILED_DATA] = failed_data
         answer = await endpoint.handler(desk, ask)
         return answer if endpoint.is_stream else request[ANSWER].success(answer)
 
@@ -137,4 +148,5 @@ def endpoint_of(route: Route) -> Endpoint:
         query=route.query if route.plan is None else DryRun,
         errors=(*route.errors, *((IllegalArgument, IdempotencyKeyReused) if creates else ())),
         headers={IDEMPOTENCY_KEY: _ABOUT_KEY} if creates else {},
+        null_on_failure=creates or route.null_on_failure,
     )

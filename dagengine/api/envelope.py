@@ -9,7 +9,9 @@ from typing import Any
 
 from dagengine.errors import DagengineError
 
-_ABSENT: Any = object()
+ABSENT: Any = object()
+"""There is no `data` at all, which is not the same as null."""
+
 _OFFSET = len("+00:00")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
@@ -36,10 +38,10 @@ def render_envelope(
     at: datetime,
     duration_ms: int,
     trace_id: str,
-    data: object = _ABSENT,
+    data: object = ABSENT,
     error: DagengineError | None = None,
 ) -> bytes:
-    """One answer. `data` is left out when it is not given or there is an error."""
+    """One answer. `data` is left out when it is not given."""
     envelope: dict[str, object] = {
         "successful": error is None,
         "timestamp": render_time(at),
@@ -47,10 +49,10 @@ def render_envelope(
         "status": status,
         "traceId": trace_id,
     }
+    if data is not ABSENT:
+        envelope["data"] = data
     if error is not None:
         envelope["error"] = render_error(error)
-    elif data is not _ABSENT:
-        envelope["data"] = data
     return render_json(envelope)
 
 

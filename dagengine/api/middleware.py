@@ -11,7 +11,7 @@ from aiohttp import web
 from yarl import URL
 
 from dagengine.api.connections import Connection, connection_of
-from dagengine.api.envelope import render_envelope
+from dagengine.api.envelope import ABSENT, render_envelope
 from dagengine.api.gate import API_ROOT, refuse_other_users
 from dagengine.clock import Clock
 from dagengine.errors import DagengineError, RouteNotFound
@@ -36,13 +36,15 @@ class Answer:
     def success(self, data: object) -> web.Response:
         return self._respond(200, data=data) if data is not None else self._respond(200)
 
-    def failure(self, error: DagengineError) -> web.Response:
+    def failure(self, error: DagengineError, *, data: object = ABSENT) -> web.Response:
+        """`data` of a refusal; only where what was asked for was tried and did not work."""
         answer = self
         # Such answers have no trace (protocol 1, 1.1).
         if isinstance(error, (*UNDECIPHERED, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
             answer = replace(self, trace_id="", content_type=kind)
-        response = answer._respond(error.http_status, error=error)
+        data = data if error.http_status >= _SERVER_ERROR else ABSENT
+        response = answer._respond(error.http_status, error=error, data=data)
         if isinstance(error, TooManyFailures):
             response.headers["Retry-After"] = str(error.retry_after_s)
         return response
@@ -57,6 +59,11 @@ class Answer:
         )
         return web.Response(status=status, body=body, headers={"Content-Type": self.content_type})
 
+
+_SERVER_ERROR = 500
+
+FAILED_DATA = web.RequestKey("failed_data", object)
+"""What `data` is when the business of the request fails (protocol 1.1); set when it begins."""
 
 ANSWER = web.RequestKey("answer", Answer)
 """Renders the answer to the request."""
@@ -112,11 +119,12 @@ async def _answer(
             err_code=exc.err_code,
             trace_id=answer.trace_id[:_LOGGED_CHARS],
         )
-        return answer.failure(exc)
+        return answer.failure(exc, data=request.get(FAILED_DATA, ABSENT))
     except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
         _log.exception("request_failed", method=request.method, path=request.path)
         return answer.failure(
-            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}")
+            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}"),
+            data=request.get(FAILED_DATA, ABSENT),
         )
 
 

@@ -113,6 +113,8 @@ class Route:
         query: pydantic model of the query.
         answer: type of the answer's data; None for a DAG.
         plan: makes the answer to `?dryRun=true`; None: the route knows no such thing.
+        null_on_failure: `data` is null, not absent, when the business step fails (protocol 1.1);
+            so it is for every route that answers with a DAG.
     """
 
     method: str
@@ -123,6 +125,7 @@ class Route:
     query: type[BaseModel] | None = None
     answer: Any = None
     plan: Planner | None = None
+    null_on_failure: bool = False
 
 
 class ServerState(Protocol):

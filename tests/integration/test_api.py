@@ -55,7 +55,7 @@ from dagengine import (
 )
 from dagengine.api.app import build_app
 from dagengine.client import Client
-from dagengine.errors import ApiRefused
+from dagengine.errors import ApiRefused, StoreUnusable
 from dagengine.logs import configure_logs
 from dagengine.remote.pool import SshPool
 from dagengine.security.key import ServerKey
@@ -1730,3 +1730,35 @@ async def test_no_secret_is_logged_whatever_is_sent(
     refused = [line for line in lines if line["event"] == "request_refused"]
     assert {line["err_code"] for line in refused} >= {WRONG_ROOT[1], WRONG_AGENT[1], GARBAGE[1]}
     assert {line["path"] for line in refused} == {target}
+
+
+# --- what `data` is when something failed (protocol 1.1) -----------------------------------------
+
+
+async def test_a_list_that_cannot_be_read_has_null_contents(world: World) -> None:
+    await world.engine_store.close()
+    for path in ("/task/dag/unfinish", "/task/dags/ob"):
+        answer = await world.ask("GET", path)
+        assert (answer.status, answer.body["data"]) == (500, {"contents": None})
+
+
+async def test_a_start_that_was_tried_and_failed_has_null_data(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreUnusable("the disk is full")
+
+    monkeypatch.setattr(world.engine, "submit", refuse)
+    failed = await world.ask("POST", "/ob/start", START)
+    assert (failed.status, failed.body["data"]) == (500, None)
+    assert failed.body["error"]["errCode"] == StoreUnusable.err_code
+    found_earlier = await world.ask("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
+    assert found_earlier.status == 400
+    assert "data" not in found_earlier.body
+
+
+async def test_one_thing_that_cannot_be_read_has_no_data(world: World) -> None:
+    await world.engine_store.close()
+    answer = await world.ask("GET", f"/task/dag/{world.engine.generic_id(1)}")
+    assert answer.status == 500
+    assert "data" not in answer.body
