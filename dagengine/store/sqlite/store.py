@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -115,23 +116,27 @@ class SqliteStore:
         return tuple(parse_unproven(row) for row in await self._read("list_unproven"))
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
-        # The DAG is read first: what is read later may be newer, never older, so a DAG seen
-        # as ended has all its nodes and lines.
-        dag = await self._one_dag(dag_id)
-        if dag is None or not details:
+        if not details:
+            dag = await self._one_dag(dag_id)
             return None if dag is None else DagDetail(dag, None)
-        nodes = [parse_node(row) for row in await self._read("list_nodes", dag_id)]
-        sub_tasks = [parse_sub_task(row) for row in await self._read("list_sub_tasks", dag_id)]
-        logs = [parse_log(row) for row in await self._read("list_logs_of_dag", dag_id)]
-        return DagDetail(dag, tuple(_detail(node, sub_tasks, logs) for node in nodes))
+        # Handed in at once, read one after the other. The DAG is the first: what is read later
+        # may be newer, never older, so a DAG seen as ended has all its nodes and lines.
+        dags, node_rows, task_rows, lines = await asyncio.gather(
+            self._read("find_dag", dag_id),
+            self._read("list_nodes", dag_id),
+            self._read("list_sub_tasks", dag_id),
+            self._read("list_logs_of_dag", dag_id),
+        )
+        nodes = _details(node_rows, task_rows, lines)
+        return next((DagDetail(parse_dag(row), nodes) for row in dags), None)
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
-        nodes = [parse_node(row) for row in await self._read("find_node", node_id)]
+        nodes = list(await self._read("find_node", node_id))
         if not nodes or not details:
-            return NodeDetail(nodes[0], ()) if nodes else None
+            return NodeDetail(parse_node(nodes[0]), ()) if nodes else None
         rows = await self._read("list_sub_tasks_of_node", node_id)
-        logs = [parse_log(row) for row in await self._read("list_logs_of_node", node_id)]
-        return _detail(nodes[0], [parse_sub_task(row) for row in rows], logs)
+        (found,) = _details(nodes, rows, await self._read("list_logs_of_node", node_id))
+        return found
 
     async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
         found = [parse_sub_task(row) for row in await self._read("find_sub_task", sub_task_id)]
@@ -244,17 +249,22 @@ class SqliteStore:
         return DagRows(dag, tuple(nodes), tuple(parse_sub_task(row) for row in rows))
 
 
-def _detail(
-    node: NodeRecord, sub_tasks: Iterable[SubTaskRecord], logs: Iterable[LogRecord]
-) -> NodeDetail:
+def _details(
+    nodes: Iterable[sqlite3.Row], sub_tasks: Iterable[sqlite3.Row], logs: Iterable[sqlite3.Row]
+) -> tuple[NodeDetail, ...]:
     lines: dict[int, list[LogRecord]] = {}
-    for line in logs:
-        lines.setdefault(line.sub_task_id, []).append(line)
-    return NodeDetail(
-        node,
-        tuple(
-            SubTaskDetail(sub_task, node.name, tuple(lines.get(sub_task.sub_task_id, ())))
-            for sub_task in sub_tasks
-            if sub_task.node_id == node.node_id
-        ),
+    for row in logs:
+        lines.setdefault(row["sub_task_id"], []).append(parse_log(row))
+    tasks: dict[int, list[SubTaskRecord]] = {}
+    for row in sub_tasks:
+        tasks.setdefault(row["node_id"], []).append(parse_sub_task(row))
+    return tuple(
+        NodeDetail(
+            node,
+            tuple(
+                SubTaskDetail(task, node.name, tuple(lines.get(task.sub_task_id, ())))
+                for task in tasks.get(node.node_id, ())
+            ),
+        )
+        for node in map(parse_node, nodes)
     )
