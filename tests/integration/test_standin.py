@@ -197,7 +197,8 @@ async def test_it_fails_as_it_is_told(observers: Observers) -> None:
     log = observers.home(0) / "log/observer.log"
 
     async def is_dead() -> bool:
-        return "errcode=-4184" in log.read_text() and not Path(f"/proc/{observers.pid(0)}").exists()
+        has_told = log.is_file() and "errcode=-4184" in log.read_text()
+        return has_told and not Path(f"/proc/{observers.pid(0)}").exists()
 
     await eventually(is_dead, what="its death")
     wish(0, '{"password": "another", "failures": 1, "code": 4023}')
