@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from dagengine import DagengineError
 from tasks.demo_cluster import DemoCluster, find_seekdb
+from tasks.demo_guard import Guard
 from tasks.demo_hosts import DemoHostError, DemoHosts
 
 _COUNT = 3
@@ -53,7 +54,7 @@ async def _main(once: bool, as_json: bool) -> int:
             hosts.guard.watch_process(controller.pid)
             try:
                 _say(out, f"controller: {cluster.url}")
-                code, dag = await _start(cluster)
+                code, dag = await _start(cluster, hosts.guard)
                 _show(out, dag, cluster)
                 if as_json:
                     sys.stdout.write(json.dumps(dag, ensure_ascii=False) + "\n")
@@ -69,7 +70,7 @@ async def _main(once: bool, as_json: bool) -> int:
     return code
 
 
-async def _start(cluster: DemoCluster) -> tuple[int, Mapping[str, Any]]:
+async def _start(cluster: DemoCluster, guard: Guard) -> tuple[int, Mapping[str, Any]]:
     """`dagengine start`, as a person would type it; its live lines go to stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -80,6 +81,7 @@ async def _start(cluster: DemoCluster) -> tuple[int, Mapping[str, Any]]:
         env=cluster.environment,
         stdout=asyncio.subprocess.PIPE,
     )
+    guard.watch_process(process.pid)  # it waits for a controller that does not answer any more
     try:
         printed, _ = await process.communicate()
     finally:
