@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from dagengine.testing import eventually
 from tests.realhosts.faults import FAULTS, Fault
 from tests.realhosts.moments import MOMENTS, Moment
 from tests.realhosts.report import Row, ended_at
@@ -37,6 +38,11 @@ async def test_after_a_cancel_nothing_of_ours_runs_on(
     come = moment.prepare(world, host)
     dag_id = await world.start()
     await come()
+
+    async def is_there() -> bool:  # every lane, not only the one that is held
+        return (await world.client.get_dag(dag_id))["stage"] == moment.stage
+
+    await eventually(is_there, timeout_s=120, what=f"stage {moment.stage} of all lanes")
     dag, took_s = await cancel(world, dag_id)
 
     assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", moment.stage)

@@ -179,7 +179,7 @@ class World:
         for host in self.hosts:
             await until(lambda host=host: not host.strangers(), f"an end of work on {host.ip}")
             assert not host.is_home_locked(), host.ip
-            assert host.temporary_files() == [], host.ip
+            assert (host.ip, host.temporary_files()) == (host.ip, [])
             assert len(host.servers()) == 1, host.ip
 
     def _describe(self) -> dict[str, Any]:
