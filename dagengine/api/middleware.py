@@ -123,8 +123,7 @@ async def _answer(
     except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
         _log.exception("request_failed", method=request.method, path=request.path)
         return answer.failure(
-            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}"),
-            data=request.get(FAILED_DATA, ABSENT),
+            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}")
         )
 
 
