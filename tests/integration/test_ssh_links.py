@@ -60,7 +60,7 @@ async def begun(file: Path) -> int:
 
 
 def says_its_pid(file: Path) -> Command:
-    return script('echo $$ >"$1"; sleep 1000', "busy", str(file))
+    return script('echo $$ >"$1"; exec sleep 1000', "busy", str(file))
 
 
 async def test_a_connection_that_falls_silent_under_a_command_is_noticed_by_keepalive(
