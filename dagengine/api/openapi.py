@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
@@ -111,8 +111,8 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
     parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint)]
     if parameters := [*parameters, *_header_parameters(endpoint)]:
         described["parameters"] = parameters
-    if body is not None:
-        described["requestBody"] = {"content": {"application/json": {"schema": body}}}
+    if endpoint.body is not None and body is not None:
+        described["requestBody"] = _request_body(endpoint.body, body)
     described["security"] = (
         [{"rootPassword": []}, {"agentPassword": []}] if endpoint.needs_login else []
     )
@@ -127,6 +127,13 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
         },
     }
     return described
+
+
+def _request_body(model: type[BaseModel], schema: Json) -> Json:
+    """No body and `null` are an empty object (protocol 1.4): allowed where every field may miss."""
+    if any(field.is_required() for field in model.model_fields.values()):
+        return {"required": True, "content": _json(schema)}
+    return {"required": False, "content": _json({"anyOf": [schema, {"type": "null"}]})}
 
 
 def _path_parameters(endpoint: Endpoint) -> list[Json]:

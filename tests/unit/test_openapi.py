@@ -10,8 +10,10 @@ import jsonschema_rs
 import pytest
 
 from dagengine.api.app import CORE
+from dagengine.api.binding import bind
 from dagengine.api.endpoint import Endpoint, endpoint_of
 from dagengine.api.openapi import codes_of, render_openapi
+from dagengine.errors import BindFailed
 from tasks.api import start_route
 
 ROUTES = (*CORE, endpoint_of(start_route(None)))  # type: ignore[arg-type]  # nothing is called
@@ -57,6 +59,26 @@ def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint) ->
         assert responses[str(status)]["description"] == ", ".join(codes)
     if endpoint.needs_login:
         assert "Security.Authentication.Header.DecryptFailed" in codes_of(endpoint)[401]
+
+
+@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.body is not None], ids=name_of)
+@pytest.mark.parametrize("text", [b"", b"null", b"{}"])
+def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
+    endpoint: Endpoint, text: bytes
+) -> None:
+    assert endpoint.body is not None
+    described = operation_of(endpoint)["requestBody"]
+    schema = described["content"]["application/json"]["schema"]
+    whole = {**schema, "components": DOCUMENT["components"]}
+    is_allowed = (
+        jsonschema_rs.is_valid(whole, json.loads(text)) if text else not described["required"]
+    )
+    try:
+        bind(text, endpoint.body)
+    except BindFailed:
+        assert not is_allowed
+    else:
+        assert is_allowed
 
 
 def test_operations_have_names_of_their_own() -> None:
