@@ -29,6 +29,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=benchmarks:benchmarks/engine_cases $(BIN)/mypy benchmarks/*.py benchmarks/*_cases/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
 	$(BIN)/python -m dagengine.api_page --check docs/http_api.md

@@ -152,7 +152,7 @@ class Bench:
             asked = {"target": "/api/v1/info", "header": "", "connections": IDLE}
             await begin_load(load, port=port, **asked)
             await read_line(load)
-            return psutil.Process(self.pid).memory_info().rss - before
+            return int(psutil.Process(self.pid).memory_info().rss) - before
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from _shared.tables import print_load, print_table
 
 from dagengine.client import Client
 from tasks.commands import ask_alive, ask_facts, first_start_options, start_server
-from tasks.flavour import SEEKDB
+from tasks.topology import load_cluster
 
 GOAL_RATIO, GOAL_CPU_MS, GOAL_KB = 1.1, 15, 300
 _AT_ONCE = 32
@@ -112,12 +112,11 @@ async def _follow(client: Client, dag_id: str) -> None:
 
 
 def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Figures:
-    for host in fleet.hosts:
-        facts = ask_facts(SEEKDB, str(host.home), host.sql_port)
-        start = start_server(
-            SEEKDB, str(host.home), "openssh", first_start_options(host.sql_port, {})
-        )
-        lines = (facts.render(), start.render(), ask_alive(1, 0).render())
+    servers = load_cluster(fleet.directory / "cluster.yaml").servers  # ours wrote it, and ran first
+    for host, server in zip(fleet.hosts, servers, strict=True):
+        facts = ask_facts(server)
+        start = start_server(server, "openssh", first_start_options(server))
+        lines = (facts.render(), start.render(), ask_alive(1, 0, server.sql_port).render())
         (host.home / "script").write_text("\n".join(lines))
     ssh = [
         *("ssh", "-F", "none", "-n", "-T", "-i", str(fleet.key), "-o", "IdentitiesOnly=yes"),
@@ -143,7 +142,9 @@ def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Figures:
 
 
 def _show(count: int, sides: dict[str, list[Figures]]) -> None:
-    rows = [("", "wall s: median", "min", "client CPU ms a host: median", "min")]
+    rows: list[tuple[str, ...]] = [
+        ("", "wall s: median", "min", "client CPU ms a host: median", "min")
+    ]
     for name, figures in sides.items():
         walls = [f.wall_s for f in figures]
         cpus = [f.cpu_s * 1000 / count for f in figures]

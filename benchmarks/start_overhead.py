@@ -174,8 +174,8 @@ def _show_stages(one: Round) -> None:
         before_s = end
     for sight in one.sights:
         begin, end = (sight[key] - one.asked_at for key in ("started_at", "answered_at"))
-        cells = (begin, end, end - begin)
-        rows.append((f"server: {sight['name']}", *(f"{cell:.3f}" for cell in cells), ""))
+        ran = (begin, end, end - begin)
+        rows.append((f"server: {sight['name']}", *(f"{cell:.3f}" for cell in ran), ""))
     print_table("where the time goes in the round of the median overhead, from the POST", rows)
 
 

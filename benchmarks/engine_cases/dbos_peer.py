@@ -23,14 +23,13 @@ def launch(directory: str) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # kept in the file
     connection.close()
-    DBOS(
-        config={
-            "name": "bench",
-            "system_database_url": f"sqlite:///{path}",
-            "run_admin_server": False,
-            "application_version": "1",
-        }
-    )
+    config: Any = {
+        "name": "bench",
+        "system_database_url": f"sqlite:///{path}",
+        "run_admin_server": False,
+        "application_version": "1",
+    }
+    DBOS(config=config)
 
 
 @DBOS.step()

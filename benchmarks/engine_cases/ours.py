@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ async def big(directory: str) -> Any:
     return found
 
 
-CASES: dict[str, Callable[[str], Awaitable[Any]]] = {
+CASES: dict[str, Callable[[str], Coroutine[Any, Any, Any]]] = {
     case.__name__: case for case in (single, burst, fan, idle, leave, restart, big)
 }
 
