@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.world import SCENARIOS
+from tests.chaos.crash import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
 

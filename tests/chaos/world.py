@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,21 @@ class World:
 
     # --- outside ----------------------------------------------------------------------------
 
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """What is there before the first child, and outlives each of them."""
+        yield
+
+    @asynccontextmanager
+    async def inside(self) -> AsyncIterator[None]:
+        """What is there in a child, beside its engine."""
+        yield
+
+    def check_outside(self) -> None:
+        """What must be true outside of the store at any moment."""
+        launches = Counter(target for (target,) in self.notes("launches"))
+        assert all(count == 1 for count in launches.values()), f"launched twice: {launches}"
+
     def note(self, name: str, *words: object) -> None:
         """Append a line in one write: it is there when the process ends right after."""
         file = os.open(self.directory / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
@@ -65,6 +82,10 @@ class World:
     def mend(self) -> None:
         (self.directory / "mended").touch()
 
+    @property
+    def is_mended(self) -> bool:
+        return (self.directory / "mended").exists()
+
     # --- the operation ------------------------------------------------------------------------
 
     def operation(self) -> Operation:
@@ -79,6 +100,9 @@ class World:
             ),
             lock_key="k",
         )
+
+    def submission(self, targets: tuple[str, ...], *force: str) -> Submission:
+        return Submission("op", targets, {"force_pass": list(force)})
 
     async def say(self, context: StepContext, line: str) -> None:
         await context.log(line)
@@ -97,7 +121,7 @@ class World:
 
     async def start(self, context: StepContext) -> Outcome:
         target = context.target or ""
-        if target in self.broken and not (self.directory / "mended").exists():
+        if target in self.broken and not self.is_mended:
             return Failed(Problem("Test.Broken", f"{target} is broken", "mend it"))
         if target in self.hanging:
             self.note("hangs", context.dag_id)
@@ -131,8 +155,7 @@ class World:
         for detail in await engine.list_dags(limit=9, details=False):
             if detail.dag.targets == targets:
                 return detail.dag.dag_id
-        wish = Submission("op", targets, {"force_pass": list(force)})
-        dag_id = (await engine.submit(wish, by="chaos")).dag.dag_id
+        dag_id = (await engine.submit(self.submission(targets, *force), by="chaos")).dag.dag_id
         self.note("told", "accepted", dag_id)
         return dag_id
 
@@ -222,11 +245,11 @@ async def force_pass(world: World, engine: Engine) -> None:
     assert [row.action for row in await engine.list_audit(holder_id)].count("FORCE_PASS") == 1
 
 
-SCENARIOS: dict[str, tuple[Scenario, dict[str, frozenset[str]]]] = {
-    "start": (start, {}),
-    "failing_lane": (failing_lane, {"broken": frozenset("a")}),
-    "retry": (retry, {"broken": frozenset("a")}),
-    "rollback": (rollback, {"broken": frozenset("a")}),
-    "cancel": (cancel, {"hanging": frozenset("b")}),
-    "force_pass": (force_pass, {"hanging": frozenset("b")}),
+SCENARIOS: dict[str, tuple[Scenario, type[World], dict[str, Any]]] = {
+    "start": (start, World, {}),
+    "failing_lane": (failing_lane, World, {"broken": frozenset("a")}),
+    "retry": (retry, World, {"broken": frozenset("a")}),
+    "rollback": (rollback, World, {"broken": frozenset("a")}),
+    "cancel": (cancel, World, {"hanging": frozenset("b")}),
+    "force_pass": (force_pass, World, {"hanging": frozenset("b")}),
 }
