@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import signal
 import socket
-import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks.demo_hosts import OPENSSH
-from tests.acceptance.conftest import World, WorldOf, told, wait_dag
+from tests.acceptance.conftest import WorldOf, told, wait_dag
+from tests.acceptance.doctor import doctor, found
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 
 pytestmark = pytest.mark.slow
-
-
-async def doctor(world: World, *options: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and document of the command in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dagengine", "doctor", "-c", str(world.cluster.engine_file)),
-        *("--json", *options),
-        env=world.cluster.environment,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, json.loads(said)
-
-
-def found(document: dict[str, Any], subject: str, check: str) -> dict[str, Any]:
-    entries = [e for e in document["found"] if (e["subject"], e["check"]) == (subject, check)]
-    assert len(entries) == 1, document
-    entry: dict[str, Any] = entries[0]
-    return entry
 
 
 async def test_a_sound_set_up_is_told_so_before_and_while_it_runs(world_of: WorldOf) -> None:

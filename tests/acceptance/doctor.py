@@ -1,0 +1,30 @@
+"""`dagengine doctor` as a person runs it, and what it found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from tests.acceptance.conftest import World
+
+
+async def doctor(world: World, *options: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and document of the command in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dagengine", "doctor", "-c", str(world.cluster.engine_file)),
+        *("--json", *options),
+        env=world.cluster.environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, json.loads(said)
+
+
+def found(document: dict[str, Any], subject: str, check: str) -> dict[str, Any]:
+    entries = [e for e in document["found"] if (e["subject"], e["check"]) == (subject, check)]
+    assert len(entries) == 1, document
+    entry: dict[str, Any] = entries[0]
+    return entry
