@@ -1,0 +1,231 @@
+"""What a run shows to anybody, and what must be found nowhere in it.
+
+Every secret has a core that survives any quoting, so that a quoted or escaped one is found, too.
+What is read: all that the controller logs, its whole store and a backup of it, every byte that it
+answers, what the commands print, the SSH servers' logs, and every file that the run leaves on the
+hosts but for the database's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from dagengine.client import Client
+from dagengine.errors import ApiRefused
+from tests.acceptance.conftest import World, wait_dag
+
+SECRETS = {
+    "root password": "Gr'ün 芝麻 \"x\\ root-7f3a9c41",
+    "agent password": "agent-58d0e2b7 'ß",
+    "key passphrase": 'passphrase-c91e44a0 ü"',
+    "wrong passphrase": "wrongphrase-2b6d77f3",
+    "wrong password": "wrongword-90ab13de",
+    "obd's password of the user": "obduser-4e8c20f6 'ä",
+    "obd's password of another component": "obdproxy-a7d15b39",
+}
+CORE = re.compile(r"[a-z]+-[0-9a-f]{8}")
+
+
+class Wire:
+    """What goes to the controller and comes back, recorded by a relay in between."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.asked = bytearray()
+        self.answered = bytearray()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[str]:
+        """Gives the URL to call."""
+        relays: set[asyncio.Task[Any]] = set()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            relays.add(task)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            await asyncio.gather(
+                self._copy(reader, far_writer, self.asked),
+                self._copy(far_reader, writer, self.answered),
+            )
+
+        server = await asyncio.start_server(relay, "127.0.0.1", 0)
+        async with server:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            for task in relays:
+                task.cancel()
+            await asyncio.gather(*relays, return_exceptions=True)
+
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, record: bytearray
+    ) -> None:
+        try:
+            while data := await reader.read(65536):
+                record += data
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+
+
+async def read_everything(client: Client, url: str, dag: Mapping[str, Any]) -> None:
+    """Every read-out of a DAG and of the controller."""
+    await client.list_dags(details=True)
+    await client.list_audit()
+    await client.list_audit(dag["id"])
+    await client.info()
+    await client.status()
+    for node in dag["nodes"]:
+        for task in node["sub_tasks"]:
+            await client.get_logs(task["id"])
+            await client.list_attempts(task["id"])
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as response:
+        assert b"dagengine_" in await response.read()
+
+
+async def preview_and_stop(client: Client) -> Mapping[str, Any]:
+    """Both dry runs, a stop that is refused, and one that ends every server."""
+    await client.start("GLOBAL", dry_run=True)
+    await client.stop("GLOBAL", terminate=True, dry_run=True)
+    with pytest.raises(ApiRefused):
+        await client.stop("GLOBAL")
+    dag = await wait_dag(client, (await client.stop("GLOBAL", terminate=True))["id"])
+    assert dag["state"] == "SUCCEED", json.dumps(dag)
+    return dag
+
+
+async def call_wrongly(url: str) -> None:
+    """Requests of every kind that is refused, each with a secret in it."""
+    async with aiohttp.ClientSession() as session:
+        for header in ("X-OCS-Header", "X-OCS-Agent-Header"):
+            for value in (SECRETS["wrong password"], "bm90aGluZw==" * 1000):
+                async with session.post(f"{url}/api/v1/ob/start", headers={header: value}) as r:
+                    await r.read()
+        async with session.get(f"{url}/api/v1/{SECRETS['wrong password']}") as response:
+            await response.read()
+    async with Client(url, SECRETS["wrong password"]) as client:
+        with pytest.raises(ApiRefused):
+            await client.start("GLOBAL")
+
+
+async def say(world: World, *words: str, password: str = "root password") -> bytes:
+    """What a command prints, on stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dagengine", *words),
+        env=dict(world.cluster.environment) | {"DAGENGINE_PASSWORD": SECRETS[password]},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    return out
+
+
+async def say_all(world: World, dag_id: str) -> bytes:
+    """What the commands that call the controller print, with the right and a wrong password."""
+    said = [
+        await say(world, *words)
+        for words in (
+            ["show"],
+            ["show", dag_id],
+            ["list", "--json"],
+            ["audit", "--json"],
+            ["attempts", dag_id],
+            ["logs", dag_id],
+            ["start", "--dry-run"],
+            ["stop", "--force", "--dry-run"],
+        )
+    ]
+    return b"".join([*said, await say(world, "list", password="wrong password")])
+
+
+async def look_over(world: World) -> bytes:
+    """What the commands that read the files print: `doctor`, `hosts trust`."""
+    config = ("-c", str(world.cluster.engine_file))
+    said = [
+        await say(world, "doctor", *config),
+        await say(world, "doctor", "--all", *config),
+        await say(world, "doctor", "--json", *config),
+        await say(world, "hosts", "trust", "--yes", *config),
+        await say(world, "hosts", "trust", "--json", "--yes", *config),
+    ]
+    assert all(said)
+    return b"".join(said)
+
+
+async def back_up(world: World) -> bytes:
+    """Make a backup beside the store; returns what the command prints."""
+    file = world.cluster.directory / "backup.sqlite"
+    said = await say(world, "backup", str(file), "-c", str(world.cluster.engine_file))
+    assert file.exists(), said
+    return said
+
+
+def find_shown(
+    world: World, wire: Wire, keys: list[bytes], said: bytes, secret_files: set[str]
+) -> list[tuple[str, str]]:
+    """(secret, place) of each that is found.
+
+    Args:
+        world: of a run that has ended.
+        wire: all calls went over.
+        keys: of the calls that were signed in this process.
+        said: what commands have printed.
+        secret_files: names of files that are there to hold secrets.
+    """
+    places = {"the commands' output": said, "the answers": bytes(wire.answered)}
+    places |= _read_files(world.cluster.directory, secret_files)
+    needles = _needles_of(wire, keys)
+    return [
+        (what, place)
+        for place, content in places.items()
+        for what, needle in needles
+        if needle in content
+    ]
+
+
+def _needles_of(wire: Wire, keys: list[bytes]) -> list[tuple[str, bytes]]:
+    """What must be found nowhere: passwords, and what a signed request is made of."""
+    needles = []
+    for name, secret in SECRETS.items():
+        core = CORE.search(secret)
+        assert core is not None
+        needles.append((name, core[0].encode()))
+        needles.append((f"{name}, encoded", base64.b64encode(secret.encode())[:-4]))
+    for pair in keys:
+        needles.append(("AES key", pair[:16]))
+        needles.append(("AES key in hex", pair[:16].hex().encode()))
+        needles.append(("AES keys, encoded", base64.b64encode(pair)))
+    headers = set(re.findall(rb"X-OCS-(?:Agent-)?Header: *([A-Za-z0-9+/=]{40,})", wire.asked))
+    assert len(headers) > 20
+    needles += [("signed header", header[:40]) for header in headers if b"bm90" not in header]
+    return needles
+
+
+def _read_files(directory: Path, secret_files: set[str]) -> dict[str, bytes]:
+    """Every file of the run but those that hold the secrets and those of the database."""
+    places = {
+        str(file.relative_to(directory)): file.read_bytes()
+        for file in directory.rglob("*")
+        if file.is_file()
+        and file.name not in secret_files
+        and not any(part == "seekdb" for part in file.relative_to(directory).parts)
+    }
+    for store in ("var/dagengine.sqlite", "backup.sqlite"):
+        with closing(sqlite3.connect(directory / store)) as connection:
+            rows = "\n".join(connection.iterdump()).encode()
+        assert b"dag" in rows
+        places[f"the rows of {store}"] = rows
+    assert {"controller.log", "var/dagengine.sqlite", "host1/sshd.log"} <= places.keys()
+    return places
