@@ -78,10 +78,16 @@ def parse_flag(text: str | bool) -> bool:
     raise ValueError(f"{text!r} is neither true nor false")
 
 
+Flag = Annotated[
+    bool,
+    BeforeValidator(parse_flag),
+    WithJsonSchema({"type": "string", "enum": [*_TRUE, *_FALSE]}),
+]
+
 ShowDetails = Annotated[
     bool,
     BeforeValidator(parse_show_details),
-    WithJsonSchema({"type": "string", "enum": [*_TRUE, *_FALSE], "default": "true"}),
+    WithJsonSchema({"type": "string", "enum": [*_TRUE, *_FALSE]}),
 ]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
+from dagengine.api.event_schemas import EVENTS
 from dagengine.api.gate import API_ROOT
 from dagengine.api.middleware import WebHandler
 from dagengine.api.route import Refusal
@@ -48,6 +49,7 @@ def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
     models: list[tuple[str, Any, TypeAdapter[Any]]] = [
         ("Envelope", "serialization", TypeAdapter(Envelope)),
         ("ErrorDto", "serialization", TypeAdapter(ErrorDto)),
+        *((f"event {kind}", "serialization", TypeAdapter(said)) for kind, said in EVENTS.items()),
     ]
     for at, endpoint in enumerate(endpoints):
         if endpoint.answer is not None:
@@ -66,7 +68,7 @@ def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
         "info": {"title": "dagengine", "version": version, "description": _ABOUT},
         "paths": paths,
         "components": {
-            "schemas": {**shared.get("$defs", {}), **_answers()},
+            "schemas": {**shared.get("$defs", {}), **_answers(), "Event": _event(schemas)},
             "securitySchemes": {
                 "rootPassword": _header("X-OCS-Header", "root@sys"),
                 "agentPassword": _header("X-OCS-Agent-Header", "the agent"),
@@ -148,9 +150,20 @@ def _query_parameters(endpoint: Endpoint) -> list[Json]:
         return []
     properties: dict[str, Json] = endpoint.query.model_json_schema()["properties"]
     return [
-        {"name": name, "in": "query", "required": False, "schema": schema}
+        {"name": name, "in": "query", "required": False, "schema": _of_texts(schema)}
         for name, schema in properties.items()
     ]
+
+
+def _of_texts(schema: Json) -> Json:
+    """The schema of a query parameter, its default as one would send it."""
+    match schema.get("default"):
+        case None:
+            return {name: part for name, part in schema.items() if name != "default"}
+        case bool(default):
+            return schema | {"default": str(default).lower()}
+        case _:
+            return schema
 
 
 def _header_parameters(endpoint: Endpoint) -> list[Json]:
@@ -169,11 +182,24 @@ def _header_parameters(endpoint: Endpoint) -> list[Json]:
 def _done(endpoint: Endpoint, answer: Json | None) -> Json:
     if not endpoint.is_stream:
         return {"200": {"description": "Done.", "content": _json(_success(answer))}}
-    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    # Up to OpenAPI 3.1 the schema of a stream is that of each of its events.
+    content = {"text/event-stream": {"schema": {"$ref": f"{_SCHEMAS}Event"}}}
     return {
         "200": {"description": "Events as they happen.", "content": content},
         "204": {"description": "Nothing is left to tell."},
     }
+
+
+def _event(schemas: Mapping[str, Json]) -> Json:
+    """The fields of one event of a stream, as the lines of its frame name them."""
+    kinds = []
+    for kind in EVENTS:
+        said = {"contentMediaType": "application/json", "contentSchema": schemas[f"event {kind}"]}
+        fields: Json = {"event": {"const": kind}, "data": {"type": "string", **said}}
+        if kind != "end":
+            fields["id"] = {"type": "string", "pattern": "^[1-9][0-9]*$"}
+        kinds.append({"type": "object", "required": list(fields), "properties": fields})
+    return {"description": "One event of a stream.", "oneOf": kinds}
 
 
 def _success(answer: Json | None) -> Json:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from dagengine.api.desk import Desk
 from dagengine.api.endpoint import Ask
@@ -30,8 +30,14 @@ def _blank_is_none(text: str | None) -> str | None:
 class DagSearch(BaseModel):
     """Which DAGs, from where on."""
 
-    state: Annotated[DagState | None, BeforeValidator(_blank_is_none)] = None
-    name: Annotated[str | None, BeforeValidator(_blank_is_none)] = None
+    state: Annotated[
+        DagState | None,
+        BeforeValidator(_blank_is_none),
+        WithJsonSchema({"type": "string", "enum": ["", *get_args(DagState)]}),
+    ] = None
+    name: Annotated[
+        str | None, BeforeValidator(_blank_is_none), WithJsonSchema({"type": "string"})
+    ] = None
     limit: Limit = 100
     cursor: Cursor = ""
 

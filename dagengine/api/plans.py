@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, Field
 
-from dagengine.api.binding import parse_flag
+from dagengine.api.binding import Flag
 from dagengine.api.desk import Desk
 from dagengine.api.route import Plan
 from dagengine.api.schemas import HolderDto, PlanDto
@@ -16,10 +16,7 @@ class DryRun(BaseModel):
     """Query of the routes that can say what they would do."""
 
     dryRun: Annotated[  # noqa: N815  # the wire's name
-        bool,
-        BeforeValidator(parse_flag),
-        WithJsonSchema({"type": "string", "enum": ["true", "false"], "default": "false"}),
-        Field(description="only say what would be done; nothing is changed"),
+        Flag, Field(description="only say what would be done; nothing is changed")
     ] = False
 
 

@@ -10,13 +10,20 @@ import jsonschema_rs
 import pytest
 
 from dagengine.api.app import CORE
-from dagengine.api.binding import bind
+from dagengine.api.binding import bind, bind_query
 from dagengine.api.endpoint import Endpoint, endpoint_of
+from dagengine.api.event_schemas import EVENTS
 from dagengine.api.openapi import codes_of, render_openapi
+from dagengine.api.route import Call, Plan
 from dagengine.errors import BindFailed
 from tasks.api import start_route
 
-ROUTES = (*CORE, endpoint_of(start_route(None)))  # type: ignore[arg-type]  # nothing is called
+
+async def never(_call: Call) -> Plan:
+    raise NotImplementedError  # nothing is called
+
+
+ROUTES = (*CORE, endpoint_of(start_route(None, never)))  # type: ignore[arg-type]  # likewise
 DOCUMENT = render_openapi(ROUTES, "1.2.3")
 
 
@@ -79,6 +86,25 @@ def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
         assert not is_allowed
     else:
         assert is_allowed
+
+
+@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.query is not None], ids=name_of)
+def test_the_default_of_a_parameter_is_what_may_be_sent(endpoint: Endpoint) -> None:
+    assert endpoint.query is not None
+    for parameter in operation_of(endpoint)["parameters"]:
+        schema = parameter["schema"]
+        if "default" in schema:
+            jsonschema_rs.validate(schema, schema["default"])
+            sent = bind_query({parameter["name"]: str(schema["default"])}, endpoint.query)
+            assert sent == bind_query({}, endpoint.query)
+
+
+def test_every_kind_of_event_is_described_with_its_data() -> None:
+    kinds = DOCUMENT["components"]["schemas"]["Event"]["oneOf"]
+    assert [kind["properties"]["event"]["const"] for kind in kinds] == list(EVENTS)
+    (path,) = [path for path in DOCUMENT["paths"] if path.endswith("/events")]
+    content = DOCUMENT["paths"][path]["get"]["responses"]["200"]["content"]
+    assert content == {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
 
 
 def test_operations_have_names_of_their_own() -> None:

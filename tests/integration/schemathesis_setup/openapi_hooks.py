@@ -1,72 +1,25 @@
-"""Hooks of schemathesis: every request is signed and its body encrypted; nothing is unexpected."""
+"""Hooks of schemathesis: every request is signed; and checks of its answers that are the wire's."""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import secrets
-from datetime import datetime
+import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema_rs
 import requests
 import schemathesis
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from openapi_signer import TO_BE_SIGNED, Signer
 from requests.auth import AuthBase
 
-PASSWORD = os.environ["WIRE_PASSWORD"]
-TO_BE_SIGNED = "to be signed"  # only once the request is complete can it be
+PROBED = Path(os.environ["WIRE_PROBED"])
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
+HEADERS = ("X-OCS-Header", "X-OCS-Agent-Header")
+TIMEOUT_S = 30
 
-
-class Signer(AuthBase):
-    """Signs a request as the official SDK does, whatever its target and body are."""
-
-    key: rsa.RSAPublicKey | None = None
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        url = urlsplit(request.url or "")
-        if request.headers.get("X-OCS-Header") != TO_BE_SIGNED:
-            return request  # a check that comes with no header, or with one of its own
-        base = f"{url.scheme}://{url.netloc}/api/v1"
-        now = requests.get(f"{base}/time", timeout=30).json()["timestamp"]
-        if Signer.key is None:
-            der = requests.get(f"{base}/secret", timeout=30).json()["data"]["public_key"]
-            key = serialization.load_der_public_key(base64.b64decode(der))
-            assert isinstance(key, rsa.RSAPublicKey)
-            Signer.key = key
-        keys = secrets.token_bytes(32)
-        plain = {
-            "auth": PASSWORD,
-            "ts": str(int(_seconds(now)) + 800),
-            "uri": request.path_url,
-            "keys": base64.b64encode(keys).decode(),
-        }
-        request.headers["X-OCS-Header"] = _encrypt_header(json.dumps(plain).encode())
-        if request.body:
-            body = request.body if isinstance(request.body, bytes) else request.body.encode()
-            request.body = _encrypt_body(body, keys)
-            request.headers["Content-Length"] = str(len(request.body))
-        return request
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
-
-
-def _encrypt_header(plain: bytes) -> str:
-    assert Signer.key is not None
-    blocks = (plain[at : at + 200] for at in range(0, len(plain), 200))
-    cipher = b"".join(Signer.key.encrypt(block, padding.PKCS1v15()) for block in blocks)
-    return base64.b64encode(cipher).decode()
-
-
-def _encrypt_body(plain: bytes, keys: bytes) -> bytes:
-    fill = 16 - len(plain) % 16
-    encryptor = Cipher(algorithms.AES(keys[:16]), modes.CBC(keys[16:])).encryptor()
-    return base64.b64encode(encryptor.update(plain + bytes([fill]) * fill) + encryptor.finalize())
+done: set[str] = set()
 
 
 @schemathesis.auth()
@@ -94,3 +47,103 @@ def nothing_is_unexpected(ctx: Any, response: Any, case: Any) -> None:
         return
     error = answer.get("error") if isinstance(answer, dict) else None
     assert not error or error["errCode"] != "Common.Unexpected", error
+
+
+@schemathesis.check
+def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
+    """In place of `unsupported_method`: what a path does not serve is 404, whoever asks."""
+    path = case.operation.path
+    if not is_first(f"method {path}"):
+        return
+    document = case.operation.schema.raw_schema
+    for method in sorted({*METHODS} - methods_at(path, document)):
+        for auth in (None, Signer()):
+            found = send(response, case.operation, method=method, auth=auth)
+            where = f"{method} {path}: {found.status_code} {found.text[:300]}"
+            assert found.status_code == 404, where
+            assert "Allow" not in found.headers, where
+            if method != "HEAD":
+                validate({"$ref": "#/components/schemas/Failure"}, found, document)
+                assert found.json()["error"]["errCode"] == "Common.NotFound", where
+
+
+@schemathesis.check
+def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) -> None:
+    """In place of `ignored_auth`: no login, a spoiled one or a wrong password gets no data."""
+    operation = case.operation
+    method = operation.method.upper()
+    described = operation.definition.raw
+    if not described["security"] or not is_first(f"login {method} {operation.path}"):
+        return
+    attempts: list[tuple[AuthBase | None, dict[str, str], str]] = [
+        (None, {}, "Request.Header.NotFound"),
+        (None, dict.fromkeys(HEADERS, ""), "Request.Header.NotFound"),
+        *((None, {name: "spoiled"}, "Header.DecryptFailed") for name in HEADERS),
+        (Signer("a guess"), {}, "IncorrectOceanbasePassword"),
+    ]
+    for auth, headers, code in attempts:
+        found = send(response, operation, method=method, auth=auth, headers=headers)
+        where = f"{method} {operation.path} with {headers}: {found.status_code} {found.text[:300]}"
+        status = str(found.status_code)
+        assert status in described["responses"], where
+        content = described["responses"][status]["content"]["application/json"]
+        validate(content["schema"], found, operation.schema.raw_schema)
+        answer = found.json()
+        assert "data" not in answer, where
+        # Who was refused too often has to pause, and is not looked at meanwhile.
+        paused = found.status_code == 429 and "Retry-After" in found.headers
+        assert paused or answer["error"]["errCode"].endswith(code), where
+
+
+# --- below: the parts --------------------------------------------------------------------------
+
+
+def is_first(what: str) -> bool:
+    """True once for each text; it is written down, so that the test knows what was probed."""
+    if what in done:
+        return False
+    done.add(what)
+    with PROBED.open("a") as file:
+        file.write(f"{what}\n")
+    return True
+
+
+def methods_at(path: str, document: dict[str, Any]) -> set[str]:
+    """What is served at a path, also by a route whose `{id}` it fits."""
+    return {
+        method.upper()
+        for other, methods in document["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", other), path)
+        for method in methods
+    }
+
+
+def send(
+    response: Any,
+    operation: Any,
+    *,
+    method: str,
+    auth: AuthBase | None,
+    headers: dict[str, str] | None = None,
+) -> requests.Response:
+    """A request of the operation's path, to the server that made the response."""
+    url = urlsplit(response.request.url)
+    base = f"{url.scheme}://{url.netloc}"
+    path = operation.path
+    for parameter in operation.definition.raw.get("parameters", ()):
+        if parameter["in"] == "path":
+            path = path.replace(f"{{{parameter['name']}}}", parameter["schema"]["examples"][0])
+    marked = {} if auth is None else {"X-OCS-Header": TO_BE_SIGNED}
+    return requests.request(
+        method,
+        base + path,
+        headers={**marked, **(headers or {})},
+        auth=auth,
+        timeout=TIMEOUT_S,
+        allow_redirects=False,
+    )
+
+
+def validate(schema: dict[str, Any], found: requests.Response, document: dict[str, Any]) -> None:
+    whole = {**schema, "components": document["components"]}
+    jsonschema_rs.validate(whole, found.json())
