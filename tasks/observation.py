@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 NOT_RUNNING, NOT_CONNECTED, RESTRICTED, AVAILABLE = range(4)
 """obState (protocol 2.1)."""
@@ -47,6 +48,25 @@ class TableRow:
     with_rootserver: bool = False
     build_version: str = ""
     start_at: datetime | None = None
+
+
+class SeenInAll(NamedTuple):
+    """What the servers of a cluster together were last seen as."""
+
+    version: str  #: as last told by one of them; empty when none did
+    ob_state: int  #: the best of them
+    observed_at: datetime | None  #: when that one was seen
+
+
+def sum_up(seen: Sequence[Observation]) -> SeenInAll:
+    """One look at each server as one look at all."""
+    told = [one for one in seen if one.version]
+    best = max((one.ob_state for one in seen), default=NOT_RUNNING)
+    return SeenInAll(
+        version=max(told, key=lambda one: one.observed_at).version if told else "",
+        ob_state=best,
+        observed_at=max((one.observed_at for one in seen if one.ob_state == best), default=None),
+    )
 
 
 class Move(StrEnum):

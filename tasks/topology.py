@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dagengine import AgentAddress, ConfigError, HostAddress, PasswordFile, Secret
 from tasks.flavour import FLAVOURS, Flavour
 from tasks.obd import ObdError, convert_obd, is_obd_file
-from tasks.observation import Observation, TableRow
+from tasks.observation import Observation, TableRow, sum_up
 from tasks.ssh_section import SshSection, build_address
 from tasks.strict_yaml import StrictLoader, explain_yaml
 
@@ -161,6 +161,7 @@ class ClusterFile:
         self._password_file: PasswordFile | None = None
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
+        self._seen_in_all = sum_up(())
 
     @property
     def name(self) -> str:
@@ -177,19 +178,17 @@ class ClusterFile:
     @property
     def version(self) -> str:
         """Of the server program, as last told by a server; empty before."""
-        told = [seen for seen in self._present() if seen.version]
-        return max(told, key=lambda seen: seen.observed_at).version if told else ""
+        return self._seen_in_all.version
 
     @property
     def ob_state(self) -> int:
         """The best of the servers' states, as last seen: 3 while any of them answers SQL."""
-        return max((seen.ob_state for seen in self._present()), default=0)
+        return self._seen_in_all.ob_state
 
     @property
     def observed_at(self) -> datetime | None:
         """When `ob_state` was seen."""
-        best = self.ob_state
-        return max((s.observed_at for s in self._present() if s.ob_state == best), default=None)
+        return self._seen_in_all.observed_at
 
     def observation(self, name: str) -> Observation | None:
         """The last look at a server; None before the first."""
@@ -202,6 +201,7 @@ class ClusterFile:
     def saw(self, name: str, seen: Observation) -> None:
         """Keep a look at a server."""
         self._seen[name] = seen
+        self._sum_up()
 
     def saw_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
         """Keep what the cluster's table says, by ip and rpc port."""
@@ -217,6 +217,7 @@ class ClusterFile:
         if stamp != self._stamp:
             self.current = load_cluster(self.path)
             self._stamp = stamp
+            self._sum_up()
 
     def server(self, name: str) -> Server:
         """The server of that name.
@@ -246,9 +247,9 @@ class ClusterFile:
         fallback = cluster.password.value if cluster.password else ""
         return os.environ.get(cluster.password_env, fallback) if cluster.password_env else ""
 
-    def _present(self) -> list[Observation]:
+    def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
-        return [self._seen[name] for name in names if name in self._seen]
+        self._seen_in_all = sum_up([self._seen[name] for name in names if name in self._seen])
 
 
 def load_cluster(path: Path) -> Cluster:

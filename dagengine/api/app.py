@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -136,6 +138,8 @@ def build_app(
         clock=clock,
         public_key=key.public_key,
         version=version,
+        pid=os.getpid(),
+        machine=platform.machine(),
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )

@@ -24,6 +24,8 @@ class Desk:
         clock: where time comes from.
         public_key: what callers encrypt their headers for.
         version: of this program.
+        pid: of this process.
+        machine: the processor's architecture.
         has_agent_password: whether one is configured.
         before_retry: called before an ended DAG goes on, so that what was mended is seen.
     """
@@ -35,5 +37,7 @@ class Desk:
     clock: Clock
     public_key: str
     version: str
+    pid: int
+    machine: str
     has_agent_password: Callable[[], bool]
     before_retry: Callable[[], None]

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, get_origin
+from typing import Any, NamedTuple, TypeAlias, get_origin
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -25,8 +25,7 @@ from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """A request that was let in, bound to what its route takes.
 
     Attributes:
@@ -98,18 +97,19 @@ _ABOUT_KEY = "the same key and body again: the same task, also after a restart; 
 def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
     """A web handler that answers with what the endpoint's handler returns."""
     has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
+    needs_login = endpoint.needs_login
 
     async def handle(request: web.Request) -> web.StreamResponse:
         text = request.match_info["id"] if has_id else ""
         if "/" in text:
             raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
-        content = await gate.open(request) if endpoint.needs_login else b""
+        content = await gate.open(request) if needs_login else b""
         ask = Ask(  # in the order of protocol 3.4: id, query, body
             text,
             decode_id_at(text, desk.engine.agent) if has_id else None,
             bind_query(request.query, endpoint.query) if endpoint.query else None,
             bind(content, endpoint.body) if endpoint.body else None,
-            request.get(CALLER, ""),
+            request[CALLER] if needs_login else "",
             request,
         )
         request[FAILED_DATA] = failed_data

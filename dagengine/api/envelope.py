@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -19,11 +20,20 @@ _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 def render_time(at: datetime) -> str:
     """RFC 3339 with the local offset, fraction without trailing zeros, `Z` for no offset."""
+    microsecond = at.microsecond
+    second, offset = render_second(at.replace(microsecond=0))
+    if not microsecond:
+        return second + offset
+    fraction = f"{microsecond:06d}".rstrip("0")
+    return f"{second}.{fraction}{offset}"
+
+
+@functools.lru_cache(maxsize=1024)
+def render_second(at: datetime) -> tuple[str, str]:
+    """Date and time of a whole second, and its offset; the instants of a DAG share a few."""
     text = at.astimezone().isoformat()  # strftime takes ten times as long
-    seconds, offset = text[:-_OFFSET], text[-_OFFSET:]
-    if at.microsecond:
-        seconds = seconds.rstrip("0")
-    return f"{seconds}Z" if offset == "+00:00" else seconds + offset
+    offset = text[-_OFFSET:]
+    return text[:-_OFFSET], "Z" if offset == "+00:00" else offset
 
 
 def render_error(error: DagengineError) -> dict[str, object]:

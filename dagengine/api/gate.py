@@ -153,13 +153,12 @@ class Gate:
             await self.replay.reserve(sighting, until_s=until_s)
 
 
-def refuse_other_users(request: web.Request) -> None:
+def refuse_other_users(peer: Peer | None) -> None:
     """At the unix socket: root and this process's own user may enter, whatever they ask for.
 
     Raises:
         SocketPermissionDenied: it is somebody else.
     """
-    peer = peer_at(request)
     if peer is not None and peer.uid not in (0, os.geteuid()):
         raise SocketPermissionDenied(str(peer))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from datetime import timedelta
 
 from pydantic import BaseModel, Field
@@ -47,12 +45,12 @@ async def get_info(desk: Desk, ask: Ask) -> InfoDto:
     agent = desk.engine.agent
     here = _server_here(desk)
     info: InfoDto = {
-        "pid": os.getpid(),
+        "pid": desk.pid,
         "state": _RUNNING,
         "startAt": _started_ns(desk),
         "homePath": here.home if here else "",
         "obVersion": desk.cluster.version,
-        "architecture": platform.machine(),
+        "architecture": desk.machine,
         "ip": agent.ip,
         "port": agent.port,
         "zone": here.zone if here else "",
@@ -77,7 +75,7 @@ async def get_status(desk: Desk, ask: Ask) -> StatusDto:
         "agent": {"ip": agent.ip, "port": agent.port, "identity": IDENTITY},
         "state": _RUNNING,
         "version": desk.version,
-        "pid": os.getpid(),
+        "pid": desk.pid,
         "startAt": _started_ns(desk),
         "port": agent.port,
         "obState": desk.cluster.ob_state,
@@ -97,7 +95,10 @@ def _started_ns(desk: Desk) -> int:
 def _server_here(desk: Desk) -> ServerState | None:
     """The server that has the controller's own address, where there is one."""
     here = str(desk.engine.agent)
-    return next((server for server in desk.cluster.servers if server.name == here), None)
+    for server in desk.cluster.servers:
+        if server.name == here:
+            return server
+    return None
 
 
 def _last_look(desk: Desk) -> tuple[str, int] | None:

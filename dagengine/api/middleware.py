@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import structlog
 from aiohttp import web
@@ -24,8 +24,7 @@ _JSON_ROOTS = (API_ROOT, "/rpc/v1")
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Renders the answer to one request."""
 
     clock: Clock
@@ -42,7 +41,7 @@ class Answer:
         # Such answers have no trace (protocol 1, 1.1).
         if isinstance(error, (*UNDECIPHERED, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
-            answer = replace(self, trace_id="", content_type=kind)
+            answer = self._replace(trace_id="", content_type=kind)
         data = data if error.http_status >= _SERVER_ERROR else ABSENT
         response = answer._respond(error.http_status, error=error, data=data)
         if isinstance(error, TooManyFailures):
@@ -106,7 +105,7 @@ async def _answer(
     request: web.Request, handler: WebHandler, answer: Answer, connection: Connection | None
 ) -> web.StreamResponse:
     try:
-        refuse_other_users(request)
+        refuse_other_users(None if connection is None else connection.peer)
         return await handler(request)
     except web.HTTPException as exc:
         return await _answer_http(request, answer, exc)

@@ -180,6 +180,57 @@ async def test_everything_is_there_after_closing_and_opening(store: SqliteStore)
     assert await store.load_dag(1) is not None
 
 
+async def test_a_dag_is_read_as_it_is_now_whatever_was_read_before(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    written = 0
+
+    async def write() -> None:
+        nonlocal written
+        for number in range(100):
+            await commit_one(store, batch_of(line_of(created, f"line {number}")))
+            written = number + 1
+
+    async def count_lines() -> int:
+        detail = await store.find_dag(1, details=True)
+        assert detail is not None
+        assert detail.nodes is not None
+        return len(detail.nodes[0].sub_tasks[0].logs)
+
+    writing = asyncio.create_task(write(), name="writing")
+    while not writing.done():
+        known = written
+        assert await count_lines() >= known
+        await asyncio.sleep(0)
+    await writing
+    assert [await count_lines() for _ in range(3)] == [100, 100, 100]
+    await store.prune(Retention(max_age_s=1.0, max_count=1), NOW + timedelta(days=1))
+    await store.close()
+    await store.open()
+    assert await count_lines() == 100
+
+
+async def test_an_unchanged_dag_is_read_from_the_file_once(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    first = await store.find_dag(1, details=True)
+    asked: list[str] = []
+    read = store._read  # whether the file is asked cannot be seen from outside
+
+    def note(name: str, *values: int | str | None) -> object:
+        asked.append(name)
+        return read(name, *values)
+
+    monkeypatch.setattr(store, "_read", note)
+    assert await store.find_dag(1, details=True) is first
+    assert asked == []
+    await commit_one(store, batch_of(line_of(created, "more")))
+    assert await store.find_dag(1, details=True) != first
+    assert asked != []
+
+
 # --- guards ----------------------------------------------------------------------------------
 
 

@@ -53,6 +53,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
+from dagengine.api import envelope
 from dagengine.api.app import build_app
 from dagengine.client import Client
 from dagengine.errors import ApiRefused, StoreUnusable
@@ -443,11 +444,16 @@ async def test_what_cannot_be_deciphered_has_no_trace_id_and_another_type(world:
 @pytest.fixture
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The time zone of this process."""
+
+    def read_zone() -> None:
+        time.tzset()
+        envelope.render_second.cache_clear()  # a process has one zone, but for this test
+
     monkeypatch.setenv("TZ", request.param)
-    time.tzset()
+    read_zone()
     yield request.param
     monkeypatch.undo()
-    time.tzset()
+    read_zone()
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from dagengine.store.sqlite.connect import connect_writer
 from dagengine.store.sqlite.history import merge_events
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
+from dagengine.store.sqlite.recent import RecentReads
 from dagengine.store.sqlite.rows import (
     parse_attempt,
     parse_audit,
@@ -60,6 +61,7 @@ class SqliteStore:
         self._claim = Claim(self.path)
         self._writer: Writer | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._recent = RecentReads()
 
     async def open(self) -> None:
         try:
@@ -67,6 +69,7 @@ class SqliteStore:
         except OSError as exc:
             raise StoreUnusable(f"cannot make {self.path.parent}: {exc.strerror}") from exc
         self._claim.take()
+        self._recent = RecentReads()
         self._writer = Writer(partial(connect_writer, self.path), str(self.path))
         try:
             await self._writer.call(lambda connection: None)
@@ -119,6 +122,10 @@ class SqliteStore:
         if not details:
             dag = await self._one_dag(dag_id)
             return None if dag is None else DagDetail(dag, None)
+        writer = self._open_writer
+        if (recent := self._recent.find(dag_id, writer.asked)) is not None:
+            return recent
+        asked, was_idle = writer.asked, writer.is_idle
         # Handed in at once, read one after the other. The DAG is the first: what is read later
         # may be newer, never older, so a DAG seen as ended has all its nodes and lines.
         dags, node_rows, task_rows, lines = await asyncio.gather(
@@ -128,7 +135,10 @@ class SqliteStore:
             self._read("list_logs_of_dag", dag_id),
         )
         nodes = _details(node_rows, task_rows, lines)
-        return next((DagDetail(parse_dag(row), nodes) for row in dags), None)
+        found = next((DagDetail(parse_dag(row), nodes) for row in dags), None)
+        if found is not None and was_idle and asked == writer.asked:
+            self._recent.keep(found, asked)
+        return found
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
         nodes = list(await self._read("find_node", node_id))

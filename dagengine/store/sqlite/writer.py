@@ -39,6 +39,7 @@ class Writer:
     Attributes:
         commits: since it began; those that `call` makes are not among them.
         batches: in those commits.
+        asked: requests since it began, those that are not answered yet among them.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
@@ -49,9 +50,16 @@ class Writer:
         self._taken_too_many: _Request | None = None
         self.commits = 0
         self.batches = 0
+        self.asked = 0
+        self._answered = 0
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """True when every request is answered: the file holds all that was asked for."""
+        return self._answered == self.asked
 
     async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
         """See Store.commit."""
@@ -68,6 +76,7 @@ class Writer:
 
     async def _request(self, **what: Any) -> Any:
         future: asyncio.Future[Any] = self._loop.create_future()
+        self.asked += 1
         self._queue.put(_Request(future, **what))
         return await future  # the write goes on when the caller is cancelled
 
@@ -144,6 +153,7 @@ class Writer:
 
     def _answer(self, group: list[_Request], results: list[Any]) -> None:
         def resolve() -> None:
+            self._answered += len(group)
             for request, result in zip(group, results, strict=True):
                 if request.future.done():
                     continue  # the caller was cancelled
