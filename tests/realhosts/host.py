@@ -101,6 +101,7 @@ class Host:
     def __init__(
         self,
         number: int,
+        zone: str,
         world: Path,
         network: Network,
         client_key: str,
@@ -108,13 +109,15 @@ class Host:
     ) -> None:
         """
         Args:
-            number: from 1; its server is in the zone of that number.
+            number: from 1.
+            zone: its server's.
             world: in this directory its own is made.
             network: what to plug it into.
             client_key: the public key that may log in.
             installation: the server to put there.
         """
         self.number = number
+        self.zone = zone
         self.ip = host_ip(number)
         self.directory = world / f"host{number}"
         self.installation = installation
@@ -286,7 +289,7 @@ class Host:
         (gates / "sh").write_text(_SHELL)
         (gates / "sh").chmod(0o755)
         gates.chmod(0o777)
-        what.put(self.home, gates, self.ip, f"zone{self.number}")
+        what.put(self.home, gates, self.ip, self.zone)
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
             os.chown(path, what.uid, what.uid, follow_symlinks=False)
         lines = Path("/etc/passwd").read_text().splitlines(keepends=True)

@@ -9,11 +9,10 @@ import pytest
 import pytest_asyncio
 
 from tests.realhosts.faults import LINK_DOWN, SSHD_FROZEN, Fault
-from tests.realhosts.installation import OBSERVER, ledger_file, member
 from tests.realhosts.moments import MOMENTS, release
+from tests.realhosts.ocean import make_ocean
 from tests.realhosts.report import Row, row_of
-from tests.realhosts.world import World, make_world, sub_task, told
-from tests.standin.ledger import Ledger
+from tests.realhosts.world import World, sub_task, told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,16 +24,7 @@ BY_NAME = {moment.name: moment for moment in MOMENTS}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_world(made_worlds: list[World]) -> AsyncIterator[World]:
     """A bootstrapped cluster of which every server is in service."""
-    async with make_world(OBSERVER) as found:
-        made_worlds.append(found)
-        found.entries["cluster_sql_timeout_s"] = 10
-        found.write()
-        ledger = Ledger(ledger_file(found.directory))
-        members = [member(host.ip, f"zone{host.number}") for host in found.hosts]
-        ledger.bootstrap(members, found.password)
-        ledger.close()
-        dag = await found.end_of(await found.start())
-        assert dag["state"] == "SUCCEED", told(dag)
+    async with make_ocean(made_worlds) as found:
         yield found
 
 

@@ -1,4 +1,4 @@
-"""Three hosts with a server each, the network between, and a controller that can be held."""
+"""Hosts with a server each, the network between, and a controller that can be held."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from tests.realhosts.host import Host
 from tests.realhosts.installation import SEEKDB, SQL_PORT, Installation
 from tests.realhosts.network import Network
 
-COUNT = 3
-PORTS = {"hosts", *(f"port{number}" for number in range(1, COUNT + 1))}
+ZONES = 3
+MOST_HOSTS = 9
+PORTS = {"hosts", *(f"port{number}" for number in range(1, MOST_HOSTS + 1))}
 """Names of links in the controller's network; nothing is called so outside."""
 
 URL = "http://127.0.0.1:2886"
@@ -40,15 +42,21 @@ class World:
     """What a test acts on. `undo` holds what mends the present fault; `reset` runs it.
 
     Attributes:
-        hosts: in order; host n stands for zone n.
+        hosts: in order: those of zone1, then those of zone2, then those of zone3.
         entries: the cluster file, free to be changed; then `write`.
         client: of the controller.
     """
 
     def __init__(
-        self, directory: Path, network: Network, guard: Guard, installation: Installation
+        self,
+        directory: Path,
+        network: Network,
+        guard: Guard,
+        installation: Installation,
+        per_zone: int,
     ) -> None:
         self.directory = directory
+        self.per_zone = per_zone
         self.installation = installation
         self.network = network
         self.password = secrets.token_urlsafe(12)
@@ -83,12 +91,14 @@ class World:
         public = key.export_public_key().decode()
 
         def make(number: int) -> Host:
-            host = Host(number, self.directory, self.network, public, self.installation)
+            zone = f"zone{(number - 1) // self.per_zone + 1}"
+            host = Host(number, zone, self.directory, self.network, public, self.installation)
             self._guard.watch_process(host.keeper_pid)
             return host
 
-        with ThreadPoolExecutor(COUNT) as pool:
-            futures = [pool.submit(make, number) for number in range(1, COUNT + 1)]
+        count = ZONES * self.per_zone
+        with ThreadPoolExecutor(count) as pool:
+            futures = [pool.submit(make, number) for number in range(1, count + 1)]
         self.hosts = tuple(future.result() for future in futures if future.exception() is None)
         for future in futures:
             future.result()
@@ -105,7 +115,9 @@ class World:
 
     def entry(self, host: Host) -> dict[str, Any]:
         """The cluster file's entry of a host's server."""
-        entry: dict[str, Any] = self.entries["zones"][f"zone{host.number}"][0]
+        entry: dict[str, Any] = next(
+            entry for entry in self.entries["zones"][host.zone] if entry["ip"] == host.ip
+        )
         return entry
 
     async def start_controller(self) -> None:
@@ -199,7 +211,10 @@ class World:
                 "keepalive_misses": 2,
             },
             "defaults": {"home": self.installation.home, **self.installation.settings},
-            "zones": {f"zone{host.number}": [{"ip": host.ip}] for host in self.hosts},
+            "zones": {
+                zone: [{"ip": host.ip} for host in hosts]
+                for zone, hosts in groupby(self.hosts, key=lambda host: host.zone)
+            },
         }
 
     def close_hosts(self) -> None:
@@ -208,11 +223,18 @@ class World:
 
 
 @asynccontextmanager
-async def make_world(installation: Installation = SEEKDB) -> AsyncIterator[World]:
-    """A world, and this thread in its controller's network. Nothing of it is left afterwards."""
+async def make_world(
+    installation: Installation = SEEKDB, *, per_zone: int = 1
+) -> AsyncIterator[World]:
+    """A world, and this thread in its controller's network. Nothing of it is left afterwards.
+
+    Args:
+        installation: the server that stands on every host.
+        per_zone: hosts in each of the three zones, 1..3.
+    """
     guard = Guard("dagengine-hosts-")
     network = Network()
-    world = World(guard.directory, network, guard, installation)
+    world = World(guard.directory, network, guard, installation, per_zone)
     try:
         with network.entered():
             world.make_hosts()

@@ -1,0 +1,44 @@
+"""The oceanbase flavour on real hosts: a bootstrapped cluster of stand-in observers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+
+from tests.realhosts.host import Host
+from tests.realhosts.installation import OBSERVER, ledger_file, member
+from tests.realhosts.world import World, make_world, told
+from tests.standin.ledger import Ledger
+
+
+@asynccontextmanager
+async def make_ocean(made_worlds: list[World], *, per_zone: int = 1) -> AsyncIterator[World]:
+    """A cluster of which every server is in service, by one start of all."""
+    async with make_world(OBSERVER, per_zone=per_zone) as found:
+        made_worlds.append(found)
+        found.entries["cluster_sql_timeout_s"] = 10
+        found.write()
+        with open_ledger(found) as ledger:
+            members = [member(host.ip, host.zone) for host in found.hosts]
+            ledger.bootstrap(members, found.password)
+        dag = await found.end_of(await found.start())
+        assert dag["state"] == "SUCCEED", told(dag)
+        yield found
+
+
+@contextmanager
+def open_ledger(world: World) -> Iterator[Ledger]:
+    """What the stand-ins know of their cluster."""
+    with closing(Ledger(ledger_file(world.directory))) as ledger:
+        yield ledger
+
+
+def serving(world: World) -> list[int]:
+    """The numbers of the hosts whose server lives and is in service."""
+    with open_ledger(world) as ledger:
+        return [h.number for h in world.hosts if ledger.serves(member(h.ip, h.zone))]
+
+
+def launches(host: Host) -> int:
+    """How often the stand-in of a host has come up, as its own log tells."""
+    return (host.home / "log" / "observer.log").read_text().count("observer starts")
