@@ -41,6 +41,7 @@ from dagengine.errors import (
     LoginRefused,
     RemoteError,
     StoreError,
+    SudoRefused,
     TunnelRefused,
 )
 from dagengine.extension import Command as ExtensionCommand
@@ -170,6 +171,7 @@ __all__ = [
     "Submission",
     "Subscription",
     "Succeeded",
+    "SudoRefused",
     "Surroundings",
     "SystemClock",
     "Time",

@@ -24,6 +24,7 @@
         ├── HostUnreachable         no connection
         ├── HostKeyRejected         the host is not who it was
         ├── LoginRefused            the host does not let us in
+        ├── SudoRefused             the host lets us in, but not become the user we want to be
         ├── CommandTimedOut         ended here and, as far as known, there
         ├── ConnectionLost          sent, answer unknown: ask for facts
         └── TunnelRefused           nothing listens on that port of the host
@@ -247,6 +248,10 @@ class HostKeyRejected(RemoteError):
 
 class LoginRefused(RemoteError):
     """The host does not accept our user or key."""
+
+
+class SudoRefused(RemoteError):
+    """The host lets us in, but sudo does not let us become the user that `ssh.sudo` names."""
 
 
 class CommandTimedOut(RemoteError):

@@ -15,14 +15,20 @@ from dagengine import HostAddress
 NO_JUMP = "none"
 """In place of a bastion: connect directly, whatever the sections around it say."""
 
+NO_SUDO = "none"
+"""In place of a user to become: stay the login, whatever the sections around it say."""
+
 _PATHS = ("key_file", "known_hosts", "key_passphrase_file")
+# No option, no uid (#0), nothing that sudo or a shell could take for more than a name.
+_USER_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*\$?")
 _JUMP = re.compile(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
 
 
 class SshSection(BaseModel):
     """One section; what it leaves out is taken from the sections around it.
 
-    Attributes: see HostAddress. `jump` is `user@host:port`, or a section of its own, or `none`.
+    Attributes: see HostAddress. `jump` is `user@host:port`, or a section of its own, or `none`;
+    `sudo` is a user, or `none`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,6 +36,7 @@ class SshSection(BaseModel):
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     user: str | None = None
+    sudo: str | None = None
     key_file: str | None = None
     key_passphrase_env: str | None = None
     key_passphrase_file: str | None = None
@@ -47,6 +54,13 @@ class SshSection(BaseModel):
     def _read_jump(cls, value: Any) -> Any:
         return parse_jump(value) if isinstance(value, str) else value
 
+    @field_validator("sudo", mode="before")
+    @classmethod
+    def _check_sudo(cls, value: Any) -> Any:
+        if value is not None and not (isinstance(value, str) and _USER_NAME.fullmatch(value)):
+            raise ValueError(f"not the name of a user to become, such as root, or none: {value!r}")
+        return value
+
     @model_validator(mode="after")
     def _check_passphrase(self) -> SshSection:
         if self.key_passphrase_env is not None and self.key_passphrase_file is not None:
@@ -57,6 +71,8 @@ class SshSection(BaseModel):
     def _check_jump(self) -> SshSection:
         if self.jump is not None and self.jump.host is None:
             raise ValueError("jump needs a host (or the text user@host:port)")
+        if self.jump is not None and self.jump.sudo is not None:
+            raise ValueError("a jump takes no sudo: nothing is run on a bastion")
         return self
 
 
@@ -86,6 +102,8 @@ def build_address(directory: Path, ip: str, sections: Iterable[SshSection]) -> H
         given |= _given(section)
         if section.key_passphrase_env or section.key_passphrase_file:
             _keep_one_passphrase(given, section)
+    if given.get("sudo") == NO_SUDO:
+        del given["sudo"]
     jump: SshSection | None = given.pop("jump", None)
     address = HostAddress(**_with_paths(directory, given))
     if jump is None or jump.host == NO_JUMP:
@@ -101,7 +119,7 @@ def _build_jump(directory: Path, behind: HostAddress, section: SshSection) -> Ho
         given = {"agent": False, "key_passphrase_env": None, "key_passphrase_file": None} | given
     inner: SshSection | None = given.pop("jump", None)
     given = {"port": 22} | _with_paths(directory, given)
-    bastion = dataclasses.replace(behind, jump=None, **given)
+    bastion = dataclasses.replace(behind, jump=None, sudo=None, **given)
     if inner is None or inner.host == NO_JUMP:
         return bastion
     return dataclasses.replace(bastion, jump=_build_jump(directory, bastion, inner))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import Protocol
 
@@ -13,7 +13,9 @@ import pytest_asyncio
 from dagengine.clock import SystemClock
 from dagengine.remote.base import HostAddress
 from dagengine.remote.pool import SshPool
-from tasks.demo_hosts import ASYNCSSH, DemoHost, DemoHosts
+from dagengine.testing import eventually
+from tasks.demo_hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
+from tests.sudo_users import RULE, SudoUsers, make_users, why_not
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in its background so, and programs that tests start inherit it:
@@ -46,6 +48,40 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
     """A host of this test alone, which may do to it what it likes."""
     async with DemoHosts(1) as hosts:
         yield hosts.hosts[0]
+
+
+@pytest.fixture(scope="session")
+def made_users() -> Iterator[SudoUsers]:
+    """Two users, one of whom may become the other. Made once; use them through `sudo_users`."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with make_users() as users:
+        yield users
+
+
+@pytest_asyncio.fixture
+async def sudo_users(made_users: SudoUsers) -> AsyncIterator[SudoUsers]:
+    """They have the rule that docs/ssh.md shows; nothing of theirs may run afterwards."""
+    made_users.allow(RULE)
+    yield made_users
+
+    async def is_quiet() -> bool:
+        return not made_users.processes()
+
+    try:
+        await eventually(is_quiet, timeout_s=30)
+    except AssertionError:
+        raise AssertionError(f"left of the users: {made_users.processes()}") from None
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def open_hosts() -> AsyncIterator[DemoHosts]:
+    """One host with OpenSSH where every user of this machine can log in, who has the key."""
+    async with DemoHosts(1) as hosts:
+        if hosts.kind != OPENSSH:
+            pytest.skip(hosts.notice)
+        hosts.directory.chmod(0o755)
+        yield hosts
 
 
 @pytest_asyncio.fixture

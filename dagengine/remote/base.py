@@ -24,6 +24,7 @@ class HostAddress:
         host: name or ip, without brackets.
         port: of sshd, 1..65535.
         user: login name.
+        sudo: whom every command runs as, through sudo; None for the login itself.
         key_file: private key, None for the defaults of the SSH library. With an agent: which of
             the agent's keys (the public half is enough), None for all of them. A user
             certificate is taken from `<key_file>-cert.pub` when that exists.
@@ -56,6 +57,7 @@ class HostAddress:
     keepalive_interval_s: float = 5.0
     keepalive_misses: int = 2
     max_sessions: int = 10
+    sudo: str | None = None
 
     @property
     def login_bound_s(self) -> float:
@@ -109,7 +111,7 @@ class Runner(Protocol):
             timeout_s: bound on the whole call, connecting included, in seconds.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: it was not sent.
+            HostUnreachable, HostKeyRejected, LoginRefused, SudoRefused: it was not run.
             CommandTimedOut: it ran out of time; `proven_ended` says whether it is gone.
             ConnectionLost: it was sent and the answer never came.
         """

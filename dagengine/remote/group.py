@@ -18,18 +18,30 @@ _MARK = b"\x1edagengine-group:"
 _NOISE_LIMIT_BYTES = 1024
 
 # Prints the mark and the process group, then becomes the command. A shell that does not lead
-# its group shares it with the SSH server: 0 tells that the group must not be ended.
+# its group shares it with sudo, or with the SSH server: then setsid, which keeps the pid of one
+# that is no leader, gives the command a group of its own. Where there is no setsid, 0 tells that
+# the group must not be ended. SUDO_COMMAND, all of the command's text, would stay in the
+# environment of a server for ever.
 _ANNOUNCE = r"""
 read -r stat </proc/self/stat
 set -- "${stat##*) }" "$@"
 group=${1#* * }
 shift
-[ "${group%% *}" = $$ ] && group=$$ || group=0
+unset SUDO_COMMAND
+if [ "${group%% *}" = $$ ]; then
+    group=$$
+elif command -v setsid >/dev/null; then
+    group=$$
+    set -- setsid "$@"
+else
+    group=0
+fi
 printf '\036dagengine-group:%s\n' "$group"
 exec "$@"
 """
 
 # Zombies are dead: they hold no file and do nothing, and init may take its time to reap them.
+# The process that has announced the group counts although it may not have made it yet.
 _END_GROUP = r"""
 group=$1
 [ -r /proc/self/stat ] || exit 2
@@ -37,7 +49,8 @@ alive() {
     for stat in /proc/[0-9]*/stat; do
         { read -r line <"$stat"; } 2>/dev/null || continue
         set -- ${line##*) }
-        [ "$3" = "$group" ] && [ "$1" != Z ] && [ "$1" != X ] && return 0
+        [ "$3" = "$group" ] || [ "$stat" = "/proc/$group/stat" ] || continue
+        [ "$1" != Z ] && [ "$1" != X ] && return 0
     done
     return 1
 }

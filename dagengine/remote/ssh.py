@@ -23,6 +23,7 @@ from dagengine.remote.link import HostLink
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.shield import finish
 from dagengine.remote.sockets import private_socket_path
+from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
 
 # Of the sessions that sshd carries on a connection, two are kept to end commands.
 _SESSIONS_FOR_ENDING = 2
@@ -51,18 +52,11 @@ class SshRunner:
         return self._link.address
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
-        """See `Runner.run`."""
-        session = _Session(self._output_limit_bytes)
-        try:
-            async with asyncio.timeout(timeout_s), self._sessions:
-                await self._run(command, session)
-        except TimeoutError:
-            raise self._timed_out(command, timeout_s, session) from None
-        if session.exit_status is None and session.signal is None:
-            raise self._lost(command)
-        if session.group is None:
-            raise self._not_run(command, session)
-        return session.result()
+        """See `Runner.run`. Why sudo did not run it is asked within a bound of its own."""
+        session = await self._run_as(self.address.sudo, command, timeout_s)
+        if session.group is not None:
+            return session.result()
+        raise await self._why_not_run(command, session)
 
     @asynccontextmanager
     async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
@@ -75,6 +69,32 @@ class SshRunner:
                     yield path
                 finally:
                     listener.close()
+
+    async def _run_as(self, user: str | None, command: Command, timeout_s: float) -> _Session:
+        """Run it as this user, None for the login; without a group it never came to run."""
+        session = _Session(self._output_limit_bytes, user)
+        try:
+            async with asyncio.timeout(timeout_s), self._sessions:
+                await self._run(command, session)
+        except TimeoutError:
+            raise self._timed_out(command, timeout_s, session) from None
+        if session.exit_status is None and session.signal is None:
+            raise self._lost(command)
+        return session
+
+    async def _why_not_run(self, command: Command, session: _Session) -> RemoteError:
+        """Was it the login shell, or sudo? The host is asked, as the login."""
+        user = self.address.sudo
+        if user is None:
+            return self._not_run(command, session)
+        question = try_sudo(user)
+        look = await self._run_as(None, question, self.address.command_timeout_s)
+        if look.group is None:
+            return self._not_run(question, look)
+        trouble, said = read_trouble(look.result().stdout)
+        if trouble is None:  # now it would: what was said before is all there is to tell
+            trouble, said = Trouble.OTHER, session.words
+        return explain_trouble(self.address, trouble, said)
 
     async def _run(self, command: Command, session: _Session) -> None:
         for is_second_try in (False, True):
@@ -99,7 +119,7 @@ class SshRunner:
     async def _run_over(
         self, connection: asyncssh.SSHClientConnection, command: Command, session: _Session
     ) -> None:
-        line = announced(command).render()
+        line = through_sudo(announced(command), session.user).render()
         try:
             await _open(connection, session, f"exec {line}")
             session.give_input(command)
@@ -131,7 +151,7 @@ class SshRunner:
         await session.announced.wait()
         if not session.group:
             return False
-        line = end_group(session.group).render()
+        line = through_sudo(end_group(session.group), session.user).render()
         try:
             return await self._end_over(connection, line)
         except (asyncssh.Error, OSError):
@@ -190,11 +210,10 @@ class SshRunner:
         )
 
     def _not_run(self, command: Command, session: _Session) -> LoginRefused:
-        user, result = self.address.user, session.result()
-        said = f"{session.noise} {result.stderr}".strip() or "nothing"
+        user, said = self.address.user, session.words or "nothing"
         return LoginRefused(
             f"the login shell of {user}@{self.address} did not run {command.render_short()}: "
-            f"exit status {result.exit_status}, it said {said[:_SAID_LENGTH]!r}",
+            f"exit status {session.exit_status}, it said {said!r}",
             host=str(self.address),
             remedy=f"give {user} a POSIX login shell, without a forced command",
         )
@@ -221,13 +240,15 @@ class _Session(asyncssh.SSHClientSession[bytes]):
     """One command on one channel: gathers what it writes and how it ended.
 
     Attributes:
+        user: whom it runs as through sudo, and who alone can end it; None for the login.
         announced: set when the process group is known, or never will be.
         ended: set when the channel is closed, whoever closed it.
         was_opened: True from the moment at which something may have been sent.
         proven_ended: True when the group was looked for and nothing of it runs.
     """
 
-    def __init__(self, output_limit_bytes: int) -> None:
+    def __init__(self, output_limit_bytes: int, user: str | None = None) -> None:
+        self.user = user
         self.announced = asyncio.Event()
         self.ended = asyncio.Event()
         self.was_opened = False
@@ -245,9 +266,10 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         return self._announcement.group
 
     @property
-    def noise(self) -> str:
-        """What the login shell printed before the command."""
-        return self._announcement.noise.decode("utf-8", errors="replace")
+    def words(self) -> str:
+        """What was said in place of the command's output, cut short."""
+        noise = self._announcement.noise.decode("utf-8", errors="replace")
+        return f"{noise} {self._err.text()}".strip()[:_SAID_LENGTH]
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = chan

@@ -1,11 +1,12 @@
-"""One contract, three runners: this machine, OpenSSH's sshd, the asyncssh server."""
+"""One contract, four runners: this machine, OpenSSH's sshd, through sudo, the asyncssh server."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,25 +39,46 @@ ODD = (
 )
 
 
-@pytest.fixture(params=["local", "openssh", "asyncssh"])
+@pytest.fixture(
+    params=["local", "openssh", "asyncssh", pytest.param("sudo", marks=pytest.mark.root)]
+)
 def hosts(request) -> DemoHosts | None:
     """The hosts behind the runner; None for this machine."""
     if request.param == "local":
         return None
+    if request.param == "sudo":
+        return request.getfixturevalue("open_hosts")
     hosts = request.getfixturevalue("ssh_hosts" if request.param == "openssh" else "asyncssh_hosts")
     if request.param == "openssh" and hosts.kind != OPENSSH:
         pytest.skip(hosts.notice)
     return hosts
 
 
+@pytest.fixture
+def users(request) -> dict[str, str]:
+    """Who logs in and who runs the commands, where that is not whoever runs the tests."""
+    if "sudo" not in request.node.callspec.params.values():
+        return {}
+    users = request.getfixturevalue("sudo_users")
+    return {"user": users.login, "sudo": users.owner}
+
+
 @pytest_asyncio.fixture
-async def runner(hosts, ssh_pool, address_of) -> AsyncIterator[Runner]:
+async def runner(hosts, users, ssh_pool, address_of) -> AsyncIterator[Runner]:
     """A runner; nothing of what a test ran may be left on its host."""
     if hosts is None:
         yield LocalRunner()
         return
-    yield ssh_pool.runner(address_of(hosts.hosts[0]))
+    yield ssh_pool.runner(address_of(hosts.hosts[0], **users))
     await assert_nothing_left(hosts)
+
+
+@pytest.fixture
+def fifo() -> Iterator[Path]:
+    """Where a command can say something, whoever it runs as."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory, "said")
 
 
 async def test_a_non_zero_exit_status_is_a_result(runner):
@@ -132,28 +154,28 @@ async def test_a_command_leads_a_session_of_its_own_and_has_no_terminal(runner):
     assert terminal == "0"
 
 
-async def test_a_background_process_without_our_pipes_does_not_hold_the_command(runner, tmp_path):
-    async with said(tmp_path / "said") as heard:
+async def test_a_background_process_without_our_pipes_does_not_hold_the_command(runner, fifo):
+    async with said(fifo) as heard:
         starts = 'setsid sh -c \'sleep 1000 & echo $! >"$0"\' "$1" </dev/null >/dev/null 2>&1 &'
-        result = await runner.run(script(starts, "t", str(tmp_path / "said")), timeout_s=10)
+        result = await runner.run(script(starts, "t", str(fifo)), timeout_s=10)
         assert result.exit_status == 0
         background = psutil.Process(int(await heard()))
         background.kill()
 
 
 @pytest.mark.parametrize("trap", ["", "trap '' TERM;"])
-async def test_a_timeout_ends_the_whole_group_and_proves_it(runner, tmp_path, trap):
-    async with said(tmp_path / "said") as heard:
+async def test_a_timeout_ends_the_whole_group_and_proves_it(runner, fifo, trap):
+    async with said(fifo) as heard:
         with pytest.raises(CommandTimedOut, match=r"busy.* ran longer than 0\.8 s") as raised:
-            await runner.run(group_that_stays(tmp_path / "said", trap), timeout_s=0.8)
+            await runner.run(group_that_stays(fifo, trap), timeout_s=0.8)
         assert raised.value.proven_ended
         assert alive_in_group(int(await heard())) == []
 
 
-async def test_a_cancelled_caller_leaves_nothing_behind(runner, tmp_path):
-    async with said(tmp_path / "said") as heard:
+async def test_a_cancelled_caller_leaves_nothing_behind(runner, fifo):
+    async with said(fifo) as heard:
         running = asyncio.create_task(
-            runner.run(group_that_stays(tmp_path / "said"), timeout_s=60), name="running"
+            runner.run(group_that_stays(fifo), timeout_s=60), name="running"
         )
         group = int(await heard())
         assert alive_in_group(group) != []
@@ -163,10 +185,10 @@ async def test_a_cancelled_caller_leaves_nothing_behind(runner, tmp_path):
         assert alive_in_group(group) == []
 
 
-async def test_a_second_cancel_does_not_cut_the_clean_up_short(runner, tmp_path):
-    async with said(tmp_path / "said") as heard:
+async def test_a_second_cancel_does_not_cut_the_clean_up_short(runner, fifo):
+    async with said(fifo) as heard:
         running = asyncio.create_task(
-            runner.run(group_that_stays(tmp_path / "said", "trap '' TERM;"), timeout_s=60),
+            runner.run(group_that_stays(fifo, "trap '' TERM;"), timeout_s=60),
             name="running",
         )
         group = int(await heard())
@@ -259,6 +281,7 @@ def alive_in_group(group: int) -> list[int]:
 async def said(fifo: Path) -> AsyncIterator:
     """Gives a function that waits for the line which a command writes to a fifo."""
     os.mkfifo(fifo)
+    fifo.chmod(0o666)
     handle = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
     readable = asyncio.Event()
     asyncio.get_running_loop().add_reader(handle, readable.set)

@@ -397,13 +397,14 @@ def test_every_key_of_the_ssh_section_reaches_the_address(tmp_path: Path) -> Non
     address = address_of(
         tmp_path,
         "{host: h, port: 2200, user: u, key_file: k, key_passphrase_file: p, agent: /run/agent,"
-        " known_hosts: kh, connect_timeout_s: 3, command_timeout_s: 40,"
+        " sudo: s, known_hosts: kh, connect_timeout_s: 3, command_timeout_s: 40,"
         " keepalive_interval_s: 5, keepalive_misses: 1, max_sessions: 4}",
     )
     assert address == HostAddress(
         host="h",
         port=2200,
         user="u",
+        sudo="s",
         key_file=tmp_path / "k",
         key_passphrase_file=tmp_path / "p",
         agent=Path("/run/agent"),
@@ -458,10 +459,33 @@ def test_servers_of_one_bastion_name_the_very_same_bastion(tmp_path: Path) -> No
         ("{key_passphrase: abc}", "did you mean key_passphrase_"),
         ("{keepalive_interval_s: 0}", "keepalive_interval_s"),
         ("{max_sessions: 0}", "max_sessions"),
+        ("{sudo: true}", "not the name of a user to become, such as root, or none: True"),
+        ("{sudo: ''}", "not the name of a user to become"),
+        ("{sudo: -root}", "not the name of a user to become, such as root, or none: '-root'"),
+        ("{sudo: 'a b'}", "not the name of a user to become"),
+        ("{sudo: '#0'}", "not the name of a user to become"),
+        ('{sudo: "root\\n"}', "not the name of a user to become"),
+        ("{jump: {host: gate, sudo: root}}", "a jump takes no sudo: nothing is run on a bastion"),
     ],
 )
 def test_a_wrong_ssh_section_is_refused_by_name(tmp_path: Path, ssh: str, complaint: str) -> None:
     assert complaint in refusal(tmp_path, f"ssh: {ssh}\n{ONE}")
+
+
+def test_one_server_may_do_without_sudo_or_become_somebody_else(tmp_path: Path) -> None:
+    assert address_of(tmp_path, "{user: u}").sudo is None
+    assert address_of(tmp_path, "{sudo: none}").sudo is None
+    assert address_of(tmp_path, "{sudo: admin}", ", ssh: {sudo: none}").sudo is None
+    assert address_of(tmp_path, "{sudo: admin}", ", ssh: {sudo: root}").sudo == "root"
+    assert address_of(tmp_path, "{user: u}", ", ssh: {sudo: root}").sudo == "root"
+    assert address_of(tmp_path, r"{sudo: 'CORP\svc.db-1$'}").sudo == r"CORP\svc.db-1$"
+
+
+def test_a_bastion_is_the_same_whoever_the_commands_behind_it_run_as(tmp_path: Path) -> None:
+    with_sudo = address_of(tmp_path, "{user: u, sudo: admin, jump: gate}")
+    without = address_of(tmp_path, "{user: u, jump: gate}")
+    assert (with_sudo.sudo, without.sudo) == ("admin", None)
+    assert with_sudo.jump == without.jump
 
 
 def test_a_server_may_keep_its_passphrase_elsewhere(tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Two users of this machine for tests with the real sudo: one logs in, the other owns servers.
+
+They are there as long as a test session needs them, with a drop-in file for sudoers. What a session
+that was killed has left is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_DROP_INS = Path("/etc/sudoers.d")
+_PROGRAMS = ("sudo", "visudo", "useradd", "userdel")
+_NAME = re.compile(r"dagt([0-9]+)[ls]")
+RULE = "{login} ALL=({owner}) NOPASSWD: /bin/sh"
+"""What docs/ssh.md says."""
+
+
+def why_not() -> str | None:
+    """Why there cannot be such users here; None when there can."""
+    if os.geteuid() != 0:
+        return "users for sudo can be made by root only"
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if missing:
+        return f"users for sudo need {', '.join(missing)}"
+    return None if _DROP_INS.is_dir() else f"there is no {_DROP_INS}"
+
+
+@dataclass(frozen=True, slots=True)
+class SudoUsers:
+    """`login` may become `owner`, as the present lines for sudoers say; neither has a password."""
+
+    login: str
+    owner: str
+
+    @property
+    def owner_uid(self) -> int:
+        return pwd.getpwnam(self.owner).pw_uid
+
+    def allow(self, *lines: str) -> None:
+        """Put these lines in place of the present ones; `{login}` and `{owner}` are filled in."""
+        text = "".join(f"{line.format(login=self.login, owner=self.owner)}\n" for line in lines)
+        file = _drop_in(os.getpid())
+        new = file.with_name(f"{file.name}.new")  # sudo reads no name with a dot
+        new.write_text(text)
+        new.chmod(0o440)
+        new.replace(file)
+        subprocess.run(["visudo", "-c", "-q", "-f", file], check=True, stdout=subprocess.DEVNULL)
+
+    def processes(self) -> list[str]:
+        """What runs as one of them."""
+        uids = {pwd.getpwnam(name).pw_uid for name in (self.login, self.owner)}
+        return [f"{pid}: {_words(pid)}" for pid in _find_processes(uids)]
+
+
+@contextmanager
+def make_users() -> Iterator[SudoUsers]:
+    """Both users, with the rule; afterwards nothing of them is left, however the tests ended."""
+    _sweep()
+    pid = os.getpid()
+    users = SudoUsers(f"dagt{pid}l", f"dagt{pid}s")
+    try:
+        for name in (users.login, users.owner):
+            # Without a password, but not locked: sshd would refuse that.
+            options = ("--system", "--no-create-home", "--home-dir", "/")
+            _run("useradd", *options, "--user-group", "--password", "*", "--shell", "/bin/sh", name)
+        users.allow(RULE)
+        yield users
+    finally:
+        _remove(pid)
+
+
+def _sweep() -> None:
+    """Remove the users and the drop-ins of sessions that are gone."""
+    named = [found[1] for user in pwd.getpwall() if (found := _NAME.fullmatch(user.pw_name))]
+    named += [file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")]
+    for pid in {int(text.partition(".")[0]) for text in named}:
+        if not Path(f"/proc/{pid}").exists():
+            _remove(pid)
+
+
+def _remove(pid: int) -> None:
+    for file in _DROP_INS.glob(f"{_drop_in(pid).name}*"):
+        file.unlink(missing_ok=True)
+    for name in (f"dagt{pid}l", f"dagt{pid}s"):
+        with suppress(KeyError):
+            for process in _find_processes({pwd.getpwnam(name).pw_uid}):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            _run("userdel", "--force", name)
+
+
+def _drop_in(pid: int) -> Path:
+    return _DROP_INS / f"dagengine-test-{pid}"
+
+
+def _run(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _find_processes(uids: set[int]) -> list[int]:
+    """Who has one of these as real, effective or saved uid, and is no zombie."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            lines = (directory / "status").read_text().splitlines()
+        except OSError:
+            continue
+        fields = dict(line.split(":", 1) for line in lines if ":" in line)
+        if uids & {int(uid) for uid in fields["Uid"].split()} and fields["State"].split()[0] != "Z":
+            found.append(int(directory.name))
+    return found
+
+
+def _words(pid: int) -> str:
+    with suppress(OSError):
+        text = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return text.decode(errors="replace")[:200]
+    return "(gone)"
