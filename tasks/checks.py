@@ -81,7 +81,7 @@ CHECKS: tuple[Check, ...] = (
         "a server that runs in the home is ours; then there is nothing to start",
         "block",
         Skip.NO,
-        "log in as the user whose server it is",
+        "log in as the user whose server it is, or become it (`ssh.sudo`)",
         judges.judge_process,
         when_running=True,
     ),
@@ -99,7 +99,7 @@ CHECKS: tuple[Check, ...] = (
         "home, etc/, log/, run/, store/, data and redo directory belong to this login",
         "block",
         Skip.NOT_BY_ROOT,
-        "log in as their owner",
+        "log in as their owner, or become that user (`ssh.sudo`)",
         judges.judge_owner,
     ),
     Check(

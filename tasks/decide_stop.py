@@ -40,7 +40,7 @@ def decide_stop(facts: HostFacts, *, home: str) -> StopDecision:
         return Blocked(
             "OB.Server.Process.CheckFailed",
             f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
-            f"log in as that user; this login has uid {facts.uid}",
+            f"log in as that user, or become it (ssh.sudo); this login has uid {facts.uid}",
         )
     if (managed := judge_manager(facts)) is not None:
         return Blocked(managed.code, managed.cause, managed.remedy)

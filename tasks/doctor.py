@@ -23,6 +23,7 @@ from dagengine import (
     RemoteError,
     Runner,
     RunnerPool,
+    SudoRefused,
     inspect_controller,
     inspect_file,
 )
@@ -141,7 +142,9 @@ async def _examine_host(
 def _logged_in(server: Server, facts: HostFacts) -> Inspection:
     runs = f"the server runs, pid {facts.process.pid}" if facts.process else "no server runs"
     version = f", version {facts.version}" if facts.version else ""
-    said = f"{facts.user} (uid {facts.uid}) at {server.address}; {runs}{version}"
+    address = server.address
+    by_sudo = f", by sudo from {address.user}" if address.sudo else ""
+    said = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
     return Inspection(server.name, "login", Health.OK, said)
 
 
@@ -227,6 +230,8 @@ def _name(exc: RemoteError) -> str:
             return "host key"
         case LoginRefused():
             return "login"
+        case SudoRefused():
+            return "sudo"
         case _:
             return "reachable"
 

@@ -79,7 +79,7 @@ def judge_owner(facts: HostFacts, wish: Wish) -> Finding | None:
     return Finding(
         Level.BLOCK,
         f"{what} {path} belongs to uid {whose}, this login has {facts.uid}",
-        "log in as its owner, or give it to this user",
+        "log in as its owner, or become that user (ssh.sudo), or give it to this one",
     )
 
 
@@ -135,7 +135,8 @@ def judge_process(facts: HostFacts, wish: Wish) -> Finding | None:
     return Finding(
         Level.BLOCK,
         f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
-        f"log in as that user, or stop it; this login has uid {facts.uid}",
+        "log in as that user, or become it (ssh.sudo), or stop the server; "
+        f"this login has uid {facts.uid}",
         "OB.Server.Process.CheckFailed",
     )
 

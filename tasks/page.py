@@ -18,7 +18,8 @@ _CHECKS_HEAD = """\
 Stage 2 of `Start OB` asks each host in one round trip, and judges the answer. What is not well is a
 line in the sub-task's log and an entry in `additional_data.evidence` (`checks`). A block ends that
 server's lane; a warning does not. Before all of these the host has to be reached, its host key has
-to be known, and the login has to work: these fail with an error of their own and cannot be skipped.
+to be known, and the login has to work, and sudo too where `ssh.sudo` is set: these fail with an
+error of their own and cannot be skipped.
 
 A check is skipped by its name, `dagengine start --skip-check NAME` (`skipChecks` in the request);
 the log and the audit say so. What would do harm cannot be skipped. A server that runs already is

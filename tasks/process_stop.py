@@ -76,7 +76,7 @@ def _explain(server: Server, report: StopReport) -> Problem:
         case StopOutcome.OTHER_USER:
             code = "OB.Server.Process.CheckFailed"
             what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"
-            remedy = "log in as that user, then RETRY"
+            remedy = "log in as that user, or become it (ssh.sudo), then RETRY"
         case StopOutcome.ALIVE:
             code = "OB.Cluster.AsyncOperationTimeout"
             what = f"still lives after SIGKILL (pid {pid}): it hangs in the kernel, on its disk say"
