@@ -57,8 +57,11 @@ class SudoUsers:
 
     def processes(self) -> list[str]:
         """What runs as one of them."""
-        uids = {pwd.getpwnam(name).pw_uid for name in (self.login, self.owner)}
-        return [f"{pid}: {_words(pid)}" for pid in _find_processes(uids)]
+        return [f"{pid}: {_words(pid)}" for pid in _find_processes(_uids(self.login, self.owner))]
+
+    def end_processes(self) -> None:
+        """End all of these."""
+        _kill(_uids(self.login, self.owner))
 
 
 @contextmanager
@@ -91,10 +94,8 @@ def _remove(pid: int) -> None:
     for file in _DROP_INS.glob(f"{_drop_in(pid).name}*"):
         file.unlink(missing_ok=True)
     for name in (f"dagt{pid}l", f"dagt{pid}s"):
-        with suppress(KeyError):
-            for process in _find_processes({pwd.getpwnam(name).pw_uid}):
-                with suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGKILL)
+        if uids := _uids(name):
+            _kill(uids)
             _run("userdel", "--force", name)
 
 
@@ -105,6 +106,16 @@ def _drop_in(pid: int) -> Path:
 def _run(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _uids(*names: str) -> set[int]:
+    return {user.pw_uid for user in pwd.getpwall() if user.pw_name in names}
+
+
+def _kill(uids: set[int]) -> None:
+    for pid in _find_processes(uids):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _find_processes(uids: set[int]) -> list[int]:
