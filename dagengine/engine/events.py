@@ -6,6 +6,7 @@ Events are named tuples: several are made for every step (docs/decisions/0010).
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -126,23 +127,27 @@ class Subscription:
 
     def __init__(self) -> None:
         self.missed = 0
-        self._queue: asyncio.Queue[EngineEvent] = asyncio.Queue(_BACKLOG)
+        self._waiting: deque[EngineEvent] = deque()
+        self._has_some = asyncio.Event()
 
     def offer(self, event: EngineEvent) -> None:
         """Hand an event over; never waits."""
-        try:
-            self._queue.put_nowait(event)
-        except asyncio.QueueFull:
+        if len(self._waiting) >= _BACKLOG:
             self.missed += 1
+            return
+        self._waiting.append(event)
+        self._has_some.set()
 
     async def next(self) -> EngineEvent:
         """The next event; waits for it."""
-        return await self._queue.get()
+        while not self._waiting:
+            self._has_some.clear()
+            await self._has_some.wait()
+        return self._waiting.popleft()
 
     def skip(self) -> None:
         """Drop what is waiting, for a reader that only wants to know that there is something."""
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._waiting.clear()
 
     async def __aiter__(self) -> AsyncIterator[EngineEvent]:
         while True:

@@ -140,17 +140,16 @@ class Snapshot:
             for sub_task in self.sub_tasks.values()
             if sub_task.target is not None and sub_task.state is State.FAILED
         }
-        self.running_in: dict[int, int] = {}
-        self.waiting_in: dict[int, int] = {}
-        self.failed_in: dict[int, int] = {}
-        for stage in self.nodes:
-            states = [(sub_task.state, sub_task.target) for sub_task in self.sub_tasks_of(stage)]
-            self.running_in[stage] = sum(state is State.RUNNING for state, _ in states)
-            self.failed_in[stage] = sum(state is State.FAILED for state, _ in states)
-            self.waiting_in[stage] = sum(
-                state is State.PENDING and target not in self.failed_lanes
-                for state, target in states
-            )
+        self.running_in = dict.fromkeys(self.nodes, 0)
+        self.waiting_in = dict.fromkeys(self.nodes, 0)
+        self.failed_in = dict.fromkeys(self.nodes, 0)
+        for sub_task in self.sub_tasks.values():
+            if sub_task.state is State.RUNNING:
+                self.running_in[sub_task.stage] += 1
+            elif sub_task.state is State.FAILED:
+                self.failed_in[sub_task.stage] += 1
+            elif sub_task.state is State.PENDING and sub_task.target not in self.failed_lanes:
+                self.waiting_in[sub_task.stage] += 1
 
     def take_batch(self) -> Batch | None:
         """The changes since the last call, as one batch; None when there are none."""
