@@ -231,6 +231,16 @@ async def test_an_unchanged_dag_is_read_from_the_file_once(
     assert asked != []
 
 
+async def test_a_dag_with_very_many_lines_is_not_kept_in_memory(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    lines = [line_of(created, f"line {number}") for number in range(2001)]
+    await commit_one(store, batch_of(*lines))
+    first, second = [await store.find_dag(1, details=True) for _ in range(2)]
+    assert first == second
+    assert first is not second
+
+
 # --- guards ----------------------------------------------------------------------------------
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dagengine.model.records import DagDetail
 
-_LIMIT = 32  # DAGs; one of a thousand sub-tasks holds some megabytes
+_DAGS = 32
+_LINES = 2000  # of one DAG: a larger one would hold megabytes for as long as nothing happens
 
 
 class RecentReads:
@@ -25,7 +26,12 @@ class RecentReads:
 
     def keep(self, detail: DagDetail, writes: int) -> None:
         """Remember what a read has found that began and ended at this number of writes."""
-        if writes != self._as_of or len(self._found) >= _LIMIT:
+        if writes != self._as_of or len(self._found) >= _DAGS:
             self._found.clear()
             self._as_of = writes
-        self._found[detail.dag.dag_id] = detail
+        if _count_lines(detail) <= _LINES:
+            self._found[detail.dag.dag_id] = detail
+
+
+def _count_lines(detail: DagDetail) -> int:
+    return sum(len(task.logs) for node in detail.nodes or () for task in node.sub_tasks)
