@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dagengine.testing import eventually
-from tests.realhosts.faults import FAULTS, Fault
+from tests.realhosts.faults import FAULTS, LINK_DOWN, PACKETS_DROPPED, Fault
 from tests.realhosts.moments import MOMENTS, Moment
 from tests.realhosts.report import Row, ended_at
 from tests.realhosts.world import Dag, World, sub_task, told
@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Tell = Callable[[Row], None]
 MIDDLES = [moment for moment in MOMENTS if moment.name.startswith("in the middle")]
 START = 3
+SILENT = (LINK_DOWN, PACKETS_DROPPED)
+LOST = [(m, fault) for m in MIDDLES for fault in (FAULTS if m.stage == START else SILENT)]
 
 
 async def cancel(world: World, dag_id: str) -> tuple[Dag, float]:
@@ -62,29 +64,39 @@ async def test_after_a_cancel_nothing_of_ours_runs_on(
     await world.expect_nothing_left()
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize(
+    ("moment", "fault"), LOST, ids=[f"{fault.name} {moment.name}" for moment, fault in LOST]
+)
 async def test_a_cancel_ends_although_the_host_is_gone_and_the_next_start_looks_first(
-    world: World, fault: Fault, tell: Tell
+    world: World, moment: Moment, fault: Fault, tell: Tell
 ) -> None:
-    host, moment = world.hosts[2], MIDDLES[START - 1]
-    await world.end_server(host)
-    launches = host.launches
+    host = world.hosts[2]
+    if moment.is_fresh:
+        await world.end_server(host)
+    launches = [each.launches for each in world.hosts]
     come = moment.prepare(world, host)
-    (world.holds / "5-before").touch()  # a loud loss must not end the DAG before the cancel
+    if moment.is_lane:
+        (world.holds / "5-before").touch()  # a loud loss must not end the DAG before the cancel
     dag_id = await world.start()
     await come()
+    servers = [[server.pid for server in each.servers()] for each in world.hosts[:2]]
     fault.cause(world, host)
     world.undo.callback(fault.mend, world, host)
     dag, took_s = await cancel(world, dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL")
+    assert await world.client.list_unfinished() == []
+    for each, running in zip(world.hosts, servers, strict=False):
+        assert each.strangers() == [], each.ip
+        assert [server.pid for server in each.servers()] == running
     last = last_words(dag, moment, world.name(host))
     tell(Row(f"CANCEL {moment.name}, {fault.name}", took_s, last))
 
-    # The launcher goes on where nobody can see it; the next start finds what it started.
+    # What was lost goes on where nobody can see it; the next start finds what it started.
     await world.reset()
     again = await world.end_of(await world.start())
     assert again["state"] == "SUCCEED", told(again)
-    assert host.launches - launches == 1, told(again)
+    launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
+    assert launched == [0, 0, 1 if moment.is_fresh else 0], told(again)
     await world.expect_nothing_left()
 
 
