@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dagengine.errors import ApiRefused
 from dagengine.testing import eventually
-from tests.acceptance.conftest import World, WorldOf, sub_tasks, told, wait_dag
+from tests.acceptance.conftest import WorldOf, sub_tasks, told, wait_dag
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 CHECK, START, HEALTH = 2, 3, 4
@@ -26,13 +23,6 @@ pytestmark = pytest.mark.slow
 def checks_of(dag: dict[str, Any], server: str) -> dict[str, dict[str, Any]]:
     evidence = dag["additional_data"]["evidence"].get(server, {})
     return {entry["check"]: entry for entry in evidence.get("checks", ())}
-
-
-def run_obshell(world: World, number: int) -> subprocess.Popen[bytes]:
-    """A process that is one by its name and its place."""
-    program = world.cluster.servers[number].home / "bin" / "obshell"
-    shutil.copy(Path("/bin/sh").resolve(), program)
-    return subprocess.Popen([str(program), "-c", "read -r word"], stdin=subprocess.PIPE)
 
 
 async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: WorldOf) -> None:
@@ -66,25 +56,6 @@ async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: Worl
         assert "a port is taken" in sub_tasks(ended, HEALTH)[BAD]["task_logs"][-1]
         (audited,) = await client.list_audit(dag["id"])
         assert (audited["action"], audited["reason"]) == ("START", "skips the checks ports")
-
-
-async def test_a_home_of_an_obshell_is_not_started_and_not_rolled_back(world_of: WorldOf) -> None:
-    async with world_of(2) as world, world.client() as client:
-        await world.start_controller()
-        with run_obshell(world, 1):
-            dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-            assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), told(dag)
-            assert "OBShell" in sub_tasks(dag, CHECK)[BAD]["task_logs"][-1]
-            (pid,) = world.server_pids()
-        with run_obshell(world, 0):
-            await client.operate_dag(dag["id"], "ROLLBACK")
-            undone = await wait_dag(client, dag["id"])
-            assert (undone["state"], undone["operator"]) == ("FAILED", "ROLLBACK")
-            assert "OBShell" in sub_tasks(undone, START)[GOOD]["task_logs"][-1]
-            assert world.server_pids() == [pid]
-        await client.operate_dag(dag["id"], "ROLLBACK")
-        assert (await wait_dag(client, dag["id"]))["state"] == "SUCCEED"
-        assert world.server_pids() == []
 
 
 @pytest.mark.root

@@ -1,0 +1,107 @@
+"""What a host says over SSH of those who look after a home, and what is decided from it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from dagengine.remote.pool import SshPool
+from tasks.commands import ask_facts
+from tasks.decide import Blocked, decide_start
+from tasks.decide_stop import Stop, decide_stop
+from tasks.demo_hosts import DemoHost
+from tasks.facts import HostFacts, parse_facts
+from tasks.judges import judge_manager
+from tasks.verdicts import Wish
+from tests.conftest import AddressOf
+from tests.made_server import make_server
+from tests.managers import obshell_of, unit_of
+
+Manager = Callable[[Path, Path], AbstractContextManager[object]]
+
+MANAGERS: dict[str, tuple[Manager, str, str]] = {
+    "a unit that executes the program": (
+        lambda units, home: unit_of(units, f"ExecStart={home}/bin/seekdb --base-dir {home}"),
+        "database.service starts this home when the host boots",
+        "systemctl start database.service",
+    ),
+    "a unit that works there": (
+        lambda units, home: unit_of(units, f"WorkingDirectory={home}"),
+        "database.service starts this home when the host boots",
+        "systemctl start database.service",
+    ),
+    "an OBShell": (
+        lambda _units, home: obshell_of(home),
+        "looks after this home",
+        "obshell agent stop",
+    ),
+}
+
+
+@contextmanager
+def server_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is a seekdb by its arguments and its directory."""
+    words = ["/bin/sh", "-c", "read -r word", "seekdb", "--base-dir", str(home)]
+    with subprocess.Popen(words, cwd=home, stdin=subprocess.PIPE) as process:
+        yield process
+        assert process.poll() is None, "somebody has ended it"
+
+
+class Asked:
+    """A home on a host, looked at over SSH; units are looked for in `units`."""
+
+    def __init__(self, directory: Path, pool: SshPool, host: DemoHost, address: AddressOf) -> None:
+        self.units, self.home = directory / "units", directory / "home"
+        (self.home / "bin").mkdir(parents=True)
+        self.server = make_server(home=str(self.home), address=address(host))
+        self._runner = pool.runner(self.server.address)
+
+    async def facts(self) -> HostFacts:
+        question = ask_facts(self.server, units=[str(self.units)])
+        facts = parse_facts((await self._runner.run(question, timeout_s=60)).stdout)
+        assert facts.complete
+        return facts
+
+
+@pytest.fixture
+def asked(tmp_path: Path, ssh_pool: SshPool, ssh_host: DemoHost, address_of: AddressOf) -> Asked:
+    return Asked(tmp_path, ssh_pool, ssh_host, address_of)
+
+
+@pytest.mark.parametrize("name", MANAGERS)
+async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
+    asked: Asked, name: str
+) -> None:
+    manager, said, remedy = MANAGERS[name]
+    with manager(asked.units, asked.home):
+        facts = await asked.facts()
+        decision = decide_start(facts, Wish(asked.server), skip=["manager"])
+        assert isinstance(decision, Blocked)
+        blocks = [verdict for verdict in decision.verdicts if said in str(verdict)]
+        assert blocks, decision
+        assert remedy in str(blocks[0])
+        with server_of(asked.home) as process:
+            facts = await asked.facts()
+            assert facts.process is not None
+            assert facts.process.pid == process.pid
+            stop = decide_stop(facts, home=asked.server.home)
+            assert isinstance(stop, Blocked)
+            assert said in stop.message
+            assert remedy in stop.remedy
+    assert judge_manager(await asked.facts()) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["ExecStart={home}2/bin/seekdb --base-dir {home}2", "# WorkingDirectory={home}er"],
+    ids=["of a home whose name begins alike", "of none"],
+)
+async def test_a_unit_of_another_home_is_no_manager(asked: Asked, line: str) -> None:
+    with unit_of(asked.units, line.format(home=asked.home)), server_of(asked.home):
+        facts = await asked.facts()
+        assert judge_manager(facts) is None
+        assert isinstance(decide_stop(facts, home=asked.server.home), Stop)
