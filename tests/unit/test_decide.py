@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -231,6 +232,29 @@ async def test_a_port_of_another_program_blocks(
         assert isinstance(decision, Blocked)
         assert decision.code == "Common.InvalidPort"
         assert taken.server.ports == {"sql_port": taken.port}
+
+
+@pytest.mark.parametrize(
+    ("family", "ip"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+async def test_a_port_is_open_once_something_listens_there_however_many_connections_there_are(
+    host: Host, family: socket.AddressFamily, ip: str
+) -> None:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(host.running("--base-dir", str(host.home)))
+        found = (await host.ask()).process
+        assert found is not None
+        assert found.pid == process.pid
+        with socket.create_server((ip, 0), family=family) as before:
+            port = before.getsockname()[1]
+            for _ in range(50):  # they outlive what listened, on its port
+                stack.enter_context(socket.create_connection((ip, port)))
+                stack.enter_context(before.accept()[0])
+        look = ask_alive(found.pid, found.started, port)
+        assert not parse_alive(await host.run(look)).is_listening
+        stack.enter_context(socket.create_server((ip, port), family=family))
+        seen = parse_alive(await host.run(look))
+        assert (seen.is_listening, seen.is_alive) == (True, True)
 
 
 async def test_a_home_that_is_missing_or_no_directory_blocks(host: Host, tmp_path: Path) -> None:
