@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sysconfig
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,12 +18,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientSession, web
-from aiohttp.test_utils import unused_port
+from aiohttp import ClientSession
 
 from dagengine import Engine, Route, SqliteStore, Submission
 from dagengine.api.app import build_app
+from dagengine.api.connections import Limits
+from dagengine.clock import SystemClock
 from dagengine.extension import Surroundings
+from dagengine.listening import serving
 from dagengine.remote.pool import SshPool
 from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
@@ -55,20 +57,11 @@ class Shipped:
         asyncio.get_running_loop().call_later(0.02, self.pass_time)
 
 
-@asynccontextmanager
-async def serving(app: web.Application, port: int) -> AsyncIterator[None]:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    yield
-    await runner.cleanup()
-
-
 @pytest_asyncio.fixture
 async def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shipped]:
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
-    clock, store, port = FakeClock(), SqliteStore(tmp_path / "store.sqlite"), unused_port()
+    clock, store = FakeClock(), SqliteStore(tmp_path / "store.sqlite")
     key, pool = ServerKey(KEY), SshPool(clock, Random(1))
     async with EXTENSION.open(Surroundings(tmp_path / "cluster.yaml", pool, clock)) as extension:
         engine = Engine(store=store, operations=extension.operations, advertise=AGENT, clock=clock)
@@ -85,8 +78,11 @@ async def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
                 agent_password=str,
                 before_retry=extension.reload,
             )
-            async with serving(app, port):
-                yield Shipped(f"http://127.0.0.1:{port}", engine, clock, extension.routes)
+            listener = socket.create_server(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            # Connections live by the true clock: they would all be late by the other.
+            async with serving(app, Limits(), SystemClock(), [(listener, None)]):
+                yield Shipped(url, engine, clock, extension.routes)
     await pool.close()
     key.close()
 
