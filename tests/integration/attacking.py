@@ -1,7 +1,8 @@
 """Attacks on a controller, each from an address of its own; prints what became of them.
 
 A program of its own, so that what it does costs the measured client nothing but the machine.
-argv: URL. Prints one JSON object: for each attack how often it got which answer.
+argv: URL. Prints one JSON object: for each attack how often it got which answer. All but the
+flood go on until the guesses are through: what is measured meanwhile is attacked from begin to end.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import aiohttp
 from cryptography.hazmat.primitives import serialization
@@ -24,6 +27,8 @@ PORT = int(URL.rpartition(":")[2])
 READ, ACT = "/api/v1/task/dags/ob", "/api/v1/ob/start"
 GUESSES, LINES, PROBES = 10_000, 500, 300
 GIB = 1024**3
+
+Attack = Callable[[], Awaitable[Counter[str]]]
 
 
 def session_at(address: str) -> aiohttp.ClientSession:
@@ -137,13 +142,30 @@ async def flood(key: rsa.RSAPublicKey) -> Counter[str]:
     return found
 
 
+async def repeat(attack: Attack, over: asyncio.Event) -> Counter[str]:
+    """Once, and again until it is over."""
+    found = await attack()
+    while not over.is_set():
+        found += await attack()
+    return found
+
+
 async def main() -> None:
+    os.nice(10)  # it stands for other machines: what it computes should not slow down this one
     key = await fetch_key()
+    over = asyncio.Event()
+
+    async def guess_on() -> Counter[str]:
+        try:
+            return await guess(key)
+        finally:
+            over.set()
+
     attacks = {
-        "guess": guess(key),
-        "probe": probe(key),
-        "trickle": trickle(),
-        "bloat": bloat(),
+        "guess": guess_on(),
+        "probe": repeat(partial(probe, key), over),
+        "trickle": repeat(trickle, over),
+        "bloat": repeat(bloat, over),
         "flood": flood(key),
     }
     results = await asyncio.gather(*attacks.values())
