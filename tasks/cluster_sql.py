@@ -91,6 +91,9 @@ def quote(text: str) -> str:
     return f"'{escaped}'"
 
 
+MINOR_FREEZE = "ALTER SYSTEM MINOR FREEZE"
+
+
 def render_address(server: Server) -> str:
     """`ip:rpc_port`, with brackets around an IPv6 address."""
     ip = f"[{server.ip}]" if ":" in server.ip else server.ip
@@ -110,7 +113,7 @@ def render_zone_change(verb: str, zone: str) -> str:
 def render_minor_freeze(servers: Sequence[Server]) -> str:
     """Write what these servers hold in memory to disk."""
     names = ", ".join(quote(render_address(server)) for server in servers)
-    return f"ALTER SYSTEM MINOR FREEZE SERVER = ({names})"
+    return f"{MINOR_FREEZE} SERVER = ({names})"
 
 
 def parse_servers(rows: Sequence[Sequence[Any]]) -> dict[Address, ServerRow]:

@@ -25,11 +25,17 @@ from tasks.api import (
     reload_cluster,
     resolve_request,
 )
-from tasks.cluster_sql import render_server_change, render_zone_change
+from tasks.cluster_sql import (
+    MINOR_FREEZE,
+    render_minor_freeze,
+    render_server_change,
+    render_zone_change,
+)
 from tasks.commands import first_start_options, start_server, stop_server
 from tasks.decide import Blocked, NoOp, decide_start
 from tasks.decide_stop import NothingRuns, Stop, decide_stop
 from tasks.facts import HostFacts
+from tasks.flavour import OCEANBASE
 from tasks.host_look import ask_host
 from tasks.lock_stage import LOCK_KEY
 from tasks.stop import STOP_OB
@@ -81,12 +87,14 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
         asked = resolve_request(cluster, request)
         mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
         await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
+        if mode is StopMode.PLAIN:  # no host is asked, now or then
+            servers = map(cluster.server, asked.targets)
+            plans = tuple(_plan_plain_stop(server, asked) for server in servers)
+            return Plan(STOP_OB, LOCK_KEY, plans)
         found = await _ask_all(cluster, pool, clock, asked)
         kill_after_s = cluster.current.kill_after_s
 
         def judge(server: Server, facts: HostFacts) -> ServerPlan:
-            if mode is StopMode.PLAIN:
-                return _plan_plain_stop(server, asked)
             return _plan_stop(server, facts, mode, kill_after_s)
 
         return Plan(STOP_OB, LOCK_KEY, _judge_all(cluster, found, judge))
@@ -119,9 +127,15 @@ def _plan_stop(server: Server, facts: HostFacts, mode: StopMode, kill_after_s: f
         case NothingRuns():
             return ServerPlan(server.name, "nothing", "does not run")
         case Stop(process):
-            command = stop_server(server.flavour, server.home, kill_after_s)
+            command = _show(stop_server(server.flavour, server.home, kill_after_s))
+            first = (_freeze_of(server),) if mode is StopMode.TERMINATE else ()
             said = f"runs, pid {process.pid}; mode {mode}"
-            return ServerPlan(server.name, "stop", said, commands=(_show(command),))
+            return ServerPlan(server.name, "stop", said, commands=(*first, command))
+
+
+def _freeze_of(server: Server) -> str:
+    """This server's part of the minor freeze; an OceanBase cluster freezes all in one statement."""
+    return render_minor_freeze([server]) if server.flavour is OCEANBASE else MINOR_FREEZE
 
 
 def _plan_plain_stop(server: Server, asked: Asked) -> ServerPlan:

@@ -20,6 +20,7 @@ from dagengine import (
 )
 from tasks.cluster_sql import (
     CHECKPOINTS,
+    MINOR_FREEZE,
     SERVERS,
     ZONES,
     ClusterSql,
@@ -104,7 +105,7 @@ class SeekdbStop:
                 continue
             try:
                 async with self._open(server) as sql:
-                    await sql.ask("ALTER SYSTEM MINOR FREEZE")
+                    await sql.ask(MINOR_FREEZE)
             except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
                 what = f"{server.name}: the minor freeze was not taken: {exc.message}"
                 remedy = "RETRY; or PASS this stage, and they are stopped without it"

@@ -14,6 +14,7 @@ from dagengine.api.binding import bind
 from dagengine.errors import BindFailed
 from dagengine.remote.pool import SshPool
 from dagengine.testing import FakeClock
+from tasks.preview import stop_planner
 from tasks.stop_api import StopRequest, stop_route
 from tasks.topology import ClusterFile
 
@@ -43,10 +44,14 @@ def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
         servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
         ports = "agent_port: 2887, sql_port: 2891, rpc_port: 2892"
         file.write_text(f"name: x\nid: 1\nflavour: {flavour}\n{down}\nzones: {servers % ports}\n")
-        route = stop_route(ClusterFile(file), ssh_pool, FakeClock())
+        cluster, clock = ClusterFile(file), FakeClock()
         request = bind(json.dumps(body).encode(), StopRequest)
-        with pytest.raises(ApiError) as caught:  # before any engine is asked for anything
-            await route.handler(Call(cast("Engine", None), request, "somebody"))
+        call = Call(cast("Engine", None), request, "somebody")  # no engine is asked for anything
+        with pytest.raises(ApiError) as caught:
+            await stop_route(cluster, ssh_pool, clock).handler(call)
+        with pytest.raises(ApiError) as planned:  # of `dryRun` the refusal is the same
+            await stop_planner(cluster, ssh_pool, clock)(call)
+        assert (type(planned.value), str(planned.value)) == (type(caught.value), str(caught.value))
         return caught.value
 
     return ask
