@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from tests.integration.test_api import (
+from tests.integration.api_world import (
     NO_HEADER,
     PASSWORD,
     START,

@@ -31,7 +31,7 @@ from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
 from dagengine.testing import FakeClock
 from tasks import EXTENSION
-from tests.integration.test_api import AGENT, CLUSTER, KEY, PASSWORD
+from tests.integration.api_world import AGENT, CLUSTER, KEY, PASSWORD
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from tests.integration.test_api import Answer, World, dump, encrypt_body, open_world
+from tests.integration.api_world import Answer, World, dump, encrypt_body, open_world
 
 FILE = Path(__file__).with_name("wire_cases.yaml")
 SECTIONS: dict[str, list[dict[str, Any]]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -1,0 +1,365 @@
+"""A controller whose operation does nothing to any host, and a caller who knows the wire alone."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import unused_port
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from pydantic import BaseModel
+from yarl import URL
+
+from dagengine import (
+    AgentAddress,
+    Call,
+    DagDetail,
+    Engine,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    Route,
+    SqliteStore,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+from dagengine.api.app import build_app
+from dagengine.remote.pool import SshPool
+from dagengine.security.key import ServerKey
+from dagengine.security.replay import ReplayGuard
+from dagengine.testing import FakeClock, Gate
+from tasks.api import START_OB, start_route
+from tasks.observe import Lookout
+from tasks.reads import read_routes
+from tasks.topology import ClusterFile
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
+
+
+def load_key(bits: str) -> rsa.RSAPrivateKey:
+    pem = VECTORS["rsa_keys"][bits]["private_key_pkcs1_pem"].encode()
+    private = serialization.load_pem_private_key(pem, None)
+    assert isinstance(private, rsa.RSAPrivateKey)
+    return private
+
+
+KEY, OTHER_KEY = load_key("2048"), load_key("1024")
+
+PASSWORD, AGENT_PASSWORD = "r00t-p@ss", "agent-p@ss"
+AGENT = AgentAddress("10.10.10.1", 2886)
+FIRST, SECOND = "10.0.0.1:2886", "[fe80::1]:2887"
+KEYS = bytes(range(32))
+
+ROOT_HEADER, AGENT_HEADER = "X-OCS-Header", "X-OCS-Agent-Header"
+START = {"scope": {"type": "GLOBAL", "target": []}, "forcePassDag": {"id": []}}
+
+CLUSTER = """
+name: wire
+id: 1
+flavour: seekdb
+root_password_env: WIRE_PASSWORD
+defaults: {home: /home/admin/seekdb}
+ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}  # nobody listens there
+zones:
+  zone1: [{ip: 10.0.0.1}]
+  zone2: [{ip: "fe80::1", agent_port: 2887, sql_port: 2891, home: /home/admin/seekdb2}]
+"""
+
+ENVELOPE = ["successful", "timestamp", "duration", "status", "traceId"]
+DAG = [
+    *("id", "dag_id", "name", "stage", "max_stage", "maintenance_type", "maintenance_key"),
+    *("state", "operator", "start_time", "end_time", "additional_data", "nodes"),
+]
+NODE = [
+    *("id", "node_id", "name", "state", "operator", "start_time", "end_time"),
+    *("additional_data", "sub_tasks"),
+]
+SUB_TASK = [
+    *("id", "task_id", "name", "state", "operator", "start_time", "end_time"),
+    *("additional_data", "execute_times", "execute_agent", "task_logs"),
+]
+LOG = [
+    *("id", "sub_task_id", "execute_times", "log_content", "is_sync", "create_time"),
+    "update_time",
+]
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,8}[1-9])?(Z|[+-]\d\d:\d\d)")
+
+
+# --- a client that knows nothing of dagengine --------------------------------------------------
+
+
+def encrypt_header(plain: bytes, key: rsa.RSAPrivateKey = KEY, *, chunk: int = 53) -> str:
+    public = key.public_key()
+    blocks = (plain[at : at + chunk] for at in range(0, len(plain), chunk))
+    cipher = b"".join(public.encrypt(block, padding.PKCS1v15()) for block in blocks)
+    return base64.b64encode(cipher).decode()
+
+
+def encrypt_body(plain: bytes, keys: bytes = KEYS) -> str:
+    fill = 16 - len(plain) % 16
+    encryptor = Cipher(algorithms.AES(keys[:16]), modes.CBC(keys[16:])).encryptor()
+    cipher = encryptor.update(plain + bytes([fill]) * fill) + encryptor.finalize()
+    return base64.b64encode(cipher).decode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+    @property
+    def data(self) -> Any:
+        assert self.status == 200, self.text
+        return self.body["data"]
+
+    @property
+    def refusal(self) -> tuple[int, str, int | None]:
+        """Status, errCode and integer code."""
+        error = self.body["error"]
+        return self.status, error["errCode"], error.get("code")
+
+
+class OddBody(BaseModel):
+    """Body of a route that breaks."""
+
+
+@dataclass
+class World:
+    """A controller, what its steps shall do, and a caller."""
+
+    directory: Path
+    session: ClientSession
+    clock: FakeClock = field(default_factory=FakeClock)
+    port: int = field(default_factory=unused_port)
+    agent: AgentAddress = AGENT
+    agent_password: str = ""
+    broken: set[str] = field(default_factory=set)
+    flags: Flags = Flags()  # noqa: RUF009  # frozen
+    gate: Gate | None = None
+    reloads: int = 0
+
+    def __post_init__(self) -> None:
+        path = self.directory / "cluster.yaml"
+        path.write_text(CLUSTER)
+        self.cluster = ClusterFile(path)
+        self.pool = SshPool(self.clock, Random(1))
+        self.lookout = Lookout(self.cluster, self.pool, self.clock)
+        stages = (
+            Stage("Prepare", StageKind.NORMAL, self._prepare),
+            Stage("Work", StageKind.PARALLEL, self._work),
+            Stage("Finish", StageKind.NORMAL, self._finish),
+        )
+        fixed = (Stage("Stay", StageKind.NORMAL, self._stay, flags=Flags(*[False] * 5)),)
+        self.engine_store = SqliteStore(self.directory / "store.sqlite")
+        self.engine = Engine(
+            store=self.engine_store,
+            operations=[
+                Operation(START_OB, stages, lock_key="cluster"),
+                Operation("Fixed", fixed),
+            ],
+            advertise=self.agent,
+            clock=self.clock,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    # --- the caller ------------------------------------------------------------------------
+
+    async def send(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: str | io.BytesIO | None = None,
+    ) -> Answer:
+        """One request, exactly as it is given."""
+        async with self.session.request(
+            method,
+            URL(self.url + target, encoded=True),
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+        ) as response:
+            return Answer(response.status, response.headers, await response.text())
+
+    def sign(
+        self, target: str, *, name: str = ROOT_HEADER, auth: str = PASSWORD, **changes: Any
+    ) -> dict[str, str]:
+        """A header for a request; `changes` replaces parts of its plain text."""
+        plain = {
+            "auth": auth,
+            "ts": str(int(self.clock.now().timestamp()) + 60),
+            "uri": target,
+            "keys": base64.b64encode(KEYS).decode(),
+        } | changes
+        return {name: encrypt_header(json.dumps(plain).encode())}
+
+    async def ask(self, method: str, path: str, body: Any = None, **header: Any) -> Answer:
+        """A signed request below `/api/v1`, as the SDK sends it."""
+        target = f"/api/v1{path}"
+        plain = body if isinstance(body, bytes | None) else dump(body)
+        keys = secrets.token_bytes(32)
+        text = None if plain is None else encrypt_body(plain, keys)
+        header = {"keys": base64.b64encode(keys).decode()} | header
+        return await self.send(method, target, headers=self.sign(target, **header), body=text)
+
+    async def get(self, path: str, **header: Any) -> Any:
+        return (await self.ask("GET", path, **header)).data
+
+    async def start(self, body: Any = START) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.ask("POST", "/ob/start", body)).data
+        return found
+
+    async def ended(self, dag: Mapping[str, Any]) -> dict[str, Any]:
+        """The DAG with details, once it has ended."""
+        async with asyncio.timeout(20):
+            await self.engine.wait(dag["dag_id"])
+        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return found
+
+    async def running(self) -> dict[str, Any]:
+        """A DAG whose second stage waits at the gate."""
+        self.gate = Gate()
+        dag = await self.start()
+        async with asyncio.timeout(20):
+            await self.gate.reached.wait()
+        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return found
+
+    async def failed(self) -> dict[str, Any]:
+        """A DAG that has failed on the second server."""
+        self.broken = {SECOND}
+        return await self.ended(await self.start())
+
+    # --- the operation -----------------------------------------------------------------------
+
+    async def _prepare(self, context: StepContext) -> Outcome:
+        await context.acquire_lock(context.params.get("force_pass", ()))
+        return Succeeded()
+
+    async def _work(self, context: StepContext) -> Outcome:
+        target = context.target
+        assert target is not None
+        await context.log(f"{target}: at work")
+        if self.gate is not None:
+            await self.gate.wait()
+        self.clock.advance(1)
+        if target in self.broken:
+            return Failed(Problem("Wire.Broken", f"{target} is broken", "mend it"), {"level": "no"})
+        return Succeeded(evidence={"z": 1, "level": "sql", "a": {"y": 1, "x": 2}})
+
+    async def _finish(self, context: StepContext) -> Outcome:
+        self.clock.advance(1)
+        return Succeeded(summary="all done")
+
+    async def _stay(self, context: StepContext) -> Outcome:
+        if self.gate is not None:
+            await self.gate.wait()
+        return Failed(Problem("Wire.Broken", "it never works"))
+
+    # --- the application ---------------------------------------------------------------------
+
+    def app(self, key: ServerKey) -> web.Application:
+        async def fixed(call: Call) -> DagDetail:
+            return await call.engine.submit(Submission("Fixed"))
+
+        async def odd(call: Call) -> DagDetail:
+            raise RuntimeError("what is wrong inside")
+
+        def count() -> None:
+            self.reloads += 1
+
+        return build_app(
+            engine=self.engine,
+            cluster=self.cluster,
+            routes=[
+                start_route(self.cluster),
+                *read_routes(self.cluster, self.lookout),
+                Route("POST", "/fixed", OddBody, fixed),
+                Route("POST", "/odd", OddBody, odd),
+            ],
+            key=key,
+            replay=ReplayGuard(self.clock, self.engine_store),
+            clock=self.clock,
+            version="1.2.3-4",
+            root_password=self.cluster.root_password,
+            agent_password=lambda: self.agent_password,
+            before_retry=count,
+        )
+
+
+def dump(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+@asynccontextmanager
+async def open_world(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
+) -> AsyncIterator[World]:
+    """A controller that answers within the context."""
+    monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
+    key = ServerKey(KEY)
+    async with ClientSession() as session:
+        found = World(directory, session, agent=agent)
+        async with found.engine:
+            runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", found.port).start()
+            yield found
+            await runner.cleanup()
+            await found.lookout.close()
+            await found.pool.close()
+    key.close()
+
+
+@pytest_asyncio.fixture
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A controller at AGENT, or at the address that a test asks for."""
+    async with open_world(tmp_path, monkeypatch, getattr(request, "param", AGENT)) as found:
+        yield found
+
+
+# --- how it refuses ------------------------------------------------------------------------------
+
+NO_HEADER = (400, "Request.Header.NotFound", None)
+GARBAGE = (401, "Security.Authentication.Header.DecryptFailed", 1)
+WRONG_ROOT = (401, "Security.Authentication.IncorrectOceanbasePassword", 10008)
+WRONG_AGENT = (401, "Security.Authentication.IncorrectAgentPassword", 10008)
+NOT_AGENT = (401, "Security.Authentication.WithOceanBasePassword", 10008)
+EXPIRED = (401, "Security.Authentication.Expired", 10008)
+BAD_TIME = (401, "Security.Authentication.Timestamp.Invalid", 10008)
+FOREIGN = (401, "Security.Authentication.Header.UriMismatch", 10008)
+BAD_KEYS = (500, "Request.Body.Decrypt.AES.KeyAndIv.Invalid", None)
+BAD_LENGTH = (500, "Request.Body.Decrypt.AES.ContentLength.Invalid", None)
+BAD_BODY = (500, "Common.Unexpected", None)

@@ -1,0 +1,359 @@
+"""The wire: envelope, routing, bodies, what anybody may ask, what `data` is (protocol 1, 2.1)."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from dagengine.api import envelope
+from dagengine.errors import StoreUnusable
+from tasks.observation import AVAILABLE, Observation
+from tests.integration.api_world import (
+    AGENT_PASSWORD,
+    ENVELOPE,
+    FIRST,
+    ROOT_HEADER,
+    START,
+    TIME,
+    VECTORS,
+    World,
+    dump,
+    encrypt_body,
+    world,
+)
+
+__all__ = ["world"]  # the fixture
+
+# --- 1.1 the envelope --------------------------------------------------------------------------
+
+
+async def test_an_answer_has_the_envelope_in_its_order_and_types(world: World) -> None:
+    answer = await world.ask("GET", "/task/dags/ob")
+    body = answer.body
+    assert list(body) == [*ENVELOPE, "data"]
+    assert (body["successful"], body["status"], answer.status) == (True, 200, 200)
+    assert TIME.fullmatch(body["timestamp"])
+    assert type(body["duration"]) is int
+    assert body["duration"] >= 0
+    assert re.fullmatch("[0-9a-f]{16}", body["traceId"])
+
+
+async def test_a_refusal_has_an_error_and_no_data(world: World) -> None:
+    answer = await world.ask("GET", "/task/dag/ob")
+    body = answer.body
+    assert list(body) == [*ENVELOPE, "error"]
+    assert (body["successful"], body["status"], answer.status) == (False, 400, 400)
+    assert list(body["error"]) == ["errCode", "message"]
+    body = (await world.ask("GET", "/task/dag/ob", auth="x")).body
+    assert list(body["error"]) == ["code", "errCode", "message"]
+
+
+async def test_json_is_compact_and_escapes_what_html_would_read(world: World) -> None:
+    answer = await world.ask("POST", "/ob/start", {"scope": {"type": "ZONE", "target": ["<&> ä"]}})
+    assert answer.refusal == (400, "OB.Zone.NotExist", None)
+    assert "\\u003c\\u0026\\u003e ä" in answer.text
+    assert not set("<>&") & set(answer.text)
+    assert answer.text == answer.text.strip()
+    assert '": ' not in answer.text
+
+
+async def test_an_answer_tells_its_type_and_nothing_of_the_server(world: World) -> None:
+    answer = await world.send("GET", "/api/v1/time", headers={"X-OBSHELL-Trace-ID": "t"})
+    assert set(answer.headers) == {"Content-Type", "Content-Length", "Date"}
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/api/v1/time"), ("GET", "/api/v1/none"), ("GET", "/api/v1/task/dags/ob")],
+)
+async def test_the_trace_id_of_the_request_is_the_one_of_the_answer(
+    world: World, method: str, target: str
+) -> None:
+    answer = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": "trace <1>"})
+    assert answer.body["traceId"] == "trace <1>"
+    assert answer.body["traceId"] not in answer.headers.values()
+    made = {(await world.send(method, target)).body["traceId"] for _ in range(3)}
+    assert len(made) == 3
+    empty = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": ""})
+    assert re.fullmatch("[0-9a-f]{16}", empty.body["traceId"])
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_status_alone_has_no_trace_id(world: World, method: str) -> None:
+    trace = {"X-OBSHELL-Trace-ID": "t"}
+    assert (await world.send(method, "/api/v1/status", headers=trace)).body["traceId"] == ""
+    asked = await world.send(method, "/api/v1/status?ob_query_timeout=1", headers=trace)
+    assert asked.body["traceId"] == "t"
+
+
+async def test_what_cannot_be_deciphered_has_no_trace_id_and_another_type(world: World) -> None:
+    target = "/api/v1/ob/start"
+    trace = {"X-OBSHELL-Trace-ID": "t"}
+    garbage = await world.send("POST", target, headers=trace | {ROOT_HEADER: "AAAA"})
+    plain = await world.send("POST", target, headers=trace | world.sign(target), body="{}")
+    for answer in (garbage, plain):
+        assert answer.body["traceId"] == ""
+        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    wrong = await world.send("POST", target, headers=trace | world.sign(target, auth="x"))
+    assert wrong.body["traceId"] == "t"
+    assert wrong.headers["Content-Type"] == "application/json"
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The time zone of this process."""
+
+    def read_zone() -> None:
+        time.tzset()
+        envelope.render_second.cache_clear()  # a process has one zone, but for this test
+
+    monkeypatch.setenv("TZ", request.param)
+    read_zone()
+    yield request.param
+    monkeypatch.undo()
+    read_zone()
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"),
+    [
+        ("UTC0", "2024-01-10T03:24:44.513664Z"),
+        ("CST-8", "2024-01-10T11:24:44.513664+08:00"),
+        ("NST3:30", "2024-01-09T23:54:44.513664-03:30"),
+    ],
+    indirect=["zone"],
+)
+async def test_times_carry_the_local_offset(world: World, zone: str, expected: str) -> None:
+    body = (await world.send("GET", "/api/v1/time")).body
+    assert (body["data"], body["timestamp"]) == (expected, expected)
+    world.clock.advance(1 - 0.513664)
+    assert "." not in (await world.send("GET", "/api/v1/time")).data
+    world.clock.advance(0.5)
+    assert ":45.5" in (await world.send("GET", "/api/v1/time")).data
+
+
+# --- 1.3 routing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [
+        ("GET", "/api/v1"),
+        ("GET", "/api/v1/"),
+        ("GET", "/api/v1/none"),
+        ("GET", "/api/v1/none/"),
+        ("GET", "/api/v1x"),
+        ("GET", "/api/v1/task/dag"),
+        ("GET", "/api/v1/task/dag/"),
+        ("GET", "/api/v1/task/dag/1/2"),
+        ("GET", "/api/v1/task/dag/1%2F2"),
+        ("POST", "/api/v1/task/dag/1%2f2"),
+        ("GET", "/api/v1/task/sub_task/4%2F5/logs"),
+        ("GET", "/rpc/v1/ob/start"),
+        # known, with another method
+        ("GET", "/api/v1/ob/start"),
+        ("GET", "/api/v1/ob/start/"),
+        ("POST", "/api/v1/info"),
+        ("DELETE", "/api/v1/task/dag/1"),
+        ("PATCH", "/api/v1/task/dag/unfinish"),
+        ("OPTIONS", "/api/v1/info"),
+        ("OPTIONS", "/api/v1/ob/start"),
+        ("TRACE", "/api/v1/info"),
+    ],
+)
+async def test_an_unknown_path_or_method_is_404_for_everybody(
+    world: World, method: str, target: str
+) -> None:
+    answer = await world.send(method, target)
+    assert answer.refusal == (404, "Common.NotFound", None)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "Allow" not in answer.headers
+
+
+@pytest.mark.parametrize("target", ["/api/v1/info", "/api/v1/ob/start", "/api/v1/none"])
+async def test_head_is_404_without_a_body(world: World, target: str) -> None:
+    answer = await world.send("HEAD", target)
+    assert (answer.status, answer.text) == (404, "")
+
+
+@pytest.mark.parametrize(
+    "target", ["/", "/index.html", "/api", "/api/v2/info", "/x/api/v1/info", "/API/v1/info"]
+)
+async def test_outside_of_the_api_there_is_only_a_text(world: World, target: str) -> None:
+    answer = await world.send("GET", target)
+    assert (answer.status, answer.text) == (404, "404 page not found")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "location"),
+    [
+        ("GET", "/api/v1/info/", 301, "/api/v1/info"),
+        ("GET", "/api/v1/status/?a=%26&b=1", 301, "/api/v1/status?a=%26&b=1"),
+        ("GET", "/api/v1/task/dag/12/", 301, "/api/v1/task/dag/12"),
+        ("POST", "/api/v1/ob/start/", 307, "/api/v1/ob/start"),
+        ("POST", "/api/v1/status/", 307, "/api/v1/status"),
+        # what is escaped stays so
+        ("GET", "/api/v1/task/dag/a%0D%0AX-Evil:1/", 301, "/api/v1/task/dag/a%0D%0AX-Evil:1"),
+        ("GET", "/api/v1/task/dag/a%3Fb%C3%A4/", 301, "/api/v1/task/dag/a%3Fb%C3%A4"),
+    ],
+)
+async def test_a_slash_at_the_end_of_a_known_path_leads_to_the_path_without_it(
+    world: World, method: str, target: str, status: int, location: str
+) -> None:
+    answer = await world.send(method, target)
+    assert (answer.status, answer.headers["Location"], answer.text) == (status, location, "")
+
+
+async def test_the_lists_win_over_ids(world: World) -> None:
+    assert await world.get("/task/dag/unfinish") == {"contents": []}
+    assert (await world.ask("GET", "/task/dag/ob")).refusal == (400, "Task.GenericID.Invalid", None)
+
+
+async def test_what_breaks_inside_is_one_answer_that_shows_nothing_of_it(world: World) -> None:
+    answer = await world.ask("POST", "/odd")
+    assert answer.refusal == (500, "Common.Unexpected", None)
+    assert list(answer.body) == [*ENVELOPE, "error"]
+    assert "inside" not in answer.text
+    assert (await world.send("GET", "/api/v1/time")).status == 200
+
+
+# --- 1.4 bodies ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [None, b"", b"null", b" null ", b"{}", dump({"other": 1})])
+async def test_no_body_null_and_an_empty_object_give_no_field(
+    world: World, body: bytes | None
+) -> None:
+    answer = await world.ask("POST", "/ob/start", body)
+    assert answer.refusal == (400, "OB.Cluster.Scope.Invalid", None)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{} {}", b"7", b"\xff", b'{"scope": 7}'])
+async def test_a_body_that_is_no_object_of_the_right_types_cannot_be_bound(
+    world: World, body: bytes
+) -> None:
+    answer = await world.ask("POST", "/ob/start", body)
+    assert answer.refusal == (400, "Common.BindJsonFailed", None)
+    assert answer.body["error"]["message"].startswith("Bind JSON failed: ")
+
+
+async def test_names_are_matched_in_any_case_and_unknown_ones_ignored(world: World) -> None:
+    body = {"SCOPE": {"Type": "zone", "TARGET": ["zone1"], "x": 1}, "FORCEPASSDAG": {"ID": []}}
+    dag = await world.start(body)
+    assert [
+        t["execute_agent"]["ip"] for t in (await world.ended(dag))["nodes"][1]["sub_tasks"]
+    ] == ["10.0.0.1"]
+
+
+async def test_a_body_may_be_broken_into_lines(world: World) -> None:
+    target = "/api/v1/ob/start"
+    text = encrypt_body(dump(START))
+    lines = "\r\n".join(text[at : at + 20] for at in range(0, len(text), 20)) + "\n"
+    answer = await world.send("POST", target, headers=world.sign(target), body=lines)
+    assert answer.data["state"] == "READY"
+
+
+async def test_a_body_that_is_too_large_is_refused_in_the_envelope(world: World) -> None:
+    target = "/api/v1/ob/start"
+    body = io.BytesIO(b"A" * (1024 * 1024 + 1))
+    answer = await world.send("POST", target, headers=world.sign(target), body=body)
+    assert answer.refusal == (413, "Common.BadRequest", None)
+    assert (await world.start())["state"] == "READY"
+
+
+# --- 2.1 without a login -------------------------------------------------------------------------
+
+
+async def test_anybody_may_ask_who_the_controller_is(world: World) -> None:
+    info = (await world.send("GET", "/api/v1/info")).data
+    started = int(world.engine.started_at.timestamp() * 1_000_000) * 1000
+    assert info == {
+        "pid": os.getpid(),
+        "state": 2,
+        "startAt": started,
+        "homePath": "",
+        "obVersion": "",
+        "architecture": platform.machine(),
+        "ip": "10.10.10.1",
+        "port": 2886,
+        "zone": "",
+        "identity": "CLUSTER AGENT",
+        "version": "1.2.3-4",
+        "isObproxyAgent": False,
+        "security": False,
+        "supportedAuth": ["v2"],
+    }
+    world.agent_password = AGENT_PASSWORD
+    assert (await world.send("GET", "/api/v1/info")).data["security"] is True
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_anybody_may_ask_for_its_state(world: World, method: str) -> None:
+    world.cluster.saw(FIRST, Observation(world.clock.now(), AVAILABLE, version="1.4.0"))
+    status = (await world.send(method, "/api/v1/status")).data
+    assert {name: status[name] for name in ("agent", "state", "port", "obState", "pid")} == {
+        "agent": {"ip": "10.10.10.1", "port": 2886, "identity": "CLUSTER AGENT"},
+        "state": 2,
+        "port": 2886,
+        "obState": 3,
+        "pid": os.getpid(),
+    }
+    assert (status["version"], status["underMaintenance"]) == ("1.2.3-4", False)
+    assert type(status["startAt"]) is int
+    assert "sqlPort" not in status
+
+
+async def test_anybody_may_ask_for_its_key_and_its_build(world: World) -> None:
+    secret = (await world.send("GET", "/api/v1/secret")).data
+    served = VECTORS["rsa_keys"]["2048"]["public_key_pkcs1_der_base64_as_served_by_secret"]
+    assert secret == {"ip": "10.10.10.1", "port": 2886, "public_key": served}
+    build = (await world.send("GET", "/api/v1/git-info")).data
+    assert list(build) == ["branch", "commitId", "shortCommitId", "commitTime"]
+    assert all(isinstance(value, str) for value in build.values())
+
+
+async def test_anybody_may_read_the_openapi_document(world: World) -> None:
+    answer = await world.send("GET", "/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert "/api/v1/fixed" in answer.body["paths"]
+
+
+# --- what `data` is when something failed (protocol 1.1) -----------------------------------------
+
+
+async def test_a_list_that_cannot_be_read_has_null_contents(world: World) -> None:
+    await world.engine_store.close()
+    for path in ("/task/dag/unfinish", "/task/dags/ob"):
+        answer = await world.ask("GET", path)
+        assert (answer.status, answer.body["data"]) == (500, {"contents": None})
+
+
+async def test_a_start_that_was_tried_and_failed_has_null_data(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise StoreUnusable("the disk is full")
+
+    monkeypatch.setattr(world.engine, "submit", refuse)
+    failed = await world.ask("POST", "/ob/start", START)
+    assert (failed.status, failed.body["data"]) == (500, None)
+    assert failed.body["error"]["errCode"] == StoreUnusable.err_code
+    found_earlier = await world.ask("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
+    assert found_earlier.status == 400
+    assert "data" not in found_earlier.body
+
+
+async def test_one_thing_that_cannot_be_read_has_no_data(world: World) -> None:
+    await world.engine_store.close()
+    answer = await world.ask("GET", f"/task/dag/{world.engine.generic_id(1)}")
+    assert answer.status == 500
+    assert "data" not in answer.body
