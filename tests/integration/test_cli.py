@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,6 @@ from dagengine import (
     Call,
     DagDetail,
     Extension,
-    ExtensionPoint,
     Failed,
     Operation,
     Outcome,
@@ -35,13 +34,14 @@ from dagengine import (
     Succeeded,
     Surroundings,
 )
-from dagengine.client import Client
-from dagengine.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.testing import Gate, eventually
-from dagengine.wiring import run_controller
-
-PASSWORD = "right-password"
-FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
+from tests.integration.fake_controller import (
+    FIRST,
+    PASSWORD,
+    SECOND,
+    FakeCluster,
+    FakeController,
+)
 
 
 class StartBody(BaseModel):
@@ -49,34 +49,6 @@ class StartBody(BaseModel):
 
     scope: dict[str, Any]
     forcePassDag: dict[str, Any]  # noqa: N815  # the wire's name
-
-
-@dataclass(frozen=True)
-class FakeServer:
-    name: str
-    zone: str
-    ip: str = "127.0.0.1"
-    sql_port: int = 2881
-    rpc_port: int = 2882
-    home: str = "/home/admin/seekdb"
-
-    @property
-    def agent_port(self) -> int:
-        return int(self.name.rpartition(":")[2])
-
-
-class FakeCluster:
-    """Two servers that nobody ever contacts."""
-
-    name = "fake"
-    cluster_id = 1
-    servers: Sequence[FakeServer] = (FakeServer(FIRST, "z1"), FakeServer(SECOND, "z2"))
-    version = ""
-    ob_state = 0
-    observed_at = None
-
-    def root_password(self) -> str:
-        return PASSWORD
 
 
 @dataclass(frozen=True)
@@ -94,22 +66,12 @@ class Said:
 
 
 @dataclass
-class World:
+class World(FakeController):
     """A controller, what its steps shall do, and a keyboard."""
 
-    directory: Path
-    port: int = field(default_factory=unused_port)
     broken: set[str] = field(default_factory=set)
     gate: Gate | None = None
     asked: list[StartBody] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def point(self) -> ExtensionPoint:
-        return ExtensionPoint("fake", self._open)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -153,7 +115,7 @@ class World:
         return str(said.document["id"])
 
     async def dag(self, dag_id: str) -> dict[str, Any]:
-        async with Client(self.url, PASSWORD) as client:
+        async with self.client() as client:
             return await client.get_dag(dag_id)
 
     async def _step(self, context: StepContext) -> Outcome:
@@ -166,7 +128,7 @@ class World:
         return Succeeded(evidence={"level": "sql"})
 
     @asynccontextmanager
-    async def _open(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def open_extension(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
         async def start(call: Call) -> DagDetail:
             assert isinstance(call.body, StartBody)
             self.asked.append(call.body)
@@ -180,12 +142,7 @@ class World:
 @pytest_asyncio.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     found = World(tmp_path)
-    config = EngineConfig(
-        api=ApiConfig(port=found.port),
-        store=StoreConfig(path=tmp_path / "store.sqlite"),
-        cluster=tmp_path / "none.yaml",
-    )
-    async with run_controller(config, [found.point]):
+    async with found.controller():
         yield found
 
 

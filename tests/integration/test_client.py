@@ -12,27 +12,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, Trust
 from dagengine.testing import Gate
-from tests.integration.test_events import (  # noqa: F401  # fixtures
-    PASSWORD,
-    World,
-    collect,
-    stage,
-    world,
-)
+from tests.integration.event_world import World, client, collect, stage, world
+from tests.integration.fake_controller import PASSWORD
 from tests.integration.test_listening import PASSWORD as LISTENING_PASSWORD
 from tests.integration.test_listening import Authority, running
 
+__all__ = ["client", "stage", "world"]  # fixtures
+
+
 EXAMPLE = Path(__file__).parents[2] / "docs" / "howto" / "client.py"
-
-
-@pytest_asyncio.fixture
-async def client(world: World) -> AsyncIterator[Client]:  # noqa: F811
-    async with world.client() as opened:
-        yield opened
 
 
 async def run_example(url: str) -> tuple[int, list[str], str]:
@@ -48,7 +39,7 @@ async def run_example(url: str) -> tuple[int, list[str], str]:
     return process.returncode, out.decode().splitlines(), err.decode()
 
 
-async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None:  # noqa: F811
+async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None:
     world.takes_lock = True
     code, said, err = await run_example(world.url)
     assert (code, err) == (0, "")
@@ -109,7 +100,7 @@ async def losing_answers(port: int, losses: int) -> AsyncIterator[tuple[str, lis
 
 
 async def test_a_start_whose_answer_was_lost_is_repeated_and_makes_one_dag(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     world.gate = Gate()
@@ -127,14 +118,14 @@ async def test_each_start_has_a_key_of_its_own(client: Client) -> None:
     assert first["id"] != second["id"]
 
 
-async def test_a_start_that_never_gets_through_is_given_up(world: World) -> None:  # noqa: F811
+async def test_a_start_that_never_gets_through_is_given_up(world: World) -> None:
     async with losing_answers(world.port, 99) as (url, posts), Client(url, PASSWORD) as far:
         with pytest.raises(ControllerUnreachable, match=url):
             await far.start("GLOBAL")
     assert len(posts) == 3
 
 
-async def test_a_refusal_is_not_repeated(world: World) -> None:  # noqa: F811
+async def test_a_refusal_is_not_repeated(world: World) -> None:
     async with losing_answers(world.port, 0) as (url, posts), Client(url, "wrong") as far:
         with pytest.raises(ApiRefused) as refused:
             await far.start("GLOBAL")

@@ -3,153 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from contextlib import aclosing, suppress
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
-from aiohttp.test_utils import unused_port
-from pydantic import BaseModel
 
-from dagengine import (
-    Call,
-    DagDetail,
-    Extension,
-    ExtensionPoint,
-    Failed,
-    Operation,
-    Outcome,
-    Problem,
-    Route,
-    Stage,
-    StageKind,
-    StepContext,
-    Submission,
-    Succeeded,
-    Surroundings,
-)
 from dagengine.api import feed, follow
 from dagengine.client import Client, Event
-from dagengine.client.door import Door
 from dagengine.client.signing import load_key, sign
-from dagengine.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Gate
-from dagengine.wiring import run_controller
-from tests.integration.test_cli import FIRST, PASSWORD, SECOND, FakeCluster
+from tests.integration.event_world import World, client, collect, stage, world
+from tests.integration.fake_controller import PASSWORD
 
-
-class AnyBody(BaseModel):
-    """Body of POST /ob/start: nothing of it is looked at."""
-
-    scope: dict[str, Any] = {}  # pydantic copies it
-
-
-@dataclass
-class World:
-    """A controller that can be restarted, and what its steps shall do."""
-
-    directory: Path
-    port: int = field(default_factory=unused_port)
-    lines: tuple[str, ...] = ("looked at",)
-    is_broken: bool = False
-    takes_lock: bool = False
-    dedupe_window_s: float = 0.0
-    gate: Gate | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @asynccontextmanager
-    async def controller(self) -> AsyncIterator[None]:
-        config = EngineConfig(
-            api=ApiConfig(port=self.port),
-            store=StoreConfig(path=self.directory / "store.sqlite"),
-            cluster=self.directory / "none.yaml",
-        )
-        async with run_controller(config, [ExtensionPoint("fake", self._open)]):
-            yield
-
-    @asynccontextmanager
-    async def _open(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
-        async def start(call: Call) -> DagDetail:
-            submission = Submission("Start OB", (FIRST, SECOND))
-            return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
-
-        stages = (
-            Stage("Look", StageKind.PARALLEL, self._step),
-            Stage("Finish", StageKind.NORMAL, self._finish),
-        )
-        route = Route("POST", "/ob/start", AnyBody, start)
-        yield Extension(
-            [Operation("Start OB", stages, lock_key="cluster")],
-            [route],
-            FakeCluster(),
-            lambda: None,
-        )
-
-    async def _step(self, context: StepContext) -> Outcome:
-        if self.takes_lock:
-            await context.acquire_lock()
-        for line in self.lines:
-            await context.log(line)
-        if self.gate is not None:
-            await self.gate.wait()
-        if self.is_broken and context.target == SECOND:
-            return Failed(Problem("Fake.Broken", "it is broken", "mend it"))
-        return Succeeded()
-
-    async def _finish(self, context: StepContext) -> Outcome:
-        return Succeeded()
-
-    def client(self) -> Client:
-        return Client(self.url, PASSWORD)
-
-    async def ended(self, client: Client) -> tuple[str, list[Event]]:
-        """A DAG that has ended, and all of its events."""
-        dag_id = (await client.start("GLOBAL"))["id"]
-        return dag_id, await collect(client, dag_id)
-
-    @asynccontextmanager
-    async def raw(self, dag_id: str, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer of the events route, as it comes."""
-        door = Door(self.url, PASSWORD, 30)
-        await door.open()
-        try:
-            path = f"/task/dag/{dag_id}/events"
-            async with door.open_answer("GET", path, None, headers) as response:
-                yield response
-        finally:
-            await door.close()
-
-
-async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
-    """All events after that one, until the DAG has ended."""
-    async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
-        return [event async for event in events]
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-@pytest_asyncio.fixture
-async def world(stage: World) -> AsyncIterator[World]:
-    async with stage.controller():
-        yield stage
-
-
-@pytest_asyncio.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with world.client() as opened:
-        yield opened
-
+__all__ = ["client", "stage", "world"]  # fixtures
 
 # --- what comes ------------------------------------------------------------------------------
 

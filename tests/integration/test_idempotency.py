@@ -7,20 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import Gate
-from tests.integration.test_events import World, collect, stage, world  # noqa: F401  # fixtures
+from tests.integration.event_world import World, client, collect, stage, world
+
+__all__ = ["client", "stage", "world"]  # fixtures
+
 
 BODY: dict[str, Any] = {"scope": {"type": "GLOBAL", "target": []}}
-
-
-@pytest_asyncio.fixture
-async def client(world: World) -> Any:  # noqa: F811
-    async with world.client() as opened:
-        yield opened
 
 
 async def start(client: Client, key: str, body: dict[str, Any] = BODY) -> str:
@@ -32,7 +28,7 @@ async def count(client: Client) -> int:
 
 
 async def test_the_same_key_and_body_answer_with_the_same_dag(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     world.gate = Gate()
@@ -80,7 +76,7 @@ async def test_how_a_body_is_spelt_does_not_count(client: Client) -> None:
 
 
 async def test_another_key_makes_another_dag_even_within_the_window(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     world.dedupe_window_s = 3600.0

@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-import pytest_asyncio
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import Gate, eventually
-from tests.integration.test_events import World, collect, stage, world  # noqa: F401  # fixtures
+from tests.integration.event_world import World, client, collect, stage, world
 
-
-@pytest_asyncio.fixture
-async def client(world: World) -> AsyncIterator[Client]:  # noqa: F811
-    async with world.client() as opened:
-        yield opened
+__all__ = ["client", "stage", "world"]  # fixtures
 
 
 async def start(client: Client) -> str:
@@ -33,7 +27,7 @@ async def ended(client: Client) -> str:
     return dag_id
 
 
-async def ask(world: World, path: str) -> tuple[int, str, str]:  # noqa: F811
+async def ask(world: World, path: str) -> tuple[int, str, str]:
     """Status, content type and text of a route that needs no login."""
     async with aiohttp.ClientSession() as session, session.get(world.url + path) as response:
         return response.status, response.headers["Content-Type"], await response.text()
@@ -54,7 +48,7 @@ async def test_dags_come_in_pages_that_new_ones_do_not_move(client: Client) -> N
     assert all(dag["nodes"] is None for dag in first["contents"])
 
 
-async def test_dags_are_found_by_state_and_name(world: World, client: Client) -> None:  # noqa: F811
+async def test_dags_are_found_by_state_and_name(world: World, client: Client) -> None:
     good = await ended(client)
     world.is_broken = True
     bad = await ended(client)
@@ -90,7 +84,7 @@ async def test_the_audit_comes_in_pages(client: Client) -> None:
 
 
 async def test_a_lock_names_its_holder_and_what_that_waits_for(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     world.takes_lock = True
@@ -113,17 +107,17 @@ async def test_a_lock_names_its_holder_and_what_that_waits_for(
 # --- health ----------------------------------------------------------------------------------
 
 
-async def test_a_process_that_answers_is_healthy(world: World) -> None:  # noqa: F811
+async def test_a_process_that_answers_is_healthy(world: World) -> None:
     assert await ask(world, "/healthz") == (200, "text/plain; charset=utf-8", "ok\n")
 
 
-async def test_a_controller_that_can_work_is_ready(world: World) -> None:  # noqa: F811
+async def test_a_controller_that_can_work_is_ready(world: World) -> None:
     status, _, text = await ask(world, "/readyz")
     assert (status, text) == (200, '{"ready":true,"store":"ok","scheduler":"ok"}')
 
 
 async def test_a_store_that_cannot_be_written_is_not_ready_and_then_is_again(
-    world: World,  # noqa: F811
+    world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("dagengine.api.health._FRESH_S", 0.0)
@@ -154,7 +148,7 @@ def figure(text: str, name: str, **labels: str) -> float:
 
 
 async def test_the_figures_are_those_of_what_happened(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     await ended(client)
@@ -177,7 +171,7 @@ async def test_the_figures_are_those_of_what_happened(
 
 
 async def test_nobody_can_make_the_figures_grow_by_asking_for_nonsense(
-    world: World,  # noqa: F811
+    world: World,
 ) -> None:
     async with aiohttp.ClientSession() as session:
         for number in range(20):
@@ -189,7 +183,7 @@ async def test_nobody_can_make_the_figures_grow_by_asking_for_nonsense(
 
 
 async def test_the_figures_name_no_host_no_task_and_no_person(
-    world: World,  # noqa: F811
+    world: World,
     client: Client,
 ) -> None:
     dag_id = await ended(client)

@@ -1,0 +1,80 @@
+"""A controller of two servers that nobody contacts; whoever derives from it says what it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp.test_utils import unused_port
+
+from dagengine import Extension, ExtensionPoint, Surroundings
+from dagengine.client import Client
+from dagengine.config import ApiConfig, EngineConfig, StoreConfig
+from dagengine.wiring import run_controller
+
+PASSWORD = "right-password"
+FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
+
+
+@dataclass(frozen=True)
+class FakeServer:
+    name: str
+    zone: str
+    ip: str = "127.0.0.1"
+    sql_port: int = 2881
+    rpc_port: int = 2882
+    home: str = "/home/admin/seekdb"
+
+    @property
+    def agent_port(self) -> int:
+        return int(self.name.rpartition(":")[2])
+
+
+class FakeCluster:
+    """Two servers that nobody ever contacts."""
+
+    name = "fake"
+    cluster_id = 1
+    servers: Sequence[FakeServer] = (FakeServer(FIRST, "z1"), FakeServer(SECOND, "z2"))
+    version = ""
+    ob_state = 0
+    observed_at = None
+
+    def root_password(self) -> str:
+        return PASSWORD
+
+
+@dataclass
+class FakeController:
+    """A controller that can be restarted: its store stays in the directory."""
+
+    directory: Path
+    port: int = field(default_factory=unused_port)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def point(self) -> ExtensionPoint:
+        return ExtensionPoint("fake", self.open_extension)
+
+    def client(self) -> Client:
+        return Client(self.url, PASSWORD)
+
+    @asynccontextmanager
+    async def controller(self) -> AsyncIterator[None]:
+        """It answers within the context."""
+        config = EngineConfig(
+            api=ApiConfig(port=self.port),
+            store=StoreConfig(path=self.directory / "store.sqlite"),
+            cluster=self.directory / "none.yaml",
+        )
+        async with run_controller(config, [self.point]):
+            yield
+
+    def open_extension(self, surroundings: Surroundings) -> AbstractAsyncContextManager[Extension]:
+        """The operations and routes."""
+        raise NotImplementedError
