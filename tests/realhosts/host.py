@@ -14,6 +14,7 @@ from pathlib import Path
 
 import asyncssh
 
+from tests.realhosts.etc import make_etc
 from tests.realhosts.installation import Installation
 from tests.realhosts.network import Network, host_ip, host_network_commands
 
@@ -94,7 +95,7 @@ class Host:
     Attributes:
         ip: its address.
         init_pid: its first process, as seen from here.
-        directory: holds `admin` (the user's home), `run`, `ssh` (its /etc/ssh) and `gates`.
+        directory: holds `admin` (the user's home), `etc`, `run` and `gates`.
         public_key: of its sshd.
     """
 
@@ -262,7 +263,7 @@ class Host:
     def make_host_key(self) -> str:
         """Give sshd a new key, which counts when it starts; returns the public half."""
         key = asyncssh.generate_private_key("ssh-ed25519")
-        file = self.directory / "ssh" / "host_key"
+        file = self.directory / "etc" / "ssh" / "host_key"
         key.write_private_key(str(file))
         file.chmod(0o600)
         return key.export_public_key().decode().strip()
@@ -280,10 +281,11 @@ class Host:
         os.close(self._pid_file)
 
     def _make_files(self, client_key: str) -> None:
-        for name in ("admin", "run/sshd", "ssh", "gates"):
+        for name in ("admin", "run/sshd", "gates"):
             (self.directory / name).mkdir(parents=True, mode=0o755)
-        (self.directory / "ssh" / "authorized_keys").write_text(client_key)
-        (self.directory / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
+        make_etc(self.directory / "etc", self.installation.user, self.installation.user_line)
+        (self.directory / "etc" / "ssh" / "authorized_keys").write_text(client_key)
+        (self.directory / "etc" / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
         gates, what = self.directory / "gates", self.installation
         shutil.copy("/bin/dash", gates / "dash")
         (gates / "sh").write_text(_SHELL)
@@ -292,9 +294,6 @@ class Host:
         what.put(self.home, gates, self.ip, self.zone)
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
             os.chown(path, what.uid, what.uid, follow_symlinks=False)
-        lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
-        others = [line for line in lines if not line.startswith(f"{what.user}:")]
-        (self.directory / "passwd").write_text("".join([what.user_line, *others]))
 
     def _set_up(self) -> None:
         commands = [*self._mount_commands(), ["hostname", f"host{self.number}"]]
@@ -320,7 +319,7 @@ class Host:
                 ["mkdir", f"/mnt/{number}"],
                 ["mount", "--bind", str(source), f"/mnt/{number}"],
             ]
-        for name, place in (("passwd", "/etc/passwd"), ("ssh", "/etc/ssh"), ("run", "/run")):
+        for name, place in (("etc", "/etc"), ("run", "/run")):
             commands.append(["mount", "--bind", str(self.directory / name), place])
         for place, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
             commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place])

@@ -1,0 +1,47 @@
+"""A host's own /etc: what programs there need of this machine's, and a user of its own.
+
+A directory of its own, not files mounted over this machine's: a mount on a file is gone once
+anybody replaces that file, as `useradd` does with /etc/passwd.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+_ETC = Path("/etc")
+_TAKEN_OVER = (
+    "alternatives",
+    "group",
+    "hosts",
+    "iproute2",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mtab",
+    "nsswitch.conf",
+)
+
+
+def make_etc(directory: Path, user: str, user_line: str) -> None:
+    """Fill a directory that does not exist yet.
+
+    Args:
+        directory: to be /etc of the host.
+        user: name of the host's user, who may be one of this machine's.
+        user_line: that user's line in the passwd file.
+    """
+    directory.mkdir(mode=0o755)
+    (directory / "ssh").mkdir(mode=0o755)
+    for name in _TAKEN_OVER:
+        source, copy = _ETC / name, directory / name
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, copy, symlinks=True)
+        elif source.is_symlink() or source.exists():
+            shutil.copy2(source, copy, follow_symlinks=False)
+    lines = (_ETC / "passwd").read_text().splitlines(keepends=True)
+    others = [line for line in lines if not line.startswith(f"{user}:")]
+    (directory / "passwd").write_text("".join([user_line, *others]))
+    (directory / "shadow").write_text(f"{user}:*:::::::\n")  # no password, and not locked
+    (directory / "shadow").chmod(0o600)
