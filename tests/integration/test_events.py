@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from dagengine.api import feed, follow
 from dagengine.client import Client, Event
@@ -225,7 +226,17 @@ async def test_silence_is_told_from_a_broken_connection(
 async def test_who_takes_nothing_is_left_behind_and_holds_nobody_up(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    left_behind, write = asyncio.Event(), follow._write
+
+    async def note(response: web.StreamResponse, frames: bytes) -> None:
+        try:
+            await write(response, frames)
+        except TimeoutError:
+            left_behind.set()
+            raise
+
     monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(follow, "_write", note)
     world.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
     gate = world.gate = Gate()
     dag_id = (await client.start("GLOBAL"))["id"]
@@ -234,16 +245,17 @@ async def test_who_takes_nothing_is_left_behind_and_holds_nobody_up(
     header = sign(key, PASSWORD, target, None).header
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=1024)
     writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {header}\r\n\r\n".encode())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
+        stack.callback(writer.close)
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await gate.reached.wait()
         gate.open()
         events = await collect(client, dag_id)  # while the other one has not read on
         assert sum(event.kind == "line" for event in events) == 40
+        await left_behind.wait()
         taken = b""
         with suppress(ConnectionError):
             while chunk := await reader.read(65536):
                 taken += chunk
-    writer.close()
     assert b"event: end" not in taken
     assert await collect(client, dag_id) == events
