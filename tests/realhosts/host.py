@@ -253,8 +253,10 @@ class Host:
         return False
 
     def temporary_files(self) -> list[str]:
-        """What lies in /tmp and its like there."""
-        return sorted(self.run("find", "/tmp", "/var/tmp", "-mindepth", "1").split("\n"))[1:]
+        """What lies in /tmp and its like there, but for what the host was given to see."""
+        found = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
+        given = [f"{place}/" for place in self._sources]
+        return sorted(path for path in found if not any(g.startswith(f"{path}/") for g in given))
 
     def gate(self, name: str) -> Gate:
         """Make a gate: the name of a script, or `launch` for the server program."""
