@@ -32,6 +32,7 @@ Dto = dict[str, Any]
 _FREE: Literal[1] = 1  # maintenance_type
 _GLOBAL: Literal[2] = 2
 _NOT_RUN = (State.PENDING, State.READY)
+_KEPT_LINES = 2000  # of the DAG that was rendered last
 
 
 class Wire:
@@ -41,11 +42,23 @@ class Wire:
         self._agent = agent
         # The same digits before every row id: a DAG with details has many ids.
         self._prefix = encode_id(IdKind.LOCAL, agent, 0).removesuffix("0")
+        self._last: tuple[DagDetail, DagDetailDTO] | None = None
 
     def dag(self, detail: DagDetail) -> DagDetailDTO:
-        """DagDetailDTO (4.1)."""
+        """DagDetailDTO (4.1). Do not change it: the same detail is rendered once.
+
+        The store hands out what it read before for as long as nothing is written.
+        """
+        if self._last is not None and self._last[0] is detail:
+            return self._last[1]
+        tasks = [task for node in detail.nodes or () for task in node.sub_tasks]
+        rendered = self._dag(detail, tasks)
+        small = sum(len(task.logs) for task in tasks) <= _KEPT_LINES
+        self._last = (detail, rendered) if small else None
+        return rendered
+
+    def _dag(self, detail: DagDetail, tasks: Sequence[SubTaskDetail]) -> DagDetailDTO:
         dag, nodes = detail.dag, detail.nodes
-        tasks = [task for node in nodes or () for task in node.sub_tasks]
         return {
             "id": self.id(dag.dag_id),
             "dag_id": dag.dag_id,

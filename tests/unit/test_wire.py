@@ -1,0 +1,46 @@
+"""Rendering a DAG: once, for as long as it is the very same."""
+
+from __future__ import annotations
+
+from dagengine.api.wire import Wire
+from dagengine.engine.registry import Registry
+from dagengine.model.ids import AgentAddress
+from dagengine.model.outcome import Outcome, Succeeded
+from dagengine.model.records import DagDetail, LogRecord, NodeDetail, SubTaskDetail
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import State
+from dagengine.store.base import LastIds
+from dagengine.testing import FakeClock
+
+NOW = FakeClock().now()
+
+
+async def do_nothing(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+OPERATION = Operation("op", (Stage("one", StageKind.NORMAL, do_nothing),))
+
+
+def detail_of(state: State = State.READY, *, lines: int = 0) -> DagDetail:
+    created = Registry([OPERATION]).instantiate(Submission("op"), LastIds(0, 0, 0), NOW)
+    (node,), (task,) = created.nodes, created.sub_tasks
+    logs = tuple(LogRecord(n, task.sub_task_id, 1, 1, f"line {n}", NOW) for n in range(lines))
+    nodes = (NodeDetail(node, (SubTaskDetail(task, node.name, logs),)),)
+    return DagDetail(created.dag._replace(state=state), nodes)
+
+
+def test_the_same_detail_is_rendered_once_and_another_one_anew() -> None:
+    wire = Wire(AgentAddress("10.0.0.9", 2886))
+    before, after = detail_of(), detail_of(State.SUCCEED)
+    rendered = wire.dag(before)
+    assert wire.dag(before) is rendered
+    assert wire.dag(after)["state"] == "SUCCEED"
+    assert wire.dag(before) == rendered
+
+
+def test_what_has_very_many_lines_is_not_kept() -> None:
+    wire = Wire(AgentAddress("10.0.0.9", 2886))
+    large = detail_of(lines=2001)
+    assert wire.dag(large) is not wire.dag(large)
+    assert wire.dag(large) == wire.dag(large)
