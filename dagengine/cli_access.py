@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -14,6 +15,7 @@ from dagengine.client import Client, Trust
 
 DEFAULT_URL = "http://127.0.0.1:2886"
 PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
+_URL = re.compile(r"unix:.|https?://[^/]")
 _TRUST_VARIABLES = ("DAGENGINE_CA_FILE", "DAGENGINE_CERT_FILE", "DAGENGINE_KEY_FILE")
 
 Url: TypeAlias = Annotated[
@@ -27,7 +29,15 @@ Url: TypeAlias = Annotated[
 
 
 def open_client(url: str) -> Client:
-    """A client, not entered yet; asks for the password where one is needed and none is known."""
+    """A client, not entered yet; asks for the password where one is needed and none is known.
+
+    Raises:
+        typer.BadParameter: it is no URL of a controller.
+    """
+    if not _URL.match(url):
+        raise typer.BadParameter(
+            f"--url {url!r} is none of http://HOST:PORT, https://HOST:PORT, unix:PATH"
+        )
     password = "" if url.startswith("unix:") else _read_password()
     return Client(url, password, trust=_read_trust())
 

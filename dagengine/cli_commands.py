@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dagengine.cli_access import DEFAULT_URL, Url, open_client
+from dagengine.cli_access import DEFAULT_URL, PASSWORD_VARIABLE, Url, open_client
 from dagengine.cli_follow import find_last_event, follow
 from dagengine.cli_options import (
     AsJson,
@@ -51,7 +51,8 @@ EXIT_UNREACHABLE = 3
 EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 
-_NOT_ALLOWED = (401, 429)  # a wrong password; too many of them
+_WRONG_PASSWORD, _TOO_MANY_OF_THEM = 401, 429
+_NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_OF_THEM)
 
 app = typer.Typer(
     name="dagengine",
@@ -79,6 +80,8 @@ def run_command(argv: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except DagengineError as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
+        if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
+            sys.stderr.write(f"what to do: set {PASSWORD_VARIABLE} to the password of root@sys\n")
         return _exit_code(exc)
     return code if isinstance(code, int) else EXIT_DONE
 
@@ -91,8 +94,8 @@ def serve() -> None:
 
 @app.command()
 def start(
-    zone: Zones = "",
-    server: Servers = "",
+    zone: Zones = None,
+    server: Servers = None,
     force_pass: ForcePass = None,
     skip_check: SkipCheck = None,
     dry_run: DryRun = False,
@@ -112,8 +115,8 @@ def start(
 
 @app.command()
 def stop(
-    zone: Zones = "",
-    server: Servers = "",
+    zone: Zones = None,
+    server: Servers = None,
     force: Annotated[bool, typer.Option("--force", help="End the processes at once.")] = False,
     terminate: Annotated[
         bool, typer.Option("--terminate", help="End the processes after a minor freeze.")

@@ -10,8 +10,8 @@ AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]
 Reason: TypeAlias = Annotated[str, typer.Option(help="Why; kept in the audit.")]
-Zones: TypeAlias = Annotated[str, typer.Option(help="Zones: z1,z2")]
-Servers: TypeAlias = Annotated[str, typer.Option(help="Servers: ip:port,…")]
+Zones: TypeAlias = Annotated[str | None, typer.Option(help="Zones: z1,z2")]
+Servers: TypeAlias = Annotated[str | None, typer.Option(help="Servers: ip:port,…")]
 ForcePass: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="Id of a task that holds the cluster locked.")
 ]
@@ -23,9 +23,23 @@ DryRun: TypeAlias = Annotated[
 DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's id.")]
 
 
-def read_scope(zone: str, server: str) -> tuple[str, list[str]]:
-    """Scope and targets of a command. Raises typer.BadParameter when both are given."""
-    if zone and server:
+def read_scope(zone: str | None, server: str | None) -> tuple[str, list[str]]:
+    """Scope and targets of a command; None is an option that was not given.
+
+    Raises:
+        typer.BadParameter: both are given, or one that names nothing: a variable that is not set
+            must not mean the whole cluster.
+    """
+    if zone is not None and server is not None:
         raise typer.BadParameter("give --zone or --server, not both")
-    scope = "ZONE" if zone else "SERVER" if server else "GLOBAL"
-    return scope, [name for name in (zone or server).split(",") if name]
+    for scope, given in (("ZONE", zone), ("SERVER", server)):
+        if given is None:
+            continue
+        targets = [name.strip() for name in given.split(",") if name.strip()]
+        if not targets:
+            option = f"--{scope.lower()}"
+            raise typer.BadParameter(
+                f"{option} names no {scope.lower()}; for the whole cluster leave {option} out"
+            )
+        return scope, targets
+    return "GLOBAL", []

@@ -112,7 +112,14 @@ async def run_controller(
         surroundings = Surroundings(config.cluster, pool, clock)
         extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
         cluster = extensions[0].cluster
-        refuse_open_door(config.api, cluster.root_password())
+        root_password = cluster.root_password()
+        refuse_open_door(config.api, root_password)
+        if not root_password:
+            _log.warning(
+                "no_password_needed",
+                url=url_of(config.api),
+                remedy="set root@sys's password, as the cluster file names it, unless it is empty",
+            )
         store = SqliteStore(config.store.path)
         engine = await stack.enter_async_context(
             Engine(

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,26 @@ async def test_a_disk_that_fills_up_in_the_middle_is_waited_out(tmp_path: Path) 
             lambda connection: connection.execute("PRAGMA query_only = OFF")
         )
         assert (await waiting).dag.state is State.SUCCEED
+
+
+async def test_a_store_that_is_taken_away_is_refused_by_name_until_it_is_put_back(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    path, aside = tmp_path / "store.sqlite", tmp_path / "aside"
+    engine = Engine(store=SqliteStore(path), operations=[world.operation()])
+    async with asyncio.timeout(30), engine:
+        path.rename(aside)
+        with pytest.raises(StoreUnusable, match=r"store\.sqlite was removed or replaced"):
+            await world.submit(engine, TARGETS)
+        with pytest.raises(StoreUnusable, match="put a backup in its place"):
+            await engine.probe_store(datetime.now(UTC))
+        path.write_bytes(aside.read_bytes())  # another file of the same content is not it
+        with pytest.raises(StoreUnusable, match="removed or replaced"):
+            await world.submit(engine, TARGETS)
+        aside.rename(path)
+        dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+        assert dag.state is State.SUCCEED
 
 
 async def test_a_store_that_another_process_has_locked_is_waited_for(tmp_path: Path) -> None:

@@ -339,7 +339,11 @@ async def test_an_operator_that_is_not_allowed_is_refused_by_name(
     [
         (("start", "--zoen", "z1"), "--zoen"),
         (("start", "--zone", "z1", "--server", FIRST), "--zone or --server, not both"),
+        (("start", "--zone", ""), "--zone names no zone"),
+        (("stop", "--force", "--server", ","), "for the whole cluster leave --server out"),
         (("start", "z1"), "z1"),
+        (("list", "--url", "ftp://x"), "'ftp://x' is none of http://HOST:PORT"),
+        (("list", "--url", "http://"), "'http://' is none of"),
         (("strat",), "strat"),
         (("stop-all", "x"), "stop-all"),
         (("retry",), "ID"),
@@ -382,6 +386,7 @@ async def test_a_wrong_password_is_refused_and_not_repeated(world: World, passwo
     said = await world.type("start", DAGENGINE_PASSWORD=password)
     assert (said.code, said.out) == (4, "")
     assert "dagengine: [Security." in said.err
+    assert "what to do: set DAGENGINE_PASSWORD" in said.err
     assert "wrong-password" not in said.err
     assert world.asked == []
 

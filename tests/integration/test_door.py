@@ -9,6 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from dagengine.client import Client
 from dagengine.config import load_config
@@ -30,9 +31,9 @@ MAY_BE_READ = "whoever listens on the way can come in"
 
 @asynccontextmanager
 async def controller(
-    tmp_path: Path, *, host: str = "127.0.0.1", more: str = ""
+    tmp_path: Path, *, host: str = "127.0.0.1", more: str = "", password: str = "root's own"
 ) -> AsyncIterator[str]:
-    (tmp_path / "password").write_text("root's own\n")
+    (tmp_path / "password").write_text(f"{password}\n")
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     port = free_port()
     (tmp_path / "engine.yaml").write_text(
@@ -54,6 +55,17 @@ async def test_a_password_file_that_is_emptied_closes_the_door_instead_of_openin
             with pytest.raises(ApiRefused, match="cannot read its password") as caught:
                 await client.list_dags()
             assert caught.value.status == 500
+
+
+@pytest.mark.parametrize(("password", "warned"), [("root's own", 0), ("", 1)])
+async def test_that_no_password_is_needed_is_said_when_it_starts(
+    tmp_path: Path, password: str, warned: int
+) -> None:
+    with capture_logs() as said:
+        async with controller(tmp_path, password=password) as url:
+            pass
+    found = [line for line in said if line["event"] == "no_password_needed"]
+    assert [line["url"] for line in found] == [url] * warned
 
 
 async def test_a_password_file_that_is_gone_is_named_in_the_log_alone(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ class SqliteStore:
             raise StoreUnusable(f"cannot make {self.path.parent}: {exc.strerror}") from exc
         self._claim.take()
         self._recent = RecentReads()
-        self._writer = Writer(partial(connect_writer, self.path), str(self.path))
+        self._writer = Writer(partial(connect_writer, self.path), self.path)
         try:
             await self._writer.call(lambda connection: None)
         except BaseException:

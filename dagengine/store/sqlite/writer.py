@@ -13,13 +13,15 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 from dagengine.errors import StaleWrite, StoreUnusable
 from dagengine.model.transition import Batch
 from dagengine.store.sqlite.writes import write_batch
 
 T = TypeVar("T")
+FileIdentity: TypeAlias = tuple[int, int]
 
 _GROUP_LIMIT = 1000  # requests in one commit: bounds the time that the first of them waits
 
@@ -42,10 +44,10 @@ class Writer:
         asked: requests since it began, those that are not answered yet among them.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
-        """`connect` is called in the writer's thread; `name` names the file in errors."""
+    def __init__(self, connect: Callable[[], sqlite3.Connection], path: Path) -> None:
+        """`connect` is called in the writer's thread, and opens `path`."""
         self._connect = connect
-        self._name = name
+        self._path = path
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._taken_too_many: _Request | None = None
         self.commits = 0
@@ -84,9 +86,13 @@ class Writer:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
+        opened: FileIdentity | None = None
         while group := self._take_group():
             try:
-                connection = connection or self._connect()
+                if connection is None:
+                    connection, opened = self._connect(), identify(self._path)
+                elif identify(self._path) != opened:
+                    raise _gone(self._path)
                 results: list[Any] = self._serve(connection, group)
             except Exception as exc:  # noqa: BLE001  # a defect, too, is told to those who wait
                 results = [self._translate(exc)] * len(group)
@@ -145,7 +151,7 @@ class Writer:
         if not isinstance(exc, sqlite3.Error | OSError):
             return exc
         error = StoreUnusable(
-            f"the store {self._name} cannot be written: {exc}",
+            f"the store {self._path} cannot be written: {exc}",
             remedy="look at the disk's free space and the file's permissions",
         )
         error.__cause__ = exc
@@ -164,6 +170,24 @@ class Writer:
 
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(resolve)
+
+
+def _gone(path: Path) -> StoreUnusable:
+    # SQLite writes on into a file that has no name any more, and all of it is lost at the end.
+    return StoreUnusable(
+        f"the store {path} was removed or replaced while the controller runs",
+        remedy="put the very file back if it was moved away; else stop the controller, put a "
+        "backup in its place and start it again",
+    )
+
+
+def identify(path: Path) -> FileIdentity | None:
+    """Which file lies there: device and inode. None: there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _write(connection: sqlite3.Connection, batch: Batch) -> None:

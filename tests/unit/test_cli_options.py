@@ -1,0 +1,36 @@
+"""What the options of a command mean."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from dagengine.cli_options import read_scope
+
+
+@pytest.mark.parametrize(
+    ("zone", "server", "expected"),
+    [
+        (None, None, ("GLOBAL", [])),
+        ("z1", None, ("ZONE", ["z1"])),
+        ("z1, z2,", None, ("ZONE", ["z1", "z2"])),
+        (None, "10.0.0.1:2886", ("SERVER", ["10.0.0.1:2886"])),
+    ],
+)
+def test_the_scope_is_what_was_given(
+    zone: str | None, server: str | None, expected: tuple[str, list[str]]
+) -> None:
+    assert read_scope(zone, server) == expected
+
+
+@pytest.mark.parametrize("empty", ["", ",", " , "])
+def test_an_option_that_names_nothing_never_means_the_whole_cluster(empty: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--zone names no zone"):
+        read_scope(empty, None)
+    with pytest.raises(typer.BadParameter, match="--server names no server"):
+        read_scope(None, empty)
+
+
+def test_both_options_are_too_many() -> None:
+    with pytest.raises(typer.BadParameter, match="not both"):
+        read_scope("z1", "")
