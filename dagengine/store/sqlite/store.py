@@ -186,10 +186,13 @@ class SqliteStore:
         return {State(row["state"]): row["dags"] for row in await self._read("count_dags")}
 
     async def probe(self, now: datetime) -> None:
+        writer = self._open_writer
+
         def write(connection: sqlite3.Connection) -> None:
+            writer.refuse_other_file()
             connection.execute(QUERIES["probe"], (str(render_instant(now)),))
 
-        await self._open_writer.call(write)
+        await writer.call(write)
 
     @property
     def commit_count(self) -> int:

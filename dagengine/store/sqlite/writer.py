@@ -54,6 +54,7 @@ class Writer:
         self.batches = 0
         self.asked = 0
         self._answered = 0
+        self._opened: FileIdentity | None = None
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
@@ -86,13 +87,10 @@ class Writer:
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
-        opened: FileIdentity | None = None
         while group := self._take_group():
             try:
                 if connection is None:
-                    connection, opened = self._connect(), identify(self._path)
-                elif identify(self._path) != opened:
-                    raise _gone(self._path)
+                    connection, self._opened = self._connect(), identify(self._path)
                 results: list[Any] = self._serve(connection, group)
             except Exception as exc:  # noqa: BLE001  # a defect, too, is told to those who wait
                 results = [self._translate(exc)] * len(group)
@@ -135,6 +133,7 @@ class Writer:
         group: list[_Request],
         write: Callable[[sqlite3.Connection, Batch], StaleWrite | None],
     ) -> list[Any]:
+        self.refuse_other_file()
         connection.execute("BEGIN IMMEDIATE")
         try:
             results = [[write(connection, b) for b in request.batches] for request in group]
@@ -146,6 +145,18 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
         return results
+
+    def refuse_other_file(self) -> None:
+        """Raise StoreUnusable when the path no longer names the file that was opened.
+
+        SQLite writes on into a file that has no name any more, and all of it is lost at the end.
+        """
+        if identify(self._path) != self._opened:
+            raise StoreUnusable(
+                f"the store {self._path} was removed or replaced while the controller runs",
+                remedy="put the very file back if it was moved away; else stop the controller, put "
+                "a backup in its place and start it again",
+            )
 
     def _translate(self, exc: Exception) -> Exception:
         if not isinstance(exc, sqlite3.Error | OSError):
@@ -170,15 +181,6 @@ class Writer:
 
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(resolve)
-
-
-def _gone(path: Path) -> StoreUnusable:
-    # SQLite writes on into a file that has no name any more, and all of it is lost at the end.
-    return StoreUnusable(
-        f"the store {path} was removed or replaced while the controller runs",
-        remedy="put the very file back if it was moved away; else stop the controller, put a "
-        "backup in its place and start it again",
-    )
 
 
 def identify(path: Path) -> FileIdentity | None:
