@@ -6,7 +6,7 @@ from dagengine.client.address import Trust
 from dagengine.client.calls import Client
 from dagengine.client.door import Dto
 from dagengine.client.stream import Event
-from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable
+from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable, InvalidId
 
 __all__ = [
     "ApiRefused",
@@ -15,5 +15,6 @@ __all__ = [
     "ControllerUnreachable",
     "Dto",
     "Event",
+    "InvalidId",
     "Trust",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncGenerator
 from types import TracebackType
@@ -11,8 +12,9 @@ from urllib.parse import urlencode
 from dagengine.client.address import Trust
 from dagengine.client.door import Door, Dto
 from dagengine.client.stream import Event, follow_events
-from dagengine.errors import ControllerUnreachable
+from dagengine.errors import ControllerUnreachable, InvalidId
 
+_ID = re.compile(r"[0-9A-Za-z+-]+")  # whatever else it says, it stays one part of a path
 _REPEATS_S = (0.1, 0.5)  # pauses before a call that creates is made again
 
 
@@ -25,7 +27,8 @@ class Client:
         timeout_s: bound on one call, in seconds.
         trust: whom to believe at an https URL; by default what the system does.
 
-    Every method raises ControllerUnreachable or ApiRefused.
+    Every method raises ControllerUnreachable or ApiRefused; one that is given an id raises
+    InvalidId, before anything is sent, for a text that cannot be one.
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class Client:
 
     async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:
         """A DAG; with its nodes, sub-tasks and lines when `details`."""
-        return await self.get(f"/task/dag/{dag_id}?show_details={str(details).lower()}")
+        return await self.get(f"{_path('dag', dag_id)}?show_details={str(details).lower()}")
 
     async def list_unfinished(self) -> list[Dto]:
         """Every READY or RUNNING DAG with details, newest first."""
@@ -173,7 +176,7 @@ class Client:
 
     async def get_logs(self, sub_task_id: str) -> list[Dto]:
         """A sub-task's log rows of all attempts."""
-        return list((await self.get(f"/task/sub_task/{sub_task_id}/logs"))["contents"] or [])
+        return list((await self.get(f"{_path('sub_task', sub_task_id)}/logs"))["contents"] or [])
 
     def follow(
         self, dag_id: str, *, after: int = 0, patience_s: float = 60.0
@@ -188,25 +191,32 @@ class Client:
             after: number of the last event that you know; 0 for all of them.
             patience_s: how long a controller may be away, in seconds.
         """
-        return follow_events(self._door, dag_id, after, patience_s)
+        return follow_events(self._door, _path("dag", dag_id), after, patience_s)
 
     async def operate_dag(self, dag_id: str, operator: str, *, reason: str = "") -> None:
         """Ask RETRY, ROLLBACK, CANCEL or PASS of a DAG; the reason goes to the audit."""
-        await self.post(f"/task/dag/{dag_id}", {"operator": operator, "reason": reason})
+        await self.post(_path("dag", dag_id), {"operator": operator, "reason": reason})
 
     async def pass_node(self, node_id: str, *, reason: str = "") -> None:
         """PASS a FAILED node: its DAG goes on behind it."""
-        await self.post(f"/task/node/{node_id}", {"operator": "PASS", "reason": reason})
+        await self.post(_path("node", node_id), {"operator": "PASS", "reason": reason})
 
     async def list_audit(self, dag_id: str = "") -> list[Dto]:
         """What was done to a DAG, or to all of them, newest first."""
-        path = f"/task/dag/{dag_id}/audit" if dag_id else "/audit"
+        path = f"{_path('dag', dag_id)}/audit" if dag_id else "/audit"
         return list((await self.get(path))["contents"])
 
     async def list_attempts(self, sub_task_id: str) -> list[Dto]:
         """A sub-task's attempts with their lines, oldest first."""
-        return list((await self.get(f"/task/sub_task/{sub_task_id}/attempts"))["contents"])
+        return list((await self.get(f"{_path('sub_task', sub_task_id)}/attempts"))["contents"])
 
     async def _ask_openly(self, path: str) -> Dto:
         data: Dto = await self._door.ask_openly(path)
         return data
+
+
+def _path(kind: str, generic_id: str) -> str:
+    """Where that DAG, node or sub-task is. Whether there is one is for the controller to say."""
+    if not _ID.fullmatch(generic_id):
+        raise InvalidId(generic_id or "''", "an id has letters and digits only")
+    return f"/task/{kind}/{generic_id}"

@@ -35,9 +35,9 @@ class Event:
 
 
 async def follow_events(
-    door: Door, dag_id: str, after: int, patience_s: float
+    door: Door, path: str, after: int, patience_s: float
 ) -> AsyncGenerator[Event]:
-    """Every event of a DAG after that number, once and in order, until it has ended.
+    """Every event of the DAG at that path after that number, once and in order, until it has ended.
 
     A connection that breaks is made again, from the last event on.
 
@@ -48,7 +48,7 @@ async def follow_events(
     silent_s, failures = 0.0, 0
     while True:
         try:
-            async with aclosing(_read_once(door, dag_id, after)) as events:
+            async with aclosing(_read_once(door, path, after)) as events:
                 async for event in events:
                     if event is None:
                         return
@@ -63,12 +63,11 @@ async def follow_events(
         await asyncio.sleep(pause_s)
 
 
-async def _read_once(door: Door, dag_id: str, after: int) -> AsyncGenerator[Event | None]:
+async def _read_once(door: Door, path: str, after: int) -> AsyncGenerator[Event | None]:
     """The events of one connection; None: there are no more."""
     limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_S)
     headers = {"Last-Event-ID": str(after)} if after else {}
-    path = f"/task/dag/{dag_id}/events"
-    async with door.open_answer("GET", path, None, headers, limits) as response:
+    async with door.open_answer("GET", f"{path}/events", None, headers, limits) as response:
         if response.status == 204:
             yield None
         async with aclosing(_parse(response.content)) as parsed:

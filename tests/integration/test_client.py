@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.client import ApiRefused, Client, ControllerUnreachable, Trust
+from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, Trust
 from dagengine.testing import Gate
 from tests.integration.event_world import World, client, collect, stage, world
 from tests.integration.fake_controller import PASSWORD
@@ -63,6 +63,21 @@ async def test_the_example_says_that_nobody_answers() -> None:
 def test_the_example_needs_nothing_but_the_client() -> None:
     imported = re.findall(r"^from (dagengine\S*) import", EXAMPLE.read_text(), re.MULTILINE)
     assert set(imported) == {"dagengine.client"}
+
+
+@pytest.mark.parametrize("text", ["", "..", "../../x", "1/2", "1?x=y", "1#x", "%2e", "1 2", "é"])
+async def test_a_text_that_cannot_be_an_id_is_refused_before_anything_is_sent(text: str) -> None:
+    async with Client("http://127.0.0.1:9", "") as nobody:
+        for call in (nobody.get_dag, nobody.get_logs, nobody.list_attempts, nobody.pass_node):
+            with pytest.raises(InvalidId, match="Invalid ID"):
+                await call(text)
+        with pytest.raises(InvalidId):
+            await nobody.operate_dag(text, "RETRY")
+        with pytest.raises(InvalidId):
+            nobody.follow(text)
+        if text:  # an empty one asks for everybody's
+            with pytest.raises(InvalidId):
+                await nobody.list_audit(text)
 
 
 # --- repeating -------------------------------------------------------------------------------
