@@ -32,7 +32,6 @@ Dto = dict[str, Any]
 _FREE: Literal[1] = 1  # maintenance_type
 _GLOBAL: Literal[2] = 2
 _NOT_RUN = (State.PENDING, State.READY)
-_KEPT_LINES = 2000  # of the DAG that was rendered last
 
 
 class Wire:
@@ -51,14 +50,13 @@ class Wire:
         """
         if self._last is not None and self._last[0] is detail:
             return self._last[1]
-        tasks = [task for node in detail.nodes or () for task in node.sub_tasks]
-        rendered = self._dag(detail, tasks)
-        small = sum(len(task.logs) for task in tasks) <= _KEPT_LINES
-        self._last = (detail, rendered) if small else None
+        rendered = self._dag(detail)
+        self._last = (detail, rendered) if detail.is_keepable else None
         return rendered
 
-    def _dag(self, detail: DagDetail, tasks: Sequence[SubTaskDetail]) -> DagDetailDTO:
+    def _dag(self, detail: DagDetail) -> DagDetailDTO:
         dag, nodes = detail.dag, detail.nodes
+        tasks = [task for node in nodes or () for task in node.sub_tasks]
         return {
             "id": self.id(dag.dag_id),
             "dag_id": dag.dag_id,

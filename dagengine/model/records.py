@@ -16,6 +16,8 @@ from dagengine.model.outcome import Json
 from dagengine.model.spec import Flags, StageKind, Wait
 from dagengine.model.states import Operator, State
 
+_KEPT_LINES = 2000  # of one DAG
+
 
 class DagRecord(NamedTuple):
     """One tracked run of an operation."""
@@ -158,3 +160,9 @@ class DagDetail:
 
     dag: DagRecord
     nodes: tuple[NodeDetail, ...] | None
+
+    @property
+    def is_keepable(self) -> bool:
+        """True when it may be kept in memory for the next reader: some MB of lines may not."""
+        lines = (len(task.logs) for node in self.nodes or () for task in node.sub_tasks)
+        return sum(lines) <= _KEPT_LINES

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dagengine.model.records import DagDetail
 
 _DAGS = 32
-_LINES = 2000  # of one DAG: a larger one would hold megabytes for as long as nothing happens
 
 
 class RecentReads:
@@ -29,9 +28,5 @@ class RecentReads:
         if writes != self._as_of or len(self._found) >= _DAGS:
             self._found.clear()
             self._as_of = writes
-        if _count_lines(detail) <= _LINES:
+        if detail.is_keepable:
             self._found[detail.dag.dag_id] = detail
-
-
-def _count_lines(detail: DagDetail) -> int:
-    return sum(len(task.logs) for node in detail.nodes or () for task in node.sub_tasks)
