@@ -59,6 +59,8 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
     place = f"{_place(task):<{layout.place_width}}"
     what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
     said = (task["task_logs"] or [""])[-1]
+    if task["operator"] == "PASS":
+        said = f"passed by an operator; it had said: {said}" if said else "passed by an operator"
     return SubTaskLine(
         (task["id"], task["state"], task["execute_times"]),
         f"{head}  {place}  {what}  {said}".rstrip(),

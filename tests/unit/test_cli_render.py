@@ -1,0 +1,35 @@
+"""What a person reads of a DAG, where the end-to-end tests of the commands do not get to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dagengine.cli_render import Layout, sub_task_line
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def task(**fields: Any) -> dict[str, Any]:
+    at = "2026-01-01T00:00:00Z"
+    ended = {"state": "SUCCEED", "operator": "RUN", "start_time": at, "end_time": at}
+    agent = {"ip": "10.0.0.1", "port": 2886}
+    plain = {"id": "1", "name": "Start observer", "execute_times": 1, "execute_agent": agent}
+    return {**plain, **ended, "task_logs": None, **fields}
+
+
+@pytest.mark.parametrize(
+    ("logs", "said"),
+    [
+        (["begun", "ERROR: port is taken"], "passed by an operator; it had said: ERROR: port"),
+        (None, "passed by an operator"),
+    ],
+)
+def test_what_was_passed_is_not_shown_as_if_it_had_failed_now(
+    logs: list[str] | None, said: str
+) -> None:
+    passed = task(operator="PASS", task_logs=logs)
+    layout = Layout.of({"nodes": [{"name": "Start observer", "sub_tasks": [passed]}]})
+    assert f"0.00 s  {said}" in sub_task_line(layout, 1, passed, NOW).text
