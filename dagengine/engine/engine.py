@@ -93,6 +93,7 @@ class Engine(Readings, Service):
             self._marks,
             self._start_attempt,
             self._cancel_attempt,
+            self.generic_id,
         )
         self._live = self._scheduler.live
         self._ports = Ports(

@@ -77,6 +77,7 @@ class Scheduler(Service):
         marks: Marks,
         start_attempt: Callable[[Snapshot, plan.Start], None],
         cancel_attempt: Callable[[int], None],
+        generic_id: Callable[[int], str],
     ) -> None:
         super().__init__()
         self.live: dict[int, LiveDag] = {}
@@ -87,6 +88,7 @@ class Scheduler(Service):
         self._marks = marks
         self._start_attempt = start_attempt
         self._cancel_attempt = cancel_attempt
+        self._generic_id = generic_id
         self._due: dict[int, LiveDag] = {}
         self._wake = asyncio.Event()
         self._heirs: dict[int, asyncio.Future[LockReply]] = {}  # who waits for a broken lock
@@ -119,7 +121,8 @@ class Scheduler(Service):
             if (reply := self._heirs.pop(event.heir_id, None)) is not None:
                 self.post(event.heir_id, LockWanted(reply))  # the lock may be free now
             return
-        refuse(event, Conflict(f"DAG {dag_id} has just ended", remedy="look at it again"))
+        what = f"DAG {self._generic_id(dag_id)} has just ended"
+        refuse(event, Conflict(what, remedy="look at it again"))
 
     async def run(self) -> None:
         while True:
@@ -194,7 +197,7 @@ class Scheduler(Service):
         if holder.dag_id not in break_ids or holder.dag_id not in self.live:
             return LockReply(holder)
         self._heirs[dag.dag_id] = reply
-        why = f"forcePassDag of DAG {dag.dag_id}"
+        why = f"forcePassDag of DAG {self._generic_id(dag.dag_id)}"
         audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", why, "")
         self.post(holder.dag_id, HeirNamed(dag.dag_id, audit))
         return None
@@ -207,7 +210,8 @@ class Scheduler(Service):
         reply = self._heirs.get(heir_id)
         try:
             if snapshot.dag.heir is not None:
-                raise Conflict(f"DAG {snapshot.dag.heir} already waits for its lock")
+                heir = self._generic_id(snapshot.dag.heir)
+                raise Conflict(f"DAG {heir} already waits for its lock")
             decision.cancels += operators.cancel_dag(snapshot, now)
         except ApiError as exc:
             _log.warning("lock_not_broken", dag_id=snapshot.dag.dag_id, error=str(exc))
@@ -261,7 +265,7 @@ class Scheduler(Service):
         holder = self._locks.holder(key)
         if holder is not None and holder.dag_id != snapshot.dag.dag_id:
             raise LockHeld(
-                f"DAG {holder.dag_id} holds the lock '{key}': {holder.reason}",
+                f"'{holder.reason}' {self._generic_id(holder.dag_id or 0)} holds the lock '{key}'",
                 remedy="wait for it or cancel it, then retry",
             )
         return self._next_lock(snapshot, key)

@@ -223,7 +223,8 @@ def _reopen_after(snapshot: Snapshot, stage: int, now: datetime) -> None:
 
 
 def _name(snapshot: Snapshot) -> str:
-    return f"DAG {snapshot.dag.dag_id} '{snapshot.dag.name}'"
+    # Not its row id: whoever asked knows which one it is, by the id that it has on the wire.
+    return f"DAG '{snapshot.dag.name}'"
 
 
 def refuse_operator(operator: str) -> OperatorRefused:

@@ -511,7 +511,7 @@ async def test_what_goes_on_needs_the_lock(
             if operator is Operator.PASS
             else engine.operate_dag(failed.dag.dag_id, operator)
         )
-        with pytest.raises(LockHeld):
+        with pytest.raises(LockHeld, match=engine.generic_id(slow)):
             await asking
         untouched = await engine.find_dag(failed.dag.dag_id)
         assert untouched == failed
