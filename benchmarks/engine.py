@@ -113,6 +113,12 @@ def main() -> None:
                 ratio(limit.get("one_s"), peer["single"].get("p50_s"), less_is_better=True),
                 "",
             ],
+            ["the same in one thread, no loop, ms", shown(limit.get("alone_s"), 1e-3, 2), ""],
+            [
+                "  that, to DBOS's p50",
+                ratio(limit.get("alone_s"), peer["single"].get("p50_s"), less_is_better=True),
+                "",
+            ],
             ["POST while 200 DAGs run, p50, ms", shown(post.get("p50_s"), 1e-3), ""],
             ["POST while 200 DAGs run, p99, ms", shown(post.get("p99_s"), 1e-3), "under 50"],
             ["1,000 sub-tasks x 100 lines, MB more", shown(big.get("rss_bytes"), 1e6), "bounded"],
