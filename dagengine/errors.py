@@ -166,6 +166,12 @@ class SecurityError(DagengineError):
     legacy_code = 10008
 
 
+class EngineStopped(DagengineError):
+    """The engine was left before this was done; what is durable goes on when it is entered."""
+
+    http_status = 503
+
+
 # --- store -------------------------------------------------------------------------
 
 
@@ -177,6 +183,10 @@ class StaleWrite(StoreError):
     """A guarded write changed no row: the world moved on, its work is dropped."""
 
     err_code = "Gorm.NoRowAffected"
+
+
+class Unstorable(StoreError):
+    """A value that the store cannot keep: not JSON, or text that is no Unicode."""
 
 
 class StoreInUse(StoreError):

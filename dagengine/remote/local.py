@@ -13,8 +13,8 @@ from dagengine.remote.base import CommandResult, HostAddress
 from dagengine.remote.command import Command
 from dagengine.remote.group import END_BOUND_S, end_group
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
-from dagengine.remote.shield import finish, wait_out
 from dagengine.remote.sockets import private_socket_path
+from dagengine.shield import finish, wait_out
 
 _CHUNK_BYTES = 64 * 1024
 

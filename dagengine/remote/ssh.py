@@ -21,9 +21,9 @@ from dagengine.remote.command import Command
 from dagengine.remote.group import END_BOUND_S, Announcement, announced, end_group
 from dagengine.remote.link import HostLink
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
-from dagengine.remote.shield import finish
 from dagengine.remote.sockets import private_socket_path
 from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
+from dagengine.shield import finish
 
 # Of the sessions that sshd carries on a connection, two are kept to end commands.
 _SESSIONS_FOR_ENDING = 2

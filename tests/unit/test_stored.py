@@ -1,0 +1,40 @@
+"""Values as the store gives them back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from dagengine.errors import Unstorable
+from dagengine.model.stored import as_stored, as_text
+
+
+def test_a_value_is_as_it_will_be_read_again() -> None:
+    shared = ["x"]
+    given = {"ports": (1, 2), 3: "x", "list": shared, "text": "\u00fc", "none": None}
+    stored = as_stored(given)  # type: ignore[arg-type]  # what a caller without types may give
+    assert stored == {"ports": [1, 2], "3": "x", "list": ["x"], "text": "\u00fc", "none": None}
+    shared.append("y")
+    assert stored["list"] == ["x"]
+
+
+def _nested() -> dict[str, Any]:
+    itself: dict[str, Any] = {}
+    itself["itself"] = itself
+    return itself
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"x": {1, 2}}, {"x": math.nan}, {"x": math.inf}, {"x": "\ud800"}, {"\udcff": 1}, _nested()],
+    ids=["set", "nan", "infinite", "half a pair", "half a pair in a key", "itself"],
+)
+def test_what_cannot_be_kept_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(Unstorable, match="cannot be stored"):
+        as_stored(value)
+
+
+def test_text_that_is_no_unicode_is_written_out() -> None:
+    assert as_text("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"
