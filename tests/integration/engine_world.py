@@ -1,0 +1,147 @@
+"""An engine on a real store, whose steps do what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagengine import (
+    Clock,
+    DagDetail,
+    Engine,
+    Failed,
+    Flags,
+    Operation,
+    Operator,
+    Outcome,
+    Problem,
+    SqliteStore,
+    Stage,
+    StageKind,
+    State,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+from dagengine.testing import Gate, gated
+
+NORMAL, LANE = StageKind.NORMAL, StageKind.PARALLEL
+ALL = Flags(can_rollback=True)
+BROKEN = Failed(Problem("Test.Broken", "it is broken", "mend it"))
+
+
+class Script:
+    """Steps that do what a test says, and a count of what they did."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[tuple[str, str | None], Outcome] = {}
+        self.ran: Counter[tuple[str, str | None]] = Counter()
+        self.undone: Counter[tuple[str, str | None]] = Counter()
+        self.undo_fails: set[tuple[str, str | None]] = set()
+
+    def stage(self, name: str, kind: StageKind, **more: Any) -> Stage:
+        async def run(context: StepContext) -> Outcome:
+            self.ran[name, context.target] += 1
+            await context.log(f"{name} ran")
+            return self.outcomes.get((name, context.target), Succeeded({"from": name}))
+
+        async def undo(context: StepContext) -> Outcome:
+            self.undone[name, context.target] += 1
+            return BROKEN if (name, context.target) in self.undo_fails else Succeeded()
+
+        return Stage(name, kind, run, **{"flags": ALL, "undo": undo, **more})
+
+    def lock_stage(self) -> Stage:
+        async def run(context: StepContext) -> Outcome:
+            reply = await context.acquire_lock(context.params.get("force_pass", ()))
+            if reply.holder is None:
+                await context.log("broken" if reply.broken else "taken")
+                return Succeeded()
+            return Failed(Problem("Test.Locked", await context.describe_holder(reply.holder)))
+
+        return Stage("lock", NORMAL, run, flags=ALL)
+
+    def operation(self, **changes: Any) -> Operation:
+        stages = (
+            self.lock_stage(),
+            self.stage("check", LANE),
+            self.stage("start", LANE),
+            self.stage("verify", NORMAL),
+        )
+        return replace(Operation("op", stages, lock_key="k"), **changes)
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+Open = Callable[..., AbstractAsyncContextManager[Engine]]
+
+
+@pytest.fixture
+def open_engine(tmp_path: Path) -> Open:
+    @asynccontextmanager
+    async def open_it(
+        *operations: Operation, store: SqliteStore | None = None, clock: Clock | None = None
+    ) -> AsyncIterator[Engine]:
+        store = store or SqliteStore(tmp_path / "store.sqlite")
+        engine = Engine(store=store, operations=operations, clock=clock, cancel_proof_s=1)
+        async with asyncio.timeout(30), engine:
+            yield engine
+
+    return open_it
+
+
+async def submit(engine: Engine, *targets: str, **params: Any) -> int:
+    accepted = await engine.submit(Submission("op", targets or ("a", "b"), params))
+    assert accepted.dag.state is State.READY
+    return accepted.dag.dag_id
+
+
+async def run(engine: Engine, *targets: str, **params: Any) -> DagDetail:
+    return await engine.wait(await submit(engine, *targets, **params))
+
+
+async def operate(engine: Engine, dag_id: int, operator: Operator) -> DagDetail:
+    await engine.operate_dag(dag_id, operator, by="tester")
+    return await engine.wait(dag_id)
+
+
+def states(detail: DagDetail) -> list[str]:
+    assert detail.nodes is not None
+    return [f"{n.node.state}+{n.node.operator}" for n in detail.nodes]
+
+
+def task(detail: DagDetail, stage: int, target: str | None) -> Any:
+    assert detail.nodes is not None
+    tasks = detail.nodes[stage - 1].sub_tasks
+    return next(found for found in tasks if found.sub_task.target == target)
+
+
+def how(detail: DagDetail) -> tuple[str, str, int]:
+    return str(detail.dag.state), str(detail.dag.operator), detail.dag.stage
+
+
+def held(operation: Operation, stage_name: str, gate: Gate, *targets: str) -> Operation:
+    """The operation, with the steps of one stage waiting at a gate: all, or those of targets."""
+
+    async def wait(context: StepContext) -> None:
+        if not targets or context.target in targets:
+            await gate.wait()
+
+    return gated(operation, stage_name, before=wait)
+
+
+async def hold_at(engine: Engine, gate: Gate, *targets: str) -> int:
+    """Submit a DAG; returns when one of its steps waits at the gate."""
+    dag_id = await submit(engine, *targets)
+    await gate.reached.wait()
+    return dag_id

@@ -1,0 +1,128 @@
+"""How an attempt ends: in time, too late, cancelled with a proof or without one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
+from dagengine.testing import FakeClock, Gate, gated
+from tests.integration.engine_world import (
+    LANE,
+    NORMAL,
+    Open,
+    Script,
+    held,
+    hold_at,
+    how,
+    open_engine,
+    operate,
+    run,
+    script,
+    submit,
+    task,
+)
+
+__all__ = ["open_engine", "script"]  # fixtures
+
+
+@pytest.mark.parametrize("whose", ["attempt", "node", "DAG"])
+async def test_not_in_time_is_told_apart_from_failed_and_names_whose_time_it_was(
+    open_engine: Open, whose: str
+) -> None:
+    async def hang(context: StepContext) -> Outcome:
+        await asyncio.Event().wait()
+        return Succeeded()
+
+    stage = Stage(
+        "hang",
+        NORMAL,
+        hang,
+        timeout_s=0.05 if whose == "attempt" else 60,
+        node_timeout_s=0.05 if whose == "node" else None,
+    )
+    operation = Operation("op", (stage,), timeout_s=0.05 if whose == "DAG" else None)
+    async with open_engine(operation) as engine:
+        detail = await run(engine)
+        (attempt,) = await engine.find_attempts(1)
+        assert attempt.outcome == "TimedOut"
+        assert f"the 0.05 s of its {whose} are over" in task(detail, 1, None).logs[-1].content
+
+
+async def test_a_jump_of_the_wall_clock_ends_nothing(open_engine: Open, script: Script) -> None:
+    clock = FakeClock()
+
+    async def jump(context: StepContext) -> None:
+        clock.jump(3600 if context.target == "a" else -7200)
+
+    operation = gated(script.operation(timeout_s=600), "check", before=jump)
+    async with open_engine(operation, clock=clock) as engine:
+        assert how(await run(engine)) == ("SUCCEED", "RUN", 4)
+
+
+async def test_a_late_success_is_a_success_that_says_so(open_engine: Open) -> None:
+    async def late(context: StepContext) -> Outcome:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return Succeeded()
+        raise AssertionError
+
+    operation = Operation("op", (Stage("late", NORMAL, late, timeout_s=0.02),))
+    async with open_engine(operation) as engine:
+        detail = await run(engine)
+        assert detail.dag.state is State.SUCCEED
+        assert task(detail, 1, None).logs[-1].content == "WARN: done, but not within 0.02 s"
+
+
+@pytest.mark.parametrize(
+    ("proof", "outcome"), [(True, "Cancelled"), (False, "ResultUnknown"), (None, "ResultUnknown")]
+)
+async def test_the_end_of_a_cancelled_step_is_proven_or_its_result_is_unknown(
+    open_engine: Open, script: Script, proof: bool | None, outcome: str
+) -> None:
+    gate = Gate()
+
+    async def settle(context: StepContext) -> bool:
+        if proof is None:
+            await asyncio.Event().wait()
+        return bool(proof)
+
+    stage = replace(script.stage("start", LANE), settle=settle)
+    operation = held(Operation("op", (stage,)), "start", gate)
+    async with open_engine(operation) as engine:
+        dag_id = await submit(engine, "a")
+        await gate.reached.wait()
+        detail = await operate(engine, dag_id, Operator.CANCEL)
+        assert how(detail) == ("FAILED", "CANCEL", 1)
+        assert [a.outcome for a in await engine.find_attempts(1)] == [outcome]
+        if outcome == "ResultUnknown":
+            assert "is not proven" in task(detail, 1, "a").logs[-1].content
+
+
+async def test_a_server_whose_end_is_not_proven_stays_marked_until_a_step_has_looked(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    seen: list[str] = []
+
+    async def settle(context: StepContext) -> bool:
+        return False
+
+    async def look(context: StepContext) -> Outcome:
+        if (mark := context.unproven) is not None:
+            seen.append(f"{mark.target} since DAG {mark.dag_id} '{mark.stage}'")
+            await context.mark_proven()
+        return Succeeded()
+
+    stage = replace(script.stage("start", LANE), settle=settle)
+    async with open_engine(held(Operation("op", (stage,)), "start", gate)) as engine:
+        first = await hold_at(engine, gate, "a")
+        await operate(engine, first, Operator.CANCEL)
+    looking = Operation("op", (Stage("start", LANE, look),))
+    async with open_engine(looking) as engine:  # the mark outlives the controller
+        await run(engine, "a", "b")
+        await run(engine, "a", "b")
+    assert seen == [f"a since DAG {first} 'start'"]

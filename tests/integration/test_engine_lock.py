@@ -1,0 +1,81 @@
+"""Two DAGs that want one lock, and the force pass that ends its holder."""
+
+from __future__ import annotations
+
+from dagengine import Flags, Operation, Operator, State
+from dagengine.testing import Gate
+from tests.integration.engine_world import (
+    LANE,
+    Open,
+    Script,
+    held,
+    hold_at,
+    how,
+    open_engine,
+    run,
+    script,
+    task,
+)
+
+__all__ = ["open_engine", "script"]  # fixtures
+
+
+async def test_the_second_dag_fails_at_stage_1_and_names_the_holder(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    async with open_engine(held(script.operation(), "check", gate)) as engine:
+        holder = await hold_at(engine, gate)
+        second = await run(engine)
+        assert how(second) == ("FAILED", "RUN", 1)
+        said = task(second, 1, None).logs[-1].content
+        assert engine.generic_id(holder) in said
+        assert "'check'" in said
+        gate.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED
+
+
+async def test_a_force_pass_ends_the_holder_and_hands_the_lock_over(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    async with open_engine(held(script.operation(), "check", gate, "stuck")) as engine:
+        holder = await hold_at(engine, gate, "stuck")
+        token = engine.holder("k").token  # type: ignore[union-attr]
+        heir = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        assert how(heir) == ("SUCCEED", "RUN", 4)
+        assert task(heir, 1, None).logs[0].content == "broken"
+        ended = await engine.find_dag(holder)
+        assert ended is not None
+        assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
+        assert ended.dag.heir is None
+        assert heir.dag.held == token + 1
+        assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
+
+
+async def test_a_force_pass_of_another_id_changes_nothing(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
+        holder = await hold_at(engine, gate, "slow")
+        refused = await run(engine, "b", force_pass=[engine.generic_id(99), "garbage"])
+        assert how(refused) == ("FAILED", "RUN", 1)
+        gate.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED
+        free = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        assert task(free, 1, None).logs[0].content == "taken"
+
+
+async def test_a_force_pass_of_what_cannot_be_cancelled_is_refused_by_the_holder(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    rigid = script.stage("check", LANE, flags=Flags(can_cancel=False))
+    operation = Operation("op", (script.lock_stage(), rigid), lock_key="k")
+    async with open_engine(held(operation, "check", gate, "slow")) as engine:
+        holder = await hold_at(engine, gate, "slow")
+        refused = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        assert how(refused) == ("FAILED", "RUN", 1)
+        gate.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED
