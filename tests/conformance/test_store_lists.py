@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from operator import methodcaller
 
 import pytest
 
@@ -15,9 +14,7 @@ from dagengine.model.states import State
 from dagengine.model.transition import Audited, DagChanged
 from dagengine.store.base import Retention
 from dagengine.store.sqlite.store import SqliteStore
-from tests.conformance.test_store import NOW, batch_of, commit_one, create, line_of, store
-
-__all__ = ["store"]  # the fixture
+from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 
 STATES = [State.SUCCEED, State.FAILED, State.RUNNING, State.FAILED, State.READY, State.SUCCEED]
 NAMES = ["start", "stop"]  # in turn
@@ -172,15 +169,6 @@ async def test_a_store_that_is_closed_answers_nobody(store: SqliteStore) -> None
         await search(store)
     with pytest.raises(StoreUnusable):
         await store.commit([batch_of(create())])
-
-
-async def test_a_store_that_cannot_be_written_says_so_to_who_asks(store: SqliteStore) -> None:
-    await store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
-    with pytest.raises(StoreUnusable):
-        await store.probe(NOW)
-    await store.ping()  # its writer has its turn all the same
-    await store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
-    await store.probe(NOW)
 
 
 async def test_a_ping_comes_back_after_what_was_submitted_before(store: SqliteStore) -> None:

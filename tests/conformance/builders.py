@@ -1,0 +1,53 @@
+"""What the tests of stores write: rows and batches, with nothing in them that matters."""
+
+from __future__ import annotations
+
+from dagengine.engine.registry import Registry
+from dagengine.errors import StaleWrite
+from dagengine.model.outcome import Outcome, Succeeded
+from dagengine.model.records import LogRecord
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.transition import Batch, Change, DagCreated, LogAppended
+from dagengine.store.base import LastIds, Retention
+from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing import FakeClock
+
+NOW = FakeClock().now()
+
+
+async def do_nothing(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+OPERATION = Operation(
+    "op",
+    (Stage("one", StageKind.NORMAL, do_nothing), Stage("two", StageKind.PARALLEL, do_nothing)),
+    lock_key="k",
+)
+
+
+def create(dag_id: int = 1) -> DagCreated:
+    """A DAG of one normal stage and one of two lanes."""
+    before = LastIds(dag_id - 1, (dag_id - 1) * 2, (dag_id - 1) * 3)
+    return Registry([OPERATION]).instantiate(Submission("op", ("a", "b"), {"x": "ü"}), before, NOW)
+
+
+def batch_of(*changes: Change, dag_id: int = 1, fence: int | None = None) -> Batch:
+    return Batch(dag_id, fence, changes)
+
+
+def line_of(created: DagCreated, content: str, *, attempt_no: int = 0) -> LogAppended:
+    task = created.sub_tasks[0]
+    return LogAppended(LogRecord(0, task.sub_task_id, attempt_no, 0, content, NOW))
+
+
+async def commit_one(store: SqliteStore, batch: Batch) -> StaleWrite | None:
+    (result,) = await store.commit([batch])
+    return result
+
+
+async def prune(store: SqliteStore, retention: Retention) -> int:
+    slices = 0
+    while await store.prune(retention, NOW):
+        slices += 1
+    return slices

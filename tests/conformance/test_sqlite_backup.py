@@ -1,0 +1,51 @@
+"""The SQLite store's own: a copy of the file while others write it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import batch_of, commit_one, create, line_of
+
+
+async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    target = tmp_path / "copy.sqlite"
+
+    async def write() -> None:
+        for number in range(200):
+            await commit_one(sqlite_store, batch_of(line_of(created, str(number))))
+
+    _, size_bytes = await asyncio.gather(
+        write(), asyncio.to_thread(backup_store, sqlite_store.path, target)
+    )
+    assert size_bytes == target.stat().st_size > 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    copy = SqliteStore(target)
+    await copy.open()
+    assert await copy.load_dag(1) == await sqlite_store.load_dag(1)
+    lines = [line.content for line in await copy.find_logs(1)]
+    assert lines == [str(number) for number in range(len(lines))]
+    await copy.close()
+
+
+async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    with pytest.raises(StoreUnusable, match="there is no store"):
+        backup_store(tmp_path / "nothing", target)
+    (tmp_path / "notes").write_text("x" * 5000)
+    with pytest.raises(StoreUnusable, match="cannot be copied"):
+        backup_store(tmp_path / "notes", target)
+    assert list(tmp_path.iterdir()) == [tmp_path / "notes"]
+    target.write_text("precious")
+    with pytest.raises(StoreUnusable, match="exists"):
+        backup_store(tmp_path / "notes", target)
+    assert target.read_text() == "precious"

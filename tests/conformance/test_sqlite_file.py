@@ -1,0 +1,130 @@
+"""The SQLite store's own: its file, whose it is, and files that are not its."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from operator import methodcaller
+from pathlib import Path
+
+import pytest
+
+from dagengine.errors import StoreInUse, StoreTooNew, StoreUnusable
+from dagengine.model.records import AuditRecord
+from dagengine.model.transition import Audited
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import NOW, batch_of, commit_one, create
+
+
+async def test_what_was_written_reaches_the_disk_before_it_is_told(
+    sqlite_store: SqliteStore,
+) -> None:
+    """WAL with synchronous=FULL: seen by another connection, and flushed by that pragma."""
+    pragmas = await sqlite_store._open_writer.call(
+        lambda connection: [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    )
+    assert pragmas == ["wal", 2, 1]
+    await commit_one(sqlite_store, batch_of(create()))
+    with sqlite3.connect(sqlite_store.path) as other:
+        assert other.execute("SELECT COUNT(*) FROM dag").fetchone() == (1,)
+    other.close()
+
+
+async def test_the_audit_can_be_read_and_never_changed(sqlite_store: SqliteStore) -> None:
+    rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1)]
+    await sqlite_store.commit([batch_of(Audited(row)) for row in rows])
+    assert [row.audit_id for row in await sqlite_store.list_audit(None, limit=9)] == [3, 2, 1]
+    assert [row.audit_id for row in await sqlite_store.list_audit(1, limit=9)] == [3, 1]
+    assert [row.audit_id for row in await sqlite_store.list_audit(1, limit=1)] == [3]
+    for statement in ("UPDATE audit SET by = 'x'", "DELETE FROM audit"):
+        with pytest.raises(StoreUnusable, match="append-only"):
+            await sqlite_store._open_writer.call(methodcaller("execute", statement))
+
+
+async def test_a_second_controller_is_refused_by_the_name_of_the_first(
+    sqlite_store: SqliteStore,
+) -> None:
+    second = SqliteStore(sqlite_store.path)
+    with pytest.raises(StoreInUse, match=r"in use by pid \d+"):
+        await second.open()
+    await second.close()
+    program = (
+        "import asyncio, sys\n"
+        "from dagengine.store.sqlite.store import SqliteStore\n"
+        "asyncio.run(SqliteStore(sys.argv[1]).open())\n"
+    )
+    done = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", program, str(sqlite_store.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "StoreInUse" in done.stderr
+
+
+async def test_a_store_that_cannot_be_written_says_so_to_who_asks(
+    sqlite_store: SqliteStore,
+) -> None:
+    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
+    with pytest.raises(StoreUnusable):
+        await sqlite_store.probe(NOW)
+    await sqlite_store.ping()  # its writer has its turn all the same
+    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
+    await sqlite_store.probe(NOW)
+
+
+# --- files that are not ours ---------------------------------------------------------------------
+
+
+async def refuse(path: Path, error: type[Exception], match: str) -> None:
+    before = path.read_bytes()
+    with pytest.raises(error, match=match):
+        await SqliteStore(path).open()
+    assert path.read_bytes() == before, "a file that was refused was changed"
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    path.write_bytes(b"precious notes " * 1000)
+    await refuse(path, StoreUnusable, "file is not a database")
+
+
+async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    await refuse(path, StoreUnusable, "some other program")
+
+
+async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 999")
+    newer.close()
+    await refuse(path, StoreTooNew, "schema 999")
+
+
+async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit([batch_of(create(n), dag_id=n) for n in range(1, 50)])
+    await store.close()
+    data = bytearray(path.read_bytes())
+    data[4096 * 2 : 4096 * 6] = b"\xa5" * (4096 * 4)
+    path.write_bytes(bytes(data))
+    await refuse(path, StoreUnusable, "damaged")
+
+
+async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnusable, match=r"cannot make .*file/var"):
+        await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()

@@ -1,0 +1,94 @@
+"""The SQLite store's own: commits that are shared, and what is read without asking the file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import batch_of, commit_one, create, line_of
+
+
+async def test_calls_at_once_share_commits(sqlite_store: SqliteStore) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    before = count_commits(sqlite_store), sqlite_store.commit_count
+    async with held_writer(sqlite_store):
+        line = batch_of(line_of(created, "x"))
+        calls = [asyncio.ensure_future(sqlite_store.commit([line])) for _ in range(300)]
+        await asyncio.sleep(0)  # they are handed in
+    assert await asyncio.gather(*calls) == [[None]] * 300
+    assert (count_commits(sqlite_store), sqlite_store.commit_count) == (
+        before[0] + 1,
+        before[1] + 1,
+    )
+
+
+@asynccontextmanager
+async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
+    """While it is held, what is asked of the writer waits in its queue."""
+    holds, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: sqlite3.Connection) -> None:
+        holds.set()
+        assert go_on.wait(60)
+
+    holding = asyncio.ensure_future(store._open_writer.call(hold))
+    assert await asyncio.to_thread(holds.wait, 60)
+    try:
+        yield
+    finally:
+        go_on.set()
+    await holding
+
+
+def count_commits(store: SqliteStore) -> int:
+    """Commit frames of the write-ahead log: their header names the database's size."""
+    data = store.path.with_name(store.path.name + "-wal").read_bytes()
+    page_bytes = int.from_bytes(data[8:12], "big")
+    frames = range(32, len(data), 24 + page_bytes)
+    return sum(int.from_bytes(data[at + 4 : at + 8], "big") != 0 for at in frames)
+
+
+async def test_a_defect_in_the_writer_is_told_and_the_next_commit_works(
+    sqlite_store: SqliteStore,
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await sqlite_store._open_writer.call(lambda connection: 1 / 0)
+    assert await commit_one(sqlite_store, batch_of(create())) is None
+
+
+async def test_an_unchanged_dag_is_read_from_the_file_once(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    first = await sqlite_store.find_dag(1, details=True)
+    asked: list[str] = []
+    read = sqlite_store._read  # whether the file is asked cannot be seen from outside
+
+    def note(name: str, *values: int | str | None) -> object:
+        asked.append(name)
+        return read(name, *values)
+
+    monkeypatch.setattr(sqlite_store, "_read", note)
+    assert await sqlite_store.find_dag(1, details=True) is first
+    assert asked == []
+    await commit_one(sqlite_store, batch_of(line_of(created, "more")))
+    assert await sqlite_store.find_dag(1, details=True) != first
+    assert asked != []
+
+
+async def test_a_dag_with_very_many_lines_is_not_kept_in_memory(sqlite_store: SqliteStore) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    lines = [line_of(created, f"line {number}") for number in range(2001)]
+    await commit_one(sqlite_store, batch_of(*lines))
+    first, second = [await sqlite_store.find_dag(1, details=True) for _ in range(2)]
+    assert first == second
+    assert first is not second

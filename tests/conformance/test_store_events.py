@@ -1,0 +1,109 @@
+"""The store's contract: events, which are numbered as they become durable."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dagengine.model.history import DagEntered, EventRecord, NodeEntered, SubTaskEntered
+from dagengine.model.records import LogRecord
+from dagengine.model.states import State
+from dagengine.model.transition import Change, DagChanged, DagCreated, NodeChanged, SubTaskChanged
+from dagengine.store.base import Retention
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
+
+
+def begun(created: DagCreated) -> tuple[Change, ...]:
+    """The first stage begins, as the rules write it: its sub-task has had one attempt."""
+    dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
+    running = State.RUNNING
+    return (
+        DagChanged(dag, dag._replace(state=running)),
+        NodeChanged(node, node._replace(state=running)),
+        SubTaskChanged(task, task._replace(state=running, attempt_no=1, execute_times=1)),
+    )
+
+
+async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStore) -> None:
+    created, other = create(), create(2)
+    await commit_one(store, batch_of(created, *begun(created)))
+    await commit_one(store, batch_of(other, dag_id=2))
+    await commit_one(store, batch_of(line_of(created, "first", attempt_no=1)))
+    await commit_one(store, batch_of(line_of(other, "not ours"), dag_id=2))
+    await commit_one(store, batch_of(line_of(created, "second", attempt_no=1)))
+    events = await store.list_events(1, after=0, limit=100)
+    assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
+    assert [type(event.what) for event in events] == [
+        *(DagEntered, DagEntered, NodeEntered, SubTaskEntered),
+        *(LogRecord, LogRecord),
+    ]
+    task = events[3].what
+    assert isinstance(task, SubTaskEntered)
+    assert (task.sub_task_id, task.state, task.attempt_no, task.execute_times) == (
+        *(created.sub_tasks[0].sub_task_id, State.RUNNING),
+        *(1, 1),
+    )
+    assert task.at == NOW
+    assert await store.last_event(1) == 6
+    assert await store.last_event(2) == 2
+
+
+async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteStore) -> None:
+    created = create()
+    dag, node = created.dag, created.nodes[0]
+    ended = dag._replace(state=State.SUCCEED)
+    changes = (DagChanged(dag, ended), NodeChanged(node, node._replace(state=State.RUNNING)))
+    await commit_one(store, batch_of(created, *changes))
+    *_, last = await store.list_events(1, after=0, limit=100)
+    assert isinstance(last.what, DagEntered)
+    assert last.what.state is State.SUCCEED
+
+
+async def test_what_no_follower_can_see_is_no_event(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(fence=1))))
+    assert await store.last_event(1) == 1
+
+
+async def test_a_batch_that_was_left_out_leaves_no_gap(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    good, stale = line_of(created, "good"), line_of(created, "stale", attempt_no=7)
+    node = created.nodes[0]
+    results = await asyncio.gather(
+        commit_one(store, batch_of(good)),
+        commit_one(store, batch_of(stale)),
+        commit_one(store, batch_of(good)),
+        commit_one(store, batch_of(NodeChanged(node, node._replace(state=State.RUNNING)))),
+    )
+    assert [result is None for result in results] == [True, False, True, True]
+    assert [event.seq for event in await store.list_events(1, after=0, limit=9)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+async def test_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> None:
+    created = create()
+    await commit_one(store, batch_of(created, *begun(created)))
+    for number in range(5):
+        await commit_one(store, batch_of(line_of(created, f"line {number}", attempt_no=1)))
+    whole = await store.list_events(1, after=0, limit=100)
+    read: list[EventRecord] = []
+    while page := await store.list_events(1, after=len(read), limit=limit):
+        assert len(page) <= limit
+        read += page
+    assert tuple(read) == whole
+
+
+async def test_the_events_of_what_is_pruned_go_with_it(store: SqliteStore) -> None:
+    created = create()
+    ended = created.dag._replace(state=State.SUCCEED)
+    await commit_one(store, batch_of(created, *begun(created)[1:]))
+    await commit_one(store, batch_of(line_of(created, "a line", attempt_no=1)))
+    await commit_one(store, batch_of(DagChanged(created.dag, ended)))
+    await commit_one(store, batch_of(create(2), dag_id=2))
+    await prune(store, Retention(max_count=1))
+    assert await store.list_events(1, after=0, limit=9) == ()
+    assert len(await store.list_events(2, after=0, limit=9)) == 1

@@ -1,0 +1,54 @@
+"""The store's contract: what is kept for how long, and how little is deleted at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from dagengine.model.states import State
+from dagengine.model.transition import DagChanged
+from dagengine.store.base import Retention
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
+
+
+async def finish(store: SqliteStore, dag_id: int, end_at: datetime, lines: int = 1) -> None:
+    created = create(dag_id)
+    batch = batch_of(created, *(line_of(created, "x") for _ in range(lines)), dag_id=dag_id)
+    ended = created.dag._replace(state=State.SUCCEED, end_at=end_at)
+    await store.commit([batch, batch_of(DagChanged(created.dag, ended), dag_id=dag_id)])
+
+
+async def kept(store: SqliteStore) -> list[int]:
+    return [dag.dag_id for dag in await store.list_dags(limit=99)]
+
+
+async def test_old_dags_go_and_unfinished_and_the_newest_stay(store: SqliteStore) -> None:
+    long_ago = NOW - timedelta(days=100)
+    await finish(store, 1, long_ago)
+    await store.commit([batch_of(create(2), dag_id=2)])
+    await finish(store, 3, NOW)
+    await finish(store, 4, long_ago)
+    ids = await store.last_ids()
+    await prune(store, Retention(max_age_s=86_400))
+    assert await kept(store) == [4, 3, 2]
+    assert await store.last_ids() == ids
+    assert await store.find_logs(1) == ()
+
+
+async def test_of_many_dags_the_newest_are_kept(store: SqliteStore) -> None:
+    for dag_id in range(1, 8):
+        await finish(store, dag_id, NOW)
+    await prune(store, Retention(max_count=3))
+    assert await kept(store) == [7, 6, 5]
+
+
+async def test_a_dag_with_many_lines_goes_in_slices_and_others_write_meanwhile(
+    store: SqliteStore,
+) -> None:
+    await finish(store, 1, NOW - timedelta(days=9), lines=5000)
+    await store.commit([batch_of(create(2), dag_id=2)])
+    assert 0 < await store.prune(Retention(max_age_s=1), NOW) <= 2000
+    assert await kept(store) == [2, 1]
+    assert await commit_one(store, batch_of(line_of(create(2), "meanwhile"), dag_id=2)) is None
+    assert await prune(store, Retention(max_age_s=1)) >= 2
+    assert await kept(store) == [2]
