@@ -5,23 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from dagengine.errors import ConfigError, UnknownOperation
+from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
 from dagengine.model.outcome import Problem
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.spec import Operation, Stage, StageKind, Submission
 from dagengine.model.states import Operator, State
+from dagengine.model.stored import as_stored
 from dagengine.model.transition import DagCreated
 from dagengine.store.base import LastIds
 
 
 class Registry:
-    """Operations by name; turns submissions into rows and rows back into steps."""
+    """Operations by name; turns submissions into rows and rows back into steps.
+
+    Raises:
+        ConfigError: two operations of one name, an operation without stages or with two of one
+            name, a time that is none.
+    """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._operations: dict[str, Operation] = {}
         for operation in operations:
-            if operation.name in self._operations or not operation.stages:
-                raise ConfigError(f"operation '{operation.name}' is registered twice or is empty")
+            if operation.name in self._operations:
+                raise ConfigError(f"operation '{operation.name}' is registered twice")
+            _refuse_mistakes(operation)
             self._operations[operation.name] = operation
 
     def find(self, name: str) -> Operation:
@@ -54,14 +61,22 @@ class Registry:
         return Problem(UnknownOperation.err_code, what, remedy)
 
     def instantiate(self, submission: Submission, ids: LastIds, now: datetime) -> DagCreated:
-        """The rows of a new DAG; its ids follow `ids`."""
+        """The rows of a new DAG; its ids follow `ids`.
+
+        Raises:
+            UnknownOperation: there is no such operation.
+            IllegalArgument: no targets, for an operation with parallel stages.
+            Unstorable: parameters or targets are not what a store can keep.
+        """
         operation = self.find(submission.operation)
-        targets = tuple(dict.fromkeys(submission.targets))
+        targets = unique_targets(submission.targets)
+        # As they will be read again, and the caller's own dict no more.
+        kept = as_stored({"params": dict(submission.params), "targets": targets})
         dag = DagRecord(
             dag_id=ids.dag_id + 1,
             name=operation.name,
             version=operation.version,
-            params=dict(submission.params),
+            params=kept["params"],
             targets=targets,
             stage=1,
             max_stage=len(operation.stages),
@@ -82,10 +97,45 @@ class Registry:
             nodes.append(node)
             lanes: tuple[str | None, ...] = targets if stage.kind is StageKind.PARALLEL else (None,)
             if not lanes:
-                raise ConfigError(f"'{operation.name}' needs at least one target")
+                raise IllegalArgument(
+                    f"'{operation.name}' needs at least one target",
+                    remedy=f"its stage '{stage.name}' runs once for each",
+                )
             for lane in lanes:
                 sub_tasks.append(_sub_task(node, ids.sub_task_id + len(sub_tasks) + 1, lane))
         return DagCreated(dag, tuple(nodes), tuple(sub_tasks))
+
+
+def unique_targets(targets: Iterable[str]) -> tuple[str, ...]:
+    """The targets of a DAG that is submitted with these: each once, in the order given."""
+    return tuple(dict.fromkeys(targets))
+
+
+_LONGEST_S = 100 * 365 * 86_400.0  # the instant at which a time is over must be a date
+
+
+def _refuse_mistakes(operation: Operation) -> None:
+    """Raise ConfigError for what the spec forbids."""
+    who = f"operation '{operation.name}'"
+    if not operation.stages:
+        raise ConfigError(f"{who} has no stages")
+    _refuse_no_time(who, "timeout_s", operation.timeout_s)
+    seen: set[str] = set()
+    for stage in operation.stages:
+        if stage.name in seen:
+            raise ConfigError(f"{who} has two stages '{stage.name}'")
+        seen.add(stage.name)
+        what = f"stage '{stage.name}' of {who}"
+        _refuse_no_time(what, "timeout_s", stage.timeout_s)
+        _refuse_no_time(what, "node_timeout_s", stage.node_timeout_s)
+
+
+def _refuse_no_time(what: str, name: str, value: float | None) -> None:
+    if value is not None and not 0 < value <= _LONGEST_S:  # NaN is in no order
+        raise ConfigError(
+            f"{what}: {name} is {value}",
+            remedy="give seconds, more than 0 and at most 100 years",
+        )
 
 
 def _node(dag: DagRecord, node_id: int, number: int, stage: Stage) -> NodeRecord:

@@ -1,0 +1,99 @@
+"""What can be registered and submitted, and which mistakes are told by name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dagengine import (
+    ConfigError,
+    IllegalArgument,
+    Operation,
+    Outcome,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+    Unstorable,
+)
+from dagengine.engine.registry import Registry, unique_targets
+from dagengine.model.records import DagRecord
+from dagengine.store.base import LastIds
+
+NOW = datetime(2024, 1, 10, tzinfo=UTC)
+
+
+async def step(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+NORMAL = Stage("first", StageKind.NORMAL, step)
+LANE = Stage("second", StageKind.PARALLEL, step)
+OPERATION = Operation("op", (NORMAL, LANE))
+
+
+def submit(*targets: str, **params: Any) -> DagRecord:
+    submission = Submission("op", targets, params)
+    return Registry([OPERATION]).instantiate(submission, LastIds(0, 0, 0), NOW).dag
+
+
+@pytest.mark.parametrize(
+    ("operations", "says"),
+    [
+        ((OPERATION, OPERATION), "operation 'op' is registered twice"),
+        ((Operation("op", ()),), "operation 'op' has no stages"),
+        ((Operation("op", (NORMAL, NORMAL)),), "operation 'op' has two stages 'first'"),
+    ],
+)
+def test_an_operation_that_is_none_is_refused_with_its_own_mistake(
+    operations: tuple[Operation, ...], says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Registry(operations)
+    assert caught.value.message == says
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, -math.inf, 1e12])
+@pytest.mark.parametrize("name", ["timeout_s", "node_timeout_s", "Operation.timeout_s"])
+def test_a_time_that_is_none_is_refused_and_names_its_owner(name: str, value: float) -> None:
+    if name == "Operation.timeout_s":
+        wrong, says = replace(OPERATION, timeout_s=value), "operation 'op': timeout_s is "
+    else:
+        stages = (NORMAL, replace(LANE, **{name: value}))
+        wrong = replace(OPERATION, stages=stages)
+        says = f"stage 'second' of operation 'op': {name} is "
+    with pytest.raises(ConfigError) as caught:
+        Registry([wrong])
+    assert caught.value.message == f"{says}{value}"
+
+
+def test_lanes_without_targets_are_a_mistake_of_the_caller() -> None:
+    with pytest.raises(IllegalArgument, match="'op' needs at least one target"):
+        submit()
+
+
+def test_a_target_that_is_named_twice_is_one_target() -> None:
+    assert submit("b", "a", "b").targets == unique_targets(["b", "a", "b"]) == ("b", "a")
+
+
+def test_parameters_are_kept_as_they_will_be_read_again() -> None:
+    mine: dict[str, Any] = {"zones": ("z1", "z2"), "ports": {1: True}}
+    dag = submit("a", **mine)
+    mine["ports"][2] = False
+    assert dag.params == {"zones": ["z1", "z2"], "ports": {"1": True}}
+
+
+@pytest.mark.parametrize("value", [math.nan, {1, 2}, "\ud800", object()])
+def test_what_cannot_be_stored_is_refused(value: object) -> None:
+    with pytest.raises(Unstorable):
+        submit("a", x=value)
+
+
+def test_a_target_that_is_no_text_is_refused() -> None:
+    with pytest.raises(Unstorable):
+        submit("a\udcff")
