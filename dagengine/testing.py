@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dagengine.errors import StaleWrite, StoreUnusable
+from dagengine.errors import StoreUnusable
 from dagengine.model.outcome import Outcome
 from dagengine.model.spec import Operation, Stage, StepContext
 from dagengine.model.transition import Batch
+from dagengine.store.base import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
 
 
@@ -46,7 +47,7 @@ class CrashingStore(SqliteStore):
         self.commits = 0
         self._refuse = frozenset(refuse)
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         self.commits += 1
         if self.commits in self._refuse:
             raise StoreUnusable(f"commit {self.commits} was refused by the test")

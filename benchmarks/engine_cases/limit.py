@@ -23,8 +23,8 @@ import structlog
 from ours import SIX, STEPS
 
 from dagengine import Engine, SqliteStore, Submission
-from dagengine.errors import StaleWrite
 from dagengine.model.transition import Batch
+from dagengine.store.base import BatchRefused
 from dagengine.store.sqlite.connect import connect_writer
 from dagengine.store.sqlite.writes import write_batch
 
@@ -40,7 +40,7 @@ class Recording(SqliteStore):
         super().__init__(path)
         self.batches: list[list[Batch]] = []
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         self.batches.append(list(batches))
         return await super().commit(batches)
 

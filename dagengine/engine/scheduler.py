@@ -35,7 +35,6 @@ from dagengine.errors import (
     Conflict,
     LockHeld,
     OperatorRefused,
-    StaleWrite,
     StoreUnusable,
 )
 from dagengine.model.records import AuditRecord, LockRecord
@@ -44,7 +43,7 @@ from dagengine.model.states import Operator, State
 from dagengine.model.transition import Audited, Batch
 from dagengine.rules import operators, plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import Store
+from dagengine.store.base import BatchRefused, Store
 
 _log = structlog.get_logger("dagengine.engine")
 _STORE_RETRY_S = (0.1, 0.5, 1.0, 5.0)  # pauses while the store refuses to write
@@ -275,7 +274,7 @@ class Scheduler(Service):
 
     # --- writing ---------------------------------------------------------------------------
 
-    async def commit(self, batches: list[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: list[Batch]) -> list[BatchRefused | None]:
         """Write; while the store refuses, wait and try again: nothing else may go on."""
         tries = 0
         while batches:
@@ -287,7 +286,7 @@ class Scheduler(Service):
                 tries += 1
         return []
 
-    async def _start_over(self, decision: _Decision, exc: StaleWrite) -> None:
+    async def _start_over(self, decision: _Decision, exc: BatchRefused) -> None:
         """The store knows better: read the DAG again, and decide its events once more."""
         dag_id = decision.live.snapshot.dag.dag_id
         _log.warning("decision_was_stale", dag_id=dag_id, error=str(exc))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from dagengine.errors import StaleWrite
+from dagengine.errors import StaleWrite, Unstorable
 from dagengine.model.history import EventRecord
 from dagengine.model.records import (
     AttemptRecord,
@@ -24,6 +24,9 @@ from dagengine.model.records import (
 )
 from dagengine.model.states import State
 from dagengine.model.transition import Batch
+
+BatchRefused: TypeAlias = StaleWrite | Unstorable
+"""Why one batch was left out of a commit that wrote the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +77,18 @@ class Store(Protocol):
         """Wait for what was submitted, then give the store up. Safe to call twice."""
         ...
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         """Write batches durably.
 
-        Each batch is written as a whole or not at all; a batch with a change whose guard
-        does not hold is left out and its StaleWrite returned in its place, the others are
-        written all the same. On return everything written survives a crash. Concurrent
-        calls may share one commit and are written in the order of the calls.
+        Each batch is written as a whole or not at all, and answered in its place: None when
+        it was written; a StaleWrite when the guard of a change does not hold; an Unstorable
+        when a value cannot be kept, which no repetition will mend. The others are written all
+        the same. On return everything written survives a crash. Concurrent calls may share
+        one commit and are written in the order of the calls; none fails for another's batch.
 
         Raises:
-            StoreUnusable: nothing of these batches was written, as far as can be known.
+            StoreUnusable: the store refuses, whatever it is given; nothing of these batches
+                was written, as far as can be known.
         """
         ...
 
@@ -191,6 +196,7 @@ class Store(Protocol):
 
         Raises:
             StoreUnusable: they were not kept, as far as can be known.
+            Unstorable: they are not what they should be.
         """
         ...
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import structlog
 
 from dagengine.engine.engine import Engine
-from dagengine.errors import StaleWrite
 from dagengine.model.transition import Batch
 from dagengine.rules.invariants import find_violations
 from dagengine.rules.snapshot import Snapshot
+from dagengine.store.base import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
 from tests.chaos.stop_world import STOP_SCENARIOS
 from tests.chaos.world import SCENARIOS as START_SCENARIOS
@@ -42,7 +42,7 @@ class EndingStore(SqliteStore):
         self._left = at
         self._side = side
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         self._left -= 1
         if self._left == 0 and self._side == "before":
             os._exit(CRASHED)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dagengine.engine.registry import Registry
-from dagengine.errors import StaleWrite
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import LogRecord
 from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.transition import Batch, Change, DagCreated, LogAppended
-from dagengine.store.base import LastIds, Retention
+from dagengine.store.base import BatchRefused, LastIds, Retention
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
 
@@ -41,7 +40,7 @@ def line_of(created: DagCreated, content: str, *, attempt_no: int = 0) -> LogApp
     return LogAppended(LogRecord(0, task.sub_task_id, attempt_no, 0, content, NOW))
 
 
-async def commit_one(store: SqliteStore, batch: Batch) -> StaleWrite | None:
+async def commit_one(store: SqliteStore, batch: Batch) -> BatchRefused | None:
     (result,) = await store.commit([batch])
     return result
 

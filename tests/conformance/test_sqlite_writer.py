@@ -7,9 +7,11 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import methodcaller
 
 import pytest
 
+from dagengine.errors import StoreUnusable, Unstorable
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, line_of
 
@@ -53,6 +55,33 @@ def count_commits(store: SqliteStore) -> int:
     page_bytes = int.from_bytes(data[8:12], "big")
     frames = range(32, len(data), 24 + page_bytes)
     return sum(int.from_bytes(data[at + 4 : at + 8], "big") != 0 for at in frames)
+
+
+async def test_a_full_disk_is_not_blamed_on_the_batches(sqlite_store: SqliteStore) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    call = sqlite_store._open_writer.call
+    await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # not one more than there are
+    stale, big = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "x" * 10**6))
+    for batches in ([big], [stale, big]):
+        with pytest.raises(StoreUnusable, match="cannot be written: database or disk is full"):
+            await sqlite_store.commit(batches)
+    await call(methodcaller("execute", "PRAGMA max_page_count = 1000000"))
+    assert await commit_one(sqlite_store, big) is None
+
+
+async def test_a_text_that_is_longer_than_sqlite_takes_is_its_own_batchs_affair(
+    sqlite_store: SqliteStore,
+) -> None:
+    created = create()
+    await commit_one(sqlite_store, batch_of(created))
+    await sqlite_store._open_writer.call(
+        methodcaller("setlimit", sqlite3.SQLITE_LIMIT_LENGTH, 5000)
+    )
+    bad, good = batch_of(line_of(created, "x" * 5001)), batch_of(line_of(created, "y"))
+    refused, written = await sqlite_store.commit([bad, good])
+    assert isinstance(refused, Unstorable)
+    assert written is None
 
 
 async def test_a_defect_in_the_writer_is_told_and_the_next_commit_works(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from types import NoneType
 
 import pytest
 
-from dagengine.errors import StaleWrite, StoreUnusable
-from dagengine.model.records import AttemptRecord, LockRecord, UnprovenRecord
+from dagengine.errors import StaleWrite, Unstorable
+from dagengine.model.outcome import Json
+from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnprovenRecord
 from dagengine.model.spec import IdempotencyKey
 from dagengine.model.states import State
 from dagengine.model.transition import (
     AttemptClosed,
+    Audited,
     Batch,
     DagChanged,
+    DagCreated,
     KeyUsed,
     LockReleased,
     LockTaken,
@@ -266,10 +271,83 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(store: SqliteStore)
     assert {"1", "3", "5", "7"} <= {line.content for line in lines}
 
 
-async def test_a_commit_that_fails_leaves_nothing_and_the_next_one_works(
+# --- values that cannot be kept ------------------------------------------------------------------
+
+UNSTORABLE: dict[str, Callable[[DagCreated], Batch]] = {
+    "text that is no Unicode": lambda made: batch_of(line_of(made, "secret\udcff")),
+    "no JSON": lambda made: batch_of(evidence_of(made, {"x": {"secret"}})),
+    "JSON without an end": lambda made: batch_of(evidence_of(made, endless())),
+    "JSON that holds itself": lambda made: batch_of(evidence_of(made, circle())),
+    "no text": lambda made: batch_of(Audited(replace(audit_row(), by=None))),  # type: ignore[arg-type]
+    "no value of SQL": lambda made: batch_of(Audited(replace(audit_row(), by={}))),  # type: ignore[arg-type]
+    "too big a number": lambda made: batch_of(Audited(replace(audit_row(), node_id=2**70))),
+    "too big a number for the guard": lambda made: batch_of(line_of(made, "x"), fence=2**70),
+    "an id that is taken": batch_of,
+}
+
+
+def evidence_of(made: DagCreated, evidence: Json) -> SubTaskChanged:
+    task = made.sub_tasks[0]
+    return SubTaskChanged(task, task._replace(evidence=evidence))
+
+
+def endless() -> Json:
+    nested: Json = {}
+    for _ in range(5000):
+        nested = {"x": nested}
+    return nested
+
+
+def circle() -> Json:
+    nested: Json = {}
+    nested["x"] = nested
+    return nested
+
+
+def audit_row() -> AuditRecord:
+    return AuditRecord(0, NOW, 1, None, "RETRY", "me", "why")
+
+
+@pytest.mark.parametrize("what", UNSTORABLE)
+async def test_a_batch_that_cannot_be_kept_is_left_out_and_harms_no_other(
+    store: SqliteStore, what: str
+) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    bad = UNSTORABLE[what](created)
+    bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
+    stale, good = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "good"))
+    results = await store.commit([good, bad, stale, good])
+    assert [type(result) for result in results] == [NoneType, Unstorable, StaleWrite, NoneType]
+    said = str(results[1])
+    assert "of DAG 1 cannot be stored" in said
+    assert "secret" not in said
+    lines = await store.find_logs(created.sub_tasks[0].sub_task_id)
+    assert [line.content for line in lines] == ["good", "good"]
+    assert await store.last_event(1) == 3
+
+
+async def test_callers_at_once_get_each_what_their_own_batches_deserve(store: SqliteStore) -> None:
+    created = create()
+    await commit_one(store, batch_of(created))
+    good, bad = batch_of(line_of(created, "good")), batch_of(line_of(created, "\ud800"))
+    results = await asyncio.gather(*(store.commit([bad if n % 3 else good]) for n in range(9)))
+    kinds = [type(result) for (result,) in results]
+    assert kinds == [Unstorable if n % 3 else NoneType for n in range(9)]
+    assert len(await store.find_logs(created.sub_tasks[0].sub_task_id)) == 3
+
+
+async def test_a_dag_that_is_there_already_is_refused_and_the_first_stays(
     store: SqliteStore,
 ) -> None:
-    with pytest.raises(StoreUnusable, match="UNIQUE"):
-        await store.commit([batch_of(create()), batch_of(create())])
-    assert await store.load_dag(1) is None
-    assert await commit_one(store, batch_of(create())) is None
+    first, second = await store.commit([batch_of(create()), batch_of(create())])
+    assert first is None
+    assert isinstance(second, Unstorable)
+    assert "UNIQUE" in str(second)
+    assert await commit_one(store, batch_of(line_of(create(), "x"))) is None
+
+
+async def test_a_reserved_request_that_cannot_be_kept_is_told(store: SqliteStore) -> None:
+    with pytest.raises(Unstorable, match="RequestReserved"):
+        await store.reserve([None], NOW, NOW)  # type: ignore[list-item]
+    assert await store.load_reserved() == []

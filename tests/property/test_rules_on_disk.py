@@ -20,7 +20,7 @@ from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submi
 from dagengine.model.transition import Batch, DagCreated, LockReleased, LockTaken
 from dagengine.rules import plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import DagRows
+from dagengine.store.base import BatchRefused, DagRows
 from dagengine.store.sqlite.store import SqliteStore
 from tests.property.test_rules import NOW, OneDag
 
@@ -51,7 +51,7 @@ class OneDagOnDisk(OneDag):
         self.other = other.instantiate(Submission("other"), ids, NOW)
         assert self.commit(Batch(self.other.dag.dag_id, None, (self.other,))) is None
 
-    def commit(self, batch: Batch) -> StaleWrite | None:
+    def commit(self, batch: Batch) -> BatchRefused | None:
         (stale,) = self.runner.run(self.store.commit([batch]))
         return stale
 

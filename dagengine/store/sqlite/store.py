@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from dagengine.errors import StaleWrite, StoreUnusable
+from dagengine.errors import StoreUnusable
 from dagengine.model.history import EventRecord
 from dagengine.model.records import (
     AttemptRecord,
@@ -28,7 +28,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.states import State
 from dagengine.model.transition import Batch, RequestReserved
-from dagengine.store.base import DagRows, LastIds, Retention
+from dagengine.store.base import BatchRefused, DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
 from dagengine.store.sqlite.history import merge_events
@@ -89,7 +89,7 @@ class SqliteStore:
             self._writer = None
         self._claim.release()
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         return await self._open_writer.commit(batches)
 
     async def load_unfinished(self) -> tuple[DagRows, ...]:
@@ -219,7 +219,9 @@ class SqliteStore:
 
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
         change = RequestReserved(tuple(prints), until, now)
-        await self._open_writer.commit([Batch(0, None, (change,))])
+        (refused,) = await self._open_writer.commit([Batch(0, None, (change,))])
+        if refused is not None:
+            raise refused
 
     async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
         rows = await self._read("list_reserved")

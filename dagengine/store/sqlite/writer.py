@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from dagengine.errors import StaleWrite, StoreUnusable
+from dagengine.errors import StaleWrite, StoreUnusable, Unstorable
 from dagengine.model.transition import Batch
+from dagengine.store.base import BatchRefused
 from dagengine.store.sqlite.writes import write_batch
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Writer:
         """True when every request is answered: the file holds all that was asked for."""
         return self._answered == self.asked
 
-    async def commit(self, batches: Sequence[Batch]) -> list[StaleWrite | None]:
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         """See Store.commit."""
         return await self._request(batches=batches)  # type: ignore[no-any-return]
 
@@ -123,15 +124,15 @@ class Writer:
             return [call(connection)]
         try:
             return self._commit(connection, group, _write)
-        except StaleWrite:
-            # Rare: once more, with a savepoint around every batch, to leave the stale ones out.
+        except (StaleWrite, Unstorable):
+            # Rare: once more, with a savepoint around every batch, to leave the refused ones out.
             return self._commit(connection, group, _write_apart)
 
     def _commit(
         self,
         connection: sqlite3.Connection,
         group: list[_Request],
-        write: Callable[[sqlite3.Connection, Batch], StaleWrite | None],
+        write: Callable[[sqlite3.Connection, Batch], BatchRefused | None],
     ) -> list[Any]:
         self.refuse_other_file()
         connection.execute("BEGIN IMMEDIATE")
@@ -196,11 +197,11 @@ def _write(connection: sqlite3.Connection, batch: Batch) -> None:
     write_batch(connection, batch)
 
 
-def _write_apart(connection: sqlite3.Connection, batch: Batch) -> StaleWrite | None:
+def _write_apart(connection: sqlite3.Connection, batch: Batch) -> BatchRefused | None:
     connection.execute("SAVEPOINT batch")
     try:
         write_batch(connection, batch)
-    except StaleWrite as exc:
+    except (StaleWrite, Unstorable) as exc:
         connection.execute("ROLLBACK TO batch")
         connection.execute("RELEASE batch")
         return exc

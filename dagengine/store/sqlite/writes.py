@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from dagengine.errors import StaleWrite
+from dagengine.errors import StaleWrite, Unstorable
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.transition import (
     AttemptClosed,
@@ -36,13 +36,40 @@ from dagengine.store.sqlite.rows import (
 
 Row: TypeAlias = tuple[Any, ...]
 
+_UNSTORABLE = (
+    *(TypeError, ValueError, OverflowError, RecursionError),  # of JSON, and of binding
+    *(sqlite3.DataError, sqlite3.IntegrityError),
+    *(sqlite3.InterfaceError, sqlite3.ProgrammingError),  # the types that cannot be bound
+)
+"""Errors that the values of a change cause: the same with any store, now and later."""
+
 
 def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write all changes of a batch.
 
+    After an error the caller rolls back to before the batch.
+
     Raises:
-        StaleWrite: a guard did not hold; the caller rolls back to before the batch.
+        StaleWrite: a guard did not hold.
+        Unstorable: a value cannot be kept.
+        sqlite3.Error: the file cannot be written, whatever the values.
     """
+    what = "batch"
+    try:
+        _check_fence(connection, batch)
+        for change in batch.changes:
+            what = type(change).__name__
+            _write_change(connection, batch.dag_id, change)
+        for row in render_events(batch.changes):
+            connection.execute(QUERIES["insert_event"], row)
+    except _UNSTORABLE as exc:
+        # The reason names a type, a column or one character, never the value: it may be secret.
+        raise Unstorable(
+            f"a {what} of DAG {batch.dag_id} cannot be stored: {type(exc).__name__}: {exc}"
+        ) from exc
+
+
+def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
     # A change of the DAG's own row is guarded by its fence as well: no need to ask twice.
     asks_anyway = any(
         isinstance(change, DagChanged) and change.before.dag_id == batch.dag_id
@@ -52,18 +79,18 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         found = connection.execute(QUERIES["check_fence"], (batch.dag_id, batch.fence)).fetchone()
         if found is None:
             raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.fence}")
-    for change in batch.changes:
-        if isinstance(change, DagCreated):
-            _insert_dag(connection, change)
-            continue
-        if isinstance(change, RequestReserved):
-            _reserve_request(connection, change)
-            continue
-        name, render = _GUARDED[type(change)]
-        if connection.execute(QUERIES[name], render(change)).rowcount != 1:
-            raise StaleWrite(f"{name} for DAG {batch.dag_id} found another state: {change}")
-    for row in render_events(batch.changes):
-        connection.execute(QUERIES["insert_event"], row)
+
+
+def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -> None:
+    if isinstance(change, DagCreated):
+        _insert_dag(connection, change)
+        return
+    if isinstance(change, RequestReserved):
+        _reserve_request(connection, change)
+        return
+    name, render = _GUARDED[type(change)]
+    if connection.execute(QUERIES[name], render(change)).rowcount != 1:
+        raise StaleWrite(f"{name} for DAG {dag_id} found another state: {change}")
 
 
 def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
