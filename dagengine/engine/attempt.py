@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,8 @@ import structlog
 
 from dagengine.clock import Clock
 from dagengine.engine.deadlines import Limit
-from dagengine.errors import DagengineError, RemoteError, StaleWrite
+from dagengine.engine.inbox import LiveDag
+from dagengine.errors import DagengineError, RemoteError, StaleWrite, Unstorable
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -25,7 +27,7 @@ from dagengine.model.outcome import (
 from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnprovenRecord
 from dagengine.model.spec import LockReply, Stage, StepContext, Wait
 from dagengine.model.states import State
-from dagengine.rules.snapshot import Snapshot
+from dagengine.model.stored import as_text, outcome_as_stored
 
 _log = structlog.get_logger("dagengine.engine")
 
@@ -46,9 +48,9 @@ class AttemptContext:
     """The StepContext of one attempt; see dagengine.model.spec for the contract."""
 
     def __init__(
-        self, snapshot: Snapshot, sub_task: SubTaskRecord, ports: Ports, clock: Clock, resumed: bool
+        self, live: LiveDag, sub_task: SubTaskRecord, ports: Ports, clock: Clock, resumed: bool
     ) -> None:
-        self._snapshot = snapshot
+        self._live = live
         self._sub_task = sub_task
         self._ports = ports
         self._clock = clock
@@ -58,7 +60,7 @@ class AttemptContext:
 
     @property
     def dag_id(self) -> int:
-        return self._snapshot.dag.dag_id
+        return self._sub_task.dag_id
 
     @property
     def generic_id(self) -> str:
@@ -69,15 +71,15 @@ class AttemptContext:
 
     @property
     def params(self) -> Json:
-        return self._snapshot.dag.params
+        return copy.deepcopy(self._live.snapshot.dag.params)  # a step may keep or change it
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return self._snapshot.dag.targets
+        return self._live.snapshot.dag.targets
 
     @property
     def survivors(self) -> tuple[str, ...]:
-        return self._snapshot.survivors
+        return self._live.snapshot.survivors
 
     @property
     def target(self) -> str | None:
@@ -100,11 +102,13 @@ class AttemptContext:
             await self._ports.mark_proven(self.dag_id, self.unproven.target)
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
-        for node in self._snapshot.nodes.values():
+        snapshot = self._live.snapshot
+        for node in snapshot.nodes.values():
             if node.name == stage_name:
-                found = self._snapshot.sub_task_at(node.stage, target)
-                return found.data if found and found.state is State.SUCCEED else None
-        raise DagengineError(f"'{self._snapshot.dag.name}' has no stage '{stage_name}'")
+                found = snapshot.sub_task_at(node.stage, target)
+                is_done = found is not None and found.state is State.SUCCEED
+                return copy.deepcopy(found.data) if found is not None and is_done else None
+        raise DagengineError(f"'{snapshot.dag.name}' has no stage '{stage_name}'")
 
     async def log(self, line: str) -> None:
         record = LogRecord(
@@ -112,7 +116,7 @@ class AttemptContext:
             sub_task_id=self._sub_task.sub_task_id,
             attempt_no=self._sub_task.attempt_no,
             execute_times=self._sub_task.execute_times,
-            content=line,
+            content=as_text(line),
             created_at=self._clock.now(),
         )
         await self._ports.append_line(self.dag_id, record)
@@ -199,9 +203,11 @@ class Attempt:
                 outcome = await self._step(self.context)
             if deadline.expired() and isinstance(outcome, Succeeded):
                 await self.context.log(f"WARN: done, but not within {self._limit.whole_s:g} s")
-            return outcome
+            return outcome_as_stored(outcome)
         except StaleWrite:
             return None  # another attempt is the current one
+        except Unstorable as exc:
+            return Failed(self._problem(exc.err_code, f"has a result that {exc.message}"))
         except RemoteError as exc:
             what = exc.message if exc.host in exc.message else f"{exc.host}: {exc.message}"
             return Failed(Problem(exc.err_code, what, self._then(exc.remedy)))

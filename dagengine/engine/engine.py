@@ -5,46 +5,44 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
 from types import TracebackType
-from typing import TypeAlias
 
 import structlog
 
 from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
+from dagengine.engine.creator import Creator
 from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
-from dagengine.engine.inbox import AttemptEnded, Found, LockWanted, OperatorAsked
+from dagengine.engine.inbox import AttemptEnded, Found, LiveDag, LockWanted, OperatorAsked
 from dagengine.engine.marks import Marks
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.readings import Readings
+from dagengine.engine.recovery import release_orphans
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
-from dagengine.errors import InvalidId, StaleWrite, StoreError, TaskNotFound, UnknownOperation
+from dagengine.errors import EngineStopped, InvalidId, StaleWrite, TaskNotFound, UnknownOperation
 from dagengine.model.ids import AgentAddress, decode_id_at
-from dagengine.model.records import AuditRecord, DagDetail, DagRecord, LogRecord
+from dagengine.model.records import AuditRecord, DagDetail, LogRecord
 from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
 from dagengine.model.states import Operator
+from dagengine.model.stored import as_text
 from dagengine.model.transition import (
-    Audited,
     Batch,
-    DagCreated,
-    KeyUsed,
     LogAppended,
     TargetProven,
 )
 from dagengine.rules import plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import LastIds, Retention, Store
+from dagengine.shield import wait_out
+from dagengine.store.base import Retention, Store
 
 _log = structlog.get_logger("dagengine.engine")
-_Who: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
 
 
-class Engine(Readings, Service):
+class Engine(Readings):
     """Runs DAGs durably. Use it as an async context manager.
 
     Args:
@@ -62,8 +60,6 @@ class Engine(Readings, Service):
         started_at: when it was entered.
     """
 
-    name = "engine"
-
     def __init__(
         self,
         *,
@@ -74,16 +70,15 @@ class Engine(Readings, Service):
         cancel_proof_s: float = 60.0,
         retention: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
-        Readings.__init__(self, store, advertise)
-        Service.__init__(self)
+        super().__init__(store, advertise)
         self.events = Events()
         self._clock = clock or SystemClock()
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
         self._cancel_proof_s = cancel_proof_s
         self._marks = Marks()
-        self._last_ids = LastIds(0, 0, 0)
-        self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
+        self._asking: set[asyncio.Future[None]] = set()
+        self._work = Service("attempts")
         self._pruner = Pruner(store, self._clock, retention)
         self._scheduler = Scheduler(
             store,
@@ -93,8 +88,10 @@ class Engine(Readings, Service):
             self._marks,
             self._start_attempt,
             self._cancel_attempt,
+            self._attempts.__contains__,
             self.generic_id,
         )
+        self._creator = Creator(store, self._clock, self._registry, self._scheduler)
         self._live = self._scheduler.live
         self._ports = Ports(
             self._append_line,
@@ -111,13 +108,14 @@ class Engine(Readings, Service):
             pinned = await self._store.pin("advertise", f"{self.agent.port} {self.agent.ip}")
             port, ip = pinned.split(" ", 1)
             self.agent = AgentAddress(ip, int(port))
-            self._last_ids = await self._store.last_ids()
+            self._creator.last_ids = await self._store.last_ids()
             self._locks.load(await self._store.load_locks())
             self._marks.load(await self._store.load_unproven())
             for rows in await self._store.load_unfinished():
                 refusal = self._registry.refuse(rows.dag)
                 snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
                 self._scheduler.adopt(snapshot, Found(refusal))
+            await release_orphans(self._store, self._locks, self._live, self._clock.now())
         except BaseException:
             await self._store.close()
             raise
@@ -132,11 +130,27 @@ class Engine(Readings, Service):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        task = asyncio.create_task(self._leave(), name="leaving the engine")
+        if (cancelled := await wait_out(task)) is not None:
+            raise cancelled
+        task.result()
+
+    async def _leave(self) -> None:
         # Attempts that end from here on stay open in the store: the next start resumes them.
-        await self._pruner.stop()
-        await self._scheduler.stop()
-        await self.stop()
-        await self._store.close()
+        try:
+            await self._pruner.stop()
+            await self._creator.stop()
+            await self._scheduler.stop()
+            await self._work.stop()
+        finally:
+            for reply in self._asking:
+                reply.set_exception(_stopped())
+            self.events.close()
+            await self._store.close()
+
+    def _refuse_stopped(self) -> None:
+        if not self._scheduler.is_running:
+            raise _stopped()
 
     # --- acting ----------------------------------------------------------------------------
 
@@ -162,63 +176,17 @@ class Engine(Readings, Service):
         Raises:
             IdempotencyKeyReused: the key was used for something else.
             UnknownOperation: no such operation.
+            Unstorable: the parameters are not JSON.
             StoreUnusable: nothing was created.
+            EngineStopped: the engine was left; whether it was created the next start shows.
         """
+        self._refuse_stopped()
         if key is None:
-            return await self._submit(submission, (by, reason), dedupe_window_s, None)
+            return await self._creator.create(submission, (by, reason), dedupe_window_s, None)
         while (found := await self.find_submitted(key)) is None:
             with suppress(StaleWrite):  # the same key was quicker: find what it made
-                return await self._submit(submission, (by, reason), 0.0, key)
+                return await self._creator.create(submission, (by, reason), 0.0, key)
         return found
-
-    async def _submit(
-        self, submission: Submission, who: _Who, window_s: float, key: IdempotencyKey | None
-    ) -> DagDetail:
-        now = self._clock.now()
-        if (same := self._find_same(submission, now, window_s)) is not None:
-            if (pending := self._being_written.get(same.dag_id)) is not None:
-                await asyncio.shield(pending[1])
-            return DagDetail(same, None)
-        created = self._registry.instantiate(submission, self._last_ids, now)
-        self._last_ids = _ids_after(created)
-        dag = created.dag
-        # A task of the engine's own: a caller that gives up leaves no DAG that nobody runs.
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._being_written[dag.dag_id] = (dag, written)
-        self.spawn(self._create(created, written, who, key), name=f"creation of dag {dag.dag_id}")
-        await asyncio.shield(written)
-        return DagDetail(dag, None)
-
-    async def _create(
-        self,
-        created: DagCreated,
-        written: asyncio.Future[None],
-        who: _Who,
-        key: IdempotencyKey | None,
-    ) -> None:
-        """Write the DAG and the beginning of its first stage in one commit."""
-        dag = created.dag
-        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", *who))
-        snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
-        starts = plan.begin(snapshot, dag.created_at)
-        begun = snapshot.take_batch()
-        used = (KeyUsed(key, dag.dag_id),) if key is not None else ()
-        changes = (created, *used, audit, *(begun.changes if begun else ()))
-        batch = Batch(dag.dag_id, None, changes)
-        try:
-            (stale,) = await self._store.commit([batch])
-            if stale is not None:
-                raise stale
-        except StoreError as exc:
-            written.set_exception(exc)
-            written.exception()  # the caller may be gone
-        else:
-            _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=who[0])
-            self._scheduler.adopt_begun(snapshot, batch, starts)
-            written.set_result(None)
-        finally:
-            del self._being_written[dag.dag_id]
-            written.cancel()  # the engine stops
 
     async def operate_dag(
         self, dag_id: int, operator: Operator, *, by: str = "", reason: str = ""
@@ -236,6 +204,7 @@ class Engine(Readings, Service):
             OperatorRefused: not in this state, or not for this operation.
             LockHeld: another DAG holds the lock that this needs.
             Conflict: somebody else was faster.
+            EngineStopped: the engine was left; whether it was done the next start shows.
         """
         if operator is Operator.RUN:
             raise refuse_operator(operator)
@@ -258,7 +227,9 @@ class Engine(Readings, Service):
         by: str,
         reason: str,
     ) -> None:
+        self._refuse_stopped()
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        by, reason = as_text(by), as_text(reason)
         audit = AuditRecord(0, self._clock.now(), dag_id, node_id, operator, by, reason)
         event = OperatorAsked(operator, reply, audit, stage)
         at_rest = None
@@ -269,7 +240,11 @@ class Engine(Readings, Service):
         else:
             self._scheduler.adopt(at_rest, event)
         _log.info("operator_asked", dag_id=dag_id, operator=operator, by=by)
-        await reply
+        self._asking.add(reply)
+        try:
+            await reply
+        finally:
+            self._asking.discard(reply)
 
     # --- following -------------------------------------------------------------------------
 
@@ -278,7 +253,9 @@ class Engine(Readings, Service):
 
         Raises:
             TaskNotFound: no such DAG.
+            EngineStopped: the engine was left before.
         """
+        self._refuse_stopped()
         with self.events.subscribe(dag_id) as subscription:
             while True:
                 if dag_id not in self._live:
@@ -310,38 +287,22 @@ class Engine(Readings, Service):
             raise UnknownOperation(refusal.message, remedy=refusal.remedy)
         return Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
 
-    def _find_same(
-        self, submission: Submission, now: datetime, window_s: float
-    ) -> DagRecord | None:
-        """The unfinished DAG of the same submission that is younger than the window."""
-        if not window_s:
-            return None
-        unfinished = (live.snapshot.dag for live in self._live.values())
-        for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
-            if (
-                0 <= (now - dag.created_at).total_seconds() < window_s
-                and dag.name == submission.operation
-                and dag.targets == tuple(submission.targets)
-                and dag.params == submission.params
-            ):
-                return dag
-        return None
-
-    def _start_attempt(self, snapshot: Snapshot, start: plan.Start) -> None:
+    def _start_attempt(self, live: LiveDag, start: plan.Start) -> None:
+        snapshot = live.snapshot
         sub_task = snapshot.sub_tasks[start.sub_task_id]
         operation = self._registry.find(snapshot.dag.name)
-        begun_s = self._live[sub_task.dag_id].begun_s
         attempt = Attempt(
             operation.stages[sub_task.stage - 1],
-            AttemptContext(snapshot, sub_task, self._ports, self._clock, start.resumed),
-            find_limit(self._clock, begun_s, snapshot, sub_task.stage, operation),
+            AttemptContext(live, sub_task, self._ports, self._clock, start.resumed),
+            find_limit(self._clock, live.begun_s, snapshot, sub_task.stage, operation),
             cancel_proof_s=self._cancel_proof_s,
             settle_only=start.settle_only,
             undo=start.undo,
         )
         self._attempts[sub_task.sub_task_id] = attempt
         name = f"attempt {sub_task.attempt_no} of sub-task {sub_task.sub_task_id}"
-        self.spawn(self._run_attempt(sub_task.dag_id, start.sub_task_id, attempt), name=name)
+        running = self._run_attempt(sub_task.dag_id, start.sub_task_id, attempt)
+        self._work.spawn(running, name=name)
 
     async def _run_attempt(self, dag_id: int, sub_task_id: int, attempt: Attempt) -> None:
         try:
@@ -383,8 +344,8 @@ class Engine(Readings, Service):
         return decoded.row_id if decoded.agent == self.agent else None
 
 
-def _ids_after(created: DagCreated) -> LastIds:
-    return LastIds(created.dag.dag_id, created.nodes[-1].node_id, created.sub_tasks[-1].sub_task_id)
+def _stopped() -> EngineStopped:
+    return EngineStopped("the engine is not running", remedy="ask again once it has been entered")
 
 
 async def _next_end(subscription: Subscription) -> None:

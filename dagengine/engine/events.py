@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from dagengine.errors import EngineStopped
 from dagengine.model.records import LogRecord
 from dagengine.model.states import Operator, State
 from dagengine.model.transition import (
@@ -115,37 +116,47 @@ _TELLING: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
 }
 
 
-_BACKLOG = 10_000  # events that a slow reader may fall behind before it loses the oldest
+_BACKLOG = 10_000  # events that a slow reader may fall behind before it is told so
 
 
 class Subscription:
     """A reader of events from the moment it subscribed.
 
     Attributes:
-        missed: events dropped because the reader fell more than 10,000 behind: the oldest, so
-            the newest always come, the end of a DAG that is followed alone among them. When it
-            has grown, read the store; set it to 0 to notice the next time.
+        missed: events dropped because the reader fell too far behind; read the store then.
     """
 
     def __init__(self) -> None:
         self.missed = 0
         self._waiting: deque[EngineEvent] = deque()
         self._has_some = asyncio.Event()
+        self._is_closed = False
 
     def offer(self, event: EngineEvent) -> None:
         """Hand an event over; never waits."""
         if len(self._waiting) >= _BACKLOG:
-            self._waiting.popleft()
             self.missed += 1
+            return
         self._waiting.append(event)
         self._has_some.set()
 
     async def next(self) -> EngineEvent:
-        """The next event; waits for it."""
+        """The next event; waits for it.
+
+        Raises:
+            EngineStopped: the engine was left, and all events have been read.
+        """
         while not self._waiting:
+            if self._is_closed:
+                raise EngineStopped("the engine was left: there are no more events")
             self._has_some.clear()
             await self._has_some.wait()
         return self._waiting.popleft()
+
+    def close(self) -> None:
+        """There will be no more events."""
+        self._is_closed = True
+        self._has_some.set()
 
     def skip(self) -> None:
         """Drop what is waiting, for a reader that only wants to know that there is something."""
@@ -187,6 +198,12 @@ class Events:
     def attach(self, reader: Reader) -> None:
         """Tell a reader of every event, at once, for as long as the process runs."""
         self._readers.append(reader)
+
+    def close(self) -> None:
+        """There will be no more events: tell everybody who waits for one."""
+        for followers in self._followers.values():
+            for subscription in followers:
+                subscription.close()
 
     def publish(self, event: EngineEvent) -> None:
         for who in (event.dag_id, None):

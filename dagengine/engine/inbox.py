@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from dagengine.engine.deadlines import Beginnings
-from dagengine.errors import ApiError
+from dagengine.errors import DagengineError
 from dagengine.model.outcome import Outcome, Problem
 from dagengine.model.records import AuditRecord
 from dagengine.model.spec import LockReply
@@ -22,6 +22,13 @@ class Found:
     """A DAG was found unfinished at start-up; `refusal` says why it cannot go on here."""
 
     refusal: Problem | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsLost:
+    """The store calls these sub-tasks RUNNING, and nobody runs them."""
+
+    sub_task_ids: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +66,26 @@ class OperatorAsked:
     stage: int | None = None
 
 
-SchedulerEvent: TypeAlias = Found | AttemptEnded | LockWanted | HeirNamed | OperatorAsked
+SchedulerEvent: TypeAlias = (
+    Found | AttemptsLost | AttemptEnded | LockWanted | HeirNamed | OperatorAsked
+)
 
 
 @dataclass(slots=True)
 class LiveDag:
-    """A DAG that the scheduler works on, and what it has not yet decided."""
+    """A DAG that the scheduler works on.
+
+    Attributes:
+        snapshot: how it is; read anew when the store knows better.
+        inbox: what has not been decided yet.
+        begun_s: when what is bounded began.
+        was_spoilt: the last decision could not be made or written.
+    """
 
     snapshot: Snapshot
     inbox: list[SchedulerEvent] = field(default_factory=list)
     begun_s: Beginnings = field(default_factory=dict)
+    was_spoilt: bool = False
 
 
 def resolve(reply: asyncio.Future[T], value: T) -> None:
@@ -77,7 +94,7 @@ def resolve(reply: asyncio.Future[T], value: T) -> None:
         reply.set_result(value)
 
 
-def refuse(event: SchedulerEvent, exc: ApiError) -> None:
+def refuse(event: SchedulerEvent, exc: DagengineError) -> None:
     """Tell whoever waits for this event that it did not happen."""
     if isinstance(event, LockWanted | OperatorAsked) and not event.reply.done():
         event.reply.set_exception(exc)

@@ -16,11 +16,20 @@ class Service:
 
     A subclass may override `run` for a loop of its own. Starting twice or stopping twice,
     or stopping what was never started, does nothing.
+
+    Attributes:
+        name: of the loop's task; for logs.
+        patience_s: before a task that has not ended is cancelled again, in seconds.
+        patience: how often that is done before it is left behind.
     """
 
     name = "service"
+    patience_s = 10.0
+    patience = 6
 
-    def __init__(self) -> None:
+    def __init__(self, name: str | None = None) -> None:
+        if name is not None:
+            self.name = name
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = False
 
@@ -38,12 +47,21 @@ class Service:
             self.spawn(self._supervise(), name=self.name)
 
     async def stop(self) -> None:
-        """Cancel every task and wait until each has ended."""
+        """Cancel every task and wait until each has ended.
+
+        One that takes no notice is cancelled again, and left behind in the end: whoever waits for
+        a step that swallows every cancel would wait for ever.
+        """
         self._started = False
-        while self._tasks:
+        for _ in range(self.patience):
+            if not self._tasks:
+                return
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=self.patience_s)
+        if self._tasks:
+            names = sorted(task.get_name() for task in self._tasks)
+            _log.error("tasks_left_behind", service=self.name, tasks=names)
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Run `work` as a task that this service owns."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from dagengine.errors import OperatorRefused
-from dagengine.model.records import LockRecord
+from dagengine.model.records import LockRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
 from dagengine.rules import plan
 from dagengine.rules.machine import Event, reset_sub_task, step_dag, step_node
@@ -18,7 +19,7 @@ def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
     """CANCEL. Returns the sub-tasks whose attempts must be ended.
 
     Raises:
-        OperatorRefused: the DAG has ended, or a stage up to the present one cannot be cancelled.
+        OperatorRefused: the DAG has ended, or a stage that has begun cannot be cancelled.
     """
     if snapshot.dag.state.is_final:
         raise OperatorRefused(
@@ -27,12 +28,11 @@ def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
             remedy="a finished DAG needs no cancel",
         )
     for node in snapshot.nodes.values():
-        if not node.flags.can_cancel:
+        has_begun = node.state is not State.PENDING or node.stage == snapshot.dag.stage
+        if has_begun and not node.flags.can_cancel:
             raise OperatorRefused(
                 f"{_PREFIX}.CancelNotAllowed", f"stage '{node.name}' cannot be cancelled"
             )
-        if not node.state.is_final:
-            break
     if snapshot.is_cancelling:
         return []
     return plan.cancel(snapshot, now)
@@ -47,7 +47,7 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
         lock: the lock as the DAG will hold it; None when its operation needs none.
 
     Raises:
-        OperatorRefused: the DAG is not FAILED, or its stage cannot be retried.
+        OperatorRefused: the DAG is not FAILED, or a stage that would run again cannot be retried.
     """
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
@@ -55,35 +55,39 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
             f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
             remedy="only a FAILED DAG can be retried",
         )
-    node = snapshot.nodes[snapshot.dag.stage]
-    if not node.flags.can_retry:
-        raise OperatorRefused(f"{_PREFIX}.RetryNotAllowed", f"'{node.name}' cannot be retried")
+    entered = _entered_by_retry(snapshot)
+    for sub_task in entered:
+        node = snapshot.nodes[sub_task.stage]
+        if sub_task.execute_times and not node.flags.can_retry:
+            raise OperatorRefused(f"{_PREFIX}.RetryNotAllowed", f"'{node.name}' cannot be retried")
     if lock is not None:
         plan.take_lock(snapshot, lock)
-    _reset_for_retry(snapshot, now)
+    _reset_for_retry(snapshot, entered, now)
     snapshot.recount()
     return plan.begin(snapshot, now)
 
 
-def _reset_for_retry(snapshot: Snapshot, now: datetime) -> None:
+def _entered_by_retry(snapshot: Snapshot) -> list[SubTaskRecord]:
+    """The sub-tasks that a retry lets run, again or for the first time; in stage order."""
     # What a rollback has touched has to be done again from the beginning.
     is_anew = snapshot.was_undone
     first = 1 if is_anew else snapshot.dag.stage
-    for group in snapshot.groups:
-        if group.last < first:
-            continue
-        for stage in group.stages:
-            entered = [
-                sub_task
-                for sub_task in snapshot.sub_tasks_of(stage)
-                if is_anew
-                or _enters_again(snapshot, sub_task.target, sub_task.state, group.is_lanes)
-            ]
-            for sub_task in entered:
-                if sub_task.state is not State.PENDING:
-                    snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
-            if entered:
-                snapshot.set_node(step_node(snapshot.nodes[stage], Event.RETRY, now))
+    return [
+        sub_task
+        for group in snapshot.groups
+        if group.last >= first
+        for stage in group.stages
+        for sub_task in snapshot.sub_tasks_of(stage)
+        if is_anew or _enters_again(snapshot, sub_task.target, sub_task.state, group.is_lanes)
+    ]
+
+
+def _reset_for_retry(snapshot: Snapshot, entered: Sequence[SubTaskRecord], now: datetime) -> None:
+    for sub_task in entered:
+        if sub_task.state is not State.PENDING:
+            snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
+    for stage in dict.fromkeys(sub_task.stage for sub_task in entered):
+        snapshot.set_node(step_node(snapshot.nodes[stage], Event.RETRY, now))
     starting = min(stage for stage, node in snapshot.nodes.items() if not node.state.is_final)
     snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=starting))
 

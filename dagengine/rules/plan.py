@@ -19,7 +19,6 @@ from dagengine.model.outcome import (
     Interrupted,
     Json,
     Outcome,
-    Problem,
     ResultUnknown,
     Succeeded,
     TimedOut,
@@ -41,12 +40,6 @@ from dagengine.model.transition import (
 )
 from dagengine.rules.machine import Event, begin_sub_task, end_sub_task, step_dag, step_node
 from dagengine.rules.snapshot import Group, Snapshot
-
-CANNOT_CONTINUE = Problem(
-    "Common.Unexpected",
-    "the step was interrupted by a restart of the controller and cannot continue",
-    "look at the server, then RETRY",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,7 @@ def end_attempt(
     ):
         return []
     problem = _problem_of(outcome)
-    _close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
+    close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
     _end_sub_task(snapshot, sub_task, outcome, problem, now)
     if snapshot.is_undoing:
         return _undo_on(snapshot, sub_task.stage, now)
@@ -118,33 +111,6 @@ def _end_sub_task(
             snapshot.add_change(TargetUnproven(mark))
         evidence = _evidence_of(outcome)
         snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
-
-
-def resume(snapshot: Snapshot, now: datetime, *, known: Problem | None = None) -> list[Start]:
-    """The engine came up and found this DAG unfinished.
-
-    Args:
-        snapshot: as read from the store.
-        now: the present.
-        known: None when the DAG's operation can be run here, else why not.
-    """
-    starts: list[Start] = []
-    if snapshot.dag.state is State.READY:
-        starts = begin(snapshot, now)
-        if known is None:
-            return starts
-        starts = []
-    for sub_task in snapshot.running:
-        may_go_on = snapshot.nodes[sub_task.stage].flags.can_continue or snapshot.is_cancelling
-        if known is not None or not may_go_on:
-            failed = Failed(known or CANNOT_CONTINUE)
-            starts += end_attempt(snapshot, sub_task.sub_task_id, sub_task.attempt_no, failed, now)
-            continue
-        _close_attempt(snapshot, sub_task, Interrupted.__name__, "", now)
-        starts.append(
-            _open_attempt(snapshot, sub_task, Event.RESUME, now, settle_only=snapshot.is_cancelling)
-        )
-    return starts
 
 
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
@@ -204,10 +170,10 @@ def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord, now: datetime) 
     node = snapshot.nodes[sub_task.stage]
     if node.state is State.PENDING:
         snapshot.set_node(step_node(node, Event.START, now))
-    return _open_attempt(snapshot, sub_task, Event.START, now)
+    return open_attempt(snapshot, sub_task, Event.START, now)
 
 
-def _open_attempt(
+def open_attempt(
     snapshot: Snapshot,
     sub_task: SubTaskRecord,
     event: Event,
@@ -215,15 +181,17 @@ def _open_attempt(
     *,
     settle_only: bool = False,
 ) -> Start:
+    """Begin the sub-task's next attempt, by that event."""
     begun = begin_sub_task(sub_task, event, now)
     snapshot.set_sub_task(begun)
     undo = begun.operator is Operator.ROLLBACK
     return Start(begun.sub_task_id, event is Event.RESUME, settle_only, undo)
 
 
-def _close_attempt(
+def close_attempt(
     snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
 ) -> None:
+    """An attempt has ended: keep what is to be known of it."""
     attempt = AttemptRecord(
         sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, sub_task.start_at, now
     )
@@ -283,7 +251,7 @@ def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
         snapshot.set_dag(snapshot.dag._replace(stage=stage))
         snapshot.set_node(step_node(node, Event.START, now))
         starts = [
-            _open_attempt(snapshot, task, Event.UNDO, now)
+            open_attempt(snapshot, task, Event.UNDO, now)
             for task in list(snapshot.sub_tasks_of(stage))
             if _has_something_to_undo(task)
         ]

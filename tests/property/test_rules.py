@@ -14,7 +14,7 @@ from dagengine.model.records import LockRecord
 from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
 from dagengine.model.transition import DagCreated
-from dagengine.rules import operators, plan
+from dagengine.rules import operators, plan, recovery
 from dagengine.rules.invariants import find_violations
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import LastIds
@@ -124,7 +124,7 @@ class OneDag(RuleBasedStateMachine):
     @rule()
     def the_engine_restarts(self) -> None:
         self.snapshot = self.read()
-        self.follow(plan.resume(self.snapshot, self.tick()))
+        self.follow(recovery.resume(self.snapshot, self.tick()))
 
     @rule()
     def a_person_cancels(self) -> None:

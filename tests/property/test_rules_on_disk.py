@@ -18,7 +18,7 @@ from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
 from dagengine.model.records import LockRecord
 from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.transition import Batch, DagCreated, LockReleased, LockTaken
-from dagengine.rules import plan
+from dagengine.rules import plan, recovery
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import BatchRefused, DagRows
 from dagengine.store.sqlite.store import SqliteStore
@@ -93,7 +93,7 @@ class OneDagOnDisk(OneDag):
         self.runner.run(self.store.open())
         assert self.rows() == durable
         self.snapshot = self.read()
-        self.follow(plan.resume(self.snapshot, self.tick()))
+        self.follow(recovery.resume(self.snapshot, self.tick()))
 
 
 OneDagOnDisk.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

@@ -1,0 +1,32 @@
+"""What a start mends before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import datetime
+
+import structlog
+
+from dagengine.engine.locks import Locks
+from dagengine.model.transition import Batch, Change, DagChanged, LockReleased
+from dagengine.store.base import Store
+
+_log = structlog.get_logger("dagengine.engine")
+
+
+async def release_orphans(
+    store: Store, locks: Locks, unfinished: Container[int], now: datetime
+) -> None:
+    """Release every lock whose owner has ended: nobody else would ever do it."""
+    for lock in locks.holders():
+        if lock.dag_id is None or lock.dag_id in unfinished:
+            continue
+        changes: list[Change] = [LockReleased(lock.key, lock.dag_id, lock.token, now)]
+        rows = await store.load_dag(lock.dag_id)
+        if rows is not None and rows.dag.fence:
+            changes.append(DagChanged(rows.dag, rows.dag._replace(fence=0)))
+        batch = Batch(lock.dag_id, None, tuple(changes))
+        (refusal,) = await store.commit([batch])
+        if refusal is None:
+            locks.apply(batch)
+            _log.warning("orphaned_lock_released", key=lock.key, dag_id=lock.dag_id)
