@@ -1,6 +1,15 @@
 """The public face: all that operation packages and embedders need.
 
-Everything else inside this package may change without notice.
+`__all__` names it by what it is for:
+
+    embedding an engine       Engine, SqliteStore, Submission, …   docs/howto/embed.md
+    writing an operation      Operation, Stage, StepContext, outcomes
+    writing a store           Store and what it is given
+    running commands          Command, Runner, SshPool, …          docs/ssh.md
+    extending the front end   Extension, Route, Call, …
+
+Public as well are `dagengine.testing`, the kit for tests of operations, and `dagengine.client`,
+for callers of the HTTP API. Everything else inside this package may change without notice.
 """
 
 from __future__ import annotations
@@ -17,13 +26,26 @@ from dagengine.api.route import (
     ServerPlan,
     ServerState,
 )
-from dagengine.api.schemas import AgentDto, Contents, StatusDto, Time
+from dagengine.api.schemas import (
+    AgentDto,
+    Contents,
+    StatusAgentDto,
+    StatusDto,
+    Time,
+)
 from dagengine.clock import Clock, SystemClock
-from dagengine.config import load_config
+from dagengine.config import (
+    ApiConfig,
+    EngineConfig,
+    StoreConfig,
+    load_config,
+)
 from dagengine.engine.engine import Engine
 from dagengine.engine.events import (
     DagMoved,
     EngineEvent,
+    EventReader,
+    Events,
     LineLogged,
     NodeMoved,
     Subscription,
@@ -60,6 +82,13 @@ from dagengine.errors import (
 from dagengine.extension import Command as ExtensionCommand
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.inspection import Health, Inspection, inspect_controller, inspect_file
+from dagengine.model.history import (
+    DagEntered,
+    EventRecord,
+    Happening,
+    NodeEntered,
+    SubTaskEntered,
+)
 from dagengine.model.ids import AgentAddress
 from dagengine.model.outcome import (
     Cancelled,
@@ -83,132 +112,209 @@ from dagengine.model.records import (
     NodeRecord,
     SubTaskDetail,
     SubTaskRecord,
+    UnprovenRecord,
 )
 from dagengine.model.spec import (
     Flags,
     IdempotencyKey,
     LockReply,
     Operation,
+    SettleFunction,
     Stage,
     StageKind,
     StepContext,
+    StepFunction,
     Submission,
+    UndoFunction,
     Wait,
 )
 from dagengine.model.states import Operator, State
+from dagengine.model.transition import (
+    AttemptClosed,
+    Audited,
+    Batch,
+    Change,
+    DagChanged,
+    DagCreated,
+    KeyUsed,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+    NodeChanged,
+    RequestReserved,
+    SubTaskChanged,
+    TargetProven,
+    TargetUnproven,
+)
 from dagengine.password_file import PasswordFile
 from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.host_keys import HostKey, HostKeys, Trust
 from dagengine.remote.pool import SshPool
-from dagengine.store.base import Retention
+from dagengine.store.base import (
+    DagRows,
+    LastIds,
+    Retention,
+    Store,
+)
 from dagengine.store.sqlite.store import SqliteStore
 
 __version__ = "0.1.0"
 
-__all__ = [
+__all__ = ["__version__"]
+
+# Embedding an engine: what it is given, what its calls answer and what they raise.
+__all__ += [
     "AgentAddress",
-    "AgentDto",
-    "ApiError",
     "AttemptRecord",
     "AuditRecord",
-    "Call",
-    "Cancelled",
     "Clock",
-    "ClusterView",
-    "Command",
-    "CommandResult",
-    "CommandTimedOut",
     "ConfigError",
     "Conflict",
-    "ConnectionLost",
-    "Contents",
     "DagDetail",
+    "DagEntered",
     "DagMoved",
     "DagRecord",
+    "DagRows",
     "DagengineError",
     "Engine",
     "EngineEvent",
     "EngineStopped",
-    "Extension",
-    "ExtensionCommand",
-    "ExtensionPoint",
-    "Failed",
-    "Flags",
-    "Handler",
-    "Health",
-    "HostAddress",
-    "HostKey",
-    "HostKeyRejected",
-    "HostKeys",
-    "HostUnreachable",
+    "EventReader",
+    "EventRecord",
+    "Events",
+    "Happening",
     "IdempotencyKey",
     "IdempotencyKeyReused",
     "IllegalArgument",
-    "Inspection",
-    "Interrupted",
     "InvalidId",
-    "Json",
     "LineLogged",
     "LockHeld",
     "LockRecord",
-    "LockReply",
     "LogRecord",
-    "LoginRefused",
     "NodeDetail",
+    "NodeEntered",
     "NodeMoved",
     "NodeRecord",
-    "Operation",
     "Operator",
     "OperatorRefused",
-    "Outcome",
-    "PasswordFile",
-    "Plan",
-    "Planner",
-    "Problem",
-    "Refusal",
-    "RemoteError",
-    "ResultUnknown",
     "Retention",
-    "Route",
-    "Runner",
-    "RunnerPool",
-    "Secret",
-    "ServerPlan",
-    "ServerState",
     "SqliteStore",
-    "SshPool",
-    "Stage",
-    "StageKind",
     "StaleWrite",
     "State",
-    "StatusDto",
-    "StepContext",
     "StoreError",
     "StoreInUse",
     "StoreTooNew",
     "StoreUnusable",
     "SubTaskDetail",
+    "SubTaskEntered",
     "SubTaskMoved",
     "SubTaskRecord",
     "Submission",
     "Subscription",
-    "Succeeded",
-    "SudoRefused",
-    "Surroundings",
     "SystemClock",
     "TaskNotFound",
-    "Time",
-    "TimedOut",
-    "Trust",
-    "TunnelRefused",
     "UnknownOperation",
+    "UnprovenRecord",
     "Unstorable",
     "Wait",
-    "__version__",
+]
+
+# Writing an operation: its stages, its steps and how these end.
+__all__ += [
+    "Cancelled",
+    "Failed",
+    "Flags",
+    "Interrupted",
+    "Json",
+    "LockReply",
+    "Operation",
+    "Outcome",
+    "Problem",
+    "ResultUnknown",
+    "SettleFunction",
+    "Stage",
+    "StageKind",
+    "StepContext",
+    "StepFunction",
+    "Succeeded",
+    "TimedOut",
+    "UndoFunction",
+]
+
+# Writing a store: the contract, and what is written.
+__all__ += [
+    "AttemptClosed",
+    "Audited",
+    "Batch",
+    "Change",
+    "DagChanged",
+    "DagCreated",
+    "KeyUsed",
+    "LastIds",
+    "LockReleased",
+    "LockTaken",
+    "LogAppended",
+    "NodeChanged",
+    "RequestReserved",
+    "Store",
+    "SubTaskChanged",
+    "TargetProven",
+    "TargetUnproven",
+]
+
+# Running commands on hosts.
+__all__ += [
+    "Command",
+    "CommandResult",
+    "CommandTimedOut",
+    "ConnectionLost",
+    "HostAddress",
+    "HostKey",
+    "HostKeyRejected",
+    "HostKeys",
+    "HostUnreachable",
+    "LoginRefused",
+    "PasswordFile",
+    "RemoteError",
+    "Runner",
+    "RunnerPool",
+    "Secret",
+    "SshPool",
+    "SudoRefused",
+    "Trust",
+    "TunnelRefused",
+    "script",
+]
+
+# Extending the front end: routes and commands beside those that are there.
+__all__ += [
+    "AgentDto",
+    "ApiConfig",
+    "ApiError",
+    "Call",
+    "ClusterView",
+    "Contents",
+    "EngineConfig",
+    "Extension",
+    "ExtensionCommand",
+    "ExtensionPoint",
+    "Handler",
+    "Health",
+    "Inspection",
+    "Plan",
+    "Planner",
+    "Refusal",
+    "Route",
+    "ServerPlan",
+    "ServerState",
+    "StatusAgentDto",
+    "StatusDto",
+    "StoreConfig",
+    "Surroundings",
+    "Time",
     "inspect_controller",
     "inspect_file",
     "load_config",
     "render_time",
-    "script",
 ]

@@ -4,6 +4,7 @@
     ├── ConfigError                 a file, key or variable is wrong
     ├── ApiError                    an answer to a caller (operations add their own)
     │   ├── BindFailed              the body is not what the route takes
+    │   ├── IllegalArgument         a parameter has a value that is not taken
     │   ├── RouteNotFound           no such path or method
     │   ├── TaskNotFound            no such DAG, node or sub-task
     │   ├── InvalidId               a generic id that cannot be decoded
@@ -11,9 +12,12 @@
     │   ├── IdempotencyKeyReused    the key was used for something else
     │   ├── LockHeld                another DAG holds the lock
     │   └── Conflict                somebody else changed it first
+    ├── UnknownOperation            a DAG of an operation, or a version, that is not known here
+    ├── EngineStopped               the engine was left before it was done
     ├── SecurityError               a request that was not let in (see dagengine.security)
     ├── StoreError
     │   ├── StaleWrite              a guarded write that changed no row
+    │   ├── Unstorable              a value that no store can keep
     │   ├── StoreInUse              another controller owns this store
     │   ├── StoreUnusable           unreadable, read-only, full or corrupt
     │   └── StoreTooNew             written by a newer version
@@ -85,7 +89,7 @@ class BindFailed(ApiError):
 
 
 class IllegalArgument(ApiError):
-    """A parameter has a value that the route does not take."""
+    """A parameter has a value that the route, or the operation, does not take."""
 
     err_code = "Common.IllegalArgument"
 
@@ -155,6 +159,12 @@ class UnknownOperation(DagengineError):
     err_code = "Task.Template.Empty"
 
 
+class EngineStopped(DagengineError):
+    """The engine was left before this was done; what is durable goes on when it is entered."""
+
+    http_status = 503
+
+
 # --- security ----------------------------------------------------------------------
 
 
@@ -164,12 +174,6 @@ class SecurityError(DagengineError):
     err_code = "Security.Authentication.Unauthorized"
     http_status = 401
     legacy_code = 10008
-
-
-class EngineStopped(DagengineError):
-    """The engine was left before this was done; what is durable goes on when it is entered."""
-
-    http_status = 503
 
 
 # --- store -------------------------------------------------------------------------

@@ -167,7 +167,7 @@ class Subscription:
             yield await self.next()
 
 
-class Reader(Protocol):
+class EventReader(Protocol):
     """Something that counts events."""
 
     def offer(self, event: EngineEvent) -> None:
@@ -180,7 +180,7 @@ class Events:
 
     def __init__(self) -> None:
         self._followers: dict[int | None, set[Subscription]] = {}
-        self._readers: list[Reader] = []
+        self._readers: list[EventReader] = []
 
     @contextmanager
     def subscribe(self, dag_id: int | None = None) -> Iterator[Subscription]:
@@ -195,7 +195,7 @@ class Events:
             if not followers:
                 del self._followers[dag_id]
 
-    def attach(self, reader: Reader) -> None:
+    def attach(self, reader: EventReader) -> None:
         """Tell a reader of every event, at once, for as long as the process runs."""
         self._readers.append(reader)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from dagengine import DagengineError, errors
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")
@@ -215,6 +219,21 @@ def test_nothing_but_structlog_loads_rich_into_serve() -> None:
     loaded = modules_of_serve("sys.modules['rich'] = None")
     assert "structlog" in loaded
     assert "rich" not in loaded
+
+
+def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
+    drawn, path = {}, [DagengineError.__name__]
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
+            depth = 1 + len(found[1]) // 4
+            path[depth:] = [found[2]]
+            drawn[found[2]] = path[depth - 1]
+    there = {
+        name: value.__base__.__name__
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, DagengineError) and name not in path[:1]
+    }
+    assert drawn == there
 
 
 def test_migrations_are_numbered_from_1_without_a_gap_or_a_twin() -> None:

@@ -1,0 +1,154 @@
+"""The public face is whole: whatever its calls take, answer or raise can be imported from it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dagengine
+import dagengine.testing
+from dagengine import Engine, SqliteStore, Subscription
+
+EXPORTED = {name: getattr(dagengine, name) for name in dagengine.__all__}
+CLASSES = {name: value for name, value in EXPORTED.items() if inspect.isclass(value)}
+NOT_EXPORTED = {
+    "SshRunner": "what SshPool makes; all that one does with it is in Runner",
+    "HostLink": "SshPool's own; its runners use it",
+}
+NAMES_OF_ITS_OWN = ("__init__", "__aenter__", "__aiter__")
+
+# Of every module: some annotations name what is imported for types only.
+NAMES = {
+    name: value
+    for module in list(sys.modules.values())
+    if module.__name__.partition(".")[0] == "dagengine"
+    for name, value in vars(module).items()
+    if inspect.isclass(value) or typing.get_origin(value) is not None
+}
+
+
+def classes_in(hint: Any) -> Iterator[type]:
+    """The classes of this project that an annotation names."""
+    if inspect.isclass(hint) and hint.__module__.partition(".")[0] == "dagengine":
+        yield hint
+    for part in typing.get_args(hint):
+        for each in part if isinstance(part, list | tuple) else (part,):
+            yield from classes_in(each)
+
+
+def functions_of(owner: type) -> Iterator[tuple[str, Any]]:
+    """Its public functions and properties, inherited ones of this project as well."""
+    for name, member in inspect.getmembers(owner):
+        function = member.fget if isinstance(member, property) else inspect.unwrap(member)
+        if name.startswith("_") and name not in NAMES_OF_ITS_OWN:
+            continue
+        if inspect.isfunction(function) and function.__module__.startswith("dagengine"):
+            yield name, function
+
+
+def annotated() -> Iterator[tuple[str, Any]]:
+    """Everything that has annotations, by name."""
+    for name, value in EXPORTED.items():
+        yield name, value
+        if inspect.isclass(value):
+            for inner, function in functions_of(value):
+                yield f"{name}.{inner}", function
+
+
+def named_by(value: Any) -> set[type]:
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return set(classes_in(value))  # an alias
+    hints = typing.get_type_hints(value, localns=NAMES)
+    return {found for hint in hints.values() for found in classes_in(hint)}
+
+
+def test_what_is_named_by_a_type_can_be_imported() -> None:
+    values = set(CLASSES.values())
+    missing = {
+        f"{found.__name__} of {where}"
+        for where, value in annotated()
+        for found in named_by(value) - values
+        if found.__name__ not in NOT_EXPORTED
+    }
+    assert missing == set()
+
+
+def test_an_exception_is_one_only_while_it_is_needed() -> None:
+    named = {found.__name__ for _, value in annotated() for found in named_by(value)}
+    assert set(NOT_EXPORTED) <= named - set(EXPORTED)
+
+
+def test_the_walk_sees_what_it_has_to() -> None:
+    walked = dict(annotated())
+    assert {"Engine.submit", "Engine.find_dag", "Engine.__init__", "SqliteStore.commit"} <= {
+        *walked
+    }
+    assert {"StepContext.unproven", "Store.prune", "Subscription.next", "script"} <= {*walked}
+    assert {found.__name__ for found in named_by(walked["Engine.list_events"])} == {"EventRecord"}
+    assert {found.__name__ for found in named_by(walked["EngineEvent"])} >= {"DagMoved"}
+    assert {found.__name__ for found in named_by(walked["Stage"])} >= {"StepContext", "Failed"}
+
+
+async def test_what_an_object_has_can_be_imported(tmp_path: Path) -> None:
+    """Attributes that no annotation names."""
+    store = SqliteStore(tmp_path / "store.sqlite")
+    for made in (Engine(store=store, operations=[]), store, Subscription()):
+        for name, value in vars(made).items():
+            if not name.startswith("_") and type(value).__module__.startswith("dagengine"):
+                assert type(value) in CLASSES.values(), f"{name} of {made}"
+
+
+def test_what_a_call_says_that_it_raises_can_be_caught() -> None:
+    said = {
+        (name, where)
+        for where, value in annotated()
+        for part in [(inspect.getdoc(value) or "").partition("Raises:\n")[2].partition("\n\n")[0]]
+        for names in re.findall(r"^    (\w[\w, ]*): ", part, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    assert {name for name, _ in said} >= {"TaskNotFound", "LockHeld", "Conflict", "StoreInUse"}
+    builtin = {"AssertionError", "ValueError"}
+    assert {pair for pair in said if pair[0] not in {*EXPORTED, *builtin}} == set()
+
+
+def test_every_error_of_the_engine_and_its_store_can_be_caught() -> None:
+    families = (dagengine.StoreError, dagengine.RemoteError)
+    found = {error for family in families for error in (family, *family.__subclasses__())}
+    assert found <= set(CLASSES.values())
+    assert {"EngineStopped", "UnknownOperation", "InvalidId", "Unstorable"} <= set(EXPORTED)
+
+
+def test_everything_is_there_once_and_documented() -> None:
+    assert len(dagengine.__all__) == len(set(dagengine.__all__))
+    bare = {
+        name
+        for name, value in EXPORTED.items()
+        if inspect.isclass(value) or inspect.isroutine(value)
+        # A dataclass writes its own signature where there is nothing to read.
+        if not value.__doc__ or value.__doc__.startswith(f"{name}(")
+    }
+    assert bare == set()
+
+
+@pytest.mark.parametrize("owner", ["Engine", "SqliteStore", "Store", "StepContext", "Subscription"])
+def test_every_call_is_documented(owner: str) -> None:
+    # A method says nothing only where it is what its contract says, or where its name is all of it.
+    plain = {"dag_id", "start"}
+    bare = {
+        name
+        for name, function in functions_of(CLASSES[owner])
+        if name not in (*NAMES_OF_ITS_OWN, *plain) and not documented(owner, name, function)
+    }
+    assert bare == set()
+
+
+def documented(owner: str, name: str, function: Any) -> bool:
+    contract = getattr(dagengine.Store, name, None) if owner == "SqliteStore" else None
+    return bool(function.__doc__ or (contract and contract.__doc__))
