@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
+from pydantic_core import from_json
 
 from dagengine.errors import BindFailed, IllegalArgument
 
@@ -24,9 +24,11 @@ def bind(body: bytes, model: type[M]) -> M:
         BindFailed: not JSON, not an object, or not of the model's types.
     """
     try:
-        value = json.loads(body) if body else {}
-    except (ValueError, RecursionError):
-        raise BindFailed("Bind JSON failed: the body is not JSON") from None
+        # Stricter than the standard library's: no NaN, and no half of a surrogate pair, which no
+        # answer, log or store can keep.
+        value = from_json(body, allow_inf_nan=False) if body else {}
+    except ValueError as exc:  # says what and where, nothing of what was sent
+        raise BindFailed(f"Bind JSON failed: the body is not JSON: {exc}") from None
     if value is None:
         value = {}
     if not isinstance(value, dict):

@@ -116,14 +116,16 @@ _TELLING: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
 }
 
 
-_BACKLOG = 10_000  # events that a slow reader may fall behind before it is told so
+_BACKLOG = 10_000  # events that a slow reader may fall behind before it loses the oldest
 
 
 class Subscription:
     """A reader of events from the moment it subscribed.
 
     Attributes:
-        missed: events dropped because the reader fell too far behind; read the store then.
+        missed: events dropped because the reader fell more than 10,000 behind: the oldest, so
+            the newest always come, the end of a DAG that is followed alone among them. When it
+            has grown, read the store; set it to 0 to notice the next time.
     """
 
     def __init__(self) -> None:
@@ -135,8 +137,8 @@ class Subscription:
     def offer(self, event: EngineEvent) -> None:
         """Hand an event over; never waits."""
         if len(self._waiting) >= _BACKLOG:
+            self._waiting.popleft()
             self.missed += 1
-            return
         self._waiting.append(event)
         self._has_some.set()
 

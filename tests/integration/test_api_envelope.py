@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import platform
@@ -243,6 +244,43 @@ async def test_a_body_that_is_no_object_of_the_right_types_cannot_be_bound(
     answer = await world.ask("POST", "/ob/start", body)
     assert answer.refusal == (400, "Common.BindJsonFailed", None)
     assert answer.body["error"]["message"].startswith("Bind JSON failed: ")
+
+
+@pytest.mark.parametrize("half", [b"\\ud800", b"\\udfff", b"\\ud800\\ud800", b"\xed\xa0\x80"])
+async def test_text_that_is_no_unicode_is_refused_wherever_it_stands(
+    world: World, half: bytes
+) -> None:
+    dag = await world.ended(await world.start())
+    for path, body in (
+        ("/ob/start", b'{"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": ["%b"]}}'),
+        ("/ob/start", b'{"scope": {"type": "ZONE", "target": ["%b"]}}'),
+        ("/ob/start", b'{"scope": {"type": "GLOBAL"}, "unknown": {"%b": 1}}'),
+        (f"/task/dag/{dag['id']}", b'{"operator": "RETRY", "reason": "%b"}'),
+        (f"/task/dag/{dag['id']}", b'{"operator": "%b"}'),
+    ):
+        async with asyncio.timeout(10):
+            answer = await world.ask("POST", path, body % half)
+        assert answer.refusal == (400, "Common.BindJsonFailed", None), body
+        assert "line 1 column" in answer.body["error"]["message"]
+    assert len((await world.get("/task/dags"))["contents"]) == 1
+
+
+@pytest.mark.parametrize("half", ["%ED%A0%80", "%FF"])
+async def test_what_is_no_unicode_in_a_path_or_a_query_is_a_value_like_any_other(
+    world: World, half: str
+) -> None:
+    assert (await world.ask("GET", f"/task/dag/{half}")).refusal[1] == "Task.GenericID.Invalid"
+    assert await world.get(f"/task/dags?name={half}") == {"contents": [], "next_cursor": None}
+    refused = await world.ask("GET", f"/task/dags?state={half}")
+    assert refused.refusal == (400, "Common.IllegalArgument", None)
+
+
+async def test_a_whole_pair_of_surrogates_is_a_character(world: World) -> None:
+    dag = await world.failed()
+    body = b'{"operator": "PASS", "reason": "\\ud83d\\ude00"}'
+    assert (await world.ask("POST", f"/task/dag/{dag['id']}", body)).status == 200
+    (row, _) = (await world.get(f"/task/dag/{dag['id']}/audit"))["contents"]
+    assert row["reason"] == "\U0001f600"
 
 
 async def test_names_are_matched_in_any_case_and_unknown_ones_ignored(world: World) -> None:

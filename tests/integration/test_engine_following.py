@@ -5,9 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from dagengine import DagMoved, LineLogged, State, StepContext
+from dagengine.engine import events
 from dagengine.testing import Gate, gated
-from tests.integration.engine_world import Open, Script, hold_at, open_engine, script, submit, task
+from tests.integration.engine_world import (
+    Open,
+    Script,
+    hold_at,
+    how,
+    open_engine,
+    run,
+    script,
+    submit,
+    task,
+)
 
 __all__ = ["open_engine", "script"]  # fixtures
 
@@ -37,6 +50,32 @@ async def test_events_come_after_they_are_durable_and_in_order(
         assert moved[0] is State.RUNNING
         assert moved[-1] is State.SUCCEED
         assert sum(isinstance(e, LineLogged) for e in seen) == 6
+
+
+async def test_a_reader_that_is_too_slow_loses_the_oldest_events_and_never_the_end(
+    open_engine: Open, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_BACKLOG", 3)
+    async with open_engine(script.operation()) as engine:
+        with engine.subscribe() as every:
+            dag_id = await submit(engine)
+            with engine.subscribe(dag_id) as slow:
+                await engine.wait(dag_id)  # nobody reads meanwhile
+                came = [await slow.next() for _ in range(3)]
+        assert isinstance(came[-1], DagMoved)
+        assert came[-1].state is State.SUCCEED
+        assert slow.missed > 0
+        assert every.missed >= slow.missed
+        assert [await every.next() for _ in range(3)] == came
+
+
+async def test_whoever_waits_is_told_the_end_though_its_events_are_too_many(
+    open_engine: Open, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_BACKLOG", 1)
+    async with open_engine(script.operation()) as engine:
+        detail = await run(engine, "a", "b", "c")
+        assert how(detail) == ("SUCCEED", "RUN", 4)
 
 
 async def test_every_unfinished_sub_task_says_what_it_waits_for(
