@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dagengine.config import ApiConfig, EngineConfig, load_config
 from dagengine.errors import ConfigError
+from dagengine.store.sqlite.claim import lock_file_of
 from dagengine.store.sqlite.connect import APPLICATION_ID, list_migrations
 
 _MAGIC = b"SQLite format 3\0"
@@ -63,7 +64,7 @@ def inspect_controller(
         return None, [bad]
     said = f"readable; ids hold {advertised[0]}:{advertised[1]}"
     found = [Inspection(str(engine_file), "engine file", Health.OK, said)]
-    owner = find_lock_owner(config.store.path.with_name(config.store.path.name + ".lock"))
+    owner = find_lock_owner(lock_file_of(config.store.path))
     found.append(_inspect_store(config.store.path, owner))
     found += _inspect_files(config)
     found.append(_inspect_port(config.api, owner))

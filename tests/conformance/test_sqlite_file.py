@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -64,6 +65,39 @@ async def test_a_second_controller_is_refused_by_the_name_of_the_first(
         check=False,
     )
     assert "StoreInUse" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["link", "link to a link", "linked directory", "relative"])
+async def test_the_same_file_by_another_name_is_in_use(
+    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to(sqlite_store.path)
+    Path("links link").symlink_to("link")
+    Path("directory").symlink_to("new")
+    names = {
+        "link": "link",
+        "link to a link": "links link",
+        "linked directory": "directory/store.sqlite",
+        "relative": "new/../new/store.sqlite",
+    }
+    second = SqliteStore(names[how])
+    with pytest.raises(StoreInUse, match=rf"in use by pid {os.getpid()}"):
+        await second.open()
+    await second.close()
+    await sqlite_store.close()
+    await second.open()
+    await second.close()
+
+
+async def test_a_claim_that_cannot_be_written_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "store.sqlite.lock").symlink_to("/dev/full")
+    store = SqliteStore(tmp_path / "store.sqlite")
+    with pytest.raises(StoreUnusable, match=r"cannot write .*store\.sqlite\.lock"):
+        await store.open()
+    (tmp_path / "store.sqlite.lock").unlink()
+    await store.open()
+    await store.close()
 
 
 async def test_a_store_that_cannot_be_written_says_so_to_who_asks(

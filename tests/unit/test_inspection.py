@@ -103,6 +103,16 @@ def test_a_controller_that_runs_is_named_and_not_disturbed(engine_file: Path) ->
     assert find_lock_owner(lock.with_name("none")) is None
 
 
+def test_a_controller_whose_store_is_behind_a_link_is_named(engine_file: Path) -> None:
+    real = engine_file.parent / "elsewhere.sqlite"
+    make_store(real)
+    (engine_file.parent / "store.sqlite").symlink_to(real)
+    with real.with_name("elsewhere.sqlite.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said = look(engine_file)["store"].said
+    assert said == f"in use by the controller with pid {os.getpid()}"
+
+
 def test_a_port_of_another_program_is_told(engine_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         text = f"api: {{port: {other.getsockname()[1]}}}\ncluster: cluster.yaml\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -12,10 +13,15 @@ from dagengine.errors import StoreInUse, StoreUnusable
 
 
 class Claim:
-    """Holds `<store>.lock`. The kernel frees it when the process ends, however it ends."""
+    """Holds `<store>.lock`. The kernel frees it when the process ends, however it ends.
+
+    Beside the file itself, whatever symbolic links lead to it, as SQLite's own log is. A hard
+    link is not seen through: it is a second name with a log of its own, which no SQLite
+    database survives.
+    """
 
     def __init__(self, store: Path) -> None:
-        self._path = store.with_name(store.name + ".lock")
+        self._store = store
         self._file: TextIOWrapper | None = None
 
     def take(self) -> None:
@@ -23,15 +29,13 @@ class Claim:
 
         Raises:
             StoreInUse: another process has it; the message says which.
-            StoreUnusable: the lock file cannot be made.
+            StoreUnusable: the lock file cannot be made or written.
         """
+        path = lock_file_of(self._store)
         try:
-            file = self._path.open("a+", encoding="utf-8")
+            file = path.open("a+", encoding="utf-8")
         except OSError as exc:
-            raise StoreUnusable(
-                f"cannot open {self._path}: {exc.strerror}",
-                remedy="let this user write there, or name another store path",
-            ) from exc
+            raise _unusable("open", path, exc) from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
@@ -39,12 +43,17 @@ class Claim:
             owner = file.read().strip() or "an unnamed process"
             file.close()
             raise StoreInUse(
-                f"the store is in use by {owner} (lock file {self._path})",
+                f"the store is in use by {owner} (lock file {path})",
                 remedy="stop that controller first; one store serves one controller",
             ) from exc
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+        except OSError as exc:
+            with suppress(OSError):  # it tries once more to write
+                file.close()
+            raise _unusable("write", path, exc) from exc
         self._file = file
 
     def release(self) -> None:
@@ -52,3 +61,16 @@ class Claim:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def lock_file_of(store: Path) -> Path:
+    """Where the claim on a store lies, by whatever symbolic links it is named."""
+    real = Path(os.path.realpath(store))
+    return real.with_name(real.name + ".lock")
+
+
+def _unusable(what: str, path: Path, exc: OSError) -> StoreUnusable:
+    return StoreUnusable(
+        f"cannot {what} {path}: {exc.strerror}",
+        remedy="let this user write there, or name another store path",
+    )
