@@ -30,8 +30,8 @@ async def finish(work: Coroutine[Any, Any, T], *, bound_s: float, name: str) -> 
     return task.result()
 
 
-async def wait_out(task: asyncio.Task[Any]) -> asyncio.CancelledError | None:
-    """Wait until a task has ended, although the caller is cancelled meanwhile.
+async def wait_out(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
+    """Wait until a task, or a future, has ended, although the caller is cancelled meanwhile.
 
     Returns:
         The cancellation, which the caller has to raise when it has cleaned up; else None.

@@ -64,7 +64,7 @@ class Store(Protocol):
     """Durable rows of DAGs. One controller at a time; one event loop."""
 
     async def open(self) -> None:
-        """Open, migrate, and claim the store.
+        """Open, migrate, and claim the store; nothing of it is left when that fails.
 
         Raises:
             StoreInUse: another controller owns it; named in the message.
@@ -74,7 +74,11 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Wait for what was submitted, then give the store up. Safe to call twice."""
+        """Wait for what was submitted, then give the store up. Safe to call twice, also at once.
+
+        From the call on, every request raises StoreUnusable at once. A caller that is cancelled
+        waits to the end all the same: then the store is given up, and nothing of it runs on.
+        """
         ...
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:

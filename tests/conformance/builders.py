@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from dagengine.engine.registry import Registry
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import LogRecord
@@ -50,3 +56,21 @@ async def prune(store: SqliteStore, retention: Retention) -> int:
     while await store.prune(retention, NOW):
         slices += 1
     return slices
+
+
+@asynccontextmanager
+async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
+    """While it is held, what is asked of the writer waits in its queue."""
+    holds, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: sqlite3.Connection) -> None:
+        holds.set()
+        assert go_on.wait(60)
+
+    holding = asyncio.ensure_future(store._open_writer.call(hold))
+    assert await asyncio.to_thread(holds.wait, 60)
+    try:
+        yield
+    finally:
+        go_on.set()
+    await holding

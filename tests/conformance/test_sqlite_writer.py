@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from operator import methodcaller
 
 import pytest
 
 from dagengine.errors import StoreUnusable, Unstorable
 from dagengine.store.sqlite.store import SqliteStore
-from tests.conformance.builders import batch_of, commit_one, create, line_of
+from tests.conformance.builders import batch_of, commit_one, create, held_writer, line_of
 
 
 async def test_calls_at_once_share_commits(sqlite_store: SqliteStore) -> None:
@@ -29,24 +26,6 @@ async def test_calls_at_once_share_commits(sqlite_store: SqliteStore) -> None:
         before[0] + 1,
         before[1] + 1,
     )
-
-
-@asynccontextmanager
-async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
-    """While it is held, what is asked of the writer waits in its queue."""
-    holds, go_on = threading.Event(), threading.Event()
-
-    def hold(connection: sqlite3.Connection) -> None:
-        holds.set()
-        assert go_on.wait(60)
-
-    holding = asyncio.ensure_future(store._open_writer.call(hold))
-    assert await asyncio.to_thread(holds.wait, 60)
-    try:
-        yield
-    finally:
-        go_on.set()
-    await holding
 
 
 def count_commits(store: SqliteStore) -> int:

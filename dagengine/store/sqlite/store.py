@@ -28,6 +28,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.states import State
 from dagengine.model.transition import Batch, RequestReserved
+from dagengine.shield import wait_out
 from dagengine.store.base import BatchRefused, DagRows, LastIds, Retention
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
@@ -57,10 +58,11 @@ class SqliteStore:
 
     def __init__(self, path: Path | str) -> None:
         """`path` is made when it is missing, and its directory too."""
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # the same file wherever the process goes
         self._claim = Claim(self.path)
         self._writer: Writer | None = None
         self._reader: aiosqlite.Connection | None = None
+        self._ended: asyncio.Future[None] | None = None
         self._recent = RecentReads()
 
     async def open(self) -> None:
@@ -70,24 +72,25 @@ class SqliteStore:
             raise StoreUnusable(f"cannot make {self.path.parent}: {exc.strerror}") from exc
         self._claim.take()
         self._recent = RecentReads()
-        self._writer = Writer(partial(connect_writer, self.path), self.path)
+        connect = partial(connect_writer, self.path)
         try:
-            await self._writer.call(lambda connection: None)
+            self._writer = Writer(connect, self.path, at_end=self._claim.release)
+        except BaseException:
+            self._claim.release()
+            raise
+        try:
+            await self._open_reader(self._writer)
         except BaseException:
             await self.close()
             raise
-        self._reader = await aiosqlite.connect(self.path)
-        self._reader.row_factory = sqlite3.Row
-        await self._reader.execute_fetchall("PRAGMA query_only = ON")
 
     async def close(self) -> None:
-        if self._reader is not None:
-            await self._reader.close()
-            self._reader = None
-        if self._writer is not None:
-            await self._writer.close()
-            self._writer = None
-        self._claim.release()
+        self._begin_to_close()
+        if self._ended is None:
+            return
+        cancelled = await wait_out(self._ended)
+        if cancelled is not None:
+            raise cancelled
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         return await self._open_writer.commit(batches)
@@ -240,15 +243,48 @@ class SqliteStore:
 
     # --- below: the parts ------------------------------------------------------------------
 
+    async def _open_reader(self, writer: Writer) -> None:
+        # Made in the writer's thread, which is a daemon, the reader's thread is one as well:
+        # none of them keeps an interpreter alive that ends with a store left open.
+        reader = await writer.call(lambda connection: aiosqlite.connect(self.path))
+        try:
+            self._reader = await reader
+            self._reader.row_factory = sqlite3.Row
+            await self._reader.execute_fetchall("PRAGMA query_only = ON")
+        except sqlite3.Error as exc:
+            raise StoreUnusable(f"the store {self.path} cannot be read: {exc}") from exc
+        if self._writer is not writer:
+            raise self._closed()  # meanwhile
+
+    def _begin_to_close(self) -> None:
+        """Refuse requests from here on. What follows needs no task that could be cancelled.
+
+        The reader goes first: the last connection moves the write-ahead log into the file. The
+        claim goes last, by the writer's thread, when nothing can write any more.
+        """
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        stopped = reader.stop() if reader is not None else None
+        if writer is None:
+            return
+        self._ended = writer.ended
+        if stopped is None:
+            writer.end()
+        else:
+            stopped.add_done_callback(lambda _: writer.end())
+
+    def _closed(self) -> StoreUnusable:
+        return StoreUnusable(f"the store {self.path} is closed")
+
     @property
     def _open_writer(self) -> Writer:
         if self._writer is None:
-            raise StoreUnusable(f"the store {self.path} is not open")
+            raise self._closed()
         return self._writer
 
     async def _read(self, name: str, *values: int | str | None) -> Iterable[sqlite3.Row]:
         if self._reader is None:
-            raise StoreUnusable(f"the store {self.path} is not open")
+            raise self._closed()
         try:
             return await self._reader.execute_fetchall(QUERIES[name], values)
         except sqlite3.Error as exc:

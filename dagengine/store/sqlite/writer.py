@@ -12,6 +12,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -43,12 +44,25 @@ class Writer:
         commits: since it began; those that `call` makes are not among them.
         batches: in those commits.
         asked: requests since it began, those that are not answered yet among them.
+        ended: done when the connection is closed and the thread is at its end.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], path: Path) -> None:
-        """`connect` is called in the writer's thread, and opens `path`."""
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        path: Path,
+        at_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin.
+
+        Args:
+            connect: opens `path`; called in the writer's thread.
+            path: of the file.
+            at_end: the last that the thread does, once the connection is closed.
+        """
         self._connect = connect
         self._path = path
+        self._at_end = at_end
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._taken_too_many: _Request | None = None
         self.commits = 0
@@ -56,7 +70,9 @@ class Writer:
         self.asked = 0
         self._answered = 0
         self._opened: FileIdentity | None = None
+        self._is_ending = False
         self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
         self._thread = threading.Thread(target=self._run, name="store writer", daemon=True)
         self._thread.start()
 
@@ -73,12 +89,18 @@ class Writer:
         """Run a function on the connection, between commits."""
         return await self._request(call=function)  # type: ignore[no-any-return]
 
-    async def close(self) -> None:
-        """Finish what is queued, close the connection, end the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+    def end(self) -> None:
+        """Take no more requests; what is queued is still done. Safe to call twice.
+
+        Needs nobody who waits: whatever is cancelled, the thread comes to its end.
+        """
+        if not self._is_ending:
+            self._is_ending = True
+            self._queue.put(None)
 
     async def _request(self, **what: Any) -> Any:
+        if self._is_ending:  # nobody would ever answer it
+            raise StoreUnusable(f"the store {self._path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
         self.asked += 1
         self._queue.put(_Request(future, **what))
@@ -87,17 +109,26 @@ class Writer:
     # --- in the thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._run_until_end()
+        finally:
+            self._at_end()
+            self._call_back(lambda: self.ended.set_result(None))
+
+    def _run_until_end(self) -> None:
         connection: sqlite3.Connection | None = None
-        while group := self._take_group():
-            try:
-                if connection is None:
-                    connection, self._opened = self._connect(), identify(self._path)
-                results: list[Any] = self._serve(connection, group)
-            except Exception as exc:  # noqa: BLE001  # a defect, too, is told to those who wait
-                results = [self._translate(exc)] * len(group)
-            self._answer(group, results)
-        if connection is not None:
-            connection.close()
+        try:
+            while group := self._take_group():
+                try:
+                    if connection is None:
+                        connection, self._opened = self._connect(), identify(self._path)
+                    results: list[Any] = self._serve(connection, group)
+                except Exception as exc:  # noqa: BLE001  # a defect, too, is told to who waits
+                    results = [self._translate(exc)] * len(group)
+                self._answer(group, results)
+        finally:
+            if connection is not None:
+                connection.close()
 
     def _take_group(self) -> list[_Request]:
         """Wait for requests; those that may share a commit. Empty: time to end."""
@@ -180,8 +211,11 @@ class Writer:
                 else:
                     request.future.set_result(result)
 
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(resolve)
+        self._call_back(resolve)
+
+    def _call_back(self, function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function)
 
 
 def identify(path: Path) -> FileIdentity | None:

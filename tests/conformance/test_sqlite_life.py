@@ -1,0 +1,298 @@
+"""The SQLite store's own: opening and closing, also when it fails or is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from operator import methodcaller
+from pathlib import Path
+
+import aiosqlite
+import pytest
+
+from dagengine.errors import StoreInUse, StoreUnusable
+from dagengine.store.base import Retention
+from dagengine.store.sqlite import store as module
+from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing import eventually
+from tests.conformance.builders import NOW, batch_of, create, held_writer, line_of
+
+
+async def is_free(path: Path) -> bool:
+    """True when another store can be opened there, and nothing of an earlier one runs on."""
+    store = SqliteStore(path)
+    try:
+        await store.open()
+    except StoreInUse:
+        return False
+    await store.close()
+    await eventually(no_threads, timeout_s=5, what="the end of the threads")
+    return True
+
+
+async def no_threads() -> bool:
+    names = [thread.name for thread in threading.enumerate()]
+    return not [name for name in names if "store writer" in name or "_connection_worker" in name]
+
+
+# --- opening -------------------------------------------------------------------------------------
+
+
+async def test_an_opening_that_is_cancelled_while_the_file_is_opened_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, real = threading.Event(), threading.Event(), module.connect_writer
+
+    def connect(path: Path) -> sqlite3.Connection:
+        begun.set()
+        assert go_on.wait(60)
+        return real(path)
+
+    monkeypatch.setattr(module, "connect_writer", connect)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    opening = asyncio.ensure_future(store.open())
+    assert await asyncio.to_thread(begun.wait, 60)
+    opening.cancel()
+    await asyncio.sleep(0)
+    opening.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    monkeypatch.undo()
+    assert await is_free(store.path)
+
+
+async def test_an_opening_that_is_cancelled_while_the_reader_connects_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    async def connect() -> aiosqlite.Connection:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def begin(path: Path) -> Awaitable[aiosqlite.Connection]:
+        assert asyncio._get_running_loop() is not loop, "not in the thread of the writer"
+        return connect()
+
+    monkeypatch.setattr(aiosqlite, "connect", begin)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    opening = asyncio.ensure_future(store.open())
+    await begun.wait()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    monkeypatch.undo()
+    assert await is_free(store.path)
+
+
+async def test_an_opening_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
+    path, turns, was_cancelled = tmp_path / "store.sqlite", 0, True
+    while was_cancelled:
+        store = SqliteStore(path)
+        opening = asyncio.ensure_future(store.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        was_cancelled = opening.cancel()
+        await asyncio.wait([opening])
+        if not was_cancelled:
+            await store.close()
+        assert await is_free(path)
+        turns = turns * 2 + 1
+
+
+async def test_a_reader_that_cannot_be_opened_gives_the_store_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect() -> aiosqlite.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(aiosqlite, "connect", lambda path: connect())
+    store = SqliteStore(tmp_path / "store.sqlite")
+    with pytest.raises(StoreUnusable, match="cannot be read: unable to open"):
+        await store.open()
+    monkeypatch.undo()
+    assert await is_free(store.path)
+
+
+async def test_a_thread_that_cannot_be_started_gives_the_store_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    with pytest.raises(RuntimeError, match="new thread"):
+        await store.open()
+    monkeypatch.undo()
+    assert await is_free(store.path)
+
+
+async def test_a_store_that_is_closed_while_it_is_opened_is_not_half_open(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite")
+    opening = asyncio.ensure_future(store.open())
+    await asyncio.sleep(0)
+    await store.close()
+    with pytest.raises(StoreUnusable, match="is closed"):
+        await opening
+    assert await is_free(store.path)
+
+
+async def test_a_relative_path_means_the_same_file_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore("store.sqlite")
+    await store.open()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert await store.commit([batch_of(create())]) == [None]
+    await store.close()
+    await store.open()
+    assert await store.load_dag(1) is not None
+    await store.close()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+# --- closing -------------------------------------------------------------------------------------
+
+
+async def test_a_closing_that_is_cancelled_comes_to_its_end(sqlite_store: SqliteStore) -> None:
+    created = create()
+    await sqlite_store.commit([batch_of(created)])
+    async with held_writer(sqlite_store):
+        line = asyncio.ensure_future(sqlite_store.commit([batch_of(line_of(created, "x"))]))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(sqlite_store.close())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            closing.cancel()
+        assert not await is_free(sqlite_store.path), "given up while it may still write"
+        assert not closing.done()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert await line == [None]
+    assert await is_free(sqlite_store.path)
+
+
+async def test_a_second_closing_waits_for_the_first(sqlite_store: SqliteStore) -> None:
+    async with held_writer(sqlite_store):
+        closings = [asyncio.ensure_future(sqlite_store.close()) for _ in range(2)]
+        _, waiting = await asyncio.wait(closings, timeout=0.05)
+        assert waiting == set(closings)
+        assert not await is_free(sqlite_store.path)
+    await asyncio.gather(*closings)
+    await sqlite_store.close()
+    assert await is_free(sqlite_store.path)
+
+
+REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
+    "commit": lambda store: store.commit([batch_of(create())]),
+    "reserve": lambda store: store.reserve([b"x"], NOW, NOW),
+    "probe": lambda store: store.probe(NOW),
+    "ping": methodcaller("ping"),
+    "pin": methodcaller("pin", "a", "b"),
+    "prune": lambda store: store.prune(Retention(), NOW),
+    "a DAG": lambda store: store.find_dag(1, details=True),
+    "a list": lambda store: store.list_dags(limit=1),
+    "unfinished": methodcaller("load_unfinished"),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+async def test_what_is_asked_while_it_closes_is_refused_at_once(
+    sqlite_store: SqliteStore, what: str
+) -> None:
+    async with held_writer(sqlite_store):
+        closing = asyncio.ensure_future(sqlite_store.close())
+        await asyncio.sleep(0)
+        with pytest.raises(StoreUnusable, match=r"the store .*store\.sqlite is closed"):
+            await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+        assert not closing.done()
+    await closing
+    with pytest.raises(StoreUnusable, match=r"the store .*store\.sqlite is closed"):
+        await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+
+
+async def test_a_writer_that_ends_refuses_who_still_knows_it(sqlite_store: SqliteStore) -> None:
+    writer = sqlite_store._open_writer
+    async with held_writer(sqlite_store):
+        writer.end()
+        with pytest.raises(StoreUnusable, match="is closed"):
+            await asyncio.wait_for(writer.call(lambda connection: None), 5)
+
+
+async def test_nothing_but_the_file_is_left_of_a_closed_store(sqlite_store: SqliteStore) -> None:
+    await sqlite_store.commit([batch_of(create())])
+    await sqlite_store.find_dag(1, details=True)
+    await sqlite_store.close()
+    left = sorted(path.name for path in sqlite_store.path.parent.iterdir())
+    assert left == ["store.sqlite", "store.sqlite.lock"]
+
+
+# --- the end of the process ----------------------------------------------------------------------
+
+PROGRAM = """
+import asyncio, sys, time
+from dagengine.store.sqlite.store import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+
+async def begin():
+    await store.open()
+    call = store._open_writer.call(lambda connection: time.sleep(0.3))
+    tasks = [asyncio.create_task(call)]
+    await asyncio.sleep(0)
+    return tasks
+
+async def forget():
+    return await begin()
+
+async def fall():
+    await begin()
+    raise SystemExit(3)
+
+async def close(after_s):
+    tasks = await begin()
+    tasks.append(asyncio.create_task(store.close()))
+    await asyncio.sleep(after_s)
+    return tasks  # and the loop cancels them
+
+async def open_again():
+    await store.open()
+    await store.close()
+    print("opened again")
+
+asyncio.run(globals()[sys.argv[2]](*map(float, sys.argv[3:])))
+time.sleep(0.5)  # the writer has somebody to tell, whose loop is closed
+if sys.argv[2] == "close":
+    asyncio.run(open_again())
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        ("forget", 0),
+        ("fall", 3),
+        ("close 0", 0),  # cancelled when it has just begun
+        ("close 0.1", 0),
+    ],
+)
+def test_a_process_ends_whatever_became_of_its_store(tmp_path: Path, what: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *what.split()],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == ("opened again\n" if "close" in what else "")
