@@ -152,6 +152,7 @@ from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.host_keys import HostKey, HostKeys, Trust
 from dagengine.remote.pool import SshPool
 from dagengine.store.base import (
+    BatchRefused,
     DagRows,
     LastIds,
     Retention,
@@ -247,6 +248,7 @@ __all__ += [
     "AttemptClosed",
     "Audited",
     "Batch",
+    "BatchRefused",
     "Change",
     "DagChanged",
     "DagCreated",

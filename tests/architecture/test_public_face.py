@@ -24,7 +24,7 @@ NOT_EXPORTED = {
 }
 NAMES_OF_ITS_OWN = ("__init__", "__aenter__", "__aiter__")
 
-# Of every module: some annotations name what is imported for types only.
+# Of every module: some annotations name what their own module imports for types only.
 NAMES = {
     name: value
     for module in list(sys.modules.values())
@@ -65,7 +65,8 @@ def annotated() -> Iterator[tuple[str, Any]]:
 def named_by(value: Any) -> set[type]:
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         return set(classes_in(value))  # an alias
-    hints = typing.get_type_hints(value, localns=NAMES)
+    own = vars(sys.modules[value.__module__])
+    hints = typing.get_type_hints(value, localns={**NAMES, **own})
     return {found for hint in hints.values() for found in classes_in(hint)}
 
 
