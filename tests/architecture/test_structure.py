@@ -19,7 +19,10 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
 MAX_LINES = 400
+MAX_TEST_LINES = 700  # what it tests is read one test at a time, not as a whole
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 # The places that end whatever is raised: the attempt, a DAG's part in a pass of the scheduler (a
 # defect must not cost the others theirs), the loops of the services and of the writer's thread
@@ -98,6 +101,11 @@ def test_every_arrow_between_rooms_is_one_of_the_contracts() -> None:
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_a_file_stays_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_a_file_of_tests_has_one_subject(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_TEST_LINES
 
 
 def test_every_file_is_named_after_what_it_holds() -> None:
