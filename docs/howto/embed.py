@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
+import structlog
+
 from dagengine import (
     DagMoved,
     Engine,
@@ -109,4 +111,6 @@ async def main(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
+    # What the engine logs would else be printed between the lines of this program.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.stdout.writelines(f"{line}\n" for line in asyncio.run(main(sys.argv[1])))

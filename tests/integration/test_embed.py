@@ -1,4 +1,4 @@
-"""The example of docs/howto/embed.md runs, from the public face alone."""
+"""What docs/howto/embed.md shows runs, from the public face alone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "howto" / "embed.py"
+PAGE = EXAMPLE.with_suffix(".md")
 
 
 def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
@@ -19,7 +21,8 @@ def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    said = [line for line in done.stdout.splitlines() if " [info " not in line]
+    said = done.stdout.splitlines()
+    assert "dag_submitted" in done.stderr
     assert said[0] == "DAG 1 is SUCCEED"
     assert {"Choose: 2 machines, colour red", "Start: a runs", "Start: b runs"} <= set(said)
     assert said[-5:] == [
@@ -34,3 +37,39 @@ def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
 def test_the_example_needs_nothing_but_the_public_face() -> None:
     imported = re.findall(r"^from (dagengine\S*) import", EXAMPLE.read_text(), re.MULTILINE)
     assert set(imported) == {"dagengine"}
+
+
+def test_what_the_page_shows_in_passing_works(tmp_path: Path) -> None:
+    follow, logs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    program = PASSING.replace("FOLLOW\n", indent(follow, " " * 8)).replace("LOGS\n", logs)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, str(tmp_path / "dags.sqlite")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    # Nothing of the log: there was no trouble.
+    assert (done.returncode, done.stdout, done.stderr) == (0, "SUCCEED\n", "")
+
+
+PASSING = """
+import asyncio, logging, sys
+import structlog
+from dagengine import *
+
+LOGS
+
+async def step(context):
+    await context.log("at work")
+    return Succeeded()
+
+async def main():
+    operation = Operation("op", (Stage("step", StageKind.NORMAL, step),))
+    async with Engine(store=SqliteStore(sys.argv[1]), operations=[operation]) as engine:
+        dag_id = (await engine.submit(Submission("op"))).dag.dag_id
+FOLLOW
+        print(event.state)
+
+asyncio.run(main())
+"""
