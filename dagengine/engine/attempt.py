@@ -40,7 +40,7 @@ class Ports:
     take_lock: Callable[[int, Sequence[str]], Awaitable[LockReply]]
     describe_holder: Callable[[LockRecord], Awaitable[str]]
     find_unproven: Callable[[str | None], UnprovenRecord | None]
-    mark_proven: Callable[[int, str], Awaitable[None]]
+    mark_proven: Callable[[int, UnprovenRecord], Awaitable[None]]
     generic_id: Callable[[int], str]
 
 
@@ -55,6 +55,7 @@ class AttemptContext:
         self._ports = ports
         self._clock = clock
         self._resumed = resumed
+        self._shown = ports.find_unproven(sub_task.target)
         self.limit: Limit | None = None
         self.wait: Wait | None = None
 
@@ -95,11 +96,12 @@ class AttemptContext:
 
     @property
     def unproven(self) -> UnprovenRecord | None:
-        return self._ports.find_unproven(self.target)
+        self._shown = self._ports.find_unproven(self.target)
+        return self._shown
 
     async def mark_proven(self) -> None:
-        if self.unproven is not None:
-            await self._ports.mark_proven(self.dag_id, self.unproven.target)
+        if self._shown is not None:  # what is marked by now, perhaps anew, nobody has looked at
+            await self._ports.mark_proven(self.dag_id, self._shown)
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
         snapshot = self._live.snapshot

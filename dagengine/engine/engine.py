@@ -24,7 +24,7 @@ from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.service import Service
 from dagengine.errors import EngineStopped, InvalidId, StaleWrite, TaskNotFound, UnknownOperation
 from dagengine.model.ids import AgentAddress, decode_id_at
-from dagengine.model.records import AuditRecord, DagDetail, LogRecord
+from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnprovenRecord
 from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
 from dagengine.model.states import Operator
 from dagengine.model.stored import as_text
@@ -325,10 +325,11 @@ class Engine(Readings):
             raise stale
         self.events.publish(LineLogged(dag_id, line))
 
-    async def _mark_proven(self, dag_id: int, target: str) -> None:
-        batch = Batch(dag_id, None, (TargetProven(target),))
-        await self._scheduler.commit([batch])  # stale: another step of this target was faster
-        self._marks.apply(batch)
+    async def _mark_proven(self, dag_id: int, mark: UnprovenRecord) -> None:
+        batch = Batch(dag_id, None, (TargetProven(mark),))
+        (refused,) = await self._scheduler.commit([batch])
+        if refused is None:  # else another step of this target was faster, or has marked it anew
+            self._marks.apply(batch)
 
     async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockReply:
         reply: asyncio.Future[LockReply] = asyncio.get_running_loop().create_future()

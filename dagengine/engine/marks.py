@@ -30,5 +30,5 @@ class Marks:
         for change in batch.changes:
             if isinstance(change, TargetUnproven):
                 self._marks[change.mark.target] = change.mark
-            elif isinstance(change, TargetProven):
-                self._marks.pop(change.target, None)
+            elif isinstance(change, TargetProven) and self.find(change.mark.target) == change.mark:
+                del self._marks[change.mark.target]  # not one that was set meanwhile

@@ -132,7 +132,11 @@ class StepContext(Protocol):
         ...
 
     async def mark_proven(self) -> None:
-        """Say that this step has looked and nothing that was ended runs on; then it is durable."""
+        """Say that this step has looked and nothing that was ended runs on; then it is durable.
+
+        It is said of the mark that `unproven` has shown last (before it is asked, the one at the
+        attempt's beginning); one that was set since then stays.
+        """
         ...
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:

@@ -97,9 +97,12 @@ class TargetUnproven:
 
 @dataclass(frozen=True, slots=True)
 class TargetProven:
-    """A step has looked: nothing that was ended runs on there. Guarded by being marked."""
+    """A step has looked: nothing that was ended runs on there.
 
-    target: str
+    Guarded by the very mark being there still: one that was set after the look stays.
+    """
+
+    mark: UnprovenRecord
 
 
 @dataclass(frozen=True, slots=True)

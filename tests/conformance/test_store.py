@@ -174,9 +174,30 @@ async def test_a_target_stays_unproven_until_somebody_has_looked(store: SqliteSt
     await store.close()
     await store.open()
     assert await store.load_unproven() == (second,)
-    assert await commit_one(store, batch_of(TargetProven("a"))) is None
-    assert isinstance(await commit_one(store, batch_of(TargetProven("a"))), StaleWrite)
+    assert await commit_one(store, batch_of(TargetProven(second))) is None
+    assert isinstance(await commit_one(store, batch_of(TargetProven(second))), StaleWrite)
     assert await store.load_unproven() == ()
+
+
+@pytest.mark.parametrize(
+    "newer",
+    [
+        UnprovenRecord("a", 2, "start", NOW),
+        UnprovenRecord("a", 1, "stop", NOW),
+        UnprovenRecord("a", 1, "start", NOW + timedelta(microseconds=1)),
+    ],
+    ids=["of another DAG", "of another stage", "set later"],
+)
+async def test_a_mark_that_was_set_after_the_look_stays(
+    store: SqliteStore, newer: UnprovenRecord
+) -> None:
+    looked_at, other = UnprovenRecord("a", 1, "start", NOW), UnprovenRecord("b", 1, "start", NOW)
+    marks = [TargetUnproven(mark) for mark in (looked_at, other, newer)]
+    assert await commit_one(store, batch_of(*marks)) is None
+    assert isinstance(await commit_one(store, batch_of(TargetProven(looked_at))), StaleWrite)
+    assert await store.load_unproven() == (newer, other)
+    assert await commit_one(store, batch_of(TargetProven(newer))) is None
+    assert await store.load_unproven() == (other,)
 
 
 async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteStore) -> None:

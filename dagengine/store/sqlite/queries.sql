@@ -106,7 +106,8 @@ INSERT INTO unproven (target, dag_id, stage, since_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (target) DO UPDATE SET dag_id = excluded.dag_id, stage = excluded.stage, since_at = excluded.since_at;
 
 -- name: mark_proven
-DELETE FROM unproven WHERE target = ?;
+-- Guarded by being the very mark that was looked at.
+DELETE FROM unproven WHERE target = ? AND dag_id = ? AND stage = ? AND since_at = ?;
 
 -- name: list_unproven
 SELECT * FROM unproven ORDER BY target;

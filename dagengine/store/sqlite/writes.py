@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from dagengine.errors import StaleWrite, Unstorable
-from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnprovenRecord
 from dagengine.model.transition import (
     AttemptClosed,
     Audited,
@@ -238,8 +238,7 @@ def _lock_release(change: LockReleased) -> Row:
     return (render_instant(change.at), change.key, change.dag_id, change.token)
 
 
-def _unproven_row(change: TargetUnproven) -> Row:
-    mark = change.mark
+def _unproven_row(mark: UnprovenRecord) -> Row:
     return (mark.target, mark.dag_id, mark.stage, render_instant(mark.since_at))
 
 
@@ -256,8 +255,8 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
     LogAppended: ("insert_log", _log_row),
     LockTaken: ("take_lock", _lock_take),
     LockReleased: ("release_lock", _lock_release),
-    TargetUnproven: ("mark_unproven", _unproven_row),
-    TargetProven: ("mark_proven", lambda change: (change.target,)),
+    TargetUnproven: ("mark_unproven", lambda change: _unproven_row(change.mark)),
+    TargetProven: ("mark_proven", lambda change: _unproven_row(change.mark)),
     Audited: ("insert_audit", _audit_row),
     KeyUsed: (
         "insert_idempotency_key",
