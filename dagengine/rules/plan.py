@@ -152,6 +152,7 @@ def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
     starts: list[Start] = []
     for sub_task in list(_first_unfinished(snapshot, group)):
         starts.append(_start_sub_task(snapshot, sub_task, now))
+    _close_nodes(snapshot, group, now)  # a retry may have opened one that no lane comes to
     _move_stage(snapshot)
     return starts if starts else _finish_group(snapshot, group, now)
 

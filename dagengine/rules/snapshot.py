@@ -178,7 +178,8 @@ class Snapshot:
     def _end_lane(self, target: str, stage: int) -> None:
         self.failed_lanes.add(target)
         for later in range(stage + 1, self.dag.max_stage + 1):
-            if (later, target) in self._ids:
+            # One that was passed, or has run before a retry, was not waiting.
+            if (task := self.sub_task_at(later, target)) and task.state is State.PENDING:
                 self.waiting_in[later] -= 1
 
 

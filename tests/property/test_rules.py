@@ -9,7 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dagengine.engine.registry import Registry
 from dagengine.errors import OperatorRefused
-from dagengine.model.outcome import Cancelled, Failed, Problem, Succeeded
+from dagengine.model.outcome import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Problem,
+    ResultUnknown,
+    Succeeded,
+    TimedOut,
+)
 from dagengine.model.records import LockRecord
 from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
@@ -21,6 +29,15 @@ from dagengine.store.base import LastIds
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
+UNKNOWN = ResultUnknown(Problem("X", "nobody knows"))
+
+
+ALL = Flags(can_rollback=True)
+KINDS, FLAGS = st.sampled_from([N, P]), st.builds(Flags, *[st.booleans()] * 5)
+SHAPES = st.lists(st.tuples(KINDS, st.just(ALL)), min_size=1, max_size=6) | st.lists(
+    st.tuples(KINDS, FLAGS), min_size=1, max_size=6
+)
+OUTCOMES = [Failed(Problem("X", "broken")), TimedOut(Problem("X", "late")), UNKNOWN]
 
 
 async def _step(context: StepContext) -> Succeeded:
@@ -38,12 +55,13 @@ class OneDag(RuleBasedStateMachine):
         self.ended_by_cancel: set[int] = set()
 
     @initialize(
-        kinds=st.lists(st.sampled_from([N, P]), min_size=1, max_size=6),
+        kinds=SHAPES,
         lanes=st.integers(1, 4),
     )
-    def submit(self, kinds: list[StageKind], lanes: int) -> None:
-        flags = Flags(can_rollback=True)
-        stages = tuple(Stage(f"s{i}", kind, _step, flags=flags) for i, kind in enumerate(kinds))
+    def submit(self, kinds: list[tuple[StageKind, Flags]], lanes: int) -> None:
+        stages = tuple(
+            Stage(f"s{i}", kind, _step, flags=flags) for i, (kind, flags) in enumerate(kinds)
+        )
         registry = Registry([Operation("op", stages, lock_key="k")])
         targets = tuple(f"t{i}" for i in range(lanes))
         created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
@@ -76,14 +94,14 @@ class OneDag(RuleBasedStateMachine):
         old = self.snapshot
         return Snapshot(old.dag, list(old.nodes.values()), old.sub_tasks.values())
 
-    def end(self, data: Any, outcome: object) -> None:
+    def end(self, data: Any, outcome: Outcome) -> None:
         sub_task = data.draw(st.sampled_from(self.snapshot.running))
         self.follow(
             plan.end_attempt(
                 self.snapshot,
                 sub_task.sub_task_id,
                 sub_task.attempt_no,
-                outcome,  # type: ignore[arg-type]
+                outcome,
                 self.tick(),
             )
         )
@@ -98,9 +116,9 @@ class OneDag(RuleBasedStateMachine):
         self.end(data, Succeeded())
 
     @precondition(lambda self: self.has_running)
-    @rule(data=st.data())
-    def an_attempt_fails(self, data: Any) -> None:
-        self.end(data, Failed(Problem("X", "broken")))
+    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
+    def an_attempt_fails(self, data: Any, outcome: Outcome) -> None:
+        self.end(data, outcome)
 
     @precondition(lambda self: self.has_running and self.snapshot.is_cancelling)
     @rule(data=st.data())
@@ -126,12 +144,37 @@ class OneDag(RuleBasedStateMachine):
         self.snapshot = self.read()
         self.follow(recovery.resume(self.snapshot, self.tick()))
 
+    @precondition(lambda self: not self.snapshot.dag.state.is_final)
+    @rule()
+    def the_engine_restarts_without_the_operation(self) -> None:
+        self.snapshot = self.read()
+        recovery.give_up(self.snapshot, self.tick(), Problem("X", "no such operation"))
+        assert self.snapshot.dag.state.is_final
+        for sub_task in self.snapshot.sub_tasks.values():  # some began in passing, and ended
+            self.starts[sub_task.sub_task_id] = list(range(1, sub_task.attempt_no + 1))
+        self.write()
+
+    @precondition(lambda self: self.has_running)
+    @rule(data=st.data())
+    def attempts_are_lost(self, data: Any) -> None:
+        running = [task.sub_task_id for task in self.snapshot.running]
+        lost = data.draw(st.sets(st.sampled_from(running), min_size=1))
+        starts = recovery.resume(self.snapshot, self.tick(), lost=lost)
+        begun = {start.sub_task_id for start in starts}
+        assert begun.isdisjoint(set(running) - lost), "an attempt that runs was begun again"
+        self.follow(starts)
+
+    def refused(self, exc: OperatorRefused, *, allowed: bool) -> None:
+        """A refusal has a reason, and changes nothing."""
+        assert not allowed or exc.err_code.endswith("NotAllowed"), exc
+        assert self.snapshot.take_batch() is None
+
     @rule()
     def a_person_cancels(self) -> None:
         try:
             to_end = operators.cancel_dag(self.snapshot, self.tick())
-        except OperatorRefused:
-            assert self.snapshot.dag.state.is_final
+        except OperatorRefused as exc:
+            self.refused(exc, allowed=not self.snapshot.dag.state.is_final)
             return
         assert set(to_end) <= {s.sub_task_id for s in self.snapshot.running}
         self.write()
@@ -148,8 +191,8 @@ class OneDag(RuleBasedStateMachine):
         }
         try:
             self.follow(operators.retry_dag(self.snapshot, self.tick(), lock))
-        except OperatorRefused:
-            assert self.snapshot.dag.state is not State.FAILED
+        except OperatorRefused as exc:
+            self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             self.token -= 1
             return
         for sub_task_id, before in finished.items():
@@ -172,8 +215,8 @@ class OneDag(RuleBasedStateMachine):
         is_foreign = dag.held not in (0, self.token)
         try:
             starts = operators.rollback_dag(self.snapshot, self.tick(), lock, before)
-        except OperatorRefused:
-            assert dag.state is not State.FAILED or is_foreign
+        except OperatorRefused as exc:
+            self.refused(exc, allowed=dag.state is State.FAILED and not is_foreign)
             return
         assert not is_foreign
         self.token += 1
@@ -188,13 +231,9 @@ class OneDag(RuleBasedStateMachine):
         before = self.snapshot.nodes[stage].state
         try:
             self.follow(operators.pass_node(self.snapshot, stage, self.tick(), lock))
-        except OperatorRefused:
-            dag = self.snapshot.dag
-            assert (
-                dag.state is not State.FAILED
-                or before is not State.FAILED
-                or (self.snapshot.was_undone)
-            )
+        except OperatorRefused as exc:
+            have_failed = self.snapshot.dag.state is before is State.FAILED
+            self.refused(exc, allowed=have_failed and not self.snapshot.was_undone)
             return
         self.token += 1
         assert self.snapshot.nodes[stage].state is State.SUCCEED
@@ -203,8 +242,8 @@ class OneDag(RuleBasedStateMachine):
     def a_person_passes(self) -> None:
         try:
             operators.pass_dag(self.snapshot, self.tick())
-        except OperatorRefused:
-            assert self.snapshot.dag.state is not State.FAILED
+        except OperatorRefused as exc:
+            self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             return
         assert all(n.state is State.SUCCEED for n in self.snapshot.nodes.values())
         self.write()

@@ -20,10 +20,10 @@ async def do_nothing(context: StepContext) -> Outcome:
     return Succeeded()
 
 
-def begin(*kinds: StageKind) -> Snapshot:
+def begin(*kinds: StageKind, targets: tuple[str, ...] = ("a", "b")) -> Snapshot:
     stages = tuple(Stage(f"s{i}", kind, do_nothing) for i, kind in enumerate(kinds, 1))
     created = Registry([Operation("op", stages)]).instantiate(
-        Submission("op", ("a", "b")), LastIds(0, 0, 0), NOW
+        Submission("op", targets), LastIds(0, 0, 0), NOW
     )
     snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
     plan.begin(snapshot, NOW)
@@ -80,3 +80,40 @@ def test_a_cancel_closes_a_lane_node_that_waited_for_lanes_which_will_not_come()
     operators.cancel_dag(snapshot, NOW)
     assert find_violations(snapshot) == []
     assert snapshot.nodes[2].state is State.FAILED
+
+
+def test_a_lane_that_fails_before_a_stage_that_was_passed_for_it_ends_all_the_same() -> None:
+    snapshot = begin(*[StageKind.PARALLEL] * 3)
+    end(snapshot, 1, "a", BROKEN)
+    for stage in (1, 2):
+        end(snapshot, stage, "b", Succeeded())
+    end(snapshot, 3, "b", BROKEN)
+    operators.pass_node(snapshot, 3, NOW, None)
+    operators.pass_node(snapshot, 1, NOW, None)
+    end(snapshot, 2, "a", BROKEN)
+    assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 2)
+    assert find_violations(snapshot) == []
+
+
+def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_begins() -> (
+    None
+):
+    kinds = (StageKind.PARALLEL, StageKind.NORMAL) * 2
+    snapshot = begin(*kinds, targets=("a", "b", "c"))
+    end(snapshot, 1, "a", BROKEN)
+    end(snapshot, 1, "b", Succeeded())
+    end(snapshot, 1, "c", Succeeded())
+    end(snapshot, 2, None, Succeeded())
+    end(snapshot, 3, "b", Succeeded())
+    operators.cancel_dag(snapshot, NOW)
+    end(snapshot, 3, "c", Cancelled())
+    operators.retry_dag(snapshot, NOW, None)
+    end(snapshot, 1, "a", BROKEN)
+    end(snapshot, 1, "c", BROKEN)
+    end(snapshot, 2, None, Succeeded())
+    assert [(s.stage, s.target) for s in snapshot.running] == [(4, None)]
+    assert snapshot.nodes[3].state is State.SUCCEED
+    assert find_violations(snapshot) == []
+    end(snapshot, 4, None, Succeeded())
+    assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 1)
+    assert find_violations(snapshot) == []
