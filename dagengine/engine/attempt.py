@@ -179,8 +179,8 @@ class Attempt:
         """Run to an outcome; None when the attempt is no longer the current one.
 
         Raises:
-            asyncio.CancelledError: the engine is stopping; the attempt stays open in the
-                store and is resumed by the next start.
+            asyncio.CancelledError: the engine is stopping, and the attempt stays open in the
+                store and is resumed by the next start; or the step cancelled itself.
         """
         if self._is_cancelled:
             return await self._settle(Cancelled())
@@ -198,6 +198,12 @@ class Attempt:
         if isinstance(outcome, Cancelled | TimedOut):
             return await self._settle(outcome)
         return outcome
+
+    def end_by_itself(self) -> Outcome:
+        """The outcome of a step that ended with a cancel that nobody had asked for."""
+        self._task = None
+        what = "stopped on CancelledError: it cancelled itself, or something that it waited for was"
+        return Failed(self._problem("Common.Unexpected", what))
 
     async def _run_step(self) -> Outcome | None:
         try:

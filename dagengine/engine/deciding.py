@@ -134,8 +134,8 @@ class Decider:
                 decision.starts += recovery.resume(snapshot, now, lost=sub_task_ids)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
                 decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
-            case LockWanted(reply, break_ids):
-                if (answer := self._want_lock(decision, reply, break_ids)) is not None:
+            case LockWanted(reply):
+                if (answer := self._want_lock(decision, event)) is not None:
                     decision.confirm.append(partial(resolve, reply, answer))
             case HeirNamed():
                 self._name_heir(decision, event)
@@ -166,25 +166,23 @@ class Decider:
 
     # --- the lock ----------------------------------------------------------------------------
 
-    def _want_lock(
-        self, decision: Decision, reply: asyncio.Future[LockReply], break_ids: frozenset[int]
-    ) -> LockReply | None:
+    def _want_lock(self, decision: Decision, event: LockWanted) -> LockReply | None:
         """The answer to a step that asks for the lock; None when it has to wait for it."""
         snapshot = decision.live.snapshot
         dag, key = snapshot.dag, snapshot.dag.lock_key
         if key is None or dag.fence:
             return LockReply(None)
-        if dag.state.is_final or reply.done():
+        if dag.state.is_final or event.reply.done():
             return LockReply(None)  # its step has ended: nobody would give this lock back
         holder = self._locks.holder(key)
         if holder is None or holder.dag_id is None:
             plan.take_lock(snapshot, self._next_lock(snapshot, key))
             return LockReply(None)
-        if holder.dag_id not in break_ids or holder.dag_id not in self._live:
+        if holder.dag_id not in event.break_ids or holder.dag_id not in self._live:
             return LockReply(holder)
-        self._heirs[dag.dag_id] = reply
+        self._heirs[dag.dag_id] = event.reply
         why = f"forcePassDag of DAG {self._generic_id(dag.dag_id)}"
-        audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", why, "")
+        audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", event.by, why)
         decision.posts.append((holder.dag_id, HeirNamed(dag.dag_id, audit)))
         return None
 

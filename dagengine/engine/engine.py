@@ -307,6 +307,10 @@ class Engine(Readings):
     async def _run_attempt(self, dag_id: int, sub_task_id: int, attempt: Attempt) -> None:
         try:
             outcome = await attempt.run()
+        except asyncio.CancelledError:
+            if not self._scheduler.is_running:
+                raise  # the engine is being left
+            outcome = attempt.end_by_itself()
         finally:
             if self._attempts.get(sub_task_id) is attempt:
                 del self._attempts[sub_task_id]
@@ -334,7 +338,10 @@ class Engine(Readings):
     async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockReply:
         reply: asyncio.Future[LockReply] = asyncio.get_running_loop().create_future()
         break_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
-        self._scheduler.post(dag_id, LockWanted(reply, break_ids))
+        # Whoever started the DAG, or retried it last, wants it.
+        asked = await self._store.list_audit(dag_id, limit=1) if break_ids else ()
+        by = asked[0].by if asked else ""
+        self._scheduler.post(dag_id, LockWanted(reply, break_ids, by))
         return await reply
 
     def _own_row_id(self, generic_id: str) -> int | None:

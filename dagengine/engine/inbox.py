@@ -42,10 +42,17 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class LockWanted:
-    """A step asks for its DAG's lock, which may be broken when one of these DAGs holds it."""
+    """A step asks for its DAG's lock, which may be broken when one of these DAGs holds it.
+
+    Attributes:
+        reply: for the step.
+        break_ids: whose lock may be broken.
+        by: who wants it to be; for the audit.
+    """
 
     reply: asyncio.Future[LockReply]
     break_ids: frozenset[int] = frozenset()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

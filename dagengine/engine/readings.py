@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -143,7 +144,8 @@ class Readings:
 
     async def list_unfinished(self, *, details: bool) -> tuple[DagDetail, ...]:
         """Every READY or RUNNING DAG, newest first."""
-        return await self._detailed(await self._store.list_dags(limit=-1, unfinished=True), details)
+        found = await self._store.list_dags(limit=sys.maxsize, unfinished=True)
+        return await self._detailed(found, details)
 
     async def list_dags(self, *, limit: int, details: bool) -> tuple[DagDetail, ...]:
         """The newest DAGs, newest first."""

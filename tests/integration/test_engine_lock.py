@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagengine import Flags, Operation, Operator, State
+from dagengine import Flags, Operation, Operator, State, Submission
 from dagengine.testing import Gate
 from tests.integration.engine_world import (
     LANE,
@@ -42,7 +42,8 @@ async def test_a_force_pass_ends_the_holder_and_hands_the_lock_over(
     async with open_engine(held(script.operation(), "check", gate, "stuck")) as engine:
         holder = await hold_at(engine, gate, "stuck")
         token = engine.holder("k").token  # type: ignore[union-attr]
-        heir = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        wanted = Submission("op", ("b",), {"force_pass": [engine.generic_id(holder)]})
+        heir = await engine.wait((await engine.submit(wanted, by="impatient")).dag.dag_id)
         assert how(heir) == ("SUCCEED", "RUN", 4)
         assert task(heir, 1, None).logs[0].content == "broken"
         ended = await engine.find_dag(holder)
@@ -50,7 +51,10 @@ async def test_a_force_pass_ends_the_holder_and_hands_the_lock_over(
         assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
         assert ended.dag.heir is None
         assert heir.dag.held == token + 1
-        assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
+        forced, started = await engine.list_audit(holder)
+        assert (forced.action, started.action) == ("FORCE_PASS", "START")
+        assert forced.by == "impatient"
+        assert forced.reason == f"forcePassDag of DAG {engine.generic_id(heir.dag.dag_id)}"
 
 
 async def test_a_force_pass_of_another_id_changes_nothing(

@@ -52,6 +52,29 @@ async def test_a_result_that_cannot_be_kept_fails_its_own_step_only(
         assert said in task.logs[-1].content
 
 
+async def cancel_own_task(context: StepContext) -> Outcome:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+    return Succeeded()
+
+
+async def wait_for_what_was_cancelled(context: StepContext) -> Outcome:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+    return Succeeded()
+
+
+@pytest.mark.parametrize("step", [cancel_own_task, wait_for_what_was_cancelled])
+async def test_a_cancel_that_nobody_asked_for_fails_its_step(open_engine: Open, step: Any) -> None:
+    async with open_engine(op(step)) as engine:
+        assert await end_of(engine, await submit(engine)) == (State.FAILED, Operator.RUN)
+        (line,) = await engine.find_logs(1)
+        assert "'s0' stopped on CancelledError" in line.content
+
+
 async def test_a_line_that_is_no_text_is_written_out(open_engine: Open) -> None:
     async def say(context: StepContext) -> Outcome:
         await context.log(f"read {HALF}")

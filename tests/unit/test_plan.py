@@ -95,9 +95,7 @@ def test_a_lane_that_fails_before_a_stage_that_was_passed_for_it_ends_all_the_sa
     assert find_violations(snapshot) == []
 
 
-def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_begins() -> (
-    None
-):
+def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_begins() -> None:
     kinds = (StageKind.PARALLEL, StageKind.NORMAL) * 2
     snapshot = begin(*kinds, targets=("a", "b", "c"))
     end(snapshot, 1, "a", BROKEN)
