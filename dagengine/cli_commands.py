@@ -257,8 +257,9 @@ def cancel(
 def pass_(
     dag_id: DagId,
     node: Annotated[
-        int, typer.Option(help="Only this stage, counted from 1; the DAG goes on behind it.")
-    ] = 0,
+        int | None,
+        typer.Option(min=1, help="Only this stage, counted from 1; the DAG goes on behind it."),
+    ] = None,
     reason: Reason = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
@@ -307,11 +308,11 @@ def _operate(
     as_json: bool,
     *,
     good: Iterable[str],
-    stage: int = 0,
+    stage: int | None = None,
 ) -> None:
     async def work(client: Client) -> int:
         last = await find_last_event(client, dag_id)
-        if stage:
+        if stage is not None:
             await _pass_node(client, dag_id, stage, reason)
         else:
             await client.operate_dag(dag_id, operator, reason=reason)
@@ -323,7 +324,7 @@ def _operate(
 
 async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> None:
     nodes = (await client.get_dag(dag_id))["nodes"]
-    if not 1 <= stage <= len(nodes):
+    if stage > len(nodes):
         raise typer.BadParameter(f"--node {stage}: the DAG has stages 1 to {len(nodes)}")
     await client.pass_node(nodes[stage - 1]["id"], reason=reason)
 

@@ -308,6 +308,26 @@ async def test_pass_calls_a_failed_dag_done(world: World) -> None:
     assert (await world.dag(dag_id))["operator"] == "PASS"
 
 
+@pytest.mark.parametrize("stage", ["0", "-1", "2"])
+async def test_pass_of_a_stage_that_there_cannot_be_passes_nothing(
+    world: World, stage: str
+) -> None:
+    dag_id = await world.failed_dag()
+    said = await world.type("pass", dag_id, "--node", stage)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("dagengine: ")
+    assert "--node" in said.err
+    assert (await world.dag(dag_id))["state"] == "FAILED"
+
+
+async def test_pass_of_a_stage_goes_on_behind_it(world: World) -> None:
+    dag_id = await world.failed_dag()
+    said = await world.type("pass", dag_id, "--node", "1")
+    assert said.code == 0
+    dag = await world.dag(dag_id)
+    assert (dag["state"], dag["nodes"][0]["operator"]) == ("SUCCEED", "PASS")
+
+
 async def test_cancel_ends_a_running_dag_and_waits_until_it_has_ended(world: World) -> None:
     world.gate = Gate()
     dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
