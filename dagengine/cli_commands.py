@@ -6,7 +6,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -312,11 +313,12 @@ def _operate(
 ) -> None:
     async def work(client: Client) -> int:
         last = await find_last_event(client, dag_id)
-        if stage is not None:
-            await _pass_node(client, dag_id, stage, reason)
-        else:
-            await client.operate_dag(dag_id, operator, reason=reason)
-        dag = await _wait(client, dag_id, as_json, last)
+        with _saying_how_to_follow(dag_id):
+            if stage is not None:
+                await _pass_node(client, dag_id, stage, reason)
+            else:
+                await client.operate_dag(dag_id, operator, reason=reason)
+            dag = await _wait(client, dag_id, as_json, last)
         return EXIT_DONE if dag["state"] in good else EXIT_FAILED
 
     _run(url, work)
@@ -330,13 +332,20 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
 
 
 async def _follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
-    try:
+    with _saying_how_to_follow(dag_id):
         ended = await _wait(client, dag_id, as_json)
+    return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
+
+
+@contextmanager
+def _saying_how_to_follow(dag_id: str) -> Iterator[None]:
+    """An interrupt ends the command and not the DAG: says so."""
+    try:
+        yield
     except asyncio.CancelledError:
         following = "\n".join(commands_while_it_runs(dag_id))
         sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
         raise
-    return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
 
 
 async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> Json:

@@ -71,6 +71,7 @@ class World(FakeController):
 
     broken: set[str] = field(default_factory=set)
     gate: Gate | None = None
+    ending: Gate | None = None  #: holds what is cancelled
     asked: list[StartBody] = field(default_factory=list)
 
     @property
@@ -121,8 +122,13 @@ class World(FakeController):
     async def _step(self, context: StepContext) -> Outcome:
         assert context.target is not None
         await context.log(f"{context.target}: looked at")
-        if self.gate is not None:
-            await self.gate.wait()
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            if self.ending is not None:
+                await self.ending.wait()
+            raise
         if context.target in self.broken:
             return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
         return Succeeded(evidence={"level": "sql"})
@@ -306,6 +312,39 @@ async def test_pass_calls_a_failed_dag_done(world: World) -> None:
     assert said.code == 0
     assert f"{dag_id}: SUCCEED (passed by an operator, not run to its end)" in said.out
     assert (await world.dag(dag_id))["operator"] == "PASS"
+
+
+async def test_an_interrupted_retry_says_how_to_follow_what_goes_on(world: World) -> None:
+    dag_id = await world.failed_dag()
+    world.gate = Gate()
+    async with world.launch("retry", dag_id) as process, asyncio.timeout(30):
+        await world.gate.reached.wait()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert err.decode().splitlines() == [
+        "",
+        "interrupted; the DAG goes on",
+        f"next: follow it with  dagengine show --follow {dag_id}",
+        f"      or end it with  dagengine cancel {dag_id}",
+    ]
+    assert (await world.dag(dag_id))["state"] == "RUNNING"
+    world.gate.open()
+
+
+async def test_an_interrupted_cancel_says_how_to_follow_what_goes_on(world: World) -> None:
+    world.gate, world.ending = Gate(), Gate()
+    dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
+    await world.gate.reached.wait()
+    async with world.launch("cancel", dag_id) as process, asyncio.timeout(30):
+        await world.ending.reached.wait()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert (
+        f"the DAG goes on\nnext: follow it with  dagengine show --follow {dag_id}" in err.decode()
+    )
+    world.ending.open()
 
 
 @pytest.mark.parametrize("stage", ["0", "-1", "2"])
