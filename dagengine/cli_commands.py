@@ -224,6 +224,9 @@ def audit(
 
     async def work(client: Client) -> int:
         rows = await client.list_audit(dag_id)
+        if dag_id and not rows:
+            # What there was of a DAG outlives it; with no row the controller says if there is one.
+            await client.get_dag(dag_id, details=False)
         _print(as_json, rows, render_audit(rows))
         return EXIT_DONE
 
@@ -371,8 +374,8 @@ def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
 
 
 def _print(as_json: bool, value: Any, lines: Sequence[str]) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2) if as_json else "\n".join(lines)
-    sys.stdout.write(f"{text}\n")
+    said = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
+    sys.stdout.write("".join(f"{line}\n" for line in said))
 
 
 def _exit_code(exc: DagengineError) -> int:

@@ -170,6 +170,8 @@ def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[s
 
 def render_audit(rows: Sequence[Json]) -> list[str]:
     """`audit`: one line for each row."""
+    if not rows:
+        return ["nothing was done yet"]
     lines = []
     for row in rows:
         node = f" of node {row['node_id']}" if row["node_id"] else ""

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ from dagengine import (
     Succeeded,
     Surroundings,
 )
+from dagengine.clock import SystemClock
+from dagengine.store.base import Retention
+from dagengine.store.sqlite.connect import connect_writer
+from dagengine.store.sqlite.prune import prune_slice
 from dagengine.testing import Gate, eventually
 from tests.integration.fake_controller import (
     FIRST,
@@ -290,6 +294,31 @@ async def test_logs_are_every_line_with_stage_and_server(world: World) -> None:
     assert f"[1 Look {FIRST}] {FIRST}: looked at" in lines
     assert f"[1 Look {SECOND}] ERROR: [Fake.Broken]: {SECOND} is broken; mend it" in lines
     assert (await world.type("logs", dag_id, "--json")).document == lines
+
+
+async def test_the_audit_says_who_did_what_also_of_a_dag_that_is_no_longer_kept(
+    world: World,
+) -> None:
+    empty = await world.type("audit")
+    assert (empty.code, empty.out) == (0, "nothing was done yet\n")
+    old, _ = await world.failed_dag(), await world.failed_dag()
+    with closing(connect_writer(world.directory / "store.sqlite")) as connection:
+        assert prune_slice(connection, Retention(max_age_s=0, max_count=1), SystemClock().now())
+    assert (await world.type("show", old)).code == 2
+    said = await world.type("audit", old)
+    assert said.code == 0
+    (line,) = said.out.splitlines()
+    assert f"{old}  START  by " in line
+
+
+@pytest.mark.parametrize("option", [(), ("--json",)], ids=["lines", "json"])
+async def test_the_audit_of_a_dag_that_never_was_says_that_there_is_none(
+    world: World, option: tuple[str, ...]
+) -> None:
+    known = await world.failed_dag()
+    said = await world.type("audit", f"{known[:-1]}9", *option)
+    assert (said.code, said.out) == (2, "")
+    assert "[Task.NotFound]: Task not found: there is no DAG" in said.err
 
 
 # --- operators -------------------------------------------------------------------------------
