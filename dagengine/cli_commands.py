@@ -37,8 +37,8 @@ from dagengine.cli_render import (
     render_end,
     render_list,
     render_logs,
-    render_verdict,
 )
+from dagengine.cli_verdict import read_verdict, render_verdict
 from dagengine.client import Client
 from dagengine.clock import SystemClock
 from dagengine.config import load_config
@@ -176,10 +176,9 @@ def show(
             dag = await client.get_dag(dag_id)
             _print(as_json, dag, render_dag(dag, SystemClock().now()))
             return EXIT_DONE
-        newest = [await client.get_dag(dag["id"]) for dag in (await client.list_dags())[:1]]
-        unfinished = await client.list_unfinished()
-        verdict = {"newest": newest[0] if newest else None, "unfinished": unfinished}
-        _print(as_json, verdict, render_verdict(newest[0] if newest else None, unfinished))
+        verdict = await read_verdict(client)
+        document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
+        _print(as_json, document, render_verdict(verdict))
         return EXIT_DONE
 
     _run(url, work)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from dagengine.errors import LockHeld
+
 Json: TypeAlias = Mapping[str, Any]
 
 _STATE_WIDTH = len("RUNNING")
-_GLOBAL_MAINTENANCE = 2
-_UNFINISHED = ("PENDING", "READY", "RUNNING")
+UNFINISHED = ("PENDING", "READY", "RUNNING")
 _UNUSUAL_ENDS = {
     "PASS": " (passed by an operator, not run to its end)",
     "ROLLBACK": " (rolled back)",
@@ -44,7 +45,7 @@ class Layout:
     @classmethod
     def of(cls, dag: Json) -> Layout:
         nodes = dag["nodes"] or []
-        places = [_place(task) for node in nodes for task in node["sub_tasks"] or []]
+        places = [place_of(task) for node in nodes for task in node["sub_tasks"] or []]
         return cls(
             len(nodes),
             max((len(node["name"]) for node in nodes), default=0),
@@ -56,7 +57,7 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
     """One sub-task that has begun; `stage` counts from 1."""
     running = task["state"] == "RUNNING"
     head = f"[{stage}/{layout.stages}] {task['name']:<{layout.name_width}}"
-    place = f"{_place(task):<{layout.place_width}}"
+    place = f"{place_of(task):<{layout.place_width}}"
     what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
     said = (task["task_logs"] or [""])[-1]
     if task["operator"] == "PASS":
@@ -85,15 +86,29 @@ def render_end(dag: Json) -> list[str]:
 def causes(dag: Json) -> list[str]:
     """Why it failed: the last log line of every failed sub-task, with stage and server."""
     return [
-        f"{node['name']}, {_place(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
+        f"{node['name']}, {place_of(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
         for node in dag["nodes"] or []
         for task in node["sub_tasks"] or []
         if task["state"] == "FAILED"
     ]
 
 
+def was_turned_away(dag: Json) -> bool:
+    """True for a DAG that has ended at the lock: it has touched no server, and knows of none."""
+    first, *later = dag["nodes"] or [{"sub_tasks": None}]
+    if dag["state"] in UNFINISHED or _has_run(later):
+        return False
+    lines = [line for task in first["sub_tasks"] or [] for line in task["task_logs"] or []]
+    return any(f"[{LockHeld.err_code}]" in line for line in lines)
+
+
 def next_commands(dag: Json) -> list[str]:
     """What to type next; nothing for a DAG that succeeded."""
+    if dag["state"] == "FAILED" and was_turned_away(dag):
+        return [
+            "next: see who holds the lock, and how it goes:  dagengine show",
+            f"      once it is free:  dagengine retry {dag['id']}",
+        ]
     if dag["state"] == "FAILED":
         return [
             f"next: mend the cause, then  dagengine retry {dag['id']}",
@@ -121,9 +136,9 @@ def render_dag(dag: Json, now: datetime) -> list[str]:
         f"{dag['name']} {dag['id']}",
         f"  state     {dag['state']} (operator {dag['operator']}), "
         f"stage {dag['stage']} of {dag['max_stage']}",
-        f"  started   {_clock_time(dag['start_time'])}, "
+        f"  started   {clock_time(dag['start_time'])}, "
         + (f"running for {_took(dag, now, True)}" if running else f"took {_took(dag, now)}"),
-        *([] if running else [f"  ended     {_clock_time(dag['end_time'])}"]),
+        *([] if running else [f"  ended     {clock_time(dag['end_time'])}"]),
         "",
     ]
     waits = dict((dag["additional_data"] or {}).get("wait", {}))
@@ -131,7 +146,7 @@ def render_dag(dag: Json, now: datetime) -> list[str]:
         lines.append(f"  {number} {node['name']}: {node['state']}{_unusual(node)}")
         for task in node["sub_tasks"] or []:
             lines.append(_sub_task_of_dag(task, now))
-            wait = waits.pop(_place(task), None) if task["state"] in _UNFINISHED else None
+            wait = waits.pop(place_of(task), None) if task["state"] in UNFINISHED else None
             lines += [f"          waits for {render_wait(wait)}"] if wait else []
     summary = (dag["additional_data"] or {}).get("summary")
     if summary:
@@ -145,7 +160,7 @@ def render_dag(dag: Json, now: datetime) -> list[str]:
 def render_logs(dag: Json) -> list[str]:
     """`logs ID`: every log line, with its stage and server."""
     return [
-        f"[{number} {node['name']} {_place(task)}] {line}"
+        f"[{number} {node['name']} {place_of(task)}] {line}"
         for number, node in enumerate(dag["nodes"] or [], start=1)
         for task in node["sub_tasks"] or []
         for line in task["task_logs"] or []
@@ -160,8 +175,8 @@ def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[s
             for attempt in attempts[task["id"]]:
                 outcome = attempt["outcome"] or "runs"
                 lines.append(
-                    f"[{number} {node['name']} {_place(task)}] attempt {attempt['attempt_no']}: "
-                    f"{outcome}, {_clock_time(attempt['start_time'])}, "
+                    f"[{number} {node['name']} {place_of(task)}] attempt {attempt['attempt_no']}: "
+                    f"{outcome}, {clock_time(attempt['start_time'])}, "
                     f"{_took(attempt, None)}"
                 )
                 lines += [f"    {line}" for line in attempt["task_logs"]]
@@ -177,7 +192,7 @@ def render_audit(rows: Sequence[Json]) -> list[str]:
         node = f" of node {row['node_id']}" if row["node_id"] else ""
         why = f": {row['reason']}" if row["reason"] else ""
         what = f"{row['dag_id']}  {row['action']}{node}"
-        lines.append(f"{_clock_time(row['time'])}  {what}  by {row['by'] or 'nobody named'}{why}")
+        lines.append(f"{clock_time(row['time'])}  {what}  by {row['by'] or 'nobody named'}{why}")
     return lines
 
 
@@ -191,7 +206,7 @@ def render_list(dags: Sequence[Json]) -> list[str]:
             dag["state"],
             dag["operator"],
             f"{dag['stage']}/{dag['max_stage']}",
-            _clock_time(dag["start_time"]),
+            clock_time(dag["start_time"]),
         )
         for dag in dags
     ]
@@ -202,54 +217,32 @@ def render_list(dags: Sequence[Json]) -> list[str]:
     ]
 
 
-def render_verdict(newest: Json | None, unfinished: Sequence[Json]) -> list[str]:
-    """`show`: which servers are in service by the newest DAG, who holds the lock, what next."""
-    if newest is None:
-        return ["nothing was started yet", "next: dagengine start"]
-    lines = [f"by {newest['name']} {newest['id']} ({newest['state']}):"]
-    evidence = (newest["additional_data"] or {}).get("evidence", {})
-    reached: dict[str, str] = {}
-    for node in newest["nodes"] or []:
-        for task in node["sub_tasks"] or []:
-            if task["state"] == "FAILED":
-                reached[_place(task)] = f"NOT in service: {(task['task_logs'] or [''])[-1]}"
-    for server, facts in evidence.items():
-        told = facts if isinstance(facts, Mapping) else {}
-        level = told.get("level", "unknown")
-        is_up = level not in ("none", "unknown") and told.get("in_service", True)
-        reached.setdefault(server, f"{'in' if is_up else 'NOT in'} service (level {level})")
-    lines += [f"  {server}  {what}" for server, what in sorted(reached.items())]
-    for server, wait in (newest["additional_data"] or {}).get("wait", {}).items():
-        lines.append(f"  {server}  waits for {render_wait(wait)}")
-    holders = [dag for dag in unfinished if dag["maintenance_type"] == _GLOBAL_MAINTENANCE]
-    lines += [f"lock: {dag['name']} {dag['id']} since {dag['start_time']}" for dag in holders] or [
-        "lock: free"
-    ]
-    following = next_commands(newest)
-    return [*lines, *(following or ["next: nothing to do"])]
-
-
 def _sub_task_of_dag(task: Json, now: datetime) -> str:
     begun = task["state"] not in ("PENDING", "READY")
     took = f"  {_took(task, now, task['state'] == 'RUNNING')}" if begun else ""
     times = f"  run {task['execute_times']} times" if task["execute_times"] > 1 else ""
     said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
-    return f"      {_place(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
+    return f"      {place_of(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
 
 
 def render_wait(wait: Json) -> str:
     """What it waits for, on what, since when, with what result so far, until when."""
     last = f"; last look: {wait['last']}" if wait.get("last") else ""
-    until = f"; until {_clock_time(wait['deadline'])}" if wait.get("deadline") else ""
-    return f"{wait['kind']}: {wait['on']}, since {_clock_time(wait['since'])}{last}{until}"
+    until = f"; until {clock_time(wait['deadline'])}" if wait.get("deadline") else ""
+    return f"{wait['kind']}: {wait['on']}, since {clock_time(wait['since'])}{last}{until}"
+
+
+def _has_run(nodes: Sequence[Json]) -> bool:
+    return any(task["execute_times"] for node in nodes for task in node["sub_tasks"] or [])
 
 
 def _unusual(node: Json) -> str:
     return "" if node["operator"] == "RUN" else f" ({node['operator']})"
 
 
-def _place(task: Json) -> str:
-    agent = task["execute_agent"]
+def place_of(thing: Json) -> str:
+    """Where a sub-task works, or (its info) where the controller is."""
+    agent = thing.get("execute_agent", thing)
     ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
     return f"{ip}:{agent['port']}"
 
@@ -264,5 +257,6 @@ def _took(thing: Json, now: datetime | None, running: bool = False) -> str:
     return f"{minutes} min {rest} s"
 
 
-def _clock_time(text: str) -> str:
+def clock_time(text: str) -> str:
+    """An instant of the API as a person reads it, to the second."""
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S %z")

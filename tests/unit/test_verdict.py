@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli_render import render_verdict
+from dagengine.cli_verdict import Verdict, render_verdict
 
 AT = "2024-01-10T11:24:44+08:00"
 
@@ -38,5 +38,6 @@ def dag_with(evidence: dict[str, Any]) -> dict[str, Any]:
 def test_a_server_is_in_service_only_when_its_evidence_says_so(
     evidence: dict[str, Any], says: str
 ) -> None:
-    lines = render_verdict(dag_with(evidence), [])
+    dag = dag_with(evidence)
+    lines = render_verdict(Verdict(dag, dag, [], "10.0.0.9:2886"))
     assert f"  10.0.0.1:2886{says}" in lines

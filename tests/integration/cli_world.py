@@ -1,0 +1,170 @@
+"""A controller with operations of no effect, and a keyboard to type commands at it.
+
+`start` looks at two servers; `stop` does it under the lock, and verifies the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from pydantic import BaseModel
+
+from dagengine import (
+    Call,
+    DagDetail,
+    Extension,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    Route,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+    Surroundings,
+)
+from dagengine.testing import Gate
+from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
+from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
+
+
+class StartBody(BaseModel):
+    """Body of POST /ob/start: taken as it is."""
+
+    scope: dict[str, Any]
+    forcePassDag: dict[str, Any]  # noqa: N815  # the wire's name
+
+
+class StopBody(BaseModel):
+    """Body of POST /ob/stop: whatever it is."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Stdout, which must be one JSON document and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass
+class World(FakeController):
+    """A controller, what its steps shall do, and a keyboard."""
+
+    broken: set[str] = field(default_factory=set)
+    gate: Gate | None = None
+    verified: bool = True
+    ending: Gate | None = None  #: holds what is cancelled
+    asked: list[StartBody] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")}
+        return clean | {"DAGENGINE_URL": self.url, "DAGENGINE_PASSWORD": PASSWORD}
+
+    @asynccontextmanager
+    async def launch(self, *argv: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A command that runs; it ends with the context at the latest."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dagengine",
+            *argv,
+            cwd=self.directory,
+            env=self.environment | environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def type(self, *argv: str, **environ: str) -> Said:
+        """Run a command to its end."""
+        async with self.launch(*argv, **environ) as process, asyncio.timeout(30):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        assert b"Traceback" not in err, err.decode()
+        return Said(process.returncode, out.decode(), err.decode())
+
+    async def failed_dag(self) -> str:
+        """The id of a DAG that has failed on the second server."""
+        self.broken = {SECOND}
+        said = await self.type("start", "--json")
+        assert said.code == 1
+        return str(said.document["id"])
+
+    async def dag(self, dag_id: str) -> dict[str, Any]:
+        async with self.client() as client:
+            return await client.get_dag(dag_id)
+
+    async def _verify(self, context: StepContext) -> Outcome:
+        if self.verified:
+            return Succeeded()
+        return Failed(Problem("Fake.Unverified", "one server does not see the other", "mend it"))
+
+    async def _step(self, context: StepContext) -> Outcome:
+        assert context.target is not None
+        await context.log(f"{context.target}: looked at")
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            if self.ending is not None:
+                await self.ending.wait()
+            raise
+        if context.target in self.broken:
+            return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
+        return Succeeded(evidence={"level": "sql"})
+
+    @asynccontextmanager
+    async def open_extension(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+        async def start(call: Call) -> DagDetail:
+            assert isinstance(call.body, StartBody)
+            self.asked.append(call.body)
+            return await call.engine.submit(Submission("Start OB", (FIRST, SECOND)))
+
+        async def stop(call: Call) -> DagDetail:
+            return await call.engine.submit(Submission("Stop OB", (FIRST, SECOND)))
+
+        look = Stage("Look", StageKind.PARALLEL, self._step)
+        lock = Stage(LOCK, StageKind.NORMAL, take_lock, flags=Flags(can_pass=True))
+        verify = Stage("Verify", StageKind.NORMAL, self._verify)
+        operations = [
+            Operation("Start OB", (look,)),
+            Operation("Stop OB", (lock, look, verify), lock_key=LOCK_KEY),
+        ]
+        routes = [
+            Route("POST", "/ob/start", StartBody, start),
+            Route("POST", "/ob/stop", StopBody, stop),
+        ]
+        yield Extension(operations, routes, FakeCluster(), lambda: None)
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    found = World(tmp_path)
+    async with found.controller():
+        yield found
