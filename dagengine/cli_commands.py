@@ -29,6 +29,7 @@ from dagengine.cli_options import (
 )
 from dagengine.cli_plan import can_go_on, render_plan
 from dagengine.cli_render import (
+    UNFINISHED,
     Json,
     commands_while_it_runs,
     render_attempts,
@@ -174,7 +175,8 @@ def show(
             return await _follow_to_end(client, dag_id, as_json)
         if dag_id:
             dag = await client.get_dag(dag_id)
-            _print(as_json, dag, render_dag(dag, SystemClock().now()))
+            waits = {} if as_json else await _read_waits(client, dag)
+            _print(as_json, dag, render_dag(dag, SystemClock().now(), waits))
             return EXIT_DONE
         verdict = await read_verdict(client)
         document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
@@ -301,6 +303,14 @@ async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bo
         return EXIT_DONE
     sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
     return await _follow_to_end(client, dag["id"], as_json)
+
+
+async def _read_waits(client: Client, dag: Json) -> dict[str, Json]:
+    """What the sub-tasks of each unfinished stage wait for: the DAG has but one of each server."""
+    if dag["state"] not in UNFINISHED:
+        return {}
+    nodes = [await client.get_node(n["id"]) for n in dag["nodes"] if n["state"] in UNFINISHED]
+    return {node["id"]: (node["additional_data"] or {}).get("wait", {}) for node in nodes}
 
 
 def _operate(

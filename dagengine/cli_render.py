@@ -129,8 +129,14 @@ def commands_while_it_runs(dag_id: str) -> list[str]:
     ]
 
 
-def render_dag(dag: Json, now: datetime) -> list[str]:
-    """`show ID`: the DAG, its stages, and each server within them."""
+def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]:
+    """`show ID`: the DAG, its stages, and each server within them.
+
+    Args:
+        dag: with details.
+        now: for running times.
+        waits: what each unfinished stage's sub-tasks wait for, by the stage's id and the target.
+    """
     running = dag["state"] in ("READY", "RUNNING")
     lines = [
         f"{dag['name']} {dag['id']}",
@@ -141,13 +147,9 @@ def render_dag(dag: Json, now: datetime) -> list[str]:
         *([] if running else [f"  ended     {clock_time(dag['end_time'])}"]),
         "",
     ]
-    waits = dict((dag["additional_data"] or {}).get("wait", {}))
     for number, node in enumerate(dag["nodes"] or [], start=1):
         lines.append(f"  {number} {node['name']}: {node['state']}{_unusual(node)}")
-        for task in node["sub_tasks"] or []:
-            lines.append(_sub_task_of_dag(task, now))
-            wait = waits.pop(place_of(task), None) if task["state"] in UNFINISHED else None
-            lines += [f"          waits for {render_wait(wait)}"] if wait else []
+        lines += _sub_tasks_of_dag(node, now, dict(waits.get(node["id"], {})))
     summary = (dag["additional_data"] or {}).get("summary")
     if summary:
         lines += ["", f"  {summary}"]
@@ -215,6 +217,18 @@ def render_list(dags: Sequence[Json]) -> list[str]:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list[str]:
+    lines = []
+    for task in node["sub_tasks"] or []:
+        lines.append(_sub_task_of_dag(task, now))
+        wait = waits.pop(place_of(task), None)
+        if wait and task["state"] in UNFINISHED:
+            lines.append(f"          waits for {render_wait(wait)}")
+    # Targets that are no addresses: the API does not say whose sub-task is which.
+    lines += [f"      {target} waits for {render_wait(wait)}" for target, wait in waits.items()]
+    return lines
 
 
 def _sub_task_of_dag(task: Json, now: datetime) -> str:

@@ -142,6 +142,10 @@ class Client:
         """A DAG; with its nodes, sub-tasks and lines when `details`."""
         return await self.get(f"{_path('dag', dag_id)}?show_details={str(details).lower()}")
 
+    async def get_node(self, node_id: str) -> Dto:
+        """A stage of a DAG, with its sub-tasks, their lines, and what each of them waits for."""
+        return await self.get(_path("node", node_id))
+
     async def list_unfinished(self) -> list[Dto]:
         """Every READY or RUNNING DAG with details, newest first."""
         return list((await self.get("/task/dag/unfinish?show_details=true"))["contents"] or [])

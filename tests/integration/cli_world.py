@@ -69,6 +69,7 @@ class Said:
 class World(FakeController):
     """A controller, what its steps shall do, and a keyboard."""
 
+    targets: tuple[str, ...] = (FIRST, SECOND)
     broken: set[str] = field(default_factory=set)
     gate: Gate | None = None
     verified: bool = True
@@ -144,17 +145,18 @@ class World(FakeController):
         async def start(call: Call) -> DagDetail:
             assert isinstance(call.body, StartBody)
             self.asked.append(call.body)
-            return await call.engine.submit(Submission("Start OB", (FIRST, SECOND)))
+            return await call.engine.submit(Submission("Start OB", self.targets))
 
         async def stop(call: Call) -> DagDetail:
-            return await call.engine.submit(Submission("Stop OB", (FIRST, SECOND)))
+            return await call.engine.submit(Submission("Stop OB", self.targets))
 
         look = Stage("Look", StageKind.PARALLEL, self._step)
         lock = Stage(LOCK, StageKind.NORMAL, take_lock, flags=Flags(can_pass=True))
         verify = Stage("Verify", StageKind.NORMAL, self._verify)
+        tell = Stage("Tell", StageKind.NORMAL, self._verify)
         operations = [
             Operation("Start OB", (look,)),
-            Operation("Stop OB", (lock, look, verify), lock_key=LOCK_KEY),
+            Operation("Stop OB", (lock, look, verify, tell), lock_key=LOCK_KEY),
         ]
         routes = [
             Route("POST", "/ob/start", StartBody, start),

@@ -59,6 +59,32 @@ async def test_show_with_an_id_has_stages_servers_and_causes(world: World) -> No
     assert (await world.type("show", dag_id, "--json")).document == await world.dag(dag_id)
 
 
+async def test_each_unfinished_sub_task_is_shown_with_what_it_waits_for(world: World) -> None:
+    world.gate = Gate()
+    dag_id = (await world.type("stop", "--no-wait", "--json")).document["id"]
+    await world.gate.reached.wait()
+    shown = (await world.type("show", dag_id)).out
+    world.gate.open()
+    waits = [line.partition(", since")[0].strip() for line in shown.splitlines() if "waits" in line]
+    look = "waits for step: Look"
+    assert waits == [
+        *(look, look),
+        *("waits for stage: 'Look', 2 running", "waits for stage: 'Look', 2 running"),
+    ]
+
+
+async def test_targets_that_are_no_addresses_are_shown_with_what_they_wait_for(
+    world: World,
+) -> None:
+    world.gate, world.targets = Gate(), ("left", "right")
+    dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
+    await world.gate.reached.wait()
+    shown = (await world.type("show", dag_id)).out
+    world.gate.open()
+    assert "      left waits for step: Look, since " in shown
+    assert "      right waits for step: Look, since " in shown
+
+
 async def test_logs_are_every_line_with_stage_and_server(world: World) -> None:
     dag_id = await world.failed_dag()
     said = await world.type("logs", dag_id)
