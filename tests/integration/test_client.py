@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import subprocess
@@ -58,6 +59,14 @@ async def test_the_example_says_that_nobody_answers() -> None:
     code, said, err = await run_example("http://127.0.0.1:9")
     assert (code, said) == (1, [])
     assert "no controller answers at http://127.0.0.1:9" in err
+
+
+def test_the_page_names_every_call_and_every_error() -> None:
+    page = EXAMPLE.with_suffix(".md").read_text(encoding="utf-8")
+    calls = {name for name, _ in inspect.getmembers(Client, inspect.isfunction)}
+    public = {name for name in calls if not name.startswith("_")}
+    errors = {"ControllerUnreachable", "ApiRefused", "InvalidId"}
+    assert {name for name in public | errors if f"`{name}" not in page} == set()
 
 
 def test_the_example_needs_nothing_but_the_client() -> None:
