@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dagengine.cli_access import DEFAULT_URL, PASSWORD_VARIABLE, Url, open_client
-from dagengine.cli_follow import find_last_event, follow
+from dagengine.cli_access import DEFAULT_URL, PASSWORD_VARIABLE, Url
 from dagengine.cli_options import (
     AsJson,
     DagId,
@@ -27,31 +23,32 @@ from dagengine.cli_options import (
     Zones,
     read_scope,
 )
-from dagengine.cli_plan import can_go_on, render_plan
 from dagengine.cli_render import (
-    UNFINISHED,
-    Json,
-    commands_while_it_runs,
     render_attempts,
     render_audit,
     render_dag,
-    render_end,
     render_list,
     render_logs,
 )
 from dagengine.cli_verdict import read_verdict, render_verdict
+from dagengine.cli_work import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    follow_to_end,
+    operate,
+    print_result,
+    read_waits,
+    run,
+    show_made,
+)
 from dagengine.client import Client
 from dagengine.clock import SystemClock
 from dagengine.config import load_config
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
 from dagengine.loading import load_extension_points
-
-EXIT_DONE = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-EXIT_REFUSED = 4
-EXIT_INTERRUPTED = 130
 
 _WRONG_PASSWORD, _TOO_MANY_OF_THEM = 401, 429
 _NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_OF_THEM)
@@ -110,9 +107,9 @@ def start(
 
     async def work(client: Client) -> int:
         made = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
-        return await _show_made(client, made, dry_run, no_wait, as_json)
+        return await show_made(client, made, dry_run, no_wait, as_json)
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -140,9 +137,9 @@ def stop(
             force_pass=force_pass,
             dry_run=dry_run,
         )
-        return await _show_made(client, made, dry_run, no_wait, as_json)
+        return await show_made(client, made, dry_run, no_wait, as_json)
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command("list")
@@ -151,10 +148,10 @@ def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 
     async def work(client: Client) -> int:
         dags = await client.list_dags()
-        _print(as_json, dags, render_list(dags))
+        print_result(as_json, dags, render_list(dags))
         return EXIT_DONE
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -172,18 +169,18 @@ def show(
 
     async def work(client: Client) -> int:
         if follow:
-            return await _follow_to_end(client, dag_id, as_json)
+            return await follow_to_end(client, dag_id, as_json)
         if dag_id:
             dag = await client.get_dag(dag_id)
-            waits = {} if as_json else await _read_waits(client, dag)
-            _print(as_json, dag, render_dag(dag, SystemClock().now(), waits))
+            waits = {} if as_json else await read_waits(client, dag)
+            print_result(as_json, dag, render_dag(dag, SystemClock().now(), waits))
             return EXIT_DONE
         verdict = await read_verdict(client)
         document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
-        _print(as_json, document, render_verdict(verdict))
+        print_result(as_json, document, render_verdict(verdict))
         return EXIT_DONE
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -192,10 +189,10 @@ def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
 
     async def work(client: Client) -> int:
         lines = render_logs(await client.get_dag(dag_id))
-        _print(as_json, lines, lines)
+        print_result(as_json, lines, lines)
         return EXIT_DONE
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -209,10 +206,10 @@ def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
             for node in dag["nodes"]
             for task in node["sub_tasks"]
         }
-        _print(as_json, found, render_attempts(dag, found))
+        print_result(as_json, found, render_attempts(dag, found))
         return EXIT_DONE
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -228,10 +225,10 @@ def audit(
         if dag_id and not rows:
             # What there was of a DAG outlives it; with no row the controller says if there is one.
             await client.get_dag(dag_id, details=False)
-        _print(as_json, rows, render_audit(rows))
+        print_result(as_json, rows, render_audit(rows))
         return EXIT_DONE
 
-    _run(url, work)
+    run(url, work)
 
 
 @app.command()
@@ -239,7 +236,7 @@ def retry(
     dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
     """Run the failed part of a DAG again, and wait."""
-    _operate(dag_id, "RETRY", reason, url, as_json, good=("SUCCEED",))
+    operate(dag_id, "RETRY", reason, url, as_json, good=("SUCCEED",))
 
 
 @app.command()
@@ -247,7 +244,7 @@ def rollback(
     dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
     """Undo what a failed DAG did, and wait: ends the servers that it started."""
-    _operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",))
+    operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",))
 
 
 @app.command()
@@ -255,7 +252,7 @@ def cancel(
     dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
     """End a running DAG, and wait until it has ended."""
-    _operate(dag_id, "CANCEL", reason, url, as_json, good=("FAILED", "SUCCEED"))
+    operate(dag_id, "CANCEL", reason, url, as_json, good=("FAILED", "SUCCEED"))
 
 
 @app.command("pass")
@@ -270,7 +267,7 @@ def pass_(
     as_json: AsJson = False,
 ) -> None:
     """Call a failed DAG, or one failed stage of it, done."""
-    _operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
+    operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
 
 
 @app.command()
@@ -286,105 +283,6 @@ def backup(
 
 
 # --- below: the parts ------------------------------------------------------------------------
-
-
-async def _show_made(
-    client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool
-) -> int:
-    if not dry_run:
-        return await _follow_accepted(client, made, no_wait, as_json)
-    _print(as_json, made, render_plan(made))
-    return EXIT_DONE if can_go_on(made) else EXIT_FAILED
-
-
-async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:
-    if no_wait:
-        _print(as_json, dag, render_end(dag))
-        return EXIT_DONE
-    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
-    return await _follow_to_end(client, dag["id"], as_json)
-
-
-async def _read_waits(client: Client, dag: Json) -> dict[str, Json]:
-    """What the sub-tasks of each unfinished stage wait for: the DAG has but one of each server."""
-    if dag["state"] not in UNFINISHED:
-        return {}
-    nodes = [await client.get_node(n["id"]) for n in dag["nodes"] if n["state"] in UNFINISHED]
-    return {node["id"]: (node["additional_data"] or {}).get("wait", {}) for node in nodes}
-
-
-def _operate(
-    dag_id: str,
-    operator: str,
-    reason: str,
-    url: str,
-    as_json: bool,
-    *,
-    good: Iterable[str],
-    stage: int | None = None,
-) -> None:
-    async def work(client: Client) -> int:
-        last = await find_last_event(client, dag_id)
-        with _saying_how_to_follow(dag_id):
-            if stage is not None:
-                await _pass_node(client, dag_id, stage, reason)
-            else:
-                await client.operate_dag(dag_id, operator, reason=reason)
-            dag = await _wait(client, dag_id, as_json, last)
-        return EXIT_DONE if dag["state"] in good else EXIT_FAILED
-
-    _run(url, work)
-
-
-async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> None:
-    nodes = (await client.get_dag(dag_id))["nodes"]
-    if stage > len(nodes):
-        raise typer.BadParameter(f"--node {stage}: the DAG has stages 1 to {len(nodes)}")
-    await client.pass_node(nodes[stage - 1]["id"], reason=reason)
-
-
-async def _follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
-    with _saying_how_to_follow(dag_id):
-        ended = await _wait(client, dag_id, as_json)
-    return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
-
-
-@contextmanager
-def _saying_how_to_follow(dag_id: str) -> Iterator[None]:
-    """An interrupt ends the command and not the DAG: says so."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        following = "\n".join(commands_while_it_runs(dag_id))
-        sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
-        raise
-
-
-async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> Json:
-    stream = sys.stderr if as_json else sys.stdout
-    dag = await follow(client, dag_id, stream, SystemClock(), after=after)
-    if as_json:
-        _print(True, dag, [])
-    return dag
-
-
-def _run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
-    opened = open_client(url)
-
-    async def main() -> int:
-        async with opened as client:
-            return await work(client)
-
-    try:
-        code = asyncio.run(main())
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    raise typer.Exit(code)
-
-
-def _print(as_json: bool, value: Any, lines: Sequence[str]) -> None:
-    said = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
-    sys.stdout.write("".join(f"{line}\n" for line in said))
 
 
 def _exit_code(exc: DagengineError) -> int:
