@@ -144,7 +144,8 @@ class Engine(Readings):
             await self._work.stop()
         finally:
             for reply in self._asking:
-                reply.set_exception(_stopped())
+                if not reply.done():
+                    reply.set_exception(_stopped())
             self.events.close()
             await self._store.close()
 
