@@ -24,8 +24,8 @@ class Service:
     """
 
     name = "service"
-    patience_s = 10.0
-    patience = 6
+    patience_s = 5.0
+    patience = 4  # together less than a service manager waits before it kills
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:
