@@ -177,6 +177,7 @@ class Engine(Readings):
         Raises:
             IdempotencyKeyReused: the key was used for something else.
             UnknownOperation: no such operation.
+            IllegalArgument: no targets, for an operation that has lanes.
             Unstorable: the parameters are not JSON.
             StoreUnusable: nothing was created.
             EngineStopped: the engine was left; whether it was created the next start shows.
