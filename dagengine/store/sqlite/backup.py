@@ -8,7 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.advice import advise
 from dagengine.store.sqlite.connect import APPLICATION_ID
+
+_NAME_IT = "name its engine file with -c"
 
 
 def backup_store(source: Path, target: Path) -> int:
@@ -25,7 +28,7 @@ def backup_store(source: Path, target: Path) -> int:
         StoreUnusable: no store, no room, or the target exists.
     """
     if not source.is_file():
-        raise StoreUnusable(f"there is no store {source}", remedy="name its engine file with -c")
+        raise StoreUnusable(f"there is no store {source}", remedy=_NAME_IT)
     if target.exists():
         raise StoreUnusable(f"{target} exists", remedy="name a new file, or move that one away")
     part = target.with_name(f"{target.name}.part")
@@ -35,7 +38,7 @@ def backup_store(source: Path, target: Path) -> int:
     except (sqlite3.Error, OSError) as exc:
         raise StoreUnusable(
             f"{source} cannot be copied to {target}: {exc}",
-            remedy="look at the free space and the permissions there",
+            remedy=advise(exc, source),
         ) from exc
     finally:
         part.unlink(missing_ok=True)
@@ -50,10 +53,13 @@ def _copy(source: Path, part: Path) -> None:
         closing(sqlite3.connect(part)) as writer,
     ):
         if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            raise sqlite3.DatabaseError("it is no store of this program")
+            raise StoreUnusable(f"{source} is no store of this program", remedy=_NAME_IT)
         # All pages in one step: with several, every commit meanwhile would begin it anew.
         reader.backup(writer)
         (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            raise sqlite3.DatabaseError(f"the copy is damaged: {said}")
+            raise StoreUnusable(
+                f"the copy of {source} is damaged: {said}",
+                remedy="so is the store, most likely: keep the last good backup",
+            )
         writer.execute("PRAGMA journal_mode = DELETE")  # one file, without -wal beside it

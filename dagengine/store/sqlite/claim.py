@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from dagengine.errors import StoreInUse, StoreUnusable
+from dagengine.store.sqlite.advice import advise
 
 
 class Claim:
@@ -72,5 +73,5 @@ def lock_file_of(store: Path) -> Path:
 def _unusable(what: str, path: Path, exc: OSError) -> StoreUnusable:
     return StoreUnusable(
         f"cannot {what} {path}: {exc.strerror}",
-        remedy="let this user write there, or name another store path",
+        remedy=advise(exc, path),
     )

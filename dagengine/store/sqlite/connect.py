@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreUnusable
+from dagengine.store.sqlite.advice import advise
 from dagengine.store.sqlite.queries import read_sql
 
 APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
@@ -17,7 +18,7 @@ _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """The writing connection of a store that is ours and up to date.
+    """The writing connection of a store that is ours and up to date; made when it is missing.
 
     Raises:
         StoreTooNew: a newer version wrote it.
@@ -85,7 +86,13 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         )
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
-        raise sqlite3.DatabaseError(f"it is damaged: {said}")
+        raise StoreUnusable(
+            f"the store {path} is damaged: {said}",
+            remedy=(
+                "it was left as it is; move it away together with its -wal and -shm, "
+                "and put a backup in its place"
+            ),
+        )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     apply_migrations(connection, version)
@@ -104,8 +111,5 @@ def _split(text: str) -> Iterator[str]:
 def _unusable(path: Path, exc: sqlite3.Error) -> StoreUnusable:
     return StoreUnusable(
         f"the store {path} cannot be used: {exc}",
-        remedy=(
-            "it was left as it is; look at its permissions and its disk, "
-            "or move it away and put a backup in its place"
-        ),
+        remedy=f"it was left as it is; {advise(exc, path)}",
     )

@@ -30,6 +30,7 @@ from dagengine.model.states import State
 from dagengine.model.transition import Batch, RequestReserved
 from dagengine.shield import wait_out
 from dagengine.store.base import BatchRefused, DagRows, LastIds, Retention
+from dagengine.store.sqlite.advice import advise
 from dagengine.store.sqlite.claim import Claim
 from dagengine.store.sqlite.connect import connect_writer
 from dagengine.store.sqlite.history import merge_events
@@ -69,7 +70,9 @@ class SqliteStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise StoreUnusable(f"cannot make {self.path.parent}: {exc.strerror}") from exc
+            raise StoreUnusable(
+                f"cannot make {self.path.parent}: {exc.strerror}", remedy=advise(exc, self.path)
+            ) from exc
         self._claim.take()
         self._recent = RecentReads()
         connect = partial(connect_writer, self.path)
@@ -252,7 +255,7 @@ class SqliteStore:
             self._reader.row_factory = sqlite3.Row
             await self._reader.execute_fetchall("PRAGMA query_only = ON")
         except sqlite3.Error as exc:
-            raise StoreUnusable(f"the store {self.path} cannot be read: {exc}") from exc
+            raise self._unreadable(exc) from exc
         if self._writer is not writer:
             raise self._closed()  # meanwhile
 
@@ -273,6 +276,10 @@ class SqliteStore:
         else:
             stopped.add_done_callback(lambda _: writer.end())
 
+    def _unreadable(self, exc: sqlite3.Error) -> StoreUnusable:
+        remedy = advise(exc, self.path)
+        return StoreUnusable(f"the store {self.path} cannot be read: {exc}", remedy=remedy)
+
     def _closed(self) -> StoreUnusable:
         return StoreUnusable(f"the store {self.path} is closed")
 
@@ -288,7 +295,7 @@ class SqliteStore:
         try:
             return await self._reader.execute_fetchall(QUERIES[name], values)
         except sqlite3.Error as exc:
-            raise StoreUnusable(f"the store {self.path} cannot be read: {exc}") from exc
+            raise self._unreadable(exc) from exc
 
     async def _one_dag(self, dag_id: int) -> DagRecord | None:
         found = [parse_dag(row) for row in await self._read("find_dag", dag_id)]

@@ -20,6 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from dagengine.errors import StaleWrite, StoreUnusable, Unstorable
 from dagengine.model.transition import Batch
 from dagengine.store.base import BatchRefused
+from dagengine.store.sqlite.advice import advise
 from dagengine.store.sqlite.writes import write_batch
 
 T = TypeVar("T")
@@ -195,7 +196,7 @@ class Writer:
             return exc
         error = StoreUnusable(
             f"the store {self._path} cannot be written: {exc}",
-            remedy="look at the disk's free space and the file's permissions",
+            remedy=advise(exc, self._path),
         )
         error.__cause__ = exc
         return error

@@ -1,0 +1,145 @@
+"""The SQLite store's own: what it advises to who meets an error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from operator import methodcaller
+from pathlib import Path
+
+import pytest
+
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.advice import advise
+from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import NOW, batch_of, create
+
+
+@contextmanager
+def held_by_another(path: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def damage(path: Path) -> None:
+    """Spoil every page but the first one, which says whose file it is."""
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(bytes(data))
+
+
+async def test_a_file_that_another_process_holds_is_not_blamed_on_the_disk(
+    sqlite_store: SqliteStore,
+) -> None:
+    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA busy_timeout = 1"))
+    with held_by_another(sqlite_store.path), pytest.raises(StoreUnusable) as caught:
+        await sqlite_store.probe(NOW)
+    assert "cannot be written: database is locked" in caught.value.message
+    assert "another process holds" in caught.value.remedy
+    assert f"`fuser -v {sqlite_store.path}`" in caught.value.remedy
+    assert "space" not in caught.value.remedy
+    await sqlite_store.probe(NOW)
+
+
+async def test_a_damaged_store_is_not_blamed_on_the_disk_by_a_backup(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    await sqlite_store.commit([batch_of(create())])
+    await sqlite_store.close()
+    damage(sqlite_store.path)
+    with pytest.raises(StoreUnusable, match="disk image is malformed") as caught:
+        backup_store(sqlite_store.path, tmp_path / "copy")
+    assert f"{sqlite_store.path} is damaged" in caught.value.remedy
+    assert "put a backup in its place" in caught.value.remedy
+    assert "space" not in caught.value.remedy
+
+
+async def test_a_database_of_another_program_is_named_by_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "theirs"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    with pytest.raises(StoreUnusable, match="is no store of this program") as caught:
+        backup_store(path, tmp_path / "copy")
+    assert "-c" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_a_store_that_cannot_be_read_any_more_says_what_to_do(
+    sqlite_store: SqliteStore,
+) -> None:
+    await sqlite_store.commit([batch_of(create())])
+    await sqlite_store.close()
+    await sqlite_store.open()
+    damage(sqlite_store.path)
+    with pytest.raises(StoreUnusable, match=r"cannot be read: .*malformed") as caught:
+        await sqlite_store.find_dag(1, details=True)
+    assert "put a backup in its place" in caught.value.remedy
+
+
+FULL_DISK = """
+import asyncio, resource, sys
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.store import SqliteStore
+
+async def main():
+    limit = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        await SqliteStore(sys.argv[1]).open()
+    except StoreUnusable as exc:
+        print(exc)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+    store = SqliteStore(sys.argv[1])
+    await store.open()
+    await store.close()
+    print("opened")
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 100, 5000])
+def test_a_disk_without_room_for_a_new_store_is_told_and_it_opens_once_there_is(
+    tmp_path: Path, limit_bytes: int
+) -> None:
+    """A limit on the size of files stands for the disk: EFBIG, and SQLite's I/O error."""
+    path = tmp_path / "store.sqlite"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path), str(limit_bytes)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    said, opened = done.stdout.splitlines()
+    assert str(path) in said
+    assert limit_bytes or f"cannot write {path}.lock" in said
+    assert "room on the disk" in said or "look at the disk: its free space" in said
+    assert opened == "opened"
+
+
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        *((number, "make room") for number in (errno.ENOSPC, errno.EDQUOT)),
+        *((number, "let this user write") for number in (errno.EACCES, errno.EPERM, errno.EROFS)),
+        (errno.EIO, "dmesg"),
+        (errno.ENAMETOOLONG, "free space and the file's permissions"),
+    ],
+)
+def test_what_the_system_refuses_has_its_own_remedy(number: int, word: str) -> None:
+    assert word in advise(OSError(number, os.strerror(number)), Path("x"))
+
+
+def test_a_path_with_a_blank_can_be_copied_into_a_shell() -> None:
+    exc = sqlite3.OperationalError("database is locked")
+    exc.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    assert "`fuser -v 'a b'`" in advise(exc, Path("a b"))
