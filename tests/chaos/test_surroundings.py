@@ -8,7 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,33 +99,40 @@ async def test_a_store_that_another_process_has_locked_is_waited_for(tmp_path: P
         other.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything; see the next test")
-async def test_a_store_that_may_not_be_written_is_refused_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
-    store = SqliteStore(path)
-    await store.open()
-    await store.close()
-    path.chmod(0o400)
-    with pytest.raises(StoreUnusable, match=r"store\.sqlite"):
-        await SqliteStore(path).open()
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that others can reach: pytest keeps its own to its user."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_store_that_another_user_owns_is_refused_by_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["all of it", "the file alone"])
+async def test_a_store_that_another_user_owns_is_refused_by_name(open_path: Path, how: str) -> None:
     program = (
         "import asyncio, os, sys\n"
         "from dagengine.store.sqlite.store import SqliteStore\n"
         "os.setuid(65534)\n"
         "asyncio.run(SqliteStore(sys.argv[1]).open())\n"
     )
-    path = tmp_path / "store.sqlite"
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.name.startswith(("pytest", "popen")):  # "popen": of a pytest-xdist worker
-            directory.chmod(0o755)
-    done = subprocess.run(
+    path = open_path / "store.sqlite"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    if how == "the file alone":
+        for mine in (open_path, open_path / "store.sqlite.lock"):
+            os.chown(mine, 65534, 65534)
+    done = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
-    assert f"StoreUnusable: cannot open {path}.lock: Permission denied" in done.stderr
+    said = {
+        "all of it": f"cannot open {path}.lock: Permission denied",
+        "the file alone": f"this user may not read and write {path};",
+    }
+    assert "StoreUnusable: " in done.stderr
+    assert said[how] in done.stderr
+    assert sorted(open_path.iterdir()) == [path, open_path / "store.sqlite.lock"]
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.01, 0.05])

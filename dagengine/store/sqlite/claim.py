@@ -6,6 +6,7 @@ import fcntl
 import os
 import socket
 from contextlib import suppress
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -34,7 +35,9 @@ class Claim:
         """
         path = lock_file_of(self._store)
         try:
-            file = path.open("a+", encoding="utf-8")
+            # For the owner alone: who may open it may lock it, and keep every controller out.
+            opener = partial(os.open, mode=0o600)
+            file = open(path, "a+", encoding="utf-8", opener=opener)  # noqa: SIM115  # see release
         except OSError as exc:
             raise _unusable("open", path, exc) from exc
         try:

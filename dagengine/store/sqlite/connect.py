@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreUnusable
 from dagengine.store.sqlite.advice import advise
+from dagengine.store.sqlite.file import make_ready, restrict
 from dagengine.store.sqlite.queries import read_sql
 
 APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
@@ -24,19 +25,19 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         StoreTooNew: a newer version wrote it.
         StoreUnusable: not a database, damaged, somebody else's, or not writable.
     """
+    make_ready(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as exc:
         raise _unusable(path, exc) from exc
     try:
         _set_up(connection, path)
-    except sqlite3.Error as exc:
+    except (sqlite3.Error, OSError) as exc:
         connection.close()
         raise _unusable(path, exc) from exc
     except BaseException:
         connection.close()
         raise
-    path.chmod(0o600)
     return connection
 
 
@@ -93,6 +94,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
                 "and put a backup in its place"
             ),
         )
+    restrict(path)  # a file that somebody copied there
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     apply_migrations(connection, version)
@@ -108,7 +110,7 @@ def _split(text: str) -> Iterator[str]:
             statement = ""
 
 
-def _unusable(path: Path, exc: sqlite3.Error) -> StoreUnusable:
+def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnusable:
     return StoreUnusable(
         f"the store {path} cannot be used: {exc}",
         remedy=f"it was left as it is; {advise(exc, path)}",

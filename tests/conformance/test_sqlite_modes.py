@@ -1,0 +1,223 @@
+"""The SQLite store's own: who may read its files, and files that may not be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite import connect
+from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import batch_of, create
+
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> Iterator[None]:
+    """One that lets everybody read."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def modes_of(directory: Path) -> dict[str, str]:
+    return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in sorted(directory.iterdir())}
+
+
+ALL_FILES = dict.fromkeys(("store.sqlite", *(f"store.sqlite{e}" for e in ("-shm", "-wal"))), "600")
+
+
+async def make(path: Path) -> None:
+    """A store with one DAG in it."""
+    store = SqliteStore(path)
+    await store.open()
+    await store.commit([batch_of(create())])
+    await store.close()
+
+
+# --- who may read --------------------------------------------------------------------------------
+
+
+async def test_a_new_store_is_for_its_owner_alone_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+    migrate = connect.apply_migrations
+
+    def look(connection: sqlite3.Connection, done: int) -> None:
+        seen.append(modes_of(tmp_path))
+        migrate(connection, done)
+
+    monkeypatch.setattr(connect, "apply_migrations", look)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    await store.open()
+    await store.commit([batch_of(create())])
+    seen.append(modes_of(tmp_path))
+    await store.close()
+    seen.append(modes_of(tmp_path))
+    assert [set(modes.values()) for modes in seen] == [{"600"}] * 3
+    assert seen[1] == ALL_FILES | {"store.sqlite.lock": "600"}
+
+
+async def test_a_store_that_was_copied_there_for_all_to_read_is_taken_from_them(
+    tmp_path: Path,
+) -> None:
+    await make(tmp_path / "store.sqlite")
+    (tmp_path / "store.sqlite").chmod(0o644)
+    store = SqliteStore(tmp_path / "store.sqlite")
+    await store.open()
+    assert modes_of(tmp_path) == ALL_FILES | {"store.sqlite.lock": "600"}
+    await store.close()
+
+
+async def test_what_a_killed_controller_left_is_taken_from_others(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite")
+    await store.open()
+    await store.commit([batch_of(create())])
+    (tmp_path / "killed").mkdir()
+    for name in ALL_FILES:
+        shutil.copyfile(tmp_path / name, tmp_path / "killed" / name)
+    await store.close()
+    assert set(modes_of(tmp_path / "killed").values()) == {"644"}
+    left = SqliteStore(tmp_path / "killed" / "store.sqlite")
+    await left.open()
+    assert await left.load_dag(1) is not None
+    assert set(modes_of(tmp_path / "killed").values()) == {"600"}
+    await left.close()
+
+
+async def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE theirs (x)")
+    other.close()
+    with pytest.raises(StoreUnusable, match="some other program"):
+        await SqliteStore(path).open()
+    assert modes_of(tmp_path)["store.sqlite"] == "644"
+
+
+async def test_a_link_to_a_store_that_is_still_to_be_made_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "store.sqlite")
+    store = SqliteStore(tmp_path / "link")
+    await store.open()
+    assert modes_of(tmp_path / "there") == ALL_FILES | {"store.sqlite.lock": "600"}
+    await store.close()
+
+
+# --- empty files ---------------------------------------------------------------------------------
+
+
+async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+    """As a first opening leaves it that was killed before it wrote anything."""
+    path = tmp_path / "store.sqlite"
+    path.touch()
+    await make(path)
+    store = SqliteStore(path)
+    await store.open()
+    assert await store.load_dag(1) is not None
+    await store.close()
+
+
+@pytest.mark.parametrize("what", ["emptied", "taken away"])
+async def test_a_log_is_not_deleted_because_its_store_is_gone(tmp_path: Path, what: str) -> None:
+    path, log = tmp_path / "store.sqlite", tmp_path / "store.sqlite-wal"
+    log.write_bytes(b"commits")
+    if what == "emptied":
+        path.touch()
+    with pytest.raises(StoreUnusable, match=r"is missing or empty, and .*-wal beside it is not"):
+        await SqliteStore(path).open()
+    assert log.read_bytes() == b"commits"
+    assert path.exists() == (what == "emptied")
+    log.unlink()
+    await make(path)
+
+
+# --- files that may not be written ---------------------------------------------------------------
+
+OPEN_AS_NOBODY = """
+import asyncio, os, sys
+from dagengine.errors import StoreUnusable
+from dagengine.store.sqlite.store import SqliteStore
+
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+path, *modes = sys.argv[1:]
+
+async def open_and_close():
+    store = SqliteStore(path)
+    await store.open()
+    dags = await store.list_dags(limit=9)
+    await store.close()
+    return f"opened, it has {len(dags)}"
+
+for mode in modes:
+    name, number = mode.split("=")
+    os.chmod(os.path.join(os.path.dirname(path), name), int(number, 8))
+    try:
+        print(asyncio.run(open_and_close()))
+    except StoreUnusable as exc:
+        print(exc)
+"""
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that others can reach: pytest keeps its own to its user."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+async def open_as_nobody(path: Path, *modes: str) -> list[str]:
+    """Answers to openings as a user who is not root; before each a mode is set (`x=400`)."""
+    if os.geteuid() == 0:
+        for file in (path.parent, *path.parent.iterdir()):
+            os.chown(file, 65534, 65534)
+    done = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", OPEN_AS_NOBODY, str(path), *modes],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+async def test_a_store_that_may_only_be_read_is_refused_by_name_and_opens_once_it_is_mended(
+    open_path: Path,
+) -> None:
+    path = open_path / "store.sqlite"
+    await make(path)
+    refused, opened = await open_as_nobody(path, "store.sqlite=400", "store.sqlite=600")
+    assert f"this user may not read and write {path};" in refused
+    assert "chmod 600" in refused
+    assert opened == "opened, it has 1"
+
+
+async def test_a_log_that_may_only_be_read_is_named(open_path: Path) -> None:
+    path = open_path / "store.sqlite"
+    await make(path)
+    (open_path / "store.sqlite-shm").touch()
+    refused, opened = await open_as_nobody(path, "store.sqlite-shm=400", "store.sqlite-shm=600")
+    assert f"this user may not read and write {path}-shm;" in refused
+    assert opened == "opened, it has 1"
+
+
+async def test_a_store_that_cannot_be_made_is_refused_by_name(open_path: Path) -> None:
+    path = open_path / "new" / "store.sqlite"
+    path.parent.mkdir()
+    (open_path / "new" / "store.sqlite.lock").touch()
+    refused, opened = await open_as_nobody(path, ".=500", ".=700")
+    assert f"cannot make the store {path}: Permission denied; let this user write" in refused
+    assert opened == "opened, it has 0"
