@@ -102,6 +102,29 @@ async def test_the_end_of_a_cancelled_step_is_proven_or_its_result_is_unknown(
             assert "is not proven" in task(detail, 1, "a").logs[-1].content
 
 
+@pytest.mark.parametrize(("proof", "outcome"), [(True, "TimedOut"), (False, "ResultUnknown")])
+async def test_the_end_of_a_step_that_took_too_long_is_proven_or_its_result_is_unknown(
+    open_engine: Open, proof: bool, outcome: str
+) -> None:
+    asked: list[str | None] = []
+
+    async def hang(context: StepContext) -> Outcome:
+        await asyncio.Event().wait()
+        return Succeeded()
+
+    async def settle(context: StepContext) -> bool:
+        asked.append(context.target)
+        return proof
+
+    stage = Stage("hang", LANE, hang, timeout_s=0.05, settle=settle)
+    async with open_engine(Operation("op", (stage,))) as engine:
+        detail = await run(engine, "a")
+        assert asked == ["a"]
+        assert [a.outcome for a in await engine.find_attempts(1)] == [outcome]
+        said = task(detail, 1, "a").logs[-1].content
+        assert ("are over" if proof else "is not proven") in said
+
+
 async def test_a_server_whose_end_is_not_proven_stays_marked_until_a_step_has_looked(
     open_engine: Open, script: Script
 ) -> None:

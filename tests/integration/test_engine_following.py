@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from dagengine import DagMoved, LineLogged, State, StepContext
+from dagengine import DagMoved, LineLogged, Outcome, State, StepContext, Succeeded
 from dagengine.engine import events
-from dagengine.testing import Gate, gated
+from dagengine.testing import FakeClock, Gate, gated
 from tests.integration.engine_world import (
     Open,
     Script,
@@ -21,6 +22,7 @@ from tests.integration.engine_world import (
     submit,
     task,
 )
+from tests.integration.small_operations import op
 
 __all__ = ["open_engine", "script"]  # fixtures
 
@@ -76,6 +78,34 @@ async def test_whoever_waits_is_told_the_end_though_its_events_are_too_many(
     async with open_engine(script.operation()) as engine:
         detail = await run(engine, "a", "b", "c")
         assert how(detail) == ("SUCCEED", "RUN", 4)
+
+
+async def test_a_wait_that_is_told_again_has_lasted_since_it_was_told_first(
+    open_engine: Open,
+) -> None:
+    clock, waits = FakeClock(), []
+    begun = clock.now()
+
+    async def step(context: StepContext) -> Outcome:
+        for kind, on, last in (
+            ("sql", "port 1", "refused"),
+            ("sql", "port 1", "not ready"),
+            ("sql", "port 2", ""),
+            ("ssh", "port 2", ""),
+            ("sql", "port 1", ""),
+        ):
+            clock.advance(1)
+            context.wait_for(kind, on, last=last, next_in_s=5)
+            wait = engine.explain_wait(context.dag_id, 1)
+            assert wait is not None
+            assert (wait.kind, wait.on, wait.last) == (kind, on, last)
+            assert wait.next_at == clock.now() + timedelta(seconds=5)
+            waits.append((wait.since_at - begun).total_seconds())
+        return Succeeded()
+
+    async with open_engine(op(step), clock=clock) as engine:
+        assert how(await run(engine)) == ("SUCCEED", "RUN", 1)
+    assert waits == [1, 1, 3, 4, 5]
 
 
 async def test_every_unfinished_sub_task_says_what_it_waits_for(

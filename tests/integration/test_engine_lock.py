@@ -35,6 +35,27 @@ async def test_the_second_dag_fails_at_stage_1_and_names_the_holder(
         assert (await engine.wait(holder)).dag.state is State.SUCCEED
 
 
+async def test_a_lock_says_what_holds_it_also_after_a_restart(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    operation = held(script.operation(name="Start it"), "check", gate)
+    async with open_engine(operation) as engine:
+        holder = (await engine.submit(Submission("Start it", ("a",)))).dag.dag_id
+        await gate.reached.wait()
+        lock = engine.holder("k")
+        assert lock is not None
+        assert (lock.reason, lock.dag_id) == ("Start it", holder)
+        said = await engine.describe_holder(lock)
+        assert said.startswith(f"'Start it' {engine.generic_id(holder)}, at stage 2 of 4 'check'")
+    async with open_engine(operation) as engine:
+        assert engine.holder("k") == lock
+        gate.open()
+        await engine.wait(holder)
+        (free,) = engine.list_locks()
+        assert (free.reason, free.dag_id, free.token) == ("", None, lock.token)
+
+
 async def test_a_force_pass_ends_the_holder_and_hands_the_lock_over(
     open_engine: Open, script: Script
 ) -> None:

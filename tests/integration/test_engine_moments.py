@@ -158,6 +158,37 @@ async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_eng
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
 
 
+async def test_a_lock_that_already_has_an_heir_is_not_promised_to_another(
+    open_engine: Open,
+) -> None:
+    proof, working = Gate(), asyncio.Event()
+
+    async def work(context: StepContext) -> Outcome:
+        if context.target == "holder":
+            working.set()
+            await hang(context)
+        return Succeeded()
+
+    async def settle(context: StepContext) -> bool:
+        await proof.wait()
+        return True
+
+    stages = (Stage("lock", NORMAL, take_lock), Stage("work", LANE, work, settle=settle))
+    async with open_engine(Operation("op", stages, lock_key="k")) as engine:
+        holder = await submit(engine, "op", "holder")
+        await working.wait()
+        force = [engine.generic_id(holder)]
+        first = await submit(engine, "op", "first", force=force)
+        await proof.reached.wait()
+        second = await submit(engine, "op", "second", force=force)
+        assert await end_of(engine, second) == (State.FAILED, Operator.RUN)
+        assert await _is_heir(engine, holder, first)
+        assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
+        proof.open()
+        assert await end_of(engine, first) == (State.SUCCEED, Operator.RUN)
+        assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
+
+
 async def _is_heir(engine: Engine, holder: int, heir: int) -> bool:
     found = await engine.find_dag(holder, details=False)
     return found is not None and found.dag.heir == heir

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from dagengine import Operation, Operator, Outcome, State, StepContext, UnknownOperation
-from dagengine.testing import Gate
+from dagengine import (
+    Engine,
+    Operation,
+    Operator,
+    Outcome,
+    Stage,
+    State,
+    StepContext,
+    Succeeded,
+    UnknownOperation,
+)
+from dagengine.testing import Gate, eventually
 from tests.integration.engine_world import (
     ALL,
     BROKEN,
@@ -22,6 +33,7 @@ from tests.integration.engine_world import (
     operate,
     run,
     script,
+    states,
     submit,
     task,
 )
@@ -99,6 +111,62 @@ async def test_a_cancel_that_was_under_way_is_finished_after_the_restart(
         assert how(detail) == ("FAILED", "CANCEL", 2)
         assert script.ran["start", "a"] == 0
         assert engine.holder("k") is None
+
+
+async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_any_more(
+    open_engine: Open,
+) -> None:
+    """The attempt stays open in the store, and the next start looks what is left of it."""
+    working, ending = asyncio.Event(), asyncio.Event()
+    settled: list[str] = []
+    life = "first"
+
+    async def act(context: StepContext) -> Outcome:
+        try:
+            working.set()
+            await asyncio.Event().wait()
+        finally:
+            ending.set()
+            await asyncio.Event().wait()  # until the engine is left
+        return Succeeded()
+
+    async def settle(context: StepContext) -> bool:
+        settled.append(life)
+        return True
+
+    operation = Operation("op", (Stage("act", LANE, act, settle=settle),))
+    async with open_engine(operation) as engine:
+        dag_id = await submit(engine, "a")
+        await working.wait()
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        await ending.wait()
+    assert settled == []
+    life = "second"
+    async with open_engine(operation) as engine:
+        assert how(await engine.wait(dag_id)) == ("FAILED", "CANCEL", 1)
+        outcomes = [a.outcome for a in await engine.find_attempts(1)]
+        assert outcomes == ["Interrupted", "Cancelled"]
+    assert settled == ["second"]
+
+
+async def test_a_lane_that_failed_before_a_restart_is_not_waited_for_after_it(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    script.outcomes["check", "a"] = BROKEN
+    async with open_engine(held(script.operation(), "start", gate, "b")) as engine:
+        dag_id = await hold_at(engine, gate)
+        await eventually(lambda: _has_failed(engine, dag_id, "a"), what="the end of lane a")
+    async with open_engine(script.operation()) as engine:
+        detail = await engine.wait(dag_id)
+        assert how(detail) == ("FAILED", "RUN", 2)
+        assert states(detail)[1:] == ["FAILED+RUN", "SUCCEED+RUN", "SUCCEED+RUN"]
+        assert script.ran["start", "a"] == 0
+
+
+async def _has_failed(engine: Engine, dag_id: int, target: str) -> bool:
+    detail = await engine.find_dag(dag_id)
+    return detail is not None and task(detail, 2, target).sub_task.state is State.FAILED
 
 
 async def test_a_force_pass_that_was_under_way_is_finished_after_the_restart(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from dagengine import (
 from dagengine.testing import CrashingStore, FakeClock, Gate
 from tests.integration.engine_world import (
     BROKEN,
+    LANE,
     NORMAL,
     Open,
     Script,
@@ -103,6 +106,40 @@ async def test_the_same_submission_within_the_window_is_the_same_dag(
         assert later.dag.dag_id not in (first.dag.dag_id, other.dag.dag_id)
         gate.open()
         await engine.wait(first.dag.dag_id)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Submission("op", ("a",), {"wish": 2}),
+        Submission("op", ("a",)),
+        Submission("op", ("b",), {"wish": 1}),
+        Submission("op", ("a", "b"), {"wish": 1}),
+        Submission("other", ("a",), {"wish": 1}),
+    ],
+)
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_a_submission_that_differs_in_anything_is_another_dag(
+    open_engine: Open, script: Script, other: Submission, is_written: bool
+) -> None:
+    gate = Gate()
+    here = held(Operation("op", (script.stage("check", LANE),)), "check", gate)
+    async with open_engine(here, replace(here, name="other")) as engine:
+        wish = Submission("op", ("a",), {"wish": 1})
+        first = asyncio.ensure_future(engine.submit(wish, dedupe_window_s=60))
+        if is_written:
+            await first
+        second = asyncio.ensure_future(engine.submit(other, dedupe_window_s=60))
+        again = asyncio.ensure_future(engine.submit(wish, dedupe_window_s=60))
+        ids = [(await each).dag.dag_id for each in (first, second, again)]
+        assert ids[0] == ids[2] != ids[1]
+        found = await engine.find_dag(ids[1], details=False)
+        assert found is not None
+        assert (found.dag.name, found.dag.targets) == (other.operation, other.targets)
+        assert dict(found.dag.params) == dict(other.params)
+        gate.open()
+        for dag_id in ids:
+            await engine.wait(dag_id)
 
 
 async def test_an_unknown_operation_is_refused_by_name(open_engine: Open, script: Script) -> None:

@@ -1,0 +1,84 @@
+"""The counters of a snapshot: what was counted on the way is what a reader would count."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagengine.engine.registry import Registry
+from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
+from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.rules import plan
+from dagengine.rules.snapshot import Snapshot
+from dagengine.store.base import LastIds
+from dagengine.testing import FakeClock
+
+NOW = FakeClock().now()
+BROKEN = Failed(Problem("X", "broken"))
+LANE, NORMAL = StageKind.PARALLEL, StageKind.NORMAL
+
+
+async def do_nothing(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+def begin() -> Snapshot:
+    """Three lanes of three stages each, and one stage behind them."""
+    kinds = (LANE, LANE, LANE, NORMAL)
+    stages = tuple(Stage(f"s{number}", kind, do_nothing) for number, kind in enumerate(kinds, 1))
+    wanted = Submission("op", ("a", "b", "c"))
+    created = Registry([Operation("op", stages)]).instantiate(wanted, LastIds(0, 0, 0), NOW)
+    snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
+    plan.begin(snapshot, NOW)
+    return snapshot
+
+
+def end(snapshot: Snapshot, stage: int, target: str | None, outcome: Outcome) -> None:
+    task = snapshot.sub_task_at(stage, target)
+    assert task is not None
+    plan.end_attempt(snapshot, task.sub_task_id, task.attempt_no, outcome, NOW)
+
+
+def read_again(snapshot: Snapshot) -> Snapshot:
+    return Snapshot(snapshot.dag, list(snapshot.nodes.values()), snapshot.sub_tasks.values())
+
+
+def counts(snapshot: Snapshot) -> list[object]:
+    return [
+        snapshot.running_in,
+        snapshot.waiting_in,
+        snapshot.failed_in,
+        snapshot.failed_lanes,
+        snapshot.survivors,
+    ]
+
+
+def test_nothing_is_waited_for_that_a_failed_lane_would_have_done() -> None:
+    snapshot = begin()
+    end(snapshot, 1, "a", BROKEN)
+    for seen in (snapshot, read_again(snapshot)):
+        assert seen.waiting_in == {1: 0, 2: 2, 3: 2, 4: 1}
+        assert seen.running_in == {1: 2, 2: 0, 3: 0, 4: 0}
+        assert seen.failed_in == {1: 1, 2: 0, 3: 0, 4: 0}
+        assert seen.survivors == ("b", "c")
+        assert not seen.is_over(1)
+    end(snapshot, 1, "b", BROKEN)
+    end(snapshot, 1, "c", BROKEN)
+    for seen in (snapshot, read_again(snapshot)):
+        assert seen.waiting_in == {1: 0, 2: 0, 3: 0, 4: 1}
+        assert seen.survivors == ()
+        assert [seen.is_over(stage) for stage in (1, 2, 3)] == [True] * 3
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+def test_what_is_counted_on_the_way_is_what_is_counted_after_reading(fails_at: int) -> None:
+    snapshot = begin()
+    for stage in (1, 2, 3):
+        for target in ("a", "b", "c"):
+            if target == "a" and stage > fails_at:
+                continue
+            is_broken = target == "a" and stage == fails_at
+            end(snapshot, stage, target, BROKEN if is_broken else Succeeded())
+            assert counts(snapshot) == counts(read_again(snapshot)), (stage, target)
+    end(snapshot, 4, None, Succeeded())
+    assert snapshot.dag.state == "FAILED"
+    assert counts(snapshot) == counts(read_again(snapshot))
