@@ -276,10 +276,12 @@ def backup(
     config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
 ) -> None:
     """Copy the store and its key, also while the controller runs (on its machine)."""
-    from dagengine.wiring import back_up  # noqa: PLC0415  # the other commands start without it
+    from dagengine.wiring import back_up, key_file_of  # noqa: PLC0415  # the other commands start without it
 
     size_bytes = back_up(load_config(config, os.environ), file)
-    sys.stdout.write(f"{file}: {size_bytes:,} bytes; its key is beside it\n")
+    # A store that no controller has served yet has no key.
+    beside = f"; its key is {key}" if (key := key_file_of(file)).exists() else "; it has no key yet"
+    sys.stdout.write(f"{file}: {size_bytes:,} bytes{beside}\n")
 
 
 # --- below: the parts ------------------------------------------------------------------------

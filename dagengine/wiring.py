@@ -22,7 +22,7 @@ from dagengine.api.route import ClusterView
 from dagengine.clock import SystemClock
 from dagengine.config import ApiConfig, EngineConfig
 from dagengine.engine.engine import Engine
-from dagengine.errors import ConfigError
+from dagengine.errors import ConfigError, StoreUnusable
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.listening import Tls, limits_of, listen, listen_at, refuse_open_door, serving, url_of
 from dagengine.model.ids import AgentAddress
@@ -165,16 +165,39 @@ def key_file_of(store: Path) -> Path:
 def back_up(config: EngineConfig, target: Path) -> int:
     """Copy the store, and beside it the key; returns the copy's size in bytes.
 
+    Nothing is overwritten; when it fails there is neither of them.
+
     Raises:
-        StoreUnusable: see backup_store.
+        StoreUnusable: see backup_store; or a key is there already, or cannot be copied.
     """
+    key, copy = key_file_of(config.store.path), key_file_of(target)
+    if copy.exists():
+        raise StoreUnusable(
+            f"{copy} exists, and the key of this backup belongs there",
+            remedy="name a file of another name, or move that key away",
+        )
     size_bytes = backup_store(config.store.path, target)
-    key = key_file_of(config.store.path)
-    if key.exists():
-        copy = key_file_of(target)
-        copy.touch(mode=0o600)
-        copy.write_bytes(key.read_bytes())
+    try:
+        if key.exists():
+            _copy_key(key, copy)
+    except OSError as exc:
+        target.unlink()
+        raise StoreUnusable(
+            f"the key {key} cannot be copied to {copy}: {exc.strerror}",
+            remedy="look at the free space and the permissions of both; there is no backup now",
+        ) from exc
     return size_bytes
+
+
+def _copy_key(key: Path, copy: Path) -> None:
+    content = key.read_bytes()
+    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BaseException:
+        copy.unlink()
+        raise
 
 
 def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:

@@ -49,3 +49,22 @@ async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path
     with pytest.raises(StoreUnusable, match="exists"):
         backup_store(tmp_path / "notes", target)
     assert target.read_text() == "precious"
+
+
+async def test_a_backup_of_a_damaged_store_says_so_and_leaves_nothing_behind(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    for _ in range(20):
+        await commit_one(sqlite_store, batch_of(create()))
+    await sqlite_store.close()
+    content = bytearray(sqlite_store.path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    sqlite_store.path.write_bytes(content)
+    place = tmp_path / "backups"
+    place.mkdir()
+    with pytest.raises(StoreUnusable, match="cannot be copied") as refused:
+        backup_store(sqlite_store.path, place / "copy")
+    assert "free space" not in refused.value.remedy
+    assert "put a backup in its place" in refused.value.remedy
+    assert list(place.iterdir()) == []

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 from dagengine import (
@@ -28,8 +29,9 @@ from dagengine import (
 )
 from dagengine.client import Client
 from dagengine.config import load_config
+from dagengine.errors import StoreUnusable
 from dagengine.testing import Gate, eventually
-from dagengine.wiring import run_controller
+from dagengine.wiring import back_up, run_controller
 from tasks.demo_hosts import free_port
 from tasks.topology import ClusterFile
 
@@ -118,3 +120,28 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
         ]
         (audit,) = await client.list_audit(dag["id"])
         assert audit["action"] == "START"
+
+
+async def test_a_backup_overwrites_no_key_and_leaves_nothing_when_it_has_no_key(
+    tmp_path: Path,
+) -> None:
+    here, kept = tmp_path / "here", tmp_path / "kept"
+    make_host(here)
+    kept.mkdir()
+    config = load_config(here / "engine.yaml", {})
+    async with run_controller(config, [point(Gate())]):
+        pass
+    (kept / "s.key.pem").write_text("of another controller")
+    with pytest.raises(StoreUnusable, match=r"s\.key\.pem exists"):
+        back_up(config, kept / "s.bak")
+    assert (kept / "s.key.pem").read_text() == "of another controller"
+    assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
+
+    with pytest.raises(StoreUnusable, match=r"s\.key\.pem exists"):
+        back_up(config, here / "s.bak")  # beside the store: the key would be its very own
+
+    (here / "s.key.pem").unlink()
+    (here / "s.key.pem").mkdir()  # cannot be read, whoever asks
+    with pytest.raises(StoreUnusable, match="cannot be copied"):
+        back_up(config, kept / "t.bak")
+    assert [file.name for file in kept.iterdir()] == ["s.key.pem"]

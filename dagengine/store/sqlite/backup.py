@@ -25,7 +25,7 @@ def backup_store(source: Path, target: Path) -> int:
         Its size in bytes.
 
     Raises:
-        StoreUnusable: no store, no room, or the target exists.
+        StoreUnusable: no store, a damaged one, no room, or the target exists.
     """
     if not source.is_file():
         raise StoreUnusable(f"there is no store {source}", remedy=_NAME_IT)
@@ -41,12 +41,18 @@ def backup_store(source: Path, target: Path) -> int:
             remedy=advise(exc, source),
         ) from exc
     finally:
-        part.unlink(missing_ok=True)
+        _remove(part)
     return target.stat().st_size
 
 
+def _remove(part: Path) -> None:
+    """Remove an unfinished copy, and what SQLite lays beside it."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+
+
 def _copy(source: Path, part: Path) -> None:
-    part.unlink(missing_ok=True)
+    _remove(part)
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with (
         closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as reader,
