@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -110,13 +111,17 @@ async def _answer(
     except web.HTTPException as exc:
         return await _answer_http(request, answer, exc)
     except DagengineError as exc:
-        _log.info(
+        # What the caller did wrong it is told; what went wrong here somebody else has to mend.
+        is_ours = exc.http_status >= _SERVER_ERROR
+        _log.log(
+            logging.WARNING if is_ours else logging.INFO,
             "request_refused",
             method=request.method,
             path=request.path[:_LOGGED_CHARS],
             caller=request.remote if connection is None else connection.address,
             err_code=exc.err_code,
             trace_id=answer.trace_id[:_LOGGED_CHARS],
+            **({"error": str(exc)} if is_ours else {}),
         )
         return answer.failure(exc, data=request.get(FAILED_DATA, ABSENT))
     except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer

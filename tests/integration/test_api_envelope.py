@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from dagengine.api import envelope
 from dagengine.errors import StoreUnusable
@@ -382,8 +383,11 @@ async def test_a_start_that_was_tried_and_failed_has_null_data(
         raise StoreUnusable("the disk is full")
 
     monkeypatch.setattr(world.engine, "submit", refuse)
-    failed = await world.ask("POST", "/ob/start", START)
+    with capture_logs() as logged:
+        failed = await world.ask("POST", "/ob/start", START)
     assert (failed.status, failed.body["data"]) == (500, None)
+    (line,) = [line for line in logged if line["event"] == "request_refused"]
+    assert (line["log_level"], line["error"]) == ("warning", "the disk is full")
     assert failed.body["error"]["errCode"] == StoreUnusable.err_code
     found_earlier = await world.ask("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
     assert found_earlier.status == 400
