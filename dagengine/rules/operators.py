@@ -31,7 +31,9 @@ def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
         has_begun = node.state is not State.PENDING or node.stage == snapshot.dag.stage
         if has_begun and not node.flags.can_cancel:
             raise OperatorRefused(
-                f"{_PREFIX}.CancelNotAllowed", f"stage '{node.name}' cannot be cancelled"
+                f"{_PREFIX}.CancelNotAllowed",
+                f"stage '{node.name}' cannot be cancelled",
+                remedy="wait until the DAG has ended; what failed then can be dealt with",
             )
     if snapshot.is_cancelling:
         return []
@@ -59,7 +61,11 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
     for sub_task in entered:
         node = snapshot.nodes[sub_task.stage]
         if sub_task.execute_times and not node.flags.can_retry:
-            raise OperatorRefused(f"{_PREFIX}.RetryNotAllowed", f"'{node.name}' cannot be retried")
+            raise OperatorRefused(
+                f"{_PREFIX}.RetryNotAllowed",
+                f"'{node.name}' cannot be retried",
+                remedy="ROLLBACK the DAG, or do by hand what is left of it and PASS it",
+            )
     if lock is not None:
         plan.take_lock(snapshot, lock)
     _reset_for_retry(snapshot, entered, now)
@@ -124,7 +130,9 @@ def rollback_dag(
     for node in begun:
         if not node.flags.can_rollback:
             raise OperatorRefused(
-                f"{_PREFIX}.RollbackNotAllowed", f"'{node.name}' cannot be rolled back"
+                f"{_PREFIX}.RollbackNotAllowed",
+                f"'{node.name}' cannot be rolled back",
+                remedy="mend the cause and RETRY the DAG, or undo by hand what it did and PASS it",
             )
     if before is not None and snapshot.dag.held and before.token != snapshot.dag.held:
         raise OperatorRefused(
@@ -160,7 +168,11 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
     unfinished = [node for node in snapshot.nodes.values() if node.state is not State.SUCCEED]
     for node in unfinished:
         if not node.flags.can_pass:
-            raise OperatorRefused(f"{_PREFIX}.PassNotAllowed", f"'{node.name}' cannot be passed")
+            raise OperatorRefused(
+                f"{_PREFIX}.PassNotAllowed",
+                f"'{node.name}' cannot be passed",
+                remedy="mend the cause and RETRY the DAG, or ROLLBACK it",
+            )
     for sub_task in list(snapshot.sub_tasks.values()):
         if sub_task.state is not State.SUCCEED:
             snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
@@ -187,14 +199,22 @@ def pass_node(
     prefix, node = "Task.Node.Operator", snapshot.nodes[stage]
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
-            f"{prefix}.PassNotFailedDag", f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED"
+            f"{prefix}.PassNotFailedDag",
+            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
+            remedy="only a stage of a FAILED DAG can be passed; CANCEL a running one first",
         )
     if node.state is not State.FAILED:
         raise OperatorRefused(
-            f"{prefix}.PassNotFailedNode", f"'{node.name}' is {node.state}, not FAILED"
+            f"{prefix}.PassNotFailedNode",
+            f"'{node.name}' is {node.state}, not FAILED",
+            remedy=f"name a stage that is FAILED; the first one is number {snapshot.dag.stage}",
         )
     if not node.flags.can_pass:
-        raise OperatorRefused(f"{prefix}.PassNotAllowed", f"'{node.name}' cannot be passed")
+        raise OperatorRefused(
+            f"{prefix}.PassNotAllowed",
+            f"'{node.name}' cannot be passed",
+            remedy="mend the cause and RETRY the DAG, or ROLLBACK it",
+        )
     if snapshot.was_undone:
         raise OperatorRefused(
             f"{prefix}.PassNotAllowed",
@@ -233,7 +253,11 @@ def _name(snapshot: Snapshot) -> str:
 
 def refuse_operator(operator: str) -> OperatorRefused:
     """The refusal of an operator that a DAG does not know (here)."""
-    return OperatorRefused(f"{_PREFIX}.NotSupport", f"Operator {operator} is not supported")
+    return OperatorRefused(
+        f"{_PREFIX}.NotSupport",
+        f"Operator {operator} is not supported",
+        remedy="ask for RETRY, ROLLBACK, CANCEL or PASS",
+    )
 
 
 def goes_on(operator: Operator, stage: int | None) -> bool:

@@ -255,3 +255,19 @@ def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
     assert numbers == list(range(1, len(pages) + 1))
     for number, page in zip(numbers, pages, strict=True):
         assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
+def test_every_refusal_of_an_operator_says_what_to_do_next() -> None:
+    made = [
+        (path.name, call)
+        for path in SOURCES
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "OperatorRefused"
+    ]
+    bare = [
+        f"{name}:{call.lineno}"
+        for name, call in made
+        if "remedy" not in [keyword.arg for keyword in call.keywords]
+    ]
+    assert made
+    assert bare == []
