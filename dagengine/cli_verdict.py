@@ -21,6 +21,7 @@ from dagengine.cli_render import (
 from dagengine.client import Client
 
 _GLOBAL_MAINTENANCE = 2
+_LOOK_NOW = "next: nothing to do; to look at the servers now:  dagengine start --dry-run"
 _PAGE = 20  # DAGs; mostly the first one is the one
 
 
@@ -62,7 +63,8 @@ def render_verdict(verdict: Verdict) -> list[str]:
     newest, by = verdict.newest, verdict.by
     if newest is None or by is None:
         return ["nothing was started yet", "next: dagengine start"]
-    lines = [f"by {by['name']} {by['id']} ({by['state']}):"]
+    when = "" if by["state"] in UNFINISHED else f", {clock_time(by['end_time'])}"
+    lines = [f"by {by['name']} {by['id']} ({by['state']}{when}):"]
     lines += _servers(by, verdict.controller)
     if was_turned_away(newest) and newest["id"] != by["id"]:
         lines.append(
@@ -72,7 +74,7 @@ def render_verdict(verdict: Verdict) -> list[str]:
     lines += [
         f"lock: {dag['name']} {dag['id']} since {clock_time(dag['start_time'])}" for dag in holders
     ] or ["lock: free"]
-    return [*lines, *(next_commands(by) or ["next: nothing to do"])]
+    return [*lines, *(next_commands(by) or [_LOOK_NOW])]
 
 
 def _servers(dag: Json, controller: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
 
 import pytest
 
@@ -149,13 +150,14 @@ async def test_the_verdict_is_by_the_holder_and_not_by_who_found_the_lock_taken(
 
     world.gate.open()
     assert (await world.type("show", "--follow", holder)).code == 0
+    at = datetime.fromisoformat((await world.dag(holder))["end_time"])
     ended = [
-        f"by Stop OB {holder} (SUCCEED):",
+        f"by Stop OB {holder} (SUCCEED, {at:%Y-%m-%d %H:%M:%S %z}):",
         f"  {FIRST}  in service (level sql)",
         f"  {SECOND}  in service (level sql)",
         f"Stop OB {second} found the lock taken: it has touched no server",
         "lock: free",
-        "next: nothing to do",
+        "next: nothing to do; to look at the servers now:  dagengine start --dry-run",
     ]
     assert (await world.type("show")).out.splitlines() == ended
     await world.type("pass", second)
