@@ -52,8 +52,8 @@ class Retention:
     """How long finished DAGs are kept. Unfinished ones, the newest one and the audit always are.
 
     Attributes:
-        max_age_s: since their end, in seconds, above 0.
-        max_count: of DAGs of any state, newest first, at least 1.
+        max_age_s: since their end, in seconds, above 0; infinity: of any age.
+        max_count: of DAGs of any state, newest first, at least 1; however many.
     """
 
     max_age_s: float = 90 * 86_400.0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
+
+import pytest
 
 from dagengine.model.states import State
 from dagengine.model.transition import DagChanged
@@ -40,6 +43,25 @@ async def test_of_many_dags_the_newest_are_kept(store: SqliteStore) -> None:
         await finish(store, dag_id, NOW)
     await prune(store, Retention(max_count=3))
     assert await kept(store) == [7, 6, 5]
+
+
+@pytest.mark.parametrize("max_age_s", [1e6 * 86_400, 1e300, math.inf])
+async def test_an_age_beyond_all_dates_keeps_what_the_number_allows(
+    store: SqliteStore, max_age_s: float
+) -> None:
+    for dag_id in range(1, 5):
+        await finish(store, dag_id, NOW - timedelta(days=10_000))
+    assert await prune(store, Retention(max_age_s=max_age_s, max_count=2**80)) == 0
+    assert await kept(store) == [4, 3, 2, 1]
+    await prune(store, Retention(max_age_s=max_age_s, max_count=2))
+    assert await kept(store) == [4, 3]
+
+
+async def test_a_number_beyond_all_numbers_keeps_what_the_age_allows(store: SqliteStore) -> None:
+    for dag_id in range(1, 5):
+        await finish(store, dag_id, NOW - timedelta(days=4 - dag_id))
+    await prune(store, Retention(max_age_s=1.5 * 86_400, max_count=2**80))
+    assert await kept(store) == [4, 3]
 
 
 async def test_a_dag_with_many_lines_goes_in_slices_and_others_write_meanwhile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dagengine.store.base import Retention
 from dagengine.store.sqlite.queries import QUERIES
@@ -11,6 +11,8 @@ from dagengine.store.sqlite.rows import render_instant
 
 SLICE_ROWS = 2000
 """Rows of one slice: about 10 ms, which is how long a commit may have to wait for it."""
+
+_MOST = 2**63 - 1  # that SQLite can count to
 
 _PARTS = (
     *("prune_idempotency_keys", "prune_events", "prune_attempts"),
@@ -23,14 +25,12 @@ def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datet
 
     A DAG with many lines loses them in several slices, oldest DAG first.
     """
-    oldest = render_instant(now - timedelta(seconds=retention.max_age_s))
+    oldest, count = _oldest_kept(retention, now), min(retention.max_count, _MOST)
     deleted = 0
     connection.execute("BEGIN IMMEDIATE")
     try:
         while deleted < SLICE_ROWS:
-            found = connection.execute(
-                QUERIES["find_prunable"], (oldest, retention.max_count)
-            ).fetchone()
+            found = connection.execute(QUERIES["find_prunable"], (oldest, count)).fetchone()
             if found is None:
                 break
             deleted += _prune_dag(connection, found[0], SLICE_ROWS - deleted)
@@ -40,6 +40,14 @@ def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datet
             connection.execute("ROLLBACK")
         raise
     return deleted
+
+
+def _oldest_kept(retention: Retention, now: datetime) -> int:
+    """The instant before which a DAG has to have ended to go, as it is stored."""
+    try:
+        return render_instant(now - timedelta(seconds=retention.max_age_s))
+    except OverflowError:  # before the year 1: no DAG is that old
+        return render_instant(datetime.min.replace(tzinfo=UTC))
 
 
 def _prune_dag(connection: sqlite3.Connection, dag_id: int, limit: int) -> int:
