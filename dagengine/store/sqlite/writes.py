@@ -88,9 +88,11 @@ def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -
     if isinstance(change, RequestReserved):
         _reserve_request(connection, change)
         return
-    name, render = _GUARDED[type(change)]
+    name, render, row = _GUARDED[type(change)]
     if connection.execute(QUERIES[name], render(change)).rowcount != 1:
-        raise StaleWrite(f"{name} for DAG {dag_id} found another state: {change}")
+        # Never the change itself: the log must not show parameters, data or lines.
+        what = f"a {type(change).__name__} of DAG {dag_id}"
+        raise StaleWrite(f"{what} found another state of {row.format(change)}")
 
 
 def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
@@ -247,19 +249,33 @@ def _audit_row(change: Audited) -> Row:
     return (render_instant(row.at), row.dag_id, row.node_id, row.action, row.by, row.reason)
 
 
-_GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row]]] = {
-    DagChanged: ("update_dag", _dag_update),
-    NodeChanged: ("update_node", _node_update),
-    SubTaskChanged: ("update_sub_task", _sub_task_update),
-    AttemptClosed: ("insert_attempt", _attempt_row),
-    LogAppended: ("insert_log", _log_row),
-    LockTaken: ("take_lock", _lock_take),
-    LockReleased: ("release_lock", _lock_release),
-    TargetUnproven: ("mark_unproven", lambda change: _unproven_row(change.mark)),
-    TargetProven: ("mark_proven", lambda change: _unproven_row(change.mark)),
-    Audited: ("insert_audit", _audit_row),
+_GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
+    DagChanged: ("update_dag", _dag_update, "DAG {0.before.dag_id}"),
+    NodeChanged: ("update_node", _node_update, "node {0.before.node_id}"),
+    SubTaskChanged: ("update_sub_task", _sub_task_update, "sub-task {0.before.sub_task_id}"),
+    AttemptClosed: (
+        "insert_attempt",
+        _attempt_row,
+        "attempt {0.attempt.attempt_no} of sub-task {0.attempt.sub_task_id}",
+    ),
+    LogAppended: ("insert_log", _log_row, "sub-task {0.line.sub_task_id}"),
+    LockTaken: ("take_lock", _lock_take, "lock {0.lock.key}"),
+    LockReleased: ("release_lock", _lock_release, "lock {0.key}"),
+    TargetUnproven: (
+        "mark_unproven",
+        lambda change: _unproven_row(change.mark),
+        "the mark of {0.mark.target}",
+    ),
+    TargetProven: (
+        "mark_proven",
+        lambda change: _unproven_row(change.mark),
+        "the mark of {0.mark.target}",
+    ),
+    Audited: ("insert_audit", _audit_row, "the audit"),
     KeyUsed: (
         "insert_idempotency_key",
         lambda change: (change.key.text, change.key.digest, change.dag_id),
+        "an idempotency key",
     ),
 }
+"""Statement, its values, and how a refusal names the row: by nothing that is in it."""
