@@ -1,0 +1,198 @@
+"""What comes at the moment of an end, of a refused write, of a defect: it is told, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dagengine import (
+    Conflict,
+    DagengineError,
+    Flags,
+    Operation,
+    Operator,
+    Outcome,
+    SqliteStore,
+    Stage,
+    State,
+    StepContext,
+    Succeeded,
+)
+from dagengine.engine.locks import Locks
+from dagengine.engine.recovery import release_orphans
+from dagengine.errors import StaleWrite
+from dagengine.model.transition import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
+from dagengine.rules import operators
+from dagengine.store.base import BatchRefused
+from dagengine.testing import FakeClock, Gate, eventually
+from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
+from tests.integration.small_operations import end_of, hang, op, submit, take_lock
+
+__all__ = ["open_engine"]  # a fixture
+
+
+class Picky(SqliteStore):
+    """Holds up, or refuses once, the batches that have changes of all these kinds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gate = Gate()
+        self.holds: set[type] = set()
+        self.refuses: set[type] = set()
+
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
+        kinds = {type(change) for batch in batches for change in batch.changes}
+        if self.refuses and self.refuses <= kinds:
+            self.refuses = set()
+            return [StaleWrite("refused by the test") for _ in batches]
+        if self.holds and self.holds <= kinds:
+            self.holds = set()
+            await self.gate.wait()
+        return await super().commit(batches)
+
+
+async def test_a_retry_that_comes_while_the_end_is_written_is_told_to_look_again(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    store, go = Picky(tmp_path / "store.sqlite"), asyncio.Event()
+
+    async def step(context: StepContext) -> Outcome:
+        await go.wait()
+        return BROKEN if context.attempt_no == 1 else Succeeded()
+
+    async with open_engine(op(step), store=store) as engine:
+        dag_id = await submit(engine)
+        store.holds = {SubTaskChanged}
+        go.set()
+        await store.gate.reached.wait()
+        inbox = engine._scheduler.live[dag_id].inbox
+        asking = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
+        await eventually(lambda: _some(inbox), what="the retry")
+        store.gate.open()
+        with pytest.raises(Conflict, match="has just ended"):
+            await asking
+        assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
+        await engine.operate_dag(dag_id, Operator.RETRY)
+        assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
+
+
+async def _some(found: Sequence[object]) -> bool:
+    return bool(found)
+
+
+async def test_a_lock_that_could_not_be_handed_over_is_handed_over_at_the_second_try(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    store, working = Picky(tmp_path / "store.sqlite"), asyncio.Event()
+
+    async def work(context: StepContext) -> Outcome:
+        if context.target == "holder":
+            working.set()
+            await hang(context)
+        return Succeeded()
+
+    stages = (Stage("lock", NORMAL, take_lock), Stage("work", LANE, work))
+    async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
+        holder = await submit(engine, "op", "holder")
+        await working.wait()
+        store.refuses = {LockReleased, LockTaken}
+        heir = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        async with asyncio.timeout(10):
+            assert await end_of(engine, heir) == (State.SUCCEED, Operator.RUN)
+            assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
+        assert not store.refuses, "nothing was refused"
+        assert engine.holder("k") is None
+
+
+async def test_whoever_asks_for_what_a_defect_prevents_is_told(
+    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right: Callable[..., list[int]] = operators.cancel_dag
+    working = asyncio.Event()
+
+    def wrong(*_: object) -> list[int]:
+        monkeypatch.setattr(operators, "cancel_dag", right)
+        raise ZeroDivisionError("a defect")
+
+    async def step(context: StepContext) -> Outcome:
+        working.set()
+        return await hang(context)
+
+    async with open_engine(op(step)) as engine:
+        dag_id = await submit(engine)
+        await working.wait()
+        monkeypatch.setattr(operators, "cancel_dag", wrong)
+        async with asyncio.timeout(10):
+            with pytest.raises(DagengineError, match="a defect"):
+                await engine.operate_dag(dag_id, Operator.CANCEL)
+            await engine.operate_dag(dag_id, Operator.CANCEL)
+        assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
+
+
+async def test_a_cancel_of_what_may_not_continue_is_finished_after_a_restart(
+    open_engine: Open,
+) -> None:
+    """Nothing of it is to go on, so the next start only proves its end."""
+    working, ending = asyncio.Event(), asyncio.Event()
+
+    async def act(context: StepContext) -> Outcome:
+        try:
+            working.set()
+            return await hang(context)
+        finally:
+            ending.set()
+            await hang(context)  # until the engine is left
+
+    async def settle(context: StepContext) -> bool:
+        return True
+
+    once = Stage("act", LANE, act, settle=settle, flags=Flags(can_continue=False))
+    async with open_engine(Operation("op", (once,))) as engine:
+        dag_id = await submit(engine, "op", "a")
+        await working.wait()
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        await ending.wait()
+    async with open_engine(Operation("op", (once,))) as engine:
+        assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
+        outcomes = [a.outcome for a in await engine.find_attempts(1)]
+        assert outcomes == ["Interrupted", "Cancelled"]
+
+
+async def test_a_dag_whose_orphaned_lock_was_released_does_not_believe_that_it_holds_it(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    operation = op(take_lock, lock_key="k")
+    async with open_engine(operation) as engine:
+        dag_id = await submit(engine)
+        dag = (await engine.wait(dag_id)).dag
+        (free,) = engine.list_locks()
+    store = SqliteStore(tmp_path / "store.sqlite")
+    await store.open()
+    taken = replace(free, dag_id=dag_id, token=free.token + 1, reason="op")
+    orphaned = (LockTaken(taken), DagChanged(dag, dag._replace(fence=taken.token)))
+    assert await store.commit([Batch(dag_id, None, orphaned)]) == [None]
+    await store.close()
+    async with open_engine(operation) as engine:
+        assert engine.holder("k") is None
+        found = await engine.find_dag(dag_id)
+        assert found is not None
+        assert found.dag.fence == 0
+
+
+async def test_an_orphaned_lock_that_cannot_be_released_counts_as_held(tmp_path: Path) -> None:
+    store, locks, now = Picky(tmp_path / "store.sqlite"), Locks(), FakeClock().now()
+    await store.open()
+    try:
+        store.refuses = {LockReleased}
+        held = locks.next("k", 7, "op", now)
+        locks.load([held])
+        await release_orphans(store, locks, {7}, now)
+        assert store.refuses, "a lock of an unfinished DAG was released"
+        await release_orphans(store, locks, (), now)
+        assert locks.holder("k") == held
+    finally:
+        await store.close()
