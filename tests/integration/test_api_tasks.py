@@ -9,6 +9,7 @@ import pytest
 from dagengine import (
     AgentAddress,
 )
+from dagengine.testing import eventually
 from tests.integration.api_world import (
     AGENT_HEADER,
     AGENT_PASSWORD,
@@ -301,6 +302,11 @@ async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: Wo
     running = await world.running()
     forced = {"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": [running["id"]]}}
     heir = await world.start(forced)
+
+    async def is_ended_for_it() -> bool:
+        return bool((await world.get(f"/task/dag/{running['id']}"))["operator"] != "RUN")
+
+    await eventually(is_ended_for_it, what="the holder's cancel")
     assert world.gate is not None
     world.gate.open()
     assert (await world.ended(running))["operator"] == "PASS"
