@@ -160,11 +160,17 @@ def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
 def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecord]:
     lanes: tuple[str | None, ...] = snapshot.survivors if group.is_lanes else (None,)
     for lane in lanes:
-        for stage in group.stages:
-            sub_task = snapshot.sub_task_at(stage, lane)
-            if sub_task is not None and sub_task.state is State.PENDING:
-                yield sub_task
-                break
+        if (sub_task := _next_in_lane(snapshot, group, lane)) is not None:
+            yield sub_task
+
+
+def _next_in_lane(snapshot: Snapshot, group: Group, lane: str | None) -> SubTaskRecord | None:
+    """What a lane has not run yet, past what was passed for it."""
+    for stage in group.stages:
+        sub_task = snapshot.sub_task_at(stage, lane)
+        if sub_task is not None and sub_task.state is State.PENDING:
+            return sub_task
+    return None
 
 
 def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord, now: datetime) -> Start:
@@ -204,9 +210,8 @@ def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Star
     group = snapshot.group_of(ended.stage)
     starts: list[Start] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
-    if current.state is State.SUCCEED and ended.stage < group.last and not snapshot.is_cancelling:
-        following = snapshot.sub_task_at(ended.stage + 1, ended.target)
-        if following is not None and following.state is State.PENDING:
+    if current.state is State.SUCCEED and not snapshot.is_cancelling:
+        if (following := _next_in_lane(snapshot, group, ended.target)) is not None:
             starts.append(_start_sub_task(snapshot, following, now))
     _close_nodes(snapshot, group, now)
     _move_stage(snapshot)

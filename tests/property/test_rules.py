@@ -26,6 +26,7 @@ from dagengine.rules import operators, plan, recovery
 from dagengine.rules.invariants import find_violations
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.base import LastIds
+from tests.property.reference import RUNNING, Reference
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -66,6 +67,7 @@ class OneDag(RuleBasedStateMachine):
         targets = tuple(f"t{i}" for i in range(lanes))
         created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
         self.snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
+        self.reference = Reference([kind for kind, _ in kinds], targets)
         self.create(created)
         self.follow(plan.begin(self.snapshot, self.tick()))
 
@@ -96,6 +98,7 @@ class OneDag(RuleBasedStateMachine):
 
     def end(self, data: Any, outcome: Outcome) -> None:
         sub_task = data.draw(st.sampled_from(self.snapshot.running))
+        self.reference.end((sub_task.stage, sub_task.target), well=isinstance(outcome, Succeeded))
         self.follow(
             plan.end_attempt(
                 self.snapshot,
@@ -142,12 +145,23 @@ class OneDag(RuleBasedStateMachine):
     @rule()
     def the_engine_restarts(self) -> None:
         self.snapshot = self.read()
-        self.follow(recovery.resume(self.snapshot, self.tick()))
+        self.go_on(None)
+
+    def go_on(self, lost: set[int] | None) -> None:
+        """Attempts are gone; those of steps that cannot continue have failed by that."""
+        is_cancelling = self.snapshot.is_cancelling
+        for task in self.snapshot.running:
+            can_continue = self.snapshot.nodes[task.stage].flags.can_continue or is_cancelling
+            if not can_continue and (lost is None or task.sub_task_id in lost):
+                self.reference.end((task.stage, task.target), well=False)
+        self.follow(recovery.resume(self.snapshot, self.tick(), lost=lost))
 
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
     @rule()
     def the_engine_restarts_without_the_operation(self) -> None:
         self.snapshot = self.read()
+        while running := [cell for cell, state in self.reference.cells.items() if state is RUNNING]:
+            self.reference.end(running[0], well=False)
         recovery.give_up(self.snapshot, self.tick(), Problem("X", "no such operation"))
         assert self.snapshot.dag.state.is_final
         for sub_task in self.snapshot.sub_tasks.values():  # some began in passing, and ended
@@ -159,10 +173,7 @@ class OneDag(RuleBasedStateMachine):
     def attempts_are_lost(self, data: Any) -> None:
         running = [task.sub_task_id for task in self.snapshot.running]
         lost = data.draw(st.sets(st.sampled_from(running), min_size=1))
-        starts = recovery.resume(self.snapshot, self.tick(), lost=lost)
-        begun = {start.sub_task_id for start in starts}
-        assert begun.isdisjoint(set(running) - lost), "an attempt that runs was begun again"
-        self.follow(starts)
+        self.go_on(lost)  # `follow` knows if one that runs was begun again
 
     def refused(self, exc: OperatorRefused, *, allowed: bool) -> None:
         """A refusal has a reason, and changes nothing."""
@@ -177,6 +188,7 @@ class OneDag(RuleBasedStateMachine):
             self.refused(exc, allowed=not self.snapshot.dag.state.is_final)
             return
         assert set(to_end) <= {s.sub_task_id for s in self.snapshot.running}
+        self.reference.cancel()
         self.write()
 
     @rule()
@@ -195,6 +207,7 @@ class OneDag(RuleBasedStateMachine):
             self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             self.token -= 1
             return
+        self.reference.retry()
         for sub_task_id, before in finished.items():
             assert self.snapshot.sub_tasks[sub_task_id] == before, "a good lane was touched"
 
@@ -220,6 +233,7 @@ class OneDag(RuleBasedStateMachine):
             return
         assert not is_foreign
         self.token += 1
+        self.reference.roll_back()
         self.follow(starts)
         if self.snapshot.dag.state is State.SUCCEED:
             assert self.snapshot.dag.stage == 1
@@ -236,6 +250,7 @@ class OneDag(RuleBasedStateMachine):
             self.refused(exc, allowed=have_failed and not self.snapshot.was_undone)
             return
         self.token += 1
+        self.reference.pass_node(stage)
         assert self.snapshot.nodes[stage].state is State.SUCCEED
 
     @rule()
@@ -246,12 +261,23 @@ class OneDag(RuleBasedStateMachine):
             self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             return
         assert all(n.state is State.SUCCEED for n in self.snapshot.nodes.values())
+        self.reference.pass_dag()
         self.write()
 
     @invariant()
     def every_named_invariant_holds(self) -> None:
         if hasattr(self, "snapshot"):
             assert find_violations(self.snapshot) == []
+
+    @invariant()
+    def it_is_as_the_reference_says(self) -> None:
+        if not hasattr(self, "snapshot"):
+            return
+        tasks = self.snapshot.sub_tasks.values()
+        assert {(task.stage, task.target): task.state for task in tasks} == self.reference.cells
+        assert self.snapshot.dag.state is self.reference.dag
+        if self.snapshot.dag.state is State.FAILED and self.reference.stage is not None:
+            assert self.snapshot.dag.stage == self.reference.stage
 
     @invariant()
     def an_unfinished_dag_always_has_something_that_moves_it(self) -> None:

@@ -115,3 +115,19 @@ def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_b
     end(snapshot, 4, None, Succeeded())
     assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 1)
     assert find_violations(snapshot) == []
+
+
+def test_a_lane_goes_on_behind_a_stage_that_was_passed_for_it() -> None:
+    snapshot = begin(*[StageKind.PARALLEL] * 4)
+    end(snapshot, 1, "a", BROKEN)
+    for stage in (1, 2):
+        end(snapshot, stage, "b", Succeeded())
+    end(snapshot, 3, "b", BROKEN)
+    operators.pass_node(snapshot, 3, NOW, None)
+    end(snapshot, 4, "b", Succeeded())
+    operators.pass_node(snapshot, 1, NOW, None)
+    end(snapshot, 2, "a", Succeeded())
+    assert [(s.stage, s.target) for s in snapshot.running] == [(4, "a")]
+    end(snapshot, 4, "a", Succeeded())
+    assert snapshot.dag.state is State.SUCCEED
+    assert find_violations(snapshot) == []
