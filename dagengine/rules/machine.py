@@ -79,7 +79,7 @@ RULES: tuple[Rule, ...] = (
     Rule("q", _N, (_PENDING, _FAILED, _SUCCEED), ANY, Event.UNDO, _PENDING, _BACK, "a rollback will come to it"),
     Rule("r", _N, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "it, or its DAG, was passed"),
     Rule("s", _S, (_PENDING,), (_RUN,), Event.START, _RUNNING, None, "an attempt begins"),
-    Rule("t", _S, (_FAILED, _SUCCEED), ANY, Event.UNDO, _RUNNING, _BACK, "an attempt to undo it begins"),
+    Rule("t", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.UNDO, _RUNNING, _BACK, "an attempt to undo it begins"),
     Rule("u", _S, (_RUNNING,), (_RUN, _BACK), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt goes on"),
     Rule("v", _S, (_RUNNING,), (_RUN, _BACK), Event.SUCCEED, _SUCCEED, None, "its attempt succeeded"),
     Rule("w", _S, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "its attempt ended in any other way"),

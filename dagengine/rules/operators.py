@@ -228,21 +228,24 @@ def pass_node(
             snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
     snapshot.set_node(step_node(node, Event.PASS, now))
     snapshot.recount()
-    _reopen_after(snapshot, stage, now)
+    _reopen_beside(snapshot, stage, now)
     snapshot.recount()
-    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=stage))
+    starting = min(
+        (s for s, node in snapshot.nodes.items() if not node.state.is_final), default=stage
+    )
+    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=starting))
     return plan.begin(snapshot, now)
 
 
-def _reopen_after(snapshot: Snapshot, stage: int, now: datetime) -> None:
-    """Lanes that live again go on; what comes after all lanes is done anew."""
+def _reopen_beside(snapshot: Snapshot, stage: int, now: datetime) -> None:
+    """Lanes that live (again) go on, wherever they are; what comes after all lanes is done anew."""
     own = snapshot.group_of(stage)
-    for later in range(stage + 1, snapshot.dag.max_stage + 1):
-        if later not in own.stages:
-            for sub_task in list(snapshot.sub_tasks_of(later)):
+    for other in range(own.first, snapshot.dag.max_stage + 1):
+        if other not in own.stages:
+            for sub_task in list(snapshot.sub_tasks_of(other)):
                 snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
-        node = snapshot.nodes[later]
-        if node.state.is_final and (later not in own.stages or snapshot.waiting_in[later]):
+        node = snapshot.nodes[other]
+        if node.state.is_final and (other not in own.stages or snapshot.waiting_in[other]):
             snapshot.set_node(step_node(node, Event.RETRY, now))
 
 

@@ -210,9 +210,9 @@ def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Star
     group = snapshot.group_of(ended.stage)
     starts: list[Start] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
-    if current.state is State.SUCCEED and not snapshot.is_cancelling:
-        if (following := _next_in_lane(snapshot, group, ended.target)) is not None:
-            starts.append(_start_sub_task(snapshot, following, now))
+    goes_on = current.state is State.SUCCEED and not snapshot.is_cancelling
+    if goes_on and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
+        starts.append(_start_sub_task(snapshot, following, now))
     _close_nodes(snapshot, group, now)
     _move_stage(snapshot)
     if starts or any(not snapshot.is_over(stage) for stage in group.stages):
@@ -269,8 +269,9 @@ def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
 
 
 def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
+    """True for whatever has run; a retry may have made it PENDING, and not come to it again."""
     is_undone = sub_task.state is State.SUCCEED and sub_task.operator is Operator.ROLLBACK
-    return sub_task.execute_times > 0 and sub_task.state.is_final and not is_undone
+    return sub_task.execute_times > 0 and not is_undone
 
 
 def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:

@@ -148,7 +148,8 @@ class Reference:
         self.dag, self.stage = SUCCEED, None
         if set(self.cells.values()) != {SUCCEED} or self.was_touched:
             self.dag = FAILED
-            self.stage = None if self.was_touched else self._first_open()
+            is_plain = self.going == "up" and not self.was_touched
+            self.stage = self._first_open() if is_plain else None
 
     def _go_down(self, from_stage: int | None) -> None:
         """Undo the highest stage that is left, once all of the one before is undone."""
@@ -157,7 +158,7 @@ class Reference:
         if any(stage == from_stage for stage, _ in self.not_undone):
             self.dag, self.stage = FAILED, from_stage
             return
-        left = [cell for cell in self.begun - self.undone if self.cells[cell] in (SUCCEED, FAILED)]
+        left = self.begun - self.undone
         if not left:
             self.dag = SUCCEED
         for cell in left:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagengine.engine.registry import Registry
 from dagengine.model.outcome import Cancelled, Failed, Outcome, Problem, Succeeded
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
-from dagengine.model.states import State
+from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.states import Operator, State
 from dagengine.rules import operators, plan
 from dagengine.rules.invariants import find_violations
 from dagengine.rules.snapshot import Snapshot
@@ -21,7 +21,8 @@ async def do_nothing(context: StepContext) -> Outcome:
 
 
 def begin(*kinds: StageKind, targets: tuple[str, ...] = ("a", "b")) -> Snapshot:
-    stages = tuple(Stage(f"s{i}", kind, do_nothing) for i, kind in enumerate(kinds, 1))
+    flags = Flags(can_rollback=True)
+    stages = tuple(Stage(f"s{i}", kind, do_nothing, flags=flags) for i, kind in enumerate(kinds, 1))
     created = Registry([Operation("op", stages)]).instantiate(
         Submission("op", targets), LastIds(0, 0, 0), NOW
     )
@@ -130,4 +131,18 @@ def test_a_lane_goes_on_behind_a_stage_that_was_passed_for_it() -> None:
     assert [(s.stage, s.target) for s in snapshot.running] == [(4, "a")]
     end(snapshot, 4, "a", Succeeded())
     assert snapshot.dag.state is State.SUCCEED
+    assert find_violations(snapshot) == []
+
+
+def test_a_rollback_undoes_what_ran_before_a_retry_that_did_not_come_to_it_again() -> None:
+    snapshot = begin(*[StageKind.PARALLEL] * 2, targets=("a",))
+    end(snapshot, 1, "a", Succeeded())
+    end(snapshot, 2, "a", BROKEN)
+    operators.retry_dag(snapshot, NOW, None)
+    end(snapshot, 1, "a", BROKEN)
+    operators.rollback_dag(snapshot, NOW, None, None)
+    assert [(s.stage, s.operator) for s in snapshot.running] == [(2, Operator.ROLLBACK)]
+    end(snapshot, 2, "a", Succeeded())
+    end(snapshot, 1, "a", Succeeded())
+    assert (snapshot.dag.state, snapshot.dag.operator) == (State.SUCCEED, Operator.ROLLBACK)
     assert find_violations(snapshot) == []
