@@ -228,8 +228,8 @@ class Decider:
     def _lock_for_more(self, snapshot: Snapshot) -> LockRecord | None:
         """The lock as the DAG will hold it while it goes on."""
         key = snapshot.dag.lock_key
-        if key is None:
-            return None
+        if key is None or snapshot.dag.state is not State.FAILED:
+            return None  # the rules refuse what has not failed, in their own words
         holder = self._locks.holder(key)
         if holder is not None and holder.dag_id != snapshot.dag.dag_id:
             raise LockHeld(

@@ -16,6 +16,8 @@ from tests.integration.engine_world import (
     LANE,
     Open,
     Script,
+    held,
+    hold_at,
     how,
     open_engine,
     operate,
@@ -124,3 +126,19 @@ async def test_a_node_is_not_passed_once_a_rollback_has_undone_something(
         assert refusal.err_code == "Task.Node.Operator.PassNotAllowed"
         assert "a rollback of DAG 'op' has begun" in str(refusal)
         assert script.ran["verify", None] == 1
+
+
+async def test_what_has_not_failed_is_refused_for_that_whoever_holds_the_lock(
+    open_engine: Open, script: Script
+) -> None:
+    gate = Gate()
+    async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
+        done = await run(engine)
+        slow = await hold_at(engine, gate, "slow")
+        for operator in (Operator.RETRY, Operator.ROLLBACK):
+            with pytest.raises(OperatorRefused, match="is SUCCEED, not FAILED"):
+                await engine.operate_dag(done.dag.dag_id, operator)
+        with pytest.raises(OperatorRefused, match="is SUCCEED, not FAILED"):
+            await engine.pass_node(node_of(done, 2))
+        gate.open()
+        await engine.wait(slow)
