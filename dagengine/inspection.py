@@ -106,18 +106,31 @@ def _inspect_store(path: Path, owner: int | None) -> Inspection:
     subject = str(path)
     if owner is not None:
         return Inspection(subject, "store", Health.OK, f"in use by the controller with pid {owner}")
+    leftover = Path(f"{os.path.realpath(path)}-wal")
+    has_log = leftover.exists() and leftover.stat().st_size > 0
+    if has_log and not (path.exists() and path.stat().st_size):
+        said = f"missing or empty, and its log {leftover} is not: no controller starts on it"
+        remedy = "put back the file that the log belongs to, or move the log away"
+        return Inspection(subject, "store", Health.BAD, said, remedy)
     if not path.exists():
         return _inspect_place(path)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         said = f"this user may not write to it or to {path.parent}; it belongs to uid"
         remedy = "run the controller as its owner, or give it to this user"
         return Inspection(subject, "store", Health.BAD, f"{said} {path.stat().st_uid}", remedy)
-    with path.open("rb") as file:
-        header = file.read(_HEADER_BYTES)
-    leftover = path.with_name(path.name + "-wal")
-    if leftover.exists() and leftover.stat().st_size:
+    if has_log:
         said = "not closed in order: the next start reads its log first"
         return Inspection(subject, "store", Health.OK, said)
+    return _inspect_header(path)
+
+
+def _inspect_header(path: Path) -> Inspection:
+    """What a store that nobody uses says of itself."""
+    subject = str(path)
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    if not header:
+        return Inspection(subject, "store", Health.OK, "empty: the first start fills it")
     version = int.from_bytes(header[60:64], "big")
     if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         remedy = "name another store.path, or put a backup in its place"

@@ -150,3 +150,21 @@ def test_a_file_that_is_missing_is_bad(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "none", "what", is_secret=True)
     assert found.health is Health.BAD
     assert "No such file" in found.said
+
+
+def test_an_empty_store_is_one_that_the_first_start_fills(engine_file: Path) -> None:
+    (engine_file.parent / "store.sqlite").touch()
+    found = look(engine_file)["store"]
+    assert (found.health, found.said) == (Health.OK, "empty: the first start fills it")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_log_without_its_store_is_told(engine_file: Path, is_there: bool) -> None:
+    path = engine_file.parent / "store.sqlite"
+    if is_there:
+        path.touch()
+    path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
+    found = look(engine_file)["store"]
+    assert found.health is Health.BAD
+    assert "its log" in found.said
+    assert "move the log away" in found.remedy
