@@ -32,6 +32,7 @@ class Answer(NamedTuple):
     begun_s: float
     trace_id: str
     content_type: str = "application/json"
+    tells_time: bool = True
 
     def success(self, data: object) -> web.Response:
         return self._respond(200, data=data) if data is not None else self._respond(200)
@@ -39,10 +40,11 @@ class Answer(NamedTuple):
     def failure(self, error: DagengineError, *, data: object = ABSENT) -> web.Response:
         """`data` of a refusal; only where what was asked for was tried and did not work."""
         answer = self
-        # Such answers have no trace (protocol 1, 1.1).
+        # Such answers have no trace, one of them no duration either (protocol 1, 1.1).
         if isinstance(error, (*UNDECIPHERED, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
-            answer = self._replace(trace_id="", content_type=kind)
+            tells_time = not isinstance(error, SocketPermissionDenied)
+            answer = self._replace(trace_id="", content_type=kind, tells_time=tells_time)
         data = data if error.http_status >= _SERVER_ERROR else ABSENT
         response = answer._respond(error.http_status, error=error, data=data)
         if isinstance(error, TooManyFailures):
@@ -50,10 +52,11 @@ class Answer(NamedTuple):
         return response
 
     def _respond(self, status: int, **content: object) -> web.Response:
+        took_s = self.clock.monotonic_s() - self.begun_s if self.tells_time else 0
         body = render_envelope(
             status=status,
             at=self.clock.now(),
-            duration_ms=int((self.clock.monotonic_s() - self.begun_s) * 1000),
+            duration_ms=int(took_s * 1000),
             trace_id=self.trace_id,
             **content,  # type: ignore[arg-type]
         )

@@ -1,0 +1,27 @@
+"""What an answer tells of itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dagengine.api.middleware import Answer
+from dagengine.errors import Conflict, DagengineError
+from dagengine.security.errors import SocketPermissionDenied
+from dagengine.testing import FakeClock
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(Conflict("somebody else"), ("trace", 1500)), (SocketPermissionDenied("uid 1"), ("", 0))],
+)
+def test_whom_a_socket_refuses_learns_neither_trace_nor_duration(
+    error: DagengineError, told: tuple[str, int]
+) -> None:
+    clock = FakeClock()
+    answer = Answer(clock, clock.monotonic_s() - 1.5, "trace")
+    body = answer.failure(error).body
+    assert isinstance(body, bytes)
+    envelope = json.loads(body)
+    assert (envelope["traceId"], envelope["duration"]) == told
