@@ -62,7 +62,9 @@ class Decision:
 
 
 class Decider:
-    """Decides; changes nothing but the DAGs' snapshots, and writes nothing.
+    """Decides: changes the DAG's snapshot, and says what follows once that is durable.
+
+    Only a refusal is told at once, for it changes nothing.
 
     Args:
         live: the DAGs that are worked on.

@@ -27,6 +27,8 @@ async def release_orphans(
             changes.append(DagChanged(rows.dag, rows.dag._replace(fence=0)))
         batch = Batch(lock.dag_id, None, tuple(changes))
         (refusal,) = await store.commit([batch])
-        if refusal is None:
-            locks.apply(batch)
-            _log.warning("orphaned_lock_released", key=lock.key, dag_id=lock.dag_id)
+        if refusal is not None:
+            _log.error("orphaned_lock_kept", key=lock.key, dag_id=lock.dag_id, error=str(refusal))
+            continue
+        locks.apply(batch)
+        _log.warning("orphaned_lock_released", key=lock.key, dag_id=lock.dag_id)

@@ -148,6 +148,7 @@ class Scheduler(Service):
             results = await self.commit([d.batch for d in written if d.batch is not None])
         except Exception as exc:  # noqa: BLE001  # a defect: memory must not claim what is not on disk
             defect: BatchRefused = Unstorable(f"{type(exc).__name__}: {exc}")
+            defect.__cause__ = exc  # with its traceback, for the log
             results = [defect for _ in written]
         for decision, refusal in zip(written, results, strict=True):
             decision.failure = refusal

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,10 @@ async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
         assert await end_of(engine, await submit(engine)) == (State.SUCCEED, Operator.RUN)
 
 
-async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_engine: Open) -> None:
-    proof, working = Gate(), asyncio.Event()
+@asynccontextmanager
+async def forced(open_engine: Open, proof: Gate) -> AsyncIterator[tuple[Engine, int, int]]:
+    """An engine, a holder whose end is being proven, and the heir that has forced its lock."""
+    working = asyncio.Event()
 
     async def work(context: StepContext) -> Outcome:
         if context.target == "holder":
@@ -146,9 +149,15 @@ async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_eng
     async with open_engine(Operation("op", stages, lock_key="k")) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
-        force = [engine.generic_id(holder)]
-        first = await submit(engine, "op", "first", force=force)
+        heir = await submit(engine, "op", "first", force=[engine.generic_id(holder)])
         await proof.reached.wait()
+        yield engine, holder, heir
+
+
+async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_engine: Open) -> None:
+    proof = Gate()
+    async with forced(open_engine, proof) as (engine, holder, first):
+        force = [engine.generic_id(holder)]
         await engine.operate_dag(first, Operator.CANCEL)
         await engine.wait(first)
         second = await submit(engine, "op", "second", force=force)
@@ -161,25 +170,9 @@ async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_eng
 async def test_a_lock_that_already_has_an_heir_is_not_promised_to_another(
     open_engine: Open,
 ) -> None:
-    proof, working = Gate(), asyncio.Event()
-
-    async def work(context: StepContext) -> Outcome:
-        if context.target == "holder":
-            working.set()
-            await hang(context)
-        return Succeeded()
-
-    async def settle(context: StepContext) -> bool:
-        await proof.wait()
-        return True
-
-    stages = (Stage("lock", NORMAL, take_lock), Stage("work", LANE, work, settle=settle))
-    async with open_engine(Operation("op", stages, lock_key="k")) as engine:
-        holder = await submit(engine, "op", "holder")
-        await working.wait()
+    proof = Gate()
+    async with forced(open_engine, proof) as (engine, holder, first):
         force = [engine.generic_id(holder)]
-        first = await submit(engine, "op", "first", force=force)
-        await proof.reached.wait()
         second = await submit(engine, "op", "second", force=force)
         assert await end_of(engine, second) == (State.FAILED, Operator.RUN)
         assert await _is_heir(engine, holder, first)
