@@ -9,23 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-# Shell functions `is_server DIR`: is the process whose directory under /proc is DIR a server of
-# $home? It already has $home as its working directory. The executable proves nothing: homes may
-# share one.
-_BY_BASE_DIR = r"""
-is_server() {
-    base=$(tr '\0' '\n' <"$1/cmdline" 2>/dev/null |
-        sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p')
-    [ -n "$base" ] && [ "$base" -ef "$home" ]
-}
-"""
-_BY_NAME = r"""
-is_server() {
-    called=$(tr '\0' '\n' <"$1/cmdline" 2>/dev/null | head -n 1)
-    [ "${called##*/}" = observer ]
-}
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
@@ -40,7 +23,7 @@ class Flavour:
         forms_cluster: a login does not yet mean service: that needs a majority of the servers.
         sets_root_password: root of a new server has no password, and gets the configured one.
         command_line: from the home to the words that start the server, without options.
-        is_server: shell function, see above.
+        is_server: script with the shell function of that name (tasks/scripts).
         busy_status: the program's exit status when it takes itself for running already; -1: none.
         started_before_in_redo: as started_before, below a redo directory of its own.
         rpc_option: the start option without which the RPC port is not used; empty: it always is.
@@ -69,7 +52,7 @@ SEEKDB = Flavour(
     forms_cluster=False,
     sets_root_password=True,
     command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
-    is_server=_BY_BASE_DIR,
+    is_server="is_seekdb",
     busy_status=96,
     started_before_in_redo="sys/log_stream",
     rpc_option="enable_rpc_service",
@@ -86,7 +69,7 @@ OCEANBASE = Flavour(
     sets_root_password=False,
     # A later start takes no option: the server reads its own configuration (protocol 7.3).
     command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
-    is_server=_BY_NAME,
+    is_server="is_observer",
 )
 """Servers in zones that form one database; started from their home, which is their cwd."""
 

@@ -12,75 +12,7 @@ from typing import Any
 
 from dagengine import Command, script
 from tasks.answer import last_value, number_value, parse_lines
-
-# $1 home, $2 log, $3 byte of the log to begin at, $4 pid, $5 its start time in clock ticks since
-# boot (0 when they are not known), then the server's ports. What the kernel said counts from that
-# start on.
-_TRACES = r"""
-home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
-shift 5
-for port in "$@"; do
-    hex=$(printf '%04X' "$port")
-    grep -q -s "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 &&
-        echo "taken=$port"
-done
-if size=$(stat -c %s "$log" 2>/dev/null); then
-    [ "$from" -gt "$size" ] && from=0
-    [ $((size - from)) -gt 4000000 ] && from=$((size - 4000000))
-    tail -c "+$((from + 1))" "$log" | grep -a -E ' (ERROR|EDIAG) ' | tail -n 40 |
-        cut -c 1-600 | sed 's/^/log=/'
-    [ "$size" -gt "$from" ] && echo "log_grew=yes"
-else
-    echo "log_missing=yes"
-fi
-
-kernel() {
-    timeout 3 dmesg 2>/dev/null ||
-        timeout 5 journalctl -k -b -q --no-pager -o short-monotonic -n 3000 2>/dev/null
-}
-if said=$(kernel); then
-    echo "kernel_readable=yes"
-    printf '%s\n' "$said" | grep -a -E \
-        'Killed process|oom-kill|segfault|traps:|general protection|I/O error|EXT4-fs error' |
-        tail -n 40 | while read -r line; do
-        at=${line#*[}
-        at=${at%%.*}
-        at=${at##* }
-        case $at in '' | *[!0-9]*) at=$since ;; esac
-        [ "$at" -ge "$since" ] && printf '%s\n' "$line" | cut -c 1-300 | sed 's/^/kernel=/'
-    done
-fi
-
-group=$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null)
-older=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup 2>/dev/null)
-for events in "/sys/fs/cgroup$group/memory.events" \
-    "/sys/fs/cgroup${group%/*}/memory.events" "/sys/fs/cgroup/memory$older/memory.oom_control"; do
-    sed -n 's/^oom_kill /oom_kills=/p' "$events" 2>/dev/null
-done
-
-pattern=$(cat /proc/sys/kernel/core_pattern 2>/dev/null)
-boot=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
-begun=$((${boot:-0} + since))
-tell_core() {
-    [ -f "$1" ] && [ "$(stat -c %Y "$1")" -ge "$begun" ] && stat -c 'core=%n, %s bytes' "$1"
-}
-if [ "$pid" -gt 0 ]; then
-    for file in "$home"/core*; do tell_core "$file"; done
-    case $pattern in
-    "|"*) timeout 5 coredumpctl --no-pager --no-legend list "$pid" 2>/dev/null |
-        tail -n 1 | sed 's/^/core=coredumpctl: /' ;;
-    /*) for file in "${pattern%/*}"/*"$pid"*; do tell_core "$file"; done ;;
-    esac
-fi
-
-set -- $(df -P -B1 "$home" 2>/dev/null | tail -n 1)
-echo "free_bytes=$4"
-set -- $(df -P -i "$home" 2>/dev/null | tail -n 1)
-echo "free_files=$4"
-sed -n 's/^Max open files  *\([^ ]*\) .*/open_files=\1/p' /proc/self/limits
-sed -n 's/^MemAvailable: *\([0-9]*\) kB/available_kib=\1/p' /proc/meminfo
-echo "end=yes"
-"""
+from tasks.scripts import read_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +64,7 @@ def ask_traces(
 ) -> Command:
     """What the server (pid, start time) has left; `log_from` is the log's size at its start."""
     numbers = (log_from, max(pid, 0), started, *ports)
-    return script(_TRACES, "dagengine-traces", home, log, *map(str, numbers))
+    return script(read_script("postmortem"), "dagengine-traces", home, log, *map(str, numbers))
 
 
 def parse_traces(output: str) -> Traces:

@@ -1,0 +1,31 @@
+. ./find_server.sh
+
+home=$1 binary=$2 before=$3 data=$4 redo=$5 units=$6 more=$7
+shift 7
+ports=$*
+echo "now_ms=$(date +%s%3N)"
+said=$(id)
+uid=${said#uid=} uid=${uid%%[!0-9]*}
+user=${said#*\(} user=${user%%\)*}
+echo "uid=$uid"; echo "user=$user"
+read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
+if [ -d "$home" ]; then
+    echo "home=directory"; echo "home_owner=$(stat -L -c %u "$home")"
+    [ -w "$home" ] && echo "home_writable=yes"
+elif [ -e "$home" ]; then echo "home=other"
+fi
+[ -e "$binary" ] && echo "binary=present"
+[ -x "$binary" ] && echo "binary_executable=yes"
+[ -e "$before" ] && echo "initialised=yes"
+command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
+. ./inspect_places.sh
+. ./inspect_program.sh
+. ./inspect_limits.sh
+. ./inspect_managers.sh
+. ./inspect_ports.sh
+
+if [ "$more" = version ]; then
+. ./inspect_version.sh
+
+fi
+echo "end=yes"

@@ -1,0 +1,22 @@
+
+set --
+for part in "$home/etc" "$home/log" "$home/run" "$home/store" "$data" "$redo"; do
+    [ -n "$part" ] && [ -e "$part" ] || continue
+    set -- "$@" "$part"
+    [ -w "$part" ] || echo "unwritable=$part"
+done
+[ $# -gt 0 ] && stat -L -c '%u %n' "$@" | while read -r whose part; do
+    [ "$whose" = "$uid" ] || echo "foreign=$whose $part"
+done
+set --
+for part in "$home" "$home/store" "$data" "$redo"; do
+    [ -n "$part" ] && [ -e "$part" ] && set -- "$@" "$part"
+done
+# One line for each, in their order, below a heading.
+[ $# -gt 0 ] && df -P -B1 "$@" 2>/dev/null | {
+    read -r heading
+    while read -r device blocks used free rest; do
+        echo "disk=$free $device $1"
+        shift
+    done
+}

@@ -1,0 +1,24 @@
+
+look_at_ports() {
+    taken=" $(echo $(sed -n 's/^ *[0-9]*: [0-9A-F]*:\([0-9A-F]*\) [0-9A-F]*:0000 0A .*/\1/p' \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null)) "
+}
+is_taken() {
+    case $taken in *" $(printf '%04X' "$1") "*) return 0 ;; esac
+    return 1
+}
+tries=0
+look_at_ports
+for port in $ports; do
+    while is_taken "$port" && ! find_server && [ "$tries" -lt 10 ]; do
+        tries=$((tries + 1))
+        sleep 0.2
+        look_at_ports
+    done
+    is_taken "$port" || continue
+    echo "listening=$port"
+    find_server || ss -H -l -t -n -p "sport = :$port" 2>/dev/null | head -n 1 |
+        sed -n "s/.*users:((\"\([^\"]*\)\",pid=\([0-9]*\).*/listener=$port \1, pid \2/p"
+done
+tell_server
+[ -n "$pid" ] && sed 's/^/group=/' "/proc/$pid/cgroup" 2>/dev/null

@@ -1,0 +1,5 @@
+
+is_server() {
+    called=$(tr '\0' '\n' <"$1/cmdline" 2>/dev/null | head -n 1)
+    [ "${called##*/}" = observer ]
+}
