@@ -104,7 +104,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    kept = (".py", ".sql", "py.typed")
+    kept = (".py", ".sql", ".sh", "py.typed")
     packages = ("dagengine/", "tasks/")
     wanted = {name for name in tracked_files() if name.startswith(packages) and name.endswith(kept)}
     assert held == wanted
