@@ -1,3 +1,7 @@
+# shellcheck shell=sh
+# $1 home, $2 program, $3 evidence of a completed first start, $4 data directory, $5 redo directory,
+# $6 directories with links to systemd units, one per line, $7 "version" to run the program for its
+# version, then the ports that must be free.
 . ./find_server.sh
 
 home=$1 binary=$2 before=$3 data=$4 redo=$5 units=$6 more=$7

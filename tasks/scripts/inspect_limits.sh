@@ -1,4 +1,5 @@
-
+# shellcheck shell=sh
+# Limits of this login, asynchronous I/O and memory.
 sed -n -e 's/^Max open files  *\([^ ]*\) .*/open_files=\1/p' \
     -e 's/^Max processes  *\([^ ]*\) .*/processes=\1/p' \
     -e 's/^Max core file size  *\([^ ]*\) .*/core_bytes=\1/p' /proc/self/limits

@@ -1,4 +1,7 @@
-
+# shellcheck shell=sh
+# Other managers of this home: an OBShell, or a unit that systemd starts at boot.
+# shellcheck disable=SC2154  # home units
+# shellcheck disable=SC2013  # paths without white space
 for dir in $(grep -l -s -x obshell /proc/[0-9]*/comm); do
     dir=${dir%/comm}
     first=$(tr '\0' '\n' <"$dir/cmdline" 2>/dev/null | head -n 1)

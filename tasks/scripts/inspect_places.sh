@@ -1,4 +1,6 @@
-
+# shellcheck shell=sh
+# Owner, permissions and free space of the directories that the server writes to.
+# shellcheck disable=SC2154  # home data redo uid
 set --
 for part in "$home/etc" "$home/log" "$home/run" "$home/store" "$data" "$redo"; do
     [ -n "$part" ] && [ -e "$part" ] || continue
@@ -14,8 +16,8 @@ for part in "$home" "$home/store" "$data" "$redo"; do
 done
 # One line for each, in their order, below a heading.
 [ $# -gt 0 ] && df -P -B1 "$@" 2>/dev/null | {
-    read -r heading
-    while read -r device blocks used free rest; do
+    read -r _
+    while read -r device _ _ free _; do
         echo "disk=$free $device $1"
         shift
     done

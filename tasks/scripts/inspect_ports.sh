@@ -1,5 +1,9 @@
-
+# shellcheck shell=sh
+# Ports that must be free. A server that has just ended may hold its port a little longer than it can
+# be found. The kernel's tables take 8 ms to read, so they are read once for all ports.
+# shellcheck disable=SC2154  # ports
 look_at_ports() {
+    # shellcheck disable=SC2046,SC2005  # one line of words
     taken=" $(echo $(sed -n 's/^ *[0-9]*: [0-9A-F]*:\([0-9A-F]*\) [0-9A-F]*:0000 0A .*/\1/p' \
         /proc/net/tcp /proc/net/tcp6 2>/dev/null)) "
 }

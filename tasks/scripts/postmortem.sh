@@ -1,4 +1,6 @@
-
+# shellcheck shell=sh
+# $1 home, $2 log, $3 offset in bytes, $4 pid, $5 its start time in clock ticks since boot (0: unknown),
+# then the ports of the server. Kernel messages count from the start time on.
 home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
 shift 5
 for port in "$@"; do
@@ -55,8 +57,10 @@ if [ "$pid" -gt 0 ]; then
     esac
 fi
 
+# shellcheck disable=SC2046  # fields
 set -- $(df -P -B1 "$home" 2>/dev/null | tail -n 1)
 echo "free_bytes=$4"
+# shellcheck disable=SC2046  # fields
 set -- $(df -P -i "$home" 2>/dev/null | tail -n 1)
 echo "free_files=$4"
 sed -n 's/^Max open files  *\([^ ]*\) .*/open_files=\1/p' /proc/self/limits

@@ -1,3 +1,5 @@
+# shellcheck shell=sh
+# $1 home
 . ./find_server.sh
 
 home=$1

@@ -1,3 +1,8 @@
+# shellcheck shell=sh
+# $1 home, $2 marker, $3 evidence of a completed first start, $4 "yes" if a first start is allowed,
+# $5 log, $6 exit status of a program that is running already, then the command line. Inspect, start and
+# report under the lock on the home directory itself (no lock file), so that two controllers or two
+# attempts cannot both start it.
 . ./find_server.sh
 
 home=$1 marker=$2 before=$3 may_be_first=$4 log=$5 busy=$6

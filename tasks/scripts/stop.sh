@@ -1,3 +1,6 @@
+# shellcheck shell=sh
+# $1 home, $2 marker: only a server that this DAG started (empty: any), $3 tenths of a second between
+# SIGTERM and SIGKILL. Ends the server of this home under the lock on the home, and no other process.
 . ./lives.sh
 . ./find_server.sh
 
