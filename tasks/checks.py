@@ -21,7 +21,8 @@ def decide_verdicts(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) ->
         skip: names of checks whose block is to be skipped.
     """
     verdicts = []
-    for check in CHECKS:
+    does_home_answer = wish.server.home not in facts.unanswered
+    for check in CHECKS if does_home_answer else CHECKS[:1]:
         if check.needs_home and facts.home != "directory":
             continue
         if facts.process is not None and not check.when_running:
@@ -59,6 +60,16 @@ def _judge(check: Check, facts: HostFacts, wish: Wish, skip: Collection[str]) ->
 
 CHECKS: tuple[Check, ...] = (
     Check(
+        "file-systems",
+        "the home, its data and the program answer (a dead NFS or FUSE mount does not)",
+        "block",
+        Skip.NO,
+        "unmount or repair the dead mount",
+        judges.judge_file_systems,
+        needs_home=False,
+        when_running=True,
+    ),
+    Check(
         "tools",
         "flock and setsid, by which a start happens once and outlives the login",
         "block",
@@ -78,10 +89,10 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "process",
-        "a server that runs in the home is ours; then there is nothing to start",
+        "a server that runs in the home is ours, and no other process may be its server",
         "block",
         Skip.NO,
-        "log in as the user whose server it is, or become it (`ssh.sudo`)",
+        "log in as the user whose server it is, become it (`ssh.sudo`), or stop the other process",
         judges.judge_process,
         when_running=True,
     ),
@@ -136,11 +147,20 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "first-start",
-        "oceanbase: the server was bootstrapped before",
+        "the home is empty, holds only a failed first start, or holds a complete database;"
+        " oceanbase: it was bootstrapped before",
         "block",
         Skip.NO,
-        "bootstrap the cluster first",
+        "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
         judges.judge_first_start,
+    ),
+    Check(
+        "stored-port",
+        "the SQL port that the server has recorded is that of the cluster file",
+        "block",
+        Skip.NO,
+        "correct `sql_port`",
+        judges.judge_stored_port,
     ),
     Check(
         "ports",

@@ -6,10 +6,11 @@ A host needs sh, coreutils and util-linux (flock, setsid), nothing else. Every s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dagengine import Command, script
 from tasks.flavour import Flavour
+from tasks.home_state import Place, StartKind
 from tasks.scripts import read_script
 from tasks.topology import Server
 
@@ -36,11 +37,11 @@ def ask_facts(
         units: where systemd keeps the links to the units that it starts.
     """
     return script(
-        _server_script(server.flavour, "inspect"),
+        read_script("inspect"),
         "dagengine-facts",
         server.home,
+        server.flavour.process_name,
         server.binary,
-        server.started_before,
         server.data_dir or "",
         server.redo_dir or "",
         "\n".join(units),
@@ -51,33 +52,59 @@ def ask_facts(
 
 def ask_process(flavour: Flavour, home: str) -> Command:
     """Which server process runs in this home, if any."""
-    return script(_server_script(flavour, "process"), "dagengine-process", home)
+    return script(read_script("process"), "dagengine-process", home, flavour.process_name)
 
 
-def start_server(server: Server, marker: str, options: tuple[str, ...]) -> Command:
-    """Start the server unless it runs."""
+def start_server(server: Server, marker: str, kind: StartKind) -> Command:
+    """Build the command that starts the server unless it runs.
+
+    Args:
+        server: which server.
+        marker: id of the DAG.
+        kind: what its home holds; the script verifies it under the home's lock.
+    """
     flavour = server.flavour
     return script(
-        _server_script(flavour, "start"),
+        read_script("start"),
         "dagengine-start",
         server.home,
+        flavour.process_name,
         marker,
-        server.started_before,
-        "yes" if flavour.can_initialise else "no",
+        kind,
+        server.data_dir or "",
+        server.redo_dir or "",
         server.log_file,
         str(flavour.busy_status),
         *flavour.command_line(server.home),
-        *options,
+        *(() if kind is StartKind.LATER else first_start_options(server)),
     )
 
 
-def stop_server(flavour: Flavour, home: str, kill_after_s: float, marker: str = "") -> Command:
-    """End the server of this home: SIGTERM, and SIGKILL if it still lives after `kill_after_s`.
+def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Command:
+    """Build the command that ends the server of a home: SIGTERM, then SIGKILL after `kill_after_s`.
 
     With a marker only if the DAG of that id started it. STOP_MARGIN_S is what it may take besides.
     """
-    text, tenths = _server_script(flavour, "stop"), str(int(kill_after_s * 10))
-    return script(text, "dagengine-stop", home, marker, tenths)
+    return script(
+        read_script("stop"),
+        "dagengine-stop",
+        server.home,
+        server.flavour.process_name,
+        str(server.sql_port),
+        marker,
+        str(int(kill_after_s * 10)),
+    )
+
+
+def confirm_first_start(home: str) -> Command:
+    """Build the command that marks the first start of a home as successful."""
+    return script(read_script("confirm_first_start"), "dagengine-confirm", home)
+
+
+def list_directories(home: str, named: Mapping[Place, str]) -> Command:
+    """Build the command that examines directories, named relative to the home or absolute."""
+    words = (word for place, path in named.items() for word in (str(place), path))
+    return script(read_script("directories"), "dagengine-directories", home, *words)
 
 
 def ask_quiet(home: str) -> Command:
@@ -106,8 +133,3 @@ def first_start_options(server: Server) -> tuple[str, ...]:
     for name, value in server.start_options.items():
         words += ["--parameter", f"{name}={value}"]
     return tuple(words)
-
-
-def _server_script(flavour: Flavour, name: str) -> str:
-    """Return a script that begins with the flavour's `is_server` function."""
-    return read_script(flavour.is_server) + read_script(name)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tasks.checks import CHECKS, decide_verdicts
-from tasks.facts import HostFacts, ProcessIdentity
+from tasks.facts import HostFacts
+from tasks.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
+from tasks.identity import ProcessIdentity
 from tasks.verdicts import Level, Skip, Verdict, Wish
 
 
@@ -39,9 +41,9 @@ class NoOp:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start it; `is_first` when it has never completed a start here."""
+    """Start it, as a first start or a later one."""
 
-    is_first: bool
+    kind: StartKind
     verdicts: tuple[Verdict, ...] = ()
 
 
@@ -68,7 +70,15 @@ def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> De
             return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
     if facts.process is not None:
         return NoOp(f"already running, pid {facts.process.pid}", facts.process, verdicts)
-    return Start(not facts.initialised, verdicts)
+    match wish.home_state(facts):
+        case Empty():
+            return Start(StartKind.FIRST, verdicts)
+        case FailedFirstStart():
+            return Start(StartKind.LEFTOVER, verdicts)
+        case HasData():
+            return Start(StartKind.LATER, verdicts)
+        case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
+            return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, verdicts)
 
 
 def _remedy(verdict: Verdict, facts: HostFacts) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from tasks.decide import Blocked
-from tasks.facts import HostFacts, ProcessIdentity
+from tasks.facts import HostFacts
+from tasks.identity import ProcessIdentity, explain_doubt, explain_listener
 from tasks.judges import judge_manager
 
 
@@ -25,16 +26,30 @@ class Stop:
 StopDecision: TypeAlias = Blocked | NothingRuns | Stop
 
 
-def decide_stop(facts: HostFacts, *, home: str) -> StopDecision:
-    """What to do with a server whose host said this."""
+def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecision:
+    """Decide what a stop does with a server.
+
+    Args:
+        facts: of its host.
+        home: of the server.
+        sql_port: nothing of the server runs only if no server may listen there; 0: not checked.
+    """
     if not facts.complete:
         return Blocked(
             "Agent.RPC.RequestFailed",
             "the host's answer broke off",
             "look at the login shell of the user that we log in as",
         )
-    process = facts.process
+    process, code = facts.process, "OB.Server.Process.CheckFailed"
+    if home in facts.unanswered:
+        cause = f"the file system of {home} does not answer"
+        return Blocked(code, cause, "look for a dead NFS or FUSE mount on the host")
+    if facts.doubts:
+        return Blocked(code, *explain_doubt(facts.doubts[0], home))
     if process is None:
+        for listener in facts.listeners.get(sql_port, ()):
+            if listener.may_be_server:
+                return Blocked(code, *explain_listener(listener, sql_port, home))
         return NothingRuns()
     if process.owner != facts.uid:
         return Blocked(

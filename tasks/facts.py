@@ -9,28 +9,9 @@ from enum import StrEnum
 from tasks.answer import last_value as _last
 from tasks.answer import number_value as _number
 from tasks.answer import parse_lines as _parse_lines
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessIdentity:
-    """A server process. The same pid in another boot, or with another start, is another one.
-
-    Attributes:
-        boot: the host's boot id.
-        pid: process id.
-        started: start time in clock ticks since boot (proc(5), stat field 22).
-        owner: uid that it runs as.
-        by: id of the DAG that started it; empty when it was not started by this program.
-    """
-
-    boot: str
-    pid: int
-    started: int
-    owner: int
-    by: str
-
-    def same_process(self, other: ProcessIdentity) -> bool:
-        return (self.boot, self.pid, self.started) == (other.boot, other.pid, other.started)
+from tasks.home_state import Directory, HomeFiles, Place
+from tasks.identity import Doubt, Listener, ProcessIdentity, parse_doubts, parse_listeners
+from tasks.identity import parse_process as _identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +31,13 @@ class HostFacts:
         complete: False when the answer broke off.
         uid, user: who we are there.
         home: `directory`, `other`, or empty when there is nothing.
-        initialised: the server has completed a first start here.
+        files: what earlier starts have left in the home.
         has_tools: what the scripts need is installed.
         listening: those of the server's ports on which something listens.
-        listeners: who that is, by port, as far as we may know.
-        process: the server, None when it does not run.
+        listeners: who listens there, by port; empty while the server runs.
+        process: the server, None when it was not identified.
+        doubts: processes that may be the server although they were not identified.
+        unanswered: places whose file system does not answer.
         foreign: (uid, path) of what belongs to somebody else among the server's directories.
         unwritable: which of them we may not write to.
         disks: their file systems.
@@ -81,11 +64,13 @@ class HostFacts:
     home_writable: bool
     binary_present: bool
     binary_executable: bool
-    initialised: bool
     has_tools: bool
     process: ProcessIdentity | None
     listening: tuple[int, ...] = ()
-    listeners: Mapping[int, str] = field(default_factory=dict)
+    listeners: Mapping[int, tuple[Listener, ...]] = field(default_factory=dict)
+    files: HomeFiles = field(default_factory=HomeFiles)
+    doubts: tuple[Doubt, ...] = ()
+    unanswered: tuple[str, ...] = ()
     user: str = ""
     foreign: tuple[tuple[int, str], ...] = ()
     unwritable: tuple[str, ...] = ()
@@ -114,7 +99,9 @@ class StartOutcome(StrEnum):
 
     RUNNING = "running"
     LAUNCHED = "launched"
-    NEVER_STARTED = "never_started"  # and this flavour's first start is not ours to make
+    CHANGED = "changed"  # the home is not what stage 2 found
+    DOUBTFUL = "doubtful"  # a process may be the server
+    UNANSWERED = "unanswered"  # the home's file system does not answer
     LOCKED = "locked"
     UNKNOWN = ""
 
@@ -130,6 +117,7 @@ class StartReport:
         moved_aside: leftovers of an earlier failed first start, moved out of the way.
         log_from: size of the server's log before the start, in bytes.
         process: the server, None when it was not to be seen.
+        doubts: processes that may be the server.
     """
 
     outcome: StartOutcome
@@ -138,6 +126,7 @@ class StartReport:
     moved_aside: tuple[str, ...]
     log_from: int
     process: ProcessIdentity | None
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,15 +155,31 @@ class StopOutcome(StrEnum):
     ALIVE = "alive"  # it did not end in time
     REFUSED = "refused"  # we may not signal it
     LOCKED = "locked"
+    DOUBTFUL = "doubtful"  # a process may be the server
+    UNANSWERED = "unanswered"  # the home's file system does not answer
     UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StopReport:
-    """How the stop went; `process` is what ran there, None when nothing did."""
+    """How the stop went.
+
+    Attributes:
+        outcome: see StopOutcome.
+        process: what ran there, None when nothing did.
+        doubts: processes that may be the server.
+        listeners: who listens on the SQL port after the end.
+    """
 
     outcome: StopOutcome
     process: ProcessIdentity | None
+    doubts: tuple[Doubt, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+
+    @property
+    def contradiction(self) -> Listener | None:
+        """Who listens on the SQL port and may be the server that is said to have ended."""
+        return next((each for each in self.listeners if each.may_be_server), None)
 
 
 def parse_facts(output: str) -> HostFacts:
@@ -190,11 +195,13 @@ def parse_facts(output: str) -> HostFacts:
         home_writable=_last(values, "home_writable") == "yes",
         binary_present=_last(values, "binary") == "present",
         binary_executable=_last(values, "binary_executable") == "yes",
-        initialised=_last(values, "initialised") == "yes",
         has_tools=_last(values, "tools") == "yes",
-        process=_parse_process(values),
+        process=_identity(values),
         listening=tuple(number for number, _ in _pairs(values, "listening")),
-        listeners=dict(_pairs(values, "listener")),
+        listeners=parse_listeners(values),
+        files=_parse_files(values),
+        doubts=parse_doubts(values),
+        unanswered=_all(values, "unanswered"),
         foreign=tuple(_pairs(values, "foreign")),
         unwritable=_all(values, "unwritable"),
         disks=tuple(
@@ -222,7 +229,12 @@ def parse_facts(output: str) -> HostFacts:
 
 def parse_process(output: str) -> ProcessIdentity | None:
     """The answer to `ask_process`; None when nothing runs there."""
-    return _parse_process(_parse_lines(output))
+    return _identity(_parse_lines(output))
+
+
+def parse_directories(output: str) -> Mapping[Place, Directory]:
+    """The answer to `list_directories`; what is missing on the host is missing here."""
+    return _parse_places(_parse_lines(output))
 
 
 def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> float:
@@ -245,7 +257,8 @@ def parse_start(output: str) -> StartReport:
         said=" ".join(values.get("said", ())).strip(),
         moved_aside=tuple(values.get("moved_aside", ())),
         log_from=_number(values, "log_from") or 0,
-        process=_parse_process(values),
+        process=_identity(values),
+        doubts=parse_doubts(values),
     )
 
 
@@ -255,7 +268,9 @@ def parse_stop(output: str) -> StopReport:
     outcome = _last(values, "outcome")
     return StopReport(
         StopOutcome(outcome) if outcome in set(StopOutcome) else StopOutcome.UNKNOWN,
-        _parse_process(values),
+        _identity(values),
+        parse_doubts(values),
+        tuple(each for found in parse_listeners(values).values() for each in found),
     )
 
 
@@ -270,14 +285,30 @@ def parse_alive(output: str) -> ProcessLook:
     )
 
 
-def _parse_process(values: dict[str, list[str]]) -> ProcessIdentity | None:
-    pid, started = _number(values, "pid"), _number(values, "started")
-    if pid is None or started is None:
-        return None
-    owner = _number(values, "owner")
-    return ProcessIdentity(
-        _last(values, "boot"), pid, started, -1 if owner is None else owner, _last(values, "by")
+def _parse_files(values: dict[str, list[str]]) -> HomeFiles:
+    return HomeFiles(
+        places=_parse_places(values),
+        links=_all(values, "link"),
+        configuration=_all(values, "configuration"),
+        has_telemetry=_last(values, "telemetry") == "yes",
+        first_start=_last(values, "first_start"),
+        boot_completed=_last(values, "boot_completed") == "yes",
+        older_files=_all(values, "older_file"),
     )
+
+
+def _parse_places(values: dict[str, list[str]]) -> dict[Place, Directory]:
+    files: dict[str, tuple[str, ...]] = {}
+    for text in values.get("file", ()):
+        name, _, path = text.partition(" ")
+        files[name] = (*files.get(name, ()), path)
+    places = {}
+    for text in values.get("directory", ()):
+        name, _, rest = text.partition(" ")
+        identity, _, path = rest.partition(" ")
+        if name in set(Place):
+            places[Place(name)] = Directory(identity, path, files.get(name, ()))
+    return places
 
 
 def _all(values: dict[str, list[str]], name: str) -> tuple[str, ...]:

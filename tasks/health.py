@@ -12,7 +12,8 @@ from pathlib import Path
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
 from tasks.diagnose import Diagnosis, diagnose
-from tasks.facts import ProcessIdentity, ProcessLook, parse_alive
+from tasks.facts import ProcessLook, parse_alive
+from tasks.identity import ProcessIdentity
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
 from tasks.topology import Server

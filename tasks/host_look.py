@@ -10,8 +10,10 @@ from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succ
 from tasks.api import SKIP_CHECKS
 from tasks.commands import ask_facts
 from tasks.decide import Blocked, Decision, NoOp, decide_start
+from tasks.decide_stop import decide_stop
 from tasks.facts import HostFacts, clock_difference_s, parse_facts
-from tasks.judges import judge_manager
+from tasks.home_state import describe_kind
+from tasks.meta_db import add_parameters
 from tasks.question import ask
 from tasks.topology import Server
 from tasks.verdicts import Level, Verdict, Wish
@@ -34,6 +36,8 @@ async def ask_host(
     facts = parse_facts(result.stdout)
     if not facts.complete:
         return replace(facts, said=(result.stderr or result.stdout).strip()[-_SAID_LENGTH:])
+    if facts.process is None and server.flavour.can_initialise:
+        facts = replace(facts, files=await add_parameters(runner, server.home, facts.files))
     if facts.now_ms is None or facts.now_ms < 0:
         return facts
     return replace(facts, clock_off_s=clock_difference_s(asked_ms, facts.now_ms, answered_ms))
@@ -63,10 +67,9 @@ class Looks:
                 await context.log(f"{server.name}: {reason}; nothing stands in its way")
                 return Succeeded(evidence=evidence)
             case _:
-                first = "has never been started" if decision.is_first else "was started before"
-                said = f"{first}; nothing stands in its way, {len(verdicts)} checks"
+                said = f"{describe_kind(decision.kind)}; nothing blocks it, {len(verdicts)} checks"
                 await context.log(f"{server.name}: {said}")
-                return Succeeded({"is_first": decision.is_first}, evidence)
+                return Succeeded({"kind": str(decision.kind)}, evidence)
 
     async def decide(self, context: StepContext, server: Server, runner: Runner) -> Decision:
         """Ask and judge.
@@ -82,9 +85,11 @@ class Looks:
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
         """Why the server must not be stopped from here; None when it may be."""
         facts = await ask_host(server, runner, self._clock)
-        if facts.process is None or (found := judge_manager(facts)) is None:
-            return None
-        return Problem(found.code, f"{server.name}: {found.cause}", found.remedy)
+        decision = decide_stop(facts, home=server.home)
+        is_ours = facts.process is not None and facts.process.owner == facts.uid
+        if isinstance(decision, Blocked) and (facts.process is None or is_ours):
+            return Problem(decision.code, f"{server.name}: {decision.message}", decision.remedy)
+        return None
 
     def _other_programs(
         self, context: StepContext, server: Server, facts: HostFacts

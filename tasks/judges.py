@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from tasks.diagnose import parse_size
 from tasks.facts import HostFacts
+from tasks.home_state import Contradictory, Empty, HasData
+from tasks.identity import explain_doubt
 from tasks.verdicts import Finding, Level, Wish
 
 # A login's own units: what was started from a login has these, and nobody looks after it.
@@ -21,6 +23,7 @@ CLOCK_S = 0.2
 # Source: seekdb 1.4 here. A new home takes 1.2 GB; with next to nothing left it dies with -4184.
 _FRESH_BYTES, _LEAST_BYTES = 1_300_000_000, 256 << 20
 _LATER_BYTES = 100 << 20
+_DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 
 
 def judge_manager(facts: HostFacts, _wish: Wish | None = None) -> Finding | None:
@@ -61,7 +64,7 @@ def judge_tools(facts: HostFacts, _wish: Wish) -> Finding | None:
 
 def judge_home(facts: HostFacts, wish: Wish) -> Finding | None:
     home = wish.server.home
-    if facts.home != "directory":
+    if facts.home != "directory" and home not in facts.unanswered:
         what = "is no directory" if facts.home else "does not exist"
         remedy = "make it, or correct `home` in the cluster file"
         return Finding(Level.BLOCK, f"the home {home} {what}", remedy)
@@ -117,21 +120,52 @@ def judge_version(facts: HostFacts, wish: Wish) -> Finding | None:
 
 
 def judge_first_start(facts: HostFacts, wish: Wish) -> Finding | None:
-    if facts.initialised or wish.server.flavour.can_initialise:
+    code = "OB.Server.HasNotBeenStarted"
+    match wish.home_state(facts):
+        case Contradictory(cause, remedy):
+            return Finding(Level.BLOCK, cause, remedy, code)
+        case Empty() if not wish.server.flavour.can_initialise:
+            cause = f"{wish.server.home} was never bootstrapped: it has no etc/observer.config.bin"
+            remedy = "bootstrap the cluster first, with obd for example, or correct `home`"
+            return Finding(Level.BLOCK, cause, f"{remedy} in the cluster file", code)
+    return None
+
+
+def judge_stored_port(facts: HostFacts, wish: Wish) -> Finding | None:
+    """A later start keeps the port of the first one, whatever the cluster file says."""
+    state = wish.home_state(facts)
+    if not isinstance(state, HasData) or state.parameters is None:
+        return None
+    stored, configured = state.parameters.sql_port or _DEFAULT_PORT, wish.server.sql_port
+    if stored == configured:
         return None
     return Finding(
         Level.BLOCK,
-        f"it has never been started: {wish.server.started_before} does not exist",
-        "bootstrap the cluster first (with obd, say), or correct `home` in the cluster file",
-        "OB.Server.HasNotBeenStarted",
+        f"the server has recorded SQL port {stored}, the cluster file names {configured}",
+        f"set `sql_port: {stored}` in the cluster file",
+        "Common.InvalidPort",
+    )
+
+
+def judge_file_systems(facts: HostFacts, _wish: Wish) -> Finding | None:
+    if not facts.unanswered:
+        return None
+    return Finding(
+        Level.BLOCK,
+        f"the file system of {facts.unanswered[0]} does not answer",
+        "look for a dead NFS or FUSE mount on the host, and unmount or repair it",
+        "OB.Server.Process.CheckFailed",
     )
 
 
 def judge_process(facts: HostFacts, wish: Wish) -> Finding | None:
-    process = facts.process
+    process, home = facts.process, wish.server.home
+    code = "OB.Server.Process.CheckFailed"
+    if facts.doubts:
+        cause, remedy = explain_doubt(facts.doubts[0], home)
+        return Finding(Level.BLOCK, cause, remedy, code)
     if process is None or process.owner == facts.uid:
         return None
-    home = wish.server.home
     return Finding(
         Level.BLOCK,
         f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
@@ -145,7 +179,7 @@ def judge_ports(facts: HostFacts, wish: Wish) -> Finding | None:
     for key, port in wish.server.ports.items():
         if port in facts.listening:
             who = facts.listeners.get(port)
-            by = f"another program ({who})" if who else "another program"
+            by = f"another program ({who[0]})" if who else "another program"
             remedy = f"stop what listens there, or set another {key}"
             return Finding(
                 Level.BLOCK, f"port {port} is taken by {by}", remedy, "Common.InvalidPort"
@@ -163,16 +197,17 @@ def judge_disk(facts: HostFacts, wish: Wish) -> Finding | None:
     data = places.get(server.data_dir or "", store)
     redo = places.get(server.redo_dir or "", data)
     needs: dict[str, int] = {disk.device: 0 for disk in (home, data, redo)}
-    if not facts.initialised:
+    is_later = isinstance(wish.home_state(facts), HasData)
+    if not is_later:
         log = parse_size(server.start_options.get("log_disk_size", "")) or 0
         size = parse_size(server.start_options.get("datafile_size", "")) or 0
         needs[redo.device] += log
         needs[data.device] += size
         needs[data.device] = max(needs[data.device], _FRESH_BYTES)
-    least = _LATER_BYTES if facts.initialised else _LEAST_BYTES
+    least = _LATER_BYTES if is_later else _LEAST_BYTES
     for disk in (home, data, redo):
         if disk.free_bytes < least:
-            level = Level.WARN if facts.initialised else Level.BLOCK
+            level = Level.WARN if is_later else Level.BLOCK
             cause = f"only {disk.free_bytes:,} bytes are free for {disk.path}"
             return Finding(level, cause, "free disk space there", "OB.Server.Process.CheckFailed")
     for disk in (home, data, redo):

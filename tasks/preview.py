@@ -31,11 +31,12 @@ from tasks.cluster_sql import (
     render_server_change,
     render_zone_change,
 )
-from tasks.commands import first_start_options, start_server, stop_server
+from tasks.commands import start_server, stop_server
 from tasks.decide import Blocked, NoOp, decide_start
 from tasks.decide_stop import NothingRuns, Stop, decide_stop
 from tasks.facts import HostFacts
 from tasks.flavour import OCEANBASE
+from tasks.home_state import describe_kind
 from tasks.host_look import ask_host
 from tasks.lock_stage import LOCK_KEY
 from tasks.stop import STOP_OB
@@ -114,20 +115,19 @@ def _plan_start(server: Server, facts: HostFacts, wish: Wish, skips: list[str]) 
         case NoOp(reason):
             return ServerPlan(server.name, "nothing", reason, checks)
         case _:
-            options = first_start_options(server) if decision.is_first else ()
-            said = "has never been started" if decision.is_first else "was started before"
-            command = _show(start_server(server, _MARKER, options))
+            said = describe_kind(decision.kind)
+            command = _show(start_server(server, _MARKER, decision.kind))
             return ServerPlan(server.name, "start", said, checks, (command,))
 
 
 def _plan_stop(server: Server, facts: HostFacts, mode: StopMode, kill_after_s: float) -> ServerPlan:
-    match decide_stop(facts, home=server.home):
+    match decide_stop(facts, home=server.home, sql_port=server.sql_port):
         case Blocked(_, message, remedy):
             return ServerPlan(server.name, "blocked", f"{message}; {remedy}")
         case NothingRuns():
             return ServerPlan(server.name, "nothing", "does not run")
         case Stop(process):
-            command = _show(stop_server(server.flavour, server.home, kill_after_s))
+            command = _show(stop_server(server, kill_after_s))
             first = (_freeze_of(server),) if mode is StopMode.TERMINATE else ()
             said = f"runs, pid {process.pid}; mode {mode}"
             return ServerPlan(server.name, "stop", said, commands=(*first, command))

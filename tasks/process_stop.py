@@ -13,9 +13,12 @@ from dagengine import (
 )
 from tasks.commands import STOP_MARGIN_S, stop_server
 from tasks.facts import StopOutcome, StopReport, parse_stop
+from tasks.identity import explain_doubt, explain_listener
 from tasks.topology import Server
 
 _ASK_S = 30.0
+_ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
+_CHECK_FAILED = "OB.Server.Process.CheckFailed"
 
 
 async def stop_process(
@@ -31,7 +34,7 @@ async def stop_process(
         marker: only if the DAG of this id started it; empty: whoever did.
     """
     context.wait_for("process", f"the end of {server.name}")
-    command = stop_server(server.flavour, server.home, kill_after_s, marker)
+    command = stop_server(server, kill_after_s, marker)
     limit_s = kill_after_s + STOP_MARGIN_S + _ASK_S
     try:
         result = await runner.run(command, timeout_s=limit_s)
@@ -42,6 +45,10 @@ async def stop_process(
         result = await runner.run(command, timeout_s=limit_s)
     report = parse_stop(result.stdout)
     pid = report.process.pid if report.process else 0
+    if report.outcome in _ENDS and (listener := report.contradiction) is not None:
+        cause, remedy = explain_listener(listener, server.sql_port, server.home)
+        problem = Problem(_CHECK_FAILED, f"{server.name}: {cause}", f"{remedy}, then RETRY")
+        return Failed(problem)
     match report.outcome:
         case StopOutcome.GONE:
             said = "does not run: nothing to stop"
@@ -54,7 +61,7 @@ async def stop_process(
         case _:
             return Failed(_explain(server, report))
     await context.log(f"{server.name}: {said}")
-    ended = report.outcome in (StopOutcome.STOPPED, StopOutcome.KILLED)
+    ended = report.process is not None and report.outcome in _ENDS
     evidence = {"level": "none", "pid": pid, "ended_by": _signal(report)} if ended else {}
     return Succeeded({"outcome": str(report.outcome)}, evidence)
 
@@ -73,8 +80,16 @@ def _explain(server: Server, report: StopReport) -> Problem:
     owner = report.process.owner if report.process else -1
     code, remedy = "OB.Server.Process.StopFailed", "look at it on the host, then RETRY"
     match report.outcome:
+        case StopOutcome.DOUBTFUL if report.doubts:
+            code = _CHECK_FAILED
+            what, cure = explain_doubt(report.doubts[0], server.home)
+            what, remedy = f"could not be stopped: {what}", f"{cure}, then RETRY"
+        case StopOutcome.UNANSWERED:
+            code = _CHECK_FAILED
+            what = f"could not be stopped: the file system of {server.home} does not answer"
+            remedy = "look for a dead NFS or FUSE mount on the host, then RETRY"
         case StopOutcome.OTHER_USER:
-            code = "OB.Server.Process.CheckFailed"
+            code = _CHECK_FAILED
             what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"
             remedy = "log in as that user, or become it (ssh.sudo), then RETRY"
         case StopOutcome.ALIVE:

@@ -29,12 +29,12 @@ from tasks.cluster_steps import make_cluster_steps
 from tasks.commands import (
     START_DEADLINE_S,
     ask_quiet,
+    confirm_first_start,
     first_start_options,
     start_server,
 )
 from tasks.decide import Blocked, NoOp, Start
 from tasks.facts import (
-    ProcessIdentity,
     StartOutcome,
     StartReport,
     parse_start,
@@ -48,10 +48,13 @@ from tasks.health import (
     open_way,
     wait_until_healthy,
 )
+from tasks.home_state import StartKind
 from tasks.host_look import Looks
+from tasks.identity import ProcessIdentity, explain_doubt
 from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
 from tasks.process_stop import stop_process, was_ended
+from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
 from tasks.topology import ClusterFile, Server
 from tasks.unproven import resolve_unproven
@@ -63,6 +66,11 @@ CLUSTER = "Start servers and zones"
 VERIFY = "Verify the cluster"
 
 _ASK_S = 30.0
+_REFUSED = {
+    StartOutcome.CHANGED: "the files of {home} have changed since they were checked",
+    StartOutcome.DOUBTFUL: "another process may be the server of {home}",
+    StartOutcome.UNANSWERED: "the file system of {home} does not answer",
+}
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
 
@@ -121,13 +129,15 @@ class _Steps:
                 await context.log(f"{server.name}: {reason}, {why}")
                 return _started(process, 0, was_running=not ours)
             case _:
-                options = first_start_options(server) if decision.is_first else ()
-        how = f"with {' '.join(options)}" if options else "as it was configured before"
+                kind = decision.kind
+        options = " ".join(first_start_options(server))
+        how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
         await context.log(f"{server.name}: starting {server.binary} {how}")
-        report = await self._launch(context, server, runner, options)
+        report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
-        return await self._judge_start(context, server, runner, report, is_first=bool(options))
+        is_first = kind is not StartKind.LATER
+        return await self._judge_start(context, server, runner, report, is_first=is_first)
 
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll stage 3 back: end the server, if this very DAG started it."""
@@ -159,6 +169,9 @@ class _Steps:
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
             seen = Observation(self.clock.now(), state, version=version)
             self.cluster.saw(server.name, seen)
+            if server.flavour.can_initialise:
+                # From now on the home holds a database, whatever happens to its log.
+                await ask(runner, confirm_first_start(server.home))
         return outcome
 
     async def start_cluster(self, context: StepContext) -> Outcome:
@@ -194,7 +207,7 @@ class _Steps:
     def _just_decided(self, context: StepContext) -> Start | None:
         """What stage 2 found a moment ago; the start script looks again under the lock."""
         found = None if context.resumed else context.data_of(CHECK, context.target)
-        return Start(found["is_first"]) if found else None
+        return Start(StartKind(found["kind"])) if found and "kind" in found else None
 
     async def _patient(
         self, context: StepContext, server: Server, runner: Runner
@@ -212,9 +225,9 @@ class _Steps:
         return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
     async def _launch(
-        self, context: StepContext, server: Server, runner: Runner, options: tuple[str, ...]
+        self, context: StepContext, server: Server, runner: Runner, kind: StartKind
     ) -> StartReport:
-        command = start_server(server, context.generic_id, options)
+        command = start_server(server, context.generic_id, kind)
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         except ConnectionLost as exc:
@@ -246,9 +259,11 @@ class _Steps:
             gone = ProcessIdentity("", 0, 0, 0, "")
             patient = Patient(server, runner, gone, report.log_from, "", is_first)
             return await explain_death(patient, context)
-        if report.outcome is StartOutcome.NEVER_STARTED:
-            what = f"{server.started_before} does not exist any more"
-            return _failed(server, what, "look at the home")
+        if report.outcome in _REFUSED:
+            what = _REFUSED[report.outcome].format(home=server.home)
+            if report.doubts:
+                what = explain_doubt(report.doubts[0], server.home)[0]
+            return _failed(server, what, "examine the host")
         what = f"the program ended with status {report.status}: {report.said or 'no word'}"
         by_hand = " ".join(server.flavour.command_line(server.home))
         return _failed(server, what, f"try {by_hand} by hand")

@@ -191,4 +191,5 @@ def _runs(context: StepContext, name: str) -> bool:
 
 async def _look(server: Server, runner: Runner) -> StopDecision:
     result = await ask(runner, ask_facts(server))
-    return decide_stop(parse_facts(result.stdout), home=server.home)
+    facts = parse_facts(result.stdout)
+    return decide_stop(facts, home=server.home, sql_port=server.sql_port)

@@ -53,14 +53,6 @@ class Server:
         return f"{self.home}/{self.flavour.log}"
 
     @property
-    def started_before(self) -> str:
-        """What is there once a first start was completed."""
-        redo = self.redo_dir or (f"{self.data_dir}/redo" if self.data_dir else None)
-        if redo is not None and self.flavour.started_before_in_redo:
-            return f"{redo}/{self.flavour.started_before_in_redo}"
-        return f"{self.home}/{self.flavour.started_before}"
-
-    @property
     def ports(self) -> Mapping[str, int]:
         """The ports that the server listens on, by the cluster file's key."""
         option = self.flavour.rpc_option

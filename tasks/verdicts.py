@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from tasks.facts import HostFacts
+from tasks.home_state import HomeState, decide_home
 from tasks.topology import Server
 
 
@@ -56,6 +57,13 @@ class Wish:
 
     server: Server
     other_programs: Mapping[str, int] = field(default_factory=dict)
+
+    def home_state(self, facts: HostFacts) -> HomeState:
+        """Decide what the home holds."""
+        server = self.server
+        return decide_home(
+            facts.files, server.flavour, data_dir=server.data_dir, redo_dir=server.redo_dir
+        )
 
 
 Judge: TypeAlias = Callable[[HostFacts, Wish], Finding | None]

@@ -1,24 +1,152 @@
 # shellcheck shell=sh
-# find_server: set pid, started, owner and by of the server process of $home. It has the home as its
-# working directory, and the flavour's is_server accepts it. A zombie has no working directory: dead.
-# shellcheck disable=SC2154  # home
-find_server() {
-    pid='' started='' owner='' by=''
-    for dir in /proc/[0-9]*; do
-        [ "$dir/cwd" -ef "$home" ] || continue
-        is_server "$dir" || continue
-        { read -r stat <"$dir/stat"; } 2>/dev/null || continue
-        # shellcheck disable=SC2086  # fields
-        set -- ${stat##*) }
-        [ "$1" = Z ] && continue
-        pid=${dir#/proc/} started=${20} owner=$(stat -c %u "$dir" 2>/dev/null)
-        by=$(tr '\0' '\n' <"$dir/environ" 2>/dev/null | sed -n 's/^DAGENGINE_START=//p')
-        return 0
+# find_server: identify the server of $home, the process that runs $program (seekdb or observer) with the
+# home as its working directory, compared by device and inode. A pid, a pid file and a command line
+# identify nothing, but they raise doubts, which block a start and a stop:
+#   unexamined  a server program that could not be examined (permission, dead mount)
+#   base        its base directory is this home, and its working directory is not
+#   pid_file    it has the pid file of this home open, and its working directory is not this home
+#   flavour     another server program works in this home
+# Call locate_home first. Sets pid, started, owner, by, and doubts (lines for the output).
+# shellcheck disable=SC2154  # home program
+. ./bounded.sh
+
+line_end='
+'
+
+# Set home_id (device:inode, empty when the home does not exist), home_owner and home_mode. Fails when
+# the home does not answer.
+locate_home() {
+    home_id='' home_owner='' home_mode=''
+    # shellcheck disable=SC2046  # fields
+    set -- $(bounded 2 stat -L -c '%d:%i %u %a' "$home"; echo $?)
+    case $* in 124 | 125) return 1 ;; esac
+    [ $# -eq 4 ] && home_id=$1 home_owner=$2 home_mode=$3
+    return 0
+}
+
+# Pids of the processes that run a server program, by the name of the process or its executable.
+# Reading links below /proc does not touch the file systems that they lead to.
+list_candidates() {
+    {
+        grep -l -s -x -e seekdb -e observer /proc/[0-9]*/comm
+        # shellcheck disable=SC2012  # names below /proc
+        ls -ln /proc/[0-9]*/exe 2>/dev/null | sed -n \
+            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/seekdb$#\1#p' \
+            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/seekdb (deleted)$#\1#p' \
+            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/observer$#\1#p' \
+            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/observer (deleted)$#\1#p'
+    } | sed 's#^/proc/\([0-9]*\)/.*#\1#' | sort -n -u
+}
+
+# For each pid: pid, device:inode and path of its working directory. Each in a process of its own, so
+# that one that hangs does not hide the others.
+print_directories() {
+    for candidate in "$@"; do
+        {
+            id=$(stat -L -c '%d:%i' "/proc/$candidate/cwd" 2>/dev/null)
+            path=$(readlink -n "/proc/$candidate/cwd" 2>/dev/null | tr '\n' '?')
+            printf '%s %s %s\n' "$candidate" "$id" "$path"
+        } &
+    done
+    wait
+}
+
+# The base directory that the command line of a process names.
+read_base() {
+    tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null |
+        sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p'
+}
+
+# Whether a process has the pid file of this home open.
+holds_pid_file() {
+    file=$(stat -c '%d:%i' "$home/run/$program.pid") || return 1
+    # shellcheck disable=SC2012  # names below /proc
+    for open in $(ls -ln "/proc/$1/fd" | sed -n "s#.* \([0-9]*\) -> .*/$program\.pid\$#\1#p"); do
+        [ "$(stat -L -c '%d:%i' "/proc/$1/fd/$open")" = "$file" ] && return 0
     done
     return 1
 }
-tell_server() {
-    if find_server; then
-        echo "pid=$pid"; echo "started=$started"; echo "owner=$owner"; echo "by=$by"
+
+# Whether a process of another user could have written to this home.
+may_write() {
+    [ "$1" = 0 ] || [ "$1" = "$home_owner" ] && return 0
+    case $home_mode in *[2367]? | *[2367]) return 0 ;; esac
+    return 1
+}
+
+doubt() {
+    doubts="${doubts}doubt=$1 $2${line_end}doubt_cwd=$2 $cwd$line_end"
+    [ -z "$3" ] || doubts="${doubts}doubt_base=$2 $3$line_end"
+}
+
+# Examine one candidate, of which `directories` has a line unless it hung.
+examine() {
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
+    name=${stat#*\(} name=${name%)*} candidate=$1
+    # shellcheck disable=SC2086  # fields
+    set -- ${stat##*) }
+    [ "$1" = Z ] && return 0
+    start=${20} cwd='' line=''
+    uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
+    case $line_end$directories in
+    *"$line_end$candidate "*)
+        line=${directories##*"$line_end$candidate "}
+        line=${line#"$candidate "} line=${line%%"$line_end"*}
+        id=${line%% *} cwd=${line#* }
+        ;;
+    *) id='' ;;
+    esac
+    if [ -z "$id" ]; then
+        [ -e "/proc/$candidate/stat" ] || return 0
+        if [ -z "$cwd" ] && [ -n "$line" ] && ! may_write "$uid_of"; then return 0; fi
+        doubt unexamined "$candidate"
+    elif [ "$id" = "$home_id" ]; then
+        case $name$line_end$(readlink "/proc/$candidate/exe" 2>/dev/null)$line_end in
+        "$program$line_end"* | *"/$program$line_end" | *"/$program (deleted)$line_end") ;;
+        *) doubt flavour "$candidate"; return 0 ;;
+        esac
+        [ -z "$pid" ] || return 0
+        pid=$candidate started=$start owner=$uid_of
+        by=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^DAGENGINE_START=//p')
+    else
+        examine_base
     fi
+}
+
+# A server program that works elsewhere: does anything tie it to this home?
+examine_base() {
+    base=$(read_base "$candidate")
+    case $base in '' | /*) seen=$base ;; *) seen=/proc/$candidate/cwd/$base ;; esac
+    if [ -n "$base" ]; then
+        if [ "$base" = "$home" ]; then doubt base "$candidate" "$base"; return 0; fi
+        id=$(bounded 2 stat -L -c '%d:%i' "$seen")
+        if [ -n "$home_id" ] && [ "$id" = "$home_id" ]; then
+            doubt base "$candidate" "$base"
+            return 0
+        fi
+    fi
+    [ -n "$filed" ] || filed=$(bounded 2 head -n 1 "$home/run/$program.pid")
+    if [ "$filed" = "$candidate" ] && bounded 2 holds_pid_file "$candidate"; then
+        doubt pid_file "$candidate"
+    fi
+}
+
+find_server() {
+    pid='' started='' owner='' by='' doubts='' filed=''
+    candidates=$(list_candidates)
+    [ -n "$candidates" ] || return 1
+    # shellcheck disable=SC2086  # pids
+    directories=$(bounded 2 print_directories $candidates)
+    for candidate in $candidates; do examine "$candidate"; done
+    [ -n "$pid" ]
+}
+
+tell_server() {
+    if [ -n "$pid" ]; then
+        echo "pid=$pid"
+        echo "started=$started"
+        echo "owner=$owner"
+        echo "by=$by"
+    fi
+    printf '%s' "$doubts"
 }

@@ -1,35 +1,37 @@
 # shellcheck shell=sh
-# $1 home, $2 program, $3 evidence of a completed first start, $4 data directory, $5 redo directory,
-# $6 directories with links to systemd units, one per line, $7 "version" to run the program for its
-# version, then the ports that must be free.
+# $1 home, $2 program (seekdb or observer), $3 path of the program, $4 data directory, $5 redo directory
+# (both as in the cluster file, may be empty), $6 directories with links to systemd units, one per line,
+# $7 "version" to run the program for its version, then the ports that must be free.
 . ./find_server.sh
-
-home=$1 binary=$2 before=$3 data=$4 redo=$5 units=$6 more=$7
+. ./listening.sh
+. ./home_files.sh
+. ./inspect_places.sh
+. ./inspect_program.sh
+. ./inspect_managers.sh
+home=$1 program=$2 binary=$3 data=$4 redo=$5 units=$6 more=$7
 shift 7
 ports=$*
 echo "now_ms=$(date +%s%3N)"
-said=$(id)
-uid=${said#uid=} uid=${uid%%[!0-9]*}
-user=${said#*\(} user=${user%%\)*}
-echo "uid=$uid"; echo "user=$user"
+identity=$(id)
+uid=${identity#uid=} uid=${uid%%[!0-9]*}
+user=${identity#*\(} user=${user%%\)*}
+echo "uid=$uid"
+echo "user=$user"
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
-if [ -d "$home" ]; then
-    echo "home=directory"; echo "home_owner=$(stat -L -c %u "$home")"
+locate_home || { echo "unanswered=$home"; echo "end=yes"; exit 0; }
+if [ -z "$home_id" ]; then :
+elif [ -d "$home" ]; then
+    echo "home=directory"
+    echo "home_owner=$home_owner"
     [ -w "$home" ] && echo "home_writable=yes"
-elif [ -e "$home" ]; then echo "home=other"
+    bounded 5 print_home_files || echo "unanswered=a file below $home/etc, $home/store or its data"
+else echo "home=other"
 fi
-[ -e "$binary" ] && echo "binary=present"
-[ -x "$binary" ] && echo "binary_executable=yes"
-[ -e "$before" ] && echo "initialised=yes"
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
-. ./inspect_places.sh
-. ./inspect_program.sh
+bounded 5 print_places || echo "unanswered=a directory of $home, or its disk"
+bounded 8 print_program || echo "unanswered=$binary"
 . ./inspect_limits.sh
-. ./inspect_managers.sh
+bounded 5 print_managers || echo "unanswered=a systemd unit or an OBShell of the host"
 . ./inspect_ports.sh
-
-if [ "$more" = version ]; then
-. ./inspect_version.sh
-
-fi
+[ "$more" != version ] || bounded 12 print_version || echo "unanswered=$binary"
 echo "end=yes"

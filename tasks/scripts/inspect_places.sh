@@ -1,24 +1,26 @@
 # shellcheck shell=sh
 # Owner, permissions and free space of the directories that the server writes to.
 # shellcheck disable=SC2154  # home data redo uid
-set --
-for part in "$home/etc" "$home/log" "$home/run" "$home/store" "$data" "$redo"; do
-    [ -n "$part" ] && [ -e "$part" ] || continue
-    set -- "$@" "$part"
-    [ -w "$part" ] || echo "unwritable=$part"
-done
-[ $# -gt 0 ] && stat -L -c '%u %n' "$@" | while read -r whose part; do
-    [ "$whose" = "$uid" ] || echo "foreign=$whose $part"
-done
-set --
-for part in "$home" "$home/store" "$data" "$redo"; do
-    [ -n "$part" ] && [ -e "$part" ] && set -- "$@" "$part"
-done
-# One line for each, in their order, below a heading.
-[ $# -gt 0 ] && df -P -B1 "$@" 2>/dev/null | {
-    read -r _
-    while read -r device _ _ free _; do
-        echo "disk=$free $device $1"
-        shift
+print_places() {
+    set --
+    for part in "$home/etc" "$home/log" "$home/run" "$home/store" "$data" "$redo"; do
+        [ -n "$part" ] && [ -e "$part" ] || continue
+        set -- "$@" "$part"
+        [ -w "$part" ] || echo "unwritable=$part"
     done
+    [ $# -eq 0 ] || stat -L -c '%u %n' "$@" | while read -r owner_of part; do
+        [ "$owner_of" = "$uid" ] || echo "foreign=$owner_of $part"
+    done
+    set --
+    for part in "$home" "$home/store" "$data" "$redo"; do
+        [ -n "$part" ] && [ -e "$part" ] && set -- "$@" "$part"
+    done
+    # One line for each, in their order, below a heading.
+    [ $# -eq 0 ] || df -P -B1 "$@" 2>/dev/null | {
+        read -r _
+        while read -r device _ _ free _; do
+            echo "disk=$free $device $1"
+            shift
+        done
+    }
 }

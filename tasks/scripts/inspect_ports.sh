@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Ports that must be free. A server that has just ended may hold its port a little longer than it can
-# be found. The kernel's tables take 8 ms to read, so they are read once for all ports.
+# Ports that must be free, and the server. A server that has just ended may hold its port a little longer
+# than it can be found. The kernel's tables take 8 ms to read, so they are read once for all ports.
 # shellcheck disable=SC2154  # ports
-look_at_ports() {
+read_listening() {
     # shellcheck disable=SC2046,SC2005  # one line of words
     taken=" $(echo $(sed -n 's/^ *[0-9]*: [0-9A-F]*:\([0-9A-F]*\) [0-9A-F]*:0000 0A .*/\1/p' \
         /proc/net/tcp /proc/net/tcp6 2>/dev/null)) "
@@ -12,17 +12,18 @@ is_taken() {
     return 1
 }
 tries=0
-look_at_ports
+read_listening
+find_server
 for port in $ports; do
-    while is_taken "$port" && ! find_server && [ "$tries" -lt 10 ]; do
+    while is_taken "$port" && [ -z "$pid" ] && [ "$tries" -lt 10 ]; do
         tries=$((tries + 1))
         sleep 0.2
-        look_at_ports
+        read_listening
+        find_server
     done
     is_taken "$port" || continue
     echo "listening=$port"
-    find_server || ss -H -l -t -n -p "sport = :$port" 2>/dev/null | head -n 1 |
-        sed -n "s/.*users:((\"\([^\"]*\)\",pid=\([0-9]*\).*/listener=$port \1, pid \2/p"
+    [ -n "$pid" ] || print_listeners "$port"
 done
 tell_server
-[ -n "$pid" ] && sed 's/^/group=/' "/proc/$pid/cgroup" 2>/dev/null
+[ -z "$pid" ] || sed 's/^/group=/' "/proc/$pid/cgroup" 2>/dev/null

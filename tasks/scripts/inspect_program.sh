@@ -1,9 +1,18 @@
 # shellcheck shell=sh
-# Libraries that the program lacks. ldd does not run it. The libraries of a home are in lib/. Behind a
-# link the program searches beside itself too, which ldd does only for the real path.
+# The program and the libraries that it lacks. ldd does not run it. The libraries of a home are in lib/.
+# Behind a link the program searches beside itself too, which ldd does only for the real path.
 # shellcheck disable=SC2154  # home binary
-if [ -x "$binary" ]; then
+print_program() {
+    [ -e "$binary" ] && echo "binary=present"
+    [ -x "$binary" ] || return 0
+    echo "binary_executable=yes"
     stat -L -c 'program_bytes=%s' "$binary"
     LD_LIBRARY_PATH="$home/lib" timeout 5 ldd "$(readlink -f "$binary")" 2>/dev/null </dev/null |
         sed -n 's/^[[:space:]]*\([^[:space:]]*\) => not found.*/missing=\1/p'
-fi
+}
+
+# The version as the program prints it; takes half a second.
+print_version() {
+    LD_LIBRARY_PATH="$home/lib" timeout 10 "$binary" -V 2>&1 </dev/null |
+        sed -n 's/.*(OceanBase[^)]* \([0-9][0-9.]*\)).*/version=\1/p' | head -n 1
+}

@@ -1,8 +1,12 @@
 # shellcheck shell=sh
-# $1 home
+# $1 home, $2 program
 . ./find_server.sh
-
-home=$1
+home=$1 program=$2
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
-tell_server
-echo "end=yes"
+if locate_home; then
+    find_server
+    tell_server
+    echo "end=yes"
+else
+    echo "unanswered=$home"
+fi

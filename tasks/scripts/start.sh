@@ -1,32 +1,80 @@
 # shellcheck shell=sh
-# $1 home, $2 marker, $3 evidence of a completed first start, $4 "yes" if a first start is allowed,
-# $5 log, $6 exit status of a program that is running already, then the command line. Inspect, start and
-# report under the lock on the home directory itself (no lock file), so that two controllers or two
-# attempts cannot both start it.
+# $1 home, $2 program (seekdb or observer), $3 marker: id of the DAG, $4 kind: first, leftover (a first start
+# failed here) or later, $5 data directory, $6 redo directory (both may be empty), $7 log, $8 exit status of a
+# program that is running already, then the command line. Inspect, start and report under the lock on the home
+# directory itself (no lock file), so that two controllers or two attempts cannot both start it. What the
+# controller decided is verified here before anything is moved or written.
 . ./find_server.sh
+. ./home_files.sh
+home=$1 program=$2 marker=$3 kind=$4 data=$5 redo=$6 log=$7 busy=$8
+shift 8
+marker_file=$home/.dagengine-first-start
 
-home=$1 marker=$2 before=$3 may_be_first=$4 log=$5 busy=$6
-shift 6
+holds_nothing() {
+    for part in "$home/etc" "$home/store" "$data" "$redo"; do
+        [ -n "$part" ] && [ -e "$part" ] || continue
+        [ -z "$(first_files "$part")" ] || return 1
+    done
+    [ ! -e "$home/run/telemetry.json" ]
+}
+
+# Whether the files of this home come from a first start that failed: only what is newer than its marker.
+is_leftover() {
+    [ ! -e "$home/run/telemetry.json" ] && [ -f "$marker_file" ] || return 1
+    read -r _ inode size _ <"$marker_file" || return 1
+    case $inode$size in *[!0-9]* | '') return 1 ;; esac
+    has_completed_boot "$inode" "$size" && return 1
+    for part in etc store; do
+        [ ! -h "$home/$part" ] || return 1
+        [ ! -e "$home/$part" ] || [ -z "$(find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1)" ] || return 1
+    done
+}
+
+move_aside() {
+    aside=$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)
+    mkdir "$aside" || return 1
+    for part in etc store; do
+        [ -e "$home/$part" ] || continue
+        mv "$home/$part" "$aside/" || return 1
+        echo "moved_aside=$aside/$part"
+    done
+}
+
+# Name the start that is about to be tried, with the log as it is before it.
+write_marker() {
+    draft=$marker_file.$$
+    (set -C && printf '%s %s\n' "$marker" "$(stat -c '%i %s' "$log" 2>/dev/null || echo 0 0)" >"$draft") &&
+        mv "$draft" "$marker_file"
+}
+
+prepare() {
+    case $kind in
+    later)
+        [ -e "$home/store/sstable/meta.db" ] || [ -e "$home/etc/$program.config.bin" ] ||
+            [ -e "$home/etc/meta.db" ]
+        ;;
+    leftover) is_leftover && move_aside && holds_nothing && write_marker ;;
+    first) holds_nothing && write_marker ;;
+    *) false ;;
+    esac
+}
+
+locate_home && [ -n "$home_id" ] || { echo "outcome=unanswered"; exit 0; }
 exec 9<"$home" || exit 70
 flock -w 25 9 || { echo "outcome=locked"; exit 0; }
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
-if find_server; then echo "outcome=running"; tell_server; exit 0; fi
-if ! [ -e "$before" ]; then
-    [ "$may_be_first" = yes ] || { echo "outcome=never_started"; exit 0; }
-    aside="$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)"
-    for part in etc store; do
-        [ -e "$home/$part" ] || continue
-        mkdir -p "$aside" && mv "$home/$part" "$aside/" && echo "moved_aside=$aside/$part"
-    done
-fi
+find_server
+if [ -n "$doubts" ]; then echo "outcome=doubtful"; tell_server; exit 0; fi
+if [ -n "$pid" ]; then echo "outcome=running"; tell_server; exit 0; fi
+prepare || { echo "outcome=changed"; exit 0; }
 echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
 # The file loses its name at once, so that nothing stays however this script ends.
-said=$(mktemp) && exec 8<>"$said" && rm -f "$said" || exit 71
+spool=$(mktemp) && exec 8<>"$spool" && rm -f "$spool" || exit 71
 tries=0
 while :; do
     # --foreground: it stays in this script's group, and is ended with it.
     (cd "$home" && DAGENGINE_START=$marker exec timeout --foreground -k 2 20 setsid -w \
-        "$@" </dev/null >&8 2>&1 8>&- 9<&-)
+        "$@" </dev/null >&8 2>&1 7>&- 8>&- 9<&-)
     status=$?
     # Already running? While an old process is a zombie the program takes it for alive.
     [ "$status" = "$busy" ] && ! find_server && [ "$tries" -lt 40 ] || break

@@ -1,10 +1,11 @@
 # shellcheck shell=sh
-# $1 home, $2 marker: only a server that this DAG started (empty: any), $3 tenths of a second between
-# SIGTERM and SIGKILL. Ends the server of this home under the lock on the home, and no other process.
+# $1 home, $2 program, $3 SQL port, $4 marker: only a server that this DAG started (empty: any), $5 tenths
+# of a second between SIGTERM and SIGKILL. Ends the server of this home under the lock on the home, and no
+# other process: its identity is checked again before each signal.
 . ./lives.sh
 . ./find_server.sh
-
-home=$1 marker=$2 patience=$3
+. ./listening.sh
+home=$1 program=$2 sql_port=$3 marker=$4 patience=$5
 wait_end() {
     tries=0
     while lives "$first" "$since"; do
@@ -13,16 +14,24 @@ wait_end() {
         sleep 0.1
     done
 }
-[ -d "$home" ] || { echo "outcome=gone"; exit 0; }
+# Report an end only if the SQL port does not contradict it: whoever listens there is named.
+report_end() {
+    print_listeners "$sql_port"
+    echo "outcome=$1"
+}
+locate_home || { echo "outcome=unanswered"; exit 0; }
+[ -n "$home_id" ] && [ -d "$home" ] || { find_server; tell_server; report_end gone; exit 0; }
 exec 9<"$home" || exit 70
 flock -w 25 9 || { echo "outcome=locked"; exit 0; }
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
-find_server || { echo "outcome=gone"; exit 0; }
+find_server
 tell_server
+[ -z "$doubts" ] || { echo "outcome=doubtful"; exit 0; }
+[ -n "$pid" ] || { report_end gone; exit 0; }
 [ -z "$marker" ] || [ "$by" = "$marker" ] || { echo "outcome=foreign"; exit 0; }
 [ "$owner" = "$(id -u)" ] || { echo "outcome=other_user"; exit 0; }
 first=$pid since=$started
 kill -s TERM "$first" || { echo "outcome=refused"; exit 0; }
-if wait_end "$patience"; then echo "outcome=stopped"; exit 0; fi
-kill -s KILL "$first"
-if wait_end 100; then echo "outcome=killed"; else echo "outcome=alive"; fi
+if wait_end "$patience"; then report_end stopped; exit 0; fi
+lives "$first" "$since" && kill -s KILL "$first"
+if wait_end 100; then report_end killed; else echo "outcome=alive"; fi

@@ -1,0 +1,57 @@
+# shellcheck shell=sh
+# What earlier starts have left in a home, as facts; the controller decides what they mean.
+# shellcheck disable=SC2154  # home program data redo
+
+# The first three paths below directory $1 that are not directories; links are followed. An error of
+# find counts as a path: what cannot be read is not empty.
+first_files() {
+    find -L "$1" -mindepth 1 -name 'failed-start-*' -prune -o ! -type d -print 2>&1 | head -n 3
+}
+
+# Whether the log shows the last step of a boot behind the offset that the marker names. Arguments: inode
+# and size of the log before that start. A log with another inode counts if it is newer than the marker.
+has_completed_boot() {
+    for log in "$home/log/$program.log"*; do
+        [ -f "$log" ] || continue
+        behind=1
+        if [ "$(stat -c %i "$log")" = "$1" ]; then
+            behind=$(($2 + 1))
+        elif ! [ "$log" -nt "$marker_file" ]; then
+            continue
+        fi
+        tail -c "+$behind" "$log" | grep -q -a -F 'server_start 14/14] observer start success' && return 0
+    done
+    return 1
+}
+
+print_directory() {
+    [ -n "$2" ] && [ -e "$2" ] || return 0
+    echo "directory=$1 $(stat -L -c '%d:%i' "$2") $(readlink -f "$2")"
+    first_files "$2" | sed "s#^#file=$1 #"
+}
+
+# Prints `file=PLACE PATH`, `directory=PLACE DEVICE:INODE PATH` and what is known by name.
+print_home_files() {
+    print_directory etc "$home/etc"
+    print_directory store "$home/store"
+    print_directory data "$data"
+    print_directory redo "$redo"
+    for part in etc store; do [ ! -h "$home/$part" ] || echo "link=$part"; done
+    for part in etc/observer.config.bin etc/observer.conf.bin etc2/observer.conf.bin etc3/observer.conf.bin \
+        etc2/observer.config.bin etc3/observer.config.bin etc/seekdb.config.bin etc/meta.db \
+        store/sstable/meta.db; do
+        [ ! -e "$home/$part" ] || echo "configuration=$part"
+    done
+    if [ -e "$home/run/telemetry.json" ]; then echo "telemetry=yes"; fi
+    marker_file=$home/.dagengine-first-start
+    if [ -f "$marker_file" ] && read -r dag inode size _ <"$marker_file"; then
+        echo "first_start=$dag"
+        case $inode$size in *[!0-9]* | '') inode=0 size=0 ;; esac
+        has_completed_boot "$inode" "$size" && echo "boot_completed=yes"
+        for part in etc store; do
+            [ ! -e "$home/$part" ] || find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1 |
+                head -n 1 | sed 's/^/older_file=/'
+        done
+    fi
+    return 0
+}
