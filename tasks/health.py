@@ -15,7 +15,14 @@ from tasks.diagnose import Diagnosis, diagnose
 from tasks.facts import ProcessLook, parse_alive
 from tasks.identity import ProcessIdentity
 from tasks.question import ask
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
+from tasks.sql import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    ask_one,
+    ask_version,
+    login,
+    set_root_password,
+)
 from tasks.topology import Server
 from tasks.traces import Traces, ask_traces, parse_traces
 
@@ -259,7 +266,7 @@ async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
 
 async def _ask_version(patient: Patient, socket: Path, context: StepContext, password: str) -> str:
     async with login(socket, password) as connection:
-        version = str(await ask_one(connection, "select version()"))
+        version = await ask_version(connection)
         if password != patient.password:
             # Stage 6 logs in anew, and so proves that the password is set.
             await set_root_password(connection, patient.password)
