@@ -15,18 +15,17 @@ from typing import TypeAlias
 
 from dagengine import Clock, RemoteError, RunnerPool
 from dagengine.mysql import Connection, Row, quote_text
-from tasks.health import open_way
 from tasks.observation import TableRow
 from tasks.sql import (
     SqlNotReady,
     SqlPasswordRefused,
     SqlRefused,
     ask_rows,
-    login,
     read_number,
     read_text,
     reads_rows,
 )
+from tasks.sql_access import open_sql
 from tasks.topology import Server
 
 _FIRST_PAUSE_S = 0.1
@@ -278,8 +277,10 @@ class ClusterSql:
         if self._open is None:
             async with AsyncExitStack() as stack:
                 server = self.through
-                socket = await open_way(server, self._pool.runner(server.address), stack)
-                connection = await stack.enter_async_context(login(socket, self._password))
+                runner = self._pool.runner(server.address)
+                connection = await stack.enter_async_context(
+                    open_sql(server, runner, self._password)
+                )
                 self._open = connection, stack.pop_all()
         return self._open[0]
 

@@ -96,6 +96,12 @@ def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Comman
     )
 
 
+def find_sql_listener(server: Server) -> Command:
+    """Build the command that identifies the server and the owner of its SQL port."""
+    name, port = server.flavour.process_name, str(server.sql_port)
+    return script(read_script("sql_listener"), "dagengine-sql", server.home, name, port)
+
+
 def confirm_first_start(home: str) -> Command:
     """Build the command that marks the first start of a home as successful."""
     return script(read_script("confirm_first_start"), "dagengine-confirm", home)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +29,9 @@ from dagengine import (
 )
 from tasks.checks import decide_verdicts
 from tasks.facts import HostFacts
-from tasks.health import open_way
 from tasks.host_look import ask_host
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_version, login
+from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_version
+from tasks.sql_access import open_sql
 from tasks.topology import Cluster, ClusterFile, Server
 from tasks.verdicts import Level, Verdict, Wish
 
@@ -163,9 +163,7 @@ async def _examine_sql(
     check = "sql"
     try:
         password = file.root_password()
-        async with AsyncExitStack() as stack:
-            socket = await open_way(server, runner, stack)
-            connection = await stack.enter_async_context(login(socket, password))
+        async with open_sql(server, runner, password) as connection:
             version = await ask_version(connection)
     except SqlPasswordRefused:
         remedy = "correct the password that the cluster file names"

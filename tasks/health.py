@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.commands import ask_alive, read_trouble
@@ -20,9 +19,9 @@ from tasks.sql import (
     SqlPasswordRefused,
     ask_one,
     ask_version,
-    login,
     set_root_password,
 )
+from tasks.sql_access import open_sql
 from tasks.topology import Server
 from tasks.traces import Traces, ask_traces, parse_traces
 
@@ -74,13 +73,12 @@ async def wait_until_healthy(
     """Poll until SQL answers and stays, the process is gone, or the time is up."""
     begun_s = clock.monotonic_s()
     pause_s, last = _FIRST_POLL_S, "not asked yet"
-    async with AsyncExitStack() as stack:
-        socket = await open_way(patient.server, patient.runner, stack)
-        watch = stack.enter_context(_Watch(patient, clock).opened())
+    with _Watch(patient, clock).opened() as watch:
         while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
             try:
-                version = await _try_sql(patient, socket, context)
-                if await _stays(patient, socket, watch, context):
+                await _wait_for_port(patient)
+                version = await _try_sql(patient, context)
+                if await _stays(patient, watch, context):
                     return await _healthy(patient, version, clock.monotonic_s() - begun_s, context)
                 last = "it answered SQL, and ended"
             except SqlNotReady as exc:
@@ -121,7 +119,7 @@ async def _healthy(
     return Succeeded({**took, "version": version}, evidence)
 
 
-async def _stays(patient: Patient, socket: Path, watch: _Watch, context: StepContext) -> bool:
+async def _stays(patient: Patient, watch: _Watch, context: StepContext) -> bool:
     """Does it answer for `stable_s`? False when the process ended in that time.
 
     Raises:
@@ -135,9 +133,15 @@ async def _stays(patient: Patient, socket: Path, watch: _Watch, context: StepCon
         if await watch.pause(pause_s):
             return False
         left_s -= pause_s
-        async with login(socket, patient.password) as connection:
+        async with open_sql(patient.server, patient.runner, patient.password) as connection:
             await ask_one(connection, "select 1")
     return True
+
+
+async def _wait_for_port(patient: Patient) -> None:
+    """Raise SqlNotReady while nothing listens: costs the booting host less than a login."""
+    if not (await look_at_process(patient)).is_listening:
+        raise SqlNotReady(f"nothing listens on port {patient.server.sql_port} yet")
 
 
 class _Watch:
@@ -184,12 +188,6 @@ class _Watch:
             if seen.is_gone:
                 return
             self.level = HealthLevel.PORT if seen.is_listening else self.level
-
-
-async def open_way(server: Server, runner: Runner, stack: AsyncExitStack) -> Path:
-    """A unix socket that leads to the server's SQL port, open as long as the stack."""
-    host = server.ip if server.sql_via == "direct" else "127.0.0.1"
-    return await stack.enter_async_context(runner.tunnel(host, server.sql_port))
 
 
 async def explain_death(patient: Patient, context: StepContext) -> Failed:
@@ -251,21 +249,21 @@ async def _read_log(patient: Patient) -> tuple[str, ...]:
     return tuple(line for line in said.split("\n") if line)
 
 
-async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
+async def _try_sql(patient: Patient, context: StepContext) -> str:
     """The server's version. Root's password is the configured one, or (at first) empty."""
     if not patient.server.flavour.sets_root_password:
-        return await _ask_version(patient, socket, context, patient.password)
+        return await _ask_version(patient, context, patient.password)
     first, second = ("", patient.password) if patient.is_first else (patient.password, "")
     try:
-        return await _ask_version(patient, socket, context, first)
+        return await _ask_version(patient, context, first)
     except SqlPasswordRefused:
         if first == second:
             raise
-    return await _ask_version(patient, socket, context, second)
+    return await _ask_version(patient, context, second)
 
 
-async def _ask_version(patient: Patient, socket: Path, context: StepContext, password: str) -> str:
-    async with login(socket, password) as connection:
+async def _ask_version(patient: Patient, context: StepContext, password: str) -> str:
+    async with open_sql(patient.server, patient.runner, password) as connection:
         version = await ask_version(connection)
         if password != patient.password:
             # Stage 6 logs in anew, and so proves that the password is set.

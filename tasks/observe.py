@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from dagengine import Clock, ConfigError, RemoteError, RunnerPool
+from dagengine import Clock, ConfigError, RemoteError, Runner, RunnerPool
 from dagengine.mysql import Connection
 from tasks.commands import ask_process
 from tasks.facts import parse_process
-from tasks.health import open_way
 from tasks.observation import (
     AVAILABLE,
     NOT_CONNECTED,
@@ -20,7 +19,8 @@ from tasks.observation import (
     Observation,
     TableRow,
 )
-from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version, login
+from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version
+from tasks.sql_access import SqlSession
 from tasks.topology import ClusterFile, Server
 
 WITHIN_S = 2.0
@@ -58,6 +58,7 @@ class Lookout:
         self._tables = tables or {}
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._begun_s: dict[str, float] = {}
+        self._sessions: dict[str, SqlSession] = {}
 
     async def refresh(self) -> Sequence[Server]:
         """Look at every server that was not looked at within CACHE_S; returns who has answered.
@@ -87,6 +88,8 @@ class Lookout:
         for look in self._looks.values():
             look.cancel()
         await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        for session in self._sessions.values():
+            await session.close()
 
     def _has_answered(self, server: Server) -> bool:
         seen = self._cluster.observation(server.name)
@@ -101,18 +104,26 @@ class Lookout:
             )
         self._cluster.saw(server.name, seen)
 
+    async def _session(self, server: Server, runner: Runner) -> SqlSession:
+        session = self._sessions.get(server.name)
+        if session is None or session.server != server:
+            if session is not None:
+                await session.close()
+            session = self._sessions[server.name] = SqlSession(server, runner)
+        return session
+
     async def _ask(self, server: Server) -> Observation:
         runner = self._pool.runner(server.address)
         question = ask_process(server.flavour, server.home)
         result = await runner.run(question, timeout_s=_CALL_S)
-        if parse_process(result.stdout) is None:
+        process = parse_process(result.stdout)
+        if process is None:
             return Observation(self._clock.now(), NOT_RUNNING, why="no process")
+        session = await self._session(server, runner)
         version = why = ""
         try:
-            async with asyncio.timeout(_CALL_S), AsyncExitStack() as stack:
-                socket = await open_way(server, runner, stack)
-                password = self._cluster.root_password()
-                connection = await stack.enter_async_context(login(socket, password))
+            async with asyncio.timeout(_CALL_S):
+                connection = await session.connect(process, self._cluster.root_password())
                 version = await ask_version(connection)
                 if ask_table := self._tables.get(server.flavour.name):
                     self._cluster.saw_table(await ask_table(connection))
@@ -121,6 +132,7 @@ class Lookout:
         except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
             why = exc.message
         if why:
+            await session.close()
             # It told its version, and then nothing of the cluster: that has no majority.
             state = RESTRICTED if version else NOT_CONNECTED
             return Observation(self._clock.now(), state, version=version, why=why)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,7 +44,6 @@ from tasks.health import (
     Patient,
     explain_death,
     is_gone,
-    open_way,
     wait_until_healthy,
 )
 from tasks.home_state import StartKind
@@ -55,7 +53,8 @@ from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
 from tasks.process_stop import stop_process, was_ended
 from tasks.question import ask
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
+from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one
+from tasks.sql_access import open_sql
 from tasks.topology import ClusterFile, Server
 from tasks.unproven import resolve_unproven
 
@@ -299,9 +298,7 @@ class _Steps:
 async def _ask_anew(patient: Patient) -> Failed | None:
     """A second login, and a query."""
     try:
-        async with AsyncExitStack() as stack:
-            socket = await open_way(patient.server, patient.runner, stack)
-            connection = await stack.enter_async_context(login(socket, patient.password))
+        async with open_sql(patient.server, patient.runner, patient.password) as connection:
             await ask_one(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         what = f"{patient.server.name}: {exc.message}"

@@ -126,6 +126,20 @@ class Runner(Protocol):
         """
         ...
 
+    def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
+        """A unix socket on this machine (mode 0600) that leads to a unix socket on the host.
+
+        The host connects as the login user, whatever `sudo` says. A socket that is missing or
+        refuses, and an sshd that forbids it, show as a connection closed at once.
+
+        Args:
+            path: of the socket on the host, at most 107 bytes.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: no connection to the host.
+        """
+        ...
+
 
 class RunnerPool(Protocol):
     """Gives runners; one connection for each address, reused."""

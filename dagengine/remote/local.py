@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from dagengine.errors import CommandTimedOut
 from dagengine.remote.base import CommandResult, HostAddress
@@ -17,6 +19,8 @@ from dagengine.remote.sockets import private_socket_path
 from dagengine.shield import finish, wait_out
 
 _CHUNK_BYTES = 64 * 1024
+
+Connect: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 class LocalRunner:
@@ -63,19 +67,23 @@ class LocalRunner:
         running.transport.close()
         return running.result()
 
-    @asynccontextmanager
-    async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
+    def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
         """See `Runner.tunnel`; a relay, so that both ends close as they do over SSH."""
+        return self._relay_to(partial(asyncio.open_connection, host, port))
+
+    def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
+        """See `Runner.tunnel_to_socket`."""
+        return self._relay_to(partial(asyncio.open_unix_connection, path))
+
+    @asynccontextmanager
+    async def _relay_to(self, connect: Connect) -> AsyncIterator[Path]:
         relays: set[asyncio.Task[None]] = set()
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            relays.add(task)
-            try:
-                await _relay(reader, writer, host, port)
-            finally:
-                relays.discard(task)
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A task of our own: Python 3.11 logs the cancellation of one made by the server.
+            relay = asyncio.create_task(_relay(reader, writer, connect), name="relay")
+            relays.add(relay)
+            relay.add_done_callback(relays.discard)
 
         with private_socket_path() as path:
             server = await asyncio.start_unix_server(serve, path)
@@ -84,8 +92,8 @@ class LocalRunner:
                 yield path
             finally:
                 server.close()
-                for task in relays:
-                    task.cancel()
+                for relay in relays:
+                    relay.cancel()
                 await asyncio.gather(*relays, return_exceptions=True)
 
     async def _start(self, command: Command) -> _Running:
@@ -162,10 +170,10 @@ class _Running(asyncio.SubprocessProtocol):
 
 
 async def _relay(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect: Connect
 ) -> None:
     try:
-        far_reader, far_writer = await asyncio.open_connection(host, port)
+        far_reader, far_writer = await connect()
     except OSError:
         writer.close()
         return

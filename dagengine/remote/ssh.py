@@ -70,6 +70,18 @@ class SshRunner:
                 finally:
                     listener.close()
 
+    @asynccontextmanager
+    async def tunnel_to_socket(self, path: str) -> AsyncIterator[Path]:
+        """See `Runner.tunnel_to_socket`; open connections outlive the context."""
+        async with self._link.use() as connection:
+            with private_socket_path() as local:
+                listener = await connection.forward_local_path(str(local), path)
+                local.chmod(0o600)
+                try:
+                    yield local
+                finally:
+                    listener.close()
+
     async def _run_as(self, user: str | None, command: Command, timeout_s: float) -> _Session:
         """Run it as this user, None for the login; without a group it never came to run."""
         session = _Session(self._output_limit_bytes, user)
