@@ -66,6 +66,10 @@ def _make_by_hand(root: Path) -> None:
     _boot(root)
 
 
+def _make_without_log(root: Path) -> None:
+    shutil.rmtree(_boot(root).home / "log")
+
+
 def _make_by_hand_relative(root: Path) -> None:
     server = _prepare_home(root)
     server.boot("--base-dir", "home", *_first_options(), cwd=root)
@@ -214,11 +218,17 @@ def _make_restored(root: Path) -> None:
                 server.home,
                 root / "home",
                 symlinks=True,
-                ignore=shutil.ignore_patterns("run", "log", "*-shm"),
+                ignore=lambda directory, names: _find_excluded(server.home, directory, names),
                 copy_function=_copy_sparse,
             )
         server.kill()
     shutil.rmtree(server.home)
+
+
+def _find_excluded(home: Path, directory: str, names: list[str]) -> set[str]:
+    """Return what a backup of data leaves out: run/, log/ and SQLite's shared memory."""
+    excluded = {"run", "log"} if Path(directory) == home else {"meta.db-shm"}
+    return excluded.intersection(names)
 
 
 def _is_readable(database: Path) -> bool:
@@ -324,6 +334,7 @@ LAYOUTS: Mapping[str, Layout] = {
             "by_hand_relative", "started with a relative base directory", _make_by_hand_relative
         ),
         Layout("no_base_dir", "started from the home, by --port alone", _make_without_base_dir),
+        Layout("log_removed", "booted, and its log/ was removed since", _make_without_log),
         Layout("moved_home", "moved after its first boot", _make_moved),
         Layout(
             "moved_home_link",
