@@ -56,7 +56,7 @@ def _new_root(layout: Layout) -> Iterator[Path]:
             if not layout.in_small_disk:
                 yield root
                 return
-            mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", root]
+            mount = ["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(root)]
             subprocess.run(mount, check=True)
             try:
                 yield root

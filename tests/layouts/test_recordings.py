@@ -29,6 +29,19 @@ from tests.layouts.scan import read_parameters
 _MAX_BYTES = 1_500_000
 # They end at a fixed step, need no root, and cover first boots and failures, in and outside a home.
 _RECORDED_AGAIN = ("by_hand_absolute", "completed_boot_obd", "data_not_mounted", "failed_log_disk")
+# docs/flavours.md, "Evidence that remains".
+_LAST_ROWS = {
+    "enable_record_trace_log",
+    "_enable_dbms_job_package",
+    "_bloom_filter_ratio",
+    "_enable_mysql_compatible_dates",
+}
+_NEVER_BOOTED = {
+    *("half_initialised", "half_initialised_restarted", "killed_early"),
+    *("failed_log_disk", "failed_disk_full"),
+    *(name for name, layout in LAYOUTS.items() if layout.origin == "composed"),
+}
+_LOST_META_DB = {"store_link_empty", "store_link_dangling"}
 # Files that are there for moments: SQLite's own.
 _TRANSIENT = re.compile(r"meta\.db-(wal|shm|journal)$")
 # Logs have another size in each run; a fast death may cost a start its complete log.
@@ -86,6 +99,12 @@ def test_restored_backup_needs_its_wal(tmp_path: Path) -> None:
     assert read_parameters(restored.home)["redo_dir"] == "store/redo"
 
 
+def test_last_rows_of_a_boot_are_where_it_came_that_far(tmp_path: Path) -> None:
+    complete = {name for name in recording_names() if _has_last_rows(name, tmp_path / name)}
+    assert complete & _NEVER_BOOTED == set()
+    assert set(recording_names()) - complete == _NEVER_BOOTED | _LOST_META_DB
+
+
 def test_write_recording_keeps_expectations(tmp_path: Path) -> None:
     shutil.copy(RECORDINGS / "never_started.json", tmp_path)
     path = tmp_path / "never_started.json"
@@ -115,6 +134,19 @@ def _find_differences(recording: Recording, restored: RestoredHome) -> list[str]
         if is_file and status.st_size != entry.size:
             differences.append(f"{name}: {status.st_size} bytes instead of {entry.size}")
     return differences
+
+
+def _has_last_rows(name: str, root: Path) -> bool:
+    restored = restore(read_recording(name), root)
+    database = restored.home / "store/sstable/meta.db"
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        try:
+            rows = connection.execute("SELECT name FROM __all_sys_parameter").fetchall()
+        except sqlite3.DatabaseError:
+            return False
+    return {row[0] for row in rows} >= _LAST_ROWS
 
 
 def _walk(root: Path) -> list[Path]:
