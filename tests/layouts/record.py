@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.layouts.makers import LAYOUTS, Layout
+from tests.layouts.layouts import LAYOUTS, Layout
 from tests.layouts.real_seekdb import find_program, find_version
 from tests.layouts.recording import PROGRAM, ROOT, Recording, write_recording
 from tests.layouts.scan import read_parameters, scan

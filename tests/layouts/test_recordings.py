@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layouts.makers import LAYOUTS
+from tests.layouts.layouts import LAYOUTS
 from tests.layouts.record import record
 from tests.layouts.recording import (
     RECORDINGS,
