@@ -96,10 +96,11 @@ def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Comman
     )
 
 
-def find_sql_listener(server: Server) -> Command:
-    """Build the command that identifies the server and the owner of its SQL port."""
+def find_sql_listener(server: Server, *, only_port: bool = False) -> Command:
+    """Build the command that identifies a server and its unix socket or the owner of its port."""
     name, port = server.flavour.process_name, str(server.sql_port)
-    return script(read_script("sql_listener"), "dagengine-sql", server.home, name, port)
+    words = (server.home, name, port, "port" if only_port else "")
+    return script(read_script("sql_listener"), "dagengine-sql", *words)
 
 
 def confirm_first_start(home: str) -> Command:

@@ -30,13 +30,14 @@ class SqlPeerRefused(SqlNotReady):
     err_code = "OB.Server.Process.CheckFailed"
 
 
-async def read_sql_facts(server: Server, runner: Runner) -> SqlFacts:
-    """Identify the server and the owner of its SQL port on the host.
+async def read_sql_facts(server: Server, runner: Runner, *, only_port: bool = False) -> SqlFacts:
+    """Identify the server on the host, and its unix socket or the owner of its SQL port.
 
     Raises:
         RemoteError: the host does not answer.
     """
-    return parse_sql_facts((await ask(runner, find_sql_listener(server))).stdout)
+    command = find_sql_listener(server, only_port=only_port)
+    return parse_sql_facts((await ask(runner, command)).stdout)
 
 
 @asynccontextmanager
@@ -56,6 +57,8 @@ async def open_sql(server: Server, runner: Runner, password: str) -> AsyncIterat
     async with AsyncExitStack() as stack:
         connection = await _open_socket_file(facts, server, runner, password, stack)
         if connection is None:
+            if facts.has_socket_file:  # then the port was not examined
+                facts = await read_sql_facts(server, runner, only_port=True)
             _check_port(facts, server)
             host = server.ip if server.sql_via == "direct" else "127.0.0.1"
             local = await stack.enter_async_context(runner.tunnel(host, server.sql_port))
@@ -85,7 +88,7 @@ async def _open_socket_file(
 
 async def _verify(before: SqlFacts, server: Server, runner: Runner) -> None:
     """Raise SqlPeerRefused unless the same server still owns the port."""
-    facts = await read_sql_facts(server, runner)
+    facts = await read_sql_facts(server, runner, only_port=True)
     _check_port(facts, server)
     if facts.process != before.process:
         raise SqlPeerRefused(

@@ -17,38 +17,35 @@ line_end='
 # the home does not answer.
 locate_home() {
     home_id='' home_owner='' home_mode=''
-    # shellcheck disable=SC2046  # fields
-    set -- $(bounded 2 stat -L -c '%d:%i %u %a' "$home"; echo $?)
-    case $* in 124 | 125) return 1 ;; esac
-    [ $# -eq 4 ] && home_id=$1 home_owner=$2 home_mode=$3
+    located=$(bounded 2 stat -L -c '%d:%i %u %a' "$home")
+    [ $? -ne 124 ] || return 1
+    # shellcheck disable=SC2086  # fields
+    set -- $located
+    [ $# -eq 3 ] && home_id=$1 home_owner=$2 home_mode=$3
     return 0
 }
 
-# Pids of the processes that run a server program, by the name of the process or its executable.
-# Reading links below /proc does not touch the file systems that they lead to.
-list_candidates() {
-    {
-        grep -l -s -x -e seekdb -e observer /proc/[0-9]*/comm
-        # shellcheck disable=SC2012  # names below /proc
-        ls -ln /proc/[0-9]*/exe 2>/dev/null | sed -n \
-            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/seekdb$#\1#p' \
-            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/seekdb (deleted)$#\1#p' \
-            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/observer$#\1#p' \
-            -e 's#.* \(/proc/[0-9]*/\)exe -> .*/observer (deleted)$#\1#p'
-    } | sed 's#^/proc/\([0-9]*\)/.*#\1#' | sort -n -u
+# Set candidates: pids of the processes that run a server program, by the name of the process or its
+# executable. Reading links below /proc does not touch the file systems that they lead to.
+find_candidates() {
+    candidates=''
+    # shellcheck disable=SC2012,SC2046  # names below /proc
+    for path in $(grep -l -s -x -e seekdb -e observer /proc/[0-9]*/comm) $(
+        ls -ln /proc/[0-9]*/exe 2>/dev/null |
+            sed -n -e 's#.* \(/proc/[0-9]*/exe\) -> .*/seekdb$#\1#p' \
+                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/seekdb (deleted)$#\1#p' \
+                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/observer$#\1#p' \
+                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/observer (deleted)$#\1#p'
+    ); do
+        path=${path#/proc/}
+        case " $candidates " in *" ${path%/*} "*) ;; *) candidates="$candidates ${path%/*}" ;; esac
+    done
 }
 
-# For each pid: pid, device:inode and path of its working directory. Each in a process of its own, so
-# that one that hangs does not hide the others.
-print_directories() {
-    for candidate in "$@"; do
-        {
-            id=$(stat -L -c '%d:%i' "/proc/$candidate/cwd" 2>/dev/null)
-            path=$(readlink -n "/proc/$candidate/cwd" 2>/dev/null | tr '\n' '?')
-            printf '%s %s %s\n' "$candidate" "$id" "$path"
-        } &
-    done
-    wait
+# Print device:inode of the working directory of a process, and its path.
+print_directory_of() {
+    stat -L -c '%d:%i' "/proc/$1/cwd" 2>/dev/null || echo
+    readlink -n "/proc/$1/cwd" 2>/dev/null | tr '\n' '?'
 }
 
 # The base directory that the command line of a process names.
@@ -79,26 +76,23 @@ doubt() {
     [ -z "$3" ] || doubts="${doubts}doubt_base=$2 $3$line_end"
 }
 
-# Examine one candidate, of which `directories` has a line unless it hung.
 examine() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
     name=${stat#*\(} name=${name%)*} candidate=$1
     # shellcheck disable=SC2086  # fields
     set -- ${stat##*) }
     [ "$1" = Z ] && return 0
-    start=${20} cwd='' line=''
+    start=${20}
     uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
-    case $line_end$directories in
-    *"$line_end$candidate "*)
-        line=${directories##*"$line_end$candidate "}
-        line=${line#"$candidate "} line=${line%%"$line_end"*}
-        id=${line%% *} cwd=${line#* }
-        ;;
-    *) id='' ;;
-    esac
+    mounts=/proc/$candidate/mounts
+    line=$(bounded 2 print_directory_of "$candidate")
+    is_hung=$?
+    mounts=/proc/self/mounts
+    id=${line%%"$line_end"*} cwd=${line#*"$line_end"}
     if [ -z "$id" ]; then
         [ -e "/proc/$candidate/stat" ] || return 0
-        if [ -z "$cwd" ] && [ -n "$line" ] && ! may_write "$uid_of"; then return 0; fi
+        # Permission denied: a user who cannot write to the home has no server in it.
+        if [ "$is_hung" -ne 124 ] && ! may_write "$uid_of"; then return 0; fi
         doubt unexamined "$candidate"
     elif [ "$id" = "$home_id" ]; then
         case $name$line_end$(readlink "/proc/$candidate/exe" 2>/dev/null)$line_end in
@@ -133,10 +127,7 @@ examine_base() {
 
 find_server() {
     pid='' started='' owner='' by='' doubts='' filed=''
-    candidates=$(list_candidates)
-    [ -n "$candidates" ] || return 1
-    # shellcheck disable=SC2086  # pids
-    directories=$(bounded 2 print_directories $candidates)
+    find_candidates
     for candidate in $candidates; do examine "$candidate"; done
     [ -n "$pid" ]
 }

@@ -5,7 +5,7 @@
 # The first three paths below directory $1 that are not directories; links are followed. An error of
 # find counts as a path: what cannot be read is not empty.
 first_files() {
-    find -L "$1" -mindepth 1 -name 'failed-start-*' -prune -o ! -type d -print 2>&1 | head -n 3
+    find -L "$1" -mindepth 1 ! -type d -print 2>&1 | head -n 3
 }
 
 # Whether the log shows the last step of a boot behind the offset that the marker names. Arguments: inode
@@ -27,7 +27,7 @@ has_completed_boot() {
 print_directory() {
     [ -n "$2" ] && [ -e "$2" ] || return 0
     echo "directory=$1 $(stat -L -c '%d:%i' "$2") $(readlink -f "$2")"
-    first_files "$2" | sed "s#^#file=$1 #"
+    first_files "$2" | while read -r file; do echo "file=$1 $file"; done
 }
 
 # Prints `file=PLACE PATH`, `directory=PLACE DEVICE:INODE PATH` and what is known by name.

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# $1 home, $2 program (seekdb or observer), $3 SQL port. Whether the server itself listens there, and whether
-# only its user can have made its unix socket.
+# $1 home, $2 program (seekdb or observer), $3 SQL port, $4 "port" to skip the unix socket. Whether only the
+# user of the server can have made its unix socket, and else whether the server itself listens on the port.
 . ./find_server.sh
 . ./listening.sh
 home=$1 program=$2 port=$3
@@ -9,21 +9,21 @@ echo "uid=$(id -u)"
 locate_home || { echo "unanswered=$home"; echo "end=yes"; exit 0; }
 find_server
 tell_server
-# shellcheck disable=SC2012  # names below /proc
-open=$([ -z "$pid" ] || ls -ln "/proc/$pid/fd" 2>/dev/null)
-case $open in *' -> '*) echo "descriptors=visible" ;; esac
-is_foreign=''
-for socket in $(list_listeners "$port" | sort -u | tr ' ' ':'); do
-    case $open in
-    *"socket:[${socket#*:}]"*) echo "socket=${socket%:*} held" ;;
-    *) echo "socket=${socket%:*} other"; is_foreign=yes ;;
-    esac
-done
-[ -z "$is_foreign" ] || print_listeners "$port"
 print_socket_file() {
-    [ -S "$home/run/sql.sock" ] || return 0
-    stat -L -c 'directory=%u %a' "$home" "$home/run"
-    echo "socket_file=yes"
+    [ -S "$home/run/sql.sock" ] && stat -L -c 'directory=%u %a' "$home" "$home/run" && echo "socket_file=yes"
 }
-bounded 2 print_socket_file
+print_port() {
+    # shellcheck disable=SC2012  # names below /proc
+    open=$([ -z "$pid" ] || ls -ln "/proc/$pid/fd" 2>/dev/null)
+    case $open in *' -> '*) echo "descriptors=visible" ;; esac
+    is_foreign=''
+    for socket in $(list_listeners "$port" | sort -u | tr ' ' ':'); do
+        case $open in
+        *"socket:[${socket#*:}]"*) echo "socket=${socket%:*} held" ;;
+        *) echo "socket=${socket%:*} other"; is_foreign=yes ;;
+        esac
+    done
+    [ -z "$is_foreign" ] || print_listeners "$port"
+}
+if [ -z "$pid" ] || [ "$4" = port ] || ! bounded 2 print_socket_file; then print_port; fi
 echo "end=yes"
