@@ -281,7 +281,7 @@ async def test_a_server_that_was_never_bootstrapped_is_a_blocker(world: OceanWor
     dag = await start(world, "SERVER", world.name(8))
     assert (dag["state"], dag["stage"]) == ("FAILED", CHECK)
     said = sub_tasks(dag, CHECK)[world.name(8)]["task_logs"][-1]
-    assert "never been started" in said
+    assert "never bootstrapped" in said
     assert "obd" in said
     aside.rename(config)
     assert (await retry(world, dag))["state"] == "SUCCEED"
