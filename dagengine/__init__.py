@@ -8,8 +8,9 @@
     running commands          Command, Runner, SshPool, …          docs/ssh.md
     extending the front end   Extension, Route, Call, …
 
-Public as well are `dagengine.testing`, the kit for tests of operations, and `dagengine.client`,
-for callers of the HTTP API. Everything else inside this package may change without notice.
+Public as well are `dagengine.testing`, the kit for tests of operations, `dagengine.client`, for
+callers of the HTTP API, and `dagengine.mysql`, for SQL on servers. Everything else
+inside this package may change without notice.
 """
 
 from __future__ import annotations

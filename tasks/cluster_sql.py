@@ -10,12 +10,23 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from decimal import Decimal
+from typing import TypeAlias
 
 from dagengine import Clock, RemoteError, RunnerPool
+from dagengine.mysql import Connection, Row, quote_text
 from tasks.health import open_way
 from tasks.observation import TableRow
-from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_rows, login
+from tasks.sql import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    SqlRefused,
+    ask_rows,
+    login,
+    read_number,
+    read_text,
+    reads_rows,
+)
 from tasks.topology import Server
 
 _FIRST_PAUSE_S = 0.1
@@ -85,12 +96,6 @@ def address_of(server: Server) -> Address:
     return server.ip, server.rpc_port
 
 
-def quote(text: str) -> str:
-    """An SQL string literal that stays one whatever the text holds."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0")
-    return f"'{escaped}'"
-
-
 MINOR_FREEZE = "ALTER SYSTEM MINOR FREEZE"
 
 
@@ -102,42 +107,47 @@ def render_address(server: Server) -> str:
 
 def render_server_change(verb: str, server: Server) -> str:
     """`verb` is START or STOP."""
-    return f"ALTER SYSTEM {verb} SERVER {quote(render_address(server))}"
+    return f"ALTER SYSTEM {verb} SERVER {quote_text(render_address(server))}"
 
 
 def render_zone_change(verb: str, zone: str) -> str:
     """`verb` is START or STOP."""
-    return f"ALTER SYSTEM {verb} ZONE {quote(zone)}"
+    return f"ALTER SYSTEM {verb} ZONE {quote_text(zone)}"
 
 
 def render_minor_freeze(servers: Sequence[Server]) -> str:
     """Write what these servers hold in memory to disk."""
-    names = ", ".join(quote(render_address(server)) for server in servers)
+    names = ", ".join(quote_text(render_address(server)) for server in servers)
     return f"{MINOR_FREEZE} SERVER = ({names})"
 
 
-def parse_servers(rows: Sequence[Sequence[Any]]) -> dict[Address, ServerRow]:
+@reads_rows
+def parse_servers(rows: Sequence[Sequence[object]]) -> dict[Address, ServerRow]:
     """The answer to SERVERS. A time is absent (NULL, or 0 in some releases) or there."""
-    return {
-        (str(ip), int(port)): ServerRow(
-            (str(ip), int(port)), str(zone), str(status), _is_time(started), _is_time(stopped)
+    servers = {}
+    for ip, port, zone, status, started, stopped in rows:
+        address = _read_address(ip, port)
+        servers[address] = ServerRow(
+            address, read_text(zone), read_text(status), _is_time(started), _is_time(stopped)
         )
-        for ip, port, zone, status, started, stopped in rows
-    }
+    return servers
 
 
-def parse_zones(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+@reads_rows
+def parse_zones(rows: Sequence[Sequence[object]]) -> dict[str, str]:
     """The answer to ZONES: status by zone."""
-    return {str(zone): str(status) for zone, status in rows}
+    return {read_text(zone): read_text(status) for zone, status in rows}
 
 
-def parse_streams(rows: Sequence[Sequence[Any]]) -> list[LogStream]:
+@reads_rows
+def parse_streams(rows: Sequence[Sequence[object]]) -> list[LogStream]:
     """The answer to STREAMS. Every replica tells its members; the leader knows best."""
     told: dict[tuple[int, int], tuple[bool, str, int]] = {}
     for tenant, stream, role, members, needed in rows:
-        key, leads = (int(tenant), int(stream)), str(role).upper() == "LEADER"
+        key = read_number(tenant), read_number(stream)
+        leads = read_text(role).upper() == "LEADER"
         if key not in told or (leads and not told[key][0]):
-            told[key] = leads, str(members), int(needed)
+            told[key] = leads, read_text(members), read_number(needed)
     return [
         LogStream(*key, frozenset(_parse_members(members)), needed)
         for key, (_, members, needed) in told.items()
@@ -153,27 +163,54 @@ def _parse_members(text: str) -> list[Address]:
     return members
 
 
-def parse_checkpoints(rows: Sequence[Sequence[Any]]) -> dict[Address, int]:
+@reads_rows
+def parse_tenants(rows: Sequence[Sequence[object]]) -> dict[int, str]:
+    """The answer to TENANTS: name by number."""
+    return {read_number(number): read_text(name) for number, name in rows}
+
+
+@reads_rows
+def parse_checkpoints(rows: Sequence[Sequence[object]]) -> dict[Address, int]:
     """The answer to CHECKPOINTS."""
-    return {(str(ip), int(port)): int(scn) for ip, port, scn in rows}
+    return {_read_address(ip, port): read_number(scn) for ip, port, scn in rows}
 
 
-async def ask_table(connection: Any) -> dict[Address, TableRow]:
+@reads_rows
+def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
+    """The answer to the question of `ask_table`."""
+    table = {}
+    for ip, port, status, stopped, root, build, started in rows:
+        table[_read_address(ip, port)] = TableRow(
+            read_text(status),
+            is_stopped=_is_time(stopped),
+            with_rootserver=read_text(root).upper() == "YES",
+            build_version=read_text(build),
+            start_at=_read_instant(started),
+        )
+    return table
+
+
+async def ask_table(connection: Connection) -> dict[Address, TableRow]:
     """What the cluster's own table says of its servers, for readers (see observe.py).
 
     Raises:
         SqlRefused, SqlNotReady: it says nothing now.
     """
-    return {
-        (str(ip), int(port)): TableRow(
-            str(status),
-            is_stopped=_is_time(stopped),
-            with_rootserver=str(root).upper() == "YES",
-            build_version=str(build),
-            start_at=None if not started else datetime.fromtimestamp(float(started), UTC),
-        )
-        for ip, port, status, stopped, root, build, started in await ask_rows(connection, _TABLE)
-    }
+    return parse_table(await ask_rows(connection, _TABLE))
+
+
+def _read_address(ip: object, port: object) -> Address:
+    return read_text(ip), read_number(port)
+
+
+def _read_instant(value: object) -> datetime | None:
+    """From seconds since the epoch; none for NULL and 0."""
+    if not _is_time(value):
+        return None
+    if not isinstance(value, int | float | str | Decimal):
+        raise TypeError(f"{type(value).__name__} in place of a time")
+    seconds = float(value)
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 class ClusterSql:
@@ -197,7 +234,7 @@ class ClusterSql:
         self._clock = clock
         self._deadline_s = clock.monotonic_s() + limit_s
         self._turn = 0
-        self._open: tuple[Any, AsyncExitStack] | None = None
+        self._open: tuple[Connection, AsyncExitStack] | None = None
 
     @property
     def through(self) -> Server:
@@ -209,7 +246,7 @@ class ClusterSql:
         """Time until the deadline."""
         return self._deadline_s - self._clock.monotonic_s()
 
-    async def ask(self, statement: str) -> list[tuple[Any, ...]]:
+    async def ask(self, statement: str) -> list[Row]:
         """The rows of an answer.
 
         Raises:
@@ -237,7 +274,7 @@ class ClusterSql:
             (_, stack), self._open = self._open, None
             await stack.aclose()
 
-    async def _connection(self) -> Any:
+    async def _connection(self) -> Connection:
         if self._open is None:
             async with AsyncExitStack() as stack:
                 server = self.through
@@ -266,5 +303,5 @@ def _may_pass(exc: Exception) -> bool:
     )
 
 
-def _is_time(value: Any) -> bool:
+def _is_time(value: object) -> bool:
     return value not in (None, 0, "", "0")

@@ -31,7 +31,7 @@ from tasks.checks import decide_verdicts
 from tasks.facts import HostFacts
 from tasks.health import open_way
 from tasks.host_look import ask_host
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login
+from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_version, login
 from tasks.topology import Cluster, ClusterFile, Server
 from tasks.verdicts import Level, Verdict, Wish
 
@@ -166,7 +166,7 @@ async def _examine_sql(
         async with AsyncExitStack() as stack:
             socket = await open_way(server, runner, stack)
             connection = await stack.enter_async_context(login(socket, password))
-            version = await ask_one(connection, "select version()")
+            version = await ask_version(connection)
     except SqlPasswordRefused:
         remedy = "correct the password that the cluster file names"
         return [_bad(server.name, check, "the server refuses the password of root", remedy)]

@@ -14,7 +14,14 @@ from tasks.commands import ask_alive, read_trouble
 from tasks.diagnose import Diagnosis, diagnose
 from tasks.facts import ProcessIdentity, ProcessLook, parse_alive
 from tasks.question import ask
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one, login, set_root_password
+from tasks.sql import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    ask_one,
+    ask_version,
+    login,
+    set_root_password,
+)
 from tasks.topology import Server
 from tasks.traces import Traces, ask_traces, parse_traces
 
@@ -258,7 +265,7 @@ async def _try_sql(patient: Patient, socket: Path, context: StepContext) -> str:
 
 async def _ask_version(patient: Patient, socket: Path, context: StepContext, password: str) -> str:
     async with login(socket, password) as connection:
-        version = str(await ask_one(connection, "select version()"))
+        version = await ask_version(connection)
         if password != patient.password:
             # Stage 6 logs in anew, and so proves that the password is set.
             await set_root_password(connection, patient.password)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from dagengine import Clock, ConfigError, RemoteError, RunnerPool
+from dagengine.mysql import Connection
 from tasks.commands import ask_process
 from tasks.facts import parse_process
 from tasks.health import open_way
@@ -19,7 +20,7 @@ from tasks.observation import (
     Observation,
     TableRow,
 )
-from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_one, login
+from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version, login
 from tasks.topology import ClusterFile, Server
 
 WITHIN_S = 2.0
@@ -29,9 +30,8 @@ CACHE_S = 5.0
 """How long what was seen is not looked at again."""
 
 _CALL_S = 1.8  # of one question to one host
-_VERSION = "select version()"
 
-AskTable: TypeAlias = Callable[[Any], Awaitable[Mapping[tuple[str, int], TableRow]]]
+AskTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
 """From a connection as root to what the cluster's table says, by ip and rpc port."""
 
 
@@ -113,7 +113,7 @@ class Lookout:
                 socket = await open_way(server, runner, stack)
                 password = self._cluster.root_password()
                 connection = await stack.enter_async_context(login(socket, password))
-                version = str(await ask_one(connection, _VERSION))
+                version = await ask_version(connection)
                 if ask_table := self._tables.get(server.flavour.name):
                     self._cluster.saw_table(await ask_table(connection))
         except TimeoutError:

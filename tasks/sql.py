@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any
-
-import aiomysql
-import pymysql
+from typing import TypeVar
 
 from dagengine import DagengineError
+from dagengine.mysql import (
+    BeforeLogin,
+    Bounds,
+    Connection,
+    MysqlAccessDenied,
+    MysqlError,
+    MysqlServerError,
+    Row,
+    Value,
+    connect,
+    quote_text,
+    show_text,
+)
 
 _CALL_S = 5.0
 _CLUSTER_CALL_S = 15.0  # a server without a majority says so after its own ten seconds
+_MAX_VERSION = 200
 _CLIENT_ERRORS = range(2000, 3000)
-_ACCESS_DENIED = 1045
+_BOUNDS = Bounds(columns=64, rows=20_000, answer_bytes=4 << 20)  # of what a server tells of itself
 
 # Time-out, try again, (root server) not the master, a lost message inside the cluster, the server
 # is still initialising: what a cluster answers while it elects, or has no majority.
@@ -53,49 +64,66 @@ class SqlRefused(DagengineError):
 
 
 @asynccontextmanager
-async def login(socket: Path, password: str) -> AsyncIterator[Any]:
+async def login(
+    socket: Path, password: str, *, before_login: BeforeLogin | None = None
+) -> AsyncIterator[Connection]:
     """A connection as root; `socket` leads to the server.
+
+    Args:
+        socket: a unix socket.
+        password: of root; empty if it has none.
+        before_login: runs between the server's greeting and the proof of the password, to check
+            that the listener is the server; what it raises ends the login.
 
     Raises:
         SqlNotReady: no answer, or not an SQL server's.
         SqlPasswordRefused: the password is wrong.
     """
-    # The driver sends a password's characters as Latin-1; servers keep what statements, which
-    # are UTF-8, said it is.
-    sent = password.encode("utf-8").decode("latin-1")
     try:
-        async with asyncio.timeout(_CALL_S):
-            connection = await aiomysql.connect(
-                unix_socket=str(socket), user="root", password=sent, autocommit=True
-            )
-    except pymysql.err.OperationalError as exc:
-        if exc.args and exc.args[0] == _ACCESS_DENIED:
-            raise SqlPasswordRefused("the server refuses the password of root") from exc
-        raise SqlNotReady(f"no SQL answer: {exc}") from exc
-    except (pymysql.err.Error, OSError, TimeoutError, EOFError) as exc:
-        raise SqlNotReady(f"no SQL answer: {exc!r}") from exc
+        connection = await connect(
+            socket,
+            user="root",
+            password=password,
+            bounds=_BOUNDS,
+            timeout_s=_CALL_S,
+            before_login=before_login,
+        )
+    except MysqlAccessDenied as exc:
+        raise SqlPasswordRefused("the server refuses the password of root") from exc
+    except MysqlError as exc:
+        raise SqlNotReady(f"no SQL answer: {exc.message}", remedy=exc.remedy) from exc
     try:
         yield connection
     finally:
         connection.close()
 
 
-async def ask_one(connection: Any, statement: str) -> Any:
+async def ask_one(connection: Connection, statement: str) -> Value:
     """The first column of the first row.
 
     Raises:
         SqlNotReady: the statement failed.
     """
     try:
-        async with asyncio.timeout(_CALL_S), connection.cursor() as cursor:
-            await cursor.execute(statement)
-            row = await cursor.fetchone()
-    except (pymysql.err.Error, OSError, TimeoutError, EOFError) as exc:
-        raise SqlNotReady(f"{statement!r} failed: {exc}") from exc
-    return row[0] if row else None
+        rows = (await connection.query(statement)).rows
+    except MysqlError as exc:
+        raise SqlNotReady(f"{statement!r} failed: {exc.message}") from exc
+    return rows[0][0] if rows else None
 
 
-async def ask_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:
+async def ask_version(connection: Connection) -> str:
+    """The server's version, safe to show on one line.
+
+    Raises:
+        SqlNotReady: the server does not answer with a text.
+    """
+    version = await ask_one(connection, "select version()")
+    if not isinstance(version, str):
+        raise SqlNotReady("the server's version is not a text")
+    return show_text(version.encode(), _MAX_VERSION)
+
+
+async def ask_rows(connection: Connection, statement: str) -> list[Row]:
     """All rows of an answer; none for a statement that has no rows.
 
     Raises:
@@ -103,33 +131,66 @@ async def ask_rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:
         SqlNotReady: it does not answer.
     """
     try:
-        async with asyncio.timeout(_CLUSTER_CALL_S), connection.cursor() as cursor:
-            await cursor.execute(statement)
-            return list(await cursor.fetchall())
-    except pymysql.err.Error as exc:
-        number, *said = exc.args if exc.args else (0,)
-        if isinstance(number, int) and said and not _is_lost(number):
-            raise SqlRefused(number, str(said[0])) from exc
-        raise SqlNotReady(f"{statement!r} got no answer: {exc}") from exc
-    except (OSError, TimeoutError, EOFError) as exc:
-        raise SqlNotReady(f"{statement!r} got no answer: {exc!r}") from exc
+        return list((await connection.query(statement, timeout_s=_CLUSTER_CALL_S)).rows)
+    except MysqlServerError as exc:
+        if not _is_lost(exc.number):
+            raise SqlRefused(exc.number, exc.text) from exc
+        raise SqlNotReady(f"{statement!r} got no answer: {exc.message}") from exc
+    except MysqlError as exc:
+        raise SqlNotReady(f"{statement!r} got no answer: {exc.message}") from exc
 
 
 def _is_lost(number: int) -> bool:
-    """The driver's own numbers: the connection broke."""
+    """A client's own numbers, which a proxy sends when its connection to the server broke."""
     return number == 0 or number in _CLIENT_ERRORS
 
 
-async def set_root_password(connection: Any, password: str) -> None:
+async def set_root_password(connection: Connection, password: str) -> None:
     """Give root a password. It is sent as a quoted literal and never logged.
 
     Raises:
         SqlNotReady: the server refused.
     """
-    literal = connection.escape(password)
     try:
-        async with asyncio.timeout(_CALL_S), connection.cursor() as cursor:
-            await cursor.execute(f"ALTER USER root IDENTIFIED BY {literal}")
-    except (pymysql.err.Error, OSError, TimeoutError, EOFError) as exc:
-        # The driver's text may quote the statement: keep the secret out of it.
-        raise SqlNotReady("the server refused to set the password of root") from exc
+        if "\\" in password or "\0" in password:
+            # Without NO_BACKSLASH_ESCAPES, under which the literal would be another password.
+            await connection.query("SET SESSION sql_mode = ''")
+        await connection.query(f"ALTER USER root IDENTIFIED BY {quote_text(password)}")
+    except MysqlError:
+        # The server's text may quote the statement: keep the secret out of it, and of the chain.
+        raise SqlNotReady("the server refused to set the password of root") from None
+
+
+_Parsed = TypeVar("_Parsed")
+
+
+def reads_rows(
+    parse: Callable[[Sequence[Sequence[object]]], _Parsed],
+) -> Callable[[Sequence[Sequence[object]]], _Parsed]:
+    """Make a parser of rows raise SqlNotReady when their number or type of values is unexpected.
+
+    Every parser of rows has this decorator, so that a server's answer cannot cause any other error.
+    """
+
+    @wraps(parse)
+    def parse_or_refuse(rows: Sequence[Sequence[object]]) -> _Parsed:
+        try:
+            return parse(rows)
+        except (ValueError, TypeError, OverflowError, OSError) as exc:
+            raise SqlNotReady(f"the server sent rows of an unexpected shape: {exc}") from exc
+
+    return parse_or_refuse
+
+
+def read_text(value: object) -> str:
+    """A text column. Raises TypeError when the value is something else (see `reads_rows`)."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} in place of text")
+    return value
+
+
+def read_number(value: object) -> int:
+    """A whole number, also one written as text. Raises TypeError or ValueError otherwise."""
+    if isinstance(value, int | str):
+        return int(value)
+    raise TypeError(f"{type(value).__name__} in place of a whole number")

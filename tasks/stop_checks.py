@@ -19,6 +19,7 @@ from tasks.cluster_sql import (
     open_cluster_sql,
     parse_servers,
     parse_streams,
+    parse_tenants,
     parse_zones,
 )
 from tasks.errors import ReplicaInvalid, StoppedInMultiZone
@@ -113,7 +114,7 @@ async def read_picture(
                         parse_servers(await sql.ask(SERVERS)),
                         parse_zones(await sql.ask(ZONES)),
                         parse_streams(await sql.ask(STREAMS)),
-                        {int(number): str(name) for number, name in await sql.ask(TENANTS)},
+                        parse_tenants(await sql.ask(TENANTS)),
                     )
         except (DagengineError, TimeoutError):
             pass  # this one does not answer: that is all that is asked

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagengine.mysql import quote_text
 from tasks.cluster_sql import (
     ServerRow,
     parse_servers,
     parse_zones,
-    quote,
     render_address,
     render_server_change,
     render_zone_change,
@@ -51,7 +51,7 @@ def unquote(literal: str) -> str:
 
 @given(st.text())
 def test_no_text_breaks_out_of_a_literal(text: str) -> None:
-    literal = quote(text)
+    literal = quote_text(text)
     assert literal[0] == literal[-1] == "'"
     assert unquote(literal) == text
 

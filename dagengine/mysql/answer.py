@@ -1,0 +1,281 @@
+"""The answer to a statement, from its packets, without input or output."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, auto
+from typing import TypeAlias
+
+from dagengine.mysql.errors import MysqlProtocolError
+from dagengine.mysql.packets import Fields, read_length
+from dagengine.mysql.protocol import (
+    ERROR,
+    LOCAL_INFILE,
+    OK,
+    ServerStatus,
+    is_eof,
+    parse_eof,
+    parse_error,
+    parse_ok,
+)
+from dagengine.mysql.text import show_text
+
+Value: TypeAlias = str | int | float | Decimal | bytes | None
+Row: TypeAlias = tuple[Value, ...]
+
+_MAX_RESULTS = 10_000
+_FIXED_FIELDS_BYTES = 0x0C
+_BINARY = 63  # the character set of what is not text
+_NULL = 0xFB
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that one answer may have."""
+
+    columns: int = 4096
+    rows: int = 200_000
+    values: int = 2_000_000  # a value of one byte costs up to 60 bytes of memory
+    answer_bytes: int = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a result.
+
+    Attributes:
+        name: safe to show.
+        decode: from the bytes of a value that is not NULL to the value.
+    """
+
+    name: str
+    decode: Callable[[bytes], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one statement gave.
+
+    Attributes:
+        columns: their names; empty for a statement without rows.
+        affected_rows: with `found_rows`, those that an UPDATE matched.
+    """
+
+    columns: tuple[str, ...] = ()
+    rows: Sequence[Row] = ()
+    affected_rows: int = 0
+    last_insert_id: int = 0
+    warnings: int = 0
+
+
+class _Expects(Enum):
+    RESULT = auto()
+    COLUMN = auto()
+    COLUMNS_END = auto()
+    ROW = auto()
+    NOTHING = auto()
+
+
+class Answer:
+    """Collects the packets that answer one request."""
+
+    def __init__(self, bounds: Bounds, *, multi_statements: bool = False) -> None:
+        """With `multi_statements` there may be several results."""
+        self.results: list[Result] = []
+        self._bounds = bounds
+        self._is_multi = multi_statements
+        self._expects = _Expects.RESULT
+        self._columns: list[Column] = []
+        self._count = 0
+        self._rows: list[Row] = []
+        self._row_count = 0
+        self._value_count = 0
+        self._bytes = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self._expects is _Expects.NOTHING
+
+    def take(self, payload: bytes) -> None:
+        """Read the next packet.
+
+        Raises:
+            MysqlServerError: the answer is, or ends with, an error.
+            MysqlProtocolError: the packet cannot be the next one, or the answer is too large.
+        """
+        self._bytes += len(payload)
+        if self._bytes > self._bounds.answer_bytes:
+            raise MysqlProtocolError(f"the answer has more than {self._bounds.answer_bytes} bytes")
+        if payload[:1] == bytes([ERROR]):
+            raise parse_error(payload)
+        match self._expects:
+            case _Expects.RESULT:
+                self._begin(payload)
+            case _Expects.COLUMN:
+                self._columns.append(parse_column(payload))
+                if len(self._columns) == self._count:
+                    self._expects = _Expects.COLUMNS_END
+            case _Expects.COLUMNS_END:
+                parse_eof(payload)
+                self._expects = _Expects.ROW
+            case _Expects.ROW:
+                self._take_row(payload)
+            case _Expects.NOTHING:
+                raise MysqlProtocolError("the peer sent a packet behind its answer")
+
+    def _begin(self, payload: bytes) -> None:
+        first = payload[0] if payload else None
+        if first == OK:
+            done = parse_ok(payload)
+            self._end(
+                Result((), (), done.affected_rows, done.last_insert_id, done.warnings), done.status
+            )
+        elif first == LOCAL_INFILE:
+            # Refused by closing: an empty answer, as drivers send it, would go on with the peer.
+            raise MysqlProtocolError("the peer requests a file of this machine (LOCAL INFILE)")
+        else:
+            fields = Fields(payload)
+            self._count = fields.take_length()
+            fields.check_end("a number of columns")
+            if not 0 < self._count <= self._bounds.columns:
+                raise MysqlProtocolError(f"the answer has {self._count} columns")
+            self._columns, self._rows = [], []
+            self._expects = _Expects.COLUMN
+
+    def _take_row(self, payload: bytes) -> None:
+        if is_eof(payload):
+            names = tuple(column.name for column in self._columns)
+            self._end(Result(names, self._rows), parse_eof(payload))
+            return
+        self._row_count += 1
+        self._value_count += self._count
+        if self._row_count > self._bounds.rows:
+            raise MysqlProtocolError(f"the answer has more than {self._bounds.rows} rows")
+        if self._value_count > self._bounds.values:
+            raise MysqlProtocolError(f"the answer has more than {self._bounds.values} values")
+        self._rows.append(parse_row(payload, self._columns))
+
+    def _end(self, result: Result, status: int) -> None:
+        self.results.append(result)
+        if not status & ServerStatus.MORE_RESULTS:
+            self._expects = _Expects.NOTHING
+        elif not self._is_multi or len(self.results) == _MAX_RESULTS:
+            raise MysqlProtocolError("the peer announces more results than there can be")
+        else:
+            self._expects = _Expects.RESULT
+
+
+def parse_column(payload: bytes) -> Column:
+    """A column's definition.
+
+    Raises:
+        MysqlProtocolError: it is malformed, or of an unknown type.
+    """
+    fields = Fields(payload)
+    for _ in range(4):  # catalog, schema, table, original table
+        fields.take_string()
+    name = show_text(fields.take_string())
+    fields.take_string()
+    if fields.take_length() != _FIXED_FIELDS_BYTES:
+        raise MysqlProtocolError("a column of the peer is malformed")
+    charset, _length, code = fields.take_int(2), fields.take_int(4), fields.take_int(1)
+    fields.take(5)
+    fields.check_end("a column")
+    decode = _DECODERS.get(code)
+    if decode is None:
+        raise MysqlProtocolError(f"the column {name} has the unknown type {code}")
+    if charset == _BINARY and decode is _decode_text:
+        decode = bytes
+    return Column(name, decode)
+
+
+def parse_row(payload: bytes, columns: Sequence[Column]) -> Row:
+    """The values of a row.
+
+    Raises:
+        MysqlProtocolError: the row is malformed, or a value not of its column's type.
+    """
+    values: list[Value] = []
+    at, size = 0, len(payload)
+    for column in columns:
+        if at < size and payload[at] == _NULL:
+            values.append(None)
+            at += 1
+            continue
+        length, begin = read_length(payload, at)
+        at = begin + length
+        if at > size:
+            raise MysqlProtocolError("a row of the peer ends within a value")
+        values.append(column.decode(payload[begin:at]))
+    if at != size:
+        raise MysqlProtocolError("a row of the peer has more values than columns")
+    return tuple(values)
+
+
+_INTEGER = re.compile(rb"-?[0-9]{1,64}")
+_DECIMAL = re.compile(rb"-?(?:[0-9]{1,128}(?:\.[0-9]{0,128})?|\.[0-9]{1,128})")
+_FLOAT = re.compile(
+    rb"-?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?"
+)
+
+
+def _decode_integer(raw: bytes) -> int:
+    if _INTEGER.fullmatch(raw) is None:
+        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a whole number")
+    return int(raw)
+
+
+def _decode_decimal(raw: bytes) -> Decimal:
+    if _DECIMAL.fullmatch(raw) is None:
+        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a decimal number")
+    return Decimal(raw.decode("ascii"))
+
+
+def _decode_float(raw: bytes) -> float:
+    if _FLOAT.fullmatch(raw) is None or not math.isfinite(number := float(raw)):
+        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a number")
+    return number
+
+
+def _decode_text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise MysqlProtocolError("a text of the peer is not UTF-8") from exc
+
+
+def _decode_ascii(raw: bytes) -> str:
+    try:
+        return raw.decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise MysqlProtocolError("a time or JSON of the peer is malformed") from exc
+
+
+def _decode_utf8(raw: bytes) -> str:
+    """Text whatever the column's character set is."""
+    return _decode_text(raw)
+
+
+def _decode_null(_raw: bytes) -> None:
+    raise MysqlProtocolError("a column that holds nothing but NULL has a value")
+
+
+_DECODERS: dict[int, Callable[[bytes], Value]] = {
+    0: _decode_decimal,
+    **dict.fromkeys((1, 2, 3, 8, 9, 13), _decode_integer),  # TINY to LONGLONG, INT24, YEAR
+    **dict.fromkeys((4, 5), _decode_float),
+    6: _decode_null,
+    **dict.fromkeys((7, 10, 11, 12, 14), _decode_ascii),  # TIMESTAMP, DATE, TIME, DATETIME, NEWDATE
+    **dict.fromkeys(
+        (15, 247, 248, 253, 254), _decode_text
+    ),  # VARCHAR, ENUM, SET, VAR_STRING, STRING
+    **dict.fromkeys((249, 250, 251, 252), _decode_text),  # blobs, which are text unless binary
+    16: bytes,  # BIT
+    245: _decode_utf8,  # JSON
+    246: _decode_decimal,
+    255: bytes,  # GEOMETRY
+}

@@ -1,0 +1,151 @@
+"""Packets and their fields, without input or output.
+
+Source of the formats in this package: the client/server protocol in MySQL's internals manual.
+"""
+
+from __future__ import annotations
+
+from dagengine.mysql.errors import MysqlProtocolError, MysqlRequestRefused
+
+MAX_PACKET_BYTES = 0xFFFFFF - 1
+"""The largest payload in either direction. A payload of one byte more would take two packets."""
+
+_HEADER_BYTES = 4
+_NULL, _TWO, _THREE, _EIGHT = 0xFB, 0xFC, 0xFD, 0xFE
+_WIDTHS = {_TWO: 2, _THREE: 3, _EIGHT: 8}
+
+
+def frame(payload: bytes, sequence: int) -> bytes:
+    """A packet.
+
+    Raises:
+        MysqlRequestRefused: the payload is too large.
+    """
+    if len(payload) > MAX_PACKET_BYTES:
+        raise MysqlRequestRefused(
+            f"the request has {len(payload)} bytes; at most {MAX_PACKET_BYTES} are sent"
+        )
+    return len(payload).to_bytes(3, "little") + bytes([sequence & 0xFF]) + payload
+
+
+class PacketBuffer:
+    """Bytes from the peer, taken out as payloads in the order of their sequence numbers."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def sequence(self) -> int:
+        """The number of the next packet in either direction."""
+        return self._sequence
+
+    def feed(self, data: bytes) -> None:
+        self._bytes += data
+
+    def expect(self, sequence: int) -> None:
+        """Count on from this number."""
+        self._sequence = sequence & 0xFF
+
+    def take(self) -> bytes | None:
+        """The next payload, or None while it is incomplete.
+
+        Raises:
+            MysqlProtocolError: the packet is too large, or not the next in the sequence.
+        """
+        buffered = self._bytes
+        if len(buffered) < _HEADER_BYTES:
+            return None
+        # Judged before the payload has arrived: a peer of another protocol fails at once.
+        size = buffered[0] | buffered[1] << 8 | buffered[2] << 16
+        if buffered[3] != self._sequence:
+            raise MysqlProtocolError(
+                f"the peer sent packet number {buffered[3]} instead of {self._sequence}"
+            )
+        if size > MAX_PACKET_BYTES:
+            raise MysqlProtocolError(
+                f"the peer sent a packet of more than {MAX_PACKET_BYTES} bytes"
+            )
+        end = _HEADER_BYTES + size
+        if len(buffered) < end:
+            return None
+        payload = bytes(buffered[_HEADER_BYTES:end])
+        del buffered[:end]
+        self._sequence = (self._sequence + 1) & 0xFF
+        return payload
+
+
+def read_length(payload: bytes, at: int) -> tuple[int, int]:
+    """A length-encoded integer at this position, and the position behind it.
+
+    Raises:
+        MysqlProtocolError: there is none.
+    """
+    if at >= len(payload):
+        raise MysqlProtocolError("a packet of the peer ends within a field")
+    first = payload[at]
+    if first < _NULL:
+        return first, at + 1
+    width = _WIDTHS.get(first)
+    if width is None:
+        raise MysqlProtocolError(f"a packet of the peer has {first:#04x} in place of a length")
+    end = at + 1 + width
+    if end > len(payload):
+        raise MysqlProtocolError("a packet of the peer ends within a field")
+    return int.from_bytes(payload[at + 1 : end], "little"), end
+
+
+class Fields:
+    """The fields of one payload, from its begin to its end."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to be read."""
+        return len(self._payload) - self._at
+
+    def take(self, size: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            MysqlProtocolError: the payload has fewer; likewise for the methods below.
+        """
+        end = self._at + size
+        if end > len(self._payload):
+            raise MysqlProtocolError("a packet of the peer ends within a field")
+        taken, self._at = self._payload[self._at : end], end
+        return taken
+
+    def take_int(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def take_length(self) -> int:
+        """A length-encoded integer."""
+        value, self._at = read_length(self._payload, self._at)
+        return value
+
+    def take_string(self) -> bytes:
+        """Bytes behind their length."""
+        return self.take(self.take_length())
+
+    def take_text(self) -> bytes:
+        """Bytes up to a NUL, which is skipped."""
+        end = self._payload.find(0, self._at)
+        if end < 0:
+            raise MysqlProtocolError("a text of the peer has no end")
+        taken, self._at = self._payload[self._at : end], end + 1
+        return taken
+
+    def take_rest(self) -> bytes:
+        return self.take(self.left)
+
+    def check_end(self, what: str) -> None:
+        """Raise MysqlProtocolError unless everything has been read."""
+        if self.left:
+            raise MysqlProtocolError(f"{what} of the peer has {self.left} bytes too many")

@@ -1,0 +1,261 @@
+"""Login and short answers, without input or output. What this client offers is fixed here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import IntFlag
+
+from dagengine.mysql.errors import (
+    MysqlAccessDenied,
+    MysqlAuthPluginRefused,
+    MysqlProtocolError,
+    MysqlRequestRefused,
+    MysqlServerError,
+)
+from dagengine.mysql.packets import MAX_PACKET_BYTES, Fields
+from dagengine.mysql.text import encode_text, show_text
+
+
+class Capability(IntFlag):
+    """The capability flags that this client knows. It never sets LOCAL_FILES."""
+
+    LONG_PASSWORD = 1 << 0  # without it, MariaDB reads flags of its own from the filler
+    FOUND_ROWS = 1 << 1
+    CONNECT_WITH_DB = 1 << 3
+    PROTOCOL_41 = 1 << 9
+    TRANSACTIONS = 1 << 13  # status flags in OK and EOF packets
+    SECURE_CONNECTION = 1 << 15
+    MULTI_STATEMENTS = 1 << 16
+    MULTI_RESULTS = 1 << 17
+    PLUGIN_AUTH = 1 << 19
+
+
+class ServerStatus(IntFlag):
+    """The status flags that this client acts on."""
+
+    AUTOCOMMIT = 1 << 1
+    MORE_RESULTS = 1 << 3
+
+
+NATIVE = "mysql_native_password"
+QUERY, QUIT = b"\x03", b"\x01"
+
+OK, AUTH_MORE, LOCAL_INFILE, EOF, ERROR = 0x00, 0x01, 0xFB, 0xFE, 0xFF
+
+_ALWAYS = (
+    Capability.LONG_PASSWORD
+    | Capability.PROTOCOL_41
+    | Capability.TRANSACTIONS
+    | Capability.SECURE_CONNECTION
+    | Capability.PLUGIN_AUTH
+)
+_NEEDED = Capability.PROTOCOL_41 | Capability.SECURE_CONNECTION | Capability.PLUGIN_AUTH
+
+# Defaults that a server may announce. Under both, it switches to the plugin of the account, and
+# the salt is one for mysql_native_password.
+_ANNOUNCED = frozenset({NATIVE, "caching_sha2_password"})
+
+_PROTOCOL_VERSION = 10
+_SALT_BYTES = 20
+_UTF8MB4 = 45  # utf8mb4_general_ci, which every server since MySQL 5.5 has
+_ACCESS_DENIED = 1045
+_SQLSTATE_BYTES = 5
+_MAX_EOF_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a connection may ask for beyond the fixed set.
+
+    Attributes:
+        found_rows: an UPDATE counts the rows that it matched, not those that it changed.
+        multi_statements: one request may hold several statements.
+    """
+
+    database: str | None = None
+    found_rows: bool = False
+    multi_statements: bool = False
+
+    @property
+    def capabilities(self) -> Capability:
+        """The flags that are sent to the server, whatever it offers."""
+        flags = _ALWAYS
+        if self.database is not None:
+            flags |= Capability.CONNECT_WITH_DB
+        if self.found_rows:
+            flags |= Capability.FOUND_ROWS
+        if self.multi_statements:
+            flags |= Capability.MULTI_STATEMENTS | Capability.MULTI_RESULTS
+        return flags
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """The first packet of a server.
+
+    Attributes:
+        version: safe to show.
+        plugin: default of the server; safe to show.
+    """
+
+    version: str
+    thread_id: int
+    capabilities: int
+    salt: bytes
+    plugin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An OK packet."""
+
+    affected_rows: int
+    last_insert_id: int
+    status: int
+    warnings: int
+
+
+def parse_greeting(payload: bytes) -> Greeting:
+    """The greeting of a server that this client can log in to.
+
+    Raises:
+        MysqlProtocolError: it is malformed, or the server lacks a capability that is needed.
+        MysqlAuthPluginRefused: it announces a plugin other than the two usual ones.
+        MysqlServerError: the server refuses the connection.
+    """
+    if payload[:1] == bytes([ERROR]):
+        raise parse_error(payload)
+    fields = Fields(payload)
+    if fields.take_int(1) != _PROTOCOL_VERSION:
+        raise MysqlProtocolError("the peer does not greet as a MySQL server")
+    version = show_text(fields.take_text())
+    thread_id, salt = fields.take_int(4), fields.take(8)
+    fields.take(1)
+    low, _charset, _status, high = (fields.take_int(size) for size in (2, 1, 2, 2))
+    capabilities = low | high << 16
+    if missing := _NEEDED & ~Capability(capabilities & _NEEDED):
+        raise MysqlProtocolError(f"the server lacks the capability {_names(missing)}")
+    salt_size = fields.take_int(1)
+    fields.take(10)
+    second = fields.take(max(13, salt_size - 8))
+    plugin = show_text(fields.take_text())
+    if plugin not in _ANNOUNCED:
+        raise MysqlAuthPluginRefused(plugin)
+    return Greeting(version, thread_id, capabilities, _check_salt(salt + second), plugin)
+
+
+def render_login(greeting: Greeting, user: str, password: str, options: Options) -> bytes:
+    """The answer to a greeting.
+
+    Raises:
+        MysqlRequestRefused: a text cannot be sent.
+        MysqlProtocolError: the server lacks what the options need.
+    """
+    flags = options.capabilities
+    if missing := (flags & ~_ALWAYS) & ~Capability(greeting.capabilities & flags):
+        raise MysqlProtocolError(f"the server lacks the capability {_names(missing)}")
+    proof = scramble(password, greeting.salt)
+    return b"".join(
+        [
+            flags.to_bytes(4, "little"),
+            MAX_PACKET_BYTES.to_bytes(4, "little"),
+            bytes([_UTF8MB4]),
+            bytes(23),
+            _render_name(user, "the user"),
+            bytes([len(proof)]),
+            proof,
+            b"" if options.database is None else _render_name(options.database, "the database"),
+            NATIVE.encode(),
+            b"\0",
+        ]
+    )
+
+
+def scramble(password: str, salt: bytes) -> bytes:
+    """Prove knowledge of the password for this salt; nothing for an empty password.
+
+    Raises:
+        MysqlRequestRefused: the password is not Unicode.
+    """
+    if not password:
+        return b""
+    once = _sha1(encode_text(password, "the password"))
+    mask = _sha1(salt + _sha1(once))
+    return bytes(a ^ b for a, b in zip(once, mask, strict=True))
+
+
+def parse_auth_switch(payload: bytes) -> bytes:
+    """The salt of a request to authenticate (again) with mysql_native_password.
+
+    Raises:
+        MysqlAuthPluginRefused: the request is for another plugin.
+        MysqlProtocolError: it is malformed.
+    """
+    if len(payload) == 1:
+        raise MysqlAuthPluginRefused("mysql_old_password")
+    fields = Fields(payload)
+    fields.take(1)
+    plugin = fields.take_text()
+    if plugin != NATIVE.encode():
+        raise MysqlAuthPluginRefused(show_text(plugin))
+    return _check_salt(fields.take_rest())
+
+
+def parse_ok(payload: bytes) -> Done:
+    """An OK packet. Raises MysqlProtocolError when it is not one."""
+    fields = Fields(payload)
+    if fields.take_int(1) != OK:
+        raise MysqlProtocolError("the peer sent something else where OK or an error was expected")
+    affected, inserted = fields.take_length(), fields.take_length()
+    return Done(affected, inserted, fields.take_int(2), fields.take_int(2))
+
+
+def is_eof(payload: bytes) -> bool:
+    """Whether this is an EOF packet rather than a row that begins with a long value."""
+    return payload[:1] == bytes([EOF]) and len(payload) <= _MAX_EOF_BYTES
+
+
+def parse_eof(payload: bytes) -> int:
+    """The status flags of an EOF packet. Raises MysqlProtocolError when it is not one."""
+    if not is_eof(payload):
+        raise MysqlProtocolError("the peer sent something else where a list of columns ends")
+    fields = Fields(payload)
+    fields.take(3)
+    status = fields.take_int(2)
+    fields.check_end("an EOF packet")
+    return status
+
+
+def parse_error(payload: bytes) -> MysqlServerError:
+    """The error of an ERR packet. Raises MysqlProtocolError when it has no number."""
+    fields = Fields(payload)
+    fields.take(1)
+    number, text, sqlstate = fields.take_int(2), fields.take_rest(), b""
+    if text[:1] == b"#" and len(text) > _SQLSTATE_BYTES:
+        sqlstate, text = text[1 : 1 + _SQLSTATE_BYTES], text[1 + _SQLSTATE_BYTES :]
+    kind = MysqlAccessDenied if number == _ACCESS_DENIED else MysqlServerError
+    return kind(number, show_text(sqlstate), show_text(text) or "no text")
+
+
+def _check_salt(raw: bytes) -> bytes:
+    if len(raw) == _SALT_BYTES + 1 and raw[-1] == 0:
+        raw = raw[:-1]
+    if len(raw) != _SALT_BYTES:
+        raise MysqlProtocolError(f"the salt of the peer does not have {_SALT_BYTES} bytes")
+    return raw
+
+
+def _render_name(name: str, what: str) -> bytes:
+    raw = encode_text(name, what)
+    if b"\0" in raw:
+        raise MysqlRequestRefused(f"{what} has a NUL character")
+    return raw + b"\0"
+
+
+def _names(flags: Capability) -> str:
+    return ", ".join(flag.name or "" for flag in Capability if flag in flags)
+
+
+def _sha1(raw: bytes) -> bytes:
+    return hashlib.sha1(raw, usedforsecurity=False).digest()
