@@ -25,7 +25,7 @@ from dagengine.mysql import (
 
 _CALL_S = 5.0
 _CLUSTER_CALL_S = 15.0  # a server without a majority says so after its own ten seconds
-_MAX_VERSION = 200
+_MAX_TEXT = 200
 _CLIENT_ERRORS = range(2000, 3000)
 _BOUNDS = Bounds(columns=64, rows=20_000, answer_bytes=4 << 20)  # of what a server tells of itself
 
@@ -120,7 +120,7 @@ async def ask_version(connection: Connection) -> str:
     version = await ask_one(connection, "select version()")
     if not isinstance(version, str):
         raise SqlNotReady("the server's version is not a text")
-    return show_text(version.encode(), _MAX_VERSION)
+    return show_text(version.encode(), _MAX_TEXT)
 
 
 async def ask_rows(connection: Connection, statement: str) -> list[Row]:
@@ -177,7 +177,8 @@ def reads_rows(
         try:
             return parse(rows)
         except (ValueError, TypeError, OverflowError, OSError) as exc:
-            raise SqlNotReady(f"the server sent rows of an unexpected shape: {exc}") from exc
+            why = show_text(str(exc).encode("utf-8", "replace"), _MAX_TEXT)
+            raise SqlNotReady(f"the server sent rows of an unexpected shape: {why}") from exc
 
     return parse_or_refuse
 

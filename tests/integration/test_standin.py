@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiomysql
-import pymysql
 import pytest
 
+from dagengine.mysql import (
+    MysqlAccessDenied,
+    MysqlConnectionLost,
+    MysqlServerError,
+    open_connection,
+)
 from dagengine.testing import eventually
 from tasks.demo_guard import Guard
 from tasks.demo_hosts import free_port
@@ -53,20 +56,13 @@ class Observers:
         return int((self.home(number) / "run/observer.pid").read_text())
 
     async def ask(self, number: int, statement: str, password: str = PASSWORD) -> list[Any]:
-        connection = await aiomysql.connect(
-            host="127.0.0.1",
-            port=self.members[number].sql_port,
+        async with open_connection(
+            ("127.0.0.1", self.members[number].sql_port),
             user="root",
             password=password,
-            autocommit=True,
-            connect_timeout=20,
-        )
-        try:
-            async with asyncio.timeout(20), connection.cursor() as cursor:
-                await cursor.execute(statement)
-                return list(await cursor.fetchall())
-        finally:
-            connection.close()
+            timeout_s=20,
+        ) as connection:
+            return list((await connection.query(statement)).rows)
 
     async def wait_dead(self, number: int) -> None:
         async def is_dead() -> bool:
@@ -82,9 +78,9 @@ class Observers:
         await eventually(serve, timeout_s=60, what="the service of the stand-ins")
 
     async def code_of(self, number: int, statement: str) -> int:
-        with pytest.raises(pymysql.err.Error) as caught:
+        with pytest.raises(MysqlServerError) as caught:
             await self.ask(number, statement)
-        return int(caught.value.args[0])
+        return caught.value.number
 
 
 @pytest.fixture
@@ -165,9 +161,9 @@ async def test_servers_and_zones_are_stopped_and_started_by_sql(observers: Obser
     zones = "SELECT zone FROM oceanbase.DBA_OB_ZONES WHERE status = 'INACTIVE'"
     assert await observers.ask(2, zones) == [("zone2",)]
     await observers.ask(0, "ALTER SYSTEM START ZONE 'zone2'")
-    with pytest.raises(pymysql.err.Error, match="zone status not match"):
+    with pytest.raises(MysqlServerError, match="zone status not match"):
         await observers.ask(0, "ALTER SYSTEM START ZONE 'zone2'")
-    with pytest.raises(pymysql.err.Error, match="zone not exist"):
+    with pytest.raises(MysqlServerError, match="zone not exist"):
         await observers.ask(0, "ALTER SYSTEM START ZONE 'it''s not there'")
     os.kill(observers.pid(1), signal.SIGKILL)
     await observers.wait_dead(1)
@@ -206,10 +202,10 @@ async def test_it_fails_as_it_is_told(observers: Observers) -> None:
     for number in range(3):
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
-    with pytest.raises(pymysql.err.OperationalError, match="1045"):
+    with pytest.raises(MysqlAccessDenied):
         await observers.ask(0, "select 1")
     assert await observers.ask(0, "select 1", "another") == [(1,)]
-    with pytest.raises(pymysql.err.OperationalError, match="2003"):
+    with pytest.raises(MysqlConnectionLost):
         await observers.ask(1, "select 1")
     wish(0, '{"failures": 1, "code": 4023}')
     assert await observers.code_of(0, "ALTER SYSTEM STOP ZONE 'zone1'") == 4023

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -13,13 +15,18 @@ from hypothesis import strategies as st
 from dagengine.mysql import quote_text
 from tasks.cluster_sql import (
     ServerRow,
+    parse_checkpoints,
     parse_servers,
+    parse_streams,
+    parse_table,
+    parse_tenants,
     parse_zones,
     render_address,
     render_server_change,
     render_zone_change,
 )
 from tasks.quorum import explain_majority
+from tasks.sql import SqlNotReady
 from tasks.topology import Server, load_cluster
 from tests.standin.cluster import ROOT
 
@@ -86,6 +93,39 @@ def test_a_server_serves_when_it_is_active_in_service_and_not_stopped(
 
 def test_zones_are_read_with_their_status() -> None:
     assert parse_zones([("z1", "ACTIVE"), ("z2", "INACTIVE")]) == {"z1": "ACTIVE", "z2": "INACTIVE"}
+
+
+@pytest.mark.parametrize(
+    ("parse", "row"),
+    [
+        (parse_servers, ("10.0.0.1", 2882, "z1", "ACTIVE", None, None)),
+        (parse_zones, ("z1", "ACTIVE")),
+        (parse_streams, (1, 1, "LEADER", "10.0.0.1:2882:1,[fe80::1]:2882:2", 3)),
+        (parse_tenants, (1, "sys")),
+        (parse_checkpoints, ("10.0.0.1", 2882, 17)),
+        (parse_table, ("10.0.0.1", 2882, "ACTIVE", None, "YES", "4.3", Decimal("1704857084.5"))),
+    ],
+)
+def test_parser_row_of_any_shape_is_read_or_not_ready(
+    parse: Callable[[Sequence[Sequence[object]]], object], row: tuple[object, ...]
+) -> None:
+    assert parse([row])
+    strange: list[object] = [None, b"\xff", "x", "1:2", "a:b:c", "9" * 5000, 10**400, -1, 1e308]
+    strange += [Decimal("1e300"), "nan", "inf", ""]
+    rows = [
+        row[:-1],
+        (*row, 1),
+        (),
+        *((*row[:n], s, *row[n + 1 :]) for n in range(len(row)) for s in strange),
+    ]
+    refusals = []
+    for changed in rows:
+        try:
+            parse([changed])
+        except SqlNotReady as exc:
+            refusals.append(exc.message)
+    assert len(refusals) > 3
+    assert all("unexpected shape" in refusal and len(refusal) < 300 for refusal in refusals)
 
 
 @dataclass(frozen=True)
