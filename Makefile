@@ -6,6 +6,7 @@
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit
 #   make bench-api             the API beside bare aiohttp handlers
+#   make bench-mysql           the MySQL client beside aiomysql and asyncmy
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
-.PHONY: demo test test-all check bench bench-engine bench-api clean
+.PHONY: demo test test-all check bench bench-engine bench-api bench-mysql clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
@@ -43,6 +44,9 @@ bench-engine: $(VENV)/bench.stamp
 
 bench-api: $(VENV)/dev.stamp
 	$(BIN)/python benchmarks/api.py
+
+bench-mysql: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/mysql_client.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \

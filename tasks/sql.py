@@ -148,6 +148,9 @@ def _is_lost(number: int) -> bool:
 async def set_root_password(connection: Connection, password: str) -> None:
     """Give root a password. It is sent as a quoted literal and never logged.
 
+    The server receives it in clear, since seekdb 1.4 takes no hash: the connection must lead to the
+    identified server.
+
     Raises:
         SqlNotReady: the server refused.
     """

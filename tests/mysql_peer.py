@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 SALT = b"saltsaltsaltsaltsalt"
@@ -95,16 +96,20 @@ class Peer:
     """Where it listens, and what it received."""
 
     address: tuple[str, int]
+    path: Path | None
     received: bytearray
     dialogs: list[Dialog]
     ended: asyncio.Event
 
 
 @asynccontextmanager
-async def open_peer(script: Script) -> AsyncIterator[Peer]:
-    """Runs the script for each connection, then reads to its end."""
+async def open_peer(script: Script, path: Path | None = None) -> AsyncIterator[Peer]:
+    """Runs the script for each connection, then reads to its end.
+
+    It listens on loopback, or on a unix socket if a path is given.
+    """
     ended = asyncio.Event()
-    peer = Peer(("127.0.0.1", 0), bytearray(), [], ended)
+    peer = Peer(("127.0.0.1", 0), path, bytearray(), [], ended)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         dialog = Dialog(reader, writer, peer.received)
@@ -118,6 +123,10 @@ async def open_peer(script: Script) -> AsyncIterator[Peer]:
             writer.close()
             ended.set()
 
+    if path is not None:
+        async with await asyncio.start_unix_server(talk, path):
+            yield peer
+        return
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
         peer.address = server.sockets[0].getsockname()[:2]
         yield peer

@@ -7,16 +7,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import Enum, auto
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from dagengine.mysql.errors import MysqlProtocolError
-from dagengine.mysql.packets import Fields, read_length
+from dagengine.mysql.packets import read_length
 from dagengine.mysql.protocol import (
     ERROR,
     LOCAL_INFILE,
+    MORE_RESULTS,
     OK,
-    ServerStatus,
     is_eof,
     parse_eof,
     parse_error,
@@ -28,7 +27,8 @@ Value: TypeAlias = str | int | float | Decimal | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
 _MAX_RESULTS = 10_000
-_FIXED_FIELDS_BYTES = 0x0C
+_NAMES, _NAME = 6, 4  # catalog, schema, table, original table, name, original name
+_FIXED_BYTES = 13  # their number, character set, length, type, flags, decimals, filler
 _BINARY = 63  # the character set of what is not text
 _NULL = 0xFB
 
@@ -43,8 +43,7 @@ class Bounds:
     answer_bytes: int = 32 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column of a result.
 
     Attributes:
@@ -72,14 +71,6 @@ class Result:
     warnings: int = 0
 
 
-class _Expects(Enum):
-    RESULT = auto()
-    COLUMN = auto()
-    COLUMNS_END = auto()
-    ROW = auto()
-    NOTHING = auto()
-
-
 class Answer:
     """Collects the packets that answer one request."""
 
@@ -88,7 +79,7 @@ class Answer:
         self.results: list[Result] = []
         self._bounds = bounds
         self._is_multi = multi_statements
-        self._expects = _Expects.RESULT
+        self._take_next: Callable[[bytes], None] | None = self._begin
         self._columns: list[Column] = []
         self._count = 0
         self._rows: list[Row] = []
@@ -98,7 +89,7 @@ class Answer:
 
     @property
     def is_complete(self) -> bool:
-        return self._expects is _Expects.NOTHING
+        return self._take_next is None
 
     def take(self, payload: bytes) -> None:
         """Read the next packet.
@@ -110,22 +101,11 @@ class Answer:
         self._bytes += len(payload)
         if self._bytes > self._bounds.answer_bytes:
             raise MysqlProtocolError(f"the answer has more than {self._bounds.answer_bytes} bytes")
-        if payload[:1] == bytes([ERROR]):
+        if payload and payload[0] == ERROR:
             raise parse_error(payload)
-        match self._expects:
-            case _Expects.RESULT:
-                self._begin(payload)
-            case _Expects.COLUMN:
-                self._columns.append(parse_column(payload))
-                if len(self._columns) == self._count:
-                    self._expects = _Expects.COLUMNS_END
-            case _Expects.COLUMNS_END:
-                parse_eof(payload)
-                self._expects = _Expects.ROW
-            case _Expects.ROW:
-                self._take_row(payload)
-            case _Expects.NOTHING:
-                raise MysqlProtocolError("the peer sent a packet behind its answer")
+        if self._take_next is None:
+            raise MysqlProtocolError("the peer sent a packet behind its answer")
+        self._take_next(payload)
 
     def _begin(self, payload: bytes) -> None:
         first = payload[0] if payload else None
@@ -135,16 +115,23 @@ class Answer:
                 Result((), (), done.affected_rows, done.last_insert_id, done.warnings), done.status
             )
         elif first == LOCAL_INFILE:
-            # Refused by closing: an empty answer, as drivers send it, would go on with the peer.
+            # Refused by closing: an empty answer, as drivers send it, would continue the dialog.
             raise MysqlProtocolError("the peer requests a file of this machine (LOCAL INFILE)")
         else:
-            fields = Fields(payload)
-            self._count = fields.take_length()
-            fields.check_end("a number of columns")
-            if not 0 < self._count <= self._bounds.columns:
+            self._count, end = read_length(payload, 0)
+            if end != len(payload) or not 0 < self._count <= self._bounds.columns:
                 raise MysqlProtocolError(f"the answer has {self._count} columns")
             self._columns, self._rows = [], []
-            self._expects = _Expects.COLUMN
+            self._take_next = self._take_column
+
+    def _take_column(self, payload: bytes) -> None:
+        self._columns.append(parse_column(payload))
+        if len(self._columns) == self._count:
+            self._take_next = self._end_columns
+
+    def _end_columns(self, payload: bytes) -> None:
+        parse_eof(payload)
+        self._take_next = self._take_row
 
     def _take_row(self, payload: bytes) -> None:
         if is_eof(payload):
@@ -161,12 +148,12 @@ class Answer:
 
     def _end(self, result: Result, status: int) -> None:
         self.results.append(result)
-        if not status & ServerStatus.MORE_RESULTS:
-            self._expects = _Expects.NOTHING
+        if not status & MORE_RESULTS:
+            self._take_next = None
         elif not self._is_multi or len(self.results) == _MAX_RESULTS:
             raise MysqlProtocolError("the peer announces more results than there can be")
         else:
-            self._expects = _Expects.RESULT
+            self._take_next = self._begin
 
 
 def parse_column(payload: bytes) -> Column:
@@ -175,16 +162,16 @@ def parse_column(payload: bytes) -> Column:
     Raises:
         MysqlProtocolError: it is malformed, or of an unknown type.
     """
-    fields = Fields(payload)
-    for _ in range(4):  # catalog, schema, table, original table
-        fields.take_string()
-    name = show_text(fields.take_string())
-    fields.take_string()
-    if fields.take_length() != _FIXED_FIELDS_BYTES:
+    at, names = 0, []
+    for _ in range(_NAMES):
+        length, begin = read_length(payload, at)
+        at = begin + length
+        names.append(payload[begin:at])
+    fixed = payload[at:]
+    if len(fixed) != _FIXED_BYTES or fixed[0] != _FIXED_BYTES - 1:
         raise MysqlProtocolError("a column of the peer is malformed")
-    charset, _length, code = fields.take_int(2), fields.take_int(4), fields.take_int(1)
-    fields.take(5)
-    fields.check_end("a column")
+    charset, code = fixed[1] | fixed[2] << 8, fixed[7]
+    name = show_text(names[_NAME])
     decode = _DECODERS.get(code)
     if decode is None:
         raise MysqlProtocolError(f"the column {name} has the unknown type {code}")
@@ -201,16 +188,20 @@ def parse_row(payload: bytes, columns: Sequence[Column]) -> Row:
     """
     values: list[Value] = []
     at, size = 0, len(payload)
-    for column in columns:
-        if at < size and payload[at] == _NULL:
+    for _, decode in columns:
+        first = payload[at] if at < size else None
+        if first == _NULL:
             values.append(None)
             at += 1
             continue
-        length, begin = read_length(payload, at)
+        if first is not None and first < _NULL:  # most values are short
+            length, begin = first, at + 1
+        else:
+            length, begin = read_length(payload, at)
         at = begin + length
         if at > size:
             raise MysqlProtocolError("a row of the peer ends within a value")
-        values.append(column.decode(payload[begin:at]))
+        values.append(decode(payload[begin:at]))
     if at != size:
         raise MysqlProtocolError("a row of the peer has more values than columns")
     return tuple(values)
@@ -224,7 +215,7 @@ _FLOAT = re.compile(
 
 
 def _decode_integer(raw: bytes) -> int:
-    if _INTEGER.fullmatch(raw) is None:
+    if not (raw.isdigit() and len(raw) < 20) and _INTEGER.fullmatch(raw) is None:
         raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a whole number")
     return int(raw)
 

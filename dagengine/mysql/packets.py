@@ -33,10 +33,11 @@ class PacketBuffer:
 
     def __init__(self) -> None:
         self._bytes = bytearray()
+        self._at = 0  # what is before it has been taken
         self._sequence = 0
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return len(self._bytes) - self._at
 
     @property
     def sequence(self) -> int:
@@ -44,6 +45,9 @@ class PacketBuffer:
         return self._sequence
 
     def feed(self, data: bytes) -> None:
+        """Add what has arrived."""
+        del self._bytes[: self._at]
+        self._at = 0
         self._bytes += data
 
     def expect(self, sequence: int) -> None:
@@ -56,26 +60,27 @@ class PacketBuffer:
         Raises:
             MysqlProtocolError: the packet is too large, or not the next in the sequence.
         """
-        buffered = self._bytes
-        if len(buffered) < _HEADER_BYTES:
+        buffered, at = self._bytes, self._at
+        begin = at + _HEADER_BYTES
+        if len(buffered) < begin:
             return None
         # Judged before the payload has arrived: a peer of another protocol fails at once.
-        size = buffered[0] | buffered[1] << 8 | buffered[2] << 16
-        if buffered[3] != self._sequence:
+        size = buffered[at] | buffered[at + 1] << 8 | buffered[at + 2] << 16
+        sequence = buffered[at + 3]
+        if sequence != self._sequence:
             raise MysqlProtocolError(
-                f"the peer sent packet number {buffered[3]} instead of {self._sequence}"
+                f"the peer sent packet number {sequence} instead of {self._sequence}"
             )
         if size > MAX_PACKET_BYTES:
             raise MysqlProtocolError(
                 f"the peer sent a packet of more than {MAX_PACKET_BYTES} bytes"
             )
-        end = _HEADER_BYTES + size
+        end = begin + size
         if len(buffered) < end:
             return None
-        payload = bytes(buffered[_HEADER_BYTES:end])
-        del buffered[:end]
-        self._sequence = (self._sequence + 1) & 0xFF
-        return payload
+        self._at = end
+        self._sequence = (sequence + 1) & 0xFF
+        return bytes(buffered[begin:end])
 
 
 def read_length(payload: bytes, at: int) -> tuple[int, int]:
@@ -130,10 +135,6 @@ class Fields:
         value, self._at = read_length(self._payload, self._at)
         return value
 
-    def take_string(self) -> bytes:
-        """Bytes behind their length."""
-        return self.take(self.take_length())
-
     def take_text(self) -> bytes:
         """Bytes up to a NUL, which is skipped."""
         end = self._payload.find(0, self._at)
@@ -144,8 +145,3 @@ class Fields:
 
     def take_rest(self) -> bytes:
         return self.take(self.left)
-
-    def check_end(self, what: str) -> None:
-        """Raise MysqlProtocolError unless everything has been read."""
-        if self.left:
-            raise MysqlProtocolError(f"{what} of the peer has {self.left} bytes too many")

@@ -31,14 +31,10 @@ class Capability(IntFlag):
     PLUGIN_AUTH = 1 << 19
 
 
-class ServerStatus(IntFlag):
-    """The status flags that this client acts on."""
-
-    AUTOCOMMIT = 1 << 1
-    MORE_RESULTS = 1 << 3
-
-
 NATIVE = "mysql_native_password"
+AUTOCOMMIT, MORE_RESULTS = 1 << 1, 1 << 3
+"""The status flags that this client acts on."""
+
 QUERY, QUIT = b"\x03", b"\x01"
 
 OK, AUTH_MORE, LOCAL_INFILE, EOF, ERROR = 0x00, 0x01, 0xFB, 0xFE, 0xFF
@@ -61,7 +57,7 @@ _SALT_BYTES = 20
 _UTF8MB4 = 45  # utf8mb4_general_ci, which every server since MySQL 5.5 has
 _ACCESS_DENIED = 1045
 _SQLSTATE_BYTES = 5
-_MAX_EOF_BYTES = 8
+_EOF_BYTES, _MAX_EOF_BYTES = 5, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +209,14 @@ def parse_ok(payload: bytes) -> Done:
 
 def is_eof(payload: bytes) -> bool:
     """Whether this is an EOF packet rather than a row that begins with a long value."""
-    return payload[:1] == bytes([EOF]) and len(payload) <= _MAX_EOF_BYTES
+    return 0 < len(payload) <= _MAX_EOF_BYTES and payload[0] == EOF
 
 
 def parse_eof(payload: bytes) -> int:
     """The status flags of an EOF packet. Raises MysqlProtocolError when it is not one."""
-    if not is_eof(payload):
-        raise MysqlProtocolError("the peer sent something else where a list of columns ends")
-    fields = Fields(payload)
-    fields.take(3)
-    status = fields.take_int(2)
-    fields.check_end("an EOF packet")
-    return status
+    if len(payload) != _EOF_BYTES or payload[0] != EOF:
+        raise MysqlProtocolError("the peer sent something else where a list ends")
+    return payload[3] | payload[4] << 8
 
 
 def parse_error(payload: bytes) -> MysqlServerError:

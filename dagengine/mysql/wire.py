@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from dagengine.mysql.errors import MysqlConnectionLost
+from dagengine.mysql.errors import MysqlConnectionLost, MysqlTimedOut
 from dagengine.mysql.packets import PacketBuffer, frame
 
 _MAX_UNREAD_BYTES = 256 << 10
+
+
+def late(after_s: float) -> str:
+    """What a time-out says."""
+    return f"no complete answer within {after_s:g} s"
 
 
 class Wire(asyncio.Protocol):
@@ -19,6 +24,7 @@ class Wire(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
         self._end: str | None = None
+        self._is_expired = False
 
     @property
     def is_open(self) -> bool:
@@ -53,11 +59,12 @@ class Wire(asyncio.Protocol):
 
         Raises:
             MysqlProtocolError: what arrives is no next packet.
+            MysqlTimedOut: `expire` was called.
             MysqlConnectionLost: the connection ended before.
         """
         while (payload := self._buffer.take()) is None:
             if self._end is not None:
-                raise MysqlConnectionLost(self._end)
+                raise (MysqlTimedOut if self._is_expired else MysqlConnectionLost)(self._end)
             await self._wait()
         return payload
 
@@ -66,6 +73,11 @@ class Wire(asyncio.Protocol):
         self._finish(reason)
         if self._transport is not None:
             self._transport.abort()
+
+    def expire(self, after_s: float) -> None:
+        """Close at once because a time limit has passed."""
+        self._is_expired = self._end is None
+        self.abort(late(after_s))
 
     def close(self) -> None:
         """Close after what has been sent."""

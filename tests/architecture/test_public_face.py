@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import dagengine
+import dagengine.mysql
 import dagengine.testing
 from dagengine import Engine, SqliteStore, Subscription
 
@@ -124,6 +125,16 @@ def test_every_error_of_the_engine_and_its_store_can_be_caught() -> None:
     found = {error for family in families for error in (family, *family.__subclasses__())}
     assert found <= set(CLASSES.values())
     assert {"EngineStopped", "UnknownOperation", "InvalidId", "Unstorable"} <= set(EXPORTED)
+
+
+def test_the_mysql_module_names_what_its_calls_name() -> None:
+    public = {name: getattr(dagengine.mysql, name) for name in dagengine.mysql.__all__}
+    calls = [value for value in public.values() if inspect.isroutine(value)]
+    for owner in filter(inspect.isclass, public.values()):
+        calls += [owner, *(function for _, function in functions_of(owner))]
+    hidden = {"Wire", "Capability"}  # what `connect` gives to the connection that it makes
+    named = {found.__name__ for call in calls for found in named_by(call)}
+    assert {"Connection", "Result"} <= named <= {*public, *hidden}
 
 
 def test_everything_is_there_once_and_documented() -> None:

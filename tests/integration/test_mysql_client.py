@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import traceback
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from pathlib import Path
 
 import aiomysql
@@ -26,6 +28,14 @@ from dagengine.mysql import (
     open_connection,
 )
 from dagengine.testing import eventually
+from tasks.sql import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    ask_rows,
+    ask_version,
+    login,
+    set_root_password,
+)
 from tests.mysql_peer import (
     EOF,
     NATIVE,
@@ -425,6 +435,62 @@ async def test_open_connection_closes_it() -> None:
         assert not connection.is_open
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
     assert peer.dialogs[0].payloads[0].endswith(b"u\0\0db\0" + NATIVE + b"\0")
+
+
+@pytest.mark.parametrize("name", LOGINS)
+async def test_tasks_login_hostile_peer_is_one_of_two_errors(name: str, tmp_path: Path) -> None:
+    async with open_peer(LOGINS[name][0], tmp_path / "s"):
+        with pytest.raises((SqlNotReady, SqlPasswordRefused)):
+            async with login(tmp_path / "s", PASSWORD):
+                pass
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_tasks_question_malformed_answer_is_not_ready(name: str, tmp_path: Path) -> None:
+    for ask in (ask_version, partial(ask_rows, statement="select 1")):
+        peer = open_peer(answering(*ANSWERS[name]), tmp_path / "s")
+        async with peer, login(tmp_path / "s", PASSWORD) as connection:
+            with pytest.raises(SqlNotReady):
+                await ask(connection)
+        (tmp_path / "s").unlink()
+
+
+@pytest.mark.parametrize(
+    ("raw_version", "shown"),
+    [
+        (b"4.4", "4.4"),
+        (b"\x1b[31m4\nfake", "\\x1b[31m4\\x0afake"),
+        (b"A" * 60_000, "A" * 200 + "…"),
+    ],
+)
+async def test_tasks_version_is_shown_on_one_line(
+    raw_version: bytes, shown: str, tmp_path: Path
+) -> None:
+    answer = (b"\x01", column(TEXT), EOF, row_of(raw_version), EOF)
+    peer = open_peer(answering(*answer), tmp_path / "s")
+    async with peer, login(tmp_path / "s", PASSWORD) as connection:
+        assert await ask_version(connection) == shown
+
+
+async def test_tasks_new_password_refused_is_not_in_the_error(tmp_path: Path) -> None:
+    error = b"\xff\x28\x04#42000near '" + PASSWORD.encode()
+    peer = open_peer(answering(error), tmp_path / "s")
+    async with peer, login(tmp_path / "s", "") as connection:
+        with pytest.raises(SqlNotReady) as caught:
+            await set_root_password(connection, PASSWORD)
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_tasks_login_hook_runs_before_the_proof(tmp_path: Path) -> None:
+    async def refuse() -> None:
+        raise LookupError("another process listens")
+
+    async with open_peer(sending(OK), tmp_path / "s") as peer:
+        with pytest.raises(LookupError):
+            async with login(tmp_path / "s", PASSWORD, before_login=refuse):
+                pass
+        await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
+    assert peer.received == b""
 
 
 async def test_control_the_driver_before_sent_the_password() -> None:
