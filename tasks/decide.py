@@ -32,19 +32,28 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """There is nothing to do."""
+    """There is nothing to do.
+
+    Attributes:
+        reason: why.
+        process: the server that runs.
+        verdicts: of every check.
+        awaits_password: no first start of it was ever confirmed, so root may have no password yet.
+    """
 
     reason: str
     process: ProcessIdentity
     verdicts: tuple[Verdict, ...] = ()
+    awaits_password: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start it, as a first start or a later one."""
+    """Start it, as a first start or a later one; `awaits_password` as for NoOp."""
 
     kind: StartKind
     verdicts: tuple[Verdict, ...] = ()
+    awaits_password: bool = False
 
 
 Decision: TypeAlias = Blocked | NoOp | Start
@@ -69,14 +78,15 @@ def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> De
         if verdict.level is Level.BLOCK:
             return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
     if facts.process is not None:
-        return NoOp(f"already running, pid {facts.process.pid}", facts.process, verdicts)
+        reason = f"already running, pid {facts.process.pid}"
+        return NoOp(reason, facts.process, verdicts, bool(facts.files.first_start))
     match wish.home_state(facts):
         case Empty():
-            return Start(StartKind.FIRST, verdicts)
+            return Start(StartKind.FIRST, verdicts, awaits_password=True)
         case FailedFirstStart():
-            return Start(StartKind.LEFTOVER, verdicts)
+            return Start(StartKind.LEFTOVER, verdicts, awaits_password=True)
         case HasData():
-            return Start(StartKind.LATER, verdicts)
+            return Start(StartKind.LATER, verdicts, bool(facts.files.first_start))
         case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
             return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, verdicts)
 

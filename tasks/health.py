@@ -55,6 +55,7 @@ class Patient:
     log_from: int
     password: str
     is_first: bool = False  #: this start was its first: root has no password yet
+    awaits_password: bool = False  #: root may have no password: no first start was confirmed
 
 
 class HealthLevel(StrEnum):
@@ -250,8 +251,12 @@ async def _read_log(patient: Patient) -> tuple[str, ...]:
 
 
 async def _try_sql(patient: Patient, context: StepContext) -> str:
-    """The server's version. Root's password is the configured one, or (at first) empty."""
-    if not patient.server.flavour.sets_root_password:
+    """The server's version. Root's password is the configured one, or empty before it was set.
+
+    An empty password is tried only while no first start of this home was confirmed: the password
+    that is then set reaches the server in clear.
+    """
+    if not (patient.server.flavour.sets_root_password and patient.awaits_password):
         return await _ask_version(patient, context, patient.password)
     first, second = ("", patient.password) if patient.is_first else (patient.password, "")
     try:

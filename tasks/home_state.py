@@ -104,10 +104,9 @@ class FailedFirstStart:
 
 @dataclass(frozen=True, slots=True)
 class HasData:
-    """A database. `unfinished_by` is the DAG whose first start of it was never seen to succeed."""
+    """A database, with what its server has recorded of itself, if that can be read."""
 
     parameters: StoredParameters | None = None
-    unfinished_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +239,7 @@ def _decide_data(files: HomeFiles, data_dir: str | None, redo_dir: str | None) -
         problem = _compare(files, place, stored, said, asked)
         if problem is not None:
             return problem
-    unfinished = files.first_start if not files.boot_completed else ""
-    return HasData(files.parameters, unfinished)
+    return HasData(files.parameters)
 
 
 def _find_stored(

@@ -69,7 +69,8 @@ class Looks:
             case _:
                 said = f"{describe_kind(decision.kind)}; nothing blocks it, {len(verdicts)} checks"
                 await context.log(f"{server.name}: {said}")
-                return Succeeded({"kind": str(decision.kind)}, evidence)
+                found = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
+                return Succeeded(found, evidence)
 
     async def decide(self, context: StepContext, server: Server, runner: Runner) -> Decision:
         """Ask and judge.

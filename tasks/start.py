@@ -126,7 +126,8 @@ class _Steps:
                 ours = process.by == context.generic_id
                 why = "by an earlier attempt of this task" if ours else "nothing to do"
                 await context.log(f"{server.name}: {reason}, {why}")
-                return _started(process, 0, was_running=not ours)
+                awaits_password = decision.awaits_password
+                return _started(process, 0, was_running=not ours, awaits_password=awaits_password)
             case _:
                 kind = decision.kind
         options = " ".join(first_start_options(server))
@@ -135,8 +136,7 @@ class _Steps:
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
-        is_first = kind is not StartKind.LATER
-        return await self._judge_start(context, server, runner, report, is_first=is_first)
+        return await self._judge_start(context, server, runner, report, decision)
 
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll stage 3 back: end the server, if this very DAG started it."""
@@ -206,7 +206,9 @@ class _Steps:
     def _just_decided(self, context: StepContext) -> Start | None:
         """What stage 2 found a moment ago; the start script looks again under the lock."""
         found = None if context.resumed else context.data_of(CHECK, context.target)
-        return Start(StartKind(found["kind"])) if found and "kind" in found else None
+        if not found or "kind" not in found:
+            return None
+        return Start(StartKind(found["kind"]), awaits_password=bool(found["awaits_password"]))
 
     async def _patient(
         self, context: StepContext, server: Server, runner: Runner
@@ -216,11 +218,13 @@ class _Steps:
         data = context.data_of(START, server.name)
         if data is not None:
             process = ProcessIdentity(**data["process"])
-            is_first = bool(data.get("is_first"))
-            return Patient(server, runner, process, data["log_from"], password, is_first)
+            is_first, awaits = bool(data.get("is_first")), bool(data.get("awaits_password"))
+            log_from = data["log_from"]
+            return Patient(server, runner, process, log_from, password, is_first, awaits)
         decision = await self.looks.decide(context, server, runner)
         if isinstance(decision, NoOp):
-            return Patient(server, runner, decision.process, 0, password)
+            awaits = decision.awaits_password
+            return Patient(server, runner, decision.process, 0, password, awaits_password=awaits)
         return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
     async def _launch(
@@ -242,15 +246,20 @@ class _Steps:
         server: Server,
         runner: Runner,
         report: StartReport,
-        *,
-        is_first: bool,
+        decision: Start,
     ) -> Outcome:
-        process = report.process
+        process, is_first = report.process, decision.kind is not StartKind.LATER
         if process is not None:
             ours = process.by == context.generic_id
             verb = "started" if ours else "found running"
             await context.log(f"{server.name}: {verb}, pid {process.pid}")
-            return _started(process, report.log_from, was_running=not ours, is_first=is_first)
+            return _started(
+                process,
+                report.log_from,
+                was_running=not ours,
+                is_first=is_first,
+                awaits_password=decision.awaits_password,
+            )
         if report.outcome is StartOutcome.LOCKED:
             what = "another start of it has been under way for 25 s"
             return _failed(server, what, "look at the host")
@@ -307,12 +316,18 @@ async def _ask_anew(patient: Patient) -> Failed | None:
 
 
 def _started(
-    process: ProcessIdentity, log_from: int, *, was_running: bool, is_first: bool = False
+    process: ProcessIdentity,
+    log_from: int,
+    *,
+    was_running: bool,
+    is_first: bool = False,
+    awaits_password: bool = False,
 ) -> Succeeded:
     data: Mapping[str, Any] = {
         "process": asdict(process),
         "log_from": log_from,
         "is_first": is_first,
+        "awaits_password": awaits_password,
     }
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
 
