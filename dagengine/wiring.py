@@ -118,7 +118,7 @@ async def run_controller(
             _log.warning(
                 "no_password_needed",
                 url=url_of(config.api),
-                remedy="set root@sys's password, as the cluster file names it, unless it is empty",
+                remedy="give root@sys a password, and name it in the cluster file",
             )
         store = SqliteStore(config.store.path)
         engine = await stack.enter_async_context(
@@ -236,8 +236,11 @@ def read_agent_password(file: PasswordFile | None) -> str:
     """
     if file is None:
         return ""
-    if not (password := file.read()):
-        raise ConfigError(f"the first line of api.agent_password_file {file.path} is empty")
+    if not (password := file.read()).strip():
+        raise ConfigError(
+            f"the first line of api.agent_password_file {file.path} is empty",
+            remedy="write the agent password there, or remove the key: then there is only root@sys",
+        )
     return password
 
 
