@@ -82,14 +82,12 @@ def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[Inspection]:
 def inspect_password(file: ClusterFile) -> Inspection:
     """The password of root@sys, as this shell would give it to a controller."""
     source, check = file.current.root_password, "root password"
-    if source.file is not None:
-        found = inspect_file(source.file, check, is_secret=True)
-        if found.health is not Health.OK:
-            return found
     try:
         password = file.root_password()
     except ConfigError as exc:
         return _bad(source.name, check, exc.message, exc.remedy)
+    if source.file is not None:
+        return inspect_file(source.file, check, is_secret=True)
     if not password:
         said = "root has no password: every caller who reaches the API may start servers"
         remedy = "give root a password, and name it with root_password_env or root_password_file"
