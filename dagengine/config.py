@@ -186,7 +186,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as exc:
         raise ConfigError(f"cannot read the engine file {path}: it is not UTF-8") from exc
     except YamlRefused as exc:
-        raise ConfigError(f"cannot read the engine file {path}: {exc}") from exc
+        raise ConfigError(
+            f"cannot read the engine file {path}: {exc.problem}", remedy=exc.remedy
+        ) from exc
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -31,7 +31,17 @@ _MAX_SHOWN = 40
 
 
 class YamlRefused(ValueError):
-    """The text is not the YAML of a configuration file; says what is wrong and in which line."""
+    """The text is not the YAML of a configuration file; says what is wrong and in which line.
+
+    Attributes:
+        problem: what is wrong, and where.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "correct the file there") -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -47,7 +57,8 @@ class _StrictLoader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode):
                 raise YamlRefused(f"a key is not a plain text{_place(key.start_mark)}")
             if key.value in seen:
-                raise YamlRefused(f"the key '{key.value}' occurs twice{_place(key.start_mark)}")
+                where = _place(key.start_mark)
+                raise YamlRefused(f"the key '{key.value}' occurs twice{where}", "remove one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -83,7 +94,7 @@ def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
         mark = getattr(exc, "problem_mark", None)
         raise YamlRefused(f"it is not YAML{_place(mark)}") from None
     except RecursionError:
-        raise YamlRefused("it is nested too deeply") from None
+        raise YamlRefused("it is nested too deeply", "flatten it") from None
     except YamlRefused:
         raise
     except (ValueError, TypeError, AttributeError, KeyError):
@@ -135,7 +146,8 @@ def _check_scalar(loader: _StrictLoader, node: yaml.ScalarNode, path: tuple[str,
     remedy = "quote it" + (", or write true or false" if isinstance(older, bool) else "")
     raise YamlRefused(
         f"{name} in line {node.start_mark.line + 1} has {shown}, which YAML 1.1 and YAML 1.2 read "
-        f"differently; {remedy}"
+        "differently",
+        remedy,
     )
 
 

@@ -25,7 +25,7 @@ def read_obd_yaml(text: str) -> Any:
         what = "a key occurs twice" if isinstance(exc, DuplicateKeyError) else "it is not YAML"
         raise YamlRefused(f"{what}{where}") from None
     except RecursionError:
-        raise YamlRefused("it is nested too deeply") from None
+        raise YamlRefused("it is nested too deeply", "flatten it") from None
     except (ValueError, TypeError, AttributeError, KeyError):
         raise YamlRefused("a value is not what its form or tag promises") from None
 

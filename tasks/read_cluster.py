@@ -58,7 +58,9 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
             return _convert(path, obd, login)
         values = read_yaml(text)
     except YamlRefused as exc:
-        raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
+        raise ConfigError(
+            f"cannot read the cluster file {path}: {exc.problem}", remedy=exc.remedy
+        ) from exc
     if not isinstance(values, dict):
         raise ConfigError(f"the cluster file {path} is no map of keys")
     _check_password_keys(path, values)
