@@ -25,7 +25,6 @@ _log = structlog.get_logger("tasks")
 @asynccontextmanager
 async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
-    cluster.root_password()  # without one, nothing begins
     for notice in cluster.current.notices:
         _log.warning("cluster_file_notice", file=str(cluster.path), notice=notice)
     pool, clock = surroundings.pool, surroundings.clock
