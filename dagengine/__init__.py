@@ -160,6 +160,7 @@ from dagengine.store.base import (
     Store,
 )
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.strict_yaml import YamlRefused, outline_yaml, read_yaml
 
 __version__ = "0.1.0"
 
@@ -316,8 +317,11 @@ __all__ += [
     "StoreConfig",
     "Surroundings",
     "Time",
+    "YamlRefused",
     "inspect_controller",
     "inspect_file",
     "load_config",
+    "outline_yaml",
+    "read_yaml",
     "render_time",
 ]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,6 +18,7 @@ from pydantic import (
 )
 
 from dagengine.errors import ConfigError
+from dagengine.strict_yaml import YamlRefused, read_yaml
 
 ENV_PREFIX = "DAGENGINE_"
 _ENV_SEPARATOR = "__"
@@ -177,15 +177,18 @@ def load_config(path: Path, environ: Mapping[str, str]) -> EngineConfig:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(
             f"cannot read the engine file {path}: {exc.strerror}",
             remedy="name an existing one with -c; configs/engine.yaml shows every key",
         ) from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        detail = " ".join(str(exc).split())
-        raise ConfigError(f"{path} is not YAML: {detail}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"cannot read the engine file {path}: it is not UTF-8") from exc
+    except YamlRefused as exc:
+        raise ConfigError(
+            f"cannot read the engine file {path}: {exc.problem}", remedy=exc.remedy
+        ) from exc
     if content is None:
         return {}
     if not isinstance(content, dict):

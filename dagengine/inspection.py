@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dagengine.config import ApiConfig, EngineConfig, load_config
 from dagengine.errors import ConfigError
+from dagengine.password_file import PasswordFile, read_agent_password
 from dagengine.store.sqlite.claim import lock_file_of
 from dagengine.store.sqlite.connect import APPLICATION_ID, list_migrations
 
@@ -165,6 +166,16 @@ def _inspect_files(config: EngineConfig) -> Iterator[Inspection]:
     ):
         if path is not None:
             yield inspect_file(path, what, is_secret=is_secret)
+    if api.agent_password_file is not None and api.agent_password_file.exists():
+        yield from _inspect_agent_password(api.agent_password_file)
+
+
+def _inspect_agent_password(path: Path) -> Iterator[Inspection]:
+    """What a controller would refuse to start with."""
+    try:
+        read_agent_password(PasswordFile(path, "api.agent_password_file"))
+    except ConfigError as exc:
+        yield Inspection(str(path), "agent password", Health.BAD, exc.message, exc.remedy)
 
 
 def _inspect_port(api: ApiConfig, owner: int | None) -> Inspection:

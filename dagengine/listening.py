@@ -60,9 +60,10 @@ def refuse_open_door(api: ApiConfig, root_password: str) -> None:
         return
     if not root_password and api.without_password is None:
         raise ConfigError(
-            f"api.host {api.host} is reachable from other machines, but the password of root@sys "
-            "is empty: anybody could start servers",
-            remedy="set the password that the cluster file names, or listen on 127.0.0.1, "
+            f"api.host {api.host} is reachable from other machines, but root@sys has no "
+            "password: anybody could start servers",
+            remedy="give root@sys a password and name it in the cluster file, or listen on "
+            "127.0.0.1, "
             f"or write api.without_password: {_words(AnybodyMay)}",
         )
     if api.tls_cert_file is None and api.without_tls is None:

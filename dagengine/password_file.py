@@ -50,3 +50,19 @@ class PasswordFile:
         except UnicodeDecodeError:  # its text would show the password
             raise ConfigError(f"cannot read {self._key} {self.path}: it is not UTF-8") from None
         return self._text
+
+
+def read_agent_password(file: PasswordFile | None) -> str:
+    """The agent password: the first line of its file; empty when there is no file.
+
+    Raises:
+        ConfigError: the file cannot be read or its first line is empty.
+    """
+    if file is None:
+        return ""
+    if not (password := file.read()).strip():
+        raise ConfigError(
+            f"the first line of api.agent_password_file {file.path} is empty",
+            remedy="write the agent password there, or remove the key: then there is only root@sys",
+        )
+    return password

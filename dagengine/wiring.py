@@ -27,7 +27,7 @@ from dagengine.extension import Extension, ExtensionPoint, Surroundings
 from dagengine.listening import Tls, limits_of, listen, listen_at, refuse_open_door, serving, url_of
 from dagengine.model.ids import AgentAddress
 from dagengine.notify import Notifier, Watchdog, watchdog_period_s
-from dagengine.password_file import PasswordFile
+from dagengine.password_file import PasswordFile, read_agent_password
 from dagengine.remote.pool import SshPool
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.key import load_or_make_key
@@ -118,7 +118,7 @@ async def run_controller(
             _log.warning(
                 "no_password_needed",
                 url=url_of(config.api),
-                remedy="set root@sys's password, as the cluster file names it, unless it is empty",
+                remedy="give root@sys a password, and name it in the cluster file",
             )
         store = SqliteStore(config.store.path)
         engine = await stack.enter_async_context(
@@ -226,19 +226,6 @@ def _guarded_agent_password(file: PasswordFile | None) -> str:
     except ConfigError as exc:
         _log.error("password_unavailable", error=str(exc))
         raise PasswordUnavailable from exc
-
-
-def read_agent_password(file: PasswordFile | None) -> str:
-    """The agent password: the first line of its file; empty when there is no file.
-
-    Raises:
-        ConfigError: the file cannot be read or its first line is empty.
-    """
-    if file is None:
-        return ""
-    if not (password := file.read()):
-        raise ConfigError(f"the first line of api.agent_password_file {file.path} is empty")
-    return password
 
 
 def _reload(extensions: Sequence[Extension], tls: Tls | None = None) -> None:

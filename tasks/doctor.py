@@ -81,21 +81,18 @@ def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[Inspection]:
 
 def inspect_password(file: ClusterFile) -> Inspection:
     """The password of root@sys, as this shell would give it to a controller."""
-    cluster = file.current
-    if cluster.password_file is not None:
-        found = inspect_file(cluster.password_file, "root password", is_secret=True)
-        if found.health is not Health.OK:
-            return found
-    name = str(cluster.password_file or cluster.password_env or file.path)
+    source, check = file.current.root_password, "root password"
     try:
-        is_empty = not file.root_password()
+        password = file.root_password()
     except ConfigError as exc:
-        return _bad(name, "root password", exc.message, exc.remedy)
-    if is_empty:
-        said = "empty: anybody who reaches the API may start servers"
-        remedy = "set it in the environment of the controller, or name a file with it"
-        return Inspection(name, "root password", Health.WARN, said, remedy)
-    return Inspection(name, "root password", Health.OK, "there")
+        return _bad(source.name, check, exc.message, exc.remedy)
+    if source.file is not None:
+        return inspect_file(source.file, check, is_secret=True)
+    if not password:
+        said = "root has no password: every caller who reaches the API may start servers"
+        remedy = "give root a password, and name it with root_password_env or root_password_file"
+        return Inspection(source.name, check, Health.WARN, said, remedy)
+    return Inspection(source.name, check, Health.OK, "there")
 
 
 def inspect_login_files(address: HostAddress) -> Iterator[Inspection]:
@@ -104,9 +101,10 @@ def inspect_login_files(address: HostAddress) -> Iterator[Inspection]:
         yield inspect_file(address.key_file, "SSH key", is_secret=True)
     if address.key_passphrase_file is not None:
         yield inspect_file(address.key_passphrase_file, "passphrase", is_secret=True)
-    if (variable := address.key_passphrase_env) is not None and variable not in os.environ:
+    if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
+        said = "the variable is empty" if variable in os.environ else "the variable is not set"
         remedy = "set it in the environment of the controller"
-        yield _bad(variable, "passphrase", "the variable is not set", remedy)
+        yield _bad(variable, "passphrase", said, remedy)
     known = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
     found = inspect_file(known, "known hosts", is_secret=False)
     if found.health is Health.BAD:

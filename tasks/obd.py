@@ -1,26 +1,51 @@
-"""obd's cluster files, in the words of this project's own. Pure.
+"""obd's cluster files, in the keys of this project's own. Pure.
 
-Source: the examples in the repository oceanbase/obdeploy (example/*.yaml): one section for each
-component; in it `servers` (an ip, or name and ip), `global`, and a section for each server that
-says what is different there. What they say of other components is not looked at.
+Source: the examples in the repository oceanbase/obdeploy (example/*.yaml), its `_deploy.py`,
+`_types.py` and `config_parser/oceanbase/cluster_config_parser.py`. A file has one section for each
+component. In the default style it holds `servers` (an ip, or name and ip), `global`, and a section
+for each server; in `style: cluster` it holds `name`, `id`, `config` and `zones`, each with
+`servers` and `config`. Sections of other components are not read.
 """
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, TypeAlias
 
 from dagengine import Secret
 
 Values: TypeAlias = Mapping[str, Any]
 
-COMPONENTS = {"oceanbase-ce": "oceanbase", "oceanbase": "oceanbase", "seekdb": "seekdb"}
+COMPONENTS = {
+    "oceanbase-ce": "oceanbase",
+    "oceanbase": "oceanbase",
+    "oceanbase-standalone": "oceanbase",
+    "seekdb": "seekdb",
+}
 """Components that are driven, and the flavour of each."""
 
-PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name
-"""Where the password of root@sys is looked for first: an obd file cannot name a variable."""
+OWN_KEYS = frozenset(
+    {
+        *("name", "id", "flavour", "zones", "defaults", "ssh", "health", "stop"),
+        *("root_password", "root_password_env", "root_password_file", "cluster_sql_timeout_s"),
+    }
+)
+"""Top-level keys of this project's own cluster file; an obd file has none of them."""
+
+# Sections and keys at the top of obd's files beside the components that are driven.
+_OBD_KEYS = frozenset(
+    {
+        *("user", "unuse_lib_repository", "auto_create_tenant", "obproxy", "obproxy-ce"),
+        *("obagent", "ocp-express", "ocp-server", "ocp-server-ce", "prometheus", "grafana"),
+        *("alertmanager", "obconfigserver", "oblogproxy", "obbinlog-ce"),
+    }
+)
+_NOT_COMPONENTS = ("user", "unuse_lib_repository", "auto_create_tenant")
+_MAX_CONNECT_S = 300
 
 _DEFAULT_ZONE, _DEFAULT_NAMES = "zone1", {"oceanbase": "obcluster", "seekdb": "seekdb"}
 # Keys that have a place of their own, or mean something to obd alone; all else is an option of
@@ -45,7 +70,7 @@ class Converted:
 
     Attributes:
         values: the same in the keys of a cluster file.
-        password: of root@sys, when it stands in the file.
+        password: of root@sys, when the file has one; in clear or encrypted by obd.
         notices: sentences for a person: what was not taken over.
     """
 
@@ -62,9 +87,22 @@ class _Reading:
     notices: list[str] = field(default_factory=list)
 
 
-def is_obd_file(raw: Values) -> bool:
-    """Does it hold a component that is driven? A cluster file has `zones` instead."""
-    return "zones" not in raw and any(isinstance(raw.get(name), Mapping) for name in COMPONENTS)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A section in either style: what all servers have, and each server with its own values."""
+
+    common: dict[str, Any]
+    servers: Sequence[tuple[str, str, dict[str, Any]]]  #: name, ip, values
+
+
+def is_obd_outline(outline: Mapping[str, frozenset[str]]) -> bool:
+    """Is a file with these top-level keys, and keys below them, one of obd?"""
+    if not OWN_KEYS.isdisjoint(outline):
+        return False
+    return any(
+        key in COMPONENTS or key in _OBD_KEYS or "servers" in below or "style" in below
+        for key, below in outline.items()
+    )
 
 
 def convert_obd(raw: Values, *, login: str) -> Converted:
@@ -77,42 +115,103 @@ def convert_obd(raw: Values, *, login: str) -> Converted:
     Raises:
         ObdError: where it is not as obd's are.
     """
-    found = [name for name in COMPONENTS if isinstance(raw.get(name), Mapping)]
-    if len(found) != 1:
-        raise ObdError(f"it has {' and '.join(found)}: a cluster is one of them")
-    reading = _Reading(found[0], COMPONENTS[found[0]], raw[found[0]])
+    reading = _find_component(raw)
     if "include" in reading.section:
-        raise ObdError(f"{found[0]}.include is not followed; write its content into this file")
-    common = _map(reading.section.get("global"), f"{found[0]}.global")
+        where = f"{reading.component}.include"
+        raise ObdError(f"{where} is not followed; write its content into this file")
+    layout = _read_layout(reading)
     zones: dict[str, list[dict[str, Any]]] = {}
-    layers = []
-    for name, ip in _servers(reading):
-        values = common | _map(reading.section.get(name), f"{found[0]}.{name}")
-        layers.append(values)
-        zone = str(values.get("zone") or _DEFAULT_ZONE)
+    for name, ip, values in layout.servers:
+        zone = _text(values.get("zone")) or _DEFAULT_ZONE
         zones.setdefault(zone, []).append(_server(reading, name, ip, values))
-    password = _password(reading, layers)
-    values = {
-        "name": str(common.get("appname") or _DEFAULT_NAMES[reading.flavour]),
-        "id": common.get("cluster_id", 1),
+    password = _password(reading, [values for _, _, values in layout.servers])
+    common = layout.common
+    converted = {
+        "name": _text(common.get("appname")) or _DEFAULT_NAMES[reading.flavour],
+        "id": _number(common, "cluster_id", f"{reading.component}: cluster_id", default=1),
         "flavour": reading.flavour,
-        "root_password_env": PASSWORD_VARIABLE,
         "ssh": _ssh(reading, _map(raw.get("user"), "user"), login),
         "zones": zones,
     }
-    others = sorted(set(raw) - {found[0], "user"})
+    others = sorted({str(key) for key in raw} - {reading.component, "user"})
     if others:
         reading.notices.append(f"not looked at: {', '.join(others)}")
-    return Converted(values, password, tuple(reading.notices))
+    return Converted(converted, password, tuple(reading.notices))
 
 
-def _servers(reading: _Reading) -> list[tuple[str, str]]:
+def _find_component(raw: Values) -> _Reading:
+    names = [name for name in COMPONENTS if name in raw]
+    if len(names) > 1:
+        raise ObdError(f"it has {' and '.join(names)}: a cluster is one of them")
+    if not names:
+        present = [str(key) for key in raw if key not in _NOT_COMPONENTS]
+        found = f"it has {', '.join(present)}" if present else "it has none"
+        near = [
+            match for key in present for match in difflib.get_close_matches(key, COMPONENTS, n=1)
+        ]
+        hint = f"did you mean {near[0]}?" if near else f"write {' or '.join(COMPONENTS)}"
+        raise ObdError(f"no section is a database component; {found}; {hint}")
+    section = raw[names[0]]
+    if section is None:
+        raise ObdError(f"{names[0]} is empty; write servers and global below it")
+    return _Reading(names[0], COMPONENTS[names[0]], _map(section, names[0], as_text=False))
+
+
+# --- the two styles --------------------------------------------------------------------------
+
+
+def _read_layout(reading: _Reading) -> _Layout:
+    style = reading.section.get("style") or "default"
+    match style:
+        case "default":
+            return _read_default(reading)
+        case "cluster":
+            return _read_cluster(reading)
+        case _:
+            where = f"{reading.component}.style"
+            raise ObdError(f"{where} has the value {style!r}; write default or cluster")
+
+
+def _read_default(reading: _Reading) -> _Layout:
+    component, section = reading.component, reading.section
+    common = _map(section.get("global"), f"{component}.global")
+    servers = _servers(section.get("servers"), f"{component}.servers")
+    _check_names(f"{component}.servers", [name for name, _ in servers])
+    layers = []
+    for name, ip in servers:
+        _notice_number(reading, section, name, component)
+        layers.append((name, ip, common | _map(section.get(name), f"{component}.{name}")))
+    return _Layout(common, layers)
+
+
+def _read_cluster(reading: _Reading) -> _Layout:
+    """`style: cluster`: name and id of the cluster, then its zones with their servers."""
+    component, section = reading.component, reading.section
+    given = {"cluster_id": section.get("id"), "appname": section.get("name")}
+    common = {key: value for key, value in given.items() if value is not None}
+    common |= _map(section.get("config"), f"{component}.config")
+    zones = _map(section.get("zones"), f"{component}.zones")
+    if not zones:
+        raise ObdError(f"{component}.zones holds no zone")
+    layers = []
+    for zone, content in zones.items():
+        where = f"{component}.zones.{zone}"
+        values = _map(content, where)
+        configs = _map(values.get("config"), f"{where}.config", as_text=False)
+        for name, ip in _servers(values.get("servers"), f"{where}.servers"):
+            _notice_number(reading, configs, name, f"{where}.config")
+            own = _map(configs.get("global"), f"{where}.config.global")
+            own |= _map(configs.get(name), f"{where}.config.{name}")
+            layers.append((name, ip, common | own | {"zone": zone}))
+    _check_names(f"{component}.zones", [name for name, _, _ in layers])
+    return _Layout(common, layers)
+
+
+def _servers(entries: Any, where: str) -> list[tuple[str, str]]:
     """(name, ip) of each; the name of one that has none is its ip."""
-    where = f"{reading.component}.servers"
-    entries = reading.section.get("servers")
     if not isinstance(entries, list) or not entries:
         raise ObdError(f"{where} is no list of servers")
-    found = []
+    servers = []
     for number, entry in enumerate(entries, start=1):
         values = entry if isinstance(entry, Mapping) else {"ip": entry}
         ip = str(values.get("ip", ""))
@@ -120,12 +219,26 @@ def _servers(reading: _Reading) -> list[tuple[str, str]]:
             ipaddress.ip_address(ip)
         except ValueError:
             raise ObdError(f"{where}: number {number} has no ip address, it has {ip!r}") from None
-        found.append((str(values.get("name", ip)), ip))
-    names = [name for name, _ in found]
+        servers.append((_text(values.get("name")) or ip, ip))
+    return servers
+
+
+def _check_names(where: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ObdError(f"{where}: {twice[0]} occurs twice; give each a name of its own")
-    return found
+
+
+def _notice_number(reading: _Reading, sections: Mapping[Any, Any], name: str, where: str) -> None:
+    """Note a section whose key is a number: obd compares texts and does not apply it."""
+    numbers = [key for key in sections if not isinstance(key, str) and str(key) == name]
+    if numbers:
+        reading.notices.append(
+            f"{where}.{name} is not applied, as obd does not: its key is a number; quote it"
+        )
+
+
+# --- values ----------------------------------------------------------------------------------
 
 
 def _server(reading: _Reading, name: str, ip: str, values: Values) -> dict[str, Any]:
@@ -139,58 +252,77 @@ def _server(reading: _Reading, name: str, ip: str, values: Values) -> dict[str, 
         ("mysql_port", "sql_port", 2881),
         ("rpc_port", "rpc_port", 2882),
     ):
-        port = values.get(key, default)
-        if type(port) is not int or not 1 <= port <= 65535:
-            raise ObdError(f"{where}: {key} is no port: {port!r}")
+        port = _number(values, key, f"{where}: {key}", default=default)
+        if not 1 <= port <= 65535:
+            raise ObdError(f"{where}: {key} is no port: {port}")
         server[ours] = port
     for key in ("data_dir", "redo_dir"):
         if values.get(key):
-            server[key] = str(values[key])
+            server[key] = _text(values[key])
     server["start_options"] = {
-        str(key): _text(value) for key, value in values.items() if _is_option(str(key), value)
+        key: _option(value) for key, value in values.items() if _is_option(key, value)
     }
     return server
 
 
 def _is_option(key: str, value: Any) -> bool:
     is_secret = "password" in key or "secret" in key
-    return key not in _NOT_OPTIONS and not is_secret and isinstance(value, str | int | float)
+    return key not in _NOT_OPTIONS and not is_secret and isinstance(value, str | int | float | date)
 
 
-def _text(value: Any) -> str:
+def _option(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _text(value: Any) -> str:
+    """Return what obd makes of a value where a text belongs; empty for none, 0 and false."""
+    return str(value) if value else ""
+
+
+def _number(values: Values, key: str, where: str, *, default: int) -> int:
+    """Return what obd makes of a value where an integer belongs: `"2881"` is 2881.
+
+    Raises:
+        ObdError: it is no integer.
+    """
+    if key not in values:
+        return default
+    try:
+        return int(str(values[key]))
+    except ValueError:
+        raise ObdError(f"{where} is no integer: {values[key]!s:.40}") from None
+
+
 def _password(reading: _Reading, layers: list[dict[str, Any]]) -> Secret | None:
-    given = {str(values["root_password"]) for values in layers if values.get("root_password")}
+    given = {_text(values.get("root_password")) for values in layers} - {""}
     if len(given) > 1:
         raise ObdError(f"{reading.component}: servers have different root_password; it is one")
-    if not given:
-        return None
-    reading.notices.append(
-        "root_password stands in this file in clear: it is used unless the variable "
-        f"{PASSWORD_VARIABLE} is set"
-    )
-    return Secret(given.pop())
+    return Secret(given.pop()) if given else None
 
 
 def _ssh(reading: _Reading, user: Values, login: str) -> dict[str, Any]:
-    ssh: dict[str, Any] = {"user": str(user.get("username") or login)}
-    for key, ours in (
-        ("port", "port"),
-        ("key_file", "key_file"),
-        ("timeout", "connect_timeout_s"),
-    ):
-        if user.get(key) is not None:
-            ssh[ours] = user[key]
+    """How obd logs in; for it 0 and nothing mean the default."""
+    ssh: dict[str, Any] = {"user": _text(user.get("username")) or login}
+    if key_file := _text(user.get("key_file")):
+        ssh["key_file"] = key_file
+    for key, ours in (("port", "port"), ("timeout", "connect_timeout_s")):
+        if user.get(key) is not None and (number := _number(user, key, f"user.{key}", default=0)):
+            ssh[ours] = number
+    if ssh.get("connect_timeout_s", 0) > _MAX_CONNECT_S:
+        reading.notices.append(
+            f"user.timeout is {ssh['connect_timeout_s']} s; this program waits {_MAX_CONNECT_S} s "
+            "at most for a connection"
+        )
+        ssh["connect_timeout_s"] = _MAX_CONNECT_S
     if user.get("password"):
         reading.notices.append("user.password is not used: this program logs in with keys only")
     return ssh
 
 
-def _map(value: Any, where: str) -> dict[str, Any]:
+def _map(value: Any, where: str, *, as_text: bool = True) -> dict[Any, Any]:
+    """Return a copy; its keys as texts, unless what they are is still to be compared."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
         raise ObdError(f"{where} holds no keys of its own")
-    return {str(key): entry for key, entry in value.items()}
+    return {(str(key) if as_text else key): entry for key, entry in value.items()}

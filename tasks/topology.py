@@ -5,22 +5,20 @@ from __future__ import annotations
 import difflib
 import getpass
 import ipaddress
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dagengine import AgentAddress, ConfigError, HostAddress, PasswordFile, Secret
+from dagengine import AgentAddress, ConfigError, HostAddress, Secret
 from tasks.flavour import FLAVOURS, Flavour
-from tasks.obd import ObdError, convert_obd, is_obd_file
 from tasks.observation import Observation, TableRow, sum_up
+from tasks.read_cluster import read_cluster
+from tasks.root_password import PasswordSource, RootPassword
 from tasks.ssh_section import SshSection, build_address
-from tasks.strict_yaml import StrictLoader, explain_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Cluster:
         cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
         kill_after_s: how long a server has to end after SIGTERM, before SIGKILL.
         freeze_timeout_s: how long the minor freeze before a stop may take.
-        password: of root@sys, when an obd file holds it and the variable is not set.
+        root_password: where the password of root@sys is.
         notices: sentences for a person about the file.
     """
 
@@ -77,13 +75,16 @@ class Cluster:
     cluster_id: int
     flavour: Flavour
     servers: tuple[Server, ...]
-    password_env: str | None
-    password_file: Path | None
+    root_password: PasswordSource
     cluster_sql_timeout_s: float
     kill_after_s: float
     freeze_timeout_s: float
-    password: Secret | None = None
     notices: tuple[str, ...] = ()
+
+    @property
+    def password(self) -> Secret | None:
+        """The password that an obd file holds in clear."""
+        return self.root_password.clear
 
 
 class _Section(BaseModel):
@@ -129,8 +130,9 @@ class _File(_Section):
     name: str
     id: int = Field(ge=1)
     flavour: Literal["seekdb", "oceanbase"]
-    root_password_env: str | None = None
-    root_password_file: str | None = None
+    root_password: Literal["none"] | None = None
+    root_password_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    root_password_file: str | None = Field(default=None, min_length=1)
     ssh: SshSection = SshSection()
     health: _Health = _Health()
     cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
@@ -150,7 +152,7 @@ class ClusterFile:
         self.path = path
         self._seen: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
-        self._password_file: PasswordFile | None = None
+        self._password = RootPassword()
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
         self._seen_in_all = sum_up(())
@@ -203,11 +205,13 @@ class ClusterFile:
         """Read the file again if it changed; a broken one leaves the present cluster as it is.
 
         Raises:
-            ConfigError: the new file cannot be used.
+            ConfigError: the new file cannot be used, or the password that it names.
         """
         stamp = _stamp(self.path)
         if stamp != self._stamp:
-            self.current = load_cluster(self.path)
+            cluster = load_cluster(self.path)
+            self._password.read(cluster.root_password)
+            self.current = cluster
             self._stamp = stamp
             self._sum_up()
 
@@ -226,18 +230,12 @@ class ClusterFile:
         )
 
     def root_password(self) -> str:
-        """The password of root@sys: from the variable, or from the file as it is now.
+        """The password of root@sys, as it is now; empty only if the file says that it has none.
 
         Raises:
-            ConfigError: the file cannot be read.
+            ConfigError: it is not named, or what is named is missing or empty.
         """
-        cluster = self.current
-        if cluster.password_file is not None:
-            if self._password_file is None or self._password_file.path != cluster.password_file:
-                self._password_file = PasswordFile(cluster.password_file, "root_password_file")
-            return self._password_file.read()
-        fallback = cluster.password.value if cluster.password else ""
-        return os.environ.get(cluster.password_env, fallback) if cluster.password_env else ""
+        return self._password.read(self.current.root_password)
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
@@ -245,53 +243,42 @@ class ClusterFile:
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read and check a cluster file.
+    """Read and check a cluster file, of this project or of obd.
 
     Raises:
         ConfigError: what is wrong, in which file, at which key.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506  # a safe one
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"cannot read the cluster file {path}: {exc}") from exc
-    except yaml.YAMLError as exc:
-        # Its own text would quote the file, and with it a password that should not be there.
-        raise ConfigError(f"cannot read the cluster file {path}: {explain_yaml(exc)}") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"the cluster file {path} is no map of keys")
-    if is_obd_file(raw):
-        try:
-            obd = convert_obd(raw, login=getpass.getuser())
-        except ObdError as exc:
-            raise ConfigError(f"the obd cluster file {path}: {exc}") from exc
-        return replace(_build_cluster(path, obd.values), password=obd.password, notices=obd.notices)
-    return _build_cluster(path, raw)
+    content = read_cluster(path, login=getpass.getuser())
+    file = _check_file(path, content.values)
+    source = content.password or PasswordSource(
+        path,
+        env=file.root_password_env,
+        file=_resolve(path, file.root_password_file) if file.root_password_file else None,
+        is_none=file.root_password is not None,
+    )
+    return replace(_build_cluster(path, file, source), notices=content.notices)
 
 
-def _build_cluster(path: Path, raw: dict[str, Any]) -> Cluster:
-    if "root_password" in raw:
-        raise ConfigError(
-            f"{path}: root_password must not stand in this file",
-            remedy="name a variable (root_password_env) or a file (root_password_file)",
-        )
+def _check_file(path: Path, raw: dict[str, Any]) -> _File:
     try:
-        file = _File.model_validate(raw)
+        return _File.model_validate(raw)
     except ValidationError as exc:
         raise ConfigError(f"{path}: {_explain(exc)}") from exc
+
+
+def _build_cluster(path: Path, file: _File, source: PasswordSource) -> Cluster:
     servers = tuple(
         _build_server(path, file, zone, entry)
         for zone, entries in file.zones.items()
         for entry in entries
     )
     _check_unique(path, servers)
-    password_file = file.root_password_file
     return Cluster(
         name=file.name,
         cluster_id=file.id,
         flavour=FLAVOURS[file.flavour],
         servers=servers,
-        password_env=file.root_password_env,
-        password_file=_resolve(path, password_file) if password_file else None,
+        root_password=source,
         cluster_sql_timeout_s=file.cluster_sql_timeout_s,
         kill_after_s=file.stop.kill_after_s,
         freeze_timeout_s=file.stop.freeze_timeout_s,

@@ -183,5 +183,5 @@ class ClusterView(Protocol):
         ...
 
     def root_password(self) -> str:
-        """The password of root@sys that callers must know; may be empty."""
+        """The password of root@sys that callers must know; empty if root has none by design."""
         ...

@@ -93,18 +93,31 @@ async def test_an_sshd_that_forwards_nothing_is_told(world_of: WorldOf) -> None:
         assert "AllowTcpForwarding" in forwarding["remedy"]
 
 
-async def test_files_that_others_may_read_and_a_missing_password_are_warnings(
+async def test_doctor_warns_of_open_files_and_root_without_password(
     world_of: WorldOf,
 ) -> None:
     async with world_of(1) as world:
         key = world.hosts.hosts[0].key_file
         key.chmod(0o644)
-        world.cluster.password = ""
+        del world.cluster.entries["root_password_env"]
+        world.cluster.entries["root_password"] = "none"
+        world.cluster.write()
         status, document = await doctor(world)
         assert status == 0
         assert found(document, str(key), "SSH key")["remedy"] == f"chmod 600 {key}"
-        variable = "DAGENGINE_ROOT_PASSWORD"
-        assert found(document, variable, "root password")["health"] == "warn"
+        file = str(world.cluster.directory / "cluster.yaml")
+        assert found(document, file, "root password")["health"] == "warn"
+
+
+async def test_doctor_names_empty_password_variable(world_of: WorldOf) -> None:
+    async with world_of(1) as world:
+        world.cluster.password = ""
+        status, document = await doctor(world)
+        assert (status, document["healthy"]) == (1, False)
+        password = found(document, "DAGENGINE_ROOT_PASSWORD", "root password")
+        assert password["health"] == "bad"
+        assert "DAGENGINE_ROOT_PASSWORD, which is empty" in password["said"]
+        assert "`root_password: none`" in password["remedy"]
 
 
 async def test_an_unusable_cluster_file_is_wrong_configuration(world_of: WorldOf) -> None:

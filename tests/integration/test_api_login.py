@@ -217,10 +217,11 @@ async def test_a_body_that_cannot_be_deciphered_is_told_before_the_password(
     assert (await world.send("POST", target, headers=headers, body=body)).refusal == expected
 
 
-async def test_an_empty_root_password_lets_in_who_sends_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WIRE_PASSWORD", "")
+async def test_root_without_a_password_lets_in_who_sends_none(world: World) -> None:
+    file = world.cluster.path
+    env = "root_password_env: WIRE_PASSWORD"
+    file.write_text(file.read_text().replace(env, "root_password: none"))
+    world.cluster.reload()
     assert await world.get("/task/dags/ob", auth="", ts="never") == {"contents": []}
     assert (await world.ask("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
 

@@ -343,7 +343,8 @@ async def test_a_burst_of_guesses_is_judged_a_few_at_a_time(world: World) -> Non
 
 
 async def test_without_a_password_a_request_acts_once_as_well(world: World) -> None:
-    (world.directory / "password").write_text("")
+    none = CLUSTER.replace("root_password_file: password", "root_password: none")
+    (world.directory / "cluster.yaml").write_text(none)
     async with world.running(), world.caller(auth="") as caller:
         keys = secrets.token_bytes(32)
         header, body = caller.sign(START, keys, ts="no time"), encrypt_body(NO_SCOPE, keys)

@@ -36,8 +36,7 @@ from tasks.demo_hosts import free_port
 from tasks.topology import ClusterFile
 
 CLUSTER = (
-    "name: x\nid: 1\nflavour: seekdb\nroot_password_env: TEST_ROOT\n"
-    "zones: {z: [{ip: 10.0.0.1, home: /h}]}\n"
+    "name: x\nid: 1\nflavour: seekdb\nroot_password: none\nzones: {z: [{ip: 10.0.0.1, home: /h}]}\n"
 )
 
 

@@ -37,7 +37,15 @@ async def lookout_of(
                 Path(entries[0]["home"]).mkdir(exist_ok=True)
             path = tmp_path / "cluster.yaml"
             path.write_text(
-                yaml.safe_dump({"name": "x", "id": 1, "flavour": "seekdb", "zones": zones})
+                yaml.safe_dump(
+                    {
+                        "name": "x",
+                        "id": 1,
+                        "flavour": "seekdb",
+                        "root_password": "none",
+                        "zones": zones,
+                    }
+                )
             )
             cluster = ClusterFile(path)
             lookout = Lookout(cluster, ssh_pool, clock)

@@ -26,7 +26,7 @@ CLUSTER = """
 name: x
 id: 1
 flavour: seekdb
-root_password_env: NOTIFY_TEST_PASSWORD
+root_password: none
 zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
 """
 
@@ -159,5 +159,6 @@ def test_the_unit_uses_what_the_program_says_to_systemd() -> None:
     )
     assert keys["Type"] == "notify"
     assert int(keys["WatchdogSec"]) > 0
+    assert keys["EnvironmentFile"] == "/etc/dagengine/environment"  # no `-`: it must exist
     assert keys["RestartPreventExitStatus"] == "2"  # of a wrong configuration, cli.EXIT_USAGE
     assert int(keys["LimitNOFILE"]) >= ApiConfig(host="::1").max_connections + 512

@@ -43,7 +43,10 @@ def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
         down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # nobody listens there
         servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
         ports = "agent_port: 2887, sql_port: 2891, rpc_port: 2892"
-        file.write_text(f"name: x\nid: 1\nflavour: {flavour}\n{down}\nzones: {servers % ports}\n")
+        file.write_text(
+            f"name: x\nid: 1\nflavour: {flavour}\nroot_password: none\n{down}\n"
+            f"zones: {servers % ports}\n"
+        )
         cluster, clock = ClusterFile(file), FakeClock()
         request = bind(json.dumps(body).encode(), StopRequest)
         call = Call(cast("Engine", None), request, "somebody")  # no engine is asked for anything

@@ -94,6 +94,10 @@ def test_other_variables_with_the_prefix_are_left_alone(tmp_path: Path) -> None:
         ),
         ("[1, 2]", {}, ["engine.yaml", "mapping"]),
         ("a: b: c", {}, ["engine.yaml", "not YAML"]),
+        ("cluster: c\napi: {port: 02886}", {}, ["engine.yaml", "api.port in line 2", "quote it"]),
+        ("cluster: no", {}, ["engine.yaml", "cluster in line 1", "the value no,", "quote it"]),
+        ("cluster: c\nstore: {keep_days: 1e3}", {}, ["store.keep_days in line 2", "quote it"]),
+        ("cluster: c\ncluster: d", {}, ["engine.yaml", "the key 'cluster' occurs twice"]),
     ],
 )
 def test_a_refusal_names_the_place_the_key_and_the_value(

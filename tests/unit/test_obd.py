@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from dagengine import ConfigError
-from tasks.obd import COMPONENTS, convert_obd, is_obd_file
-from tasks.topology import ClusterFile, load_cluster
+from tasks.obd import COMPONENTS, convert_obd, is_obd_outline
+from tasks.topology import load_cluster
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "obd").glob("*.yaml"))
+EXPECTED = {file: json.loads(file.with_suffix(".json").read_text()) for file in CASES}
+TAKEN = [file for file, then in EXPECTED.items() if "refused" not in then]
+REFUSED = [file for file, then in EXPECTED.items() if "refused" in then]
 
 GOOD = """
 seekdb:
@@ -21,10 +25,15 @@ seekdb:
 """
 
 
-@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
-def test_an_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_obd_cases_are_enough() -> None:
+    assert len(CASES) >= 40
+    assert len(REFUSED) >= 15
+
+
+@pytest.mark.parametrize("file", TAKEN, ids=lambda file: file.stem)
+def test_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "me")
-    then = json.loads(file.with_suffix(".json").read_text())
+    then = EXPECTED[file]
     cluster = load_cluster(file)
     assert (cluster.name, cluster.cluster_id, cluster.flavour.name) == (
         then["name"],
@@ -44,31 +53,71 @@ def test_an_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.Mo
         assert expected in notice
 
 
-def test_secrets_of_an_obd_file_are_nowhere_in_what_is_kept() -> None:
-    for file in CASES:
+@pytest.mark.parametrize("file", REFUSED, ids=lambda file: file.stem)
+def test_obd_file_is_refused_as_its_case_says(file: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_cluster(file)
+    message = str(caught.value)
+    assert [part for part in (str(file), *EXPECTED[file]["refused"]) if part not in message] == []
+    assert "s3cret" not in message
+
+
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
+def test_obd_file_secrets_are_not_kept(file: Path) -> None:
+    try:
         shown = repr(load_cluster(file))
-        assert "s3cret" not in shown
-        assert "other" not in shown
-        assert "login-secret" not in shown
+    except ConfigError as exc:
+        shown = str(exc).replace("/other", "")
+    for secret in ("s3cret", "other", "login-secret"):
+        assert secret not in shown
 
 
-def test_the_variable_wins_over_the_password_in_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "obd.yaml"
-    file.write_text(GOOD.replace("{home_path", "{root_password: from-file, home_path"))
-    cluster = ClusterFile(file)
-    monkeypatch.delenv("DAGENGINE_ROOT_PASSWORD", raising=False)
-    assert cluster.root_password() == "from-file"
-    monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", "from-variable")
-    assert cluster.root_password() == "from-variable"
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0123", "123"),
+        ("12:30:45", "12:30:45"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("y", "y"),
+        ("0o17", "15"),
+        ("0x1F", "31"),
+        ("0b11", "3"),
+        ("1_000", "1000"),
+        ("089", "89"),
+        ("123456", "123456"),
+        ("'0123'", "0123"),
+        ("1e3", "1000.0"),
+        (".5e3", ".5e3"),
+        ("0.10", "0.1"),
+        ("2024-01-31", "2024-01-31"),
+        ("2024-01-31 10:00:00", "2024-01-31 10:00:00"),
+        ("true", "True"),
+        ("=", "="),
+        ("!!str 0123", "0123"),
+    ],
+)
+def test_obd_scalar_is_the_text_that_obd_uses(tmp_path: Path, text: str, expected: str) -> None:
+    """obd: `str` of what ruamel.yaml reads; password and zone alike."""
+    assert str(YAML().load(f"a: {text}\n")["a"]) == expected
+    file = tmp_path / "config.yaml"
+    file.write_text(GOOD.replace("{home_path", f"{{zone: {text}, root_password: {text}, home_path"))
+    cluster = load_cluster(file)
+    assert cluster.password is not None
+    assert (cluster.password.value, cluster.servers[0].zone) == (expected, expected)
 
 
-def test_a_cluster_file_is_not_taken_for_one_of_obd() -> None:
-    assert not is_obd_file({"name": "x", "zones": {}, "seekdb": {}})
-    assert not is_obd_file({"obproxy-ce": {}})
-    assert not is_obd_file({"seekdb": None})
-    assert all(is_obd_file({name: {}}) for name in COMPONENTS)
+def test_obd_outline_is_told_from_a_cluster_file() -> None:
+    def is_obd(**keys: set[str]) -> bool:
+        return is_obd_outline({key: frozenset(below) for key, below in keys.items()})
+
+    assert all(is_obd_outline({name: frozenset()}) for name in COMPONENTS)
+    assert is_obd(user={"username"}, monitor={"servers"})
+    assert is_obd(oceanbase_ce={"servers", "global"})
+    assert not is_obd(name=set(), zones=set(), seekdb=set())
+    assert not is_obd(name=set(), zones={"servers"})
+    assert not is_obd(nam=set(), zone={"z1"})
+    assert not is_obd()
 
 
 @pytest.mark.parametrize(
@@ -86,14 +135,17 @@ def test_a_cluster_file_is_not_taken_for_one_of_obd() -> None:
         (GOOD + "oceanbase-ce: {servers: [10.1.1.2]}\n", "oceanbase-ce and seekdb"),
         (GOOD + "user: admin\n", "user holds no keys"),
         (GOOD.replace("[10.1.1.1]", "[10.1.1.1, 10.1.1.1]"), "10.1.1.1 occurs twice"),
-        (GOOD.replace("{home_path", "{mysql_port: many, home_path"), "mysql_port is no port"),
+        (
+            GOOD.replace("{home_path", "{mysql_port: many, home_path"),
+            "mysql_port is no integer: many",
+        ),
         (GOOD.replace("{home_path", "{rpc_port: 0, home_path"), "rpc_port is no port: 0"),
-        (GOOD.replace("{home_path", "{cluster_id: x, home_path"), "id: Input should be"),
+        (GOOD.replace("{home_path", "{cluster_id: x, home_path"), "cluster_id is no integer: x"),
         (GOOD.replace("{home_path", "{data_dir: x, home_path"), "absolute `data_dir`"),
         (GOOD + "user: {port: 99999}\n", "ssh.port"),
     ],
 )
-def test_what_obd_would_not_take_either_is_refused_at_its_place(
+def test_obd_file_with_a_wrong_value_is_refused_at_its_place(
     tmp_path: Path, text: str, named: str
 ) -> None:
     file = tmp_path / "obd.yaml"
@@ -104,7 +156,7 @@ def test_what_obd_would_not_take_either_is_refused_at_its_place(
     assert str(file) in str(caught.value)
 
 
-def test_different_root_passwords_are_refused_without_being_shown(tmp_path: Path) -> None:
+def test_obd_passwords_that_differ_are_not_shown(tmp_path: Path) -> None:
     raw: dict[str, Any] = {
         "seekdb": {
             "servers": ["10.1.1.1", "10.1.1.2"],

@@ -1,0 +1,187 @@
+"""YAML of the engine file and the cluster file: nothing is lost or misread without an error.
+
+PyYAML reads YAML 1.1, other programs read YAML 1.2, and a person knows one of the two. A plain
+scalar that the two read differently (`yes`, `0123`, `12:30:45`) is refused, as is a key that
+occurs twice. No error quotes the file, which may hold a password, except for such a scalar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import yaml
+
+_SECRETS = ("password", "passphrase", "secret")
+# Booleans of YAML 1.1 that PyYAML reads as text.
+_LONE_LETTERS = frozenset("yYnN")
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False}
+_BOOLEANS["FALSE"] = False
+_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
+_INTEGERS = (
+    (re.compile(r"[-+]?[0-9]+"), 10),
+    (re.compile(r"0o[0-7]+"), 8),
+    (re.compile(r"0x[0-9a-fA-F]+"), 16),
+)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_MAX_DIGITS = 100
+_MAX_SHOWN = 40
+
+
+class YamlRefused(ValueError):
+    """The text is not the YAML of a configuration file; says what is wrong and in which line.
+
+    Attributes:
+        problem: what is wrong, and where.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, remedy: str = "correct the file there") -> None:
+        super().__init__(f"{problem}; {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that occurs twice, which would be lost, and ambiguous scalars."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        _check_scalars(self, node, ())
+        return super().construct_document(node)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlRefused(f"a key is not a plain text{_place(key.start_mark)}")
+            if key.value in seen:
+                where = _place(key.start_mark)
+                raise YamlRefused(f"the key '{key.value}' occurs twice{where}", "remove one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(text: str) -> Any:
+    """Return the content of a configuration file.
+
+    Raises:
+        YamlRefused: it is not YAML, a key occurs twice, or a plain scalar is ambiguous.
+    """
+    return _load(text, lambda loader: loader.get_single_data())
+
+
+def outline_yaml(text: str) -> Mapping[str, frozenset[str]] | None:
+    """Return the top-level keys, each with the keys below it; None if there is no map.
+
+    Raises:
+        YamlRefused: it is not YAML.
+    """
+    node = _load(text, lambda loader: loader.get_single_node())
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    return {str(key.value): frozenset(_keys(value)) for key, value in node.value}
+
+
+def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
+    loader: _StrictLoader | None = None
+    try:
+        loader = _StrictLoader(text)
+        return read(loader)
+    except yaml.YAMLError as exc:
+        # Its own text would quote the file, and with it a password that should not be there.
+        mark = getattr(exc, "problem_mark", None)
+        raise YamlRefused(f"it is not YAML{_place(mark)}") from None
+    except RecursionError:
+        raise YamlRefused("it is nested too deeply", "flatten it") from None
+    except YamlRefused:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError):
+        # What a tag or a date promises and the text does not hold: PyYAML lets the cause through.
+        raise YamlRefused("a value is not what its form or tag promises") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def _keys(node: yaml.Node) -> list[str]:
+    return [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+
+
+def _check_scalars(
+    loader: _StrictLoader, root: yaml.Node, path: tuple[str, ...], seen: set[int] | None = None
+) -> None:
+    """Refuse the first ambiguous scalar; each node once, however many aliases lead to it."""
+    seen = set() if seen is None else seen
+    if id(root) in seen:
+        return
+    seen.add(id(root))
+    match root:
+        case yaml.ScalarNode():
+            _check_scalar(loader, root, path)
+        case yaml.SequenceNode():
+            for number, item in enumerate(root.value):
+                _check_scalars(loader, item, (*path, str(number)), seen)
+        case yaml.MappingNode():
+            for key, value in root.value:
+                below = (*path, str(key.value))
+                if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                    _check_scalar(loader, key, below)
+                if below != ("root_password",):  # whatever it holds has an error of its own
+                    _check_scalars(loader, value, below, seen)
+
+
+def _check_scalar(loader: _StrictLoader, node: yaml.ScalarNode, path: tuple[str, ...]) -> None:
+    text = node.value
+    implied = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    if node.style is not None or node.tag != implied:  # quoted, or tagged
+        return
+    older, newer = _read_as_1_1(loader, node), read_as_1_2(text)
+    if _is_same(older, newer):
+        return
+    name = ".".join(path)
+    is_secret = any(word in part.lower() for part in path for word in _SECRETS)
+    shown = "a value" if is_secret else f"the value {text[:_MAX_SHOWN]}"
+    remedy = "quote it" + (", or write true or false" if isinstance(older, bool) else "")
+    raise YamlRefused(
+        f"{name} in line {node.start_mark.line + 1} has {shown}, which YAML 1.1 and YAML 1.2 read "
+        "differently",
+        remedy,
+    )
+
+
+def _read_as_1_1(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
+    if node.value in _LONE_LETTERS:
+        return node.value in "yY"
+    try:
+        return loader.construct_object(node)
+    except (yaml.YAMLError, ValueError):  # `=`, or a date that does not exist
+        return None
+    finally:
+        loader.constructed_objects.pop(node, None)
+
+
+def read_as_1_2(text: str) -> Any:
+    """Return what a plain scalar is in YAML 1.2 (its core schema)."""
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if len(text) <= _MAX_DIGITS:
+        for form, base in _INTEGERS:
+            if form.fullmatch(text):
+                return int(text, base)
+        if _FLOAT.fullmatch(text):
+            return float(text)
+    if _NOT_FINITE.fullmatch(text):
+        return float(text.replace(".", ""))
+    return text
+
+
+def _is_same(older: Any, newer: Any) -> bool:
+    return type(older) is type(newer) and repr(older) == repr(newer)  # nan is not equal to itself
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""

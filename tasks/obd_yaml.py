@@ -1,0 +1,42 @@
+"""YAML of obd's files, read as obd reads it: ruamel.yaml, YAML 1.2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
+
+from dagengine import YamlRefused
+
+
+def read_obd_yaml(text: str) -> Any:
+    """Return the content of an obd file, with obd's texts and numbers.
+
+    Raises:
+        YamlRefused: obd could not read it either; the text quotes nothing.
+    """
+    try:
+        return YAML(typ="rt", pure=True).load(text)
+    except YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
+        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        what = "a key occurs twice" if isinstance(exc, DuplicateKeyError) else "it is not YAML"
+        raise YamlRefused(f"{what}{where}") from None
+    except RecursionError:
+        raise YamlRefused("it is nested too deeply", "flatten it") from None
+    except (ValueError, TypeError, AttributeError, KeyError):
+        raise YamlRefused("a value is not what its form or tag promises") from None
+
+
+def is_encrypted_by_obd(inner_config: str) -> bool:
+    """Does the inner_config.yaml beside an obd file say that its passwords are encrypted?
+
+    Source: `encrypt_manager` of obd 4.x (core.py), which keeps `$_ENCRYPT_PASSWORD` there.
+    """
+    try:
+        content = read_obd_yaml(inner_config)
+    except YamlRefused:
+        return False
+    return isinstance(content, dict) and content.get("$_ENCRYPT_PASSWORD") is True

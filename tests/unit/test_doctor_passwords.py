@@ -1,0 +1,70 @@
+"""What doctor says about passwords: a missing one is bad, an open file and none are warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dagengine import Health, HostAddress, inspect_controller
+from tasks.doctor import inspect_login_files, inspect_password
+from tasks.topology import ClusterFile
+
+ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
+
+
+def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
+    (tmp_path / "cluster.yaml").write_text(ONE + keys)
+    return ClusterFile(tmp_path / "cluster.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "content", "mode", "health", "said"),
+    [
+        ("root_password_file: root\n", "pw\n", 0o600, Health.OK, "mode 0600"),
+        ("root_password_file: root\n", "pw\n", 0o644, Health.WARN, "others may read it"),
+        ("root_password_file: root\n", "", 0o600, Health.BAD, "is empty"),
+        ("root_password_file: root\n", "", 0o644, Health.BAD, "is empty"),
+        ("root_password_file: gone\n", "", 0o600, Health.BAD, "No such file"),
+        ("root_password: none\n", "", 0o600, Health.WARN, "root has no password"),
+        ("root_password_env: DOCTOR_NOT_SET\n", "", 0o600, Health.BAD, "is not set"),
+        ("", "", 0o600, Health.BAD, "are missing"),
+    ],
+)
+def test_doctor_judges_root_password(
+    tmp_path: Path, keys: str, content: str, mode: int, health: Health, said: str
+) -> None:
+    (tmp_path / "root").write_text(content)
+    (tmp_path / "root").chmod(mode)
+    inspection = inspect_password(cluster_of(tmp_path, keys))
+    assert (inspection.check, inspection.health) == ("root password", health)
+    assert said in inspection.said
+    assert bool(inspection.remedy) == (health is not Health.OK)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, "not set"), ("", "the variable is empty"), ("x", None)]
+)
+def test_doctor_judges_passphrase_variable(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, said: str | None
+) -> None:
+    monkeypatch.delenv("DOCTOR_PHRASE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("DOCTOR_PHRASE", value)
+    address = HostAddress("192.0.2.1", key_passphrase_env="DOCTOR_PHRASE")
+    bad = [each for each in inspect_login_files(address) if each.subject == "DOCTOR_PHRASE"]
+    assert [said in each.said for each in bad if said] == [True] * (said is not None)
+    assert len(bad) == (said is not None)
+
+
+@pytest.mark.parametrize(("content", "is_bad"), [("pw\n", False), ("", True), (" \n", True)])
+def test_doctor_judges_agent_password(tmp_path: Path, content: str, is_bad: bool) -> None:
+    (tmp_path / "agent").write_text(content)
+    (tmp_path / "agent").chmod(0o600)
+    engine_file = tmp_path / "engine.yaml"
+    engine_file.write_text(
+        "cluster: c\nstore: {path: s}\napi: {port: 1, agent_password_file: agent}\n"
+    )
+    _, inspections = inspect_controller(engine_file, {})
+    bad = [each for each in inspections if each.health is Health.BAD]
+    assert [each.check for each in bad] == ["agent password"] * is_bad
