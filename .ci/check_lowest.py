@@ -29,4 +29,4 @@ def find_differences() -> list[str]:
 
 
 if __name__ == "__main__":
-    raise SystemExit("\n".join(find_differences()))
+    raise SystemExit("\n".join(find_differences()) or 0)
