@@ -1,8 +1,10 @@
 # Every target makes what it needs from nothing but Python 3.11 or newer.
 #   make demo ARGS=--once      three real servers, started end to end
 #   make test                  the quick tests
+#   make test-lowest           some quick tests with the lowest permitted versions of the libraries
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
-#   make check                 style, types, arrows between rooms, generated pages
+#   make test-slow             those of test-all that are not in test
+#   make check                 style, types, arrows between rooms, generated pages, shell scripts
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit
 #   make bench-api             the API beside bare aiohttp handlers
@@ -11,10 +13,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
+# Each library is used by at least one of these; together they take about a minute on two cores.
+LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
+    tests/conformance/test_store.py tests/conformance/test_sqlite_life.py \
+    tests/conformance/test_runner.py tests/integration/test_api_envelope.py \
+    tests/integration/test_api_login.py tests/integration/test_client.py \
+    tests/integration/test_standin.py
 
-.PHONY: demo test test-all check bench bench-engine bench-api bench-mysql clean
+.PHONY: demo test test-slow test-all test-lowest check bench bench-engine bench-api bench-mysql clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
@@ -23,8 +32,17 @@ test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
 
 # The slow ones one after the other: they measure, or take the machine for themselves.
-test-all: test
+test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# One after the other, also with `make -j`.
+test-all: test
+	$(MAKE) test-slow
+
+test-lowest: $(LOWEST)/stamp
+	$(BIN)/uv pip freeze --python $(LOWEST)/bin/python
+	$(LOWEST)/bin/python .ci/check_lowest.py
+	$(LOWEST)/bin/python -m pytest -m "not slow" -n 2 $(LOWEST_TESTS) $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -35,6 +53,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
 	$(BIN)/python -m dagengine.api_page --check docs/http_api.md
 	$(BIN)/python -m tasks.page --check docs/checks.md docs/known_errors.md
+	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -49,7 +68,7 @@ bench-mysql: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/mysql_client.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache \
 	    .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -66,5 +85,14 @@ $(VENV)/bench.stamp: $(VENV)/dev.stamp
 	touch $@
 
 $(VENV)/dev.stamp: setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
-	$(PIP) install --editable '.[demo,test,dev]'
+	$(PIP) install --editable '.[demo,test,peers,dev]'
 	touch $@ $(VENV)/demo.stamp
+
+# Made afresh, so that no newer version remains. Wheels only: a version that has none for this
+# Python does not count. uv compiles no bytecode by itself, and some tools warn while they are compiled.
+$(LOWEST)/stamp: $(VENV)/dev.stamp Makefile
+	rm -rf $(LOWEST)
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	    --only-binary :all: --no-binary dagengine --compile-bytecode --editable '.[demo,test]'
+	touch $@

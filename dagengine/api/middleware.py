@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import structlog
 from aiohttp import web
-from yarl import URL
 
 from dagengine.api.connections import Connection, connection_of
 from dagengine.api.envelope import ABSENT, render_envelope
@@ -155,5 +154,7 @@ async def _answer_http(
 
 
 async def _is_known(request: web.Request, path: str) -> bool:
-    match = await request.app.router.resolve(request.clone(rel_url=URL(path, encoded=True)))
+    match = await request.app.router.resolve(
+        request.clone(rel_url=request.rel_url.with_path(path, encoded=True))
+    )
     return match.http_exception is None

@@ -1,0 +1,26 @@
+"""The table of `dagengine doctor`."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from dagengine import Health, Inspection
+from tasks.doctor_command import show
+
+
+def test_doctor_table_with_markup_shows_it_as_it_is() -> None:
+    inspection = Inspection(
+        subject="127.0.0.1:2886",
+        check="ports",
+        health=Health.BAD,
+        said="the process [red]x[/red] listens on the port",
+        remedy="end it, or change sql_port",
+    )
+    console = Console(file=io.StringIO(), width=200)
+    show([inspection], [inspection], console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "the process [red]x[/red] listens on the port" in text
+    assert text.endswith("1 looked at: 1 bad\n")
