@@ -28,7 +28,8 @@ from _shared.processes import read_usage
 from _shared.tables import print_load, print_table
 
 from dagengine.client import Client
-from tasks.commands import ask_alive, ask_facts, first_start_options, start_server
+from tasks.commands import ask_alive, ask_facts, start_server
+from tasks.home_state import StartKind
 from tasks.topology import load_cluster
 
 GOAL_RATIO, GOAL_CPU_MS, GOAL_KB = 1.1, 15, 300
@@ -115,7 +116,7 @@ def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Figures:
     servers = load_cluster(fleet.directory / "cluster.yaml").servers  # ours wrote it, and ran first
     for host, server in zip(fleet.hosts, servers, strict=True):
         facts = ask_facts(server)
-        start = start_server(server, "openssh", first_start_options(server))
+        start = start_server(server, "openssh", StartKind.FIRST)
         lines = (facts.render(), start.render(), ask_alive(1, 0, server.sql_port).render())
         (host.home / "script").write_text("\n".join(lines))
     ssh = [

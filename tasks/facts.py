@@ -299,11 +299,11 @@ def _parse_files(values: dict[str, list[str]]) -> HomeFiles:
 
 def _parse_places(values: dict[str, list[str]]) -> dict[Place, Directory]:
     files: dict[str, tuple[str, ...]] = {}
-    for text in values.get("file", ()):
+    for text in _all(values, "file"):
         name, _, path = text.partition(" ")
         files[name] = (*files.get(name, ()), path)
     places = {}
-    for text in values.get("directory", ()):
+    for text in _all(values, "directory"):
         name, _, rest = text.partition(" ")
         identity, _, path = rest.partition(" ")
         if name in set(Place):

@@ -96,7 +96,7 @@ def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
     """Return what raises doubts; an unknown kind counts as unexamined."""
     cwds, bases = (_texts_by_pid(values, name) for name in ("doubt_cwd", "doubt_base"))
     doubts = []
-    for text in values.get("doubt", ()):
+    for text in dict.fromkeys(values.get("doubt", ())):
         kind, _, number = text.partition(" ")
         known = DoubtKind(kind) if kind in set(DoubtKind) else DoubtKind.UNEXAMINED
         doubts.append(Doubt(known, _number(number), cwds.get(number, ""), bases.get(number, "")))
@@ -106,7 +106,7 @@ def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
 def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[Listener, ...]]:
     """Return who listens, by port."""
     listeners: dict[int, tuple[Listener, ...]] = {}
-    for text in values.get("listener", ()):
+    for text in dict.fromkeys(values.get("listener", ())):
         port, uid, pid, name = (*text.split(" ", 3), "", "", "")[:4]
         listener = Listener(_number(uid), _number(pid), name)
         listeners[_number(port)] = (*listeners.get(_number(port), ()), listener)

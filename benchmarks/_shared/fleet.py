@@ -49,7 +49,8 @@ _SERVER = """\
 #!/bin/sh
 mkdir -p "$2/store/redo/sys/log_stream" "$2/log"
 echo "start $4" >"{fifo}"
-setsid /bin/sh -c 'read -r line <"$2/hold"' seekdb --base-dir "$2" </dev/null >/dev/null 2>&1 &
+exec </dev/null >/dev/null 2>&1
+setsid "{directory}/seekdb" -c 'read -r line <"$2/hold"' seekdb --base-dir "$2" &
 """
 
 
@@ -161,8 +162,9 @@ def _make_files(directory: Path) -> None:
         subprocess.run(command, check=True)
     os.mkfifo(directory / "fifo")
     server = directory / "server"
-    server.write_text(_SERVER.format(fifo=directory / "fifo"))
+    server.write_text(_SERVER.format(fifo=directory / "fifo", directory=directory))
     server.chmod(0o755)
+    (directory / "seekdb").symlink_to("/bin/sh")  # a process is a server by this name
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 

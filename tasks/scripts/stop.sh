@@ -20,9 +20,10 @@ report_end() {
     echo "outcome=$1"
 }
 locate_home || { echo "outcome=unanswered"; exit 0; }
-[ -n "$home_id" ] && [ -d "$home" ] || { find_server; tell_server; report_end gone; exit 0; }
-exec 9<"$home" || exit 70
-flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+if [ -n "$home_id" ] && [ -d "$home" ]; then
+    exec 9<"$home" || exit 70
+    flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+fi
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 find_server
 tell_server

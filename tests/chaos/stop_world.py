@@ -144,10 +144,11 @@ class StopWorld(World):
 
     def _start_server(self, ip: str) -> subprocess.Popen[bytes]:
         home = self.home(ip)
-        home.mkdir()
+        (home / "bin").mkdir(parents=True)
+        program = home / "bin/observer"
+        program.symlink_to("/bin/sh")
         server = subprocess.Popen(
-            [f"{home}/bin/observer", "-c", _SERVER],
-            executable="/bin/sh",
+            [program, "-c", _SERVER],
             cwd=home,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

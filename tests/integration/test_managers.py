@@ -18,6 +18,7 @@ from tasks.facts import HostFacts, parse_facts
 from tasks.judges import judge_manager
 from tasks.verdicts import Wish
 from tests.conftest import AddressOf
+from tests.fake_servers import run_server
 from tests.made_server import make_server
 from tests.managers import obshell_of, unit_of
 
@@ -44,9 +45,8 @@ MANAGERS: dict[str, tuple[Manager, str, str]] = {
 
 @contextmanager
 def server_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is a seekdb by its arguments and its directory."""
-    words = ["/bin/sh", "-c", "read -r word", "seekdb", "--base-dir", str(home)]
-    with subprocess.Popen(words, cwd=home, stdin=subprocess.PIPE) as process:
+    """A process that is a seekdb by its program and its working directory."""
+    with run_server(home, "--base-dir", str(home)) as process:
         yield process
         assert process.poll() is None, "somebody has ended it"
 

@@ -11,8 +11,10 @@ import pytest
 
 from tasks.checks import CHECKS, decide_verdicts, refuse_skips
 from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.facts import Disk, HostFacts, ProcessIdentity, clock_difference_s
+from tasks.facts import Disk, HostFacts, clock_difference_s
+from tasks.home_state import Directory, HomeFiles, Place, StoredParameters
 from tasks.host_look import describe_verdicts, render_verdicts
+from tasks.identity import Doubt, DoubtKind, Listener, ProcessIdentity
 from tasks.judges import judge_manager
 from tasks.page import PAGES
 from tasks.verdicts import Level, Skip, Verdict, Wish
@@ -30,7 +32,6 @@ GOOD = HostFacts(
     home_writable=True,
     binary_present=True,
     binary_executable=True,
-    initialised=False,
     has_tools=True,
     process=None,
     disks=(Disk("/home/x/seekdb", "/dev/a", 50_000_000_000),),
@@ -56,8 +57,31 @@ def facts_of(given: dict[str, Any]) -> HostFacts:
     if "foreign" in given:
         fields["foreign"] = tuple((whose, path) for whose, path in given["foreign"])
     if "listeners" in given:
-        fields["listeners"] = {int(port): who for port, who in given["listeners"].items()}
+        fields["listeners"] = {
+            int(port): tuple(Listener(**each) for each in listeners)
+            for port, listeners in given["listeners"].items()
+        }
+    if "doubts" in given:
+        fields["doubts"] = tuple(
+            Doubt(**{**doubt, "kind": DoubtKind(doubt["kind"])}) for doubt in given["doubts"]
+        )
+    if "files" in given:
+        fields["files"] = files_of(given["files"])
     return replace(GOOD, **fields)
+
+
+def files_of(given: dict[str, Any]) -> HomeFiles:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+    }
+    if "places" in given:
+        fields["places"] = {
+            Place(name): Directory(place["identity"], place["path"], tuple(place["files"]))
+            for name, place in given["places"].items()
+        }
+    if "parameters" in given:
+        fields["parameters"] = StoredParameters(**given["parameters"])
+    return HomeFiles(**fields)
 
 
 def decision_of(case: dict[str, Any]) -> Decision:
@@ -81,8 +105,8 @@ def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
         case NoOp(reason, process):
             assert then["decision"] == "no-op"
             assert f"pid {process.pid}" in reason
-        case Start(is_first):
-            assert (then["decision"], then["is_first"]) == ("start", is_first)
+        case Start(kind):
+            assert (then["decision"], then["kind"]) == ("start", kind)
     for part in then.get("says_warn", ()):
         assert any(part in v.cause for v in told if v.level is Level.WARN)
     assert all(v.cause and v.remedy for v in told)
@@ -117,7 +141,10 @@ def test_an_unknown_check_is_refused_and_the_known_ones_are_named() -> None:
 
 def test_what_would_do_harm_cannot_be_skipped() -> None:
     never = {check.name for check in CHECKS if check.skip is Skip.NO}
-    assert never == {"tools", "home", "process", "manager", "program", "first-start"}
+    assert never == {
+        *("file-systems", "tools", "home", "process", "manager", "program"),
+        *("first-start", "stored-port"),
+    }
 
 
 def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:

@@ -20,8 +20,10 @@ from tasks.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_
 from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.demo_cluster import find_seekdb
 from tasks.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
+from tasks.home_state import Place, StartKind
 from tasks.topology import Server
 from tasks.verdicts import Level, Wish
+from tests.fake_servers import run_server
 from tests.made_server import make_server
 
 
@@ -55,17 +57,10 @@ class Host:
     async def decide(self) -> Decision:
         return decide_start(await self.ask(), Wish(self.server))
 
-    def initialise(self) -> None:
-        (self.home / "store" / "redo" / "sys" / "log_stream").mkdir(parents=True)
-
     @contextmanager
     def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that is one by its arguments and its directory; lives until told to end."""
-        argv = ("/bin/sh", "-c", "read -r word", "seekdb", *words)
-        environ = os.environ | {"DAGENGINE_START": "77"}
-        with subprocess.Popen(
-            argv, cwd=cwd or self.home, stdin=subprocess.PIPE, env=environ
-        ) as process:
+        """A process that is the server by its program and its working directory."""
+        with run_server(cwd or self.home, *words) as process:
             yield process
 
 
@@ -91,82 +86,19 @@ async def test_a_home_with_a_program_is_ready_for_a_first_start(host: Host) -> N
     assert (facts.obshell, facts.version) == (None, "")
     decision = await host.decide()
     assert isinstance(decision, Start)
-    assert decision.is_first
+    assert decision.kind is StartKind.FIRST
 
 
-async def test_a_home_whose_first_start_was_completed_is_started_as_it_was(host: Host) -> None:
-    host.initialise()
-    decision = await host.decide()
-    assert isinstance(decision, Start)
-    assert not decision.is_first
-
-
-async def test_leftovers_of_a_failed_first_start_are_no_completed_one(host: Host) -> None:
-    (host.home / "etc").mkdir()
-    (host.home / "store" / "redo").mkdir(parents=True)
-    assert isinstance(await host.decide(), Start)
-    assert not (await host.ask()).initialised
-
-
-async def test_leftovers_of_a_failed_first_start_are_moved_aside_and_kept(host: Host) -> None:
-    (host.home / "etc").mkdir()
-    (host.home / "store").mkdir()
-    (host.home / "etc" / "x").write_text("kept")
-    start = start_server(host.server, "77", ("--port", "1"))
-    report = parse_start(await host.run(start))
-    assert [Path(path).name for path in report.moved_aside] == ["etc", "store"]
-    assert Path(report.moved_aside[0], "x").read_text() == "kept"
-    assert not (host.home / "etc").exists()
-    assert (report.status, report.process) == (87, None)
-    assert report.said == f"said --base-dir {host.home} --port 1"
-
-
-async def test_files_of_a_completed_start_are_never_moved(host: Host) -> None:
-    host.initialise()
-    (host.home / "etc").mkdir()
-    start = start_server(host.server, "77", ())
-    report = parse_start(await host.run(start))
-    assert report.moved_aside == ()
-    assert (host.home / "etc").is_dir()
-
-
-@pytest.mark.parametrize("style", ["two words", "one word", "another way to the home"])
-async def test_a_running_server_is_found_by_its_base_directory(host: Host, style: str) -> None:
-    detour = f"{host.home}/bin/.."
-    words = {
-        "two words": ("--base-dir", str(host.home)),
-        "one word": (f"--base-dir={host.home}",),
-        "another way to the home": ("--port", "1", "--base-dir", detour),
-    }[style]
-    with host.running(*words) as process:
+async def test_running_server_is_not_started_again(host: Host) -> None:
+    with host.running("--base-dir", str(host.home)) as process:
         decision = await host.decide()
         assert isinstance(decision, NoOp)
         assert decision.process.pid == process.pid
         assert (decision.process.owner, decision.process.by) == (os.getuid(), "77")
-        start = start_server(host.server, "78", ())
+        start = start_server(host.server, "78", StartKind.FIRST)
         report = parse_start(await host.run(start))
         assert (report.outcome, report.status) == ("running", None)
         assert report.process == decision.process
-
-
-async def test_an_observer_is_found_by_its_name_and_its_directory(
-    host: Host, tmp_path: Path
-) -> None:
-    ocean = replace(host, flavour="oceanbase")
-    called = str(tmp_path / "of another install" / "bin" / "observer")
-    sleeping = ("-c", "read -r word")
-
-    def run(name: str, cwd: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [name, *sleeping], executable="/bin/sh", cwd=cwd, stdin=subprocess.PIPE
-        )
-
-    with run("vim", host.home), run(called, tmp_path), run("observer2", host.home):
-        assert (await ocean.ask()).process is None
-        with run(called, host.home) as process:
-            found = (await ocean.ask()).process
-            assert found is not None
-            assert (found.pid, found.by) == (process.pid, "")
 
 
 async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_option(
@@ -175,8 +107,8 @@ async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_op
     ocean = replace(host, flavour="oceanbase")
     ocean.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
     ocean.binary.chmod(0o755)
-    start = start_server(ocean.server, "77", ())
-    assert parse_start(await host.run(start)).outcome is StartOutcome.NEVER_STARTED
+    start = start_server(ocean.server, "77", StartKind.LATER)
+    assert parse_start(await host.run(start)).outcome is StartOutcome.CHANGED
     (host.home / "etc").mkdir()
     (host.home / "etc" / "observer.config.bin").touch()
     report = parse_start(await host.run(start))
@@ -188,11 +120,13 @@ async def test_a_process_of_another_home_is_not_our_server(host: Host, tmp_path:
     other = tmp_path / "other"
     other.mkdir()
     with (
-        host.running("--base-dir", str(other)),
-        host.running("--base-dir", str(host.home), cwd=other),
-        host.running("--home", str(host.home)),
+        host.running("--base-dir", str(other), cwd=other),
+        host.running("--home", str(host.home), cwd=other),
+        subprocess.Popen(["sleep", "60"], cwd=host.home) as near,  # noqa: ASYNC220
     ):
-        assert (await host.ask()).process is None
+        facts = await host.ask()
+        assert (facts.process, facts.doubts) == (None, ())
+        near.kill()
 
 
 async def test_a_zombie_is_dead(host: Host) -> None:
@@ -368,9 +302,12 @@ async def test_data_and_redo_directories_of_their_own_are_looked_at(
     question = ask_facts(server, units=[])
     facts = parse_facts(await host.run(question))
     assert [disk.path for disk in facts.disks] == [str(host.home), str(data), str(redo)]
-    assert not facts.initialised
+    assert facts.files.files == ()
     (redo / "sys" / "log_stream").mkdir(parents=True)
-    assert parse_facts(await host.run(question)).initialised
+    (redo / "sys" / "log_stream" / "0").touch()
+    files = parse_facts(await host.run(question)).files
+    assert files.places[Place.REDO].files == (f"{redo}/sys/log_stream/0",)
+    assert files.places[Place.DATA].path == str(data)
 
 
 @pytest.mark.slow

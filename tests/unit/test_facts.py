@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tasks.facts import (
     Disk,
     HostFacts,
-    ProcessIdentity,
     ProcessLook,
     StartOutcome,
     StartReport,
@@ -20,6 +19,8 @@ from tasks.facts import (
     parse_facts,
     parse_start,
 )
+from tasks.home_state import Directory, HomeFiles, Place
+from tasks.identity import Doubt, DoubtKind, Listener, ProcessIdentity
 
 BOOT = "6f1c2a34-0000-4000-8000-123456789abc"
 
@@ -30,7 +31,21 @@ home_owner=1000
 home_writable=yes
 binary=present
 binary_executable=yes
-initialised=yes
+directory=store 65024:77 /data/a b
+file=store /data/a b/sstable/meta.db
+file=store /data/a b/sstable/block_file
+directory=etc 65024:78 /home/x/etc
+link=store
+configuration=store/sstable/meta.db
+telemetry=yes
+first_start=77
+boot_completed=yes
+older_file=/home/x/etc/x
+unanswered=/mnt/x y
+doubt=base 43
+doubt_cwd=43 /old home
+doubt_base=43 ../new home
+doubt=unexamined 44
 tools=yes
 now_ms=1795646617000
 user=admin
@@ -51,7 +66,8 @@ obshell=77
 unit=a.service
 own_group=0::/user.slice
 listening=2881
-listener=2881 nc, pid 9
+listener=2881 7 9 nc
+listener=2881 8 0
 group=0::/system.slice/a.service
 version=1.4.0.0
 pid=4242
@@ -85,7 +101,6 @@ NOTHING = HostFacts(
     home_writable=False,
     binary_present=False,
     binary_executable=False,
-    initialised=False,
     has_tools=False,
     process=None,
 )
@@ -101,7 +116,6 @@ def test_a_whole_answer_is_read() -> None:
         home_writable=True,
         binary_present=True,
         binary_executable=True,
-        initialised=True,
         has_tools=True,
         process=PROCESS,
         user="admin",
@@ -123,7 +137,28 @@ def test_a_whole_answer_is_read() -> None:
         own_groups=("0::/user.slice",),
         groups=("0::/system.slice/a.service",),
         listening=(2881,),
-        listeners={2881: "nc, pid 9"},
+        listeners={2881: (Listener(7, 9, "nc"), Listener(8))},
+        files=HomeFiles(
+            places={
+                Place.STORE: Directory(
+                    "65024:77",
+                    "/data/a b",
+                    ("/data/a b/sstable/meta.db", "/data/a b/sstable/block_file"),
+                ),
+                Place.ETC: Directory("65024:78", "/home/x/etc"),
+            },
+            links=("store",),
+            configuration=("store/sstable/meta.db",),
+            has_telemetry=True,
+            first_start="77",
+            boot_completed=True,
+            older_files=("/home/x/etc/x",),
+        ),
+        unanswered=("/mnt/x y",),
+        doubts=(
+            Doubt(DoubtKind.BASE, 43, "/old home", "../new home"),
+            Doubt(DoubtKind.UNEXAMINED, 44),
+        ),
         version="1.4.0.0",
     )
 
@@ -207,21 +242,6 @@ def test_what_the_server_program_said_cannot_pass_for_an_answer_of_the_script(en
 def test_alive_is_yes_no_or_not_known(text: str, expected: bool | None) -> None:
     seen = parse_alive(text)
     assert (seen.is_alive, seen.is_gone) == (expected is True, expected is False)
-
-
-@pytest.mark.parametrize(
-    ("other", "expected"),
-    [
-        (ProcessIdentity(BOOT, 4242, 987654, 0, "somebody"), True),
-        (ProcessIdentity("another boot", 4242, 987654, 1000, ""), False),
-        (ProcessIdentity(BOOT, 4243, 987654, 1000, ""), False),
-        (ProcessIdentity(BOOT, 4242, 987655, 1000, ""), False),
-    ],
-)
-def test_a_process_is_the_same_by_boot_pid_and_start(
-    other: ProcessIdentity, expected: bool
-) -> None:
-    assert PROCESS.same_process(other) is expected
 
 
 @given(st.text())

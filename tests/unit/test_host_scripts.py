@@ -9,9 +9,10 @@ import pytest
 
 from dagengine import Command
 from tasks.commands import ask_alive, ask_process, ask_quiet, read_trouble, stop_server
-from tasks.flavour import OCEANBASE, SEEKDB
+from tasks.flavour import SEEKDB
 from tasks.scripts import read_script
 from tasks.traces import ask_traces
+from tests.made_server import make_server
 
 SCRIPTS = sorted(
     file.name.removesuffix(".sh")
@@ -20,7 +21,7 @@ SCRIPTS = sorted(
 )
 COMMANDS: dict[str, Command] = {
     "process": ask_process(SEEKDB, "/home"),
-    "stop": stop_server(OCEANBASE, "/home", 1.0),
+    "stop": stop_server(make_server(flavour="oceanbase"), 1.0),
     "wait_for_lock": ask_quiet("/home"),
     "probe": ask_alive(1, 2, 3),
     "error_lines": read_trouble("/log", 0),

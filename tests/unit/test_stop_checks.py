@@ -16,7 +16,8 @@ from tasks.cluster_sql import (
 )
 from tasks.decide import Blocked
 from tasks.decide_stop import NothingRuns, Stop, decide_stop
-from tasks.facts import HostFacts, ProcessIdentity, StopOutcome, parse_facts, parse_stop
+from tasks.facts import HostFacts, StopOutcome, parse_facts, parse_stop
+from tasks.identity import ProcessIdentity
 from tasks.stop_checks import Picture, check_plain_stop
 
 ZONES = ("z1", "z2", "z3")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,32 +11,16 @@ import pytest
 from dagengine.remote.local import LocalRunner
 from tasks.commands import stop_server
 from tasks.facts import StopOutcome, StopReport, parse_stop
-from tasks.flavour import OCEANBASE
-
-_SAYS_READY = "echo ready; read -r word"
-
-
-@contextmanager
-def server(home: Path, script: str = _SAYS_READY) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is an observer of this home; DAG 77 has started it."""
-    with subprocess.Popen(
-        [f"{home}/bin/observer", "-c", script],
-        executable="/bin/sh",
-        cwd=home,
-        env=os.environ | {"DAGENGINE_START": "77"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()  # its signal handlers are set
-        try:
-            yield process
-        finally:
-            process.kill()
+from tasks.identity import DoubtKind
+from tests.fake_servers import SAYS_READY, listen, run_server
+from tests.made_server import make_server
 
 
-async def end(home: Path, *, kill_after_s: float = 20, marker: str = "") -> StopReport:
-    command = stop_server(OCEANBASE, str(home), kill_after_s, marker)
+async def end(
+    home: Path, *, kill_after_s: float = 20, marker: str = "", sql_port: int = 1
+) -> StopReport:
+    server = make_server(flavour="oceanbase", home=str(home), sql_port=sql_port)
+    command = stop_server(server, kill_after_s, marker)
     result = await LocalRunner().run(command, timeout_s=60)
     assert result.stderr == ""
     return parse_stop(result.stdout)
@@ -49,8 +31,8 @@ async def test_a_server_is_ended_by_sigterm_and_only_that_of_this_home(tmp_path:
     home.mkdir()
     other.mkdir()
     with (
-        server(home) as ours,
-        server(other) as theirs,
+        run_server(home, program="observer") as ours,
+        run_server(other, program="observer") as theirs,
         subprocess.Popen(["sleep", "60"], cwd=home) as near,  # noqa: ASYNC220
     ):
         report = await end(home)
@@ -65,7 +47,8 @@ async def test_a_server_is_ended_by_sigterm_and_only_that_of_this_home(tmp_path:
 async def test_a_server_that_ignores_sigterm_is_killed_after_the_stated_time(
     tmp_path: Path,
 ) -> None:
-    with server(tmp_path, f"trap '' TERM; {_SAYS_READY}") as process:
+    text = f"trap '' TERM; {SAYS_READY}"
+    with run_server(tmp_path, program="observer", text=text) as process:
         assert (await end(tmp_path, kill_after_s=0.3)).outcome is StopOutcome.KILLED
         assert process.wait() == -9
 
@@ -81,7 +64,7 @@ async def test_where_nothing_runs_there_is_nothing_to_stop(tmp_path: Path) -> No
 async def test_a_rollback_ends_only_what_its_own_dag_has_started(
     tmp_path: Path, marker: str, outcome: StopOutcome
 ) -> None:
-    with server(tmp_path) as process:
+    with run_server(tmp_path, program="observer") as process:
         assert (await end(tmp_path, marker=marker)).outcome is outcome
         assert (process.poll() is None) is (outcome is StopOutcome.FOREIGN)
 
@@ -90,17 +73,50 @@ async def test_a_rollback_ends_only_what_its_own_dag_has_started(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a process of another user")
 async def test_a_server_of_another_user_is_not_touched(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with subprocess.Popen(  # noqa: ASYNC220
-        [f"{tmp_path}/bin/observer", "-c", _SAYS_READY],
-        executable="/bin/sh",
-        cwd=tmp_path,
-        user=65534,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
+    with run_server(tmp_path, program="observer", user=65534) as process:
         report = await end(tmp_path)
         assert report.outcome is StopOutcome.OTHER_USER
         assert process.poll() is None
-        process.kill()
+
+
+@pytest.mark.parametrize("program", ["seekdb", "observer"])
+async def test_stop_of_nothing_names_a_server_on_its_port(tmp_path: Path, program: str) -> None:
+    with listen(program=program) as (port, pid):
+        report = await end(tmp_path, sql_port=port)
+        assert report.outcome is StopOutcome.GONE
+        assert report.contradiction is not None
+        assert str(report.contradiction) == f"{program}, pid {pid}"
+        assert (await end(tmp_path / "none", sql_port=port)).contradiction is not None
+
+
+async def test_stop_of_nothing_accepts_another_program_there(tmp_path: Path) -> None:
+    with listen(program="nc") as (port, pid):
+        report = await end(tmp_path, sql_port=port)
+        assert (report.outcome, report.contradiction) == (StopOutcome.GONE, None)
+        assert [str(each) for each in report.listeners] == [f"nc, pid {pid}"]
+
+
+async def test_stop_reports_who_listens_after_the_end(tmp_path: Path) -> None:
+    with listen() as (port, pid), run_server(tmp_path, program="observer"):
+        report = await end(tmp_path, sql_port=port)
+        assert report.outcome is StopOutcome.STOPPED
+        assert report.contradiction is not None
+        assert report.contradiction.pid == pid
+
+
+async def test_stop_of_a_doubtful_process_ends_nothing(tmp_path: Path) -> None:
+    with run_server(tmp_path, program="seekdb") as process:
+        report = await end(tmp_path)
+        assert report.outcome is StopOutcome.DOUBTFUL
+        assert [doubt.kind for doubt in report.doubts] == [DoubtKind.FLAVOUR]
+        assert process.poll() is None
+
+
+async def test_stop_of_a_missing_home_sees_its_server_elsewhere(tmp_path: Path) -> None:
+    home = tmp_path / "removed link"
+    words = ("--base-dir", str(home))
+    with run_server(tmp_path, *words, program="observer") as process:
+        report = await end(home)
+        assert report.outcome is StopOutcome.DOUBTFUL
+        assert [doubt.kind for doubt in report.doubts] == [DoubtKind.BASE]
+        assert process.poll() is None

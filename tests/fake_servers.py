@@ -1,0 +1,75 @@
+"""Processes that are database servers by the name of their program, and by nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SAYS_READY = "echo ready; read -r word"
+"""What a fake server does: it lives until its standard input ends."""
+
+
+@contextmanager
+def run_server(
+    cwd: Path,
+    *words: str,
+    program: str = "seekdb",
+    text: str = SAYS_READY,
+    by: str = "77",
+    user: int | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run /bin/sh through a link with the program's name, which becomes the name of the process.
+
+    Args:
+        cwd: working directory.
+        words: arguments of the server.
+        program: name of the process.
+        text: a shell script that prints a line when it is ready.
+        by: id of the DAG that has started it.
+        user: uid to run as; needs root.
+    """
+    with tempfile.TemporaryDirectory(prefix="fake-server-") as directory:
+        Path(directory).chmod(0o755)
+        link = Path(directory, program)
+        link.symlink_to("/bin/sh")
+        with subprocess.Popen(
+            [str(link), "-c", text, program, *words],
+            cwd=cwd,
+            env=os.environ | {"DAGENGINE_START": by},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            user=user,
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # its signal handlers are set
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+@contextmanager
+def listen(port: int = 0, *, program: str = "seekdb") -> Iterator[tuple[int, int]]:
+    """Listen on a port of the loopback interface in a process with a name; gives port and pid."""
+    text = (
+        "import os, socket, sys, pathlib\n"
+        "pathlib.Path('/proc/self/comm').write_text(sys.argv[1])\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
+        "print(server.getsockname()[1], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        ["python3", "-I", "-c", text, program, str(port)],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()
