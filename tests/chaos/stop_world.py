@@ -1,18 +1,18 @@
 """`Stop OB` itself under crashes: its own scripts, on processes of this machine.
 
 Each server is a process that is an observer by name and home, and that notes every SIGTERM it gets;
-the one in zone3 is never in scope. A plain stop talks to stand-ins of the same cluster, which live
-in the child, as their ledger does in a file: they come back with it.
+the one in zone3 is never in scope. A plain stop talks to stand-ins of the same cluster, which
+outlive the child.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,9 @@ from tasks.demo_hosts import free_port
 from tasks.stop import STOP_OB, stop_operation
 from tasks.topology import ClusterFile
 from tests.chaos.world import Scenario, World
+from tests.standin.cluster import install
 from tests.standin.ledger import Ledger, Member
-from tests.standin.observer import Wish
-from tests.standin.sql import serve
+from tests.standin.sql import write_config
 
 IPS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 NAMES = tuple(f"{ip}:2886" for ip in IPS)
@@ -115,13 +115,13 @@ class StopWorld(World):
         (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self._describe(members)))
         with self._ledger() as ledger:
             ledger.bootstrap(members, _PASSWORD)
-        servers = [self._start_server(ip) for ip in IPS]
-        try:
+        with ExitStack() as stack:
+            for member in members:
+                if self.mode == "plain":
+                    stack.enter_context(self._stand_in(member))
+                else:
+                    stack.enter_context(self._start_server(member.ip))
             yield
-        finally:
-            for server in servers:
-                with server:
-                    server.kill()
 
     def _describe(self, members: list[Member]) -> dict[str, Any]:
         return {
@@ -142,7 +142,23 @@ class StopWorld(World):
             },
         }
 
-    def _start_server(self, ip: str) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def _stand_in(self, member: Member) -> Iterator[None]:
+        """A stand-in observer that becomes a daemon."""
+        home = self.home(member.ip)
+        install(home)
+        write_config(home, member, self._ledger_file)
+        environ = os.environ | {"LD_LIBRARY_PATH": f"{home}/lib"}
+        subprocess.run([home / "bin/observer"], cwd=home, env=environ, check=True)
+        pid = (home / "run/observer.pid").read_text().strip()
+        (home / "pid").write_text(pid)
+        try:
+            yield
+        finally:
+            os.kill(int(pid), signal.SIGKILL)
+
+    @contextmanager
+    def _start_server(self, ip: str) -> Iterator[None]:
         home = self.home(ip)
         (home / "bin").mkdir(parents=True)
         program = home / "bin/observer"
@@ -156,7 +172,11 @@ class StopWorld(World):
         assert server.stdout is not None
         server.stdout.readline()  # it notes signals from here on
         (home / "pid").write_text(str(server.pid))
-        return server
+        with server:
+            try:
+                yield
+            finally:
+                server.kill()
 
     # --- in the child -------------------------------------------------------------------------
 
@@ -169,21 +189,12 @@ class StopWorld(World):
         with self._ledger() as ledger:
             columns = "svr_ip, svr_port, sql_port, zone"
             members = [Member(*row) for row in ledger.rows(f"SELECT {columns} FROM server")]  # type: ignore[arg-type]
-            async with asyncio.TaskGroup() as group:
-                living = [group.create_task(self._live(member)) for member in members]
 
-                async def all_serve() -> bool:
-                    return all(ledger.serves(member) for member in members)
+            async def all_serve() -> bool:
+                return all(ledger.serves(member) for member in members)
 
-                await eventually(all_serve, timeout_s=BOUND_S, what="the stand-ins' service")
-                yield
-                for task in living:
-                    task.cancel()
-
-    async def _live(self, member: Member) -> None:
-        config = asdict(member) | {"ledger": str(self._ledger_file)}
-        now_s = asyncio.get_running_loop().time()
-        await serve(config, Wish(), now_s, lambda _wish: 0)
+            await eventually(all_serve, timeout_s=BOUND_S, what="the stand-ins' service")
+            yield
 
     @property
     def _ledger_file(self) -> Path:
