@@ -76,7 +76,7 @@ class Listener:
     @property
     def may_be_server(self) -> bool:
         """False only for a process that is known to be another program."""
-        return not self.pid or self.name in _SERVER_PROGRAMS
+        return not self.pid or self.name in (*_SERVER_PROGRAMS, "")
 
     def __str__(self) -> str:
         return f"{self.name}, pid {self.pid}" if self.pid else f"a process of uid {self.uid}"

@@ -111,11 +111,16 @@ def _select(connection: sqlite3.Connection) -> list[tuple[object, object]]:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.set_progress_handler(lambda: 1, _STEPS)
-    kind = connection.execute(
-        "SELECT type FROM sqlite_master WHERE name = '__all_sys_parameter'"
+    # Views, virtual tables and generated columns would run expressions of the file's author.
+    tables = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE name = '__all_sys_parameter'"
+        " AND type = 'table' AND sql LIKE 'CREATE TABLE %'"
     ).fetchone()
-    if kind != ("table",):
+    if tables != (1,):
         raise MetaDbUnreadable("has no table __all_sys_parameter")
+    columns = connection.execute("PRAGMA table_xinfo(__all_sys_parameter)").fetchall()
+    if any(hidden for *_, hidden in columns):
+        raise MetaDbUnreadable("has a table __all_sys_parameter with generated columns")
     marks = ", ".join("?" * len(_NAMES))
     return connection.execute(
         f"SELECT name, value FROM __all_sys_parameter WHERE name IN ({marks})"  # noqa: S608
@@ -153,5 +158,7 @@ async def _fetch(runner: Runner, path: str, *, may_be_missing: bool = False) -> 
         except binascii.Error as exc:
             raise MetaDbUnreadable("was not transferred intact") from exc
         content += part
-        if not part or len(content) >= size:
+        if len(content) == size:
             return bytes(content)
+        if len(part) != _PART_BYTES or len(content) > size:
+            raise MetaDbUnreadable("was not transferred intact")

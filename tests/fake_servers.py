@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dagengine import Command
+
+NOBODY = 65534
+"""A user without rights, as whom tests that are root run what must not be root."""
+
 SAYS_READY = "echo ready; read -r word"
 """What a fake server does: it lives until its standard input ends."""
 
@@ -30,7 +35,7 @@ def run_server(
         program: name of the process.
         text: a shell script that prints a line when it is ready.
         by: id of the DAG that has started it.
-        user: uid to run as; needs root.
+        user: uid and gid to run as; needs root.
     """
     with tempfile.TemporaryDirectory(prefix="fake-server-") as directory:
         Path(directory).chmod(0o755)
@@ -43,6 +48,7 @@ def run_server(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             user=user,
+            group=user,
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()  # its signal handlers are set
@@ -73,3 +79,28 @@ def listen(port: int = 0, *, program: str = "seekdb") -> Iterator[tuple[int, int
             yield int(process.stdout.readline()), process.pid
         finally:
             process.kill()
+
+
+def run_as(user: int | None, command: Command) -> str:
+    """Run a command as a user (needs root) and return its output; it may print no error."""
+    result = subprocess.run(
+        [str(word) for word in command.argv],
+        capture_output=True,
+        text=True,
+        check=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        cwd="/",
+        timeout=30,
+    )
+    assert result.stderr == ""
+    return result.stdout
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """Make a directory that other users can reach, unlike those of pytest."""
+    with tempfile.TemporaryDirectory(prefix="open-") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)

@@ -12,7 +12,8 @@ bounded() {
     ticks=$(($1 * 20))
     shift
     spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool" || return 125
-    "$@" </dev/null >&7 2>/dev/null 9<&- 8>&- &
+    # `exec`: with redirections of the command itself, the shell would keep copies of what they replace.
+    (exec </dev/null >&7 2>/dev/null 7>&- 8>&- 9<&- && "$@") &
     child=$!
     pause=0.01
     while { read -r state <"/proc/$child/stat"; } 2>/dev/null; do

@@ -50,8 +50,8 @@ print_directory_of() {
 
 # The base directory that the command line of a process names.
 read_base() {
-    tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null |
-        sed -n -e '/^--base-dir$/{n;p;q;}' -e 's/^--base-dir=//p'
+    tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" |
+        sed -n -e '/^--base-dir$/{n;p;q;}' -e '/^--base-dir=/{s///;p;q;}'
 }
 
 # Whether a process has the pid file of this home open.
@@ -84,9 +84,12 @@ examine() {
     [ "$1" = Z ] && return 0
     start=${20}
     uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
-    mounts=/proc/$candidate/mounts
-    line=$(bounded 2 print_directory_of "$candidate")
-    is_hung=$?
+    mounts=/proc/$candidate/mounts line='' is_hung=124
+    if [ "$hung" -lt 3 ]; then # the rest of those that hang is not worth 2 s each
+        line=$(bounded 2 print_directory_of "$candidate")
+        is_hung=$?
+        [ "$is_hung" -ne 124 ] || hung=$((hung + 1))
+    fi
     mounts=/proc/self/mounts
     id=${line%%"$line_end"*} cwd=${line#*"$line_end"}
     if [ -z "$id" ]; then
@@ -101,7 +104,7 @@ examine() {
         esac
         [ -z "$pid" ] || return 0
         pid=$candidate started=$start owner=$uid_of
-        by=$(tr '\0' '\n' <"/proc/$pid/environ" 2>/dev/null | sed -n 's/^DAGENGINE_START=//p')
+        by=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n '/^DAGENGINE_START=/{s///;p;q;}')
     else
         examine_base
     fi
@@ -126,7 +129,7 @@ examine_base() {
 }
 
 find_server() {
-    pid='' started='' owner='' by='' doubts='' filed=''
+    pid='' started='' owner='' by='' doubts='' filed='' hung=0
     find_candidates
     for candidate in $candidates; do examine "$candidate"; done
     [ -n "$pid" ]
@@ -137,7 +140,7 @@ tell_server() {
         echo "pid=$pid"
         echo "started=$started"
         echo "owner=$owner"
-        echo "by=$by"
+        printf 'by=%s\n' "$by"
     fi
     printf '%s' "$doubts"
 }

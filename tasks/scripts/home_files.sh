@@ -26,8 +26,8 @@ has_completed_boot() {
 
 print_directory() {
     [ -n "$2" ] && [ -e "$2" ] || return 0
-    echo "directory=$1 $(stat -L -c '%d:%i' "$2") $(readlink -f "$2")"
-    first_files "$2" | while read -r file; do echo "file=$1 $file"; done
+    printf 'directory=%s %s %s\n' "$1" "$(stat -L -c '%d:%i' "$2")" "$(readlink -n -f "$2" | tr '\n' '?')"
+    first_files "$2" | while read -r file; do printf 'file=%s %s\n' "$1" "$file"; done
 }
 
 # Prints `file=PLACE PATH`, `directory=PLACE DEVICE:INODE PATH` and what is known by name.
@@ -45,7 +45,7 @@ print_home_files() {
     if [ -e "$home/run/telemetry.json" ]; then echo "telemetry=yes"; fi
     marker_file=$home/.dagengine-first-start
     if [ -f "$marker_file" ] && read -r dag inode size _ <"$marker_file"; then
-        echo "first_start=$dag"
+        printf 'first_start=%s\n' "$dag"
         case $inode$size in *[!0-9]* | '') inode=0 size=0 ;; esac
         has_completed_boot "$inode" "$size" && echo "boot_completed=yes"
         for part in etc store; do

@@ -29,7 +29,7 @@ else echo "home=other"
 fi
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"
 bounded 5 print_places || echo "unanswered=a directory of $home, or its disk"
-bounded 8 print_program || echo "unanswered=$binary"
+bounded 8 print_program || { echo "unanswered=$binary"; more=''; }
 . ./inspect_limits.sh
 bounded 5 print_managers || echo "unanswered=a systemd unit or an OBShell of the host"
 . ./inspect_ports.sh

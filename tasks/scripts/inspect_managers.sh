@@ -5,7 +5,7 @@ print_managers() {
     # shellcheck disable=SC2013  # paths without white space
     for dir in $(grep -l -s -x obshell /proc/[0-9]*/comm); do
         dir=${dir%/comm}
-        first=$(tr '\0' '\n' <"$dir/cmdline" 2>/dev/null | head -n 1)
+        first=$(tr '\0' '\n' 2>/dev/null <"$dir/cmdline" | head -n 1)
         if [ "$dir/exe" -ef "$home/bin/obshell" ] || [ "$first" -ef "$home/bin/obshell" ] ||
             [ "$dir/cwd" -ef "$home" ]; then echo "obshell=${dir#/proc/}"; fi
     done

@@ -15,7 +15,7 @@ tries=0
 read_listening
 find_server
 for port in $ports; do
-    while is_taken "$port" && [ -z "$pid" ] && [ "$tries" -lt 10 ]; do
+    while is_taken "$port" && [ -z "$pid$doubts" ] && [ "$tries" -lt 10 ]; do
         tries=$((tries + 1))
         sleep 0.2
         read_listening

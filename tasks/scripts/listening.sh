@@ -25,6 +25,6 @@ print_listeners() {
     list_listeners "$1" | sort -u | while read -r uid_of inode; do
         holder=$(find_holder "$inode") name=''
         [ -z "$holder" ] || name=$(tr '\n' '?' 2>/dev/null <"/proc/$holder/comm")
-        echo "listener=$1 $uid_of ${holder:-0} ${name%\?}"
+        printf 'listener=%s %s %s %s\n' "$1" "$uid_of" "${holder:-0}" "${name%\?}"
     done
 }

@@ -18,7 +18,8 @@ holds_nothing() {
     [ ! -e "$home/run/telemetry.json" ]
 }
 
-# Whether the files of this home come from a first start that failed: only what is newer than its marker.
+# Whether the files of this home come from a first start that failed: only what is newer than its marker,
+# and only in its own directories.
 is_leftover() {
     [ ! -e "$home/run/telemetry.json" ] && [ -f "$marker_file" ] || return 1
     read -r _ inode size _ <"$marker_file" || return 1
@@ -27,6 +28,12 @@ is_leftover() {
     for part in etc store; do
         [ ! -h "$home/$part" ] || return 1
         [ ! -e "$home/$part" ] || [ -z "$(find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1)" ] || return 1
+    done
+    store=$(readlink -f "$home/store")
+    for part in "$data" "$redo"; do
+        [ -n "$part" ] && [ -e "$part" ] || continue
+        case $(readlink -f "$part")/ in "$store"/*) continue ;; esac
+        [ -z "$(first_files "$part")" ] || return 1
     done
 }
 
@@ -53,8 +60,8 @@ prepare() {
         [ -e "$home/store/sstable/meta.db" ] || [ -e "$home/etc/$program.config.bin" ] ||
             [ -e "$home/etc/meta.db" ]
         ;;
-    leftover) is_leftover && move_aside && holds_nothing && write_marker ;;
-    first) holds_nothing && write_marker ;;
+    leftover) bounded 5 is_leftover && move_aside && bounded 5 holds_nothing && write_marker ;;
+    first) bounded 5 holds_nothing && write_marker ;;
     *) false ;;
     esac
 }
@@ -66,7 +73,12 @@ read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 find_server
 if [ -n "$doubts" ]; then echo "outcome=doubtful"; tell_server; exit 0; fi
 if [ -n "$pid" ]; then echo "outcome=running"; tell_server; exit 0; fi
-prepare || { echo "outcome=changed"; exit 0; }
+prepare
+case $? in
+0) ;;
+124) echo "outcome=unanswered"; exit 0 ;;
+*) echo "outcome=changed"; exit 0 ;;
+esac
 echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
 # The file loses its name at once, so that nothing stays however this script ends.
 spool=$(mktemp) && exec 8<>"$spool" && rm -f "$spool" || exit 71

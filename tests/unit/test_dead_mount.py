@@ -1,0 +1,163 @@
+"""Host scripts beside and on a file system that does not answer: they end, and say so."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dagengine import Command
+from tasks.answer import parse_lines
+from tasks.commands import ask_facts, ask_process, start_server, stop_server
+from tasks.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
+from tasks.flavour import SEEKDB
+from tasks.home_state import StartKind
+from tasks.identity import Doubt, DoubtKind, parse_doubts
+from tasks.topology import Server
+from tests.dead_mount import DeadMount, mount
+from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
+from tests.made_server import make_server
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or not os.access("/dev/fuse", os.W_OK),
+        reason="only root can mount, and only where there is /dev/fuse",
+    ),
+]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with open_directory() as path:
+        for name in ("home", "home/bin", "home/etc", "mount"):
+            (path / name).mkdir()
+            os.chown(path / name, NOBODY, NOBODY)
+        program = path / "home/bin/seekdb"
+        program.write_text("#!/bin/sh\nexit 87\n")
+        program.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def dead(directory: Path) -> Iterator[DeadMount]:
+    with mount(directory / "mount") as mounted:
+        yield mounted
+
+
+@pytest.fixture
+def server(directory: Path) -> Server:
+    return make_server(home=str(directory / "home"))
+
+
+def in_mount(dead: DeadMount) -> str:
+    return f"cd {dead.path} && {SAYS_READY}"
+
+
+def assert_unlocked(home: Path) -> None:
+    """Nothing that hangs holds the lock of the home."""
+    descriptor = os.open(home, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)
+
+
+def run(command: Command) -> str:
+    """Run it as nobody, without a view of the processes of other users, or it doubts them."""
+    hidden = "mount -t proc -o hidepid=2 proc /proc && exec setpriv "
+    words = f'{hidden} --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
+    return run_as(None, Command(("unshare", "-m", "sh", "-c", words, "sh", *command.argv)))
+
+
+def read_doubts(output: str) -> list[Doubt]:
+    return list(parse_doubts(parse_lines(output)))
+
+
+def test_facts_with_a_sleep_in_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    text = in_mount(dead)
+    with run_server(Path("/"), program="sleep", text=text, user=NOBODY):
+        dead.die()
+        output = run(ask_facts(server, units=[]))
+        facts = parse_facts(output)
+        assert (facts.complete, facts.process, facts.unanswered) == (True, None, ())
+        assert read_doubts(output) == []
+
+
+@pytest.mark.slow
+def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
+        dead.die()
+        doubt = Doubt(DoubtKind.UNEXAMINED, process.pid)
+        output = run(ask_process(SEEKDB, server.home))
+        assert read_doubts(output) == [doubt]
+        assert "end=yes" in output
+        output = run(stop_server(server, 1))
+        assert parse_stop(output).outcome is StopOutcome.DOUBTFUL
+        assert read_doubts(output) == [doubt]
+        output = run(start_server(server, "77", StartKind.FIRST))
+        assert parse_start(output).outcome is StartOutcome.DOUBTFUL
+        assert read_doubts(output) == [doubt]
+        assert_unlocked(Path(server.home))
+        assert process.poll() is None
+
+
+@pytest.mark.slow
+def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
+    dead.die()
+    server = make_server(home=f"{dead.path}/home")
+    facts = parse_facts(run(ask_facts(server, units=[])))
+    assert (facts.complete, facts.unanswered) == (True, (server.home,))
+    assert f"unanswered={server.home}\n" in run(ask_process(SEEKDB, server.home))
+    stop = parse_stop(run(stop_server(server, 1)))
+    assert stop.outcome is StopOutcome.UNANSWERED
+    start = parse_start(run(start_server(server, "77", StartKind.FIRST)))
+    assert start.outcome is StartOutcome.UNANSWERED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["data_dir", "redo_dir"])
+def test_facts_with_data_on_a_dead_mount(dead: DeadMount, server: Server, place: str) -> None:
+    dead.die()
+    elsewhere = replace(server, **{place: f"{dead.path}/{place}"})
+    facts = parse_facts(run(ask_facts(elsewhere, units=[])))
+    assert facts.complete
+    assert [text for text in facts.unanswered if server.home in text]
+    assert_unlocked(Path(server.home))
+
+
+@pytest.mark.slow
+def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    (Path(server.home) / ".dagengine-first-start").write_text("77 0 0\n")
+    os.utime(Path(server.home) / ".dagengine-first-start", (1, 1))
+    (Path(server.home) / "etc" / "left").touch()
+    dead.die()
+    elsewhere = replace(server, data_dir=f"{dead.path}/data")
+    command = start_server(elsewhere, "77", StartKind.LEFTOVER)
+    report = parse_start(run(command))
+    assert report.outcome is StartOutcome.UNANSWERED
+    assert (Path(server.home) / "etc" / "left").exists()
+    assert_unlocked(Path(server.home))
+
+
+@pytest.mark.slow
+def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    program = Path(server.binary)
+    program.unlink()
+    program.symlink_to(dead.path / "seekdb")
+    dead.die()
+    facts = parse_facts(run(ask_facts(server, with_version=True, units=[])))
+    assert facts.complete
+    assert server.binary in facts.unanswered
+
+
+@pytest.mark.slow
+def test_facts_with_units_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    dead.die()
+    facts = parse_facts(run(ask_facts(server, units=[str(dead.path)])))
+    assert facts.complete
+    assert [text for text in facts.unanswered if "systemd" in text]

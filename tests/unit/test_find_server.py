@@ -1,0 +1,166 @@
+"""Which process is the server of a home, and which may be: the script on fake processes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tasks.answer import parse_lines
+from tasks.commands import ask_process
+from tasks.facts import parse_process
+from tasks.flavour import SEEKDB
+from tasks.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
+from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
+
+_OTHER_USER = NOBODY - 1
+
+
+def find(home: Path, user: int | None = None) -> tuple[ProcessIdentity | None, list[Doubt]]:
+    output = run_as(user, ask_process(SEEKDB, str(home)))
+    assert output.endswith("end=yes\n")
+    return parse_process(output), list(parse_doubts(parse_lines(output)))
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    path = tmp_path / "home with 'odd' $name"
+    (path / "run").mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--port", "2881"),
+        ("--base-dir", "."),
+        ("--base-dir=../gone",),
+        ("--base-dir", "/else"),
+        ("--base-dir", "{link}"),
+    ],
+    ids=" ".join,
+)
+def test_find_server_goes_by_its_directory(home: Path, words: tuple[str, ...]) -> None:
+    link = home.with_name("link")
+    link.symlink_to(home)
+    with run_server(home, *(word.format(link=link) for word in words)) as process:
+        link.unlink()
+        link.symlink_to("/")
+        server, doubts = find(home)
+        assert server is not None
+        assert (server.pid, server.owner, server.by) == (process.pid, os.getuid(), "77")
+        assert doubts == []
+
+
+def test_find_server_through_a_link_to_the_home(home: Path) -> None:
+    link = home.with_name("link")
+    link.symlink_to(home)
+    with run_server(home) as process:
+        server, _ = find(link)
+        assert server is not None
+        assert server.pid == process.pid
+
+
+@pytest.mark.parametrize("style", ["two words", "one word", "relative", "link", "given path"])
+def test_find_server_with_its_base_here_is_doubtful(home: Path, style: str) -> None:
+    elsewhere = home.with_name("elsewhere")
+    elsewhere.mkdir()
+    link = home.with_name("link")
+    link.symlink_to(home)
+    words = {
+        "two words": ("--base-dir", f"{home}/run/.."),
+        "one word": (f"--base-dir={home}/.",),
+        "relative": ("--base-dir", f"../{home.name}"),
+        "link": ("--base-dir", str(link)),
+        "given path": ("--port", "1", "--base-dir", str(home)),
+    }[style]
+    with run_server(elsewhere, *words) as process:
+        base = words[-1].removeprefix("--base-dir=")
+        doubt = Doubt(DoubtKind.BASE, process.pid, str(elsewhere), base)
+        assert find(home) == (None, [doubt])
+
+
+def test_find_server_behind_a_changed_link_is_doubtful(home: Path) -> None:
+    link, after = home.with_name("link"), home.with_name("after")
+    after.mkdir()
+    link.symlink_to(home)
+    with run_server(home, "--base-dir", str(link)) as process:
+        link.unlink()
+        link.symlink_to(after)
+        assert find(link) == (None, [Doubt(DoubtKind.BASE, process.pid, str(home), str(link))])
+        server, _ = find(home)
+        assert server is not None
+
+
+def test_find_server_ignores_a_pid_file_that_names_sleep(home: Path) -> None:
+    with subprocess.Popen(["sleep", "60"], cwd=home) as sleeper:
+        (home / "run" / "seekdb.pid").write_text(str(sleeper.pid))
+        assert find(home) == (None, [])
+        sleeper.kill()
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_find_server_counts_a_pid_file_held_open(home: Path, is_open: bool) -> None:
+    file, other = home / "run" / "seekdb.pid", home.with_name("elsewhere")
+    (other / "run").mkdir(parents=True)
+    (other / "run" / "seekdb.pid").touch()
+    held = file if is_open else other / "run" / "seekdb.pid"
+    text = f"exec 5>{shlex.quote(str(held))}; {SAYS_READY}"
+    with run_server(other, text=text) as process:
+        file.write_text(str(process.pid))
+        doubt = Doubt(DoubtKind.PID_FILE, process.pid, str(other))
+        assert find(home) == (None, [doubt] if is_open else [])
+
+
+def test_find_server_of_another_flavour_is_doubtful(home: Path) -> None:
+    with run_server(home, program="observer") as process:
+        assert find(home) == (None, [Doubt(DoubtKind.FLAVOUR, process.pid, str(home))])
+
+
+@pytest.mark.parametrize("name", ["seekdb2", "a seekdb", "vim"])
+def test_find_server_ignores_other_programs(home: Path, name: str) -> None:
+    with run_server(home, "--base-dir", str(home), program=name):
+        assert find(home) == (None, [])
+
+
+def test_find_server_ignores_a_zombie(home: Path) -> None:
+    with run_server(home) as process:
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert Path(f"/proc/{process.pid}/stat").exists()
+        assert find(home) == (None, [])
+
+
+def test_find_server_output_holds_one_value_a_line(home: Path) -> None:
+    elsewhere = home.with_name("else\nwhere\\npid=6")
+    elsewhere.mkdir()
+    base = f"{home}/.\npid=5\nstarted=5"
+    Path(base).mkdir(parents=True, exist_ok=True)
+    words = (f"--base-dir={home}/.", "--base-dir=pid=5", "--base-dir=x\nstarted=5")
+    with (
+        run_server(elsewhere, *words),
+        run_server(home, by="1\nDAGENGINE_START=pid=7\\nowner=0") as process,
+    ):
+        server, doubts = find(home)
+        assert server is not None
+        assert (server.pid, server.owner) == (process.pid, os.getuid())
+        assert [doubt.base for doubt in doubts] == [f"{home}/."]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make processes of other users")
+@pytest.mark.parametrize("may_write", [True, False])
+def test_find_server_cannot_examine_another_user(may_write: bool) -> None:
+    with open_directory() as home:
+        home.chmod(0o777 if may_write else 0o755)
+        os.chown(home, NOBODY, NOBODY)
+        with run_server(Path("/"), user=_OTHER_USER) as process:
+            server, doubts = find(home, NOBODY)
+            assert server is None
+            about_it = [doubt for doubt in doubts if doubt.pid == process.pid]
+            unexamined = Doubt(DoubtKind.UNEXAMINED, process.pid)
+            assert about_it == ([unexamined] if may_write else [])

@@ -1,0 +1,191 @@
+"""The parameters in a copy of meta.db, which a host may have made to do harm."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagengine import Command, CommandResult, HostAddress
+from tasks.home_state import StoredParameters
+from tasks.meta_db import LIMIT_BYTES, MetaDb, MetaDbUnreadable, fetch_parameters, read_parameters
+
+# As seekdb 1.4 makes it (docs/flavours.md), without the columns that nothing reads.
+TABLE = (
+    "CREATE TABLE __all_sys_parameter (gmt_create INTEGER, name TEXT NOT NULL PRIMARY KEY,"
+    " value TEXT NOT NULL)"
+)
+INSERT = "INSERT INTO __all_sys_parameter (name, value) VALUES (?, ?)"
+NOTHING = StoredParameters()
+_DEEP = " UNION ALL ".join(["SELECT n FROM c"] * 2)
+_ENDLESS = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) {_DEEP}"
+
+
+def make(tmp_path: Path, *statements: str, **values: object) -> MetaDb:
+    path = tmp_path / "made.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.executemany(INSERT, values.items()) if values else None
+        connection.commit()
+    return MetaDb(path.read_bytes(), b"")
+
+
+def test_read_parameters_of_a_server(tmp_path: Path) -> None:
+    copy = make(tmp_path, TABLE, mysql_port="2899", data_dir="/data/ä b", redo_dir="store/redo")
+    assert read_parameters(copy) == StoredParameters(2899, "/data/ä b", "store/redo")
+
+
+def test_read_parameters_without_rows(tmp_path: Path) -> None:
+    assert read_parameters(make(tmp_path, TABLE, other="x", data_dir="")) == NOTHING
+
+
+def test_read_parameters_takes_the_newest_from_the_wal(tmp_path: Path) -> None:
+    path = tmp_path / "made.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(TABLE)
+        connection.execute(INSERT, ("mysql_port", "1"))
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("UPDATE __all_sys_parameter SET value = '2899'")
+        connection.execute(INSERT, ("redo_dir", "/redo"))
+        connection.commit()
+        database, wal = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    assert read_parameters(MetaDb(database, b"")).sql_port == 1
+    assert read_parameters(MetaDb(database, wal)) == StoredParameters(2899, None, "/redo")
+    assert read_parameters(MetaDb(database, wal[:100])).sql_port == 1
+    assert read_parameters(MetaDb(database, b"junk" * 99)).sql_port == 1
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "", "2881x", "٣", "9" * 4000, " 2881", "1e3"])
+def test_read_parameters_refuses_what_is_no_port(tmp_path: Path, port: str) -> None:
+    with pytest.raises(MetaDbUnreadable, match="mysql_port"):
+        read_parameters(make(tmp_path, TABLE, mysql_port=port))
+
+
+@pytest.mark.parametrize("text", ["/a\nb", "/a\x1b[2J", "/a\x00b", "\u202e/a", "/a\u2028b"])
+def test_read_parameters_refuses_control_characters(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MetaDbUnreadable):
+        read_parameters(make(tmp_path, TABLE, data_dir=text))
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        (),
+        ("CREATE TABLE another (name, value)",),
+        ("CREATE TABLE __all_sys_parameter (name TEXT)",),
+        (f"CREATE VIEW __all_sys_parameter AS {_ENDLESS}",),
+        (f"CREATE VIEW __all_sys_parameter(name, value) AS SELECT n, n FROM ({_ENDLESS})",),
+        ("CREATE VIRTUAL TABLE __all_sys_parameter USING fts4(name, value)",),
+        (
+            "CREATE TABLE __all_sys_parameter (name TEXT,"
+            " value TEXT AS (name LIKE '%a%b%c%d%e%f%g'))",
+        ),
+    ],
+    ids=["empty", "another table", "no value", "view", "named view", "virtual", "generated"],
+)
+def test_read_parameters_refuses_another_schema(
+    tmp_path: Path, statements: tuple[str, ...]
+) -> None:
+    with pytest.raises(MetaDbUnreadable):
+        read_parameters(make(tmp_path, *statements))
+
+
+def test_read_parameters_with_a_huge_table_is_bounded(tmp_path: Path) -> None:
+    table = "CREATE TABLE __all_sys_parameter (name TEXT, value TEXT)"
+    fill = (
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 200000)"
+        " INSERT INTO __all_sys_parameter SELECT 'x', '' FROM c"
+    )
+    with pytest.raises(MetaDbUnreadable, match="interrupted"):
+        read_parameters(make(tmp_path, table, fill))
+
+
+def test_read_parameters_ignores_a_value_that_is_too_long(tmp_path: Path) -> None:
+    assert read_parameters(make(tmp_path, TABLE, data_dir="/" * 5000)) == NOTHING
+
+
+def test_read_parameters_with_a_huge_row_is_bounded(tmp_path: Path) -> None:
+    with pytest.raises(MetaDbUnreadable, match="too big"):
+        read_parameters(make(tmp_path, TABLE, data_dir="/" * (2 << 20)))
+
+
+def test_read_parameters_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
+    table = "CREATE TABLE __all_sys_parameter (name TEXT, value TEXT)"
+    row = "INSERT INTO __all_sys_parameter VALUES ('data_dir', CAST(x'2fff' AS TEXT))"
+    with pytest.raises(MetaDbUnreadable):
+        read_parameters(make(tmp_path, table, row))
+
+
+@pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
+def test_read_parameters_takes_other_encodings(tmp_path: Path, encoding: str) -> None:
+    copy = make(tmp_path, f"PRAGMA encoding = '{encoding}'", TABLE, data_dir="/ä")
+    assert read_parameters(copy).data_dir == "/ä"
+
+
+@pytest.mark.parametrize("database", [b"", b"\0" * 4096, b"SQLite format 3\0", b"junk" * 4096])
+def test_read_parameters_refuses_what_is_no_database(database: bytes) -> None:
+    with pytest.raises(MetaDbUnreadable):
+        read_parameters(MetaDb(database, b""))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_read_parameters_takes_any_damage(data: st.DataObject) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(TABLE)
+        connection.execute(INSERT, ("mysql_port", "2899"))
+        connection.commit()
+        damaged = bytearray(connection.serialize())
+    for position in data.draw(st.lists(st.integers(0, len(damaged) - 1), max_size=20)):
+        damaged[position] = data.draw(st.integers(0, 255))
+    length = data.draw(st.integers(0, len(damaged)))
+    try:
+        parameters = read_parameters(MetaDb(bytes(damaged[:length]), data.draw(st.binary())))
+    except MetaDbUnreadable:
+        return
+    assert parameters.sql_port is None or 0 < parameters.sql_port < 65536
+
+
+@dataclass
+class _Host:
+    """A host that answers each request for a part of a file with the same text."""
+
+    answer: str
+    count: int = field(default=0)
+    address: HostAddress = field(default_factory=lambda: HostAddress("127.0.0.1"))
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        self.count += 1
+        return CommandResult(0, None, self.answer, "")
+
+
+_ONE_BYTE = base64.b64encode(b"x").decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("", "was not read"),
+        ("end=yes\n", "cannot be read"),
+        (f"size={LIMIT_BYTES + 1}\ndata=\nend=yes\n", "more than"),
+        ("size=9\ndata=!!\nend=yes\n", "intact"),
+        (f"size={LIMIT_BYTES}\ndata={_ONE_BYTE}\nend=yes\n", "intact"),
+        ("size=9\ndata=\nend=yes\n", "intact"),
+        (f"size=0\ndata={_ONE_BYTE}\nend=yes\n", "intact"),
+    ],
+)
+async def test_fetch_parameters_of_a_hostile_host_ends(answer: str, says: str) -> None:
+    host = _Host(answer)
+    with pytest.raises(MetaDbUnreadable, match=says):
+        await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # not all of Runner
+    assert host.count < 10

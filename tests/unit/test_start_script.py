@@ -1,0 +1,201 @@
+"""The script that starts a server: it verifies what was decided, and moves nothing else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tasks.commands import confirm_first_start, start_server
+from tasks.facts import StartOutcome, StartReport, parse_start
+from tasks.home_state import StartKind
+from tests.fake_servers import run_as, run_server
+from tests.made_server import make_server
+
+MARKER = ".dagengine-first-start"
+BOOTED = "[server_start 14/14] observer start success"
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home whose program says its arguments and descriptors, and fails."""
+
+    path: Path
+    data: Path
+    redo: Path
+
+    def start(self, kind: StartKind, *, data_dir: str | None = None) -> StartReport:
+        server = make_server(home=str(self.path), data_dir=data_dir, redo_dir=str(self.redo))
+        return parse_start(run_as(None, start_server(server, "78", kind)))
+
+    def write(self, name: str, text: str = "x", *, age: int = 0) -> Path:
+        """Make a file below the home, so many seconds older than the newest."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+        return path
+
+    def leave_failed_start(self, *, log_from: int = 0) -> None:
+        """What a first start leaves that failed before its boot was complete."""
+        log = self.write("log/seekdb.log", "[server_start 1/14] begin\n")
+        self.write(MARKER, f"77 {log.stat().st_ino} {log_from}\n", age=100)
+        self.write("etc/seekdb.data_version.bin")
+        self.write("store/sstable/meta.db")
+
+    def files(self) -> dict[str, bytes]:
+        """Everything below the home and beside it."""
+        return {
+            path.relative_to(self.path.parent).as_posix(): path.read_bytes()
+            for path in sorted(self.path.parent.rglob("*"))
+            if path.is_file()
+        }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "a 'home' $x", tmp_path / "data dir", tmp_path / "redo")
+    text = '#!/bin/sh\nls /proc/$$/fd | tr "\\n" " "\necho " $*"\nexit 87\n'
+    program = home.write("bin/seekdb", text)
+    program.chmod(0o755)
+    return home
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("etc/a", "store/deep/er/a", ".hidden/../etc/.hidden", "run/telemetry.json"),
+        *("etc/failed-start-1", "../data dir/a", "../redo/a"),
+    ],
+)
+def test_first_start_with_a_file_changes_nothing(home: Home, name: str) -> None:
+    (home.path / ".hidden").mkdir()
+    home.write(name)
+    before = home.files()
+    report = home.start(StartKind.FIRST, data_dir=str(home.data))
+    assert (report.outcome, report.status) == (StartOutcome.CHANGED, None)
+    assert home.files() == before
+
+
+def test_first_start_with_a_dangling_link_is_refused(home: Home) -> None:
+    (home.path / "store").mkdir()
+    (home.path / "store" / "sstable").symlink_to("/nowhere")
+    assert home.start(StartKind.FIRST).outcome is StartOutcome.CHANGED
+
+
+def test_first_start_writes_its_marker(home: Home) -> None:
+    log = home.write("log/seekdb.log", "12345")
+    (home.path / "etc").mkdir()
+    report = home.start(StartKind.FIRST)
+    assert (report.outcome, report.status, report.log_from) == (StartOutcome.LAUNCHED, 87, 5)
+    assert (home.path / MARKER).read_text() == f"78 {log.stat().st_ino} 5\n"
+    assert report.moved_aside == ()
+    run_as(None, confirm_first_start(str(home.path)))
+    assert not (home.path / MARKER).exists()
+
+
+def test_first_start_without_a_log_writes_zeros(home: Home) -> None:
+    home.start(StartKind.FIRST)
+    assert (home.path / MARKER).read_text() == "78 0 0\n"
+
+
+def test_started_program_inherits_no_descriptor(home: Home) -> None:
+    report = home.start(StartKind.FIRST)
+    descriptors = {int(word) for word in report.said.split() if word.isdecimal()} - {2881}
+    assert descriptors & {7, 8, 9} == set()
+    assert descriptors >= {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("telemetry", "completed boot", "rotated log", "older file", "link"),
+        *("no marker", "damaged marker", "data elsewhere", "redo elsewhere"),
+    ],
+)
+def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) -> None:
+    home.leave_failed_start(log_from=5)
+    match change:
+        case "telemetry":
+            home.write("run/telemetry.json")
+        case "completed boot":
+            home.leave_failed_start(log_from=5)
+            with (home.path / "log/seekdb.log").open("a") as log:
+                log.write(f"[t] INFO {BOOTED}\n")
+        case "rotated log":
+            home.write("log/seekdb.log.20260101000000000", f"{BOOTED}\n")
+        case "older file":
+            home.write("store/slog/1", age=200)
+        case "link":
+            (home.path / "store").rename(home.path.parent / "moved")
+            (home.path / "store").symlink_to("../moved")
+        case "no marker":
+            (home.path / MARKER).unlink()
+        case "damaged marker":
+            home.write(MARKER, "77 x y\n", age=100)
+        case "data elsewhere":
+            home.write("../data dir/block_file")
+        case "redo elsewhere":
+            home.write("../redo/sys/log_stream/log/0")
+    before = home.files()
+    report = home.start(StartKind.LEFTOVER, data_dir=str(home.data))
+    assert (report.outcome, report.status, report.moved_aside) == (StartOutcome.CHANGED, None, ())
+    assert home.files() == before
+
+
+@pytest.mark.parametrize("data", ["elsewhere", "in store"])
+def test_leftover_start_moves_files_aside(home: Home, data: str) -> None:
+    home.leave_failed_start()
+    home.write("store/inner/block_file")
+    home.data.mkdir()
+    data_dir = home.data if data == "elsewhere" else home.path / "store/inner"
+    report = home.start(StartKind.LEFTOVER, data_dir=str(data_dir))
+    assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
+    etc, store = (Path(path) for path in report.moved_aside)
+    assert (etc / "seekdb.data_version.bin").read_text() == "x"
+    assert (store / "sstable/meta.db").read_text() == "x"
+    assert not (home.path / "etc").exists()
+    inode = (home.path / "log/seekdb.log").stat().st_ino
+    size = (home.path / "log/seekdb.log").stat().st_size
+    assert (home.path / MARKER).read_text() == f"78 {inode} {size}\n"
+
+
+def test_leftover_start_ignores_the_boot_before_it(home: Home) -> None:
+    home.leave_failed_start()
+    text = f"{BOOTED}\n"
+    log = home.write("log/seekdb.log", text)
+    home.write(MARKER, f"77 {log.stat().st_ino} {len(text)}\n", age=100)
+    home.write("log/seekdb.log.20260101000000000", text, age=200)
+    assert home.start(StartKind.LEFTOVER).outcome is StartOutcome.LAUNCHED
+
+
+def test_later_start_without_a_record_is_refused(home: Home) -> None:
+    home.write("store/redo/sys/log_stream/log/0")
+    before = home.files()
+    assert home.start(StartKind.LATER).outcome is StartOutcome.CHANGED
+    assert home.files() == before
+
+
+@pytest.mark.parametrize(
+    "record", ["store/sstable/meta.db", "etc/seekdb.config.bin", "etc/meta.db"]
+)
+def test_later_start_passes_no_options(home: Home, record: str) -> None:
+    home.write(record)
+    before = home.files()
+    report = home.start(StartKind.LATER, data_dir=str(home.data))
+    assert report.outcome is StartOutcome.LAUNCHED
+    assert report.said.endswith(f" --base-dir {home.path}")
+    assert home.files() == before
+
+
+@pytest.mark.parametrize("kind", StartKind)
+def test_start_of_a_doubtful_process_changes_nothing(home: Home, kind: StartKind) -> None:
+    home.leave_failed_start()
+    before = home.files()
+    with run_server(home.path.parent, "--base-dir", str(home.path)) as process:
+        report = home.start(kind)
+        assert report.outcome is StartOutcome.DOUBTFUL
+        assert [doubt.pid for doubt in report.doubts] == [process.pid]
+    assert home.files() == before
