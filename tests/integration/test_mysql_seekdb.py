@@ -206,7 +206,7 @@ async def test_password_of_seekdb_is_set_and_proven(seekdb: Seekdb, password: st
             async with login(way, password) as second:
                 assert await ask_one(second, "select 1") == 1
         finally:
-            await set_root_password(connection, "")
+            await connection.query("ALTER USER root IDENTIFIED BY ''")
     async with open_connection(("127.0.0.1", seekdb.port), user="root", password="") as third:
         assert third.is_open
     with pytest.raises(MysqlAccessDenied):
