@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from dagengine import Clock, RemoteError, RunnerPool
+from dagengine import Clock, DagengineError, RemoteError, RunnerPool
 from dagengine.mysql import Connection, Row, quote_text
 from tasks.observation import TableRow
 from tasks.sql import (
@@ -25,7 +25,7 @@ from tasks.sql import (
     read_text,
     reads_rows,
 )
-from tasks.sql_access import open_sql
+from tasks.sql_access import SqlPeerRefused, open_sql
 from tasks.topology import Server
 
 _FIRST_PAUSE_S = 0.1
@@ -234,6 +234,7 @@ class ClusterSql:
         self._deadline_s = clock.monotonic_s() + limit_s
         self._turn = 0
         self._open: tuple[Connection, AsyncExitStack] | None = None
+        self._refused: SqlPeerRefused | None = None
 
     @property
     def through(self) -> Server:
@@ -250,6 +251,7 @@ class ClusterSql:
 
         Raises:
             SqlRefused: the cluster refuses the statement, or did so until the deadline.
+            SqlPeerRefused: none answered, and the port of one belongs to another process.
             SqlNotReady: no server answered until the deadline.
             SqlPasswordRefused: the password is wrong.
         """
@@ -258,10 +260,12 @@ class ClusterSql:
             try:
                 return await ask_rows(await self._connection(), statement)
             except (SqlNotReady, SqlRefused, RemoteError) as exc:
-                if not _may_pass(exc) or self.left_s <= pause_s:
-                    raise (
-                        exc if not isinstance(exc, RemoteError) else SqlNotReady(str(exc))
-                    ) from exc
+                if isinstance(exc, SqlPeerRefused):
+                    self._refused = exc
+                if not _may_pass(exc):
+                    raise
+                if self.left_s <= pause_s:
+                    raise (self._refused or _not_ready(exc)) from exc
                 await self.close()
                 self._turn += 1
             await asyncio.sleep(pause_s)
@@ -295,6 +299,10 @@ async def open_cluster_sql(
         yield sql
     finally:
         await sql.close()
+
+
+def _not_ready(exc: DagengineError) -> DagengineError:
+    return SqlNotReady(str(exc)) if isinstance(exc, RemoteError) else exc
 
 
 def _may_pass(exc: Exception) -> bool:

@@ -192,7 +192,8 @@ class OceanbaseSteps:
             return Problem(exc.err_code, exc.message, "look at the cluster, then RETRY")
         known = explain_majority(self.cluster.servers, context.survivors, context.targets)
         text = f"{known.message}; last answer: {exc.message}"
-        return Problem(SqlNotReady.err_code, text, known.remedy)
+        first = f"{exc.remedy}; " if exc.remedy else ""
+        return Problem(SqlNotReady.err_code, text, f"{first}{known.remedy}")
 
 
 @dataclass(slots=True)

@@ -168,7 +168,7 @@ async def _examine_sql(
         return [_bad(server.name, check, "the server refuses the password of root", remedy)]
     except SqlNotReady as exc:
         remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config, and at its log"
-        return [_bad(server.name, check, exc.message, remedy)]
+        return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
     except ConfigError as exc:
         return [_bad(server.name, check, exc.message, exc.remedy)]
     return [Inspection(server.name, check, Health.OK, f"answers over SSH: {version}")]

@@ -73,7 +73,7 @@ async def wait_until_healthy(
 ) -> Succeeded | Failed:
     """Poll until SQL answers and stays, the process is gone, or the time is up."""
     begun_s = clock.monotonic_s()
-    pause_s, last = _FIRST_POLL_S, "not asked yet"
+    pause_s, last, remedy = _FIRST_POLL_S, "not asked yet", ""
     with _Watch(patient, clock).opened() as watch:
         while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
             try:
@@ -83,7 +83,7 @@ async def wait_until_healthy(
                     return await _healthy(patient, version, clock.monotonic_s() - begun_s, context)
                 last = "it answered SQL, and ended"
             except SqlNotReady as exc:
-                last = exc.message
+                last, remedy = exc.message, exc.remedy
                 on = f"an answer of {patient.server.name} on SQL port {patient.server.sql_port}"
                 told = f"level {watch.level}: {last}"
                 context.wait_for("sql", on, last=told, next_in_s=pause_s)
@@ -97,7 +97,7 @@ async def wait_until_healthy(
             "OB.Cluster.AsyncOperationTimeout",
             f"{patient.server.name} lives (pid {patient.process.pid}) but does not answer SQL"
             f" within {LIMIT_S:g} s: {last}",
-            f"look at {patient.server.log_file}, then RETRY",
+            f"{remedy or f'look at {patient.server.log_file}'}, then RETRY",
         ),
         _evidence(patient, watch.level),
     )

@@ -130,7 +130,7 @@ class Lookout:
         except TimeoutError:
             why = "SQL did not answer in time"
         except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
-            why = exc.message
+            why = str(exc)
         if why:
             await session.close()
             # It told its version, and then nothing of the cluster: that has no majority.

@@ -102,7 +102,7 @@ def _check_port(facts: SqlFacts, server: Server) -> None:
         case NotListening(reason):
             raise SqlNotReady(f"no SQL answer: {reason}")
         case Refused(cause, remedy):
-            raise SqlPeerRefused(cause, remedy=remedy)
+            raise SqlPeerRefused(f"{server.name}: {cause}", remedy=remedy)
         case ThroughPort():
             pass
 

@@ -312,7 +312,7 @@ async def _ask_anew(patient: Patient) -> Failed | None:
             await ask_one(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         what = f"{patient.server.name}: {exc.message}"
-        return Failed(Problem(exc.err_code, what, "look at it, then RETRY"))
+        return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
     return None
 
 

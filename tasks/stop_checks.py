@@ -23,6 +23,7 @@ from tasks.cluster_sql import (
     parse_zones,
 )
 from tasks.errors import ReplicaInvalid, StoppedInMultiZone
+from tasks.sql_access import SqlPeerRefused
 from tasks.topology import Server
 
 
@@ -100,9 +101,17 @@ def _check_majority(picture: Picture, zone: str) -> None:
 
 
 async def read_picture(
-    servers: Sequence[Server], password: str, pool: RunnerPool, clock: Clock, limit_s: float
+    servers: Sequence[Server],
+    password: str,
+    pool: RunnerPool,
+    clock: Clock,
+    limit_s: float,
+    refused: list[SqlPeerRefused],
 ) -> Picture | None:
-    """What the cluster says through the first server that answers; None when none does."""
+    """What the cluster says through the first server that answers; None when none does.
+
+    `refused` receives an error for each server whose port belongs to another process.
+    """
     answers: asyncio.Queue[Picture | None] = asyncio.Queue()
 
     async def ask(server: Server) -> None:
@@ -116,6 +125,8 @@ async def read_picture(
                         parse_streams(await sql.ask(STREAMS)),
                         parse_tenants(await sql.ask(TENANTS)),
                     )
+        except SqlPeerRefused as exc:
+            refused.append(exc)
         except (DagengineError, TimeoutError):
             pass  # this one does not answer: that is all that is asked
         finally:

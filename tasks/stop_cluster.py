@@ -37,6 +37,7 @@ from tasks.errors import ForceStopOrTerminateRequired, ForceStopRequired
 from tasks.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.quorum import explain_majority
 from tasks.sql import SqlNotReady, SqlPasswordRefused, SqlRefused
+from tasks.sql_access import SqlPeerRefused
 from tasks.stop_checks import StopMode, check_plain_stop, read_picture
 from tasks.topology import ClusterFile, Server
 
@@ -83,21 +84,28 @@ class SeekdbStop:
         if mode is StopMode.FORCE:
             return
         servers = [self.cluster.server(name) for name in targets]
-        asking = (self._answers(server) for server in servers)
-        if not any(await asyncio.gather(*asking)):
-            raise ForceStopRequired(
+        refused: list[SqlPeerRefused] = []
+        asking = (self._checkpoint(server, refused) for server in servers)
+        if all(checkpoint is None for checkpoint in await asyncio.gather(*asking)):
+            raise _force_required(
                 "none of the servers answers SQL, so their data cannot be written first",
-                remedy="send force instead of terminate",
+                "send force instead of terminate",
+                refused,
             )
 
     async def freeze(self, context: StepContext, names: Sequence[str]) -> Outcome:
         servers = [self.cluster.server(name) for name in names]
 
+        refused: list[SqlPeerRefused] = []
+
         async def read() -> Checkpoints:
-            found = await asyncio.gather(*(self._checkpoint(server) for server in servers))
+            refused.clear()
+            found = await asyncio.gather(*(self._checkpoint(server, refused) for server in servers))
             return {s.name: at for s, at in zip(servers, found, strict=True) if at is not None}
 
         before = await read()
+        for error in refused:
+            await context.log(f"WARN: not frozen: {error}")
         if not before:
             return await _nothing_to_freeze(context)
         for server in servers:
@@ -121,14 +129,14 @@ class SeekdbStop:
         password = self.cluster.root_password()
         return open_cluster_sql([server], password, self.pool, self.clock, 0)
 
-    async def _answers(self, server: Server) -> bool:
-        return await self._checkpoint(server) is not None
-
-    async def _checkpoint(self, server: Server) -> int | None:
+    async def _checkpoint(self, server: Server, refused: list[SqlPeerRefused]) -> int | None:
         query = "SELECT MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
         try:
             async with asyncio.timeout(_LOOK_S), self._open(server) as sql:
                 ((checkpoint,),) = await sql.ask(query)
+        except SqlPeerRefused as exc:
+            refused.append(exc)
+            return None
         except (DagengineError, TimeoutError, ValueError):
             return None
         return None if checkpoint is None else int(checkpoint)
@@ -151,15 +159,19 @@ class OceanbaseStop:
         inside = [s for s in self.cluster.servers if s.name in targets]
         outside = [s for s in self.cluster.servers if s.name not in targets]
         picture = None
+        refused: list[SqlPeerRefused] = []
         for servers in (inside, outside):
             if picture is None and servers:
                 password = self.cluster.root_password()
-                picture = await read_picture(servers, password, self.pool, self.clock, _LOOK_S)
+                picture = await read_picture(
+                    servers, password, self.pool, self.clock, _LOOK_S, refused
+                )
         if picture is None:
             known = explain_majority(self.cluster.servers, (), targets)
-            raise ForceStopRequired(
+            raise _force_required(
                 f"the database does not answer: {known.message}",
-                remedy="start what is missing, or stop single servers with force",
+                "start what is missing, or stop single servers with force",
+                refused,
             )
         if mode is StopMode.PLAIN:
             check_plain_stop(picture, scope, {server.zone for server in inside})
@@ -248,7 +260,17 @@ class OceanbaseStop:
             return Problem(exc.err_code, exc.message, "correct the configured password, then RETRY")
         known = explain_majority(self.cluster.servers, (), context.targets)
         text = f"{known.message}; last answer: {exc.message}"
-        return Problem(SqlNotReady.err_code, text, f"{known.remedy}; or stop with force")
+        first = f"{exc.remedy}; " if exc.remedy else ""
+        return Problem(SqlNotReady.err_code, text, f"{first}{known.remedy}; or stop with force")
+
+
+def _force_required(what: str, remedy: str, refused: Sequence[SqlPeerRefused]) -> ForceStopRequired:
+    """Name the processes that were taken for no server, and their remedy first."""
+    whats, remedies = [what], [remedy]
+    for error in refused:
+        whats.append(error.message)
+        remedies.insert(0, error.remedy)
+    return ForceStopRequired("; ".join(whats), remedy="; ".join(dict.fromkeys(remedies)))
 
 
 _Maker: TypeAlias = Callable[[ClusterFile, RunnerPool, Clock], StopSteps]
