@@ -118,18 +118,20 @@ class SqlSession:
         self._stack = AsyncExitStack()
 
     async def connect(self, process: ProcessIdentity, password: str) -> Connection:
-        """Return the open connection; a new one if the process or the password is another.
+        """Return the open connection; a new one if it broke, or process or password changed.
 
         Raises:
             SqlNotReady, SqlPeerRefused, SqlPasswordRefused, RemoteError: see `open_sql`.
         """
-        if self._connection is None or self._opened_for != (process, password):
+        connection = self._connection
+        is_usable = connection is not None and connection.is_open
+        if connection is None or not is_usable or self._opened_for != (process, password):
             await self.close()
-            self._connection = await self._stack.enter_async_context(
+            connection = self._connection = await self._stack.enter_async_context(
                 open_sql(self.server, self._runner, password)
             )
             self._opened_for = process, password
-        return self._connection
+        return connection
 
     async def close(self) -> None:
         """Close the connection; the next use opens one."""
