@@ -1,0 +1,320 @@
+"""Each command that uses SQL, with each hostile listener on the SQL port of a server.
+
+No listener may receive the password in any form but the proof of mysql_native_password, and a
+process that is not the server may not receive a login at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import asdict
+from typing import Any, TypeAlias
+
+import aiomysql
+import pymysql
+import pytest
+import pytest_asyncio
+
+from dagengine import Failed, Succeeded
+from dagengine.client import Client
+from dagengine.errors import ApiRefused
+from dagengine.remote.local import LocalRunner
+from tasks.doctor import examine
+from tasks.health import Patient, wait_until_healthy
+from tasks.identity import ProcessIdentity
+from tasks.sql_access import read_sql_facts
+from tasks.start import START, start_operation
+from tasks.stop_cluster import make_stop_steps
+from tests.hostile_world import (
+    FIRST,
+    PASSWORD,
+    SECOND,
+    FakeContext,
+    HostileWorld,
+    Thief,
+    find_disclosures,
+    open_hostile_world,
+    wait_dag,
+)
+from tests.sql_listener import FRIENDLY, HOSTILE, NATIVE, ListenerProcess, Recording
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+
+FLAVOURS = ("seekdb", "oceanbase")
+NO_MESSAGE = {"ob/info", "agents/status"}  # their form has no room for one
+WITHOUT_SQL = {("seekdb", "plain stop"), ("seekdb", "plain stop, dry run")}
+
+Command: TypeAlias = Callable[[HostileWorld, Client], Awaitable[str]]
+"""Runs a command that must fail for the first server; returns all that it tells the user."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=FLAVOURS)
+async def world(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[HostileWorld]:
+    directory = tmp_path_factory.mktemp("hostile")
+    async with open_hostile_world(request.param, directory) as opened:
+        yield opened
+
+
+# --- the commands --------------------------------------------------------------------------------
+
+
+async def start(world: HostileWorld, client: Client) -> str:
+    """The health wait of a start that found the server running."""
+    dag = await wait_dag(client, (await client.start("SERVER", [FIRST]))["id"])
+    told = json.dumps([sub["task_logs"] for node in dag["nodes"] for sub in node["sub_tasks"]])
+    assert (dag["state"], dag["stage"]) == ("FAILED", 4), told
+    return told
+
+
+async def first_start(world: HostileWorld, client: Client) -> str:
+    """The health wait of a first start, which sets the password of root."""
+    runner = LocalRunner()
+    patient = Patient(world.first, runner, await _process(world), 0, PASSWORD, is_first=True)
+    context = FakeContext(FIRST)
+    outcome = await wait_until_healthy(patient, context.as_context(), world.clock)
+    return _failure(outcome)
+
+
+async def start_cluster(world: HostileWorld, client: Client) -> str:
+    """Stage 5 of a start."""
+    return _failure_or_nothing(await _run_stage(world, 5), world)
+
+
+async def verify(world: HostileWorld, client: Client) -> str:
+    """Stage 6 of a start."""
+    return _failure(await _run_stage(world, 6))
+
+
+async def plain_stop(world: HostileWorld, client: Client, *, dry_run: bool = False) -> str:
+    """A stop by SQL, while no other server answers."""
+    return await _refusal(client.stop("ZONE", ["zone1"], dry_run=dry_run))
+
+
+async def dry_plain_stop(world: HostileWorld, client: Client) -> str:
+    return await plain_stop(world, client, dry_run=True)
+
+
+async def terminate(world: HostileWorld, client: Client) -> str:
+    """A stop that freezes first, while no other server answers."""
+    return await _refusal(client.stop("SERVER", [FIRST], terminate=True))
+
+
+async def dry_terminate(world: HostileWorld, client: Client) -> str:
+    return await _refusal(client.stop("SERVER", [FIRST], terminate=True, dry_run=True))
+
+
+async def freeze(world: HostileWorld, client: Client) -> str:
+    """The stage of a stop that freezes."""
+    context = FakeContext(None, params={"scope": {"type": "SERVER", "target": [FIRST]}})
+    steps = make_stop_steps(world.cluster, world.pool, world.clock)
+    outcome = await steps.freeze(context.as_context(), [FIRST])
+    told = outcome.problem.render() if isinstance(outcome, Failed) else ""
+    assert isinstance(outcome, Failed) or world.flavour == "seekdb"
+    return "\n".join([*context.lines, told])
+
+
+async def ob_info(world: HostileWorld, client: Client) -> str:
+    data = await client.get("/ob/info")
+    (row,) = data["obcluster_info"]["topology"]["zone2"]
+    assert (row["status"], row["sql_port"]) == ("ACTIVE", world.ports[1])
+    return json.dumps(data)
+
+
+async def agents_status(world: HostileWorld, client: Client) -> str:
+    data = await client.get("/agents/status")
+    assert (data[FIRST]["obState"], data[SECOND]["obState"]) == (1, 3)
+    return json.dumps(data)
+
+
+async def cluster_info(world: HostileWorld, client: Client) -> str:
+    data = await client.get("/obcluster/info")
+    first, second = (zone["servers"][0] for zone in data["zones"])
+    assert (second["status"], "why" in second) == ("RUNNING", False)
+    return str(first["why"])
+
+
+async def doctor(world: HostileWorld, client: Client) -> str:
+    found = await examine(world.directory / "engine.yaml", world.pool, world.clock)
+    by_name = {entry.subject: entry for entry in found if entry.check == "sql"}
+    assert str(by_name[SECOND].health) == "ok"
+    assert str(by_name[FIRST].health) == "bad"
+    return f"{by_name[FIRST].said}; {by_name[FIRST].remedy}"
+
+
+COMMANDS: dict[str, Command] = {
+    "start": start,
+    "first start": first_start,
+    "start of the cluster": start_cluster,
+    "verify": verify,
+    "plain stop": plain_stop,
+    "plain stop, dry run": dry_plain_stop,
+    "terminate": terminate,
+    "terminate, dry run": dry_terminate,
+    "freeze": freeze,
+}
+COMMANDS_BESIDE_A_FRIEND: dict[str, Command] = {
+    "ob/info": ob_info,
+    "agents/status": agents_status,
+    "obcluster/info": cluster_info,
+    "doctor": doctor,
+}
+
+
+async def _process(world: HostileWorld) -> ProcessIdentity:
+    if world.process is not None:
+        return world.process
+    process = (await read_sql_facts(world.first, LocalRunner())).process
+    assert process is not None
+    assert process.pid == world.server.pid
+    world.process = process
+    return process
+
+
+async def _run_stage(world: HostileWorld, number: int) -> Any:
+    operation = start_operation(world.cluster, world.pool, world.clock)
+    data = {"process": asdict(await _process(world)), "log_from": 0}
+    params = {"scope": {"type": "SERVER", "target": [FIRST]}}
+    context = FakeContext(None, params=params, data={START: data})
+    return await operation.stages[number - 1].run(context.as_context())
+
+
+async def _refusal(call: Awaitable[Any]) -> str:
+    with pytest.raises(ApiRefused) as caught:
+        await call
+    return str(caught.value)
+
+
+def _failure(outcome: Any) -> str:
+    assert isinstance(outcome, Failed), outcome
+    return outcome.problem.render()
+
+
+def _failure_or_nothing(outcome: Any, world: HostileWorld) -> str:
+    if world.flavour == "seekdb":
+        assert isinstance(outcome, Succeeded)
+        return f"nothing to do; {world.flavour}"
+    return _failure(outcome)
+
+
+# --- the matrix ----------------------------------------------------------------------------------
+
+
+async def _check_all(world: HostileWorld, kind: Thief, behaviour: str) -> None:
+    """Run each command while the listener has the port of the first server."""
+    thief = world.thief(kind)
+    thief.listen(behaviour, world.ports[0])
+    try:
+        async with world.client() as client:
+            for name, command in COMMANDS.items():
+                _check(world, kind, thief, name, await command(world, client))
+            world.befriend()
+            for name, command in COMMANDS_BESIDE_A_FRIEND.items():
+                _check(world, kind, thief, name, await command(world, client))
+            assert find_disclosures(world.friend.take_recording()) == []
+    finally:
+        thief.close_port()
+        world.friend.close_port()
+
+
+def _check(world: HostileWorld, kind: Thief, thief: ListenerProcess, name: str, told: str) -> None:
+    recording = thief.take_recording()
+    assert find_disclosures(recording) == [], name
+    assert PASSWORD not in told
+    uses_sql = (world.flavour, name) not in WITHOUT_SQL | {("seekdb", "start of the cluster")}
+    if kind is Thief.SERVER:
+        _check_logins(recording)
+        greets = thief.behaviour.startswith("greets") and "caching" not in thief.behaviour
+        assert bool(recording.received) is (uses_sql and not greets), name
+        return
+    assert recording.connections == (), name
+    if uses_sql and name not in NO_MESSAGE:
+        assert f"pid {thief.pid}" in told, (name, told)
+        assert "stop that process" in told, (name, told)
+
+
+def _check_logins(recording: Recording) -> None:
+    """Each login holds one proof of 20 bytes (none for an empty password) and no other data."""
+    for received in recording.connections:
+        if not received:
+            continue
+        size = int.from_bytes(received[:3], "little")
+        login = received[4 : 4 + size]
+        front, _, proof = login[32:].partition(b"\0")
+        assert (front, proof[0] in (0, 20)) == (b"root", True)
+        assert proof[1 + proof[0] :] == NATIVE + b"\0"
+
+
+@pytest.mark.parametrize("behaviour", HOSTILE)
+async def test_server_that_is_hostile_gets_only_a_proof(
+    world: HostileWorld, behaviour: str
+) -> None:
+    await _check_all(world, Thief.SERVER, behaviour)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+@pytest.mark.parametrize("behaviour", HOSTILE)
+async def test_listener_of_another_user_gets_no_login(world: HostileWorld, behaviour: str) -> None:
+    await _check_all(world, Thief.OTHER_USER, behaviour)
+
+
+@pytest.mark.parametrize("behaviour", ["clear by switch", "greets caching_sha2"])
+async def test_listener_of_the_same_user_gets_no_login(world: HostileWorld, behaviour: str) -> None:
+    await _check_all(world, Thief.OTHER_PROCESS, behaviour)
+
+
+async def test_first_start_sets_the_password_by_its_hash(world: HostileWorld) -> None:
+    if world.flavour == "oceanbase":
+        return  # its bootstrap sets the password
+    world.server.listen(FRIENDLY, world.ports[0])
+    try:
+        patient = Patient(
+            world.first, LocalRunner(), await _process(world), 0, PASSWORD, is_first=True
+        )
+        context = FakeContext(FIRST)
+        outcome = await wait_until_healthy(patient, context.as_context(), world.clock)
+        assert isinstance(outcome, Succeeded)
+        recording = world.server.take_recording()
+        assert b" TO root IDENTIFIED BY PASSWORD '*" in recording.received
+        assert find_disclosures(recording) == []
+    finally:
+        world.server.close_port()
+
+
+# --- the control: a driver that obeys the peer --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        "clear by switch",
+        "sha256 by switch",
+        "caching_sha2 by switch",
+        "greets clear",
+        "greets sha256",
+        "greets caching_sha2",
+    ],
+)
+async def test_recorder_shows_the_password_of_an_obedient_driver(
+    world: HostileWorld, behaviour: str
+) -> None:
+    thief = world.thief(Thief.OTHER_PROCESS)
+    thief.listen(behaviour, world.ports[0])
+    try:
+        sent = PASSWORD.encode("utf-8").decode("latin-1")
+        async with LocalRunner().tunnel("127.0.0.1", world.ports[0]) as socket:
+            try:
+                connection = await aiomysql.connect(
+                    unix_socket=str(socket), user="root", password=sent, autocommit=True
+                )
+            except pymysql.err.Error:
+                pass
+            else:
+                connection.close()
+        assert PASSWORD.encode() in thief.take_recording().received
+    finally:
+        thief.close_port()
