@@ -118,7 +118,7 @@ def parse_sql_facts(output: str) -> SqlFacts:
 def find_socket_file(facts: SqlFacts, server: Server) -> ThroughSocketFile | None:
     """Return the way through the server's unix socket, if it is safe and open to this login."""
     process, path = facts.process, f"{server.home}/{SOCKET_FILE}"
-    if process is None or not facts.has_socket_file:
+    if process is None or not facts.complete or not facts.has_socket_file:
         return None
     # sshd forwards as the login user; the socket's mode lets only its owner and root connect.
     may_connect = server.address.sudo is None and facts.uid in (0, process.owner)
