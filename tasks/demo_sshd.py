@@ -24,6 +24,10 @@ class _Server(asyncssh.SSHServer):
         """Forward to any port, as `AllowTcpForwarding yes` does."""
         return True
 
+    def unix_connection_requested(self, dest_path: str) -> bool:
+        """Forward to any unix socket, as `AllowStreamLocalForwarding yes` does."""
+        return True
+
 
 async def serve(directory: Path, port: int) -> None:
     """Serve on loopback until killed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -257,6 +258,62 @@ async def test_a_tunnel_with_an_open_connection_can_be_left(runner):
         for end in (writer, *greeted):
             end.close()
             await end.wait_closed()
+
+
+@pytest_asyncio.fixture
+async def socket_of_host() -> AsyncIterator[Path]:
+    """A unix socket that each user of this machine can reach; it answers in capitals."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read()).upper())
+        await writer.drain()
+        writer.close()
+
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        path = Path(directory, "sql.sock")
+        async with await asyncio.start_unix_server(answer, path):
+            path.chmod(0o666)
+            yield path
+
+
+async def test_tunnel_to_socket_carries_both_ways_and_ends(runner, socket_of_host):
+    async with runner.tunnel_to_socket(str(socket_of_host)) as path:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        assert await ask(path, b"hello") == b"HELLO"
+        assert await ask(path, b"again") == b"AGAIN"
+    assert not path.parent.exists()
+
+
+async def test_tunnel_to_socket_of_107_bytes_is_open(runner, socket_of_host):
+    directory = Path(f"{socket_of_host.parent}/")
+    longest = directory / ("x" * (107 - len(bytes(directory)) - 1))
+    assert len(bytes(longest)) == 107
+    longest.symlink_to(socket_of_host)
+    async with runner.tunnel_to_socket(str(longest)) as path:
+        assert await ask(path, b"hello") == b"HELLO"
+
+
+@pytest.mark.parametrize("what", ["missing", "stale", "a file"])
+async def test_tunnel_to_socket_unusable_is_closed_at_once(runner, socket_of_host, what):
+    far = socket_of_host.with_name("other")
+    if what == "stale":
+        left = socket.socket(socket.AF_UNIX)
+        left.bind(str(far))
+        left.close()
+    elif what == "a file":
+        far.touch()
+    async with runner.tunnel_to_socket(str(far)) as path:
+        assert await ask(path, b"") == b""
+
+
+async def test_tunnel_to_socket_connects_as_the_login_user(runner, hosts, socket_of_host):
+    """The mode of a socket keeps other users out, also a login that commands leave by sudo."""
+    socket_of_host.chmod(0o600)
+    may_connect = runner.address.sudo is None or hosts is None
+    async with runner.tunnel_to_socket(str(socket_of_host)) as path:
+        assert await ask(path, b"hello") == (b"HELLO" if may_connect else b"")
 
 
 def group_that_stays(fifo: Path, trap: str = "") -> Command:

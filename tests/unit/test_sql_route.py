@@ -238,8 +238,24 @@ def test_parse_directory_malformed_drops_all(line: str) -> None:
 LINES = st.lists(
     st.tuples(
         st.sampled_from(
-            "boot uid pid started owner by descriptors socket listener directory socket_file end"
-            " doubt doubt_cwd doubt_base unanswered".split()
+            [
+                "boot",
+                "uid",
+                "pid",
+                "started",
+                "owner",
+                "by",
+                "descriptors",
+                "socket",
+                "listener",
+                "directory",
+                "socket_file",
+                "end",
+                "doubt",
+                "doubt_cwd",
+                "doubt_base",
+                "unanswered",
+            ]
         ),
         st.one_of(
             st.text(max_size=30),
