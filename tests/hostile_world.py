@@ -145,7 +145,7 @@ class HostileWorld:
         """Return the process of this kind."""
         if kind not in self._thieves:
             uid = NOBODY if kind is Thief.OTHER_USER else None
-            self._thieves[kind] = self._start(self.directory / "thief", self.directory, uid=uid)
+            self._thieves[kind] = self._start(None, self.directory, uid=uid)
         return self._thieves[kind]
 
     def befriend(self) -> None:
@@ -159,7 +159,9 @@ class HostileWorld:
     def close(self) -> None:
         self._stack.close()
 
-    def _start(self, program: Path, directory: Path, *, uid: int | None = None) -> ListenerProcess:
+    def _start(
+        self, program: Path | None, directory: Path, *, uid: int | None = None
+    ) -> ListenerProcess:
         process = ListenerProcess(program, directory, uid=uid)
         self._stack.callback(process.end)
         return process

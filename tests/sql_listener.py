@@ -6,8 +6,10 @@ obeys one JSON command a line: see `ListenerProcess`, which drives it.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import pwd
 import selectors
 import socket
 import subprocess
@@ -22,6 +24,7 @@ OK = b"\0\0\0\x02\0\0\0"
 EOF = b"\xfe\0\0\x02\0"
 FULL_AUTHENTICATION = b"\x01\x04"
 INFILE = b"\xfb/etc/passwd"
+_PR_SET_DUMPABLE = 4
 
 
 def switch_to(plugin: bytes) -> bytes:
@@ -79,17 +82,19 @@ class Recording:
 class ListenerProcess:
     """A listener in a process of its own, as the program `program` would show in /proc."""
 
-    def __init__(self, program: Path, directory: Path, *, uid: int | None = None) -> None:
+    def __init__(self, program: Path | None, directory: Path, *, uid: int | None = None) -> None:
         """
         Args:
-            program: made here, a link to the interpreter: its name is the process's name.
+            program: made here, a link to the interpreter: its name is the process's name. None
+                runs the interpreter under its own name.
             directory: where the process works.
             uid: user that it becomes before it listens; None for the present one.
         """
-        if not program.is_symlink():
-            program.symlink_to(os.path.realpath(sys.executable))
+        interpreter = os.path.realpath(sys.executable)
+        if program is not None and not program.is_symlink():
+            program.symlink_to(interpreter)
         self.behaviour = ""
-        words = [str(program), "-I", "-S", "-c", Path(__file__).read_text()]
+        words = [str(program or interpreter), "-I", "-S", "-c", Path(__file__).read_text()]
         self._process = subprocess.Popen(
             [*words, "" if uid is None else str(uid)],
             cwd=directory,
@@ -120,8 +125,12 @@ class ListenerProcess:
         self._command(do="listen", behaviour=behaviour, at=[address, port], answers=answers or {})
         self.behaviour = behaviour
 
+    def listen_at(self, path: Path) -> None:
+        """Listen on a unix socket as well; it behaves as the port does."""
+        self._command(do="listen at", path=str(path))
+
     def close_port(self) -> None:
-        """Close the port and all connections; the process runs on."""
+        """Close the port, the sockets and all connections; the process runs on."""
         self._command(do="close")
 
     def take_recording(self) -> Recording:
@@ -166,7 +175,7 @@ class _Connection:
 class _Listener:
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
-        self.socket: socket.socket | None = None
+        self.sockets: list[socket.socket] = []
         self.behaviour = Behaviour()
         self.answers: dict[str, list[list[Any]]] = {}
         self.connections: list[_Connection] = []
@@ -177,16 +186,16 @@ class _Listener:
             case "listen":
                 self.behaviour = BEHAVIOURS[command["behaviour"]]
                 self.answers = command["answers"]
-                self.socket = socket.socket()
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                self.socket.bind(tuple(command["at"]))
-                self.socket.listen(64)
-                self.selector.register(self.socket, selectors.EVENT_READ, None)
+                port = socket.socket()
+                port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                self.open(port, tuple(command["at"]))
+            case "listen at":
+                self.open(socket.socket(socket.AF_UNIX), command["path"])
             case "close":
-                if self.socket is not None:
-                    self.selector.unregister(self.socket)
-                    self.socket.close()
-                    self.socket = None
+                for listening in self.sockets:
+                    self.selector.unregister(listening)
+                    listening.close()
+                self.sockets.clear()
                 for connection in self.connections:
                     self.drop(connection)
             case "take":
@@ -197,8 +206,14 @@ class _Listener:
                 return taken
         return None
 
+    def open(self, listening: socket.socket, address: Any) -> None:
+        listening.bind(address)
+        listening.listen(64)
+        self.sockets.append(listening)
+        self.selector.register(listening, selectors.EVENT_READ, None)
+
     def drain(self) -> None:
-        while self.socket is not None and self.pass_once(0):
+        while self.pass_once(0):
             pass
 
     def pass_once(self, timeout_s: float | None) -> bool:
@@ -209,14 +224,14 @@ class _Listener:
                 continue
             served = True
             if key.data is None:
-                self.accept()
+                assert isinstance(key.fileobj, socket.socket)
+                self.accept(key.fileobj)
             else:
                 self.read(key.data)
         return served
 
-    def accept(self) -> None:
-        assert self.socket is not None
-        accepted, _ = self.socket.accept()
+    def accept(self, listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
         connection = _Connection(accepted, self.behaviour)
         self.connections.append(connection)
         self.selector.register(accepted, selectors.EVENT_READ, connection)
@@ -288,11 +303,18 @@ def _render_row(row: list[Any]) -> bytes:
     return b"".join(b"\xfb" if v is None else bytes([len(v)]) + v for v in values)
 
 
+def _become(uid: int) -> None:
+    """Become another user as a program that this user executes, who may not reach this one."""
+    os.setgroups([])
+    os.setgid(pwd.getpwuid(uid).pw_gid)
+    os.setuid(uid)
+    # Else the kernel hides what the process has open even from this user. Source: prctl(2)
+    assert ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
+
+
 def _main(uid: str) -> None:
     if uid:
-        os.setgroups([])
-        os.setgid(int(uid))
-        os.setuid(int(uid))
+        _become(int(uid))
     listener = _Listener()
     listener.selector.register(sys.stdin, selectors.EVENT_READ, "commands")
     while True:

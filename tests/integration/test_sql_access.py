@@ -64,7 +64,7 @@ class Lab:
         return process
 
     def start_thief(self, uid: int | None = None) -> ListenerProcess:
-        return self._start(self.directory / "thief", self.directory, uid=uid)
+        return self._start(None, self.directory, uid=uid)
 
     def close(self) -> None:
         for process in self.processes:
@@ -75,7 +75,9 @@ class Lab:
         assert process is not None
         return process
 
-    def _start(self, program: Path, directory: Path, *, uid: int | None = None) -> ListenerProcess:
+    def _start(
+        self, program: Path | None, directory: Path, *, uid: int | None = None
+    ) -> ListenerProcess:
         process = ListenerProcess(program, directory, uid=uid)
         self.processes.append(process)
         return process
