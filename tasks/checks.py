@@ -106,6 +106,23 @@ CHECKS: tuple[Check, ...] = (
         when_running=True,
     ),
     Check(
+        "first-start",
+        "the home is empty, holds only a failed first start, or holds a complete database;"
+        " oceanbase: it was bootstrapped before",
+        "block",
+        Skip.NO,
+        "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
+        judges.judge_first_start,
+    ),
+    Check(
+        "stored-port",
+        "the SQL port that the server has recorded is that of the cluster file",
+        "block",
+        Skip.NO,
+        "correct `sql_port`",
+        judges.judge_stored_port,
+    ),
+    Check(
         "owner",
         "home, etc/, log/, run/, store/, data and redo directory belong to this login",
         "block",
@@ -144,23 +161,6 @@ CHECKS: tuple[Check, ...] = (
         Skip.YES,
         "compare the versions",
         judges.judge_version,
-    ),
-    Check(
-        "first-start",
-        "the home is empty, holds only a failed first start, or holds a complete database;"
-        " oceanbase: it was bootstrapped before",
-        "block",
-        Skip.NO,
-        "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
-        judges.judge_first_start,
-    ),
-    Check(
-        "stored-port",
-        "the SQL port that the server has recorded is that of the cluster file",
-        "block",
-        Skip.NO,
-        "correct `sql_port`",
-        judges.judge_stored_port,
     ),
     Check(
         "ports",

@@ -49,11 +49,19 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class StoredParameters:
-    """What the server itself has recorded; directories may be relative to the home."""
+    """What the server itself has recorded.
+
+    Attributes:
+        sql_port: None for the default.
+        data_dir, redo_dir: may be relative to the home.
+        boot_completed: the rows are there that a first boot writes last (docs/flavours.md). Their
+            absence proves nothing.
+    """
 
     sql_port: int | None = None
     data_dir: str | None = None
     redo_dir: str | None = None
+    boot_completed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,7 @@ class HomeFiles:
         older_files: files in etc/ or store/ that were there before that try.
         parameters: the server's own, when it has a readable record of them.
         parameters_problem: why the record cannot be read.
+        is_record_empty: it cannot be read because a boot ended before it was written.
         stored_places: DATA and REDO as the server's own parameters name them, if they exist.
     """
 
@@ -82,12 +91,21 @@ class HomeFiles:
     older_files: tuple[str, ...] = ()
     parameters: StoredParameters | None = None
     parameters_problem: str = ""
+    is_record_empty: bool = False
     stored_places: Mapping[Place, Directory] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[str, ...]:
         """The first files of every place."""
         return tuple(path for place in self.places.values() for path in place.files)
+
+    @property
+    def may_be_leftover(self) -> bool:
+        """A first start was tried, and nothing shows a completed boot or an unknown database."""
+        parameters = self.parameters
+        is_known = not self.parameters_problem or self.is_record_empty
+        is_booted = self.boot_completed or (parameters is not None and parameters.boot_completed)
+        return bool(self.first_start) and is_known and not is_booted and not self.has_telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +176,15 @@ def decide_home(
             f"the home holds the configuration of another flavour ({foreign[0]})",
             "correct `flavour` or `home` in the cluster file",
         )
+    for name in files.links:
+        if Place(name) not in files.places:
+            return Contradictory(
+                f"the symbolic link {name} of the home leads nowhere",
+                "mount the file system that it leads to, or remove the link",
+            )
     if not files.files and not files.has_telemetry:
         return Empty()
-    if files.first_start and not files.has_telemetry and not files.boot_completed:
+    if files.may_be_leftover:
         return _decide_leftover(files)
     return _decide_data(files, data_dir, redo_dir)
 

@@ -26,7 +26,14 @@ LIMIT_BYTES = 4 << 20
 _PART_BYTES = 600_000  # in base64 below the runner's output limit
 _STEPS = 1_000_000  # of SQLite's virtual machine; the query needs some hundreds
 _RECORDS = ("store/sstable/meta.db", "etc/meta.db")
-_NAMES = ("mysql_port", "data_dir", "redo_dir")
+# Source: docs/flavours.md, "Evidence that remains".
+_LAST_ROWS = (
+    "enable_record_trace_log",
+    "_enable_dbms_job_package",
+    "_bloom_filter_ratio",
+    "_enable_mysql_compatible_dates",
+)
+_NAMES = ("mysql_port", "data_dir", "redo_dir", *_LAST_ROWS)
 _LONGEST_VALUE = 4096
 
 
@@ -40,6 +47,10 @@ class MetaDb:
 
 class MetaDbUnreadable(Exception):
     """Raised when meta.db cannot be fetched or read; the text says why."""
+
+
+class MetaDbEmpty(MetaDbUnreadable):
+    """Raised when meta.db has no table at all, as a boot leaves it that was cut short."""
 
 
 async def fetch_parameters(runner: Runner, path: str) -> StoredParameters:
@@ -67,7 +78,8 @@ async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFil
     try:
         parameters = await fetch_parameters(runner, path)
     except MetaDbUnreadable as exc:
-        return replace(files, parameters_problem=f"{path} {exc}")
+        is_empty = isinstance(exc, MetaDbEmpty)
+        return replace(files, parameters_problem=f"{path} {exc}", is_record_empty=is_empty)
     directories = {Place.DATA: parameters.data_dir, Place.REDO: parameters.redo_dir}
     named = {place: path for place, path in directories.items() if path is not None}
     places: Mapping[Place, Directory] = {}
@@ -103,6 +115,7 @@ def read_parameters(copy: MetaDb) -> StoredParameters:
         sql_port=_parse_port(values.get("mysql_port")),
         data_dir=values.get("data_dir") or None,
         redo_dir=values.get("redo_dir") or None,
+        boot_completed=values.keys() >= set(_LAST_ROWS),
     )
 
 
@@ -116,6 +129,8 @@ def _select(connection: sqlite3.Connection) -> list[tuple[object, object]]:
         "SELECT count(*) FROM sqlite_master WHERE name = '__all_sys_parameter'"
         " AND type = 'table' AND sql LIKE 'CREATE TABLE %'"
     ).fetchone()
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
+        raise MetaDbEmpty("has no table __all_sys_parameter")
     if tables != (1,):
         raise MetaDbUnreadable("has no table __all_sys_parameter")
     columns = connection.execute("PRAGMA table_xinfo(__all_sys_parameter)").fetchall()

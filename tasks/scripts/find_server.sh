@@ -95,7 +95,13 @@ examine() {
     if [ -z "$id" ]; then
         [ -e "/proc/$candidate/stat" ] || return 0
         # Permission denied: a user who cannot write to the home has no server in it.
-        if [ "$is_hung" -ne 124 ] && ! may_write "$uid_of"; then return 0; fi
+        if [ "$is_hung" -ne 124 ]; then
+            may_write "$uid_of" || return 0
+            # A process loses its working directory just before it becomes a zombie.
+            sleep 0.2
+            { read -r stat <"/proc/$candidate/stat"; } 2>/dev/null || return 0
+            case ${stat##*) } in Z*) return 0 ;; esac
+        fi
         doubt unexamined "$candidate"
     elif [ "$id" = "$home_id" ]; then
         case $name$line_end$(readlink "/proc/$candidate/exe" 2>/dev/null)$line_end in

@@ -122,6 +122,34 @@ CASES = [
         replace(LEFT, boot_completed=True, parameters=INSIDE, stored_places=BOOTED.stored_places),
         HasData,
     ),
+    Case(
+        "leftover, last rows of a boot",
+        replace(
+            LEFT,
+            parameters=replace(INSIDE, boot_completed=True),
+            stored_places=BOOTED.stored_places,
+        ),
+        HasData,
+    ),
+    Case(
+        "leftover, unreadable record",
+        replace(LEFT, parameters_problem="/h/meta.db has 5,000,000 bytes"),
+        Contradictory,
+        ("/h/meta.db has",),
+        "by hand",
+    ),
+    Case(
+        "leftover, empty record",
+        replace(LEFT, parameters_problem="/h/meta.db has no table", is_record_empty=True),
+        FailedFirstStart,
+    ),
+    Case(
+        "link that dangles",
+        HomeFiles(links=("store",)),
+        Contradictory,
+        ("store", "leads nowhere"),
+        "mount",
+    ),
     # A database.
     Case("booted", BOOTED, HasData),
     Case("booted, no parameters", replace(BOOTED, parameters=StoredParameters()), HasData),
@@ -322,6 +350,7 @@ _FILES = st.builds(
     older_files=_PATHS,
     parameters=st.none() | st.just(INSIDE) | st.just(StoredParameters(None, "/data", "/redo")),
     parameters_problem=st.sampled_from(["", "damaged"]),
+    is_record_empty=st.booleans(),
     stored_places=_PLACES,
 )
 
@@ -333,6 +362,7 @@ def test_decide_home_never_takes_data_for_nothing(
     state = decide_home(files, flavour, data_dir=data_dir)
     match state:
         case Empty() if flavour is SEEKDB:
+            assert all(Place(name) in files.places for name in files.links)
             assert files.files == ()
             assert not files.has_telemetry
         case FailedFirstStart():
@@ -340,6 +370,7 @@ def test_decide_home_never_takes_data_for_nothing(
             assert not files.has_telemetry
             assert not files.boot_completed
             assert not files.older_files
+            assert not files.parameters_problem or files.is_record_empty
         case Contradictory(cause, remedy):
             assert cause
             assert remedy

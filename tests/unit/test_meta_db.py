@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 
 from dagengine import Command, CommandResult, HostAddress
 from tasks.home_state import StoredParameters
-from tasks.meta_db import LIMIT_BYTES, MetaDb, MetaDbUnreadable, fetch_parameters, read_parameters
+from tasks.meta_db import (
+    LIMIT_BYTES,
+    MetaDb,
+    MetaDbEmpty,
+    MetaDbUnreadable,
+    fetch_parameters,
+    read_parameters,
+)
 
 # As seekdb 1.4 makes it (docs/flavours.md), without the columns that nothing reads.
 TABLE = (
@@ -22,6 +29,12 @@ TABLE = (
     " value TEXT NOT NULL)"
 )
 INSERT = "INSERT INTO __all_sys_parameter (name, value) VALUES (?, ?)"
+LAST_ROWS = (
+    "enable_record_trace_log",
+    "_enable_dbms_job_package",
+    "_bloom_filter_ratio",
+    "_enable_mysql_compatible_dates",
+)
 NOTHING = StoredParameters()
 _DEEP = " UNION ALL ".join(["SELECT n FROM c"] * 2)
 _ENDLESS = f"WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) {_DEEP}"
@@ -40,6 +53,20 @@ def make(tmp_path: Path, *statements: str, **values: object) -> MetaDb:
 def test_read_parameters_of_a_server(tmp_path: Path) -> None:
     copy = make(tmp_path, TABLE, mysql_port="2899", data_dir="/data/ä b", redo_dir="store/redo")
     assert read_parameters(copy) == StoredParameters(2899, "/data/ä b", "store/redo")
+
+
+@pytest.mark.parametrize("missing", ["", *LAST_ROWS])
+def test_read_parameters_knows_a_completed_boot(tmp_path: Path, missing: str) -> None:
+    rows: dict[str, object] = {name: "x" for name in LAST_ROWS if name != missing}
+    copy = make(tmp_path, TABLE, mysql_port="1", data_dir="/d", redo_dir="/r", **rows)
+    assert read_parameters(copy) == StoredParameters(1, "/d", "/r", boot_completed=not missing)
+
+
+@pytest.mark.parametrize("database", [b"", None])
+def test_read_parameters_without_any_table(tmp_path: Path, database: bytes | None) -> None:
+    copy = make(tmp_path, "PRAGMA user_version = 1")
+    with pytest.raises(MetaDbEmpty):
+        read_parameters(copy if database is None else MetaDb(database, b""))
 
 
 def test_read_parameters_without_rows(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""What the product decides and does about a restored home: each action by its own functions."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from dagengine import ApiError, Call, Engine, HostAddress
+from dagengine.api.binding import bind
+from dagengine.remote.local import LocalRunner
+from dagengine.testing import FakeClock
+from tasks.api import StartRequest
+from tasks.checks import decide_verdicts
+from tasks.commands import start_server, stop_server
+from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.decide_stop import NothingRuns, StopDecision, decide_stop
+from tasks.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
+from tasks.home_state import StartKind
+from tasks.host_look import ask_host
+from tasks.preview import start_planner, stop_planner
+from tasks.stop_api import StopRequest
+from tasks.topology import ClusterFile, Server
+from tasks.verdicts import Level, Wish
+from tests.layouts.restore import RestoredHome
+
+DAG = "77"
+MARKER = ".dagengine-first-start"
+_DEFAULT_PORT = 2881
+
+
+@dataclass(frozen=True)
+class LocalPool:
+    """Every host is this machine."""
+
+    def runner(self, address: HostAddress) -> LocalRunner:
+        return LocalRunner(address)
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Actions:
+    """The actions on the server of a restored home.
+
+    Attributes:
+        restored: the home.
+        arguments: file to which its program writes how it was called.
+    """
+
+    restored: RestoredHome
+    arguments: Path
+
+    @property
+    def cluster(self) -> ClusterFile:
+        """A cluster file as the case has it, beside the restored directory."""
+        said = self.restored.cluster_file
+        server: dict[str, Any] = {"ip": "127.0.0.1", "home": said.home}
+        server["sql_port"] = self.restored.recording.sql_port or _DEFAULT_PORT
+        server |= {"data_dir": said.data_dir} if said.data_dir else {}
+        server |= {"redo_dir": said.redo_dir} if said.redo_dir else {}
+        text = {
+            "name": "layouts",
+            "id": 1,
+            "flavour": said.flavour,
+            "root_password_env": "LAYOUTS_PASSWORD",
+            "zones": {"zone1": [server]},
+        }
+        path = self.restored.root.with_name("cluster.yaml")
+        path.write_text(yaml.safe_dump(text))
+        return ClusterFile(path)
+
+    @property
+    def server(self) -> Server:
+        return self.cluster.current.servers[0]
+
+    async def look(self) -> HostFacts:
+        facts = await ask_host(self.server, LocalRunner(), FakeClock())
+        assert facts.complete
+        return facts
+
+    async def decide_start(self) -> Decision:
+        # Ports of a recording may be in use here; they have tests of their own.
+        return decide_start(await self.look(), Wish(self.server), skip=["ports"])
+
+    async def start(self, kind: StartKind) -> StartReport:
+        """Run the start script, as stage 3 does."""
+        self.arguments.unlink(missing_ok=True)
+        result = await LocalRunner().run(start_server(self.server, DAG, kind), timeout_s=60)
+        assert result.stderr == ""
+        return parse_start(result.stdout)
+
+    async def decide_stop(self) -> StopDecision:
+        server = self.server
+        return decide_stop(await self.look(), home=server.home, sql_port=server.sql_port)
+
+    async def stop(self, *, marker: str = "") -> StopReport:
+        """Run the stop script, as stop and rollback do."""
+        result = await LocalRunner().run(stop_server(self.server, 0.1, marker), timeout_s=60)
+        assert result.stderr == ""
+        return parse_stop(result.stdout)
+
+    async def dry_run(self) -> str:
+        body = {"scope": {"type": "GLOBAL"}, "skipChecks": ["ports"]}
+        call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StartRequest), "test")
+        plan = await start_planner(self.cluster, LocalPool(), FakeClock())(call)
+        (planned,) = plan.servers
+        kinds = [f" {kind}" for kind in StartKind for c in planned.commands if f" {kind} " in c]
+        return f"{planned.verdict}{''.join(kinds)}"
+
+    async def plan_stop(self, mode: str) -> str:
+        """The verdict of a stop's dry run; `refused` where the flavour has no such stop."""
+        scope = {"type": "SERVER", "target": [self.server.name]}
+        body = {"scope": scope} | ({} if mode == "plain" else {mode: True})
+        call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StopRequest), "test")
+        try:
+            plan = await stop_planner(self.cluster, LocalPool(), FakeClock())(call)
+        except ApiError:
+            return "refused"
+        (planned,) = plan.servers
+        return planned.verdict
+
+    async def examine(self) -> str:
+        """What doctor shows of the checks that depend on the layout."""
+        verdicts = decide_verdicts(await self.look(), Wish(self.server))
+        blocks = [v for v in verdicts if v.level is Level.BLOCK and v.check != "ports"]
+        assert all(verdict.cause and verdict.remedy for verdict in blocks)
+        return " ".join(verdict.check for verdict in blocks) or "well"
+
+    def list_files(self) -> dict[str, tuple[int, ...]]:
+        """Every path below the root with what changes when it is written, moved or replaced.
+
+        Moving a directory changes the paths below it; ctime shows any other change.
+        """
+        root = self.restored.root
+        return {
+            path.relative_to(root).as_posix(): _identify(path)
+            for path in root.rglob("*")
+            if not path.is_dir() or path.is_symlink()
+        }
+
+
+def _identify(path: Path) -> tuple[int, ...]:
+    status = path.lstat()
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def name_decision(decision: Decision | StopDecision) -> str:
+    """Return one word for the table of expectations."""
+    match decision:
+        case Start(kind):
+            return str(kind)
+        case Blocked():
+            return "blocked"
+        case NothingRuns():
+            return "nothing"
+        case NoOp():
+            return "running"
+        case _:
+            return "stop"
+
+
+def write_marker(restored: RestoredHome) -> None:
+    """As a first start of this product leaves it that did not succeed, with a log that was new."""
+    log = restored.home / "log/seekdb.log"
+    inode = log.stat().st_ino if log.exists() else 0
+    marker = restored.home / MARKER
+    marker.write_text(f"{DAG} {inode} 0\n")
+    os.utime(marker, (1, 1))
