@@ -52,7 +52,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
 	$(BIN)/python -m dagengine.api_page --check docs/http_api.md
 	$(BIN)/python -m tasks.page --check docs/checks.md docs/known_errors.md
-	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR .ci/run $$(git ls-files '*.sh')
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
