@@ -20,7 +20,7 @@ ARGS ?=
 LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
     tests/conformance/test_store.py tests/conformance/test_sqlite_life.py \
     tests/conformance/test_runner.py tests/integration/test_api_envelope.py \
-    tests/integration/test_api_login.py tests/integration/test_client.py \
+    tests/integration/test_api_login.py tests/integration/test_watch.py \
     tests/integration/test_standin.py
 
 .PHONY: demo test test-slow test-all test-lowest check bench bench-engine bench-api bench-mysql clean
