@@ -323,12 +323,6 @@ def test_decide_home_of_a_case(case: Case) -> None:
         assert state.dag == "77"
 
 
-@pytest.mark.parametrize(("booted", "by"), [(True, ""), (False, "77")])
-def test_has_data_names_its_unfinished_start(booted: bool, by: str) -> None:
-    state = decide_home(replace(BOOTED, first_start="77", boot_completed=booted), SEEKDB)
-    assert state == HasData(INSIDE, by)
-
-
 @pytest.mark.parametrize("kind", StartKind)
 def test_describe_kind_has_words_for_each(kind: StartKind) -> None:
     assert "started" in describe_kind(kind)
