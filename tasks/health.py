@@ -253,8 +253,7 @@ async def _read_log(patient: Patient) -> tuple[str, ...]:
 async def _try_sql(patient: Patient, context: StepContext) -> str:
     """The server's version. Root's password is the configured one, or empty before it was set.
 
-    An empty password is tried only while no first start of this home was confirmed: the password
-    that is then set reaches the server in clear.
+    An empty password is tried only while no first start of this home was confirmed.
     """
     if not (patient.server.flavour.sets_root_password and patient.awaits_password):
         return await _ask_version(patient, context, patient.password)

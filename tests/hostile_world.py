@@ -28,6 +28,7 @@ from tests.sql_listener import FRIENDLY, SALT, ListenerProcess, Recording
 
 PASSWORD = "S3cret-pä55"
 NOBODY = 65534
+SQL_TIMEOUT_S = 0.3
 FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
 PROGRAMS = {"seekdb": "seekdb", "oceanbase": "observer"}
 
@@ -148,10 +149,15 @@ class HostileWorld:
             self._thieves[kind] = self._start(None, self.directory, uid=uid)
         return self._thieves[kind]
 
-    def befriend(self) -> None:
-        """Let the second server answer SQL."""
-        answers = row_answers(tuple(self.cluster.servers))
+    def befriend(self, changed: Mapping[str, Any] | None = None) -> None:
+        """Let the second server answer SQL; `changed` replaces some of its answers."""
+        answers = row_answers(tuple(self.cluster.servers)) | dict(changed or {})
         self.friend.listen(FRIENDLY, self.ports[1], answers)
+
+    def set_sql_timeout(self, seconds: float) -> None:
+        """Change how long the cluster's SQL may take, from the next request on."""
+        entries = yaml.safe_load(self.cluster.path.read_text())
+        self.cluster.path.write_text(yaml.safe_dump(entries | {"cluster_sql_timeout_s": seconds}))
 
     def client(self) -> Client:
         return Client(self.url, PASSWORD)
@@ -186,7 +192,7 @@ class HostileWorld:
             "id": 1,
             "flavour": self.flavour,
             "root_password_env": "DAGENGINE_ROOT_PASSWORD",
-            "cluster_sql_timeout_s": 0.3,
+            "cluster_sql_timeout_s": SQL_TIMEOUT_S,
             "ssh": {"known_hosts": str(known_hosts)},
             "zones": zones,
         }
