@@ -10,15 +10,13 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from dagengine import Call, ConfigError, DagDetail, IllegalArgument, Planner, Route, Submission
-from tasks.checks import refuse_skips
+from tasks.checks import SKIP_CHECKS, refuse_skips
 from tasks.errors import SCOPE_ERRORS
+from tasks.operation_names import START_OB
 from tasks.scope import resolve_scope
 from tasks.topology import ClusterFile
 
-START_OB = "Start OB"
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats calls on errors
-SKIP_CHECKS = "skip_checks"
-"""Parameter of a DAG: names of the checks that are skipped."""
 
 _log = structlog.get_logger("tasks.api")
 

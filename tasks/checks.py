@@ -11,6 +11,9 @@ from tasks import judges
 from tasks.facts import HostFacts
 from tasks.verdicts import Check, Level, Skip, Verdict, Wish
 
+SKIP_CHECKS = "skip_checks"
+"""Parameter of a DAG: names of the checks that are skipped."""
+
 
 def decide_verdicts(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> list[Verdict]:
     """Every check's verdict that could be reached, in the order of `CHECKS`.

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tasks.known_errors import KNOWN_ERRORS, SIGNS
+from tasks.sizes import parse_size
 from tasks.traces import Traces
 
 _FIRST_KEPT, _LAST_KEPT = 2, 3
 _LINE_LENGTH = 300
-_SIZE = re.compile(r"([0-9]{1,12})([kmgtKMGT]?)[bB]?")
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _CODE = re.compile(r"\[errcode=(-[0-9]{1,9})\]|\bret=(-[0-9]{1,9})\b")
 _BACKTRACE = re.compile(r" BACKTRACE:.*")
 _KILLED = re.compile(r"Killed process ([0-9]+) \(([^)]*)\)")
@@ -90,12 +89,6 @@ def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosi
             cause = f"{name} {options[name]} is too small, which its log does not say"
             return Diagnosis(cause, f"give {name} at least {text}", lines)
     return None
-
-
-def parse_size(text: str) -> int | None:
-    """Bytes, from the way in which the server's options give sizes, such as 2G; None for others."""
-    found = _SIZE.fullmatch(text.strip())
-    return int(found[1]) * _UNITS[found[2].upper()] if found else None
 
 
 def _find_kill(traces: Traces, pid: int) -> Diagnosis | None:

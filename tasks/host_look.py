@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succeeded
-from tasks.api import SKIP_CHECKS
+from tasks.checks import SKIP_CHECKS
 from tasks.commands import ask_facts
 from tasks.decide import Blocked, Decision, NoOp, decide_start
 from tasks.decide_stop import decide_stop

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from tasks.diagnose import parse_size
 from tasks.facts import HostFacts
 from tasks.home_state import Contradictory, Empty, HasData
 from tasks.identity import explain_doubt
+from tasks.sizes import parse_size
 from tasks.verdicts import Finding, Level, Wish
 
 # A login's own units: what was started from a login has these, and nobody looks after it.

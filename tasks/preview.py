@@ -17,14 +17,13 @@ from dagengine import (
     ServerPlan,
 )
 from tasks.api import (
-    SKIP_CHECKS,
-    START_OB,
     Asked,
     StartRequest,
     read_skips,
     reload_cluster,
     resolve_request,
 )
+from tasks.checks import SKIP_CHECKS
 from tasks.cluster_sql import (
     MINOR_FREEZE,
     render_minor_freeze,
@@ -39,7 +38,7 @@ from tasks.flavour import OCEANBASE
 from tasks.home_state import describe_kind
 from tasks.host_look import ask_host
 from tasks.lock_stage import LOCK_KEY
-from tasks.stop import STOP_OB
+from tasks.operation_names import START_OB, STOP_OB
 from tasks.stop_api import StopRequest, choose_mode
 from tasks.stop_checks import StopMode
 from tasks.stop_cluster import make_stop_steps

@@ -20,7 +20,6 @@ from dagengine import (
     __version__,
     render_time,
 )
-from tasks.api import START_OB
 from tasks.observation import (
     AVAILABLE,
     Move,
@@ -31,6 +30,7 @@ from tasks.observation import (
     read_zone_status,
 )
 from tasks.observe import Lookout
+from tasks.operation_names import START_OB
 from tasks.read_schemas import (
     AgentInstanceDto,
     ClusterInfoDto,

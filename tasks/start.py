@@ -23,7 +23,6 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from tasks.api import START_OB
 from tasks.cluster_steps import make_cluster_steps
 from tasks.commands import (
     START_DEADLINE_S,
@@ -51,6 +50,7 @@ from tasks.host_look import Looks
 from tasks.identity import ProcessIdentity, explain_doubt
 from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
+from tasks.operation_names import START_OB
 from tasks.process_stop import stop_process, was_ended
 from tasks.question import ask
 from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_one

@@ -26,6 +26,7 @@ from tasks.decide_stop import NothingRuns, Stop, StopDecision, decide_stop
 from tasks.facts import parse_facts
 from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
 from tasks.observation import NOT_RUNNING, Observation
+from tasks.operation_names import STOP_OB
 from tasks.process_stop import stop_process, was_ended
 from tasks.question import ask
 from tasks.stop_checks import StopMode
@@ -33,7 +34,6 @@ from tasks.stop_cluster import make_stop_steps
 from tasks.topology import ClusterFile, Server
 from tasks.unproven import resolve_unproven
 
-STOP_OB = "Stop OB"
 CHECK = "Check servers"
 FREEZE = "Minor freeze before stop server"
 STOP = "Stop observers"

@@ -12,7 +12,7 @@ from tasks.errors import (
     ForceStopOrTerminateRequired,
     StopModeConflict,
 )
-from tasks.stop import STOP_OB
+from tasks.operation_names import STOP_OB
 from tasks.stop_checks import StopMode
 from tasks.stop_cluster import make_stop_steps
 from tasks.topology import ClusterFile

@@ -37,7 +37,8 @@ from dagengine.errors import OperatorRefused
 from dagengine.remote.local import LocalRunner, LocalRunnerPool
 from dagengine.testing import eventually
 from tasks.demo_hosts import free_port
-from tasks.stop import STOP_OB, stop_operation
+from tasks.operation_names import STOP_OB
+from tasks.stop import stop_operation
 from tasks.topology import ClusterFile
 from tests.chaos.world import Scenario, World
 from tests.standin.cluster import install

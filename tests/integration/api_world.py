@@ -48,8 +48,9 @@ from dagengine.remote.pool import SshPool
 from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
 from dagengine.testing import FakeClock, Gate
-from tasks.api import START_OB, start_route
+from tasks.api import start_route
 from tasks.observe import Lookout
+from tasks.operation_names import START_OB
 from tasks.reads import read_routes
 from tasks.topology import ClusterFile
 

@@ -28,7 +28,8 @@ from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
-from tasks.api import START_OB, start_route
+from tasks.api import start_route
+from tasks.operation_names import START_OB
 from tasks.topology import ClusterFile
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.diagnose import Diagnosis, diagnose, parse_size, suspect
+from tasks.diagnose import Diagnosis, diagnose, suspect
 from tasks.known_errors import HERE, KNOWN_ERRORS, LIST, SIGNS
+from tasks.sizes import parse_size
 from tasks.traces import Traces
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "diagnose").glob("*.json"))

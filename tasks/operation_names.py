@@ -1,0 +1,6 @@
+"""Names of the operations, as on the wire."""
+
+from __future__ import annotations
+
+START_OB = "Start OB"
+STOP_OB = "Stop OB"
