@@ -5,6 +5,7 @@
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make test-slow             those of test-all that are not in test
 #   make check                 style, types, arrows between rooms, generated pages, shell scripts
+#   make docs                  writes the generated pages
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit
 #   make bench-api             the API beside bare aiohttp handlers
@@ -23,7 +24,7 @@ LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
     tests/integration/test_api_login.py tests/integration/test_watch.py \
     tests/integration/test_standin.py
 
-.PHONY: demo test test-slow test-all test-lowest check bench bench-engine bench-api bench-mysql clean
+.PHONY: demo test test-slow test-all test-lowest check docs bench bench-engine bench-api bench-mysql clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
@@ -50,10 +51,11 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	MYPYPATH=benchmarks:benchmarks/engine_cases $(BIN)/mypy benchmarks/*.py benchmarks/*_cases/*.py
 	$(BIN)/lint-imports
-	$(BIN)/python -m dagengine.rules.page --check docs/state_machine.md
-	$(BIN)/python -m dagengine.api_page --check docs/http_api.md
-	$(BIN)/python -m tasks.page --check docs/checks.md docs/known_errors.md
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR .ci/run $$(git ls-files '*.sh')
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/dev.stamp
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
