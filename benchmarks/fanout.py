@@ -28,9 +28,9 @@ from _shared.processes import read_usage
 from _shared.tables import print_load, print_table
 
 from dagengine.client import Client
-from tasks.commands import ask_alive, ask_facts, start_server
-from tasks.home_state import StartKind
-from tasks.topology import load_cluster
+from tasks.cluster.cluster_file import load_cluster
+from tasks.hosts.commands import ask_alive, ask_facts, start_server
+from tasks.hosts.home_state import StartKind
 
 GOAL_RATIO, GOAL_CPU_MS, GOAL_KB = 1.1, 15, 300
 _AT_ONCE = 32

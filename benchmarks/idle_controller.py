@@ -20,8 +20,8 @@ _SETTLE_S = 2.0  # for what follows the last answer
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LOADED = """
 import sys
-import dagengine.cli, dagengine.wiring
-from dagengine.loading import load_extension_points
+import dagengine.cli, dagengine.server.controller
+from dagengine.server.plugins import load_extension_points
 load_extension_points()
 print(len(sys.modules), *(name for name in sys.argv[1:] if name in sys.modules))
 """

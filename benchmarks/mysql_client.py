@@ -25,9 +25,9 @@ from typing import Any, TypeAlias
 from _shared.tables import print_load, print_table
 
 from dagengine.mysql import MysqlError, Options, connect
-from tasks.demo_cluster import START_OPTIONS, find_seekdb
-from tasks.demo_guard import Guard
-from tasks.demo_hosts import free_port
+from tasks.demo.cluster import START_OPTIONS, find_seekdb
+from tasks.demo.hosts import free_port
+from tasks.demo.reaper import Guard
 
 _BOOT_S = 60.0
 _POLL_S = 0.1

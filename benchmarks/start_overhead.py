@@ -25,7 +25,7 @@ from _shared.arena import Arena, Dag, open_arena, wait_for_end
 from _shared.tables import print_load, print_table, spread
 
 from dagengine.errors import ApiRefused
-from tasks.demo_cluster import DemoCluster
+from tasks.demo.cluster import DemoCluster
 
 GOAL_OVERHEAD_S, GOAL_SHARE = 0.3, 0.05
 GOAL_POST_S = 0.010

@@ -16,7 +16,7 @@ inside this package may change without notice.
 from __future__ import annotations
 
 from dagengine.api.envelope import render_time
-from dagengine.api.route import (
+from dagengine.api.extension import (
     Call,
     ClusterView,
     Handler,
@@ -27,19 +27,12 @@ from dagengine.api.route import (
     ServerPlan,
     ServerState,
 )
-from dagengine.api.schemas import (
+from dagengine.api.schemas.tasks import (
     AgentDto,
     Contents,
     StatusAgentDto,
     StatusDto,
     Time,
-)
-from dagengine.clock import Clock, SystemClock
-from dagengine.config import (
-    ApiConfig,
-    EngineConfig,
-    StoreConfig,
-    load_config,
 )
 from dagengine.engine.engine import Engine
 from dagengine.engine.events import (
@@ -82,8 +75,24 @@ from dagengine.errors import (
 )
 from dagengine.extension import Command as ExtensionCommand
 from dagengine.extension import Extension, ExtensionPoint, Surroundings
-from dagengine.inspection import Health, Inspection, inspect_controller, inspect_file
-from dagengine.model.history import (
+from dagengine.model.changes import (
+    AttemptClosed,
+    Audited,
+    Batch,
+    Change,
+    DagChanged,
+    DagCreated,
+    KeyUsed,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+    NodeChanged,
+    RequestReserved,
+    SubTaskChanged,
+    TargetProven,
+    TargetUnproven,
+)
+from dagengine.model.events import (
     DagEntered,
     EventRecord,
     Happening,
@@ -91,6 +100,20 @@ from dagengine.model.history import (
     SubTaskEntered,
 )
 from dagengine.model.ids import AgentAddress
+from dagengine.model.operation import (
+    Flags,
+    IdempotencyKey,
+    LockReply,
+    Operation,
+    SettleFunction,
+    Stage,
+    StageKind,
+    StepContext,
+    StepFunction,
+    Submission,
+    UndoFunction,
+    Wait,
+)
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -115,44 +138,22 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
-from dagengine.model.spec import (
-    Flags,
-    IdempotencyKey,
-    LockReply,
-    Operation,
-    SettleFunction,
-    Stage,
-    StageKind,
-    StepContext,
-    StepFunction,
-    Submission,
-    UndoFunction,
-    Wait,
-)
 from dagengine.model.states import Operator, State
-from dagengine.model.transition import (
-    AttemptClosed,
-    Audited,
-    Batch,
-    Change,
-    DagChanged,
-    DagCreated,
-    KeyUsed,
-    LockReleased,
-    LockTaken,
-    LogAppended,
-    NodeChanged,
-    RequestReserved,
-    SubTaskChanged,
-    TargetProven,
-    TargetUnproven,
-)
-from dagengine.password_file import PasswordFile
-from dagengine.remote.base import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.command import Command, Secret, script
-from dagengine.remote.host_keys import HostKey, HostKeys, Trust
-from dagengine.remote.pool import SshPool
-from dagengine.store.base import (
+from dagengine.remote.runner import CommandResult, HostAddress, Runner, RunnerPool
+from dagengine.remote.ssh.host_keys import HostKey, HostKeys, Trust
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.clock import Clock, SystemClock
+from dagengine.runtime.strict_yaml import YamlRefused, outline_yaml, read_yaml
+from dagengine.runtime.watched_file import PasswordFile
+from dagengine.server.config import (
+    ApiConfig,
+    EngineConfig,
+    StoreConfig,
+    load_config,
+)
+from dagengine.server.self_check import Health, Inspection, inspect_controller, inspect_file
+from dagengine.store.contract import (
     BatchRefused,
     DagRows,
     LastIds,
@@ -160,7 +161,6 @@ from dagengine.store.base import (
     Store,
 )
 from dagengine.store.sqlite.store import SqliteStore
-from dagengine.strict_yaml import YamlRefused, outline_yaml, read_yaml
 
 __version__ = "0.1.0"
 

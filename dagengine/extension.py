@@ -10,10 +10,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagengine.api.route import ClusterView, Route
-from dagengine.clock import Clock
-from dagengine.model.spec import Operation
-from dagengine.remote.base import RunnerPool
+from dagengine.api.extension import ClusterView, Route
+from dagengine.model.operation import Operation
+from dagengine.remote.runner import RunnerPool
+from dagengine.runtime.clock import Clock
 
 ENTRY_POINT_GROUP = "dagengine.operations"
 

@@ -19,15 +19,15 @@ from random import SystemRandom
 from dagengine.api.app import CORE
 from dagengine.api.endpoint import Endpoint, endpoint_of
 from dagengine.api.openapi import codes_of
-from dagengine.clock import SystemClock
 from dagengine.extension import Surroundings
-from dagengine.loading import load_extension_points
 from dagengine.model.states import Entity
-from dagengine.remote.pool import SshPool
-from dagengine.rules.machine import ANY, INITIAL, REACHABLE, RULES
-from tasks.checks import CHECKS
-from tasks.known_errors import HERE, KNOWN_ERRORS, SIGNS
-from tasks.verdicts import Skip
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.rules.state_machine import ANY, INITIAL, REACHABLE, RULES
+from dagengine.runtime.clock import SystemClock
+from dagengine.server.plugins import load_extension_points
+from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, SIGNS
+from tasks.preflight.checks import CHECKS
+from tasks.preflight.result import Skip
 
 _DOCS = Path(__file__).parent
 _EXAMPLE = _DOCS.parent / "configs/clusters/example.yaml"
@@ -99,7 +99,7 @@ def render_state_machine() -> str:
     lines = [
         "# The state machine",
         "",
-        "Generated from the table in `dagengine/rules/machine.py` by `make docs`;",
+        "Generated from the table in `dagengine/rules/state_machine.py` by `make docs`;",
         "`make check` compares the two.",
     ]
     for entity in Entity:
@@ -143,7 +143,7 @@ A check is skipped by its name, `dagengine start --skip-check NAME` (`skipChecks
 the log and the audit say so. What would do harm cannot be skipped. A server that runs already is
 asked only for *process*, *manager* and *clock*, and of these only *process* can block.
 
-Generated from the table in `tasks/checks.py` by `make docs`; `make check` compares them.
+Generated from the table in `tasks/preflight/checks.py` by `make docs`; `make check` compares them.
 
 | check | looks at | ends in | may be skipped | what to do |
 |---|---|---|---|---|
@@ -155,7 +155,7 @@ _ERRORS_HEAD = """\
 When a server ends, these are what its last words are looked up in. A general code counts only when
 no other one was found; a text that goes with it tells more.
 
-Generated from the table in `tasks/known_errors.py` by `make docs`;
+Generated from the table in `tasks/diagnosis/error_codes.py` by `make docs`;
 `make check` compares them. Codes and names are those of the server's public list
 (`src/share/ob_errno.def`).
 

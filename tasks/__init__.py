@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 import structlog
 
 from dagengine import Extension, ExtensionCommand, ExtensionPoint, Surroundings
-from tasks.api import start_route
-from tasks.cluster_sql import ask_table
-from tasks.flavour import OCEANBASE
-from tasks.observe import open_lookout
-from tasks.preview import start_planner, stop_planner
-from tasks.reads import read_routes
-from tasks.start import start_operation
-from tasks.stop import stop_operation
-from tasks.stop_api import stop_route
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.flavour import OCEANBASE
+from tasks.operations.start import start_operation
+from tasks.operations.stop import stop_operation
+from tasks.routes.cluster_info import read_routes
+from tasks.routes.dry_run import start_planner, stop_planner
+from tasks.routes.monitor import open_lookout
+from tasks.routes.start import start_route
+from tasks.routes.stop import stop_route
+from tasks.sql.cluster import ask_table
 
 _log = structlog.get_logger("tasks")
 
@@ -43,19 +43,19 @@ async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
 
 
 def _demo(arguments: Sequence[str]) -> int:
-    from tasks.demo import run_demo  # noqa: PLC0415  # a controller never needs it
+    from tasks.demo.command import run_demo  # noqa: PLC0415  # a controller never needs it
 
     return run_demo(arguments)
 
 
 def _hosts(arguments: Sequence[str]) -> int:
-    from tasks.hosts_command import run_hosts  # noqa: PLC0415  # a controller never needs it
+    from tasks.cli.hosts import run_hosts  # noqa: PLC0415  # a controller never needs it
 
     return run_hosts(arguments)
 
 
 def _doctor(arguments: Sequence[str]) -> int:
-    from tasks.doctor_command import run_doctor  # noqa: PLC0415  # a controller never needs it
+    from tasks.cli.doctor_report import run_doctor  # noqa: PLC0415  # a controller never needs it
 
     return run_doctor(arguments)
 

@@ -10,11 +10,11 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 
-from dagengine.clock import SystemClock
-from dagengine.remote.base import HostAddress
-from dagengine.remote.pool import SshPool
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
-from tasks.demo_hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
+from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
 from tests.sudo_users import RULE, SudoUsers, make_users, why_not
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

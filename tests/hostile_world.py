@@ -15,15 +15,15 @@ import yaml
 
 from dagengine import SystemClock
 from dagengine.client import Client
-from dagengine.config import load_config
-from dagengine.model.spec import StepContext
-from dagengine.remote.local import LocalRunnerPool
+from dagengine.model.operation import StepContext
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
 from dagengine.testing import eventually
-from dagengine.wiring import run_controller
+from dagengine.testing.local_runner import LocalRunnerPool
 from tasks import EXTENSION
-from tasks.demo_hosts import free_port
-from tasks.identity import ProcessIdentity
-from tasks.topology import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.demo.hosts import free_port
+from tasks.hosts.identity import ProcessIdentity
 from tests.sql_listener import FRIENDLY, SALT, ListenerProcess, Recording
 
 PASSWORD = "S3cret-pä55"
@@ -210,11 +210,11 @@ async def open_hostile_world(flavour: str, directory: Path) -> AsyncIterator[Hos
     """A world with its controller, in which a wait for SQL ends after one attempt."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
-        patch.setattr("tasks.health.LIMIT_S", 0.01)
-        patch.setattr("tasks.observe.CACHE_S", 0.0)
-        patch.setattr("tasks.observe.WITHIN_S", 60.0)  # a busy machine is no reason to fail
-        patch.setattr("tasks.observe._CALL_S", 60.0)
-        patch.setattr("dagengine.wiring.SshPool", lambda *_: LocalRunnerPool())
+        patch.setattr("tasks.operations.health.LIMIT_S", 0.01)
+        patch.setattr("tasks.routes.monitor.CACHE_S", 0.0)
+        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # a busy machine is no reason to fail
+        patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
+        patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
         world = HostileWorld(flavour, directory)
         try:
             config = load_config(directory / "engine.yaml", {})

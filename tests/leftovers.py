@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dagengine.testing import eventually
-from tasks.demo_hosts import DemoHosts
+from tasks.demo.hosts import DemoHosts
 
 _SERVERS = {"seekdb", "observer", "sshd", "sshd-session", "sshd-auth"}
 
@@ -60,7 +60,7 @@ def _find_processes(directory: Path) -> list[str]:
 def _is_server(name: str, words: list[bytes]) -> bool:
     """A program that a test runs on its host, not a command of ours."""
     program = Path(words[0].decode(errors="replace")).name
-    is_standin = any(b"demo_sshd" in word or b"standin" in word for word in words[:4])
+    is_standin = any(b"asyncssh_server" in word or b"standin" in word for word in words[:4])
     return name in _SERVERS or program.rstrip(":") in _SERVERS or is_standin
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from dagengine import HostAddress
-from tasks.flavour import FLAVOURS
-from tasks.topology import Server
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.flavour import FLAVOURS
 
 _SERVER = Server(
     name="10.0.0.1:2886",

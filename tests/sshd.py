@@ -12,8 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dagengine.remote.base import HostAddress
-from tasks.demo_hosts import free_port
+from dagengine.remote.runner import HostAddress
+from tasks.demo.hosts import free_port
 
 PROGRAMS = {
     name: shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dagengine.client import Client
-from tasks.demo_cluster import DemoCluster
-from tasks.demo_hosts import DemoHosts
+from tasks.demo.cluster import DemoCluster
+from tasks.demo.hosts import DemoHosts
 
 _END_BOUND_S = 30.0
 _START_BOUND_S = 180.0

@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import yaml
 
-from tasks.demo_guard import Guard
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
+from tasks.demo.reaper import Guard
 
 PASSWORD = "fleet"  # of stand-ins on loopback
 _ADDRESSES_EACH = 16  # sshd listens on no more

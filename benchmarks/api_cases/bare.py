@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from dagengine.security.header import decode_header, parse_header
-from dagengine.security.key import load_or_make_key
+from dagengine.security.server_key import load_or_make_key
 
 
 async def serve(directory: Path, key_file: Path) -> None:

@@ -34,10 +34,10 @@ from dagengine import (
     Succeeded,
     Surroundings,
 )
-from dagengine.config import load_config
-from dagengine.logs import configure_logs
-from dagengine.wiring import run_controller
-from tasks.topology import ClusterFile
+from dagengine.runtime.logging import configure_logs
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
+from tasks.cluster.cluster_file import ClusterFile
 
 LINES, PAUSE_S = 30, 0.2
 TARGETS = ("10.0.0.1:2886", "10.0.0.2:2886", "10.0.0.3:2886")

@@ -23,9 +23,9 @@ import structlog
 from ours import SIX, STEPS
 
 from dagengine import Engine, SqliteStore, Submission
-from dagengine.model.transition import Batch
-from dagengine.store.base import BatchRefused
-from dagengine.store.sqlite.connect import connect_writer
+from dagengine.model.changes import Batch
+from dagengine.store.contract import BatchRefused
+from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.writes import write_batch
 
 DAGS = 200

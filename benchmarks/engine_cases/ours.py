@@ -26,7 +26,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.logs import configure_logs
+from dagengine.runtime.logging import configure_logs
 
 STEPS = 6
 

@@ -34,10 +34,10 @@ from dagengine import (
     Surroundings,
 )
 from dagengine.client import Client
-from dagengine.config import load_config
-from dagengine.logs import configure_logs
-from dagengine.wiring import run_controller
-from tasks.topology import ClusterFile
+from dagengine.runtime.logging import configure_logs
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
+from tasks.cluster.cluster_file import ClusterFile
 
 RUNNING, CALLS = 200, 400
 CLUSTER = (

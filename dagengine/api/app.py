@@ -9,17 +9,21 @@ from functools import partial
 
 from aiohttp import web
 
-from dagengine.api import follow, identity, pages, tasks
-from dagengine.api.desk import Desk
+from dagengine.api.auth import API_ROOT, BODY_LIMIT_BYTES, Gate
+from dagengine.api.context import Desk
 from dagengine.api.endpoint import Endpoint, answering, endpoint_of
-from dagengine.api.feed import Feeds
-from dagengine.api.gate import API_ROOT, BODY_LIMIT_BYTES, Gate
-from dagengine.api.health import Health
+from dagengine.api.event_streams import Feeds
+from dagengine.api.extension import ClusterView, Route
+from dagengine.api.handlers import controller as identity
+from dagengine.api.handlers import events as follow
+from dagengine.api.handlers import lists as pages
+from dagengine.api.handlers import tasks
+from dagengine.api.handlers.monitoring import Health
 from dagengine.api.metrics import Counting, Figures, Metrics
 from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
-from dagengine.api.route import ClusterView, Route
-from dagengine.api.schemas import (
+from dagengine.api.render.records import Wire
+from dagengine.api.schemas.tasks import (
     AttemptDto,
     AuditDto,
     BuildDto,
@@ -35,15 +39,14 @@ from dagengine.api.schemas import (
     TaskDetailDTO,
     Time,
 )
-from dagengine.api.wire import Wire
-from dagengine.clock import Clock
 from dagengine.engine.engine import Engine
 from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
-from dagengine.security.backoff import LoginBackoff
+from dagengine.runtime.clock import Clock
 from dagengine.security.credentials import Passwords
-from dagengine.security.key import ServerKey
+from dagengine.security.login_slots import LoginTurns
+from dagengine.security.login_throttle import LoginBackoff
 from dagengine.security.replay import ReplayGuard
-from dagengine.security.turns import LoginTurns
+from dagengine.security.server_key import ServerKey
 
 _OPEN = partial(Endpoint, needs_login=False)
 _TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))

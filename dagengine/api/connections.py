@@ -16,8 +16,8 @@ from typing import cast
 import structlog
 from aiohttp import web
 
-from dagengine.clock import Clock
-from dagengine.engine.service import Service
+from dagengine.runtime.clock import Clock
+from dagengine.runtime.service import Service
 
 _log = structlog.get_logger("dagengine.api")
 

@@ -11,15 +11,15 @@ from typing import Any, NamedTuple, TypeAlias, get_origin
 from aiohttp import web
 from pydantic import BaseModel
 
+from dagengine.api.auth import CALLER, Gate
 from dagengine.api.binding import bind, bind_query
-from dagengine.api.desk import Desk
+from dagengine.api.context import Desk
+from dagengine.api.dry_run import DryRun, render_plan
 from dagengine.api.envelope import ABSENT
-from dagengine.api.gate import CALLER, Gate
+from dagengine.api.extension import Call, Refusal, Route
 from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
 from dagengine.api.middleware import ANSWER, FAILED_DATA, WebHandler
-from dagengine.api.plans import DryRun, render_plan
-from dagengine.api.route import Call, Refusal, Route
-from dagengine.api.schemas import Contents, DagDetailDTO, PlanDto
+from dagengine.api.schemas.tasks import Contents, DagDetailDTO, PlanDto
 from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail

@@ -8,7 +8,7 @@ import json
 from pydantic import BaseModel
 
 from dagengine.errors import IllegalArgument
-from dagengine.model.spec import IdempotencyKey
+from dagengine.model.operation import IdempotencyKey
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 _LIMIT = 200  # characters; a UUID has 36

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollec
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dagengine.clock import Clock
 from dagengine.engine.engine import Engine
 from dagengine.engine.events import EngineEvent, NodeMoved
 from dagengine.model.states import State
+from dagengine.runtime.clock import Clock
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import structlog
 from aiohttp import web
 
+from dagengine.api.auth import API_ROOT, refuse_other_users
 from dagengine.api.connections import Connection, connection_of
 from dagengine.api.envelope import ABSENT, render_envelope
-from dagengine.api.gate import API_ROOT, refuse_other_users
-from dagengine.clock import Clock
 from dagengine.errors import DagengineError, RouteNotFound
+from dagengine.runtime.clock import Clock
 from dagengine.security.errors import UNDECIPHERED, SocketPermissionDenied, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")

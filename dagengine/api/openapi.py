@@ -12,13 +12,13 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
+from dagengine.api.auth import API_ROOT
 from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
-from dagengine.api.event_schemas import EVENTS
-from dagengine.api.gate import API_ROOT
+from dagengine.api.extension import Refusal
 from dagengine.api.middleware import WebHandler
-from dagengine.api.route import Refusal
-from dagengine.api.schemas import Envelope, ErrorDto, TaskId
+from dagengine.api.schemas.events import EVENTS
+from dagengine.api.schemas.tasks import Envelope, ErrorDto, TaskId
 from dagengine.errors import BindFailed, DagengineError
 from dagengine.security import errors as door
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dagengine.client.address import Trust
-from dagengine.client.calls import Client
-from dagengine.client.door import Dto
-from dagengine.client.stream import Event
+from dagengine.client.client import Client
+from dagengine.client.events import Event
+from dagengine.client.tls import Trust
+from dagengine.client.transport import Dto
 from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable, InvalidId
 
 __all__ = [

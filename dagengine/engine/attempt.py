@@ -10,10 +10,11 @@ from datetime import timedelta
 
 import structlog
 
-from dagengine.clock import Clock
 from dagengine.engine.deadlines import Limit
-from dagengine.engine.inbox import LiveDag
+from dagengine.engine.messages import LiveDag
 from dagengine.errors import DagengineError, RemoteError, StaleWrite, Unstorable
+from dagengine.model.json_values import as_text, outcome_as_stored
+from dagengine.model.operation import LockReply, Stage, StepContext, Wait
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -25,9 +26,8 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnprovenRecord
-from dagengine.model.spec import LockReply, Stage, StepContext, Wait
 from dagengine.model.states import State
-from dagengine.model.stored import as_text, outcome_as_stored
+from dagengine.runtime.clock import Clock
 
 _log = structlog.get_logger("dagengine.engine")
 
@@ -45,7 +45,7 @@ class Ports:
 
 
 class AttemptContext:
-    """The StepContext of one attempt; see dagengine.model.spec for the contract."""
+    """The StepContext of one attempt; see dagengine.model.operation for the contract."""
 
     def __init__(
         self, live: LiveDag, sub_task: SubTaskRecord, ports: Ports, clock: Clock, resumed: bool

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from dagengine.clock import Clock
-from dagengine.model.spec import Operation
+from dagengine.model.operation import Operation
 from dagengine.rules.snapshot import Snapshot
+from dagengine.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,35 +9,35 @@ from types import TracebackType
 
 import structlog
 
-from dagengine.clock import Clock, SystemClock
 from dagengine.engine.attempt import Attempt, AttemptContext, Ports
-from dagengine.engine.creator import Creator
 from dagengine.engine.deadlines import find_limit
 from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
-from dagengine.engine.inbox import AttemptEnded, Found, LiveDag, LockWanted, OperatorAsked
-from dagengine.engine.marks import Marks
+from dagengine.engine.messages import AttemptEnded, Found, LiveDag, LockWanted, OperatorAsked
 from dagengine.engine.pruner import Pruner
-from dagengine.engine.readings import Readings
+from dagengine.engine.queries import Readings
 from dagengine.engine.recovery import release_orphans
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
-from dagengine.engine.service import Service
+from dagengine.engine.submission import Creator
+from dagengine.engine.unconfirmed import Marks
 from dagengine.errors import EngineStopped, InvalidId, StaleWrite, TaskNotFound, UnknownOperation
-from dagengine.model.ids import AgentAddress, decode_id_at
-from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnprovenRecord
-from dagengine.model.spec import IdempotencyKey, LockReply, Operation, Submission
-from dagengine.model.states import Operator
-from dagengine.model.stored import as_text
-from dagengine.model.transition import (
+from dagengine.model.changes import (
     Batch,
     LogAppended,
     TargetProven,
 )
-from dagengine.rules import plan
+from dagengine.model.ids import AgentAddress, decode_id_at
+from dagengine.model.json_values import as_text
+from dagengine.model.operation import IdempotencyKey, LockReply, Operation, Submission
+from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnprovenRecord
+from dagengine.model.states import Operator
+from dagengine.rules import planning as plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot
-from dagengine.shield import wait_out
-from dagengine.store.base import Retention, Store
+from dagengine.runtime.cancellation import wait_out
+from dagengine.runtime.clock import Clock, SystemClock
+from dagengine.runtime.service import Service
+from dagengine.store.contract import Retention, Store
 
 _log = structlog.get_logger("dagengine.engine")
 

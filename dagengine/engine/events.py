@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from dagengine.errors import EngineStopped
-from dagengine.model.records import LogRecord
-from dagengine.model.states import Operator, State
-from dagengine.model.transition import (
+from dagengine.model.changes import (
     Batch,
     Change,
     DagChanged,
@@ -22,6 +20,8 @@ from dagengine.model.transition import (
     NodeChanged,
     SubTaskChanged,
 )
+from dagengine.model.records import LogRecord
+from dagengine.model.states import Operator, State
 
 
 class DagMoved(NamedTuple):

@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
-from dagengine.clock import Clock
-from dagengine.engine.service import Service
 from dagengine.errors import StoreError
-from dagengine.store.base import Retention, Store
+from dagengine.runtime.clock import Clock
+from dagengine.runtime.service import Service
+from dagengine.store.contract import Retention, Store
 
 _log = structlog.get_logger("dagengine.engine")
 _PAUSE_S = 3600.0

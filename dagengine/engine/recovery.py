@@ -7,9 +7,9 @@ from datetime import datetime
 
 import structlog
 
-from dagengine.engine.locks import Locks
-from dagengine.model.transition import Batch, Change, DagChanged, LockReleased
-from dagengine.store.base import Store
+from dagengine.engine.lock_table import Locks
+from dagengine.model.changes import Batch, Change, DagChanged, LockReleased
+from dagengine.store.contract import Store
 
 _log = structlog.get_logger("dagengine.engine")
 

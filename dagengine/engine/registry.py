@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
+from dagengine.model.changes import DagCreated
+from dagengine.model.json_values import as_stored
+from dagengine.model.operation import Operation, Stage, StageKind, Submission
 from dagengine.model.outcome import Problem
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
-from dagengine.model.spec import Operation, Stage, StageKind, Submission
 from dagengine.model.states import Operator, State
-from dagengine.model.stored import as_stored
-from dagengine.model.transition import DagCreated
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
 
 
 class Registry:

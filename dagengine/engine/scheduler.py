@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import structlog
 
-from dagengine.clock import Clock
-from dagengine.engine.deciding import Decider, Decision
+from dagengine.engine.decisions import Decider, Decision
 from dagengine.engine.events import DagMoved, Events, events_of, line_of
-from dagengine.engine.inbox import (
+from dagengine.engine.lock_table import Locks
+from dagengine.engine.messages import (
     AttemptEnded,
     AttemptsLost,
     Found,
@@ -25,16 +25,16 @@ from dagengine.engine.inbox import (
     SchedulerEvent,
     refuse,
 )
-from dagengine.engine.locks import Locks
-from dagengine.engine.marks import Marks
-from dagengine.engine.service import Service
+from dagengine.engine.unconfirmed import Marks
 from dagengine.errors import DagengineError, StaleWrite, StoreUnusable, Unstorable
+from dagengine.model.changes import Batch
 from dagengine.model.outcome import Failed, Problem
 from dagengine.model.states import State
-from dagengine.model.transition import Batch
-from dagengine.rules import plan
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import BatchRefused, Store
+from dagengine.runtime.clock import Clock
+from dagengine.runtime.service import Service
+from dagengine.store.contract import BatchRefused, Store
 
 T = TypeVar("T")
 

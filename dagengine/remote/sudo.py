@@ -9,8 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 from dagengine.errors import SudoRefused
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command, script
+from dagengine.remote.runner import HostAddress
 
 _SHELL = "/bin/sh"
 _SAID_LENGTH = 300

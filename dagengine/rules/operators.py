@@ -8,9 +8,9 @@ from datetime import datetime
 from dagengine.errors import OperatorRefused
 from dagengine.model.records import LockRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
-from dagengine.rules import plan
-from dagengine.rules.machine import Event, reset_sub_task, step_dag, step_node
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
+from dagengine.rules.state_machine import Event, reset_sub_task, step_dag, step_node
 
 _PREFIX = "Task.Dag.Operator"
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from dagengine.model.outcome import Failed, Interrupted, Problem, ResultUnknown
 from dagengine.model.states import State
-from dagengine.rules.machine import Event
-from dagengine.rules.plan import Start, begin, close_attempt, end_attempt, open_attempt
+from dagengine.rules.planning import Start, begin, close_attempt, end_attempt, open_attempt
 from dagengine.rules.snapshot import Snapshot
+from dagengine.rules.state_machine import Event
 
 CANNOT_CONTINUE = Problem(
     "Common.Unexpected",

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dagengine.model.changes import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
+from dagengine.model.operation import StageKind
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
-from dagengine.model.spec import StageKind
 from dagengine.model.states import Operator, State
-from dagengine.model.transition import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
 
 
 @dataclass(frozen=True, slots=True)

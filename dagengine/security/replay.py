@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from dagengine.clock import Clock
+from dagengine.runtime.clock import Clock
 from dagengine.security.errors import HeaderReplayed, TooManyRequests
 
 MAX_AHEAD_S = 900

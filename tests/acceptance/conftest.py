@@ -16,8 +16,8 @@ from obshell.auth import PasswordAuth
 
 from dagengine.client import Client
 from dagengine.testing import eventually
-from tasks.demo_cluster import DemoCluster
-from tasks.demo_hosts import DemoHosts
+from tasks.demo.cluster import DemoCluster
+from tasks.demo.hosts import DemoHosts
 from tests.leftovers import assert_nothing_left
 
 GATED = Path(__file__).with_name("gated_controller.py")

@@ -16,13 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dagengine.config import load_config
 from dagengine.extension import Extension, Surroundings
-from dagengine.logs import configure_logs
+from dagengine.model.operation import StepContext
 from dagengine.model.outcome import Outcome
-from dagengine.model.spec import StepContext
+from dagengine.runtime.logging import configure_logs
+from dagengine.server.config import load_config
+from dagengine.server.controller import serve
 from dagengine.testing import eventually, gated
-from dagengine.wiring import serve
 from tasks import EXTENSION
 
 GATE = json.loads(sys.argv[1])

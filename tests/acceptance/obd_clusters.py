@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.demo_cluster import PASSWORD_VARIABLE, START_OPTIONS, DemoCluster, DemoServer
-from tasks.demo_hosts import LOOPBACK
+from tasks.demo.cluster import PASSWORD_VARIABLE, START_OPTIONS, DemoCluster, DemoServer
+from tasks.demo.hosts import LOOPBACK
 from tests.standin.cluster import OceanCluster
 
 

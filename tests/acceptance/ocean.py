@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 
 from dagengine.testing import eventually
-from tasks.demo_hosts import LOOPBACK, DemoHosts
+from tasks.demo.hosts import LOOPBACK, DemoHosts
 from tests.acceptance.conftest import World
 from tests.leftovers import assert_nothing_left
 from tests.standin.cluster import OceanCluster

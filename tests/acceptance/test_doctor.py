@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.demo_hosts import OPENSSH
+from tasks.demo.hosts import OPENSSH
 from tests.acceptance.conftest import WorldOf, told, wait_dag
 from tests.acceptance.doctor import doctor, found
 

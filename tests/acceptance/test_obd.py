@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from tasks.demo_hosts import DemoHosts
+from tasks.demo.hosts import DemoHosts
 from tests.acceptance.conftest import World, told, wait_dag
 from tests.acceptance.doctor import doctor, found
 from tests.acceptance.obd_clusters import ObdOcean, ObdSeekdb

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from obshell.service.client_v1 import OBShellHandleError, TaskExecuteFailedError
 
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
 from tests.acceptance.conftest import World, make_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]

@@ -13,8 +13,8 @@ import pytest
 
 from dagengine.client import Client, signing
 from dagengine.security.replay import KEYS_BYTES
-from tasks.demo_cluster import DemoCluster
-from tasks.demo_hosts import DemoHosts
+from tasks.demo.cluster import DemoCluster
+from tasks.demo.hosts import DemoHosts
 from tests.acceptance.conftest import World, told, wait_dag
 from tests.acceptance.obd_clusters import ObdSeekdb
 from tests.acceptance.shown import (

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from dagengine.testing import eventually
-from tasks.demo_cluster import find_seekdb
-from tasks.demo_hosts import OPENSSH
+from tasks.demo.cluster import find_seekdb
+from tasks.demo.hosts import OPENSSH
 from tests.acceptance.conftest import World, WorldOf, sub_tasks, told, wait_dag
 from tests.acceptance.test_doctor import doctor, found
 from tests.sudo_users import RULE, SudoUsers

@@ -20,14 +20,14 @@ from pathlib import Path
 import structlog
 
 from dagengine.engine.engine import Engine
-from dagengine.model.transition import Batch
-from dagengine.rules.invariants import find_violations
+from dagengine.model.changes import Batch
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import BatchRefused
+from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
 from tests.chaos.stop_world import STOP_SCENARIOS
 from tests.chaos.world import SCENARIOS as START_SCENARIOS
 from tests.chaos.world import World
+from tests.property.invariants import find_violations
 
 SCENARIOS = START_SCENARIOS | STOP_SCENARIOS
 CRASHED, WRONG = 77, 78

@@ -32,14 +32,14 @@ from dagengine import (
     StepContext,
     Submission,
 )
-from dagengine.clock import SystemClock
 from dagengine.errors import OperatorRefused
-from dagengine.remote.local import LocalRunner, LocalRunnerPool
+from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
-from tasks.demo_hosts import free_port
-from tasks.operation_names import STOP_OB
-from tasks.stop import stop_operation
-from tasks.topology import ClusterFile
+from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.demo.hosts import free_port
+from tasks.operations.names import STOP_OB
+from tasks.operations.stop import stop_operation
 from tests.chaos.world import Scenario, World
 from tests.standin.cluster import install
 from tests.standin.ledger import Ledger, Member

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from dagengine.engine.registry import Registry
+from dagengine.model.changes import Batch, Change, DagCreated, LogAppended
+from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import LogRecord
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
-from dagengine.model.transition import Batch, Change, DagCreated, LogAppended
-from dagengine.store.base import BatchRefused, LastIds, Retention
+from dagengine.store.contract import BatchRefused, LastIds, Retention
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
 

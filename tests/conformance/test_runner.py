@@ -16,10 +16,10 @@ import pytest
 import pytest_asyncio
 
 from dagengine.errors import CommandTimedOut
-from dagengine.remote.base import CommandResult, Runner
 from dagengine.remote.command import Command, Secret, script
-from dagengine.remote.local import LocalRunner
-from tasks.demo_hosts import OPENSSH, DemoHosts, free_port
+from dagengine.remote.runner import CommandResult, Runner
+from dagengine.testing.local_runner import LocalRunner
+from tasks.demo.hosts import OPENSSH, DemoHosts, free_port
 from tests.leftovers import assert_nothing_left
 
 ODD = (

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from dagengine.errors import StoreUnusable
-from dagengine.store.sqlite.advice import advise
 from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.remedies import advise
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, create
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dagengine.errors import StoreInUse, StoreTooNew, StoreUnusable
+from dagengine.model.changes import Audited
 from dagengine.model.records import AuditRecord
-from dagengine.model.transition import Audited
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create
 

@@ -15,7 +15,7 @@ import aiosqlite
 import pytest
 
 from dagengine.errors import StoreInUse, StoreUnusable
-from dagengine.store.base import Retention
+from dagengine.store.contract import Retention
 from dagengine.store.sqlite import store as module
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import eventually

@@ -10,7 +10,7 @@ import pytest
 
 from dagengine.errors import StoreUnusable
 from dagengine.model.records import LogRecord
-from dagengine.store.sqlite.connect import APPLICATION_ID, list_migrations
+from dagengine.store.sqlite.connection import APPLICATION_ID, list_migrations
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.errors import StoreUnusable
-from dagengine.store.sqlite import connect
+from dagengine.store.sqlite import connection as connect
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, create
 

@@ -1,4 +1,4 @@
-"""The store's contract (dagengine.store.base): what is written is read, or left out as a whole."""
+"""The contract dagengine.store.contract: what is written is read, or left out as a whole."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from types import NoneType
 import pytest
 
 from dagengine.errors import StaleWrite, Unstorable
-from dagengine.model.outcome import Json
-from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnprovenRecord
-from dagengine.model.spec import IdempotencyKey
-from dagengine.model.states import State
-from dagengine.model.transition import (
+from dagengine.model.changes import (
     AttemptClosed,
     Audited,
     Batch,
@@ -29,7 +25,11 @@ from dagengine.model.transition import (
     TargetProven,
     TargetUnproven,
 )
-from dagengine.store.base import LastIds, Retention
+from dagengine.model.operation import IdempotencyKey
+from dagengine.model.outcome import Json
+from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnprovenRecord
+from dagengine.model.states import State
+from dagengine.store.contract import LastIds, Retention
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from dagengine.model.history import DagEntered, EventRecord, NodeEntered, SubTaskEntered
+from dagengine.model.changes import Change, DagChanged, DagCreated, NodeChanged, SubTaskChanged
+from dagengine.model.events import DagEntered, EventRecord, NodeEntered, SubTaskEntered
 from dagengine.model.records import LogRecord
 from dagengine.model.states import State
-from dagengine.model.transition import Change, DagChanged, DagCreated, NodeChanged, SubTaskChanged
-from dagengine.store.base import Retention
+from dagengine.store.contract import Retention
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 

@@ -9,10 +9,7 @@ from datetime import timedelta
 import pytest
 
 from dagengine.errors import StaleWrite
-from dagengine.model.records import AttemptRecord, LockRecord, UnprovenRecord
-from dagengine.model.spec import IdempotencyKey
-from dagengine.model.states import Operator, State
-from dagengine.model.transition import (
+from dagengine.model.changes import (
     AttemptClosed,
     Change,
     DagChanged,
@@ -24,7 +21,10 @@ from dagengine.model.transition import (
     TargetProven,
     TargetUnproven,
 )
-from dagengine.store.base import DagRows
+from dagengine.model.operation import IdempotencyKey
+from dagengine.model.records import AttemptRecord, LockRecord, UnprovenRecord
+from dagengine.model.states import Operator, State
+from dagengine.store.contract import DagRows
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 
 from dagengine.errors import StoreUnusable
+from dagengine.model.changes import Audited, DagChanged
 from dagengine.model.records import AuditRecord
 from dagengine.model.states import State
-from dagengine.model.transition import Audited, DagChanged
-from dagengine.store.base import Retention
+from dagengine.store.contract import Retention
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from dagengine.model.changes import DagChanged
 from dagengine.model.states import State
-from dagengine.model.transition import DagChanged
-from dagengine.store.base import Retention
+from dagengine.store.contract import Retention
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 

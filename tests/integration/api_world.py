@@ -44,15 +44,15 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.api.app import build_app
-from dagengine.remote.pool import SshPool
-from dagengine.security.key import ServerKey
+from dagengine.remote.ssh.pool import SshPool
 from dagengine.security.replay import ReplayGuard
+from dagengine.security.server_key import ServerKey
 from dagengine.testing import FakeClock, Gate
-from tasks.api import start_route
-from tasks.observe import Lookout
-from tasks.operation_names import START_OB
-from tasks.reads import read_routes
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.operations.names import START_OB
+from tasks.routes.cluster_info import read_routes
+from tasks.routes.monitor import Lookout
+from tasks.routes.start import start_route
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
 

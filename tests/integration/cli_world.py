@@ -36,7 +36,7 @@ from dagengine import (
     Surroundings,
 )
 from dagengine.testing import Gate
-from tasks.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 
 

@@ -31,7 +31,7 @@ from dagengine import (
     Surroundings,
 )
 from dagengine.client import Client, Event
-from dagengine.client.door import Door
+from dagengine.client.transport import Door
 from dagengine.testing import Gate
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 

@@ -11,8 +11,8 @@ from aiohttp.test_utils import unused_port
 
 from dagengine import Extension, ExtensionPoint, Surroundings
 from dagengine.client import Client
-from dagengine.config import ApiConfig, EngineConfig, StoreConfig
-from dagengine.wiring import run_controller
+from dagengine.server.config import ApiConfig, EngineConfig, StoreConfig
+from dagengine.server.controller import run_controller
 
 PASSWORD = "right-password"
 FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from aiohttp import web
 
 from dagengine.api.connections import Limits
-from dagengine.clock import SystemClock
-from dagengine.listening import serving
+from dagengine.runtime.clock import SystemClock
+from dagengine.server.listener import serving
 
 CALLERS = 300
 

@@ -14,7 +14,7 @@ from dagengine import (
     AgentAddress,
 )
 from dagengine.testing import Gate
-from tasks.observation import Observation, TableRow
+from tasks.cluster.observation import Observation, TableRow
 from tests.integration.api_world import (
     AGENT,
     DAG,

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from dagengine.api import envelope
 from dagengine.errors import StoreUnusable
-from tasks.observation import AVAILABLE, Observation
+from tasks.cluster.observation import AVAILABLE, Observation
 from tests.integration.api_world import (
     AGENT_PASSWORD,
     ENVELOPE,

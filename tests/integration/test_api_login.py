@@ -16,7 +16,7 @@ import structlog
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.logs import configure_logs
+from dagengine.runtime.logging import configure_logs
 from dagengine.testing import eventually
 from tests.integration.api_world import (
     AGENT_HEADER,

@@ -29,12 +29,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from yarl import URL
 
-from dagengine.config import load_config
-from dagengine.logs import configure_logs
-from dagengine.security.backoff import FREE_FAILURES
-from dagengine.wiring import run_controller
+from dagengine.runtime.logging import configure_logs
+from dagengine.security.login_throttle import FREE_FAILURES
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
 from tasks import EXTENSION
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
 
 PASSWORD = "r00t's own p@ssword"
 START, DAGS = "/api/v1/ob/start", "/api/v1/task/dags/ob"

@@ -28,12 +28,12 @@ from dagengine import (
     Surroundings,
 )
 from dagengine.client import Client
-from dagengine.config import load_config
 from dagengine.errors import StoreUnusable
+from dagengine.server.config import load_config
+from dagengine.server.controller import back_up, run_controller
 from dagengine.testing import Gate, eventually
-from dagengine.wiring import back_up, run_controller
-from tasks.demo_hosts import free_port
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.demo.hosts import free_port
 
 CLUSTER = (
     "name: x\nid: 1\nflavour: seekdb\nroot_password: none\nzones: {z: [{ip: 10.0.0.1, home: /h}]}\n"

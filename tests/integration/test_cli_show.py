@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from dagengine.clock import SystemClock
-from dagengine.store.base import Retention
-from dagengine.store.sqlite.connect import connect_writer
+from dagengine.runtime.clock import SystemClock
+from dagengine.store.contract import Retention
+from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.testing import Gate
 from tests.integration.cli_world import World, world

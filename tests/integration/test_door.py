@@ -15,11 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from dagengine.client import Client
-from dagengine.config import load_config
 from dagengine.errors import ApiRefused, ConfigError
-from dagengine.wiring import run_controller
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
 from tasks import EXTENSION
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
 
 CLUSTER = """
 name: x

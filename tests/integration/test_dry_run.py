@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from dagengine.client import ApiRefused, Client
-from dagengine.config import load_config
-from dagengine.wiring import run_controller
+from dagengine.server.config import load_config
+from dagengine.server.controller import run_controller
 from tasks import EXTENSION
-from tasks.demo_hosts import DemoHost, free_port
+from tasks.demo.hosts import DemoHost, free_port
 
 PASSWORD = "r00t-p@ss"
 

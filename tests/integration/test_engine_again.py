@@ -19,8 +19,8 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.errors import StoreUnusable
-from dagengine.model.transition import Batch, SubTaskChanged
-from dagengine.rules import plan
+from dagengine.model.changes import Batch, SubTaskChanged
+from dagengine.rules import planning as plan
 from dagengine.testing import Gate, eventually
 from tests.integration.engine_world import Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed, take_lock

@@ -20,8 +20,8 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.model.transition import Batch, SubTaskChanged
-from dagengine.store.base import BatchRefused
+from dagengine.model.changes import Batch, SubTaskChanged
+from dagengine.store.contract import BatchRefused
 from dagengine.testing import Gate, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed, take_lock

@@ -19,7 +19,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.errors import EngineStopped
-from dagengine.model.transition import Batch
+from dagengine.model.changes import Batch
 from tests.integration.engine_world import Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed
 
@@ -118,7 +118,7 @@ async def test_a_leaving_that_is_cancelled_goes_on_to_its_end(open_engine: Open)
 async def test_a_step_that_takes_no_notice_of_its_end_is_left_behind(
     open_engine: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagengine.engine.service.Service.patience_s", 0.05)
+    monkeypatch.setattr("dagengine.runtime.service.Service.patience_s", 0.05)
     cancels = 0
     done = asyncio.Event()
 

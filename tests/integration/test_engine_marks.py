@@ -15,11 +15,11 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.marks import Marks
+from dagengine.engine.unconfirmed import Marks
 from dagengine.errors import StaleWrite
+from dagengine.model.changes import Batch, TargetProven
 from dagengine.model.records import UnprovenRecord
-from dagengine.model.transition import Batch, TargetProven
-from dagengine.store.base import BatchRefused
+from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Gate
 from tests.integration.engine_world import LANE, Open, open_engine, operate, run, submit
 

@@ -19,7 +19,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.model.transition import Batch, LockReleased, LockTaken
+from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Gate, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock

@@ -22,12 +22,12 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.locks import Locks
+from dagengine.engine.lock_table import Locks
 from dagengine.engine.recovery import release_orphans
 from dagengine.errors import StaleWrite
-from dagengine.model.transition import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
+from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
-from dagengine.store.base import BatchRefused
+from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Gate, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock

@@ -10,10 +10,10 @@ from typing import Any
 
 from dagengine import Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.engine.events import NodeMoved, SubTaskMoved, events_of
-from dagengine.engine.inbox import AttemptEnded
+from dagengine.engine.messages import AttemptEnded
 from dagengine.errors import StaleWrite
-from dagengine.model.transition import Batch, LockTaken, SubTaskChanged
-from dagengine.store.base import BatchRefused
+from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
+from dagengine.store.contract import BatchRefused
 from dagengine.testing import Gate
 from tests.integration.engine_world import BROKEN, Open, open_engine
 from tests.integration.small_operations import end_of, op, submit, succeed, take_lock

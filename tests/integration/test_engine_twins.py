@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dagengine import SqliteStore, State, StoreUnusable, Submission
-from dagengine.model.transition import Batch
-from dagengine.store.base import BatchRefused
+from dagengine.model.changes import Batch
+from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Gate
 from tests.integration.engine_world import Open, Script, held, how, open_engine, script
 from tests.integration.small_operations import end_of, op, succeed

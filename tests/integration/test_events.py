@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dagengine.api import feed, follow
+from dagengine.api import event_streams as feed
+from dagengine.api.handlers import events as follow
 from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable

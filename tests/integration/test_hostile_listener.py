@@ -20,13 +20,13 @@ import pytest_asyncio
 from dagengine import Failed, Succeeded
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.remote.local import LocalRunner
-from tasks.doctor import examine
-from tasks.health import Patient, wait_until_healthy
-from tasks.identity import ProcessIdentity
-from tasks.sql_access import read_sql_facts
-from tasks.start import START, start_operation
-from tasks.stop_cluster import make_stop_steps
+from dagengine.testing.local_runner import LocalRunner
+from tasks.cli.doctor import examine
+from tasks.flavours.stop_cluster import make_stop_steps
+from tasks.hosts.identity import ProcessIdentity
+from tasks.operations.health import Patient, wait_until_healthy
+from tasks.operations.start import START, start_operation
+from tasks.sql.access import read_sql_facts
 from tests.hostile_world import (
     FIRST,
     PASSWORD,

@@ -17,7 +17,7 @@ import pytest_asyncio
 import yaml
 
 from dagengine.remote.command import Command
-from tasks.hosts_command import run_hosts
+from tasks.cli.hosts import run_hosts
 from tests.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")

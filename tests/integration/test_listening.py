@@ -30,13 +30,13 @@ from obshell.request import ProtocolOptions
 
 from dagengine.api.connections import Connections, Limits
 from dagengine.client import Client, Trust
-from dagengine.config import ApiConfig, load_config
 from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
-from dagengine.listening import Tls, listen_at, refuse_open_door
+from dagengine.server.config import ApiConfig, load_config
+from dagengine.server.controller import Controller, run_controller
+from dagengine.server.listener import Tls, listen_at, refuse_open_door
 from dagengine.testing import FakeClock, eventually
-from dagengine.wiring import Controller, run_controller
 from tasks import EXTENSION
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
 
 PASSWORD = "r00t-p@ss"
 CLUSTER = """

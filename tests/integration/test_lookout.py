@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from dagengine.remote.pool import SshPool
+from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
-from tasks.demo_hosts import DemoHost, DemoHosts, free_port
-from tasks.observe import CACHE_S, Lookout
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.demo.hosts import DemoHost, DemoHosts, free_port
+from tasks.routes.monitor import CACHE_S, Lookout
 
 LookoutOf = Callable[..., tuple[Lookout, ClusterFile]]
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.remote.pool import SshPool
-from tasks.commands import ask_facts
-from tasks.decide import Blocked, decide_start
-from tasks.decide_stop import Stop, decide_stop
-from tasks.demo_hosts import DemoHost
-from tasks.facts import HostFacts, parse_facts
-from tasks.judges import judge_manager
-from tasks.verdicts import Wish
+from dagengine.remote.ssh.pool import SshPool
+from tasks.demo.hosts import DemoHost
+from tasks.hosts.commands import ask_facts
+from tasks.hosts.facts import HostFacts, parse_facts
+from tasks.preflight.decide import Blocked, decide_start
+from tasks.preflight.decide_stop import Stop, decide_stop
+from tasks.preflight.judges import judge_manager
+from tasks.preflight.result import Wish
 from tests.conftest import AddressOf
 from tests.fake_servers import run_server
 from tests.made_server import make_server

@@ -28,7 +28,7 @@ from dagengine.mysql import (
     open_connection,
 )
 from dagengine.testing import eventually
-from tasks.sql import (
+from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
     ask_rows,

@@ -1,4 +1,4 @@
-"""The MySQL client and tasks/sql.py against a real seekdb."""
+"""The MySQL client and tasks/sql/connection.py against a real seekdb."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dagengine.mysql import (
     quote_text,
 )
 from dagengine.testing import eventually
-from tasks.demo_cluster import START_OPTIONS, find_seekdb
-from tasks.demo_guard import Guard
-from tasks.demo_hosts import free_port
-from tasks.sql import (
+from tasks.demo.cluster import START_OPTIONS, find_seekdb
+from tasks.demo.hosts import free_port
+from tasks.demo.reaper import Guard
+from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
     SqlRefused,

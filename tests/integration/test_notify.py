@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.config import ApiConfig
-from dagengine.notify import Notifier, Watchdog, watchdog_period_s
+from dagengine.server.config import ApiConfig
+from dagengine.server.systemd import Notifier, Watchdog, watchdog_period_s
 from dagengine.store.sqlite.store import SqliteStore
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
 
 UNIT = Path(__file__).parents[2] / "configs" / "dagengine.service"
 CLUSTER = """

@@ -23,12 +23,12 @@ from aiohttp import ClientSession
 from dagengine import Engine, Route, SqliteStore, Submission
 from dagengine.api.app import build_app
 from dagengine.api.connections import Limits
-from dagengine.clock import SystemClock
 from dagengine.extension import Surroundings
-from dagengine.listening import serving
-from dagengine.remote.pool import SshPool
-from dagengine.security.key import ServerKey
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.clock import SystemClock
 from dagengine.security.replay import ReplayGuard
+from dagengine.security.server_key import ServerKey
+from dagengine.server.listener import serving
 from dagengine.testing import FakeClock
 from tasks import EXTENSION
 from tests.integration.api_world import AGENT, CLUSTER, KEY, PASSWORD

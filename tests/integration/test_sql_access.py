@@ -12,14 +12,14 @@ import pytest
 
 from dagengine.mysql import Connection
 from dagengine.remote.command import Command
-from dagengine.remote.local import LocalRunner, LocalRunnerPool
 from dagengine.testing import FakeClock
-from tasks.demo_hosts import free_port
-from tasks.identity import ProcessIdentity
-from tasks.observe import CACHE_S, Lookout
-from tasks.sql import SqlNotReady, ask_one, ask_version
-from tasks.sql_access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
-from tasks.topology import ClusterFile, Server
+from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.demo.hosts import free_port
+from tasks.hosts.identity import ProcessIdentity
+from tasks.routes.monitor import CACHE_S, Lookout
+from tasks.sql.access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
+from tasks.sql.connection import SqlNotReady, ask_one, ask_version
 from tests.hostile_world import NOBODY
 from tests.made_server import make_server
 from tests.sql_listener import FRIENDLY, ListenerProcess, Recording
@@ -260,7 +260,8 @@ async def test_lookout_logs_in_once_until_the_server_restarts(
 ) -> None:
     monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
     for limit in ("WITHIN_S", "_CALL_S"):
-        monkeypatch.setattr(f"tasks.observe.{limit}", 60.0)  # a busy machine is no reason to fail
+        # A busy machine must not fail.
+        monkeypatch.setattr(f"tasks.routes.monitor.{limit}", 60.0)
     file = tmp_path / "cluster.yaml"
     server = lab.server
     file.write_text(

@@ -15,14 +15,14 @@ import pytest_asyncio
 
 from dagengine import CommandResult, HostAddress, Runner
 from dagengine.remote.command import Command
-from dagengine.remote.pool import SshPool
+from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import eventually
-from tasks.demo_cluster import START_OPTIONS, find_seekdb
-from tasks.demo_guard import Guard
-from tasks.demo_hosts import DemoHosts, free_port
-from tasks.sql import SqlNotReady, SqlPasswordRefused, ask_version
-from tasks.sql_access import SqlPeerRefused, open_sql
-from tasks.topology import Server
+from tasks.cluster.cluster_file import Server
+from tasks.demo.cluster import START_OPTIONS, find_seekdb
+from tasks.demo.hosts import DemoHosts, free_port
+from tasks.demo.reaper import Guard
+from tasks.sql.access import SqlPeerRefused, open_sql
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
 from tests.conftest import AddressOf
 from tests.hostile_world import NOBODY
 from tests.made_server import make_server

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from dagengine.clock import SystemClock
 from dagengine.errors import (
     ConnectionLost,
     HostKeyRejected,
@@ -19,9 +18,10 @@ from dagengine.errors import (
     LoginRefused,
     RemoteError,
 )
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command
-from dagengine.remote.pool import SshPool
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.clock import SystemClock
 from tests.sshd import MISSING, Sshd, SshLab, open_lab
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")

@@ -16,14 +16,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from dagengine.clock import SystemClock
 from dagengine.errors import CommandTimedOut, ConnectionLost, HostUnreachable
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command, script
-from dagengine.remote.pool import SshPool
-from dagengine.remote.sockets import private_socket_path
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.remote.tunnel_socket import private_socket_path
+from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
-from tasks.demo_hosts import DemoHosts, free_port
+from tasks.demo.hosts import DemoHosts, free_port
 from tests.leftovers import find_leftovers
 from tests.sshd import MISSING, Sshd, SshLab, open_lab
 

@@ -13,9 +13,9 @@ from dagengine.errors import (
     HostKeyRejected,
     LoginRefused,
 )
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command
-from dagengine.remote.pool import SshPool
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
 from tests.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -69,8 +69,8 @@ async def test_a_locked_key_is_opened_once_for_all_hosts(lab, ssh_pool, monkeypa
     lab.let_in(key, *hosts)
     monkeypatch.setenv(VARIABLE, PASSPHRASE)
     opened = []
-    read = "dagengine.remote.keys._read_private_key"
-    from dagengine.remote.keys import _read_private_key  # noqa: PLC0415
+    read = "dagengine.remote.ssh.client_keys._read_private_key"
+    from dagengine.remote.ssh.client_keys import _read_private_key  # noqa: PLC0415
 
     monkeypatch.setattr(read, lambda *a: opened.append(a[1]) or _read_private_key(*a))
     async with asyncio.TaskGroup() as group:

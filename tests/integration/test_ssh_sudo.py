@@ -16,9 +16,9 @@ import pytest
 import pytest_asyncio
 
 from dagengine.errors import CommandTimedOut, LoginRefused, SudoRefused
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command, script
-from dagengine.remote.ssh import SshRunner
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.runner import SshRunner
 from dagengine.testing import eventually
 from tests.sshd import MISSING, SshLab, open_lab
 from tests.sudo_users import RULE, SudoUsers

@@ -19,8 +19,8 @@ from dagengine.mysql import (
     open_connection,
 )
 from dagengine.testing import eventually
-from tasks.demo_guard import Guard
-from tasks.demo_hosts import free_port
+from tasks.demo.hosts import free_port
+from tasks.demo.reaper import Guard
 from tests.standin.cluster import install
 from tests.standin.ledger import Ledger, Member
 from tests.standin.sql import write_config

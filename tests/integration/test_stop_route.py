@@ -12,11 +12,11 @@ import pytest
 from dagengine import ApiError, Call, Engine
 from dagengine.api.binding import bind
 from dagengine.errors import BindFailed
-from dagengine.remote.pool import SshPool
+from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
-from tasks.preview import stop_planner
-from tasks.stop_api import StopRequest, stop_route
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.routes.dry_run import stop_planner
+from tasks.routes.stop import StopRequest, stop_route
 
 FORCE, TERMINATE = {"force": True}, {"terminate": True}
 BOTH = FORCE | TERMINATE

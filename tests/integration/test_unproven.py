@@ -19,10 +19,10 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.remote.local import LocalRunner
 from dagengine.testing import Gate, eventually
-from tasks.topology import Server, load_cluster
-from tasks.unproven import resolve_unproven
+from dagengine.testing.local_runner import LocalRunner
+from tasks.cluster.cluster_file import Server, load_cluster
+from tasks.operations.unconfirmed import resolve_unproven
 
 
 def server_at(directory: Path) -> Server:

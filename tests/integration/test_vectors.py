@@ -22,15 +22,15 @@ from dagengine.api.app import build_app
 from dagengine.engine.engine import Engine
 from dagengine.errors import InvalidId
 from dagengine.model.ids import AgentAddress, IdKind, decode_id, encode_id
+from dagengine.model.operation import Operation, Stage, StageKind, StepContext
 from dagengine.model.outcome import Succeeded
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext
-from dagengine.security.key import ServerKey
 from dagengine.security.replay import ReplayGuard
+from dagengine.security.server_key import ServerKey
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
-from tasks.api import start_route
-from tasks.operation_names import START_OB
-from tasks.topology import ClusterFile
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.operations.names import START_OB
+from tasks.routes.start import start_route
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
 IDS = VECTORS["generic_ids"]

@@ -120,8 +120,8 @@ async def test_a_store_that_cannot_be_written_is_not_ready_and_then_is_again(
     world: World,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dagengine.api.health._FRESH_S", 0.0)
-    monkeypatch.setattr("dagengine.api.health._PATIENCE_S", 0.3)
+    monkeypatch.setattr("dagengine.api.handlers.monitoring._FRESH_S", 0.0)
+    monkeypatch.setattr("dagengine.api.handlers.monitoring._PATIENCE_S", 0.3)
     other = sqlite3.connect(world.directory / "store.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # as another program that holds on to the file would
     status, _, text = await ask(world, "/readyz")

@@ -12,20 +12,20 @@ import yaml
 
 from dagengine import ApiError, Call, Engine, HostAddress
 from dagengine.api.binding import bind
-from dagengine.remote.local import LocalRunner
 from dagengine.testing import FakeClock
-from tasks.api import StartRequest
-from tasks.checks import decide_verdicts
-from tasks.commands import start_server, stop_server
-from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.decide_stop import NothingRuns, StopDecision, decide_stop
-from tasks.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
-from tasks.home_state import StartKind
-from tasks.host_look import ask_host
-from tasks.preview import start_planner, stop_planner
-from tasks.stop_api import StopRequest
-from tasks.topology import ClusterFile, Server
-from tasks.verdicts import Level, Wish
+from dagengine.testing.local_runner import LocalRunner
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.hosts.commands import start_server, stop_server
+from tasks.hosts.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
+from tasks.hosts.home_state import StartKind
+from tasks.preflight.checks import decide_verdicts
+from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.preflight.decide_stop import NothingRuns, StopDecision, decide_stop
+from tasks.preflight.inspect import ask_host
+from tasks.preflight.result import Level, Wish
+from tasks.routes.dry_run import start_planner, stop_planner
+from tasks.routes.start import StartRequest
+from tasks.routes.stop import StopRequest
 from tests.layouts.restore import RestoredHome
 
 DAG = "77"

@@ -25,10 +25,10 @@ from dagengine.security.errors import (
     TimestampInvalid,
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
-from dagengine.security.key import ServerKey
 from dagengine.security.replay import sight
-from tasks.api import StartRequest
-from tasks.scope import parse_address
+from dagengine.security.server_key import ServerKey
+from tasks.cluster.scope import parse_address
+from tasks.routes.start import StartRequest
 
 fixed = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 

@@ -9,6 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from dagengine.engine.registry import Registry
 from dagengine.errors import OperatorRefused
+from dagengine.model.changes import DagCreated
+from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -19,13 +21,12 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import LockRecord
-from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
-from dagengine.model.transition import DagCreated
-from dagengine.rules import operators, plan, recovery
-from dagengine.rules.invariants import find_violations
+from dagengine.rules import operators, recovery
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
+from tests.property.invariants import find_violations
 from tests.property.reference import RUNNING, Reference
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL

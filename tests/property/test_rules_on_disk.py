@@ -14,13 +14,13 @@ from hypothesis.stateful import precondition, rule
 
 from dagengine.engine.registry import Registry
 from dagengine.errors import StaleWrite
+from dagengine.model.changes import Batch, DagCreated, LockReleased, LockTaken
+from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
 from dagengine.model.records import LockRecord
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
-from dagengine.model.transition import Batch, DagCreated, LockReleased, LockTaken
-from dagengine.rules import plan
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import BatchRefused, DagRows
+from dagengine.store.contract import BatchRefused, DagRows
 from dagengine.store.sqlite.store import SqliteStore
 from tests.property.test_rules import NOW, OneDag
 

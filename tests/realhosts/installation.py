@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tasks.demo_cluster import find_seekdb
+from tasks.demo.cluster import find_seekdb
 from tests.standin.cluster import ROOT, install
 from tests.standin.ledger import Member
 from tests.standin.sql import write_config

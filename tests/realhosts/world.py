@@ -19,7 +19,7 @@ import yaml
 
 from dagengine.client import Client
 from dagengine.testing import eventually
-from tasks.demo_guard import Guard
+from tasks.demo.reaper import Guard
 from tests.realhosts.host import Host
 from tests.realhosts.installation import SEEKDB, SQL_PORT, Installation
 from tests.realhosts.network import Network

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks.demo_cluster import PASSWORD_VARIABLE, DemoCluster, DemoServer
-from tasks.demo_hosts import LOOPBACK, DemoHosts, free_port
+from tasks.demo.cluster import PASSWORD_VARIABLE, DemoCluster, DemoServer
+from tasks.demo.hosts import LOOPBACK, DemoHosts, free_port
 from tests.standin.ledger import Ledger, Member
 from tests.standin.sql import write_config
 

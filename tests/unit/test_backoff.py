@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dagengine.security.backoff import FREE_FAILURES, LoginBackoff
 from dagengine.security.errors import TooManyFailures
+from dagengine.security.login_throttle import FREE_FAILURES, LoginBackoff
 from dagengine.testing import FakeClock
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"

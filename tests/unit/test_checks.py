@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from docs.generate import PAGES
-from tasks.checks import CHECKS, decide_verdicts, refuse_skips
-from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.facts import Disk, HostFacts, clock_difference_s
-from tasks.home_state import Directory, HomeFiles, Place, StoredParameters
-from tasks.host_look import describe_verdicts, render_verdicts
-from tasks.identity import Doubt, DoubtKind, Listener, ProcessIdentity
-from tasks.judges import judge_manager
-from tasks.verdicts import Level, Skip, Verdict, Wish
+from tasks.hosts.facts import Disk, HostFacts, clock_difference_s
+from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
+from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
+from tasks.preflight.checks import CHECKS, decide_verdicts, refuse_skips
+from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.preflight.inspect import describe_verdicts, render_verdicts
+from tasks.preflight.judges import judge_manager
+from tasks.preflight.result import Level, Skip, Verdict, Wish
 from tests.made_server import make_server
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").glob("*.json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from dagengine.cli_options import read_scope
+from dagengine.cli.options import read_scope
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli_render import Layout, sub_task_line
+from dagengine.cli.render import Layout, sub_task_line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

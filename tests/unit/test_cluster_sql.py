@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagengine.mysql import quote_text
-from tasks.cluster_sql import (
+from tasks.cluster.cluster_file import Server, load_cluster
+from tasks.cluster.quorum import explain_majority
+from tasks.sql.cluster import (
     ServerRow,
     parse_checkpoints,
     parse_servers,
@@ -25,9 +27,7 @@ from tasks.cluster_sql import (
     render_server_change,
     render_zone_change,
 )
-from tasks.quorum import explain_majority
-from tasks.sql import SqlNotReady
-from tasks.topology import Server, load_cluster
+from tasks.sql.connection import SqlNotReady
 from tests.standin.cluster import ROOT
 
 OCEAN = ROOT / "configs" / "clusters" / "oceanbase.yaml"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.config import EngineConfig, load_config
 from dagengine.errors import ConfigError
+from dagengine.server.config import EngineConfig, load_config
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "engine.yaml"
 

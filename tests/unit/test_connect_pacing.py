@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from dagengine.remote.link import ConnectPacing
+from dagengine.remote.ssh.connection import ConnectPacing
 from dagengine.testing import FakeClock
 
 

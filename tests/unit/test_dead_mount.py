@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from dagengine import Command
-from tasks.answer import parse_lines
-from tasks.commands import ask_facts, ask_process, start_server, stop_server
-from tasks.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
-from tasks.flavour import SEEKDB
-from tasks.home_state import StartKind
-from tasks.identity import Doubt, DoubtKind, parse_doubts
-from tasks.topology import Server
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.flavour import SEEKDB
+from tasks.hosts.commands import ask_facts, ask_process, start_server, stop_server
+from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
+from tasks.hosts.home_state import StartKind
+from tasks.hosts.identity import Doubt, DoubtKind, parse_doubts
+from tasks.hosts.output import parse_lines
 from tests.dead_mount import DeadMount, mount
 from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
 from tests.made_server import make_server

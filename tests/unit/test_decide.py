@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from dagengine import Command
-from dagengine.remote.local import LocalRunner
-from tasks.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_server
-from tasks.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.demo_cluster import find_seekdb
-from tasks.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
-from tasks.home_state import Place, StartKind
-from tasks.topology import Server
-from tasks.verdicts import Level, Wish
+from dagengine.testing.local_runner import LocalRunner
+from tasks.cluster.cluster_file import Server
+from tasks.demo.cluster import find_seekdb
+from tasks.hosts.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_server
+from tasks.hosts.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
+from tasks.hosts.home_state import Place, StartKind
+from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
+from tasks.preflight.result import Level, Wish
 from tests.fake_servers import run_server
 from tests.made_server import make_server
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.diagnose import Diagnosis, diagnose, suspect
-from tasks.known_errors import HERE, KNOWN_ERRORS, LIST, SIGNS
-from tasks.sizes import parse_size
-from tasks.traces import Traces
+from tasks.cluster.sizes import parse_size
+from tasks.diagnosis.diagnose import Diagnosis, diagnose, suspect
+from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, LIST, SIGNS
+from tasks.diagnosis.postmortem import Traces
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "diagnose").glob("*.json"))
 PID = 4242

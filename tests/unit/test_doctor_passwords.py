@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dagengine import Health, HostAddress, inspect_controller
-from tasks.doctor import inspect_login_files, inspect_password
-from tasks.topology import ClusterFile
+from tasks.cli.doctor import inspect_login_files, inspect_password
+from tasks.cluster.cluster_file import ClusterFile
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
 

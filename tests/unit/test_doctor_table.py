@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from dagengine import Health, Inspection
-from tasks.doctor_command import show
+from tasks.cli.doctor_report import show
 
 
 def test_doctor_table_with_markup_shows_it_as_it_is() -> None:

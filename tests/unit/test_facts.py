@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.facts import (
+from tasks.hosts.facts import (
     Disk,
     HostFacts,
     ProcessLook,
@@ -19,8 +19,8 @@ from tasks.facts import (
     parse_facts,
     parse_start,
 )
-from tasks.home_state import Directory, HomeFiles, Place
-from tasks.identity import Doubt, DoubtKind, Listener, ProcessIdentity
+from tasks.hosts.home_state import Directory, HomeFiles, Place
+from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
 
 BOOT = "6f1c2a34-0000-4000-8000-123456789abc"
 

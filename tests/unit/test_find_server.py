@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tasks.answer import parse_lines
-from tasks.commands import ask_process
-from tasks.facts import parse_process
-from tasks.flavour import SEEKDB
-from tasks.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
+from tasks.cluster.flavour import SEEKDB
+from tasks.hosts.commands import ask_process
+from tasks.hosts.facts import parse_process
+from tasks.hosts.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
+from tasks.hosts.output import parse_lines
 from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
 
 _OTHER_USER = NOBODY - 1

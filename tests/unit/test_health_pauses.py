@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.health import choose_pause_s
+from tasks.operations.health import choose_pause_s
 
 
 @pytest.mark.parametrize(

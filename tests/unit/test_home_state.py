@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.flavour import OCEANBASE, SEEKDB, Flavour
-from tasks.home_state import (
+from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
+from tasks.hosts.home_state import (
     Contradictory,
     Directory,
     Empty,

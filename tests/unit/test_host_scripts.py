@@ -8,15 +8,15 @@ from importlib import resources
 import pytest
 
 from dagengine import Command
-from tasks.commands import ask_alive, ask_process, ask_quiet, read_trouble, stop_server
-from tasks.flavour import SEEKDB
-from tasks.scripts import read_script
-from tasks.traces import ask_traces
+from tasks.cluster.flavour import SEEKDB
+from tasks.diagnosis.postmortem import ask_traces
+from tasks.hosts.commands import ask_alive, ask_process, ask_quiet, read_trouble, stop_server
+from tasks.hosts.scripts import read_script
 from tests.made_server import make_server
 
 SCRIPTS = sorted(
     file.name.removesuffix(".sh")
-    for file in resources.files("tasks.scripts").iterdir()
+    for file in resources.files("tasks.hosts.scripts").iterdir()
     if file.name.endswith(".sh")
 )
 COMMANDS: dict[str, Command] = {
@@ -32,7 +32,7 @@ COMMANDS: dict[str, Command] = {
 def source_lines(name: str) -> list[str]:
     """The lines of a script file and of those that it includes, without comments."""
     lines: list[str] = []
-    text = resources.files("tasks.scripts").joinpath(f"{name}.sh").read_text(encoding="utf-8")
+    text = resources.files("tasks.hosts.scripts").joinpath(f"{name}.sh").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line.startswith(". ./"):
             lines += source_lines(line.removeprefix(". ./").removesuffix(".sh"))

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.answer import parse_lines
-from tasks.identity import (
+from tasks.hosts.identity import (
     Doubt,
     DoubtKind,
     Listener,
@@ -17,6 +16,7 @@ from tasks.identity import (
     parse_listeners,
     parse_process,
 )
+from tasks.hosts.output import parse_lines
 
 _NAMES = ["pid", "started", "owner", "by", "doubt", "doubt_cwd", "doubt_base", "listener"]
 _VALUES = st.text(st.characters(exclude_characters="\n"), max_size=20) | st.sampled_from(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dagengine import Health, Inspection, SqliteStore, inspect_controller, inspect_file
-from dagengine.inspection import find_lock_owner
+from dagengine.server.self_check import find_lock_owner
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.remote.known_hosts import name_in_file, replace_file, with_pin
+from dagengine.remote.ssh.known_hosts import name_in_file, replace_file, with_pin
 
 SALT = bytes(20)
 NEW = "ssh-ed25519 NEW comment"

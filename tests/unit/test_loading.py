@@ -17,15 +17,15 @@ OWN = ROOT / "tasks" / "__init__.py"
 LOAD = """
 import sys
 from dagengine.errors import ConfigError
-from dagengine.loading import load_extension_points
+from dagengine.server.plugins import load_extension_points
 try:
     loaded = load_extension_points()
 except ConfigError as exc:
     sys.exit(f"refused: {exc}")
 print([point.name for point in loaded.points])
 print(sys.modules["tasks"].__file__)
-import tasks.start
-print(tasks.start.__file__)
+import tasks.operations.start
+print(tasks.operations.start.__file__)
 print(*loaded.notices, sep="\\n")
 """
 
@@ -51,7 +51,7 @@ def loaded_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
     assert (done.returncode, done.stderr) == (0, "")
     points, package, module, *notices = done.stdout.splitlines()
     assert points.startswith("['oceanbase'")
-    assert (package, module) == (str(OWN), str(OWN.with_name("start.py")))
+    assert (package, module) == (str(OWN), str(OWN.parent / "operations" / "start.py"))
     return [notice for notice in notices if notice]
 
 
@@ -115,7 +115,8 @@ def test_a_made_up_module_that_is_already_imported_is_refused_too(tmp_path: Path
 
 def test_loading_twice_finds_the_same_package_and_says_nothing_more(tmp_path: Path) -> None:
     write_foreign(tmp_path, "file")
-    program = "from dagengine.loading import load_extension_points\nload_extension_points()\n"
+    load = "from dagengine.server.plugins import load_extension_points\n"
+    program = f"{load}load_extension_points()\n"
     assert loaded_lines(run(tmp_path, "-c", program + LOAD)) == []
 
 

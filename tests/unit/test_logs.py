@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from dagengine.logs import configure_logs
+from dagengine.runtime.logging import configure_logs
 
 Lines = Callable[[], list[dict[str, Any]]]
 

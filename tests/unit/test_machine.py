@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.model.states import Entity, Operator, State
-from dagengine.rules.machine import RULES, Event, IllegalTransition, next_state
+from dagengine.rules.state_machine import RULES, Event, IllegalTransition, next_state
 from docs.generate import render_state_machine
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)

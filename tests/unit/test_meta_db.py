@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagengine import Command, CommandResult, HostAddress
-from tasks.home_state import StoredParameters
-from tasks.meta_db import (
+from tasks.hosts.home_state import StoredParameters
+from tasks.hosts.meta_db import (
     LIMIT_BYTES,
     MetaDb,
     MetaDbEmpty,

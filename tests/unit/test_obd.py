@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from dagengine import ConfigError
-from tasks.obd import COMPONENTS, convert_obd, is_obd_outline
-from tasks.topology import load_cluster
+from tasks.cluster.cluster_file import load_cluster
+from tasks.cluster.obd import COMPONENTS, convert_obd, is_obd_outline
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "obd").glob("*.yaml"))
 EXPECTED = {file: json.loads(file.with_suffix(".json").read_text()) for file in CASES}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.observation import (
+from tasks.cluster.observation import (
     Move,
     Observation,
     TableRow,

@@ -12,11 +12,11 @@ import pytest
 from dagengine.api.app import CORE
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.endpoint import Endpoint, endpoint_of
-from dagengine.api.event_schemas import EVENTS
+from dagengine.api.extension import Call, Plan
 from dagengine.api.openapi import codes_of, render_openapi
-from dagengine.api.route import Call, Plan
+from dagengine.api.schemas.events import EVENTS
 from dagengine.errors import BindFailed
-from tasks.api import start_route
+from tasks.routes.start import start_route
 
 
 async def never(_call: Call) -> Plan:

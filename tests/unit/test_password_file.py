@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.errors import ConfigError
-from dagengine.password_file import PasswordFile
+from dagengine.runtime.watched_file import PasswordFile
 from dagengine.testing import FakeClock
 
 

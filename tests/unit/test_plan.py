@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dagengine.engine.registry import Registry
+from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import Cancelled, Failed, Outcome, Problem, Succeeded
-from dagengine.model.spec import Flags, Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import Operator, State
-from dagengine.rules import operators, plan
-from dagengine.rules.invariants import find_violations
+from dagengine.rules import operators
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
 from dagengine.testing import FakeClock
+from tests.property.invariants import find_violations
 
 NOW = FakeClock().now()
 BROKEN = Failed(Problem("X", "broken"))

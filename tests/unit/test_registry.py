@@ -23,7 +23,7 @@ from dagengine import (
 )
 from dagengine.engine.registry import Registry, unique_targets
 from dagengine.model.records import DagRecord
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
 
 NOW = datetime(2024, 1, 10, tzinfo=UTC)
 

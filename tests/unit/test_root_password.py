@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dagengine import ConfigError
-from tasks.root_password import looks_encrypted
-from tasks.topology import ClusterFile, load_cluster
+from tasks.cluster.cluster_file import ClusterFile, load_cluster
+from tasks.cluster.root_password import looks_encrypted
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
 OBD = "seekdb:\n  servers: [10.1.1.1]\n  global:\n    home_path: /h\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from dagengine import ApiError
-from tasks.scope import parse_address, resolve_scope
+from tasks.cluster.scope import parse_address, resolve_scope
 
 
 @dataclass(frozen=True)

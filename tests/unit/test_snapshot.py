@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dagengine.engine.registry import Registry
+from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
-from dagengine.rules import plan
+from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
 from dagengine.testing import FakeClock
 
 NOW = FakeClock().now()

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagengine import HostAddress
-from tasks.identity import Doubt, DoubtKind, Listener, ProcessIdentity
-from tasks.sql_route import (
+from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
+from tasks.sql.route import (
     NotListening,
     PortSocket,
     Refused,

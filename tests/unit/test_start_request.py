@@ -9,7 +9,7 @@ import pytest
 
 from dagengine.api.binding import bind
 from dagengine.errors import BindFailed
-from tasks.api import StartRequest
+from tasks.routes.start import StartRequest
 
 
 def read(body: Any) -> tuple[str, list[str], list[str]]:

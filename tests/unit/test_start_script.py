@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.commands import confirm_first_start, start_server
-from tasks.facts import StartOutcome, StartReport, parse_start
-from tasks.home_state import StartKind
+from tasks.hosts.commands import confirm_first_start, start_server
+from tasks.hosts.facts import StartOutcome, StartReport, parse_start
+from tasks.hosts.home_state import StartKind
 from tests.fake_servers import run_as, run_server
 from tests.made_server import make_server
 

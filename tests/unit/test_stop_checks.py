@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from dagengine import ApiError
-from tasks.cluster_sql import (
+from tasks.flavours.stop_safety import Picture, check_plain_stop
+from tasks.hosts.facts import HostFacts, StopOutcome, parse_facts, parse_stop
+from tasks.hosts.identity import ProcessIdentity
+from tasks.preflight.decide import Blocked
+from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
+from tasks.sql.cluster import (
     LogStream,
     ServerRow,
     parse_checkpoints,
     parse_streams,
     render_minor_freeze,
 )
-from tasks.decide import Blocked
-from tasks.decide_stop import NothingRuns, Stop, decide_stop
-from tasks.facts import HostFacts, StopOutcome, parse_facts, parse_stop
-from tasks.identity import ProcessIdentity
-from tasks.stop_checks import Picture, check_plain_stop
 
 ZONES = ("z1", "z2", "z3")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.remote.local import LocalRunner
-from tasks.commands import stop_server
-from tasks.facts import StopOutcome, StopReport, parse_stop
-from tasks.identity import DoubtKind
+from dagengine.testing.local_runner import LocalRunner
+from tasks.hosts.commands import stop_server
+from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
+from tasks.hosts.identity import DoubtKind
 from tests.fake_servers import SAYS_READY, listen, run_server
 from tests.made_server import make_server
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagengine.errors import Unstorable
-from dagengine.model.stored import as_stored, as_text
+from dagengine.model.json_values import as_stored, as_text
 
 
 def test_a_value_is_as_it_will_be_read_again() -> None:

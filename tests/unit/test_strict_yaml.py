@@ -9,7 +9,7 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from dagengine.strict_yaml import YamlRefused, outline_yaml, read_as_1_2, read_yaml
+from dagengine.runtime.strict_yaml import YamlRefused, outline_yaml, read_as_1_2, read_yaml
 
 AMBIGUOUS = [
     *("yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"),

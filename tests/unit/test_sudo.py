@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
-from dagengine.remote.base import HostAddress
 from dagengine.remote.command import Command, Secret
+from dagengine.remote.runner import HostAddress
 from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
 
 ADDRESS = HostAddress("10.0.0.1", user="deploy", sudo="admin")

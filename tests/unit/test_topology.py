@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dagengine import ConfigError, HostAddress
-from tasks.ssh_section import SshSection
-from tasks.topology import ClusterFile, load_cluster
+from tasks.cluster.cluster_file import ClusterFile, load_cluster
+from tasks.cluster.ssh_section import SshSection
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "clusters" / "example.yaml"
 

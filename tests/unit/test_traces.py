@@ -7,8 +7,8 @@ import socket
 import time
 from pathlib import Path
 
-from dagengine.remote.local import LocalRunner
-from tasks.traces import Traces, ask_traces, parse_traces
+from dagengine.testing.local_runner import LocalRunner
+from tasks.diagnosis.postmortem import Traces, ask_traces, parse_traces
 
 BEGUN_TICKS = 0  # since the boot: everything counts
 

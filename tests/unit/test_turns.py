@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagengine.security.errors import HeaderDecryptFailed, TooManyFailures
-from dagengine.security.turns import LoginTurns
+from dagengine.security.login_slots import LoginTurns
 from dagengine.testing import Gate
 
 ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"

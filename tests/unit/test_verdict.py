@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli_verdict import Verdict, render_verdict
+from dagengine.cli.status import Verdict, render_verdict
 
 AT = "2024-01-10T11:24:44+08:00"
 

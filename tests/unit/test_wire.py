@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dagengine.api.wire import Wire
+from dagengine.api.render.records import Wire
 from dagengine.engine.registry import Registry
 from dagengine.model.ids import AgentAddress
+from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import DagDetail, LogRecord, NodeDetail, SubTaskDetail
-from dagengine.model.spec import Operation, Stage, StageKind, StepContext, Submission
 from dagengine.model.states import State
-from dagengine.store.base import LastIds
+from dagengine.store.contract import LastIds
 from dagengine.testing import FakeClock
 
 NOW = FakeClock().now()

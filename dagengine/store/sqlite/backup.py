@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from dagengine.errors import StoreUnusable
-from dagengine.store.sqlite.advice import advise
-from dagengine.store.sqlite.connect import APPLICATION_ID
+from dagengine.store.sqlite.connection import APPLICATION_ID
+from dagengine.store.sqlite.remedies import advise
 
 _NAME_IT = "name its engine file with -c"
 

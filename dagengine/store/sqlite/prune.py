@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
-from dagengine.store.base import Retention
+from dagengine.store.contract import Retention
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import render_instant
 

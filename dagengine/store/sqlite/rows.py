@@ -7,6 +7,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from dagengine.model.operation import Flags, StageKind
 from dagengine.model.outcome import Json
 from dagengine.model.records import (
     AttemptRecord,
@@ -18,7 +19,6 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnprovenRecord,
 )
-from dagengine.model.spec import Flags, StageKind
 from dagengine.model.states import Operator, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,7 +12,8 @@ from pathlib import Path
 import aiosqlite
 
 from dagengine.errors import StoreUnusable
-from dagengine.model.history import EventRecord
+from dagengine.model.changes import Batch, RequestReserved
+from dagengine.model.events import EventRecord
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -27,16 +28,15 @@ from dagengine.model.records import (
     UnprovenRecord,
 )
 from dagengine.model.states import State
-from dagengine.model.transition import Batch, RequestReserved
-from dagengine.shield import wait_out
-from dagengine.store.base import BatchRefused, DagRows, LastIds, Retention
-from dagengine.store.sqlite.advice import advise
-from dagengine.store.sqlite.claim import Claim
-from dagengine.store.sqlite.connect import connect_writer
-from dagengine.store.sqlite.history import merge_events
+from dagengine.runtime.cancellation import wait_out
+from dagengine.store.contract import BatchRefused, DagRows, LastIds, Retention
+from dagengine.store.sqlite.connection import connect_writer
+from dagengine.store.sqlite.events import merge_events
+from dagengine.store.sqlite.lock_file import Claim
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
-from dagengine.store.sqlite.recent import RecentReads
+from dagengine.store.sqlite.read_cache import RecentReads
+from dagengine.store.sqlite.remedies import advise
 from dagengine.store.sqlite.rows import (
     parse_attempt,
     parse_audit,
@@ -55,7 +55,7 @@ _ALL = -1  # SQLite: no limit
 
 
 class SqliteStore:
-    """See dagengine.store.base.Store for the contract."""
+    """See dagengine.store.contract.Store for the contract."""
 
     def __init__(self, path: Path | str) -> None:
         """`path` is made when it is missing, and its directory too."""

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from dagengine.errors import StaleWrite, StoreUnusable, Unstorable
-from dagengine.model.transition import Batch
-from dagengine.store.base import BatchRefused
-from dagengine.store.sqlite.advice import advise
+from dagengine.model.changes import Batch
+from dagengine.store.contract import BatchRefused
+from dagengine.store.sqlite.remedies import advise
 from dagengine.store.sqlite.writes import write_batch
 
 T = TypeVar("T")

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from dagengine.errors import StaleWrite, Unstorable
-from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnprovenRecord
-from dagengine.model.transition import (
+from dagengine.model.changes import (
     AttemptClosed,
     Audited,
     Batch,
@@ -25,7 +24,8 @@ from dagengine.model.transition import (
     TargetProven,
     TargetUnproven,
 )
-from dagengine.store.sqlite.history import render_events
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnprovenRecord
+from dagengine.store.sqlite.events import render_events
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
     render_flags,

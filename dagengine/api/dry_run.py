@@ -1,0 +1,49 @@
+"""What a request would do, when it only asks (`?dryRun=true`; not part of OBShell's API)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from dagengine.api.binding import Flag
+from dagengine.api.context import Desk
+from dagengine.api.extension import Plan
+from dagengine.api.schemas.tasks import HolderDto, PlanDto
+
+
+class DryRun(BaseModel):
+    """Query of the routes that can say what they would do."""
+
+    dryRun: Annotated[  # noqa: N815  # the wire's name
+        Flag, Field(description="only say what would be done; nothing is changed")
+    ] = False
+
+
+async def render_plan(desk: Desk, plan: Plan) -> PlanDto:
+    """The plan, with who holds the lock that it needs."""
+    return {
+        "dry_run": True,
+        "name": plan.operation,
+        "lock": await _render_lock(desk, plan.lock_key),
+        "servers": [
+            {
+                "server": server.name,
+                "verdict": server.verdict,
+                "reason": server.reason,
+                "checks": [dict(check) for check in server.checks],
+                "commands": list(server.commands),
+            }
+            for server in plan.servers
+        ],
+    }
+
+
+async def _render_lock(desk: Desk, key: str | None) -> HolderDto | None:
+    if key is None:
+        return None
+    holder = desk.engine.holder(key)
+    if holder is None or holder.dag_id is None:
+        return {"key": key, "dag_id": None, "about": "free"}
+    about = await desk.engine.describe_holder(holder)
+    return {"key": key, "dag_id": desk.wire.id(holder.dag_id), "about": about}

@@ -1,0 +1,170 @@
+"""A DAG's events for everybody who follows it: read once, rendered once, told to each.
+
+The store is the source (docs/decisions/0005). A feed reads on when the engine says that something
+was committed, and keeps the newest frames; a follower is nothing but the number of the last event
+that it was told. One that has fallen behind what is kept reads the store by itself, so a slow
+follower costs no memory and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from dagengine.api.render.records import Wire
+from dagengine.api.render.sse import EventWire
+from dagengine.engine.engine import Engine
+from dagengine.engine.events import Subscription
+from dagengine.errors import DagengineError, StoreError, TaskNotFound
+from dagengine.model.events import EventRecord
+from dagengine.runtime.service import Service
+
+_log = structlog.get_logger("dagengine.api")
+
+KEEPALIVE_S = 15.0
+_KEPT = 1000  # frames of a feed, about 300 bytes each
+_PAGE = 250  # events that are read, or told, at once
+
+
+class Feed:
+    """The events of one DAG; used from `Feeds.follow`.
+
+    Attributes:
+        last: number of the last event that is known.
+        is_over: the DAG had ended when `last` was read.
+        is_closed: nothing more will come from here, though more may happen to the DAG.
+        wire: renders its frames.
+    """
+
+    wire: EventWire
+
+    def __init__(self, engine: Engine, wire: Wire, dag_id: int) -> None:
+        self.last = 0
+        self.is_over = False
+        self.is_closed = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._engine = engine
+        self._wire = wire
+        self._dag_id = dag_id
+        self._frames: list[bytes] = []  # of the newest events, up to `last`
+        self._news = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read on whenever there is something new; cancelled when nobody follows any more."""
+        try:
+            with self._engine.subscribe(self._dag_id) as bell:
+                await self._open()
+                while True:
+                    await _ring(bell)
+                    await self._read_on()
+                    self._wake()
+        except (StoreError, TaskNotFound) as exc:
+            self._refuse(exc)
+        finally:
+            self.is_closed = True
+            self.opened.cancel()
+            self._wake()
+
+    async def wait(self) -> None:
+        """Wait for something new, `KEEPALIVE_S` seconds at most."""
+        await self._news.wait()
+
+    async def frames_after(self, seq: int) -> Sequence[bytes]:
+        """The next frames after that event; empty when there are none yet."""
+        first = self.last - len(self._frames)  # the event before the first frame
+        if seq >= first:
+            return self._frames[seq - first : seq - first + _PAGE]
+        return [self.wire.frame(event) for event in await self._page(seq)]
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        rows = await self._engine.find_rows(self._dag_id)
+        if rows is None:
+            raise TaskNotFound(f"there is no DAG {self._wire.id(self._dag_id)}")
+        self.wire = EventWire(self._wire, rows.dag, rows.nodes, rows.sub_tasks)
+        # The state is read before the events: those of a DAG seen as ended are complete.
+        self.is_over = rows.dag.state.is_final
+        self.last = await self._engine.last_event(self._dag_id)
+        self.opened.set_result(None)
+
+    async def _read_on(self) -> None:
+        found = await self._engine.find_dag(self._dag_id, details=False)
+        while events := await self._page(self.last):
+            self._frames += [self.wire.frame(event) for event in events]
+            self.last = events[-1].seq
+            if len(self._frames) > 2 * _KEPT:
+                del self._frames[:-_KEPT]
+        self.is_over = found is None or found.dag.state.is_final
+
+    async def _page(self, after: int) -> Sequence[EventRecord]:
+        return await self._engine.list_events(self._dag_id, after=after, limit=_PAGE)
+
+    def _refuse(self, exc: DagengineError) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(exc)
+            self.opened.exception()  # whoever waited for it may be gone
+        else:
+            _log.warning("feed_ended", dag_id=self._dag_id, error=str(exc))
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class Feeds(Service):
+    """The feeds of the DAGs that somebody follows."""
+
+    name = "feeds"
+
+    def __init__(self, engine: Engine, wire: Wire) -> None:
+        super().__init__()
+        self._engine = engine
+        self._wire = wire
+        self._open: dict[int, _Followed] = {}
+
+    @asynccontextmanager
+    async def follow(self, dag_id: int) -> AsyncIterator[Feed]:
+        """The feed of a DAG, ready to be read.
+
+        Raises:
+            TaskNotFound: no such DAG.
+            StoreUnusable: the store cannot be read.
+        """
+        followed = self._open.get(dag_id)
+        if followed is None or followed.feed.is_closed:
+            feed = Feed(self._engine, self._wire, dag_id)
+            task = self.spawn(feed.run(), name=f"feed of dag {dag_id}")
+            followed = self._open[dag_id] = _Followed(feed, task)
+        followed.followers += 1
+        try:
+            await asyncio.shield(followed.feed.opened)
+            yield followed.feed
+        finally:
+            followed.followers -= 1
+            if not followed.followers:
+                followed.task.cancel()
+                if self._open.get(dag_id) is followed:
+                    del self._open[dag_id]
+
+
+class _Followed:
+    """A feed, the task that reads it, and how many follow it."""
+
+    def __init__(self, feed: Feed, task: asyncio.Task[None]) -> None:
+        self.feed = feed
+        self.task = task
+        self.followers = 0
+
+
+async def _ring(bell: Subscription) -> None:
+    """Wait for an event, or for the time to say that there was none."""
+    try:
+        async with asyncio.timeout(KEEPALIVE_S):
+            await bell.next()
+    except TimeoutError:
+        return
+    bell.skip()  # one reading finds them all

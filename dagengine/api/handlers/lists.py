@@ -1,0 +1,106 @@
+"""Lists that can grow, in pages, and who holds which lock (not part of OBShell's API)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias, get_args
+
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+
+from dagengine.api.context import Desk
+from dagengine.api.endpoint import Ask
+from dagengine.api.envelope import render_time
+from dagengine.api.handlers.tasks import own_row
+from dagengine.api.schemas.tasks import AuditDto, Contents, DagDetailDTO, LockDto, Page
+from dagengine.errors import IllegalArgument
+from dagengine.model.ids import decode_id
+from dagengine.model.records import LockRecord
+from dagengine.model.states import State
+
+_DIGITS = 18
+
+DagState: TypeAlias = Literal["READY", "RUNNING", "FAILED", "SUCCEED"]
+Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000, description="how many at most")]
+Cursor: TypeAlias = Annotated[str, Field(description="`next_cursor` of the page before")]
+
+
+def _blank_is_none(text: str | None) -> str | None:
+    return text or None
+
+
+class DagSearch(BaseModel):
+    """Which DAGs, from where on."""
+
+    state: Annotated[
+        DagState | None,
+        BeforeValidator(_blank_is_none),
+        WithJsonSchema({"type": "string", "enum": ["", *get_args(DagState)]}),
+    ] = None
+    name: Annotated[
+        str | None, BeforeValidator(_blank_is_none), WithJsonSchema({"type": "string"})
+    ] = None
+    limit: Limit = 100
+    cursor: Cursor = ""
+
+
+class AuditPage(BaseModel):
+    """From where on."""
+
+    limit: Limit = 1000
+    cursor: Cursor = ""
+
+
+async def search_dags(desk: Desk, ask: Ask) -> Page[DagDetailDTO]:
+    """DAGs without details, newest first, in pages.
+
+    New DAGs do not move what is on the pages that follow.
+    """
+    asked: DagSearch = ask.query
+    found = await desk.engine.search_dags(
+        before=decode_id(asked.cursor).row_id if asked.cursor else None,
+        state=State(asked.state) if asked.state else None,
+        name=asked.name,
+        limit=asked.limit + 1,
+    )
+    shown = [desk.wire.dag(dag) for dag in found[: asked.limit]]
+    return {"contents": shown, "next_cursor": shown[-1]["id"] if len(found) > asked.limit else None}
+
+
+async def list_audit(desk: Desk, ask: Ask) -> Page[AuditDto]:
+    """What was done to one DAG, newest first."""
+    return await _audit(desk, ask.query, own_row(desk, ask))
+
+
+async def list_all_audit(desk: Desk, ask: Ask) -> Page[AuditDto]:
+    """What was done to all DAGs, newest first."""
+    return await _audit(desk, ask.query, None)
+
+
+async def list_locks(desk: Desk, ask: Ask) -> Contents[LockDto]:
+    """Every lock, who holds it, and what the holder waits for."""
+    return {"contents": [await _render_lock(desk, lock) for lock in desk.engine.list_locks()]}
+
+
+async def _audit(desk: Desk, asked: AuditPage, dag_id: int | None) -> Page[AuditDto]:
+    cursor = asked.cursor
+    if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _DIGITS):
+        raise IllegalArgument(
+            f"The input parameter 'cursor' is illegal: {cursor[:_DIGITS]!r}",
+            remedy="send the next_cursor of the page before",
+        )
+    before = int(cursor) if cursor else None
+    rows = await desk.engine.list_audit(dag_id, limit=asked.limit + 1, before=before)
+    shown = [desk.wire.audit(row) for row in rows[: asked.limit]]
+    more = len(rows) > asked.limit
+    return {"contents": shown, "next_cursor": str(shown[-1]["id"]) if more else None}
+
+
+async def _render_lock(desk: Desk, lock: LockRecord) -> LockDto:
+    is_held = lock.dag_id is not None
+    return {
+        "key": lock.key,
+        "dag_id": None if lock.dag_id is None else desk.wire.id(lock.dag_id),
+        "name": lock.reason,
+        "since": render_time(lock.since_at),
+        "token": lock.token,
+        "about": await desk.engine.describe_holder(lock) if is_held else "free",
+    }

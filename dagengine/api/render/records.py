@@ -1,0 +1,215 @@
+"""Records as DTOs: field order, null rules and ids of protocol section 4. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from dagengine.api.envelope import render_time, sort_keys
+from dagengine.api.schemas.tasks import (
+    AgentDto,
+    AttemptDto,
+    AuditDto,
+    DagDetailDTO,
+    LogDto,
+    NodeDetailDTO,
+    TaskDetailDTO,
+)
+from dagengine.model.ids import AgentAddress, IdKind, encode_id
+from dagengine.model.operation import Wait
+from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
+    DagDetail,
+    LogRecord,
+    NodeDetail,
+    SubTaskDetail,
+)
+from dagengine.model.states import State
+
+Dto = dict[str, Any]
+
+_FREE: Literal[1] = 1  # maintenance_type
+_GLOBAL: Literal[2] = 2
+_NOT_RUN = (State.PENDING, State.READY)
+
+
+class Wire:
+    """Renders for one controller: its address is in every id."""
+
+    def __init__(self, agent: AgentAddress) -> None:
+        self._agent = agent
+        # The same digits before every row id: a DAG with details has many ids.
+        self._prefix = encode_id(IdKind.LOCAL, agent, 0).removesuffix("0")
+        self._last: tuple[DagDetail, DagDetailDTO] | None = None
+
+    def dag(self, detail: DagDetail) -> DagDetailDTO:
+        """DagDetailDTO (4.1). Do not change it: the same detail is rendered once.
+
+        The store hands out what it read before for as long as nothing is written.
+        """
+        if self._last is not None and self._last[0] is detail:
+            return self._last[1]
+        rendered = self._dag(detail)
+        self._last = (detail, rendered) if detail.is_keepable else None
+        return rendered
+
+    def _dag(self, detail: DagDetail) -> DagDetailDTO:
+        dag, nodes = detail.dag, detail.nodes
+        tasks = [task for node in nodes or () for task in node.sub_tasks]
+        return {
+            "id": self.id(dag.dag_id),
+            "dag_id": dag.dag_id,
+            "name": dag.name,
+            "stage": dag.stage,
+            "max_stage": dag.max_stage,
+            "maintenance_type": _GLOBAL if dag.fence else _FREE,
+            "maintenance_key": "",
+            "state": dag.state,
+            "operator": dag.operator,
+            "start_time": render_time(dag.start_at),
+            "end_time": render_time(dag.end_at),
+            "additional_data": self._merged(tasks),
+            "nodes": None if nodes is None else [self.node(n, own_data=False) for n in nodes],
+        }
+
+    def node(self, detail: NodeDetail, *, own_data: bool = True) -> NodeDetailDTO:
+        """NodeDetailDTO (4.2); `own_data` False inside a DAG, which carries it then."""
+        node = detail.node
+        return {
+            "id": self.id(node.node_id),
+            "node_id": node.node_id,
+            "name": node.name,
+            "state": node.state,
+            "operator": node.operator,
+            "start_time": render_time(node.start_at),
+            "end_time": render_time(node.end_at),
+            "additional_data": self._merged(detail.sub_tasks) if own_data else None,
+            "sub_tasks": [self.sub_task(t, own_data=False) for t in detail.sub_tasks] or None,
+        }
+
+    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> TaskDetailDTO:
+        """TaskDetailDTO (4.2)."""
+        task = detail.sub_task
+        has_run = task.state not in _NOT_RUN
+        return {
+            "id": self.id(task.sub_task_id),
+            "task_id": task.sub_task_id,
+            "name": detail.node_name,
+            "state": task.state,
+            "operator": task.operator,
+            "start_time": render_time(task.start_at),
+            "end_time": render_time(task.end_at),
+            "additional_data": self._merged([detail]) if own_data else None,
+            "execute_times": task.execute_times,
+            "execute_agent": self.agent(task.target),
+            "task_logs": [line.content for line in detail.logs] if has_run else None,
+        }
+
+    def log(self, line: LogRecord) -> LogDto:
+        """A log row (3.4)."""
+        at = render_time(line.created_at)
+        return {
+            "id": line.log_id,
+            "sub_task_id": line.sub_task_id,
+            "execute_times": line.execute_times,
+            "log_content": line.content,
+            "is_sync": False,
+            "create_time": at,
+            "update_time": at,
+        }
+
+    def audit(self, row: AuditRecord) -> AuditDto:
+        """A row of the audit (not part of the original's API)."""
+        return {
+            "id": row.audit_id,
+            "time": render_time(row.at),
+            "dag_id": self.id(row.dag_id),
+            "node_id": None if row.node_id is None else self.id(row.node_id),
+            "action": row.action,
+            "by": row.by,
+            "reason": row.reason,
+        }
+
+    def attempt(self, attempt: AttemptRecord, lines: Iterable[LogRecord]) -> AttemptDto:
+        """An attempt of a sub-task (not part of the original's API); `lines` of all of them."""
+        return {
+            "attempt_no": attempt.attempt_no,
+            "outcome": attempt.outcome,
+            "error": attempt.error,
+            "start_time": render_time(attempt.start_at),
+            "end_time": render_time(attempt.end_at),
+            "task_logs": [line.content for line in lines if line.attempt_no == attempt.attempt_no],
+        }
+
+    def agent(self, target: str | None) -> AgentDto:
+        """Where a sub-task works: on its target, else here."""
+        return _render_agent(parse_agent(target) or self._agent)
+
+    def id(self, row_id: int) -> str:
+        """The generic id of a row of this controller."""
+        return f"{self._prefix}{row_id}"
+
+    def _merged(self, details: Sequence[SubTaskDetail]) -> Any:
+        """additional_data; of a server's unfinished sub-tasks the first one says what for."""
+        merged = _merge(_own_data(detail) for detail in details)
+        waits: Dto = {}
+        for detail in details:
+            if detail.wait is not None:
+                key = detail.sub_task.target or str(self._agent)
+                waits.setdefault(key, _render_wait(detail.wait))
+        return sort_keys({**(merged or {}), "wait": waits}) if waits else merged
+
+
+def parse_agent(name: str | None) -> AgentAddress | None:
+    """The address in a server's name (`ip:port`, `[v6]:port`); None when it has none."""
+    ip, _, port = (name or "").rpartition(":")
+    return AgentAddress(ip.strip("[]"), int(port)) if ip and port.isdecimal() else None
+
+
+def _render_agent(agent: AgentAddress) -> AgentDto:
+    return {"ip": agent.ip, "port": agent.port}
+
+
+def _render_wait(wait: Wait) -> Dto:
+    optional = {"deadline": wait.deadline_at, "next": wait.next_at}
+    return {
+        "kind": wait.kind,
+        "on": wait.on,
+        "since": render_time(wait.since_at),
+        **({"last": wait.last} if wait.last else {}),
+        **{name: render_time(at) for name, at in optional.items() if at is not None},
+    }
+
+
+def _own_data(detail: SubTaskDetail) -> Dto | None:
+    task = detail.sub_task
+    data: Dto = {}
+    if task.evidence:
+        data["evidence"] = {task.target: task.evidence} if task.target else task.evidence
+    if task.summary:
+        data["summary"] = task.summary
+    return data or None
+
+
+def _merge(parts: Iterable[Mapping[str, Any] | None]) -> Any:
+    """One part: its value; several: always an object, merged key by key (4.3)."""
+    found = list(parts)
+    if len(found) <= 1:
+        return sort_keys(found[0]) if found else None
+    merged: Dto = {}
+    for part in found:
+        _merge_into(merged, part or {})
+    return sort_keys(merged)
+
+
+def _merge_into(merged: Dto, part: Mapping[str, Any]) -> None:
+    for key, value in part.items():
+        present = merged.get(key)
+        if isinstance(present, dict) and isinstance(value, Mapping):
+            _merge_into(present, value)
+        elif isinstance(value, Mapping):
+            merged[key] = {}
+            _merge_into(merged[key], value)
+        else:
+            merged[key] = value

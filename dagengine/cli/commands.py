@@ -1,0 +1,320 @@
+"""The commands: typer on one side, the client on the other. `serve` is in cli.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagengine.cli.options import (
+    AsJson,
+    DagId,
+    DryRun,
+    ForcePass,
+    NoWait,
+    Reason,
+    Servers,
+    SkipCheck,
+    Zones,
+    read_scope,
+)
+from dagengine.cli.render import (
+    render_attempts,
+    render_audit,
+    render_dag,
+    render_list,
+    render_logs,
+)
+from dagengine.cli.session import DEFAULT_URL, PASSWORD_VARIABLE, Url
+from dagengine.cli.status import read_verdict, render_verdict
+from dagengine.cli.work import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    follow_to_end,
+    operate,
+    print_result,
+    read_waits,
+    run,
+    show_made,
+)
+from dagengine.client import Client
+from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
+from dagengine.runtime.clock import SystemClock
+from dagengine.server.config import load_config
+from dagengine.server.plugins import load_extension_points
+
+_WRONG_PASSWORD, _TOO_MANY_OF_THEM = 401, 429
+_NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_OF_THEM)
+
+app = typer.Typer(
+    name="dagengine",
+    help="Start the servers of an OceanBase or seekdb cluster as tracked, durable tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code of design section 8."""
+    try:
+        if (extended := _run_extension_command(argv)) is not None:
+            return extended
+        # Out of standalone mode typer hands back what Exit carries.
+        code = app(args=list(argv), standalone_mode=False)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.TyperException as exc:
+        if message := exc.format_message():  # none when the help was shown for want of a command
+            sys.stderr.write(f"dagengine: {message}\n")
+        return EXIT_USAGE
+    except typer.Abort:
+        return EXIT_INTERRUPTED
+    except DagengineError as exc:
+        sys.stderr.write(f"dagengine: {exc}\n")
+        if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
+            sys.stderr.write(f"what to do: set {PASSWORD_VARIABLE} to the password of root@sys\n")
+        return _exit_code(exc)
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+@app.command()
+def serve() -> None:
+    """Run the controller: `dagengine serve -c FILE`."""
+    raise typer.Exit(EXIT_USAGE)  # cli.py takes this command before typer is loaded
+
+
+@app.command()
+def start(
+    zone: Zones = None,
+    server: Servers = None,
+    force_pass: ForcePass = None,
+    skip_check: SkipCheck = None,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Start the cluster, or some zones or servers of it, and wait."""
+    scope, targets = read_scope(zone, server)
+
+    async def work(client: Client) -> int:
+        made = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
+        return await show_made(client, made, dry_run, no_wait, as_json)
+
+    run(url, work)
+
+
+@app.command()
+def stop(
+    zone: Zones = None,
+    server: Servers = None,
+    force: Annotated[bool, typer.Option("--force", help="End the processes at once.")] = False,
+    terminate: Annotated[
+        bool, typer.Option("--terminate", help="End the processes after a minor freeze.")
+    ] = False,
+    force_pass: ForcePass = None,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Stop the cluster, zones or servers: by SQL, or (--force, --terminate) their processes."""
+    scope, targets = read_scope(zone, server)
+
+    async def work(client: Client) -> int:
+        made = await client.stop(
+            *(scope, targets),
+            force=force,
+            terminate=terminate,
+            force_pass=force_pass,
+            dry_run=dry_run,
+        )
+        return await show_made(client, made, dry_run, no_wait, as_json)
+
+    run(url, work)
+
+
+@app.command("list")
+def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """List the DAGs, newest first."""
+
+    async def work(client: Client) -> int:
+        dags = await client.list_dags()
+        print_result(as_json, dags, render_list(dags))
+        return EXIT_DONE
+
+    run(url, work)
+
+
+@app.command()
+def show(
+    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show what happens to it until it has ended.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show one DAG; without an id the one verdict on the cluster and what to type next."""
+    if follow and not dag_id:
+        raise typer.BadParameter("--follow needs the id of a DAG")
+
+    async def work(client: Client) -> int:
+        if follow:
+            return await follow_to_end(client, dag_id, as_json)
+        if dag_id:
+            dag = await client.get_dag(dag_id)
+            waits = {} if as_json else await read_waits(client, dag)
+            print_result(as_json, dag, render_dag(dag, SystemClock().now(), waits))
+            return EXIT_DONE
+        verdict = await read_verdict(client)
+        document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
+        print_result(as_json, document, render_verdict(verdict))
+        return EXIT_DONE
+
+    run(url, work)
+
+
+@app.command()
+def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Print every log line of a DAG."""
+
+    async def work(client: Client) -> int:
+        lines = render_logs(await client.get_dag(dag_id))
+        print_result(as_json, lines, lines)
+        return EXIT_DONE
+
+    run(url, work)
+
+
+@app.command()
+def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Every attempt of a DAG: when, how it ended, what it said."""
+
+    async def work(client: Client) -> int:
+        dag = await client.get_dag(dag_id)
+        found = {
+            task["id"]: await client.list_attempts(task["id"])
+            for node in dag["nodes"]
+            for task in node["sub_tasks"]
+        }
+        print_result(as_json, found, render_attempts(dag, found))
+        return EXIT_DONE
+
+    run(url, work)
+
+
+@app.command()
+def audit(
+    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Who did what to a DAG, or to all of them, newest first."""
+
+    async def work(client: Client) -> int:
+        rows = await client.list_audit(dag_id)
+        if dag_id and not rows:
+            # What there was of a DAG outlives it; with no row the controller says if there is one.
+            await client.get_dag(dag_id, details=False)
+        print_result(as_json, rows, render_audit(rows))
+        return EXIT_DONE
+
+    run(url, work)
+
+
+@app.command()
+def retry(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Run the failed part of a DAG again, and wait."""
+    operate(dag_id, "RETRY", reason, url, as_json, good=("SUCCEED",))
+
+
+@app.command()
+def rollback(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """Undo what a failed DAG did, and wait: ends the servers that it started."""
+    operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",))
+
+
+@app.command()
+def cancel(
+    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
+    """End a running DAG, and wait until it has ended."""
+    operate(dag_id, "CANCEL", reason, url, as_json, good=("FAILED", "SUCCEED"))
+
+
+@app.command("pass")
+def pass_(
+    dag_id: DagId,
+    node: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only this stage, counted from 1; the DAG goes on behind it."),
+    ] = None,
+    reason: Reason = "",
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Call a failed DAG, or one failed stage of it, done."""
+    operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
+) -> None:
+    """Copy the store and its key, also while the controller runs (on its machine)."""
+    from dagengine.server.controller import back_up, key_file_of  # noqa: PLC0415  # the other commands start without it
+
+    size_bytes = back_up(load_config(config, os.environ), file)
+    # A store that no controller has served yet has no key.
+    beside = f"; its key is {key}" if (key := key_file_of(file)).exists() else "; it has no key yet"
+    sys.stdout.write(f"{file}: {size_bytes:,} bytes{beside}\n")
+
+
+# --- below: the parts ------------------------------------------------------------------------
+
+
+def _exit_code(exc: DagengineError) -> int:
+    if isinstance(exc, ControllerUnreachable):
+        return EXIT_UNREACHABLE
+    if isinstance(exc, ApiRefused):
+        return EXIT_REFUSED if exc.status in _NOT_ALLOWED else EXIT_USAGE
+    return EXIT_USAGE
+
+
+def _run_extension_command(argv: Sequence[str]) -> int | None:
+    """A command that an extension adds, such as `demo`; None when this is none of them."""
+    own = {
+        command.name or command.callback.__name__  # type: ignore[union-attr]
+        for command in app.registered_commands
+        if command.callback is not _stand_in
+    }
+    if argv and argv[0] in own:
+        return None
+    loaded = load_extension_points()
+    for notice in loaded.notices:
+        sys.stderr.write(f"dagengine: {notice}\n")
+    commands = {name: c for point in loaded.points for name, c in point.commands.items()}
+    if not argv or argv[0].startswith("-"):
+        for name, command in commands.items():
+            app.command(name, help=command.help)(_stand_in)
+        return None
+    found = commands.get(argv[0])
+    return None if found is None else found.run(argv[1:])
+
+
+def _stand_in() -> None:
+    """Lists an extension's command in typer's help; typer never gets to run it."""

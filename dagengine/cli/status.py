@@ -1,0 +1,117 @@
+"""`show` without an id: which servers are in service, who holds the lock, what to type next.
+
+The newest DAG need not be the one that knows: one that found the lock taken has looked at nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from dagengine.cli.render import (
+    UNFINISHED,
+    Json,
+    clock_time,
+    next_commands,
+    place_of,
+    render_wait,
+    was_turned_away,
+)
+from dagengine.client import Client
+
+_GLOBAL_MAINTENANCE = 2
+_LOOK_NOW = "next: nothing to do; to look at the servers now:  dagengine start --dry-run"
+_PAGE = 20  # DAGs; mostly the first one is the one
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the verdict is made of.
+
+    Attributes:
+        newest: the newest DAG; None before the first one.
+        by: whose word counts: the holder of the lock, else the newest that had it.
+        unfinished: the DAGs that have not ended.
+        controller: its address: what failed there is no server.
+    """
+
+    newest: Json | None
+    by: Json | None
+    unfinished: Sequence[Json]
+    controller: str
+
+
+async def read_verdict(client: Client) -> Verdict:
+    """Ask the controller for what the verdict is made of."""
+    info = await client.info()
+    unfinished = await client.list_unfinished()
+    newest, by = None, next(iter(_holders(unfinished)), None)
+    async with aclosing(client.search_dags(page=_PAGE)) as dags:
+        async for short in dags:
+            dag = await client.get_dag(short["id"])
+            newest = newest or dag
+            if by is None and not was_turned_away(dag):
+                by = dag
+            if by is not None:
+                break
+    return Verdict(newest, by or newest, unfinished, place_of(info))
+
+
+def render_verdict(verdict: Verdict) -> list[str]:
+    """The lines for a person."""
+    newest, by = verdict.newest, verdict.by
+    if newest is None or by is None:
+        return ["nothing was started yet", "next: dagengine start"]
+    when = "" if by["state"] in UNFINISHED else f", {clock_time(by['end_time'])}"
+    lines = [f"by {by['name']} {by['id']} ({by['state']}{when}):"]
+    lines += _servers(by, verdict.controller)
+    if was_turned_away(newest) and newest["id"] != by["id"]:
+        lines.append(
+            f"{newest['name']} {newest['id']} found the lock taken: it has touched no server"
+        )
+    holders = _holders(verdict.unfinished)
+    lines += [
+        f"lock: {dag['name']} {dag['id']} since {clock_time(dag['start_time'])}" for dag in holders
+    ] or ["lock: free"]
+    return [*lines, *(next_commands(by) or [_LOOK_NOW])]
+
+
+def _servers(dag: Json, controller: str) -> list[str]:
+    """A line for each server, and what failed or waits elsewhere."""
+    reached: dict[str, str] = {}
+    elsewhere: list[str] = []
+    for node in dag["nodes"] or []:
+        for task in node["sub_tasks"] or []:
+            place, said = place_of(task), (task["task_logs"] or [""])[-1]
+            if task["state"] == "FAILED" and place != controller:
+                reached[place] = f"NOT in service: {said}"
+            elif task["state"] == "FAILED":
+                elsewhere.append(f"  '{node['name']}' failed: {said}")
+    more = dag["additional_data"] or {}
+    goes_on = dag["state"] in UNFINISHED
+    for server, facts in more.get("evidence", {}).items():
+        reached.setdefault(server, _service(facts if isinstance(facts, Mapping) else {}, goes_on))
+    waits = dict(more.get("wait", {}))
+    own = waits.pop(controller, None)
+    for server in waits:
+        reached.setdefault(server, "not known yet")
+    lines = []
+    for server, what in sorted(reached.items()):
+        lines.append(f"  {server}  {what}")
+        lines += [f"      waits for {render_wait(waits[server])}"] if server in waits else []
+    if own and not waits:  # else it waits for them
+        elsewhere.append(f"  waits for {render_wait(own)}")
+    return lines + elsewhere
+
+
+def _service(facts: Json, goes_on: bool) -> str:
+    level = facts.get("level", "unknown")
+    if level == "unknown" and goes_on:
+        return "not known yet"
+    is_up = level not in ("none", "unknown") and facts.get("in_service", True)
+    return f"{'in' if is_up else 'NOT in'} service (level {level})"
+
+
+def _holders(unfinished: Sequence[Json]) -> list[Json]:
+    return [dag for dag in unfinished if dag["maintenance_type"] == _GLOBAL_MAINTENANCE]

@@ -1,0 +1,136 @@
+"""What the commands have in common: a client while they work, following, what they print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from dagengine.cli.plan import can_go_on, render_plan
+from dagengine.cli.progress import find_last_event, follow
+from dagengine.cli.render import UNFINISHED, Json, commands_while_it_runs, render_end
+from dagengine.cli.session import open_client
+from dagengine.client import Client
+from dagengine.runtime.clock import SystemClock
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+
+
+async def show_made(client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool) -> int:
+    """What became of a call that makes a DAG: the plan, or the DAG, to its end unless `no_wait`."""
+    if not dry_run:
+        return await _follow_accepted(client, made, no_wait, as_json)
+    print_result(as_json, made, render_plan(made))
+    return EXIT_DONE if can_go_on(made) else EXIT_FAILED
+
+
+async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:
+    if no_wait:
+        print_result(as_json, dag, render_end(dag))
+        return EXIT_DONE
+    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+    return await follow_to_end(client, dag["id"], as_json)
+
+
+async def read_waits(client: Client, dag: Json) -> dict[str, Json]:
+    """What the sub-tasks of each unfinished stage wait for: the DAG has but one of each server."""
+    if dag["state"] not in UNFINISHED:
+        return {}
+    nodes = [await client.get_node(n["id"]) for n in dag["nodes"] if n["state"] in UNFINISHED]
+    return {node["id"]: (node["additional_data"] or {}).get("wait", {}) for node in nodes}
+
+
+def operate(
+    dag_id: str,
+    operator: str,
+    reason: str,
+    url: str,
+    as_json: bool,
+    *,
+    good: Iterable[str],
+    stage: int | None = None,
+) -> None:
+    """Ask an operator of a DAG (PASS: or of one stage, counted from 1), and follow it.
+
+    A DAG that ends in one of the `good` states is exit code 0.
+    """
+
+    async def work(client: Client) -> int:
+        last = await find_last_event(client, dag_id)
+        with _saying_how_to_follow(dag_id):
+            if stage is not None:
+                await _pass_node(client, dag_id, stage, reason)
+            else:
+                await client.operate_dag(dag_id, operator, reason=reason)
+            dag = await _wait(client, dag_id, as_json, last)
+        return EXIT_DONE if dag["state"] in good else EXIT_FAILED
+
+    run(url, work)
+
+
+async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> None:
+    nodes = (await client.get_dag(dag_id))["nodes"]
+    if stage > len(nodes):
+        raise typer.BadParameter(f"--node {stage}: the DAG has stages 1 to {len(nodes)}")
+    await client.pass_node(nodes[stage - 1]["id"], reason=reason)
+
+
+async def follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
+    """Show a DAG until it has ended; returns the exit code."""
+    with _saying_how_to_follow(dag_id):
+        ended = await _wait(client, dag_id, as_json)
+    return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
+
+
+@contextmanager
+def _saying_how_to_follow(dag_id: str) -> Iterator[None]:
+    """An interrupt ends the command and not the DAG: says so."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        following = "\n".join(commands_while_it_runs(dag_id))
+        sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
+        raise
+
+
+async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> Json:
+    stream = sys.stderr if as_json else sys.stdout
+    dag = await follow(client, dag_id, stream, SystemClock(), after=after)
+    if as_json:
+        print_result(True, dag, [])
+    return dag
+
+
+def run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
+    """Do a command's work with a client, and end the command.
+
+    Raises:
+        typer.Exit: always; it carries the exit code.
+    """
+    opened = open_client(url)
+
+    async def main() -> int:
+        async with opened as client:
+            return await work(client)
+
+    try:
+        code = asyncio.run(main())
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    raise typer.Exit(code)
+
+
+def print_result(as_json: bool, value: Any, lines: Sequence[str]) -> None:
+    """The value as one document, or the lines; nothing where there are none."""
+    said = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
+    sys.stdout.write("".join(f"{line}\n" for line in said))

@@ -1,0 +1,168 @@
+"""One session with one controller: signs, sends, reads envelopes and streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from dagengine.client.signing import load_key, sign
+from dagengine.client.tls import Trust, base_of, is_socket, make_connector
+from dagengine.errors import ApiRefused, ControllerUnreachable
+
+ROOT = "/api/v1"
+_STALE_KEY = 1  # legacy code: the header was made for another key
+
+Dto = dict[str, Any]
+
+
+class Door:
+    """Sends requests to a controller.
+
+    Args:
+        url: of the controller, without a slash at its end.
+        password: of root@sys; may be empty.
+        timeout_s: bound on one call, in seconds.
+        trust: for an https URL.
+    """
+
+    def __init__(self, url: str, password: str, timeout_s: float, trust: Trust = Trust()) -> None:  # noqa: B008  # frozen
+        self._url = url
+        self._trust = trust
+        self._password = password
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._session: aiohttp.ClientSession | None = None
+        self._key: rsa.RSAPublicKey | None = None
+
+    async def open(self) -> None:
+        """Make the session; nothing is sent yet."""
+        connector = make_connector(self._url, self._trust)
+        self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Dto | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """A signed call; the answer's data, `{}` when there is none.
+
+        Raises:
+            ControllerUnreachable, ApiRefused: it did not work.
+        """
+        async with self.open_answer(method, path, body, headers or {}) as response:
+            return await self._data_of(response)
+
+    async def ask_openly(self, path: str) -> Any:
+        """A GET that needs no password. Raises as `call`."""
+        async with self._request("GET", ROOT + path, {}, None, self._timeout) as response:
+            return await self._data_of(response)
+
+    @asynccontextmanager
+    async def open_answer(
+        self,
+        method: str,
+        path: str,
+        body: Dto | None,
+        headers: Mapping[str, str],
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer to a signed request that was let in, body unread.
+
+        A request for a key that the controller no longer has is signed and sent once more.
+
+        Raises:
+            ControllerUnreachable, ApiRefused: it did not work.
+        """
+        target = ROOT + path
+        for is_last in (self._key is None, True):
+            sent, content = await self._sign(target, body)
+            async with self._request(
+                method, target, {**headers, **sent}, content, limits or self._timeout
+            ) as response:
+                try:
+                    await self._refuse(response)
+                except ApiRefused as exc:
+                    self._key = None
+                    if exc.legacy != _STALE_KEY or is_last:
+                        raise
+                    continue
+                yield response
+                return
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    async def _sign(self, target: str, body: Dto | None) -> tuple[dict[str, str], bytes | None]:
+        """Headers and body of a request; at a socket there is nothing to sign."""
+        if is_socket(self._url):
+            return {}, None if body is None else json.dumps(body).encode("utf-8")
+        signed = sign(await self._load_key(), self._password, target, body)
+        return {"X-OCS-Header": signed.header}, signed.body
+
+    async def _load_key(self) -> rsa.RSAPublicKey:
+        if self._key is None:
+            self._key = load_key((await self.ask_openly("/secret"))["public_key"])
+        return self._key
+
+    @asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        limits: aiohttp.ClientTimeout,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            raise ControllerUnreachable("the client is not open", remedy="use `async with`")
+        try:
+            async with self._session.request(
+                method, base_of(self._url) + target, headers=headers, data=data, timeout=limits
+            ) as response:
+                yield response
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            raise self._unreachable(exc) from exc
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> None:
+        """Raise what an answer that is an error says."""
+        if response.status < 400:
+            return
+        envelope = await self._envelope_of(response)
+        error = envelope.get("error") or {}
+        raise ApiRefused(
+            error.get("message", f"HTTP status {response.status}"),
+            status=envelope.get("status", response.status),
+            code=error.get("errCode", ""),
+            legacy=error.get("code", 0),
+        )
+
+    async def _data_of(self, response: aiohttp.ClientResponse) -> Any:
+        await self._refuse(response)
+        data = (await self._envelope_of(response)).get("data")
+        return {} if data is None else data
+
+    async def _envelope_of(self, response: aiohttp.ClientResponse) -> Dto:
+        try:
+            envelope = json.loads(await response.read())
+        except ValueError as exc:
+            raise self._unreachable(exc) from exc
+        if not isinstance(envelope, dict):
+            raise self._unreachable(ValueError("its answer is no JSON object"))
+        return envelope
+
+    def _unreachable(self, exc: Exception) -> ControllerUnreachable:
+        return ControllerUnreachable(
+            f"no controller answers at {self._url}: {exc or type(exc).__name__}",
+            remedy="is `dagengine serve` running there? is --url right?",
+        )

@@ -1,0 +1,106 @@
+"""New DAGs: written together with the beginning of their first stage."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TypeAlias
+
+import structlog
+
+from dagengine.engine.registry import Registry
+from dagengine.engine.scheduler import Scheduler
+from dagengine.errors import EngineStopped
+from dagengine.model.changes import Audited, Batch, DagCreated, KeyUsed
+from dagengine.model.json_values import as_text
+from dagengine.model.operation import IdempotencyKey, Submission
+from dagengine.model.records import AuditRecord, DagDetail, DagRecord
+from dagengine.rules import planning as plan
+from dagengine.rules.snapshot import Snapshot
+from dagengine.runtime.clock import Clock
+from dagengine.runtime.service import Service
+from dagengine.store.contract import LastIds, Store
+
+_log = structlog.get_logger("dagengine.engine")
+Who: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
+
+
+class Creator(Service):
+    """Creates DAGs, each in a task of its own.
+
+    Attributes:
+        last_ids: the highest ids in use.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, registry: Registry, scheduler: Scheduler
+    ) -> None:
+        super().__init__("creator")
+        self.last_ids = LastIds(0, 0, 0)
+        self._store = store
+        self._clock = clock
+        self._registry = registry
+        self._scheduler = scheduler
+        self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
+
+    async def create(
+        self, submission: Submission, who: Who, window_s: float, key: IdempotencyKey | None
+    ) -> DagDetail:
+        """See Engine.submit; with a key that was used meanwhile it raises StaleWrite."""
+        created = self._registry.instantiate(submission, self.last_ids, self._clock.now())
+        dag = created.dag
+        if window_s and (same := self._find_same(dag, window_s)) is not None:
+            if (pending := self._being_written.get(same.dag_id)) is not None:
+                await asyncio.shield(pending[1])
+            return DagDetail(same, None)
+        self.last_ids = _ids_after(created)
+        # A task of its own: a caller that gives up leaves no DAG that nobody runs.
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._being_written[dag.dag_id] = (dag, written)
+        writing = self._write(created, who, key)
+        task = self.spawn(writing, name=f"creation of dag {dag.dag_id}")
+        task.add_done_callback(partial(self._settle, dag.dag_id, written))
+        await asyncio.shield(written)
+        return DagDetail(dag, None)
+
+    def _find_same(self, wanted: DagRecord, window_s: float) -> DagRecord | None:
+        """The unfinished DAG of the same submission that is younger than the window."""
+        unfinished = (live.snapshot.dag for live in self._scheduler.live.values())
+        for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
+            is_young = 0 <= (wanted.created_at - dag.created_at).total_seconds() < window_s
+            same = (dag.name, dag.targets, dag.params)
+            if is_young and same == (wanted.name, wanted.targets, wanted.params):
+                return dag
+        return None
+
+    async def _write(self, created: DagCreated, who: Who, key: IdempotencyKey | None) -> None:
+        """Write the DAG and the beginning of its first stage in one commit."""
+        dag = created.dag
+        by, reason = map(as_text, who)
+        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
+        snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
+        starts = plan.begin(snapshot, dag.created_at)
+        begun = snapshot.take_batch()
+        used = (KeyUsed(key, dag.dag_id),) if key is not None else ()
+        changes = (created, *used, audit, *(begun.changes if begun else ()))
+        batch = Batch(dag.dag_id, None, changes)
+        (refusal,) = await self._store.commit([batch])
+        if refusal is not None:
+            raise refusal
+        _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
+        self._scheduler.adopt_begun(snapshot, batch, starts)
+
+    def _settle(self, dag_id: int, written: asyncio.Future[None], task: asyncio.Task[None]) -> None:
+        """The creation has ended, perhaps before its first turn: tell whoever waits for it."""
+        del self._being_written[dag_id]
+        if task.cancelled():
+            written.set_exception(EngineStopped("the engine was left while the DAG was created"))
+        elif (error := task.exception()) is not None:
+            written.set_exception(error)
+        else:
+            written.set_result(None)
+        written.exception()  # the caller may be gone: nobody else has to look
+
+
+def _ids_after(created: DagCreated) -> LastIds:
+    return LastIds(created.dag.dag_id, created.nodes[-1].node_id, created.sub_tasks[-1].sub_task_id)

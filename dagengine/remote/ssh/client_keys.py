@@ -1,0 +1,229 @@
+"""Which keys a login tries: from a key file, with its certificate, or from an ssh agent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import asyncssh
+
+from dagengine.errors import LoginRefused
+from dagengine.remote.runner import HostAddress
+
+ClientKey: TypeAlias = (
+    asyncssh.SSHKey
+    | asyncssh.SSHKeyPair
+    | tuple[asyncssh.SSHKey | asyncssh.SSHKeyPair, asyncssh.SSHCertificate]
+)
+Stamp: TypeAlias = tuple[int, int, int]
+
+_AGENT_VARIABLE = "SSH_AUTH_SOCK"
+
+
+class KeyRing:
+    """The keys of all logins. A key file is read once, and again when it has changed.
+
+    Reading is not cheap: a passphrase costs some 100 ms of CPU time by design.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[Path, str], tuple[Stamp, asyncssh.SSHKey]] = {}
+        self._reading = asyncio.Lock()
+
+    @asynccontextmanager
+    async def keys(self, address: HostAddress) -> AsyncIterator[tuple[ClientKey, ...]]:
+        """The keys to try, usable within the context; none for the library's defaults.
+
+        Raises:
+            LoginRefused: there is no usable key, and why.
+        """
+        if address.agent:
+            async with _agent_keys(address) as found:
+                yield found
+        elif address.key_file is None:
+            yield ()
+        else:
+            key = await self._private_key(address, address.key_file)
+            yield (_with_certificate(address, key, address.key_file),)
+
+    async def _private_key(self, address: HostAddress, file: Path) -> asyncssh.SSHKey:
+        stamp = _stamp_or_refuse(address, file)
+        passphrase = read_passphrase(address)
+        async with self._reading:  # many hosts with one key: the first login reads it for all
+            read = self._read.get((file, passphrase))
+            if read is None or read[0] != stamp:
+                key = await asyncio.to_thread(_read_private_key, address, file, passphrase)
+                self._read[file, passphrase] = read = (stamp, key)
+        return read[1]
+
+
+def read_passphrase(address: HostAddress) -> str:
+    """The passphrase of the key file; empty when none is configured.
+
+    Raises:
+        LoginRefused: the place that is named holds none.
+    """
+    if (variable := address.key_passphrase_env) is not None:
+        if not (passphrase := os.environ.get(variable, "")):
+            raise _no_passphrase(address, f"the variable {variable} is not set or empty")
+        return passphrase
+    if (file := address.key_passphrase_file) is not None:
+        try:
+            passphrase = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+        except UnicodeDecodeError:  # its text would show the passphrase
+            raise _no_passphrase(address, f"the file {file} is not UTF-8") from None
+        except OSError as exc:
+            raise _no_passphrase(address, f"cannot read {file}: {exc.strerror}") from exc
+        if not passphrase:
+            raise _no_passphrase(address, f"the first line of {file} is empty")
+        return passphrase
+    return ""
+
+
+def stamp_of(file: Path) -> Stamp:
+    """What differs once a file has changed. Raises OSError."""
+    stat = file.stat()
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@asynccontextmanager
+async def _agent_keys(address: HostAddress) -> AsyncIterator[tuple[ClientKey, ...]]:
+    place = _agent_place(address)
+    try:
+        agent = await asyncssh.connect_agent(str(place))
+    except OSError as exc:
+        raise LoginRefused(
+            f"no ssh agent answers at {place} for {address.user}@{address}: {exc.strerror or exc}",
+            host=str(address),
+            remedy="start it (ssh-agent), or correct ssh.agent or SSH_AUTH_SOCK",
+        ) from exc
+    try:
+        yield await _choose_agent_keys(address, agent, place)
+    finally:
+        agent.close()
+
+
+async def _choose_agent_keys(
+    address: HostAddress, agent: asyncssh.SSHAgentClient, place: Path
+) -> tuple[ClientKey, ...]:
+    file = address.key_file
+    wanted = None if file is None else _read_public_key(address, file)
+    try:
+        held = await agent.get_keys(None if wanted is None else [wanted.public_data])
+    except (OSError, ValueError, EOFError) as exc:
+        raise LoginRefused(
+            f"the ssh agent at {place} does not say which keys it holds: {exc}",
+            host=str(address),
+            remedy="try it: ssh-add -l",
+        ) from exc
+    if not held:
+        what = "holds no key" if file is None else f"does not hold the key {file}"
+        raise LoginRefused(
+            f"the ssh agent at {place} {what} for {address.user}@{address}",
+            host=str(address),
+            remedy="load it with ssh-add; ssh-add -l lists what it holds",
+        )
+    if file is None:
+        return tuple(held)
+    return tuple(_with_certificate(address, key, file) for key in held)
+
+
+def _agent_place(address: HostAddress) -> Path:
+    if isinstance(address.agent, Path):
+        return address.agent
+    if not (text := os.environ.get(_AGENT_VARIABLE, "")):
+        raise LoginRefused(
+            f"ssh.agent is set for {address.user}@{address}, but {_AGENT_VARIABLE} is not set",
+            host=str(address),
+            remedy=f"give the controller {_AGENT_VARIABLE}, or name the socket in ssh.agent",
+        )
+    return Path(text)
+
+
+def _read_private_key(address: HostAddress, file: Path, passphrase: str) -> asyncssh.SSHKey:
+    who = f"{address.user}@{address}"
+    try:
+        return asyncssh.read_private_key(str(file), passphrase or None)
+    except asyncssh.KeyEncryptionError as exc:
+        raise LoginRefused(
+            f"the passphrase for the key file {file} of {who} is wrong",
+            host=str(address),
+            remedy="correct what ssh.key_passphrase_env or ssh.key_passphrase_file names",
+        ) from exc
+    except asyncssh.KeyImportError as exc:
+        if not passphrase and "assphrase" in str(exc):
+            raise LoginRefused(
+                f"the key file {file} for {who} is locked with a passphrase",
+                host=str(address),
+                remedy="say where it is kept in ssh.key_passphrase_env or "
+                "ssh.key_passphrase_file, or load the key into an agent and set ssh.agent",
+            ) from exc
+        raise LoginRefused(
+            f"{file} for {who} is not a usable private key: {exc}",
+            host=str(address),
+            remedy="name a private key in ssh.key_file",
+        ) from exc
+    except OSError as exc:
+        raise _unreadable(address, file) from exc
+
+
+def _read_public_key(address: HostAddress, file: Path) -> asyncssh.SSHKey:
+    for place in (file, Path(f"{file}.pub")):
+        try:
+            return asyncssh.read_public_key(str(place))
+        except (OSError, asyncssh.KeyImportError):
+            continue
+    raise LoginRefused(
+        f"neither {file} nor {file}.pub is a public key: which key of the agent is meant for "
+        f"{address.user}@{address}?",
+        host=str(address),
+        remedy="put the public key there, or leave ssh.key_file out to try all keys of the agent",
+    )
+
+
+def _with_certificate(
+    address: HostAddress, key: asyncssh.SSHKey | asyncssh.SSHKeyPair, file: Path
+) -> ClientKey:
+    place = certificate_file(file)
+    if not place.exists():
+        return key
+    try:
+        return key, asyncssh.read_certificate(str(place))
+    except (OSError, asyncssh.KeyImportError) as exc:
+        raise LoginRefused(
+            f"the certificate {place} for {address.user}@{address} cannot be used: {exc}",
+            host=str(address),
+            remedy="have it signed anew, or remove it",
+        ) from exc
+
+
+def certificate_file(key_file: Path) -> Path:
+    """Where the user certificate of a key lies, as for OpenSSH."""
+    return Path(f"{str(key_file).removesuffix('.pub')}-cert.pub")
+
+
+def _stamp_or_refuse(address: HostAddress, file: Path) -> Stamp:
+    if not os.access(file, os.R_OK):
+        raise _unreadable(address, file)
+    return stamp_of(file)
+
+
+def _unreadable(address: HostAddress, file: Path) -> LoginRefused:
+    return LoginRefused(
+        f"the key file {file} for {address.user}@{address} cannot be read",
+        host=str(address),
+        remedy="put the private key there or name another one in ssh.key_file",
+    )
+
+
+def _no_passphrase(address: HostAddress, why: str) -> LoginRefused:
+    return LoginRefused(
+        f"there is no passphrase for the key file {address.key_file} of "
+        f"{address.user}@{address}: {why}",
+        host=str(address),
+        remedy="put it there, or correct ssh.key_passphrase_env or ssh.key_passphrase_file",
+    )

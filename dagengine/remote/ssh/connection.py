@@ -1,0 +1,233 @@
+"""One host's connection: opened when needed, shared, replaced when it no longer serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import asyncssh
+
+from dagengine.errors import HostUnreachable, RemoteError
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.connector import Login, no_answer
+from dagengine.runtime.clock import Clock
+
+_CLOSE_BOUND_S = 2.0
+_SIGN_OF_LIFE_S = 2.0
+_DISCARD_PORT = 9
+
+
+class ConnectPacing:
+    """Spreads the starts of connections over time, so that many hosts are not one burst.
+
+    It limits the rate, not the number under way: a host that never answers holds nobody up.
+    """
+
+    def __init__(self, clock: Clock, random: Random, *, per_s: float = 200.0, burst: int = 16):
+        """
+        Args:
+            clock: for the rate.
+            random: for the jitter.
+            per_s: connects started per second in the long run, above 0.
+            burst: how many may start at once after a pause, at least 1.
+        """
+        self._clock = clock
+        self._random = random
+        self._interval_s = 1.0 / per_s
+        self._credit_s = burst * self._interval_s
+        self._next_s = float("-inf")
+
+    async def wait(self) -> None:
+        """Return when the caller may start to connect."""
+        await asyncio.sleep(self.delay_s())
+
+    def delay_s(self) -> float:
+        """Take a turn; how long it is away, in seconds, at least 0."""
+        now_s = self._clock.monotonic_s()
+        step_s = self._interval_s * self._random.uniform(0.5, 1.5)
+        self._next_s = max(self._next_s, now_s - self._credit_s) + step_s
+        return max(0.0, self._next_s - now_s)
+
+
+class HostLink:
+    """The connection to one address. At most one is offered at any time.
+
+    One that no longer serves is retired: nobody new gets it, and it is closed when its last
+    user has left, so that one stuck command takes nobody else's connection away.
+    """
+
+    def __init__(
+        self,
+        address: HostAddress,
+        pacing: ConnectPacing,
+        login: Login,
+        bastion: HostLink | None = None,
+    ) -> None:
+        """
+        Args:
+            address: the host.
+            pacing: of connects without a bastion.
+            login: logs in.
+            bastion: the link to `address.jump`, shared with all hosts behind it.
+        """
+        self.address = address
+        self._pacing = pacing
+        self._login = login
+        self._bastion = bastion
+        self._opening = asyncio.Lock()
+        self._offered: asyncssh.SSHClientConnection | None = None
+        self._users: Counter[asyncssh.SSHClientConnection] = Counter()
+        self._ways: dict[asyncssh.SSHClientConnection, asyncssh.SSHClientConnection] = {}
+        self._closed = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is there to be used."""
+        return self._offered is not None and not self._offered.is_closed()
+
+    @property
+    def hops(self) -> int:
+        """How many bastions lie before the host."""
+        return 0 if self._bastion is None else self._bastion.hops + 1
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        """The connection, kept open at least until the context ends; raises as `take`."""
+        connection = await self.take()
+        try:
+            yield connection
+        finally:
+            self.give_back(connection)
+
+    async def take(self) -> asyncssh.SSHClientConnection:
+        """The connection, opened if need be, kept open until it is given back.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: there is none to be had. The message
+                names the hop that failed.
+        """
+        connection = await self._get()
+        self._users[connection] += 1
+        return connection
+
+    def give_back(self, connection: asyncssh.SSHClientConnection) -> None:
+        """End one use of a connection that was taken."""
+        self._users[connection] -= 1
+        self._drop_if_unused(connection)
+
+    def retire(self, connection: asyncssh.SSHClientConnection) -> None:
+        """Offer this connection to nobody any more."""
+        if self._offered is connection:
+            self._offered = None
+        self._drop_if_unused(connection)
+
+    async def close(self) -> None:
+        """Close what is open, whoever uses it; bounded, and safe to call twice."""
+        self._closed = True
+        for connection in {*self._users, *filter(None, [self._offered])}:
+            connection.close()
+            try:
+                async with asyncio.timeout(_CLOSE_BOUND_S):
+                    await connection.wait_closed()
+            except TimeoutError:
+                connection.abort()
+        self._offered = None
+
+    async def _get(self) -> asyncssh.SSHClientConnection:
+        try:
+            # The bound holds for everybody who waits, not only for the one who connects.
+            bound_s = self.address.login_bound_s + self.hops * _SIGN_OF_LIFE_S
+            async with asyncio.timeout(bound_s), self._opening:
+                if self._closed:
+                    raise HostUnreachable(
+                        f"the connection to {self.address} was closed for good",
+                        host=str(self.address),
+                    )
+                if self._offered is None or self._offered.is_closed():
+                    old, self._offered = self._offered, None
+                    if old is not None:
+                        self._drop_if_unused(old)
+                    self._offered = await self._open()
+                return self._offered
+        except TimeoutError:
+            raise no_answer(self.address) from None
+
+    async def take_bastion(self) -> asyncssh.SSHClientConnection | None:
+        """The connection to the host's bastion, to be given back; None when there is none.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, LoginRefused: the bastion cannot be used.
+        """
+        if self._bastion is None:
+            return None
+        try:
+            return await self._bastion.take()
+        except RemoteError as error:
+            raise type(error)(
+                f"the bastion of {self.address} cannot be used: {error.message}",
+                host=error.host,
+                remedy=error.remedy,
+            ) from error
+
+    def give_back_bastion(self, through: asyncssh.SSHClientConnection | None) -> None:
+        """End one use of the bastion's connection."""
+        if self._bastion is not None and through is not None:
+            self._bastion.give_back(through)
+
+    async def _open(self) -> asyncssh.SSHClientConnection:
+        through = await self.take_bastion()
+        connection = None
+        try:
+            if through is None:
+                await self._pacing.wait()
+            connection = await self._login.log_in(self.address, through)
+        except HostUnreachable:
+            await self._blame(through)
+            raise
+        finally:
+            if connection is None:
+                self.give_back_bastion(through)
+        if through is not None:
+            self._ways[connection] = through  # in use as long as the host's connection
+        return connection
+
+    async def _blame(self, through: asyncssh.SSHClientConnection | None) -> None:
+        """Was it the bastion that no longer answers? Then its connection is retired.
+
+        Raises:
+            HostUnreachable: it was.
+        """
+        bastion = self._bastion
+        if bastion is None or through is None or await _gives_sign_of_life(through):
+            return
+        bastion.retire(through)
+        raise HostUnreachable(
+            f"the bastion {bastion.address} of {self.address} no longer answers",
+            host=str(bastion.address),
+            remedy="check that it is up; the next attempt connects to it anew",
+        )
+
+    def _drop_if_unused(self, connection: asyncssh.SSHClientConnection) -> None:
+        if self._users[connection] > 0:
+            return
+        del self._users[connection]
+        if connection is self._offered:
+            return
+        connection.abort()
+        self.give_back_bastion(self._ways.pop(connection, None))
+
+
+async def _gives_sign_of_life(connection: asyncssh.SSHClientConnection) -> bool:
+    """Ask for something that any sshd refuses or grants at once: either is an answer."""
+    try:
+        async with asyncio.timeout(_SIGN_OF_LIFE_S):
+            _, writer = await connection.open_connection("127.0.0.1", _DISCARD_PORT)
+            writer.close()
+    except asyncssh.ChannelOpenError:
+        return not connection.is_closed()
+    except (TimeoutError, asyncssh.Error, OSError):
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""Logging in to a host, and what to tell a person when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import Any
+
+import asyncssh
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
+
+from dagengine.errors import HostUnreachable, LoginRefused, RemoteError
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.banner import knock
+from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
+from dagengine.remote.ssh.trusted_hosts import TrustedHosts, host_key_rejected
+
+# They cost CPU time at both ends: with hundreds at once none would end in time. Only hosts that
+# answer take part, so one that is dead holds nobody up.
+_HANDSHAKES_AT_ONCE = 32
+
+# sshd drops connects at random once ten are not let in yet (MaxStartups 10:30:100).
+_STARTUPS_AT_ONCE = 8
+
+# At INFO it writes every command line, secrets included.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+
+class Login:
+    """Logs in to hosts with a key, checking every host's key strictly.
+
+    Neither ~/.ssh/config nor, unless told to, an agent is asked: what a controller does must not
+    depend on who started it from where.
+
+    Attributes:
+        begun: logins so far.
+        failed: those of them that did not work.
+    """
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.failed = 0
+        self._keys = KeyRing()
+        self._trusted = TrustedHosts()
+        self._handshakes = asyncio.Semaphore(_HANDSHAKES_AT_ONCE)
+        self._startups: defaultdict[tuple[str, int], asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_STARTUPS_AT_ONCE)
+        )
+
+    async def log_in(
+        self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None = None
+    ) -> asyncssh.SSHClientConnection:
+        """Connect and log in.
+
+        Args:
+            address: the host.
+            bastion: a connection to the host's `jump`, through which to go.
+
+        Raises:
+            HostUnreachable: nothing answered within `connect_timeout_s`, or not as SSH.
+            HostKeyRejected: the host's key is not the one in `known_hosts`.
+            LoginRefused: the user or the key is not accepted, or there is no usable key.
+        """
+        self.begun += 1
+        try:
+            return await self._log_in(address, bastion)
+        except RemoteError:
+            self.failed += 1
+            raise
+
+    async def _log_in(
+        self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None
+    ) -> asyncssh.SSHClientConnection:
+        trusted = self._trusted.of(address)
+        try:
+            if bastion is not None:
+                return await self._shake_hands(address, trusted, tunnel=bastion)
+            async with self._startups[address.host, address.port]:
+                return await self._log_in_directly(address, trusted)
+        except TimeoutError:
+            raise no_answer(address) from None
+        except (asyncssh.Error, OSError) as error:
+            raise explain_failure(error, address, trusted) from error
+
+    async def _log_in_directly(
+        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts
+    ) -> asyncssh.SSHClientConnection:
+        async with asyncio.timeout(address.connect_timeout_s):
+            door = await knock(address.host, address.port)
+        try:
+            async with self._handshakes:
+                return await self._shake_hands(address, trusted, sock=door)
+        except BaseException:
+            door.close()
+            raise
+
+    async def _shake_hands(
+        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts, **way: Any
+    ) -> asyncssh.SSHClientConnection:
+        async with asyncio.timeout(address.connect_timeout_s), self._keys.keys(address) as keys:
+            return await _connect(address, trusted, keys, **way)
+
+
+def no_answer(address: HostAddress) -> HostUnreachable:
+    """The error for a host that stays silent."""
+    return HostUnreachable(
+        f"{address} did not complete an SSH login within {address.connect_timeout_s:g} s"
+        f"{_way(address)}",
+        host=str(address),
+        remedy="check that the host is up, that no firewall drops packets and that sshd answers",
+    )
+
+
+def explain_failure(
+    error: Exception, address: HostAddress, trusted: asyncssh.SSHKnownHosts
+) -> RemoteError:
+    """What went wrong between us and a host, in words.
+
+    Args:
+        error: of the SSH library or the operating system.
+        address: the host.
+        trusted: the host keys that were trusted.
+    """
+    host = str(address)
+    match error:
+        case asyncssh.HostKeyNotVerifiable():
+            return host_key_rejected(address, trusted, error.reason)
+        case asyncssh.KeyExchangeFailed() if "host key" in error.reason.lower():
+            return host_key_rejected(address, trusted, error.reason)
+        case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():
+            return _not_let_in(address)
+        case asyncssh.ChannelOpenError():
+            return _not_forwarded(error, address)
+        case asyncssh.Error():
+            detail = error.reason or type(error).__name__
+        case _:
+            detail = str(error) or type(error).__name__
+    return HostUnreachable(
+        f"{address} cannot be reached over SSH{_way(address)}: {detail}",
+        host=host,
+        remedy="check that the host is up and that sshd listens on this address and port",
+    )
+
+
+async def _connect(
+    address: HostAddress,
+    trusted: asyncssh.SSHKnownHosts,
+    keys: tuple[ClientKey, ...],
+    **way: Any,
+) -> asyncssh.SSHClientConnection:
+    return await asyncssh.connect(
+        address.host,
+        address.port,
+        **way,
+        username=address.user,
+        client_keys=list(keys) or (),  # () stands for the default keys
+        known_hosts=trusted,
+        config=None,
+        agent_path=None,
+        preferred_auth="publickey",
+        gss_auth=False,
+        gss_kex=False,
+        # The cheapest of the secure ones first; all other defaults stay behind them.
+        kex_algs="^curve25519-sha256",
+        encryption_algs="^aes128-gcm@openssh.com",
+        keepalive_interval=address.keepalive_interval_s,
+        keepalive_count_max=address.keepalive_misses,
+        send_env=[],
+    )
+
+
+def _not_let_in(address: HostAddress) -> LoginRefused:
+    key = str(address.key_file or "the default keys in ~/.ssh")
+    if address.agent:
+        key = f"{address.key_file or 'any key'} of the ssh agent"
+    elif address.key_file and (certificate := certificate_file(address.key_file)).exists():
+        key = f"{key} and the certificate {certificate}"
+    return LoginRefused(
+        f"{address.user}@{address} was not let in with {key}",
+        host=str(address),
+        remedy=f"add its public key to {address.user}'s authorized_keys there, "
+        "or correct ssh.user and ssh.key_file; a certificate may have expired or name other "
+        "principals (ssh-keygen -L -f shows it)",
+    )
+
+
+def _not_forwarded(error: asyncssh.ChannelOpenError, address: HostAddress) -> HostUnreachable:
+    bastion = address.jump
+    if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
+        return HostUnreachable(
+            f"the bastion {bastion} forwards no connection to {address}: {error.reason}",
+            host=str(bastion),
+            remedy="look for AllowTcpForwarding and PermitOpen in its sshd_config",
+        )
+    return HostUnreachable(
+        f"the bastion {bastion} cannot connect to {address}: {error.reason}",
+        host=str(address),
+        remedy="check that the host is up, and that the bastion reaches its address and port",
+    )
+
+
+def _way(address: HostAddress) -> str:
+    return f", through the bastion {address.jump}" if address.jump else ""

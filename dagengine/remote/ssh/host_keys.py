@@ -1,0 +1,191 @@
+"""The keys that hosts show: looked at without trusting them, and pinned once a person agrees."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+
+import asyncssh
+
+from dagengine.errors import ConfigError, HostUnreachable
+from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.connector import explain_failure, no_answer
+from dagengine.remote.ssh.known_hosts import name_in_file, new_salt, replace_file, with_pin
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.remote.ssh.trusted_hosts import Matches, TrustedHosts, known_hosts_file, matches_of
+
+# The shortest first: what OpenSSH's client prefers, too.
+_ALGORITHMS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
+
+class Trust(StrEnum):
+    """What the known_hosts file says of a key."""
+
+    NEW = "new"  # no line names the host
+    KNOWN = "known"  # it is pinned
+    CERTIFIED = "certified"  # an authority that is trusted has signed it
+    CHANGED = "changed"  # another key is pinned for the host
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """A key that a host showed.
+
+    Attributes:
+        address: the host.
+        trust: what is known of it.
+        algorithm: such as `ssh-ed25519`.
+        fingerprint: `SHA256:…`, as ssh-keygen -l shows it.
+        public_key: in OpenSSH's format.
+        pinned: the fingerprints that are pinned for the host.
+    """
+
+    address: HostAddress
+    trust: Trust
+    algorithm: str
+    fingerprint: str
+    public_key: str
+    pinned: tuple[str, ...] = ()
+
+
+class HostKeys:
+    """Looks at hosts' keys and pins them in the known_hosts files of their addresses."""
+
+    def __init__(self, pool: SshPool) -> None:
+        """
+        Args:
+            pool: logs in to the bastions on the way.
+        """
+        self._pool = pool
+        self._trusted = TrustedHosts()
+
+    async def look(self, address: HostAddress) -> HostKey:
+        """The key that a host shows; nothing is logged in to but the bastions before it.
+
+        Raises:
+            HostUnreachable: it shows none within `connect_timeout_s`.
+            HostKeyRejected, LoginRefused: of a bastion; or the known_hosts file is unreadable.
+        """
+        link = self._pool.link(address)
+        bastion = await link.take_bastion()
+        try:
+            return await self._look(address, bastion)
+        finally:
+            link.give_back_bastion(bastion)
+
+    def pin(self, key: HostKey) -> tuple[str, ...]:
+        """Trust this key of its host from now on, and no other that is pinned for its name.
+
+        Returns:
+            Fingerprints that are still trusted for the host, by a line with a pattern.
+
+        Raises:
+            ConfigError: the known_hosts file cannot be read or written.
+        """
+        file = known_hosts_file(key.address)
+        name = name_in_file(key.address.host, key.address.port)
+        try:
+            text = file.read_text(encoding="utf-8") if file.exists() else ""
+            replace_file(file, with_pin(text, name, key.public_key, salt=new_salt()))
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(
+                f"cannot pin the key of {key.address} in {file}: {exc}",
+                remedy="mend the file, or name another one in ssh.known_hosts",
+            ) from exc
+        left = matches_of(self._trusted.of(key.address), key.address).keys
+        return tuple(f for other in left if (f := other.get_fingerprint()) != key.fingerprint)
+
+    async def close(self) -> None:
+        """Close the connections to the bastions."""
+        await self._pool.close()
+
+    async def _look(
+        self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None
+    ) -> HostKey:
+        trusted = self._trusted.of(address)
+        matches = matches_of(trusted, address)
+        algorithms = [
+            *dict.fromkeys(a.decode() for key in matches.keys for a in key.sig_algorithms),
+            *_ALGORITHMS,
+        ]
+        try:
+            async with asyncio.timeout(address.connect_timeout_s):
+                key = await _ask_key(address, bastion, list(dict.fromkeys(algorithms)))
+                is_certified = bool(matches.authorities) and await _is_certified(
+                    address, bastion, trusted
+                )
+        except TimeoutError:
+            raise no_answer(address) from None
+        except (asyncssh.Error, OSError) as error:
+            raise explain_failure(error, address, trusted) from error
+        return HostKey(
+            address,
+            _judge(key, matches, is_certified=is_certified),
+            key.get_algorithm(),
+            key.get_fingerprint(),
+            key.export_public_key().decode().strip(),
+            tuple(pinned.get_fingerprint() for pinned in matches.keys),
+        )
+
+
+def _judge(key: asyncssh.SSHKey, matches: Matches, *, is_certified: bool) -> Trust:
+    if key in matches.revoked:
+        return Trust.REVOKED
+    if key in matches.keys:
+        return Trust.KNOWN
+    if is_certified:
+        return Trust.CERTIFIED
+    return Trust.CHANGED if matches.keys else Trust.NEW
+
+
+async def _ask_key(
+    address: HostAddress, bastion: asyncssh.SSHClientConnection | None, algorithms: list[str]
+) -> asyncssh.SSHKey:
+    key = await asyncssh.get_server_host_key(
+        address.host,
+        address.port,
+        tunnel=bastion or (),
+        config=None,
+        kex_algs="^curve25519-sha256",
+        server_host_key_algs=algorithms,
+    )
+    if key is None:
+        raise HostUnreachable(f"{address} shows no host key", host=str(address))
+    return key
+
+
+async def _is_certified(
+    address: HostAddress,
+    bastion: asyncssh.SSHClientConnection | None,
+    trusted: asyncssh.SSHKnownHosts,
+) -> bool:
+    """Whether the host shows a certificate of a trusted authority. No key of ours is offered."""
+    try:
+        connection = await asyncssh.connect(
+            address.host,
+            address.port,
+            tunnel=bastion or (),
+            username=address.user,
+            client_keys=None,
+            known_hosts=trusted,
+            config=None,
+            agent_path=None,
+            preferred_auth="publickey",
+            gss_auth=False,
+            gss_kex=False,
+        )
+    except asyncssh.PermissionDenied:
+        return True
+    except (asyncssh.HostKeyNotVerifiable, asyncssh.KeyExchangeFailed):
+        return False
+    connection.abort()
+    return True

@@ -1,0 +1,329 @@
+"""Runs commands on one host over SSH."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+
+from dagengine.errors import (
+    CommandTimedOut,
+    ConnectionLost,
+    HostUnreachable,
+    LoginRefused,
+    RemoteError,
+)
+from dagengine.remote.command import Command
+from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
+from dagengine.remote.process_group import END_BOUND_S, Announcement, announced, end_group
+from dagengine.remote.runner import CommandResult, HostAddress
+from dagengine.remote.ssh.connection import HostLink
+from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
+from dagengine.remote.tunnel_socket import private_socket_path
+from dagengine.runtime.cancellation import finish
+
+# Of the sessions that sshd carries on a connection, two are kept to end commands.
+_SESSIONS_FOR_ENDING = 2
+_SAID_LENGTH = 300
+# sshd still counts a session that ended in the same breath in which the next one is asked for.
+_PAUSES_S = (0.02, 0.1)
+
+
+class SshRunner:
+    """A Runner for one host over SSH. All calls share the host's one connection."""
+
+    def __init__(self, link: HostLink, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        """
+        Args:
+            link: the host's connection.
+            output_limit_bytes: how much of each stream is kept.
+        """
+        self._link = link
+        self._output_limit_bytes = output_limit_bytes
+        for_commands = max(1, link.address.max_sessions - _SESSIONS_FOR_ENDING)
+        self._sessions = asyncio.Semaphore(for_commands)
+        self._ending_sessions = asyncio.Semaphore(max(1, link.address.max_sessions - for_commands))
+
+    @property
+    def address(self) -> HostAddress:
+        return self._link.address
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        """See `Runner.run`. Why sudo did not run it is asked within a bound of its own."""
+        session = await self._run_as(self.address.sudo, command, timeout_s)
+        if session.group is not None:
+            return session.result()
+        raise await self._why_not_run(command, session)
+
+    @asynccontextmanager
+    async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
+        """See `Runner.tunnel`. Leaving the context ends new connections, not open ones."""
+        async with self._link.use() as connection:
+            with private_socket_path() as path:
+                listener = await connection.forward_local_path_to_port(str(path), host, port)
+                path.chmod(0o600)
+                try:
+                    yield path
+                finally:
+                    listener.close()
+
+    @asynccontextmanager
+    async def tunnel_to_socket(self, path: str) -> AsyncIterator[Path]:
+        """See `Runner.tunnel_to_socket`; open connections outlive the context."""
+        async with self._link.use() as connection:
+            with private_socket_path() as local:
+                listener = await connection.forward_local_path(str(local), path)
+                local.chmod(0o600)
+                try:
+                    yield local
+                finally:
+                    listener.close()
+
+    async def _run_as(self, user: str | None, command: Command, timeout_s: float) -> _Session:
+        """Run it as this user, None for the login; without a group it never came to run."""
+        session = _Session(self._output_limit_bytes, user)
+        try:
+            async with asyncio.timeout(timeout_s), self._sessions:
+                await self._run(command, session)
+        except TimeoutError:
+            raise self._timed_out(command, timeout_s, session) from None
+        if session.exit_status is None and session.signal is None:
+            raise self._lost(command)
+        return session
+
+    async def _why_not_run(self, command: Command, session: _Session) -> RemoteError:
+        """Was it the login shell, or sudo? The host is asked, as the login."""
+        user = self.address.sudo
+        if user is None:
+            return self._not_run(command, session)
+        question = try_sudo(user)
+        look = await self._run_as(None, question, self.address.command_timeout_s)
+        if look.group is None:
+            return self._not_run(question, look)
+        trouble, said = read_trouble(look.result().stdout)
+        if trouble is None:  # now it would: what was said before is all there is to tell
+            trouble, said = Trouble.OTHER, session.words
+        return explain_trouble(self.address, trouble, said)
+
+    async def _run(self, command: Command, session: _Session) -> None:
+        for is_second_try in (False, True):
+            async with self._link.use() as connection:
+                try:
+                    await self._run_over(connection, command, session)
+                    return
+                except asyncssh.ChannelOpenError as error:
+                    if session.was_opened:
+                        raise self._lost(command) from error
+                    # Nothing was sent: the connection was dead, or is full. A new one decides.
+                    self._link.retire(connection)
+                    if is_second_try:
+                        raise HostUnreachable(
+                            f"{self.address} opens no session: {error.reason}",
+                            host=str(self.address),
+                            remedy="set ssh.max_sessions to MaxSessions of its sshd_config",
+                        ) from error
+                except (asyncssh.Error, OSError) as error:
+                    raise self._lost(command) from error
+
+    async def _run_over(
+        self, connection: asyncssh.SSHClientConnection, command: Command, session: _Session
+    ) -> None:
+        line = through_sudo(announced(command), session.user).render()
+        try:
+            await _open(connection, session, f"exec {line}")
+            session.give_input(command)
+            await session.ended.wait()
+        except asyncio.CancelledError:
+            if session.was_opened:
+                session.proven_ended = await self._end(connection, session)
+            else:
+                # Nothing was sent, but the host may still open a session that nobody wants.
+                self._link.retire(connection)
+            raise
+
+    async def _end(self, connection: asyncssh.SSHClientConnection, session: _Session) -> bool:
+        """End the command's group over a second session; True when nothing of it runs."""
+        proven = None
+        try:
+            proven = await finish(
+                self._ask_end(connection, session),
+                bound_s=END_BOUND_S,
+                name=f"end command on {self.address}",
+            )
+        finally:
+            session.close()
+            if proven is None:
+                self._link.retire(connection)
+        return proven is True
+
+    async def _ask_end(self, connection: asyncssh.SSHClientConnection, session: _Session) -> bool:
+        await session.announced.wait()
+        if not session.group:
+            return False
+        line = through_sudo(end_group(session.group), session.user).render()
+        try:
+            return await self._end_over(connection, line)
+        except (asyncssh.Error, OSError):
+            # It is broken, or carries no further session: a new one can tell.
+            self._link.retire(connection)
+        return await self._end_over_another(line)
+
+    async def _end_over_another(self, line: str) -> bool:
+        for _ in range(2):  # the one on offer may be full as well, but then none after it is
+            try:
+                async with self._link.use() as another:
+                    try:
+                        return await self._end_over(another, line)
+                    except (asyncssh.Error, OSError):
+                        self._link.retire(another)
+            except RemoteError:
+                break
+        return False
+
+    async def _end_over(self, connection: asyncssh.SSHClientConnection, line: str) -> bool:
+        ending = _Session(self._output_limit_bytes)
+        try:
+            async with self._ending_sessions:
+                await _open(connection, ending, line)
+                await ending.ended.wait()
+        finally:
+            ending.close()
+        return ending.exit_status == 0
+
+    def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
+        what, host = command.render_short(), str(self.address)
+        if session.was_opened:
+            left = "" if session.proven_ended else ", and may still run there"
+            return CommandTimedOut(
+                f"{what} on {host} ran longer than {timeout_s:g} s{left}",
+                host=host,
+                proven_ended=session.proven_ended,
+            )
+        if self._link.is_open:
+            return CommandTimedOut(
+                f"{what} was not sent to {host}: no session was free within {timeout_s:g} s",
+                host=host,
+                proven_ended=True,
+            )
+        return HostUnreachable(
+            f"{what} was not sent: {host} gave no answer within {timeout_s:g} s",
+            host=host,
+            remedy="check that the host is up and that sshd answers",
+        )
+
+    def _lost(self, command: Command) -> ConnectionLost:
+        return ConnectionLost(
+            f"the connection to {self.address} broke while {command.render_short()} ran there",
+            host=str(self.address),
+            remedy="whether it ran to its end is unknown: look at the host before repeating it",
+        )
+
+    def _not_run(self, command: Command, session: _Session) -> LoginRefused:
+        user, said = self.address.user, session.words or "nothing"
+        return LoginRefused(
+            f"the login shell of {user}@{self.address} did not run {command.render_short()}: "
+            f"exit status {session.exit_status}, it said {said!r}",
+            host=str(self.address),
+            remedy=f"give {user} a POSIX login shell, without a forced command",
+        )
+
+
+async def _open(connection: asyncssh.SSHClientConnection, session: _Session, line: str) -> None:
+    """Open a session for a command line.
+
+    Raises:
+        asyncssh.ChannelOpenError: the host carries no further session; nothing was sent.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            await connection.create_session(lambda: session, line, encoding=None)
+            return
+        except asyncssh.ChannelOpenError:
+            if session.was_opened or connection.is_closed():
+                raise
+        await asyncio.sleep(pause_s)
+    await connection.create_session(lambda: session, line, encoding=None)
+
+
+class _Session(asyncssh.SSHClientSession[bytes]):
+    """One command on one channel: gathers what it writes and how it ended.
+
+    Attributes:
+        user: whom it runs as through sudo, and who alone can end it; None for the login.
+        announced: set when the process group is known, or never will be.
+        ended: set when the channel is closed, whoever closed it.
+        was_opened: True from the moment at which something may have been sent.
+        proven_ended: True when the group was looked for and nothing of it runs.
+    """
+
+    def __init__(self, output_limit_bytes: int, user: str | None = None) -> None:
+        self.user = user
+        self.announced = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.was_opened = False
+        self.proven_ended = False
+        self.exit_status: int | None = None
+        self.signal: str | None = None
+        self._announcement = Announcement()
+        self._out = CappedOutput(output_limit_bytes)
+        self._err = CappedOutput(output_limit_bytes)
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+
+    @property
+    def group(self) -> int | None:
+        """The command's process group; None while, or when, it did not say."""
+        return self._announcement.group
+
+    @property
+    def words(self) -> str:
+        """What was said in place of the command's output, cut short."""
+        noise = self._announcement.noise.decode("utf-8", errors="replace")
+        return f"{noise} {self._err.text()}".strip()[:_SAID_LENGTH]
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._channel = chan
+        self.was_opened = True
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        if datatype == asyncssh.EXTENDED_DATA_STDERR:
+            self._err.feed(data)
+            return
+        self._out.feed(self._announcement.feed(data))
+        if self._announcement.group is not None:
+            self.announced.set()
+
+    def exit_status_received(self, status: int) -> None:
+        self.exit_status = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        self.signal = signal
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.announced.set()
+        self.ended.set()
+
+    def give_input(self, command: Command) -> None:
+        """Write all of standard input; the channel keeps what the host does not take yet."""
+        assert self._channel is not None
+        try:
+            self._channel.write(command.input_text().encode("utf-8", errors="surrogateescape"))
+            self._channel.write_eof()
+        except BrokenPipeError:
+            return  # It has ended without reading; its result says how.
+
+    def close(self) -> None:
+        """Give the channel up."""
+        if self._channel is not None:
+            self._channel.abort()
+
+    def result(self) -> CommandResult:
+        return CommandResult(
+            exit_status=self.exit_status,
+            signal=self.signal,
+            stdout=self._out.text(),
+            stderr=self._err.text(),
+            truncated=self._out.truncated or self._err.truncated,
+        )

@@ -1,0 +1,372 @@
+"""The scheduler's brain: what follows from an event, for one DAG.
+
+Each function changes the snapshot (which collects the changes to write) and returns what
+must be begun once those changes are durable. Planning one event touches the sub-task it is
+about, its lane, and the nodes of its group: the cost does not grow with the number of
+sub-tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from dagengine.model.changes import (
+    AttemptClosed,
+    LockReleased,
+    LockTaken,
+    LogAppended,
+    TargetUnproven,
+)
+from dagengine.model.outcome import (
+    Cancelled,
+    Failed,
+    Interrupted,
+    Json,
+    Outcome,
+    ResultUnknown,
+    Succeeded,
+    TimedOut,
+)
+from dagengine.model.records import (
+    AttemptRecord,
+    LockRecord,
+    LogRecord,
+    SubTaskRecord,
+    UnprovenRecord,
+)
+from dagengine.model.states import Operator, State
+from dagengine.rules.snapshot import Group, Snapshot
+from dagengine.rules.state_machine import Event, begin_sub_task, end_sub_task, step_dag, step_node
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Begin an attempt of this sub-task, as it now stands in the snapshot.
+
+    Attributes:
+        resumed: the attempt before was interrupted.
+        settle_only: the DAG is being cancelled: only prove that nothing runs on.
+        undo: undo what the step did, for a rollback.
+    """
+
+    sub_task_id: int
+    resumed: bool = False
+    settle_only: bool = False
+    undo: bool = False
+
+
+def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
+    """A READY DAG begins (or, when it was cancelled before that, ends)."""
+    if snapshot.is_cancelling:
+        _finish_cancelled(snapshot, now)
+        return []
+    snapshot.set_dag(step_dag(snapshot.dag, Event.START, now))
+    if snapshot.is_undoing:
+        return _undo_next(snapshot, now)
+    return _enter(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+
+
+def end_attempt(
+    snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome, now: datetime
+) -> list[Start]:
+    """An attempt ended. An outcome of an attempt that is not current changes nothing."""
+    sub_task = snapshot.sub_tasks.get(sub_task_id)
+    if (
+        sub_task is None
+        or sub_task.state is not State.RUNNING
+        or sub_task.attempt_no != attempt_no
+        or isinstance(outcome, Interrupted)
+    ):
+        return []
+    problem = _problem_of(outcome)
+    close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
+    _end_sub_task(snapshot, sub_task, outcome, problem, now)
+    if snapshot.is_undoing:
+        return _undo_on(snapshot, sub_task.stage, now)
+    return _go_on(snapshot, sub_task, now)
+
+
+def _end_sub_task(
+    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: Outcome, problem: str, now: datetime
+) -> None:
+    if isinstance(outcome, Succeeded):
+        snapshot.set_sub_task(
+            end_sub_task(
+                sub_task,
+                Event.SUCCEED,
+                now,
+                data=outcome.data,
+                evidence=outcome.evidence or None,
+                summary=outcome.summary,
+            )
+        )
+    else:
+        snapshot.add_change(_log_line(sub_task, problem, now))
+        if isinstance(outcome, ResultUnknown) and sub_task.target is not None:
+            name = snapshot.nodes[sub_task.stage].name
+            mark = UnprovenRecord(sub_task.target, sub_task.dag_id, name, now)
+            snapshot.add_change(TargetUnproven(mark))
+        evidence = _evidence_of(outcome)
+        snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
+
+
+def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
+    """The DAG takes its lock: guarded by the lock being free when this is written."""
+    snapshot.add_change(LockTaken(lock))
+    snapshot.set_dag(snapshot.dag._replace(fence=lock.token, held=lock.token))
+
+
+def can_take_lock(snapshot: Snapshot) -> bool:
+    """True for a DAG that waits for its lock and may still go on with it."""
+    return (
+        snapshot.dag.state is State.RUNNING
+        and not snapshot.is_cancelling
+        and (not snapshot.dag.fence)
+    )
+
+
+def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
+    """Cancel an unfinished DAG; returns the sub-tasks whose attempts must be ended."""
+    snapshot.set_dag(step_dag(snapshot.dag, Event.CANCEL, now))
+    running = [sub_task.sub_task_id for sub_task in snapshot.running]
+    unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
+    for node in [n for n in unfinished if n.state is State.RUNNING] or unfinished[:1]:
+        snapshot.set_node(step_node(node, Event.CANCEL, now))
+    if not running:
+        _finish_cancelled(snapshot, now)
+        return running
+    # A lane node may have waited for lanes that will not come to it any more.
+    _close_nodes(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+    _move_stage(snapshot)
+    return running
+
+
+# --- below: the parts ------------------------------------------------------------------------
+
+
+def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+    """Begin a group: its normal stage, or each living lane at its first unfinished stage."""
+    starts: list[Start] = []
+    for sub_task in list(_first_unfinished(snapshot, group)):
+        starts.append(_start_sub_task(snapshot, sub_task, now))
+    _close_nodes(snapshot, group, now)  # a retry may have opened one that no lane comes to
+    _move_stage(snapshot)
+    return starts if starts else _finish_group(snapshot, group, now)
+
+
+def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecord]:
+    lanes: tuple[str | None, ...] = snapshot.survivors if group.is_lanes else (None,)
+    for lane in lanes:
+        if (sub_task := _next_in_lane(snapshot, group, lane)) is not None:
+            yield sub_task
+
+
+def _next_in_lane(snapshot: Snapshot, group: Group, lane: str | None) -> SubTaskRecord | None:
+    """What a lane has not run yet, past what was passed for it."""
+    for stage in group.stages:
+        sub_task = snapshot.sub_task_at(stage, lane)
+        if sub_task is not None and sub_task.state is State.PENDING:
+            return sub_task
+    return None
+
+
+def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord, now: datetime) -> Start:
+    node = snapshot.nodes[sub_task.stage]
+    if node.state is State.PENDING:
+        snapshot.set_node(step_node(node, Event.START, now))
+    return open_attempt(snapshot, sub_task, Event.START, now)
+
+
+def open_attempt(
+    snapshot: Snapshot,
+    sub_task: SubTaskRecord,
+    event: Event,
+    now: datetime,
+    *,
+    settle_only: bool = False,
+) -> Start:
+    """Begin the sub-task's next attempt, by that event."""
+    begun = begin_sub_task(sub_task, event, now)
+    snapshot.set_sub_task(begun)
+    undo = begun.operator is Operator.ROLLBACK
+    return Start(begun.sub_task_id, event is Event.RESUME, settle_only, undo)
+
+
+def close_attempt(
+    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
+) -> None:
+    """An attempt has ended: keep what is to be known of it."""
+    attempt = AttemptRecord(
+        sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, sub_task.start_at, now
+    )
+    snapshot.add_change(AttemptClosed(attempt))
+
+
+def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Start]:
+    """What follows in the group of a sub-task that has just ended."""
+    group = snapshot.group_of(ended.stage)
+    starts: list[Start] = []
+    current = snapshot.sub_tasks[ended.sub_task_id]
+    goes_on = current.state is State.SUCCEED and not snapshot.is_cancelling
+    if goes_on and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
+        starts.append(_start_sub_task(snapshot, following, now))
+    _close_nodes(snapshot, group, now)
+    _move_stage(snapshot)
+    if starts or any(not snapshot.is_over(stage) for stage in group.stages):
+        return starts
+    if snapshot.is_cancelling:
+        _finish_cancelled(snapshot, now)
+        return []
+    return _finish_group(snapshot, group, now)
+
+
+def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
+    for stage in group.stages:
+        if _is_left_out(snapshot, stage):
+            snapshot.set_node(step_node(snapshot.nodes[stage], Event.START, now))
+        node = snapshot.nodes[stage]
+        if node.state is State.RUNNING and snapshot.is_over(stage):
+            is_complete = not snapshot.failed_in[stage] and not snapshot.waiting_in[stage]
+            # What a cancelled rollback has undone is not complete, though undoing it went well.
+            undone = snapshot.is_cancelling and any(
+                task.operator is Operator.ROLLBACK for task in snapshot.sub_tasks_of(stage)
+            )
+            event = Event.SUCCEED if is_complete and not undone else Event.FAIL
+            snapshot.set_node(step_node(node, event, now))
+
+
+def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
+    """A retry opened the node for lanes that failed on their way to it; others had ended there."""
+    return (
+        snapshot.nodes[stage].state is State.PENDING
+        and snapshot.is_over(stage)
+        and not snapshot.is_cancelling
+        and any(task.state.is_final for task in snapshot.sub_tasks_of(stage))
+    )
+
+
+def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
+    """A rollback goes down: begin the highest stage that still has something to undo."""
+    for stage in reversed(snapshot.nodes):
+        node = snapshot.nodes[stage]
+        if node.state is not State.PENDING or node.operator is not Operator.ROLLBACK:
+            continue
+        snapshot.set_dag(snapshot.dag._replace(stage=stage))
+        snapshot.set_node(step_node(node, Event.START, now))
+        starts = [
+            open_attempt(snapshot, task, Event.UNDO, now)
+            for task in list(snapshot.sub_tasks_of(stage))
+            if _has_something_to_undo(task)
+        ]
+        if starts:
+            return starts
+        snapshot.set_node(step_node(snapshot.nodes[stage], Event.SUCCEED, now))
+    _end_dag(snapshot, Event.SUCCEED, 1, now)
+    return []
+
+
+def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
+    """True for whatever has run; a retry may have made it PENDING, and not come to it again."""
+    is_undone = sub_task.state is State.SUCCEED and sub_task.operator is Operator.ROLLBACK
+    return sub_task.execute_times > 0 and not is_undone
+
+
+def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
+    """What follows in a rollback when an attempt to undo has ended."""
+    if snapshot.running_in[stage]:
+        return []
+    failed = any(
+        task.state is State.FAILED and task.operator is Operator.ROLLBACK
+        for task in snapshot.sub_tasks_of(stage)
+    )
+    event = Event.FAIL if failed else Event.SUCCEED
+    snapshot.set_node(step_node(snapshot.nodes[stage], event, now))
+    if not failed:
+        return _undo_next(snapshot, now)
+    _end_dag(snapshot, Event.FAIL, stage, now)
+    return []
+
+
+def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+    if group.is_lanes:
+        can_go_on = bool(snapshot.survivors)
+    else:
+        can_go_on = snapshot.nodes[group.first].state is State.SUCCEED
+    following = snapshot.group_after(group)
+    if can_go_on and following is not None:
+        return _enter(snapshot, following, now)
+    failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
+    _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None), now)
+    return []
+
+
+def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
+    """Nothing runs any more: the first unfinished node carries the cancel, if there is one."""
+    unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
+    failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
+    if not unfinished and not failed:
+        _end_dag(snapshot, Event.SUCCEED, None, now)
+        return
+    if unfinished and not failed:
+        node = unfinished[0]
+        if node.operator is not snapshot.dag.operator:
+            snapshot.set_node(step_node(node, Event.CANCEL, now))
+        snapshot.set_node(step_node(snapshot.nodes[node.stage], Event.FAIL, now))
+        failed = [node.stage]
+    _end_dag(snapshot, Event.FAIL, min(failed), now)
+
+
+def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime) -> None:
+    """The DAG ends and its lock goes, in one batch."""
+    dag = step_dag(snapshot.dag, event, now)
+    if dag.lock_key is not None and dag.fence:
+        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
+    snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, fence=0))
+    snapshot.recount()  # a rollback has made the counters speak of another direction
+
+
+def _move_stage(snapshot: Snapshot) -> None:
+    """The DAG's stage is its first unfinished node."""
+    stage = snapshot.dag.stage
+    while stage < snapshot.dag.max_stage and snapshot.nodes[stage].state.is_final:
+        stage += 1
+    if stage != snapshot.dag.stage:
+        snapshot.set_dag(snapshot.dag._replace(stage=stage))
+
+
+def _problem_of(outcome: Outcome) -> str:
+    match outcome:
+        case Failed(problem) | TimedOut(problem) | ResultUnknown(problem):
+            return problem.render()
+        case Cancelled():
+            return "sub task cancelled"
+        case Succeeded() | Interrupted():
+            return ""
+        case _:
+            assert_never(outcome)
+
+
+def _evidence_of(outcome: Outcome) -> Json:
+    match outcome:
+        case Succeeded() | Failed() | TimedOut() | ResultUnknown():
+            return outcome.evidence
+        case Cancelled() | Interrupted():
+            return {}
+        case _:
+            assert_never(outcome)
+
+
+def _log_line(sub_task: SubTaskRecord, content: str, now: datetime) -> LogAppended:
+    return LogAppended(
+        LogRecord(
+            log_id=0,
+            sub_task_id=sub_task.sub_task_id,
+            attempt_no=sub_task.attempt_no,
+            execute_times=sub_task.execute_times,
+            content=content,
+            created_at=now,
+        )
+    )

@@ -1,0 +1,297 @@
+"""The engine file: environment over file over default; unknown keys are errors."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from dagengine.errors import ConfigError
+from dagengine.runtime.strict_yaml import YamlRefused, read_yaml
+
+ENV_PREFIX = "DAGENGINE_"
+_ENV_SEPARATOR = "__"
+
+
+MayBeRead = Literal["whoever listens on the way can come in"]
+"""What the engine file must say to serve plain HTTP to other machines."""
+
+AnybodyMay = Literal["anybody can start and stop servers"]
+"""What it must say to serve other machines while root@sys has no password."""
+
+_FILES = (
+    *("socket", "agent_password_file"),
+    *("tls_cert_file", "tls_key_file", "tls_client_ca_file"),
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApiConfig(_Section):
+    """Where the API is served, and to whom.
+
+    Attributes:
+        host: IP address to listen on, or `localhost`.
+        port: TCP port to listen on, 1..65535.
+        socket: path of a unix socket to listen on as well, absolute; None for none.
+        advertise: `ip:port` that goes into ids; None for host:port.
+        agent_password_file: file with the agent password, absolute; None for no such password.
+        tls_cert_file: certificate chain, PEM, absolute; None for plain HTTP.
+        tls_key_file: its private key, PEM without a passphrase.
+        tls_client_ca_file: who must have signed clients' certificates; None: they need none.
+        without_tls: accepts in words that there is no TLS beyond this machine.
+        without_password: accepts in words that root@sys has no password beyond this machine.
+        max_connections: open ones in all, at least 1.
+        max_connections_per_address: of one address, or of one user at the socket, at least 1.
+        header_timeout_s: for a request's line and headers to arrive, seconds, above 0.
+        body_timeout_s: for its body, seconds, above 0.
+        idle_timeout_s: an open connection without a request is closed after it, above 0.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=2886, ge=1, le=65535)
+    socket: Path | None = None
+    advertise: str | None = None
+    agent_password_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    without_tls: MayBeRead | None = None
+    without_password: AnybodyMay | None = None
+    max_connections: int = Field(default=10_000, ge=1)
+    max_connections_per_address: int = Field(default=2500, ge=1)
+    header_timeout_s: float = Field(default=10, gt=0)
+    body_timeout_s: float = Field(default=30, gt=0)
+    idle_timeout_s: float = Field(default=75, gt=0)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        if host != "localhost":
+            ipaddress.ip_address(host)
+        return host
+
+    @field_validator("advertise")
+    @classmethod
+    def _check_advertise(cls, text: str | None) -> str | None:
+        if text is not None:
+            _parse_address(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file belong together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """True when only this machine can connect."""
+        return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+
+    @property
+    def advertised(self) -> tuple[str, int]:
+        """The (ip, port) that goes into ids.
+
+        Raises:
+            ConfigError: host:port is not an address that an id can hold.
+        """
+        if self.advertise is not None:
+            return _parse_address(self.advertise)
+        host = "127.0.0.1" if self.host == "localhost" else self.host
+        try:
+            return _check_address(host, self.port)
+        except ValueError as exc:
+            raise ConfigError(
+                f"api.host {self.host!r} cannot be part of an id: {exc}",
+                remedy="set api.advertise to the ip:port by which clients reach this controller",
+            ) from exc
+
+
+class StoreConfig(_Section):
+    """Where the store is, and what is kept in it.
+
+    Attributes:
+        path: absolute.
+        keep_days: finished DAGs are deleted this many days after their end.
+        keep_dags: of any number of DAGs only the newest are kept.
+    """
+
+    path: Path = Path("var/dagengine.sqlite")
+    keep_days: float = Field(default=90, gt=0)
+    keep_dags: int = Field(default=10_000, ge=1)
+
+
+class EngineConfig(_Section):
+    """Everything that the engine file says.
+
+    Attributes:
+        api: where the API is served.
+        store: where the store is.
+        cluster: the cluster file, absolute.
+    """
+
+    api: ApiConfig = ApiConfig()
+    store: StoreConfig = StoreConfig()
+    cluster: Path
+
+
+_SECTIONS: Mapping[str, type[_Section]] = {"api": ApiConfig, "store": StoreConfig}
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> EngineConfig:
+    """Read an engine file.
+
+    Args:
+        path: the file; relative paths in it (and in variables) are relative to its directory.
+        environ: environment variables; those that name a key win over the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key or value is wrong; names file or
+            variable, key and value.
+    """
+    content = _read_yaml(path)
+    _check_keys(content, path)
+    sources = _apply_environ(content, environ)
+    try:
+        config = EngineConfig.model_validate(content)
+    except ValidationError as exc:
+        raise _explain(exc, path, sources) from exc
+    return _with_absolute_paths(config, path.absolute().parent)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(
+            f"cannot read the engine file {path}: {exc.strerror}",
+            remedy="name an existing one with -c; configs/engine.yaml shows every key",
+        ) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"cannot read the engine file {path}: it is not UTF-8") from exc
+    except YamlRefused as exc:
+        raise ConfigError(
+            f"cannot read the engine file {path}: {exc.problem}", remedy=exc.remedy
+        ) from exc
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no mapping of keys to values")
+    return content
+
+
+def _check_keys(content: dict[str, Any], path: Path) -> None:
+    """Refuse unknown keys (pydantic would not say which is nearest); fill in empty sections."""
+    for key in content:
+        if key not in EngineConfig.model_fields:
+            raise _unknown(f"{path}: key {key}", str(key), EngineConfig.model_fields)
+    for name, section in _SECTIONS.items():
+        values = content.get(name)
+        if values is None:
+            content[name] = values = {}
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{path}: key {name} has the value {values!r}, not keys of its own",
+                remedy=f"known keys of {name}: {', '.join(section.model_fields)}",
+            )
+        for key in values:
+            if key not in section.model_fields:
+                raise _unknown(f"{path}: key {name}.{key}", str(key), section.model_fields)
+
+
+def _apply_environ(content: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Put variables over the file's values; returns which variable set which key."""
+    keys = {_variable(key): key for key in _all_keys()}
+    sources: dict[str, str] = {}
+    for name, value in sorted(environ.items()):
+        key = keys.get(name)
+        if key is not None:
+            section, _, leaf = key.rpartition(".")
+            (content[section] if section else content)[leaf] = value
+            sources[key] = name
+        elif name.startswith(ENV_PREFIX) and _ENV_SEPARATOR in name:
+            # Without a separator it may be any other variable, such as a password's.
+            raise _unknown(f"environment variable {name}", name, keys)
+    return sources
+
+
+def _all_keys() -> list[str]:
+    inner = [f"{name}.{key}" for name, section in _SECTIONS.items() for key in section.model_fields]
+    return inner + [key for key in EngineConfig.model_fields if key not in _SECTIONS]
+
+
+def _variable(key: str) -> str:
+    return ENV_PREFIX + key.upper().replace(".", _ENV_SEPARATOR)
+
+
+def _unknown(what: str, name: str, known: Mapping[str, Any]) -> ConfigError:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return ConfigError(
+        f"{what} is not known", remedy=f"did you mean {nearest[0]}? known: {', '.join(known)}"
+    )
+
+
+def _explain(exc: ValidationError, path: Path, sources: Mapping[str, str]) -> ConfigError:
+    first = exc.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    where = f"environment variable {sources[key]}" if key in sources else f"{path}"
+    if first["type"] == "missing":
+        return ConfigError(
+            f"{path}: key {key} is missing", remedy=f"set it there or as {_variable(key)}"
+        )
+    reason = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{where}: key {key} has the value {first['input']!r}: {reason}",
+        remedy=f"mend it; configs/engine.yaml describes {key}",
+    )
+
+
+def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
+    def absolute(path: Path) -> Path:
+        return base / path.expanduser()
+
+    named = {name: path for name in _FILES if (path := getattr(config.api, name)) is not None}
+    return config.model_copy(
+        update={
+            "api": config.api.model_copy(update={n: absolute(path) for n, path in named.items()}),
+            "store": config.store.model_copy(update={"path": absolute(config.store.path)}),
+            "cluster": absolute(config.cluster),
+        }
+    )
+
+
+def _parse_address(text: str) -> tuple[str, int]:
+    """Take `ip:port` or `[ipv6]:port` apart; raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ValueError("not ip:port, such as 192.0.2.10:2886 or [2001:db8::1]:2886")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("an IPv6 address needs brackets: [ip]:port")
+    return _check_address(host, int(port))
+
+
+def _check_address(ip: str, port: int) -> tuple[str, int]:
+    """Refuse what an id cannot hold (protocol 4.5): clients could not decode it."""
+    if not 1 <= port <= 65535:
+        raise ValueError("the port is not between 1 and 65535")
+    if ipaddress.ip_address(ip).packed[0] == 0:
+        raise ValueError(f"{ip} begins with a zero byte, ids with it cannot be decoded")
+    return ip, port

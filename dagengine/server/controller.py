@@ -1,0 +1,253 @@
+"""Puts a controller together: the only file that names the concrete classes side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from random import SystemRandom
+
+import structlog
+
+from dagengine.api.app import build_app
+from dagengine.api.extension import ClusterView
+from dagengine.api.metrics import Figures
+from dagengine.engine.engine import Engine
+from dagengine.errors import ConfigError, StoreUnusable
+from dagengine.extension import Extension, ExtensionPoint, Surroundings
+from dagengine.model.ids import AgentAddress
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.clock import SystemClock
+from dagengine.runtime.watched_file import PasswordFile, read_agent_password
+from dagengine.security.errors import PasswordUnavailable
+from dagengine.security.replay import ReplayGuard
+from dagengine.security.server_key import load_or_make_key
+from dagengine.server.config import ApiConfig, EngineConfig
+from dagengine.server.listener import (
+    Tls,
+    limits_of,
+    listen,
+    listen_at,
+    refuse_open_door,
+    serving,
+    url_of,
+)
+from dagengine.server.systemd import Notifier, Watchdog, watchdog_period_s
+from dagengine.store.contract import Retention
+from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.store import SqliteStore
+
+_log = structlog.get_logger("dagengine.server.controller")
+
+
+async def serve(
+    config: EngineConfig, points: Sequence[ExtensionPoint], announce: Callable[[str], None]
+) -> None:
+    """Run a controller until SIGTERM or SIGINT. SIGHUP re-reads cluster file and certificate.
+
+    Args:
+        config: the engine file.
+        points: the extensions; the first one's cluster is what the controller serves.
+        announce: told the URL once requests are answered.
+
+    Raises:
+        ConfigError: the port is taken, or a file or the password is not as it must be.
+        StoreError: the store is in use, unusable or too new.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    notifier = Notifier.of_environ(os.environ)
+    async with run_controller(config, points) as controller:
+        loop.add_signal_handler(signal.SIGHUP, controller.reload)
+        _log.info("controller_started", url=controller.url, store=str(config.store.path))
+        # What was made up to here stays. A full collection that looks through it, too, holds up
+        # every request for 30 to 60 ms.
+        gc.collect()
+        gc.freeze()
+        announce(controller.url)
+        notifier.send("READY=1", f"STATUS=serving {controller.url}")
+        period_s = watchdog_period_s(os.environ)
+        watchdog = Watchdog(notifier, period_s or 0.0, controller.ping_writer)
+        if period_s is not None:
+            watchdog.start()
+        await stopping.wait()
+        notifier.send("STOPPING=1", "STATUS=stopping; what runs is continued at the next start")
+        _log.info("stop_requested")
+        await watchdog.stop()
+    _log.info("controller_stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A controller that answers.
+
+    Attributes:
+        url: where the API is, for a client on this machine.
+        reload: reads cluster file and certificate anew; logs what is wrong and keeps the old.
+        ping_writer: returns when the store's writer has had its turn.
+    """
+
+    url: str
+    reload: Callable[[], None]
+    ping_writer: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def run_controller(
+    config: EngineConfig, points: Sequence[ExtensionPoint]
+) -> AsyncIterator[Controller]:
+    """A controller that answers requests within the context; raises as `serve`."""
+    async with AsyncExitStack() as stack:
+        # First the port: a second controller should end here, before it looks at any host.
+        limits = limits_of(config.api)
+        tls = None if config.api.tls_cert_file is None else Tls(config.api)
+        context = None if tls is None else tls.context
+        listeners = [(stack.enter_context(listen(config.api)), context)]
+        if config.api.socket is not None:
+            listeners.append((stack.enter_context(listen_at(config.api.socket)), None))
+        clock = SystemClock()
+        pool = SshPool(clock, SystemRandom())
+        stack.push_async_callback(pool.close)
+        surroundings = Surroundings(config.cluster, pool, clock)
+        extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
+        cluster = extensions[0].cluster
+        root_password = cluster.root_password()
+        refuse_open_door(config.api, root_password)
+        if not root_password:
+            _log.warning(
+                "no_password_needed",
+                url=url_of(config.api),
+                remedy="give root@sys a password, and name it in the cluster file",
+            )
+        store = SqliteStore(config.store.path)
+        engine = await stack.enter_async_context(
+            Engine(
+                store=store,
+                operations=[operation for e in extensions for operation in e.operations],
+                advertise=AgentAddress(*config.api.advertised),
+                clock=clock,
+                retention=Retention(config.store.keep_days * 86_400, config.store.keep_dags),
+            )
+        )
+        key = await asyncio.to_thread(load_or_make_key, key_file_of(config.store.path))
+        stack.callback(key.close)
+        replay = ReplayGuard(clock, store)
+        await replay.load()
+        named = config.api.agent_password_file
+        agent_file = None if named is None else PasswordFile(named, "api.agent_password_file")
+        read_agent_password(agent_file)
+        app = build_app(
+            engine=engine,
+            cluster=cluster,
+            routes=[route for e in extensions for route in e.routes],
+            key=key,
+            replay=replay,
+            clock=clock,
+            version=version("dagengine"),
+            root_password=partial(_guarded_password, config.api, cluster),
+            agent_password=partial(_guarded_agent_password, agent_file),
+            before_retry=lambda: _reload(extensions),
+            body_timeout_s=limits.body_timeout_s,
+            figures=lambda: Figures(
+                store.commit_count, store.batch_count, pool.login.begun, pool.login.failed
+            ),
+        )
+        await stack.enter_async_context(serving(app, limits, clock, listeners))
+        yield Controller(url_of(config.api), partial(_reload, extensions, tls), store.ping)
+
+
+def key_file_of(store: Path) -> Path:
+    """Where the key that decrypts callers' headers is kept."""
+    return store.with_suffix(".key.pem")
+
+
+def back_up(config: EngineConfig, target: Path) -> int:
+    """Copy the store, and beside it the key; returns the copy's size in bytes.
+
+    Nothing is overwritten; when it fails there is neither of them.
+
+    Raises:
+        StoreUnusable: see backup_store; or a key is there already, or cannot be copied.
+    """
+    key, copy = key_file_of(config.store.path), key_file_of(target)
+    if copy.exists():
+        raise StoreUnusable(
+            f"{copy} exists, and the key of this backup belongs there",
+            remedy="name a file of another name, or move that key away",
+        )
+    size_bytes = backup_store(config.store.path, target)
+    try:
+        if key.exists():
+            _copy_key(key, copy)
+    except OSError as exc:
+        target.unlink()
+        raise StoreUnusable(
+            f"the key {key} cannot be copied to {copy}: {exc.strerror}",
+            remedy="look at the free space and the permissions of both; there is no backup now",
+        ) from exc
+    return size_bytes
+
+
+def _copy_key(key: Path, copy: Path) -> None:
+    content = key.read_bytes()
+    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except BaseException:
+        copy.unlink()
+        raise
+
+
+def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
+    """The password of root@sys, read anew; what is wrong with it is for the log alone.
+
+    Raises:
+        PasswordUnavailable: it cannot be read, or the door would stand open.
+    """
+    try:
+        password = cluster.root_password()
+        refuse_open_door(api, password)
+    except ConfigError as exc:
+        _log.error("password_unavailable", error=str(exc))
+        raise PasswordUnavailable from exc
+    return password
+
+
+def _guarded_agent_password(file: PasswordFile | None) -> str:
+    """The agent password, as it is now; empty when none is configured.
+
+    Raises:
+        PasswordUnavailable: it cannot be read, or is empty.
+    """
+    try:
+        return read_agent_password(file)
+    except ConfigError as exc:
+        _log.error("password_unavailable", error=str(exc))
+        raise PasswordUnavailable from exc
+
+
+def _reload(extensions: Sequence[Extension], tls: Tls | None = None) -> None:
+    if tls is not None:
+        try:
+            tls.reload()
+        except ConfigError as exc:
+            _log.error("certificate_refused", error=str(exc))
+        else:
+            _log.info("certificate_reloaded")
+    for extension in extensions:
+        try:
+            extension.reload()
+        except ConfigError as exc:
+            _log.error("cluster_file_refused", error=str(exc))
+        else:
+            _log.info("cluster_file_reloaded")

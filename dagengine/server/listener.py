@@ -1,0 +1,291 @@
+"""Where the API listens: sockets, TLS, and which doors must not be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+import socket
+import ssl
+import stat
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn, cast, get_args
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from dagengine.api.connections import Connections, Limits
+from dagengine.api.envelope import render_envelope
+from dagengine.errors import ApiError, ConfigError
+from dagengine.runtime.clock import Clock
+from dagengine.server.config import AnybodyMay, ApiConfig, MayBeRead
+
+_log = structlog.get_logger("dagengine.server.listener")
+
+_BACKLOG = 1024  # connections that may wait to be accepted
+_ACCEPTED_AT_ONCE = 16  # of those in one pass of the loop: accepting 500 takes it 50 ms
+# How long requests that are being answered may go on once the controller is told to stop.
+_LAST_ANSWERS_S = 2.0
+# How long an answer may stay on its way before a connection with unread input is closed.
+_LINGER_S = 1.0
+_MAX_HEADERS = 128
+_OWN_FILES = 512  # descriptors for everything that is no caller's connection
+_SOCKET_MODE = 0o666  # whoever may connect is asked who he is; see api.gate
+
+
+def limits_of(api: ApiConfig) -> Limits:
+    """The bounds that the engine file sets."""
+    return Limits(
+        connections=api.max_connections,
+        connections_per_address=api.max_connections_per_address,
+        header_timeout_s=api.header_timeout_s,
+        body_timeout_s=api.body_timeout_s,
+        idle_timeout_s=api.idle_timeout_s,
+    )
+
+
+def refuse_open_door(api: ApiConfig, root_password: str) -> None:
+    """Refuse what would let strangers in, unless the engine file says in words that it may.
+
+    Raises:
+        ConfigError: other machines reach the API and no password is needed, or no TLS is used.
+    """
+    if api.is_loopback:
+        return
+    if not root_password and api.without_password is None:
+        raise ConfigError(
+            f"api.host {api.host} is reachable from other machines, but root@sys has no "
+            "password: anybody could start servers",
+            remedy="give root@sys a password and name it in the cluster file, or listen on "
+            "127.0.0.1, "
+            f"or write api.without_password: {_words(AnybodyMay)}",
+        )
+    if api.tls_cert_file is None and api.without_tls is None:
+        raise ConfigError(
+            f"api.host {api.host} is reachable from other machines, but there is no TLS: whoever "
+            "listens on the way can read what is sent and come in with it",
+            remedy="set api.tls_cert_file and api.tls_key_file, or listen on 127.0.0.1, "
+            f"or write api.without_tls: {_words(MayBeRead)}",
+        )
+
+
+def listen(api: ApiConfig) -> socket.socket:
+    """A socket that owns the configured address.
+
+    Raises:
+        ConfigError: it cannot be had.
+    """
+    host = "127.0.0.1" if api.host == "localhost" else api.host
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, api.port))
+        listener.listen()
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {url_of(api)}: {exc.strerror}",
+            remedy="stop what listens there, or set another api.port",
+        ) from exc
+    return listener
+
+
+@contextmanager
+def listen_at(path: Path) -> Iterator[socket.socket]:
+    """A unix socket at a path; what a killed controller left there is replaced.
+
+    Raises:
+        ConfigError: the path is in use, holds something else, or cannot be made.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale(path)
+        listener.bind(str(path))
+        path.chmod(_SOCKET_MODE)
+        listener.listen()
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen at api.socket {path}: {exc.strerror or exc}",
+            remedy="name another path, of at most 107 bytes, where this user may write",
+        ) from exc
+    own = path.stat()
+    try:
+        yield listener
+    finally:
+        listener.close()
+        with suppress(OSError):
+            if os.path.samestat(own, path.stat()):
+                path.unlink()
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens at; raises OSError for anything else."""
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise OSError(errno.EEXIST, "it exists and is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def url_of(api: ApiConfig) -> str:
+    """Where the API is, for a client on this machine."""
+    host = f"[{api.host}]" if ":" in api.host else api.host
+    return f"{'http' if api.tls_cert_file is None else 'https'}://{host}:{api.port}"
+
+
+class Tls:
+    """The TLS side of the listener; certificates can be renewed while it runs."""
+
+    def __init__(self, api: ApiConfig) -> None:
+        """Raises ConfigError when a file cannot be used."""
+        assert api.tls_cert_file is not None
+        self._cert_file = api.tls_cert_file
+        self._key_file = api.tls_key_file
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.reload()
+        if api.tls_client_ca_file is not None:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            try:
+                self.context.load_verify_locations(api.tls_client_ca_file)
+            except (OSError, ssl.SSLError) as exc:
+                raise ConfigError(
+                    f"cannot use api.tls_client_ca_file {api.tls_client_ca_file}: {_reason(exc)}"
+                ) from exc
+
+    def reload(self) -> None:
+        """Read certificate and key anew; connections that are open keep theirs.
+
+        Raises:
+            ConfigError: they cannot be used; the present ones stay in force.
+        """
+        try:
+            # Tried apart: half of a broken pair must not come into force.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+                self._cert_file, self._key_file, _no_passphrase
+            )
+            self.context.load_cert_chain(self._cert_file, self._key_file, _no_passphrase)
+        except (OSError, ssl.SSLError, ValueError) as exc:
+            raise ConfigError(
+                f"cannot use api.tls_cert_file {self._cert_file} with api.tls_key_file "
+                f"{self._key_file}: {_reason(exc)}",
+                remedy="they must be PEM and belong together, the key without a passphrase",
+            ) from exc
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application,
+    limits: Limits,
+    clock: Clock,
+    listeners: Sequence[tuple[socket.socket, ssl.SSLContext | None]],
+) -> AsyncIterator[None]:
+    """The application answers on these listeners within the context."""
+    _raise_file_limit(limits.connections + _OWN_FILES)
+    connections = Connections(clock, limits, partial(_render_too_large, clock))
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,  # bodies are encrypted: what is compressed is a bomb
+        keepalive_timeout=limits.idle_timeout_s,
+        lingering_time=_LINGER_S,
+        logger=cast("logging.Logger", _HttpLog()),
+        max_field_size=limits.header_bytes,
+        max_headers=_MAX_HEADERS,
+        max_line_size=limits.header_bytes,
+        shutdown_timeout=_LAST_ANSWERS_S,
+    )
+    await runner.setup()
+    servers: list[asyncio.Server] = []
+    try:
+        loop = asyncio.get_running_loop()
+        assert runner.server is not None
+        factory = connections.guard(runner.server)
+        for listener, tls in listeners:
+            server = await loop.create_server(
+                factory,
+                sock=listener,
+                ssl=tls,
+                backlog=_ACCEPTED_AT_ONCE,  # asyncio takes it for both
+                ssl_handshake_timeout=None if tls is None else limits.header_timeout_s,
+            )
+            listener.listen(_BACKLOG)
+            servers.append(server)
+        connections.start()
+        yield
+    finally:
+        for server in servers:
+            server.close()
+        await runner.cleanup()
+        await connections.stop()
+
+
+# --- below: the parts --------------------------------------------------------------------------
+
+
+class _HeaderTooLarge(ApiError):
+    """Request line and headers are longer than any client makes them."""
+
+    http_status = 431
+
+
+def _render_too_large(clock: Clock) -> bytes:
+    error = _HeaderTooLarge("the request's headers are too long", remedy="send less")
+    status = error.http_status
+    return render_envelope(status=status, at=clock.now(), duration_ms=0, trace_id="", error=error)
+
+
+class _HttpLog:
+    """What aiohttp logs. Of input that is no HTTP one line without any of it, and no traceback."""
+
+    def debug(self, message: str, *values: object, **options: Any) -> None:
+        """Its inner life."""
+
+    def exception(self, message: str, *values: object, exc_info: object = None) -> None:
+        if isinstance(exc_info, HttpProcessingError):
+            _log.info("request_malformed", caller=str(values[0]) if values else "")
+        else:
+            _log.error("connection_failed", what=message % values, exc_info=exc_info)
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Each connection is a descriptor: take as many as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    with suppress(OSError, ValueError):  # a sandbox may forbid it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, target), hard))
+        soft = max(soft, target)
+    if soft < wanted:
+        _log.warning("too_few_descriptors", allowed=soft, wanted=wanted)
+
+
+def _no_passphrase() -> NoReturn:
+    # Or OpenSSL would ask on the terminal.
+    raise ValueError("the key has a passphrase")
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, ssl.SSLError):
+        return exc.reason or "it is not PEM, or the two do not belong together"
+    return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
+
+
+def _words(literal: object) -> str:
+    return str(get_args(literal)[0])

@@ -1,0 +1,127 @@
+"""Finds the extensions of this dagengine, whatever else bears the name `tasks`.
+
+The operations package is the directory beside the `dagengine` package, in a checkout and in
+an installed wheel alike. `tasks` is a common name and the working directory comes first on
+the path of `python -m`, so it is never looked up there: it is loaded from its own place, and
+another module of that name is named and left alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from dagengine.errors import ConfigError
+from dagengine.extension import ENTRY_POINT_GROUP, ExtensionPoint
+
+_TASKS = "tasks"
+_BUNDLED = EntryPoint("oceanbase", f"{_TASKS}:EXTENSION", ENTRY_POINT_GROUP)
+_OWN_DISTRIBUTION = "dagengine"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was found.
+
+    Attributes:
+        points: the extensions, the bundled one first.
+        notices: sentences for a person, such as which foreign module was passed over.
+    """
+
+    points: tuple[ExtensionPoint, ...]
+    notices: tuple[str, ...]
+
+
+def load_extension_points() -> Loaded:
+    """Load every extension registered under the entry point group.
+
+    Raises:
+        ConfigError: a foreign `tasks` is already imported, or an extension cannot be loaded.
+    """
+    home = Path(__file__).resolve().parents[2]
+    notices = ensure_own_tasks(home)
+    found = [_BUNDLED]
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        if entry.module.partition(".")[0] != _TASKS:
+            found.append(entry)
+        elif entry.dist is not None and entry.dist.name != _OWN_DISTRIBUTION:
+            raise ConfigError(
+                f"the package {entry.dist.name} registers the extension {entry.value}, but the "
+                f"module name {_TASKS} belongs to dagengine",
+                remedy=f"uninstall {entry.dist.name}, or have its module renamed",
+            )
+    return Loaded(tuple(_load_point(entry) for entry in found), notices)
+
+
+def ensure_own_tasks(home: Path) -> tuple[str, ...]:
+    """Make `tasks` mean the package below `home`, for the rest of this process.
+
+    Args:
+        home: the directory that holds the packages `dagengine` and `tasks`, resolved.
+
+    Returns:
+        A notice for each foreign module that would have been loaded instead.
+
+    Raises:
+        ConfigError: another `tasks` is already imported, or the own one is not there.
+    """
+    own = home / _TASKS / "__init__.py"
+    present = sys.modules.get(_TASKS)
+    if present is not None:
+        place = _place_of(present.__spec__) or getattr(present, "__file__", None)
+        if place != str(own):
+            raise ConfigError(
+                f"a foreign module {_TASKS} ({place}) is already imported; "
+                f"dagengine needs its own ({own})",
+                remedy="import dagengine's first, or run it in a process of its own",
+            )
+        return ()
+    if not own.is_file():
+        raise ConfigError(f"{own} is missing", remedy="install dagengine again")
+    foreign = _place_of(importlib.util.find_spec(_TASKS))
+    _import_from(own)
+    if foreign is None or foreign == str(own):
+        return ()
+    return (f"the foreign module {_TASKS} at {foreign} was not loaded; dagengine uses {own}",)
+
+
+def _place_of(spec: ModuleSpec | None) -> str | None:
+    """Where a module comes from, resolved; None when nothing would be found."""
+    if spec is None:
+        return None
+    if spec.origin is not None:
+        return str(Path(spec.origin).resolve())
+    # A directory without __init__.py: no file, but it would be imported all the same.
+    return str(next(iter(spec.submodule_search_locations or ()), spec.name))
+
+
+def _import_from(file: Path) -> None:
+    spec = importlib.util.spec_from_file_location(
+        _TASKS, file, submodule_search_locations=[str(file.parent)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[_TASKS] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[_TASKS]
+        raise
+
+
+def _load_point(entry: EntryPoint) -> ExtensionPoint:
+    try:
+        point = entry.load()
+    except (ImportError, AttributeError) as exc:
+        raise ConfigError(
+            f"the extension {entry.name} ({entry.value}) cannot be loaded: {exc}",
+            remedy="mend or uninstall the package that registers it",
+        ) from exc
+    if not isinstance(point, ExtensionPoint):
+        raise ConfigError(f"the extension {entry.name} ({entry.value}) is no ExtensionPoint")
+    return point

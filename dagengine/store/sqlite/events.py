@@ -1,0 +1,113 @@
+"""The events of DAGs: states as one row for each batch, log lines in their own rows.
+
+A row of table event holds the states that one batch let a DAG and its parts enter, an entry a
+line, and the number of the last of them (docs/decisions/0005).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from operator import attrgetter
+
+from dagengine.model.changes import (
+    Audited,
+    Change,
+    DagChanged,
+    DagCreated,
+    NodeChanged,
+    SubTaskChanged,
+)
+from dagengine.model.events import (
+    DagEntered,
+    EventRecord,
+    Happening,
+    NodeEntered,
+    SubTaskEntered,
+)
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.states import Operator, State
+from dagengine.store.sqlite.rows import parse_instant, parse_log, render_instant
+
+_KINDS: dict[str, Callable[..., Happening]] = {
+    "dag": DagEntered,
+    "node": NodeEntered,
+    "sub_task": SubTaskEntered,
+}
+_seq = attrgetter("seq")
+
+
+def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, str]]:
+    """The rows of table event for a batch: (DAG, how many entries, when, the entries).
+
+    Entries are in the order of the changes, but the end of a DAG is its last one: who has seen
+    it has seen all of the DAG.
+    """
+    entries: dict[int, list[str]] = {}
+    ends: list[tuple[int, str]] = []
+    instants: list[datetime] = []
+    for change in changes:  # isinstance, not match: this is done for every step
+        if isinstance(change, SubTaskChanged | NodeChanged):
+            after = change.after
+            instants.append(after.end_at)
+            entries.setdefault(after.dag_id, []).append(_render_part(after))
+        elif isinstance(change, DagChanged | DagCreated):
+            dag = change.dag if isinstance(change, DagCreated) else change.after
+            instants.append(dag.end_at)
+            entry = f"dag {dag.stage} {dag.state} {dag.operator}"
+            if dag.state.is_final:
+                ends.append((dag.dag_id, entry))
+            elif isinstance(change, DagCreated) or not _is_same(change.before, dag):
+                entries.setdefault(dag.dag_id, []).append(entry)
+        elif isinstance(change, Audited):
+            instants.append(change.row.at)
+    for dag_id, entry in ends:
+        entries.setdefault(dag_id, []).append(entry)
+    at = render_instant(max(instants)) if entries else 0
+    return ((dag_id, len(found), at, "\n".join(found)) for dag_id, found in entries.items())
+
+
+def merge_events(
+    rows: Iterable[sqlite3.Row], lines: Iterable[sqlite3.Row], *, after: int, limit: int
+) -> tuple[EventRecord, ...]:
+    """The events that follow `after`: at most `limit`, up to the first that was not read.
+
+    Args:
+        rows: of table event, in order.
+        lines: of table log, in order; read after `rows`, so there may be newer ones.
+        after: the number before the first one wanted.
+        limit: at least 1.
+    """
+    found = [event for row in rows for event in _parse_row(row) if event.seq > after]
+    found += [EventRecord(line["seq"], parse_log(line)) for line in lines]
+    found.sort(key=_seq)
+    dense = [event for number, event in enumerate(found, after + 1) if event.seq == number]
+    return tuple(dense[:limit])
+
+
+def _render_part(part: NodeRecord | SubTaskRecord) -> str:
+    if isinstance(part, NodeRecord):
+        return f"node {part.node_id} {part.state} {part.operator}"
+    what = f"sub_task {part.sub_task_id} {part.state} {part.operator}"
+    return f"{what} {part.attempt_no} {part.execute_times}"
+
+
+def _is_same(before: DagRecord, after: DagRecord) -> bool:
+    """True when nothing changed that a follower can see."""
+    return (before.stage, before.state, before.operator) == (
+        after.stage,
+        after.state,
+        after.operator,
+    )
+
+
+def _parse_row(row: sqlite3.Row) -> Iterator[EventRecord]:
+    entries, at = row["entries"].split("\n"), parse_instant(row["at"])
+    first = row["last"] - len(entries) + 1
+    return (EventRecord(seq, _parse_entry(entry, at)) for seq, entry in enumerate(entries, first))
+
+
+def _parse_entry(entry: str, at: datetime) -> Happening:
+    kind, number, state, operator, *counts = entry.split(" ")
+    return _KINDS[kind](int(number), State(state), Operator(operator), *map(int, counts), at)

@@ -1,0 +1,123 @@
+"""The public test kit: what tests of operations and of the engine may use instead of the real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from dagengine.errors import StoreUnusable
+from dagengine.model.changes import Batch
+from dagengine.model.operation import Operation, Stage, StepContext
+from dagengine.model.outcome import Outcome
+from dagengine.store.contract import BatchRefused
+from dagengine.store.sqlite.store import SqliteStore
+
+
+class FakeClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self, now: datetime = datetime(2024, 1, 10, 3, 24, 44, 513664, UTC)) -> None:
+        self._now = now
+        self._monotonic_s = 0.0
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic_s(self) -> float:
+        return self._monotonic_s
+
+    def advance(self, seconds: float) -> None:
+        """Move both clocks forward."""
+        self._now += timedelta(seconds=seconds)
+        self._monotonic_s += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Move the wall clock alone, either way, as an administrator would."""
+        self._now += timedelta(seconds=seconds)
+
+
+class CrashingStore(SqliteStore):
+    """A real store that refuses, as a full disk does, when the script says so."""
+
+    def __init__(self, path: str, *, refuse: Iterable[int] = ()) -> None:
+        """`refuse` numbers the commits to refuse, counting from 1."""
+        super().__init__(path)
+        self.commits = 0
+        self._refuse = frozenset(refuse)
+
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
+        self.commits += 1
+        if self.commits in self._refuse:
+            raise StoreUnusable(f"commit {self.commits} was refused by the test")
+        return await super().commit(batches)
+
+
+class Gate:
+    """Holds steps at a stage until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._open = asyncio.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait(self) -> None:
+        """Called by the step that is held."""
+        self.reached.set()
+        await self._open.wait()
+
+
+def gated(
+    operation: Operation,
+    stage_name: str,
+    *,
+    before: Callable[[StepContext], Awaitable[None]] | None = None,
+    after: Callable[[StepContext, Outcome], Awaitable[None]] | None = None,
+) -> Operation:
+    """The operation with something awaited before or after one stage's step."""
+
+    def wrap(stage: Stage) -> Stage:
+        if stage.name != stage_name:
+            return stage
+        inner = stage.run
+
+        async def run(context: StepContext) -> Outcome:
+            if before is not None:
+                await before(context)
+            outcome = await inner(context)
+            if after is not None:
+                await after(context, outcome)
+            return outcome
+
+        return replace(stage, run=run)
+
+    return replace(operation, stages=tuple(wrap(stage) for stage in operation.stages))
+
+
+async def eventually(
+    condition: Callable[[], Awaitable[bool]],
+    *,
+    timeout_s: float = 20.0,
+    every_s: float = 0.02,
+    what: str = "it",
+) -> None:
+    """Wait until a condition holds that nothing announces.
+
+    Args:
+        condition: looks once.
+        timeout_s: how long it is looked at, in seconds.
+        every_s: pause between two looks, in seconds.
+        what: is waited for, for the message.
+
+    Raises:
+        AssertionError: it did not hold within `timeout_s` seconds.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await condition():  # noqa: ASYNC110  # nothing announces it
+                await asyncio.sleep(every_s)
+    except TimeoutError:
+        raise AssertionError(f"{what} did not happen within {timeout_s:g} s") from None

@@ -1,0 +1,196 @@
+"""Runs commands on this machine, under the same contract as a remote host."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from dagengine.errors import CommandTimedOut
+from dagengine.remote.command import Command
+from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
+from dagengine.remote.process_group import END_BOUND_S, end_group
+from dagengine.remote.runner import CommandResult, HostAddress
+from dagengine.remote.tunnel_socket import private_socket_path
+from dagengine.runtime.cancellation import finish, wait_out
+
+_CHUNK_BYTES = 64 * 1024
+
+Connect: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+class LocalRunner:
+    """A Runner for this machine; nothing to connect to, so nothing to lose."""
+
+    def __init__(
+        self,
+        address: HostAddress | None = None,
+        *,
+        output_limit_bytes: int = DEFAULT_LIMIT_BYTES,
+    ) -> None:
+        """
+        Args:
+            address: only shown in messages.
+            output_limit_bytes: how much of each stream is kept.
+        """
+        self._address = address or HostAddress("127.0.0.1")
+        self._output_limit_bytes = output_limit_bytes
+
+    @property
+    def address(self) -> HostAddress:
+        return self._address
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        """See `Runner.run`."""
+        # A start that is cut short would leave children of which nobody knows the group.
+        starting = asyncio.create_task(self._start(command), name="start local command")
+        cancelled = await wait_out(starting)
+        running = starting.result()
+        try:
+            if cancelled is not None:
+                raise cancelled
+            async with asyncio.timeout(timeout_s):
+                await running.ended.wait()
+        except TimeoutError:
+            raise CommandTimedOut(
+                f"{command.render_short()} ran longer than {timeout_s:g} s",
+                host=str(self._address),
+                proven_ended=await self._end(running),
+            ) from None
+        except asyncio.CancelledError:
+            await self._end(running)
+            raise
+        running.transport.close()
+        return running.result()
+
+    def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
+        """See `Runner.tunnel`; a relay, so that both ends close as they do over SSH."""
+        return self._relay_to(partial(asyncio.open_connection, host, port))
+
+    def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
+        """See `Runner.tunnel_to_socket`."""
+        return self._relay_to(partial(asyncio.open_unix_connection, path))
+
+    @asynccontextmanager
+    async def _relay_to(self, connect: Connect) -> AsyncIterator[Path]:
+        relays: set[asyncio.Task[None]] = set()
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # A task of our own: Python 3.11 logs the cancellation of one made by the server.
+            relay = asyncio.create_task(_relay(reader, writer, connect), name="relay")
+            relays.add(relay)
+            relay.add_done_callback(relays.discard)
+
+        with private_socket_path() as path:
+            server = await asyncio.start_unix_server(serve, path)
+            path.chmod(0o600)
+            try:
+                yield path
+            finally:
+                server.close()
+                for relay in relays:
+                    relay.cancel()
+                await asyncio.gather(*relays, return_exceptions=True)
+
+    async def _start(self, command: Command) -> _Running:
+        # Through a shell, as sshd does it: a missing program is exit status 127 on both.
+        transport, running = await asyncio.get_running_loop().subprocess_exec(
+            lambda: _Running(self._output_limit_bytes),
+            "/bin/sh",
+            "-c",
+            f"exec {command.render()}",
+            start_new_session=True,
+        )
+        running.transport = transport
+        stdin = transport.get_pipe_transport(0)
+        assert isinstance(stdin, asyncio.WriteTransport)
+        stdin.write(command.input_text().encode("utf-8", errors="surrogateescape"))
+        stdin.write_eof()
+        return running
+
+    async def _end(self, running: _Running) -> bool:
+        """End the group; True when nothing of it runs any more."""
+        try:
+            proven = await finish(
+                self._ask_end(running), bound_s=END_BOUND_S, name="end local command"
+            )
+        finally:
+            running.transport.close()
+        return proven is True
+
+    async def _ask_end(self, running: _Running) -> bool:
+        ending = await self._start(end_group(running.transport.get_pid()))
+        try:
+            await ending.ended.wait()
+            return ending.result().exit_status == 0
+        finally:
+            ending.transport.close()
+
+
+class LocalRunnerPool:
+    """A RunnerPool that takes every address for this machine; for trials and tests."""
+
+    def runner(self, address: HostAddress) -> LocalRunner:
+        return LocalRunner(address)
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+class _Running(asyncio.SubprocessProtocol):
+    """One process: gathers what it writes; `ended` is set when it and its output have ended."""
+
+    transport: asyncio.SubprocessTransport
+
+    def __init__(self, output_limit_bytes: int) -> None:
+        self.ended = asyncio.Event()
+        self._outputs = {1: CappedOutput(output_limit_bytes), 2: CappedOutput(output_limit_bytes)}
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        self._outputs[fd].feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def result(self) -> CommandResult:
+        status = self.transport.get_returncode()
+        assert status is not None
+        out, err = self._outputs[1], self._outputs[2]
+        return CommandResult(
+            exit_status=status if status >= 0 else None,
+            signal=None if status >= 0 else signal.Signals(-status).name.removeprefix("SIG"),
+            stdout=out.text(),
+            stderr=err.text(),
+            truncated=out.truncated or err.truncated,
+        )
+
+
+async def _relay(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connect: Connect
+) -> None:
+    try:
+        far_reader, far_writer = await connect()
+    except OSError:
+        writer.close()
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(reader, far_writer), name="relay out")
+            group.create_task(_copy(far_reader, writer), name="relay in")
+    finally:
+        far_writer.close()
+        writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(_CHUNK_BYTES):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        writer.close()

@@ -1,0 +1,236 @@
+"""`dagengine doctor`: looks at the whole set-up, from the engine file to every host's limits.
+
+It changes nothing, takes no lock, and works while a controller runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from dagengine import (
+    Clock,
+    ConfigError,
+    Health,
+    HostAddress,
+    HostKeyRejected,
+    Inspection,
+    LoginRefused,
+    RemoteError,
+    Runner,
+    RunnerPool,
+    SudoRefused,
+    inspect_controller,
+    inspect_file,
+)
+from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
+from tasks.hosts.facts import HostFacts
+from tasks.preflight.checks import decide_verdicts
+from tasks.preflight.inspect import ask_host
+from tasks.preflight.result import Level, Verdict, Wish
+from tasks.sql.access import open_sql
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
+
+_GREETING_S = 5.0
+_HOST_S = 120.0
+_HEALTH_OF = {
+    Level.OK: Health.OK,
+    Level.WARN: Health.WARN,
+    Level.BLOCK: Health.BAD,
+    Level.SKIPPED: Health.WARN,
+}
+
+
+async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Inspection]:
+    """Everything, in the order in which a start needs it."""
+    config, found = inspect_controller(engine_file, os.environ)
+    if config is None:
+        return found
+    try:
+        file = ClusterFile(config.cluster)
+    except ConfigError as exc:
+        return [*found, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
+    cluster = file.current
+    found += inspect_cluster_file(config.cluster, cluster)
+    found.append(inspect_password(file))
+    for address in dict.fromkeys(hop for s in cluster.servers for hop in _way_to(s.address)):
+        found += inspect_login_files(address)
+    found = list(dict.fromkeys(found))
+    async with asyncio.TaskGroup() as group:
+        looks = [
+            group.create_task(_examine_host(server, file, pool, clock), name=f"look at {server}")
+            for server in cluster.servers
+        ]
+    return found + _compare_builds([look.result() for look in looks])
+
+
+def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[Inspection]:
+    """What it holds, and who may read it when there is a password in it."""
+    servers, zones = cluster.servers, {server.zone for server in cluster.servers}
+    said = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
+    yield Inspection(str(path), "cluster file", Health.OK, said)
+    for notice in cluster.notices:
+        yield Inspection(str(path), "cluster file", Health.WARN, notice)
+    if cluster.password is not None:
+        yield inspect_file(path, "password in clear", is_secret=True)
+
+
+def inspect_password(file: ClusterFile) -> Inspection:
+    """The password of root@sys, as this shell would give it to a controller."""
+    source, check = file.current.root_password, "root password"
+    try:
+        password = file.root_password()
+    except ConfigError as exc:
+        return _bad(source.name, check, exc.message, exc.remedy)
+    if source.file is not None:
+        return inspect_file(source.file, check, is_secret=True)
+    if not password:
+        said = "root has no password: every caller who reaches the API may start servers"
+        remedy = "give root a password, and name it with root_password_env or root_password_file"
+        return Inspection(source.name, check, Health.WARN, said, remedy)
+    return Inspection(source.name, check, Health.OK, "there")
+
+
+def inspect_login_files(address: HostAddress) -> Iterator[Inspection]:
+    """Key, passphrase and known hosts for one host or bastion."""
+    if address.key_file is not None and not address.agent:
+        yield inspect_file(address.key_file, "SSH key", is_secret=True)
+    if address.key_passphrase_file is not None:
+        yield inspect_file(address.key_passphrase_file, "passphrase", is_secret=True)
+    if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
+        said = "the variable is empty" if variable in os.environ else "the variable is not set"
+        remedy = "set it in the environment of the controller"
+        yield _bad(variable, "passphrase", said, remedy)
+    known = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    found = inspect_file(known, "known hosts", is_secret=False)
+    if found.health is Health.BAD:
+        found = replace(found, remedy="pin the hosts' keys: dagengine hosts trust -c ENGINE_FILE")
+    yield found
+
+
+Examined = tuple[Server, HostFacts | None, list[Inspection]]
+
+
+async def _examine_host(
+    server: Server, file: ClusterFile, pool: RunnerPool, clock: Clock
+) -> Examined:
+    runner = pool.runner(server.address)
+    try:
+        async with asyncio.timeout(_HOST_S):
+            facts = await ask_host(server, runner, clock, with_version=True)
+            if not facts.complete:
+                said = f"its answer broke off: {facts.said!r}"
+                remedy = f"look at the login shell of {server.address.user}"
+                return server, None, [_bad(server.name, "login", said, remedy)]
+            found = [_logged_in(server, facts)]
+            found += [_told(server, v) for v in decide_verdicts(facts, Wish(server))]
+            found += await _examine_sql(server, facts, file, runner)
+            return server, facts, found
+    except RemoteError as exc:
+        return server, None, [_bad(server.name, _name(exc), exc.message, exc.remedy)]
+    except TimeoutError:
+        said = f"gave no answer within {_HOST_S:g} s"
+        return server, None, [_bad(server.name, "reachable", said, "look at the host")]
+
+
+def _logged_in(server: Server, facts: HostFacts) -> Inspection:
+    runs = f"the server runs, pid {facts.process.pid}" if facts.process else "no server runs"
+    version = f", version {facts.version}" if facts.version else ""
+    address = server.address
+    by_sudo = f", by sudo from {address.user}" if address.sudo else ""
+    said = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
+    return Inspection(server.name, "login", Health.OK, said)
+
+
+def _told(server: Server, verdict: Verdict) -> Inspection:
+    health = _HEALTH_OF[verdict.level]
+    said = verdict.cause or "well"
+    return Inspection(server.name, verdict.check, health, said, verdict.remedy)
+
+
+async def _examine_sql(
+    server: Server, facts: HostFacts, file: ClusterFile, runner: Runner
+) -> Sequence[Inspection]:
+    """Does the way to the SQL port work, and the password?"""
+    if facts.process is None:
+        return [] if server.sql_via == "direct" else [await _try_forwarding(server, runner)]
+    check = "sql"
+    try:
+        password = file.root_password()
+        async with open_sql(server, runner, password) as connection:
+            version = await ask_version(connection)
+    except SqlPasswordRefused:
+        remedy = "correct the password that the cluster file names"
+        return [_bad(server.name, check, "the server refuses the password of root", remedy)]
+    except SqlNotReady as exc:
+        remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config, and at its log"
+        return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
+    except ConfigError as exc:
+        return [_bad(server.name, check, exc.message, exc.remedy)]
+    return [Inspection(server.name, check, Health.OK, f"answers over SSH: {version}")]
+
+
+async def _try_forwarding(server: Server, runner: Runner) -> Inspection:
+    """No server listens, so its sshd stands in: is a connection through the host's SSH let in?"""
+    port = server.address.port
+    for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
+        if await _greets(runner, host, port):
+            said = "sshd forwards TCP connections"
+            return Inspection(server.name, "forwarding", Health.OK, said)
+    said = f"nothing came through the host's SSH from its own port {port}"
+    remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config"
+    return Inspection(server.name, "forwarding", Health.WARN, said, remedy)
+
+
+async def _greets(runner: Runner, host: str, port: int) -> bool:
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GREETING_S), runner.tunnel(host, port) as socket:
+            reader, writer = await asyncio.open_unix_connection(socket)
+            try:
+                return bool(await reader.read(4))
+            finally:
+                writer.close()
+    return False
+
+
+def _compare_builds(examined: Sequence[Examined]) -> list[Inspection]:
+    """All inspections, and which programs are other builds than the first one's."""
+    first: tuple[str, int] | None = None
+    found = []
+    for server, facts, inspections in examined:
+        found += inspections
+        size = facts.program_bytes if facts else None
+        if size is None:
+            continue
+        first = first or (server.name, size)
+        if size != first[1]:
+            said = f"another build than that of {first[0]}"
+            remedy = "compare the versions; only an upgrade should differ"
+            found.append(Inspection(server.name, "version", Health.WARN, said, remedy))
+    return found
+
+
+def _way_to(address: HostAddress) -> Iterator[HostAddress]:
+    if address.jump is not None:
+        yield from _way_to(address.jump)
+    yield address
+
+
+def _name(exc: RemoteError) -> str:
+    match exc:
+        case HostKeyRejected():
+            return "host key"
+        case LoginRefused():
+            return "login"
+        case SudoRefused():
+            return "sudo"
+        case _:
+            return "reachable"
+
+
+def _bad(subject: str, check: str, said: str, remedy: str) -> Inspection:
+    return Inspection(subject, check, Health.BAD, said, remedy)

@@ -1,0 +1,105 @@
+"""The command `dagengine doctor`: what was found as a table, or as one JSON document."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import SystemRandom
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from dagengine import Health, Inspection, SshPool, SystemClock
+from tasks.cli.doctor import examine
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+_STYLES = {Health.OK: "green", Health.WARN: "yellow", Health.BAD: "bold red"}
+_FILES = ("engine file", "cluster file")
+
+
+def run_doctor(argv: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    options = _parse(argv)
+    try:
+        found = asyncio.run(_examine(options.config))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    shown = found if options.all else [i for i in found if i.health is not Health.OK]
+    if options.json:
+        sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
+    else:
+        show(shown, found, Console(highlight=False, soft_wrap=False))
+    return exit_code(found)
+
+
+def exit_code(found: Sequence[Inspection]) -> int:
+    """0: nothing is bad; 2: the engine or cluster file cannot be used; 1: anything else is bad."""
+    bad = [inspection for inspection in found if inspection.health is Health.BAD]
+    if any(inspection.check in _FILES for inspection in bad):
+        return EXIT_USAGE
+    return EXIT_FAILED if bad else EXIT_DONE
+
+
+def describe(found: Sequence[Inspection]) -> dict[str, object]:
+    """For `--json`."""
+    return {
+        "healthy": exit_code(found) == EXIT_DONE,
+        "found": [
+            {
+                "subject": inspection.subject,
+                "check": inspection.check,
+                "health": str(inspection.health),
+                "said": inspection.said,
+                "remedy": inspection.remedy,
+            }
+            for inspection in found
+        ],
+    }
+
+
+def show(shown: Sequence[Inspection], found: Sequence[Inspection], console: Console) -> None:
+    """A table of what is to be mended (or of everything), and one line that sums up."""
+    table = Table("", "of", "check", "found", "do", box=box.SIMPLE, expand=False)
+    for inspection in shown:
+        style = _STYLES[inspection.health]
+        table.add_row(
+            f"[{style}]{inspection.health}[/]",
+            escape(inspection.subject),
+            inspection.check,
+            escape(inspection.said),
+            escape(inspection.remedy),
+        )
+    if shown:
+        console.print(table)
+    counts = Counter(inspection.health for inspection in found)
+    told = ", ".join(f"{counts[health]} {health}" for health in Health if counts[health])
+    console.print(f"{len(found)} looked at: {told}")
+
+
+async def _examine(engine_file: Path) -> list[Inspection]:
+    clock = SystemClock()
+    pool = SshPool(clock, SystemRandom())
+    try:
+        return await examine(engine_file, pool, clock)
+    finally:
+        await pool.close()
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "dagengine doctor",
+        description="Look at the whole set-up, change nothing, and say what to mend and how.",
+    )
+    parser.add_argument(
+        "-c", "--config", type=Path, required=True, metavar="FILE", help="the engine file"
+    )
+    parser.add_argument("--all", action="store_true", help="show what is well, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    return parser.parse_args(argv)

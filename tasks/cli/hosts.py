@@ -1,0 +1,229 @@
+"""`dagengine hosts trust`: shows every host's key, asks, and pins it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from dagengine import (
+    ConfigError,
+    DagengineError,
+    HostAddress,
+    HostKey,
+    HostKeys,
+    RemoteError,
+    SshPool,
+    SystemClock,
+    Trust,
+    load_config,
+)
+from tasks.cluster.cluster_file import load_cluster
+
+_EXIT_DONE, _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 0, 1, 2, 130
+_SAFE = (Trust.KNOWN, Trust.CERTIFIED)
+_YES = ("y", "yes")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it ended for one host; `key` is None when it showed none."""
+
+    address: HostAddress
+    key: HostKey | None
+    pinned: bool = False
+    problem: str = ""
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.pinned or (self.key is not None and self.key.trust in _SAFE)
+
+
+def run_hosts(argv: Sequence[str]) -> int:
+    """The command; returns its exit code: 1 when a host is not trusted at the end."""
+    options = _parse(argv)
+    try:
+        path = options.cluster or load_config(options.config, os.environ).cluster
+        addresses = find_hosts(server.address for server in load_cluster(path).servers)
+        replaced = _check_replaced(options.replace, addresses)
+        results = _trust_all(addresses, replaced, options)
+    except DagengineError as exc:
+        sys.stderr.write(f"dagengine: {exc}\n")
+        return _EXIT_USAGE
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    is_done = all(result.is_trusted for result in results)
+    if options.json:
+        document = {"trusted": is_done, "hosts": [_describe(result) for result in results]}
+        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+    return _EXIT_DONE if is_done else _EXIT_FAILED
+
+
+def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
+    """Every host once, bastions included, each before those behind it."""
+    found = {_identity(hop): hop for address in addresses for hop in _way_to(address)}
+    return tuple(sorted(found.values(), key=_hops))
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "dagengine hosts",
+        description="Show the keys of the cluster's hosts and pin them in its known_hosts file.",
+    )
+    parser.add_argument("action", choices=["trust"])
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("-c", "--config", type=Path, metavar="FILE", help="the engine file")
+    where.add_argument("--cluster", type=Path, metavar="FILE", help="the cluster file")
+    parser.add_argument("--yes", action="store_true", help="pin without asking")
+    parser.add_argument(
+        "--replace",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="pin this host's key although another one is pinned: host or host:port",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    return parser.parse_args(argv)
+
+
+def _check_replaced(
+    names: Sequence[str], addresses: Sequence[HostAddress]
+) -> frozenset[HostAddress]:
+    chosen: set[HostAddress] = set()
+    for name in names:
+        meant = {a for a in addresses if name in (a.host, str(a))}
+        if not meant:
+            raise ConfigError(
+                f"--replace {name}: the cluster file has no such host",
+                remedy=f"it has {', '.join(map(str, addresses))}",
+            )
+        chosen |= meant
+    return frozenset(chosen)
+
+
+def _trust_all(
+    addresses: Sequence[HostAddress], replaced: frozenset[HostAddress], options: argparse.Namespace
+) -> list[Result]:
+    """Hop by hop: a bastion has to be trusted before anything behind it can be seen."""
+    results: list[Result] = []
+    for _, wave in groupby(addresses, key=_hops):
+        keys = HostKeys(SshPool(SystemClock(), SystemRandom()))
+        # The question is asked outside of the loop, so that Ctrl-C ends it.
+        found = asyncio.run(_look_at(keys, list(wave)))
+        _show(found)
+        results += _pin(keys, found, replaced, is_agreed=options.yes)
+    return results
+
+
+async def _look_at(keys: HostKeys, wave: Sequence[HostAddress]) -> list[Result]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            looks = [group.create_task(_look(keys, a), name=f"look at {a}") for a in wave]
+        return [task.result() for task in looks]
+    finally:
+        await keys.close()
+
+
+async def _look(keys: HostKeys, address: HostAddress) -> Result:
+    try:
+        return Result(address, await keys.look(address))
+    except RemoteError as exc:
+        return Result(address, None, problem=str(exc))
+
+
+def _pin(
+    keys: HostKeys, found: Sequence[Result], replaced: frozenset[HostAddress], *, is_agreed: bool
+) -> Iterator[Result]:
+    wanted = [
+        result.key
+        for result in found
+        if result.key is not None
+        and (result.key.trust is Trust.NEW or _is_replaced(result.key, replaced))
+    ]
+    is_agreed = bool(wanted) and (is_agreed or _ask(len(wanted)))
+    for result in found:
+        key = result.key
+        if key is None or key.trust in _SAFE:
+            yield result
+        elif key not in wanted:
+            yield Result(result.address, key, problem=_refusal(key))
+        elif not is_agreed:
+            yield Result(result.address, key, problem="not pinned: nobody agreed")
+        else:
+            for other in keys.pin(key):
+                _say(f"{result.address}: a pattern in the file still trusts {other}, too")
+            yield Result(result.address, key, pinned=True)
+
+
+def _is_replaced(key: HostKey, replaced: frozenset[HostAddress]) -> bool:
+    return key.trust is Trust.CHANGED and key.address in replaced
+
+
+def _refusal(key: HostKey) -> str:
+    if key.trust is Trust.REVOKED:
+        return "its key is marked @revoked: give the host a new one"
+    return (
+        f"another key is pinned ({', '.join(key.pinned)}): somebody may be in between. If the host "
+        f"was really set up anew: --replace '{key.address}'"
+    )
+
+
+def _show(found: Sequence[Result]) -> None:
+    for result in found:
+        key = result.key
+        if key is None:
+            _say(f"{result.address}  {result.problem}")
+            continue
+        _say(f"{result.address}  {key.algorithm}  {key.fingerprint}  {key.trust.value}")
+        if key.trust in (Trust.CHANGED, Trust.REVOKED):
+            _say(f"{' ' * len(str(result.address))}  {_refusal(key)}")
+
+
+def _ask(count: int) -> bool:
+    what = "this key" if count == 1 else f"these {count} keys"
+    sys.stderr.write(f"compare with the hosts' own (ssh-keygen -l). Pin {what}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in _YES
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _describe(result: Result) -> Mapping[str, Any]:
+    key = result.key
+    return {
+        "host": str(result.address),
+        "via": str(result.address.jump) if result.address.jump else None,
+        "algorithm": key.algorithm if key else None,
+        "fingerprint": key.fingerprint if key else None,
+        "state": key.trust.value if key else "unreachable",
+        "pinned_before": list(key.pinned) if key else [],
+        "pinned": result.pinned,
+        "trusted": result.is_trusted,
+        "problem": result.problem or None,
+    }
+
+
+def _way_to(address: HostAddress) -> Iterator[HostAddress]:
+    if address.jump is not None:
+        yield from _way_to(address.jump)
+    yield address
+
+
+def _hops(address: HostAddress) -> int:
+    return len(list(_way_to(address))) - 1
+
+
+def _identity(address: HostAddress) -> tuple[object, ...]:
+    """What tells one host's key from another's: users and keys of ours do not matter."""
+    way = tuple((hop.host, hop.port) for hop in _way_to(address))
+    return (*way, address.known_hosts)

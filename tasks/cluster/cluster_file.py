@@ -1,0 +1,375 @@
+"""The cluster file: which servers there are and how they are reached (docs/configuration.md)."""
+
+from __future__ import annotations
+
+import difflib
+import getpass
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from dagengine import AgentAddress, ConfigError, HostAddress, Secret
+from tasks.cluster.flavour import FLAVOURS, Flavour
+from tasks.cluster.observation import Observation, TableRow, sum_up
+from tasks.cluster.read_cluster import read_cluster
+from tasks.cluster.root_password import PasswordSource, RootPassword
+from tasks.cluster.ssh_section import SshSection, build_address
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server. `name` is `ip:agent_port`, with brackets around an IPv6 address."""
+
+    name: str
+    ip: str
+    agent_port: int
+    sql_port: int
+    rpc_port: int
+    zone: str
+    home: str
+    address: HostAddress
+    start_options: Mapping[str, str]
+    sql_via: str
+    flavour: Flavour
+    data_dir: str | None = None  #: None for the server's own choice, below home
+    redo_dir: str | None = None
+    stable_s: float = 0.0  #: how long it has to answer SQL before it counts as healthy
+
+    @property
+    def binary(self) -> str:
+        """The server program."""
+        return f"{self.home}/{self.flavour.program}"
+
+    @property
+    def log_file(self) -> str:
+        """Where the server itself says what it does."""
+        return f"{self.home}/{self.flavour.log}"
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The ports that the server listens on, by the cluster file's key."""
+        option = self.flavour.rpc_option
+        if option and self.start_options.get(option, "").lower() not in ("true", "1", "on", "yes"):
+            return {"sql_port": self.sql_port}
+        return {"sql_port": self.sql_port, "rpc_port": self.rpc_port}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The cluster as its file says.
+
+    Attributes:
+        cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
+        kill_after_s: how long a server has to end after SIGTERM, before SIGKILL.
+        freeze_timeout_s: how long the minor freeze before a stop may take.
+        root_password: where the password of root@sys is.
+        notices: sentences for a person about the file.
+    """
+
+    name: str
+    cluster_id: int
+    flavour: Flavour
+    servers: tuple[Server, ...]
+    root_password: PasswordSource
+    cluster_sql_timeout_s: float
+    kill_after_s: float
+    freeze_timeout_s: float
+    notices: tuple[str, ...] = ()
+
+    @property
+    def password(self) -> Secret | None:
+        """The password that an obd file holds in clear."""
+        return self.root_password.clear
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Sql(_Section):
+    via: Literal["ssh", "direct"] = "ssh"
+
+
+class _Stop(_Section):
+    kill_after_s: float = Field(default=30.0, ge=0, le=600)
+    freeze_timeout_s: float = Field(default=600.0, gt=0, le=3600)
+
+
+class _Health(_Section):
+    stable_s: float = Field(default=0.0, ge=0, le=250)
+
+
+class _Settings(_Section):
+    agent_port: int | None = Field(default=None, ge=1, le=65535)
+    sql_port: int | None = Field(default=None, ge=1, le=65535)
+    rpc_port: int | None = Field(default=None, ge=1, le=65535)
+    home: str | None = None
+    data_dir: str | None = None
+    redo_dir: str | None = None
+    ssh: SshSection = SshSection()
+    sql: _Sql | None = None
+    start_options: dict[str, str | int] = {}
+
+
+class _ServerEntry(_Settings):
+    ip: str
+
+    @field_validator("ip")
+    @classmethod
+    def _check_ip(cls, value: str) -> str:
+        ipaddress.ip_address(value)
+        return value  # as it is written: the addresses of callers are compared as text
+
+
+class _File(_Section):
+    name: str
+    id: int = Field(ge=1)
+    flavour: Literal["seekdb", "oceanbase"]
+    root_password: Literal["none"] | None = None
+    root_password_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    root_password_file: str | None = Field(default=None, min_length=1)
+    ssh: SshSection = SshSection()
+    health: _Health = _Health()
+    cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
+    stop: _Stop = _Stop()
+    defaults: _Settings = _Settings()
+    zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
+
+
+_DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
+
+
+class ClusterFile:
+    """The present cluster and what was last seen of it; implements dagengine's ClusterView."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigError when the file cannot be used."""
+        self.path = path
+        self._seen: dict[str, Observation] = {}
+        self._rows: Mapping[tuple[str, int], TableRow] = {}
+        self._password = RootPassword()
+        self._stamp = _stamp(path)
+        self.current = load_cluster(path)
+        self._seen_in_all = sum_up(())
+
+    @property
+    def name(self) -> str:
+        return self.current.name
+
+    @property
+    def cluster_id(self) -> int:
+        return self.current.cluster_id
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        return self.current.servers
+
+    @property
+    def version(self) -> str:
+        """Of the server program, as last told by a server; empty before."""
+        return self._seen_in_all.version
+
+    @property
+    def ob_state(self) -> int:
+        """The best of the servers' states, as last seen: 3 while any of them answers SQL."""
+        return self._seen_in_all.ob_state
+
+    @property
+    def observed_at(self) -> datetime | None:
+        """When `ob_state` was seen."""
+        return self._seen_in_all.observed_at
+
+    def observation(self, name: str) -> Observation | None:
+        """The last look at a server; None before the first."""
+        return self._seen.get(name)
+
+    def row(self, server: Server) -> TableRow | None:
+        """What the cluster's own table last said of a server; None when it was never asked."""
+        return self._rows.get((server.ip, server.rpc_port))
+
+    def saw(self, name: str, seen: Observation) -> None:
+        """Keep a look at a server."""
+        self._seen[name] = seen
+        self._sum_up()
+
+    def saw_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
+        """Keep what the cluster's table says, by ip and rpc port."""
+        self._rows = rows
+
+    def reload(self) -> None:
+        """Read the file again if it changed; a broken one leaves the present cluster as it is.
+
+        Raises:
+            ConfigError: the new file cannot be used, or the password that it names.
+        """
+        stamp = _stamp(self.path)
+        if stamp != self._stamp:
+            cluster = load_cluster(self.path)
+            self._password.read(cluster.root_password)
+            self.current = cluster
+            self._stamp = stamp
+            self._sum_up()
+
+    def server(self, name: str) -> Server:
+        """The server of that name.
+
+        Raises:
+            ConfigError: the cluster file no longer has it.
+        """
+        for server in self.current.servers:
+            if server.name == name:
+                return server
+        raise ConfigError(
+            f"the cluster file {self.path} has no server {name} any more",
+            remedy="put it back, or start another scope",
+        )
+
+    def root_password(self) -> str:
+        """The password of root@sys, as it is now; empty only if the file says that it has none.
+
+        Raises:
+            ConfigError: it is not named, or what is named is missing or empty.
+        """
+        return self._password.read(self.current.root_password)
+
+    def _sum_up(self) -> None:
+        names = [server.name for server in self.servers]
+        self._seen_in_all = sum_up([self._seen[name] for name in names if name in self._seen])
+
+
+def load_cluster(path: Path) -> Cluster:
+    """Read and check a cluster file, of this project or of obd.
+
+    Raises:
+        ConfigError: what is wrong, in which file, at which key.
+    """
+    content = read_cluster(path, login=getpass.getuser())
+    file = _check_file(path, content.values)
+    source = content.password or PasswordSource(
+        path,
+        env=file.root_password_env,
+        file=_resolve(path, file.root_password_file) if file.root_password_file else None,
+        is_none=file.root_password is not None,
+    )
+    return replace(_build_cluster(path, file, source), notices=content.notices)
+
+
+def _check_file(path: Path, raw: dict[str, Any]) -> _File:
+    try:
+        return _File.model_validate(raw)
+    except ValidationError as exc:
+        raise ConfigError(f"{path}: {_explain(exc)}") from exc
+
+
+def _build_cluster(path: Path, file: _File, source: PasswordSource) -> Cluster:
+    servers = tuple(
+        _build_server(path, file, zone, entry)
+        for zone, entries in file.zones.items()
+        for entry in entries
+    )
+    _check_unique(path, servers)
+    return Cluster(
+        name=file.name,
+        cluster_id=file.id,
+        flavour=FLAVOURS[file.flavour],
+        servers=servers,
+        root_password=source,
+        cluster_sql_timeout_s=file.cluster_sql_timeout_s,
+        kill_after_s=file.stop.kill_after_s,
+        freeze_timeout_s=file.stop.freeze_timeout_s,
+    )
+
+
+def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Server:
+    def pick(name: str) -> Any:
+        for settings in (entry, file.defaults, _DEFAULTS):
+            if (value := getattr(settings, name)) is not None:
+                return value
+        return None
+
+    home = pick("home")
+    if not home or not home.startswith("/") or not home.strip("/"):
+        raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
+    options = {**file.defaults.start_options, **entry.start_options}
+    sql: _Sql = pick("sql") or _Sql()
+    return Server(
+        name=str(AgentAddress(entry.ip, pick("agent_port"))),
+        ip=entry.ip,
+        agent_port=pick("agent_port"),
+        sql_port=pick("sql_port"),
+        rpc_port=pick("rpc_port"),
+        zone=zone,
+        home=home.rstrip("/"),
+        address=build_address(path.parent, entry.ip, (file.ssh, file.defaults.ssh, entry.ssh)),
+        start_options={name: str(value) for name, value in options.items()},
+        sql_via=sql.via,
+        flavour=FLAVOURS[file.flavour],
+        data_dir=_check_directory(path, entry.ip, "data_dir", pick("data_dir")),
+        redo_dir=_check_directory(path, entry.ip, "redo_dir", pick("redo_dir")),
+        stable_s=file.health.stable_s,
+    )
+
+
+def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not value.startswith("/") or not value.strip("/"):
+        raise ConfigError(f"{path}: server {ip} needs an absolute `{key}`, it has {value!r}")
+    return value.rstrip("/")
+
+
+def _check_unique(path: Path, servers: Sequence[Server]) -> None:
+    seen: dict[tuple[object, ...], str] = {}
+    for server in servers:
+        host = (server.address.host, server.address.port)
+        for key, what in (
+            (("name", server.name), "name"),
+            (("home", *host, server.home), f"home {server.home}"),
+            (("port", *host, server.sql_port), f"sql_port {server.sql_port}"),
+        ):
+            if key in seen:
+                raise ConfigError(f"{path}: {seen[key]} and {server.name} have the same {what}")
+            seen[key] = server.name
+
+
+def _explain(exc: ValidationError) -> str:
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}"
+    known = sorted(_section_at(first["loc"]).model_fields)
+    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return f"unknown key {where}; {hint}"
+
+
+def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
+    """The section that holds the key at this place."""
+    sections: dict[int | str, type[BaseModel]] = {
+        "ssh": SshSection,
+        "jump": SshSection,
+        "sql": _Sql,
+        "health": _Health,
+        "stop": _Stop,
+        "defaults": _Settings,
+    }
+    if len(loc) == 1:
+        return _File
+    return sections.get(loc[-2], _ServerEntry)
+
+
+def _resolve(path: Path, text: str) -> Path:
+    return path.parent / Path(text).expanduser()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        stat = path.stat()
+    except OSError as exc:
+        raise ConfigError(f"cannot read the cluster file {path}: {exc.strerror}") from exc
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

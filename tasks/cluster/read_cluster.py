@@ -1,0 +1,145 @@
+"""Reads a cluster file, of this project or of obd, into the keys of this project's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dagengine import ConfigError, YamlRefused, outline_yaml, read_yaml
+from tasks.cluster.obd import Converted, ObdError, convert_obd, is_obd_outline
+from tasks.cluster.obd_yaml import is_encrypted_by_obd, read_obd_yaml
+from tasks.cluster.root_password import (
+    NO_PASSWORD,
+    OBD_VARIABLE,
+    PasswordSource,
+    looks_encrypted,
+)
+
+_PASSWORD_KEYS = ("root_password", "root_password_env", "root_password_file")
+_MAX_INNER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContent:
+    """What a cluster file says.
+
+    Attributes:
+        values: in the keys of this project's own file; not validated.
+        password: where the password of root@sys is, for an obd file; else None.
+        notices: sentences for a person about the file.
+    """
+
+    values: dict[str, Any] = field(repr=False)
+    password: PasswordSource | None = None
+    notices: tuple[str, ...] = ()
+
+
+def read_cluster(path: Path, *, login: str) -> ClusterContent:
+    """Read a cluster file.
+
+    Args:
+        path: the file.
+        login: who logs in to the hosts when an obd file does not say it.
+
+    Raises:
+        ConfigError: it cannot be read, or has values that are read differently elsewhere, or a
+            password in clear.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"cannot read the cluster file {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read the cluster file {path}: it is not UTF-8") from None
+    try:
+        obd = _read_if_obd(text)
+        if obd is not None:
+            return _convert(path, obd, login)
+        values = read_yaml(text)
+    except YamlRefused as exc:
+        raise ConfigError(
+            f"cannot read the cluster file {path}: {exc.problem}", remedy=exc.remedy
+        ) from exc
+    if not isinstance(values, dict):
+        raise ConfigError(f"the cluster file {path} is no map of keys")
+    _check_password_keys(path, values)
+    return ClusterContent(values)
+
+
+def _read_if_obd(text: str) -> Any:
+    """The content of an obd file; None if it is not one."""
+    try:
+        outline = outline_yaml(text)
+    except YamlRefused:
+        # What is not YAML 1.1 may be YAML 1.2: only an obd file is read as that.
+        return _read_newer(text)
+    return read_obd_yaml(text) if outline is not None and is_obd_outline(outline) else None
+
+
+def _read_newer(text: str) -> Any:
+    try:
+        content = read_obd_yaml(text)
+    except YamlRefused:
+        return None
+    if not isinstance(content, dict):
+        return None
+    outline = {
+        str(key): frozenset(value) if isinstance(value, dict) else frozenset[str]()
+        for key, value in content.items()
+    }
+    return content if is_obd_outline(outline) else None
+
+
+def _convert(path: Path, raw: Any, login: str) -> ClusterContent:
+    try:
+        obd = convert_obd(raw, login=login)
+    except ObdError as exc:
+        raise ConfigError(f"the obd cluster file {path}: {exc}") from exc
+    is_encrypted = obd.password is not None and (
+        looks_encrypted(obd.password.value) or _is_marked_encrypted(path)
+    )
+    source = PasswordSource(
+        path,
+        is_obd=True,
+        clear=None if is_encrypted else obd.password,
+        is_encrypted=is_encrypted,
+    )
+    return ClusterContent(obd.values, source, _notices(obd, is_encrypted=is_encrypted))
+
+
+def _notices(obd: Converted, *, is_encrypted: bool) -> tuple[str, ...]:
+    if obd.password is None:
+        return obd.notices
+    if is_encrypted:
+        said = f"root_password is encrypted by obd: the variable {OBD_VARIABLE} is needed"
+    else:
+        said = (
+            "root_password stands in this file in clear: it is used unless the variable "
+            f"{OBD_VARIABLE} is set"
+        )
+    return (said, *obd.notices)
+
+
+def _is_marked_encrypted(path: Path) -> bool:
+    """Does obd's own file beside this one say that the passwords are encrypted?"""
+    try:
+        with path.with_name("inner_config.yaml").open(encoding="utf-8") as file:
+            return is_encrypted_by_obd(file.read(_MAX_INNER_BYTES))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _check_password_keys(path: Path, values: dict[str, Any]) -> None:
+    """A password does not belong beside addresses; `none` is the only word for its absence."""
+    if "root_password" in values and values["root_password"] != NO_PASSWORD:
+        raise ConfigError(
+            f"{path}: root_password must not stand in this file, except as "
+            f"`root_password: {NO_PASSWORD}` if root has no password",
+            remedy="name a variable (root_password_env) or a file (root_password_file)",
+        )
+    given = [key for key in _PASSWORD_KEYS if values.get(key) is not None]
+    if len(given) > 1:
+        raise ConfigError(
+            f"{path}: {' and '.join(given)} contradict each other", remedy="keep one of them"
+        )

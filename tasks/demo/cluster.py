@@ -1,0 +1,167 @@
+"""A small real cluster on loopback: seekdb homes on demo hosts, and a controller for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from dagengine import ConfigError
+from tasks.demo.hosts import LOOPBACK, DemoHost, DemoHosts, free_port
+
+PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name
+START_OPTIONS = {"memory_limit": "2G", "log_disk_size": "2G"}
+"""The least with which seekdb 1.4 starts."""
+
+_FIRST_AGENT_PORT = 2886
+_READY_BOUND_S = 30.0
+_READY = b"dagengine ready on "
+
+
+@dataclass(frozen=True, slots=True)
+class DemoServer:
+    """One server of the demo: `name` as in the API."""
+
+    name: str
+    home: Path
+    sql_port: int
+    host: DemoHost
+
+
+class DemoCluster:
+    """Homes and files for a controller; `entries` is the cluster file, free to be changed.
+
+    Attributes:
+        password: of root, random.
+        url: where the controller will answer.
+    """
+
+    def __init__(self, hosts: DemoHosts, *, password: str | None = None) -> None:
+        """Raises ConfigError when pylibseekdb is not installed."""
+        self.password = secrets.token_urlsafe(12) if password is None else password
+        self.url = f"http://{LOOPBACK}:{free_port()}"
+        self.directory = hosts.directory
+        self.servers = tuple(self._make_server(hosts, number) for number in range(len(hosts.hosts)))
+        self.entries: dict[str, Any] = self._describe()
+        self.write()
+
+    @property
+    def engine_file(self) -> Path:
+        return self.directory / "engine.yaml"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """For a controller and for the commands that call it."""
+        return {
+            **os.environ,
+            PASSWORD_VARIABLE: self.password,
+            "DAGENGINE_PASSWORD": self.password,
+            "DAGENGINE_URL": self.url,
+        }
+
+    def server_entry(self, number: int) -> dict[str, Any]:
+        """The cluster file's entry of a server; change it, then `write`."""
+        entry: dict[str, Any] = self.entries["zones"][f"zone{number + 1}"][0]
+        return entry
+
+    def write(self) -> None:
+        """Write both files."""
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        engine = {
+            "api": {"host": host, "port": int(port)},
+            "store": {"path": "var/dagengine.sqlite"},
+            "cluster": "cluster.yaml",
+        }
+        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self.entries))
+        self.engine_file.write_text(yaml.safe_dump(engine))
+
+    async def start_controller(
+        self, log: IO[bytes], *, program: tuple[str, ...] = ("-m", "dagengine", "serve")
+    ) -> asyncio.subprocess.Process:
+        """Run a controller until its ready line.
+
+        Raises:
+            ConfigError: it ended or said nothing; its log says why.
+        """
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *program,
+            "-c",
+            str(self.engine_file),
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(_READY_BOUND_S):
+                line = await process.stdout.readline()
+        except TimeoutError:
+            line = b""
+        if not line.startswith(_READY):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            raise ConfigError(f"the controller did not come up; its log is {log.name}")
+        return process
+
+    def _make_server(self, hosts: DemoHosts, number: int) -> DemoServer:
+        host = hosts.hosts[number]
+        home = host.directory / "seekdb"
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "seekdb").symlink_to(find_seekdb())
+        hosts.guard.watch_home(home)
+        return DemoServer(f"{LOOPBACK}:{_FIRST_AGENT_PORT + number}", home, free_port(), host)
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "name": "demo",
+            "id": 1,
+            "flavour": "seekdb",
+            "root_password_env": PASSWORD_VARIABLE,
+            "defaults": {"start_options": dict(START_OPTIONS)},
+            "zones": {
+                f"zone{number}": [_describe_server(server)]
+                for number, server in enumerate(self.servers, start=1)
+            },
+        }
+
+
+def find_seekdb() -> Path:
+    """The server program that the wheel `pylibseekdb` brings.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    spec = find_spec("pylibseekdb")
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            "the demo needs the seekdb server", remedy="pip install 'dagengine[demo]'"
+        )
+    return Path(spec.origin).with_name("seekdb")
+
+
+def _describe_server(server: DemoServer) -> dict[str, Any]:
+    host = server.host
+    return {
+        "ip": LOOPBACK,
+        "agent_port": int(server.name.rpartition(":")[2]),
+        "sql_port": server.sql_port,
+        "home": str(server.home),
+        "ssh": {
+            "host": host.ip,
+            "port": host.port,
+            "user": host.user,
+            "key_file": str(host.key_file),
+            "known_hosts": str(host.known_hosts),
+        },
+    }

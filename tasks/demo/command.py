@@ -1,0 +1,132 @@
+"""`dagengine demo`: three real servers behind three real SSH servers, started end to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from dagengine import DagengineError
+from tasks.demo.cluster import DemoCluster, find_seekdb
+from tasks.demo.hosts import DemoHostError, DemoHosts
+from tasks.demo.reaper import Guard
+
+_COUNT = 3
+_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
+_STOP_BOUND_S = 10.0
+
+
+def run_demo(argv: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser("dagengine demo", description=__doc__)
+    parser.add_argument("--once", action="store_true", help="end at once, do not stay up")
+    parser.add_argument("--json", action="store_true", help="print the final DAG on stdout")
+    options = parser.parse_args(argv)
+    try:
+        find_seekdb()
+        return asyncio.run(_main(options.once, options.json))
+    except (DagengineError, DemoHostError) as exc:
+        sys.stderr.write(f"dagengine: {exc}\n")
+        return _EXIT_USAGE
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        sys.stderr.write("stopped; everything is removed\n")
+        return _EXIT_INTERRUPTED
+
+
+async def _main(once: bool, as_json: bool) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    out = sys.stderr if as_json else sys.stdout
+    async with DemoHosts(_COUNT) as hosts:
+        _say(out, f"hosts: {_COUNT} on loopback, each behind its own {hosts.kind}")
+        if hosts.notice:
+            _say(out, f"       {hosts.notice}")
+        cluster = DemoCluster(hosts)
+        with (cluster.directory / "controller.log").open("wb") as log:
+            controller = await cluster.start_controller(log)
+            hosts.guard.watch_process(controller.pid)
+            try:
+                _say(out, f"controller: {cluster.url}")
+                code, dag = await _start(cluster, hosts.guard)
+                _show(out, dag, cluster)
+                if as_json:
+                    sys.stdout.write(json.dumps(dag, ensure_ascii=False) + "\n")
+                if not once and code == 0:
+                    _say(out, "up until Ctrl-C; to talk to it from another terminal:")
+                    _say(out, f"export DAGENGINE_URL={cluster.url}")
+                    _say(out, f"export DAGENGINE_PASSWORD={cluster.password}  # of this demo alone")
+                    _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
+                    await controller.wait()
+            finally:
+                await _stop(controller)
+    _say(out, "every process and file of the demo is removed")
+    return code
+
+
+async def _start(cluster: DemoCluster, guard: Guard) -> tuple[int, Mapping[str, Any]]:
+    """`dagengine start`, as a person would type it; its live lines go to stderr."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "dagengine",
+        "start",
+        "--json",
+        env=cluster.environment,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    guard.watch_process(process.pid)  # it waits for a controller that does not answer any more
+    try:
+        printed, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    if not printed:
+        raise DagengineError("the start was not accepted", remedy="the lines above say why")
+    return process.returncode or 0, json.loads(printed)
+
+
+def _show(out: TextIO, dag: Mapping[str, Any], cluster: DemoCluster) -> None:
+    evidence = (dag["additional_data"] or {}).get("evidence", {})
+    rows = [("SERVER", "PID", "SQL PORT", "HEALTHY AFTER", "LEVEL")]
+    for server in cluster.servers:
+        facts = evidence.get(server.name, {})
+        after = facts.get("healthy_after_s")
+        rows.append(
+            (
+                server.name,
+                str(facts.get("pid", "-")),
+                str(server.sql_port),
+                "-" if after is None else f"{after:.2f} s",
+                str(facts.get("level", "-")),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    _say(out, "")
+    for row in rows:
+        _say(out, "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip())
+    _say(out, f"\n{dag['name']} {dag['id']}: {dag['state']}")
+    _say(out, f"{cluster.url}/api/v1/task/dag/{dag['id']}")
+
+
+async def _stop(controller: asyncio.subprocess.Process) -> None:
+    if controller.returncode is None:
+        controller.terminate()
+        try:
+            async with asyncio.timeout(_STOP_BOUND_S):
+                await controller.wait()
+        except TimeoutError:
+            controller.kill()
+            await controller.wait()
+
+
+def _say(out: TextIO, line: str) -> None:
+    out.write(f"{line}\n")
+    out.flush()

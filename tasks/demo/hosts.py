@@ -1,0 +1,271 @@
+"""Hosts to try things on: one SSH server on loopback for each, as the current user.
+
+OpenSSH's sshd is used where it is installed and lets us in, else an asyncssh server in a child
+process. No root is needed. Everything lies in one temporary directory and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import random
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import asyncssh
+
+from tasks.demo.reaper import Guard
+
+LOOPBACK = "127.0.0.1"
+OPENSSH = "OpenSSH sshd"
+ASYNCSSH = "asyncssh server"
+_PORTS = (12_000, 32_000)
+_READY_BOUND_S = 15.0
+_POLL_S = 0.02
+
+# HOME: a login shell whose start-up files do work (version managers, say) makes every command
+# many times slower, and the demo must not depend on whose files these are. TMPDIR: what a command
+# leaves there can be seen.
+_SSHD_CONFIG = """\
+ListenAddress {ip}:{port}
+HostKey "{directory}/host_key"
+AuthorizedKeysFile "{directory}/authorized_keys"
+PidFile none
+UsePAM no
+SetEnv HOME={directory} TMPDIR={directory}/tmp
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AllowTcpForwarding yes
+PrintMotd no
+PrintLastLog no
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoHost:
+    """One host.
+
+    Attributes:
+        directory: of its own, for its keys and for whatever is tried on it.
+        ip, port: where its SSH server listens.
+        user, key_file, known_hosts: what a client needs to log in.
+        pid: of the SSH server's first process.
+    """
+
+    directory: Path
+    ip: str
+    port: int
+    user: str
+    key_file: Path
+    known_hosts: Path
+    pid: int
+
+
+class DemoHostError(Exception):
+    """An SSH server did not come up."""
+
+
+class DemoHosts:
+    """Some hosts; `async with DemoHosts(3) as hosts` starts and removes them.
+
+    Attributes:
+        kind: `OPENSSH` or `ASYNCSSH`.
+        notice: why OpenSSH is not used although it was to be tried; else empty.
+        hosts: the hosts, in order.
+    """
+
+    def __init__(self, count: int, *, kind: str | None = None) -> None:
+        """
+        Args:
+            count: how many.
+            kind: which server to use; None for OpenSSH where it works.
+        """
+        self._count = count
+        self._wanted = kind
+        self.kind = kind or OPENSSH
+        self.notice = ""
+        self.hosts: tuple[DemoHost, ...] = ()
+        self._children: list[asyncio.subprocess.Process] = []
+
+    @property
+    def guard(self) -> Guard:
+        """Ends what runs on the hosts; tell it what is started there."""
+        return self._guard
+
+    @property
+    def directory(self) -> Path:
+        """Holds everything, and is removed at the end."""
+        return self._guard.directory
+
+    async def __aenter__(self) -> DemoHosts:
+        self._guard = Guard("dagengine-demo-")
+        try:
+            self._make_client_key()
+            self.hosts = tuple(await self._start_all())
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        # In a thread, so that the loop can reap the children meanwhile.
+        closing = asyncio.create_task(asyncio.to_thread(self._guard.close), name="close hosts")
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait([closing])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        for child in self._children:
+            await child.wait()
+        if cancelled is not None:
+            raise cancelled
+        closing.result()
+
+    async def _start_all(self) -> Sequence[DemoHost]:
+        if self._wanted is None:
+            try:
+                first = await self._start(0, OPENSSH)
+                await _log_in(first)
+            except (DemoHostError, OSError, asyncssh.Error) as error:
+                self.kind, self.notice = ASYNCSSH, f"{OPENSSH} is not used: {error}"
+            else:
+                return [first, *[await self._start(n, OPENSSH) for n in range(1, self._count)]]
+        return [await self._start(number, self.kind) for number in range(self._count)]
+
+    def _make_client_key(self) -> None:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(str(self.directory / "client_key"))
+        (self.directory / "client_key").chmod(0o600)
+        key.write_public_key(str(self.directory / "client_key.pub"))
+        (self.directory / "known_hosts").touch()
+
+    async def _start(self, number: int, kind: str) -> DemoHost:
+        directory = self.directory / f"host{number + 1}"
+        (directory / "tmp").mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.directory / "client_key.pub", directory / "authorized_keys")
+        host_key = asyncssh.generate_private_key("ssh-ed25519")
+        host_key.write_private_key(str(directory / "host_key"))
+        (directory / "host_key").chmod(0o600)
+        port = free_port()
+        with (self.directory / "known_hosts").open("ab") as known_hosts:
+            known_hosts.write(f"[{LOOPBACK}]:{port} ".encode() + host_key.export_public_key())
+        pid = await self._run_server(_command(kind, directory, port), directory, port)
+        return DemoHost(
+            directory=directory,
+            ip=LOOPBACK,
+            port=port,
+            user=_user_name(),
+            key_file=self.directory / "client_key",
+            known_hosts=self.directory / "known_hosts",
+            pid=pid,
+        )
+
+    async def _run_server(self, command: Sequence[str], directory: Path, port: int) -> int:
+        log = directory / "sshd.log"
+        with log.open("wb") as stderr:
+            child = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        self._guard.watch_process(child.pid)
+        self._children.append(child)
+        try:
+            async with asyncio.timeout(_READY_BOUND_S):
+                while not await _greets(port):
+                    if child.returncode is not None:
+                        raise DemoHostError(f"{command[0]} ended: {_last_line(log)}")
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            raise DemoHostError(f"{command[0]} does not answer: {_last_line(log)}") from None
+        return child.pid
+
+
+def free_port() -> int:
+    """A TCP port on loopback on which nobody listens at this moment.
+
+    Below the range from which the kernel takes ports for outgoing connections: there it could
+    be gone between the stop of a server and its next start.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311  # not a secret
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+
+
+def _command(kind: str, directory: Path, port: int) -> Sequence[str]:
+    if kind == ASYNCSSH:
+        server = Path(__file__).with_name("asyncssh_server.py")
+        return [sys.executable, "-P", str(server), str(directory), str(port)]
+    # sshd wants to be called by its absolute path.
+    sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
+    if sshd is None:
+        raise DemoHostError("it is not installed")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    config = directory / "sshd_config"
+    config.write_text(_SSHD_CONFIG.format(ip=LOOPBACK, port=port, directory=directory))
+    return [str(Path(sshd).absolute()), "-D", "-e", "-f", str(config)]
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
+
+
+async def _greets(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    except OSError:
+        return False
+    try:
+        return (await reader.read(4)) == b"SSH-"
+    except OSError:
+        return False
+    finally:
+        writer.close()
+
+
+async def _log_in(host: DemoHost) -> None:
+    """Raises asyncssh.Error or OSError when the host does not let us run a command."""
+    async with asyncio.timeout(_READY_BOUND_S):
+        async with asyncssh.connect(
+            host.ip,
+            host.port,
+            username=host.user,
+            client_keys=[str(host.key_file)],
+            known_hosts=str(host.known_hosts),
+            config=None,
+            agent_path=None,
+        ) as connection:
+            await connection.run("exec true", check=True)

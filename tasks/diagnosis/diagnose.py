@@ -1,0 +1,209 @@
+"""Why a server did not come up, from what it has left on its host. Pure.
+
+The surest sign wins: what the kernel says it did to the process, then a core file, then the
+server's own log, then what is known to be wrong with its options.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tasks.cluster.sizes import parse_size
+from tasks.diagnosis.error_codes import KNOWN_ERRORS, SIGNS
+from tasks.diagnosis.postmortem import Traces
+
+_FIRST_KEPT, _LAST_KEPT = 2, 3
+_LINE_LENGTH = 300
+_CODE = re.compile(r"\[errcode=(-[0-9]{1,9})\]|\bret=(-[0-9]{1,9})\b")
+_BACKTRACE = re.compile(r" BACKTRACE:.*")
+_KILLED = re.compile(r"Killed process ([0-9]+) \(([^)]*)\)")
+_CRASHED = re.compile(r"segfault|traps:|general protection")
+_LITTLE_BYTES, _FEW_FILES = 64 << 20, 100
+
+# Source: seekdb 1.4 here. With less it ends at once: by the log disk with errcode -4736, by the
+# memory without a word in its log.
+_LEAST_BYTES = {"log_disk_size": (2 << 30, "2G"), "memory_limit": (1 << 30, "1G")}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Cause and remedy in words, and the lines that say so.
+
+    Attributes:
+        names_error: False when nothing that was found names the error.
+        errcode: the server's error code; None when it was not one that told.
+        lines: of the server's log, or of the kernel.
+    """
+
+    cause: str
+    remedy: str
+    lines: tuple[str, ...] = ()
+    names_error: bool = True
+    errcode: int | None = None
+    hints: tuple[str, ...] = field(default=())
+
+    @property
+    def sentence(self) -> str:
+        """The cause with what else was seen."""
+        return "; ".join((self.cause, *self.hints))
+
+
+def diagnose(
+    traces: Traces, *, pid: int, program: str, options: Mapping[str, str] | None = None
+) -> Diagnosis:
+    """Why the server ended.
+
+    Args:
+        traces: what it has left.
+        pid: of its process; 0 when it is not known.
+        program: its name, as the kernel would show it.
+        options: the start options, when this was a first start.
+    """
+    lines = _keep(traces.log)
+    found = (
+        _find_kill(traces, pid)
+        or _find_crash(traces, pid, program, lines)
+        or _find_specific(traces.log, lines)
+        or suspect(options or {}, lines)
+        or _find_taken_port(traces, lines)
+        or _find_general(traces.log, lines)
+        or _find_namesake(traces, program)
+        or _find_nothing(traces, lines)
+    )
+    return Diagnosis(
+        found.cause, found.remedy, found.lines, found.names_error, found.errcode, _hints(traces)
+    )
+
+
+def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosis | None:
+    """What is known to be too little among the start options; None when nothing is.
+
+    A dying server does not always get its last lines to the disk: seekdb 1.4 lost those that name
+    the error in 3 of 30 deaths by a small log disk, and writes none when memory_limit is too small.
+    """
+    for name, (least, text) in _LEAST_BYTES.items():
+        size = parse_size(options.get(name, ""))
+        if size is not None and 0 < size < least:
+            cause = f"{name} {options[name]} is too small, which its log does not say"
+            return Diagnosis(cause, f"give {name} at least {text}", lines)
+    return None
+
+
+def _find_kill(traces: Traces, pid: int) -> Diagnosis | None:
+    for line in reversed(traces.kernel):
+        killed = _KILLED.search(line)
+        if killed and pid and int(killed[1]) == pid:
+            return _out_of_memory(f"the kernel killed it for want of memory (pid {pid})", line)
+    return None
+
+
+def _find_namesake(traces: Traces, program: str) -> Diagnosis | None:
+    """Inside a container the kernel's log shows other pids than the container has."""
+    for line in reversed(traces.kernel):
+        killed = _KILLED.search(line)
+        if killed and killed[2] == program:
+            cause = (
+                f"its log names no error, but the kernel killed a {program} since it was started"
+            )
+            return _out_of_memory(f"{cause}, for want of memory", line)
+    return None
+
+
+def _out_of_memory(cause: str, line: str) -> Diagnosis:
+    remedy = "free memory on the host, lower memory_limit, or raise its control group's limit"
+    return Diagnosis(cause, remedy, (line[:_LINE_LENGTH],))
+
+
+def _find_crash(traces: Traces, pid: int, program: str, lines: tuple[str, ...]) -> Diagnosis | None:
+    remedy = "keep the core file and the log for its makers"
+    for line in reversed(traces.kernel):
+        # A crashed thread is named with its own id, but the program that it ran is too.
+        if _CRASHED.search(line) and (f"[{pid}]" in line or f" in {program}[" in line):
+            cause = "it crashed, says the kernel"
+            return Diagnosis(cause, remedy, (line[:_LINE_LENGTH], *lines[-_LAST_KEPT:]))
+    if traces.cores:
+        return Diagnosis(f"it crashed and left a core file: {traces.cores[-1]}", remedy, lines)
+    return None
+
+
+def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
+    """The last line that tells more than that something failed.
+
+    The server often ends on a general code after the telling one.
+    """
+    for line in reversed(list(log)):
+        codes = _codes(line)
+        for sign in SIGNS:
+            if sign.text in line and sign.code in codes:
+                return Diagnosis(
+                    f"{sign.cause} (errcode {sign.code})", sign.remedy, lines, errcode=sign.code
+                )
+        for code in reversed(codes):
+            known = KNOWN_ERRORS.get(code)
+            if known is not None and not known.is_general:
+                return _known(code, lines)
+    return None
+
+
+def _find_taken_port(traces: Traces, lines: tuple[str, ...]) -> Diagnosis | None:
+    """The server is gone, so whoever listens on its port is somebody else."""
+    if not traces.taken:
+        return None
+    cause = f"a port is taken: something else listens on {traces.taken[0]}"
+    return Diagnosis(cause, "free the port or set another one", lines)
+
+
+def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
+    codes = [code for line in log for code in _codes(line)]
+    known = [code for code in codes if code in KNOWN_ERRORS]
+    if known:
+        return _known(known[-1], lines)
+    if codes:
+        return Diagnosis(f"errcode {codes[-1]}", "read the server's log", lines, errcode=codes[-1])
+    return None
+
+
+def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
+    error = KNOWN_ERRORS[code]
+    cause = f"{error.cause} (errcode {code}, {error.name})"
+    return Diagnosis(cause, error.remedy, lines, errcode=code)
+
+
+def _find_nothing(traces: Traces, lines: tuple[str, ...]) -> Diagnosis:
+    remedy = "read the server's log"
+    if not traces.complete:
+        return Diagnosis("why is not known: the host's answer broke off", remedy, lines, False)
+    if traces.log_missing:
+        cause = "it has written no log"
+        return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
+    if not traces.log_grew:
+        cause = "it ended without a word in its log"
+        return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
+    # A signal leaves no line in the log. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
+    cause = "its log names no error, as after a signal"
+    return Diagnosis(cause, "find out who ended it, and read the server's log", lines, False)
+
+
+def _hints(traces: Traces) -> tuple[str, ...]:
+    hints = []
+    if traces.free_bytes is not None and traces.free_bytes < _LITTLE_BYTES:
+        hints.append(f"only {traces.free_bytes:,} bytes are free for its home")
+    if traces.free_files is not None and 0 < traces.free_files < _FEW_FILES:
+        hints.append(f"only {traces.free_files} more files can be made on its disk")
+    if any("I/O error" in line or "EXT4-fs error" in line for line in traces.kernel):
+        hints.append("the kernel tells of disk errors since its start")
+    return tuple(hints)
+
+
+def _codes(line: str) -> list[int]:
+    return [int(found[1] or found[2]) for found in _CODE.finditer(line)]
+
+
+def _keep(log: Iterable[str]) -> tuple[str, ...]:
+    """The first lines name the trouble, the last ones how it ended."""
+    lines = [_BACKTRACE.sub("", line)[:_LINE_LENGTH] for line in log if line.strip()]
+    if len(lines) > _FIRST_KEPT + _LAST_KEPT:
+        lines = [*lines[:_FIRST_KEPT], *lines[-_LAST_KEPT:]]
+    return tuple(lines)

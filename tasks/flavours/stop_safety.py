@@ -1,0 +1,143 @@
+"""What a stop must not do to a cluster: checks before the task is made (protocol 3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dagengine import Clock, DagengineError, RunnerPool
+from tasks.cluster.cluster_file import Server
+from tasks.errors import ReplicaInvalid, StoppedInMultiZone
+from tasks.sql.access import SqlPeerRefused
+from tasks.sql.cluster import (
+    SERVERS,
+    STREAMS,
+    TENANTS,
+    ZONES,
+    Address,
+    LogStream,
+    ServerRow,
+    open_cluster_sql,
+    parse_servers,
+    parse_streams,
+    parse_tenants,
+    parse_zones,
+)
+
+
+class StopMode(StrEnum):
+    """How a stop goes about it."""
+
+    PLAIN = "plain"  # out of service by SQL; the process runs on
+    TERMINATE = "terminate"  # minor freeze, then the process ends
+    FORCE = "force"  # the process ends
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A cluster as it says it is at one moment."""
+
+    servers: dict[Address, ServerRow]
+    zones: dict[str, str]
+    streams: list[LogStream]
+    tenants: dict[int, str]
+
+
+def check_plain_stop(picture: Picture, scope: str, zones: Collection[str]) -> None:
+    """Whether a zone, or servers of a zone, may be taken out of service.
+
+    Args:
+        picture: the cluster.
+        scope: ZONE or SERVER.
+        zones: of the targets.
+
+    Raises:
+        StoppedInMultiZone: something would then be stopped in more than one zone.
+        ReplicaInvalid: a log stream would lose its majority.
+    """
+    if len(zones) > 1:
+        raise StoppedInMultiZone(
+            f"these are in more than one zone: {', '.join(sorted(zones))}",
+            remedy="stop one zone, or servers of one zone",
+        )
+    elsewhere = sorted(_stopped_zones(picture) - set(zones))
+    if elsewhere:
+        raise StoppedInMultiZone(
+            f"zone {', '.join(elsewhere)} is stopped, or has a stopped server",
+            remedy="start it first: only one zone may be out of service at a time",
+        )
+    if scope == "ZONE":
+        _check_majority(picture, next(iter(zones)))
+
+
+def _stopped_zones(picture: Picture) -> set[str]:
+    inactive = {zone for zone, status in picture.zones.items() if status == "INACTIVE"}
+    return inactive | {row.zone for row in picture.servers.values() if row.stopped}
+
+
+def _check_majority(picture: Picture, zone: str) -> None:
+    lost: dict[str, list[int]] = {}
+    for stream in picture.streams:
+        stay = [
+            member
+            for member in stream.members
+            if (row := picture.servers.get(member)) is not None
+            and row.status == "ACTIVE"
+            and row.zone != zone
+        ]
+        if len(stay) * 2 <= stream.needed:
+            name = picture.tenants.get(stream.tenant_id, f"tenant {stream.tenant_id}")
+            lost.setdefault(name, []).append(stream.stream_id)
+    if lost:
+        told = "; ".join(
+            f"{name} (log stream {', '.join(map(str, s))})" for name, s in lost.items()
+        )
+        raise ReplicaInvalid(
+            f"without zone {zone} these tenants would lose their majority: {told}",
+            remedy="start the servers of the other zones first",
+        )
+
+
+async def read_picture(
+    servers: Sequence[Server],
+    password: str,
+    pool: RunnerPool,
+    clock: Clock,
+    limit_s: float,
+    refused: list[SqlPeerRefused],
+) -> Picture | None:
+    """What the cluster says through the first server that answers; None when none does.
+
+    `refused` receives an error for each server whose port belongs to another process.
+    """
+    answers: asyncio.Queue[Picture | None] = asyncio.Queue()
+
+    async def ask(server: Server) -> None:
+        found = None
+        try:
+            async with asyncio.timeout(limit_s):
+                async with open_cluster_sql([server], password, pool, clock, 0) as sql:
+                    found = Picture(
+                        parse_servers(await sql.ask(SERVERS)),
+                        parse_zones(await sql.ask(ZONES)),
+                        parse_streams(await sql.ask(STREAMS)),
+                        parse_tenants(await sql.ask(TENANTS)),
+                    )
+        except SqlPeerRefused as exc:
+            refused.append(exc)
+        except (DagengineError, TimeoutError):
+            pass  # this one does not answer: that is all that is asked
+        finally:
+            answers.put_nowait(found)
+
+    async with asyncio.TaskGroup() as group:
+        asking = [group.create_task(ask(s), name=f"ask {s.name} for the cluster") for s in servers]
+        found = None
+        for _ in servers:
+            if (found := await answers.get()) is not None:
+                break
+        for task in asking:
+            task.cancel()
+    return found

@@ -1,0 +1,142 @@
+"""What runs on a host: constant POSIX scripts, data only in their arguments.
+
+A host needs sh, coreutils and util-linux (flock, setsid), nothing else. Every script prints
+`name=value` lines, which facts.py reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dagengine import Command, script
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.flavour import Flavour
+from tasks.hosts.home_state import Place, StartKind
+from tasks.hosts.scripts import read_script
+
+START_DEADLINE_S = 40
+"""The start script gives up by itself after this many seconds."""
+
+STOP_MARGIN_S = 25 + 10
+"""What the stop script may take for the lock, and after SIGKILL."""
+
+MARKER = "DAGENGINE_START"
+"""Environment variable of a started server: the generic id of the DAG that started it."""
+
+UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
+
+
+def ask_facts(
+    server: Server, *, with_version: bool = False, units: Iterable[str] = UNIT_DIRECTORIES
+) -> Command:
+    """Everything stage 2 wants to know of a host, in one round trip.
+
+    Args:
+        server: the server that is to be started there.
+        with_version: run the program for its version as well, which takes half a second.
+        units: where systemd keeps the links to the units that it starts.
+    """
+    return script(
+        read_script("inspect"),
+        "dagengine-facts",
+        server.home,
+        server.flavour.process_name,
+        server.binary,
+        server.data_dir or "",
+        server.redo_dir or "",
+        "\n".join(units),
+        "version" if with_version else "",
+        *(str(port) for port in server.ports.values()),
+    )
+
+
+def ask_process(flavour: Flavour, home: str) -> Command:
+    """Which server process runs in this home, if any."""
+    return script(read_script("process"), "dagengine-process", home, flavour.process_name)
+
+
+def start_server(server: Server, marker: str, kind: StartKind) -> Command:
+    """Build the command that starts the server unless it runs.
+
+    Args:
+        server: which server.
+        marker: id of the DAG.
+        kind: what its home holds; the script verifies it under the home's lock.
+    """
+    flavour = server.flavour
+    return script(
+        read_script("start"),
+        "dagengine-start",
+        server.home,
+        flavour.process_name,
+        marker,
+        kind,
+        server.data_dir or "",
+        server.redo_dir or "",
+        server.log_file,
+        str(flavour.busy_status),
+        *flavour.command_line(server.home),
+        *(() if kind is StartKind.LATER else first_start_options(server)),
+    )
+
+
+def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Command:
+    """Build the command that ends the server of a home: SIGTERM, then SIGKILL after `kill_after_s`.
+
+    With a marker only if the DAG of that id started it. STOP_MARGIN_S is what it may take besides.
+    """
+    return script(
+        read_script("stop"),
+        "dagengine-stop",
+        server.home,
+        server.flavour.process_name,
+        str(server.sql_port),
+        marker,
+        str(int(kill_after_s * 10)),
+    )
+
+
+def find_sql_listener(server: Server, *, only_port: bool = False) -> Command:
+    """Build the command that identifies a server and its unix socket or the owner of its port."""
+    name, port = server.flavour.process_name, str(server.sql_port)
+    words = (server.home, name, port, "port" if only_port else "")
+    return script(read_script("sql_listener"), "dagengine-sql", *words)
+
+
+def confirm_first_start(home: str) -> Command:
+    """Build the command that marks the first start of a home as successful."""
+    return script(read_script("confirm_first_start"), "dagengine-confirm", home)
+
+
+def list_directories(home: str, named: Mapping[Place, str]) -> Command:
+    """Build the command that examines directories, named relative to the home or absolute."""
+    words = (word for place, path in named.items() for word in (str(place), path))
+    return script(read_script("directories"), "dagengine-directories", home, *words)
+
+
+def ask_quiet(home: str) -> Command:
+    """Wait until no start of ours is under way there."""
+    return script(read_script("wait_for_lock"), "dagengine-quiet", home)
+
+
+def ask_alive(pid: int, started: int, sql_port: int) -> Command:
+    """Is this very process still alive, and its port open? Asked often, so it reads little."""
+    return script(
+        read_script("probe"), "dagengine-alive", str(pid), str(started), f"{sql_port:04X}"
+    )
+
+
+def read_trouble(log: str, log_from: int) -> Command:
+    """The last ERROR and EDIAG lines that the server wrote since it was started."""
+    return script(read_script("error_lines"), "dagengine-trouble", log, str(log_from))
+
+
+def first_start_options(server: Server) -> tuple[str, ...]:
+    """Options of a first start; the server keeps them, later starts need none."""
+    words = ["--port", str(server.sql_port)]
+    for option, directory in (("--data-dir", server.data_dir), ("--redo-dir", server.redo_dir)):
+        if directory is not None:
+            words += [option, directory]
+    for name, value in server.start_options.items():
+        words += ["--parameter", f"{name}={value}"]
+    return tuple(words)

@@ -1,0 +1,312 @@
+"""What the files of a home mean: nothing yet, a first start that failed, or data. Pure.
+
+The facts come from `home_files.sh` and from the server's own parameters (meta_db.py). A home with
+data is never taken for an empty one: what fits none of the three states blocks, and no option
+overrides that. docs/flavours.md has the measured layouts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from tasks.cluster.flavour import Flavour
+
+
+class Place(StrEnum):
+    """A directory in which a server keeps its files."""
+
+    ETC = "etc"
+    STORE = "store"
+    DATA = "data"
+    REDO = "redo"
+
+
+class StartKind(StrEnum):
+    """How a server is started; the start script verifies it."""
+
+    FIRST = "first"
+    LEFTOVER = "leftover"  # a first start, after one that failed
+    LATER = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory as the host knows it.
+
+    Attributes:
+        identity: device and inode.
+        path: without symbolic links.
+        files: the first paths below it that are not directories, at most three.
+    """
+
+    identity: str
+    path: str
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredParameters:
+    """What the server itself has recorded.
+
+    Attributes:
+        sql_port: None for the default.
+        data_dir, redo_dir: may be relative to the home.
+        boot_completed: the rows are there that a first boot writes last (docs/flavours.md). Their
+            absence proves nothing.
+    """
+
+    sql_port: int | None = None
+    data_dir: str | None = None
+    redo_dir: str | None = None
+    boot_completed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HomeFiles:
+    """Facts about the files of a home.
+
+    Attributes:
+        places: directories that exist; DATA and REDO as the cluster file names them.
+        links: which of etc/ and store/ are symbolic links.
+        configuration: files that hold a server's configuration, relative to the home.
+        has_telemetry: run/telemetry.json exists.
+        first_start: id of the DAG that last tried a first start here and did not see it succeed.
+        boot_completed: the log shows a completed boot since that try.
+        older_files: files in etc/ or store/ that were there before that try.
+        parameters: the server's own, when it has a readable record of them.
+        parameters_problem: why the record cannot be read.
+        is_record_empty: it cannot be read because a boot ended before it was written.
+        stored_places: DATA and REDO as the server's own parameters name them, if they exist.
+    """
+
+    places: Mapping[Place, Directory] = field(default_factory=dict)
+    links: tuple[str, ...] = ()
+    configuration: tuple[str, ...] = ()
+    has_telemetry: bool = False
+    first_start: str = ""
+    boot_completed: bool = False
+    older_files: tuple[str, ...] = ()
+    parameters: StoredParameters | None = None
+    parameters_problem: str = ""
+    is_record_empty: bool = False
+    stored_places: Mapping[Place, Directory] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The first files of every place."""
+        return tuple(path for place in self.places.values() for path in place.files)
+
+    @property
+    def may_be_leftover(self) -> bool:
+        """A first start was tried, and nothing shows a completed boot or an unknown database."""
+        parameters = self.parameters
+        is_known = not self.parameters_problem or self.is_record_empty
+        is_booted = self.boot_completed or (parameters is not None and parameters.boot_completed)
+        return bool(self.first_start) and is_known and not is_booted and not self.has_telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """No server has ever written here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFirstStart:
+    """Nothing but what a first start wrote that failed; `dag` is the id of its DAG."""
+
+    dag: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasData:
+    """A database, with what its server has recorded of itself, if that can be read."""
+
+    parameters: StoredParameters | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contradictory:
+    """The files fit none of the other states; nothing may be started here.
+
+    Attributes:
+        cause: what contradicts what.
+        remedy: what to do about it, in the imperative.
+    """
+
+    cause: str
+    remedy: str
+
+
+HomeState: TypeAlias = Empty | FailedFirstStart | HasData | Contradictory
+
+_MOVE_HOME = "move the home away by hand if it holds nothing of value, or restore what is missing"
+_OLDER_RECORDS = ("etc/seekdb.config.bin", "etc/meta.db")
+
+
+def describe_kind(kind: StartKind) -> str:
+    """Return what was found in the home, for users."""
+    match kind:
+        case StartKind.FIRST:
+            return "has never been started"
+        case StartKind.LEFTOVER:
+            return "has never been started, a first start failed"
+        case StartKind.LATER:
+            return "was started before"
+
+
+def decide_home(
+    files: HomeFiles, flavour: Flavour, *, data_dir: str | None = None, redo_dir: str | None = None
+) -> HomeState:
+    """Decide what a home holds.
+
+    Args:
+        files: facts of the host.
+        flavour: of the server that the cluster file has there.
+        data_dir: as the cluster file names it; None when it does not.
+        redo_dir: likewise.
+    """
+    if not flavour.can_initialise:
+        return _decide_bootstrapped(files)
+    foreign = [name for name in files.configuration if "observer" in name]
+    if foreign:
+        return Contradictory(
+            f"the home holds the configuration of another flavour ({foreign[0]})",
+            "correct `flavour` or `home` in the cluster file",
+        )
+    for name in files.links:
+        if Place(name) not in files.places:
+            return Contradictory(
+                f"the symbolic link {name} of the home leads nowhere",
+                "mount the file system that it leads to, or remove the link",
+            )
+    if not files.files and not files.has_telemetry:
+        return Empty()
+    if files.may_be_leftover:
+        return _decide_leftover(files)
+    return _decide_data(files, data_dir, redo_dir)
+
+
+def _decide_bootstrapped(files: HomeFiles) -> HomeState:
+    """An observer is bootstrapped elsewhere: its home has a configuration or is not usable."""
+    seekdb = [name for name in files.configuration if "observer" not in name]
+    if seekdb:
+        return Contradictory(
+            f"the home holds the configuration of another flavour ({seekdb[0]})",
+            "correct `flavour` or `home` in the cluster file",
+        )
+    if "etc/observer.config.bin" in files.configuration:
+        return HasData()
+    if files.configuration or (Place.STORE in files.places and files.places[Place.STORE].files):
+        evidence = [*files.configuration, *files.files][0]
+        return Contradictory(
+            f"etc/observer.config.bin is missing, but the home holds data ({evidence})",
+            "restore it, from etc2/ or etc3/ for example; move nothing of this home",
+        )
+    return Empty()
+
+
+def _decide_leftover(files: HomeFiles) -> HomeState:
+    """Leftovers are moved aside, but never what is older, behind a link or outside the home."""
+    outside = [
+        path
+        for place in (Place.DATA, Place.REDO)
+        if (directory := files.places.get(place)) is not None
+        and not _is_below_store(files, directory)
+        for path in directory.files
+    ]
+    if files.older_files:
+        cause = f"{files.older_files[0]} is older than the first start (task {files.first_start})"
+        return Contradictory(f"that failed: {cause}", _MOVE_HOME)
+    if files.links:
+        behind = files.places.get(Place(files.links[0]))
+        if behind is not None and behind.files:
+            outside = [*behind.files, *outside]
+    if outside:
+        return Contradictory(
+            f"a first start (task {files.first_start}) failed and left files"
+            f" that are not moved automatically: {', '.join(outside[:3])}",
+            "empty their directories by hand",
+        )
+    return FailedFirstStart(files.first_start)
+
+
+def _is_below_store(files: HomeFiles, directory: Directory) -> bool:
+    store = files.places.get(Place.STORE)
+    if store is None:
+        return False
+    return directory.path == store.path or directory.path.startswith(f"{store.path}/")
+
+
+def _decide_data(files: HomeFiles, data_dir: str | None, redo_dir: str | None) -> HomeState:
+    store = files.places.get(Place.STORE)
+    if files.parameters_problem:
+        return Contradictory(files.parameters_problem, _MOVE_HOME)
+    if files.parameters is None and not any(n in files.configuration for n in _OLDER_RECORDS):
+        return Contradictory(_describe_unknown(files, store), _MOVE_HOME)
+    if store is None or not store.files:
+        what = "is empty" if store is not None else "does not exist"
+        where = f"store ({store.path})" if store is not None else "store"
+        return Contradictory(
+            f"the home holds a database whose directory {where} {what}",
+            "mount its file system, or restore it",
+        )
+    named = files.parameters or StoredParameters()
+    data = _find_stored(files, Place.DATA, named.data_dir, store)
+    redo = _find_stored(files, Place.REDO, named.redo_dir, None)
+    for place, stored, said, asked in (
+        (Place.DATA, data, named.data_dir, data_dir),
+        (Place.REDO, redo, named.redo_dir, redo_dir),
+    ):
+        problem = _compare(files, place, stored, said, asked)
+        if problem is not None:
+            return problem
+    return HasData(files.parameters)
+
+
+def _find_stored(
+    files: HomeFiles, place: Place, named: str | None, otherwise: Directory | None
+) -> Directory | None:
+    return files.stored_places.get(place) if named is not None else otherwise
+
+
+def _compare(
+    files: HomeFiles, place: Place, stored: Directory | None, named: str | None, asked: str | None
+) -> Contradictory | None:
+    """The directory that the server uses exists, has files, and is the one of the cluster file."""
+    key = f"{place}_dir"
+    if named is not None and (stored is None or not stored.files):
+        what = "does not exist" if stored is None else "is empty"
+        return Contradictory(
+            f"the server keeps its {place} in {named}, which {what}"
+            + (f"; the cluster file names {asked}" if asked else ""),
+            "mount its file system, or restore it",
+        )
+    if asked is None:
+        return None
+    configured = files.places.get(place)
+    if stored is None:  # the record does not say where: it has to be there
+        if configured is None or not configured.files:
+            what = "does not exist" if configured is None else "is empty"
+            return Contradictory(
+                f"the home holds a database, but {key} {asked} of the cluster file {what}",
+                f"correct {key} in the cluster file, or mount its file system",
+            )
+        return None
+    if configured is None or configured.identity != stored.identity:
+        return Contradictory(
+            f"the server keeps its {place} in {stored.path}, the cluster file names {asked}",
+            f"correct {key} in the cluster file, or remove it there",
+        )
+    return None
+
+
+def _describe_unknown(files: HomeFiles, store: Directory | None) -> str:
+    known = [name for name, is_there in (("run/telemetry.json", files.has_telemetry),) if is_there]
+    evidence = ", ".join((*files.files, *known)[:4])
+    if store is not None and not store.files:
+        where = store.path
+        return f"a server has run here ({evidence}), but its directory {where} is empty"
+    return f"the home holds files but no record of a server's parameters: {evidence}"

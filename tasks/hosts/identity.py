@@ -1,0 +1,160 @@
+"""Which process is the server of a home, which may be, and who listens on a port. Pure.
+
+`find_server.sh` and `listening.sh` print what is parsed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasks.hosts.output import last_value, number_value
+
+_SERVER_PROGRAMS = ("seekdb", "observer")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A server process. The same pid with another boot or start time is another process.
+
+    Attributes:
+        boot: the host's boot id.
+        pid: process id.
+        started: start time in clock ticks since boot (proc(5), stat field 22).
+        owner: uid that it runs as.
+        by: id of the DAG that started it; empty when it was not started by this program.
+    """
+
+    boot: str
+    pid: int
+    started: int
+    owner: int
+    by: str
+
+
+class DoubtKind(StrEnum):
+    """Why a process may be the server of a home although it was not identified as such."""
+
+    UNEXAMINED = "unexamined"
+    BASE = "base"
+    PID_FILE = "pid_file"
+    FLAVOUR = "flavour"
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A process that blocks a start and a stop.
+
+    Attributes:
+        kind: why.
+        pid: process id.
+        cwd: its working directory, empty if unknown.
+        base: its base directory as its command line names it, empty if it does not matter.
+    """
+
+    kind: DoubtKind
+    pid: int
+    cwd: str = ""
+    base: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A socket that listens on a port.
+
+    Attributes:
+        uid: owner of the socket.
+        pid: of a process that holds it, 0 if this login may not see it.
+        name: of that process.
+    """
+
+    uid: int
+    pid: int = 0
+    name: str = ""
+
+    @property
+    def may_be_server(self) -> bool:
+        """False only for a process that is known to be another program."""
+        return not self.pid or self.name in (*_SERVER_PROGRAMS, "")
+
+    def __str__(self) -> str:
+        return f"{self.name}, pid {self.pid}" if self.pid else f"a process of uid {self.uid}"
+
+
+def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None:
+    """Return the identified server; None if there is none."""
+    pid, started = number_value(values, "pid"), number_value(values, "started")
+    if pid is None or started is None:
+        return None
+    owner = number_value(values, "owner")
+    boot, by = last_value(values, "boot"), last_value(values, "by")
+    return ProcessIdentity(boot, pid, started, -1 if owner is None else owner, by)
+
+
+def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
+    """Return what raises doubts; an unknown kind counts as unexamined."""
+    cwds, bases = (_texts_by_pid(values, name) for name in ("doubt_cwd", "doubt_base"))
+    doubts = []
+    for text in dict.fromkeys(values.get("doubt", ())):
+        kind, _, number = text.partition(" ")
+        known = DoubtKind(kind) if kind in set(DoubtKind) else DoubtKind.UNEXAMINED
+        doubts.append(Doubt(known, _number(number), cwds.get(number, ""), bases.get(number, "")))
+    return tuple(doubts)
+
+
+def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[Listener, ...]]:
+    """Return who listens, by port."""
+    listeners: dict[int, tuple[Listener, ...]] = {}
+    for text in dict.fromkeys(values.get("listener", ())):
+        port, uid, pid, name = (*text.split(" ", 3), "", "", "")[:4]
+        listener = Listener(_number(uid), _number(pid), name)
+        listeners[_number(port)] = (*listeners.get(_number(port), ()), listener)
+    return listeners
+
+
+def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
+    """Return cause and remedy for a user."""
+    elsewhere = f"its working directory is {doubt.cwd or 'unknown'}"
+    match doubt.kind:
+        case DoubtKind.UNEXAMINED:
+            return (
+                f"a server program (pid {doubt.pid}) could not be examined, it may be the server"
+                f" of {home}: it belongs to another user, or its directory does not answer",
+                f"examine pid {doubt.pid} on the host, or log in as its user or root (ssh.sudo)",
+            )
+        case DoubtKind.BASE:
+            return (
+                f"pid {doubt.pid} has {doubt.base} as base directory, which is the home {home},"
+                f" but {elsewhere}",
+                f"if it is this server, correct `home` in the cluster file to {doubt.cwd};"
+                f" else stop pid {doubt.pid} by hand",
+            )
+        case DoubtKind.PID_FILE:
+            return (
+                f"pid {doubt.pid} holds the pid file of {home} open, but {elsewhere}",
+                f"if it is this server, correct `home` in the cluster file to {doubt.cwd};"
+                f" else stop pid {doubt.pid} by hand",
+            )
+        case DoubtKind.FLAVOUR:
+            return (
+                f"a server of another flavour (pid {doubt.pid}) runs in {home}",
+                "correct `flavour` or `home` in the cluster file",
+            )
+
+
+def explain_listener(listener: Listener, port: int, home: str) -> tuple[str, str]:
+    """Return cause and remedy when a stop is contradicted by the SQL port."""
+    return (
+        f"no server of {home} was identified, but its SQL port {port} is open: {listener}",
+        "correct `home` or `sql_port` in the cluster file, or log in as the user of that process",
+    )
+
+
+def _texts_by_pid(values: Mapping[str, Sequence[str]], name: str) -> dict[str, str]:
+    pairs = (text.partition(" ") for text in values.get(name, ()))
+    return {number: text for number, _, text in pairs}
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0

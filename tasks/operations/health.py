@@ -1,0 +1,312 @@
+"""Waiting until a server is healthy: process, port, SQL login, a query."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
+from tasks.cluster.cluster_file import Server
+from tasks.diagnosis.diagnose import Diagnosis, diagnose
+from tasks.diagnosis.postmortem import Traces, ask_traces, parse_traces
+from tasks.hosts.commands import ask_alive, read_trouble
+from tasks.hosts.facts import ProcessLook, parse_alive
+from tasks.hosts.identity import ProcessIdentity
+from tasks.hosts.query import ask
+from tasks.sql.access import open_sql
+from tasks.sql.connection import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    ask_one,
+    ask_version,
+    set_root_password,
+)
+
+LIMIT_S = 300.0
+"""How long a server may take to answer SQL; eight at once on two cores took 5 s."""
+
+STABLE_LIMIT_S = 250.0
+"""The most that `health.stable_s` may be: the stage has room for it."""
+
+_TRACES_S = 30.0  # the script's own bounds add up to less
+# A look costs both machines some milliseconds of CPU time, which a booting server lacks, so it is
+# taken seldom enough to cost little, and often enough to add little to the wait.
+_POLL_SHARE = 0.05
+_FIRST_POLL_S = 0.02
+_POLL_CAP_S = 0.1
+_SLOW_POLL_S = 1.0
+_SLOW_AFTER_S = 30.0
+_LAST_WORDS_TRIES = 8
+_LAST_WORDS_PAUSE_S = 0.25
+_LOOK_EVERY_S = 0.25  # a death is noticed within this and the answer's way,
+_SLOW_LOOK_EVERY_S = 0.75  # and within a second when it takes long
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """The server process that is waited for."""
+
+    server: Server
+    runner: Runner
+    process: ProcessIdentity
+    log_from: int
+    password: str
+    is_first: bool = False  #: this start was its first: root has no password yet
+    awaits_password: bool = False  #: root may have no password: no first start was confirmed
+
+
+class HealthLevel(StrEnum):
+    """How far a server has come."""
+
+    NONE = "none"  # its process is gone
+    PROCESS = "process"  # it lives
+    PORT = "port"  # something listens on its SQL port
+    SQL = "sql"  # it lets root in, and answers a query
+    IN_SERVICE = "in service"  # the cluster says so (oceanbase; stage 6)
+
+
+async def wait_until_healthy(
+    patient: Patient, context: StepContext, clock: Clock
+) -> Succeeded | Failed:
+    """Poll until SQL answers and stays, the process is gone, or the time is up."""
+    begun_s = clock.monotonic_s()
+    pause_s, last, remedy = _FIRST_POLL_S, "not asked yet", ""
+    with _Watch(patient, clock).opened() as watch:
+        while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
+            try:
+                await _wait_for_port(patient)
+                version = await _try_sql(patient, context)
+                if await _stays(patient, watch, context):
+                    return await _healthy(patient, version, clock.monotonic_s() - begun_s, context)
+                last = "it answered SQL, and ended"
+            except SqlNotReady as exc:
+                last, remedy = exc.message, exc.remedy
+                on = f"an answer of {patient.server.name} on SQL port {patient.server.sql_port}"
+                told = f"level {watch.level}: {last}"
+                context.wait_for("sql", on, last=told, next_in_s=pause_s)
+            except SqlPasswordRefused:
+                return _password_refused(patient)
+            if await watch.pause(pause_s):
+                return await explain_death(patient, context)
+            pause_s = choose_pause_s(waited_s)
+    return Failed(
+        Problem(
+            "OB.Cluster.AsyncOperationTimeout",
+            f"{patient.server.name} lives (pid {patient.process.pid}) but does not answer SQL"
+            f" within {LIMIT_S:g} s: {last}",
+            f"{remedy or f'look at {patient.server.log_file}'}, then RETRY",
+        ),
+        _evidence(patient, watch.level),
+    )
+
+
+def choose_pause_s(waited_s: float) -> float:
+    """How long to wait until the next look, after so many seconds of waiting."""
+    cap_s = _POLL_CAP_S if waited_s < _SLOW_AFTER_S else _SLOW_POLL_S
+    return min(max(_FIRST_POLL_S, waited_s * _POLL_SHARE), cap_s)
+
+
+async def _healthy(
+    patient: Patient, version: str, after_s: float, context: StepContext
+) -> Succeeded:
+    server = patient.server
+    stable = f", and stayed so for {server.stable_s:g} s" if server.stable_s else ""
+    await context.log(f"{server.name} answers SQL after {after_s - server.stable_s:.2f} s{stable}")
+    took = {"healthy_after_s": round(after_s, 3)}
+    evidence = _evidence(patient, HealthLevel.SQL) | took
+    return Succeeded({**took, "version": version}, evidence)
+
+
+async def _stays(patient: Patient, watch: _Watch, context: StepContext) -> bool:
+    """Does it answer for `stable_s`? False when the process ended in that time.
+
+    Raises:
+        SqlNotReady: it lives, and stopped answering: the waiting begins anew.
+    """
+    left_s = patient.server.stable_s
+    while left_s > 0:
+        pause_s = min(left_s, _SLOW_POLL_S)
+        on = f"{patient.server.name} to stay healthy for {left_s:g} s more"
+        context.wait_for("stable", on, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
+        if await watch.pause(pause_s):
+            return False
+        left_s -= pause_s
+        async with open_sql(patient.server, patient.runner, patient.password) as connection:
+            await ask_one(connection, "select 1")
+    return True
+
+
+async def _wait_for_port(patient: Patient) -> None:
+    """Raise SqlNotReady while nothing listens: costs the booting host less than a login."""
+    if not (await look_at_process(patient)).is_listening:
+        raise SqlNotReady(f"nothing listens on port {patient.server.sql_port} yet")
+
+
+class _Watch:
+    """Looks all the time whether the process lives, beside the polling of SQL.
+
+    Attributes:
+        level: PORT once something listened on the SQL port, before that PROCESS.
+    """
+
+    def __init__(self, patient: Patient, clock: Clock) -> None:
+        self.level = HealthLevel.PROCESS
+        self._patient = patient
+        self._clock = clock
+        self._until_gone: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[_Watch]:
+        """Leaving the context ends the looking."""
+        name = f"look at pid {self._patient.process.pid}"
+        self._until_gone = asyncio.create_task(self._look_until_gone(), name=name)
+        try:
+            yield self
+        finally:
+            self._until_gone.cancel()
+
+    async def pause(self, seconds: float) -> bool:
+        """Wait so long, or until the process is gone: then True.
+
+        Raises:
+            RemoteError: the host cannot be asked any more.
+        """
+        assert self._until_gone is not None
+        done, _ = await asyncio.wait([self._until_gone], timeout=seconds)
+        if done:
+            self._until_gone.result()
+        return bool(done)
+
+    async def _look_until_gone(self) -> None:
+        begun_s = self._clock.monotonic_s()
+        while True:
+            is_late = self._clock.monotonic_s() - begun_s > _SLOW_AFTER_S
+            await asyncio.sleep(_SLOW_LOOK_EVERY_S if is_late else _LOOK_EVERY_S)
+            seen = await look_at_process(self._patient)
+            if seen.is_gone:
+                return
+            self.level = HealthLevel.PORT if seen.is_listening else self.level
+
+
+async def explain_death(patient: Patient, context: StepContext) -> Failed:
+    """The process is gone: say why, from what it has left on its host."""
+    server = patient.server
+    gone = f"{server.name}: the server (pid {patient.process.pid}) is gone"
+    await context.log(f"{gone}; looking for the cause")
+    traces = await _read_traces(patient)
+    found = _diagnose(patient, traces)
+    for _ in range(_LAST_WORDS_TRIES):
+        if found.names_error:
+            break
+        # It writes its log beside its work: its last words may come after its end.
+        await asyncio.sleep(_LAST_WORDS_PAUSE_S)
+        traces = replace(traces, log=await _read_log(patient))
+        found = _diagnose(patient, traces)
+    for line in found.lines:
+        await context.log(f"{server.name} log: {line}")
+    evidence: dict[str, object] = {
+        "cause": found.sentence,
+        "remedy": found.remedy,
+        "log": list(found.lines),
+        "traces": traces.as_evidence(),
+    }
+    if found.errcode is not None:
+        evidence["errcode"] = found.errcode
+    return Failed(
+        Problem(
+            "OB.Server.Process.NotExist",
+            f"{gone}: {found.sentence}",
+            f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
+        ),
+        _evidence(patient, HealthLevel.NONE) | evidence,
+    )
+
+
+def _diagnose(patient: Patient, traces: Traces) -> Diagnosis:
+    flavour = patient.server.flavour
+    return diagnose(
+        traces,
+        pid=patient.process.pid,
+        program=flavour.program.rpartition("/")[2],
+        options=patient.server.start_options if patient.is_first else {},
+    )
+
+
+async def _read_traces(patient: Patient) -> Traces:
+    server, process = patient.server, patient.process
+    question = ask_traces(
+        *(server.home, server.log_file, patient.log_from, process.pid, process.started),
+        server.ports.values(),
+    )
+    return parse_traces((await patient.runner.run(question, timeout_s=_TRACES_S)).stdout)
+
+
+async def _read_log(patient: Patient) -> tuple[str, ...]:
+    question = read_trouble(patient.server.log_file, patient.log_from)
+    said = (await ask(patient.runner, question)).stdout
+    return tuple(line for line in said.split("\n") if line)
+
+
+async def _try_sql(patient: Patient, context: StepContext) -> str:
+    """The server's version. Root's password is the configured one, or empty before it was set.
+
+    An empty password is tried only while no first start of this home was confirmed.
+    """
+    if not (patient.server.flavour.sets_root_password and patient.awaits_password):
+        return await _ask_version(patient, context, patient.password)
+    first, second = ("", patient.password) if patient.is_first else (patient.password, "")
+    try:
+        return await _ask_version(patient, context, first)
+    except SqlPasswordRefused:
+        if first == second:
+            raise
+    return await _ask_version(patient, context, second)
+
+
+async def _ask_version(patient: Patient, context: StepContext, password: str) -> str:
+    async with open_sql(patient.server, patient.runner, password) as connection:
+        version = await ask_version(connection)
+        if password != patient.password:
+            # Stage 6 logs in anew, and so proves that the password is set.
+            await set_root_password(connection, patient.password)
+            said = "root had no password; set the configured one"
+            await context.log(f"{patient.server.name}: {said}")
+        return version
+
+
+async def look_at_process(patient: Patient) -> ProcessLook:
+    """Whether the process lives, and whether its SQL port is open.
+
+    Raises:
+        RemoteError: its host cannot be asked.
+    """
+    process = patient.process
+    question = ask_alive(process.pid, process.started, patient.server.sql_port)
+    return parse_alive((await ask(patient.runner, question)).stdout)
+
+
+async def is_gone(patient: Patient) -> bool:
+    """Whether the process has ended; False when the answer broke off. Raises as above."""
+    return (await look_at_process(patient)).is_gone
+
+
+def _password_refused(patient: Patient) -> Failed:
+    return Failed(
+        Problem(
+            SqlPasswordRefused.err_code,
+            f"{patient.server.name} runs, but refuses the configured password of root",
+            "correct the password that the cluster file names, then RETRY",
+        ),
+        _evidence(patient, HealthLevel.PORT),
+    )
+
+
+def _evidence(patient: Patient, level: HealthLevel) -> dict[str, object]:
+    return {
+        "pid": patient.process.pid,
+        "sql_port": patient.server.sql_port,
+        "level": str(level),
+    }

@@ -1,0 +1,338 @@
+"""`Start OB`: six stages, each step asks, decides, acts and verifies, and may run again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dagengine import (
+    Clock,
+    ConnectionLost,
+    DagengineError,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    Runner,
+    RunnerPool,
+    Stage,
+    StageKind,
+    StepContext,
+    Succeeded,
+)
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
+from tasks.flavours.cluster_steps import make_cluster_steps
+from tasks.hosts.commands import (
+    START_DEADLINE_S,
+    ask_quiet,
+    confirm_first_start,
+    first_start_options,
+    start_server,
+)
+from tasks.hosts.facts import (
+    StartOutcome,
+    StartReport,
+    parse_start,
+)
+from tasks.hosts.home_state import StartKind
+from tasks.hosts.identity import ProcessIdentity, explain_doubt
+from tasks.hosts.query import ask
+from tasks.operations.health import (
+    LIMIT_S,
+    STABLE_LIMIT_S,
+    Patient,
+    explain_death,
+    is_gone,
+    wait_until_healthy,
+)
+from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.names import START_OB
+from tasks.operations.stop_process import stop_process, was_ended
+from tasks.operations.unconfirmed import resolve_unproven
+from tasks.preflight.decide import Blocked, NoOp, Start
+from tasks.preflight.inspect import Looks
+from tasks.sql.access import open_sql
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_one
+
+CHECK = "Check servers"
+START = "Start observers"
+HEALTH = "Wait for observers to become healthy"
+CLUSTER = "Start servers and zones"
+VERIFY = "Verify the cluster"
+
+_ASK_S = 30.0
+_REFUSED = {
+    StartOutcome.CHANGED: "the files of {home} have changed since they were checked",
+    StartOutcome.DOUBTFUL: "another process may be the server of {home}",
+    StartOutcome.UNANSWERED: "the file system of {home} does not answer",
+}
+_FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
+
+
+def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
+    """The operation on the servers of a cluster file, which is read anew by every attempt."""
+    steps = _Steps(cluster, pool, clock, Looks(clock))
+    normal, lane = StageKind.NORMAL, StageKind.PARALLEL
+    return Operation(
+        START_OB,
+        (
+            Stage(LOCK, normal, take_lock, flags=_FLAGS, timeout_s=300),
+            Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
+            Stage(
+                START,
+                lane,
+                steps.start,
+                settle=steps.settle,
+                undo=steps.undo_start,
+                flags=_FLAGS,
+                timeout_s=180,
+            ),
+            Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + STABLE_LIMIT_S + 60),
+            Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=700),
+            Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=1500),
+        ),
+        lock_key=LOCK_KEY,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    cluster: ClusterFile
+    pool: RunnerPool
+    clock: Clock
+    looks: Looks
+
+    async def check(self, context: StepContext) -> Outcome:
+        """Stage 2."""
+        server, runner = self._server(context)
+        if (unresolved := await resolve_unproven(context, server, runner)) is not None:
+            return unresolved
+        context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
+        return await self.looks.check(context, server, runner)
+
+    async def start(self, context: StepContext) -> Outcome:
+        """Stage 3."""
+        server, runner = self._server(context)
+        context.wait_for("ssh", f"the start of {server.name}")
+        decision = self._just_decided(context) or await self.looks.decide(context, server, runner)
+        match decision:
+            case Blocked(code, message, remedy):
+                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+            case NoOp(reason, process):
+                ours = process.by == context.generic_id
+                why = "by an earlier attempt of this task" if ours else "nothing to do"
+                await context.log(f"{server.name}: {reason}, {why}")
+                awaits_password = decision.awaits_password
+                return _started(process, 0, was_running=not ours, awaits_password=awaits_password)
+            case _:
+                kind = decision.kind
+        options = " ".join(first_start_options(server))
+        how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
+        await context.log(f"{server.name}: starting {server.binary} {how}")
+        self.cluster.root_password()  # read before the launch: root must not be left without one
+        report = await self._launch(context, server, runner, kind)
+        for path in report.moved_aside:
+            await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
+        return await self._judge_start(context, server, runner, report, decision)
+
+    async def undo_start(self, context: StepContext) -> Outcome:
+        """Roll stage 3 back: end the server, if this very DAG started it."""
+        server, runner = self._server(context)
+        if (refusal := await self.looks.refuse_stop(server, runner)) is not None:
+            return Failed(refusal)
+        outcome = await stop_process(
+            context, server, runner, self.cluster.current.kill_after_s, context.generic_id
+        )
+        if was_ended(outcome):
+            self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
+        return outcome
+
+    async def settle(self, context: StepContext) -> bool:
+        """Nothing of stage 3 runs on when its lock can be taken."""
+        server, runner = self._server(context)
+        result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+        return "quiet=yes" in result.stdout
+
+    async def wait(self, context: StepContext) -> Outcome:
+        """Stage 4."""
+        server, runner = self._server(context)
+        patient = await self._patient(context, server, runner)
+        if isinstance(patient, Failed):
+            return patient
+        outcome = await wait_until_healthy(patient, context, self.clock)
+        if isinstance(outcome, Succeeded):
+            version = str(outcome.data["version"])
+            state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
+            seen = Observation(self.clock.now(), state, version=version)
+            self.cluster.saw(server.name, seen)
+            if server.flavour.can_initialise:
+                # From now on the home holds a database, whatever happens to its log.
+                await ask(runner, confirm_first_start(server.home))
+        return outcome
+
+    async def start_cluster(self, context: StepContext) -> Outcome:
+        """Stage 5."""
+        return await make_cluster_steps(self.cluster, self.pool, self.clock).start(context)
+
+    async def verify(self, context: StepContext) -> Outcome:
+        """Stage 6."""
+        async with asyncio.TaskGroup() as group:
+            verifying = {
+                name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
+                for name in context.survivors
+            }
+        problems = [found.problem for task in verifying.values() if (found := task.result())]
+        sound = [name for name, task in verifying.items() if task.result() is None]
+        steps = make_cluster_steps(self.cluster, self.pool, self.clock)
+        confirmed = await steps.confirm(context, sound)
+        problems += confirmed.problems
+        if problems:
+            for problem in problems[:-1]:
+                await context.log(problem.render())
+            return Failed(problems[-1], confirmed.evidence)
+        summary = f"{len(sound)} of {len(context.targets)} servers are in service"
+        return Succeeded(evidence=confirmed.evidence, summary=summary)
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    def _server(self, context: StepContext) -> tuple[Server, Runner]:
+        assert context.target is not None
+        server = self.cluster.server(context.target)
+        return server, self.pool.runner(server.address)
+
+    def _just_decided(self, context: StepContext) -> Start | None:
+        """What stage 2 found a moment ago; the start script looks again under the lock."""
+        found = None if context.resumed else context.data_of(CHECK, context.target)
+        if not found or "kind" not in found:
+            return None
+        return Start(StartKind(found["kind"]), awaits_password=bool(found["awaits_password"]))
+
+    async def _patient(
+        self, context: StepContext, server: Server, runner: Runner
+    ) -> Patient | Failed:
+        """The process that stage 3 started or found; what runs there when that was passed."""
+        password = self.cluster.root_password()
+        data = context.data_of(START, server.name)
+        if data is not None:
+            process = ProcessIdentity(**data["process"])
+            is_first, awaits = bool(data.get("is_first")), bool(data.get("awaits_password"))
+            log_from = data["log_from"]
+            return Patient(server, runner, process, log_from, password, is_first, awaits)
+        decision = await self.looks.decide(context, server, runner)
+        if isinstance(decision, NoOp):
+            awaits = decision.awaits_password
+            return Patient(server, runner, decision.process, 0, password, awaits_password=awaits)
+        return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
+
+    async def _launch(
+        self, context: StepContext, server: Server, runner: Runner, kind: StartKind
+    ) -> StartReport:
+        command = start_server(server, context.generic_id, kind)
+        try:
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+        except ConnectionLost as exc:
+            # Whether it started is unknown. The script looks first, under the lock that a lost
+            # one still holds, so that sending it again cannot start the server twice.
+            await context.log(f"WARN: {server.name}: {exc.message}; looking again")
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+        return parse_start(result.stdout)
+
+    async def _judge_start(
+        self,
+        context: StepContext,
+        server: Server,
+        runner: Runner,
+        report: StartReport,
+        decision: Start,
+    ) -> Outcome:
+        process, is_first = report.process, decision.kind is not StartKind.LATER
+        if process is not None:
+            ours = process.by == context.generic_id
+            verb = "started" if ours else "found running"
+            await context.log(f"{server.name}: {verb}, pid {process.pid}")
+            return _started(
+                process,
+                report.log_from,
+                was_running=not ours,
+                is_first=is_first,
+                awaits_password=decision.awaits_password,
+            )
+        if report.outcome is StartOutcome.LOCKED:
+            what = "another start of it has been under way for 25 s"
+            return _failed(server, what, "look at the host")
+        if report.status == 0:
+            gone = ProcessIdentity("", 0, 0, 0, "")
+            patient = Patient(server, runner, gone, report.log_from, "", is_first)
+            return await explain_death(patient, context)
+        if report.outcome in _REFUSED:
+            what = _REFUSED[report.outcome].format(home=server.home)
+            if report.doubts:
+                what = explain_doubt(report.doubts[0], server.home)[0]
+            return _failed(server, what, "examine the host")
+        what = f"the program ended with status {report.status}: {report.said or 'no word'}"
+        by_hand = " ".join(server.flavour.command_line(server.home))
+        return _failed(server, what, f"try {by_hand} by hand")
+
+    async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
+        try:
+            return await self._look_again(context, self.cluster.server(name))
+        except DagengineError as exc:
+            # A host that cannot be asked any more is one server's trouble, not the others'.
+            what = f"{name}: {exc.message}"
+            return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+
+    async def _look_again(self, context: StepContext, server: Server) -> Failed | None:
+        patient = await self._patient(context, server, self.pool.runner(server.address))
+        if isinstance(patient, Failed):
+            return patient
+        gone, refused = await asyncio.gather(
+            is_gone(patient), _ask_anew(patient), return_exceptions=True
+        )
+        if isinstance(gone, BaseException):
+            raise gone
+        if isinstance(refused, BaseException):
+            raise refused
+        if gone or (refused is not None and await is_gone(patient)):
+            return await explain_death(patient, context)
+        if refused is not None:
+            return refused
+        said = f"the same process (pid {patient.process.pid}) answers SQL"
+        await context.log(f"{server.name}: {said}")
+        return None
+
+
+async def _ask_anew(patient: Patient) -> Failed | None:
+    """A second login, and a query."""
+    try:
+        async with open_sql(patient.server, patient.runner, patient.password) as connection:
+            await ask_one(connection, "select 1")
+    except (SqlNotReady, SqlPasswordRefused) as exc:
+        what = f"{patient.server.name}: {exc.message}"
+        return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+    return None
+
+
+def _started(
+    process: ProcessIdentity,
+    log_from: int,
+    *,
+    was_running: bool,
+    is_first: bool = False,
+    awaits_password: bool = False,
+) -> Succeeded:
+    data: Mapping[str, Any] = {
+        "process": asdict(process),
+        "log_from": log_from,
+        "is_first": is_first,
+        "awaits_password": awaits_password,
+    }
+    return Succeeded(data, {"pid": process.pid, "started": not was_running})
+
+
+def _failed(server: Server, what: str, remedy: str) -> Failed:
+    code = "OB.Server.HasNotBeenStarted"
+    return Failed(Problem(code, f"{server.name}: {what}", f"{remedy}, then RETRY"))

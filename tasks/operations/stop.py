@@ -1,0 +1,195 @@
+"""`Stop OB`: out of service by SQL, or the end of the processes, with a minor freeze or without."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from dagengine import (
+    Clock,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    RemoteError,
+    Runner,
+    RunnerPool,
+    Stage,
+    StageKind,
+    StepContext,
+    Succeeded,
+)
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.observation import NOT_RUNNING, Observation
+from tasks.flavours.stop_cluster import make_stop_steps
+from tasks.flavours.stop_safety import StopMode
+from tasks.hosts.commands import START_DEADLINE_S, STOP_MARGIN_S, ask_facts, ask_quiet
+from tasks.hosts.facts import parse_facts
+from tasks.hosts.query import ask
+from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.names import STOP_OB
+from tasks.operations.stop_process import stop_process, was_ended
+from tasks.operations.unconfirmed import resolve_unproven
+from tasks.preflight.decide import Blocked
+from tasks.preflight.decide_stop import NothingRuns, Stop, StopDecision, decide_stop
+
+CHECK = "Check servers"
+FREEZE = "Minor freeze before stop server"
+STOP = "Stop observers"
+SQL = "Stop servers and zones"
+VERIFY = "Verify the stop"
+
+_ASK_S = 30.0
+_LONGEST_STOP_S = 600.0 + STOP_MARGIN_S + 2 * _ASK_S
+_LONGEST_FREEZE_S = 3600.0 + 600.0
+_BEFORE = Flags(
+    can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True
+)
+"""Of stages that change nothing: there is nothing that a rollback would have to undo."""
+_AFTER = Flags(
+    can_cancel=True, can_continue=True, can_retry=True, can_rollback=False, can_pass=True
+)
+"""Of stages that stop something: it is undone by a start, not by a rollback (protocol 5.2)."""
+
+
+def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
+    """The operation on the servers of a cluster file, which is read anew by every attempt."""
+    steps = _Steps(cluster, pool, clock)
+    normal, lane = StageKind.NORMAL, StageKind.PARALLEL
+    stop = Stage(
+        STOP, lane, steps.stop, settle=steps.settle, flags=_AFTER, timeout_s=_LONGEST_STOP_S
+    )
+    return Operation(
+        STOP_OB,
+        (
+            Stage(LOCK, normal, take_lock, flags=_BEFORE, timeout_s=300),
+            Stage(CHECK, lane, steps.check, flags=_BEFORE, timeout_s=120),
+            Stage(FREEZE, normal, steps.freeze, flags=_BEFORE, timeout_s=_LONGEST_FREEZE_S),
+            stop,
+            Stage(SQL, normal, steps.stop_by_sql, flags=_AFTER, timeout_s=700),
+            Stage(VERIFY, normal, steps.verify, flags=_AFTER, timeout_s=300),
+        ),
+        lock_key=LOCK_KEY,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    cluster: ClusterFile
+    pool: RunnerPool
+    clock: Clock
+
+    async def check(self, context: StepContext) -> Outcome:
+        """Stage 2."""
+        assert context.target is not None
+        if _mode(context) is StopMode.PLAIN:
+            await context.log(f"{context.target}: is stopped by SQL; its process is left alone")
+            return Succeeded({"runs": True})
+        server, runner = self._server(context.target)
+        if (unresolved := await resolve_unproven(context, server, runner)) is not None:
+            return unresolved
+        context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
+        match await _look(server, runner):
+            case Blocked(code, message, remedy):
+                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+            case NothingRuns():
+                await context.log(f"{server.name}: does not run")
+                return Succeeded({"runs": False})
+            case Stop(process):
+                await context.log(f"{server.name}: runs, pid {process.pid}, and is ours to stop")
+                return Succeeded({"runs": True})
+
+    async def freeze(self, context: StepContext) -> Outcome:
+        """Stage 3."""
+        if _mode(context) is not StopMode.TERMINATE:
+            await context.log("no minor freeze was asked for")
+            return Succeeded()
+        names = [name for name in context.survivors if _runs(context, name)]
+        steps = make_stop_steps(self.cluster, self.pool, self.clock)
+        return await steps.freeze(context, names)
+
+    async def stop(self, context: StepContext) -> Outcome:
+        """Stage 4."""
+        assert context.target is not None
+        if _mode(context) is StopMode.PLAIN:
+            await context.log(f"{context.target}: its process is left alone")
+            return Succeeded()
+        server, runner = self._server(context.target)
+        kill_after_s = self.cluster.current.kill_after_s
+        outcome = await stop_process(context, server, runner, kill_after_s)
+        if was_ended(outcome):
+            self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
+        return outcome
+
+    async def settle(self, context: StepContext) -> bool:
+        """Nothing of stage 4 runs on when its lock can be taken."""
+        assert context.target is not None
+        if _mode(context) is StopMode.PLAIN:
+            return True
+        server, runner = self._server(context.target)
+        result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+        return "quiet=yes" in result.stdout
+
+    async def stop_by_sql(self, context: StepContext) -> Outcome:
+        """Stage 5."""
+        if _mode(context) is not StopMode.PLAIN:
+            await context.log("the processes were ended: there is nothing to stop by SQL")
+            return Succeeded()
+        return await make_stop_steps(self.cluster, self.pool, self.clock).stop_by_sql(context)
+
+    async def verify(self, context: StepContext) -> Outcome:
+        """Stage 6."""
+        if _mode(context) is StopMode.PLAIN:
+            await context.log("the cluster itself showed the stop")
+            return Succeeded()
+        names = context.survivors
+        found = await asyncio.gather(*(self._find_left(name) for name in names))
+        problems = [problem for problem in found if problem is not None]
+        gone = [name for name, problem in zip(names, found, strict=True) if problem is None]
+        for name in gone:
+            await context.log(f"{name}: nothing of it runs")
+        evidence = {name: {"level": "none", "verified": True} for name in gone}
+        if problems:
+            for problem in problems[:-1]:
+                await context.log(problem.render())
+            return Failed(problems[-1], evidence)
+        summary = f"{len(gone)} of {len(context.targets)} servers are stopped"
+        return Succeeded(evidence=evidence, summary=summary)
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    def _server(self, name: str) -> tuple[Server, Runner]:
+        server = self.cluster.server(name)
+        return server, self.pool.runner(server.address)
+
+    async def _find_left(self, name: str) -> Problem | None:
+        server, runner = self._server(name)
+        try:
+            decision = await _look(server, runner)
+        except RemoteError as exc:
+            return Problem(exc.err_code, f"{exc.host}: {exc.message}", exc.remedy)
+        match decision:
+            case NothingRuns():
+                return None
+            case Stop(process):
+                what = f"{name}: runs again, pid {process.pid}: something else has started it"
+                return Problem("OB.Server.Process.StopFailed", what, "find out what, then RETRY")
+            case Blocked(code, message, remedy):
+                return Problem(code, f"{name}: {message}", f"{remedy}, then RETRY")
+
+
+def _mode(context: StepContext) -> StopMode:
+    return StopMode(context.params["mode"])
+
+
+def _runs(context: StepContext, name: str) -> bool:
+    """As stage 2 saw it; when that was passed, it may."""
+    seen = context.data_of(CHECK, name)
+    return seen is None or bool(seen.get("runs", True))
+
+
+async def _look(server: Server, runner: Runner) -> StopDecision:
+    result = await ask(runner, ask_facts(server))
+    facts = parse_facts(result.stdout)
+    return decide_stop(facts, home=server.home, sql_port=server.sql_port)

@@ -1,0 +1,104 @@
+"""Ending a server's process on its host: for a stop, and for the rollback of a start."""
+
+from __future__ import annotations
+
+from dagengine import (
+    ConnectionLost,
+    Failed,
+    Outcome,
+    Problem,
+    Runner,
+    StepContext,
+    Succeeded,
+)
+from tasks.cluster.cluster_file import Server
+from tasks.hosts.commands import STOP_MARGIN_S, stop_server
+from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
+from tasks.hosts.identity import explain_doubt, explain_listener
+
+_ASK_S = 30.0
+_ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
+_CHECK_FAILED = "OB.Server.Process.CheckFailed"
+
+
+async def stop_process(
+    context: StepContext, server: Server, runner: Runner, kill_after_s: float, marker: str = ""
+) -> Outcome:
+    """End the server, and prove that all of it is gone.
+
+    Args:
+        context: of the step.
+        server: which.
+        runner: leads to its host.
+        kill_after_s: how long it may take to end after SIGTERM; then it gets SIGKILL.
+        marker: only if the DAG of this id started it; empty: whoever did.
+    """
+    context.wait_for("process", f"the end of {server.name}")
+    command = stop_server(server, kill_after_s, marker)
+    limit_s = kill_after_s + STOP_MARGIN_S + _ASK_S
+    try:
+        result = await runner.run(command, timeout_s=limit_s)
+    except ConnectionLost as exc:
+        # Whether it was ended is unknown. The script looks first, under the lock that a lost one
+        # may still hold, so that it can be sent again.
+        await context.log(f"WARN: {server.name}: {exc.message}; looking again")
+        result = await runner.run(command, timeout_s=limit_s)
+    report = parse_stop(result.stdout)
+    pid = report.process.pid if report.process else 0
+    if report.outcome in _ENDS and (listener := report.contradiction) is not None:
+        cause, remedy = explain_listener(listener, server.sql_port, server.home)
+        problem = Problem(_CHECK_FAILED, f"{server.name}: {cause}", f"{remedy}, then RETRY")
+        return Failed(problem)
+    match report.outcome:
+        case StopOutcome.GONE:
+            said = "does not run: nothing to stop"
+        case StopOutcome.FOREIGN:
+            said = f"was not started by this task (pid {pid}): left as it is"
+        case StopOutcome.STOPPED:
+            said = f"stopped, pid {pid}"
+        case StopOutcome.KILLED:
+            said = f"killed, pid {pid}: it did not end within {kill_after_s:g} s of SIGTERM"
+        case _:
+            return Failed(_explain(server, report))
+    await context.log(f"{server.name}: {said}")
+    ended = report.process is not None and report.outcome in _ENDS
+    evidence = {"level": "none", "pid": pid, "ended_by": _signal(report)} if ended else {}
+    return Succeeded({"outcome": str(report.outcome)}, evidence)
+
+
+def was_ended(outcome: Outcome) -> bool:
+    """Nothing of the server runs any more, or did before."""
+    return isinstance(outcome, Succeeded) and outcome.data["outcome"] != StopOutcome.FOREIGN
+
+
+def _signal(report: StopReport) -> str:
+    return "SIGKILL" if report.outcome is StopOutcome.KILLED else "SIGTERM"
+
+
+def _explain(server: Server, report: StopReport) -> Problem:
+    pid = report.process.pid if report.process else 0
+    owner = report.process.owner if report.process else -1
+    code, remedy = "OB.Server.Process.StopFailed", "look at it on the host, then RETRY"
+    match report.outcome:
+        case StopOutcome.DOUBTFUL if report.doubts:
+            code = _CHECK_FAILED
+            what, cure = explain_doubt(report.doubts[0], server.home)
+            what, remedy = f"could not be stopped: {what}", f"{cure}, then RETRY"
+        case StopOutcome.UNANSWERED:
+            code = _CHECK_FAILED
+            what = f"could not be stopped: the file system of {server.home} does not answer"
+            remedy = "look for a dead NFS or FUSE mount on the host, then RETRY"
+        case StopOutcome.OTHER_USER:
+            code = _CHECK_FAILED
+            what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"
+            remedy = "log in as that user, or become it (ssh.sudo), then RETRY"
+        case StopOutcome.ALIVE:
+            code = "OB.Cluster.AsyncOperationTimeout"
+            what = f"still lives after SIGKILL (pid {pid}): it hangs in the kernel, on its disk say"
+        case StopOutcome.LOCKED:
+            what = "could not be stopped: another start or stop of it was under way for 25 s"
+        case StopOutcome.REFUSED:
+            what = f"could not be signalled (pid {pid})"
+        case _:
+            what = "could not be stopped: the host's answer broke off"
+    return Problem(code, f"{server.name} {what}", remedy)

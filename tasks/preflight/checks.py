@@ -1,0 +1,234 @@
+"""The checks of stage 2: from the facts of a host to verdicts. Pure.
+
+`CHECKS` is the list; docs/checks.md is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from tasks.hosts.facts import HostFacts
+from tasks.preflight import judges
+from tasks.preflight.result import Check, Level, Skip, Verdict, Wish
+
+SKIP_CHECKS = "skip_checks"
+"""Parameter of a DAG: names of the checks that are skipped."""
+
+
+def decide_verdicts(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> list[Verdict]:
+    """Every check's verdict that could be reached, in the order of `CHECKS`.
+
+    Args:
+        facts: what the host said; complete.
+        wish: what is to be started.
+        skip: names of checks whose block is to be skipped.
+    """
+    verdicts = []
+    does_home_answer = wish.server.home not in facts.unanswered
+    for check in CHECKS if does_home_answer else CHECKS[:1]:
+        if check.needs_home and facts.home != "directory":
+            continue
+        if facts.process is not None and not check.when_running:
+            continue
+        verdicts.append(_judge(check, facts, wish, skip))
+    return verdicts
+
+
+def refuse_skips(names: Iterable[str]) -> str | None:
+    """What is wrong with a wish to skip these checks; None when nothing is."""
+    known = {check.name: check for check in CHECKS}
+    for name in names:
+        if name not in known:
+            return f"there is no check '{name}'; known: {', '.join(known)}"
+        if known[name].skip is Skip.NO:
+            may = ", ".join(check.name for check in CHECKS if check.skip is not Skip.NO)
+            return f"the check '{name}' cannot be skipped; those that can: {may}"
+    return None
+
+
+def _judge(check: Check, facts: HostFacts, wish: Wish, skip: Collection[str]) -> Verdict:
+    finding = check.judge(facts, wish)
+    if finding is None:
+        return Verdict(check.name, Level.OK)
+    level, remedy = finding.level, finding.remedy
+    if level is Level.BLOCK and facts.process is not None and check.name != "process":
+        level = Level.WARN
+    if check.name in skip:
+        if check.skip is Skip.YES or (check.skip is Skip.NOT_BY_ROOT and facts.uid != 0):
+            level = Level.SKIPPED
+        elif check.skip is Skip.NOT_BY_ROOT:
+            remedy = f"{remedy}; root cannot skip this check"
+    return Verdict(check.name, level, finding.cause, remedy, finding.code)
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "file-systems",
+        "the home, its data and the program answer (a dead NFS or FUSE mount does not)",
+        "block",
+        Skip.NO,
+        "unmount or repair the dead mount",
+        judges.judge_file_systems,
+        needs_home=False,
+        when_running=True,
+    ),
+    Check(
+        "tools",
+        "flock and setsid, by which a start happens once and outlives the login",
+        "block",
+        Skip.NO,
+        "install util-linux",
+        judges.judge_tools,
+        needs_home=False,
+    ),
+    Check(
+        "home",
+        "the home is a directory",
+        "block",
+        Skip.NO,
+        "make it, or correct `home` in the cluster file",
+        judges.judge_home,
+        needs_home=False,
+    ),
+    Check(
+        "process",
+        "a server that runs in the home is ours, and no other process may be its server",
+        "block",
+        Skip.NO,
+        "log in as the user whose server it is, become it (`ssh.sudo`), or stop the other process",
+        judges.judge_process,
+        when_running=True,
+    ),
+    Check(
+        "manager",
+        "no OBShell and no systemd unit looks after the home",
+        "block",
+        Skip.NO,
+        "leave it to them, or stop and disable them first",
+        judges.judge_manager,
+        when_running=True,
+    ),
+    Check(
+        "first-start",
+        "the home is empty, holds only a failed first start, or holds a complete database;"
+        " oceanbase: it was bootstrapped before",
+        "block",
+        Skip.NO,
+        "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
+        judges.judge_first_start,
+    ),
+    Check(
+        "stored-port",
+        "the SQL port that the server has recorded is that of the cluster file",
+        "block",
+        Skip.NO,
+        "correct `sql_port`",
+        judges.judge_stored_port,
+    ),
+    Check(
+        "owner",
+        "home, etc/, log/, run/, store/, data and redo directory belong to this login",
+        "block",
+        Skip.NOT_BY_ROOT,
+        "log in as their owner, or become that user (`ssh.sudo`)",
+        judges.judge_owner,
+    ),
+    Check(
+        "writable",
+        "the same directories can be written to",
+        "block",
+        Skip.YES,
+        "mend permissions or the mount",
+        judges.judge_writable,
+    ),
+    Check(
+        "program",
+        "the server program is there and executable",
+        "block",
+        Skip.NO,
+        "install it",
+        judges.judge_program,
+    ),
+    Check(
+        "libraries",
+        "every library that the program names is there (ldd)",
+        "block",
+        Skip.YES,
+        "install them",
+        judges.judge_libraries,
+    ),
+    Check(
+        "version",
+        "the program is the same build as on the other servers of this start",
+        "warn",
+        Skip.YES,
+        "compare the versions",
+        judges.judge_version,
+    ),
+    Check(
+        "ports",
+        "nobody else listens on the SQL port and, where it is used, the RPC port",
+        "block",
+        Skip.YES,
+        "stop what listens there, or set another port",
+        judges.judge_ports,
+    ),
+    Check(
+        "disk",
+        "free space of home, data and redo directory against the configured sizes",
+        "warn, or block when next to nothing is left for a first start",
+        Skip.YES,
+        "free disk space, or set smaller sizes",
+        judges.judge_disk,
+    ),
+    Check(
+        "memory",
+        "`memory_limit` against what the host has and what is free",
+        "warn, or block when the host has less",
+        Skip.YES,
+        "set a smaller memory_limit",
+        judges.judge_memory,
+    ),
+    Check(
+        "open-files",
+        f"this login may open {judges.OPEN_FILES} files",
+        "warn",
+        Skip.YES,
+        "raise `nofile` in limits.conf",
+        judges.judge_open_files,
+    ),
+    Check(
+        "processes",
+        f"this login may have {judges.PROCESSES} processes and threads",
+        "warn",
+        Skip.YES,
+        "raise `nproc` in limits.conf",
+        judges.judge_processes,
+    ),
+    Check(
+        "core-size",
+        "a crash leaves a core file",
+        "warn",
+        Skip.YES,
+        "raise `core` in limits.conf",
+        judges.judge_core_size,
+    ),
+    Check(
+        "aio",
+        f"{judges.AIO} events of asynchronous I/O are left (fs.aio-max-nr)",
+        "warn",
+        Skip.YES,
+        "raise fs.aio-max-nr",
+        judges.judge_aio,
+    ),
+    Check(
+        "clock",
+        f"the host's clock is within {judges.CLOCK_S:g} s of the controller's",
+        "warn",
+        Skip.YES,
+        "let NTP set both",
+        judges.judge_clock,
+        needs_home=False,
+        when_running=True,
+    ),
+)

@@ -1,0 +1,99 @@
+"""From facts and a wish to what is to be done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tasks.hosts.facts import HostFacts
+from tasks.hosts.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
+from tasks.hosts.identity import ProcessIdentity
+from tasks.preflight.checks import CHECKS, decide_verdicts
+from tasks.preflight.result import Level, Skip, Verdict, Wish
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """It must not be started.
+
+    Attributes:
+        code: stable errCode.
+        message: what is wrong, where.
+        remedy: what to do next.
+        verdicts: of every check; empty when none could be made.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoOp:
+    """There is nothing to do.
+
+    Attributes:
+        reason: why.
+        process: the server that runs.
+        verdicts: of every check.
+        awaits_password: no first start of it was ever confirmed, so root may have no password yet.
+    """
+
+    reason: str
+    process: ProcessIdentity
+    verdicts: tuple[Verdict, ...] = ()
+    awaits_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start it, as a first start or a later one; `awaits_password` as for NoOp."""
+
+    kind: StartKind
+    verdicts: tuple[Verdict, ...] = ()
+    awaits_password: bool = False
+
+
+Decision: TypeAlias = Blocked | NoOp | Start
+
+
+def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> Decision:
+    """What to do with a server whose host said this.
+
+    Args:
+        facts: what the host said.
+        wish: what is to be started.
+        skip: checks whose block does not count.
+    """
+    if not facts.complete:
+        return Blocked(
+            "Agent.RPC.RequestFailed",
+            f"the host's answer broke off: {facts.said!r}",
+            f"look at the login shell of {wish.server.address.user}",
+        )
+    verdicts = tuple(decide_verdicts(facts, wish, skip))
+    for verdict in verdicts:
+        if verdict.level is Level.BLOCK:
+            return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
+    if facts.process is not None:
+        reason = f"already running, pid {facts.process.pid}"
+        return NoOp(reason, facts.process, verdicts, bool(facts.files.first_start))
+    match wish.home_state(facts):
+        case Empty():
+            return Start(StartKind.FIRST, verdicts, awaits_password=True)
+        case FailedFirstStart():
+            return Start(StartKind.LEFTOVER, verdicts, awaits_password=True)
+        case HasData():
+            return Start(StartKind.LATER, verdicts, bool(facts.files.first_start))
+        case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
+            return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, verdicts)
+
+
+def _remedy(verdict: Verdict, facts: HostFacts) -> str:
+    """What to do; or that it can be skipped, when that does no harm."""
+    skip = next(check.skip for check in CHECKS if check.name == verdict.check)
+    if skip is Skip.NO or (skip is Skip.NOT_BY_ROOT and facts.uid == 0):
+        return verdict.remedy
+    return f"{verdict.remedy} (or start with --skip-check {verdict.check})"

@@ -1,0 +1,62 @@
+"""From facts to what a stop does with a server's process. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from tasks.hosts.facts import HostFacts
+from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_listener
+from tasks.preflight.decide import Blocked
+from tasks.preflight.judges import judge_manager
+
+
+@dataclass(frozen=True, slots=True)
+class NothingRuns:
+    """There is nothing to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """It runs, and is ours to stop."""
+
+    process: ProcessIdentity
+
+
+StopDecision: TypeAlias = Blocked | NothingRuns | Stop
+
+
+def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecision:
+    """Decide what a stop does with a server.
+
+    Args:
+        facts: of its host.
+        home: of the server.
+        sql_port: nothing of the server runs only if no server may listen there; 0: not checked.
+    """
+    if not facts.complete:
+        return Blocked(
+            "Agent.RPC.RequestFailed",
+            "the host's answer broke off",
+            "look at the login shell of the user that we log in as",
+        )
+    process, code = facts.process, "OB.Server.Process.CheckFailed"
+    if home in facts.unanswered:
+        cause = f"the file system of {home} does not answer"
+        return Blocked(code, cause, "look for a dead NFS or FUSE mount on the host")
+    if facts.doubts:
+        return Blocked(code, *explain_doubt(facts.doubts[0], home))
+    if process is None:
+        for listener in facts.listeners.get(sql_port, ()):
+            if listener.may_be_server:
+                return Blocked(code, *explain_listener(listener, sql_port, home))
+        return NothingRuns()
+    if process.owner != facts.uid:
+        return Blocked(
+            "OB.Server.Process.CheckFailed",
+            f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
+            f"log in as that user, or become it (ssh.sudo); this login has uid {facts.uid}",
+        )
+    if (managed := judge_manager(facts)) is not None:
+        return Blocked(managed.code, managed.cause, managed.remedy)
+    return Stop(process)

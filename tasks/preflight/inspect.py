@@ -1,0 +1,127 @@
+"""Looking at a server's host: ask for facts, judge them, say what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succeeded
+from tasks.cluster.cluster_file import Server
+from tasks.hosts.commands import ask_facts
+from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
+from tasks.hosts.home_state import describe_kind
+from tasks.hosts.meta_db import add_parameters
+from tasks.hosts.query import ask
+from tasks.preflight.checks import SKIP_CHECKS
+from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
+from tasks.preflight.decide_stop import decide_stop
+from tasks.preflight.result import Level, Verdict, Wish
+
+_SAID_LENGTH = 200
+
+
+async def ask_host(
+    server: Server, runner: Runner, clock: Clock, *, with_version: bool = False
+) -> HostFacts:
+    """One round trip; `complete` of the answer says whether it broke off.
+
+    Raises:
+        RemoteError: the host could not be asked.
+    """
+    asked_ms = clock.now().timestamp() * 1000
+    question = ask_facts(server, with_version=with_version)
+    result = await ask(runner, question)
+    answered_ms = clock.now().timestamp() * 1000
+    facts = parse_facts(result.stdout)
+    if not facts.complete:
+        return replace(facts, said=(result.stderr or result.stdout).strip()[-_SAID_LENGTH:])
+    if facts.process is None and server.flavour.can_initialise:
+        facts = replace(facts, files=await add_parameters(runner, server.home, facts.files))
+    if facts.now_ms is None or facts.now_ms < 0:
+        return facts
+    return replace(facts, clock_off_s=clock_difference_s(asked_ms, facts.now_ms, answered_ms))
+
+
+class Looks:
+    """What a start does to know its hosts; remembers the builds that it has seen in one DAG."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._dag = ""
+        self._programs: dict[str, int] = {}
+
+    async def check(self, context: StepContext, server: Server, runner: Runner) -> Outcome:
+        """Stage 2: one line for everything that is not well, one when all is."""
+        decision = await self.decide(context, server, runner)
+        verdicts = decision.verdicts
+        evidence = describe_verdicts(verdicts)
+        blocked = isinstance(decision, Blocked)
+        for line in render_verdicts(server.name, verdicts, but_first_block=blocked):
+            await context.log(line)
+        match decision:
+            case Blocked(code, message, remedy):
+                problem = Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY")
+                return Failed(problem, evidence)
+            case NoOp(reason):
+                await context.log(f"{server.name}: {reason}; nothing stands in its way")
+                return Succeeded(evidence=evidence)
+            case _:
+                said = f"{describe_kind(decision.kind)}; nothing blocks it, {len(verdicts)} checks"
+                await context.log(f"{server.name}: {said}")
+                found = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
+                return Succeeded(found, evidence)
+
+    async def decide(self, context: StepContext, server: Server, runner: Runner) -> Decision:
+        """Ask and judge.
+
+        Raises:
+            RemoteError: the host could not be asked.
+        """
+        facts = await ask_host(server, runner, self._clock)
+        others = self._other_programs(context, server, facts)
+        skip = [str(name) for name in context.params.get(SKIP_CHECKS) or ()]
+        return decide_start(facts, Wish(server, others), skip)
+
+    async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
+        """Why the server must not be stopped from here; None when it may be."""
+        facts = await ask_host(server, runner, self._clock)
+        decision = decide_stop(facts, home=server.home)
+        is_ours = facts.process is not None and facts.process.owner == facts.uid
+        if isinstance(decision, Blocked) and (facts.process is None or is_ours):
+            return Problem(decision.code, f"{server.name}: {decision.message}", decision.remedy)
+        return None
+
+    def _other_programs(
+        self, context: StepContext, server: Server, facts: HostFacts
+    ) -> Mapping[str, int]:
+        if self._dag != context.generic_id:
+            self._dag, self._programs = context.generic_id, {}
+        others = {name: size for name, size in self._programs.items() if name != server.name}
+        if facts.program_bytes is not None:
+            self._programs[server.name] = facts.program_bytes
+        return others
+
+
+def render_verdicts(name: str, verdicts: Sequence[Verdict], *, but_first_block: bool) -> list[str]:
+    """Log lines for what is not well; the first block is the outcome's own line."""
+    lines, is_first = [], but_first_block
+    for verdict in verdicts:
+        match verdict.level:
+            case Level.BLOCK if is_first:
+                is_first = False
+            case Level.BLOCK:
+                lines.append(f"WARN: {name}: also in the way: {verdict}")
+            case Level.WARN:
+                lines.append(f"WARN: {name}: {verdict}")
+            case Level.SKIPPED:
+                lines.append(f"WARN: {name}: skipped as asked: {verdict}")
+            case Level.OK:
+                pass
+    return lines
+
+
+def describe_verdicts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The same for `additional_data.evidence`."""
+    told = [verdict.as_evidence() for verdict in verdicts if verdict.level is not Level.OK]
+    return {"checks": told} if told else {}

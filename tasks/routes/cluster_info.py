@@ -1,0 +1,280 @@
+"""The routes that tell of the cluster (protocol 3.3). They look at the servers, within a bound."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, Field
+
+from dagengine import (
+    AgentDto,
+    Call,
+    Contents,
+    Engine,
+    Route,
+    StatusDto,
+    __version__,
+    render_time,
+)
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.observation import (
+    AVAILABLE,
+    Move,
+    cut_build,
+    read_cluster_status,
+    read_inner_status,
+    read_server_status,
+    read_zone_status,
+)
+from tasks.flavours.stop_safety import StopMode
+from tasks.operations.names import START_OB
+from tasks.routes.monitor import Lookout
+from tasks.routes.schemas import (
+    AgentInstanceDto,
+    ClusterInfoDto,
+    ObInfoDto,
+    ObserverDto,
+    ResourceStatsDto,
+    RootServerDto,
+    ServerConfigDto,
+    TopologyDto,
+    ZoneDto,
+)
+
+_LOCK = "cluster"
+_RUNNING = 2  # state of an agent
+_NEVER = datetime.fromtimestamp(0, UTC)
+_NO_STATS: ResourceStatsDto = {
+    "cpu_core_total": 0.0,
+    "cpu_core_assigned": 0.0,
+    "cpu_core_assigned_percent": 0.0,
+    "memory_total": "",
+    "memory_assigned": "",
+    "memory_in_bytes_total": 0,
+    "memory_in_bytes_assigned": 0,
+    "memory_assigned_percent": 0.0,
+    "disk_total": "",
+    "disk_assigned": "",
+    "disk_in_bytes_total": 0,
+    "disk_in_bytes_assigned": 0,
+    "disk_assigned_percent": 0.0,
+}
+
+
+class ObQuery(BaseModel):
+    """Query of the routes that tell the state of servers."""
+
+    ob_query_timeout: str = Field(
+        default="", description="microseconds; taken, and not used: every look has its own bound"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """What a live task does, and to which servers."""
+
+    task_id: str = ""
+    targets: tuple[str, ...] = ()
+    move: Move | None = None
+
+    def of(self, server: Server) -> Move | None:
+        return self.move if server.name in self.targets else None
+
+
+def read_routes(cluster: ClusterFile, lookout: Lookout) -> list[Route]:
+    """GET ob/info, ob/agents, agents/status, obcluster/info and obcluster/topology/info."""
+    reads = _Reads(cluster, lookout)
+    return [
+        Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
+        Route("GET", "/ob/agents", None, reads.list_agents, answer=Contents[AgentDto]),
+        Route(
+            "GET",
+            "/agents/status",
+            None,
+            reads.get_agents_status,
+            query=ObQuery,
+            answer=dict[str, StatusDto],
+        ),
+        Route("GET", "/obcluster/info", None, reads.get_cluster_info, answer=ClusterInfoDto),
+        Route("GET", "/obcluster/topology/info", None, reads.get_topology, answer=TopologyDto),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    cluster: ClusterFile
+    lookout: Lookout
+
+    async def get_ob_info(self, call: Call) -> ObInfoDto:
+        """Every agent, and the cluster."""
+        await self.lookout.refresh()
+        is_answered = self._is_answered()
+        agents: list[AgentInstanceDto] = [
+            {
+                "ip": server.ip,
+                "port": server.agent_port,
+                "zone": server.zone,
+                "identity": "CLUSTER AGENT",
+                "version": __version__,
+            }
+            for server in self.cluster.servers
+        ]
+        topology: dict[str, list[ServerConfigDto]] = {}
+        for server in self.cluster.servers:
+            topology.setdefault(server.zone, []).append(self._config(server))
+        return {
+            "agent_info": agents,
+            "obcluster_info": {
+                "id": self.cluster.cluster_id,
+                "name": self.cluster.name,
+                "version": self.cluster.version if is_answered else "",
+                "topology": topology if is_answered else None,
+                "is_shared_storage": False,
+            },
+        }
+
+    async def list_agents(self, call: Call) -> Contents[AgentDto]:
+        """Every agent: one for each server."""
+        agents = [AgentDto(ip=s.ip, port=s.agent_port) for s in self.cluster.servers]
+        return {"contents": agents}
+
+    async def get_agents_status(self, call: Call) -> dict[str, StatusDto]:
+        """The controller's own status, and that of every server whose host answers."""
+        answered = await self.lookout.refresh()
+        agent = call.engine.agent
+        found = {str(agent): self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)}
+        for server in answered:
+            seen = self.cluster.observation(server.name)
+            state = seen.ob_state if seen else 0
+            status = self._status(call.engine, server.ip, server.agent_port, state)
+            found[server.name] = {**status, "sqlPort": server.sql_port}
+        return dict(sorted(found.items()))
+
+    async def get_cluster_info(self, call: Call) -> ClusterInfoDto:
+        """What a controller knows of its cluster; the rest is zero."""
+        zones = (await self.get_topology(call))["zones"]
+        info: ClusterInfoDto = {
+            "cluster_name": self.cluster.name,
+            "cluster_id": self.cluster.cluster_id,
+            "status": read_cluster_status([zone["status"] for zone in zones]),
+            "is_community_edition": False,
+            "is_standalone": False,
+            "ob_version": cut_build(self.cluster.version),
+            "dead_lock_detection_enabled": False,
+            "startup_mode": "",
+            "is_shared_storage": False,
+            "stats": _NO_STATS,
+            "zones": zones,
+            "tenants": [],
+            "tenant_stats": [],
+        }
+        if task_id := (await self._moving(call.engine)).task_id:
+            info["local_task_id"] = task_id
+        return info
+
+    async def get_topology(self, call: Call) -> TopologyDto:
+        """The zones with their servers."""
+        await self.lookout.refresh()
+        moving = await self._moving(call.engine)
+        zones: dict[str, list[ObserverDto]] = {}
+        for number, server in enumerate(self.cluster.servers, 1):
+            zones.setdefault(server.zone, []).append(self._observer(number, server, moving))
+        return {"zones": [self._zone(name, servers) for name, servers in zones.items()]}
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    def _is_answered(self) -> bool:
+        return self.cluster.ob_state == AVAILABLE
+
+    def _config(self, server: Server) -> ServerConfigDto:
+        seen, row = self.cluster.observation(server.name), self.cluster.row(server)
+        is_stopped = row is not None and row.is_stopped
+        version = row.build_version if row else seen.version if seen else ""
+        return {
+            "svr_ip": server.ip,
+            "svr_port": server.rpc_port,
+            "sql_port": server.sql_port,
+            "agent_port": server.agent_port,
+            "with_rootserver": row is not None and row.with_rootserver,
+            "status": "STOPPED" if is_stopped else read_inner_status(seen, row),
+            "build_version": cut_build(version),
+        }
+
+    def _status(self, engine: Engine, ip: str, port: int, ob_state: int) -> StatusDto:
+        return {
+            "agent": {"ip": ip, "port": port, "identity": "CLUSTER AGENT"},
+            "state": _RUNNING,
+            "version": __version__,
+            "pid": os.getpid(),
+            "startAt": int(engine.started_at.timestamp() * 1_000_000) * 1000,
+            "port": port,
+            "obState": ob_state,
+            "underMaintenance": bool(engine.holders()),
+        }
+
+    def _observer(self, number: int, server: Server, moving: Moving) -> ObserverDto:
+        seen, row = self.cluster.observation(server.name), self.cluster.row(server)
+        move = moving.of(server)
+        inner = read_inner_status(seen, row)
+        observer: ObserverDto = {
+            "id": number,
+            "ip": server.ip,
+            "svr_port": server.rpc_port,
+            "sql_port": server.sql_port,
+            "obshell_port": server.agent_port,
+            "version": row.build_version if row else seen.version if seen else "",
+            "with_rootserver": row is not None and row.with_rootserver,
+            "ob_status": inner,
+            "inner_status": inner,
+            "status": read_server_status(seen, row, move),
+            "start_time": render_time(row.start_at if row and row.start_at else _NEVER),
+            "stop_time": render_time(_NEVER),
+            "architecture": platform.machine(),
+        }
+        if move is not None:
+            observer["local_task_id"] = moving.task_id
+        if seen is not None and seen.why:
+            observer["why"] = seen.why
+        return observer
+
+    def _zone(self, name: str, servers: list[ObserverDto]) -> ZoneDto:
+        status = read_zone_status(server["status"] for server in servers)
+        roots = [server for server in servers if server["with_rootserver"]]
+        root: RootServerDto = {"ip": "", "role": "", "zone": name, "svr_port": 0}
+        if roots:
+            root |= {"ip": roots[0]["ip"], "role": "LEADER", "svr_port": roots[0]["svr_port"]}
+        zone: ZoneDto = {
+            "name": name,
+            "idc_name": "",
+            "region_name": "",
+            "status": status,
+            "inner_status": "ACTIVE" if status == "RUNNING" else "INACTIVE",
+            "root_server": root,
+            "servers": servers,
+        }
+        for server in servers:
+            if "local_task_id" in server:
+                zone["local_task_id"] = server["local_task_id"]
+        return zone
+
+    async def _moving(self, engine: Engine) -> Moving:
+        """What the task does that holds the cluster locked."""
+        holder = engine.holder(_LOCK)
+        found = None
+        if holder is not None and holder.dag_id is not None:
+            found = await engine.find_dag(holder.dag_id, details=False)
+        if found is None:
+            return Moving()
+        dag = found.dag
+        return Moving(engine.generic_id(dag.dag_id), dag.targets, _read_move(dag.name, dag.params))
+
+
+def _read_move(name: str, params: Mapping[str, object]) -> Move:
+    if name == START_OB:
+        return Move.STARTING
+    is_by_sql = params.get("mode") == StopMode.PLAIN
+    return Move.SERVICE_STOPPING if is_by_sql else Move.PROCESS_STOPPING

@@ -1,0 +1,154 @@
+"""Looking at the servers: does the process run, does SQL answer. Bounded; one dead host is one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+from dagengine import Clock, ConfigError, RemoteError, Runner, RunnerPool
+from dagengine.mysql import Connection
+from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.observation import (
+    AVAILABLE,
+    NOT_CONNECTED,
+    NOT_RUNNING,
+    RESTRICTED,
+    Observation,
+    TableRow,
+)
+from tasks.hosts.commands import ask_process
+from tasks.hosts.facts import parse_process
+from tasks.sql.access import SqlSession
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version
+
+WITHIN_S = 2.0
+"""How long a reader waits for all servers together."""
+
+CACHE_S = 5.0
+"""How long what was seen is not looked at again."""
+
+_CALL_S = 1.8  # of one question to one host
+
+AskTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
+"""From a connection as root to what the cluster's table says, by ip and rpc port."""
+
+
+class Lookout:
+    """Sees to it that what the cluster file's servers do is known, as far as that can be."""
+
+    def __init__(
+        self,
+        cluster: ClusterFile,
+        pool: RunnerPool,
+        clock: Clock,
+        tables: Mapping[str, AskTable] | None = None,
+    ) -> None:
+        """
+        Args:
+            cluster: what is seen is kept there.
+            pool: runs the questions.
+            clock: for the ages.
+            tables: how to ask the cluster's own table, by flavour; none for what has no such table.
+        """
+        self._cluster = cluster
+        self._pool = pool
+        self._clock = clock
+        self._tables = tables or {}
+        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._begun_s: dict[str, float] = {}
+        self._sessions: dict[str, SqlSession] = {}
+
+    async def refresh(self) -> Sequence[Server]:
+        """Look at every server that was not looked at within CACHE_S; returns who has answered.
+
+        Callers share a look that is under way. What takes longer than WITHIN_S goes on, and counts
+        for the next reader.
+        """
+        servers = self._cluster.servers
+        now_s = self._clock.monotonic_s()
+        for server in servers:
+            look = self._looks.get(server.name)
+            is_due = now_s - self._begun_s.get(server.name, now_s - CACHE_S) >= CACHE_S
+            if is_due and (look is None or look.done()):
+                self._begun_s[server.name] = now_s
+                name = f"look at {server.name}"
+                self._looks[server.name] = asyncio.create_task(self._look(server), name=name)
+        looks = [self._looks[server.name] for server in servers]
+        if looks:
+            await asyncio.wait(looks, timeout=WITHIN_S)
+        for look in looks:
+            if look.done():
+                look.result()
+        return [server for server in servers if self._has_answered(server)]
+
+    async def close(self) -> None:
+        """End what is under way."""
+        for look in self._looks.values():
+            look.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        for session in self._sessions.values():
+            await session.close()
+
+    def _has_answered(self, server: Server) -> bool:
+        seen = self._cluster.observation(server.name)
+        return self._looks[server.name].done() and seen is not None and seen.is_reachable
+
+    async def _look(self, server: Server) -> None:
+        try:
+            seen = await self._ask(server)
+        except RemoteError as exc:
+            seen = Observation(
+                self._clock.now(), NOT_RUNNING, is_reachable=False, why=f"{exc.host}: {exc.message}"
+            )
+        self._cluster.saw(server.name, seen)
+
+    async def _session(self, server: Server, runner: Runner) -> SqlSession:
+        session = self._sessions.get(server.name)
+        if session is None or session.server != server:
+            if session is not None:
+                await session.close()
+            session = self._sessions[server.name] = SqlSession(server, runner)
+        return session
+
+    async def _ask(self, server: Server) -> Observation:
+        runner = self._pool.runner(server.address)
+        question = ask_process(server.flavour, server.home)
+        result = await runner.run(question, timeout_s=_CALL_S)
+        process = parse_process(result.stdout)
+        if process is None:
+            return Observation(self._clock.now(), NOT_RUNNING, why="no process")
+        session = await self._session(server, runner)
+        version = why = ""
+        try:
+            async with asyncio.timeout(_CALL_S):
+                connection = await session.connect(process, self._cluster.root_password())
+                version = await ask_version(connection)
+                if ask_table := self._tables.get(server.flavour.name):
+                    self._cluster.saw_table(await ask_table(connection))
+        except TimeoutError:
+            why = "SQL did not answer in time"
+        except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
+            why = str(exc)
+        if why:
+            await session.close()
+            # It told its version, and then nothing of the cluster: that has no majority.
+            state = RESTRICTED if version else NOT_CONNECTED
+            return Observation(self._clock.now(), state, version=version, why=why)
+        return Observation(self._clock.now(), AVAILABLE, version=version)
+
+
+@asynccontextmanager
+async def open_lookout(
+    cluster: ClusterFile,
+    pool: RunnerPool,
+    clock: Clock,
+    tables: Mapping[str, AskTable] | None = None,
+) -> AsyncIterator[Lookout]:
+    """A lookout; leaving the context ends what it is doing."""
+    lookout = Lookout(cluster, pool, clock, tables)
+    try:
+        yield lookout
+    finally:
+        await lookout.close()

@@ -1,0 +1,316 @@
+"""SQL on a whole cluster of observers: statements, questions, and a way in that may move.
+
+Source of names and codes: the server's public documentation of its views and error list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from dagengine import Clock, DagengineError, RemoteError, RunnerPool
+from dagengine.mysql import Connection, Row, quote_text
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.observation import TableRow
+from tasks.sql.access import SqlPeerRefused, open_sql
+from tasks.sql.connection import (
+    SqlNotReady,
+    SqlPasswordRefused,
+    SqlRefused,
+    ask_rows,
+    read_number,
+    read_text,
+    reads_rows,
+)
+
+_FIRST_PAUSE_S = 0.1
+_PAUSE_CAP_S = 2.0
+
+SERVERS = (
+    "SELECT svr_ip, svr_port, zone, status, start_service_time, stop_time"
+    " FROM oceanbase.DBA_OB_SERVERS"
+)
+ZONES = "SELECT zone, status FROM oceanbase.DBA_OB_ZONES"
+STREAMS = (
+    "SELECT tenant_id, ls_id, role, paxos_member_list, paxos_replica_num"
+    " FROM oceanbase.GV$OB_LOG_STAT"
+)
+_TABLE = (
+    "SELECT svr_ip, svr_port, status, stop_time, with_rootserver, build_version,"
+    " UNIX_TIMESTAMP(start_service_time) FROM oceanbase.DBA_OB_SERVERS"
+)
+TENANTS = "SELECT tenant_id, tenant_name FROM oceanbase.DBA_OB_TENANTS"
+CHECKPOINTS = (
+    "SELECT svr_ip, svr_port, MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
+    " GROUP BY svr_ip, svr_port"
+)
+
+Address: TypeAlias = tuple[str, int]
+"""ip and rpc port: what a server is called inside its cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRow:
+    """What the cluster says of one of its servers.
+
+    Attributes:
+        status: ACTIVE, INACTIVE or DELETING.
+        in_service: it has come into service since it was started.
+        stopped: taken out of service by STOP SERVER.
+    """
+
+    address: Address
+    zone: str
+    status: str
+    in_service: bool
+    stopped: bool
+
+    @property
+    def serves(self) -> bool:
+        return self.status == "ACTIVE" and self.in_service and not self.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """What must keep a majority of its members alive.
+
+    Attributes:
+        members: where its replicas that vote are.
+        needed: how many replicas it is meant to have.
+    """
+
+    tenant_id: int
+    stream_id: int
+    members: frozenset[Address]
+    needed: int
+
+
+def address_of(server: Server) -> Address:
+    """The server's name inside its cluster."""
+    return server.ip, server.rpc_port
+
+
+MINOR_FREEZE = "ALTER SYSTEM MINOR FREEZE"
+
+
+def render_address(server: Server) -> str:
+    """`ip:rpc_port`, with brackets around an IPv6 address."""
+    ip = f"[{server.ip}]" if ":" in server.ip else server.ip
+    return f"{ip}:{server.rpc_port}"
+
+
+def render_server_change(verb: str, server: Server) -> str:
+    """`verb` is START or STOP."""
+    return f"ALTER SYSTEM {verb} SERVER {quote_text(render_address(server))}"
+
+
+def render_zone_change(verb: str, zone: str) -> str:
+    """`verb` is START or STOP."""
+    return f"ALTER SYSTEM {verb} ZONE {quote_text(zone)}"
+
+
+def render_minor_freeze(servers: Sequence[Server]) -> str:
+    """Write what these servers hold in memory to disk."""
+    names = ", ".join(quote_text(render_address(server)) for server in servers)
+    return f"{MINOR_FREEZE} SERVER = ({names})"
+
+
+@reads_rows
+def parse_servers(rows: Sequence[Sequence[object]]) -> dict[Address, ServerRow]:
+    """The answer to SERVERS. A time is absent (NULL, or 0 in some releases) or there."""
+    servers = {}
+    for ip, port, zone, status, started, stopped in rows:
+        address = _read_address(ip, port)
+        servers[address] = ServerRow(
+            address, read_text(zone), read_text(status), _is_time(started), _is_time(stopped)
+        )
+    return servers
+
+
+@reads_rows
+def parse_zones(rows: Sequence[Sequence[object]]) -> dict[str, str]:
+    """The answer to ZONES: status by zone."""
+    return {read_text(zone): read_text(status) for zone, status in rows}
+
+
+@reads_rows
+def parse_streams(rows: Sequence[Sequence[object]]) -> list[LogStream]:
+    """The answer to STREAMS. Every replica tells its members; the leader knows best."""
+    told: dict[tuple[int, int], tuple[bool, str, int]] = {}
+    for tenant, stream, role, members, needed in rows:
+        key = read_number(tenant), read_number(stream)
+        leads = read_text(role).upper() == "LEADER"
+        if key not in told or (leads and not told[key][0]):
+            told[key] = leads, read_text(members), read_number(needed)
+    return [
+        LogStream(*key, frozenset(_parse_members(members)), needed)
+        for key, (_, members, needed) in told.items()
+    ]
+
+
+def _parse_members(text: str) -> list[Address]:
+    """`ip:port:timestamp,…`; an IPv6 address is in brackets."""
+    members = []
+    for member in filter(None, text.split(",")):
+        ip, port, _ = member.rsplit(":", 2)
+        members.append((ip.strip("[]"), int(port)))
+    return members
+
+
+@reads_rows
+def parse_tenants(rows: Sequence[Sequence[object]]) -> dict[int, str]:
+    """The answer to TENANTS: name by number."""
+    return {read_number(number): read_text(name) for number, name in rows}
+
+
+@reads_rows
+def parse_checkpoints(rows: Sequence[Sequence[object]]) -> dict[Address, int]:
+    """The answer to CHECKPOINTS."""
+    return {_read_address(ip, port): read_number(scn) for ip, port, scn in rows}
+
+
+@reads_rows
+def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
+    """The answer to the question of `ask_table`."""
+    table = {}
+    for ip, port, status, stopped, root, build, started in rows:
+        table[_read_address(ip, port)] = TableRow(
+            read_text(status),
+            is_stopped=_is_time(stopped),
+            with_rootserver=read_text(root).upper() == "YES",
+            build_version=read_text(build),
+            start_at=_read_instant(started),
+        )
+    return table
+
+
+async def ask_table(connection: Connection) -> dict[Address, TableRow]:
+    """What the cluster's own table says of its servers, for readers (see observe.py).
+
+    Raises:
+        SqlRefused, SqlNotReady: it says nothing now.
+    """
+    return parse_table(await ask_rows(connection, _TABLE))
+
+
+def _read_address(ip: object, port: object) -> Address:
+    return read_text(ip), read_number(port)
+
+
+def _read_instant(value: object) -> datetime | None:
+    """From seconds since the epoch; none for NULL and 0."""
+    if not _is_time(value):
+        return None
+    if not isinstance(value, int | float | str | Decimal):
+        raise TypeError(f"{type(value).__name__} in place of a time")
+    seconds = float(value)
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+class ClusterSql:
+    """Answers through the first of some servers that can; moves on to the next when it cannot.
+
+    Use it through `open_cluster_sql`. What can be repeated is, with growing pauses, until the
+    deadline; every statement sent here may be sent twice without harm.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[Server],
+        password: str,
+        pool: RunnerPool,
+        clock: Clock,
+        limit_s: float,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._password = password
+        self._pool = pool
+        self._clock = clock
+        self._deadline_s = clock.monotonic_s() + limit_s
+        self._turn = 0
+        self._open: tuple[Connection, AsyncExitStack] | None = None
+        self._refused: SqlPeerRefused | None = None
+
+    @property
+    def through(self) -> Server:
+        """The server that is asked (next)."""
+        return self._servers[self._turn % len(self._servers)]
+
+    @property
+    def left_s(self) -> float:
+        """Time until the deadline."""
+        return self._deadline_s - self._clock.monotonic_s()
+
+    async def ask(self, statement: str) -> list[Row]:
+        """The rows of an answer.
+
+        Raises:
+            SqlRefused: the cluster refuses the statement, or did so until the deadline.
+            SqlPeerRefused: none answered, and the port of one belongs to another process.
+            SqlNotReady: no server answered until the deadline.
+            SqlPasswordRefused: the password is wrong.
+        """
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await ask_rows(await self._connection(), statement)
+            except (SqlNotReady, SqlRefused, RemoteError) as exc:
+                if isinstance(exc, SqlPeerRefused):
+                    self._refused = exc
+                if not _may_pass(exc):
+                    raise
+                if self.left_s <= pause_s:
+                    raise (self._refused or _not_ready(exc)) from exc
+                await self.close()
+                self._turn += 1
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _PAUSE_CAP_S)
+
+    async def close(self) -> None:
+        """Close the connection; the next question opens one."""
+        if self._open is not None:
+            (_, stack), self._open = self._open, None
+            await stack.aclose()
+
+    async def _connection(self) -> Connection:
+        if self._open is None:
+            async with AsyncExitStack() as stack:
+                server = self.through
+                runner = self._pool.runner(server.address)
+                connection = await stack.enter_async_context(
+                    open_sql(server, runner, self._password)
+                )
+                self._open = connection, stack.pop_all()
+        return self._open[0]
+
+
+@asynccontextmanager
+async def open_cluster_sql(
+    servers: Sequence[Server], password: str, pool: RunnerPool, clock: Clock, limit_s: float
+) -> AsyncIterator[ClusterSql]:
+    """A way into the cluster through these servers (at least one), for `limit_s` seconds."""
+    sql = ClusterSql(servers, password, pool, clock, limit_s)
+    try:
+        yield sql
+    finally:
+        await sql.close()
+
+
+def _not_ready(exc: DagengineError) -> DagengineError:
+    return SqlNotReady(str(exc)) if isinstance(exc, RemoteError) else exc
+
+
+def _may_pass(exc: Exception) -> bool:
+    """The same may work later, or through another server."""
+    return not isinstance(exc, SqlPasswordRefused) and (
+        not isinstance(exc, SqlRefused) or exc.may_pass
+    )
+
+
+def _is_time(value: object) -> bool:
+    return value not in (None, 0, "", "0")
