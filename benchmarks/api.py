@@ -30,7 +30,7 @@ ROUNDS, SECONDS, CONNECTIONS = 5, 2.0, 16
 FOLLOWERS, IDLE = 500, 2000
 PASSWORD = "x"  # of this benchmark alone
 
-Figures = dict[str, Any]
+Counters = dict[str, Any]
 
 
 @asynccontextmanager

@@ -20,23 +20,23 @@ from pathlib import Path
 from _shared.tables import print_load, print_table
 
 CASES = Path(__file__).with_name("engine_cases")
-Figures = Mapping[str, float]
+Counters = Mapping[str, float]
 
 
-def run(script: str, *arguments: str) -> Figures:
+def run(script: str, *arguments: str) -> Counters:
     """One case in a process of its own; `{}` when it failed or took too long."""
     command = [sys.executable, str(CASES / script), *arguments]
     try:
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=180
         )
-        found: Figures = json.loads(done.stdout.decode().strip().splitlines()[-1])
+        found: Counters = json.loads(done.stdout.decode().strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return {}
     return found
 
 
-def case(script: str, name: str) -> Figures:
+def case(script: str, name: str) -> Counters:
     """A case of ours or of the peer."""
     with tempfile.TemporaryDirectory() as directory:
         if name == "restart":

@@ -39,7 +39,7 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Counters:
     """One round of one side.
 
     Attributes:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 async def _measure(count: int, rounds: int) -> None:
-    sides: dict[str, list[Figures]] = {"ours": [], "ssh": [], "tuned ssh": []}
+    sides: dict[str, list[Counters]] = {"ours": [], "ssh": [], "tuned ssh": []}
     async with open_fleet(count) as fleet:
         print_load(f"before {count} hosts")
         for _ in range(rounds):
@@ -78,7 +78,7 @@ async def _measure(count: int, rounds: int) -> None:
     _show(count, sides)
 
 
-async def _start_all(fleet: Fleet) -> Figures:
+async def _start_all(fleet: Fleet) -> Counters:
     with (fleet.directory / "controller.log").open("ab") as log:
         controller, url = await start_controller(fleet, log)
     try:
@@ -95,7 +95,7 @@ async def _start_all(fleet: Fleet) -> Figures:
         controller.send_signal(signal.SIGTERM)
         await controller.wait()
     begins, ends = dag["nodes"][1]["start_time"], dag["nodes"][3]["end_time"]
-    return Figures(
+    return Counters(
         wall_s,
         after.cpu_s - before.cpu_s,
         (datetime.fromisoformat(ends) - datetime.fromisoformat(begins)).total_seconds(),
@@ -112,7 +112,7 @@ async def _follow(client: Client, dag_id: str) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Figures:
+def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Counters:
     servers = load_cluster(fleet.directory / "cluster.yaml").servers  # ours wrote it, and ran first
     for host, server in zip(fleet.hosts, servers, strict=True):
         facts = ask_facts(server)
@@ -139,10 +139,10 @@ def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Figures:
     if missing:
         raise SystemExit(f"OpenSSH did not start {missing}")
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Figures(wall_s, cpu_s)
+    return Counters(wall_s, cpu_s)
 
 
-def _show(count: int, sides: dict[str, list[Figures]]) -> None:
+def _show(count: int, sides: dict[str, list[Counters]]) -> None:
     rows: list[tuple[str, ...]] = [
         ("", "wall s: median", "min", "client CPU ms a host: median", "min")
     ]

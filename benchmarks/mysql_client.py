@@ -47,7 +47,7 @@ _CODE = {
 
 
 @dataclass(slots=True)
-class Figures:
+class Counters:
     """Of one client, over all rounds: seconds of wall time, and of this process's CPU."""
 
     select_s: list[float] = field(default_factory=list)
@@ -77,7 +77,7 @@ async def _measure(rounds: int, selects: int, commits: int) -> None:
         for name in ("aiomysql", "asyncmy"):
             if find_spec(name) is not None:
                 clients[name] = await _peer(name, port)
-        figures = {name: Figures() for name in clients}
+        figures = {name: Counters() for name in clients}
         for number in range(rounds):
             names = [*clients]
             for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -151,7 +151,7 @@ async def _timed(into: list[float], count: int = 1) -> AsyncIterator[None]:
 
 
 async def _round(
-    execute: Execute, figures: Figures, number: int, selects: int, commits: int
+    execute: Execute, figures: Counters, number: int, selects: int, commits: int
 ) -> None:
     cpu_s = time.process_time()
     for _ in range(selects):
@@ -165,11 +165,11 @@ async def _round(
         await execute("select id, t from numbers")
 
 
-def _show(figures: dict[str, Figures]) -> None:
+def _show(figures: dict[str, Counters]) -> None:
     ours = figures["ours"]
     rows = [("", *figures, *(f"{name} / ours" for name in figures if name != "ours"))]
 
-    def add(what: str, unit: str, value: Callable[[Figures], float], scale: float) -> None:
+    def add(what: str, unit: str, value: Callable[[Counters], float], scale: float) -> None:
         cells = [f"{value(each) * scale:.3f} {unit}" for each in figures.values()]
         ratios = [
             f"{value(each) / value(ours):.2f}" for name, each in figures.items() if name != "ours"

@@ -17,9 +17,9 @@
     ├── SecurityError               a request that was not let in (see dagengine.security)
     ├── StoreError
     │   ├── StaleWrite              a guarded write that changed no row
-    │   ├── Unstorable              a value that no store can keep
+    │   ├── NotSerializable         a value that no store can keep
     │   ├── StoreInUse              another controller owns this store
-    │   ├── StoreUnusable           unreadable, read-only, full or corrupt
+    │   ├── StoreUnavailable        unreadable, read-only, full or corrupt
     │   └── StoreTooNew             written by a newer version
     ├── ClientError                 what dagengine.client raises
     │   ├── ControllerUnreachable   nothing answers at the URL
@@ -27,7 +27,7 @@
     └── RemoteError
         ├── HostUnreachable         no connection
         ├── HostKeyRejected         the host is not who it was
-        ├── LoginRefused            the host does not let us in
+        ├── AuthenticationFailed    the host does not let us in
         ├── SudoRefused             the host lets us in, but not become the user we want to be
         ├── CommandTimedOut         ended here and, as far as known, there
         ├── ConnectionLost          sent, answer unknown: ask for facts
@@ -189,7 +189,7 @@ class StaleWrite(StoreError):
     err_code = "Gorm.NoRowAffected"
 
 
-class Unstorable(StoreError):
+class NotSerializable(StoreError):
     """A value that the store cannot keep: not JSON, or text that is no Unicode."""
 
 
@@ -197,7 +197,7 @@ class StoreInUse(StoreError):
     """Another controller owns this store."""
 
 
-class StoreUnusable(StoreError):
+class StoreUnavailable(StoreError):
     """The store file cannot be opened, read or written."""
 
 
@@ -260,7 +260,7 @@ class HostKeyRejected(RemoteError):
     """The host's key is unknown, changed or revoked."""
 
 
-class LoginRefused(RemoteError):
+class AuthenticationFailed(RemoteError):
     """The host does not accept our user or key."""
 
 

@@ -19,7 +19,7 @@ ENTRY_POINT_GROUP = "dagengine.operations"
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ExtensionContext:
     """What an extension is opened with.
 
     Attributes:
@@ -65,7 +65,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class ExtensionPoint:
+class Plugin:
     """The object that the entry point names.
 
     Attributes:
@@ -75,5 +75,5 @@ class ExtensionPoint:
     """
 
     name: str
-    open: Callable[[Surroundings], AbstractAsyncContextManager[Extension]]
+    open: Callable[[ExtensionContext], AbstractAsyncContextManager[Extension]]
     commands: Mapping[str, Command] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from random import SystemRandom
 from dagengine.api.app import CORE
 from dagengine.api.endpoint import Endpoint, endpoint_of
 from dagengine.api.openapi import codes_of
-from dagengine.extension import Surroundings
+from dagengine.extension import ExtensionContext
 from dagengine.model.states import Entity
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.rules.state_machine import ANY, INITIAL, REACHABLE, RULES
@@ -27,7 +27,7 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.server.plugins import load_extension_points
 from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, SIGNS
 from tasks.preflight.checks import CHECKS
-from tasks.preflight.result import Skip
+from tasks.preflight.result import SkipPolicy
 
 _DOCS = Path(__file__).parent
 _EXAMPLE = _DOCS.parent / "configs/clusters/example.yaml"
@@ -67,7 +67,7 @@ async def load_endpoints(cluster_file: Path) -> tuple[Endpoint, ...]:
     async with AsyncExitStack() as stack:
         pool = SshPool(clock, SystemRandom())
         stack.push_async_callback(pool.close)
-        surroundings = Surroundings(cluster_file, pool, clock)
+        surroundings = ExtensionContext(cluster_file, pool, clock)
         points = load_extension_points().points
         extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
         routes = [route for extension in extensions for route in extension.routes]
@@ -128,7 +128,7 @@ def render_state_machine() -> str:
     return "\n".join(lines) + "\n"
 
 
-_MAY_SKIP = {Skip.YES: "yes", Skip.NO: "no", Skip.NOT_BY_ROOT: "not by root"}
+_MAY_SKIP = {SkipPolicy.YES: "yes", SkipPolicy.NO: "no", SkipPolicy.NOT_BY_ROOT: "not by root"}
 
 _CHECKS_HEAD = """\
 # The checks of a start

@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from dagengine import Extension, ExtensionCommand, ExtensionPoint, Surroundings
+from dagengine import CliCommand, Extension, ExtensionContext, Plugin
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.flavour import OCEANBASE
 from tasks.operations.start import start_operation
 from tasks.operations.stop import stop_operation
 from tasks.routes.cluster_info import read_routes
 from tasks.routes.dry_run import start_planner, stop_planner
-from tasks.routes.monitor import open_lookout
+from tasks.routes.monitor import open_monitor
 from tasks.routes.start import start_route
 from tasks.routes.stop import stop_route
 from tasks.sql.cluster import ask_table
@@ -23,19 +23,19 @@ _log = structlog.get_logger("tasks")
 
 
 @asynccontextmanager
-async def _open(surroundings: Surroundings) -> AsyncIterator[Extension]:
+async def _open(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
     for notice in cluster.current.notices:
         _log.warning("cluster_file_notice", file=str(cluster.path), notice=notice)
     pool, clock = surroundings.pool, surroundings.clock
     operations = [start_operation(cluster, pool, clock), stop_operation(cluster, pool, clock)]
-    async with open_lookout(cluster, pool, clock, {OCEANBASE.name: ask_table}) as lookout:
+    async with open_monitor(cluster, pool, clock, {OCEANBASE.name: ask_table}) as monitor:
         yield Extension(
             operations=operations,
             routes=[
                 start_route(cluster, start_planner(cluster, pool, clock)),
                 stop_route(cluster, pool, clock, stop_planner(cluster, pool, clock)),
-                *read_routes(cluster, lookout),
+                *read_routes(cluster, monitor),
             ],
             cluster=cluster,
             reload=cluster.reload,
@@ -60,12 +60,12 @@ def _doctor(arguments: Sequence[str]) -> int:
     return run_doctor(arguments)
 
 
-EXTENSION = ExtensionPoint(
+EXTENSION = Plugin(
     "oceanbase",
     _open,
     {
-        "demo": ExtensionCommand("Three real servers, started end to end.", _demo),
-        "doctor": ExtensionCommand("Look at the whole set-up and say what to mend.", _doctor),
-        "hosts": ExtensionCommand("Show the keys of the hosts and pin them: `trust`.", _hosts),
+        "demo": CliCommand("Three real servers, started end to end.", _demo),
+        "doctor": CliCommand("Look at the whole set-up and say what to mend.", _doctor),
+        "hosts": CliCommand("Show the keys of the hosts and pin them: `trust`.", _hosts),
     },
 )

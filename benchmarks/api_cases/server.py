@@ -22,17 +22,17 @@ from dagengine import (
     DagDetail,
     Engine,
     Extension,
-    ExtensionPoint,
+    ExtensionContext,
     LineLogged,
     Operation,
     Outcome,
+    Plugin,
     Route,
     Stage,
     StageKind,
     StepContext,
     Submission,
     Succeeded,
-    Surroundings,
 )
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
@@ -102,7 +102,7 @@ class Stand:
         (self.directory / "told.json").write_text(json.dumps(told))
 
     @asynccontextmanager
-    async def open(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def open(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         routes = [
             Route("POST", "/go", Empty, self.go),
             Route("POST", "/chat", Empty, self.begin),
@@ -119,7 +119,7 @@ async def serve(directory: Path) -> None:
     )
     config = load_config(directory / "engine.yaml", {})
     stand = Stand(directory)
-    async with run_controller(config, [ExtensionPoint("bench", stand.open)]) as controller:
+    async with run_controller(config, [Plugin("bench", stand.open)]) as controller:
         sys.stdout.write(f"{controller.url}\n")
         sys.stdout.flush()
         await asyncio.Event().wait()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dagengine import (
-    DagMoved,
+    DagUpdated,
     Engine,
     Operation,
     Outcome,
@@ -58,7 +58,7 @@ async def wait_all(engine: Engine, dag_ids: list[int]) -> None:
             event = await subscription.next()
             if subscription.missed:
                 raise RuntimeError("the benchmark reads events too slowly")
-            if isinstance(event, DagMoved) and event.state is State.SUCCEED:
+            if isinstance(event, DagUpdated) and event.state is State.SUCCEED:
                 unfinished.discard(event.dag_id)
 
 
@@ -71,7 +71,7 @@ async def single(directory: str) -> Any:
             with engine.subscribe() as subscription:
                 accepted = await engine.submit(Submission("six"))
                 async for event in subscription:
-                    if isinstance(event, DagMoved) and event.state is State.SUCCEED:
+                    if isinstance(event, DagUpdated) and event.state is State.SUCCEED:
                         break
             assert accepted.dag.dag_id == event.dag_id
             times.append(time.perf_counter() - begun)

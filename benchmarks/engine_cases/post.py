@@ -22,16 +22,16 @@ from dagengine import (
     DagDetail,
     Engine,
     Extension,
-    ExtensionPoint,
+    ExtensionContext,
     Operation,
     Outcome,
+    Plugin,
     Route,
     Stage,
     StageKind,
     StepContext,
     Submission,
     Succeeded,
-    Surroundings,
 )
 from dagengine.client import Client
 from dagengine.runtime.logging import configure_logs
@@ -68,7 +68,7 @@ async def start(call: Call) -> DagDetail:
 
 
 @asynccontextmanager
-async def open_extension(surroundings: Surroundings) -> AsyncIterator[Extension]:
+async def open_extension(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
     cluster = ClusterFile(surroundings.cluster_file)
     operations = [six("busy", busy), six("quick", quick)]
     yield Extension(operations, [Route("POST", "/go", Empty, start)], cluster, lambda: None)
@@ -92,12 +92,12 @@ async def serve(directory: Path) -> None:
         return await start(call)
 
     @asynccontextmanager
-    async def opened(surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def opened(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         async with open_extension(surroundings) as extension:
             routes = [*extension.routes, Route("POST", "/take", Empty, take)]
             yield Extension(extension.operations, routes, extension.cluster, extension.reload)
 
-    async with run_controller(config, [ExtensionPoint("bench", opened)]) as controller:
+    async with run_controller(config, [Plugin("bench", opened)]) as controller:
         sys.stdout.write(controller.url + "\n")
         sys.stdout.flush()
         engine = await engines.get()

@@ -10,19 +10,19 @@ from functools import partial
 from aiohttp import web
 
 from dagengine.api.auth import API_ROOT, BODY_LIMIT_BYTES, Gate
-from dagengine.api.context import Desk
+from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import Endpoint, answering, endpoint_of
-from dagengine.api.event_streams import Feeds
+from dagengine.api.event_streams import EventStreams
 from dagengine.api.extension import ClusterView, Route
 from dagengine.api.handlers import controller as identity
 from dagengine.api.handlers import events as follow
 from dagengine.api.handlers import lists as pages
 from dagengine.api.handlers import tasks
 from dagengine.api.handlers.monitoring import Health
-from dagengine.api.metrics import Counting, Figures, Metrics
+from dagengine.api.metrics import Counters, CounterSource, Metrics
 from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
-from dagengine.api.render.records import Wire
+from dagengine.api.render.records import RecordRenderer
 from dagengine.api.schemas.tasks import (
     AttemptDto,
     AuditDto,
@@ -43,7 +43,7 @@ from dagengine.engine.engine import Engine
 from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
 from dagengine.runtime.clock import Clock
 from dagengine.security.credentials import Passwords
-from dagengine.security.login_slots import LoginTurns
+from dagengine.security.login_slots import LoginLimiter
 from dagengine.security.login_throttle import LoginBackoff
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
@@ -108,7 +108,7 @@ def build_app(
     agent_password: Callable[[], str],
     before_retry: Callable[[], None],
     body_timeout_s: float = 30.0,
-    figures: Counting = Figures,
+    figures: CounterSource = Counters,
 ) -> web.Application:
     """The application of one controller.
 
@@ -131,9 +131,9 @@ def build_app(
     def passwords() -> Passwords:
         return Passwords(root_password(), agent_password() or None)
 
-    wire = Wire(engine.agent)
-    feeds = Feeds(engine, wire)
-    desk = Desk(
+    wire = RecordRenderer(engine.agent)
+    feeds = EventStreams(engine, wire)
+    ctx = ApiContext(
         engine=engine,
         cluster=cluster,
         wire=wire,
@@ -146,7 +146,7 @@ def build_app(
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )
-    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), LoginTurns(), body_timeout_s)
+    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), LoginLimiter(), body_timeout_s)
     metrics = Metrics(engine, clock, figures)
     app = web.Application(
         middlewares=[envelope_middleware(clock, metrics.time_request)],
@@ -154,7 +154,7 @@ def build_app(
     )
     table = (*CORE, *map(endpoint_of, routes))
     for endpoint in table:
-        handler = answering(endpoint, desk, gate)
+        handler = answering(endpoint, ctx, gate)
         app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
     app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
     health = Health(engine, clock, metrics)

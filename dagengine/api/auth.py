@@ -16,7 +16,7 @@ from dagengine.runtime.clock import Clock
 from dagengine.security.body import decrypt_body
 from dagengine.security.credentials import Passwords, check_credentials, parse_time
 from dagengine.security.errors import (
-    UNDECIPHERED,
+    DECRYPTION_ERRORS,
     BodyNotRead,
     HeaderDecryptFailed,
     HeaderExpired,
@@ -27,9 +27,9 @@ from dagengine.security.errors import (
     TimestampInvalid,
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
-from dagengine.security.login_slots import LoginTurns
+from dagengine.security.login_slots import LoginLimiter
 from dagengine.security.login_throttle import LoginBackoff
-from dagengine.security.replay import MAX_AHEAD_S, ReplayGuard, Sighting, sight
+from dagengine.security.replay import MAX_AHEAD_S, HeaderFingerprint, ReplayGuard, sight
 from dagengine.security.server_key import ServerKey
 
 API_ROOT = "/api/v1"
@@ -64,7 +64,7 @@ class Gate:
     passwords: Callable[[], Passwords]
     replay: ReplayGuard
     backoff: LoginBackoff
-    turns: LoginTurns
+    turns: LoginLimiter
     body_timeout_s: float
 
     async def open(self, request: web.Request) -> bytes:
@@ -93,7 +93,7 @@ class Gate:
                 self.backoff.note_failure(address)
         try:
             body = await self._open_body(request, header, cipher, refused=refusal is not None)
-        except (HeaderReplayed, *UNDECIPHERED):
+        except (HeaderReplayed, *DECRYPTION_ERRORS):
             if refusal is None:
                 self.backoff.note_failure(address)
             raise
@@ -139,7 +139,7 @@ class Gate:
         return None
 
     async def _reserve(
-        self, sighting: Sighting, header: SignedHeader, *, acts: bool, refused: bool
+        self, sighting: HeaderFingerprint, header: SignedHeader, *, acts: bool, refused: bool
     ) -> None:
         """Before the body is decrypted: this must be the only request of its kind."""
         if not acts and not refused:

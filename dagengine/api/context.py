@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dagengine.api.event_streams import Feeds
+from dagengine.api.event_streams import EventStreams
 from dagengine.api.extension import ClusterView
-from dagengine.api.render.records import Wire
+from dagengine.api.render.records import RecordRenderer
 from dagengine.engine.engine import Engine
 from dagengine.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ApiContext:
     """What the handlers of one controller share.
 
     Attributes:
@@ -32,8 +32,8 @@ class Desk:
 
     engine: Engine
     cluster: ClusterView
-    wire: Wire
-    feeds: Feeds
+    wire: RecordRenderer
+    feeds: EventStreams
     clock: Clock
     public_key: str
     version: str

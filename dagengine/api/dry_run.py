@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from dagengine.api.binding import Flag
-from dagengine.api.context import Desk
+from dagengine.api.context import ApiContext
 from dagengine.api.extension import Plan
 from dagengine.api.schemas.tasks import HolderDto, PlanDto
 
@@ -20,12 +20,12 @@ class DryRun(BaseModel):
     ] = False
 
 
-async def render_plan(desk: Desk, plan: Plan) -> PlanDto:
+async def render_plan(ctx: ApiContext, plan: Plan) -> PlanDto:
     """The plan, with who holds the lock that it needs."""
     return {
         "dry_run": True,
         "name": plan.operation,
-        "lock": await _render_lock(desk, plan.lock_key),
+        "lock": await _render_lock(ctx, plan.lock_key),
         "servers": [
             {
                 "server": server.name,
@@ -39,11 +39,11 @@ async def render_plan(desk: Desk, plan: Plan) -> PlanDto:
     }
 
 
-async def _render_lock(desk: Desk, key: str | None) -> HolderDto | None:
+async def _render_lock(ctx: ApiContext, key: str | None) -> HolderDto | None:
     if key is None:
         return None
-    holder = desk.engine.holder(key)
+    holder = ctx.engine.holder(key)
     if holder is None or holder.dag_id is None:
         return {"key": key, "dag_id": None, "about": "free"}
-    about = await desk.engine.describe_holder(holder)
-    return {"key": key, "dag_id": desk.wire.id(holder.dag_id), "about": about}
+    about = await ctx.engine.describe_holder(holder)
+    return {"key": key, "dag_id": ctx.wire.id(holder.dag_id), "about": about}

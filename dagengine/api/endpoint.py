@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from dagengine.api.auth import CALLER, Gate
 from dagengine.api.binding import bind, bind_query
-from dagengine.api.context import Desk
+from dagengine.api.context import ApiContext
 from dagengine.api.dry_run import DryRun, render_plan
 from dagengine.api.envelope import ABSENT
 from dagengine.api.extension import Call, Refusal, Route
@@ -25,7 +25,7 @@ from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
 
 
-class Ask(NamedTuple):
+class BoundRequest(NamedTuple):
     """A request that was let in, bound to what its route takes.
 
     Attributes:
@@ -45,7 +45,7 @@ class Ask(NamedTuple):
     request: web.Request
 
 
-Handler: TypeAlias = Callable[[Desk, Ask], Awaitable[Any]]
+Handler: TypeAlias = Callable[[ApiContext, BoundRequest], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Endpoint:
 _ABOUT_KEY = "the same key and body again: the same task, also after a restart; other body: 409"
 
 
-def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
+def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
     """A web handler that answers with what the endpoint's handler returns."""
     has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
     needs_login = endpoint.needs_login
@@ -104,16 +104,16 @@ def answering(endpoint: Endpoint, desk: Desk, gate: Gate) -> WebHandler:
         if "/" in text:
             raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
         content = await gate.open(request) if needs_login else b""
-        ask = Ask(  # in the order of protocol 3.4: id, query, body
+        ask = BoundRequest(  # in the order of protocol 3.4: id, query, body
             text,
-            decode_id_at(text, desk.engine.agent) if has_id else None,
+            decode_id_at(text, ctx.engine.agent) if has_id else None,
             bind_query(request.query, endpoint.query) if endpoint.query else None,
             bind(content, endpoint.body) if endpoint.body else None,
             request[CALLER] if needs_login else "",
             request,
         )
         request[FAILED_DATA] = failed_data
-        answer = await endpoint.handler(desk, ask)
+        answer = await endpoint.handler(ctx, ask)
         return answer if endpoint.is_stream else request[ANSWER].success(answer)
 
     return handle
@@ -127,17 +127,17 @@ def endpoint_of(route: Route) -> Endpoint:
         answer = answer | PlanDto
 
     @functools.wraps(route.handler)
-    async def handle(desk: Desk, ask: Ask) -> Any:
+    async def handle(ctx: ApiContext, ask: BoundRequest) -> Any:
         if route.plan is not None and ask.query.dryRun:
-            plan = await route.plan(Call(desk.engine, ask.body, ask.caller, ask.query))
-            return await render_plan(desk, plan)
+            plan = await route.plan(Call(ctx.engine, ask.body, ask.caller, ask.query))
+            return await render_plan(ctx, plan)
         text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
         key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
         # Looked up before the handler: what it made stands, whatever the cluster is now.
-        if key is not None and (made := await desk.engine.find_submitted(key)) is not None:
-            return desk.wire.dag(made)
-        found = await route.handler(Call(desk.engine, ask.body, ask.caller, ask.query, key))
-        return desk.wire.dag(found) if isinstance(found, DagDetail) else found
+        if key is not None and (made := await ctx.engine.find_submitted(key)) is not None:
+            return ctx.wire.dag(made)
+        found = await route.handler(Call(ctx.engine, ask.body, ask.caller, ask.query, key))
+        return ctx.wire.dag(found) if isinstance(found, DagDetail) else found
 
     return Endpoint(
         route.method,

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from dagengine.api.render.records import Wire
-from dagengine.api.render.sse import EventWire
+from dagengine.api.render.records import RecordRenderer
+from dagengine.api.render.sse import SseRenderer
 from dagengine.engine.engine import Engine
 from dagengine.engine.events import Subscription
 from dagengine.errors import DagengineError, StoreError, TaskNotFound
@@ -29,7 +29,7 @@ _KEPT = 1000  # frames of a feed, about 300 bytes each
 _PAGE = 250  # events that are read, or told, at once
 
 
-class Feed:
+class DagEventStream:
     """The events of one DAG; used from `Feeds.follow`.
 
     Attributes:
@@ -39,9 +39,9 @@ class Feed:
         wire: renders its frames.
     """
 
-    wire: EventWire
+    wire: SseRenderer
 
-    def __init__(self, engine: Engine, wire: Wire, dag_id: int) -> None:
+    def __init__(self, engine: Engine, wire: RecordRenderer, dag_id: int) -> None:
         self.last = 0
         self.is_over = False
         self.is_closed = False
@@ -85,7 +85,7 @@ class Feed:
         rows = await self._engine.find_rows(self._dag_id)
         if rows is None:
             raise TaskNotFound(f"there is no DAG {self._wire.id(self._dag_id)}")
-        self.wire = EventWire(self._wire, rows.dag, rows.nodes, rows.sub_tasks)
+        self.wire = SseRenderer(self._wire, rows.dag, rows.nodes, rows.sub_tasks)
         # The state is read before the events: those of a DAG seen as ended are complete.
         self.is_over = rows.dag.state.is_final
         self.last = await self._engine.last_event(self._dag_id)
@@ -115,28 +115,28 @@ class Feed:
         news.set()
 
 
-class Feeds(Service):
+class EventStreams(Service):
     """The feeds of the DAGs that somebody follows."""
 
     name = "feeds"
 
-    def __init__(self, engine: Engine, wire: Wire) -> None:
+    def __init__(self, engine: Engine, wire: RecordRenderer) -> None:
         super().__init__()
         self._engine = engine
         self._wire = wire
         self._open: dict[int, _Followed] = {}
 
     @asynccontextmanager
-    async def follow(self, dag_id: int) -> AsyncIterator[Feed]:
+    async def follow(self, dag_id: int) -> AsyncIterator[DagEventStream]:
         """The feed of a DAG, ready to be read.
 
         Raises:
             TaskNotFound: no such DAG.
-            StoreUnusable: the store cannot be read.
+            StoreUnavailable: the store cannot be read.
         """
         followed = self._open.get(dag_id)
         if followed is None or followed.feed.is_closed:
-            feed = Feed(self._engine, self._wire, dag_id)
+            feed = DagEventStream(self._engine, self._wire, dag_id)
             task = self.spawn(feed.run(), name=f"feed of dag {dag_id}")
             followed = self._open[dag_id] = _Followed(feed, task)
         followed.followers += 1
@@ -154,7 +154,7 @@ class Feeds(Service):
 class _Followed:
     """A feed, the task that reads it, and how many follow it."""
 
-    def __init__(self, feed: Feed, task: asyncio.Task[None]) -> None:
+    def __init__(self, feed: DagEventStream, task: asyncio.Task[None]) -> None:
         self.feed = feed
         self.task = task
         self.followers = 0

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dagengine.engine.engine import Engine
-from dagengine.engine.events import EngineEvent, NodeMoved
+from dagengine.engine.events import EngineEvent, NodeUpdated
 from dagengine.model.states import State
 from dagengine.runtime.clock import Clock
 
@@ -23,7 +23,7 @@ _STATES = (State.READY, State.RUNNING, State.FAILED, State.SUCCEED)
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Counters:
     """What parts of the process have counted since it began."""
 
     commits: int = 0
@@ -32,10 +32,10 @@ class Figures:
     ssh_failures: int = 0
 
 
-class Counting(Protocol):
+class CounterSource(Protocol):
     """Where the figures come from; asked at every scrape."""
 
-    def __call__(self) -> Figures: ...
+    def __call__(self) -> Counters: ...
 
 
 class Metrics:
@@ -47,7 +47,7 @@ class Metrics:
         figures: what others have counted.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, figures: Counting) -> None:
+    def __init__(self, engine: Engine, clock: Clock, figures: CounterSource) -> None:
         self.registry = CollectorRegistry()
         self._engine = engine
         self._clock = clock
@@ -76,7 +76,7 @@ class Metrics:
 
     def offer(self, event: EngineEvent) -> None:
         """Time a stage: told by the engine after each commit."""
-        if not isinstance(event, NodeMoved):
+        if not isinstance(event, NodeUpdated):
             return
         now_s = self._clock.monotonic_s()
         if not event.state.is_final:
@@ -103,7 +103,7 @@ class Metrics:
 class _Counted(Collector):
     """What others have counted, as counters."""
 
-    def __init__(self, figures: Counting) -> None:
+    def __init__(self, figures: CounterSource) -> None:
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:

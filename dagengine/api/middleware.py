@@ -15,7 +15,7 @@ from dagengine.api.connections import Connection, connection_of
 from dagengine.api.envelope import ABSENT, render_envelope
 from dagengine.errors import DagengineError, RouteNotFound
 from dagengine.runtime.clock import Clock
-from dagengine.security.errors import UNDECIPHERED, SocketPermissionDenied, TooManyFailures
+from dagengine.security.errors import DECRYPTION_ERRORS, SocketPermissionDenied, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")
 _LOGGED_CHARS = 200  # of what a stranger may make as long as a header
@@ -24,7 +24,7 @@ _JSON_ROOTS = (API_ROOT, "/rpc/v1")
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Answer(NamedTuple):
+class ResponseBuilder(NamedTuple):
     """Renders the answer to one request."""
 
     clock: Clock
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
         """`data` of a refusal; only where what was asked for was tried and did not work."""
         answer = self
         # Such answers have no trace, one of them no duration either (protocol 1, 1.1).
-        if isinstance(error, (*UNDECIPHERED, SocketPermissionDenied)):
+        if isinstance(error, (*DECRYPTION_ERRORS, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
             tells_time = not isinstance(error, SocketPermissionDenied)
             answer = self._replace(trace_id="", content_type=kind, tells_time=tells_time)
@@ -67,7 +67,7 @@ _SERVER_ERROR = 500
 FAILED_DATA = web.RequestKey("failed_data", object)
 """What `data` is when the business of the request fails (protocol 1.1); set when it begins."""
 
-ANSWER = web.RequestKey("answer", Answer)
+ANSWER = web.RequestKey("answer", ResponseBuilder)
 """Renders the answer to the request."""
 
 
@@ -83,7 +83,7 @@ def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[w
         trace_id = request.headers.get("X-OBSHELL-Trace-ID") or secrets.token_hex(8)
         if request.raw_path == f"{API_ROOT}/status":
             trace_id = ""
-        answer = Answer(clock, clock.monotonic_s(), trace_id)
+        answer = ResponseBuilder(clock, clock.monotonic_s(), trace_id)
         request[ANSWER] = answer
         connection = connection_of(request)
         if connection is not None:
@@ -105,7 +105,10 @@ def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[w
 
 
 async def _answer(
-    request: web.Request, handler: WebHandler, answer: Answer, connection: Connection | None
+    request: web.Request,
+    handler: WebHandler,
+    answer: ResponseBuilder,
+    connection: Connection | None,
 ) -> web.StreamResponse:
     try:
         refuse_other_users(None if connection is None else connection.peer)
@@ -134,7 +137,7 @@ async def _answer(
 
 
 async def _answer_http(
-    request: web.Request, answer: Answer, exc: web.HTTPException
+    request: web.Request, answer: ResponseBuilder, exc: web.HTTPException
 ) -> web.StreamResponse:
     """What aiohttp's router or reader raised: unknown paths and methods, too large bodies."""
     if exc.status not in (404, 405):

@@ -30,7 +30,7 @@ from dagengine.cli.render import (
     render_logs,
 )
 from dagengine.cli.session import DEFAULT_URL, PASSWORD_VARIABLE, Url
-from dagengine.cli.status import read_verdict, render_verdict
+from dagengine.cli.status import read_cluster_status, render_cluster_status
 from dagengine.cli.work import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
@@ -175,9 +175,9 @@ def show(
             waits = {} if as_json else await read_waits(client, dag)
             print_result(as_json, dag, render_dag(dag, SystemClock().now(), waits))
             return EXIT_DONE
-        verdict = await read_verdict(client)
+        verdict = await read_cluster_status(client)
         document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
-        print_result(as_json, document, render_verdict(verdict))
+        print_result(as_json, document, render_cluster_status(verdict))
         return EXIT_DONE
 
     run(url, work)

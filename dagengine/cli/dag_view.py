@@ -11,7 +11,7 @@ from dagengine.client import Dto, Event
 _NOT_BEGUN = ("PENDING", "READY")
 
 
-class Picture:
+class DagView:
     """The sub-tasks of a DAG; changed by events alone.
 
     Args:

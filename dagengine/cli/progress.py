@@ -7,7 +7,7 @@ import shutil
 from contextlib import aclosing
 from typing import TextIO
 
-from dagengine.cli.dag_view import Picture
+from dagengine.cli.dag_view import DagView
 from dagengine.cli.render import Json, SubTaskLine, render_end
 from dagengine.client import Client
 from dagengine.runtime.clock import Clock
@@ -46,7 +46,7 @@ async def follow(
     Returns:
         The DAG as it ended.
     """
-    picture = Picture(await client.get_dag(dag_id), from_start=not after)
+    picture = DagView(await client.get_dag(dag_id), from_start=not after)
     progress = _LiveProgress(stream) if stream.isatty() else _PlainProgress(stream)
     drawing = asyncio.create_task(_draw(progress, picture, clock), name="drawing")
     try:
@@ -64,7 +64,7 @@ async def follow(
     return dag
 
 
-async def _draw(progress: _PlainProgress, picture: Picture, clock: Clock) -> None:
+async def _draw(progress: _PlainProgress, picture: DagView, clock: Clock) -> None:
     while True:
         progress.draw(picture.lines(clock.now()))
         await asyncio.sleep(_REDRAW_S)

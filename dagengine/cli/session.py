@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from dagengine.client import Client, Trust
+from dagengine.client import Client, TlsConfig
 
 DEFAULT_URL = "http://127.0.0.1:2886"
 PASSWORD_VARIABLE = "DAGENGINE_PASSWORD"  # noqa: S105  # the variable's name
@@ -50,7 +50,7 @@ def _read_password() -> str:
     return known or ""
 
 
-def _read_trust() -> Trust:
+def _read_trust() -> TlsConfig:
     """The TLS files, from the variables."""
     named = (os.environ.get(name) for name in _TRUST_VARIABLES)
-    return Trust(*(Path(value) if value else None for value in named))
+    return TlsConfig(*(Path(value) if value else None for value in named))

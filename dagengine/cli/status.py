@@ -26,7 +26,7 @@ _PAGE = 20  # DAGs; mostly the first one is the one
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClusterStatus:
     """What the verdict is made of.
 
     Attributes:
@@ -42,7 +42,7 @@ class Verdict:
     controller: str
 
 
-async def read_verdict(client: Client) -> Verdict:
+async def read_cluster_status(client: Client) -> ClusterStatus:
     """Ask the controller for what the verdict is made of."""
     info = await client.info()
     unfinished = await client.list_unfinished()
@@ -55,10 +55,10 @@ async def read_verdict(client: Client) -> Verdict:
                 by = dag
             if by is not None:
                 break
-    return Verdict(newest, by or newest, unfinished, place_of(info))
+    return ClusterStatus(newest, by or newest, unfinished, place_of(info))
 
 
-def render_verdict(verdict: Verdict) -> list[str]:
+def render_cluster_status(verdict: ClusterStatus) -> list[str]:
     """The lines for a person."""
     newest, by = verdict.newest, verdict.by
     if newest is None or by is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagengine.client.client import Client
 from dagengine.client.events import Event
-from dagengine.client.tls import Trust
+from dagengine.client.tls import TlsConfig
 from dagengine.client.transport import Dto
 from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable, InvalidId
 
@@ -16,5 +16,5 @@ __all__ = [
     "Dto",
     "Event",
     "InvalidId",
-    "Trust",
+    "TlsConfig",
 ]

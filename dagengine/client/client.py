@@ -10,8 +10,8 @@ from types import TracebackType
 from urllib.parse import urlencode
 
 from dagengine.client.events import Event, follow_events
-from dagengine.client.tls import Trust
-from dagengine.client.transport import Door, Dto
+from dagengine.client.tls import TlsConfig
+from dagengine.client.transport import Dto, Transport
 from dagengine.errors import ControllerUnreachable, InvalidId
 
 _ID = re.compile(r"[0-9A-Za-z+-]+")  # whatever else it says, it stays one part of a path
@@ -37,10 +37,10 @@ class Client:
         password: str,
         *,
         timeout_s: float = 30.0,
-        trust: Trust = Trust(),  # noqa: B008  # frozen
+        trust: TlsConfig = TlsConfig(),  # noqa: B008  # frozen
     ) -> None:
         self.url = url.rstrip("/")
-        self._door = Door(self.url, password, timeout_s, trust)
+        self._door = Transport(self.url, password, timeout_s, trust)
 
     async def __aenter__(self) -> Client:
         await self._door.open()

@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 
-from dagengine.client.transport import Door
+from dagengine.client.transport import Transport
 from dagengine.errors import ControllerUnreachable
 
 _SILENCE_S = 50.0  # the controller says every 15 s that there is nothing new
@@ -35,7 +35,7 @@ class Event:
 
 
 async def follow_events(
-    door: Door, path: str, after: int, patience_s: float
+    door: Transport, path: str, after: int, patience_s: float
 ) -> AsyncGenerator[Event]:
     """Every event of the DAG at that path after that number, once and in order, until it has ended.
 
@@ -63,7 +63,7 @@ async def follow_events(
         await asyncio.sleep(pause_s)
 
 
-async def _read_once(door: Door, path: str, after: int) -> AsyncGenerator[Event | None]:
+async def _read_once(door: Transport, path: str, after: int) -> AsyncGenerator[Event | None]:
     """The events of one connection; None: there are no more."""
     limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_S)
     headers = {"Last-Event-ID": str(after)} if after else {}

@@ -14,7 +14,7 @@ _SOCKET_SCHEME = "unix:"
 
 
 @dataclass(frozen=True, slots=True)
-class Trust:
+class TlsConfig:
     """Whom a client believes at an `https` URL, and who it says it is.
 
     Attributes:
@@ -57,7 +57,7 @@ def base_of(url: str) -> str:
     return "http://localhost" if is_socket(url) else url
 
 
-def make_connector(url: str, trust: Trust) -> aiohttp.BaseConnector:
+def make_connector(url: str, trust: TlsConfig) -> aiohttp.BaseConnector:
     """Connects to where the URL says; raises as `Trust.make_context`."""
     if is_socket(url):
         return aiohttp.UnixConnector(url.removeprefix(_SOCKET_SCHEME))

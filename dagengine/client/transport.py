@@ -11,7 +11,7 @@ import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dagengine.client.signing import load_key, sign
-from dagengine.client.tls import Trust, base_of, is_socket, make_connector
+from dagengine.client.tls import TlsConfig, base_of, is_socket, make_connector
 from dagengine.errors import ApiRefused, ControllerUnreachable
 
 ROOT = "/api/v1"
@@ -20,7 +20,7 @@ _STALE_KEY = 1  # legacy code: the header was made for another key
 Dto = dict[str, Any]
 
 
-class Door:
+class Transport:
     """Sends requests to a controller.
 
     Args:
@@ -30,7 +30,13 @@ class Door:
         trust: for an https URL.
     """
 
-    def __init__(self, url: str, password: str, timeout_s: float, trust: Trust = Trust()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        url: str,
+        password: str,
+        timeout_s: float,
+        trust: TlsConfig = TlsConfig(),  # noqa: B008  # frozen
+    ) -> None:
         self._url = url
         self._trust = trust
         self._password = password

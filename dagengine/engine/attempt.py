@@ -10,11 +10,11 @@ from datetime import timedelta
 
 import structlog
 
-from dagengine.engine.deadlines import Limit
-from dagengine.engine.messages import LiveDag
-from dagengine.errors import DagengineError, RemoteError, StaleWrite, Unstorable
-from dagengine.model.json_values import as_text, outcome_as_stored
-from dagengine.model.operation import LockReply, Stage, StepContext, Wait
+from dagengine.engine.deadlines import Deadline
+from dagengine.engine.messages import ActiveDag
+from dagengine.errors import DagengineError, NotSerializable, RemoteError, StaleWrite
+from dagengine.model.json_values import normalize_text, outcome_as_stored
+from dagengine.model.operation import LockResult, Stage, StepContext, Wait
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -25,7 +25,7 @@ from dagengine.model.outcome import (
     Succeeded,
     TimedOut,
 )
-from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnprovenRecord
+from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnconfirmedRecord
 from dagengine.model.states import State
 from dagengine.runtime.clock import Clock
 
@@ -33,14 +33,14 @@ _log = structlog.get_logger("dagengine.engine")
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class AttemptServices:
     """What an attempt may ask of the rest of the engine."""
 
     append_line: Callable[[int, LogRecord], Awaitable[None]]
-    take_lock: Callable[[int, Sequence[str]], Awaitable[LockReply]]
+    take_lock: Callable[[int, Sequence[str]], Awaitable[LockResult]]
     describe_holder: Callable[[LockRecord], Awaitable[str]]
-    find_unproven: Callable[[str | None], UnprovenRecord | None]
-    mark_proven: Callable[[int, UnprovenRecord], Awaitable[None]]
+    find_unproven: Callable[[str | None], UnconfirmedRecord | None]
+    mark_proven: Callable[[int, UnconfirmedRecord], Awaitable[None]]
     generic_id: Callable[[int], str]
 
 
@@ -48,7 +48,12 @@ class AttemptContext:
     """The StepContext of one attempt; see dagengine.model.operation for the contract."""
 
     def __init__(
-        self, live: LiveDag, sub_task: SubTaskRecord, ports: Ports, clock: Clock, resumed: bool
+        self,
+        live: ActiveDag,
+        sub_task: SubTaskRecord,
+        ports: AttemptServices,
+        clock: Clock,
+        resumed: bool,
     ) -> None:
         self._live = live
         self._sub_task = sub_task
@@ -56,7 +61,7 @@ class AttemptContext:
         self._clock = clock
         self._resumed = resumed
         self._shown = ports.find_unproven(sub_task.target)
-        self.limit: Limit | None = None
+        self.limit: Deadline | None = None
         self.wait: Wait | None = None
 
     @property
@@ -95,7 +100,7 @@ class AttemptContext:
         return self._resumed
 
     @property
-    def unproven(self) -> UnprovenRecord | None:
+    def unproven(self) -> UnconfirmedRecord | None:
         self._shown = self._ports.find_unproven(self.target)
         return self._shown
 
@@ -118,7 +123,7 @@ class AttemptContext:
             sub_task_id=self._sub_task.sub_task_id,
             attempt_no=self._sub_task.attempt_no,
             execute_times=self._sub_task.execute_times,
-            content=as_text(line),
+            content=normalize_text(line),
             created_at=self._clock.now(),
         )
         await self._ports.append_line(self.dag_id, record)
@@ -137,7 +142,7 @@ class AttemptContext:
             None if next_in_s is None else now + timedelta(seconds=next_in_s),
         )
 
-    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockReply:
+    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockResult:
         return await self._ports.take_lock(self.dag_id, force_pass)
 
     async def describe_holder(self, holder: LockRecord) -> str:
@@ -151,7 +156,7 @@ class Attempt:
         self,
         stage: Stage,
         context: AttemptContext,
-        limit: Limit,
+        limit: Deadline,
         *,
         cancel_proof_s: float,
         settle_only: bool,
@@ -214,7 +219,7 @@ class Attempt:
             return outcome_as_stored(outcome)
         except StaleWrite:
             return None  # another attempt is the current one
-        except Unstorable as exc:
+        except NotSerializable as exc:
             return Failed(self._problem(exc.err_code, f"has a result that {exc.message}"))
         except RemoteError as exc:
             what = exc.message if exc.host in exc.message else f"{exc.host}: {exc.message}"

@@ -12,7 +12,7 @@ from dagengine.runtime.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class Deadline:
     """A bound on an attempt.
 
     Attributes:
@@ -28,14 +28,14 @@ class Limit:
     at: datetime
 
 
-Beginnings: TypeAlias = dict[tuple[int, datetime], float]
+StartTimes: TypeAlias = dict[tuple[int, datetime], float]
 """When the nodes (and, as 0, the DAG) of a live DAG began, on the monotonic clock, by their stage
 and the instant that is stored: so that a jump of the wall clock ends nothing."""
 
 
 def find_limit(
-    clock: Clock, begun_s: Beginnings, snapshot: Snapshot, stage: int, operation: Operation
-) -> Limit:
+    clock: Clock, begun_s: StartTimes, snapshot: Snapshot, stage: int, operation: Operation
+) -> Deadline:
     """The bound on an attempt of that stage that begins now."""
     dag, node, spec = snapshot.dag, snapshot.nodes[stage], operation.stages[stage - 1]
     limits = [_limit(clock, spec.timeout_s, spec.timeout_s, "attempt")]
@@ -49,7 +49,7 @@ def find_limit(
     return min(limits, key=lambda limit: limit.left_s)
 
 
-def _begun(clock: Clock, begun_s: Beginnings, number: int, start_at: datetime) -> float:
+def _begun(clock: Clock, begun_s: StartTimes, number: int, start_at: datetime) -> float:
     if (number, start_at) not in begun_s:
         # What an earlier process began has only its wall clock to go by.
         gone_s = max((clock.now() - start_at).total_seconds(), 0.0)
@@ -57,6 +57,6 @@ def _begun(clock: Clock, begun_s: Beginnings, number: int, start_at: datetime) -
     return begun_s[number, start_at]
 
 
-def _limit(clock: Clock, left_s: float, whole_s: float, whose: str) -> Limit:
+def _limit(clock: Clock, left_s: float, whole_s: float, whose: str) -> Deadline:
     left_s = max(left_s, 0.0)
-    return Limit(left_s, whole_s, whose, clock.now() + timedelta(seconds=left_s))
+    return Deadline(left_s, whole_s, whose, clock.now() + timedelta(seconds=left_s))

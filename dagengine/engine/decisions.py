@@ -9,22 +9,22 @@ from functools import partial
 
 import structlog
 
-from dagengine.engine.lock_table import Locks
+from dagengine.engine.lock_table import LockTable
 from dagengine.engine.messages import (
+    ActiveDag,
     AttemptEnded,
     AttemptsLost,
-    Found,
-    HeirNamed,
-    LiveDag,
-    LockWanted,
-    OperatorAsked,
+    DagRecovered,
+    ForcePassRequested,
+    LockRequested,
+    OperatorRequested,
     SchedulerEvent,
     refuse,
     resolve,
 )
 from dagengine.errors import ApiError, Conflict, LockHeld, OperatorRefused
-from dagengine.model.changes import Audited, Batch
-from dagengine.model.operation import LockReply
+from dagengine.model.changes import AuditAppended, Batch
+from dagengine.model.operation import LockResult
 from dagengine.model.records import AuditRecord, LockRecord
 from dagengine.model.states import Operator, State
 from dagengine.rules import operators, recovery
@@ -51,18 +51,18 @@ class Decision:
         failure: why it does not count.
     """
 
-    live: LiveDag
+    live: ActiveDag
     batch: Batch | None = None
     starts: list[plan.Start] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
     posts: list[tuple[int, SchedulerEvent]] = field(default_factory=list)
     confirm: list[Callable[[], None]] = field(default_factory=list)
-    heir: LiveDag | None = None
+    heir: ActiveDag | None = None
     events: list[SchedulerEvent] = field(default_factory=list)
     failure: Exception | None = None
 
 
-class Decider:
+class DecisionMaker:
     """Decides: changes the DAG's snapshot, and says what follows once that is durable.
 
     Only a refusal is told at once, for it changes nothing.
@@ -76,18 +76,18 @@ class Decider:
 
     def __init__(
         self,
-        live: Mapping[int, LiveDag],
+        live: Mapping[int, ActiveDag],
         clock: Clock,
-        locks: Locks,
+        locks: LockTable,
         generic_id: Callable[[int], str],
     ) -> None:
         self._live = live
         self._clock = clock
         self._locks = locks
         self._generic_id = generic_id
-        self._heirs: dict[int, asyncio.Future[LockReply]] = {}  # who waits for a broken lock
+        self._heirs: dict[int, asyncio.Future[LockResult]] = {}  # who waits for a broken lock
 
-    def decide(self, live: LiveDag) -> Decision:
+    def decide(self, live: ActiveDag) -> Decision:
         """Decide everything that waits in the DAG's inbox."""
         decision = Decision(live)
         events, live.inbox = live.inbox, []
@@ -107,10 +107,10 @@ class Decider:
 
     def drop(self, dag_id: int, event: SchedulerEvent) -> tuple[int, SchedulerEvent] | None:
         """An event came too late: its DAG has ended. Returns what to post for it, if anything."""
-        if isinstance(event, HeirNamed):
+        if isinstance(event, ForcePassRequested):
             reply = self._heirs.pop(event.heir_id, None)
             # The lock may be free now: let the heir ask for it as everybody does.
-            return None if reply is None else (event.heir_id, LockWanted(reply))
+            return None if reply is None else (event.heir_id, LockRequested(reply))
         what = f"DAG {self._generic_id(dag_id)} has just ended"
         refuse(event, Conflict(what, remedy="look at it again"))
         return None
@@ -119,32 +119,32 @@ class Decider:
         """A DAG has ended: it waits for nobody's lock any more."""
         self._heirs.pop(dag_id, None)
 
-    def tell_heir(self, heir: LiveDag) -> None:
+    def tell_heir(self, heir: ActiveDag) -> None:
         """The lock that was broken for this DAG is its own now."""
         if (reply := self._heirs.pop(heir.snapshot.dag.dag_id, None)) is not None:
-            resolve(reply, LockReply(None, broken=True))
+            resolve(reply, LockResult(None, broken=True))
 
     # --- one event ---------------------------------------------------------------------------
 
     def _decide_one(self, decision: Decision, event: SchedulerEvent) -> None:
         snapshot, now = decision.live.snapshot, self._clock.now()
         match event:
-            case Found(refusal) if refusal is not None:
+            case DagRecovered(refusal) if refusal is not None:
                 recovery.give_up(snapshot, now, refusal)
-            case Found():
+            case DagRecovered():
                 decision.starts += recovery.resume(snapshot, now)
             case AttemptsLost(sub_task_ids):
                 decision.starts += recovery.resume(snapshot, now, lost=sub_task_ids)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
                 decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
-            case LockWanted(reply):
+            case LockRequested(reply):
                 if (answer := self._want_lock(decision, event)) is not None:
                     decision.confirm.append(partial(resolve, reply, answer))
-            case HeirNamed():
+            case ForcePassRequested():
                 self._name_heir(decision, event)
-            case OperatorAsked(operator, reply, audit, stage):
+            case OperatorRequested(operator, reply, audit, stage):
                 self._operate(decision, operator, stage)
-                snapshot.add_change(Audited(audit))
+                snapshot.add_change(AuditAppended(audit))
                 decision.confirm.append(partial(resolve, reply, None))
 
     def _operate(self, decision: Decision, operator: Operator, stage: int | None) -> None:
@@ -169,27 +169,27 @@ class Decider:
 
     # --- the lock ----------------------------------------------------------------------------
 
-    def _want_lock(self, decision: Decision, event: LockWanted) -> LockReply | None:
+    def _want_lock(self, decision: Decision, event: LockRequested) -> LockResult | None:
         """The answer to a step that asks for the lock; None when it has to wait for it."""
         snapshot = decision.live.snapshot
         dag, key = snapshot.dag, snapshot.dag.lock_key
         if key is None or dag.fence:
-            return LockReply(None)
+            return LockResult(None)
         if dag.state.is_final or event.reply.done():
-            return LockReply(None)  # its step has ended: nobody would give this lock back
+            return LockResult(None)  # its step has ended: nobody would give this lock back
         holder = self._locks.holder(key)
         if holder is None or holder.dag_id is None:
             plan.take_lock(snapshot, self._next_lock(snapshot, key))
-            return LockReply(None)
-        if holder.dag_id not in event.break_ids or holder.dag_id not in self._live:
-            return LockReply(holder)
+            return LockResult(None)
+        if holder.dag_id not in event.force_pass_ids or holder.dag_id not in self._live:
+            return LockResult(holder)
         self._heirs[dag.dag_id] = event.reply
         why = f"forcePassDag of DAG {self._generic_id(dag.dag_id)}"
         audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", event.by, why)
-        decision.posts.append((holder.dag_id, HeirNamed(dag.dag_id, audit)))
+        decision.posts.append((holder.dag_id, ForcePassRequested(dag.dag_id, audit)))
         return None
 
-    def _name_heir(self, decision: Decision, event: HeirNamed) -> None:
+    def _name_heir(self, decision: Decision, event: ForcePassRequested) -> None:
         """The holder of a broken lock is cancelled; where that cannot be, it stays as it is."""
         snapshot, now = decision.live.snapshot, self._clock.now()
         if snapshot.dag.state.is_final:
@@ -208,12 +208,12 @@ class Decider:
             _log.warning("lock_not_broken", dag_id=snapshot.dag.dag_id, error=str(exc))
             if reply is not None:
                 holder = self._locks.holder(snapshot.dag.lock_key or "")
-                decision.confirm.append(partial(resolve, reply, LockReply(holder)))
+                decision.confirm.append(partial(resolve, reply, LockResult(holder)))
             return
         snapshot.set_dag(snapshot.dag._replace(heir=event.heir_id))
-        snapshot.add_change(Audited(event.audit))
+        snapshot.add_change(AuditAppended(event.audit))
 
-    def _bequeath(self, snapshot: Snapshot) -> LiveDag | None:
+    def _bequeath(self, snapshot: Snapshot) -> ActiveDag | None:
         """A DAG that was force-passed has ended: pass it; its heir gets the lock, if it can."""
         heir_id, key = snapshot.dag.heir, snapshot.dag.lock_key
         if snapshot.dag.state is State.FAILED:
@@ -245,7 +245,7 @@ class Decider:
         return self._locks.next(key, snapshot.dag.dag_id, snapshot.dag.name, self._clock.now())
 
 
-def _join(snapshot: Snapshot, heir: LiveDag | None) -> Batch | None:
+def _join(snapshot: Snapshot, heir: ActiveDag | None) -> Batch | None:
     """What changed, with what changed for the heir of its lock: both or neither is written."""
     batch = snapshot.take_batch()
     inherited = heir.snapshot.take_batch() if heir is not None else None

@@ -9,27 +9,33 @@ from types import TracebackType
 
 import structlog
 
-from dagengine.engine.attempt import Attempt, AttemptContext, Ports
+from dagengine.engine.attempt import Attempt, AttemptContext, AttemptServices
 from dagengine.engine.deadlines import find_limit
-from dagengine.engine.events import DagMoved, Events, LineLogged, Subscription
-from dagengine.engine.messages import AttemptEnded, Found, LiveDag, LockWanted, OperatorAsked
+from dagengine.engine.events import DagUpdated, Events, LineLogged, Subscription
+from dagengine.engine.messages import (
+    ActiveDag,
+    AttemptEnded,
+    DagRecovered,
+    LockRequested,
+    OperatorRequested,
+)
 from dagengine.engine.pruner import Pruner
-from dagengine.engine.queries import Readings
+from dagengine.engine.queries import EngineQueries
 from dagengine.engine.recovery import release_orphans
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
-from dagengine.engine.submission import Creator
-from dagengine.engine.unconfirmed import Marks
+from dagengine.engine.submission import SubmissionService
+from dagengine.engine.unconfirmed import UnconfirmedTargets
 from dagengine.errors import EngineStopped, InvalidId, StaleWrite, TaskNotFound, UnknownOperation
 from dagengine.model.changes import (
     Batch,
     LogAppended,
-    TargetProven,
+    TargetConfirmed,
 )
 from dagengine.model.ids import AgentAddress, decode_id_at
-from dagengine.model.json_values import as_text
-from dagengine.model.operation import IdempotencyKey, LockReply, Operation, Submission
-from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnprovenRecord
+from dagengine.model.json_values import normalize_text
+from dagengine.model.operation import IdempotencyKey, LockResult, Operation, Submission
+from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnconfirmedRecord
 from dagengine.model.states import Operator
 from dagengine.rules import planning as plan
 from dagengine.rules.operators import goes_on, refuse_operator
@@ -42,7 +48,7 @@ from dagengine.store.contract import Retention, Store
 _log = structlog.get_logger("dagengine.engine")
 
 
-class Engine(Readings):
+class Engine(EngineQueries):
     """Runs DAGs durably. Use it as an async context manager.
 
     Args:
@@ -76,7 +82,7 @@ class Engine(Readings):
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
         self._cancel_proof_s = cancel_proof_s
-        self._marks = Marks()
+        self._marks = UnconfirmedTargets()
         self._asking: set[asyncio.Future[None]] = set()
         self._work = Service("attempts")
         self._pruner = Pruner(store, self._clock, retention)
@@ -91,9 +97,9 @@ class Engine(Readings):
             self._attempts.__contains__,
             self.generic_id,
         )
-        self._creator = Creator(store, self._clock, self._registry, self._scheduler)
+        self._creator = SubmissionService(store, self._clock, self._registry, self._scheduler)
         self._live = self._scheduler.live
-        self._ports = Ports(
+        self._ports = AttemptServices(
             self._append_line,
             self._take_lock,
             self.describe_holder,
@@ -114,7 +120,7 @@ class Engine(Readings):
             for rows in await self._store.load_unfinished():
                 refusal = self._registry.refuse(rows.dag)
                 snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
-                self._scheduler.adopt(snapshot, Found(refusal))
+                self._scheduler.adopt(snapshot, DagRecovered(refusal))
             await release_orphans(self._store, self._locks, self._live, self._clock.now())
         except BaseException:
             await self._store.close()
@@ -178,8 +184,8 @@ class Engine(Readings):
             IdempotencyKeyReused: the key was used for something else.
             UnknownOperation: no such operation.
             IllegalArgument: no targets, for an operation that has lanes.
-            Unstorable: the parameters are not JSON.
-            StoreUnusable: nothing was created.
+            NotSerializable: the parameters are not JSON.
+            StoreUnavailable: nothing was created.
             EngineStopped: the engine was left; whether it was created the next start shows.
         """
         self._refuse_stopped()
@@ -231,9 +237,9 @@ class Engine(Readings):
     ) -> None:
         self._refuse_stopped()
         reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        by, reason = as_text(by), as_text(reason)
+        by, reason = normalize_text(by), normalize_text(reason)
         audit = AuditRecord(0, self._clock.now(), dag_id, node_id, operator, by, reason)
-        event = OperatorAsked(operator, reply, audit, stage)
+        event = OperatorRequested(operator, reply, audit, stage)
         at_rest = None
         if dag_id not in self._scheduler.live:
             at_rest = await self._load_at_rest(dag_id, needs_steps=goes_on(operator, stage))
@@ -289,7 +295,7 @@ class Engine(Readings):
             raise UnknownOperation(refusal.message, remedy=refusal.remedy)
         return Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
 
-    def _start_attempt(self, live: LiveDag, start: plan.Start) -> None:
+    def _start_attempt(self, live: ActiveDag, start: plan.Start) -> None:
         snapshot = live.snapshot
         sub_task = snapshot.sub_tasks[start.sub_task_id]
         operation = self._registry.find(snapshot.dag.name)
@@ -331,19 +337,19 @@ class Engine(Readings):
             raise stale
         self.events.publish(LineLogged(dag_id, line))
 
-    async def _mark_proven(self, dag_id: int, mark: UnprovenRecord) -> None:
-        batch = Batch(dag_id, None, (TargetProven(mark),))
+    async def _mark_proven(self, dag_id: int, mark: UnconfirmedRecord) -> None:
+        batch = Batch(dag_id, None, (TargetConfirmed(mark),))
         (refused,) = await self._scheduler.commit([batch])
         if refused is None:  # else another step of this target was faster, or has marked it anew
             self._marks.apply(batch)
 
-    async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockReply:
-        reply: asyncio.Future[LockReply] = asyncio.get_running_loop().create_future()
-        break_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
+    async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
+        reply: asyncio.Future[LockResult] = asyncio.get_running_loop().create_future()
+        force_pass_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
         # Whoever started the DAG, or retried it last, wants it.
-        asked = await self._store.list_audit(dag_id, limit=1) if break_ids else ()
+        asked = await self._store.list_audit(dag_id, limit=1) if force_pass_ids else ()
         by = asked[0].by if asked else ""
-        self._scheduler.post(dag_id, LockWanted(reply, break_ids, by))
+        self._scheduler.post(dag_id, LockRequested(reply, force_pass_ids, by))
         return await reply
 
     def _own_row_id(self, generic_id: str) -> int | None:
@@ -362,6 +368,6 @@ async def _next_end(subscription: Subscription) -> None:
     """Wait for an event after which the DAG may have ended."""
     while not subscription.missed:
         event = await subscription.next()
-        if isinstance(event, DagMoved) and event.state.is_final:
+        if isinstance(event, DagUpdated) and event.state.is_final:
             return
     subscription.missed = 0

@@ -24,7 +24,7 @@ from dagengine.model.records import LogRecord
 from dagengine.model.states import Operator, State
 
 
-class DagMoved(NamedTuple):
+class DagUpdated(NamedTuple):
     """A DAG's row changed: its state, its operator, or only its stage."""
 
     dag_id: int
@@ -34,7 +34,7 @@ class DagMoved(NamedTuple):
     is_step: bool = False  #: state and operator are as before
 
 
-class NodeMoved(NamedTuple):
+class NodeUpdated(NamedTuple):
     """A node's row changed."""
 
     dag_id: int
@@ -45,7 +45,7 @@ class NodeMoved(NamedTuple):
     operator: Operator
 
 
-class SubTaskMoved(NamedTuple):
+class SubTaskUpdated(NamedTuple):
     """A sub-task's row changed."""
 
     dag_id: int
@@ -63,43 +63,43 @@ class LineLogged(NamedTuple):
     line: LogRecord
 
 
-EngineEvent: TypeAlias = DagMoved | NodeMoved | SubTaskMoved | LineLogged
+EngineEvent: TypeAlias = DagUpdated | NodeUpdated | SubTaskUpdated | LineLogged
 
 
 def events_of(batch: Batch) -> Iterator[EngineEvent]:
     """What a committed batch means for readers, in the order of its changes."""
     for change in batch.changes:
-        if (tell := _TELLING.get(type(change))) is not None:
+        if (tell := _EVENT_BUILDERS.get(type(change))) is not None:
             yield tell(batch.dag_id, change)
 
 
-def line_of(event: EngineEvent) -> tuple[str, dict[str, object]] | None:
+def log_fields(event: EngineEvent) -> tuple[str, dict[str, object]] | None:
     """Name and fields of an event's line in the log; None when another line says the same."""
     match event:
-        case NodeMoved():
+        case NodeUpdated():
             return "node_moved", event._asdict()
-        case SubTaskMoved():
+        case SubTaskUpdated():
             return None if event.target is None else ("sub_task_moved", event._asdict())
-        case DagMoved():
+        case DagUpdated():
             return None if event.is_step else ("dag_moved", event._asdict())  # its nodes say it
         case LineLogged():
             return None  # it may say what only a caller of the API should read
 
 
-def _dag_moved(_dag_id: int, change: DagChanged) -> DagMoved:
+def _dag_moved(_dag_id: int, change: DagChanged) -> DagUpdated:
     before, dag = change.before, change.after
     is_step = before.state is dag.state and before.operator is dag.operator
-    return DagMoved(dag.dag_id, dag.state, dag.operator, dag.stage, is_step)
+    return DagUpdated(dag.dag_id, dag.state, dag.operator, dag.stage, is_step)
 
 
-def _node_moved(_dag_id: int, change: NodeChanged) -> NodeMoved:
+def _node_moved(_dag_id: int, change: NodeChanged) -> NodeUpdated:
     node = change.after
-    return NodeMoved(node.dag_id, node.node_id, node.stage, node.name, node.state, node.operator)
+    return NodeUpdated(node.dag_id, node.node_id, node.stage, node.name, node.state, node.operator)
 
 
-def _sub_task_moved(_dag_id: int, change: SubTaskChanged) -> SubTaskMoved:
+def _sub_task_moved(_dag_id: int, change: SubTaskChanged) -> SubTaskUpdated:
     task = change.after
-    return SubTaskMoved(
+    return SubTaskUpdated(
         task.dag_id, task.sub_task_id, task.stage, task.target, task.state, task.attempt_no
     )
 
@@ -108,7 +108,7 @@ def _line_logged(dag_id: int, change: LogAppended) -> LineLogged:
     return LineLogged(dag_id, change.line)
 
 
-_TELLING: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
+_EVENT_BUILDERS: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
     DagChanged: _dag_moved,
     NodeChanged: _node_moved,
     SubTaskChanged: _sub_task_moved,

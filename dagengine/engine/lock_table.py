@@ -12,7 +12,7 @@ from dagengine.model.records import LockRecord
 _KINDS = frozenset({LockTaken, LockReleased})
 
 
-class Locks:
+class LockTable:
     """A picture of table `lock`. The guarded write decides; this says what to try."""
 
     def __init__(self) -> None:

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
-from dagengine.engine.deadlines import Beginnings
+from dagengine.engine.deadlines import StartTimes
 from dagengine.errors import DagengineError
-from dagengine.model.operation import LockReply
+from dagengine.model.operation import LockResult
 from dagengine.model.outcome import Outcome, Problem
 from dagengine.model.records import AuditRecord
 from dagengine.model.states import Operator
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DagRecovered:
     """A DAG was found unfinished at start-up; `refusal` says why it cannot go on here."""
 
     refusal: Problem | None
@@ -41,22 +41,22 @@ class AttemptEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class LockWanted:
+class LockRequested:
     """A step asks for its DAG's lock, which may be broken when one of these DAGs holds it.
 
     Attributes:
         reply: for the step.
-        break_ids: whose lock may be broken.
+        force_pass_ids: whose lock may be broken.
         by: who wants it to be; for the audit.
     """
 
-    reply: asyncio.Future[LockReply]
-    break_ids: frozenset[int] = frozenset()
+    reply: asyncio.Future[LockResult]
+    force_pass_ids: frozenset[int] = frozenset()
     by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class HeirNamed:
+class ForcePassRequested:
     """A force pass: end this DAG and give its lock to that one, whose step waits for it."""
 
     heir_id: int
@@ -64,7 +64,7 @@ class HeirNamed:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorAsked:
+class OperatorRequested:
     """A person asked something of the DAG, or (with a stage) of a node of it."""
 
     operator: Operator
@@ -74,25 +74,30 @@ class OperatorAsked:
 
 
 SchedulerEvent: TypeAlias = (
-    Found | AttemptsLost | AttemptEnded | LockWanted | HeirNamed | OperatorAsked
+    DagRecovered
+    | AttemptsLost
+    | AttemptEnded
+    | LockRequested
+    | ForcePassRequested
+    | OperatorRequested
 )
 
 
 @dataclass(slots=True)
-class LiveDag:
+class ActiveDag:
     """A DAG that the scheduler works on.
 
     Attributes:
         snapshot: how it is; read anew when the store knows better.
         inbox: what has not been decided yet.
         begun_s: when what is bounded began.
-        was_spoilt: the last decision could not be made or written.
+        last_decision_failed: the last decision could not be made or written.
     """
 
     snapshot: Snapshot
     inbox: list[SchedulerEvent] = field(default_factory=list)
-    begun_s: Beginnings = field(default_factory=dict)
-    was_spoilt: bool = False
+    begun_s: StartTimes = field(default_factory=dict)
+    last_decision_failed: bool = False
 
 
 def resolve(reply: asyncio.Future[T], value: T) -> None:
@@ -103,5 +108,5 @@ def resolve(reply: asyncio.Future[T], value: T) -> None:
 
 def refuse(event: SchedulerEvent, exc: DagengineError) -> None:
     """Tell whoever waits for this event that it did not happen."""
-    if isinstance(event, LockWanted | OperatorAsked) and not event.reply.done():
+    if isinstance(event, LockRequested | OperatorRequested) and not event.reply.done():
         event.reply.set_exception(exc)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from dagengine.engine.attempt import Attempt
-from dagengine.engine.lock_table import Locks
-from dagengine.engine.messages import LiveDag
+from dagengine.engine.lock_table import LockTable
+from dagengine.engine.messages import ActiveDag
 from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.events import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
@@ -29,7 +29,7 @@ from dagengine.rules.waits import explain_wait
 from dagengine.store.contract import DagRows, Store
 
 
-class Readings:
+class EngineQueries:
     """The reading half of an engine.
 
     Attributes:
@@ -39,8 +39,8 @@ class Readings:
     def __init__(self, store: Store, agent: AgentAddress) -> None:
         self.agent = agent
         self._store = store
-        self._locks = Locks()
-        self._live: dict[int, LiveDag] = {}
+        self._locks = LockTable()
+        self._live: dict[int, ActiveDag] = {}
         self._attempts: dict[int, Attempt] = {}
 
     async def find_dag(self, dag_id: int, *, details: bool = True) -> DagDetail | None:
@@ -114,7 +114,7 @@ class Readings:
         """Write something durably.
 
         Raises:
-            StoreUnusable: it cannot be written.
+            StoreUnavailable: it cannot be written.
         """
         await self._store.probe(now)
 

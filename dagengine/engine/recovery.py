@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from dagengine.engine.lock_table import Locks
+from dagengine.engine.lock_table import LockTable
 from dagengine.model.changes import Batch, Change, DagChanged, LockReleased
 from dagengine.store.contract import Store
 
@@ -15,7 +15,7 @@ _log = structlog.get_logger("dagengine.engine")
 
 
 async def release_orphans(
-    store: Store, locks: Locks, unfinished: Container[int], now: datetime
+    store: Store, locks: LockTable, unfinished: Container[int], now: datetime
 ) -> None:
     """Release every lock whose owner has ended: nobody else would ever do it."""
     for lock in locks.holders():

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
 from dagengine.model.changes import DagCreated
-from dagengine.model.json_values import as_stored
+from dagengine.model.json_values import normalize_json
 from dagengine.model.operation import Operation, Stage, StageKind, Submission
 from dagengine.model.outcome import Problem
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
@@ -66,12 +66,12 @@ class Registry:
         Raises:
             UnknownOperation: there is no such operation.
             IllegalArgument: no targets, for an operation with parallel stages.
-            Unstorable: parameters or targets are not what a store can keep.
+            NotSerializable: parameters or targets are not what a store can keep.
         """
         operation = self.find(submission.operation)
         targets = unique_targets(submission.targets)
         # As they will be read again, and the caller's own dict no more.
-        kept = as_stored({"params": dict(submission.params), "targets": targets})
+        kept = normalize_json({"params": dict(submission.params), "targets": targets})
         dag = DagRecord(
             dag_id=ids.dag_id + 1,
             name=operation.name,

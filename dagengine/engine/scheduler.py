@@ -13,20 +13,20 @@ from typing import TypeVar
 
 import structlog
 
-from dagengine.engine.decisions import Decider, Decision
-from dagengine.engine.events import DagMoved, Events, events_of, line_of
-from dagengine.engine.lock_table import Locks
+from dagengine.engine.decisions import Decision, DecisionMaker
+from dagengine.engine.events import DagUpdated, Events, events_of, log_fields
+from dagengine.engine.lock_table import LockTable
 from dagengine.engine.messages import (
+    ActiveDag,
     AttemptEnded,
     AttemptsLost,
-    Found,
-    HeirNamed,
-    LiveDag,
+    DagRecovered,
+    ForcePassRequested,
     SchedulerEvent,
     refuse,
 )
-from dagengine.engine.unconfirmed import Marks
-from dagengine.errors import DagengineError, StaleWrite, StoreUnusable, Unstorable
+from dagengine.engine.unconfirmed import UnconfirmedTargets
+from dagengine.errors import DagengineError, NotSerializable, StaleWrite, StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.model.outcome import Failed, Problem
 from dagengine.model.states import State
@@ -69,15 +69,15 @@ class Scheduler(Service):
         store: Store,
         clock: Clock,
         events: Events,
-        locks: Locks,
-        marks: Marks,
-        start_attempt: Callable[[LiveDag, plan.Start], None],
+        locks: LockTable,
+        marks: UnconfirmedTargets,
+        start_attempt: Callable[[ActiveDag, plan.Start], None],
         cancel_attempt: Callable[[int], None],
         has_attempt: Callable[[int], bool],
         generic_id: Callable[[int], str],
     ) -> None:
         super().__init__()
-        self.live: dict[int, LiveDag] = {}
+        self.live: dict[int, ActiveDag] = {}
         self._store = store
         self._events = events
         self._locks = locks
@@ -85,19 +85,19 @@ class Scheduler(Service):
         self._start_attempt = start_attempt
         self._cancel_attempt = cancel_attempt
         self._has_attempt = has_attempt
-        self._decider = Decider(self.live, clock, locks, generic_id)
-        self._due: dict[int, LiveDag] = {}
+        self._decider = DecisionMaker(self.live, clock, locks, generic_id)
+        self._due: dict[int, ActiveDag] = {}
         self._wake = asyncio.Event()
 
     def adopt(self, snapshot: Snapshot, event: SchedulerEvent) -> None:
         """Work on a DAG from now on, beginning with this event."""
         dag_id = snapshot.dag.dag_id
-        self.live[dag_id] = LiveDag(snapshot)
+        self.live[dag_id] = ActiveDag(snapshot)
         self.post(dag_id, event)
 
     def adopt_begun(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
         """Work on a new DAG whose first stage was begun in the commit that created it."""
-        live = self.live[snapshot.dag.dag_id] = LiveDag(snapshot)
+        live = self.live[snapshot.dag.dag_id] = ActiveDag(snapshot)
         self._tell([batch])
         self._follow(Decision(live, batch, starts))
 
@@ -147,7 +147,7 @@ class Scheduler(Service):
         try:
             results = await self.commit([d.batch for d in written if d.batch is not None])
         except Exception as exc:  # noqa: BLE001  # a defect: memory must not claim what is not on disk
-            defect: BatchRefused = Unstorable(f"{type(exc).__name__}: {exc}")
+            defect: BatchRefused = NotSerializable(f"{type(exc).__name__}: {exc}")
             defect.__cause__ = exc  # with its traceback, for the log
             results = [defect for _ in written]
         for decision, refusal in zip(written, results, strict=True):
@@ -163,7 +163,7 @@ class Scheduler(Service):
         while True:
             try:
                 return await ask()
-            except StoreUnusable as exc:
+            except StoreUnavailable as exc:
                 _log.error("store_refused", error=str(exc), tries=tries + 1)
                 await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
                 tries += 1
@@ -188,15 +188,15 @@ class Scheduler(Service):
         self, dag_id: int, events: Iterable[SchedulerEvent], failure: Exception
     ) -> None:
         """These events lead to what cannot be decided or written: say so to whoever waits."""
-        error = failure if isinstance(failure, DagengineError) else Unstorable(str(failure))
+        error = failure if isinstance(failure, DagengineError) else NotSerializable(str(failure))
         for event in events:
-            if isinstance(event, HeirNamed):
+            if isinstance(event, ForcePassRequested):
                 self._drop(dag_id, event)
             else:
                 refuse(event, error)
 
     async def _reload(
-        self, live: LiveDag, events: list[SchedulerEvent], *, is_spoilt: bool = False
+        self, live: ActiveDag, events: list[SchedulerEvent], *, is_spoilt: bool = False
     ) -> None:
         dag_id = live.snapshot.dag.dag_id
         rows = await self._patiently(lambda: self._store.load_dag(dag_id))
@@ -205,21 +205,21 @@ class Scheduler(Service):
         live.inbox = [event for event in waiting if not isinstance(event, AttemptsLost)]
         if rows is not None:
             dag = rows.dag
-            self._events.publish(DagMoved(dag_id, dag.state, dag.operator, dag.stage))
+            self._events.publish(DagUpdated(dag_id, dag.state, dag.operator, dag.stage))
         if rows is None or rows.dag.state.is_final:
             # Operators on a finished DAG lost a race; attempts of it have nothing to tell.
             self._let_go(live)
             return
         live.snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
         live.inbox += self._find_lost(live, is_spoilt)
-        live.was_spoilt = is_spoilt
+        live.last_decision_failed = is_spoilt
         if live.inbox:
             self._due[dag_id] = live
             self._wake.set()
 
-    def _find_lost(self, live: LiveDag, is_spoilt: bool) -> list[SchedulerEvent]:
+    def _find_lost(self, live: ActiveDag, is_spoilt: bool) -> list[SchedulerEvent]:
         """What to do about sub-tasks that run by the store, and by nobody here."""
-        if any(isinstance(event, Found) for event in live.inbox):
+        if any(isinstance(event, DagRecovered) for event in live.inbox):
             return []  # all of them are looked after by that
         ended = {
             (event.sub_task_id, event.attempt_no)
@@ -236,7 +236,7 @@ class Scheduler(Service):
             return []
         if not is_spoilt:
             return [AttemptsLost(frozenset(task.sub_task_id for task in lost))]
-        if live.was_spoilt:
+        if live.last_decision_failed:
             _log.error("dag_left_alone", dag_id=live.snapshot.dag.dag_id)  # it cannot even fail
             return []
         return [AttemptEnded(task.sub_task_id, task.attempt_no, Failed(_SPOILT)) for task in lost]
@@ -245,7 +245,7 @@ class Scheduler(Service):
 
     def _follow(self, decision: Decision) -> None:
         live, snapshot = decision.live, decision.live.snapshot
-        live.was_spoilt = False
+        live.last_decision_failed = False
         if decision.batch is not None:
             self._locks.apply(decision.batch)
             self._marks.apply(decision.batch)
@@ -263,7 +263,7 @@ class Scheduler(Service):
         if decision.heir is not None:
             self._decider.tell_heir(decision.heir)
 
-    def _let_go(self, live: LiveDag) -> None:
+    def _let_go(self, live: ActiveDag) -> None:
         """The DAG has ended."""
         dag_id = live.snapshot.dag.dag_id
         if self.live.get(dag_id) is live:  # else an operator has opened it again meanwhile
@@ -277,6 +277,6 @@ class Scheduler(Service):
         log = _log.bind()  # once for all of them: it is most of the cost of a line
         for batch in batches:
             for event in events_of(batch):
-                if (line := line_of(event)) is not None:
+                if (line := log_fields(event)) is not None:
                     log.info(line[0], **line[1])
                 self._events.publish(event)

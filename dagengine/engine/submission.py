@@ -11,8 +11,8 @@ import structlog
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.errors import EngineStopped
-from dagengine.model.changes import Audited, Batch, DagCreated, KeyUsed
-from dagengine.model.json_values import as_text
+from dagengine.model.changes import AuditAppended, Batch, DagCreated, IdempotencyKeyUsed
+from dagengine.model.json_values import normalize_text
 from dagengine.model.operation import IdempotencyKey, Submission
 from dagengine.model.records import AuditRecord, DagDetail, DagRecord
 from dagengine.rules import planning as plan
@@ -22,10 +22,10 @@ from dagengine.runtime.service import Service
 from dagengine.store.contract import LastIds, Store
 
 _log = structlog.get_logger("dagengine.engine")
-Who: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
+Requester: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
 
 
-class Creator(Service):
+class SubmissionService(Service):
     """Creates DAGs, each in a task of its own.
 
     Attributes:
@@ -44,7 +44,7 @@ class Creator(Service):
         self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
 
     async def create(
-        self, submission: Submission, who: Who, window_s: float, key: IdempotencyKey | None
+        self, submission: Submission, who: Requester, window_s: float, key: IdempotencyKey | None
     ) -> DagDetail:
         """See Engine.submit; with a key that was used meanwhile it raises StaleWrite."""
         created = self._registry.instantiate(submission, self.last_ids, self._clock.now())
@@ -73,15 +73,15 @@ class Creator(Service):
                 return dag
         return None
 
-    async def _write(self, created: DagCreated, who: Who, key: IdempotencyKey | None) -> None:
+    async def _write(self, created: DagCreated, who: Requester, key: IdempotencyKey | None) -> None:
         """Write the DAG and the beginning of its first stage in one commit."""
         dag = created.dag
-        by, reason = map(as_text, who)
-        audit = Audited(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
+        by, reason = map(normalize_text, who)
+        audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
         starts = plan.begin(snapshot, dag.created_at)
         begun = snapshot.take_batch()
-        used = (KeyUsed(key, dag.dag_id),) if key is not None else ()
+        used = (IdempotencyKeyUsed(key, dag.dag_id),) if key is not None else ()
         changes = (created, *used, audit, *(begun.changes if begun else ()))
         batch = Batch(dag.dag_id, None, changes)
         (refusal,) = await self._store.commit([batch])

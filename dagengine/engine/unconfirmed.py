@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dagengine.model.changes import Batch, TargetProven, TargetUnproven
-from dagengine.model.records import UnprovenRecord
+from dagengine.model.changes import Batch, TargetConfirmed, TargetUnconfirmed
+from dagengine.model.records import UnconfirmedRecord
 
-_KINDS = frozenset({TargetProven, TargetUnproven})
+_KINDS = frozenset({TargetConfirmed, TargetUnconfirmed})
 
 
-class Marks:
+class UnconfirmedTargets:
     """A picture of table `unproven`, by target."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, UnprovenRecord] = {}
+        self._marks: dict[str, UnconfirmedRecord] = {}
 
-    def load(self, marks: Iterable[UnprovenRecord]) -> None:
+    def load(self, marks: Iterable[UnconfirmedRecord]) -> None:
         self._marks = {mark.target: mark for mark in marks}
 
-    def find(self, target: str | None) -> UnprovenRecord | None:
+    def find(self, target: str | None) -> UnconfirmedRecord | None:
         """The mark on a target; None when there is none."""
         return self._marks.get(target or "")
 
@@ -28,7 +28,9 @@ class Marks:
         if _KINDS.isdisjoint(map(type, batch.changes)):
             return  # as nearly all
         for change in batch.changes:
-            if isinstance(change, TargetUnproven):
+            if isinstance(change, TargetUnconfirmed):
                 self._marks[change.mark.target] = change.mark
-            elif isinstance(change, TargetProven) and self.find(change.mark.target) == change.mark:
+            elif (
+                isinstance(change, TargetConfirmed) and self.find(change.mark.target) == change.mark
+            ):
                 del self._marks[change.mark.target]  # not one that was set meanwhile

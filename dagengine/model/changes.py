@@ -20,7 +20,7 @@ from dagengine.model.records import (
     LogRecord,
     NodeRecord,
     SubTaskRecord,
-    UnprovenRecord,
+    UnconfirmedRecord,
 )
 
 
@@ -89,31 +89,31 @@ class LockReleased:
 
 
 @dataclass(frozen=True, slots=True)
-class TargetUnproven:
+class TargetUnconfirmed:
     """A step was ended on a target without a proof that nothing of it runs on there."""
 
-    mark: UnprovenRecord
+    mark: UnconfirmedRecord
 
 
 @dataclass(frozen=True, slots=True)
-class TargetProven:
+class TargetConfirmed:
     """A step has looked: nothing that was ended runs on there.
 
     Guarded by the very mark being there still: one that was set after the look stays.
     """
 
-    mark: UnprovenRecord
+    mark: UnconfirmedRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditAppended:
     """A row of the audit (its `audit_id` is given by the store)."""
 
     row: AuditRecord
 
 
 @dataclass(frozen=True, slots=True)
-class KeyUsed:
+class IdempotencyKeyUsed:
     """A DAG was created for an idempotency key. Guarded by the key being new."""
 
     key: IdempotencyKey
@@ -144,10 +144,10 @@ Change: TypeAlias = (
     | LogAppended
     | LockTaken
     | LockReleased
-    | TargetUnproven
-    | TargetProven
-    | Audited
-    | KeyUsed
+    | TargetUnconfirmed
+    | TargetConfirmed
+    | AuditAppended
+    | IdempotencyKeyUsed
     | RequestReserved
 )
 

@@ -15,7 +15,7 @@ from dagengine.model.states import Operator, State
 
 
 @dataclass(frozen=True, slots=True)
-class DagEntered:
+class DagStateChanged:
     """The DAG's state, operator or stage became this."""
 
     stage: int
@@ -25,7 +25,7 @@ class DagEntered:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeEntered:
+class NodeStateChanged:
     """A node's state or operator became this."""
 
     node_id: int
@@ -35,7 +35,7 @@ class NodeEntered:
 
 
 @dataclass(frozen=True, slots=True)
-class SubTaskEntered:
+class SubTaskStateChanged:
     """A sub-task's state, operator or attempt became this."""
 
     sub_task_id: int
@@ -46,7 +46,7 @@ class SubTaskEntered:
     at: datetime
 
 
-Happening: TypeAlias = DagEntered | NodeEntered | SubTaskEntered | LogRecord
+EventPayload: TypeAlias = DagStateChanged | NodeStateChanged | SubTaskStateChanged | LogRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +59,4 @@ class EventRecord:
     """
 
     seq: int
-    what: Happening
+    what: EventPayload

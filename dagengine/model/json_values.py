@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from dagengine.errors import Unstorable
+from dagengine.errors import NotSerializable
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -19,24 +19,24 @@ from dagengine.model.outcome import (
 )
 
 
-def as_stored(value: Json) -> dict[str, Any]:
+def normalize_json(value: Json) -> dict[str, Any]:
     """The value as it will be read again: tuples as lists, keys as text, nothing shared.
 
     Raises:
-        Unstorable: it is not JSON (NaN and infinity are not), or has text that is no Unicode.
+        NotSerializable: it is not JSON (NaN and infinity are not), or has text that is no Unicode.
     """
     try:
         text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as exc:
-        raise Unstorable(
+        raise NotSerializable(
             f"cannot be stored: {exc}", remedy="only what is JSON can be kept"
         ) from exc
     stored: dict[str, Any] = json.loads(text)
     return stored
 
 
-def as_text(text: str) -> str:
+def normalize_text(text: str) -> str:
     r"""The text with what is no Unicode (half a surrogate pair) written out, as `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -45,16 +45,18 @@ def outcome_as_stored(outcome: Outcome) -> Outcome:
     """The outcome as it will be read again.
 
     Raises:
-        Unstorable: its data or its evidence cannot be kept.
+        NotSerializable: its data or its evidence cannot be kept.
         TypeError: it is none that a step may have.
     """
     match outcome:
         case Succeeded(data, evidence, summary):
             if not data and not evidence and not summary:
                 return outcome  # as most
-            return Succeeded(as_stored(data), as_stored(evidence), as_text(summary))
+            return Succeeded(
+                normalize_json(data), normalize_json(evidence), normalize_text(summary)
+            )
         case Failed() | TimedOut() | ResultUnknown():
-            problem, evidence = _readable(outcome.problem), as_stored(outcome.evidence)
+            problem, evidence = _readable(outcome.problem), normalize_json(outcome.evidence)
             return replace(outcome, problem=problem, evidence=evidence)
         case Cancelled():
             return outcome
@@ -63,4 +65,8 @@ def outcome_as_stored(outcome: Outcome) -> Outcome:
 
 
 def _readable(problem: Problem) -> Problem:
-    return Problem(as_text(problem.code), as_text(problem.message), as_text(problem.remedy))
+    return Problem(
+        normalize_text(problem.code),
+        normalize_text(problem.message),
+        normalize_text(problem.remedy),
+    )

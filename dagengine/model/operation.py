@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from dagengine.model.outcome import Json, Outcome
 
 if TYPE_CHECKING:
-    from dagengine.model.records import LockRecord, UnprovenRecord
+    from dagengine.model.records import LockRecord, UnconfirmedRecord
 
 
 class StageKind(StrEnum):
@@ -66,7 +66,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class LockReply:
+class LockResult:
     """The answer to a step that asked for its DAG's lock.
 
     Attributes:
@@ -124,7 +124,7 @@ class StepContext(Protocol):
         ...
 
     @property
-    def unproven(self) -> UnprovenRecord | None:
+    def unproven(self) -> UnconfirmedRecord | None:
         """Set when a step was ended on this target without a proof: look before acting.
 
         Stays, also for later DAGs and over a restart, until `mark_proven`.
@@ -160,7 +160,7 @@ class StepContext(Protocol):
         """
         ...
 
-    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockReply:
+    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockResult:
         """Take the operation's lock for this DAG.
 
         Args:

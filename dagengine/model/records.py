@@ -110,7 +110,7 @@ class LockRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class UnprovenRecord:
+class UnconfirmedRecord:
     """A target on which something of an ended step may still run. Stays until a step has looked."""
 
     target: str

@@ -88,7 +88,7 @@ def end_group(group: int) -> Command:
 
 
 @dataclass(slots=True)
-class Announcement:
+class GroupIdParser:
     """Finds the announced group in the first bytes of stdout.
 
     Attributes:

@@ -111,7 +111,7 @@ class Runner(Protocol):
             timeout_s: bound on the whole call, connecting included, in seconds.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused, SudoRefused: it was not run.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed, SudoRefused: it was not run.
             CommandTimedOut: it ran out of time; `proven_ended` says whether it is gone.
             ConnectionLost: it was sent and the answer never came.
         """
@@ -121,8 +121,8 @@ class Runner(Protocol):
         """A unix socket on this machine (mode 0600) that leads to `host:port` as seen from there.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: no connection to the host. A port
-                on which nothing listens shows as a connection closed at once.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
+                A port on which nothing listens shows as a connection closed at once.
         """
         ...
 
@@ -136,7 +136,7 @@ class Runner(Protocol):
             path: of the socket on the host, at most 107 bytes.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: no connection to the host.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
         """
         ...
 

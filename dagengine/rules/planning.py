@@ -18,7 +18,7 @@ from dagengine.model.changes import (
     LockReleased,
     LockTaken,
     LogAppended,
-    TargetUnproven,
+    TargetUnconfirmed,
 )
 from dagengine.model.outcome import (
     Cancelled,
@@ -35,7 +35,7 @@ from dagengine.model.records import (
     LockRecord,
     LogRecord,
     SubTaskRecord,
-    UnprovenRecord,
+    UnconfirmedRecord,
 )
 from dagengine.model.states import Operator, State
 from dagengine.rules.snapshot import Group, Snapshot
@@ -107,8 +107,8 @@ def _end_sub_task(
         snapshot.add_change(_log_line(sub_task, problem, now))
         if isinstance(outcome, ResultUnknown) and sub_task.target is not None:
             name = snapshot.nodes[sub_task.stage].name
-            mark = UnprovenRecord(sub_task.target, sub_task.dag_id, name, now)
-            snapshot.add_change(TargetUnproven(mark))
+            mark = UnconfirmedRecord(sub_task.target, sub_task.dag_id, name, now)
+            snapshot.add_change(TargetUnconfirmed(mark))
         evidence = _evidence_of(outcome)
         snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
 

@@ -46,7 +46,7 @@ class BodyUnreadable(DagengineError):
         super().__init__("the body is not encrypted with the keys of the header")
 
 
-UNDECIPHERED = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
+DECRYPTION_ERRORS = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
 """Refused before anything of the request could be read."""
 
 

@@ -24,7 +24,7 @@ class _Queue:
     users: int = 0
 
 
-class LoginTurns:
+class LoginLimiter:
     """Lets so many logins of one address be judged at once; the others wait.
 
     Without it a burst of guesses would all be decrypted before the first failure is counted, and

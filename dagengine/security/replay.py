@@ -43,7 +43,7 @@ class ReplayLog(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class HeaderFingerprint:
     """What a header is known again by: digests, from which nothing can be computed back.
 
     Attributes:
@@ -62,7 +62,7 @@ class Sighting:
         return self.blocks if self.keys is None else (self.keys, *self.blocks)
 
 
-def sight(cipher: bytes, block_bytes: int, keys: bytes) -> Sighting:
+def sight(cipher: bytes, block_bytes: int, keys: bytes) -> HeaderFingerprint:
     """The sighting of a header.
 
     Args:
@@ -70,7 +70,7 @@ def sight(cipher: bytes, block_bytes: int, keys: bytes) -> Sighting:
         block_bytes: size of an RSA block.
         keys: decoded `keys`, of any length.
     """
-    return Sighting(
+    return HeaderFingerprint(
         header=_digest(b"header", cipher),
         blocks=tuple(
             _digest(b"block", cipher[at : at + block_bytes])
@@ -106,7 +106,7 @@ class ReplayGuard:
             for mark, until in await self._log.load_reserved():
                 self._reserved[mark] = int(until.timestamp())
 
-    async def reserve(self, sighting: Sighting, *, until_s: int) -> None:
+    async def reserve(self, sighting: HeaderFingerprint, *, until_s: int) -> None:
         """Let a request act once; it is durable on return.
 
         Args:
@@ -130,12 +130,12 @@ class ReplayGuard:
             until = now + timedelta(seconds=until_s - int(now.timestamp()))
             await self._log.reserve(sighting.prints, until, now)
 
-    def note_try(self, sighting: Sighting) -> None:
+    def note_try(self, sighting: HeaderFingerprint) -> None:
         """A stranger's request with a body; raises HeaderReplayed."""
         self._refuse_seen(sighting.prints)
         _put(self._tried, dict.fromkeys(sighting.prints, b""), self._limit // 10)
 
-    def note_read(self, sighting: Sighting) -> None:
+    def note_read(self, sighting: HeaderFingerprint) -> None:
         """A read that may pass; raises HeaderReplayed when it is made of another header's parts."""
         for block in sighting.blocks:
             if block in self._reserved or self._read.get(block, sighting.header) != sighting.header:

@@ -24,10 +24,10 @@ ENV_PREFIX = "DAGENGINE_"
 _ENV_SEPARATOR = "__"
 
 
-MayBeRead = Literal["whoever listens on the way can come in"]
+PlaintextConsent = Literal["whoever listens on the way can come in"]
 """What the engine file must say to serve plain HTTP to other machines."""
 
-AnybodyMay = Literal["anybody can start and stop servers"]
+NoPasswordConsent = Literal["anybody can start and stop servers"]
 """What it must say to serve other machines while root@sys has no password."""
 
 _FILES = (
@@ -69,8 +69,8 @@ class ApiConfig(_Section):
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     tls_client_ca_file: Path | None = None
-    without_tls: MayBeRead | None = None
-    without_password: AnybodyMay | None = None
+    without_tls: PlaintextConsent | None = None
+    without_password: NoPasswordConsent | None = None
     max_connections: int = Field(default=10_000, ge=1)
     max_connections_per_address: int = Field(default=2500, ge=1)
     header_timeout_s: float = Field(default=10, gt=0)

@@ -18,10 +18,10 @@ import structlog
 
 from dagengine.api.app import build_app
 from dagengine.api.extension import ClusterView
-from dagengine.api.metrics import Figures
+from dagengine.api.metrics import Counters
 from dagengine.engine.engine import Engine
-from dagengine.errors import ConfigError, StoreUnusable
-from dagengine.extension import Extension, ExtensionPoint, Surroundings
+from dagengine.errors import ConfigError, StoreUnavailable
+from dagengine.extension import Extension, ExtensionContext, Plugin
 from dagengine.model.ids import AgentAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
@@ -48,7 +48,7 @@ _log = structlog.get_logger("dagengine.server.controller")
 
 
 async def serve(
-    config: EngineConfig, points: Sequence[ExtensionPoint], announce: Callable[[str], None]
+    config: EngineConfig, points: Sequence[Plugin], announce: Callable[[str], None]
 ) -> None:
     """Run a controller until SIGTERM or SIGINT. SIGHUP re-reads cluster file and certificate.
 
@@ -103,7 +103,7 @@ class Controller:
 
 @asynccontextmanager
 async def run_controller(
-    config: EngineConfig, points: Sequence[ExtensionPoint]
+    config: EngineConfig, points: Sequence[Plugin]
 ) -> AsyncIterator[Controller]:
     """A controller that answers requests within the context; raises as `serve`."""
     async with AsyncExitStack() as stack:
@@ -117,7 +117,7 @@ async def run_controller(
         clock = SystemClock()
         pool = SshPool(clock, SystemRandom())
         stack.push_async_callback(pool.close)
-        surroundings = Surroundings(config.cluster, pool, clock)
+        surroundings = ExtensionContext(config.cluster, pool, clock)
         extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
         cluster = extensions[0].cluster
         root_password = cluster.root_password()
@@ -157,7 +157,7 @@ async def run_controller(
             agent_password=partial(_guarded_agent_password, agent_file),
             before_retry=lambda: _reload(extensions),
             body_timeout_s=limits.body_timeout_s,
-            figures=lambda: Figures(
+            figures=lambda: Counters(
                 store.commit_count, store.batch_count, pool.login.begun, pool.login.failed
             ),
         )
@@ -176,11 +176,11 @@ def back_up(config: EngineConfig, target: Path) -> int:
     Nothing is overwritten; when it fails there is neither of them.
 
     Raises:
-        StoreUnusable: see backup_store; or a key is there already, or cannot be copied.
+        StoreUnavailable: see backup_store; or a key is there already, or cannot be copied.
     """
     key, copy = key_file_of(config.store.path), key_file_of(target)
     if copy.exists():
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"{copy} exists, and the key of this backup belongs there",
             remedy="name a file of another name, or move that key away",
         )
@@ -190,7 +190,7 @@ def back_up(config: EngineConfig, target: Path) -> int:
             _copy_key(key, copy)
     except OSError as exc:
         target.unlink()
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"the key {key} cannot be copied to {copy}: {exc.strerror}",
             remedy="look at the free space and the permissions of both; there is no backup now",
         ) from exc

@@ -24,7 +24,7 @@ from dagengine.api.connections import Connections, Limits
 from dagengine.api.envelope import render_envelope
 from dagengine.errors import ApiError, ConfigError
 from dagengine.runtime.clock import Clock
-from dagengine.server.config import AnybodyMay, ApiConfig, MayBeRead
+from dagengine.server.config import ApiConfig, NoPasswordConsent, PlaintextConsent
 
 _log = structlog.get_logger("dagengine.server.listener")
 
@@ -64,14 +64,14 @@ def refuse_open_door(api: ApiConfig, root_password: str) -> None:
             "password: anybody could start servers",
             remedy="give root@sys a password and name it in the cluster file, or listen on "
             "127.0.0.1, "
-            f"or write api.without_password: {_words(AnybodyMay)}",
+            f"or write api.without_password: {_words(NoPasswordConsent)}",
         )
     if api.tls_cert_file is None and api.without_tls is None:
         raise ConfigError(
             f"api.host {api.host} is reachable from other machines, but there is no TLS: whoever "
             "listens on the way can read what is sent and come in with it",
             remedy="set api.tls_cert_file and api.tls_key_file, or listen on 127.0.0.1, "
-            f"or write api.without_tls: {_words(MayBeRead)}",
+            f"or write api.without_tls: {_words(PlaintextConsent)}",
         )
 
 

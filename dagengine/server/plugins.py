@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from dagengine.errors import ConfigError
-from dagengine.extension import ENTRY_POINT_GROUP, ExtensionPoint
+from dagengine.extension import ENTRY_POINT_GROUP, Plugin
 
 _TASKS = "tasks"
 _BUNDLED = EntryPoint("oceanbase", f"{_TASKS}:EXTENSION", ENTRY_POINT_GROUP)
@@ -24,7 +24,7 @@ _OWN_DISTRIBUTION = "dagengine"
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedPlugins:
     """What was found.
 
     Attributes:
@@ -32,11 +32,11 @@ class Loaded:
         notices: sentences for a person, such as which foreign module was passed over.
     """
 
-    points: tuple[ExtensionPoint, ...]
+    points: tuple[Plugin, ...]
     notices: tuple[str, ...]
 
 
-def load_extension_points() -> Loaded:
+def load_extension_points() -> LoadedPlugins:
     """Load every extension registered under the entry point group.
 
     Raises:
@@ -54,7 +54,7 @@ def load_extension_points() -> Loaded:
                 f"module name {_TASKS} belongs to dagengine",
                 remedy=f"uninstall {entry.dist.name}, or have its module renamed",
             )
-    return Loaded(tuple(_load_point(entry) for entry in found), notices)
+    return LoadedPlugins(tuple(_load_point(entry) for entry in found), notices)
 
 
 def ensure_own_tasks(home: Path) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _import_from(file: Path) -> None:
         raise
 
 
-def _load_point(entry: EntryPoint) -> ExtensionPoint:
+def _load_point(entry: EntryPoint) -> Plugin:
     try:
         point = entry.load()
     except (ImportError, AttributeError) as exc:
@@ -122,6 +122,6 @@ def _load_point(entry: EntryPoint) -> ExtensionPoint:
             f"the extension {entry.name} ({entry.value}) cannot be loaded: {exc}",
             remedy="mend or uninstall the package that registers it",
         ) from exc
-    if not isinstance(point, ExtensionPoint):
+    if not isinstance(point, Plugin):
         raise ConfigError(f"the extension {entry.name} ({entry.value}) is no ExtensionPoint")
     return point

@@ -23,7 +23,7 @@ _HEADER_BYTES = 100
 _CONNECT_S = 2.0
 
 
-class Health(StrEnum):
+class SelfCheckStatus(StrEnum):
     """How something stands."""
 
     OK = "ok"
@@ -32,7 +32,7 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class SelfCheckResult:
     """One thing that was looked at.
 
     Attributes:
@@ -45,14 +45,14 @@ class Inspection:
 
     subject: str
     check: str
-    health: Health
+    health: SelfCheckStatus
     said: str
     remedy: str = ""
 
 
 def inspect_controller(
     engine_file: Path, environ: Mapping[str, str]
-) -> tuple[EngineConfig | None, list[Inspection]]:
+) -> tuple[EngineConfig | None, list[SelfCheckResult]]:
     """The engine file and what it names on this machine, as this user would find it.
 
     Works while a controller runs: nothing is locked, opened for writing or listened on.
@@ -61,10 +61,12 @@ def inspect_controller(
         config = load_config(engine_file, environ)
         advertised = config.api.advertised
     except ConfigError as exc:
-        bad = Inspection(str(engine_file), "engine file", Health.BAD, exc.message, exc.remedy)
+        bad = SelfCheckResult(
+            str(engine_file), "engine file", SelfCheckStatus.BAD, exc.message, exc.remedy
+        )
         return None, [bad]
     said = f"readable; ids hold {advertised[0]}:{advertised[1]}"
-    found = [Inspection(str(engine_file), "engine file", Health.OK, said)]
+    found = [SelfCheckResult(str(engine_file), "engine file", SelfCheckStatus.OK, said)]
     owner = find_lock_owner(lock_file_of(config.store.path))
     found.append(_inspect_store(config.store.path, owner))
     found += _inspect_files(config)
@@ -72,7 +74,7 @@ def inspect_controller(
     return config, found
 
 
-def inspect_file(path: Path, what: str, *, is_secret: bool) -> Inspection:
+def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
     """A file that must be readable, and when it holds a secret by its owner alone."""
     subject = str(path)
     try:
@@ -81,14 +83,18 @@ def inspect_file(path: Path, what: str, *, is_secret: bool) -> Inspection:
             pass
     except OSError as exc:
         remedy = "let this user read it, or name another file"
-        return Inspection(subject, what, Health.BAD, f"cannot be read: {exc.strerror}", remedy)
+        return SelfCheckResult(
+            subject, what, SelfCheckStatus.BAD, f"cannot be read: {exc.strerror}", remedy
+        )
     if is_secret and stat.S_IMODE(mode) & 0o077:
         said = f"others may read it: mode {stat.S_IMODE(mode):04o}"
-        return Inspection(subject, what, Health.WARN, said, f"chmod 600 {path}")
+        return SelfCheckResult(subject, what, SelfCheckStatus.WARN, said, f"chmod 600 {path}")
     if not is_secret and stat.S_IMODE(mode) & 0o022:
         said = f"others may write to it: mode {stat.S_IMODE(mode):04o}"
-        return Inspection(subject, what, Health.WARN, said, f"chmod go-w {path}")
-    return Inspection(subject, what, Health.OK, f"readable, mode {stat.S_IMODE(mode):04o}")
+        return SelfCheckResult(subject, what, SelfCheckStatus.WARN, said, f"chmod go-w {path}")
+    return SelfCheckResult(
+        subject, what, SelfCheckStatus.OK, f"readable, mode {stat.S_IMODE(mode):04o}"
+    )
 
 
 def find_lock_owner(path: Path) -> int | None:
@@ -103,57 +109,69 @@ def find_lock_owner(path: Path) -> int | None:
     return None
 
 
-def _inspect_store(path: Path, owner: int | None) -> Inspection:
+def _inspect_store(path: Path, owner: int | None) -> SelfCheckResult:
     subject = str(path)
     if owner is not None:
-        return Inspection(subject, "store", Health.OK, f"in use by the controller with pid {owner}")
+        return SelfCheckResult(
+            subject, "store", SelfCheckStatus.OK, f"in use by the controller with pid {owner}"
+        )
     leftover = Path(f"{os.path.realpath(path)}-wal")
     has_log = leftover.exists() and leftover.stat().st_size > 0
     if has_log and not (path.exists() and path.stat().st_size):
         said = f"missing or empty, and its log {leftover} is not: no controller starts on it"
         remedy = "put back the file that the log belongs to, or move the log away"
-        return Inspection(subject, "store", Health.BAD, said, remedy)
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
     if not path.exists():
         return _inspect_place(path)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         said = f"this user may not write to it or to {path.parent}; it belongs to uid"
         remedy = "run the controller as its owner, or give it to this user"
-        return Inspection(subject, "store", Health.BAD, f"{said} {path.stat().st_uid}", remedy)
+        return SelfCheckResult(
+            subject, "store", SelfCheckStatus.BAD, f"{said} {path.stat().st_uid}", remedy
+        )
     if has_log:
         said = "not closed in order: the next start reads its log first"
-        return Inspection(subject, "store", Health.OK, said)
+        return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
     return _inspect_header(path)
 
 
-def _inspect_header(path: Path) -> Inspection:
+def _inspect_header(path: Path) -> SelfCheckResult:
     """What a store that nobody uses says of itself."""
     subject = str(path)
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if not header:
-        return Inspection(subject, "store", Health.OK, "empty: the first start fills it")
+        return SelfCheckResult(
+            subject, "store", SelfCheckStatus.OK, "empty: the first start fills it"
+        )
     version = int.from_bytes(header[60:64], "big")
     if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         remedy = "name another store.path, or put a backup in its place"
-        return Inspection(subject, "store", Health.BAD, "is no store of this program", remedy)
+        return SelfCheckResult(
+            subject, "store", SelfCheckStatus.BAD, "is no store of this program", remedy
+        )
     newest = list_migrations()[-1][0]
     if version > newest:
         said = f"has schema {version}, this program knows up to {newest}"
-        return Inspection(subject, "store", Health.BAD, said, "use the newer program")
-    return Inspection(subject, "store", Health.OK, f"nobody uses it; schema {version} of {newest}")
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, "use the newer program")
+    return SelfCheckResult(
+        subject, "store", SelfCheckStatus.OK, f"nobody uses it; schema {version} of {newest}"
+    )
 
 
-def _inspect_place(path: Path) -> Inspection:
+def _inspect_place(path: Path) -> SelfCheckResult:
     """Where a store is to be made."""
     place = next(parent for parent in path.parents if parent.exists())
     if os.access(place, os.W_OK):
-        return Inspection(str(path), "store", Health.OK, "not there yet: the first start makes it")
+        return SelfCheckResult(
+            str(path), "store", SelfCheckStatus.OK, "not there yet: the first start makes it"
+        )
     said = f"not there, and this user may not make it in {place}"
     remedy = "let this user write there, or name another store.path"
-    return Inspection(str(path), "store", Health.BAD, said, remedy)
+    return SelfCheckResult(str(path), "store", SelfCheckStatus.BAD, said, remedy)
 
 
-def _inspect_files(config: EngineConfig) -> Iterator[Inspection]:
+def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
     api = config.api
     key = config.store.path.with_suffix(".key.pem")
     if key.exists():
@@ -170,15 +188,17 @@ def _inspect_files(config: EngineConfig) -> Iterator[Inspection]:
         yield from _inspect_agent_password(api.agent_password_file)
 
 
-def _inspect_agent_password(path: Path) -> Iterator[Inspection]:
+def _inspect_agent_password(path: Path) -> Iterator[SelfCheckResult]:
     """What a controller would refuse to start with."""
     try:
         read_agent_password(PasswordFile(path, "api.agent_password_file"))
     except ConfigError as exc:
-        yield Inspection(str(path), "agent password", Health.BAD, exc.message, exc.remedy)
+        yield SelfCheckResult(
+            str(path), "agent password", SelfCheckStatus.BAD, exc.message, exc.remedy
+        )
 
 
-def _inspect_port(api: ApiConfig, owner: int | None) -> Inspection:
+def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
     everywhere = api.host != "localhost" and ipaddress.ip_address(api.host).is_unspecified
     host = "localhost" if everywhere else api.host
     subject = f"{api.host}:{api.port}"
@@ -190,9 +210,9 @@ def _inspect_port(api: ApiConfig, owner: int | None) -> Inspection:
     if answers and owner is None:
         said = "something listens there, and it is not this store's controller"
         remedy = "stop it, or set another api.port"
-        return Inspection(subject, "API", Health.BAD, said, remedy)
+        return SelfCheckResult(subject, "API", SelfCheckStatus.BAD, said, remedy)
     if owner is not None and not answers:
         said = f"the controller with pid {owner} does not answer there"
-        return Inspection(subject, "API", Health.WARN, said, "look at its log")
+        return SelfCheckResult(subject, "API", SelfCheckStatus.WARN, said, "look at its log")
     said = "the controller answers" if answers else "free for a controller"
-    return Inspection(subject, "API", Health.OK, said)
+    return SelfCheckResult(subject, "API", SelfCheckStatus.OK, said)

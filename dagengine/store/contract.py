@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from dagengine.errors import StaleWrite, Unstorable
+from dagengine.errors import NotSerializable, StaleWrite
 from dagengine.model.changes import Batch
 from dagengine.model.events import EventRecord
 from dagengine.model.records import (
@@ -21,11 +21,11 @@ from dagengine.model.records import (
     NodeRecord,
     SubTaskDetail,
     SubTaskRecord,
-    UnprovenRecord,
+    UnconfirmedRecord,
 )
 from dagengine.model.states import State
 
-BatchRefused: TypeAlias = StaleWrite | Unstorable
+BatchRefused: TypeAlias = StaleWrite | NotSerializable
 """Why one batch was left out of a commit that wrote the others."""
 
 
@@ -69,14 +69,14 @@ class Store(Protocol):
         Raises:
             StoreInUse: another controller owns it; named in the message.
             StoreTooNew: a newer version wrote it.
-            StoreUnusable: unreadable, not writable, or not a store.
+            StoreUnavailable: unreadable, not writable, or not a store.
         """
         ...
 
     async def close(self) -> None:
         """Wait for what was submitted, then give the store up. Safe to call twice, also at once.
 
-        From the call on, every request raises StoreUnusable at once. A caller that is cancelled
+        From the call on, every request raises StoreUnavailable at once. A caller that is cancelled
         waits to the end all the same: then the store is given up, and nothing of it runs on.
         """
         ...
@@ -85,13 +85,13 @@ class Store(Protocol):
         """Write batches durably.
 
         Each batch is written as a whole or not at all, and answered in its place: None when
-        it was written; a StaleWrite when the guard of a change does not hold; an Unstorable
+        it was written; a StaleWrite when the guard of a change does not hold; an NotSerializable
         when a value cannot be kept, which no repetition will mend. The others are written all
         the same. On return everything written survives a crash. Concurrent calls may share
         one commit and are written in the order of the calls; none fails for another's batch.
 
         Raises:
-            StoreUnusable: the store refuses, whatever it is given; nothing of these batches
+            StoreUnavailable: the store refuses, whatever it is given; nothing of these batches
                 was written, as far as can be known.
         """
         ...
@@ -112,7 +112,7 @@ class Store(Protocol):
         """Every lock that was ever taken, free ones included."""
         ...
 
-    async def load_unproven(self) -> tuple[UnprovenRecord, ...]:
+    async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
         """Every target that is marked, in the order of their names."""
         ...
 
@@ -171,7 +171,7 @@ class Store(Protocol):
         """Write that somebody asked at that instant; durable on return.
 
         Raises:
-            StoreUnusable: it cannot be written.
+            StoreUnavailable: it cannot be written.
         """
         ...
 
@@ -199,8 +199,8 @@ class Store(Protocol):
         What has expired by `now` is dropped. Shares commits, as `commit` does.
 
         Raises:
-            StoreUnusable: they were not kept, as far as can be known.
-            Unstorable: they are not what they should be.
+            StoreUnavailable: they were not kept, as far as can be known.
+            NotSerializable: they are not what they should be.
         """
         ...
 
@@ -212,7 +212,7 @@ class Store(Protocol):
         """Return once the writer has had its turn.
 
         Raises:
-            StoreUnusable: there is no writer.
+            StoreUnavailable: there is no writer.
         """
         ...
 

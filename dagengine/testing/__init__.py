@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.model.operation import Operation, Stage, StepContext
 from dagengine.model.outcome import Outcome
@@ -50,7 +50,7 @@ class CrashingStore(SqliteStore):
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         self.commits += 1
         if self.commits in self._refuse:
-            raise StoreUnusable(f"commit {self.commits} was refused by the test")
+            raise StoreUnavailable(f"commit {self.commits} was refused by the test")
         return await super().commit(batches)
 
 

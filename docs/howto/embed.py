@@ -8,7 +8,7 @@ import sys
 import structlog
 
 from dagengine import (
-    DagMoved,
+    DagUpdated,
     Engine,
     Failed,
     Flags,
@@ -92,7 +92,7 @@ async def main(path: str) -> list[str]:
                 by="example",
             )
             async for event in events:
-                if isinstance(event, DagMoved) and event.state.is_final:
+                if isinstance(event, DagUpdated) and event.state.is_final:
                     seen.append(f"DAG {event.dag_id} is {event.state}")
                     break
         ended = await engine.wait(accepted.dag.dag_id)

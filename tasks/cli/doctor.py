@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from dagengine import (
+    AuthenticationFailed,
     Clock,
     ConfigError,
-    Health,
     HostAddress,
     HostKeyRejected,
-    Inspection,
-    LoginRefused,
     RemoteError,
     Runner,
     RunnerPool,
+    SelfCheckResult,
+    SelfCheckStatus,
     SudoRefused,
     inspect_controller,
     inspect_file,
@@ -31,21 +31,21 @@ from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.hosts.facts import HostFacts
 from tasks.preflight.checks import decide_verdicts
 from tasks.preflight.inspect import ask_host
-from tasks.preflight.result import Level, Verdict, Wish
+from tasks.preflight.result import CheckResult, Severity, StartTarget
 from tasks.sql.access import open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
 
 _GREETING_S = 5.0
 _HOST_S = 120.0
 _HEALTH_OF = {
-    Level.OK: Health.OK,
-    Level.WARN: Health.WARN,
-    Level.BLOCK: Health.BAD,
-    Level.SKIPPED: Health.WARN,
+    Severity.OK: SelfCheckStatus.OK,
+    Severity.WARN: SelfCheckStatus.WARN,
+    Severity.BLOCK: SelfCheckStatus.BAD,
+    Severity.SKIPPED: SelfCheckStatus.WARN,
 }
 
 
-async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Inspection]:
+async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[SelfCheckResult]:
     """Everything, in the order in which a start needs it."""
     config, found = inspect_controller(engine_file, os.environ)
     if config is None:
@@ -68,18 +68,18 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Ins
     return found + _compare_builds([look.result() for look in looks])
 
 
-def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[Inspection]:
+def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResult]:
     """What it holds, and who may read it when there is a password in it."""
     servers, zones = cluster.servers, {server.zone for server in cluster.servers}
     said = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
-    yield Inspection(str(path), "cluster file", Health.OK, said)
+    yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.OK, said)
     for notice in cluster.notices:
-        yield Inspection(str(path), "cluster file", Health.WARN, notice)
+        yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.WARN, notice)
     if cluster.password is not None:
         yield inspect_file(path, "password in clear", is_secret=True)
 
 
-def inspect_password(file: ClusterFile) -> Inspection:
+def inspect_password(file: ClusterFile) -> SelfCheckResult:
     """The password of root@sys, as this shell would give it to a controller."""
     source, check = file.current.root_password, "root password"
     try:
@@ -91,11 +91,11 @@ def inspect_password(file: ClusterFile) -> Inspection:
     if not password:
         said = "root has no password: every caller who reaches the API may start servers"
         remedy = "give root a password, and name it with root_password_env or root_password_file"
-        return Inspection(source.name, check, Health.WARN, said, remedy)
-    return Inspection(source.name, check, Health.OK, "there")
+        return SelfCheckResult(source.name, check, SelfCheckStatus.WARN, said, remedy)
+    return SelfCheckResult(source.name, check, SelfCheckStatus.OK, "there")
 
 
-def inspect_login_files(address: HostAddress) -> Iterator[Inspection]:
+def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
     """Key, passphrase and known hosts for one host or bastion."""
     if address.key_file is not None and not address.agent:
         yield inspect_file(address.key_file, "SSH key", is_secret=True)
@@ -107,12 +107,12 @@ def inspect_login_files(address: HostAddress) -> Iterator[Inspection]:
         yield _bad(variable, "passphrase", said, remedy)
     known = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
     found = inspect_file(known, "known hosts", is_secret=False)
-    if found.health is Health.BAD:
+    if found.health is SelfCheckStatus.BAD:
         found = replace(found, remedy="pin the hosts' keys: dagengine hosts trust -c ENGINE_FILE")
     yield found
 
 
-Examined = tuple[Server, HostFacts | None, list[Inspection]]
+Examined = tuple[Server, HostFacts | None, list[SelfCheckResult]]
 
 
 async def _examine_host(
@@ -127,7 +127,7 @@ async def _examine_host(
                 remedy = f"look at the login shell of {server.address.user}"
                 return server, None, [_bad(server.name, "login", said, remedy)]
             found = [_logged_in(server, facts)]
-            found += [_told(server, v) for v in decide_verdicts(facts, Wish(server))]
+            found += [_told(server, v) for v in decide_verdicts(facts, StartTarget(server))]
             found += await _examine_sql(server, facts, file, runner)
             return server, facts, found
     except RemoteError as exc:
@@ -137,24 +137,24 @@ async def _examine_host(
         return server, None, [_bad(server.name, "reachable", said, "look at the host")]
 
 
-def _logged_in(server: Server, facts: HostFacts) -> Inspection:
+def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
     runs = f"the server runs, pid {facts.process.pid}" if facts.process else "no server runs"
     version = f", version {facts.version}" if facts.version else ""
     address = server.address
     by_sudo = f", by sudo from {address.user}" if address.sudo else ""
     said = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
-    return Inspection(server.name, "login", Health.OK, said)
+    return SelfCheckResult(server.name, "login", SelfCheckStatus.OK, said)
 
 
-def _told(server: Server, verdict: Verdict) -> Inspection:
+def _told(server: Server, verdict: CheckResult) -> SelfCheckResult:
     health = _HEALTH_OF[verdict.level]
     said = verdict.cause or "well"
-    return Inspection(server.name, verdict.check, health, said, verdict.remedy)
+    return SelfCheckResult(server.name, verdict.check, health, said, verdict.remedy)
 
 
 async def _examine_sql(
     server: Server, facts: HostFacts, file: ClusterFile, runner: Runner
-) -> Sequence[Inspection]:
+) -> Sequence[SelfCheckResult]:
     """Does the way to the SQL port work, and the password?"""
     if facts.process is None:
         return [] if server.sql_via == "direct" else [await _try_forwarding(server, runner)]
@@ -171,19 +171,19 @@ async def _examine_sql(
         return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
     except ConfigError as exc:
         return [_bad(server.name, check, exc.message, exc.remedy)]
-    return [Inspection(server.name, check, Health.OK, f"answers over SSH: {version}")]
+    return [SelfCheckResult(server.name, check, SelfCheckStatus.OK, f"answers over SSH: {version}")]
 
 
-async def _try_forwarding(server: Server, runner: Runner) -> Inspection:
+async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
     """No server listens, so its sshd stands in: is a connection through the host's SSH let in?"""
     port = server.address.port
     for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
         if await _greets(runner, host, port):
             said = "sshd forwards TCP connections"
-            return Inspection(server.name, "forwarding", Health.OK, said)
+            return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.OK, said)
     said = f"nothing came through the host's SSH from its own port {port}"
     remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config"
-    return Inspection(server.name, "forwarding", Health.WARN, said, remedy)
+    return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.WARN, said, remedy)
 
 
 async def _greets(runner: Runner, host: str, port: int) -> bool:
@@ -197,7 +197,7 @@ async def _greets(runner: Runner, host: str, port: int) -> bool:
     return False
 
 
-def _compare_builds(examined: Sequence[Examined]) -> list[Inspection]:
+def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
     """All inspections, and which programs are other builds than the first one's."""
     first: tuple[str, int] | None = None
     found = []
@@ -210,7 +210,9 @@ def _compare_builds(examined: Sequence[Examined]) -> list[Inspection]:
         if size != first[1]:
             said = f"another build than that of {first[0]}"
             remedy = "compare the versions; only an upgrade should differ"
-            found.append(Inspection(server.name, "version", Health.WARN, said, remedy))
+            found.append(
+                SelfCheckResult(server.name, "version", SelfCheckStatus.WARN, said, remedy)
+            )
     return found
 
 
@@ -224,7 +226,7 @@ def _name(exc: RemoteError) -> str:
     match exc:
         case HostKeyRejected():
             return "host key"
-        case LoginRefused():
+        case AuthenticationFailed():
             return "login"
         case SudoRefused():
             return "sudo"
@@ -232,5 +234,5 @@ def _name(exc: RemoteError) -> str:
             return "reachable"
 
 
-def _bad(subject: str, check: str, said: str, remedy: str) -> Inspection:
-    return Inspection(subject, check, Health.BAD, said, remedy)
+def _bad(subject: str, check: str, said: str, remedy: str) -> SelfCheckResult:
+    return SelfCheckResult(subject, check, SelfCheckStatus.BAD, said, remedy)

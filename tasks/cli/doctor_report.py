@@ -16,11 +16,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dagengine import Health, Inspection, SshPool, SystemClock
+from dagengine import SelfCheckResult, SelfCheckStatus, SshPool, SystemClock
 from tasks.cli.doctor import examine
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-_STYLES = {Health.OK: "green", Health.WARN: "yellow", Health.BAD: "bold red"}
+_STYLES = {
+    SelfCheckStatus.OK: "green",
+    SelfCheckStatus.WARN: "yellow",
+    SelfCheckStatus.BAD: "bold red",
+}
 _FILES = ("engine file", "cluster file")
 
 
@@ -31,7 +35,7 @@ def run_doctor(argv: Sequence[str]) -> int:
         found = asyncio.run(_examine(options.config))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    shown = found if options.all else [i for i in found if i.health is not Health.OK]
+    shown = found if options.all else [i for i in found if i.health is not SelfCheckStatus.OK]
     if options.json:
         sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
     else:
@@ -39,15 +43,15 @@ def run_doctor(argv: Sequence[str]) -> int:
     return exit_code(found)
 
 
-def exit_code(found: Sequence[Inspection]) -> int:
+def exit_code(found: Sequence[SelfCheckResult]) -> int:
     """0: nothing is bad; 2: the engine or cluster file cannot be used; 1: anything else is bad."""
-    bad = [inspection for inspection in found if inspection.health is Health.BAD]
+    bad = [inspection for inspection in found if inspection.health is SelfCheckStatus.BAD]
     if any(inspection.check in _FILES for inspection in bad):
         return EXIT_USAGE
     return EXIT_FAILED if bad else EXIT_DONE
 
 
-def describe(found: Sequence[Inspection]) -> dict[str, object]:
+def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
     """For `--json`."""
     return {
         "healthy": exit_code(found) == EXIT_DONE,
@@ -64,7 +68,9 @@ def describe(found: Sequence[Inspection]) -> dict[str, object]:
     }
 
 
-def show(shown: Sequence[Inspection], found: Sequence[Inspection], console: Console) -> None:
+def show(
+    shown: Sequence[SelfCheckResult], found: Sequence[SelfCheckResult], console: Console
+) -> None:
     """A table of what is to be mended (or of everything), and one line that sums up."""
     table = Table("", "of", "check", "found", "do", box=box.SIMPLE, expand=False)
     for inspection in shown:
@@ -79,11 +85,11 @@ def show(shown: Sequence[Inspection], found: Sequence[Inspection], console: Cons
     if shown:
         console.print(table)
     counts = Counter(inspection.health for inspection in found)
-    told = ", ".join(f"{counts[health]} {health}" for health in Health if counts[health])
+    told = ", ".join(f"{counts[health]} {health}" for health in SelfCheckStatus if counts[health])
     console.print(f"{len(found)} looked at: {told}")
 
 
-async def _examine(engine_file: Path) -> list[Inspection]:
+async def _examine(engine_file: Path) -> list[SelfCheckResult]:
     clock = SystemClock()
     pool = SshPool(clock, SystemRandom())
     try:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from dagengine import AgentAddress, ConfigError, HostAddress, Secret
 from tasks.cluster.flavour import FLAVOURS, Flavour
-from tasks.cluster.observation import Observation, TableRow, sum_up
+from tasks.cluster.observation import Observation, TableRow, summarize
 from tasks.cluster.read_cluster import read_cluster
 from tasks.cluster.root_password import PasswordSource, RootPassword
 from tasks.cluster.ssh_section import SshSection, build_address
@@ -155,7 +155,7 @@ class ClusterFile:
         self._password = RootPassword()
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
-        self._seen_in_all = sum_up(())
+        self._seen_in_all = summarize(())
 
     @property
     def name(self) -> str:
@@ -239,7 +239,7 @@ class ClusterFile:
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
-        self._seen_in_all = sum_up([self._seen[name] for name in names if name in self._seen])
+        self._seen_in_all = summarize([self._seen[name] for name in names if name in self._seen])
 
 
 def load_cluster(path: Path) -> Cluster:

@@ -80,7 +80,7 @@ class Converted:
 
 
 @dataclass(slots=True)
-class _Reading:
+class _ObdSection:
     component: str
     flavour: str
     section: Values
@@ -139,7 +139,7 @@ def convert_obd(raw: Values, *, login: str) -> Converted:
     return Converted(converted, password, tuple(reading.notices))
 
 
-def _find_component(raw: Values) -> _Reading:
+def _find_component(raw: Values) -> _ObdSection:
     names = [name for name in COMPONENTS if name in raw]
     if len(names) > 1:
         raise ObdError(f"it has {' and '.join(names)}: a cluster is one of them")
@@ -154,13 +154,13 @@ def _find_component(raw: Values) -> _Reading:
     section = raw[names[0]]
     if section is None:
         raise ObdError(f"{names[0]} is empty; write servers and global below it")
-    return _Reading(names[0], COMPONENTS[names[0]], _map(section, names[0], as_text=False))
+    return _ObdSection(names[0], COMPONENTS[names[0]], _map(section, names[0], as_text=False))
 
 
 # --- the two styles --------------------------------------------------------------------------
 
 
-def _read_layout(reading: _Reading) -> _Layout:
+def _read_layout(reading: _ObdSection) -> _Layout:
     style = reading.section.get("style") or "default"
     match style:
         case "default":
@@ -172,7 +172,7 @@ def _read_layout(reading: _Reading) -> _Layout:
             raise ObdError(f"{where} has the value {style!r}; write default or cluster")
 
 
-def _read_default(reading: _Reading) -> _Layout:
+def _read_default(reading: _ObdSection) -> _Layout:
     component, section = reading.component, reading.section
     common = _map(section.get("global"), f"{component}.global")
     servers = _servers(section.get("servers"), f"{component}.servers")
@@ -184,7 +184,7 @@ def _read_default(reading: _Reading) -> _Layout:
     return _Layout(common, layers)
 
 
-def _read_cluster(reading: _Reading) -> _Layout:
+def _read_cluster(reading: _ObdSection) -> _Layout:
     """`style: cluster`: name and id of the cluster, then its zones with their servers."""
     component, section = reading.component, reading.section
     given = {"cluster_id": section.get("id"), "appname": section.get("name")}
@@ -229,7 +229,9 @@ def _check_names(where: str, names: Sequence[str]) -> None:
         raise ObdError(f"{where}: {twice[0]} occurs twice; give each a name of its own")
 
 
-def _notice_number(reading: _Reading, sections: Mapping[Any, Any], name: str, where: str) -> None:
+def _notice_number(
+    reading: _ObdSection, sections: Mapping[Any, Any], name: str, where: str
+) -> None:
     """Note a section whose key is a number: obd compares texts and does not apply it."""
     numbers = [key for key in sections if not isinstance(key, str) and str(key) == name]
     if numbers:
@@ -241,7 +243,7 @@ def _notice_number(reading: _Reading, sections: Mapping[Any, Any], name: str, wh
 # --- values ----------------------------------------------------------------------------------
 
 
-def _server(reading: _Reading, name: str, ip: str, values: Values) -> dict[str, Any]:
+def _server(reading: _ObdSection, name: str, ip: str, values: Values) -> dict[str, Any]:
     where = f"{reading.component}.{name}"
     home = values.get("home_path")
     if not isinstance(home, str):
@@ -293,14 +295,14 @@ def _number(values: Values, key: str, where: str, *, default: int) -> int:
         raise ObdError(f"{where} is no integer: {values[key]!s:.40}") from None
 
 
-def _password(reading: _Reading, layers: list[dict[str, Any]]) -> Secret | None:
+def _password(reading: _ObdSection, layers: list[dict[str, Any]]) -> Secret | None:
     given = {_text(values.get("root_password")) for values in layers} - {""}
     if len(given) > 1:
         raise ObdError(f"{reading.component}: servers have different root_password; it is one")
     return Secret(given.pop()) if given else None
 
 
-def _ssh(reading: _Reading, user: Values, login: str) -> dict[str, Any]:
+def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
     """How obd logs in; for it 0 and nothing mean the default."""
     ssh: dict[str, Any] = {"user": _text(user.get("username")) or login}
     if key_file := _text(user.get("key_file")):

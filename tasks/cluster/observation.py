@@ -50,7 +50,7 @@ class TableRow:
     start_at: datetime | None = None
 
 
-class SeenInAll(NamedTuple):
+class ClusterSummary(NamedTuple):
     """What the servers of a cluster together were last seen as."""
 
     version: str  #: as last told by one of them; empty when none did
@@ -58,18 +58,18 @@ class SeenInAll(NamedTuple):
     observed_at: datetime | None  #: when that one was seen
 
 
-def sum_up(seen: Sequence[Observation]) -> SeenInAll:
+def summarize(seen: Sequence[Observation]) -> ClusterSummary:
     """One look at each server as one look at all."""
     told = [one for one in seen if one.version]
     best = max((one.ob_state for one in seen), default=NOT_RUNNING)
-    return SeenInAll(
+    return ClusterSummary(
         version=max(told, key=lambda one: one.observed_at).version if told else "",
         ob_state=best,
         observed_at=max((one.observed_at for one in seen if one.ob_state == best), default=None),
     )
 
 
-class Move(StrEnum):
+class ServerActivity(StrEnum):
     """What a live task is doing to a server."""
 
     STARTING = "STARTING"
@@ -87,7 +87,7 @@ def read_inner_status(seen: Observation | None, row: TableRow | None) -> str:
 
 
 def read_server_status(
-    seen: Observation | None, row: TableRow | None, move: Move | None = None
+    seen: Observation | None, row: TableRow | None, move: ServerActivity | None = None
 ) -> str:
     """A server's status in obcluster/info."""
     if move is not None:
@@ -104,9 +104,9 @@ def read_server_status(
 def read_zone_status(servers: Iterable[str]) -> str:
     """A zone's status, from its servers'."""
     present = set(servers)
-    if Move.STARTING in present:
+    if ServerActivity.STARTING in present:
         return "STARTING"
-    if present & {Move.SERVICE_STOPPING, Move.PROCESS_STOPPING}:
+    if present & {ServerActivity.SERVICE_STOPPING, ServerActivity.PROCESS_STOPPING}:
         return "STOPPING"
     if "RUNNING" in present:
         return "RUNNING"

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from dagengine import DagengineError
 from tasks.demo.cluster import DemoCluster, find_seekdb
 from tasks.demo.hosts import DemoHostError, DemoHosts
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 
 _COUNT = 3
 _EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
@@ -70,7 +70,7 @@ async def _main(once: bool, as_json: bool) -> int:
     return code
 
 
-async def _start(cluster: DemoCluster, guard: Guard) -> tuple[int, Mapping[str, Any]]:
+async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mapping[str, Any]]:
     """`dagengine start`, as a person would type it; its live lines go to stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -20,7 +20,7 @@ from types import TracebackType
 
 import asyncssh
 
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 
 LOOPBACK = "127.0.0.1"
 OPENSSH = "OpenSSH sshd"
@@ -96,7 +96,7 @@ class DemoHosts:
         self._children: list[asyncio.subprocess.Process] = []
 
     @property
-    def guard(self) -> Guard:
+    def guard(self) -> ProcessReaper:
         """Ends what runs on the hosts; tell it what is started there."""
         return self._guard
 
@@ -106,7 +106,7 @@ class DemoHosts:
         return self._guard.directory
 
     async def __aenter__(self) -> DemoHosts:
-        self._guard = Guard("dagengine-demo-")
+        self._guard = ProcessReaper("dagengine-demo-")
         try:
             self._make_client_key()
             self.hosts = tuple(await self._start_all())

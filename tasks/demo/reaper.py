@@ -24,7 +24,7 @@ _GRACE_S = 5.0
 _POLL_S = 0.05
 
 
-class Guard:
+class ProcessReaper:
     """The owner's side: a directory of its own, and a guard over what is started in it."""
 
     def __init__(self, prefix: str) -> None:

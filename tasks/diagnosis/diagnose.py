@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tasks.cluster.sizes import parse_size
 from tasks.diagnosis.error_codes import KNOWN_ERRORS, SIGNS
-from tasks.diagnosis.postmortem import Traces
+from tasks.diagnosis.postmortem import Postmortem
 
 _FIRST_KEPT, _LAST_KEPT = 2, 3
 _LINE_LENGTH = 300
@@ -51,7 +51,7 @@ class Diagnosis:
 
 
 def diagnose(
-    traces: Traces, *, pid: int, program: str, options: Mapping[str, str] | None = None
+    traces: Postmortem, *, pid: int, program: str, options: Mapping[str, str] | None = None
 ) -> Diagnosis:
     """Why the server ended.
 
@@ -91,7 +91,7 @@ def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosi
     return None
 
 
-def _find_kill(traces: Traces, pid: int) -> Diagnosis | None:
+def _find_kill(traces: Postmortem, pid: int) -> Diagnosis | None:
     for line in reversed(traces.kernel):
         killed = _KILLED.search(line)
         if killed and pid and int(killed[1]) == pid:
@@ -99,7 +99,7 @@ def _find_kill(traces: Traces, pid: int) -> Diagnosis | None:
     return None
 
 
-def _find_namesake(traces: Traces, program: str) -> Diagnosis | None:
+def _find_namesake(traces: Postmortem, program: str) -> Diagnosis | None:
     """Inside a container the kernel's log shows other pids than the container has."""
     for line in reversed(traces.kernel):
         killed = _KILLED.search(line)
@@ -116,7 +116,9 @@ def _out_of_memory(cause: str, line: str) -> Diagnosis:
     return Diagnosis(cause, remedy, (line[:_LINE_LENGTH],))
 
 
-def _find_crash(traces: Traces, pid: int, program: str, lines: tuple[str, ...]) -> Diagnosis | None:
+def _find_crash(
+    traces: Postmortem, pid: int, program: str, lines: tuple[str, ...]
+) -> Diagnosis | None:
     remedy = "keep the core file and the log for its makers"
     for line in reversed(traces.kernel):
         # A crashed thread is named with its own id, but the program that it ran is too.
@@ -147,7 +149,7 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
     return None
 
 
-def _find_taken_port(traces: Traces, lines: tuple[str, ...]) -> Diagnosis | None:
+def _find_taken_port(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
     """The server is gone, so whoever listens on its port is somebody else."""
     if not traces.taken:
         return None
@@ -171,7 +173,7 @@ def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(cause, error.remedy, lines, errcode=code)
 
 
-def _find_nothing(traces: Traces, lines: tuple[str, ...]) -> Diagnosis:
+def _find_nothing(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
     remedy = "read the server's log"
     if not traces.complete:
         return Diagnosis("why is not known: the host's answer broke off", remedy, lines, False)
@@ -186,7 +188,7 @@ def _find_nothing(traces: Traces, lines: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(cause, "find out who ended it, and read the server's log", lines, False)
 
 
-def _hints(traces: Traces) -> tuple[str, ...]:
+def _hints(traces: Postmortem) -> tuple[str, ...]:
     hints = []
     if traces.free_bytes is not None and traces.free_bytes < _LITTLE_BYTES:
         hints.append(f"only {traces.free_bytes:,} bytes are free for its home")

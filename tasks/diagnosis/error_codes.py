@@ -39,7 +39,7 @@ class KnownError:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class ErrorPattern:
     """A text that tells what is behind a code that many troubles share."""
 
     code: int
@@ -191,19 +191,21 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     ),
 }
 
-SIGNS: tuple[Sign, ...] = (
-    Sign(
+SIGNS: tuple[ErrorPattern, ...] = (
+    ErrorPattern(
         -4016,
         "fail to start net frame",
         "a port is taken",
         "free the port or set another sql_port",
     ),
-    Sign(
+    ErrorPattern(
         -4016,
         "the last block may be deleted by human",
         "files of its redo log below store/ are missing",
         _RESTORE,
     ),
-    Sign(-4015, "version or magic not match", "its block file below store/ is damaged", _RESTORE),
+    ErrorPattern(
+        -4015, "version or magic not match", "its block file below store/ is damaged", _RESTORE
+    ),
 )
 """Looked for before the codes; the first that fits a line wins."""

@@ -16,7 +16,7 @@ from tasks.hosts.scripts import read_script
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class Postmortem:
     """What was found. Lists hold lines, each cut; None: the host did not say.
 
     Attributes:
@@ -67,13 +67,13 @@ def ask_traces(
     return script(read_script("postmortem"), "dagengine-traces", home, log, *map(str, numbers))
 
 
-def parse_traces(output: str) -> Traces:
+def parse_traces(output: str) -> Postmortem:
     """The answer to `ask_traces`."""
     values = parse_lines(output)
     kib = number_value(values, "available_kib")
     open_files = last_value(values, "open_files")
     counts = [int(text) for text in values.get("oom_kills", ()) if text.isdecimal()]
-    return Traces(
+    return Postmortem(
         complete=last_value(values, "end") == "yes",
         log=tuple(values.get("log", ())),
         log_grew=last_value(values, "log_grew") == "yes",

@@ -42,7 +42,7 @@ _ALREADY_ACTIVE = "zone status not match"  # the server's words, known to client
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmed:
+class ServiceReport:
     """What the cluster says of servers that answer SQL.
 
     Attributes:
@@ -61,7 +61,7 @@ class ClusterSteps(Protocol):
         """Stage 5."""
         ...
 
-    async def confirm(self, context: StepContext, names: Sequence[str]) -> Confirmed:
+    async def confirm(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
         """The end of stage 6, for servers that answered SQL a moment ago."""
         ...
 
@@ -76,9 +76,9 @@ class SeekdbSteps:
         await context.log("seekdb has no cluster of servers and zones to start: nothing to do")
         return Succeeded()
 
-    async def confirm(self, context: StepContext, names: Sequence[str]) -> Confirmed:
+    async def confirm(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
         del context
-        return Confirmed({name: {"level": "sql", "verified": True} for name in names})
+        return ServiceReport({name: {"level": "sql", "verified": True} for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +111,18 @@ class OceanbaseSteps:
             Problem(code, problems[-1], "look at the cluster's event history, then RETRY")
         )
 
-    async def confirm(self, context: StepContext, names: Sequence[str]) -> Confirmed:
+    async def confirm(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
         """ACTIVE and in service, each read through another server where there is one."""
         servers = [self.cluster.server(name) for name in names]
-        found = _Findings({server.name: {"level": "sql"} for server in servers})
+        found = _ServiceFindings({server.name: {"level": "sql"} for server in servers})
         if not servers:
-            return Confirmed({})
+            return ServiceReport({})
         for server in servers:
             readers = [other for other in servers if other is not server] or [server]
             found.readers.setdefault(readers[0].name, (readers, []))[1].append(server)
         for readers, read in found.readers.values():
             await self._read_service(context, readers, read, found)
-        return Confirmed(found.evidence, tuple(found.problems))
+        return ServiceReport(found.evidence, tuple(found.problems))
 
     # --- below: the parts ------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class OceanbaseSteps:
         context: StepContext,
         readers: Sequence[Server],
         read: Sequence[Server],
-        found: _Findings,
+        found: _ServiceFindings,
     ) -> None:
         """Wait until each of `read` is in service, as the readers tell."""
         rows: dict[Address, ServerRow] = {}
@@ -197,7 +197,7 @@ class OceanbaseSteps:
 
 
 @dataclass(slots=True)
-class _Findings:
+class _ServiceFindings:
     evidence: dict[str, dict[str, Any]]
     problems: list[Problem] = field(default_factory=list)
     readers: dict[str, tuple[list[Server], list[Server]]] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.cluster.quorum import explain_majority
 from tasks.errors import ForceStopOrTerminateRequired, ForceStopRequired
-from tasks.flavours.stop_safety import StopMode, check_plain_stop, read_picture
+from tasks.flavours.stop_safety import StopMode, check_plain_stop, read_snapshot
 from tasks.sql.access import SqlPeerRefused
 from tasks.sql.cluster import (
     CHECKPOINTS,
@@ -158,15 +158,15 @@ class OceanbaseStop:
             return
         inside = [s for s in self.cluster.servers if s.name in targets]
         outside = [s for s in self.cluster.servers if s.name not in targets]
-        picture = None
+        snapshot = None
         refused: list[SqlPeerRefused] = []
         for servers in (inside, outside):
-            if picture is None and servers:
+            if snapshot is None and servers:
                 password = self.cluster.root_password()
-                picture = await read_picture(
+                snapshot = await read_snapshot(
                     servers, password, self.pool, self.clock, _LOOK_S, refused
                 )
-        if picture is None:
+        if snapshot is None:
             known = explain_majority(self.cluster.servers, (), targets)
             raise _force_required(
                 f"the database does not answer: {known.message}",
@@ -174,7 +174,7 @@ class OceanbaseStop:
                 refused,
             )
         if mode is StopMode.PLAIN:
-            check_plain_stop(picture, scope, {server.zone for server in inside})
+            check_plain_stop(snapshot, scope, {server.zone for server in inside})
 
     async def freeze(self, context: StepContext, names: Sequence[str]) -> Outcome:
         servers = [self.cluster.server(name) for name in names]

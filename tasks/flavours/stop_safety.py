@@ -36,7 +36,7 @@ class StopMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ClusterSnapshot:
     """A cluster as it says it is at one moment."""
 
     servers: dict[Address, ServerRow]
@@ -45,11 +45,11 @@ class Picture:
     tenants: dict[int, str]
 
 
-def check_plain_stop(picture: Picture, scope: str, zones: Collection[str]) -> None:
+def check_plain_stop(snapshot: ClusterSnapshot, scope: str, zones: Collection[str]) -> None:
     """Whether a zone, or servers of a zone, may be taken out of service.
 
     Args:
-        picture: the cluster.
+        snapshot: the cluster.
         scope: ZONE or SERVER.
         zones: of the targets.
 
@@ -62,33 +62,33 @@ def check_plain_stop(picture: Picture, scope: str, zones: Collection[str]) -> No
             f"these are in more than one zone: {', '.join(sorted(zones))}",
             remedy="stop one zone, or servers of one zone",
         )
-    elsewhere = sorted(_stopped_zones(picture) - set(zones))
+    elsewhere = sorted(_stopped_zones(snapshot) - set(zones))
     if elsewhere:
         raise StoppedInMultiZone(
             f"zone {', '.join(elsewhere)} is stopped, or has a stopped server",
             remedy="start it first: only one zone may be out of service at a time",
         )
     if scope == "ZONE":
-        _check_majority(picture, next(iter(zones)))
+        _check_majority(snapshot, next(iter(zones)))
 
 
-def _stopped_zones(picture: Picture) -> set[str]:
-    inactive = {zone for zone, status in picture.zones.items() if status == "INACTIVE"}
-    return inactive | {row.zone for row in picture.servers.values() if row.stopped}
+def _stopped_zones(snapshot: ClusterSnapshot) -> set[str]:
+    inactive = {zone for zone, status in snapshot.zones.items() if status == "INACTIVE"}
+    return inactive | {row.zone for row in snapshot.servers.values() if row.stopped}
 
 
-def _check_majority(picture: Picture, zone: str) -> None:
+def _check_majority(snapshot: ClusterSnapshot, zone: str) -> None:
     lost: dict[str, list[int]] = {}
-    for stream in picture.streams:
+    for stream in snapshot.streams:
         stay = [
             member
             for member in stream.members
-            if (row := picture.servers.get(member)) is not None
+            if (row := snapshot.servers.get(member)) is not None
             and row.status == "ACTIVE"
             and row.zone != zone
         ]
         if len(stay) * 2 <= stream.needed:
-            name = picture.tenants.get(stream.tenant_id, f"tenant {stream.tenant_id}")
+            name = snapshot.tenants.get(stream.tenant_id, f"tenant {stream.tenant_id}")
             lost.setdefault(name, []).append(stream.stream_id)
     if lost:
         told = "; ".join(
@@ -100,26 +100,26 @@ def _check_majority(picture: Picture, zone: str) -> None:
         )
 
 
-async def read_picture(
+async def read_snapshot(
     servers: Sequence[Server],
     password: str,
     pool: RunnerPool,
     clock: Clock,
     limit_s: float,
     refused: list[SqlPeerRefused],
-) -> Picture | None:
+) -> ClusterSnapshot | None:
     """What the cluster says through the first server that answers; None when none does.
 
     `refused` receives an error for each server whose port belongs to another process.
     """
-    answers: asyncio.Queue[Picture | None] = asyncio.Queue()
+    answers: asyncio.Queue[ClusterSnapshot | None] = asyncio.Queue()
 
     async def ask(server: Server) -> None:
         found = None
         try:
             async with asyncio.timeout(limit_s):
                 async with open_cluster_sql([server], password, pool, clock, 0) as sql:
-                    found = Picture(
+                    found = ClusterSnapshot(
                         parse_servers(await sql.ask(SERVERS)),
                         parse_zones(await sql.ask(ZONES)),
                         parse_streams(await sql.ask(STREAMS)),

@@ -11,7 +11,7 @@ from enum import StrEnum
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.diagnose import Diagnosis, diagnose
-from tasks.diagnosis.postmortem import Traces, ask_traces, parse_traces
+from tasks.diagnosis.postmortem import Postmortem, ask_traces, parse_traces
 from tasks.hosts.commands import ask_alive, read_trouble
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
@@ -46,7 +46,7 @@ _SLOW_LOOK_EVERY_S = 0.75  # and within a second when it takes long
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class MonitoredServer:
     """The server process that is waited for."""
 
     server: Server
@@ -69,37 +69,39 @@ class HealthLevel(StrEnum):
 
 
 async def wait_until_healthy(
-    patient: Patient, context: StepContext, clock: Clock
+    monitored: MonitoredServer, context: StepContext, clock: Clock
 ) -> Succeeded | Failed:
     """Poll until SQL answers and stays, the process is gone, or the time is up."""
     begun_s = clock.monotonic_s()
     pause_s, last, remedy = _FIRST_POLL_S, "not asked yet", ""
-    with _Watch(patient, clock).opened() as watch:
+    with _ProcessMonitor(monitored, clock).opened() as watch:
         while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
             try:
-                await _wait_for_port(patient)
-                version = await _try_sql(patient, context)
-                if await _stays(patient, watch, context):
-                    return await _healthy(patient, version, clock.monotonic_s() - begun_s, context)
+                await _wait_for_port(monitored)
+                version = await _try_sql(monitored, context)
+                if await _stays(monitored, watch, context):
+                    return await _healthy(
+                        monitored, version, clock.monotonic_s() - begun_s, context
+                    )
                 last = "it answered SQL, and ended"
             except SqlNotReady as exc:
                 last, remedy = exc.message, exc.remedy
-                on = f"an answer of {patient.server.name} on SQL port {patient.server.sql_port}"
+                on = f"an answer of {monitored.server.name} on SQL port {monitored.server.sql_port}"
                 told = f"level {watch.level}: {last}"
                 context.wait_for("sql", on, last=told, next_in_s=pause_s)
             except SqlPasswordRefused:
-                return _password_refused(patient)
+                return _password_refused(monitored)
             if await watch.pause(pause_s):
-                return await explain_death(patient, context)
+                return await explain_death(monitored, context)
             pause_s = choose_pause_s(waited_s)
     return Failed(
         Problem(
             "OB.Cluster.AsyncOperationTimeout",
-            f"{patient.server.name} lives (pid {patient.process.pid}) but does not answer SQL"
+            f"{monitored.server.name} lives (pid {monitored.process.pid}) but does not answer SQL"
             f" within {LIMIT_S:g} s: {last}",
-            f"{remedy or f'look at {patient.server.log_file}'}, then RETRY",
+            f"{remedy or f'look at {monitored.server.log_file}'}, then RETRY",
         ),
-        _evidence(patient, watch.level),
+        _evidence(monitored, watch.level),
     )
 
 
@@ -110,56 +112,56 @@ def choose_pause_s(waited_s: float) -> float:
 
 
 async def _healthy(
-    patient: Patient, version: str, after_s: float, context: StepContext
+    monitored: MonitoredServer, version: str, after_s: float, context: StepContext
 ) -> Succeeded:
-    server = patient.server
+    server = monitored.server
     stable = f", and stayed so for {server.stable_s:g} s" if server.stable_s else ""
     await context.log(f"{server.name} answers SQL after {after_s - server.stable_s:.2f} s{stable}")
     took = {"healthy_after_s": round(after_s, 3)}
-    evidence = _evidence(patient, HealthLevel.SQL) | took
+    evidence = _evidence(monitored, HealthLevel.SQL) | took
     return Succeeded({**took, "version": version}, evidence)
 
 
-async def _stays(patient: Patient, watch: _Watch, context: StepContext) -> bool:
+async def _stays(monitored: MonitoredServer, watch: _ProcessMonitor, context: StepContext) -> bool:
     """Does it answer for `stable_s`? False when the process ended in that time.
 
     Raises:
         SqlNotReady: it lives, and stopped answering: the waiting begins anew.
     """
-    left_s = patient.server.stable_s
+    left_s = monitored.server.stable_s
     while left_s > 0:
         pause_s = min(left_s, _SLOW_POLL_S)
-        on = f"{patient.server.name} to stay healthy for {left_s:g} s more"
+        on = f"{monitored.server.name} to stay healthy for {left_s:g} s more"
         context.wait_for("stable", on, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
         if await watch.pause(pause_s):
             return False
         left_s -= pause_s
-        async with open_sql(patient.server, patient.runner, patient.password) as connection:
+        async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
             await ask_one(connection, "select 1")
     return True
 
 
-async def _wait_for_port(patient: Patient) -> None:
+async def _wait_for_port(monitored: MonitoredServer) -> None:
     """Raise SqlNotReady while nothing listens: costs the booting host less than a login."""
-    if not (await look_at_process(patient)).is_listening:
-        raise SqlNotReady(f"nothing listens on port {patient.server.sql_port} yet")
+    if not (await look_at_process(monitored)).is_listening:
+        raise SqlNotReady(f"nothing listens on port {monitored.server.sql_port} yet")
 
 
-class _Watch:
+class _ProcessMonitor:
     """Looks all the time whether the process lives, beside the polling of SQL.
 
     Attributes:
         level: PORT once something listened on the SQL port, before that PROCESS.
     """
 
-    def __init__(self, patient: Patient, clock: Clock) -> None:
+    def __init__(self, monitored: MonitoredServer, clock: Clock) -> None:
         self.level = HealthLevel.PROCESS
-        self._patient = patient
+        self._patient = monitored
         self._clock = clock
         self._until_gone: asyncio.Task[None] | None = None
 
     @contextmanager
-    def opened(self) -> Iterator[_Watch]:
+    def opened(self) -> Iterator[_ProcessMonitor]:
         """Leaving the context ends the looking."""
         name = f"look at pid {self._patient.process.pid}"
         self._until_gone = asyncio.create_task(self._look_until_gone(), name=name)
@@ -191,20 +193,20 @@ class _Watch:
             self.level = HealthLevel.PORT if seen.is_listening else self.level
 
 
-async def explain_death(patient: Patient, context: StepContext) -> Failed:
+async def explain_death(monitored: MonitoredServer, context: StepContext) -> Failed:
     """The process is gone: say why, from what it has left on its host."""
-    server = patient.server
-    gone = f"{server.name}: the server (pid {patient.process.pid}) is gone"
+    server = monitored.server
+    gone = f"{server.name}: the server (pid {monitored.process.pid}) is gone"
     await context.log(f"{gone}; looking for the cause")
-    traces = await _read_traces(patient)
-    found = _diagnose(patient, traces)
+    traces = await _read_traces(monitored)
+    found = _diagnose(monitored, traces)
     for _ in range(_LAST_WORDS_TRIES):
         if found.names_error:
             break
         # It writes its log beside its work: its last words may come after its end.
         await asyncio.sleep(_LAST_WORDS_PAUSE_S)
-        traces = replace(traces, log=await _read_log(patient))
-        found = _diagnose(patient, traces)
+        traces = replace(traces, log=await _read_log(monitored))
+        found = _diagnose(monitored, traces)
     for line in found.lines:
         await context.log(f"{server.name} log: {line}")
     evidence: dict[str, object] = {
@@ -221,92 +223,92 @@ async def explain_death(patient: Patient, context: StepContext) -> Failed:
             f"{gone}: {found.sentence}",
             f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),
-        _evidence(patient, HealthLevel.NONE) | evidence,
+        _evidence(monitored, HealthLevel.NONE) | evidence,
     )
 
 
-def _diagnose(patient: Patient, traces: Traces) -> Diagnosis:
-    flavour = patient.server.flavour
+def _diagnose(monitored: MonitoredServer, traces: Postmortem) -> Diagnosis:
+    flavour = monitored.server.flavour
     return diagnose(
         traces,
-        pid=patient.process.pid,
+        pid=monitored.process.pid,
         program=flavour.program.rpartition("/")[2],
-        options=patient.server.start_options if patient.is_first else {},
+        options=monitored.server.start_options if monitored.is_first else {},
     )
 
 
-async def _read_traces(patient: Patient) -> Traces:
-    server, process = patient.server, patient.process
+async def _read_traces(monitored: MonitoredServer) -> Postmortem:
+    server, process = monitored.server, monitored.process
     question = ask_traces(
-        *(server.home, server.log_file, patient.log_from, process.pid, process.started),
+        *(server.home, server.log_file, monitored.log_from, process.pid, process.started),
         server.ports.values(),
     )
-    return parse_traces((await patient.runner.run(question, timeout_s=_TRACES_S)).stdout)
+    return parse_traces((await monitored.runner.run(question, timeout_s=_TRACES_S)).stdout)
 
 
-async def _read_log(patient: Patient) -> tuple[str, ...]:
-    question = read_trouble(patient.server.log_file, patient.log_from)
-    said = (await ask(patient.runner, question)).stdout
+async def _read_log(monitored: MonitoredServer) -> tuple[str, ...]:
+    question = read_trouble(monitored.server.log_file, monitored.log_from)
+    said = (await ask(monitored.runner, question)).stdout
     return tuple(line for line in said.split("\n") if line)
 
 
-async def _try_sql(patient: Patient, context: StepContext) -> str:
+async def _try_sql(monitored: MonitoredServer, context: StepContext) -> str:
     """The server's version. Root's password is the configured one, or empty before it was set.
 
     An empty password is tried only while no first start of this home was confirmed.
     """
-    if not (patient.server.flavour.sets_root_password and patient.awaits_password):
-        return await _ask_version(patient, context, patient.password)
-    first, second = ("", patient.password) if patient.is_first else (patient.password, "")
+    if not (monitored.server.flavour.sets_root_password and monitored.awaits_password):
+        return await _ask_version(monitored, context, monitored.password)
+    first, second = ("", monitored.password) if monitored.is_first else (monitored.password, "")
     try:
-        return await _ask_version(patient, context, first)
+        return await _ask_version(monitored, context, first)
     except SqlPasswordRefused:
         if first == second:
             raise
-    return await _ask_version(patient, context, second)
+    return await _ask_version(monitored, context, second)
 
 
-async def _ask_version(patient: Patient, context: StepContext, password: str) -> str:
-    async with open_sql(patient.server, patient.runner, password) as connection:
+async def _ask_version(monitored: MonitoredServer, context: StepContext, password: str) -> str:
+    async with open_sql(monitored.server, monitored.runner, password) as connection:
         version = await ask_version(connection)
-        if password != patient.password:
+        if password != monitored.password:
             # Stage 6 logs in anew, and so proves that the password is set.
-            await set_root_password(connection, patient.password)
+            await set_root_password(connection, monitored.password)
             said = "root had no password; set the configured one"
-            await context.log(f"{patient.server.name}: {said}")
+            await context.log(f"{monitored.server.name}: {said}")
         return version
 
 
-async def look_at_process(patient: Patient) -> ProcessLook:
+async def look_at_process(monitored: MonitoredServer) -> ProcessLook:
     """Whether the process lives, and whether its SQL port is open.
 
     Raises:
         RemoteError: its host cannot be asked.
     """
-    process = patient.process
-    question = ask_alive(process.pid, process.started, patient.server.sql_port)
-    return parse_alive((await ask(patient.runner, question)).stdout)
+    process = monitored.process
+    question = ask_alive(process.pid, process.started, monitored.server.sql_port)
+    return parse_alive((await ask(monitored.runner, question)).stdout)
 
 
-async def is_gone(patient: Patient) -> bool:
+async def is_gone(monitored: MonitoredServer) -> bool:
     """Whether the process has ended; False when the answer broke off. Raises as above."""
-    return (await look_at_process(patient)).is_gone
+    return (await look_at_process(monitored)).is_gone
 
 
-def _password_refused(patient: Patient) -> Failed:
+def _password_refused(monitored: MonitoredServer) -> Failed:
     return Failed(
         Problem(
             SqlPasswordRefused.err_code,
-            f"{patient.server.name} runs, but refuses the configured password of root",
+            f"{monitored.server.name} runs, but refuses the configured password of root",
             "correct the password that the cluster file names, then RETRY",
         ),
-        _evidence(patient, HealthLevel.PORT),
+        _evidence(monitored, HealthLevel.PORT),
     )
 
 
-def _evidence(patient: Patient, level: HealthLevel) -> dict[str, object]:
+def _evidence(monitored: MonitoredServer, level: HealthLevel) -> dict[str, object]:
     return {
-        "pid": patient.process.pid,
-        "sql_port": patient.server.sql_port,
+        "pid": monitored.process.pid,
+        "sql_port": monitored.server.sql_port,
         "level": str(level),
     }

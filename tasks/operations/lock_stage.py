@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 
-LOCK = "Check operation lock"
+LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
 
 

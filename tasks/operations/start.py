@@ -44,17 +44,17 @@ from tasks.hosts.query import ask
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
-    Patient,
+    MonitoredServer,
     explain_death,
     is_gone,
     wait_until_healthy,
 )
-from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
 from tasks.operations.stop_process import stop_process, was_ended
 from tasks.operations.unconfirmed import resolve_unproven
 from tasks.preflight.decide import Blocked, NoOp, Start
-from tasks.preflight.inspect import Looks
+from tasks.preflight.inspect import HostInspector
 from tasks.sql.access import open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_one
 
@@ -75,12 +75,12 @@ _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=
 
 def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
     """The operation on the servers of a cluster file, which is read anew by every attempt."""
-    steps = _Steps(cluster, pool, clock, Looks(clock))
+    steps = _Steps(cluster, pool, clock, HostInspector(clock))
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     return Operation(
         START_OB,
         (
-            Stage(LOCK, normal, take_lock, flags=_FLAGS, timeout_s=300),
+            Stage(LOCK_STAGE, normal, take_lock, flags=_FLAGS, timeout_s=300),
             Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
             Stage(
                 START,
@@ -104,7 +104,7 @@ class _Steps:
     cluster: ClusterFile
     pool: RunnerPool
     clock: Clock
-    looks: Looks
+    looks: HostInspector
 
     async def check(self, context: StepContext) -> Outcome:
         """Stage 2."""
@@ -160,10 +160,10 @@ class _Steps:
     async def wait(self, context: StepContext) -> Outcome:
         """Stage 4."""
         server, runner = self._server(context)
-        patient = await self._patient(context, server, runner)
-        if isinstance(patient, Failed):
-            return patient
-        outcome = await wait_until_healthy(patient, context, self.clock)
+        monitored = await self._patient(context, server, runner)
+        if isinstance(monitored, Failed):
+            return monitored
+        outcome = await wait_until_healthy(monitored, context, self.clock)
         if isinstance(outcome, Succeeded):
             version = str(outcome.data["version"])
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
@@ -213,7 +213,7 @@ class _Steps:
 
     async def _patient(
         self, context: StepContext, server: Server, runner: Runner
-    ) -> Patient | Failed:
+    ) -> MonitoredServer | Failed:
         """The process that stage 3 started or found; what runs there when that was passed."""
         password = self.cluster.root_password()
         data = context.data_of(START, server.name)
@@ -221,11 +221,13 @@ class _Steps:
             process = ProcessIdentity(**data["process"])
             is_first, awaits = bool(data.get("is_first")), bool(data.get("awaits_password"))
             log_from = data["log_from"]
-            return Patient(server, runner, process, log_from, password, is_first, awaits)
+            return MonitoredServer(server, runner, process, log_from, password, is_first, awaits)
         decision = await self.looks.decide(context, server, runner)
         if isinstance(decision, NoOp):
             awaits = decision.awaits_password
-            return Patient(server, runner, decision.process, 0, password, awaits_password=awaits)
+            return MonitoredServer(
+                server, runner, decision.process, 0, password, awaits_password=awaits
+            )
         return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
 
     async def _launch(
@@ -266,8 +268,8 @@ class _Steps:
             return _failed(server, what, "look at the host")
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
-            patient = Patient(server, runner, gone, report.log_from, "", is_first)
-            return await explain_death(patient, context)
+            monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
+            return await explain_death(monitored, context)
         if report.outcome in _REFUSED:
             what = _REFUSED[report.outcome].format(home=server.home)
             if report.doubts:
@@ -286,32 +288,32 @@ class _Steps:
             return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
 
     async def _look_again(self, context: StepContext, server: Server) -> Failed | None:
-        patient = await self._patient(context, server, self.pool.runner(server.address))
-        if isinstance(patient, Failed):
-            return patient
+        monitored = await self._patient(context, server, self.pool.runner(server.address))
+        if isinstance(monitored, Failed):
+            return monitored
         gone, refused = await asyncio.gather(
-            is_gone(patient), _ask_anew(patient), return_exceptions=True
+            is_gone(monitored), _ask_anew(monitored), return_exceptions=True
         )
         if isinstance(gone, BaseException):
             raise gone
         if isinstance(refused, BaseException):
             raise refused
-        if gone or (refused is not None and await is_gone(patient)):
-            return await explain_death(patient, context)
+        if gone or (refused is not None and await is_gone(monitored)):
+            return await explain_death(monitored, context)
         if refused is not None:
             return refused
-        said = f"the same process (pid {patient.process.pid}) answers SQL"
+        said = f"the same process (pid {monitored.process.pid}) answers SQL"
         await context.log(f"{server.name}: {said}")
         return None
 
 
-async def _ask_anew(patient: Patient) -> Failed | None:
+async def _ask_anew(monitored: MonitoredServer) -> Failed | None:
     """A second login, and a query."""
     try:
-        async with open_sql(patient.server, patient.runner, patient.password) as connection:
+        async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
             await ask_one(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
-        what = f"{patient.server.name}: {exc.message}"
+        what = f"{monitored.server.name}: {exc.message}"
         return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
     return None
 

@@ -27,7 +27,7 @@ from tasks.flavours.stop_safety import StopMode
 from tasks.hosts.commands import START_DEADLINE_S, STOP_MARGIN_S, ask_facts, ask_quiet
 from tasks.hosts.facts import parse_facts
 from tasks.hosts.query import ask
-from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import STOP_OB
 from tasks.operations.stop_process import stop_process, was_ended
 from tasks.operations.unconfirmed import resolve_unproven
@@ -63,7 +63,7 @@ def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Oper
     return Operation(
         STOP_OB,
         (
-            Stage(LOCK, normal, take_lock, flags=_BEFORE, timeout_s=300),
+            Stage(LOCK_STAGE, normal, take_lock, flags=_BEFORE, timeout_s=300),
             Stage(CHECK, lane, steps.check, flags=_BEFORE, timeout_s=120),
             Stage(FREEZE, normal, steps.freeze, flags=_BEFORE, timeout_s=_LONGEST_FREEZE_S),
             stop,

@@ -9,13 +9,15 @@ from collections.abc import Collection, Iterable
 
 from tasks.hosts.facts import HostFacts
 from tasks.preflight import judges
-from tasks.preflight.result import Check, Level, Skip, Verdict, Wish
+from tasks.preflight.result import Check, CheckResult, Severity, SkipPolicy, StartTarget
 
 SKIP_CHECKS = "skip_checks"
 """Parameter of a DAG: names of the checks that are skipped."""
 
 
-def decide_verdicts(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> list[Verdict]:
+def decide_verdicts(
+    facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()
+) -> list[CheckResult]:
     """Every check's verdict that could be reached, in the order of `CHECKS`.
 
     Args:
@@ -40,25 +42,27 @@ def refuse_skips(names: Iterable[str]) -> str | None:
     for name in names:
         if name not in known:
             return f"there is no check '{name}'; known: {', '.join(known)}"
-        if known[name].skip is Skip.NO:
-            may = ", ".join(check.name for check in CHECKS if check.skip is not Skip.NO)
+        if known[name].skip is SkipPolicy.NO:
+            may = ", ".join(check.name for check in CHECKS if check.skip is not SkipPolicy.NO)
             return f"the check '{name}' cannot be skipped; those that can: {may}"
     return None
 
 
-def _judge(check: Check, facts: HostFacts, wish: Wish, skip: Collection[str]) -> Verdict:
+def _judge(check: Check, facts: HostFacts, wish: StartTarget, skip: Collection[str]) -> CheckResult:
     finding = check.judge(facts, wish)
     if finding is None:
-        return Verdict(check.name, Level.OK)
+        return CheckResult(check.name, Severity.OK)
     level, remedy = finding.level, finding.remedy
-    if level is Level.BLOCK and facts.process is not None and check.name != "process":
-        level = Level.WARN
+    if level is Severity.BLOCK and facts.process is not None and check.name != "process":
+        level = Severity.WARN
     if check.name in skip:
-        if check.skip is Skip.YES or (check.skip is Skip.NOT_BY_ROOT and facts.uid != 0):
-            level = Level.SKIPPED
-        elif check.skip is Skip.NOT_BY_ROOT:
+        if check.skip is SkipPolicy.YES or (
+            check.skip is SkipPolicy.NOT_BY_ROOT and facts.uid != 0
+        ):
+            level = Severity.SKIPPED
+        elif check.skip is SkipPolicy.NOT_BY_ROOT:
             remedy = f"{remedy}; root cannot skip this check"
-    return Verdict(check.name, level, finding.cause, remedy, finding.code)
+    return CheckResult(check.name, level, finding.cause, remedy, finding.code)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -66,7 +70,7 @@ CHECKS: tuple[Check, ...] = (
         "file-systems",
         "the home, its data and the program answer (a dead NFS or FUSE mount does not)",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "unmount or repair the dead mount",
         judges.judge_file_systems,
         needs_home=False,
@@ -76,7 +80,7 @@ CHECKS: tuple[Check, ...] = (
         "tools",
         "flock and setsid, by which a start happens once and outlives the login",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "install util-linux",
         judges.judge_tools,
         needs_home=False,
@@ -85,7 +89,7 @@ CHECKS: tuple[Check, ...] = (
         "home",
         "the home is a directory",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "make it, or correct `home` in the cluster file",
         judges.judge_home,
         needs_home=False,
@@ -94,7 +98,7 @@ CHECKS: tuple[Check, ...] = (
         "process",
         "a server that runs in the home is ours, and no other process may be its server",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "log in as the user whose server it is, become it (`ssh.sudo`), or stop the other process",
         judges.judge_process,
         when_running=True,
@@ -103,7 +107,7 @@ CHECKS: tuple[Check, ...] = (
         "manager",
         "no OBShell and no systemd unit looks after the home",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "leave it to them, or stop and disable them first",
         judges.judge_manager,
         when_running=True,
@@ -113,7 +117,7 @@ CHECKS: tuple[Check, ...] = (
         "the home is empty, holds only a failed first start, or holds a complete database;"
         " oceanbase: it was bootstrapped before",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
         judges.judge_first_start,
     ),
@@ -121,7 +125,7 @@ CHECKS: tuple[Check, ...] = (
         "stored-port",
         "the SQL port that the server has recorded is that of the cluster file",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "correct `sql_port`",
         judges.judge_stored_port,
     ),
@@ -129,7 +133,7 @@ CHECKS: tuple[Check, ...] = (
         "owner",
         "home, etc/, log/, run/, store/, data and redo directory belong to this login",
         "block",
-        Skip.NOT_BY_ROOT,
+        SkipPolicy.NOT_BY_ROOT,
         "log in as their owner, or become that user (`ssh.sudo`)",
         judges.judge_owner,
     ),
@@ -137,7 +141,7 @@ CHECKS: tuple[Check, ...] = (
         "writable",
         "the same directories can be written to",
         "block",
-        Skip.YES,
+        SkipPolicy.YES,
         "mend permissions or the mount",
         judges.judge_writable,
     ),
@@ -145,7 +149,7 @@ CHECKS: tuple[Check, ...] = (
         "program",
         "the server program is there and executable",
         "block",
-        Skip.NO,
+        SkipPolicy.NO,
         "install it",
         judges.judge_program,
     ),
@@ -153,7 +157,7 @@ CHECKS: tuple[Check, ...] = (
         "libraries",
         "every library that the program names is there (ldd)",
         "block",
-        Skip.YES,
+        SkipPolicy.YES,
         "install them",
         judges.judge_libraries,
     ),
@@ -161,7 +165,7 @@ CHECKS: tuple[Check, ...] = (
         "version",
         "the program is the same build as on the other servers of this start",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "compare the versions",
         judges.judge_version,
     ),
@@ -169,7 +173,7 @@ CHECKS: tuple[Check, ...] = (
         "ports",
         "nobody else listens on the SQL port and, where it is used, the RPC port",
         "block",
-        Skip.YES,
+        SkipPolicy.YES,
         "stop what listens there, or set another port",
         judges.judge_ports,
     ),
@@ -177,7 +181,7 @@ CHECKS: tuple[Check, ...] = (
         "disk",
         "free space of home, data and redo directory against the configured sizes",
         "warn, or block when next to nothing is left for a first start",
-        Skip.YES,
+        SkipPolicy.YES,
         "free disk space, or set smaller sizes",
         judges.judge_disk,
     ),
@@ -185,7 +189,7 @@ CHECKS: tuple[Check, ...] = (
         "memory",
         "`memory_limit` against what the host has and what is free",
         "warn, or block when the host has less",
-        Skip.YES,
+        SkipPolicy.YES,
         "set a smaller memory_limit",
         judges.judge_memory,
     ),
@@ -193,7 +197,7 @@ CHECKS: tuple[Check, ...] = (
         "open-files",
         f"this login may open {judges.OPEN_FILES} files",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "raise `nofile` in limits.conf",
         judges.judge_open_files,
     ),
@@ -201,7 +205,7 @@ CHECKS: tuple[Check, ...] = (
         "processes",
         f"this login may have {judges.PROCESSES} processes and threads",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "raise `nproc` in limits.conf",
         judges.judge_processes,
     ),
@@ -209,7 +213,7 @@ CHECKS: tuple[Check, ...] = (
         "core-size",
         "a crash leaves a core file",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "raise `core` in limits.conf",
         judges.judge_core_size,
     ),
@@ -217,7 +221,7 @@ CHECKS: tuple[Check, ...] = (
         "aio",
         f"{judges.AIO} events of asynchronous I/O are left (fs.aio-max-nr)",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "raise fs.aio-max-nr",
         judges.judge_aio,
     ),
@@ -225,7 +229,7 @@ CHECKS: tuple[Check, ...] = (
         "clock",
         f"the host's clock is within {judges.CLOCK_S:g} s of the controller's",
         "warn",
-        Skip.YES,
+        SkipPolicy.YES,
         "let NTP set both",
         judges.judge_clock,
         needs_home=False,

@@ -10,7 +10,7 @@ from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
 from tasks.hosts.identity import ProcessIdentity
 from tasks.preflight.checks import CHECKS, decide_verdicts
-from tasks.preflight.result import Level, Skip, Verdict, Wish
+from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Blocked:
     code: str
     message: str
     remedy: str
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class NoOp:
 
     reason: str
     process: ProcessIdentity
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[CheckResult, ...] = ()
     awaits_password: bool = False
 
 
@@ -52,14 +52,14 @@ class Start:
     """Start it, as a first start or a later one; `awaits_password` as for NoOp."""
 
     kind: StartKind
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[CheckResult, ...] = ()
     awaits_password: bool = False
 
 
 Decision: TypeAlias = Blocked | NoOp | Start
 
 
-def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> Decision:
+def decide_start(facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()) -> Decision:
     """What to do with a server whose host said this.
 
     Args:
@@ -75,7 +75,7 @@ def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> De
         )
     verdicts = tuple(decide_verdicts(facts, wish, skip))
     for verdict in verdicts:
-        if verdict.level is Level.BLOCK:
+        if verdict.level is Severity.BLOCK:
             return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
     if facts.process is not None:
         reason = f"already running, pid {facts.process.pid}"
@@ -91,9 +91,9 @@ def decide_start(facts: HostFacts, wish: Wish, skip: Collection[str] = ()) -> De
             return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, verdicts)
 
 
-def _remedy(verdict: Verdict, facts: HostFacts) -> str:
+def _remedy(verdict: CheckResult, facts: HostFacts) -> str:
     """What to do; or that it can be skipped, when that does no harm."""
     skip = next(check.skip for check in CHECKS if check.name == verdict.check)
-    if skip is Skip.NO or (skip is Skip.NOT_BY_ROOT and facts.uid == 0):
+    if skip is SkipPolicy.NO or (skip is SkipPolicy.NOT_BY_ROOT and facts.uid == 0):
         return verdict.remedy
     return f"{verdict.remedy} (or start with --skip-check {verdict.check})"

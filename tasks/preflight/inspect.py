@@ -16,7 +16,7 @@ from tasks.hosts.query import ask
 from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
-from tasks.preflight.result import Level, Verdict, Wish
+from tasks.preflight.result import CheckResult, Severity, StartTarget
 
 _SAID_LENGTH = 200
 
@@ -43,7 +43,7 @@ async def ask_host(
     return replace(facts, clock_off_s=clock_difference_s(asked_ms, facts.now_ms, answered_ms))
 
 
-class Looks:
+class HostInspector:
     """What a start does to know its hosts; remembers the builds that it has seen in one DAG."""
 
     def __init__(self, clock: Clock) -> None:
@@ -81,7 +81,7 @@ class Looks:
         facts = await ask_host(server, runner, self._clock)
         others = self._other_programs(context, server, facts)
         skip = [str(name) for name in context.params.get(SKIP_CHECKS) or ()]
-        return decide_start(facts, Wish(server, others), skip)
+        return decide_start(facts, StartTarget(server, others), skip)
 
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
         """Why the server must not be stopped from here; None when it may be."""
@@ -103,25 +103,27 @@ class Looks:
         return others
 
 
-def render_verdicts(name: str, verdicts: Sequence[Verdict], *, but_first_block: bool) -> list[str]:
+def render_verdicts(
+    name: str, verdicts: Sequence[CheckResult], *, but_first_block: bool
+) -> list[str]:
     """Log lines for what is not well; the first block is the outcome's own line."""
     lines, is_first = [], but_first_block
     for verdict in verdicts:
         match verdict.level:
-            case Level.BLOCK if is_first:
+            case Severity.BLOCK if is_first:
                 is_first = False
-            case Level.BLOCK:
+            case Severity.BLOCK:
                 lines.append(f"WARN: {name}: also in the way: {verdict}")
-            case Level.WARN:
+            case Severity.WARN:
                 lines.append(f"WARN: {name}: {verdict}")
-            case Level.SKIPPED:
+            case Severity.SKIPPED:
                 lines.append(f"WARN: {name}: skipped as asked: {verdict}")
-            case Level.OK:
+            case Severity.OK:
                 pass
     return lines
 
 
-def describe_verdicts(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def describe_verdicts(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
     """The same for `additional_data.evidence`."""
-    told = [verdict.as_evidence() for verdict in verdicts if verdict.level is not Level.OK]
+    told = [verdict.as_evidence() for verdict in verdicts if verdict.level is not Severity.OK]
     return {"checks": told} if told else {}

@@ -12,7 +12,7 @@ from tasks.cluster.sizes import parse_size
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, HasData
 from tasks.hosts.identity import explain_doubt
-from tasks.preflight.result import Finding, Level, Wish
+from tasks.preflight.result import Finding, Severity, StartTarget
 
 # A login's own units: what was started from a login has these, and nobody looks after it.
 _LOGIN_UNIT = re.compile(r"(ssh|sshd|ssh@.*|sshd@.*|cron|crond|dropbear.*|user@[0-9]+)\.service")
@@ -26,12 +26,12 @@ _LATER_BYTES = 100 << 20
 _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 
 
-def judge_manager(facts: HostFacts, _wish: Wish | None = None) -> Finding | None:
+def judge_manager(facts: HostFacts, _wish: StartTarget | None = None) -> Finding | None:
     """Who else looks after the server: a start, a stop and a rollback leave it to them."""
     code = "OB.Server.Process.CheckFailed"
     if facts.obshell is not None:
         return Finding(
-            Level.BLOCK,
+            Severity.BLOCK,
             f"an OBShell (pid {facts.obshell}) looks after this home",
             "use that one, or stop it there first: `obshell agent stop`",
             code,
@@ -39,14 +39,14 @@ def judge_manager(facts: HostFacts, _wish: Wish | None = None) -> Finding | None
     unit = _find_unit(facts.groups, facts.own_groups)
     if unit is not None:
         return Finding(
-            Level.BLOCK,
+            Severity.BLOCK,
             f"the server runs in the systemd unit {unit}",
             f"use `systemctl` with {unit}, or disable it and start the server from here",
             code,
         )
     if facts.units:
         return Finding(
-            Level.BLOCK,
+            Severity.BLOCK,
             f"the systemd unit {facts.units[0]} starts this home when the host boots",
             f"use `systemctl start {facts.units[0]}`, or disable it first",
             code,
@@ -54,24 +54,24 @@ def judge_manager(facts: HostFacts, _wish: Wish | None = None) -> Finding | None
     return None
 
 
-def judge_tools(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_tools(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     if facts.has_tools:
         return None
     return Finding(
-        Level.BLOCK, "flock or setsid is missing on the host", "install util-linux there"
+        Severity.BLOCK, "flock or setsid is missing on the host", "install util-linux there"
     )
 
 
-def judge_home(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_home(facts: HostFacts, wish: StartTarget) -> Finding | None:
     home = wish.server.home
     if facts.home != "directory" and home not in facts.unanswered:
         what = "is no directory" if facts.home else "does not exist"
         remedy = "make it, or correct `home` in the cluster file"
-        return Finding(Level.BLOCK, f"the home {home} {what}", remedy)
+        return Finding(Severity.BLOCK, f"the home {home} {what}", remedy)
     return None
 
 
-def judge_owner(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_owner(facts: HostFacts, wish: StartTarget) -> Finding | None:
     foreign = list(facts.foreign)
     if facts.home_owner != facts.uid:
         foreign.insert(0, (-1 if facts.home_owner is None else facts.home_owner, wish.server.home))
@@ -80,58 +80,58 @@ def judge_owner(facts: HostFacts, wish: Wish) -> Finding | None:
     whose, path = foreign[0]
     what = "the home" if path == wish.server.home else "the directory"
     return Finding(
-        Level.BLOCK,
+        Severity.BLOCK,
         f"{what} {path} belongs to uid {whose}, this login has {facts.uid}",
         "log in as its owner, or become that user (ssh.sudo), or give it to this one",
     )
 
 
-def judge_writable(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_writable(facts: HostFacts, wish: StartTarget) -> Finding | None:
     if facts.home_writable and not facts.unwritable:
         return None
     path = wish.server.home if not facts.home_writable else facts.unwritable[0]
     what = "the home" if path == wish.server.home else "the directory"
     remedy = "mend its permissions; is its file system mounted read-only?"
-    return Finding(Level.BLOCK, f"{what} {path} is not writable", remedy)
+    return Finding(Severity.BLOCK, f"{what} {path} is not writable", remedy)
 
 
-def judge_program(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_program(facts: HostFacts, wish: StartTarget) -> Finding | None:
     if facts.binary_executable:
         return None
     what = "is not executable" if facts.binary_present else "does not exist"
     remedy = f"install {wish.server.flavour.name} there"
-    return Finding(Level.BLOCK, f"the program {wish.server.binary} {what}", remedy)
+    return Finding(Severity.BLOCK, f"the program {wish.server.binary} {what}", remedy)
 
 
-def judge_libraries(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_libraries(facts: HostFacts, wish: StartTarget) -> Finding | None:
     if not facts.missing:
         return None
     cause = f"the program needs libraries that are not there: {', '.join(facts.missing)}"
-    return Finding(Level.BLOCK, cause, f"install them, or put them into {wish.server.home}/lib")
+    return Finding(Severity.BLOCK, cause, f"install them, or put them into {wish.server.home}/lib")
 
 
-def judge_version(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_version(facts: HostFacts, wish: StartTarget) -> Finding | None:
     size = facts.program_bytes
     others = [name for name, other in sorted(wish.other_programs.items()) if other != size]
     if size is None or not others:
         return None
     cause = f"the program is another build than that of {', '.join(others)}"
-    return Finding(Level.WARN, cause, "compare the versions; only an upgrade should differ")
+    return Finding(Severity.WARN, cause, "compare the versions; only an upgrade should differ")
 
 
-def judge_first_start(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_first_start(facts: HostFacts, wish: StartTarget) -> Finding | None:
     code = "OB.Server.HasNotBeenStarted"
     match wish.home_state(facts):
         case Contradictory(cause, remedy):
-            return Finding(Level.BLOCK, cause, remedy, code)
+            return Finding(Severity.BLOCK, cause, remedy, code)
         case Empty() if not wish.server.flavour.can_initialise:
             cause = f"{wish.server.home} was never bootstrapped: it has no etc/observer.config.bin"
             remedy = "bootstrap the cluster first, with obd for example, or correct `home`"
-            return Finding(Level.BLOCK, cause, f"{remedy} in the cluster file", code)
+            return Finding(Severity.BLOCK, cause, f"{remedy} in the cluster file", code)
     return None
 
 
-def judge_stored_port(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_stored_port(facts: HostFacts, wish: StartTarget) -> Finding | None:
     """A later start keeps the port of the first one, whatever the cluster file says."""
     state = wish.home_state(facts)
     if not isinstance(state, HasData) or state.parameters is None:
@@ -140,34 +140,34 @@ def judge_stored_port(facts: HostFacts, wish: Wish) -> Finding | None:
     if stored == configured:
         return None
     return Finding(
-        Level.BLOCK,
+        Severity.BLOCK,
         f"the server has recorded SQL port {stored}, the cluster file names {configured}",
         f"set `sql_port: {stored}` in the cluster file",
         "Common.InvalidPort",
     )
 
 
-def judge_file_systems(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_file_systems(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     if not facts.unanswered:
         return None
     return Finding(
-        Level.BLOCK,
+        Severity.BLOCK,
         f"the file system of {facts.unanswered[0]} does not answer",
         "look for a dead NFS or FUSE mount on the host, and unmount or repair it",
         "OB.Server.Process.CheckFailed",
     )
 
 
-def judge_process(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_process(facts: HostFacts, wish: StartTarget) -> Finding | None:
     process, home = facts.process, wish.server.home
     code = "OB.Server.Process.CheckFailed"
     if facts.doubts:
         cause, remedy = explain_doubt(facts.doubts[0], home)
-        return Finding(Level.BLOCK, cause, remedy, code)
+        return Finding(Severity.BLOCK, cause, remedy, code)
     if process is None or process.owner == facts.uid:
         return None
     return Finding(
-        Level.BLOCK,
+        Severity.BLOCK,
         f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
         "log in as that user, or become it (ssh.sudo), or stop the server; "
         f"this login has uid {facts.uid}",
@@ -175,19 +175,19 @@ def judge_process(facts: HostFacts, wish: Wish) -> Finding | None:
     )
 
 
-def judge_ports(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_ports(facts: HostFacts, wish: StartTarget) -> Finding | None:
     for key, port in wish.server.ports.items():
         if port in facts.listening:
             who = facts.listeners.get(port)
             by = f"another program ({who[0]})" if who else "another program"
             remedy = f"stop what listens there, or set another {key}"
             return Finding(
-                Level.BLOCK, f"port {port} is taken by {by}", remedy, "Common.InvalidPort"
+                Severity.BLOCK, f"port {port} is taken by {by}", remedy, "Common.InvalidPort"
             )
     return None
 
 
-def judge_disk(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_disk(facts: HostFacts, wish: StartTarget) -> Finding | None:
     """What a first start needs, by file system; a later one only needs some room."""
     server, places = wish.server, {disk.path: disk for disk in facts.disks}
     home = places.get(server.home)
@@ -207,7 +207,7 @@ def judge_disk(facts: HostFacts, wish: Wish) -> Finding | None:
     least = _LATER_BYTES if is_later else _LEAST_BYTES
     for disk in (home, data, redo):
         if disk.free_bytes < least:
-            level = Level.WARN if is_later else Level.BLOCK
+            level = Severity.WARN if is_later else Severity.BLOCK
             cause = f"only {disk.free_bytes:,} bytes are free for {disk.path}"
             return Finding(level, cause, "free disk space there", "OB.Server.Process.CheckFailed")
     for disk in (home, data, redo):
@@ -216,63 +216,63 @@ def judge_disk(facts: HostFacts, wish: Wish) -> Finding | None:
                 f"only {disk.free_bytes:,} bytes are free for {disk.path};"
                 f" a first start with these sizes may take {needs[disk.device]:,}"
             )
-            return Finding(Level.WARN, cause, "free disk space there, or set smaller sizes")
+            return Finding(Severity.WARN, cause, "free disk space there, or set smaller sizes")
     return None
 
 
-def judge_memory(facts: HostFacts, wish: Wish) -> Finding | None:
+def judge_memory(facts: HostFacts, wish: StartTarget) -> Finding | None:
     text = wish.server.start_options.get("memory_limit", "")
     limit = parse_size(text) or 0
     if facts.total_bytes is not None and limit > facts.total_bytes:
         cause = f"memory_limit {text} is more than the host has ({facts.total_bytes:,} bytes)"
         remedy = "set a smaller memory_limit"
-        return Finding(Level.BLOCK, cause, remedy, "OB.Server.Process.CheckFailed")
+        return Finding(Severity.BLOCK, cause, remedy, "OB.Server.Process.CheckFailed")
     if facts.available_bytes is not None and limit > facts.available_bytes:
         cause = f"memory_limit {text} is more than is free ({facts.available_bytes:,} bytes)"
-        return Finding(Level.WARN, cause, "free memory there, or set a smaller memory_limit")
+        return Finding(Severity.WARN, cause, "free memory there, or set a smaller memory_limit")
     return None
 
 
-def judge_open_files(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_open_files(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     count = facts.open_files
     if not count or count >= OPEN_FILES:
         return None
     cause = f"this login may have {count} files open, a server needs {OPEN_FILES}"
-    return Finding(Level.WARN, cause, "raise `nofile` in /etc/security/limits.conf to 655350")
+    return Finding(Severity.WARN, cause, "raise `nofile` in /etc/security/limits.conf to 655350")
 
 
-def judge_processes(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_processes(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     count = facts.processes
     if not count or count >= PROCESSES:
         return None
     cause = f"this login may have {count} processes and threads, a server needs {PROCESSES}"
-    return Finding(Level.WARN, cause, "raise `nproc` in /etc/security/limits.conf to 655350")
+    return Finding(Severity.WARN, cause, "raise `nproc` in /etc/security/limits.conf to 655350")
 
 
-def judge_core_size(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_core_size(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     if facts.core_bytes != 0:
         return None
     cause = "a server that crashes would leave no core file: the limit is 0"
-    return Finding(Level.WARN, cause, "set `core` in /etc/security/limits.conf to unlimited")
+    return Finding(Severity.WARN, cause, "set `core` in /etc/security/limits.conf to unlimited")
 
 
-def judge_aio(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_aio(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     if facts.aio_max is None or facts.aio_used is None:
         return None
     left = facts.aio_max - facts.aio_used
     if left >= AIO:
         return None
     cause = f"{left} events of asynchronous I/O are left on the host, a server needs {AIO}"
-    return Finding(Level.WARN, cause, "sysctl -w fs.aio-max-nr=1048576, and in /etc/sysctl.conf")
+    return Finding(Severity.WARN, cause, "sysctl -w fs.aio-max-nr=1048576, and in /etc/sysctl.conf")
 
 
-def judge_clock(facts: HostFacts, _wish: Wish) -> Finding | None:
+def judge_clock(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     off = facts.clock_off_s
     if abs(off) <= CLOCK_S:
         return None
     way = "ahead of" if off > 0 else "behind"
     cause = f"the host's clock is at least {abs(off):.1f} s {way} the controller's"
-    return Finding(Level.WARN, cause, "let NTP (chrony) set both clocks")
+    return Finding(Severity.WARN, cause, "let NTP (chrony) set both clocks")
 
 
 def _find_unit(groups: Iterable[str], own_groups: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import HomeState, decide_home
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad it is."""
 
     OK = "ok"
@@ -21,7 +21,7 @@ class Level(StrEnum):
     SKIPPED = "skipped"  # it would block, but somebody asked to skip it by name
 
 
-class Skip(StrEnum):
+class SkipPolicy(StrEnum):
     """May a blocker be skipped?"""
 
     YES = "yes"
@@ -40,14 +40,14 @@ class Finding:
         code: errCode of a block.
     """
 
-    level: Level
+    level: Severity
     cause: str
     remedy: str
     code: str = "Common.IllegalArgument"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class StartTarget:
     """What is to be started, and what else is known about it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Wish:
         )
 
 
-Judge: TypeAlias = Callable[[HostFacts, Wish], Finding | None]
+Judge: TypeAlias = Callable[[HostFacts, StartTarget], Finding | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Check:
     name: str
     looks_at: str
     levels: str
-    skip: Skip
+    skip: SkipPolicy
     remedy: str
     judge: Judge
     needs_home: bool = True
@@ -95,11 +95,11 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CheckResult:
     """How one check ended."""
 
     check: str
-    level: Level
+    level: Severity
     cause: str = ""
     remedy: str = ""
     code: str = ""

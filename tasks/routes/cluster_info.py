@@ -23,7 +23,7 @@ from dagengine import (
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import (
     AVAILABLE,
-    Move,
+    ServerActivity,
     cut_build,
     read_cluster_status,
     read_inner_status,
@@ -32,7 +32,7 @@ from tasks.cluster.observation import (
 )
 from tasks.flavours.stop_safety import StopMode
 from tasks.operations.names import START_OB
-from tasks.routes.monitor import Lookout
+from tasks.routes.monitor import ClusterMonitor
 from tasks.routes.schemas import (
     AgentInstanceDto,
     ClusterInfoDto,
@@ -74,20 +74,20 @@ class ObQuery(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Moving:
+class ActiveTask:
     """What a live task does, and to which servers."""
 
     task_id: str = ""
     targets: tuple[str, ...] = ()
-    move: Move | None = None
+    move: ServerActivity | None = None
 
-    def of(self, server: Server) -> Move | None:
+    def of(self, server: Server) -> ServerActivity | None:
         return self.move if server.name in self.targets else None
 
 
-def read_routes(cluster: ClusterFile, lookout: Lookout) -> list[Route]:
+def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route]:
     """GET ob/info, ob/agents, agents/status, obcluster/info and obcluster/topology/info."""
-    reads = _Reads(cluster, lookout)
+    reads = _Reads(cluster, monitor)
     return [
         Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
         Route("GET", "/ob/agents", None, reads.list_agents, answer=Contents[AgentDto]),
@@ -107,11 +107,11 @@ def read_routes(cluster: ClusterFile, lookout: Lookout) -> list[Route]:
 @dataclass(frozen=True, slots=True)
 class _Reads:
     cluster: ClusterFile
-    lookout: Lookout
+    monitor: ClusterMonitor
 
     async def get_ob_info(self, call: Call) -> ObInfoDto:
         """Every agent, and the cluster."""
-        await self.lookout.refresh()
+        await self.monitor.refresh()
         is_answered = self._is_answered()
         agents: list[AgentInstanceDto] = [
             {
@@ -144,7 +144,7 @@ class _Reads:
 
     async def get_agents_status(self, call: Call) -> dict[str, StatusDto]:
         """The controller's own status, and that of every server whose host answers."""
-        answered = await self.lookout.refresh()
+        answered = await self.monitor.refresh()
         agent = call.engine.agent
         found = {str(agent): self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)}
         for server in answered:
@@ -178,7 +178,7 @@ class _Reads:
 
     async def get_topology(self, call: Call) -> TopologyDto:
         """The zones with their servers."""
-        await self.lookout.refresh()
+        await self.monitor.refresh()
         moving = await self._moving(call.engine)
         zones: dict[str, list[ObserverDto]] = {}
         for number, server in enumerate(self.cluster.servers, 1):
@@ -216,7 +216,7 @@ class _Reads:
             "underMaintenance": bool(engine.holders()),
         }
 
-    def _observer(self, number: int, server: Server, moving: Moving) -> ObserverDto:
+    def _observer(self, number: int, server: Server, moving: ActiveTask) -> ObserverDto:
         seen, row = self.cluster.observation(server.name), self.cluster.row(server)
         move = moving.of(server)
         inner = read_inner_status(seen, row)
@@ -261,20 +261,22 @@ class _Reads:
                 zone["local_task_id"] = server["local_task_id"]
         return zone
 
-    async def _moving(self, engine: Engine) -> Moving:
+    async def _moving(self, engine: Engine) -> ActiveTask:
         """What the task does that holds the cluster locked."""
         holder = engine.holder(_LOCK)
         found = None
         if holder is not None and holder.dag_id is not None:
             found = await engine.find_dag(holder.dag_id, details=False)
         if found is None:
-            return Moving()
+            return ActiveTask()
         dag = found.dag
-        return Moving(engine.generic_id(dag.dag_id), dag.targets, _read_move(dag.name, dag.params))
+        return ActiveTask(
+            engine.generic_id(dag.dag_id), dag.targets, _read_move(dag.name, dag.params)
+        )
 
 
-def _read_move(name: str, params: Mapping[str, object]) -> Move:
+def _read_move(name: str, params: Mapping[str, object]) -> ServerActivity:
     if name == START_OB:
-        return Move.STARTING
+        return ServerActivity.STARTING
     is_by_sql = params.get("mode") == StopMode.PLAIN
-    return Move.SERVICE_STOPPING if is_by_sql else Move.PROCESS_STOPPING
+    return ServerActivity.SERVICE_STOPPING if is_by_sql else ServerActivity.PROCESS_STOPPING

@@ -29,9 +29,9 @@ from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, NoOp, decide_start
 from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
 from tasks.preflight.inspect import ask_host
-from tasks.preflight.result import Wish
+from tasks.preflight.result import StartTarget
 from tasks.routes.start import (
-    Asked,
+    ResolvedScope,
     StartRequest,
     read_skips,
     reload_cluster,
@@ -48,7 +48,7 @@ from tasks.sql.cluster import (
 _LOOK_S = 10.0  # for one host; all are asked at the same time
 _MARKER = "(id of the task)"
 
-Found: TypeAlias = Mapping[str, HostFacts | ServerPlan]
+HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
 """By server: what its host said, or why it is not known."""
 
 
@@ -70,7 +70,7 @@ def start_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Plann
 
         def judge(server: Server, facts: HostFacts) -> ServerPlan:
             others = {name: size for name, size in sizes.items() if name != server.name}
-            return _plan_start(server, facts, Wish(server, others), skips)
+            return _plan_start(server, facts, StartTarget(server, others), skips)
 
         return Plan(START_OB, LOCK_KEY, _judge_all(cluster, found, judge))
 
@@ -105,7 +105,9 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
 # --- judging: pure -----------------------------------------------------------------------------
 
 
-def _plan_start(server: Server, facts: HostFacts, wish: Wish, skips: list[str]) -> ServerPlan:
+def _plan_start(
+    server: Server, facts: HostFacts, wish: StartTarget, skips: list[str]
+) -> ServerPlan:
     decision = decide_start(facts, wish, skips)
     checks = tuple(verdict.as_evidence() for verdict in decision.verdicts)
     match decision:
@@ -137,7 +139,7 @@ def _freeze_of(server: Server) -> str:
     return render_minor_freeze([server]) if server.flavour is OCEANBASE else MINOR_FREEZE
 
 
-def _plan_plain_stop(server: Server, asked: Asked) -> ServerPlan:
+def _plan_plain_stop(server: Server, asked: ResolvedScope) -> ServerPlan:
     statement = (
         render_zone_change("STOP", server.zone)
         if asked.kind == "ZONE"
@@ -156,7 +158,7 @@ def _show(command: Command) -> str:
 
 
 async def _ask_all(
-    cluster: ClusterFile, pool: RunnerPool, clock: Clock, asked: Asked
+    cluster: ClusterFile, pool: RunnerPool, clock: Clock, asked: ResolvedScope
 ) -> dict[str, HostFacts | ServerPlan]:
     async with asyncio.TaskGroup() as group:
         asking = {
@@ -180,7 +182,7 @@ async def _ask_one(server: Server, pool: RunnerPool, clock: Clock) -> HostFacts 
 
 
 def _judge_all(
-    cluster: ClusterFile, found: Found, judge: Callable[[Server, HostFacts], ServerPlan]
+    cluster: ClusterFile, found: HostAnswers, judge: Callable[[Server, HostFacts], ServerPlan]
 ) -> tuple[ServerPlan, ...]:
     return tuple(
         facts if isinstance(facts, ServerPlan) else judge(cluster.server(name), facts)

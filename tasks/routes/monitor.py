@@ -35,7 +35,7 @@ AskTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], 
 """From a connection as root to what the cluster's table says, by ip and rpc port."""
 
 
-class Lookout:
+class ClusterMonitor:
     """Sees to it that what the cluster file's servers do is known, as far as that can be."""
 
     def __init__(
@@ -140,15 +140,15 @@ class Lookout:
 
 
 @asynccontextmanager
-async def open_lookout(
+async def open_monitor(
     cluster: ClusterFile,
     pool: RunnerPool,
     clock: Clock,
     tables: Mapping[str, AskTable] | None = None,
-) -> AsyncIterator[Lookout]:
+) -> AsyncIterator[ClusterMonitor]:
     """A lookout; leaving the context ends what it is doing."""
-    lookout = Lookout(cluster, pool, clock, tables)
+    monitor = ClusterMonitor(cluster, pool, clock, tables)
     try:
-        yield lookout
+        yield monitor
     finally:
-        await lookout.close()
+        await monitor.close()

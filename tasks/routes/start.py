@@ -93,7 +93,7 @@ class StartRequest(ScopedRequest):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ResolvedScope:
     """What a request means.
 
     Attributes:
@@ -107,7 +107,7 @@ class Asked:
     params: Mapping[str, Any]
 
 
-def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> Asked:
+def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> ResolvedScope:
     """Which servers a request means; raises ApiError."""
     scope = request.scope or Scope()
     asked = list(dict.fromkeys(scope.target or ()))
@@ -115,7 +115,7 @@ def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> Asked:
     targets = resolve_scope(cluster.servers, kind, asked)
     force_pass = (request.force_pass_dag.id if request.force_pass_dag else None) or []
     named = {"type": kind, "target": [] if kind == "GLOBAL" else asked}
-    return Asked(kind, targets, {"scope": named, "force_pass": force_pass})
+    return ResolvedScope(kind, targets, {"scope": named, "force_pass": force_pass})
 
 
 def start_route(cluster: ClusterFile, planner: Planner | None = None) -> Route:

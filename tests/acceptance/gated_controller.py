@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dagengine.extension import Extension, Surroundings
+from dagengine.extension import Extension, ExtensionContext
 from dagengine.model.operation import StepContext
 from dagengine.model.outcome import Outcome
 from dagengine.runtime.logging import configure_logs
@@ -39,7 +39,7 @@ async def hold(_context: StepContext, _outcome: Outcome | None = None) -> None:
 
 
 @asynccontextmanager
-async def open_gated(surroundings: Surroundings) -> AsyncIterator[Extension]:
+async def open_gated(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
     side = {GATE["side"]: hold}
     async with EXTENSION.open(surroundings) as extension:
         operations = [gated(o, GATE["stage"], **side) for o in extension.operations]

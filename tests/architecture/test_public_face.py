@@ -21,7 +21,7 @@ EXPORTED = {name: getattr(dagengine, name) for name in dagengine.__all__}
 CLASSES = {name: value for name, value in EXPORTED.items() if inspect.isclass(value)}
 NOT_EXPORTED = {
     "SshRunner": "what SshPool makes; all that one does with it is in Runner",
-    "HostLink": "SshPool's own; its runners use it",
+    "SshConnection": "SshPool's own; its runners use it",
 }
 NAMES_OF_ITS_OWN = ("__init__", "__aenter__", "__aiter__")
 
@@ -94,7 +94,7 @@ def test_the_walk_sees_what_it_has_to() -> None:
     }
     assert {"StepContext.unproven", "Store.prune", "Subscription.next", "script"} <= {*walked}
     assert {found.__name__ for found in named_by(walked["Engine.list_events"])} == {"EventRecord"}
-    assert {found.__name__ for found in named_by(walked["EngineEvent"])} >= {"DagMoved"}
+    assert {found.__name__ for found in named_by(walked["EngineEvent"])} >= {"DagUpdated"}
     assert {found.__name__ for found in named_by(walked["Stage"])} >= {"StepContext", "Failed"}
 
 
@@ -124,7 +124,7 @@ def test_every_error_of_the_engine_and_its_store_can_be_caught() -> None:
     families = (dagengine.StoreError, dagengine.RemoteError)
     found = {error for family in families for error in (family, *family.__subclasses__())}
     assert found <= set(CLASSES.values())
-    assert {"EngineStopped", "UnknownOperation", "InvalidId", "Unstorable"} <= set(EXPORTED)
+    assert {"EngineStopped", "UnknownOperation", "InvalidId", "NotSerializable"} <= set(EXPORTED)
 
 
 def test_the_mysql_module_names_what_its_calls_name() -> None:

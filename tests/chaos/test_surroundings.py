@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from dagengine import Engine, SqliteStore, State
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.testing import eventually
 from tests.chaos.world import TARGETS, World
 
@@ -33,7 +33,7 @@ async def test_a_disk_that_is_full_holds_everything_up_and_loses_nothing(tmp_pat
             lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone()
         )
         assert full > 1, "the limit is at least the present size"
-        with pytest.raises(StoreUnusable, match="full"):
+        with pytest.raises(StoreUnavailable, match="full"):
             await world.submit(engine, tuple(f"t{n}" for n in range(500)))
         assert await engine.list_dags(limit=9, details=False) == ()
         await store._open_writer.call(
@@ -69,13 +69,13 @@ async def test_a_store_that_is_taken_away_is_refused_by_name_until_it_is_put_bac
     engine = Engine(store=store, operations=[world.operation()])
     async with asyncio.timeout(30), engine:
         path.rename(aside)
-        with pytest.raises(StoreUnusable, match=r"store\.sqlite was removed or replaced"):
+        with pytest.raises(StoreUnavailable, match=r"store\.sqlite was removed or replaced"):
             await world.submit(engine, TARGETS)
-        with pytest.raises(StoreUnusable, match="put a backup in its place"):
+        with pytest.raises(StoreUnavailable, match="put a backup in its place"):
             await engine.probe_store(datetime.now(UTC))
         await store.ping()  # it lives: a watchdog that ended it would lose what is open
         path.write_bytes(aside.read_bytes())  # another file of the same content is not it
-        with pytest.raises(StoreUnusable, match="removed or replaced"):
+        with pytest.raises(StoreUnavailable, match="removed or replaced"):
             await world.submit(engine, TARGETS)
         aside.rename(path)
         dag = await world.end_of(engine, await world.submit(engine, TARGETS))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.remedies import advise
 from dagengine.store.sqlite.store import SqliteStore
@@ -39,7 +39,7 @@ async def test_a_file_that_another_process_holds_is_not_blamed_on_the_disk(
     sqlite_store: SqliteStore,
 ) -> None:
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA busy_timeout = 1"))
-    with held_by_another(sqlite_store.path), pytest.raises(StoreUnusable) as caught:
+    with held_by_another(sqlite_store.path), pytest.raises(StoreUnavailable) as caught:
         await sqlite_store.probe(NOW)
     assert "cannot be written: database is locked" in caught.value.message
     assert "another process holds" in caught.value.remedy
@@ -54,7 +54,7 @@ async def test_a_damaged_store_is_not_blamed_on_the_disk_by_a_backup(
     await sqlite_store.commit([batch_of(create())])
     await sqlite_store.close()
     damage(sqlite_store.path)
-    with pytest.raises(StoreUnusable, match="disk image is malformed") as caught:
+    with pytest.raises(StoreUnavailable, match="disk image is malformed") as caught:
         backup_store(sqlite_store.path, tmp_path / "copy")
     assert f"{sqlite_store.path} is damaged" in caught.value.remedy
     assert "put a backup in its place" in caught.value.remedy
@@ -65,7 +65,7 @@ async def test_a_database_of_another_program_is_named_by_a_backup(tmp_path: Path
     path = tmp_path / "theirs"
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(StoreUnusable, match="is no store of this program") as caught:
+    with pytest.raises(StoreUnavailable, match="is no store of this program") as caught:
         backup_store(path, tmp_path / "copy")
     assert "-c" in caught.value.remedy
     assert list(tmp_path.iterdir()) == [path]
@@ -78,14 +78,14 @@ async def test_a_store_that_cannot_be_read_any_more_says_what_to_do(
     await sqlite_store.close()
     await sqlite_store.open()
     damage(sqlite_store.path)
-    with pytest.raises(StoreUnusable, match=r"cannot be read: .*malformed") as caught:
+    with pytest.raises(StoreUnavailable, match=r"cannot be read: .*malformed") as caught:
         await sqlite_store.find_dag(1, details=True)
     assert "put a backup in its place" in caught.value.remedy
 
 
 FULL_DISK = """
 import asyncio, resource, sys
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.store import SqliteStore
 
 async def main():
@@ -93,7 +93,7 @@ async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         await SqliteStore(sys.argv[1]).open()
-    except StoreUnusable as exc:
+    except StoreUnavailable as exc:
         print(exc)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     store = SqliteStore(sys.argv[1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, line_of
@@ -39,14 +39,14 @@ async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
 
 async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path: Path) -> None:
     target = tmp_path / "copy"
-    with pytest.raises(StoreUnusable, match="there is no store"):
+    with pytest.raises(StoreUnavailable, match="there is no store"):
         backup_store(tmp_path / "nothing", target)
     (tmp_path / "notes").write_text("x" * 5000)
-    with pytest.raises(StoreUnusable, match="cannot be copied"):
+    with pytest.raises(StoreUnavailable, match="cannot be copied"):
         backup_store(tmp_path / "notes", target)
     assert list(tmp_path.iterdir()) == [tmp_path / "notes"]
     target.write_text("precious")
-    with pytest.raises(StoreUnusable, match="exists"):
+    with pytest.raises(StoreUnavailable, match="exists"):
         backup_store(tmp_path / "notes", target)
     assert target.read_text() == "precious"
 
@@ -63,7 +63,7 @@ async def test_a_backup_of_a_damaged_store_says_so_and_leaves_nothing_behind(
     sqlite_store.path.write_bytes(content)
     place = tmp_path / "backups"
     place.mkdir()
-    with pytest.raises(StoreUnusable, match="cannot be copied") as refused:
+    with pytest.raises(StoreUnavailable, match="cannot be copied") as refused:
         backup_store(sqlite_store.path, place / "copy")
     assert "free space" not in refused.value.remedy
     assert "put a backup in its place" in refused.value.remedy

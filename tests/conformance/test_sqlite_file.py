@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreInUse, StoreTooNew, StoreUnusable
-from dagengine.model.changes import Audited
+from dagengine.errors import StoreInUse, StoreTooNew, StoreUnavailable
+from dagengine.model.changes import AuditAppended
 from dagengine.model.records import AuditRecord
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create
@@ -37,12 +37,12 @@ async def test_what_was_written_reaches_the_disk_before_it_is_told(
 
 async def test_the_audit_can_be_read_and_never_changed(sqlite_store: SqliteStore) -> None:
     rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1)]
-    await sqlite_store.commit([batch_of(Audited(row)) for row in rows])
+    await sqlite_store.commit([batch_of(AuditAppended(row)) for row in rows])
     assert [row.audit_id for row in await sqlite_store.list_audit(None, limit=9)] == [3, 2, 1]
     assert [row.audit_id for row in await sqlite_store.list_audit(1, limit=9)] == [3, 1]
     assert [row.audit_id for row in await sqlite_store.list_audit(1, limit=1)] == [3]
     for statement in ("UPDATE audit SET by = 'x'", "DELETE FROM audit"):
-        with pytest.raises(StoreUnusable, match="append-only"):
+        with pytest.raises(StoreUnavailable, match="append-only"):
             await sqlite_store._open_writer.call(methodcaller("execute", statement))
 
 
@@ -93,7 +93,7 @@ async def test_the_same_file_by_another_name_is_in_use(
 async def test_a_claim_that_cannot_be_written_is_given_up(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite.lock").symlink_to("/dev/full")
     store = SqliteStore(tmp_path / "store.sqlite")
-    with pytest.raises(StoreUnusable, match=r"cannot write .*store\.sqlite\.lock"):
+    with pytest.raises(StoreUnavailable, match=r"cannot write .*store\.sqlite\.lock"):
         await store.open()
     (tmp_path / "store.sqlite.lock").unlink()
     await store.open()
@@ -104,7 +104,7 @@ async def test_a_store_that_cannot_be_written_says_so_to_who_asks(
     sqlite_store: SqliteStore,
 ) -> None:
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(StoreUnavailable):
         await sqlite_store.probe(NOW)
     await sqlite_store.ping()  # its writer has its turn all the same
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
@@ -124,7 +124,7 @@ async def refuse(path: Path, error: type[Exception], match: str) -> None:
 async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"precious notes " * 1000)
-    await refuse(path, StoreUnusable, "file is not a database")
+    await refuse(path, StoreUnavailable, "file is not a database")
 
 
 async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
-    await refuse(path, StoreUnusable, "some other program")
+    await refuse(path, StoreUnavailable, "some other program")
 
 
 async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None
     data = bytearray(path.read_bytes())
     data[4096 * 2 : 4096 * 6] = b"\xa5" * (4096 * 4)
     path.write_bytes(bytes(data))
-    await refuse(path, StoreUnusable, "damaged")
+    await refuse(path, StoreUnavailable, "damaged")
 
 
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnusable, match=r"cannot make .*file/var"):
+    with pytest.raises(StoreUnavailable, match=r"cannot make .*file/var"):
         await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()

@@ -14,7 +14,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from dagengine.errors import StoreInUse, StoreUnusable
+from dagengine.errors import StoreInUse, StoreUnavailable
 from dagengine.store.contract import Retention
 from dagengine.store.sqlite import store as module
 from dagengine.store.sqlite.store import SqliteStore
@@ -115,7 +115,7 @@ async def test_a_reader_that_cannot_be_opened_gives_the_store_up(
 
     monkeypatch.setattr(aiosqlite, "connect", lambda path: connect())
     store = SqliteStore(tmp_path / "store.sqlite")
-    with pytest.raises(StoreUnusable, match="cannot be read: unable to open"):
+    with pytest.raises(StoreUnavailable, match="cannot be read: unable to open"):
         await store.open()
     monkeypatch.undo()
     assert await is_free(store.path)
@@ -140,7 +140,7 @@ async def test_a_store_that_is_closed_while_it_is_opened_is_not_half_open(tmp_pa
     opening = asyncio.ensure_future(store.open())
     await asyncio.sleep(0)
     await store.close()
-    with pytest.raises(StoreUnusable, match="is closed"):
+    with pytest.raises(StoreUnavailable, match="is closed"):
         await opening
     assert await is_free(store.path)
 
@@ -213,11 +213,11 @@ async def test_what_is_asked_while_it_closes_is_refused_at_once(
     async with held_writer(sqlite_store):
         closing = asyncio.ensure_future(sqlite_store.close())
         await asyncio.sleep(0)
-        with pytest.raises(StoreUnusable, match=r"the store .*store\.sqlite is closed"):
+        with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
             await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
         assert not closing.done()
     await closing
-    with pytest.raises(StoreUnusable, match=r"the store .*store\.sqlite is closed"):
+    with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
         await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
 
 
@@ -225,7 +225,7 @@ async def test_a_writer_that_ends_refuses_who_still_knows_it(sqlite_store: Sqlit
     writer = sqlite_store._open_writer
     async with held_writer(sqlite_store):
         writer.end()
-        with pytest.raises(StoreUnusable, match="is closed"):
+        with pytest.raises(StoreUnavailable, match="is closed"):
             await asyncio.wait_for(writer.call(lambda connection: None), 5)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.model.records import LogRecord
 from dagengine.store.sqlite.connection import APPLICATION_ID, list_migrations
 from dagengine.store.sqlite.queries import read_sql
@@ -67,7 +67,7 @@ async def test_a_store_of_an_older_schema_keeps_its_rows_and_references(
     assert rows.sub_tasks[0].attempt_no == 2
     attempts = await store.find_attempts(1)
     assert [(a.attempt_no, a.outcome) for a in attempts] == [(1, "Failed"), (2, None)]
-    with pytest.raises(StoreUnusable, match="FOREIGN KEY"):
+    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
         await store._open_writer.call(methodcaller("execute", "DELETE FROM dag"))
     await store.close()
     seen = sqlite3.connect(path)

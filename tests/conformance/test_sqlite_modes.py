@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite import connection as connect
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, create
@@ -98,7 +98,7 @@ async def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
-    with pytest.raises(StoreUnusable, match="some other program"):
+    with pytest.raises(StoreUnavailable, match="some other program"):
         await SqliteStore(path).open()
     assert modes_of(tmp_path)["store.sqlite"] == "644"
 
@@ -132,7 +132,7 @@ async def test_a_log_is_not_deleted_because_its_store_is_gone(tmp_path: Path, wh
     log.write_bytes(b"commits")
     if what == "emptied":
         path.touch()
-    with pytest.raises(StoreUnusable, match=r"is missing or empty, and .*-wal beside it is not"):
+    with pytest.raises(StoreUnavailable, match=r"is missing or empty, and .*-wal beside it is not"):
         await SqliteStore(path).open()
     assert log.read_bytes() == b"commits"
     assert path.exists() == (what == "emptied")
@@ -144,7 +144,7 @@ async def test_a_log_is_not_deleted_because_its_store_is_gone(tmp_path: Path, wh
 
 OPEN_AS_NOBODY = """
 import asyncio, os, sys
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.store import SqliteStore
 
 if os.geteuid() == 0:
@@ -165,7 +165,7 @@ for mode in modes:
     os.chmod(os.path.join(os.path.dirname(path), name), int(number, 8))
     try:
         print(asyncio.run(open_and_close()))
-    except StoreUnusable as exc:
+    except StoreUnavailable as exc:
         print(exc)
 """
 

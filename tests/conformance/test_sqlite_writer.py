@@ -8,7 +8,7 @@ from operator import methodcaller
 
 import pytest
 
-from dagengine.errors import StoreUnusable, Unstorable
+from dagengine.errors import NotSerializable, StoreUnavailable
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, held_writer, line_of
 
@@ -43,7 +43,7 @@ async def test_a_full_disk_is_not_blamed_on_the_batches(sqlite_store: SqliteStor
     await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # not one more than there are
     stale, big = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "x" * 10**6))
     for batches in ([big], [stale, big]):
-        with pytest.raises(StoreUnusable, match="cannot be written: database or disk is full"):
+        with pytest.raises(StoreUnavailable, match="cannot be written: database or disk is full"):
             await sqlite_store.commit(batches)
     await call(methodcaller("execute", "PRAGMA max_page_count = 1000000"))
     assert await commit_one(sqlite_store, big) is None
@@ -59,7 +59,7 @@ async def test_a_text_that_is_longer_than_sqlite_takes_is_its_own_batchs_affair(
     )
     bad, good = batch_of(line_of(created, "x" * 5001)), batch_of(line_of(created, "y"))
     refused, written = await sqlite_store.commit([bad, good])
-    assert isinstance(refused, Unstorable)
+    assert isinstance(refused, NotSerializable)
     assert written is None
 
 

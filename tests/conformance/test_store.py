@@ -10,24 +10,24 @@ from types import NoneType
 
 import pytest
 
-from dagengine.errors import StaleWrite, Unstorable
+from dagengine.errors import NotSerializable, StaleWrite
 from dagengine.model.changes import (
     AttemptClosed,
-    Audited,
+    AuditAppended,
     Batch,
     DagChanged,
     DagCreated,
-    KeyUsed,
+    IdempotencyKeyUsed,
     LockReleased,
     LockTaken,
     NodeChanged,
     SubTaskChanged,
-    TargetProven,
-    TargetUnproven,
+    TargetConfirmed,
+    TargetUnconfirmed,
 )
 from dagengine.model.operation import IdempotencyKey
 from dagengine.model.outcome import Json
-from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnprovenRecord
+from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnconfirmedRecord
 from dagengine.model.states import State
 from dagengine.store.contract import LastIds, Retention
 from dagengine.store.sqlite.store import SqliteStore
@@ -168,44 +168,47 @@ async def test_a_pinned_value_is_never_changed(store: SqliteStore) -> None:
 
 async def test_a_target_stays_unproven_until_somebody_has_looked(store: SqliteStore) -> None:
     await commit_one(store, batch_of(create()))
-    first, second = (UnprovenRecord("a", 1, stage, NOW) for stage in ("start", "stop"))
-    assert await commit_one(store, batch_of(TargetUnproven(first))) is None
-    assert await commit_one(store, batch_of(TargetUnproven(second))) is None
+    first, second = (UnconfirmedRecord("a", 1, stage, NOW) for stage in ("start", "stop"))
+    assert await commit_one(store, batch_of(TargetUnconfirmed(first))) is None
+    assert await commit_one(store, batch_of(TargetUnconfirmed(second))) is None
     await store.close()
     await store.open()
     assert await store.load_unproven() == (second,)
-    assert await commit_one(store, batch_of(TargetProven(second))) is None
-    assert isinstance(await commit_one(store, batch_of(TargetProven(second))), StaleWrite)
+    assert await commit_one(store, batch_of(TargetConfirmed(second))) is None
+    assert isinstance(await commit_one(store, batch_of(TargetConfirmed(second))), StaleWrite)
     assert await store.load_unproven() == ()
 
 
 @pytest.mark.parametrize(
     "newer",
     [
-        UnprovenRecord("a", 2, "start", NOW),
-        UnprovenRecord("a", 1, "stop", NOW),
-        UnprovenRecord("a", 1, "start", NOW + timedelta(microseconds=1)),
+        UnconfirmedRecord("a", 2, "start", NOW),
+        UnconfirmedRecord("a", 1, "stop", NOW),
+        UnconfirmedRecord("a", 1, "start", NOW + timedelta(microseconds=1)),
     ],
     ids=["of another DAG", "of another stage", "set later"],
 )
 async def test_a_mark_that_was_set_after_the_look_stays(
-    store: SqliteStore, newer: UnprovenRecord
+    store: SqliteStore, newer: UnconfirmedRecord
 ) -> None:
-    looked_at, other = UnprovenRecord("a", 1, "start", NOW), UnprovenRecord("b", 1, "start", NOW)
-    marks = [TargetUnproven(mark) for mark in (looked_at, other, newer)]
+    looked_at, other = (
+        UnconfirmedRecord("a", 1, "start", NOW),
+        UnconfirmedRecord("b", 1, "start", NOW),
+    )
+    marks = [TargetUnconfirmed(mark) for mark in (looked_at, other, newer)]
     assert await commit_one(store, batch_of(*marks)) is None
-    assert isinstance(await commit_one(store, batch_of(TargetProven(looked_at))), StaleWrite)
+    assert isinstance(await commit_one(store, batch_of(TargetConfirmed(looked_at))), StaleWrite)
     assert await store.load_unproven() == (newer, other)
-    assert await commit_one(store, batch_of(TargetProven(newer))) is None
+    assert await commit_one(store, batch_of(TargetConfirmed(newer))) is None
     assert await store.load_unproven() == (other,)
 
 
 async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteStore) -> None:
     created, key = create(), IdempotencyKey("k", "digest")
     assert await store.find_key("k") is None
-    assert await commit_one(store, batch_of(created, KeyUsed(key, 1))) is None
+    assert await commit_one(store, batch_of(created, IdempotencyKeyUsed(key, 1))) is None
     assert await store.find_key("k") == ("digest", 1)
-    again = await commit_one(store, batch_of(create(2), KeyUsed(key, 2), dag_id=2))
+    again = await commit_one(store, batch_of(create(2), IdempotencyKeyUsed(key, 2), dag_id=2))
     assert isinstance(again, StaleWrite)
     assert await store.load_dag(2) is None
     ended = created.dag._replace(state=State.SUCCEED)
@@ -299,9 +302,9 @@ UNSTORABLE: dict[str, Callable[[DagCreated], Batch]] = {
     "no JSON": lambda made: batch_of(evidence_of(made, {"x": {"secret"}})),
     "JSON without an end": lambda made: batch_of(evidence_of(made, endless())),
     "JSON that holds itself": lambda made: batch_of(evidence_of(made, circle())),
-    "no text": lambda made: batch_of(Audited(replace(audit_row(), by=None))),  # type: ignore[arg-type]
-    "no value of SQL": lambda made: batch_of(Audited(replace(audit_row(), by={}))),  # type: ignore[arg-type]
-    "too big a number": lambda made: batch_of(Audited(replace(audit_row(), node_id=2**70))),
+    "no text": lambda made: batch_of(AuditAppended(replace(audit_row(), by=None))),  # type: ignore[arg-type]
+    "no value of SQL": lambda made: batch_of(AuditAppended(replace(audit_row(), by={}))),  # type: ignore[arg-type]
+    "too big a number": lambda made: batch_of(AuditAppended(replace(audit_row(), node_id=2**70))),
     "too big a number for the guard": lambda made: batch_of(line_of(made, "x"), fence=2**70),
     "an id that is taken": batch_of,
 }
@@ -339,7 +342,7 @@ async def test_a_batch_that_cannot_be_kept_is_left_out_and_harms_no_other(
     bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
     stale, good = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "good"))
     results = await store.commit([good, bad, stale, good])
-    assert [type(result) for result in results] == [NoneType, Unstorable, StaleWrite, NoneType]
+    assert [type(result) for result in results] == [NoneType, NotSerializable, StaleWrite, NoneType]
     said = str(results[1])
     assert "of DAG 1 cannot be stored" in said
     assert "secret" not in said
@@ -354,7 +357,7 @@ async def test_callers_at_once_get_each_what_their_own_batches_deserve(store: Sq
     good, bad = batch_of(line_of(created, "good")), batch_of(line_of(created, "\ud800"))
     results = await asyncio.gather(*(store.commit([bad if n % 3 else good]) for n in range(9)))
     kinds = [type(result) for (result,) in results]
-    assert kinds == [Unstorable if n % 3 else NoneType for n in range(9)]
+    assert kinds == [NotSerializable if n % 3 else NoneType for n in range(9)]
     assert len(await store.find_logs(created.sub_tasks[0].sub_task_id)) == 3
 
 
@@ -363,12 +366,12 @@ async def test_a_dag_that_is_there_already_is_refused_and_the_first_stays(
 ) -> None:
     first, second = await store.commit([batch_of(create()), batch_of(create())])
     assert first is None
-    assert isinstance(second, Unstorable)
+    assert isinstance(second, NotSerializable)
     assert "UNIQUE" in str(second)
     assert await commit_one(store, batch_of(line_of(create(), "x"))) is None
 
 
 async def test_a_reserved_request_that_cannot_be_kept_is_told(store: SqliteStore) -> None:
-    with pytest.raises(Unstorable, match="RequestReserved"):
+    with pytest.raises(NotSerializable, match="RequestReserved"):
         await store.reserve([None], NOW, NOW)  # type: ignore[list-item]
     assert await store.load_reserved() == []

@@ -7,7 +7,12 @@ import asyncio
 import pytest
 
 from dagengine.model.changes import Change, DagChanged, DagCreated, NodeChanged, SubTaskChanged
-from dagengine.model.events import DagEntered, EventRecord, NodeEntered, SubTaskEntered
+from dagengine.model.events import (
+    DagStateChanged,
+    EventRecord,
+    NodeStateChanged,
+    SubTaskStateChanged,
+)
 from dagengine.model.records import LogRecord
 from dagengine.model.states import State
 from dagengine.store.contract import Retention
@@ -36,11 +41,11 @@ async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStor
     events = await store.list_events(1, after=0, limit=100)
     assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
     assert [type(event.what) for event in events] == [
-        *(DagEntered, DagEntered, NodeEntered, SubTaskEntered),
+        *(DagStateChanged, DagStateChanged, NodeStateChanged, SubTaskStateChanged),
         *(LogRecord, LogRecord),
     ]
     task = events[3].what
-    assert isinstance(task, SubTaskEntered)
+    assert isinstance(task, SubTaskStateChanged)
     assert (task.sub_task_id, task.state, task.attempt_no, task.execute_times) == (
         *(created.sub_tasks[0].sub_task_id, State.RUNNING),
         *(1, 1),
@@ -57,7 +62,7 @@ async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteSto
     changes = (DagChanged(dag, ended), NodeChanged(node, node._replace(state=State.RUNNING)))
     await commit_one(store, batch_of(created, *changes))
     *_, last = await store.list_events(1, after=0, limit=100)
-    assert isinstance(last.what, DagEntered)
+    assert isinstance(last.what, DagStateChanged)
     assert last.what.state is State.SUCCEED
 
 

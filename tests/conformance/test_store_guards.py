@@ -13,16 +13,16 @@ from dagengine.model.changes import (
     AttemptClosed,
     Change,
     DagChanged,
-    KeyUsed,
+    IdempotencyKeyUsed,
     LockReleased,
     LockTaken,
     NodeChanged,
     SubTaskChanged,
-    TargetProven,
-    TargetUnproven,
+    TargetConfirmed,
+    TargetUnconfirmed,
 )
 from dagengine.model.operation import IdempotencyKey
-from dagengine.model.records import AttemptRecord, LockRecord, UnprovenRecord
+from dagengine.model.records import AttemptRecord, LockRecord, UnconfirmedRecord
 from dagengine.model.states import Operator, State
 from dagengine.store.contract import DagRows
 from dagengine.store.sqlite.store import SqliteStore
@@ -36,49 +36,49 @@ LOCKED_DAG = DAG._replace(state=State.RUNNING, fence=1, held=1)
 RUNNING_NODE = NODE._replace(state=State.RUNNING)
 RUNNING_TASK = TASK._replace(state=State.RUNNING, attempt_no=1, data={"password": SECRET})
 ENDED = AttemptRecord(TASK.sub_task_id, 1, "Failed", SECRET, NOW, NOW)
-MARK = UnprovenRecord("a", 1, "one", NOW)
+MARK = UnconfirmedRecord("a", 1, "one", NOW)
 KEY = IdempotencyKey(SECRET, SECRET)
 
 STORED: Sequence[Change] = (
-    *(MADE, KeyUsed(KEY, 1), LockTaken(LOCK), DagChanged(DAG, LOCKED_DAG)),
+    *(MADE, IdempotencyKeyUsed(KEY, 1), LockTaken(LOCK), DagChanged(DAG, LOCKED_DAG)),
     *(NodeChanged(NODE, RUNNING_NODE), SubTaskChanged(TASK, RUNNING_TASK)),
-    *(AttemptClosed(ENDED), TargetUnproven(MARK)),
+    *(AttemptClosed(ENDED), TargetUnconfirmed(MARK)),
 )
 
 
 @dataclass(frozen=True)
-class Guard:
+class ProcessReaper:
     """A change that differs from what is stored in one column that guards it."""
 
     stale: Change
     row: str
 
 
-def dag_moved(**differs: object) -> Guard:
+def dag_moved(**differs: object) -> ProcessReaper:
     before = LOCKED_DAG._replace(params={"password": SECRET})._replace(**differs)  # type: ignore[arg-type]
-    return Guard(DagChanged(before, before._replace(stage=2)), f"DAG {before.dag_id}")
+    return ProcessReaper(DagChanged(before, before._replace(stage=2)), f"DAG {before.dag_id}")
 
 
-def node_moved(**differs: object) -> Guard:
+def node_moved(**differs: object) -> ProcessReaper:
     before = RUNNING_NODE._replace(**differs)  # type: ignore[arg-type]
-    return Guard(NodeChanged(before, before._replace(state=State.FAILED)), "node 1")
+    return ProcessReaper(NodeChanged(before, before._replace(state=State.FAILED)), "node 1")
 
 
-def task_moved(**differs: object) -> Guard:
+def task_moved(**differs: object) -> ProcessReaper:
     before = RUNNING_TASK._replace(**differs)  # type: ignore[arg-type]
     after = before._replace(state=State.FAILED, summary=SECRET)
-    return Guard(SubTaskChanged(before, after), "sub-task 1")
+    return ProcessReaper(SubTaskChanged(before, after), "sub-task 1")
 
 
-def lock_moved(**differs: object) -> Guard:
+def lock_moved(**differs: object) -> ProcessReaper:
     asked = {"key": "k", "dag_id": 1, "token": 1, "at": NOW} | differs
-    return Guard(LockReleased(**asked), f"lock {asked['key']}")  # type: ignore[arg-type]
+    return ProcessReaper(LockReleased(**asked), f"lock {asked['key']}")  # type: ignore[arg-type]
 
 
-def mark_moved(**differs: object) -> Guard:
+def mark_moved(**differs: object) -> ProcessReaper:
     looked_at = {"target": "a", "dag_id": 1, "stage": "one", "since_at": NOW} | differs
-    mark = UnprovenRecord(**looked_at)  # type: ignore[arg-type]
-    return Guard(TargetProven(mark), f"the mark of {mark.target}")
+    mark = UnconfirmedRecord(**looked_at)  # type: ignore[arg-type]
+    return ProcessReaper(TargetConfirmed(mark), f"the mark of {mark.target}")
 
 
 GUARDS = {
@@ -92,10 +92,14 @@ GUARDS = {
     "state of a sub-task": task_moved(state=State.PENDING),
     "attempt of a sub-task: an earlier one": task_moved(attempt_no=0),
     "attempt of a sub-task: a later one": task_moved(attempt_no=2),
-    "an attempt that has ended": Guard(AttemptClosed(ENDED), "attempt 1 of sub-task 1"),
-    "attempt of a line: an earlier one": Guard(line_of(MADE, SECRET, attempt_no=0), "sub-task 1"),
-    "attempt of a line: a later one": Guard(line_of(MADE, SECRET, attempt_no=2), "sub-task 1"),
-    "a lock that is held": Guard(LockTaken(LockRecord("k", 1, 2, SECRET, NOW)), "lock k"),
+    "an attempt that has ended": ProcessReaper(AttemptClosed(ENDED), "attempt 1 of sub-task 1"),
+    "attempt of a line: an earlier one": ProcessReaper(
+        line_of(MADE, SECRET, attempt_no=0), "sub-task 1"
+    ),
+    "attempt of a line: a later one": ProcessReaper(
+        line_of(MADE, SECRET, attempt_no=2), "sub-task 1"
+    ),
+    "a lock that is held": ProcessReaper(LockTaken(LockRecord("k", 1, 2, SECRET, NOW)), "lock k"),
     "owner of a lock": lock_moved(dag_id=2),
     "token of a lock: an earlier one": lock_moved(token=0),
     "token of a lock: a later one": lock_moved(token=2),
@@ -104,7 +108,7 @@ GUARDS = {
     "DAG of a mark": mark_moved(dag_id=2),
     "stage of a mark": mark_moved(stage="two"),
     "time of a mark": mark_moved(since_at=NOW + timedelta(microseconds=1)),
-    "a key that is used": Guard(KeyUsed(KEY, 1), "an idempotency key"),
+    "a key that is used": ProcessReaper(IdempotencyKeyUsed(KEY, 1), "an idempotency key"),
 }
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from dagengine.errors import StoreUnusable
-from dagengine.model.changes import Audited, DagChanged
+from dagengine.errors import StoreUnavailable
+from dagengine.model.changes import AuditAppended, DagChanged
 from dagengine.model.records import AuditRecord
 from dagengine.model.states import State
 from dagengine.store.contract import Retention
@@ -126,7 +126,7 @@ async def test_what_was_pruned_is_neither_counted_nor_found(store: SqliteStore) 
 
 async def test_the_audit_is_read_on_before_the_last_that_was_read(store: SqliteStore) -> None:
     rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1, 2, 1)]
-    await store.commit([batch_of(Audited(row)) for row in rows])
+    await store.commit([batch_of(AuditAppended(row)) for row in rows])
 
     async def ids(dag_id: int | None, *, before: int | None = None, limit: int = 9) -> list[int]:
         found = await store.list_audit(dag_id, limit=limit, before=before)
@@ -163,11 +163,11 @@ async def test_somebody_may_ask_again_and_again_and_no_row_moves(store: SqliteSt
 async def test_a_store_that_is_closed_answers_nobody(store: SqliteStore) -> None:
     await store.close()
     for asked in (store.probe(NOW), store.ping(), store.pin("a", "b"), store.count_dags()):
-        with pytest.raises(StoreUnusable):
+        with pytest.raises(StoreUnavailable):
             await asked
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(StoreUnavailable):
         await search(store)
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(StoreUnavailable):
         await store.commit([batch_of(create())])
 
 

@@ -51,7 +51,7 @@ from dagengine.testing import FakeClock, Gate
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.operations.names import START_OB
 from tasks.routes.cluster_info import read_routes
-from tasks.routes.monitor import Lookout
+from tasks.routes.monitor import ClusterMonitor
 from tasks.routes.start import start_route
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
@@ -170,7 +170,7 @@ class World:
         path.write_text(CLUSTER)
         self.cluster = ClusterFile(path)
         self.pool = SshPool(self.clock, Random(1))
-        self.lookout = Lookout(self.cluster, self.pool, self.clock)
+        self.monitor = ClusterMonitor(self.cluster, self.pool, self.clock)
         stages = (
             Stage("Prepare", StageKind.NORMAL, self._prepare),
             Stage("Work", StageKind.PARALLEL, self._work),
@@ -304,7 +304,7 @@ class World:
             cluster=self.cluster,
             routes=[
                 start_route(self.cluster),
-                *read_routes(self.cluster, self.lookout),
+                *read_routes(self.cluster, self.monitor),
                 Route("POST", "/fixed", OddBody, fixed),
                 Route("POST", "/odd", OddBody, odd),
             ],
@@ -337,7 +337,7 @@ async def open_world(
             await web.TCPSite(runner, "127.0.0.1", found.port).start()
             yield found
             await runner.cleanup()
-            await found.lookout.close()
+            await found.monitor.close()
             await found.pool.close()
     key.close()
 

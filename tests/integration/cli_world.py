@@ -22,6 +22,7 @@ from dagengine import (
     Call,
     DagDetail,
     Extension,
+    ExtensionContext,
     Failed,
     Flags,
     Operation,
@@ -33,7 +34,6 @@ from dagengine import (
     StepContext,
     Submission,
     Succeeded,
-    Surroundings,
 )
 from dagengine.testing import Gate
 from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
@@ -141,7 +141,7 @@ class World(FakeController):
         return Succeeded(evidence={"level": "sql"})
 
     @asynccontextmanager
-    async def open_extension(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         async def start(call: Call) -> DagDetail:
             assert isinstance(call.body, StartBody)
             self.asked.append(call.body)

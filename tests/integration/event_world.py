@@ -18,6 +18,7 @@ from dagengine import (
     Call,
     DagDetail,
     Extension,
+    ExtensionContext,
     Failed,
     Operation,
     Outcome,
@@ -28,10 +29,9 @@ from dagengine import (
     StepContext,
     Submission,
     Succeeded,
-    Surroundings,
 )
 from dagengine.client import Client, Event
-from dagengine.client.transport import Door
+from dagengine.client.transport import Transport
 from dagengine.testing import Gate
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 
@@ -53,7 +53,7 @@ class World(FakeController):
     gate: Gate | None = None
 
     @asynccontextmanager
-    async def open_extension(self, surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         async def start(call: Call) -> DagDetail:
             submission = Submission("Start OB", (FIRST, SECOND))
             return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
@@ -92,7 +92,7 @@ class World(FakeController):
     @asynccontextmanager
     async def raw(self, dag_id: str, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer of the events route, as it comes."""
-        door = Door(self.url, PASSWORD, 30)
+        door = Transport(self.url, PASSWORD, 30)
         await door.open()
         try:
             path = f"/task/dag/{dag_id}/events"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp.test_utils import unused_port
 
-from dagengine import Extension, ExtensionPoint, Surroundings
+from dagengine import Extension, ExtensionContext, Plugin
 from dagengine.client import Client
 from dagengine.server.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.server.controller import run_controller
@@ -58,8 +58,8 @@ class FakeController:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def point(self) -> ExtensionPoint:
-        return ExtensionPoint("fake", self.open_extension)
+    def point(self) -> Plugin:
+        return Plugin("fake", self.open_extension)
 
     def client(self) -> Client:
         return Client(self.url, PASSWORD)
@@ -75,6 +75,8 @@ class FakeController:
         async with run_controller(config, [self.point]):
             yield
 
-    def open_extension(self, surroundings: Surroundings) -> AbstractAsyncContextManager[Extension]:
+    def open_extension(
+        self, surroundings: ExtensionContext
+    ) -> AbstractAsyncContextManager[Extension]:
         """The operations and routes."""
         raise NotImplementedError

@@ -127,7 +127,7 @@ def see(world: World, name: str, ob_state: int, **more: Any) -> None:
 @pytest_asyncio.fixture
 async def seen(world: World) -> World:
     """A world that has just been looked at: nobody answered."""
-    await world.lookout.refresh()
+    await world.monitor.refresh()
     return world
 
 

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dagengine.api import envelope
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from tasks.cluster.observation import AVAILABLE, Observation
 from tests.integration.api_world import (
     AGENT_PASSWORD,
@@ -380,7 +380,7 @@ async def test_a_start_that_was_tried_and_failed_has_null_data(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> None:
-        raise StoreUnusable("the disk is full")
+        raise StoreUnavailable("the disk is full")
 
     monkeypatch.setattr(world.engine, "submit", refuse)
     with capture_logs() as logged:
@@ -388,7 +388,7 @@ async def test_a_start_that_was_tried_and_failed_has_null_data(
     assert (failed.status, failed.body["data"]) == (500, None)
     (line,) = [line for line in logged if line["event"] == "request_refused"]
     assert (line["log_level"], line["error"]) == ("warning", "the disk is full")
-    assert failed.body["error"]["errCode"] == StoreUnusable.err_code
+    assert failed.body["error"]["errCode"] == StoreUnavailable.err_code
     found_earlier = await world.ask("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
     assert found_earlier.status == 400
     assert "data" not in found_earlier.body

@@ -16,19 +16,19 @@ from dagengine import (
     Call,
     DagDetail,
     Extension,
-    ExtensionPoint,
+    ExtensionContext,
     Operation,
     Outcome,
+    Plugin,
     Route,
     Stage,
     StageKind,
     StepContext,
     Submission,
     Succeeded,
-    Surroundings,
 )
 from dagengine.client import Client
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.server.config import load_config
 from dagengine.server.controller import back_up, run_controller
 from dagengine.testing import Gate, eventually
@@ -44,7 +44,7 @@ class Empty(BaseModel):
     """No body."""
 
 
-def point(gate: Gate) -> ExtensionPoint:
+def point(gate: Gate) -> Plugin:
     async def hold(context: StepContext) -> Outcome:
         await context.log("said before the move" if not context.resumed else "said after it")
         await gate.wait()
@@ -54,12 +54,12 @@ def point(gate: Gate) -> ExtensionPoint:
         return await call.engine.submit(Submission("op"), by=call.caller)
 
     @asynccontextmanager
-    async def opened(surroundings: Surroundings) -> AsyncIterator[Extension]:
+    async def opened(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         operation = Operation("op", (Stage("hold", StageKind.NORMAL, hold),))
         cluster = ClusterFile(surroundings.cluster_file)
         yield Extension([operation], [Route("POST", "/go", Empty, go)], cluster, lambda: None)
 
-    return ExtensionPoint("test", opened)
+    return Plugin("test", opened)
 
 
 def make_host(directory: Path) -> str:
@@ -131,16 +131,16 @@ async def test_a_backup_overwrites_no_key_and_leaves_nothing_when_it_has_no_key(
     async with run_controller(config, [point(Gate())]):
         pass
     (kept / "s.key.pem").write_text("of another controller")
-    with pytest.raises(StoreUnusable, match=r"s\.key\.pem exists"):
+    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
         back_up(config, kept / "s.bak")
     assert (kept / "s.key.pem").read_text() == "of another controller"
     assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
 
-    with pytest.raises(StoreUnusable, match=r"s\.key\.pem exists"):
+    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
         back_up(config, here / "s.bak")  # beside the store: the key would be its very own
 
     (here / "s.key.pem").unlink()
     (here / "s.key.pem").mkdir()  # cannot be read, whoever asks
-    with pytest.raises(StoreUnusable, match="cannot be copied"):
+    with pytest.raises(StoreUnavailable, match="cannot be copied"):
         back_up(config, kept / "t.bak")
     assert [file.name for file in kept.iterdir()] == ["s.key.pem"]

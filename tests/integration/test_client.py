@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, Trust
+from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
 from dagengine.testing import Gate
 from tests.integration.event_world import World, client, collect, stage, world
 from tests.integration.fake_controller import PASSWORD
@@ -177,7 +177,7 @@ async def test_over_https_the_authority_can_be_named(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
     async with running(tmp_path, tls_cert_file=str(cert), tls_key_file=str(key)) as controller:
-        trust = Trust(ca_file=authority.file)
+        trust = TlsConfig(ca_file=authority.file)
         async with Client(controller.url, LISTENING_PASSWORD, trust=trust) as client:
             assert await client.list_dags() == []
         async with Client(controller.url, LISTENING_PASSWORD) as client:

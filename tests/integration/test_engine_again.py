@@ -18,7 +18,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
 from dagengine.testing import Gate, eventually
@@ -47,7 +47,7 @@ class Meddled(SqliteStore):
     async def load_locks(self) -> Any:
         if self.fails_to_load_locks:
             self.fails_to_load_locks = False
-            raise StoreUnusable("disk I/O error")
+            raise StoreUnavailable("disk I/O error")
         return await super().load_locks()
 
     async def commit(self, batches: Sequence[Batch]) -> Any:
@@ -55,7 +55,7 @@ class Meddled(SqliteStore):
         moves = any(isinstance(c, SubTaskChanged) for b in batches for c in b.changes)
         if self.hides_a_commit and moves:
             self.hides_a_commit = False
-            raise StoreUnusable("fsync failed")
+            raise StoreUnavailable("fsync failed")
         return written
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagengine import DagMoved, LineLogged, Outcome, State, StepContext, Succeeded
+from dagengine import DagUpdated, LineLogged, Outcome, State, StepContext, Succeeded
 from dagengine.engine import events
 from dagengine.testing import FakeClock, Gate, gated
 from tests.integration.engine_world import (
@@ -44,11 +44,11 @@ async def test_events_come_after_they_are_durable_and_in_order(
                         assert task(stored, event.stage, event.target).sub_task.state is (
                             State.SUCCEED
                         )
-                    if isinstance(event, DagMoved) and event.state.is_final:
+                    if isinstance(event, DagUpdated) and event.state.is_final:
                         return
 
             await asyncio.gather(follow(), engine.wait(dag_id))
-        moved = [e.state for e in seen if isinstance(e, DagMoved)]
+        moved = [e.state for e in seen if isinstance(e, DagUpdated)]
         assert moved[0] is State.RUNNING
         assert moved[-1] is State.SUCCEED
         assert sum(isinstance(e, LineLogged) for e in seen) == 6
@@ -64,7 +64,7 @@ async def test_a_reader_that_is_too_slow_loses_the_oldest_events_and_never_the_e
             with engine.subscribe(dag_id) as slow:
                 await engine.wait(dag_id)  # nobody reads meanwhile
                 came = [await slow.next() for _ in range(3)]
-        assert isinstance(came[-1], DagMoved)
+        assert isinstance(came[-1], DagUpdated)
         assert came[-1].state is State.SUCCEED
         assert slow.missed > 0
         assert every.missed >= slow.missed

@@ -15,10 +15,10 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.unconfirmed import Marks
+from dagengine.engine.unconfirmed import UnconfirmedTargets
 from dagengine.errors import StaleWrite
-from dagengine.model.changes import Batch, TargetProven
-from dagengine.model.records import UnprovenRecord
+from dagengine.model.changes import Batch, TargetConfirmed
+from dagengine.model.records import UnconfirmedRecord
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Gate
 from tests.integration.engine_world import LANE, Open, open_engine, operate, run, submit
@@ -138,7 +138,9 @@ class Refusing(SqliteStore):
     """Finds every mark changed."""
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
-        if any(isinstance(change, TargetProven) for batch in batches for change in batch.changes):
+        if any(
+            isinstance(change, TargetConfirmed) for batch in batches for change in batch.changes
+        ):
             return [StaleWrite("refused by the test") for _ in batches]
         return await super().commit(batches)
 
@@ -159,10 +161,10 @@ async def test_what_the_store_does_not_unmark_stays_marked(
 
 def test_the_picture_keeps_a_mark_that_is_newer_than_what_was_proven() -> None:
     now = FakeClock().now()
-    older, newer = UnprovenRecord("a", 1, "act", now), UnprovenRecord("a", 2, "act", now)
-    marks = Marks()
+    older, newer = UnconfirmedRecord("a", 1, "act", now), UnconfirmedRecord("a", 2, "act", now)
+    marks = UnconfirmedTargets()
     marks.load([newer])
-    marks.apply(Batch(3, None, (TargetProven(older),)))
+    marks.apply(Batch(3, None, (TargetConfirmed(older),)))
     assert marks.find("a") == newer
-    marks.apply(Batch(3, None, (TargetProven(newer),)))
+    marks.apply(Batch(3, None, (TargetConfirmed(newer),)))
     assert marks.find("a") is None

@@ -22,7 +22,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.lock_table import Locks
+from dagengine.engine.lock_table import LockTable
 from dagengine.engine.recovery import release_orphans
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
@@ -184,7 +184,7 @@ async def test_a_dag_whose_orphaned_lock_was_released_does_not_believe_that_it_h
 
 
 async def test_an_orphaned_lock_that_cannot_be_released_counts_as_held(tmp_path: Path) -> None:
-    store, locks, now = Picky(tmp_path / "store.sqlite"), Locks(), FakeClock().now()
+    store, locks, now = Picky(tmp_path / "store.sqlite"), LockTable(), FakeClock().now()
     await store.open()
     try:
         store.refuses = {LockReleased}

@@ -15,7 +15,7 @@ from dagengine import (
     SqliteStore,
     Stage,
     StepContext,
-    StoreUnusable,
+    StoreUnavailable,
     Submission,
     TaskNotFound,
     UnknownOperation,
@@ -165,7 +165,7 @@ async def test_a_submission_that_cannot_be_written_is_refused_and_nothing_is_lef
 ) -> None:
     store = CrashingStore(str(tmp_path / "store.sqlite"), refuse=[1])
     async with open_engine(script.operation(), store=store) as engine:
-        with pytest.raises(StoreUnusable):
+        with pytest.raises(StoreUnavailable):
             await engine.submit(Submission("op", ("a",)))
         assert await engine.list_dags(limit=9, details=False) == ()
         assert how(await run(engine)) == ("SUCCEED", "RUN", 4)

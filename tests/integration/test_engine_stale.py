@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dagengine import Operator, Outcome, SqliteStore, State, StepContext, Succeeded
-from dagengine.engine.events import NodeMoved, SubTaskMoved, events_of
+from dagengine.engine.events import NodeUpdated, SubTaskUpdated, events_of
 from dagengine.engine.messages import AttemptEnded
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
@@ -58,7 +58,7 @@ async def test_readers_are_told_nothing_that_was_not_written(
             gate.open()
             assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
         assert not store.refuses, "nothing was refused"
-        moves = (NodeMoved, SubTaskMoved)
+        moves = (NodeUpdated, SubTaskUpdated)
         written = [e for b in store.written[written_before:] for e in events_of(b)]
         told.close()
         assert [e for e in await _rest(told) if isinstance(e, moves)] == [

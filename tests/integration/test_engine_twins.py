@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import SqliteStore, State, StoreUnusable, Submission
+from dagengine import SqliteStore, State, StoreUnavailable, Submission
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Gate
@@ -62,7 +62,7 @@ async def test_a_twin_of_what_could_not_be_written_is_refused_as_well(
         told = await asyncio.gather(
             *(engine.submit(WISH, dedupe_window_s=60) for _ in range(3)), return_exceptions=True
         )
-        assert [type(each) for each in told] == [StoreUnusable] * 3
+        assert [type(each) for each in told] == [StoreUnavailable] * 3
         assert await engine.list_dags(limit=9, details=False) == ()
 
 

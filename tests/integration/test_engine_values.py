@@ -17,7 +17,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.errors import Unstorable
+from dagengine.errors import NotSerializable
 from dagengine.testing import Gate
 from tests.integration.engine_world import Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed
@@ -91,9 +91,9 @@ async def test_parameters_that_cannot_be_kept_are_refused_and_nothing_is_made(
 ) -> None:
     async with open_engine(op(succeed)) as engine:
         for value in ({1}, HALF, float("inf")):
-            with pytest.raises(Unstorable):
+            with pytest.raises(NotSerializable):
                 await submit(engine, x=value)
-        with pytest.raises(Unstorable):
+        with pytest.raises(NotSerializable):
             await submit(engine, "op", HALF)
         assert await engine.list_dags(limit=9, details=False) == ()
 

@@ -24,7 +24,7 @@ from dagengine.testing.local_runner import LocalRunner
 from tasks.cli.doctor import examine
 from tasks.flavours.stop_cluster import make_stop_steps
 from tasks.hosts.identity import ProcessIdentity
-from tasks.operations.health import Patient, wait_until_healthy
+from tasks.operations.health import MonitoredServer, wait_until_healthy
 from tasks.operations.start import START, start_operation
 from tasks.sql.access import read_sql_facts
 from tests.hostile_world import (
@@ -172,12 +172,12 @@ async def _process(world: HostileWorld) -> ProcessIdentity:
 
 
 async def _wait_first_start(world: HostileWorld) -> Any:
-    patient = Patient(
+    monitored = MonitoredServer(
         *(world.first, LocalRunner(), await _process(world), 0, PASSWORD),
         is_first=True,
         awaits_password=True,
     )
-    return await wait_until_healthy(patient, FakeContext(FIRST).as_context(), world.clock)
+    return await wait_until_healthy(monitored, FakeContext(FIRST).as_context(), world.clock)
 
 
 async def _run_stage(world: HostileWorld, number: int) -> Any:

@@ -29,7 +29,7 @@ from obshell.auth import PasswordAuth
 from obshell.request import ProtocolOptions
 
 from dagengine.api.connections import Connections, Limits
-from dagengine.client import Client, Trust
+from dagengine.client import Client, TlsConfig
 from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
 from dagengine.server.config import ApiConfig, load_config
 from dagengine.server.controller import Controller, run_controller
@@ -420,10 +420,10 @@ async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Pat
     asking = {"tls_client_ca_file": str(authority.file)}
     async with running(tmp_path, **files, **asking) as controller:
         own = authority.issue("client")
-        trust = Trust(authority.file, *own)
+        trust = TlsConfig(authority.file, *own)
         async with Client(controller.url, PASSWORD, trust=trust) as client:
             assert await client.list_dags() == []
-        for mistrusted in (Trust(), Trust(authority.file), Trust(None, *own)):
+        for mistrusted in (TlsConfig(), TlsConfig(authority.file), TlsConfig(None, *own)):
             async with Client(controller.url, PASSWORD, trust=mistrusted) as client:
                 with pytest.raises(ControllerUnreachable):
                     await client.list_dags()
@@ -444,7 +444,7 @@ async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Pat
             )
             assert json.loads(done.stdout) == []
     with pytest.raises(ConfigError, match=str(tmp_path / "none")):
-        Trust(tmp_path / "none").make_context()
+        TlsConfig(tmp_path / "none").make_context()
 
 
 async def test_the_official_sdk_speaks_https_with_its_certificate(tmp_path: Path) -> None:

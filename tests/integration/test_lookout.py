@@ -16,9 +16,9 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import DemoHost, DemoHosts, free_port
-from tasks.routes.monitor import CACHE_S, Lookout
+from tasks.routes.monitor import CACHE_S, ClusterMonitor
 
-LookoutOf = Callable[..., tuple[Lookout, ClusterFile]]
+LookoutOf = Callable[..., tuple[ClusterMonitor, ClusterFile]]
 
 
 @pytest_asyncio.fixture
@@ -28,7 +28,7 @@ async def lookout_of(
     """A lookout over the shared hosts, each with a home that may be empty."""
     async with AsyncExitStack() as stack:
 
-        def make(clock: FakeClock, **ports: int) -> tuple[Lookout, ClusterFile]:
+        def make(clock: FakeClock, **ports: int) -> tuple[ClusterMonitor, ClusterFile]:
             zones = {
                 f"z{number}": [_entry(host, tmp_path / f"home{number}", ports.get(f"z{number}"))]
                 for number, host in enumerate(ssh_hosts.hosts, 1)
@@ -48,9 +48,9 @@ async def lookout_of(
                 )
             )
             cluster = ClusterFile(path)
-            lookout = Lookout(cluster, ssh_pool, clock)
-            stack.push_async_callback(lookout.close)
-            return lookout, cluster
+            monitor = ClusterMonitor(cluster, ssh_pool, clock)
+            stack.push_async_callback(monitor.close)
+            return monitor, cluster
 
         yield make
 
@@ -74,9 +74,9 @@ def _entry(host: DemoHost, home: Path, port: int | None) -> dict[str, Any]:
 
 async def test_a_home_without_a_server_is_seen_as_not_running(lookout_of: LookoutOf) -> None:
     clock = FakeClock()
-    lookout, cluster = lookout_of(clock)
+    monitor, cluster = lookout_of(clock)
     assert (cluster.observed_at, cluster.ob_state, cluster.version) == (None, 0, "")
-    answered = await lookout.refresh()
+    answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z2", "z3"]
     for server in cluster.servers:
         seen = cluster.observation(server.name)
@@ -87,22 +87,22 @@ async def test_a_home_without_a_server_is_seen_as_not_running(lookout_of: Lookou
 
 async def test_a_look_counts_for_five_seconds(lookout_of: LookoutOf) -> None:
     clock = FakeClock()
-    lookout, cluster = lookout_of(clock)
-    await asyncio.gather(*(lookout.refresh() for _ in range(5)))
+    monitor, cluster = lookout_of(clock)
+    await asyncio.gather(*(monitor.refresh() for _ in range(5)))
     first = [cluster.observation(server.name) for server in cluster.servers]
     clock.advance(CACHE_S - 0.1)
-    await lookout.refresh()
+    await monitor.refresh()
     assert all(
         cluster.observation(s.name) is o for s, o in zip(cluster.servers, first, strict=True)
     )
     clock.advance(0.1)
-    await lookout.refresh()
+    await monitor.refresh()
     assert {cluster.observation(s.name).observed_at for s in cluster.servers} == {clock.now()}  # type: ignore[union-attr]
 
 
 async def test_a_dead_host_is_left_out_and_says_why(lookout_of: LookoutOf) -> None:
-    lookout, cluster = lookout_of(FakeClock(), z2=free_port())
-    answered = await lookout.refresh()
+    monitor, cluster = lookout_of(FakeClock(), z2=free_port())
+    answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z3"]
     seen = cluster.observation("127.0.0.1:3002")
     assert seen is not None
@@ -119,29 +119,29 @@ async def test_a_host_that_hangs_does_not_hold_up_the_others(lookout_of: Lookout
 
     async with await asyncio.start_server(swallow, "127.0.0.1", 0) as hanging:
         port = hanging.sockets[0].getsockname()[1]
-        lookout, cluster = lookout_of(FakeClock(), z1=port)
-        answered = await lookout.refresh()
+        monitor, cluster = lookout_of(FakeClock(), z1=port)
+        answered = await monitor.refresh()
         assert [server.zone for server in answered] == ["z2", "z3"]
         assert cluster.observation("127.0.0.1:3002") is not None
         silent.set()
 
 
 async def test_a_server_that_is_gone_from_the_file_counts_no_more(lookout_of: LookoutOf) -> None:
-    lookout, cluster = lookout_of(FakeClock())
-    await lookout.refresh()
+    monitor, cluster = lookout_of(FakeClock())
+    await monitor.refresh()
     entries = yaml.safe_load(cluster.path.read_text())
     del entries["zones"]["z3"]
     cluster.path.write_text(yaml.safe_dump(entries))
     cluster.reload()
-    assert [server.zone for server in await lookout.refresh()] == ["z1", "z2"]
+    assert [server.zone for server in await monitor.refresh()] == ["z1", "z2"]
 
 
 @pytest.mark.parametrize("times", [1, 2])
 async def test_an_end_ends_what_is_under_way(lookout_of: LookoutOf, times: int) -> None:
-    lookout, _ = lookout_of(FakeClock())
-    looking = asyncio.create_task(lookout.refresh(), name="refresh")
+    monitor, _ = lookout_of(FakeClock())
+    looking = asyncio.create_task(monitor.refresh(), name="refresh")
     await asyncio.sleep(0)
     for _ in range(times):
-        await lookout.close()
+        await monitor.close()
     looking.cancel()
     await asyncio.wait([looking])

@@ -16,7 +16,7 @@ from tasks.hosts.facts import HostFacts, parse_facts
 from tasks.preflight.decide import Blocked, decide_start
 from tasks.preflight.decide_stop import Stop, decide_stop
 from tasks.preflight.judges import judge_manager
-from tasks.preflight.result import Wish
+from tasks.preflight.result import StartTarget
 from tests.conftest import AddressOf
 from tests.fake_servers import run_server
 from tests.made_server import make_server
@@ -51,7 +51,7 @@ def server_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         assert process.poll() is None, "somebody has ended it"
 
 
-class Asked:
+class ResolvedScope:
     """A home on a host, looked at over SSH; units are looked for in `units`."""
 
     def __init__(self, directory: Path, pool: SshPool, host: DemoHost, address: AddressOf) -> None:
@@ -68,18 +68,20 @@ class Asked:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, ssh_pool: SshPool, ssh_host: DemoHost, address_of: AddressOf) -> Asked:
-    return Asked(tmp_path, ssh_pool, ssh_host, address_of)
+def asked(
+    tmp_path: Path, ssh_pool: SshPool, ssh_host: DemoHost, address_of: AddressOf
+) -> ResolvedScope:
+    return ResolvedScope(tmp_path, ssh_pool, ssh_host, address_of)
 
 
 @pytest.mark.parametrize("name", MANAGERS)
 async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
-    asked: Asked, name: str
+    asked: ResolvedScope, name: str
 ) -> None:
     manager, said, remedy = MANAGERS[name]
     with manager(asked.units, asked.home):
         facts = await asked.facts()
-        decision = decide_start(facts, Wish(asked.server), skip=["manager"])
+        decision = decide_start(facts, StartTarget(asked.server), skip=["manager"])
         assert isinstance(decision, Blocked)
         blocks = [verdict for verdict in decision.verdicts if said in str(verdict)]
         assert blocks, decision
@@ -100,7 +102,7 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
     ["ExecStart={home}2/bin/seekdb --base-dir {home}2", "# WorkingDirectory={home}er"],
     ids=["of a home whose name begins alike", "of none"],
 )
-async def test_a_unit_of_another_home_is_no_manager(asked: Asked, line: str) -> None:
+async def test_a_unit_of_another_home_is_no_manager(asked: ResolvedScope, line: str) -> None:
     with unit_of(asked.units, line.format(home=asked.home)), server_of(asked.home):
         facts = await asked.facts()
         assert judge_manager(facts) is None

@@ -27,7 +27,7 @@ from dagengine.mysql import (
 from dagengine.testing import eventually
 from tasks.demo.cluster import START_OPTIONS, find_seekdb
 from tasks.demo.hosts import free_port
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
@@ -63,7 +63,7 @@ class Seekdb:
 
 @pytest.fixture(scope="module")
 def booting() -> Iterator[Seekdb]:
-    guard = Guard("dagengine-mysql-")
+    guard = ProcessReaper("dagengine-mysql-")
     home, port = guard.directory / "seekdb", free_port()
     home.mkdir()
     guard.watch_home(home)

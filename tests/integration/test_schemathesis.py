@@ -23,7 +23,7 @@ from aiohttp import ClientSession
 from dagengine import Engine, Route, SqliteStore, Submission
 from dagengine.api.app import build_app
 from dagengine.api.connections import Limits
-from dagengine.extension import Surroundings
+from dagengine.extension import ExtensionContext
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
 from dagengine.security.replay import ReplayGuard
@@ -63,7 +63,9 @@ async def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
     clock, store = FakeClock(), SqliteStore(tmp_path / "store.sqlite")
     key, pool = ServerKey(KEY), SshPool(clock, Random(1))
-    async with EXTENSION.open(Surroundings(tmp_path / "cluster.yaml", pool, clock)) as extension:
+    async with EXTENSION.open(
+        ExtensionContext(tmp_path / "cluster.yaml", pool, clock)
+    ) as extension:
         engine = Engine(store=store, operations=extension.operations, advertise=AGENT, clock=clock)
         async with engine:
             app = build_app(

@@ -17,7 +17,7 @@ from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.demo.hosts import free_port
 from tasks.hosts.identity import ProcessIdentity
-from tasks.routes.monitor import CACHE_S, Lookout
+from tasks.routes.monitor import CACHE_S, ClusterMonitor
 from tasks.sql.access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
 from tasks.sql.connection import SqlNotReady, ask_one, ask_version
 from tests.hostile_world import NOBODY
@@ -269,12 +269,12 @@ async def test_lookout_logs_in_once_until_the_server_restarts(
         f"zones: {{z1: [{{ip: 127.0.0.1, sql_port: {server.sql_port}, home: {server.home}}}]}}\n"
     )
     cluster, clock = ClusterFile(file), FakeClock()
-    lookout = Lookout(cluster, LocalRunnerPool(), clock)
+    monitor = ClusterMonitor(cluster, LocalRunnerPool(), clock)
     name = cluster.servers[0].name
 
     async def look() -> int:
         clock.advance(CACHE_S)
-        await lookout.refresh()
+        await monitor.refresh()
         seen = cluster.observation(name)
         assert seen is not None
         return seen.ob_state
@@ -288,4 +288,4 @@ async def test_lookout_logs_in_once_until_the_server_restarts(
     monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", "another")
     assert [await look(), await look()] == [3, 3]
     assert len(second.take_recording().connections) == 2  # the first one was kept until now
-    await lookout.close()
+    await monitor.close()

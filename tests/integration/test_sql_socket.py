@@ -20,7 +20,7 @@ from dagengine.testing import eventually
 from tasks.cluster.cluster_file import Server
 from tasks.demo.cluster import START_OPTIONS, find_seekdb
 from tasks.demo.hosts import DemoHosts, free_port
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 from tasks.sql.access import SqlPeerRefused, open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
 from tests.conftest import AddressOf
@@ -284,7 +284,7 @@ async def test_port_of_a_third_user_is_refused_by_its_uid(
 
 @pytest.fixture(scope="module")
 def seekdb() -> Iterator[Server]:
-    guard = Guard("dagengine-socket-")
+    guard = ProcessReaper("dagengine-socket-")
     home, port = guard.directory / "seekdb", free_port()
     (home / "bin").mkdir(parents=True)
     (home / "bin/seekdb").symlink_to(find_seekdb())

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 
 from dagengine.errors import (
+    AuthenticationFailed,
     ConnectionLost,
     HostKeyRejected,
     HostUnreachable,
-    LoginRefused,
     RemoteError,
 )
 from dagengine.remote.command import Command
@@ -125,12 +125,12 @@ async def test_a_refused_login_names_the_hop_that_refused(lab, ssh_pool):
     lab.let_in(key, bastion)
     address = lab.address(host, key_file=other, jump=lab.address(bastion, key_file=key))
     error = await trouble(ssh_pool, address)
-    assert isinstance(error, LoginRefused)
+    assert isinstance(error, AuthenticationFailed)
     assert error.host == str(address)
 
     locked_out = lab.address(host, key_file=key, jump=lab.address(bastion, key_file=other))
     error = await trouble(ssh_pool, locked_out)
-    assert isinstance(error, LoginRefused)
+    assert isinstance(error, AuthenticationFailed)
     assert error.host == str(locked_out.jump)
     assert f"the bastion of {locked_out} cannot be used" in error.message
 

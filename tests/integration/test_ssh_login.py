@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from dagengine.errors import (
+    AuthenticationFailed,
     HostKeyRejected,
-    LoginRefused,
 )
 from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
@@ -37,7 +37,7 @@ async def say_hello(pool: SshPool, address: HostAddress) -> str:
 
 
 async def refusal(pool: SshPool, address: HostAddress) -> str:
-    with pytest.raises(LoginRefused) as caught:
+    with pytest.raises(AuthenticationFailed) as caught:
         await say_hello(pool, address)
     assert PASSPHRASE not in str(caught.value)
     assert caught.value.remedy

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from dagengine.errors import CommandTimedOut, LoginRefused, SudoRefused
+from dagengine.errors import AuthenticationFailed, CommandTimedOut, SudoRefused
 from dagengine.remote.command import Command, script
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.runner import SshRunner
@@ -245,7 +245,7 @@ async def test_a_host_without_sudo_is_told(become, place):
 
 async def test_a_login_shell_that_runs_nothing_is_not_taken_for_sudo(become):
     runner = await become("ForceCommand echo nothing for you")
-    with pytest.raises(LoginRefused, match="nothing for you"):
+    with pytest.raises(AuthenticationFailed, match="nothing for you"):
         await runner.run(Command(("true",)), timeout_s=30)
 
 

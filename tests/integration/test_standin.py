@@ -20,7 +20,7 @@ from dagengine.mysql import (
 )
 from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 from tests.standin.cluster import install
 from tests.standin.ledger import Ledger, Member
 from tests.standin.sql import write_config
@@ -85,7 +85,7 @@ class Observers:
 
 @pytest.fixture
 def observers() -> Iterator[Observers]:
-    guard = Guard("dagengine-standin-")
+    guard = ProcessReaper("dagengine-standin-")
     ports = set[int]()
     while len(ports) < 6:
         ports.add(free_port())

@@ -22,7 +22,7 @@ from tasks.preflight.checks import decide_verdicts
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.decide_stop import NothingRuns, StopDecision, decide_stop
 from tasks.preflight.inspect import ask_host
-from tasks.preflight.result import Level, Wish
+from tasks.preflight.result import Level, StartTarget
 from tasks.routes.dry_run import start_planner, stop_planner
 from tasks.routes.start import StartRequest
 from tasks.routes.stop import StopRequest
@@ -86,7 +86,7 @@ class Actions:
 
     async def decide_start(self) -> Decision:
         # Ports of a recording may be in use here; they have tests of their own.
-        return decide_start(await self.look(), Wish(self.server), skip=["ports"])
+        return decide_start(await self.look(), StartTarget(self.server), skip=["ports"])
 
     async def start(self, kind: StartKind) -> StartReport:
         """Run the start script, as stage 3 does."""
@@ -127,7 +127,7 @@ class Actions:
 
     async def examine(self) -> str:
         """What doctor shows of the checks that depend on the layout."""
-        verdicts = decide_verdicts(await self.look(), Wish(self.server))
+        verdicts = decide_verdicts(await self.look(), StartTarget(self.server))
         blocks = [v for v in verdicts if v.level is Level.BLOCK and v.check != "ports"]
         assert all(verdict.cause and verdict.remedy for verdict in blocks)
         return " ".join(verdict.check for verdict in blocks) or "well"

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from dagengine.extension import Extension, Surroundings
+from dagengine.extension import Extension, ExtensionContext
 from dagengine.model.operation import Operation, StepContext
 from dagengine.model.outcome import Outcome
 from dagengine.runtime.logging import configure_logs
@@ -53,7 +53,7 @@ def held(operation: Operation) -> Operation:
 
 
 @asynccontextmanager
-async def open_held(surroundings: Surroundings) -> AsyncIterator[Extension]:
+async def open_held(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
     async with EXTENSION.open(surroundings) as extension:
         yield replace(extension, operations=[held(o) for o in extension.operations])
 

@@ -19,7 +19,7 @@ import yaml
 
 from dagengine.client import Client
 from dagengine.testing import eventually
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 from tests.realhosts.host import Host
 from tests.realhosts.installation import SEEKDB, SQL_PORT, Installation
 from tests.realhosts.network import Network
@@ -51,7 +51,7 @@ class World:
         self,
         directory: Path,
         network: Network,
-        guard: Guard,
+        guard: ProcessReaper,
         installation: Installation,
         per_zone: int,
     ) -> None:
@@ -232,7 +232,7 @@ async def make_world(
         installation: the server that stands on every host.
         per_zone: hosts in each of the three zones, 1..3.
     """
-    guard = Guard("dagengine-hosts-")
+    guard = ProcessReaper("dagengine-hosts-")
     network = Network()
     world = World(guard.directory, network, guard, installation, per_zone)
     try:

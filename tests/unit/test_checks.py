@@ -17,7 +17,7 @@ from tasks.preflight.checks import CHECKS, decide_verdicts, refuse_skips
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.inspect import describe_verdicts, render_verdicts
 from tasks.preflight.judges import judge_manager
-from tasks.preflight.result import Level, Skip, Verdict, Wish
+from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
 from tests.made_server import make_server
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").glob("*.json"))
@@ -86,7 +86,7 @@ def files_of(given: dict[str, Any]) -> HomeFiles:
 
 def decision_of(case: dict[str, Any]) -> Decision:
     given = case["given"]
-    wish = Wish(make_server(**given.get("server", {})), given.get("other_programs", {}))
+    wish = StartTarget(make_server(**given.get("server", {})), given.get("other_programs", {}))
     return decide_start(facts_of(given.get("facts", {})), wish, given.get("skip", ()))
 
 
@@ -94,7 +94,7 @@ def decision_of(case: dict[str, Any]) -> Decision:
 def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
     case = json.loads(file.read_text())
     then, decision = case["then"], decision_of(case)
-    told = [v for v in decision.verdicts if v.level is not Level.OK]
+    told = [v for v in decision.verdicts if v.level is not Severity.OK]
     assert [f"{v.check} {v.level}" for v in told] == then["told"]
     match decision:
         case Blocked(code, message, remedy):
@@ -108,7 +108,7 @@ def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
         case Start(kind):
             assert (then["decision"], then["kind"]) == ("start", kind)
     for part in then.get("says_warn", ()):
-        assert any(part in v.cause for v in told if v.level is Level.WARN)
+        assert any(part in v.cause for v in told if v.level is Severity.WARN)
     assert all(v.cause and v.remedy for v in told)
 
 
@@ -120,15 +120,15 @@ def test_every_check_has_a_case_in_which_it_is_not_well() -> None:
 
 
 def test_a_host_without_a_fault_passes_every_check() -> None:
-    verdicts = decide_verdicts(GOOD, Wish(make_server()))
+    verdicts = decide_verdicts(GOOD, StartTarget(make_server()))
     assert [v.check for v in verdicts] == [check.name for check in CHECKS]
-    assert {v.level for v in verdicts} == {Level.OK}
+    assert {v.level for v in verdicts} == {Severity.OK}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_a_check_is_skipped_by_its_name_unless_it_would_do_harm(check: Any) -> None:
     wrong = refuse_skips(["memory", check.name])
-    assert (wrong is None) == (check.skip is not Skip.NO)
+    assert (wrong is None) == (check.skip is not SkipPolicy.NO)
     assert wrong is None or f"'{check.name}' cannot be skipped" in wrong
 
 
@@ -140,7 +140,7 @@ def test_an_unknown_check_is_refused_and_the_known_ones_are_named() -> None:
 
 
 def test_what_would_do_harm_cannot_be_skipped() -> None:
-    never = {check.name for check in CHECKS if check.skip is Skip.NO}
+    never = {check.name for check in CHECKS if check.skip is SkipPolicy.NO}
     assert never == {
         *("file-systems", "tools", "home", "process", "manager", "program"),
         *("first-start", "stored-port"),
@@ -173,11 +173,11 @@ def test_a_clock_is_off_only_by_what_the_answers_way_cannot_explain(
 
 def test_lines_name_the_server_the_check_and_what_to_do() -> None:
     verdicts = [
-        Verdict("a", Level.OK),
-        Verdict("b", Level.BLOCK, "cause b", "do b", "X"),
-        Verdict("c", Level.BLOCK, "cause c", "do c", "X"),
-        Verdict("d", Level.WARN, "cause d", "do d"),
-        Verdict("e", Level.SKIPPED, "cause e", "do e"),
+        CheckResult("a", Severity.OK),
+        CheckResult("b", Severity.BLOCK, "cause b", "do b", "X"),
+        CheckResult("c", Severity.BLOCK, "cause c", "do c", "X"),
+        CheckResult("d", Severity.WARN, "cause d", "do d"),
+        CheckResult("e", Severity.SKIPPED, "cause e", "do e"),
     ]
     assert render_verdicts("s", verdicts, but_first_block=True) == [
         "WARN: s: also in the way: [c] cause c; do c",

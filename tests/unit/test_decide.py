@@ -22,7 +22,7 @@ from tasks.hosts.commands import ask_alive, ask_facts, ask_quiet, read_trouble, 
 from tasks.hosts.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
 from tasks.hosts.home_state import Place, StartKind
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.preflight.result import Level, Wish
+from tasks.preflight.result import Severity, StartTarget
 from tests.fake_servers import run_server
 from tests.made_server import make_server
 
@@ -55,7 +55,7 @@ class Host:
         return facts
 
     async def decide(self) -> Decision:
-        return decide_start(await self.ask(), Wish(self.server))
+        return decide_start(await self.ask(), StartTarget(self.server))
 
     @contextmanager
     def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
@@ -219,7 +219,7 @@ async def test_what_stands_in_the_way_is_told_all_at_once(host: Host) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         decision = await replace(host, port=other.getsockname()[1]).decide()
-    blocks = [v.check for v in decision.verdicts if v.level is Level.BLOCK]
+    blocks = [v.check for v in decision.verdicts if v.level is Severity.BLOCK]
     assert blocks == ["program", "ports"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.cluster.sizes import parse_size
 from tasks.diagnosis.diagnose import Diagnosis, diagnose, suspect
 from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, LIST, SIGNS
-from tasks.diagnosis.postmortem import Traces
+from tasks.diagnosis.postmortem import Postmortem
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "diagnose").glob("*.json"))
 PID = 4242
@@ -24,7 +24,7 @@ def line(text: str, level: str = "ERROR") -> str:
 
 
 def judge(*log: str, **traces: Any) -> Diagnosis:
-    return diagnose(Traces(log=log, **traces), pid=PID, program="seekdb")
+    return diagnose(Postmortem(log=log, **traces), pid=PID, program="seekdb")
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
@@ -35,7 +35,7 @@ def test_a_case_is_judged_as_its_file_says(file: Path) -> None:
         for name, value in case["given"]["traces"].items()
     }
     options = case["given"].get("options", {})
-    found = diagnose(Traces(**fields), pid=PID, program="seekdb", options=options)
+    found = diagnose(Postmortem(**fields), pid=PID, program="seekdb", options=options)
     then = case["then"]
     assert found.errcode == then["errcode"]
     assert then["cause"] in found.cause
@@ -107,7 +107,7 @@ def test_the_first_two_and_the_last_three_lines_are_kept_short_and_without_backt
 def test_any_traces_give_a_cause_a_remedy_and_few_short_lines(
     log: list[str], kernel: list[str], cores: list[str]
 ) -> None:
-    traces = Traces(log=tuple(log), kernel=tuple(kernel), cores=tuple(cores))
+    traces = Postmortem(log=tuple(log), kernel=tuple(kernel), cores=tuple(cores))
     found = diagnose(traces, pid=PID, program="seekdb")
     assert found.cause
     assert found.remedy
@@ -139,7 +139,7 @@ def test_without_a_word_in_the_log_the_options_are_looked_at(
 
 
 def test_options_say_nothing_of_a_death_whose_cause_the_log_tells() -> None:
-    traces = Traces(log=(line("[errcode=-4184]"),))
+    traces = Postmortem(log=(line("[errcode=-4184]"),))
     found = diagnose(traces, pid=PID, program="seekdb", options={"log_disk_size": "1G"})
     assert found.errcode == -4184
 

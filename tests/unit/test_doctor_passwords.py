@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import Health, HostAddress, inspect_controller
+from dagengine import HostAddress, SelfCheckStatus, inspect_controller
 from tasks.cli.doctor import inspect_login_files, inspect_password
 from tasks.cluster.cluster_file import ClusterFile
 
@@ -21,25 +21,25 @@ def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
 @pytest.mark.parametrize(
     ("keys", "content", "mode", "health", "said"),
     [
-        ("root_password_file: root\n", "pw\n", 0o600, Health.OK, "mode 0600"),
-        ("root_password_file: root\n", "pw\n", 0o644, Health.WARN, "others may read it"),
-        ("root_password_file: root\n", "", 0o600, Health.BAD, "is empty"),
-        ("root_password_file: root\n", "", 0o644, Health.BAD, "is empty"),
-        ("root_password_file: gone\n", "", 0o600, Health.BAD, "No such file"),
-        ("root_password: none\n", "", 0o600, Health.WARN, "root has no password"),
-        ("root_password_env: DOCTOR_NOT_SET\n", "", 0o600, Health.BAD, "is not set"),
-        ("", "", 0o600, Health.BAD, "are missing"),
+        ("root_password_file: root\n", "pw\n", 0o600, SelfCheckStatus.OK, "mode 0600"),
+        ("root_password_file: root\n", "pw\n", 0o644, SelfCheckStatus.WARN, "others may read it"),
+        ("root_password_file: root\n", "", 0o600, SelfCheckStatus.BAD, "is empty"),
+        ("root_password_file: root\n", "", 0o644, SelfCheckStatus.BAD, "is empty"),
+        ("root_password_file: gone\n", "", 0o600, SelfCheckStatus.BAD, "No such file"),
+        ("root_password: none\n", "", 0o600, SelfCheckStatus.WARN, "root has no password"),
+        ("root_password_env: DOCTOR_NOT_SET\n", "", 0o600, SelfCheckStatus.BAD, "is not set"),
+        ("", "", 0o600, SelfCheckStatus.BAD, "are missing"),
     ],
 )
 def test_doctor_judges_root_password(
-    tmp_path: Path, keys: str, content: str, mode: int, health: Health, said: str
+    tmp_path: Path, keys: str, content: str, mode: int, health: SelfCheckStatus, said: str
 ) -> None:
     (tmp_path / "root").write_text(content)
     (tmp_path / "root").chmod(mode)
     inspection = inspect_password(cluster_of(tmp_path, keys))
     assert (inspection.check, inspection.health) == ("root password", health)
     assert said in inspection.said
-    assert bool(inspection.remedy) == (health is not Health.OK)
+    assert bool(inspection.remedy) == (health is not SelfCheckStatus.OK)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_doctor_judges_agent_password(tmp_path: Path, content: str, is_bad: bool
         "cluster: c\nstore: {path: s}\napi: {port: 1, agent_password_file: agent}\n"
     )
     _, inspections = inspect_controller(engine_file, {})
-    bad = [each for each in inspections if each.health is Health.BAD]
+    bad = [each for each in inspections if each.health is SelfCheckStatus.BAD]
     assert [each.check for each in bad] == ["agent password"] * is_bad

@@ -6,15 +6,15 @@ import io
 
 from rich.console import Console
 
-from dagengine import Health, Inspection
+from dagengine import SelfCheckResult, SelfCheckStatus
 from tasks.cli.doctor_report import show
 
 
 def test_doctor_table_with_markup_shows_it_as_it_is() -> None:
-    inspection = Inspection(
+    inspection = SelfCheckResult(
         subject="127.0.0.1:2886",
         check="ports",
-        health=Health.BAD,
+        health=SelfCheckStatus.BAD,
         said="the process [red]x[/red] listens on the port",
         remedy="end it, or change sql_port",
     )

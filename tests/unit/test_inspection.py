@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import Health, Inspection, SqliteStore, inspect_controller, inspect_file
+from dagengine import (
+    SelfCheckResult,
+    SelfCheckStatus,
+    SqliteStore,
+    inspect_controller,
+    inspect_file,
+)
 from dagengine.server.self_check import find_lock_owner
 
 
@@ -28,7 +34,7 @@ def engine_file(tmp_path: Path) -> Iterator[Path]:
         yield file
 
 
-def look(engine_file: Path) -> dict[str, Inspection]:
+def look(engine_file: Path) -> dict[str, SelfCheckResult]:
     before = listing(engine_file.parent)
     _, found = inspect_controller(engine_file, {})
     assert listing(engine_file.parent) == before
@@ -52,7 +58,7 @@ def make_store(path: Path) -> None:
 
 def test_a_set_up_that_was_never_started_is_well(engine_file: Path) -> None:
     found = look(engine_file)
-    assert {inspection.health for inspection in found.values()} == {Health.OK}
+    assert {inspection.health for inspection in found.values()} == {SelfCheckStatus.OK}
     assert "first start makes it" in found["store"].said
     assert "free" in found["API"].said
 
@@ -61,14 +67,14 @@ def test_an_engine_file_that_cannot_be_used_is_all_that_is_told(engine_file: Pat
     engine_file.write_text("clustr: x\n")
     found = look(engine_file)
     assert list(found) == ["engine file"]
-    assert found["engine file"].health is Health.BAD
+    assert found["engine file"].health is SelfCheckStatus.BAD
     assert "did you mean cluster" in found["engine file"].remedy
 
 
 def test_a_store_that_nobody_uses_tells_its_schema(engine_file: Path) -> None:
     make_store(engine_file.parent / "store.sqlite")
     found = look(engine_file)["store"]
-    assert found.health is Health.OK
+    assert found.health is SelfCheckStatus.OK
     assert "nobody uses it; schema" in found.said
 
 
@@ -77,7 +83,7 @@ def test_a_database_of_another_program_is_no_store(engine_file: Path) -> None:
         other.execute("CREATE TABLE t (x)")
     other.close()
     found = look(engine_file)["store"]
-    assert (found.health, found.said) == (Health.BAD, "is no store of this program")
+    assert (found.health, found.said) == (SelfCheckStatus.BAD, "is no store of this program")
 
 
 def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
@@ -87,7 +93,7 @@ def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
         store.execute("PRAGMA user_version = 9999")
     store.close()
     found = look(engine_file)["store"]
-    assert found.health is Health.BAD
+    assert found.health is SelfCheckStatus.BAD
     assert "schema 9999" in found.said
 
 
@@ -98,7 +104,7 @@ def test_a_controller_that_runs_is_named_and_not_disturbed(engine_file: Path) ->
         fcntl.flock(file, fcntl.LOCK_EX)
         found = look(engine_file)
         assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
-        assert found["API"].health is Health.WARN  # nothing listens for it
+        assert found["API"].health is SelfCheckStatus.WARN  # nothing listens for it
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
 
@@ -117,7 +123,7 @@ def test_a_port_of_another_program_is_told(engine_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         text = f"api: {{port: {other.getsockname()[1]}}}\ncluster: cluster.yaml\n"
         engine_file.write_text(text)
-        assert look(engine_file)["API"].health is Health.BAD
+        assert look(engine_file)["API"].health is SelfCheckStatus.BAD
 
 
 def test_the_key_beside_the_store_belongs_to_its_owner_alone(engine_file: Path) -> None:
@@ -125,20 +131,20 @@ def test_the_key_beside_the_store_belongs_to_its_owner_alone(engine_file: Path) 
     key.write_text("x")
     key.chmod(0o644)
     found = look(engine_file)["key of the store"]
-    assert (found.health, found.remedy) == (Health.WARN, f"chmod 600 {key}")
+    assert (found.health, found.remedy) == (SelfCheckStatus.WARN, f"chmod 600 {key}")
 
 
 @pytest.mark.parametrize(
     ("mode", "is_secret", "health"),
     [
-        (0o600, True, Health.OK),
-        (0o640, True, Health.WARN),
-        (0o644, False, Health.OK),
-        (0o666, False, Health.WARN),
+        (0o600, True, SelfCheckStatus.OK),
+        (0o640, True, SelfCheckStatus.WARN),
+        (0o644, False, SelfCheckStatus.OK),
+        (0o666, False, SelfCheckStatus.WARN),
     ],
 )
 def test_a_file_is_judged_by_who_else_may_use_it(
-    tmp_path: Path, mode: int, is_secret: bool, health: Health
+    tmp_path: Path, mode: int, is_secret: bool, health: SelfCheckStatus
 ) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -148,14 +154,14 @@ def test_a_file_is_judged_by_who_else_may_use_it(
 
 def test_a_file_that_is_missing_is_bad(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "none", "what", is_secret=True)
-    assert found.health is Health.BAD
+    assert found.health is SelfCheckStatus.BAD
     assert "No such file" in found.said
 
 
 def test_an_empty_store_is_one_that_the_first_start_fills(engine_file: Path) -> None:
     (engine_file.parent / "store.sqlite").touch()
     found = look(engine_file)["store"]
-    assert (found.health, found.said) == (Health.OK, "empty: the first start fills it")
+    assert (found.health, found.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -165,6 +171,6 @@ def test_a_log_without_its_store_is_told(engine_file: Path, is_there: bool) -> N
         path.touch()
     path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
     found = look(engine_file)["store"]
-    assert found.health is Health.BAD
+    assert found.health is SelfCheckStatus.BAD
     assert "its log" in found.said
     assert "move the log away" in found.remedy

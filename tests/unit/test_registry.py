@@ -12,6 +12,7 @@ import pytest
 from dagengine import (
     ConfigError,
     IllegalArgument,
+    NotSerializable,
     Operation,
     Outcome,
     Stage,
@@ -19,7 +20,6 @@ from dagengine import (
     StepContext,
     Submission,
     Succeeded,
-    Unstorable,
 )
 from dagengine.engine.registry import Registry, unique_targets
 from dagengine.model.records import DagRecord
@@ -90,10 +90,10 @@ def test_parameters_are_kept_as_they_will_be_read_again() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, {1, 2}, "\ud800", object()])
 def test_what_cannot_be_stored_is_refused(value: object) -> None:
-    with pytest.raises(Unstorable):
+    with pytest.raises(NotSerializable):
         submit("a", x=value)
 
 
 def test_a_target_that_is_no_text_is_refused() -> None:
-    with pytest.raises(Unstorable):
+    with pytest.raises(NotSerializable):
         submit("a\udcff")

@@ -8,9 +8,9 @@ from datetime import datetime
 
 import pytest
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.security.errors import HeaderReplayed, TooManyRequests
-from dagengine.security.replay import ReplayGuard, Sighting, sight
+from dagengine.security.replay import HeaderFingerprint, ReplayGuard, sight
 from dagengine.testing import FakeClock
 
 BLOCK = 128
@@ -27,7 +27,7 @@ class MemoryLog:
 
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
         if self.is_broken:
-            raise StoreUnusable("full")
+            raise StoreUnavailable("full")
         await asyncio.sleep(0)
         self.rows = {p: at for p, at in self.rows.items() if at >= now}
         self.rows |= dict.fromkeys(prints, until)
@@ -41,7 +41,7 @@ def header(*blocks: int) -> bytes:
     return b"".join(bytes([block]) * BLOCK for block in blocks)
 
 
-def seen(*blocks: int, keys: bytes = KEYS) -> Sighting:
+def seen(*blocks: int, keys: bytes = KEYS) -> HeaderFingerprint:
     return sight(header(*blocks), BLOCK, keys)
 
 
@@ -113,7 +113,7 @@ async def test_what_could_not_be_written_does_not_act_not_even_later(clock: Fake
     log = MemoryLog()
     log.is_broken = True
     guard = ReplayGuard(clock, log)
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(StoreUnavailable):
         await guard.reserve(seen(1), until_s=now_s(clock) + 60)
     log.is_broken = False
     with pytest.raises(HeaderReplayed):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dagengine import ApiError
-from tasks.flavours.stop_safety import Picture, check_plain_stop
+from tasks.flavours.stop_safety import ClusterSnapshot, check_plain_stop
 from tasks.hosts.facts import HostFacts, StopOutcome, parse_facts, parse_stop
 from tasks.hosts.identity import ProcessIdentity
 from tasks.preflight.decide import Blocked
@@ -23,13 +23,13 @@ from tasks.sql.cluster import (
 ZONES = ("z1", "z2", "z3")
 
 
-def picture(
+def snapshot(
     *,
     dead: tuple[str, ...] = (),
     stopped: tuple[str, ...] = (),
     inactive: tuple[str, ...] = (),
     members: tuple[str, ...] = ZONES,
-) -> Picture:
+) -> ClusterSnapshot:
     """One server in each zone, and one log stream of the tenant `shop`."""
     servers = {
         (zone, 1): ServerRow(
@@ -39,7 +39,7 @@ def picture(
     }
     zones = {zone: "INACTIVE" if zone in inactive else "ACTIVE" for zone in ZONES}
     stream = LogStream(1002, 1001, frozenset((zone, 1) for zone in members), len(members))
-    return Picture(servers, zones, [stream], {1002: "shop"})
+    return ClusterSnapshot(servers, zones, [stream], {1002: "shop"})
 
 
 MULTI, REPLICA = "OB.Server.StoppedInMultiZone", "OB.Cluster.Tenant.Replica.Invalid"
@@ -48,24 +48,24 @@ MULTI, REPLICA = "OB.Server.StoppedInMultiZone", "OB.Cluster.Tenant.Replica.Inva
 @pytest.mark.parametrize(
     ("found", "scope", "zones", "code", "says"),
     [
-        (picture(), "ZONE", ["z1"], "", ""),
-        (picture(), "SERVER", ["z1"], "", ""),
-        (picture(), "ZONE", ["z1", "z2"], MULTI, "z1, z2"),
-        (picture(), "SERVER", ["z2", "z1"], MULTI, "z1, z2"),
-        (picture(stopped=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
-        (picture(inactive=("z2",)), "SERVER", ["z1"], MULTI, "z2"),
-        (picture(inactive=("z1",)), "ZONE", ["z1"], "", ""),
-        (picture(stopped=("z1",)), "SERVER", ["z1"], "", ""),
-        (picture(dead=("z2",)), "ZONE", ["z1"], REPLICA, "shop (log stream 1001)"),
-        (picture(dead=("z2",)), "ZONE", ["z2"], "", ""),
-        (picture(dead=("z2",)), "SERVER", ["z1"], "", ""),
-        (picture(members=("z1",)), "ZONE", ["z1"], REPLICA, "shop"),
-        (picture(members=("z1",)), "ZONE", ["z2"], "", ""),
-        (picture(stopped=("z2",), dead=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
+        (snapshot(), "ZONE", ["z1"], "", ""),
+        (snapshot(), "SERVER", ["z1"], "", ""),
+        (snapshot(), "ZONE", ["z1", "z2"], MULTI, "z1, z2"),
+        (snapshot(), "SERVER", ["z2", "z1"], MULTI, "z1, z2"),
+        (snapshot(stopped=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
+        (snapshot(inactive=("z2",)), "SERVER", ["z1"], MULTI, "z2"),
+        (snapshot(inactive=("z1",)), "ZONE", ["z1"], "", ""),
+        (snapshot(stopped=("z1",)), "SERVER", ["z1"], "", ""),
+        (snapshot(dead=("z2",)), "ZONE", ["z1"], REPLICA, "shop (log stream 1001)"),
+        (snapshot(dead=("z2",)), "ZONE", ["z2"], "", ""),
+        (snapshot(dead=("z2",)), "SERVER", ["z1"], "", ""),
+        (snapshot(members=("z1",)), "ZONE", ["z1"], REPLICA, "shop"),
+        (snapshot(members=("z1",)), "ZONE", ["z2"], "", ""),
+        (snapshot(stopped=("z2",), dead=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
     ],
 )
 def test_a_plain_stop_is_refused_when_it_would_cost_too_much(
-    found: Picture, scope: str, zones: list[str], code: str, says: str
+    found: ClusterSnapshot, scope: str, zones: list[str], code: str, says: str
 ) -> None:
     if not code:
         check_plain_stop(found, scope, zones)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from dagengine.errors import Unstorable
-from dagengine.model.json_values import as_stored, as_text
+from dagengine.errors import NotSerializable
+from dagengine.model.json_values import as_text, normalize_json
 
 
 def test_a_value_is_as_it_will_be_read_again() -> None:
     shared = ["x"]
     given = {"ports": (1, 2), 3: "x", "list": shared, "text": "\u00fc", "none": None}
-    stored = as_stored(given)  # type: ignore[arg-type]  # what a caller without types may give
+    stored = normalize_json(given)  # type: ignore[arg-type]  # what a caller without types may give
     assert stored == {"ports": [1, 2], "3": "x", "list": ["x"], "text": "\u00fc", "none": None}
     shared.append("y")
     assert stored["list"] == ["x"]
@@ -32,8 +32,8 @@ def _nested() -> dict[str, Any]:
     ids=["set", "nan", "infinite", "half a pair", "half a pair in a key", "itself"],
 )
 def test_what_cannot_be_kept_is_refused(value: dict[str, Any]) -> None:
-    with pytest.raises(Unstorable, match="cannot be stored"):
-        as_stored(value)
+    with pytest.raises(NotSerializable, match="cannot be stored"):
+        normalize_json(value)
 
 
 def test_text_that_is_no_unicode_is_written_out() -> None:

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 from dagengine.testing.local_runner import LocalRunner
-from tasks.diagnosis.postmortem import Traces, ask_traces, parse_traces
+from tasks.diagnosis.postmortem import Postmortem, ask_traces, parse_traces
 
 BEGUN_TICKS = 0  # since the boot: everything counts
 
 
-async def ask(home: Path, log_from: int = 0, pid: int = 0, started: int = BEGUN_TICKS) -> Traces:
+async def ask(
+    home: Path, log_from: int = 0, pid: int = 0, started: int = BEGUN_TICKS
+) -> Postmortem:
     question = ask_traces(str(home), str(home / "log" / "seekdb.log"), log_from, pid, started)
     result = await LocalRunner().run(question, timeout_s=30)
     assert result.stderr == ""

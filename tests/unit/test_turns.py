@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 
 from dagengine.security.errors import HeaderDecryptFailed, TooManyFailures
-from dagengine.security.login_slots import LoginTurns
+from dagengine.security.login_slots import LoginLimiter
 from dagengine.testing import Gate
 
 ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"
 SAME_NETWORK = ("2001:db8::1", "2001:db8::2:1")
 
 
-class Door:
+class Transport:
     """Judges logins in turn; writes down whose turn came."""
 
     def __init__(self) -> None:
         self.gate = Gate()  # what a refusal lingers at
         self.judged: list[str] = []
-        self._turns = LoginTurns(self.gate.wait)
+        self._turns = LoginLimiter(self.gate.wait)
 
     async def judge(self, address: str, error: Callable[[], Exception] | None = None) -> None:
         async with self._turns.take(address):
@@ -50,7 +50,7 @@ def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def test_refusals_of_one_address_come_two_at_a_time_and_no_other_address_waits() -> None:
-    door = Door()
+    door = Transport()
     refused = [begin(door.judge(ATTACKER, pause)) for _ in range(5)]
     await door.settle()
     assert door.judged == [ATTACKER] * 2
@@ -63,7 +63,7 @@ async def test_refusals_of_one_address_come_two_at_a_time_and_no_other_address_w
 
 
 async def test_one_network_of_ipv6_has_the_turns_of_one_address() -> None:
-    door = Door()
+    door = Transport()
     refused = [begin(door.judge(SAME_NETWORK[n % 2], pause)) for n in range(4)]
     await door.settle()
     assert len(door.judged) == 2
@@ -75,14 +75,14 @@ async def test_one_network_of_ipv6_has_the_turns_of_one_address() -> None:
 async def test_who_need_not_pause_gives_the_turn_back_at_once(
     error: Callable[[], Exception] | None,
 ) -> None:
-    door = Door()
+    door = Transport()
     await finish(*(begin(door.judge(ATTACKER, error)) for _ in range(5)))
     assert len(door.judged) == 5
     assert not door.gate.reached.is_set()
 
 
 async def test_who_goes_away_while_it_is_refused_leaves_its_turn() -> None:
-    door = Door()
+    door = Transport()
     refused = [begin(door.judge(ATTACKER, pause)) for _ in range(3)]
     await door.settle()
     for task in refused[:2]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli.status import Verdict, render_verdict
+from dagengine.cli.status import ClusterStatus, render_cluster_status
 
 AT = "2024-01-10T11:24:44+08:00"
 
@@ -39,5 +39,5 @@ def test_a_server_is_in_service_only_when_its_evidence_says_so(
     evidence: dict[str, Any], says: str
 ) -> None:
     dag = dag_with(evidence)
-    lines = render_verdict(Verdict(dag, dag, [], "10.0.0.9:2886"))
+    lines = render_cluster_status(ClusterStatus(dag, dag, [], "10.0.0.9:2886"))
     assert f"  10.0.0.1:2886{says}" in lines

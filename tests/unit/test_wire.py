@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagengine.api.render.records import Wire
+from dagengine.api.render.records import RecordRenderer
 from dagengine.engine.registry import Registry
 from dagengine.model.ids import AgentAddress
 from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
@@ -31,7 +31,7 @@ def detail_of(state: State = State.READY, *, lines: int = 0) -> DagDetail:
 
 
 def test_the_same_detail_is_rendered_once_and_another_one_anew() -> None:
-    wire = Wire(AgentAddress("10.0.0.9", 2886))
+    wire = RecordRenderer(AgentAddress("10.0.0.9", 2886))
     before, after = detail_of(), detail_of(State.SUCCEED)
     rendered = wire.dag(before)
     assert wire.dag(before) is rendered
@@ -40,7 +40,7 @@ def test_the_same_detail_is_rendered_once_and_another_one_anew() -> None:
 
 
 def test_what_has_very_many_lines_is_not_kept() -> None:
-    wire = Wire(AgentAddress("10.0.0.9", 2886))
+    wire = RecordRenderer(AgentAddress("10.0.0.9", 2886))
     large = detail_of(lines=2001)
     assert wire.dag(large) is not wire.dag(large)
     assert wire.dag(large) == wire.dag(large)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from pydantic import BaseModel, Field
 
-from dagengine.api.context import Desk
-from dagengine.api.endpoint import Ask
+from dagengine.api.context import ApiContext
+from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
 from dagengine.api.extension import ServerState
 from dagengine.api.schemas.tasks import BuildDto, Identity, InfoDto, SecretDto, StatusDto
@@ -24,87 +24,87 @@ class ObQuery(BaseModel):
     )
 
 
-async def get_time(desk: Desk, ask: Ask) -> str:
+async def get_time(ctx: ApiContext, ask: BoundRequest) -> str:
     """The controller's clock."""
-    return render_time(desk.clock.now())
+    return render_time(ctx.clock.now())
 
 
-async def get_build(desk: Desk, ask: Ask) -> BuildDto:
+async def get_build(ctx: ApiContext, ask: BoundRequest) -> BuildDto:
     """Which build this is."""
     return {"branch": "", "commitId": "", "shortCommitId": "", "commitTime": ""}
 
 
-async def get_secret(desk: Desk, ask: Ask) -> SecretDto:
+async def get_secret(ctx: ApiContext, ask: BoundRequest) -> SecretDto:
     """The key that headers are encrypted for."""
-    agent = desk.engine.agent
-    return {"ip": agent.ip, "port": agent.port, "public_key": desk.public_key}
+    agent = ctx.engine.agent
+    return {"ip": agent.ip, "port": agent.port, "public_key": ctx.public_key}
 
 
-async def get_info(desk: Desk, ask: Ask) -> InfoDto:
+async def get_info(ctx: ApiContext, ask: BoundRequest) -> InfoDto:
     """Who the controller is, and how to sign in."""
-    agent = desk.engine.agent
-    here = _server_here(desk)
+    agent = ctx.engine.agent
+    here = _server_here(ctx)
     info: InfoDto = {
-        "pid": desk.pid,
+        "pid": ctx.pid,
         "state": _RUNNING,
-        "startAt": _started_ns(desk),
+        "startAt": _started_ns(ctx),
         "homePath": here.home if here else "",
-        "obVersion": desk.cluster.version,
-        "architecture": desk.machine,
+        "obVersion": ctx.cluster.version,
+        "architecture": ctx.machine,
         "ip": agent.ip,
         "port": agent.port,
         "zone": here.zone if here else "",
         "identity": IDENTITY,
-        "version": desk.version,
+        "version": ctx.version,
         "isObproxyAgent": False,
-        "security": desk.has_agent_password(),
+        "security": ctx.has_agent_password(),
         "supportedAuth": ["v2"],
     }
-    if seen := _last_look(desk):
+    if seen := _last_look(ctx):
         info["observedAt"], info["observedAgeMs"] = seen
     return info
 
 
-async def get_status(desk: Desk, ask: Ask) -> StatusDto:
+async def get_status(ctx: ApiContext, ask: BoundRequest) -> StatusDto:
     """The controller's state, and the servers' as last known.
 
     `ob_query_timeout` is taken and not looked at: nothing is asked of a database here.
     """
-    agent = desk.engine.agent
+    agent = ctx.engine.agent
     status: StatusDto = {
         "agent": {"ip": agent.ip, "port": agent.port, "identity": IDENTITY},
         "state": _RUNNING,
-        "version": desk.version,
-        "pid": desk.pid,
-        "startAt": _started_ns(desk),
+        "version": ctx.version,
+        "pid": ctx.pid,
+        "startAt": _started_ns(ctx),
         "port": agent.port,
-        "obState": desk.cluster.ob_state,
-        "underMaintenance": bool(desk.engine.holders()),
+        "obState": ctx.cluster.ob_state,
+        "underMaintenance": bool(ctx.engine.holders()),
     }
-    if here := _server_here(desk):
+    if here := _server_here(ctx):
         status["sqlPort"] = here.sql_port
-    if seen := _last_look(desk):
+    if seen := _last_look(ctx):
         status["observedAt"], status["observedAgeMs"] = seen
     return status
 
 
-def _started_ns(desk: Desk) -> int:
-    return int(desk.engine.started_at.timestamp() * 1_000_000) * 1000
+def _started_ns(ctx: ApiContext) -> int:
+    return int(ctx.engine.started_at.timestamp() * 1_000_000) * 1000
 
 
-def _server_here(desk: Desk) -> ServerState | None:
+def _server_here(ctx: ApiContext) -> ServerState | None:
     """The server that has the controller's own address, where there is one."""
-    here = str(desk.engine.agent)
-    for server in desk.cluster.servers:
+    here = str(ctx.engine.agent)
+    for server in ctx.cluster.servers:
         if server.name == here:
             return server
     return None
 
 
-def _last_look(desk: Desk) -> tuple[str, int] | None:
+def _last_look(ctx: ApiContext) -> tuple[str, int] | None:
     """When the servers were last looked at, and how many milliseconds ago that was."""
-    at = desk.cluster.observed_at
+    at = ctx.cluster.observed_at
     if at is None:
         return None
-    age = desk.clock.now() - at
+    age = ctx.clock.now() - at
     return render_time(at), max(0, age // timedelta(milliseconds=1))

@@ -6,9 +6,9 @@ import asyncio
 
 from aiohttp import web
 
-from dagengine.api.context import Desk
-from dagengine.api.endpoint import Ask
-from dagengine.api.event_streams import Feed
+from dagengine.api.context import ApiContext
+from dagengine.api.endpoint import BoundRequest
+from dagengine.api.event_streams import DagEventStream
 from dagengine.api.handlers.tasks import own_row
 from dagengine.api.render.sse import KEEPALIVE
 from dagengine.errors import IllegalArgument
@@ -19,14 +19,14 @@ _DIGITS = 18
 _PATIENCE_S = 60.0  # for a follower that takes nothing of what it is sent
 
 
-async def follow_dag(desk: Desk, ask: Ask) -> web.StreamResponse:
+async def follow_dag(ctx: ApiContext, ask: BoundRequest) -> web.StreamResponse:
     """A DAG's events as server-sent events, from the first or from Last-Event-ID on.
 
     Ends with `event: end` when the DAG has ended and all was told; 204 when there is nothing left
     to tell.
     """
     after = _parse_last(ask.request.headers.get(LAST_EVENT_ID, ""))
-    async with desk.feeds.follow(own_row(desk, ask)) as feed:
+    async with ctx.feeds.follow(own_row(ctx, ask)) as feed:
         if after > feed.last:
             raise IllegalArgument(
                 f"{LAST_EVENT_ID} {after} is beyond the last event {feed.last} of {ask.text}",
@@ -44,7 +44,7 @@ async def follow_dag(desk: Desk, ask: Ask) -> web.StreamResponse:
         return response
 
 
-async def _tell(response: web.StreamResponse, feed: Feed, after: int) -> None:
+async def _tell(response: web.StreamResponse, feed: DagEventStream, after: int) -> None:
     """Write all that follows `after` until the DAG has ended or the feed is closed.
 
     Raises:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from dagengine.api.context import Desk
-from dagengine.api.endpoint import Ask
+from dagengine.api.context import ApiContext
+from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
 from dagengine.api.handlers.tasks import own_row
 from dagengine.api.schemas.tasks import AuditDto, Contents, DagDetailDTO, LockDto, Page
@@ -49,38 +49,38 @@ class AuditPage(BaseModel):
     cursor: Cursor = ""
 
 
-async def search_dags(desk: Desk, ask: Ask) -> Page[DagDetailDTO]:
+async def search_dags(ctx: ApiContext, ask: BoundRequest) -> Page[DagDetailDTO]:
     """DAGs without details, newest first, in pages.
 
     New DAGs do not move what is on the pages that follow.
     """
     asked: DagSearch = ask.query
-    found = await desk.engine.search_dags(
+    found = await ctx.engine.search_dags(
         before=decode_id(asked.cursor).row_id if asked.cursor else None,
         state=State(asked.state) if asked.state else None,
         name=asked.name,
         limit=asked.limit + 1,
     )
-    shown = [desk.wire.dag(dag) for dag in found[: asked.limit]]
+    shown = [ctx.wire.dag(dag) for dag in found[: asked.limit]]
     return {"contents": shown, "next_cursor": shown[-1]["id"] if len(found) > asked.limit else None}
 
 
-async def list_audit(desk: Desk, ask: Ask) -> Page[AuditDto]:
+async def list_audit(ctx: ApiContext, ask: BoundRequest) -> Page[AuditDto]:
     """What was done to one DAG, newest first."""
-    return await _audit(desk, ask.query, own_row(desk, ask))
+    return await _audit(ctx, ask.query, own_row(ctx, ask))
 
 
-async def list_all_audit(desk: Desk, ask: Ask) -> Page[AuditDto]:
+async def list_all_audit(ctx: ApiContext, ask: BoundRequest) -> Page[AuditDto]:
     """What was done to all DAGs, newest first."""
-    return await _audit(desk, ask.query, None)
+    return await _audit(ctx, ask.query, None)
 
 
-async def list_locks(desk: Desk, ask: Ask) -> Contents[LockDto]:
+async def list_locks(ctx: ApiContext, ask: BoundRequest) -> Contents[LockDto]:
     """Every lock, who holds it, and what the holder waits for."""
-    return {"contents": [await _render_lock(desk, lock) for lock in desk.engine.list_locks()]}
+    return {"contents": [await _render_lock(ctx, lock) for lock in ctx.engine.list_locks()]}
 
 
-async def _audit(desk: Desk, asked: AuditPage, dag_id: int | None) -> Page[AuditDto]:
+async def _audit(ctx: ApiContext, asked: AuditPage, dag_id: int | None) -> Page[AuditDto]:
     cursor = asked.cursor
     if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _DIGITS):
         raise IllegalArgument(
@@ -88,19 +88,19 @@ async def _audit(desk: Desk, asked: AuditPage, dag_id: int | None) -> Page[Audit
             remedy="send the next_cursor of the page before",
         )
     before = int(cursor) if cursor else None
-    rows = await desk.engine.list_audit(dag_id, limit=asked.limit + 1, before=before)
-    shown = [desk.wire.audit(row) for row in rows[: asked.limit]]
+    rows = await ctx.engine.list_audit(dag_id, limit=asked.limit + 1, before=before)
+    shown = [ctx.wire.audit(row) for row in rows[: asked.limit]]
     more = len(rows) > asked.limit
     return {"contents": shown, "next_cursor": str(shown[-1]["id"]) if more else None}
 
 
-async def _render_lock(desk: Desk, lock: LockRecord) -> LockDto:
+async def _render_lock(ctx: ApiContext, lock: LockRecord) -> LockDto:
     is_held = lock.dag_id is not None
     return {
         "key": lock.key,
-        "dag_id": None if lock.dag_id is None else desk.wire.id(lock.dag_id),
+        "dag_id": None if lock.dag_id is None else ctx.wire.id(lock.dag_id),
         "name": lock.reason,
         "since": render_time(lock.since_at),
         "token": lock.token,
-        "about": await desk.engine.describe_holder(lock) if is_held else "free",
+        "about": await ctx.engine.describe_holder(lock) if is_held else "free",
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from dagengine.api.binding import ShowDetails
-from dagengine.api.context import Desk
-from dagengine.api.endpoint import Ask
+from dagengine.api.context import ApiContext
+from dagengine.api.endpoint import BoundRequest
 from dagengine.api.extension import Refusal
 from dagengine.api.schemas.tasks import (
     AttemptDto,
@@ -66,24 +66,24 @@ class OperatorBody(BaseModel):
     id: str | None = Field(default=None, description="when given, it must be the DAG's")
 
 
-async def get_dag(desk: Desk, ask: Ask) -> DagDetailDTO:
+async def get_dag(ctx: ApiContext, ask: BoundRequest) -> DagDetailDTO:
     """A DAG."""
-    row_id = own_row(desk, ask)
-    found = await desk.engine.find_dag(row_id, details=ask.query.show_details)
+    row_id = own_row(ctx, ask)
+    found = await ctx.engine.find_dag(row_id, details=ask.query.show_details)
     if found is None:
         raise TaskNotFound(f"there is no DAG {ask.text}")
-    if desk.wire.id(row_id) != ask.text:
+    if ctx.wire.id(row_id) != ask.text:
         raise TaskNotFound("dag id not match")
-    return desk.wire.dag(found)
+    return ctx.wire.dag(found)
 
 
-async def operate_dag(desk: Desk, ask: Ask) -> None:
+async def operate_dag(ctx: ApiContext, ask: BoundRequest) -> None:
     """Roll a DAG back, retry, cancel or pass it."""
     body: OperatorBody = ask.body
-    row_id = own_row(desk, ask)
-    if await desk.engine.find_dag(row_id, details=False) is None:
+    row_id = own_row(ctx, ask)
+    if await ctx.engine.find_dag(row_id, details=False) is None:
         raise TaskNotFound(f"there is no DAG {ask.text}")
-    if desk.wire.id(row_id) != (body.id or ask.text):
+    if ctx.wire.id(row_id) != (body.id or ask.text):
         raise TaskNotFound("dag id not match")
     if body.operator.upper() not in _OPERATORS:
         raise OperatorRefused(
@@ -93,23 +93,23 @@ async def operate_dag(desk: Desk, ask: Ask) -> None:
         )
     operator = Operator(body.operator.upper())
     if operator in (Operator.RETRY, Operator.ROLLBACK):
-        desk.before_retry()
-    await desk.engine.operate_dag(row_id, operator, by=ask.caller, reason=body.reason)
+        ctx.before_retry()
+    await ctx.engine.operate_dag(row_id, operator, by=ask.caller, reason=body.reason)
 
 
-async def get_node(desk: Desk, ask: Ask) -> NodeDetailDTO:
+async def get_node(ctx: ApiContext, ask: BoundRequest) -> NodeDetailDTO:
     """One stage of a DAG."""
-    found = await desk.engine.find_node(own_row(desk, ask), details=ask.query.show_details)
+    found = await ctx.engine.find_node(own_row(ctx, ask), details=ask.query.show_details)
     if found is None:
         raise TaskNotFound(f"there is no node {ask.text}")
-    return desk.wire.node(found)
+    return ctx.wire.node(found)
 
 
-async def operate_node(desk: Desk, ask: Ask) -> None:
+async def operate_node(ctx: ApiContext, ask: BoundRequest) -> None:
     """Pass a failed node: its DAG goes on behind it."""
     body: OperatorBody = ask.body
-    row_id = own_row(desk, ask)
-    if await desk.engine.find_node(row_id, details=False) is None:
+    row_id = own_row(ctx, ask)
+    if await ctx.engine.find_node(row_id, details=False) is None:
         raise TaskNotFound(f"there is no node {ask.text}")
     if body.operator.upper() != Operator.PASS:
         raise OperatorRefused(
@@ -117,74 +117,74 @@ async def operate_node(desk: Desk, ask: Ask) -> None:
             f"Operator {body.operator} is not supported",
             remedy="a node can only be passed: send PASS",
         )
-    desk.before_retry()
-    await desk.engine.pass_node(row_id, by=ask.caller, reason=body.reason)
+    ctx.before_retry()
+    await ctx.engine.pass_node(row_id, by=ask.caller, reason=body.reason)
 
 
-async def get_sub_task(desk: Desk, ask: Ask) -> TaskDetailDTO:
+async def get_sub_task(ctx: ApiContext, ask: BoundRequest) -> TaskDetailDTO:
     """A sub-task: one server of a node, or the whole cluster."""
-    found = await desk.engine.find_sub_task(own_row(desk, ask))
+    found = await ctx.engine.find_sub_task(own_row(ctx, ask))
     if found is None:
         raise TaskNotFound(f"there is no sub-task {ask.text}")
-    return desk.wire.sub_task(found)
+    return ctx.wire.sub_task(found)
 
 
-async def list_logs(desk: Desk, ask: Ask) -> Contents[LogDto]:
+async def list_logs(ctx: ApiContext, ask: BoundRequest) -> Contents[LogDto]:
     """A sub-task's log lines of all attempts, oldest first."""
-    lines = await desk.engine.find_logs(own_row(desk, ask))
-    return {"contents": [desk.wire.log(line) for line in lines]}
+    lines = await ctx.engine.find_logs(own_row(ctx, ask))
+    return {"contents": [ctx.wire.log(line) for line in lines]}
 
 
-async def list_attempts(desk: Desk, ask: Ask) -> Contents[AttemptDto]:
+async def list_attempts(ctx: ApiContext, ask: BoundRequest) -> Contents[AttemptDto]:
     """A sub-task's attempts, oldest first."""
-    row_id = own_row(desk, ask)
-    lines = await desk.engine.find_logs(row_id)
-    attempts = await desk.engine.find_attempts(row_id)
-    return {"contents": [desk.wire.attempt(attempt, lines) for attempt in attempts]}
+    row_id = own_row(ctx, ask)
+    lines = await ctx.engine.find_logs(row_id)
+    attempts = await ctx.engine.find_attempts(row_id)
+    return {"contents": [ctx.wire.attempt(attempt, lines) for attempt in attempts]}
 
 
-async def list_unfinished(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+async def list_unfinished(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
     """Every READY or RUNNING DAG, newest first."""
-    dags = await desk.engine.list_unfinished(details=ask.query.show_details)
-    return {"contents": [desk.wire.dag(dag) for dag in dags]}
+    dags = await ctx.engine.list_unfinished(details=ask.query.show_details)
+    return {"contents": [ctx.wire.dag(dag) for dag in dags]}
 
 
-async def list_dags(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+async def list_dags(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
     """The newest DAGs, newest first."""
-    dags = await desk.engine.list_dags(limit=_NEWEST, details=ask.query.show_details)
-    return {"contents": [desk.wire.dag(dag) for dag in dags]}
+    dags = await ctx.engine.list_dags(limit=_NEWEST, details=ask.query.show_details)
+    return {"contents": [ctx.wire.dag(dag) for dag in dags]}
 
 
-async def get_holder(desk: Desk, ask: Ask) -> DagDetailDTO:
+async def get_holder(ctx: ApiContext, ask: BoundRequest) -> DagDetailDTO:
     """The DAG that holds the cluster locked."""
-    held = await _list_holders(desk, ask)
+    held = await _list_holders(ctx, ask)
     if not held:
         whose = "Agent" if ask.request.path.endswith("/agent") else "Cluster"
         raise TaskNotFound(f"{whose} is not under maintenance")
     return held[0]
 
 
-async def list_holders(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+async def list_holders(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
     """The DAG that holds the cluster locked, as a list; empty when it is free."""
-    return {"contents": await _list_holders(desk, ask)}
+    return {"contents": await _list_holders(ctx, ask)}
 
 
-async def list_main_dags(desk: Desk, ask: Ask) -> Contents[DagDetailDTO]:
+async def list_main_dags(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
     """Main DAGs of unfinished sub-DAGs: there are no sub-DAGs here, so always none."""
     return {"contents": []}
 
 
-async def _list_holders(desk: Desk, ask: Ask) -> list[DagDetailDTO]:
+async def _list_holders(ctx: ApiContext, ask: BoundRequest) -> list[DagDetailDTO]:
     details = ask.query.show_details
-    ids = [holder.dag_id for holder in desk.engine.holders() if holder.dag_id is not None]
-    found = [await desk.engine.find_dag(dag_id, details=details) for dag_id in ids]
-    return [desk.wire.dag(dag) for dag in found if dag is not None]
+    ids = [holder.dag_id for holder in ctx.engine.holders() if holder.dag_id is not None]
+    found = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
+    return [ctx.wire.dag(dag) for dag in found if dag is not None]
 
 
-def own_row(desk: Desk, ask: Ask) -> int:
+def own_row(ctx: ApiContext, ask: BoundRequest) -> int:
     """The row that the id names; an id of another agent is not found, and never fetched."""
     task = ask.task
     assert task is not None
-    if task.kind is not IdKind.LOCAL or task.agent != desk.engine.agent:
-        raise TaskNotFound(f"{ask.text} is not an id of this controller ({desk.engine.agent})")
+    if task.kind is not IdKind.LOCAL or task.agent != ctx.engine.agent:
+        raise TaskNotFound(f"{ask.text} is not an id of this controller ({ctx.engine.agent})")
     return task.row_id

@@ -34,7 +34,7 @@ _GLOBAL: Literal[2] = 2
 _NOT_RUN = (State.PENDING, State.READY)
 
 
-class Wire:
+class RecordRenderer:
     """Renders for one controller: its address is in every id."""
 
     def __init__(self, agent: AgentAddress) -> None:

@@ -6,14 +6,19 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from dagengine.api.envelope import render_json, render_time
-from dagengine.api.render.records import Dto, Wire
-from dagengine.model.events import DagEntered, EventRecord, NodeEntered, SubTaskEntered
+from dagengine.api.render.records import Dto, RecordRenderer
+from dagengine.model.events import (
+    DagStateChanged,
+    EventRecord,
+    NodeStateChanged,
+    SubTaskStateChanged,
+)
 from dagengine.model.records import DagRecord, LogRecord, NodeRecord, SubTaskRecord
 
 KEEPALIVE = b": nothing new\n\n"
 
 
-class EventWire:
+class SseRenderer:
     """Renders the events of one DAG.
 
     Args:
@@ -25,7 +30,7 @@ class EventWire:
 
     def __init__(
         self,
-        wire: Wire,
+        wire: RecordRenderer,
         dag: DagRecord,
         nodes: Iterable[NodeRecord],
         sub_tasks: Iterable[SubTaskRecord],
@@ -47,11 +52,11 @@ class EventWire:
 
     def _render(self, event: EventRecord) -> tuple[bytes, datetime, Dto]:
         match event.what:
-            case DagEntered() as dag:
+            case DagStateChanged() as dag:
                 return b"dag", dag.at, self._render_dag(dag)
-            case NodeEntered() as node:
+            case NodeStateChanged() as node:
                 return b"node", node.at, self._render_node(node)
-            case SubTaskEntered() as task:
+            case SubTaskStateChanged() as task:
                 counts = {"execute_times": task.execute_times, "attempt_no": task.attempt_no}
                 state = {"state": task.state, "operator": task.operator}
                 return b"sub_task", task.at, self._place(task.sub_task_id) | state | counts
@@ -60,7 +65,7 @@ class EventWire:
                 said = {"log_content": line.content}
                 return b"line", line.created_at, self._place(line.sub_task_id) | counts | said
 
-    def _render_dag(self, entered: DagEntered) -> Dto:
+    def _render_dag(self, entered: DagStateChanged) -> Dto:
         return {
             "id": self._wire.id(self._dag.dag_id),
             "name": self._dag.name,
@@ -70,7 +75,7 @@ class EventWire:
             "operator": entered.operator,
         }
 
-    def _render_node(self, entered: NodeEntered) -> Dto:
+    def _render_node(self, entered: NodeStateChanged) -> Dto:
         node = self._nodes[entered.node_id]
         return {
             "id": self._wire.id(node.node_id),

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import asyncssh
 
-from dagengine.errors import LoginRefused
+from dagengine.errors import AuthenticationFailed
 from dagengine.remote.runner import HostAddress
 
 ClientKey: TypeAlias = (
@@ -39,7 +39,7 @@ class KeyRing:
         """The keys to try, usable within the context; none for the library's defaults.
 
         Raises:
-            LoginRefused: there is no usable key, and why.
+            AuthenticationFailed: there is no usable key, and why.
         """
         if address.agent:
             async with _agent_keys(address) as found:
@@ -65,7 +65,7 @@ def read_passphrase(address: HostAddress) -> str:
     """The passphrase of the key file; empty when none is configured.
 
     Raises:
-        LoginRefused: the place that is named holds none.
+        AuthenticationFailed: the place that is named holds none.
     """
     if (variable := address.key_passphrase_env) is not None:
         if not (passphrase := os.environ.get(variable, "")):
@@ -96,7 +96,7 @@ async def _agent_keys(address: HostAddress) -> AsyncIterator[tuple[ClientKey, ..
     try:
         agent = await asyncssh.connect_agent(str(place))
     except OSError as exc:
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"no ssh agent answers at {place} for {address.user}@{address}: {exc.strerror or exc}",
             host=str(address),
             remedy="start it (ssh-agent), or correct ssh.agent or SSH_AUTH_SOCK",
@@ -115,14 +115,14 @@ async def _choose_agent_keys(
     try:
         held = await agent.get_keys(None if wanted is None else [wanted.public_data])
     except (OSError, ValueError, EOFError) as exc:
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"the ssh agent at {place} does not say which keys it holds: {exc}",
             host=str(address),
             remedy="try it: ssh-add -l",
         ) from exc
     if not held:
         what = "holds no key" if file is None else f"does not hold the key {file}"
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"the ssh agent at {place} {what} for {address.user}@{address}",
             host=str(address),
             remedy="load it with ssh-add; ssh-add -l lists what it holds",
@@ -136,7 +136,7 @@ def _agent_place(address: HostAddress) -> Path:
     if isinstance(address.agent, Path):
         return address.agent
     if not (text := os.environ.get(_AGENT_VARIABLE, "")):
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"ssh.agent is set for {address.user}@{address}, but {_AGENT_VARIABLE} is not set",
             host=str(address),
             remedy=f"give the controller {_AGENT_VARIABLE}, or name the socket in ssh.agent",
@@ -149,20 +149,20 @@ def _read_private_key(address: HostAddress, file: Path, passphrase: str) -> asyn
     try:
         return asyncssh.read_private_key(str(file), passphrase or None)
     except asyncssh.KeyEncryptionError as exc:
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"the passphrase for the key file {file} of {who} is wrong",
             host=str(address),
             remedy="correct what ssh.key_passphrase_env or ssh.key_passphrase_file names",
         ) from exc
     except asyncssh.KeyImportError as exc:
         if not passphrase and "assphrase" in str(exc):
-            raise LoginRefused(
+            raise AuthenticationFailed(
                 f"the key file {file} for {who} is locked with a passphrase",
                 host=str(address),
                 remedy="say where it is kept in ssh.key_passphrase_env or "
                 "ssh.key_passphrase_file, or load the key into an agent and set ssh.agent",
             ) from exc
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"{file} for {who} is not a usable private key: {exc}",
             host=str(address),
             remedy="name a private key in ssh.key_file",
@@ -177,7 +177,7 @@ def _read_public_key(address: HostAddress, file: Path) -> asyncssh.SSHKey:
             return asyncssh.read_public_key(str(place))
         except (OSError, asyncssh.KeyImportError):
             continue
-    raise LoginRefused(
+    raise AuthenticationFailed(
         f"neither {file} nor {file}.pub is a public key: which key of the agent is meant for "
         f"{address.user}@{address}?",
         host=str(address),
@@ -194,7 +194,7 @@ def _with_certificate(
     try:
         return key, asyncssh.read_certificate(str(place))
     except (OSError, asyncssh.KeyImportError) as exc:
-        raise LoginRefused(
+        raise AuthenticationFailed(
             f"the certificate {place} for {address.user}@{address} cannot be used: {exc}",
             host=str(address),
             remedy="have it signed anew, or remove it",
@@ -212,16 +212,16 @@ def _stamp_or_refuse(address: HostAddress, file: Path) -> Stamp:
     return stamp_of(file)
 
 
-def _unreadable(address: HostAddress, file: Path) -> LoginRefused:
-    return LoginRefused(
+def _unreadable(address: HostAddress, file: Path) -> AuthenticationFailed:
+    return AuthenticationFailed(
         f"the key file {file} for {address.user}@{address} cannot be read",
         host=str(address),
         remedy="put the private key there or name another one in ssh.key_file",
     )
 
 
-def _no_passphrase(address: HostAddress, why: str) -> LoginRefused:
-    return LoginRefused(
+def _no_passphrase(address: HostAddress, why: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
         f"there is no passphrase for the key file {address.key_file} of "
         f"{address.user}@{address}: {why}",
         host=str(address),

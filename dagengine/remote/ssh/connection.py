@@ -20,7 +20,7 @@ _SIGN_OF_LIFE_S = 2.0
 _DISCARD_PORT = 9
 
 
-class ConnectPacing:
+class ConnectRateLimiter:
     """Spreads the starts of connections over time, so that many hosts are not one burst.
 
     It limits the rate, not the number under way: a host that never answers holds nobody up.
@@ -52,7 +52,7 @@ class ConnectPacing:
         return max(0.0, self._next_s - now_s)
 
 
-class HostLink:
+class SshConnection:
     """The connection to one address. At most one is offered at any time.
 
     One that no longer serves is retired: nobody new gets it, and it is closed when its last
@@ -62,9 +62,9 @@ class HostLink:
     def __init__(
         self,
         address: HostAddress,
-        pacing: ConnectPacing,
+        pacing: ConnectRateLimiter,
         login: Login,
-        bastion: HostLink | None = None,
+        bastion: SshConnection | None = None,
     ) -> None:
         """
         Args:
@@ -106,7 +106,7 @@ class HostLink:
         """The connection, opened if need be, kept open until it is given back.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: there is none to be had. The message
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection; the message
                 names the hop that failed.
         """
         connection = await self._get()
@@ -159,7 +159,7 @@ class HostLink:
         """The connection to the host's bastion, to be given back; None when there is none.
 
         Raises:
-            HostUnreachable, HostKeyRejected, LoginRefused: the bastion cannot be used.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: the bastion cannot be used.
         """
         if self._bastion is None:
             return None

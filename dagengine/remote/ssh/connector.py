@@ -10,7 +10,7 @@ from typing import Any
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
-from dagengine.errors import HostUnreachable, LoginRefused, RemoteError
+from dagengine.errors import AuthenticationFailed, HostUnreachable, RemoteError
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.banner import knock
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
@@ -60,7 +60,7 @@ class Login:
         Raises:
             HostUnreachable: nothing answered within `connect_timeout_s`, or not as SSH.
             HostKeyRejected: the host's key is not the one in `known_hosts`.
-            LoginRefused: the user or the key is not accepted, or there is no usable key.
+            AuthenticationFailed: the user or the key is not accepted, or there is no usable key.
         """
         self.begun += 1
         try:
@@ -170,13 +170,13 @@ async def _connect(
     )
 
 
-def _not_let_in(address: HostAddress) -> LoginRefused:
+def _not_let_in(address: HostAddress) -> AuthenticationFailed:
     key = str(address.key_file or "the default keys in ~/.ssh")
     if address.agent:
         key = f"{address.key_file or 'any key'} of the ssh agent"
     elif address.key_file and (certificate := certificate_file(address.key_file)).exists():
         key = f"{key} and the certificate {certificate}"
-    return LoginRefused(
+    return AuthenticationFailed(
         f"{address.user}@{address} was not let in with {key}",
         host=str(address),
         remedy=f"add its public key to {address.user}'s authorized_keys there, "

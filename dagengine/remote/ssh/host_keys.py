@@ -73,7 +73,7 @@ class HostKeys:
 
         Raises:
             HostUnreachable: it shows none within `connect_timeout_s`.
-            HostKeyRejected, LoginRefused: of a bastion; or the known_hosts file is unreadable.
+            HostKeyRejected, AuthenticationFailed: of a bastion; or known_hosts is unreadable.
         """
         link = self._pool.link(address)
         bastion = await link.take_bastion()

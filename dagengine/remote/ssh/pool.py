@@ -8,7 +8,7 @@ from random import Random
 
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES
 from dagengine.remote.runner import HostAddress
-from dagengine.remote.ssh.connection import ConnectPacing, HostLink
+from dagengine.remote.ssh.connection import ConnectRateLimiter, SshConnection
 from dagengine.remote.ssh.connector import Login
 from dagengine.remote.ssh.runner import SshRunner
 from dagengine.runtime.clock import Clock
@@ -30,10 +30,10 @@ class SshPool:
             random: for its jitter.
             output_limit_bytes: how much of a command's stdout, and of its stderr, is kept.
         """
-        self._pacing = ConnectPacing(clock, random)
+        self._pacing = ConnectRateLimiter(clock, random)
         self.login = Login()
         self._output_limit_bytes = output_limit_bytes
-        self._links: dict[HostAddress, HostLink] = {}
+        self._links: dict[HostAddress, SshConnection] = {}
         self._runners: dict[HostAddress, SshRunner] = {}
 
     def runner(self, address: HostAddress) -> SshRunner:
@@ -44,11 +44,11 @@ class SshPool:
             )
         return self._runners[address]
 
-    def link(self, address: HostAddress) -> HostLink:
+    def link(self, address: HostAddress) -> SshConnection:
         """The connection to an address; equal addresses share one."""
         if address not in self._links:
             bastion = None if address.jump is None else self.link(address.jump)
-            self._links[address] = HostLink(address, self._pacing, self.login, bastion)
+            self._links[address] = SshConnection(address, self._pacing, self.login, bastion)
         return self._links[address]
 
     async def close(self) -> None:
@@ -64,5 +64,5 @@ class SshPool:
                     group.create_task(link.close(), name=f"close {link.address}")
 
 
-def _hops(link: HostLink) -> int:
+def _hops(link: SshConnection) -> int:
     return link.hops

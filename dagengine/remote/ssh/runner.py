@@ -10,17 +10,17 @@ from pathlib import Path
 import asyncssh
 
 from dagengine.errors import (
+    AuthenticationFailed,
     CommandTimedOut,
     ConnectionLost,
     HostUnreachable,
-    LoginRefused,
     RemoteError,
 )
 from dagengine.remote.command import Command
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
-from dagengine.remote.process_group import END_BOUND_S, Announcement, announced, end_group
+from dagengine.remote.process_group import END_BOUND_S, GroupIdParser, announced, end_group
 from dagengine.remote.runner import CommandResult, HostAddress
-from dagengine.remote.ssh.connection import HostLink
+from dagengine.remote.ssh.connection import SshConnection
 from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
 from dagengine.remote.tunnel_socket import private_socket_path
 from dagengine.runtime.cancellation import finish
@@ -35,7 +35,9 @@ _PAUSES_S = (0.02, 0.1)
 class SshRunner:
     """A Runner for one host over SSH. All calls share the host's one connection."""
 
-    def __init__(self, link: HostLink, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+    def __init__(
+        self, link: SshConnection, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES
+    ) -> None:
         """
         Args:
             link: the host's connection.
@@ -221,9 +223,9 @@ class SshRunner:
             remedy="whether it ran to its end is unknown: look at the host before repeating it",
         )
 
-    def _not_run(self, command: Command, session: _Session) -> LoginRefused:
+    def _not_run(self, command: Command, session: _Session) -> AuthenticationFailed:
         user, said = self.address.user, session.words or "nothing"
-        return LoginRefused(
+        return AuthenticationFailed(
             f"the login shell of {user}@{self.address} did not run {command.render_short()}: "
             f"exit status {session.exit_status}, it said {said!r}",
             host=str(self.address),
@@ -267,7 +269,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.proven_ended = False
         self.exit_status: int | None = None
         self.signal: str | None = None
-        self._announcement = Announcement()
+        self._announcement = GroupIdParser()
         self._out = CappedOutput(output_limit_bytes)
         self._err = CappedOutput(output_limit_bytes)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None

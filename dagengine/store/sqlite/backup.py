@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.connection import APPLICATION_ID
 from dagengine.store.sqlite.remedies import advise
 
@@ -25,18 +25,18 @@ def backup_store(source: Path, target: Path) -> int:
         Its size in bytes.
 
     Raises:
-        StoreUnusable: no store, a damaged one, no room, or the target exists.
+        StoreUnavailable: no store, a damaged one, no room, or the target exists.
     """
     if not source.is_file():
-        raise StoreUnusable(f"there is no store {source}", remedy=_NAME_IT)
+        raise StoreUnavailable(f"there is no store {source}", remedy=_NAME_IT)
     if target.exists():
-        raise StoreUnusable(f"{target} exists", remedy="name a new file, or move that one away")
+        raise StoreUnavailable(f"{target} exists", remedy="name a new file, or move that one away")
     part = target.with_name(f"{target.name}.part")
     try:
         _copy(source, part)
         part.rename(target)
     except (sqlite3.Error, OSError) as exc:
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"{source} cannot be copied to {target}: {exc}",
             remedy=advise(exc, source),
         ) from exc
@@ -59,12 +59,12 @@ def _copy(source: Path, part: Path) -> None:
         closing(sqlite3.connect(part)) as writer,
     ):
         if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            raise StoreUnusable(f"{source} is no store of this program", remedy=_NAME_IT)
+            raise StoreUnavailable(f"{source} is no store of this program", remedy=_NAME_IT)
         # All pages in one step: with several, every commit meanwhile would begin it anew.
         reader.backup(writer)
         (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"the copy of {source} is damaged: {said}",
                 remedy="so is the store, most likely: keep the last good backup",
             )

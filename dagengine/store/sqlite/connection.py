@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from dagengine.errors import StoreTooNew, StoreUnusable
+from dagengine.errors import StoreTooNew, StoreUnavailable
 from dagengine.store.sqlite.database_file import make_ready, restrict
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.remedies import advise
@@ -23,7 +23,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
     Raises:
         StoreTooNew: a newer version wrote it.
-        StoreUnusable: not a database, damaged, somebody else's, or not writable.
+        StoreUnavailable: not a database, damaged, somebody else's, or not writable.
     """
     make_ready(path)
     try:
@@ -76,7 +76,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
     newest = list_migrations()[-1][0]
     if tables and application_id != APPLICATION_ID:
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"{path} is a database of some other program",
             remedy="name another path for the store",
         )
@@ -87,7 +87,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
         )
     (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"the store {path} is damaged: {said}",
             remedy=(
                 "it was left as it is; move it away together with its -wal and -shm, "
@@ -110,8 +110,8 @@ def _split(text: str) -> Iterator[str]:
             statement = ""
 
 
-def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnusable:
-    return StoreUnusable(
+def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnavailable:
+    return StoreUnavailable(
         f"the store {path} cannot be used: {exc}",
         remedy=f"it was left as it is; {advise(exc, path)}",
     )

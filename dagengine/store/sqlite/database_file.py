@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.remedies import advise
 
 _BESIDE = ("-wal", "-shm")
@@ -26,26 +26,26 @@ def make_ready(path: Path) -> None:
     the store was emptied or taken away, and SQLite would delete the log with its last commits.
 
     Raises:
-        StoreUnusable: it cannot be made or written, or a log lies there that is not its own.
+        StoreUnavailable: it cannot be made or written, or a log lies there that is not its own.
     """
     real = Path(os.path.realpath(path))  # what SQLite puts beside it lies there, too
     log = beside(real)[0]
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"the store {path} is missing or empty, and {log} beside it is not",
                 remedy="put back the file that this log belongs to, or move the log away",
             )
         with suppress(FileExistsError):
             os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
     except OSError as exc:
-        raise StoreUnusable(
+        raise StoreUnavailable(
             f"cannot make the store {path}: {exc.strerror}", remedy=advise(exc, path)
         ) from exc
     # Asked, not opened: to close it would drop the locks that this process has on the file.
     for file in (real, *beside(real)):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"the store {path} cannot be used: this user may not read and write {file}",
                 remedy="mend its owner and mode (`chmod 600`), or name another store",
             )

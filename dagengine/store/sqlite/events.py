@@ -12,7 +12,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from dagengine.model.changes import (
-    Audited,
+    AuditAppended,
     Change,
     DagChanged,
     DagCreated,
@@ -20,20 +20,20 @@ from dagengine.model.changes import (
     SubTaskChanged,
 )
 from dagengine.model.events import (
-    DagEntered,
+    DagStateChanged,
+    EventPayload,
     EventRecord,
-    Happening,
-    NodeEntered,
-    SubTaskEntered,
+    NodeStateChanged,
+    SubTaskStateChanged,
 )
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
 from dagengine.store.sqlite.rows import parse_instant, parse_log, render_instant
 
-_KINDS: dict[str, Callable[..., Happening]] = {
-    "dag": DagEntered,
-    "node": NodeEntered,
-    "sub_task": SubTaskEntered,
+_KINDS: dict[str, Callable[..., EventPayload]] = {
+    "dag": DagStateChanged,
+    "node": NodeStateChanged,
+    "sub_task": SubTaskStateChanged,
 }
 _seq = attrgetter("seq")
 
@@ -60,7 +60,7 @@ def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, st
                 ends.append((dag.dag_id, entry))
             elif isinstance(change, DagCreated) or not _is_same(change.before, dag):
                 entries.setdefault(dag.dag_id, []).append(entry)
-        elif isinstance(change, Audited):
+        elif isinstance(change, AuditAppended):
             instants.append(change.row.at)
     for dag_id, entry in ends:
         entries.setdefault(dag_id, []).append(entry)
@@ -108,6 +108,6 @@ def _parse_row(row: sqlite3.Row) -> Iterator[EventRecord]:
     return (EventRecord(seq, _parse_entry(entry, at)) for seq, entry in enumerate(entries, first))
 
 
-def _parse_entry(entry: str, at: datetime) -> Happening:
+def _parse_entry(entry: str, at: datetime) -> EventPayload:
     kind, number, state, operator, *counts = entry.split(" ")
     return _KINDS[kind](int(number), State(state), Operator(operator), *map(int, counts), at)

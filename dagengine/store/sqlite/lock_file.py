@@ -10,11 +10,11 @@ from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
-from dagengine.errors import StoreInUse, StoreUnusable
+from dagengine.errors import StoreInUse, StoreUnavailable
 from dagengine.store.sqlite.remedies import advise
 
 
-class Claim:
+class StoreLock:
     """Holds `<store>.lock`. The kernel frees it when the process ends, however it ends.
 
     Beside the file itself, whatever symbolic links lead to it, as SQLite's own log is. A hard
@@ -31,7 +31,7 @@ class Claim:
 
         Raises:
             StoreInUse: another process has it; the message says which.
-            StoreUnusable: the lock file cannot be made or written.
+            StoreUnavailable: the lock file cannot be made or written.
         """
         path = lock_file_of(self._store)
         try:
@@ -73,8 +73,8 @@ def lock_file_of(store: Path) -> Path:
     return real.with_name(real.name + ".lock")
 
 
-def _unusable(what: str, path: Path, exc: OSError) -> StoreUnusable:
-    return StoreUnusable(
+def _unusable(what: str, path: Path, exc: OSError) -> StoreUnavailable:
+    return StoreUnavailable(
         f"cannot {what} {path}: {exc.strerror}",
         remedy=advise(exc, path),
     )

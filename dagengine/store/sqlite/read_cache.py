@@ -7,7 +7,7 @@ from dagengine.model.records import DagDetail
 _DAGS = 32
 
 
-class RecentReads:
+class ReadCache:
     """What was read, for as long as nothing is written.
 
     All writes of a store go through its one writer, so the number of writes that were asked for

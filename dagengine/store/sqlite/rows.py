@@ -17,7 +17,7 @@ from dagengine.model.records import (
     LogRecord,
     NodeRecord,
     SubTaskRecord,
-    UnprovenRecord,
+    UnconfirmedRecord,
 )
 from dagengine.model.states import Operator, State
 
@@ -149,9 +149,9 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
     )
 
 
-def parse_unproven(row: sqlite3.Row) -> UnprovenRecord:
+def parse_unproven(row: sqlite3.Row) -> UnconfirmedRecord:
     """A row of table unproven."""
-    return UnprovenRecord(
+    return UnconfirmedRecord(
         row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])
     )
 

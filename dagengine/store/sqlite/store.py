@@ -11,7 +11,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from dagengine.errors import StoreUnusable
+from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, RequestReserved
 from dagengine.model.events import EventRecord
 from dagengine.model.records import (
@@ -25,17 +25,17 @@ from dagengine.model.records import (
     NodeRecord,
     SubTaskDetail,
     SubTaskRecord,
-    UnprovenRecord,
+    UnconfirmedRecord,
 )
 from dagengine.model.states import State
 from dagengine.runtime.cancellation import wait_out
 from dagengine.store.contract import BatchRefused, DagRows, LastIds, Retention
 from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.events import merge_events
-from dagengine.store.sqlite.lock_file import Claim
+from dagengine.store.sqlite.lock_file import StoreLock
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
-from dagengine.store.sqlite.read_cache import RecentReads
+from dagengine.store.sqlite.read_cache import ReadCache
 from dagengine.store.sqlite.remedies import advise
 from dagengine.store.sqlite.rows import (
     parse_attempt,
@@ -60,21 +60,21 @@ class SqliteStore:
     def __init__(self, path: Path | str) -> None:
         """`path` is made when it is missing, and its directory too."""
         self.path = Path(path).absolute()  # the same file wherever the process goes
-        self._claim = Claim(self.path)
+        self._claim = StoreLock(self.path)
         self._writer: Writer | None = None
         self._reader: aiosqlite.Connection | None = None
         self._ended: asyncio.Future[None] | None = None
-        self._recent = RecentReads()
+        self._recent = ReadCache()
 
     async def open(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"cannot make {self.path.parent}: {exc.strerror}", remedy=advise(exc, self.path)
             ) from exc
         self._claim.take()
-        self._recent = RecentReads()
+        self._recent = ReadCache()
         connect = partial(connect_writer, self.path)
         try:
             self._writer = Writer(connect, self.path, at_end=self._claim.release)
@@ -121,7 +121,7 @@ class SqliteStore:
     async def load_locks(self) -> tuple[LockRecord, ...]:
         return tuple(parse_lock(row) for row in await self._read("list_locks"))
 
-    async def load_unproven(self) -> tuple[UnprovenRecord, ...]:
+    async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
         return tuple(parse_unproven(row) for row in await self._read("list_unproven"))
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
@@ -276,12 +276,12 @@ class SqliteStore:
         else:
             stopped.add_done_callback(lambda _: writer.end())
 
-    def _unreadable(self, exc: sqlite3.Error) -> StoreUnusable:
+    def _unreadable(self, exc: sqlite3.Error) -> StoreUnavailable:
         remedy = advise(exc, self.path)
-        return StoreUnusable(f"the store {self.path} cannot be read: {exc}", remedy=remedy)
+        return StoreUnavailable(f"the store {self.path} cannot be read: {exc}", remedy=remedy)
 
-    def _closed(self) -> StoreUnusable:
-        return StoreUnusable(f"the store {self.path} is closed")
+    def _closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"the store {self.path} is closed")
 
     @property
     def _open_writer(self) -> Writer:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from dagengine.errors import StaleWrite, StoreUnusable, Unstorable
+from dagengine.errors import NotSerializable, StaleWrite, StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.remedies import advise
@@ -101,7 +101,7 @@ class Writer:
 
     async def _request(self, **what: Any) -> Any:
         if self._is_ending:  # nobody would ever answer it
-            raise StoreUnusable(f"the store {self._path} is closed")
+            raise StoreUnavailable(f"the store {self._path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
         self.asked += 1
         self._queue.put(_Request(future, **what))
@@ -156,7 +156,7 @@ class Writer:
             return [call(connection)]
         try:
             return self._commit(connection, group, _write)
-        except (StaleWrite, Unstorable):
+        except (StaleWrite, NotSerializable):
             # Rare: once more, with a savepoint around every batch, to leave the refused ones out.
             return self._commit(connection, group, _write_apart)
 
@@ -180,12 +180,12 @@ class Writer:
         return results
 
     def refuse_other_file(self) -> None:
-        """Raise StoreUnusable when the path no longer names the file that was opened.
+        """Raise StoreUnavailable when the path no longer names the file that was opened.
 
         SQLite writes on into a file that has no name any more, and all of it is lost at the end.
         """
         if identify(self._path) != self._opened:
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"the store {self._path} was removed or replaced while the controller runs",
                 remedy="put the very file back if it was moved away; else stop the controller, put "
                 "a backup in its place and start it again",
@@ -194,7 +194,7 @@ class Writer:
     def _translate(self, exc: Exception) -> Exception:
         if not isinstance(exc, sqlite3.Error | OSError):
             return exc
-        error = StoreUnusable(
+        error = StoreUnavailable(
             f"the store {self._path} cannot be written: {exc}",
             remedy=advise(exc, self._path),
         )
@@ -236,7 +236,7 @@ def _write_apart(connection: sqlite3.Connection, batch: Batch) -> BatchRefused |
     connection.execute("SAVEPOINT batch")
     try:
         write_batch(connection, batch)
-    except (StaleWrite, Unstorable) as exc:
+    except (StaleWrite, NotSerializable) as exc:
         connection.execute("ROLLBACK TO batch")
         connection.execute("RELEASE batch")
         return exc

@@ -6,25 +6,25 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from dagengine.errors import StaleWrite, Unstorable
+from dagengine.errors import NotSerializable, StaleWrite
 from dagengine.model.changes import (
     AttemptClosed,
-    Audited,
+    AuditAppended,
     Batch,
     Change,
     DagChanged,
     DagCreated,
-    KeyUsed,
+    IdempotencyKeyUsed,
     LockReleased,
     LockTaken,
     LogAppended,
     NodeChanged,
     RequestReserved,
     SubTaskChanged,
-    TargetProven,
-    TargetUnproven,
+    TargetConfirmed,
+    TargetUnconfirmed,
 )
-from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnprovenRecord
+from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnconfirmedRecord
 from dagengine.store.sqlite.events import render_events
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
@@ -51,7 +51,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
 
     Raises:
         StaleWrite: a guard did not hold.
-        Unstorable: a value cannot be kept.
+        NotSerializable: a value cannot be kept.
         sqlite3.Error: the file cannot be written, whatever the values.
     """
     what = "batch"
@@ -64,7 +64,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
             connection.execute(QUERIES["insert_event"], row)
     except _UNSTORABLE as exc:
         # The reason names a type, a column or one character, never the value: it may be secret.
-        raise Unstorable(
+        raise NotSerializable(
             f"a {what} of DAG {batch.dag_id} cannot be stored: {type(exc).__name__}: {exc}"
         ) from exc
 
@@ -240,11 +240,11 @@ def _lock_release(change: LockReleased) -> Row:
     return (render_instant(change.at), change.key, change.dag_id, change.token)
 
 
-def _unproven_row(mark: UnprovenRecord) -> Row:
+def _unproven_row(mark: UnconfirmedRecord) -> Row:
     return (mark.target, mark.dag_id, mark.stage, render_instant(mark.since_at))
 
 
-def _audit_row(change: Audited) -> Row:
+def _audit_row(change: AuditAppended) -> Row:
     row = change.row
     return (render_instant(row.at), row.dag_id, row.node_id, row.action, row.by, row.reason)
 
@@ -261,18 +261,18 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
     LogAppended: ("insert_log", _log_row, "sub-task {0.line.sub_task_id}"),
     LockTaken: ("take_lock", _lock_take, "lock {0.lock.key}"),
     LockReleased: ("release_lock", _lock_release, "lock {0.key}"),
-    TargetUnproven: (
+    TargetUnconfirmed: (
         "mark_unproven",
         lambda change: _unproven_row(change.mark),
         "the mark of {0.mark.target}",
     ),
-    TargetProven: (
+    TargetConfirmed: (
         "mark_proven",
         lambda change: _unproven_row(change.mark),
         "the mark of {0.mark.target}",
     ),
-    Audited: ("insert_audit", _audit_row, "the audit"),
-    KeyUsed: (
+    AuditAppended: ("insert_audit", _audit_row, "the audit"),
+    IdempotencyKeyUsed: (
         "insert_idempotency_key",
         lambda change: (change.key.text, change.key.digest, change.dag_id),
         "an idempotency key",
