@@ -27,7 +27,7 @@ from _shared.tables import print_load, print_table
 from dagengine.mysql import MysqlError, Options, connect
 from tasks.demo.cluster import START_OPTIONS, find_seekdb
 from tasks.demo.hosts import free_port
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 
 _BOOT_S = 60.0
 _POLL_S = 0.1
@@ -69,7 +69,7 @@ def main() -> None:
 
 async def _measure(rounds: int, selects: int, commits: int) -> None:
     print_load("before")
-    guard = Guard("dagengine-bench-mysql-")
+    guard = ProcessReaper("dagengine-bench-mysql-")
     try:
         port = await _boot(guard)
         await _prepare(port)
@@ -88,7 +88,7 @@ async def _measure(rounds: int, selects: int, commits: int) -> None:
     print_load("after")
 
 
-async def _boot(guard: Guard) -> int:
+async def _boot(guard: ProcessReaper) -> int:
     home, port = guard.directory / "seekdb", free_port()
     home.mkdir()
     guard.watch_home(home)

@@ -21,7 +21,7 @@ from typing import IO, Any
 import yaml
 
 from tasks.demo.hosts import free_port
-from tasks.demo.reaper import Guard
+from tasks.demo.reaper import ProcessReaper
 
 PASSWORD = "fleet"  # of stand-ins on loopback
 _ADDRESSES_EACH = 16  # sshd listens on no more
@@ -67,7 +67,7 @@ class FleetHost:
 class Fleet:
     """The hosts; `open_fleet` makes one."""
 
-    def __init__(self, guard: Guard, count: int) -> None:
+    def __init__(self, guard: ProcessReaper, count: int) -> None:
         self.guard = guard
         self.directory = guard.directory
         self.user = pwd.getpwuid(os.geteuid()).pw_name
@@ -140,7 +140,7 @@ class Fleet:
 @asynccontextmanager
 async def open_fleet(count: int) -> AsyncIterator[Fleet]:
     """A fleet of `count` hosts, all of it gone afterwards."""
-    guard = Guard("dagengine-fleet-")
+    guard = ProcessReaper("dagengine-fleet-")
     children: list[asyncio.subprocess.Process] = []
     try:
         _make_files(guard.directory)
