@@ -20,7 +20,8 @@
     │   ├── NotSerializable         a value that no store can keep
     │   ├── StoreInUse              another controller owns this store
     │   ├── StoreUnavailable        unreadable, read-only, full or corrupt
-    │   └── StoreTooNew             written by a newer version
+    │   ├── StoreTooNew             written by a newer version
+    │   └── StoreTooOld             of a schema before the first that can be upgraded
     ├── ClientError                 what dagengine.client raises
     │   ├── ControllerUnreachable   nothing answers at the URL
     │   └── ApiRefused              the controller answered with an error
@@ -203,6 +204,10 @@ class StoreUnavailable(StoreError):
 
 class StoreTooNew(StoreError):
     """The store was written by a newer version of this program."""
+
+
+class StoreTooOld(StoreError):
+    """The store has a schema that was never released and that no migration upgrades."""
 
 
 # --- client ------------------------------------------------------------------------

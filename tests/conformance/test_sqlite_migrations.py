@@ -1,113 +1,330 @@
-"""The SQLite store's own: the schema, and stores of older ones."""
+"""The SQLite store's schema: new stores, and stores of earlier versions."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
 from operator import methodcaller
 from pathlib import Path
 
 import pytest
 
-from dagengine.errors import StoreUnavailable
-from dagengine.model.records import LogRecord
-from dagengine.store.sqlite.connection import APPLICATION_ID, list_migrations
+from dagengine.errors import StoreTooOld, StoreUnavailable
+from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.connection import APPLICATION_ID, OLDEST_VERSION, newest_version
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
+from tests.conformance.builders import batch_of, create
+from tests.fixtures.stores import RECORDED, rows_of, version_of, write_store
+
+NEWEST = newest_version()
+NEVER_RELEASED = range(1, OLDEST_VERSION)
+
+
+async def open_and_close(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
 
 
 def schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
     """Everything in the schema, without comments and spacing."""
-    found = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-    return sorted((kind, name, plain(sql)) for kind, name, sql in found)
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    return sorted((kind, name, normalize(sql)) for kind, name, sql in rows)
 
 
-def plain(sql: str) -> str:
+def normalize(sql: str) -> str:
     words = " ".join(line.split("--")[0] for line in sql.splitlines()).split()
     # SQLite quotes the name of a table that a migration renamed.
     return " ".join(words).replace("( ", "(").replace(" )", ")").replace(" ,", ",").replace('"', "")
 
 
-async def test_the_schema_file_is_the_sum_of_the_migrations(tmp_path: Path) -> None:
+def expected_schema() -> list[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(read_sql("schema.sql"))
+        return schema_of(connection)
+
+
+def check_newest(path: Path) -> None:
+    """The file is a sound store of the newest version."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert schema_of(connection) == expected_schema()
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# --- the schema ----------------------------------------------------------------------------------
+
+
+async def test_new_store_has_the_schema_of_the_file(tmp_path: Path) -> None:
+    await open_and_close(tmp_path / "store.sqlite")
+    check_newest(tmp_path / "store.sqlite")
+
+
+def test_recorded_stores_cover_every_upgradable_version() -> None:
+    assert sorted(RECORDED) == list(range(OLDEST_VERSION, NEWEST))
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_recorded_store_has_its_version_and_is_small(tmp_path: Path, version: int) -> None:
+    path = write_store(tmp_path / "store.sqlite", version)
+    assert version_of(path) == version
+    assert RECORDED[version].stat().st_size < 200_000
+
+
+@pytest.mark.parametrize("version", RECORDED)
+async def test_upgraded_store_has_the_schema_of_the_file(tmp_path: Path, version: int) -> None:
+    path = write_store(tmp_path / "store.sqlite", version)
+    await open_and_close(path)
+    check_newest(path)
+
+
+@pytest.mark.parametrize("version", RECORDED)
+async def test_upgraded_store_keeps_every_row(tmp_path: Path, version: int) -> None:
+    path = write_store(tmp_path / "store.sqlite", version)
+    before = rows_of(path)
+    assert all(before.values()), "a table of the recorded store is empty"
+    await open_and_close(path)
+    assert rows_of(path) == before
+
+
+async def test_upgraded_store_is_opened_again_without_change(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "store.sqlite")
+    await open_and_close(path)
+    before = rows_of(path)
+    await open_and_close(path)
+    assert rows_of(path) == before
+
+
+async def test_upgraded_store_enforces_references_and_audit(tmp_path: Path) -> None:
+    store = SqliteStore(write_store(tmp_path / "store.sqlite"))
+    await store.open()
+    for statement, reason in (
+        ("DELETE FROM dag", "FOREIGN KEY"),
+        ("DELETE FROM audit", "append-only"),
+        ("UPDATE audit SET by = 'x'", "append-only"),
+    ):
+        with pytest.raises(StoreUnavailable, match=reason):
+            await store._open_writer.call(methodcaller("execute", statement))
+    await store.close()
+
+
+async def test_upgrade_of_a_killed_controllers_files_keeps_its_log(tmp_path: Path) -> None:
+    """Its last commits are only in the write-ahead log."""
+    old = write_store(tmp_path / "old.sqlite")
+    with closing(sqlite3.connect(old, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("UPDATE dag SET heir = 24 WHERE dag_id = 23")
+        for end in ("", "-wal", "-shm"):
+            shutil.copyfile(f"{old}{end}", tmp_path / f"store.sqlite{end}")
     store = SqliteStore(tmp_path / "store.sqlite")
     await store.open()
+    rows = await store.load_dag(23)
     await store.close()
-    migrated, written = sqlite3.connect(store.path), sqlite3.connect(":memory:")
-    written.executescript(read_sql("schema.sql"))
-    assert schema_of(migrated) == schema_of(written)
-    assert migrated.execute("PRAGMA user_version").fetchone() == (list_migrations()[-1][0],)
-    migrated.close()
-    written.close()
-
-
-async def test_a_store_of_an_older_schema_keeps_its_rows_and_references(
-    tmp_path: Path,
-) -> None:
-    """Migrations that swap tables lose nothing, and what refers to them still does."""
-    path = tmp_path / "store.sqlite"
-    old = sqlite3.connect(path, isolation_level=None)
-    for number, name in list_migrations()[:2]:
-        old.executescript(read_sql(f"migrations/{name}"))
-        old.execute(f"PRAGMA user_version = {number}")
-    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    old.execute(
-        "INSERT INTO dag VALUES (1, 'op', 1, '{}', '[]', 1, 1, 'RUNNING', 'RUN', NULL, 0,"
-        " 1, 1, 1, 0, NULL)"
-    )
-    old.execute("INSERT INTO node VALUES (1, 1, 1, 'one', 'normal', 31, 'RUNNING', 'RUN', 1, 1)")
-    old.execute(
-        "INSERT INTO sub_task VALUES"
-        " (1, 1, 1, 1, NULL, 'RUNNING', 'RUN', 2, 2, 5, 5, NULL, NULL, '')"
-    )
-    old.execute("INSERT INTO attempt VALUES (1, 1, 'Failed', 'x', 1, 2), (1, 2, NULL, NULL, 5, 5)")
-    old.close()
-    store = SqliteStore(path)
-    await store.open()
-    rows = await store.load_dag(1)
     assert rows is not None
-    assert rows.sub_tasks[0].attempt_no == 2
-    attempts = await store.find_attempts(1)
-    assert [(a.attempt_no, a.outcome) for a in attempts] == [(1, "Failed"), (2, None)]
-    with pytest.raises(StoreUnavailable, match="FOREIGN KEY"):
-        await store._open_writer.call(methodcaller("execute", "DELETE FROM dag"))
-    await store.close()
-    seen = sqlite3.connect(path)
-    assert seen.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert seen.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert rows.dag.heir == 24
+    check_newest(store.path)
+
+
+# --- versions that are refused -------------------------------------------------------------------
+
+
+def write_old(path: Path, version: int) -> Path:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+    return path
+
+
+@pytest.mark.parametrize("version", [0, *NEVER_RELEASED])
+async def test_open_unreleased_version_refuses_it_by_name(tmp_path: Path, version: int) -> None:
+    path = write_old(tmp_path / "store.sqlite", version)
+    before = path.read_bytes()
+    with pytest.raises(StoreTooOld, match=rf"schema {version}, .* schema 6 and later") as caught:
+        await SqliteStore(path).open()
+    assert str(path) in caught.value.message
+    assert "move it away" in caught.value.remedy
+    assert path.read_bytes() == before
+
+
+# --- interrupted and impossible upgrades ---------------------------------------------------------
+
+KILL = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from dagengine.store.sqlite import connect
+
+path, moment = Path(sys.argv[1]), sys.argv[2]
+calls = 0
+
+class Killed(sqlite3.Connection):
+    def execute(self, *arguments):
+        global calls
+        calls += 1
+        if moment == "before" and calls == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = super().execute(*arguments)
+        if moment == "after" and calls == limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+original = path.read_bytes()
+real = sqlite3.connect
+versions = []
+for limit in range(1, 100):
+    for end in ("", "-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    path.write_bytes(original)
+    if (child := os.fork()) == 0:
+        sqlite3.connect = lambda *a, **k: real(*a, **k, factory=Killed)
+        connect.connect_writer(path).close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    seen = real(f"file:{path}?mode=ro", uri=True)
+    (version,) = seen.execute("PRAGMA user_version").fetchone()
     seen.close()
-
-
-async def test_lines_of_an_older_version_are_numbered_as_they_were_written(tmp_path: Path) -> None:
-    path = tmp_path / "store.sqlite"
-    connection = sqlite3.connect(path, isolation_level=None)
-    for number, name in list_migrations()[:2]:
-        connection.executescript(read_sql(f"migrations/{name}"))
-        connection.execute(f"PRAGMA user_version = {number:d}")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-    for dag_id in (1, 2):
-        connection.execute(
-            "INSERT INTO dag VALUES (?, 'op', 1, '{}', '[]', 1, 1, 'FAILED', 'RUN', NULL, 0, 1, 1,"
-            " 1, 0, NULL)",
-            (dag_id,),
-        )
-        connection.execute(
-            "INSERT INTO node VALUES (?1, ?1, 1, 'one', 'normal', 0, 'FAILED', 'RUN', 1, 1)",
-            (dag_id,),
-        )
-        connection.execute(
-            "INSERT INTO sub_task VALUES (?1, ?1, ?1, 1, NULL, 'FAILED', 'RUN', 1, 1, 1, 1, NULL,"
-            " NULL, '')",
-            (dag_id,),
-        )
-    for number in range(6):
-        connection.execute(
-            "INSERT INTO log VALUES (NULL, ?, 1, 1, ?, 1)", (1 + number % 2, f"line {number}")
-        )
+    versions.append(version)
+    connection = connect.connect_writer(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (7,)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    columns = "COUNT(*), MAX(lock_successor_id)"
+    assert connection.execute(f"SELECT {columns} FROM dag").fetchone() == (28, 22)
     connection.close()
-    store = SqliteStore(path)
+    if status == 0:
+        break
+print(*versions)
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_upgrade_killed_at_any_statement_leaves_6_or_7(tmp_path: Path, moment: str) -> None:
+    path = write_store(tmp_path / "store.sqlite")
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, str(path), moment],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    versions = [int(word) for word in done.stdout.split()]
+    assert versions == sorted(versions)
+    assert versions.count(6) > len(read_sql("migrations/0007_terms.sql").split(";")) - 1
+    assert versions[-1] == 7
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from dagengine.errors import StoreUnavailable
+from dagengine.store.sqlite import connect
+
+path, moment, limit_bytes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+def fill():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
+
+def fill_and_migrate(connection, done):
+    fill()
+    migrate(connection, done)
+
+if moment == "opening":
+    fill()
+else:
+    migrate, connect.apply_migrations = connect.apply_migrations, fill_and_migrate
+try:
+    connect.connect_writer(path).close()
+    print("opened")
+except StoreUnavailable as exc:
+    print(exc)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+"""
+
+
+@pytest.mark.parametrize("moment", ["opening", "migration"])
+@pytest.mark.parametrize("limit_bytes", [0, 4_000, 12_000])
+async def test_upgrade_on_a_full_disk_changes_nothing(
+    tmp_path: Path, moment: str, limit_bytes: int
+) -> None:
+    """A limit on the size of files has the same effect as the full disk."""
+    path = write_store(tmp_path / "store.sqlite")
+    before = rows_of(path)
+    done = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-c", FULL_DISK, str(path), moment, str(limit_bytes)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"the store {path} cannot be used: " in done.stdout
+    assert "room on the disk" in done.stdout or "free space" in done.stdout
+    assert version_of(path) == 6
+    assert rows_of(path) == before
+    await open_and_close(path)
+    check_newest(path)
+    assert rows_of(path) == before
+
+
+READ_ONLY = """
+import os, sys
+from pathlib import Path
+from dagengine.errors import StoreError
+from dagengine.store.sqlite.connection import connect_writer
+
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    connect_writer(Path(sys.argv[1]))
+except StoreError as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_upgrade_of_a_read_only_store_says_so(what: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = write_store(Path(name) / "store.sqlite")
+        Path(name).chmod(0o777 if what == "file" else 0o755)
+        path.chmod(0o644 if what == "file" else 0o666)
+        before = path.read_bytes()
+        done = subprocess.run(
+            [sys.executable, "-c", READ_ONLY, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"the store {path} cannot be used: " in done.stdout
+        assert "owner and mode" in done.stdout or "let this user write" in done.stdout
+        assert path.read_bytes() == before
+
+
+# --- backups of earlier versions -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", RECORDED)
+async def test_backup_of_an_older_version_copies_it_as_it_is(tmp_path: Path, version: int) -> None:
+    source, copy = write_store(tmp_path / "store.sqlite", version), tmp_path / "copy.sqlite"
+    before = rows_of(source)
+    backup_store(source, copy)
+    assert (version_of(source), version_of(copy)) == (version, version)
+    assert rows_of(copy) == before
+    store = SqliteStore(copy)
     await store.open()
-    events = await store.list_events(2, after=0, limit=9)
+    await store.commit([batch_of(create(29), dag_id=29)])
     await store.close()
-    lines = [
-        (event.seq, event.what.content) for event in events if isinstance(event.what, LogRecord)
-    ]
-    assert lines == [(1, "line 1"), (2, "line 3"), (3, "line 5")]
+    check_newest(copy)
+    assert version_of(source) == version

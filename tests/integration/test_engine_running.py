@@ -181,7 +181,7 @@ async def test_a_store_that_knows_better_is_believed(
         dag_id = await hold_at(engine, gate)
         await store._open_writer.call(
             lambda connection: connection.execute(
-                "UPDATE dag SET state = 'FAILED', operator = 'CANCEL', fence = 0"
+                "UPDATE dag SET state = 'FAILED', operator = 'CANCEL', lock_token = 0"
             )
         )
         gate.open()

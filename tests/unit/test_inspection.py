@@ -20,6 +20,7 @@ from dagengine import (
     inspect_file,
 )
 from dagengine.server.self_check import find_lock_owner
+from tests.fixtures.stores import write_store
 
 
 @pytest.fixture
@@ -95,6 +96,26 @@ def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
     found = look(engine_file)["store"]
     assert found.health is SelfCheckStatus.BAD
     assert "schema 9999" in found.said
+
+
+@pytest.mark.parametrize(
+    ("version", "health", "text"),
+    [
+        (6, SelfCheckStatus.OK, "schema 6 of 7: the next start upgrades it"),
+        (5, SelfCheckStatus.BAD, "has schema 5, which was never released and cannot be upgraded"),
+    ],
+)
+def test_inspect_store_of_older_schema_names_it(
+    engine_file: Path, version: int, health: SelfCheckStatus, text: str
+) -> None:
+    path = write_store(engine_file.parent / "store.sqlite")
+    with sqlite3.connect(path) as store:
+        store.execute(f"PRAGMA user_version = {version}")
+    store.close()
+    inspection = look(engine_file)["store"]
+    assert inspection.health is health
+    assert text in inspection.said
+    assert inspection.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
 
 
 def test_a_controller_that_runs_is_named_and_not_disturbed(engine_file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening the file: pragmas, whose file it is, migrations."""
+"""Open the file: check that it is a store, set the pragmas, create or upgrade the schema."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
-from dagengine.errors import StoreTooNew, StoreUnavailable
+from dagengine.errors import StoreTooNew, StoreTooOld, StoreUnavailable
 from dagengine.store.sqlite.database_file import make_ready, restrict
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.remedies import advise
 
 APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
+OLDEST_VERSION = 6
+"""The oldest schema that can be upgraded. Versions 1 to 5 were never released."""
 _BUSY_TIMEOUT_MS = 5000
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """The writing connection of a store that is ours and up to date; made when it is missing.
+    """Return the writing connection of a store, which is created or upgraded if necessary.
 
     Raises:
-        StoreTooNew: a newer version wrote it.
-        StoreUnavailable: not a database, damaged, somebody else's, or not writable.
+        StoreTooNew: a newer version of this program wrote it.
+        StoreTooOld: its schema cannot be upgraded.
+        StoreUnavailable: not a database, damaged, not a store, or not writable.
     """
     make_ready(path)
     try:
@@ -42,63 +45,95 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
 
 def list_migrations() -> list[tuple[int, str]]:
-    """(number, file name) in order; numbers count from 1 without a gap."""
+    """Return (version, file name) of every migration, ascending and without a gap."""
     directory = resources.files(__package__ or "").joinpath("migrations")
-    found = [(int(m[1]), m[0]) for f in directory.iterdir() if (m := _MIGRATION.fullmatch(f.name))]
-    found.sort()
-    if [number for number, _ in found] != list(range(1, len(found) + 1)):
-        raise ValueError(f"migrations are not numbered 1, 2, …: {found}")
-    return found
+    names = [(int(m[1]), m[0]) for f in directory.iterdir() if (m := _MIGRATION.fullmatch(f.name))]
+    names.sort()
+    first = OLDEST_VERSION + 1
+    if [number for number, _ in names] != list(range(first, first + len(names))):
+        raise ValueError(f"migrations are not numbered {first}, {first + 1}, …: {names}")
+    return names
+
+
+def newest_version() -> int:
+    """Return the version of the schema that a new store gets."""
+    return list_migrations()[-1][0]
 
 
 def apply_migrations(connection: sqlite3.Connection, done: int) -> None:
-    """Apply every migration after number `done`, each in a transaction of its own."""
+    """Bring the schema to the newest version.
+
+    Args:
+        connection: of the store's file.
+        done: the present version; 0 for an empty file, which gets `schema.sql`. Otherwise each
+            later migration runs in its own transaction, so a crash leaves one of the versions.
+    """
+    if done == 0:
+        _apply(connection, "schema.sql", newest_version())
+        return
     for number, name in list_migrations():
-        if number <= done:
-            continue
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            for statement in _split(read_sql(f"migrations/{name}")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number:d}")
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+        if number > done:
+            _apply(connection, f"migrations/{name}", number)
+
+
+def _apply(connection: sqlite3.Connection, file: str, version: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _split(read_sql(file)):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version:d}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS:d}")
-    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-    newest = list_migrations()[-1][0]
-    if tables and application_id != APPLICATION_ID:
+    version = _check_version(connection, path)
+    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if result != "ok":
         raise StoreUnavailable(
-            f"{path} is a database of some other program",
-            remedy="name another path for the store",
-        )
-    if version > newest:
-        raise StoreTooNew(
-            f"the store {path} has schema {version}, this program knows up to {newest}",
-            remedy="use the newer program that wrote it",
-        )
-    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if said != "ok":
-        raise StoreUnavailable(
-            f"the store {path} is damaged: {said}",
+            f"the store {path} is damaged: {result}",
             remedy=(
                 "it was left as it is; move it away together with its -wal and -shm, "
                 "and put a backup in its place"
             ),
         )
-    restrict(path)  # a file that somebody copied there
+    restrict(path)  # a file that was copied there
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     apply_migrations(connection, version)
-    connection.execute("PRAGMA foreign_keys = ON")  # from here on: a migration may swap tables
+    connection.execute("PRAGMA foreign_keys = ON")  # not before: a migration may swap tables
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the schema, 0 for an empty file; raise if it cannot be used."""
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    if tables and application_id != APPLICATION_ID:
+        raise StoreUnavailable(
+            f"{path} is a database of some other program",
+            remedy="name another path for the store",
+        )
+    if version > newest_version():
+        raise StoreTooNew(
+            f"the store {path} has schema {version}, this program knows up to {newest_version()}",
+            remedy="use the newer program that wrote it",
+        )
+    if (tables or version) and version < OLDEST_VERSION:
+        raise StoreTooOld(
+            f"the store {path} has schema {version}, which was never released: this program"
+            f" upgrades schema {OLDEST_VERSION} and later",
+            remedy=(
+                "it was left as it is; move it away together with its -wal and -shm: the next "
+                "start creates a new store"
+            ),
+        )
+    return int(version)
 
 
 def _split(text: str) -> Iterator[str]:

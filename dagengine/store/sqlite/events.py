@@ -104,7 +104,7 @@ def _is_same(before: DagRecord, after: DagRecord) -> bool:
 
 def _parse_row(row: sqlite3.Row) -> Iterator[EventRecord]:
     entries, at = row["entries"].split("\n"), parse_instant(row["at"])
-    first = row["last"] - len(entries) + 1
+    first = row["last_seq"] - len(entries) + 1
     return (EventRecord(seq, _parse_entry(entry, at)) for seq, entry in enumerate(entries, first))
 
 

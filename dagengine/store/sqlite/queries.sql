@@ -1,17 +1,17 @@
 -- Every statement by name. A guarded write must change exactly one row.
 
--- name: check_fence
+-- name: check_lock_token
 -- The DAG still holds the lock (or no lock) that the batch was decided with.
-SELECT 1 FROM dag WHERE dag_id = ? AND fence = ?;
+SELECT 1 FROM dag WHERE dag_id = ? AND lock_token = ?;
 
 -- name: insert_dag
-INSERT INTO dag (dag_id, name, version, params, targets, stage, max_stage, state, operator, lock_key, fence, created_at, start_at, end_at, held, heir)
+INSERT INTO dag (dag_id, name, version, params, targets, stage, max_stage, state, operator, lock_key, lock_token, created_at, start_at, end_at, last_lock_token, lock_successor_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_dag
--- Guarded by state, operator and fence.
-UPDATE dag SET stage = ?, state = ?, operator = ?, fence = ?, start_at = ?, end_at = ?, held = ?, heir = ?
-WHERE dag_id = ? AND state = ? AND operator = ? AND fence = ?;
+-- Guarded by state, operator and lock_token.
+UPDATE dag SET stage = ?, state = ?, operator = ?, lock_token = ?, start_at = ?, end_at = ?, last_lock_token = ?, lock_successor_id = ?
+WHERE dag_id = ? AND state = ? AND operator = ? AND lock_token = ?;
 
 -- name: insert_node
 INSERT INTO node (node_id, dag_id, stage, name, kind, flags, state, operator, start_at, end_at)
@@ -40,28 +40,28 @@ ON CONFLICT DO NOTHING;
 -- Guarded by the attempt being the current one. Numbered as the DAG's next event.
 INSERT INTO log (sub_task_id, attempt_no, execute_times, content, created_at, dag_id, seq)
 SELECT sub_task_id, attempt_no, execute_times, ?, ?, dag_id, 1 + MAX(
-    COALESCE((SELECT MAX(last) FROM event WHERE event.dag_id = sub_task.dag_id), 0),
+    COALESCE((SELECT MAX(last_seq) FROM event WHERE event.dag_id = sub_task.dag_id), 0),
     COALESCE((SELECT MAX(seq) FROM log WHERE log.dag_id = sub_task.dag_id), 0)
 )
 FROM sub_task WHERE sub_task_id = ? AND attempt_no = ?;
 
 -- name: insert_event
 -- ?2 entries, numbered as the DAG's next events.
-INSERT INTO event (dag_id, last, at, entries)
+INSERT INTO event (dag_id, last_seq, at, entries)
 VALUES (?1, ?2 + MAX(
-    COALESCE((SELECT MAX(last) FROM event WHERE dag_id = ?1), 0),
+    COALESCE((SELECT MAX(last_seq) FROM event WHERE dag_id = ?1), 0),
     COALESCE((SELECT MAX(seq) FROM log WHERE dag_id = ?1), 0)
 ), ?3, ?4);
 
 -- name: list_events
-SELECT last, at, entries FROM event WHERE dag_id = ? AND last > ? ORDER BY last LIMIT ?;
+SELECT last_seq, at, entries FROM event WHERE dag_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?;
 
 -- name: list_lines_after
 SELECT * FROM log WHERE dag_id = ? AND seq > ? ORDER BY seq LIMIT ?;
 
 -- name: last_event
 SELECT MAX(
-    COALESCE((SELECT MAX(last) FROM event WHERE dag_id = ?1), 0),
+    COALESCE((SELECT MAX(last_seq) FROM event WHERE dag_id = ?1), 0),
     COALESCE((SELECT MAX(seq) FROM log WHERE dag_id = ?1), 0)
 );
 
@@ -101,25 +101,25 @@ SELECT sub_task_id, attempt_no, NULL, NULL, start_at, start_at FROM sub_task
 WHERE sub_task_id = ?1 AND state = 'RUNNING'
 ORDER BY attempt_no;
 
--- name: mark_unproven
-INSERT INTO unproven (target, dag_id, stage, since_at) VALUES (?, ?, ?, ?)
+-- name: mark_unconfirmed
+INSERT INTO unconfirmed_target (target, dag_id, stage, since_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (target) DO UPDATE SET dag_id = excluded.dag_id, stage = excluded.stage, since_at = excluded.since_at;
 
--- name: mark_proven
--- Guarded by being the very mark that was looked at.
-DELETE FROM unproven WHERE target = ? AND dag_id = ? AND stage = ? AND since_at = ?;
+-- name: mark_confirmed
+-- Guarded by all values of the row: a newer one stays.
+DELETE FROM unconfirmed_target WHERE target = ? AND dag_id = ? AND stage = ? AND since_at = ?;
 
--- name: list_unproven
-SELECT * FROM unproven ORDER BY target;
+-- name: list_unconfirmed
+SELECT * FROM unconfirmed_target ORDER BY target;
 
 -- name: insert_reserved
-INSERT INTO reserved (print, until_at) VALUES (?, ?) ON CONFLICT (print) DO NOTHING;
+INSERT INTO reserved_request (digest, until_at) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING;
 
 -- name: drop_reserved
-DELETE FROM reserved WHERE until_at < ?;
+DELETE FROM reserved_request WHERE until_at < ?;
 
 -- name: list_reserved
-SELECT * FROM reserved;
+SELECT * FROM reserved_request;
 
 -- name: pin_meta
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;

@@ -69,12 +69,12 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
         state=State(row["state"]),
         operator=Operator(row["operator"]),
         lock_key=row["lock_key"],
-        fence=row["fence"],
+        fence=row["lock_token"],
         created_at=parse_instant(row["created_at"]),
         start_at=parse_instant(row["start_at"]),
         end_at=parse_instant(row["end_at"]),
-        held=row["held"],
-        heir=row["heir"],
+        held=row["last_lock_token"],
+        heir=row["lock_successor_id"],
     )
 
 
@@ -150,7 +150,7 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
 
 
 def parse_unproven(row: sqlite3.Row) -> UnconfirmedRecord:
-    """A row of table unproven."""
+    """A row of table unconfirmed_target."""
     return UnconfirmedRecord(
         row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])
     )

@@ -1,7 +1,8 @@
--- The present schema: what the sum of the migrations must give (tests compare the two).
+-- The schema, version 7: a new store is created from this file. A store of an older version gets
+-- the same schema by migrations/ (a test compares the two).
 -- Instants (`*_at`) are microseconds since 1970-01-01T00:00:00Z. States are spelled as on the wire.
--- Checks are written with OR: a list after IN would be built anew by every statement, which
--- costs two fifths of writing a step.
+-- Checks are written with OR: SQLite builds a list after IN again for every statement, which costs
+-- two fifths of writing a step.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
@@ -19,12 +20,12 @@ CREATE TABLE dag (
     state TEXT NOT NULL CHECK (state = 'READY' OR state = 'RUNNING' OR state = 'FAILED' OR state = 'SUCCEED'),
     operator TEXT NOT NULL CHECK (operator = 'RUN' OR operator = 'ROLLBACK' OR operator = 'CANCEL' OR operator = 'PASS'),
     lock_key TEXT,
-    fence INTEGER NOT NULL, -- token of the lock it holds, 0 for none
+    lock_token INTEGER NOT NULL, -- of the lock that it holds, 0 for none
     created_at INTEGER NOT NULL,
     start_at INTEGER NOT NULL,
     end_at INTEGER NOT NULL,
-    held INTEGER NOT NULL DEFAULT 0, -- token of the lock it held last
-    heir INTEGER -- DAG that gets its lock when it ends
+    last_lock_token INTEGER NOT NULL DEFAULT 0, -- of the lock that it held last, 0 for none
+    lock_successor_id INTEGER -- DAG that gets its lock when it ends (force pass)
 ) STRICT;
 
 CREATE INDEX dag_unfinished ON dag (dag_id) WHERE state = 'READY' OR state = 'RUNNING';
@@ -83,7 +84,7 @@ CREATE TABLE log (
     content TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     dag_id INTEGER NOT NULL DEFAULT 0,
-    seq INTEGER NOT NULL DEFAULT 0 -- number among the DAG's events
+    seq INTEGER NOT NULL DEFAULT 0 -- its number among the DAG's events
 ) STRICT;
 
 CREATE INDEX log_of_sub_task ON log (sub_task_id);
@@ -92,10 +93,10 @@ CREATE UNIQUE INDEX log_of_dag ON log (dag_id, seq);
 
 CREATE TABLE event (
     dag_id INTEGER NOT NULL REFERENCES dag,
-    last INTEGER NOT NULL, -- number of the last entry
+    last_seq INTEGER NOT NULL, -- number of the last entry among the DAG's events
     at INTEGER NOT NULL,
-    entries TEXT NOT NULL, -- states that were entered, one a line
-    PRIMARY KEY (dag_id, last)
+    entries TEXT NOT NULL, -- states that were entered, one per line
+    PRIMARY KEY (dag_id, last_seq)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE lock (
@@ -106,8 +107,8 @@ CREATE TABLE lock (
     since_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Targets on which a step was ended without a proof that nothing of it runs on.
-CREATE TABLE unproven (
+-- Targets on which the end of a step could not be confirmed.
+CREATE TABLE unconfirmed_target (
     target TEXT PRIMARY KEY,
     dag_id INTEGER NOT NULL, -- whose step; outlives the DAG's row
     stage TEXT NOT NULL,
@@ -134,12 +135,13 @@ CREATE TABLE idempotency_key (
 
 CREATE INDEX idempotency_key_of_dag ON idempotency_key (dag_id);
 
-CREATE TABLE reserved (
-    print BLOB PRIMARY KEY, -- digest of AES key and IV, or of an RSA block of the header
+-- Signed requests that were accepted: each acts once.
+CREATE TABLE reserved_request (
+    digest BLOB PRIMARY KEY, -- of AES key and IV, or of an RSA block of the header
     until_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX reserved_until ON reserved (until_at);
+CREATE INDEX reserved_request_until ON reserved_request (until_at);
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN

@@ -122,7 +122,7 @@ class SqliteStore:
         return tuple(parse_lock(row) for row in await self._read("list_locks"))
 
     async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
-        return tuple(parse_unproven(row) for row in await self._read("list_unproven"))
+        return tuple(parse_unproven(row) for row in await self._read("list_unconfirmed"))
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
         if not details:
@@ -231,7 +231,7 @@ class SqliteStore:
 
     async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
         rows = await self._read("list_reserved")
-        return [(row["print"], parse_instant(row["until_at"])) for row in rows]
+        return [(row["digest"], parse_instant(row["until_at"])) for row in rows]
 
     async def ping(self) -> None:
         await self._open_writer.call(lambda connection: None)

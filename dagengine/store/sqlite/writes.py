@@ -76,7 +76,9 @@ def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
         for change in batch.changes
     )
     if batch.fence is not None and not asks_anyway:
-        found = connection.execute(QUERIES["check_fence"], (batch.dag_id, batch.fence)).fetchone()
+        found = connection.execute(
+            QUERIES["check_lock_token"], (batch.dag_id, batch.fence)
+        ).fetchone()
         if found is None:
             raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.fence}")
 
@@ -262,12 +264,12 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
     LockTaken: ("take_lock", _lock_take, "lock {0.lock.key}"),
     LockReleased: ("release_lock", _lock_release, "lock {0.key}"),
     TargetUnconfirmed: (
-        "mark_unproven",
+        "mark_unconfirmed",
         lambda change: _unproven_row(change.mark),
         "the mark of {0.mark.target}",
     ),
     TargetConfirmed: (
-        "mark_proven",
+        "mark_confirmed",
         lambda change: _unproven_row(change.mark),
         "the mark of {0.mark.target}",
     ),
