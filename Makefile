@@ -4,6 +4,7 @@
 #   make test-lowest           some quick tests with the lowest permitted versions of the libraries
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make test-slow             those of test-all that are not in test
+#   make soak-data             every action on every layout of real homes
 #   make check                 style, types, arrows between rooms, generated pages, shell scripts
 #   make docs                  writes the generated pages
 #   make bench                 figures; asserts nothing
@@ -24,17 +25,21 @@ LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
     tests/integration/test_api_login.py tests/integration/test_watch.py \
     tests/integration/test_standin.py
 
-.PHONY: demo test test-slow test-all test-lowest check docs bench bench-engine bench-api bench-mysql clean
+.PHONY: demo test test-slow test-all soak-data test-lowest check docs bench bench-engine bench-api bench-mysql clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo $(ARGS)
 
 test: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not soak" -n 2 $(ARGS)
 
 # The slow ones one after the other: they measure, or take the machine for themselves.
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Not part of test-all.
+soak-data: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m soak tests/layouts $(ARGS)
 
 # One after the other, also with `make -j`.
 test-all: test

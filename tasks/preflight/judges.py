@@ -136,12 +136,18 @@ def judge_stored_port(facts: HostFacts, wish: StartTarget) -> Finding | None:
     state = wish.home_state(facts)
     if not isinstance(state, HasData) or state.parameters is None:
         return None
-    stored, configured = state.parameters.sql_port or _DEFAULT_PORT, wish.server.sql_port
+    recorded, configured = state.parameters.sql_port, wish.server.sql_port
+    stored = recorded or _DEFAULT_PORT
     if stored == configured:
         return None
+    has = (
+        f"has recorded SQL port {stored}"
+        if recorded
+        else f"has recorded no SQL port and would use {stored}"
+    )
     return Finding(
         Severity.BLOCK,
-        f"the server has recorded SQL port {stored}, the cluster file names {configured}",
+        f"the server {has}, the cluster file names {configured}",
         f"set `sql_port: {stored}` in the cluster file",
         "Common.InvalidPort",
     )

@@ -10,13 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from tests.layouts.real_seekdb import (
-    RealSeekdb,
-    find_program,
-    free_port,
-    run_failing,
-    size_options,
-)
+from tasks.demo.hosts import free_port
+from tests.layouts.real_seekdb import RealSeekdb, find_program, run_failing, size_options
 
 
 def _prepare_home(root: Path, name: str = "home") -> RealSeekdb:
@@ -189,7 +184,7 @@ def make_restored(root: Path) -> None:
     with server.launching("--base-dir", server.home, *_first_options()):
         server.wait_until(lambda: _is_readable(database))
         with _keep_open(database):
-            server.wait_until(server.has_booted)
+            server.wait_until_booted()
             shutil.copytree(
                 server.home,
                 root / "home",

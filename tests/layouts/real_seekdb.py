@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import struct
 import subprocess
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-_SIZES = {"memory_limit": "1G", "datafile_size": "2G", "log_disk_size": "2G"}
+SIZES = {"memory_limit": "1G", "datafile_size": "2G", "log_disk_size": "2G"}
 _BOOTED = b"[server_start 14/14] observer start success"
 _DEADLINE_S = 60.0
 _STEP_S = 0.001
@@ -34,15 +33,9 @@ def find_version() -> str:
     return version("pylibseekdb")
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def size_options(**changes: str) -> list[str]:
     """Return the options of a small server."""
-    options = _SIZES | changes
+    options = SIZES | changes
     return [word for name, value in options.items() for word in ("--parameter", f"{name}={value}")]
 
 
@@ -75,6 +68,10 @@ class RealSeekdb:
     ) -> None:
         """Start the program and wait until the boot is complete and SQL is served."""
         self.launch(*options, cwd=cwd, program=program)
+        self.wait_until_booted()
+
+    def wait_until_booted(self) -> None:
+        """Wait until a first boot is complete."""
         self.wait_until(self.has_booted)
 
     def has_booted(self) -> bool:

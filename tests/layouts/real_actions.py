@@ -1,0 +1,393 @@
+"""The actions of a user on a real layout, each with everything that must hold afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagengine.client import Client
+from dagengine.errors import ApiRefused
+from dagengine.testing import eventually
+from tasks.demo.hosts import free_port
+from tests.acceptance.conftest import World, told
+from tests.acceptance.doctor import doctor
+from tests.layouts.expected import Expected, Running, Start
+from tests.layouts.listing import Listing, find_changes, find_losses, list_data
+from tests.layouts.real_layout import RealLayout
+
+TARGET = "127.0.0.1:2886"
+WRONG_PASSWORD = "not-the-password-of-root"
+
+_CHECK, _HEALTH = 2, 4
+_ENDED = ("SUCCEED", "FAILED")
+_PATIENCE_S = 15.0  # with a server that neither serves nor ends
+_LIMIT_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the actions run.
+
+    Attributes:
+        world: a controller and one host.
+        real: the layout on that host.
+        expected: of the layout.
+        password: of root, as it was set when the layout was made.
+        word: in the row that was written then.
+        sleep: a process that the pid file names, and that is not a server.
+        sql_port: as the cluster file names it.
+    """
+
+    world: World
+    real: RealLayout
+    expected: Expected
+    password: str
+    word: str
+    sleep: subprocess.Popen[bytes]
+    sql_port: int
+
+    # --- the product ---------------------------------------------------------------------------
+
+    def configure(self, password: str | None = None) -> None:
+        """Write the cluster file of the layout, and the password as the user has it."""
+        known = self.real.layout.cluster_file
+        entry = self.world.cluster.server_entry(0)
+        entry |= {"home": self.real.place(known.home), "sql_port": self.sql_port}
+        for key, path in (("data_dir", known.data_dir), ("redo_dir", known.redo_dir)):
+            entry.pop(key, None)
+            if path is not None:
+                entry[key] = self.real.place(path)
+        file = Path(self.world.cluster.entries["root_password_file"])
+        file.write_text(password or self.password)
+        self.world.cluster.password = password or self.password
+        self.world.cluster.write()
+
+    async def start(self) -> dict[str, Any]:
+        """Start the server, and follow the DAG to its end."""
+        async with self.world.client() as client:
+            return await self._follow(client, (await client.start("SERVER", [TARGET]))["id"])
+
+    async def operate(self, dag: dict[str, Any], operator: str) -> dict[str, Any]:
+        async with self.world.client() as client:
+            await client.operate_dag(dag["id"], operator)
+            return await self._follow(client, dag["id"])
+
+    async def stop(
+        self, *, force: bool = False, terminate: bool = False
+    ) -> dict[str, Any] | ApiRefused:
+        """Stop the server; returns the DAG, or the refusal to make one."""
+        async with self.world.client() as client:
+            try:
+                dag = await client.stop("SERVER", [TARGET], force=force, terminate=terminate)
+            except ApiRefused as refusal:
+                return refusal
+            return await self._follow(client, dag["id"])
+
+    async def _follow(self, client: Client, dag_id: str) -> dict[str, Any]:
+        """Follow a DAG to its end; one whose server never serves is cancelled."""
+        dag: dict[str, Any] = {}
+
+        async def has_ended() -> bool:
+            nonlocal dag
+            dag = await client.get_dag(dag_id)
+            return dag["state"] in _ENDED
+
+        if self.expected.start is Start.FAILS:
+            try:
+                await eventually(has_ended, timeout_s=_PATIENCE_S)
+            except AssertionError:
+                await client.operate_dag(dag_id, "CANCEL")
+        await eventually(has_ended, timeout_s=_LIMIT_S, what=f"the end of DAG {dag_id}")
+        return dag
+
+    # --- what must hold ------------------------------------------------------------------------
+
+    def list_data(self) -> Listing:
+        return list_data(self.real.root)
+
+    def assert_unchanged(self, before: Listing) -> None:
+        assert find_changes(before, self.list_data()) == []
+
+    def assert_nothing_lost(self, before: Listing) -> None:
+        assert find_losses(before, self.list_data()) == []
+
+    def assert_refused(self, dag: dict[str, Any], *words: str) -> None:
+        """A check has failed; the log names the contradiction and the remedy."""
+        assert (dag["state"], dag["stage"]) == ("FAILED", _CHECK), told(dag)
+        (task,) = dag["nodes"][_CHECK - 1]["sub_tasks"]
+        assert re.search("; .*, then RETRY$", task["task_logs"][-1]), told(dag)
+        assert all(word in told(dag) for word in words), told(dag)
+
+    def assert_serves(self) -> int:
+        """Return the pid of the one server that runs, in this home and with the same data."""
+        (pid,) = self.real.find_servers()
+        assert Path(f"/proc/{pid}/cwd").samefile(self.real.home)
+        if self.expected.start is not Start.FIRST:
+            assert self.real.read_row() == self.word
+        return pid
+
+    def launch(self) -> int:
+        pid = self.real.launch()
+        assert self.real.read_row() == self.word
+        self.real.name_in_pid_file(self.sleep.pid)
+        return pid
+
+    def assert_start(self, dag: dict[str, Any], before: Listing) -> None:
+        """The start of a layout in which nothing ran has come to what it has to."""
+        match self.expected.start:
+            case Start.REFUSED:
+                self.assert_refused(dag, *self.expected.words)
+                self.assert_unchanged(before)
+                assert self.real.find_servers() == []
+            case Start.SERVES | Start.FIRST:
+                assert dag["state"] == "SUCCEED", told(dag)
+                self.assert_serves()
+            case Start.FAILS:
+                assert dag["state"] == "FAILED", told(dag)
+                assert dag["stage"] > _CHECK, told(dag)
+        self.assert_nothing_lost(before)
+
+    def assert_doubted(self, dag: dict[str, Any], pid: int, stage: int = _CHECK) -> None:
+        """The DAG names the process, both directories and the remedy, and it runs on."""
+        assert (dag["state"], dag["stage"]) == ("FAILED", stage), told(dag)
+        for word in (f"pid {pid}", str(self.real.home), f"{self.real.root}/link", "`home`"):
+            assert word in told(dag), told(dag)
+        assert self.real.find_servers() == [pid]
+
+    def occupy_port(self) -> AbstractContextManager[object]:
+        return closing(socket.create_server(("127.0.0.1", self.sql_port)))
+
+
+async def start(site: Site) -> None:
+    """START, with nothing running; and with a server that was started in a special way."""
+    if site.expected.special_launch:
+        await _start_running(site)
+        site.real.kill_servers()
+    before = site.list_data()
+    site.assert_start(await site.start(), before)
+
+
+async def _start_running(site: Site) -> None:
+    pid, before = site.launch(), site.list_data()
+    dag = await site.start()
+    if site.expected.running is Running.DOUBTED:
+        site.assert_doubted(dag, pid)
+    else:
+        assert dag["state"] == "SUCCEED", told(dag)
+        assert f"already running, pid {pid}" in told(dag)
+        assert site.assert_serves() == pid
+    site.assert_nothing_lost(before)
+
+
+async def start_and_stop(site: Site) -> None:
+    """START with nothing running, then a forced stop of what is there."""
+    before = site.list_data()
+    site.assert_start(await site.start(), before)
+    ran = site.real.find_servers()
+    site.real.name_in_pid_file(site.sleep.pid)
+    dag = await site.stop(force=True)
+    assert not isinstance(dag, ApiRefused)
+    assert dag["state"] == "SUCCEED", told(dag)
+    assert site.real.find_servers() == []
+    assert ("does not run: nothing to stop" in told(dag)) is not bool(ran)
+    site.assert_nothing_lost(before)
+
+
+async def retry(site: Site) -> None:
+    """RETRY of a start that failed: for a reason that is removed, or that stays."""
+    before = site.list_data()
+    dag, pid = await _fail(site)
+    site.configure()
+    again = await site.operate(dag, "RETRY")
+    if site.expected.start is Start.FAILS:  # a check may refuse now what the program has written
+        assert again["state"] == "FAILED", told(again)
+        site.assert_nothing_lost(before)
+        return
+    if site.expected.start is Start.REFUSED:
+        site.assert_refused(dag, *site.expected.words)
+    site.assert_start(again, before)
+    if pid is not None:
+        assert site.real.find_servers() == [pid]
+
+
+async def _fail(site: Site) -> tuple[dict[str, Any], int | None]:
+    """Let a start fail that would not; returns the pid of the server that runs nevertheless."""
+    serves = site.expected.start is Start.SERVES
+    if serves:
+        site.configure(WRONG_PASSWORD)
+    is_first = site.expected.start is Start.FIRST
+    with site.occupy_port() if is_first else nullcontext():
+        dag = await site.start()
+    assert dag["state"] == "FAILED", told(dag)
+    if not serves:
+        return dag, None
+    assert dag["stage"] == _HEALTH, told(dag)
+    (pid,) = site.real.find_servers()
+    return dag, pid
+
+
+async def rollback(site: Site) -> None:
+    """ROLLBACK ends the server that this start has started, and no other; nothing is undone."""
+    if site.expected.special_launch:
+        await _rollback_running(site)
+        site.real.kill_servers()
+        site.configure()
+    before = site.list_data()
+    dag, _ = await _fail(site)
+    undone = await site.operate(dag, "ROLLBACK")
+    assert undone["state"] == "SUCCEED", told(undone)
+    assert site.real.find_servers() == []
+    site.assert_nothing_lost(before)
+    if site.expected.start in (Start.REFUSED, Start.FIRST):
+        site.assert_unchanged(before)
+    if site.expected.start is Start.SERVES:
+        site.launch()
+
+
+async def _rollback_running(site: Site) -> None:
+    pid = site.launch()
+    site.configure(WRONG_PASSWORD)
+    dag = await site.start()
+    assert dag["state"] == "FAILED", told(dag)
+    undone = await site.operate(dag, "ROLLBACK")
+    assert undone["state"] == "SUCCEED", told(undone)
+    assert site.assert_serves() == pid
+
+
+async def stop_plain(site: Site) -> None:
+    """A plain stop is refused for seekdb, whether it runs or not."""
+    before = site.list_data()
+    await _refuse(site, "ForceStopOrTerminateRequired")
+    site.assert_unchanged(before)
+    if site.expected.running is not Running.NEVER:
+        pid = site.launch()
+        await _refuse(site, "ForceStopOrTerminateRequired")
+        assert site.assert_serves() == pid
+
+
+async def stop_terminate(site: Site) -> None:
+    """A stop with a minor freeze first."""
+    before = site.list_data()
+    await _refuse(site, "ForceStopRequired", terminate=True)
+    site.assert_unchanged(before)
+    await _stop_running(site, terminate=True)
+
+
+async def stop_force(site: Site) -> None:
+    """A stop at once."""
+    before = site.list_data()
+    dag = await site.stop(force=True)
+    assert not isinstance(dag, ApiRefused)
+    assert dag["state"] == "SUCCEED", told(dag)
+    assert "does not run: nothing to stop" in told(dag)
+    site.assert_unchanged(before)
+    await _stop_running(site, force=True)
+
+
+async def _stop_running(site: Site, *, force: bool = False, terminate: bool = False) -> None:
+    """Stop a server that was started by hand: it ends, or runs on and is not reported stopped."""
+    if site.expected.running is Running.NEVER:
+        return
+    pid, before = site.launch(), site.list_data()
+    dag = await site.stop(force=force, terminate=terminate)
+    if site.expected.running is Running.DOUBTED:
+        if isinstance(dag, ApiRefused):
+            assert site.real.find_servers() == [pid], dag
+        else:
+            site.assert_doubted(dag, pid)
+        return
+    assert not isinstance(dag, ApiRefused), dag
+    assert dag["state"] == "SUCCEED", told(dag)
+    assert f"stopped, pid {pid}" in told(dag)
+    assert site.real.find_servers() == []
+    site.assert_nothing_lost(before)
+    if terminate:
+        site.launch()
+
+
+async def _refuse(site: Site, code: str, *, terminate: bool = False) -> None:
+    refusal = await site.stop(terminate=terminate)
+    assert isinstance(refusal, ApiRefused), refusal
+    assert code in refusal.code
+
+
+async def dry_run(site: Site) -> None:
+    """Dry runs of start and stop say what would be done, and change nothing."""
+    before = site.list_data()
+    plan = await _plan_start(site)
+    if site.expected.start is Start.REFUSED:
+        assert plan["verdict"] == "blocked", plan
+        assert all(word in json.dumps(plan) for word in site.expected.words), plan
+    else:
+        assert plan["verdict"] == "start", plan
+    assert (await _plan_stop(site))["verdict"] == "nothing"
+    site.assert_unchanged(before)
+    if site.expected.running is Running.NEVER:
+        return
+    pid, before = site.launch(), site.list_data()
+    is_doubted = site.expected.running is Running.DOUBTED
+    plans = [await _plan_start(site), await _plan_stop(site)]
+    actions = ["blocked", "blocked"] if is_doubted else ["nothing", "stop"]
+    assert [plan["verdict"] for plan in plans] == actions, plans
+    assert all(f"pid {pid}" in json.dumps(plan) for plan in plans), plans
+    assert site.assert_serves() == pid
+    site.assert_nothing_lost(before)
+
+
+async def _plan_start(site: Site) -> dict[str, Any]:
+    async with site.world.client() as client:
+        plan = await client.start("SERVER", [TARGET], dry_run=True)
+    return _only_server(plan)
+
+
+async def _plan_stop(site: Site) -> dict[str, Any]:
+    async with site.world.client() as client:
+        plan = await client.stop("SERVER", [TARGET], force=True, dry_run=True)
+    return _only_server(plan)
+
+
+def _only_server(plan: Mapping[str, Any]) -> dict[str, Any]:
+    (server,) = plan["servers"]
+    assert isinstance(server, dict)
+    return server
+
+
+async def examine(site: Site) -> None:
+    """`dagengine doctor` names the contradiction, and changes nothing."""
+    before = site.list_data()
+    _, document = await doctor(site.world)
+    if site.expected.start is Start.REFUSED:
+        assert all(word in json.dumps(document) for word in site.expected.words), document
+    site.assert_unchanged(before)
+    if site.expected.special_launch:
+        pid = site.launch()
+        _, document = await doctor(site.world)
+        if site.expected.running is Running.DOUBTED:
+            assert f"pid {pid}" in json.dumps(document), document
+        assert site.assert_serves() == pid
+
+
+Action = Callable[[Site], Awaitable[None]]
+
+ACTIONS: Mapping[str, Action] = {
+    "start": start,
+    "retry": retry,
+    "stop_plain": stop_plain,
+    "stop_terminate": stop_terminate,
+    "stop_force": stop_force,
+    "rollback": rollback,
+    "dry_run": dry_run,
+    "doctor": examine,
+}
+
+
+def choose_port(real: RealLayout) -> int:
+    """Return the port that the server has recorded, or one that is free."""
+    return real.sql_port or free_port()

@@ -1,0 +1,127 @@
+"""Real homes of the real seekdb, and a real controller: no action loses data, or a wrong process.
+
+The slow tests start and stop each layout once, and apply every action to those that older versions
+got wrong. `make soak-data` applies every action to every layout.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from dagengine.testing import eventually
+from tests.acceptance.conftest import World, make_world
+from tests.layouts.database import boot_with_row
+from tests.layouts.expected import EXPECTED
+from tests.layouts.layouts import LAYOUTS
+from tests.layouts.real_actions import ACTIONS, Action, Site, choose_port, start_and_stop
+from tests.layouts.real_layout import LayoutStore
+from tests.layouts.real_seekdb import SIZES, RealSeekdb
+
+PASSWORD = "password of root"
+WORD = "written at the first boot"
+
+# Each of them lost data, or was reported stopped while it ran.
+ONCE_WRONG = (
+    *("redo_named_later", "data_named_later", "both_named_later", "one_level_off"),
+    *("by_hand_relative", "no_base_dir", "behind_changed_link"),
+)
+# 2 GB of zeros are slow to write and to copy.
+START_OPTIONS = SIZES | {"datafile_size": "64M"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A world with one host, and the layouts on it."""
+
+    world: World
+    store: LayoutStore
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench() -> AsyncIterator[Bench]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RealSeekdb, "wait_until_booted", boot_with_row(PASSWORD, WORD))
+        patch.setitem(SIZES, "datafile_size", START_OPTIONS["datafile_size"])
+        async with make_world(1) as world:
+            store = LayoutStore(world.hosts.hosts[0].directory, PASSWORD)
+            for home in store.homes:
+                world.hosts.guard.watch_home(home)
+            _prepare(world)
+            await world.start_controller()
+            yield Bench(world, store)
+
+
+@pytest.fixture
+def sleep() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "3600"], cwd="/") as process:
+        yield process
+        process.kill()
+
+
+def _prepare(world: World) -> None:
+    """Let the password be in a file, which can change while the controller runs."""
+    file = world.cluster.directory / "root_password"
+    file.touch(mode=0o600)
+    file.write_text(PASSWORD)
+    world.cluster.password = PASSWORD
+    entries = world.cluster.entries
+    entries.pop("root_password_env")
+    entries["root_password_file"] = str(file)
+    entries["defaults"]["start_options"] = dict(START_OPTIONS)
+    world.cluster.write()
+
+
+def _list_cases() -> Iterator[object]:
+    """Yield each layout with each action; those that one function makes follow each other."""
+    actions: dict[str, Action] = {"start_and_stop": start_and_stop, **ACTIONS}
+    for name in sorted(LAYOUTS, key=lambda name: LAYOUTS[name].make.__name__):
+        was_wrong = name in ONCE_WRONG
+        for action_name, action in actions.items():
+            is_pair = action is start_and_stop
+            if is_pair and was_wrong:  # each of its actions is slow already
+                continue
+            marks = [pytest.mark.slow] if is_pair or was_wrong else []
+            marks += [] if is_pair else [pytest.mark.soak]
+            yield pytest.param(name, action, id=f"{name}-{action_name}", marks=marks)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("name", "action"), _list_cases())
+async def test_action_on_real_layout_keeps_its_data(
+    bench: Bench, sleep: subprocess.Popen[bytes], name: str, action: Action
+) -> None:
+    layout = LAYOUTS[name]
+    if os.geteuid() != 0 and (layout.in_small_disk or layout.is_read_only):
+        pytest.skip("mounting needs root")
+    with bench.store.restored(layout) as real:
+        real.name_in_pid_file(sleep.pid)
+        site = Site(bench.world, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real))
+        site.configure()
+        try:
+            await action(site)
+            assert sleep.poll() is None
+        finally:
+            site.configure()
+            await _end_dags(bench.world)
+
+
+def test_every_layout_has_an_expectation() -> None:
+    assert EXPECTED.keys() == LAYOUTS.keys()
+
+
+async def _end_dags(world: World) -> None:
+    """Cancel what a failed test has left, which would keep the lock of the cluster."""
+    async with world.client() as client:
+        for dag in await client.list_unfinished():
+            await client.operate_dag(dag["id"], "CANCEL")
+
+        async def is_quiet() -> bool:
+            return not await client.list_unfinished()
+
+        await eventually(is_quiet, timeout_s=60)
