@@ -1,43 +1,43 @@
-"""Every error that this package raises on purpose.
+"""The exceptions that this package raises deliberately.
 
     DagengineError
-    ├── ConfigError                 a file, key or variable is wrong
-    ├── ApiError                    an answer to a caller (operations add their own)
-    │   ├── BindFailed              the body is not what the route takes
-    │   ├── IllegalArgument         a parameter has a value that is not taken
-    │   ├── RouteNotFound           no such path or method
-    │   ├── TaskNotFound            no such DAG, node or sub-task
-    │   ├── InvalidId               a generic id that cannot be decoded
-    │   ├── OperatorRefused         the operator is not allowed now
-    │   ├── IdempotencyKeyReused    the key was used for something else
+    ├── ConfigError                 a file, key or variable is invalid
+    ├── ApiError                    an error response (operations packages add their own)
+    │   ├── BindFailed              the request body does not have the route's type
+    │   ├── IllegalArgument         the value of a parameter is invalid
+    │   ├── RouteNotFound           unknown path or method
+    │   ├── TaskNotFound            unknown DAG, node or sub-task
+    │   ├── InvalidId               a generic id cannot be decoded
+    │   ├── OperatorRefused         the operator is not allowed in this state
+    │   ├── IdempotencyKeyReused    the key was used for a different request
     │   ├── LockHeld                another DAG holds the lock
-    │   └── Conflict                somebody else changed it first
-    ├── UnknownOperation            a DAG of an operation, or a version, that is not known here
-    ├── EngineStopped               the engine was left before it was done
-    ├── SecurityError               a request that was not let in (see dagengine.security)
+    │   └── Conflict                the DAG was changed concurrently
+    ├── UnknownOperation            the DAG's operation or version is not registered
+    ├── EngineStopped               the engine was stopped before the call was done
+    ├── SecurityError               a request was rejected (see dagengine.security)
     ├── StoreError
-    │   ├── StaleWrite              a guarded write that changed no row
-    │   ├── NotSerializable         a value that no store can keep
+    │   ├── StaleWrite              a guarded write changed no row
+    │   ├── NotSerializable         a value cannot be stored
     │   ├── StoreInUse              another controller owns this store
     │   ├── StoreUnavailable        unreadable, read-only, full or corrupt
     │   ├── StoreTooNew             written by a newer version
-    │   └── StoreTooOld             of a schema before the first that can be upgraded
-    ├── ClientError                 what dagengine.client raises
-    │   ├── ControllerUnreachable   nothing answers at the URL
-    │   └── ApiRefused              the controller answered with an error
+    │   └── StoreTooOld             the schema is older than the first that can be upgraded
+    ├── ClientError                 raised by dagengine.client
+    │   ├── ControllerUnreachable   no controller responds at the URL
+    │   └── ApiRefused              the controller returned an error
     └── RemoteError
-        ├── HostUnreachable         no connection
-        ├── HostKeyRejected         the host is not who it was
-        ├── AuthenticationFailed    the host does not let us in
-        ├── SudoRefused             the host lets us in, but not become the user we want to be
-        ├── CommandTimedOut         ended here and, as far as known, there
-        ├── ConnectionLost          sent, answer unknown: ask for facts
+        ├── HostUnreachable         no connection to the host
+        ├── HostKeyRejected         the host key is unknown, changed or revoked
+        ├── AuthenticationFailed    the host rejected the SSH user or key
+        ├── SudoRefused             login succeeded, but sudo to the configured user failed
+        ├── CommandTimedOut         ended locally and, as far as known, on the host
+        ├── ConnectionLost          the command was sent, its result is unknown; probe the host
         └── TunnelRefused           nothing listens on that port of the host
 
-An error says what happened, to which thing, and (in `remedy`) what to do next.
-`err_code` and `http_status` are what an HTTP caller sees (protocol section 8);
-`legacy_code` is the integer that old clients react to; `retryable` says that the
-same call may succeed later without anybody mending anything.
+An error states what happened to which thing and, in `remedy`, what to do next.
+An HTTP caller sees `err_code` and `http_status` (protocol section 8). Old clients
+react to the integer `legacy_code`. `retryable` means that the same call may succeed
+later without a fix.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from typing import ClassVar
 
 
 class DagengineError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all errors that this package raises deliberately.
 
     Attributes:
-        message: what happened, to which thing.
-        remedy: what to do next; empty when there is nothing to add.
+        message: what happened, and to which thing.
+        remedy: what to do next; empty when the message is sufficient.
     """
 
     err_code: ClassVar[str] = "Common.Unexpected"
@@ -68,42 +68,45 @@ class DagengineError(Exception):
 
 
 class ConfigError(DagengineError):
-    """A file, key or variable is wrong; the message names it."""
+    """Raised when a file, key or variable is invalid; the message names it."""
 
     err_code = "Config.Invalid"
 
 
-# --- answers to callers ------------------------------------------------------------
+# --- API responses -----------------------------------------------------------------
 
 
 class ApiError(DagengineError):
-    """Base of errors that are a legitimate answer; subclasses set the three codes."""
+    """Base class of errors that are sent as a response; subclasses set the three codes."""
 
     err_code = "Common.BadRequest"
     http_status = 400
 
 
 class BindFailed(ApiError):
-    """The request body is not an object of the type that the route takes."""
+    """Raised when the request body is not an object of the type that the route expects."""
 
     err_code = "Common.BindJsonFailed"
 
 
 class IllegalArgument(ApiError):
-    """A parameter has a value that the route, or the operation, does not take."""
+    """Raised when the route or the operation does not accept the value of a parameter."""
 
     err_code = "Common.IllegalArgument"
 
 
 class RouteNotFound(ApiError):
-    """No such path, or not with this method."""
+    """Raised when the path does not exist or does not support the method."""
 
     err_code = "Common.NotFound"
     http_status = 404
 
 
 class TaskNotFound(ApiError):
-    """No such DAG, node or sub-task. The message begins with `Task not found` (binding)."""
+    """Raised when a DAG, node or sub-task does not exist.
+
+    The message begins with `Task not found`; clients depend on it.
+    """
 
     err_code = "Task.NotFound"
     http_status = 404
@@ -113,7 +116,7 @@ class TaskNotFound(ApiError):
 
 
 class InvalidId(ApiError):
-    """A generic id that cannot be decoded."""
+    """Raised when a generic id cannot be decoded."""
 
     err_code = "Task.GenericID.Invalid"
 
@@ -124,7 +127,7 @@ class InvalidId(ApiError):
 
 
 class OperatorRefused(ApiError):
-    """The operator is not allowed in this state; `err_code` says which rule refused."""
+    """Raised when an operator is not allowed in this state; `err_code` identifies the rule."""
 
     def __init__(self, err_code: str, message: str, *, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
@@ -132,14 +135,14 @@ class OperatorRefused(ApiError):
 
 
 class IdempotencyKeyReused(ApiError):
-    """The idempotency key was used before, for a request that asked for something else."""
+    """Raised when the idempotency key was already used for a different request."""
 
     err_code = "Request.IdempotencyKey.Reused"
     http_status = 409
 
 
 class LockHeld(ApiError):
-    """Another DAG holds the lock that this one needs."""
+    """Raised when another DAG holds the lock that this DAG needs."""
 
     err_code = "OB.Cluster.UnderMaintenanceWithDag"
     http_status = 500
@@ -147,7 +150,7 @@ class LockHeld(ApiError):
 
 
 class Conflict(ApiError):
-    """Somebody else changed the DAG first (protocol 5.3: a lost race)."""
+    """Raised when the DAG was changed concurrently (protocol 5.3: a lost race)."""
 
     err_code = "Gorm.NoRowAffected"
     http_status = 500
@@ -155,13 +158,16 @@ class Conflict(ApiError):
 
 
 class UnknownOperation(DagengineError):
-    """A DAG names an operation, or a version of one, that is not registered here."""
+    """Raised when a DAG's operation, or its version, is not registered in this engine."""
 
     err_code = "Task.Template.Empty"
 
 
 class EngineStopped(DagengineError):
-    """The engine was left before this was done; what is durable goes on when it is entered."""
+    """Raised when the engine was stopped before the call was done.
+
+    Durable work continues when the engine starts again.
+    """
 
     http_status = 503
 
@@ -170,7 +176,7 @@ class EngineStopped(DagengineError):
 
 
 class SecurityError(DagengineError):
-    """A request that was not let in; dagengine.security defines the cases."""
+    """Raised when a request is rejected; dagengine.security defines the subclasses."""
 
     err_code = "Security.Authentication.Unauthorized"
     http_status = 401
@@ -181,55 +187,55 @@ class SecurityError(DagengineError):
 
 
 class StoreError(DagengineError):
-    """The store could not do what was asked."""
+    """Base class of errors of the store."""
 
 
 class StaleWrite(StoreError):
-    """A guarded write changed no row: the world moved on, its work is dropped."""
+    """Raised when a guarded write changed no row: the state has changed, the work is discarded."""
 
     err_code = "Gorm.NoRowAffected"
 
 
 class NotSerializable(StoreError):
-    """A value that the store cannot keep: not JSON, or text that is no Unicode."""
+    """Raised when a value cannot be stored: it is not JSON, or its text is not valid Unicode."""
 
 
 class StoreInUse(StoreError):
-    """Another controller owns this store."""
+    """Raised when another controller owns this store."""
 
 
 class StoreUnavailable(StoreError):
-    """The store file cannot be opened, read or written."""
+    """Raised when the store file cannot be opened, read or written."""
 
 
 class StoreTooNew(StoreError):
-    """The store was written by a newer version of this program."""
+    """Raised when the store was written by a newer version of this program."""
 
 
 class StoreTooOld(StoreError):
-    """The store has a schema that was never released and that no migration upgrades."""
+    """Raised when the store's schema was never released and no migration upgrades it."""
 
 
 # --- client ------------------------------------------------------------------------
 
 
 class ClientError(DagengineError):
-    """A call to a controller did not work."""
+    """Base class of errors of a call to a controller."""
 
 
 class ControllerUnreachable(ClientError):
-    """Nothing answers at the URL, or not as a controller does."""
+    """Raised when no server responds at the URL, or its response is not a controller's."""
 
     retryable = True
 
 
 class ApiRefused(ClientError):
-    """The controller answered with an error.
+    """Raised when the controller returned an error.
 
     Attributes:
         status: the HTTP status.
-        code: the errCode of the answer.
-        legacy: the integer code, 0 when there was none.
+        code: the errCode of the response.
+        legacy: the integer code; 0 when the response has none.
     """
 
     def __init__(self, message: str, *, status: int, code: str, legacy: int) -> None:
@@ -246,7 +252,7 @@ class ApiRefused(ClientError):
 
 
 class RemoteError(DagengineError):
-    """Something between this process and a host; `host` names it as `address:port`."""
+    """Base class of errors between this process and a host; `host` is `address:port`."""
 
     err_code = "Agent.RPC.RequestError"
 
@@ -256,25 +262,28 @@ class RemoteError(DagengineError):
 
 
 class HostUnreachable(RemoteError):
-    """No connection could be made within its bound."""
+    """Raised when a connection could not be established within its time limit."""
 
     retryable = True
 
 
 class HostKeyRejected(RemoteError):
-    """The host's key is unknown, changed or revoked."""
+    """Raised when the host's key is unknown, changed or revoked."""
 
 
 class AuthenticationFailed(RemoteError):
-    """The host does not accept our user or key."""
+    """Raised when the host does not accept the SSH user or key."""
 
 
 class SudoRefused(RemoteError):
-    """The host lets us in, but sudo does not let us become the user that `ssh.sudo` names."""
+    """Raised when the login succeeded but sudo does not allow the user that `ssh.sudo` names."""
 
 
 class CommandTimedOut(RemoteError):
-    """The command ran longer than its bound; `proven_ended` says whether it is gone."""
+    """Raised when a command exceeded its time limit.
+
+    `proven_ended` is True when the command is confirmed to have ended on the host.
+    """
 
     def __init__(self, message: str, *, host: str, proven_ended: bool, remedy: str = "") -> None:
         super().__init__(message, host=host, remedy=remedy)
@@ -282,12 +291,12 @@ class CommandTimedOut(RemoteError):
 
 
 class ConnectionLost(RemoteError):
-    """The command was sent and the connection broke: whether it ran is unknown."""
+    """Raised when the connection broke after a command was sent; it is unknown whether it ran."""
 
     retryable = True
 
 
 class TunnelRefused(RemoteError):
-    """The host refused a forwarded connection: nothing listens there (yet)."""
+    """Raised when the host refused a forwarded connection: nothing listens on the port (yet)."""
 
     retryable = True

@@ -1,7 +1,7 @@
-"""What an author declares: an operation, its stages, their steps.
+"""Declaration of an operation: its stages, their steps, and the contract of a running step.
 
-The store keeps names, versions, flags and parameters, never code: an attempt looks its
-step up by (operation name, stage number) in the registry of the running engine.
+The store keeps names, versions, flags and parameters, never code. An attempt looks up its
+step by (operation name, stage number) in the registry of the running engine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class StageKind(StrEnum):
-    """Normal: one sub-task for all. Parallel: one per target; neighbours form lanes."""
+    """How a stage is divided into sub-tasks.
+
+    NORMAL has one sub-task for all targets. PARALLEL has one per target, and consecutive
+    parallel stages form lanes.
+    """
 
     NORMAL = "normal"
     PARALLEL = "parallel"
@@ -27,14 +31,14 @@ class StageKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What may be done to a stage (protocol 5.2).
+    """The operators that a stage permits (protocol 5.2).
 
     Attributes:
-        can_cancel: CANCEL may end it.
-        can_continue: an interrupted attempt is run again; else it fails at restart.
-        can_retry: RETRY may run it again.
-        can_rollback: ROLLBACK may undo it.
-        can_pass: PASS may call it done.
+        can_cancel: CANCEL may end the stage.
+        can_continue: an interrupted attempt is run again after a restart; if False, it fails.
+        can_retry: RETRY may run the stage again.
+        can_rollback: ROLLBACK may undo the stage.
+        can_pass: PASS may mark the stage as done.
     """
 
     can_cancel: bool = True
@@ -46,15 +50,15 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What an unfinished sub-task waits for: the answer to "why is it not moving?".
+    """The thing that an unfinished sub-task waits for: the reason why it makes no progress.
 
     Attributes:
-        kind: what sort of thing, such as `lock`, `stage`, `ssh`, `sql`, `step`.
-        on: which one.
-        since_at: since when; aware UTC.
-        last: what the last look at it gave.
-        deadline_at: when the waiting ends all the same.
-        next_at: when it is looked at again.
+        kind: category, such as `lock`, `stage`, `ssh`, `sql`, `step`.
+        on: name of the thing, such as a stage or a holder of the lock.
+        since_at: when the wait began; aware UTC.
+        last: result of the last probe.
+        deadline_at: when the wait ends even if the thing has not happened.
+        next_at: when the next probe is due.
     """
 
     kind: str
@@ -67,11 +71,11 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class LockResult:
-    """The answer to a step that asked for its DAG's lock.
+    """The result of a step's request for its DAG's lock.
 
     Attributes:
-        holder: who holds it; None when this DAG holds it now.
-        broken: it was taken from a DAG that a force pass ended.
+        holder: the lock with the DAG that holds it; None when this DAG now holds it.
+        broken: True if the lock was taken from a DAG that a force pass ended.
     """
 
     holder: LockRecord | None
@@ -79,7 +83,7 @@ class LockResult:
 
 
 class StepContext(Protocol):
-    """What a step may know and do while it runs."""
+    """The interface that a running step has to the engine."""
 
     @property
     def dag_id(self) -> int: ...
@@ -90,7 +94,7 @@ class StepContext(Protocol):
         ...
 
     def id_of(self, dag_id: int) -> str:
-        """Another DAG's id on the wire."""
+        """Return another DAG's id on the wire."""
         ...
 
     @property
@@ -105,7 +109,7 @@ class StepContext(Protocol):
 
     @property
     def survivors(self) -> tuple[str, ...]:
-        """The targets whose lane has no failure so far, in submission order."""
+        """The targets whose lanes have not failed so far, in submission order."""
         ...
 
     @property
@@ -115,48 +119,50 @@ class StepContext(Protocol):
 
     @property
     def attempt_no(self) -> int:
-        """Counts every attempt of this sub-task from 1."""
+        """The number of this attempt; all attempts of the sub-task count, from 1."""
         ...
 
     @property
     def resumed(self) -> bool:
-        """True when the attempt before this one was interrupted: probe before acting."""
+        """True when the previous attempt was interrupted; the step must probe before it acts."""
         ...
 
     @property
     def unproven(self) -> UnconfirmedRecord | None:
-        """Set when a step was ended on this target without a proof: look before acting.
+        """The marker of an unconfirmed target, or None.
 
-        Stays, also for later DAGs and over a restart, until `mark_proven`.
+        It is set when a step on this target was ended without confirmation that nothing of it
+        still runs; the step must probe before it acts. The marker also applies to later DAGs
+        and survives a restart. `mark_proven` clears it.
         """
         ...
 
     async def mark_proven(self) -> None:
-        """Say that this step has looked and nothing that was ended runs on; then it is durable.
+        """Confirm that nothing of an ended step still runs on this target; durable on return.
 
-        It is said of the mark that `unproven` has shown last (before it is asked, the one at the
-        attempt's beginning); one that was set since then stays.
+        Clears the marker last returned by `unproven` (or, if it was never read, the one present
+        when the attempt started). A newer marker is kept.
         """
         ...
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
-        """What that stage returned for that target; None when it has not succeeded."""
+        """Return a stage's data for a target; None when the sub-task has not succeeded."""
         ...
 
     async def log(self, line: str) -> None:
-        """Append one line to the sub-task's log; returns when it is durable."""
+        """Append one line to the sub-task's log; the line is durable on return."""
         ...
 
     def wait_for(
         self, kind: str, on: str, *, last: str = "", next_in_s: float | None = None
     ) -> None:
-        """Say what this step waits for from now on. Not durable; costs nothing.
+        """Report what this step waits for from now on. The report is not stored, so it is cheap.
 
         Args:
             kind: see Wait.
-            on: see Wait. Repeating kind and on keeps the instant since when.
-            last: what the last look gave.
-            next_in_s: seconds until the next look.
+            on: see Wait. Repeating the same kind and name keeps `since_at`.
+            last: result of the last probe.
+            next_in_s: seconds until the next probe.
         """
         ...
 
@@ -164,13 +170,14 @@ class StepContext(Protocol):
         """Take the operation's lock for this DAG.
 
         Args:
-            force_pass: generic ids. When one of them holds the lock, that DAG is cancelled and
-                passed, and the lock comes here in the same commit; waits until then.
+            force_pass: generic ids of DAGs. If one of them holds the lock, that DAG is cancelled
+                and passed, and this DAG gets the lock in the same commit. The call returns after
+                that commit.
         """
         ...
 
     async def describe_holder(self, holder: LockRecord) -> str:
-        """One sentence on who holds the lock: id, name, stage, since when."""
+        """Describe the holder of a lock in one sentence: name, id, stage, start of the hold."""
         ...
 
 
@@ -184,18 +191,18 @@ class Stage:
     """One stage of an operation.
 
     Attributes:
-        name: shown everywhere; unique within the operation.
+        name: shown to users everywhere; unique within the operation.
         kind: normal or parallel.
-        run: the step. Must be idempotent: it asks for facts before it acts, because it is
-            run again after an interruption. Raising is treated as Failed.
-        undo: undoes, for a rollback, what the step did in this DAG; as idempotent as `run`.
-            None: there is nothing to undo.
-        settle: called after a cancel or time-out; True once nothing of the step runs on.
-            None: ending the step here is proof enough.
-        flags: what may be done to it.
-        timeout_s: time for one attempt, in seconds, more than 0.
-        node_timeout_s: time from the node's start to the end of its last attempt, in seconds;
-            None: no such bound.
+        run: the step. It must be idempotent: it probes before it acts, because it is run again
+            after an interruption. An exception is treated as Failed.
+        undo: reverts, for a rollback, what the step did in this DAG; as idempotent as `run`.
+            None: the step leaves nothing to undo.
+        settle: called after a cancel or a time-out; returns True once nothing of the step is
+            running any more. None: the end of the step in this process is sufficient proof.
+        flags: the operators that the stage permits.
+        timeout_s: maximum duration of one attempt, in seconds, more than 0.
+        node_timeout_s: maximum time from the node's start to the end of its last attempt, in
+            seconds; None: unlimited.
     """
 
     name: str
@@ -214,12 +221,12 @@ class Operation:
 
     Attributes:
         name: shown as the DAG's name; unique among registered operations.
-        stages: at least one; runs of parallel stages form lanes.
-        version: raised when stages change their meaning; a DAG of a newer version than
-            the registered one is refused by name.
-        lock_key: the lock its first stage takes, or None.
-        timeout_s: time from the DAG's start (or retry) to the end of its last attempt, in
-            seconds; None: no such bound.
+        stages: at least one; consecutive parallel stages form lanes.
+        version: increase it when stages change their meaning. A DAG of a newer version than the
+            registered one is rejected with a message that names both versions.
+        lock_key: the lock that the first stage takes, or None.
+        timeout_s: maximum time from the DAG's start (or retry) to the end of its last attempt,
+            in seconds; None: unlimited.
     """
 
     name: str
@@ -231,11 +238,11 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """By what a caller says that a submission is one that it made before.
+    """A caller-chosen key that identifies a repeated submission.
 
     Attributes:
-        text: chosen by the caller; makes one DAG, for as long as the DAG is kept.
-        digest: of what was asked for; the same text with another digest is refused.
+        text: chosen by the caller; creates only one DAG for as long as that DAG is kept.
+        digest: digest of the request; the same text with another digest is rejected.
     """
 
     text: str
@@ -244,12 +251,12 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A wish to run an operation.
+    """A request to run an operation.
 
     Attributes:
         operation: name of a registered operation.
-        targets: one lane each; may be empty when no stage is parallel.
-        params: JSON-able; names and choices only, no connection data, no secrets.
+        targets: one lane each; may be empty when the operation has no parallel stage.
+        params: JSON-serializable names and choices; no connection data, no secrets.
     """
 
     operation: str
