@@ -1,16 +1,16 @@
-"""The public face: all that operation packages and embedders need.
+"""The public API for operation packages and embedders.
 
-`__all__` names it by what it is for:
+`__all__` lists the names by purpose:
 
     embedding an engine       Engine, SqliteStore, Submission, …   docs/howto/embed.md
     writing an operation      Operation, Stage, StepContext, outcomes
-    writing a store           Store and what it is given
+    writing a store           Store and the types of its arguments
     running commands          Command, Runner, SshPool, …          docs/ssh.md
     extending the front end   Extension, Route, Call, …
 
-Public as well are `dagengine.testing`, the kit for tests of operations, `dagengine.client`, for
-callers of the HTTP API, and `dagengine.mysql`, for SQL on servers. Everything else
-inside this package may change without notice.
+Three more packages are public: `dagengine.testing`, which supports tests of operations;
+`dagengine.client`, for callers of the HTTP API; and `dagengine.mysql`, for SQL on servers.
+Everything else in this package may change without notice.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ __version__ = "0.1.0"
 
 __all__ = ["__version__"]
 
-# Embedding an engine: what it is given, what its calls answer and what they raise.
+# Embedding an engine: arguments, return values and exceptions.
 __all__ += [
     "AgentAddress",
     "AttemptRecord",
@@ -230,7 +230,7 @@ __all__ += [
     "Wait",
 ]
 
-# Writing an operation: its stages, its steps and how these end.
+# Writing an operation: stages, steps and outcomes.
 __all__ += [
     "Cancelled",
     "Failed",
@@ -252,7 +252,7 @@ __all__ += [
     "UndoFunction",
 ]
 
-# Writing a store: the contract, and what is written.
+# Writing a store: the contract, and the changes that it writes.
 __all__ += [
     "AttemptClosed",
     "AuditAppended",
@@ -298,7 +298,7 @@ __all__ += [
     "script",
 ]
 
-# Extending the front end: routes and commands beside those that are there.
+# Extending the front end: additional routes and commands.
 __all__ += [
     "AgentDto",
     "ApiConfig",

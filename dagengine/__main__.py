@@ -1,4 +1,4 @@
-"""`python -m dagengine` is the console script `dagengine`."""
+"""Entry point of `python -m dagengine`, which is equal to the console script `dagengine`."""
 
 from __future__ import annotations
 

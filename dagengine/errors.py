@@ -276,7 +276,7 @@ class AuthenticationFailed(RemoteError):
 
 
 class SudoRefused(RemoteError):
-    """Raised when the login succeeded but sudo does not allow the user that `ssh.sudo` names."""
+    """Raised when the login succeeded but sudo refused to switch to the user in `ssh.sudo`."""
 
 
 class CommandTimedOut(RemoteError):

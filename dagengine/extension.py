@@ -1,6 +1,6 @@
-"""What an operations package hands to dagengine: operations, routes, a cluster view, commands.
+"""Interface for operations packages: operations, routes, a cluster view and commands.
 
-The package registers one `Extension` under the entry point group `dagengine.operations`.
+A package registers one `Plugin` under the entry point group `dagengine.operations`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ ENTRY_POINT_GROUP = "dagengine.operations"
 
 @dataclass(frozen=True, slots=True)
 class ExtensionContext:
-    """What an extension is opened with.
+    """The arguments with which an extension is opened.
 
     Attributes:
-        cluster_file: as named by the engine file.
+        cluster_file: path of the cluster file, as named in the engine file.
         pool: runs commands on hosts.
-        clock: where time comes from.
+        clock: source of time.
     """
 
     cluster_file: Path
@@ -38,11 +38,11 @@ class Extension:
     """An opened extension.
 
     Attributes:
-        operations: what the engine can run.
-        routes: what the API serves for them.
-        cluster: the cluster they act on.
-        reload: re-reads the cluster file; raises ConfigError and keeps the old one when the
-            new one is broken. Called on SIGHUP and before every new DAG and RETRY.
+        operations: the operations that the engine can run.
+        routes: the API routes of these operations.
+        cluster: the cluster that the operations change.
+        reload: re-reads the cluster file. If the new content is invalid, raises ConfigError and
+            keeps the old content. Called on SIGHUP and before every new DAG and RETRY.
     """
 
     operations: Sequence[Operation]
@@ -56,7 +56,7 @@ class Command:
     """A command that the extension adds to the command line, such as `demo`.
 
     Attributes:
-        help: one line.
+        help: help text of one line.
         run: takes the arguments after the command's name and returns the exit code.
     """
 
@@ -66,12 +66,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """The object that the entry point names.
+    """The object that the entry point refers to.
 
     Attributes:
-        name: for messages.
-        open: opens the extension; leaving the context closes what it opened.
-        commands: extra commands by name.
+        name: the plugin's name in messages.
+        open: opens the extension; exiting the context closes everything that it opened.
+        commands: additional commands by name.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Values: ids, states, what an author declares, what is stored, how an attempt ended."""
+"""Value types: ids, states, operations, stored records, changes, events and outcomes."""

@@ -1,8 +1,8 @@
-"""Changes as values: what the rules decide and the store writes.
+"""Changes as values: the rules decide them and the store writes them.
 
 Every change carries the record that it expects to find (`before`), so that the write can be
-guarded: a change whose row is no longer as expected is a StaleWrite, and its whole batch is
-dropped.
+guarded. If a row differs from the expected record, the change is a StaleWrite and its whole
+batch is discarded.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DagCreated:
 
 @dataclass(frozen=True, slots=True)
 class DagChanged:
-    """Guarded by state, operator and fence."""
+    """A change of a DAG's row. Guarded by state, operator and fence."""
 
     before: DagRecord
     after: DagRecord
@@ -43,7 +43,7 @@ class DagChanged:
 
 @dataclass(frozen=True, slots=True)
 class NodeChanged:
-    """Guarded by state and operator."""
+    """A change of a node's row. Guarded by state and operator."""
 
     before: NodeRecord
     after: NodeRecord
@@ -51,7 +51,7 @@ class NodeChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubTaskChanged:
-    """Guarded by state and attempt number."""
+    """A change of a sub-task's row. Guarded by state and attempt number."""
 
     before: SubTaskRecord
     after: SubTaskRecord
@@ -59,28 +59,28 @@ class SubTaskChanged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptClosed:
-    """An attempt ended: its row is written now. Guarded by having none yet."""
+    """The row of an attempt that has ended. Guarded by the absence of an earlier row."""
 
     attempt: AttemptRecord
 
 
 @dataclass(frozen=True, slots=True)
 class LogAppended:
-    """One log line (its `log_id` is given by the store); guarded by the attempt being current."""
+    """One log line; the store assigns its `log_id`. Guarded by the attempt being current."""
 
     line: LogRecord
 
 
 @dataclass(frozen=True, slots=True)
 class LockTaken:
-    """Guarded by the lock being free and its token being the one before."""
+    """A lock that a DAG takes. Guarded by the lock being free and by its previous token."""
 
     lock: LockRecord
 
 
 @dataclass(frozen=True, slots=True)
 class LockReleased:
-    """Guarded by owner and token."""
+    """The release of a lock. Guarded by owner and token."""
 
     key: str
     dag_id: int
@@ -90,16 +90,16 @@ class LockReleased:
 
 @dataclass(frozen=True, slots=True)
 class TargetUnconfirmed:
-    """A step was ended on a target without a proof that nothing of it runs on there."""
+    """A target on which a step was ended without confirmation that nothing of it still runs."""
 
     mark: UnconfirmedRecord
 
 
 @dataclass(frozen=True, slots=True)
 class TargetConfirmed:
-    """A step has looked: nothing that was ended runs on there.
+    """The confirmation by a step that nothing of an ended step still runs on a target.
 
-    Guarded by the very mark being there still: one that was set after the look stays.
+    Guarded by the stored marker being equal to `mark`: a marker set after the probe is kept.
     """
 
     mark: UnconfirmedRecord
@@ -107,14 +107,14 @@ class TargetConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class AuditAppended:
-    """A row of the audit (its `audit_id` is given by the store)."""
+    """A row of the audit; the store assigns its `audit_id`."""
 
     row: AuditRecord
 
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKeyUsed:
-    """A DAG was created for an idempotency key. Guarded by the key being new."""
+    """An idempotency key and the DAG that was created for it. Guarded by the key being new."""
 
     key: IdempotencyKey
     dag_id: int
@@ -122,12 +122,14 @@ class IdempotencyKeyUsed:
 
 @dataclass(frozen=True, slots=True)
 class RequestReserved:
-    """A signed request may act, once; belongs to no DAG. What has expired `now` is dropped.
+    """A signed request that may act once; it does not belong to a DAG.
+
+    The store also deletes the reservations that have expired at `now`.
 
     Attributes:
-        prints: digests by which it is known again.
-        until: when it has expired.
-        now: when it came.
+        prints: digests that identify a replay of the request.
+        until: when the request expires.
+        now: when the request arrived.
     """
 
     prints: tuple[bytes, ...]
@@ -154,7 +156,7 @@ Change: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """All consequences of one event (or of several for one DAG): written together or not at all.
+    """All consequences of one event, or of several events of one DAG; written atomically.
 
     Attributes:
         dag_id: the DAG that all changes belong to.

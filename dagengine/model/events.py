@@ -1,7 +1,7 @@
-"""What happened to a DAG, in order: the states that its parts entered, and its log lines.
+"""The events of a DAG in order: the states that its parts entered, and its log lines.
 
-The events of a DAG are numbered from 1 without a gap, in the order in which they became
-durable; the numbers are stored, so they are the same after a restart.
+Events are numbered per DAG from 1 without a gap, in the order in which they became durable.
+The numbers are stored, so they are the same after a restart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dagengine.model.states import Operator, State
 
 @dataclass(frozen=True, slots=True)
 class DagStateChanged:
-    """The DAG's state, operator or stage became this."""
+    """The DAG's state, operator and stage after at least one of them changed."""
 
     stage: int
     state: State
@@ -26,7 +26,7 @@ class DagStateChanged:
 
 @dataclass(frozen=True, slots=True)
 class NodeStateChanged:
-    """A node's state or operator became this."""
+    """A node's state and operator after at least one of them changed."""
 
     node_id: int
     state: State
@@ -36,7 +36,7 @@ class NodeStateChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubTaskStateChanged:
-    """A sub-task's state, operator or attempt became this."""
+    """A sub-task's state, operator and attempt after at least one of them changed."""
 
     sub_task_id: int
     state: State
@@ -54,8 +54,8 @@ class EventRecord:
     """One event of a DAG.
 
     Attributes:
-        seq: its number within the DAG, from 1.
-        what: a state that was entered, or a log line.
+        seq: number within the DAG, from 1.
+        what: the state that was entered, or the log line.
     """
 
     seq: int

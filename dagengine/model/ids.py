@@ -1,8 +1,8 @@
-"""Generic ids: how DAGs, nodes and sub-tasks are named on the wire (protocol 4.5).
+"""Generic ids, which identify DAGs, nodes and sub-tasks on the wire (protocol 4.5).
 
-A prefix digit, the agent's ip as a decimal number of fixed width, its port in five digits,
-then the row id. Prefix 1 has no address. Decoding accepts what the original accepts, odd
-cases included, because clients may hold such ids.
+An id consists of a prefix digit, the agent's ip as a decimal number of fixed width, its port
+in five digits, and the row id. An id with prefix 1 has no address. Decoding accepts every id
+that OBShell accepts, including malformed ones, because clients may hold such ids.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
 class IdKind(StrEnum):
-    """Whose row an id names."""
+    """The kind of owner of the row that an id identifies."""
 
     CLUSTER = "cluster"
     LOCAL = "local"
@@ -29,7 +29,7 @@ class IdKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgentAddress:
-    """Where an agent (here: the controller) is known to be."""
+    """The advertised address of an agent; in this program, of the controller."""
 
     ip: str
     port: int
@@ -63,7 +63,7 @@ _LAYOUTS = {
 
 
 def encode_id(kind: IdKind, agent: AgentAddress | None, row_id: int) -> str:
-    """The id of a row. An IPv4-mapped IPv6 address is encoded as IPv4."""
+    """Return the id of a row. An IPv4-mapped IPv6 address is encoded as IPv4."""
     if kind is IdKind.CLUSTER or agent is None:
         return f"1{row_id}"
     ip = ipaddress.ip_address(agent.ip)
@@ -79,10 +79,10 @@ def encode_id(kind: IdKind, agent: AgentAddress | None, row_id: int) -> str:
 
 
 def decode_id(text: str) -> GenericId:
-    """Take an id apart.
+    """Decode an id.
 
     Raises:
-        InvalidId: the text is no id; says which part.
+        InvalidId: the text is not a valid id; the message names the invalid part.
     """
     if text[:1] == "1" and len(text) > 1:
         return GenericId(IdKind.CLUSTER, _parse_row(text, text[1:]), None)
@@ -99,13 +99,14 @@ def decode_id(text: str) -> GenericId:
 
 
 def decode_id_at(text: str, agent: AgentAddress) -> GenericId:
-    """Take an id apart where `agent` answers.
+    """Decode an id that was sent to `agent`.
 
-    Its own ids are known by their front, as they were issued: some of them (of an address with a
-    leading zero byte, an IPv4-mapped or unusually written one) would else not lead back.
+    The agent's own ids are recognized by the prefix with which they were issued. Otherwise some
+    of them would not decode to the same agent: those of an address with a leading zero byte, of
+    an IPv4-mapped address, and of an address in an unusual notation.
 
     Raises:
-        InvalidId: the text is no id; says which part.
+        InvalidId: the text is not a valid id; the message names the invalid part.
     """
     front = encode_id(IdKind.LOCAL, agent, 0)[:-1]
     digits = text.removeprefix(front)
@@ -118,8 +119,8 @@ def _parse_ip(text: str, digits: str, layout: _Layout) -> str:
     if not _INTEGER.fullmatch(digits):
         raise InvalidId(text, "convert id to bigInt failed")
     value = abs(int(digits))
-    # The original keeps no leading zero bytes, so only values of exactly 4 or 16 bytes are
-    # addresses (source: vectors.json, generic_ids).
+    # OBShell drops leading zero bytes, so only values of exactly 4 or 16 bytes are addresses.
+    # Source: vectors.json, generic_ids.
     size = (value.bit_length() + 7) // 8
     if value >= 2**layout.ip_bits or size not in (4, 16):
         raise InvalidId(text, "convert id to ip failed")

@@ -1,4 +1,4 @@
-"""What survives being stored: a step must see after a restart what it saw before it."""
+"""Normalization of values before they are used, so that a restart does not change them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from dagengine.model.outcome import (
 
 
 def normalize_json(value: Json) -> dict[str, Any]:
-    """The value as it will be read again: tuples as lists, keys as text, nothing shared.
+    """Return the value as it will look after a JSON round trip.
+
+    Tuples become lists, keys become strings, and references are not shared.
 
     Raises:
-        NotSerializable: it is not JSON (NaN and infinity are not), or has text that is no Unicode.
+        NotSerializable: the value is not JSON (NaN and infinity are not), or contains text that
+            is not valid Unicode.
     """
     try:
         text = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
@@ -37,21 +40,21 @@ def normalize_json(value: Json) -> dict[str, Any]:
 
 
 def normalize_text(text: str) -> str:
-    r"""The text with what is no Unicode (half a surrogate pair) written out, as `\udcff`."""
+    r"""Return the text with invalid Unicode (a lone surrogate) escaped, as in `\udcff`."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def outcome_as_stored(outcome: Outcome) -> Outcome:
-    """The outcome as it will be read again.
+    """Return the outcome as it will look after it is stored and read.
 
     Raises:
-        NotSerializable: its data or its evidence cannot be kept.
-        TypeError: it is none that a step may have.
+        NotSerializable: its data or its evidence cannot be stored.
+        TypeError: a step must not return this outcome.
     """
     match outcome:
         case Succeeded(data, evidence, summary):
             if not data and not evidence and not summary:
-                return outcome  # as most
+                return outcome  # fast path: most outcomes are empty
             return Succeeded(
                 normalize_json(data), normalize_json(evidence), normalize_text(summary)
             )
@@ -60,7 +63,7 @@ def outcome_as_stored(outcome: Outcome) -> Outcome:
             return replace(outcome, problem=problem, evidence=evidence)
         case Cancelled():
             return outcome
-        case _:  # Interrupted is for the engine to say
+        case _:  # includes Interrupted, which only the engine may report
             raise TypeError(f"a step returned {outcome!r}, which is no outcome of a step")
 
 

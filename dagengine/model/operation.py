@@ -50,14 +50,14 @@ class Flags:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The thing that an unfinished sub-task waits for: the reason why it makes no progress.
+    """Reason why an unfinished sub-task does not progress: the thing that it waits for.
 
     Attributes:
         kind: category, such as `lock`, `stage`, `ssh`, `sql`, `step`.
         on: name of the thing, such as a stage or a holder of the lock.
         since_at: when the wait began; aware UTC.
         last: result of the last probe.
-        deadline_at: when the wait ends even if the thing has not happened.
+        deadline_at: when the wait ends at the latest.
         next_at: when the next probe is due.
     """
 
@@ -171,8 +171,7 @@ class StepContext(Protocol):
 
         Args:
             force_pass: generic ids of DAGs. If one of them holds the lock, that DAG is cancelled
-                and passed, and this DAG gets the lock in the same commit. The call returns after
-                that commit.
+                and passed, and this DAG gets the lock in the same commit; the call waits for it.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""How an attempt ended. A step returns one of these; the rules decide what follows."""
+"""Outcomes of an attempt. A step returns one of them; the rules decide the consequences."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _EMPTY: Json = {}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something did not work, for a person.
+    """The description of a failure for users.
 
     Attributes:
         code: stable errCode, such as `Agent.RPC.RequestError`.
-        message: what happened, to which thing.
+        message: what happened, and to which thing.
         remedy: what to do next.
     """
 
@@ -26,18 +26,18 @@ class Problem:
     remedy: str = ""
 
     def render(self) -> str:
-        """One line, as it ends a failed sub-task's log (protocol 5.4: `ERROR: [code]: text`)."""
+        """Return the last log line of a failed sub-task (protocol 5.4: `ERROR: [code]: text`)."""
         text = f"{self.message}; {self.remedy}" if self.remedy else self.message
         return f"ERROR: [{self.code}]: {text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The step did its work, or found it done.
+    """The step did its work, or its work was already done.
 
     Attributes:
-        data: what later stages read; stored.
-        evidence: what a person reads; on the wire under `additional_data.evidence`.
+        data: stored; for later stages.
+        evidence: for users; on the wire in `additional_data.evidence`.
         summary: one sentence for `additional_data.summary` (normal stages).
     """
 
@@ -48,7 +48,7 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The step ran and found that it cannot do its work."""
+    """The step ran and could not do its work."""
 
     problem: Problem
     evidence: Json = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The step was still at work when its time was up."""
+    """The step was still running at its deadline."""
 
     problem: Problem
     evidence: Json = field(default_factory=dict)
@@ -64,17 +64,17 @@ class TimedOut:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """A person cancelled it, and nothing of it runs on."""
+    """A user cancelled the step, and nothing of it still runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The engine itself stopped; costs no attempt."""
+    """The engine stopped during the attempt; `execute_times` does not count the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultUnknown:
-    """A command was sent and its effect could not be learnt within the bound."""
+    """A command was sent and its effect could not be determined within the time limit."""
 
     problem: Problem
     evidence: Json = field(default_factory=dict)

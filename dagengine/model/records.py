@@ -1,9 +1,9 @@
-"""What is stored, one frozen value per row, and the details that callers read.
+"""Stored records, one frozen value per row, and the details that callers read.
 
-The three records that every step makes anew are named tuples, because those are copied with a
-change at a third of a frozen dataclass's cost (docs/decisions/0010).
+Every step creates new values of three of the records. These three are named tuples, because
+copying one with a change costs a third of copying a frozen dataclass (docs/decisions/0010).
 
-Instants are aware UTC. `end_at` equals `start_at` until the thing has finished.
+Instants are aware UTC. `end_at` equals `start_at` until the DAG, node or sub-task has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dagengine.model.operation import Flags, StageKind, Wait
 from dagengine.model.outcome import Json
 from dagengine.model.states import Operator, State
 
-_KEPT_LINES = 2000  # of one DAG
+_KEPT_LINES = 2000  # maximum log lines of a DAG that may be cached
 
 
 class DagRecord(NamedTuple):
@@ -27,14 +27,14 @@ class DagRecord(NamedTuple):
     version: int  #: the operation's version when it was submitted
     params: Json  #: names and the resolved scope; never connection data or secrets
     targets: tuple[str, ...]  #: one lane each
-    stage: int  #: first unfinished node while running; where it ended afterwards
+    stage: int  #: the first unfinished node; after the end, the node at which the DAG ended
     max_stage: int
     state: State
     operator: Operator
-    lock_key: str | None  #: which lock it needs, None for none
-    fence: int  #: token of the lock it holds; 0 when it holds none
-    held: int  #: token of the lock it held last; 0 when it never held one
-    heir: int | None  #: the DAG that gets its lock when it ends, by a force pass
+    lock_key: str | None  #: key of the lock that the DAG needs; None when it needs no lock
+    fence: int  #: token of the lock that the DAG holds; 0 when it does not hold it
+    held: int  #: token of the lock that the DAG held last; 0 when it never held it
+    heir: int | None  #: lock successor: the DAG that gets the lock at the end of a force pass
     created_at: datetime
     start_at: datetime
     end_at: datetime
@@ -45,7 +45,7 @@ class NodeRecord(NamedTuple):
 
     node_id: int
     dag_id: int
-    stage: int  #: counts from 1
+    stage: int  #: number of the stage, from 1
     name: str
     kind: StageKind
     flags: Flags
@@ -56,27 +56,27 @@ class NodeRecord(NamedTuple):
 
 
 class SubTaskRecord(NamedTuple):
-    """What executes: one server, or the whole cluster."""
+    """The unit that executes, for one server or for the whole cluster."""
 
     sub_task_id: int
     node_id: int
     dag_id: int
     stage: int
-    target: str | None  #: the lane it belongs to; None in a normal node
+    target: str | None  #: the lane of the sub-task; None in a normal node
     state: State
     operator: Operator
-    attempt_no: int  #: every attempt counts
-    execute_times: int  #: attempts that were not merely resumed
+    attempt_no: int  #: number of attempts, including resumed ones
+    execute_times: int  #: number of attempts, excluding resumed ones
     start_at: datetime
     end_at: datetime
-    data: Json | None  #: what later stages read
-    evidence: Json | None  #: what a person reads
+    data: Json | None  #: for later stages
+    evidence: Json | None  #: for users
     summary: str
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One execution of a sub-task. `outcome` is None while it runs (then it has no row yet)."""
+    """One execution of a sub-task. `outcome` is None while it runs; its row is written later."""
 
     sub_task_id: int
     attempt_no: int
@@ -104,32 +104,35 @@ class LockRecord:
 
     key: str
     dag_id: int | None  #: None when free
-    token: int  #: grows with every taking; fences the store
+    token: int  #: fencing token; increases each time the lock is taken
     reason: str
     since_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class UnconfirmedRecord:
-    """A target on which something of an ended step may still run. Stays until a step has looked."""
+    """The marker of an unconfirmed target: something of an ended step may still run on it.
+
+    The marker is kept until a step has probed the target.
+    """
 
     target: str
-    dag_id: int  #: whose step
-    stage: str  #: its name
+    dag_id: int  #: the DAG of the step
+    stage: str  #: the name of the step's stage
     since_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """What a person, or a DAG in a person's name, did to a DAG. Never changed, never deleted."""
+    """An action of a user, or of a DAG on a user's behalf, on a DAG. Never changed or deleted."""
 
     audit_id: int
     at: datetime
     dag_id: int
-    node_id: int | None  #: when it was done to one node
+    node_id: int | None  #: the node, when the action concerned one node only
     action: str  #: an operator, `START`, or `FORCE_PASS`
-    by: str  #: who, from where
-    reason: str  #: as given; may be empty
+    by: str  #: the user and the origin of the request
+    reason: str  #: as given by the user; may be empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class SubTaskDetail:
     """A sub-task with the log lines of all its attempts, oldest first.
 
     Attributes:
-        wait: what it waits for, when it is unfinished and its DAG is live (see rules.waits).
+        wait: why it does not progress, if it is unfinished and its DAG is active (rules.waits).
     """
 
     sub_task: SubTaskRecord
@@ -163,6 +166,6 @@ class DagDetail:
 
     @property
     def is_keepable(self) -> bool:
-        """True when it may be kept in memory for the next reader: some MB of lines may not."""
+        """True when the detail may be cached for the next reader; its log may be too large."""
         lines = (len(task.logs) for node in self.nodes or () for task in node.sub_tasks)
         return sum(lines) <= _KEPT_LINES

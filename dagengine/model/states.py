@@ -6,22 +6,22 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """Where a DAG, node or sub-task is."""
+    """The state of a DAG, node or sub-task."""
 
     PENDING = "PENDING"  # not reached yet (nodes and sub-tasks only)
-    READY = "READY"  # accepted, nothing of it has run (DAGs only)
+    READY = "READY"  # accepted, but not started (DAGs only)
     RUNNING = "RUNNING"
     FAILED = "FAILED"
     SUCCEED = "SUCCEED"
 
     @property
     def is_final(self) -> bool:
-        """True when only an operator can change it."""
+        """True when only an operator can change the state."""
         return self in (State.FAILED, State.SUCCEED)
 
 
 class Operator(StrEnum):
-    """What a person asked of the DAG."""
+    """The command that a user applied to the DAG."""
 
     RUN = "RUN"
     RETRY = "RETRY"
@@ -31,7 +31,7 @@ class Operator(StrEnum):
 
 
 class Entity(StrEnum):
-    """What a state belongs to."""
+    """The kind of thing that has a state."""
 
     DAG = "dag"
     NODE = "node"
