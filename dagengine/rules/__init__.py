@@ -1,1 +1,1 @@
-"""Decisions: pure, without a clock and without I/O."""
+"""Decisions as pure functions, without a clock and without I/O."""

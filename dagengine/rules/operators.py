@@ -1,4 +1,4 @@
-"""What a person may do to a DAG, and what follows (protocol 5.3, design section 4)."""
+"""Operators that a user applies to a DAG, and their effects (protocol 5.3, design section 4)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX = "Task.Dag.Operator"
 
 
 def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
-    """CANCEL. Returns the sub-tasks whose attempts must be ended.
+    """Apply CANCEL and return the sub-tasks whose attempts must be ended.
 
     Raises:
         OperatorRefused: the DAG has ended, or a stage that has begun cannot be cancelled.
@@ -41,12 +41,12 @@ def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
 
 
 def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> list[plan.Start]:
-    """RETRY: failed lanes go in again at their first stage, later normal stages run again.
+    """Apply RETRY: failed lanes start again at their first stage, later normal stages run again.
 
     Args:
         snapshot: a FAILED DAG.
-        now: the present.
-        lock: the lock as the DAG will hold it; None when its operation needs none.
+        now: the current time.
+        lock: the lock as the DAG will hold it; None when the operation does not need a lock.
 
     Raises:
         OperatorRefused: the DAG is not FAILED, or a stage that would run again cannot be retried.
@@ -74,8 +74,8 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
 
 
 def _entered_by_retry(snapshot: Snapshot) -> list[SubTaskRecord]:
-    """The sub-tasks that a retry lets run, again or for the first time; in stage order."""
-    # What a rollback has touched has to be done again from the beginning.
+    """Return the sub-tasks that a retry runs, again or for the first time, in stage order."""
+    # After a rollback has changed anything, the DAG must run again from the beginning.
     is_anew = snapshot.was_undone
     first = 1 if is_anew else snapshot.dag.stage
     return [
@@ -99,7 +99,7 @@ def _reset_for_retry(snapshot: Snapshot, entered: Sequence[SubTaskRecord], now: 
 
 
 def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes: bool) -> bool:
-    """A lane that succeeded everywhere is not touched; everything else begins anew."""
+    """Return True unless the sub-task succeeded in a lane without a failure."""
     if not is_lanes or target is None:
         return True
     return target in snapshot.failed_lanes or state is not State.SUCCEED
@@ -108,13 +108,13 @@ def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes
 def rollback_dag(
     snapshot: Snapshot, now: datetime, lock: LockRecord | None, before: LockRecord | None
 ) -> list[plan.Start]:
-    """ROLLBACK: undo what the DAG did, stage by stage downwards.
+    """Apply ROLLBACK: undo the work of the DAG, from the last stage to the first.
 
     Args:
         snapshot: a FAILED DAG.
-        now: the present.
-        lock: the lock as the DAG will hold it; None when its operation needs none.
-        before: the lock as it is; None when it was never taken.
+        now: the current time.
+        lock: the lock as the DAG will hold it; None when the operation does not need a lock.
+        before: the current lock; None when it was never taken.
 
     Raises:
         OperatorRefused: the DAG is not FAILED, a stage that has begun cannot be rolled back, or
@@ -154,7 +154,7 @@ def _has_begun(snapshot: Snapshot, stage: int) -> bool:
 
 
 def pass_dag(snapshot: Snapshot, now: datetime) -> None:
-    """PASS: a person calls the FAILED DAG done; every unfinished part becomes SUCCEED + PASS.
+    """Apply PASS to a FAILED DAG: every unfinished part becomes SUCCEED + PASS.
 
     Raises:
         OperatorRefused: the DAG is not FAILED, or a stage that has not succeeded cannot pass.
@@ -185,16 +185,16 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
 def pass_node(
     snapshot: Snapshot, stage: int, now: datetime, lock: LockRecord | None
 ) -> list[plan.Start]:
-    """PASS of a node: its FAILED lanes go on with the next stage, later groups run again.
+    """Apply PASS to a node: its FAILED lanes continue in the next stage, later groups run again.
 
     Args:
         snapshot: a FAILED DAG.
-        stage: of the node.
-        now: the present.
-        lock: the lock as the DAG will hold it; None when its operation needs none.
+        stage: the stage of the node.
+        now: the current time.
+        lock: the lock as the DAG will hold it; None when the operation does not need a lock.
 
     Raises:
-        OperatorRefused: the DAG or the node is not FAILED, or it cannot be passed.
+        OperatorRefused: the DAG or the node is not FAILED, or the node cannot be passed.
     """
     prefix, node = "Task.Node.Operator", snapshot.nodes[stage]
     if snapshot.dag.state is not State.FAILED:
@@ -238,7 +238,7 @@ def pass_node(
 
 
 def _reopen_beside(snapshot: Snapshot, stage: int, now: datetime) -> None:
-    """Lanes that live (again) go on, wherever they are; what comes after all lanes is done anew."""
+    """Reopen the nodes of the same group whose lanes continue, and reset every later group."""
     own = snapshot.group_of(stage)
     for other in range(own.first, snapshot.dag.max_stage + 1):
         if other not in own.stages:
@@ -250,12 +250,12 @@ def _reopen_beside(snapshot: Snapshot, stage: int, now: datetime) -> None:
 
 
 def _name(snapshot: Snapshot) -> str:
-    # Not its row id: whoever asked knows which one it is, by the id that it has on the wire.
+    # The row id would add nothing: the caller identified the DAG by its id on the wire.
     return f"DAG '{snapshot.dag.name}'"
 
 
 def refuse_operator(operator: str) -> OperatorRefused:
-    """The refusal of an operator that a DAG does not know (here)."""
+    """Return the error for an operator that is not supported."""
     return OperatorRefused(
         f"{_PREFIX}.NotSupport",
         f"Operator {operator} is not supported",
@@ -264,7 +264,7 @@ def refuse_operator(operator: str) -> OperatorRefused:
 
 
 def goes_on(operator: Operator, stage: int | None) -> bool:
-    """True when steps of the operation run after this operator."""
+    """Return True when steps of the operation run after this operator."""
     return operator in (Operator.RETRY, Operator.ROLLBACK) or (
         operator is Operator.PASS and stage is not None
     )

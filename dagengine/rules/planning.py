@@ -1,8 +1,8 @@
-"""The scheduler's brain: what follows from an event, for one DAG.
+"""Scheduling decisions: the consequences of an event for one DAG.
 
-Each function changes the snapshot (which collects the changes to write) and returns what
-must be begun once those changes are durable. Planning one event touches the sub-task it is
-about, its lane, and the nodes of its group: the cost does not grow with the number of
+Each function changes the snapshot, which collects the changes to write, and returns the
+attempts to start once those changes are durable. Planning one event touches the sub-task of
+the event, its lane, and the nodes of its group, so the cost does not grow with the number of
 sub-tasks.
 """
 
@@ -44,12 +44,12 @@ from dagengine.rules.state_machine import Event, begin_sub_task, end_sub_task, s
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Begin an attempt of this sub-task, as it now stands in the snapshot.
+    """An attempt to start, of a sub-task in its current state in the snapshot.
 
     Attributes:
-        resumed: the attempt before was interrupted.
-        settle_only: the DAG is being cancelled: only prove that nothing runs on.
-        undo: undo what the step did, for a rollback.
+        resumed: the previous attempt was interrupted.
+        settle_only: the DAG is being cancelled; only confirm that nothing of the step still runs.
+        undo: undo the work of the step, for a rollback.
     """
 
     sub_task_id: int
@@ -59,7 +59,7 @@ class Start:
 
 
 def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
-    """A READY DAG begins (or, when it was cancelled before that, ends)."""
+    """Start a READY DAG, or end it if it was cancelled before the start."""
     if snapshot.is_cancelling:
         _finish_cancelled(snapshot, now)
         return []
@@ -72,7 +72,7 @@ def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
 def end_attempt(
     snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome, now: datetime
 ) -> list[Start]:
-    """An attempt ended. An outcome of an attempt that is not current changes nothing."""
+    """Record the end of an attempt. The outcome of an attempt that is not current is ignored."""
     sub_task = snapshot.sub_tasks.get(sub_task_id)
     if (
         sub_task is None
@@ -114,13 +114,13 @@ def _end_sub_task(
 
 
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
-    """The DAG takes its lock: guarded by the lock being free when this is written."""
+    """Give the DAG its lock; the write is guarded by the lock being free."""
     snapshot.add_change(LockTaken(lock))
     snapshot.set_dag(snapshot.dag._replace(fence=lock.token, held=lock.token))
 
 
 def can_take_lock(snapshot: Snapshot) -> bool:
-    """True for a DAG that waits for its lock and may still go on with it."""
+    """Return True for a DAG that waits for its lock and is not ending."""
     return (
         snapshot.dag.state is State.RUNNING
         and not snapshot.is_cancelling
@@ -129,7 +129,7 @@ def can_take_lock(snapshot: Snapshot) -> bool:
 
 
 def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
-    """Cancel an unfinished DAG; returns the sub-tasks whose attempts must be ended."""
+    """Cancel an unfinished DAG and return the sub-tasks whose attempts must be ended."""
     snapshot.set_dag(step_dag(snapshot.dag, Event.CANCEL, now))
     running = [sub_task.sub_task_id for sub_task in snapshot.running]
     unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
@@ -138,21 +138,21 @@ def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
     if not running:
         _finish_cancelled(snapshot, now)
         return running
-    # A lane node may have waited for lanes that will not come to it any more.
+    # A node of a lane group may have waited for lanes that will no longer reach it.
     _close_nodes(snapshot, snapshot.group_of(snapshot.dag.stage), now)
     _move_stage(snapshot)
     return running
 
 
-# --- below: the parts ------------------------------------------------------------------------
+# --- internal functions ----------------------------------------------------------------------
 
 
 def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
-    """Begin a group: its normal stage, or each living lane at its first unfinished stage."""
+    """Start a group: its normal stage, or each lane without a failure at its next stage."""
     starts: list[Start] = []
     for sub_task in list(_first_unfinished(snapshot, group)):
         starts.append(_start_sub_task(snapshot, sub_task, now))
-    _close_nodes(snapshot, group, now)  # a retry may have opened one that no lane comes to
+    _close_nodes(snapshot, group, now)  # a retry may have opened a node that no lane reaches
     _move_stage(snapshot)
     return starts if starts else _finish_group(snapshot, group, now)
 
@@ -165,7 +165,7 @@ def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecor
 
 
 def _next_in_lane(snapshot: Snapshot, group: Group, lane: str | None) -> SubTaskRecord | None:
-    """What a lane has not run yet, past what was passed for it."""
+    """Return the first PENDING sub-task of a lane, after those that succeeded or were passed."""
     for stage in group.stages:
         sub_task = snapshot.sub_task_at(stage, lane)
         if sub_task is not None and sub_task.state is State.PENDING:
@@ -188,7 +188,7 @@ def open_attempt(
     *,
     settle_only: bool = False,
 ) -> Start:
-    """Begin the sub-task's next attempt, by that event."""
+    """Open the sub-task's next attempt because of an event (START, RESUME or UNDO)."""
     begun = begin_sub_task(sub_task, event, now)
     snapshot.set_sub_task(begun)
     undo = begun.operator is Operator.ROLLBACK
@@ -198,7 +198,7 @@ def open_attempt(
 def close_attempt(
     snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
 ) -> None:
-    """An attempt has ended: keep what is to be known of it."""
+    """Record an attempt that has ended."""
     attempt = AttemptRecord(
         sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, sub_task.start_at, now
     )
@@ -206,7 +206,7 @@ def close_attempt(
 
 
 def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Start]:
-    """What follows in the group of a sub-task that has just ended."""
+    """Plan the consequences within the group of a sub-task that has just ended."""
     group = snapshot.group_of(ended.stage)
     starts: list[Start] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
@@ -230,7 +230,8 @@ def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
         node = snapshot.nodes[stage]
         if node.state is State.RUNNING and snapshot.is_over(stage):
             is_complete = not snapshot.failed_in[stage] and not snapshot.waiting_in[stage]
-            # What a cancelled rollback has undone is not complete, though undoing it went well.
+            # After a cancelled rollback, a node that was undone is not complete, although its
+            # undo steps succeeded.
             undone = snapshot.is_cancelling and any(
                 task.operator is Operator.ROLLBACK for task in snapshot.sub_tasks_of(stage)
             )
@@ -239,7 +240,10 @@ def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
 
 
 def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
-    """A retry opened the node for lanes that failed on their way to it; others had ended there."""
+    """Return True for a PENDING node that no lane will reach although other lanes ended there.
+
+    This happens when a retry opened the node for lanes that then failed before they reached it.
+    """
     return (
         snapshot.nodes[stage].state is State.PENDING
         and snapshot.is_over(stage)
@@ -249,7 +253,7 @@ def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
 
 
 def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
-    """A rollback goes down: begin the highest stage that still has something to undo."""
+    """Start to undo the highest stage that still has something to undo."""
     for stage in reversed(snapshot.nodes):
         node = snapshot.nodes[stage]
         if node.state is not State.PENDING or node.operator is not Operator.ROLLBACK:
@@ -269,13 +273,16 @@ def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
 
 
 def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
-    """True for whatever has run; a retry may have made it PENDING, and not come to it again."""
+    """Return True for a sub-task that has run and is not undone.
+
+    It may be PENDING: a retry may have reset it and not reached it again.
+    """
     is_undone = sub_task.state is State.SUCCEED and sub_task.operator is Operator.ROLLBACK
     return sub_task.execute_times > 0 and not is_undone
 
 
 def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
-    """What follows in a rollback when an attempt to undo has ended."""
+    """Continue a rollback after an attempt to undo has ended."""
     if snapshot.running_in[stage]:
         return []
     failed = any(
@@ -304,7 +311,7 @@ def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start
 
 
 def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
-    """Nothing runs any more: the first unfinished node carries the cancel, if there is one."""
+    """End a cancelled DAG after its last attempt; its first unfinished node gets the CANCEL."""
     unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
     failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
     if not unfinished and not failed:
@@ -320,16 +327,16 @@ def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
 
 
 def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime) -> None:
-    """The DAG ends and its lock goes, in one batch."""
+    """End the DAG and release its lock in one batch."""
     dag = step_dag(snapshot.dag, event, now)
     if dag.lock_key is not None and dag.fence:
         snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
     snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, fence=0))
-    snapshot.recount()  # a rollback has made the counters speak of another direction
+    snapshot.recount()  # during a rollback the counters counted undo attempts
 
 
 def _move_stage(snapshot: Snapshot) -> None:
-    """The DAG's stage is its first unfinished node."""
+    """Move the DAG's stage to its first unfinished node."""
     stage = snapshot.dag.stage
     while stage < snapshot.dag.max_stage and snapshot.nodes[stage].state.is_final:
         stage += 1

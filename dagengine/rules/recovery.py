@@ -1,4 +1,4 @@
-"""Attempts that are gone, while the store calls them RUNNING: what follows from that."""
+"""Recovery of attempts that are RUNNING in the store but no longer run in this process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ CANNOT_CONTINUE = Problem(
 def resume(
     snapshot: Snapshot, now: datetime, *, lost: Collection[int] | None = None
 ) -> list[Start]:
-    """Attempts are gone that the store calls RUNNING: they go on, as far as they may.
+    """Resume the attempts that no longer run although they are RUNNING in the store.
+
+    An attempt of a stage that cannot continue ends as ResultUnknown instead.
 
     Args:
         snapshot: as read from the store.
-        now: the present.
-        lost: the sub-tasks they are of; None when the engine came up, and all of them are gone.
+        now: the current time.
+        lost: the sub-tasks of the lost attempts; None at start-up, when all attempts are lost.
     """
     if snapshot.dag.state is State.READY:
         return begin(snapshot, now)
@@ -35,7 +37,7 @@ def resume(
         if lost is not None and sub_task.sub_task_id not in lost:
             continue
         if not snapshot.nodes[sub_task.stage].flags.can_continue and not snapshot.is_cancelling:
-            # What it had begun may go on by itself, so nobody knows how it ended.
+            # Commands of the attempt may still run on the server, so its result is unknown.
             unknown = ResultUnknown(CANNOT_CONTINUE)
             starts += end_attempt(snapshot, sub_task.sub_task_id, sub_task.attempt_no, unknown, now)
             continue
@@ -47,18 +49,18 @@ def resume(
 
 
 def give_up(snapshot: Snapshot, now: datetime, refusal: Problem) -> None:
-    """The engine came up without this DAG's operation: it ends, and no step of it is run.
+    """Fail a DAG whose operation is not registered; none of its steps run.
 
     Args:
         snapshot: as read from the store.
-        now: the present.
-        refusal: why it cannot be run here.
+        now: the current time.
+        refusal: why the DAG cannot run in this engine.
     """
     interrupted = {sub_task.sub_task_id for sub_task in snapshot.running}
     if snapshot.dag.state is State.READY:
         begin(snapshot, now)
     while running := snapshot.running:
-        first = running[0]  # what would follow it begins, and ends in its turn
+        first = running[0]  # its end may start a following sub-task; a later iteration ends that
         has_run = first.sub_task_id in interrupted
         outcome = ResultUnknown(refusal) if has_run else Failed(refusal)
         end_attempt(snapshot, first.sub_task_id, first.attempt_no, outcome, now)

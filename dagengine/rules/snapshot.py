@@ -1,8 +1,8 @@
-"""The live picture of one DAG, with the counters that keep a decision cheap.
+"""The in-memory state of one DAG, with the counters that keep a decision cheap.
 
-A snapshot is changed only through its `set_*` methods: they keep the counters true and
-collect the changes that the store then writes. If that write fails the snapshot is thrown
-away and read again, so it never claims what is not on disk.
+A snapshot is changed only through its `set_*` methods, which update the counters and collect
+the changes that the store then writes. If that write fails, the snapshot is discarded and read
+again, so it never keeps a change that was not stored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dagengine.model.states import Operator, State
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Stages between two barriers: one normal stage, or a run of parallel ones (lanes)."""
+    """The stages between two barriers: one normal stage, or consecutive parallel ones (lanes)."""
 
     first: int
     last: int
@@ -49,27 +49,27 @@ class Snapshot:
         for sub_task in self.sub_tasks.values():
             self._by_stage[sub_task.stage].append(sub_task.sub_task_id)
         self._changes: list[Change] = []
-        self._places: dict[tuple[str, int], int] = {}  # where a row's change is among them
+        self._places: dict[tuple[str, int], int] = {}  # index of a row's change in `_changes`
         self._fence = dag.fence
         self.recount()
 
     # --- reading ---------------------------------------------------------------------------
 
     def group_of(self, stage: int) -> Group:
-        """The group that a stage belongs to."""
+        """Return the group that a stage belongs to."""
         return self._group_of[stage]
 
     def group_after(self, group: Group) -> Group | None:
-        """The next group, None after the last."""
+        """Return the next group; None after the last."""
         return self._group_of.get(group.last + 1)
 
     def sub_task_at(self, stage: int, target: str | None) -> SubTaskRecord | None:
-        """The sub-task of a target in a stage."""
+        """Return the sub-task of a target in a stage; None when there is none."""
         sub_task_id = self._ids.get((stage, target))
         return None if sub_task_id is None else self.sub_tasks[sub_task_id]
 
     def sub_tasks_of(self, stage: int) -> Iterator[SubTaskRecord]:
-        """A stage's sub-tasks in creation order."""
+        """Return a stage's sub-tasks in creation order."""
         return (self.sub_tasks[sub_task_id] for sub_task_id in self._by_stage[stage])
 
     @property
@@ -98,11 +98,11 @@ class Snapshot:
 
     @property
     def was_undone(self) -> bool:
-        """True when a rollback has changed something of it."""
+        """True when a rollback has changed a sub-task of the DAG."""
         return any(task.operator is Operator.ROLLBACK for task in self.sub_tasks.values())
 
     def is_over(self, stage: int) -> bool:
-        """True when nothing of the stage runs and nothing of it will."""
+        """Return True when no sub-task of the stage runs and none will run."""
         if self.running_in[stage]:
             return False
         return self.is_cancelling or self.is_undoing or not self.waiting_in[stage]
@@ -130,11 +130,11 @@ class Snapshot:
             self._end_lane(after.target, stage)
 
     def add_change(self, change: Change) -> None:
-        """Collect a change that touches no counted record (attempt, log line, lock)."""
+        """Collect a change that does not affect the counters (attempt, log line, lock)."""
         self._changes.append(change)
 
     def recount(self) -> None:
-        """Count anew; needed after a reset, which is rare (load, an operator)."""
+        """Recompute the counters; needed after a load or an operator, which are rare."""
         self.failed_lanes = {
             sub_task.target
             for sub_task in self.sub_tasks.values()
@@ -152,7 +152,7 @@ class Snapshot:
                 self.waiting_in[sub_task.stage] += 1
 
     def take_batch(self) -> Batch | None:
-        """The changes since the last call, as one batch; None when there are none."""
+        """Return the changes since the last call as one batch; None when nothing changed."""
         if not self._changes:
             return None
         batch = Batch(self.dag.dag_id, self._fence, tuple(self._changes))
@@ -163,10 +163,11 @@ class Snapshot:
     def _put(
         self, table: str, row_id: int, change: DagChanged | NodeChanged | SubTaskChanged
     ) -> None:
-        """Collect the change of a row, each row once and where it was first changed.
+        """Collect the change of a row; merge it with an earlier change of the same row.
 
-        Of several changes of one row only the sum is written: nobody may see what is between.
-        It stays in the first one's place, since lines of an attempt need its number there.
+        Several changes of one row are written as one, so that readers never see an intermediate
+        state. The merged change keeps the position of the first one, because the log lines of
+        an attempt that follow it need the attempt's number to be written already.
         """
         place = self._places.setdefault((table, row_id), len(self._changes))
         if place == len(self._changes):
@@ -178,7 +179,7 @@ class Snapshot:
     def _end_lane(self, target: str, stage: int) -> None:
         self.failed_lanes.add(target)
         for later in range(stage + 1, self.dag.max_stage + 1):
-            # One that was passed, or has run before a retry, was not waiting.
+            # A sub-task that was passed, or that ran before a retry, was not counted as waiting.
             if (task := self.sub_task_at(later, target)) and task.state is State.PENDING:
                 self.waiting_in[later] -= 1
 

@@ -1,8 +1,9 @@
-"""THE state table. Everything that says how a state may change is in this file.
+"""The table of state transitions. This file defines every permitted change of a state.
 
-Each rule has a letter, used in docs/state_machine.md, which is generated from here
-(`python -m dagengine.rules.page`). Records change only through `step_*` below; a pair
-that the table does not have raises IllegalTransition, which names entity, state and event.
+Each rule has a letter, which is used in docs/state_machine.md; `make docs` generates that page
+from this table. The state of a record changes only through the functions at the end of this
+file. A transition that the table does not have raises IllegalTransition, which names entity,
+state and event.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dagengine.model.states import Entity, Operator, State
 
 
 class Event(StrEnum):
-    """What can happen to a DAG, node or sub-task."""
+    """An event that changes the state of a DAG, node or sub-task."""
 
     START = "start"
     RESUME = "resume"
@@ -31,7 +32,7 @@ class Event(StrEnum):
 
 
 class IllegalTransition(DagengineError):
-    """The table has no such transition: a defect of the caller, never of the user."""
+    """Raised when the table has no such transition: a bug in the caller, not a user error."""
 
     def __init__(self, entity: Entity, state: State, operator: Operator, event: Event) -> None:
         super().__init__(f"a {entity} that is {state} + {operator} cannot {event}")
@@ -39,14 +40,14 @@ class IllegalTransition(DagengineError):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table. `to_operator` None keeps the operator."""
+    """One row of the table. If `to_operator` is None, the operator is kept."""
 
     letter: str
     entity: Entity
     states: tuple[State, ...]
     operators: tuple[Operator, ...]
     event: Event
-    to_state: State | None  #: None keeps the state
+    to_state: State | None  #: if None, the state is kept
     to_operator: Operator | None
     meaning: str
 
@@ -102,10 +103,10 @@ _TABLE = {
 def next_state(
     entity: Entity, state: State, operator: Operator, event: Event
 ) -> tuple[State, Operator]:
-    """Look a transition up.
+    """Return the state and operator after an event.
 
     Raises:
-        IllegalTransition: the table has none.
+        IllegalTransition: the table has no such transition.
     """
     try:
         return _TABLE[entity, state, operator, event]
@@ -114,7 +115,7 @@ def next_state(
 
 
 def is_legal_pair(entity: Entity, state: State, operator: Operator) -> bool:
-    """True for (state, operator) pairs that the table can reach (invariant I1)."""
+    """Return True for a (state, operator) pair that the table can reach (invariant I1)."""
     return (state, operator) in REACHABLE[entity]
 
 
@@ -137,11 +138,14 @@ def _reachable(entity: Entity) -> frozenset[tuple[State, Operator]]:
 REACHABLE = {entity: _reachable(entity) for entity in Entity}
 
 
-# --- transition constructors: the only places where a record's state changes ---------------
+# --- transitions: the only functions that change a record's state --------------------------
 
 
 def step_dag(dag: DagRecord, event: Event, now: datetime) -> DagRecord:
-    """A DAG after an event. Start and retry set both instants, an end sets `end_at`."""
+    """Return a DAG after an event.
+
+    START, RETRY and UNDO set `start_at` and `end_at`, CANCEL sets neither, all others `end_at`.
+    """
     state, operator = next_state(_D, dag.state, dag.operator, event)
     if event in (Event.START, Event.RETRY, Event.UNDO):
         return dag._replace(state=state, operator=operator, start_at=now, end_at=now)
@@ -151,7 +155,7 @@ def step_dag(dag: DagRecord, event: Event, now: datetime) -> DagRecord:
 
 
 def step_node(node: NodeRecord, event: Event, now: datetime) -> NodeRecord:
-    """A node after an event."""
+    """Return a node after an event; the instants are set as in `step_dag`."""
     state, operator = next_state(_N, node.state, node.operator, event)
     if event in (Event.START, Event.RETRY, Event.UNDO):
         return node._replace(state=state, operator=operator, start_at=now, end_at=now)
@@ -161,7 +165,7 @@ def step_node(node: NodeRecord, event: Event, now: datetime) -> NodeRecord:
 
 
 def begin_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubTaskRecord:
-    """A sub-task at the beginning of an attempt; `event` is START, UNDO or RESUME."""
+    """Return a sub-task at the start of an attempt; `event` is START, UNDO or RESUME."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
     return sub_task._replace(
         state=state,
@@ -182,7 +186,7 @@ def end_sub_task(
     evidence: Json | None = None,
     summary: str = "",
 ) -> SubTaskRecord:
-    """A sub-task at the end of an attempt; `event` is SUCCEED or FAIL."""
+    """Return a sub-task at the end of an attempt; `event` is SUCCEED or FAIL."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
     return sub_task._replace(
         state=state,
@@ -195,7 +199,7 @@ def end_sub_task(
 
 
 def reset_sub_task(sub_task: SubTaskRecord, event: Event, now: datetime) -> SubTaskRecord:
-    """A sub-task that a person retried or passed."""
+    """Return a sub-task that a user retried or passed; `event` is RETRY or PASS."""
     state, operator = next_state(_S, sub_task.state, sub_task.operator, event)
     if event is Event.PASS:
         return sub_task._replace(state=state, operator=operator, end_at=now)

@@ -1,4 +1,4 @@
-"""Why is it not moving? What each unfinished sub-task waits for. Pure."""
+"""Explanation of why an unfinished sub-task does not progress. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dagengine.rules.snapshot import Snapshot
 
 
 def explain_wait(snapshot: Snapshot, sub_task: SubTaskRecord, reported: Wait | None) -> Wait | None:
-    """What a sub-task of a live DAG waits for; None when it has ended or will not run.
+    """Return what a sub-task of an active DAG waits for; None when it has ended or will not run.
 
     Args:
-        snapshot: of its DAG.
-        sub_task: of that snapshot.
-        reported: what its running step said of itself.
+        snapshot: the snapshot of its DAG.
+        sub_task: a sub-task of that snapshot.
+        reported: the wait that its running step reported.
     """
     if snapshot.dag.state.is_final or sub_task.state.is_final:
         return None
