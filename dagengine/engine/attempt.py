@@ -1,4 +1,4 @@
-"""One attempt: run a step within its time, and say how it ended as a value."""
+"""One attempt: runs a step within its time limit and returns its outcome as a value."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _log = structlog.get_logger("dagengine.engine")
 
 @dataclass(frozen=True, slots=True)
 class AttemptServices:
-    """What an attempt may ask of the rest of the engine."""
+    """The functions of the engine that an attempt may call."""
 
     append_line: Callable[[int, LogRecord], Awaitable[None]]
     take_lock: Callable[[int, Sequence[str]], Awaitable[LockResult]]
@@ -105,7 +105,7 @@ class AttemptContext:
         return self._shown
 
     async def mark_proven(self) -> None:
-        if self._shown is not None:  # what is marked by now, perhaps anew, nobody has looked at
+        if self._shown is not None:  # a newer marker was not probed, so it is not cleared
             await self._ports.mark_proven(self.dag_id, self._shown)
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
@@ -150,7 +150,7 @@ class AttemptContext:
 
 
 class Attempt:
-    """Runs one step. `cancel` ends it; stopping the engine ends its task instead."""
+    """Runs one step. `cancel` ends the step; a stop of the engine cancels the task instead."""
 
     def __init__(
         self,
@@ -174,18 +174,18 @@ class Attempt:
         self._task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
-        """A person cancelled the DAG. The second call does nothing."""
+        """End the step because a user cancelled the DAG. A second call does nothing."""
         if not self._is_cancelled:
             self._is_cancelled = True
             if self._task is not None:
                 self._task.cancel()
 
     async def run(self) -> Outcome | None:
-        """Run to an outcome; None when the attempt is no longer the current one.
+        """Run the step and return its outcome; None when another attempt has become current.
 
         Raises:
-            asyncio.CancelledError: the engine is stopping, and the attempt stays open in the
-                store and is resumed by the next start; or the step cancelled itself.
+            asyncio.CancelledError: the engine is stopping: the attempt stays open in the store,
+                and the next start resumes it. Also raised if the step cancelled itself.
         """
         if self._is_cancelled:
             return await self._settle(Cancelled())
@@ -195,17 +195,17 @@ class Attempt:
             outcome = await self._run_step()
         except asyncio.CancelledError:
             if not self._is_cancelled:
-                raise  # the engine stops
-        # From here on a person's cancel comes too late, or has been taken note of.
+                raise  # the engine is stopping
+        # From here on, a cancel by a user is too late or has already been recorded.
         self._task = None
         if task is not None and task.cancelling() and task.uncancel():
-            raise asyncio.CancelledError  # the engine stops as well
+            raise asyncio.CancelledError  # the engine is stopping too
         if isinstance(outcome, Cancelled | TimedOut):
             return await self._settle(outcome)
         return outcome
 
     def end_by_itself(self) -> Outcome:
-        """The outcome of a step that ended with a cancel that nobody had asked for."""
+        """Return the outcome of a step that ended with a cancellation that was not requested."""
         self._task = None
         what = "stopped on CancelledError: it cancelled itself, or something that it waited for was"
         return Failed(self._problem("Common.Unexpected", what))
@@ -218,7 +218,7 @@ class Attempt:
                 await self.context.log(f"WARN: done, but not within {self._limit.whole_s:g} s")
             return outcome_as_stored(outcome)
         except StaleWrite:
-            return None  # another attempt is the current one
+            return None  # another attempt has become current
         except NotSerializable as exc:
             return Failed(self._problem(exc.err_code, f"has a result that {exc.message}"))
         except RemoteError as exc:
@@ -226,7 +226,7 @@ class Attempt:
             return Failed(Problem(exc.err_code, what, self._then(exc.remedy)))
         except DagengineError as exc:
             return Failed(Problem(exc.err_code, exc.message, self._then(exc.remedy)))
-        except Exception as exc:  # noqa: BLE001  # a step may raise anything; it ends as an outcome
+        except Exception as exc:  # noqa: BLE001  # any exception of a step becomes an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
                 what = f"did not end in time: the {self._limit.whole_s:g} s of its"
                 return TimedOut(
@@ -237,7 +237,7 @@ class Attempt:
             return Failed(self._problem("Common.Unexpected", what))
 
     async def _settle(self, outcome: Outcome) -> Outcome:
-        """Prove, within the bound, that nothing of the step runs on."""
+        """Confirm, within the time limit, that nothing of the step still runs."""
         if self._stage.settle is None:
             return outcome
         self.context.wait_for("proof", f"the end of '{self._stage.name}'")
@@ -251,7 +251,7 @@ class Attempt:
             pass
         except DagengineError as exc:
             why = str(exc)
-        except Exception as exc:  # noqa: BLE001  # as above
+        except Exception as exc:  # noqa: BLE001  # any exception becomes an outcome, as above
             _log.exception("settle_crashed", stage=self._stage.name, dag_id=self.context.dag_id)
             why = f"{type(exc).__name__}: {exc}"
         what = f"was ended, but its end on {self.context.target} is not proven: {why}"
@@ -263,7 +263,7 @@ class Attempt:
         return Problem(code, f"'{self._stage.name}'{where} {what}", remedy)
 
     def _then(self, remedy: str) -> str:
-        """A remedy, and how to go on after it."""
+        """Return the remedy with the operator to apply after it."""
         again = "ROLLBACK again" if self._undoes else "RETRY"
         return f"{remedy}, then {again}" if remedy else f"{again} once it is mended"
 

@@ -1,4 +1,4 @@
-"""How long an attempt may take: its own time, its node's and its DAG's, whichever ends first."""
+"""The deadline of an attempt: the earliest of its own, its node's and its DAG's."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dagengine.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A bound on an attempt.
+    """The time limit of an attempt.
 
     Attributes:
-        left_s: seconds that are left, at least 0.
-        whole_s: seconds that there were.
-        whose: `attempt`, `node` or `DAG`.
-        at: when it ends, by the wall clock; for people.
+        left_s: remaining seconds, at least 0.
+        whole_s: seconds of the whole limit.
+        whose: the owner of the limit: `attempt`, `node` or `DAG`.
+        at: the deadline by the wall clock; for display.
     """
 
     left_s: float
@@ -29,14 +29,14 @@ class Deadline:
 
 
 StartTimes: TypeAlias = dict[tuple[int, datetime], float]
-"""When the nodes (and, as 0, the DAG) of a live DAG began, on the monotonic clock, by their stage
-and the instant that is stored: so that a jump of the wall clock ends nothing."""
+"""Start times of an active DAG's nodes on the monotonic clock, so that a jump of the wall clock
+does not cause a time-out. The key is the stage (0 for the DAG) and the stored start instant."""
 
 
 def find_limit(
     clock: Clock, begun_s: StartTimes, snapshot: Snapshot, stage: int, operation: Operation
 ) -> Deadline:
-    """The bound on an attempt of that stage that begins now."""
+    """Return the deadline of an attempt of a stage that starts now."""
     dag, node, spec = snapshot.dag, snapshot.nodes[stage], operation.stages[stage - 1]
     limits = [_limit(clock, spec.timeout_s, spec.timeout_s, "attempt")]
     for whole_s, whose, number, start_at in (
@@ -51,7 +51,7 @@ def find_limit(
 
 def _begun(clock: Clock, begun_s: StartTimes, number: int, start_at: datetime) -> float:
     if (number, start_at) not in begun_s:
-        # What an earlier process began has only its wall clock to go by.
+        # If an earlier process started it, only the wall clock time of the start is known.
         gone_s = max((clock.now() - start_at).total_seconds(), 0.0)
         begun_s[number, start_at] = clock.monotonic_s() - gone_s
     return begun_s[number, start_at]

@@ -1,4 +1,4 @@
-"""What follows from one DAG's events. The scheduler writes it, and carries it out."""
+"""Decisions about one DAG's events. The scheduler writes them and runs their side effects."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _log = structlog.get_logger("dagengine.engine")
 
 @dataclass(slots=True)
 class Decision:
-    """What one DAG's events lead to, once `batch` is durable.
+    """The changes of one DAG, and the side effects to run once `batch` is durable.
 
     Attributes:
         live: the DAG.
-        batch: what to write; None for nothing.
-        starts: attempts to begin.
-        cancels: sub-tasks whose attempts are to be ended.
+        batch: the changes to write; None when nothing changed.
+        starts: attempts to start.
+        cancels: sub-tasks whose attempts must be ended.
         posts: events for other DAGs.
-        confirm: answers to those who wait for one.
-        heir: took over the lock in the same batch.
-        events: those that were not refused: what has to be decided again when it is stale.
-        failure: why it does not count.
+        confirm: functions that send a reply to a waiting caller.
+        heir: the lock successor, which took the lock in the same batch.
+        events: the events that were not rejected; they are decided again if the batch is stale.
+        failure: why the decision could not be made or written.
     """
 
     live: ActiveDag
@@ -63,15 +63,15 @@ class Decision:
 
 
 class DecisionMaker:
-    """Decides: changes the DAG's snapshot, and says what follows once that is durable.
+    """Applies a DAG's events to its snapshot and returns the side effects to run after the commit.
 
-    Only a refusal is told at once, for it changes nothing.
+    Rejections are reported immediately because they change nothing.
 
     Args:
-        live: the DAGs that are worked on.
-        clock: where time comes from.
-        locks: who holds which lock, as last committed.
-        generic_id: how a DAG is named to people.
+        live: the active DAGs.
+        clock: source of time.
+        locks: the locks as of the last commit.
+        generic_id: returns the id with which messages name a DAG.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class DecisionMaker:
         self._clock = clock
         self._locks = locks
         self._generic_id = generic_id
-        self._heirs: dict[int, asyncio.Future[LockResult]] = {}  # who waits for a broken lock
+        self._heirs: dict[int, asyncio.Future[LockResult]] = {}  # replies to lock successors
 
     def decide(self, live: ActiveDag) -> Decision:
-        """Decide everything that waits in the DAG's inbox."""
+        """Decide all events in the DAG's inbox."""
         decision = Decision(live)
         events, live.inbox = live.inbox, []
         try:
@@ -101,26 +101,26 @@ class DecisionMaker:
             if live.snapshot.dag.state.is_final and live.snapshot.dag.heir is not None:
                 decision.heir = self._bequeath(live.snapshot)
             decision.batch = _join(live.snapshot, decision.heir)
-        except Exception as exc:  # noqa: BLE001  # a defect costs one DAG, not all of this pass
+        except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
             decision.events, decision.failure = events, exc
         return decision
 
     def drop(self, dag_id: int, event: SchedulerEvent) -> tuple[int, SchedulerEvent] | None:
-        """An event came too late: its DAG has ended. Returns what to post for it, if anything."""
+        """Discard an event whose DAG has ended; returns an event to post instead, if any."""
         if isinstance(event, ForcePassRequested):
             reply = self._heirs.pop(event.heir_id, None)
-            # The lock may be free now: let the heir ask for it as everybody does.
+            # The lock may be free now: the successor requests it in the regular way.
             return None if reply is None else (event.heir_id, LockRequested(reply))
         what = f"DAG {self._generic_id(dag_id)} has just ended"
         refuse(event, Conflict(what, remedy="look at it again"))
         return None
 
     def forget(self, dag_id: int) -> None:
-        """A DAG has ended: it waits for nobody's lock any more."""
+        """Forget a DAG that has ended, as it no longer waits for a lock."""
         self._heirs.pop(dag_id, None)
 
     def tell_heir(self, heir: ActiveDag) -> None:
-        """The lock that was broken for this DAG is its own now."""
+        """Inform the step of a lock successor that its DAG now holds the lock."""
         if (reply := self._heirs.pop(heir.snapshot.dag.dag_id, None)) is not None:
             resolve(reply, LockResult(None, broken=True))
 
@@ -170,13 +170,13 @@ class DecisionMaker:
     # --- the lock ----------------------------------------------------------------------------
 
     def _want_lock(self, decision: Decision, event: LockRequested) -> LockResult | None:
-        """The answer to a step that asks for the lock; None when it has to wait for it."""
+        """Return the result of a step's lock request; None when the step must wait for it."""
         snapshot = decision.live.snapshot
         dag, key = snapshot.dag, snapshot.dag.lock_key
         if key is None or dag.fence:
             return LockResult(None)
         if dag.state.is_final or event.reply.done():
-            return LockResult(None)  # its step has ended: nobody would give this lock back
+            return LockResult(None)  # the step has ended: a lock taken now would not be released
         holder = self._locks.holder(key)
         if holder is None or holder.dag_id is None:
             plan.take_lock(snapshot, self._next_lock(snapshot, key))
@@ -190,7 +190,10 @@ class DecisionMaker:
         return None
 
     def _name_heir(self, decision: Decision, event: ForcePassRequested) -> None:
-        """The holder of a broken lock is cancelled; where that cannot be, it stays as it is."""
+        """Cancel the holder of a lock and record its lock successor.
+
+        A holder that cannot be cancelled stays unchanged, and the successor's step gets the holder.
+        """
         snapshot, now = decision.live.snapshot, self._clock.now()
         if snapshot.dag.state.is_final:
             if (post := self.drop(snapshot.dag.dag_id, event)) is not None:
@@ -214,7 +217,11 @@ class DecisionMaker:
         snapshot.add_change(AuditAppended(event.audit))
 
     def _bequeath(self, snapshot: Snapshot) -> ActiveDag | None:
-        """A DAG that was force-passed has ended: pass it; its heir gets the lock, if it can."""
+        """Pass a force-passed DAG that has ended, and give its lock to the successor if possible.
+
+        Returns:
+            The successor that took the lock, or None.
+        """
         heir_id, key = snapshot.dag.heir, snapshot.dag.lock_key
         if snapshot.dag.state is State.FAILED:
             try:
@@ -229,10 +236,10 @@ class DecisionMaker:
         return heir
 
     def _lock_for_more(self, snapshot: Snapshot) -> LockRecord | None:
-        """The lock as the DAG will hold it while it goes on."""
+        """Return the lock as the DAG will hold it when it continues."""
         key = snapshot.dag.lock_key
         if key is None or snapshot.dag.state is not State.FAILED:
-            return None  # the rules refuse what has not failed, in their own words
+            return None  # a DAG that is not FAILED: the operator's rule rejects it
         holder = self._locks.holder(key)
         if holder is not None and holder.dag_id != snapshot.dag.dag_id:
             raise LockHeld(
@@ -246,7 +253,7 @@ class DecisionMaker:
 
 
 def _join(snapshot: Snapshot, heir: ActiveDag | None) -> Batch | None:
-    """What changed, with what changed for the heir of its lock: both or neither is written."""
+    """Return one batch with the changes of a DAG and of its lock successor, written atomically."""
     batch = snapshot.take_batch()
     inherited = heir.snapshot.take_batch() if heir is not None else None
     if batch is None or inherited is None:

@@ -1,4 +1,4 @@
-"""The engine: what embedders, the API and the command line call."""
+"""The engine, which embedders, the API and the command line call."""
 
 from __future__ import annotations
 
@@ -52,18 +52,19 @@ class Engine(EngineQueries):
     """Runs DAGs durably. Use it as an async context manager.
 
     Args:
-        store: where everything durable is; opened and closed by the engine.
-        operations: what it can run.
-        advertise: this controller's address in generic ids; fixed in the store when it is
-            made, so a later change does not orphan ids (see `agent`).
-        clock: where time comes from.
-        cancel_proof_s: bound on proving that a cancelled step has ended, in seconds.
+        store: the durable state; opened and closed by the engine.
+        operations: the operations that the engine can run.
+        advertise: this controller's address in generic ids. It is pinned when the store is
+            created, so a later change does not invalidate existing ids (see `agent`).
+        clock: source of time.
+        cancel_proof_s: time limit for the confirmation that a cancelled step has ended, in
+            seconds.
         retention: how long finished DAGs are kept.
 
     Attributes:
-        agent: the address that is fixed in the store.
-        events: what happened, for readers within the process.
-        started_at: when it was entered.
+        agent: the address that is pinned in the store.
+        events: event stream for subscribers in this process.
+        started_at: when the engine was started.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class Engine(EngineQueries):
         task.result()
 
     async def _leave(self) -> None:
-        # Attempts that end from here on stay open in the store: the next start resumes them.
+        # Attempts that end from here on stay open in the store; the next start resumes them.
         try:
             await self._pruner.stop()
             await self._creator.stop()
@@ -170,56 +171,59 @@ class Engine(EngineQueries):
         dedupe_window_s: float = 0.0,
         key: IdempotencyKey | None = None,
     ) -> DagDetail:
-        """Create a DAG and begin it; it is durable on return (and shown as accepted: READY).
+        """Create and start a DAG. It is durable on return; the returned record shows it as READY.
 
         Args:
-            submission: what to run.
-            by: who asks, for the log and the audit.
-            reason: what is to be known about it; for the audit.
-            dedupe_window_s: an unfinished DAG of the same submission that is younger than
-                this, in seconds, is answered instead of a new one. 0: never.
-            key: decides alone; used before, the DAG that it made is answered, as it is now.
+            submission: the operation to run.
+            by: the user, for the log and the audit.
+            reason: the user's reason, for the audit.
+            dedupe_window_s: in seconds. If an unfinished DAG of the same submission is younger,
+                it is returned and no DAG is created. 0: always create a DAG.
+            key: if it was used before, the DAG that it created is returned in its current
+                state. With a key, `dedupe_window_s` is ignored.
 
         Raises:
-            IdempotencyKeyReused: the key was used for something else.
-            UnknownOperation: no such operation.
-            IllegalArgument: no targets, for an operation that has lanes.
+            IdempotencyKeyReused: the key was used for a different request.
+            UnknownOperation: the operation is not registered.
+            IllegalArgument: an operation with lanes was submitted without targets.
             NotSerializable: the parameters are not JSON.
-            StoreUnavailable: nothing was created.
-            EngineStopped: the engine was left; whether it was created the next start shows.
+            StoreUnavailable: the DAG was not created.
+            EngineStopped: the engine was stopped. The next start shows whether the DAG was
+                created.
         """
         self._refuse_stopped()
         if key is None:
             return await self._creator.create(submission, (by, reason), dedupe_window_s, None)
         while (found := await self.find_submitted(key)) is None:
-            with suppress(StaleWrite):  # the same key was quicker: find what it made
+            with suppress(StaleWrite):  # a concurrent call used the key first: return its DAG
                 return await self._creator.create(submission, (by, reason), 0.0, key)
         return found
 
     async def operate_dag(
         self, dag_id: int, operator: Operator, *, by: str = "", reason: str = ""
     ) -> None:
-        """CANCEL, RETRY, ROLLBACK or PASS a DAG; returns when the request is durable.
+        """CANCEL, RETRY, ROLLBACK or PASS a DAG; the request is durable on return.
 
         Args:
-            dag_id: which.
-            operator: what.
-            by: who asks, from where; for the audit.
-            reason: why; for the audit.
+            dag_id: the DAG.
+            operator: the operator to apply.
+            by: the user and the origin of the request; for the audit.
+            reason: the user's reason; for the audit.
 
         Raises:
-            TaskNotFound: no such DAG.
-            OperatorRefused: not in this state, or not for this operation.
-            LockHeld: another DAG holds the lock that this needs.
-            Conflict: somebody else was faster.
-            EngineStopped: the engine was left; whether it was done the next start shows.
+            TaskNotFound: the DAG does not exist.
+            OperatorRefused: the DAG's state or its operation does not allow the operator.
+            LockHeld: another DAG holds the lock that this DAG needs.
+            Conflict: the DAG was changed concurrently.
+            EngineStopped: the engine was stopped. The next start shows whether the operator was
+                applied.
         """
         if operator is Operator.RUN:
             raise refuse_operator(operator)
         await self._operate(dag_id, operator, None, None, by, reason)
 
     async def pass_node(self, node_id: int, *, by: str = "", reason: str = "") -> None:
-        """PASS a FAILED node: its DAG goes on behind it. Raises as `operate_dag`."""
+        """PASS a FAILED node: its DAG continues after it. Raises the errors of `operate_dag`."""
         found = await self._store.find_node(node_id, details=False)
         if found is None:
             raise TaskNotFound(f"there is no node {node_id}")
@@ -257,11 +261,11 @@ class Engine(EngineQueries):
     # --- following -------------------------------------------------------------------------
 
     async def wait(self, dag_id: int) -> DagDetail:
-        """Wait until the DAG is SUCCEED or FAILED; no polling.
+        """Wait until the DAG is SUCCEED or FAILED, without polling.
 
         Raises:
-            TaskNotFound: no such DAG.
-            EngineStopped: the engine was left before.
+            TaskNotFound: the DAG does not exist.
+            EngineStopped: the engine was stopped before the DAG ended.
         """
         self._refuse_stopped()
         with self.events.subscribe(dag_id) as subscription:
@@ -275,18 +279,18 @@ class Engine(EngineQueries):
                 await _next_end(subscription)
 
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:
-        """Follow what happens to one DAG, or to all, from now on."""
+        """Subscribe to the events of one DAG, or of all DAGs, from now on."""
         return self.events.subscribe(dag_id)
 
     @property
     def is_scheduling(self) -> bool:
-        """True while the scheduler takes events."""
+        """True while the scheduler accepts events."""
         return self._scheduler.is_running
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal methods ------------------------------------------------------------------
 
     async def _load_at_rest(self, dag_id: int, *, needs_steps: bool) -> Snapshot:
-        """A DAG that the scheduler does not work on, because it has ended."""
+        """Load a DAG that the scheduler does not work on because it has ended."""
         rows = await self._store.load_dag(dag_id)
         if rows is None:
             raise TaskNotFound(f"there is no DAG {dag_id}")
@@ -317,7 +321,7 @@ class Engine(EngineQueries):
             outcome = await attempt.run()
         except asyncio.CancelledError:
             if not self._scheduler.is_running:
-                raise  # the engine is being left
+                raise  # the engine is stopping
             outcome = attempt.end_by_itself()
         finally:
             if self._attempts.get(sub_task_id) is attempt:
@@ -331,7 +335,8 @@ class Engine(EngineQueries):
             attempt.cancel()
 
     async def _append_line(self, dag_id: int, line: LogRecord) -> None:
-        # A step must not fail for a disk that is full for a while: it may have acted already.
+        # The scheduler's commit waits while the store refuses: a step that may have acted already
+        # must not fail because the disk is full for a while.
         (stale,) = await self._scheduler.commit([Batch(dag_id, None, (LogAppended(line),))])
         if stale is not None:
             raise stale
@@ -340,13 +345,13 @@ class Engine(EngineQueries):
     async def _mark_proven(self, dag_id: int, mark: UnconfirmedRecord) -> None:
         batch = Batch(dag_id, None, (TargetConfirmed(mark),))
         (refused,) = await self._scheduler.commit([batch])
-        if refused is None:  # else another step of this target was faster, or has marked it anew
+        if refused is None:  # otherwise the marker was cleared or replaced concurrently
             self._marks.apply(batch)
 
     async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
         reply: asyncio.Future[LockResult] = asyncio.get_running_loop().create_future()
         force_pass_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
-        # Whoever started the DAG, or retried it last, wants it.
+        # The force pass is attributed to the user of the DAG's last START or operator.
         asked = await self._store.list_audit(dag_id, limit=1) if force_pass_ids else ()
         by = asked[0].by if asked else ""
         self._scheduler.post(dag_id, LockRequested(reply, force_pass_ids, by))
@@ -365,7 +370,7 @@ def _stopped() -> EngineStopped:
 
 
 async def _next_end(subscription: Subscription) -> None:
-    """Wait for an event after which the DAG may have ended."""
+    """Wait for an event after which the DAG may have ended, or for a loss of events."""
     while not subscription.missed:
         event = await subscription.next()
         if isinstance(event, DagUpdated) and event.state.is_final:

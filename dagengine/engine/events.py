@@ -1,6 +1,6 @@
-"""What happened, told after it is durable.
+"""Events for subscribers in this process, published after the change is durable.
 
-Events are named tuples: several are made for every step (docs/decisions/0010).
+Events are named tuples because every step creates several (docs/decisions/0010).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class DagUpdated(NamedTuple):
     state: State
     operator: Operator
     stage: int
-    is_step: bool = False  #: state and operator are as before
+    is_step: bool = False  #: True when state and operator did not change
 
 
 class NodeUpdated(NamedTuple):
@@ -57,7 +57,7 @@ class SubTaskUpdated(NamedTuple):
 
 
 class LineLogged(NamedTuple):
-    """A line of a sub-task's own log was written."""
+    """A line was written to a sub-task's log."""
 
     dag_id: int
     line: LogRecord
@@ -67,23 +67,24 @@ EngineEvent: TypeAlias = DagUpdated | NodeUpdated | SubTaskUpdated | LineLogged
 
 
 def events_of(batch: Batch) -> Iterator[EngineEvent]:
-    """What a committed batch means for readers, in the order of its changes."""
+    """Yield the events of a committed batch in the order of its changes."""
     for change in batch.changes:
         if (tell := _EVENT_BUILDERS.get(type(change))) is not None:
             yield tell(batch.dag_id, change)
 
 
 def log_fields(event: EngineEvent) -> tuple[str, dict[str, object]] | None:
-    """Name and fields of an event's line in the log; None when another line says the same."""
+    """Return name and fields of an event's log line; None when the event is not logged."""
     match event:
         case NodeUpdated():
             return "node_moved", event._asdict()
         case SubTaskUpdated():
             return None if event.target is None else ("sub_task_moved", event._asdict())
         case DagUpdated():
-            return None if event.is_step else ("dag_moved", event._asdict())  # its nodes say it
+            # A step is omitted: the lines of the nodes contain it.
+            return None if event.is_step else ("dag_moved", event._asdict())
         case LineLogged():
-            return None  # it may say what only a caller of the API should read
+            return None  # the line may contain text that is only for authenticated API callers
 
 
 def _dag_moved(_dag_id: int, change: DagChanged) -> DagUpdated:
@@ -116,16 +117,17 @@ _EVENT_BUILDERS: dict[type[Change], Callable[[int, Any], EngineEvent]] = {
 }
 
 
-_BACKLOG = 10_000  # events that a slow reader may fall behind before it loses the oldest
+_BACKLOG = 10_000  # maximum unread events of a subscriber; beyond it the oldest is dropped
 
 
 class Subscription:
-    """A reader of events from the moment it subscribed.
+    """A subscriber's queue of events, from the moment of the subscription.
 
     Attributes:
-        missed: events dropped because the reader fell more than 10,000 behind: the oldest, so
-            the newest always come, the end of a DAG that is followed alone among them. When it
-            has grown, read the store; set it to 0 to notice the next time.
+        missed: number of events dropped because the subscriber fell more than 10,000 behind.
+            The oldest are dropped, so the newest always arrive; a subscription to a single DAG
+            never misses its end. When the number has grown, read the store; set it to 0 to
+            detect the next loss.
     """
 
     def __init__(self) -> None:
@@ -135,7 +137,7 @@ class Subscription:
         self._is_closed = False
 
     def offer(self, event: EngineEvent) -> None:
-        """Hand an event over; never waits."""
+        """Add an event; never waits."""
         if len(self._waiting) >= _BACKLOG:
             self._waiting.popleft()
             self.missed += 1
@@ -143,10 +145,10 @@ class Subscription:
         self._has_some.set()
 
     async def next(self) -> EngineEvent:
-        """The next event; waits for it.
+        """Wait for the next event and return it.
 
         Raises:
-            EngineStopped: the engine was left, and all events have been read.
+            EngineStopped: the engine was stopped and all events have been read.
         """
         while not self._waiting:
             if self._is_closed:
@@ -156,12 +158,12 @@ class Subscription:
         return self._waiting.popleft()
 
     def close(self) -> None:
-        """There will be no more events."""
+        """Mark the end of the events."""
         self._is_closed = True
         self._has_some.set()
 
     def skip(self) -> None:
-        """Drop what is waiting, for a reader that only wants to know that there is something."""
+        """Discard all unread events, for a subscriber that only needs to know that some exist."""
         self._waiting.clear()
 
     async def __aiter__(self) -> AsyncIterator[EngineEvent]:
@@ -170,15 +172,15 @@ class Subscription:
 
 
 class EventReader(Protocol):
-    """Something that counts events."""
+    """A permanent reader of all events, such as a counter."""
 
     def offer(self, event: EngineEvent) -> None:
-        """Take note of an event; must be quick, must not raise."""
+        """Process an event; must be quick and must not raise."""
         ...
 
 
 class Events:
-    """Hands every published event to whoever follows its DAG, or all of them, in order."""
+    """Delivers every published event, in order, to the subscribers of its DAG and of all DAGs."""
 
     def __init__(self) -> None:
         self._followers: dict[int | None, set[Subscription]] = {}
@@ -186,7 +188,7 @@ class Events:
 
     @contextmanager
     def subscribe(self, dag_id: int | None = None) -> Iterator[Subscription]:
-        """Follow one DAG, or all."""
+        """Subscribe to one DAG, or to all DAGs."""
         subscription = Subscription()
         self._followers.setdefault(dag_id, set()).add(subscription)
         try:
@@ -198,11 +200,11 @@ class Events:
                 del self._followers[dag_id]
 
     def attach(self, reader: EventReader) -> None:
-        """Tell a reader of every event, at once, for as long as the process runs."""
+        """Deliver every event to a reader immediately, for as long as the process runs."""
         self._readers.append(reader)
 
     def close(self) -> None:
-        """There will be no more events: tell everybody who waits for one."""
+        """Mark the end of the events for all subscribers, including those that wait."""
         for followers in self._followers.values():
             for subscription in followers:
                 subscription.close()

@@ -1,4 +1,4 @@
-"""What the scheduler is told, and the DAGs that it works on."""
+"""The scheduler's events, and the DAGs that it works on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class DagRecovered:
-    """A DAG was found unfinished at start-up; `refusal` says why it cannot go on here."""
+    """A DAG was unfinished at start-up; `refusal` is the reason why it cannot continue, if any."""
 
     refusal: Problem | None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptsLost:
-    """The store calls these sub-tasks RUNNING, and nobody runs them."""
+    """Sub-tasks are RUNNING in the store, but no attempt of them runs in this process."""
 
     sub_task_ids: frozenset[int]
 
@@ -42,12 +42,12 @@ class AttemptEnded:
 
 @dataclass(frozen=True, slots=True)
 class LockRequested:
-    """A step asks for its DAG's lock, which may be broken when one of these DAGs holds it.
+    """A step requests its DAG's lock.
 
     Attributes:
-        reply: for the step.
-        force_pass_ids: whose lock may be broken.
-        by: who wants it to be; for the audit.
+        reply: receives the result for the step.
+        force_pass_ids: the DAGs from which the lock may be taken by a force pass.
+        by: the user who requested the force pass; for the audit.
     """
 
     reply: asyncio.Future[LockResult]
@@ -57,7 +57,7 @@ class LockRequested:
 
 @dataclass(frozen=True, slots=True)
 class ForcePassRequested:
-    """A force pass: end this DAG and give its lock to that one, whose step waits for it."""
+    """A force pass of a DAG: end it and give its lock to its successor, whose step waits for it."""
 
     heir_id: int
     audit: AuditRecord
@@ -65,7 +65,7 @@ class ForcePassRequested:
 
 @dataclass(frozen=True, slots=True)
 class OperatorRequested:
-    """A person asked something of the DAG, or (with a stage) of a node of it."""
+    """A user applied an operator to the DAG or, with a stage, to one of its nodes."""
 
     operator: Operator
     reply: asyncio.Future[None]
@@ -88,9 +88,9 @@ class ActiveDag:
     """A DAG that the scheduler works on.
 
     Attributes:
-        snapshot: how it is; read anew when the store knows better.
-        inbox: what has not been decided yet.
-        begun_s: when what is bounded began.
+        snapshot: its in-memory state; read again when a write turns out to be stale.
+        inbox: events that have not been decided yet.
+        begun_s: start times from which time limits are measured.
         last_decision_failed: the last decision could not be made or written.
     """
 
@@ -101,12 +101,12 @@ class ActiveDag:
 
 
 def resolve(reply: asyncio.Future[T], value: T) -> None:
-    """Answer, unless the one who asked is gone."""
+    """Send a reply, unless the caller no longer waits for it."""
     if not reply.done():
         reply.set_result(value)
 
 
 def refuse(event: SchedulerEvent, exc: DagengineError) -> None:
-    """Tell whoever waits for this event that it did not happen."""
+    """Report an error to the caller that waits for this event."""
     if isinstance(event, LockRequested | OperatorRequested) and not event.reply.done():
         event.reply.set_exception(exc)

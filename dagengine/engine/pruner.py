@@ -1,4 +1,4 @@
-"""Keeps the store from growing for ever."""
+"""Periodic deletion of old DAGs, which limits the size of the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE_S = 3600.0
 
 
 class Pruner(Service):
-    """Deletes at start-up and then once an hour what need not be kept."""
+    """Deletes expired rows at start-up and then once an hour."""
 
     name = "pruner"
 
@@ -32,7 +32,7 @@ class Pruner(Service):
             await asyncio.sleep(_PAUSE_S)
 
     async def run_pass(self) -> int:
-        """Delete all that need not be kept, in slices; returns how many rows."""
+        """Delete all expired rows in slices and return their number."""
         deleted = 0
         try:
             while slice_rows := await self._store.prune(self._retention, self._clock.now()):

@@ -1,4 +1,4 @@
-"""What can be read of an engine: the store's rows, and what live sub-tasks wait for."""
+"""Queries of an engine: stored rows, and the waits of active sub-tasks."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from dagengine.store.contract import DagRows, Store
 
 
 class EngineQueries:
-    """The reading half of an engine.
+    """The query methods of an engine.
 
     Attributes:
-        agent: the address in generic ids; fixed in the store.
+        agent: the address in generic ids; pinned in the store.
     """
 
     def __init__(self, store: Store, agent: AgentAddress) -> None:
@@ -44,47 +44,50 @@ class EngineQueries:
         self._attempts: dict[int, Attempt] = {}
 
     async def find_dag(self, dag_id: int, *, details: bool = True) -> DagDetail | None:
-        """A DAG; with nodes, sub-tasks and lines when `details`. None: no such DAG."""
+        """Return a DAG, with `details` also its nodes, sub-tasks and log lines; None if unknown."""
         found = await self._store.find_dag(dag_id, details=details)
         if found is None or found.nodes is None or dag_id not in self._live:
             return found
         return replace(found, nodes=tuple(self._with_waits(node) for node in found.nodes))
 
     async def find_rows(self, dag_id: int) -> DagRows | None:
-        """A DAG's rows, without lines. None: no such DAG."""
+        """Return a DAG's rows without log lines; None for an unknown DAG."""
         return await self._store.load_dag(dag_id)
 
     async def last_event(self, dag_id: int) -> int:
-        """Number of a DAG's last event; 0 when there is none."""
+        """Return the number of a DAG's last event; 0 when it has none."""
         return await self._store.last_event(dag_id)
 
     async def list_events(
         self, dag_id: int, *, after: int = 0, limit: int = 1000
     ) -> tuple[EventRecord, ...]:
-        """A DAG's events that follow number `after`: states and lines, in order, without a gap."""
+        """Return a DAG's events after number `after` (states and log lines), without a gap."""
         return await self._store.list_events(dag_id, after=after, limit=limit)
 
     async def count_dags(self) -> Mapping[State, int]:
-        """How many DAGs there are in each state; none of a state may be left out."""
+        """Return the number of DAGs in each state; a state without DAGs may be absent."""
         return await self._store.count_dags()
 
     async def search_dags(
         self, *, before: int | None, state: State | None, name: str | None, limit: int
     ) -> tuple[DagDetail, ...]:
-        """DAGs without details, newest first; see Store.search_dags."""
+        """Return DAGs without details, newest first; see Store.search_dags."""
         found = await self._store.search_dags(before=before, state=state, name=name, limit=limit)
         return tuple(DagDetail(dag, None) for dag in found)
 
     def name_of(self, dag_id: int) -> str:
-        """The operation of a live DAG; empty for any other."""
+        """Return the operation's name of an active DAG; empty for any other DAG."""
         live = self._live.get(dag_id)
         return "" if live is None else live.snapshot.dag.name
 
     async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
-        """The DAG that an idempotency key has made, as it is now. None: the key was not used.
+        """Return the DAG that an idempotency key created, in its current state.
+
+        Returns:
+            The DAG; None when the key was not used.
 
         Raises:
-            IdempotencyKeyReused: it was used for something else.
+            IdempotencyKeyReused: the key was used for a different request.
         """
         found = await self._store.find_key(key.text)
         if found is None:
@@ -99,60 +102,60 @@ class EngineQueries:
         return await self._store.find_dag(dag_id, details=False)
 
     def list_locks(self) -> Sequence[LockRecord]:
-        """Every lock that was ever taken, free ones included."""
+        """Return every lock that was ever taken, including free ones."""
         return self._locks.all()
 
     def holder(self, key: str) -> LockRecord | None:
-        """Who holds a lock; None when it is free."""
+        """Return a lock with its holder; None when it is free."""
         return self._locks.holder(key)
 
     def holders(self) -> tuple[LockRecord, ...]:
-        """Every lock that is held, by key."""
+        """Return every lock that is held, in the order of the keys."""
         return self._locks.holders()
 
     async def probe_store(self, now: datetime) -> None:
-        """Write something durably.
+        """Check the store with a durable write.
 
         Raises:
-            StoreUnavailable: it cannot be written.
+            StoreUnavailable: the store cannot be written.
         """
         await self._store.probe(now)
 
     async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
-        """A node; with sub-tasks and lines when `details`. None: no such node."""
+        """Return a node, with `details` also its sub-tasks and log lines; None if unknown."""
         found = await self._store.find_node(node_id, details=details)
         return None if found is None else self._with_waits(found)
 
     async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
-        """A sub-task with its lines. None: no such sub-task."""
+        """Return a sub-task with its log lines; None if unknown."""
         found = await self._store.find_sub_task(sub_task_id)
         return None if found is None else self._with_wait(found)
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
-        """A sub-task's lines of all attempts, oldest first."""
+        """Return the log lines of all attempts of a sub-task, oldest first."""
         return await self._store.find_logs(sub_task_id)
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
-        """A sub-task's attempts, oldest first."""
+        """Return a sub-task's attempts, oldest first."""
         return await self._store.find_attempts(sub_task_id)
 
     async def list_audit(
         self, dag_id: int | None = None, *, limit: int = 1000, before: int | None = None
     ) -> tuple[AuditRecord, ...]:
-        """What was done to one DAG, or to all of them, newest first; older than row `before`."""
+        """Return the audit of one DAG or of all DAGs, newest first; only rows before `before`."""
         return await self._store.list_audit(dag_id, limit=limit, before=before)
 
     async def list_unfinished(self, *, details: bool) -> tuple[DagDetail, ...]:
-        """Every READY or RUNNING DAG, newest first."""
+        """Return every READY or RUNNING DAG, newest first."""
         found = await self._store.list_dags(limit=sys.maxsize, unfinished=True)
         return await self._detailed(found, details)
 
     async def list_dags(self, *, limit: int, details: bool) -> tuple[DagDetail, ...]:
-        """The newest DAGs, newest first."""
+        """Return the newest DAGs, newest first."""
         return await self._detailed(await self._store.list_dags(limit=limit), details)
 
     def explain_wait(self, dag_id: int, sub_task_id: int) -> Wait | None:
-        """What an unfinished sub-task of a live DAG waits for; None for any other."""
+        """Return what an unfinished sub-task of an active DAG waits for; None for any other."""
         live = self._live.get(dag_id)
         sub_task = live.snapshot.sub_tasks.get(sub_task_id) if live is not None else None
         if live is None or sub_task is None:
@@ -161,11 +164,11 @@ class EngineQueries:
         return explain_wait(live.snapshot, sub_task, attempt.context.wait if attempt else None)
 
     def generic_id(self, row_id: int) -> str:
-        """How a row of this controller is named on the wire."""
+        """Return the generic id of a row of this controller."""
         return encode_id(IdKind.LOCAL, self.agent, row_id)
 
     async def describe_holder(self, holder: LockRecord) -> str:
-        """One sentence: which DAG holds the lock, where it is, since when, what it waits for."""
+        """Describe the holder of a lock in one sentence: DAG, stage, waits, start of the hold."""
         dag_id = holder.dag_id or 0
         since = holder.since_at.astimezone().isoformat(timespec="seconds")
         live = self._live.get(dag_id)
@@ -179,7 +182,7 @@ class EngineQueries:
             where += f" (waits for {', '.join(on[:3])})" if on else ""
         return f"'{holder.reason}' {self.generic_id(dag_id)}{where}, since {since}"
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal methods ------------------------------------------------------------------
 
     async def _detailed(self, dags: tuple[DagRecord, ...], details: bool) -> tuple[DagDetail, ...]:
         if not details:

@@ -1,4 +1,4 @@
-"""What a start mends before anything runs."""
+"""Repairs at start-up, before any DAG runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = structlog.get_logger("dagengine.engine")
 async def release_orphans(
     store: Store, locks: LockTable, unfinished: Container[int], now: datetime
 ) -> None:
-    """Release every lock whose owner has ended: nobody else would ever do it."""
+    """Release every lock whose owner has ended; no other code would release it."""
     for lock in locks.holders():
         if lock.dag_id is None or lock.dag_id in unfinished:
             continue

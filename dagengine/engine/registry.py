@@ -1,4 +1,4 @@
-"""Which operations can be run here."""
+"""The operations that an engine can run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dagengine.store.contract import LastIds
 
 
 class Registry:
-    """Operations by name; turns submissions into rows and rows back into steps.
+    """Operations by name; converts submissions into rows and rows back into steps.
 
     Raises:
-        ConfigError: two operations of one name, an operation without stages or with two of one
-            name, a time that is none.
+        ConfigError: two operations have the same name, an operation has no stages or two stages
+            of the same name, or a time-out is invalid.
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
@@ -32,10 +32,10 @@ class Registry:
             self._operations[operation.name] = operation
 
     def find(self, name: str) -> Operation:
-        """The operation of that name.
+        """Return the operation of a name.
 
         Raises:
-            UnknownOperation: there is none.
+            UnknownOperation: the operation is not registered.
         """
         try:
             return self._operations[name]
@@ -46,7 +46,7 @@ class Registry:
             ) from None
 
     def refuse(self, dag: DagRecord) -> Problem | None:
-        """Why a stored DAG cannot be run here; None when it can."""
+        """Return the reason why a stored DAG cannot run in this engine; None when it can."""
         operation = self._operations.get(dag.name)
         if operation is None:
             what = f"no operation '{dag.name}' is registered here"
@@ -61,16 +61,16 @@ class Registry:
         return Problem(UnknownOperation.err_code, what, remedy)
 
     def instantiate(self, submission: Submission, ids: LastIds, now: datetime) -> DagCreated:
-        """The rows of a new DAG; its ids follow `ids`.
+        """Return the rows of a new DAG; its ids follow `ids`.
 
         Raises:
-            UnknownOperation: there is no such operation.
-            IllegalArgument: no targets, for an operation with parallel stages.
-            NotSerializable: parameters or targets are not what a store can keep.
+            UnknownOperation: the operation is not registered.
+            IllegalArgument: an operation with parallel stages was submitted without targets.
+            NotSerializable: parameters or targets cannot be stored.
         """
         operation = self.find(submission.operation)
         targets = unique_targets(submission.targets)
-        # As they will be read again, and the caller's own dict no more.
+        # Normalized as after a restart, and independent of later changes to the caller's dict.
         kept = normalize_json({"params": dict(submission.params), "targets": targets})
         dag = DagRecord(
             dag_id=ids.dag_id + 1,
@@ -107,15 +107,15 @@ class Registry:
 
 
 def unique_targets(targets: Iterable[str]) -> tuple[str, ...]:
-    """The targets of a DAG that is submitted with these: each once, in the order given."""
+    """Return the targets without duplicates, in the given order."""
     return tuple(dict.fromkeys(targets))
 
 
-_LONGEST_S = 100 * 365 * 86_400.0  # the instant at which a time is over must be a date
+_LONGEST_S = 100 * 365 * 86_400.0  # 100 years; the deadline must be a representable date
 
 
 def _refuse_mistakes(operation: Operation) -> None:
-    """Raise ConfigError for what the spec forbids."""
+    """Raise ConfigError when an operation is invalid."""
     who = f"operation '{operation.name}'"
     if not operation.stages:
         raise ConfigError(f"{who} has no stages")
@@ -131,7 +131,7 @@ def _refuse_mistakes(operation: Operation) -> None:
 
 
 def _refuse_no_time(what: str, name: str, value: float | None) -> None:
-    if value is not None and not 0 < value <= _LONGEST_S:  # NaN is in no order
+    if value is not None and not 0 < value <= _LONGEST_S:  # False for NaN, which is rejected too
         raise ConfigError(
             f"{what}: {name} is {value}",
             remedy="give seconds, more than 0 and at most 100 years",

@@ -1,8 +1,8 @@
-"""The scheduler: events in, one commit for all of them, then what follows.
+"""The scheduler: decides queued events, writes the decisions in one commit, runs side effects.
 
-Each pass takes every event that is waiting, lets the rules decide, writes all batches in one
-commit, and only then starts attempts, answers operators and tells readers. Nothing polls: a
-pass runs when an event came in.
+Each pass takes all queued events, applies the rules, writes all batches in one commit, and only
+then starts attempts, replies to operators and publishes events. The scheduler does not poll: a
+pass runs when an event arrives.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dagengine.store.contract import BatchRefused, Store
 T = TypeVar("T")
 
 _log = structlog.get_logger("dagengine.engine")
-_STORE_RETRY_S = (0.1, 0.5, 1.0, 5.0)  # pauses while the store refuses
+_STORE_RETRY_S = (0.1, 0.5, 1.0, 5.0)  # pauses between retries while the store is unavailable
 _SPOILT = Problem(
     "Common.Unexpected",
     "how it ended could not be recorded, for a defect",
@@ -48,18 +48,18 @@ _SPOILT = Problem(
 
 
 class Scheduler(Service):
-    """See the module's text.
+    """Runs active DAGs in passes; see the module docstring.
 
     Args:
-        store: where everything durable is.
-        clock: where time comes from.
-        events: who is told.
-        locks: who holds which lock, as last committed; kept true here.
-        marks: which targets are unproven, as last committed; kept true here.
-        start_attempt: begins an attempt of a live DAG.
+        store: the durable state.
+        clock: source of time.
+        events: receives every event after its commit.
+        locks: projection of the locks; the scheduler updates it after each commit.
+        marks: projection of the unconfirmed targets; the scheduler updates it after each commit.
+        start_attempt: starts an attempt of an active DAG.
         cancel_attempt: ends the attempt of a sub-task, if it has one.
-        has_attempt: whether a sub-task's attempt runs.
-        generic_id: how a DAG is named to people.
+        has_attempt: returns True while an attempt of the sub-task runs.
+        generic_id: returns the id with which messages name a DAG.
     """
 
     name = "scheduler"
@@ -90,19 +90,19 @@ class Scheduler(Service):
         self._wake = asyncio.Event()
 
     def adopt(self, snapshot: Snapshot, event: SchedulerEvent) -> None:
-        """Work on a DAG from now on, beginning with this event."""
+        """Make a DAG active and post its first event."""
         dag_id = snapshot.dag.dag_id
         self.live[dag_id] = ActiveDag(snapshot)
         self.post(dag_id, event)
 
     def adopt_begun(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
-        """Work on a new DAG whose first stage was begun in the commit that created it."""
+        """Make a new DAG active whose first stage was started in the commit that created it."""
         live = self.live[snapshot.dag.dag_id] = ActiveDag(snapshot)
         self._tell([batch])
         self._follow(Decision(live, batch, starts))
 
     def post(self, dag_id: int, event: SchedulerEvent) -> None:
-        """Hand an event in. One for a DAG that is not live is dropped: it is out of date."""
+        """Queue an event. An event for a DAG that is not active is out of date and discarded."""
         live = self.live.get(dag_id)
         if live is None:
             self._drop(dag_id, event)
@@ -112,7 +112,7 @@ class Scheduler(Service):
         self._wake.set()
 
     def _drop(self, dag_id: int, event: SchedulerEvent) -> None:
-        """The DAG has ended meanwhile: whoever waits for this event is told so."""
+        """Discard an event because its DAG has ended, and inform the waiting caller."""
         if (post := self._decider.drop(dag_id, event)) is not None:
             self.post(*post)
 
@@ -122,18 +122,18 @@ class Scheduler(Service):
             await self.run_pass()
 
     async def run_pass(self) -> None:
-        """Decide all that is waiting, write it in one commit, then do what follows."""
+        """Decide all queued events, write the decisions in one commit, then run side effects."""
         self._wake.clear()
         due, self._due = list(self._due.values()), {}
         decisions = [self._decider.decide(live) for live in due]
         await self._write(decisions)
         counting = [decision for decision in decisions if decision.failure is None]
         self._tell(d.batch for d in counting if d.batch is not None)
-        # Before anything is awaited: who is told of an end looks at what is live.
+        # Apply before the first await: a subscriber notified of a DAG's end checks `live`.
         for decision in counting:
             try:
                 self._follow(decision)
-            except Exception as exc:  # noqa: BLE001  # a defect costs one DAG, not all of this pass
+            except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
                 decision.failure = exc
         for decision in decisions:
             if decision.failure is not None:
@@ -142,11 +142,11 @@ class Scheduler(Service):
     # --- writing ---------------------------------------------------------------------------
 
     async def _write(self, decisions: Iterable[Decision]) -> None:
-        """Write what was decided, in one commit; note what of it does not count."""
+        """Write all decisions in one commit, and record a failure in each that was not written."""
         written = [d for d in decisions if d.batch is not None and d.failure is None]
         try:
             results = await self.commit([d.batch for d in written if d.batch is not None])
-        except Exception as exc:  # noqa: BLE001  # a defect: memory must not claim what is not on disk
+        except Exception as exc:  # noqa: BLE001  # a bug: memory must not differ from the store
             defect: BatchRefused = NotSerializable(f"{type(exc).__name__}: {exc}")
             defect.__cause__ = exc  # with its traceback, for the log
             results = [defect for _ in written]
@@ -154,11 +154,11 @@ class Scheduler(Service):
             decision.failure = refusal
 
     async def commit(self, batches: list[Batch]) -> list[BatchRefused | None]:
-        """Write; while the store refuses, wait and try again: nothing else may go on."""
+        """Write batches; retry while the store is unavailable, which suspends the scheduler."""
         return await self._patiently(lambda: self._store.commit(batches)) if batches else []
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask the store, again and again while it refuses."""
+        """Call the store, and retry while it is unavailable."""
         tries = 0
         while True:
             try:
@@ -169,7 +169,7 @@ class Scheduler(Service):
                 tries += 1
 
     async def _start_over(self, decision: Decision, failure: Exception) -> None:
-        """The decision does not count: read the DAG again, and decide its events once more."""
+        """Discard a failed decision: reload the DAG, and queue its events again if it was stale."""
         live, events = decision.live, decision.events
         dag_id = live.snapshot.dag.dag_id
         is_stale = isinstance(failure, StaleWrite)
@@ -187,7 +187,7 @@ class Scheduler(Service):
     def _refuse_all(
         self, dag_id: int, events: Iterable[SchedulerEvent], failure: Exception
     ) -> None:
-        """These events lead to what cannot be decided or written: say so to whoever waits."""
+        """Report a failure to the callers of events that cannot be decided or written."""
         error = failure if isinstance(failure, DagengineError) else NotSerializable(str(failure))
         for event in events:
             if isinstance(event, ForcePassRequested):
@@ -200,14 +200,14 @@ class Scheduler(Service):
     ) -> None:
         dag_id = live.snapshot.dag.dag_id
         rows = await self._patiently(lambda: self._store.load_dag(dag_id))
-        # Before those that came meanwhile; who is lost is looked at anew.
+        # Requeue ahead of newer events; lost attempts are detected again below.
         waiting = [*events, *live.inbox]
         live.inbox = [event for event in waiting if not isinstance(event, AttemptsLost)]
         if rows is not None:
             dag = rows.dag
             self._events.publish(DagUpdated(dag_id, dag.state, dag.operator, dag.stage))
         if rows is None or rows.dag.state.is_final:
-            # Operators on a finished DAG lost a race; attempts of it have nothing to tell.
+            # Operators on a finished DAG lost a race; outcomes of its attempts are irrelevant.
             self._let_go(live)
             return
         live.snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
@@ -218,9 +218,9 @@ class Scheduler(Service):
             self._wake.set()
 
     def _find_lost(self, live: ActiveDag, is_spoilt: bool) -> list[SchedulerEvent]:
-        """What to do about sub-tasks that run by the store, and by nobody here."""
+        """Return events for sub-tasks that are RUNNING in the store but have no attempt here."""
         if any(isinstance(event, DagRecovered) for event in live.inbox):
-            return []  # all of them are looked after by that
+            return []  # the recovery event covers all attempts
         ended = {
             (event.sub_task_id, event.attempt_no)
             for event in live.inbox
@@ -237,7 +237,8 @@ class Scheduler(Service):
         if not is_spoilt:
             return [AttemptsLost(frozenset(task.sub_task_id for task in lost))]
         if live.last_decision_failed:
-            _log.error("dag_left_alone", dag_id=live.snapshot.dag.dag_id)  # it cannot even fail
+            # Ending the attempts as Failed was not possible either.
+            _log.error("dag_left_alone", dag_id=live.snapshot.dag.dag_id)
             return []
         return [AttemptEnded(task.sub_task_id, task.attempt_no, Failed(_SPOILT)) for task in lost]
 
@@ -254,7 +255,7 @@ class Scheduler(Service):
         for start in decision.starts:
             if snapshot.sub_tasks[start.sub_task_id].state is State.RUNNING:
                 self._start_attempt(live, start)
-        for sub_task_id in decision.cancels:  # of some that were begun in the same pass, perhaps
+        for sub_task_id in decision.cancels:  # may include attempts started in the same pass
             self._cancel_attempt(sub_task_id)
         for post in decision.posts:
             self.post(*post)
@@ -264,9 +265,9 @@ class Scheduler(Service):
             self._decider.tell_heir(decision.heir)
 
     def _let_go(self, live: ActiveDag) -> None:
-        """The DAG has ended."""
+        """Make a DAG inactive because it has ended, and discard its queued events."""
         dag_id = live.snapshot.dag.dag_id
-        if self.live.get(dag_id) is live:  # else an operator has opened it again meanwhile
+        if self.live.get(dag_id) is live:  # otherwise an operator has reopened the DAG
             del self.live[dag_id]
         self._decider.forget(dag_id)
         late, live.inbox = live.inbox, []
@@ -274,7 +275,7 @@ class Scheduler(Service):
             self._drop(dag_id, event)
 
     def _tell(self, batches: Iterable[Batch]) -> None:
-        log = _log.bind()  # once for all of them: it is most of the cost of a line
+        log = _log.bind()  # bound once per call: binding is most of the cost of a log line
         for batch in batches:
             for event in events_of(batch):
                 if (line := log_fields(event)) is not None:

@@ -1,4 +1,4 @@
-"""New DAGs: written together with the beginning of their first stage."""
+"""Creation of DAGs. A new DAG and the start of its first stage are written in one commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dagengine.runtime.service import Service
 from dagengine.store.contract import LastIds, Store
 
 _log = structlog.get_logger("dagengine.engine")
-Requester: TypeAlias = tuple[str, str]  # asks, and what the audit is to know about it
+Requester: TypeAlias = tuple[str, str]  # the user and the user's reason, for the audit
 
 
 class SubmissionService(Service):
@@ -46,7 +46,7 @@ class SubmissionService(Service):
     async def create(
         self, submission: Submission, who: Requester, window_s: float, key: IdempotencyKey | None
     ) -> DagDetail:
-        """See Engine.submit; with a key that was used meanwhile it raises StaleWrite."""
+        """Create a DAG; see Engine.submit. Raises StaleWrite when the key was just used."""
         created = self._registry.instantiate(submission, self.last_ids, self._clock.now())
         dag = created.dag
         if window_s and (same := self._find_same(dag, window_s)) is not None:
@@ -54,7 +54,7 @@ class SubmissionService(Service):
                 await asyncio.shield(pending[1])
             return DagDetail(same, None)
         self.last_ids = _ids_after(created)
-        # A task of its own: a caller that gives up leaves no DAG that nobody runs.
+        # A separate task: if the caller is cancelled, the DAG is still written and started.
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._being_written[dag.dag_id] = (dag, written)
         writing = self._write(created, who, key)
@@ -64,7 +64,7 @@ class SubmissionService(Service):
         return DagDetail(dag, None)
 
     def _find_same(self, wanted: DagRecord, window_s: float) -> DagRecord | None:
-        """The unfinished DAG of the same submission that is younger than the window."""
+        """Return an unfinished DAG of the same submission that is younger than the window."""
         unfinished = (live.snapshot.dag for live in self._scheduler.live.values())
         for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
             is_young = 0 <= (wanted.created_at - dag.created_at).total_seconds() < window_s
@@ -74,7 +74,7 @@ class SubmissionService(Service):
         return None
 
     async def _write(self, created: DagCreated, who: Requester, key: IdempotencyKey | None) -> None:
-        """Write the DAG and the beginning of its first stage in one commit."""
+        """Write the DAG and the start of its first stage in one commit."""
         dag = created.dag
         by, reason = map(normalize_text, who)
         audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
@@ -91,7 +91,7 @@ class SubmissionService(Service):
         self._scheduler.adopt_begun(snapshot, batch, starts)
 
     def _settle(self, dag_id: int, written: asyncio.Future[None], task: asyncio.Task[None]) -> None:
-        """The creation has ended, perhaps before its first turn: tell whoever waits for it."""
+        """Report the end of the creation to its callers; its task may never have run."""
         del self._being_written[dag_id]
         if task.cancelled():
             written.set_exception(EngineStopped("the engine was left while the DAG was created"))
@@ -99,7 +99,7 @@ class SubmissionService(Service):
             written.set_exception(error)
         else:
             written.set_result(None)
-        written.exception()  # the caller may be gone: nobody else has to look
+        written.exception()  # marks it as retrieved, as there may be no caller left
 
 
 def _ids_after(created: DagCreated) -> LastIds:

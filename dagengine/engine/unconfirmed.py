@@ -1,4 +1,4 @@
-"""Which targets are marked as unproven, as last committed."""
+"""Projection of the unconfirmed targets as of the last commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS = frozenset({TargetConfirmed, TargetUnconfirmed})
 
 
 class UnconfirmedTargets:
-    """A picture of table `unproven`, by target."""
+    """Projection of table `unproven`, by target."""
 
     def __init__(self) -> None:
         self._marks: dict[str, UnconfirmedRecord] = {}
@@ -20,17 +20,17 @@ class UnconfirmedTargets:
         self._marks = {mark.target: mark for mark in marks}
 
     def find(self, target: str | None) -> UnconfirmedRecord | None:
-        """The mark on a target; None when there is none."""
+        """Return the marker of a target, or None."""
         return self._marks.get(target or "")
 
     def apply(self, batch: Batch) -> None:
-        """Follow a committed batch."""
+        """Apply a committed batch."""
         if _KINDS.isdisjoint(map(type, batch.changes)):
-            return  # as nearly all
+            return  # fast path: most batches do not touch a marker
         for change in batch.changes:
             if isinstance(change, TargetUnconfirmed):
                 self._marks[change.mark.target] = change.mark
             elif (
                 isinstance(change, TargetConfirmed) and self.find(change.mark.target) == change.mark
             ):
-                del self._marks[change.mark.target]  # not one that was set meanwhile
+                del self._marks[change.mark.target]  # a newer marker is kept
