@@ -1,4 +1,4 @@
-"""Clean-up that finishes although its caller is cancelled."""
+"""Clean-up that finishes even if its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ T = TypeVar("T")
 
 
 async def finish(work: Coroutine[Any, Any, T], *, bound_s: float, name: str) -> T | None:
-    """Run some clean-up to its end, or to its bound, whatever happens to the caller.
+    """Run a clean-up to its end or its time limit, even if the caller is cancelled.
 
     Args:
-        work: the clean-up; its errors are raised here.
-        bound_s: how long it may take, in seconds.
-        name: of the task that runs it.
+        work: the clean-up; its errors are raised to the caller.
+        bound_s: time limit, in seconds.
+        name: name of the task that runs the clean-up.
 
     Returns:
-        What it returned; None when its time ran out.
+        The result of the clean-up; None after a time-out.
 
     Raises:
-        asyncio.CancelledError: the caller was cancelled meanwhile; raised after the end.
+        asyncio.CancelledError: the caller was cancelled; raised after the clean-up has ended.
     """
     task = asyncio.create_task(_bounded(work, bound_s), name=name)
     cancelled = await wait_out(task)
@@ -31,10 +31,10 @@ async def finish(work: Coroutine[Any, Any, T], *, bound_s: float, name: str) -> 
 
 
 async def wait_out(task: asyncio.Future[Any]) -> asyncio.CancelledError | None:
-    """Wait until a task, or a future, has ended, although the caller is cancelled meanwhile.
+    """Wait until a task or a future has ended, even if the caller is cancelled.
 
     Returns:
-        The cancellation, which the caller has to raise when it has cleaned up; else None.
+        The cancellation, which the caller must raise after its own clean-up, or None.
     """
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

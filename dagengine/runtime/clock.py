@@ -8,19 +8,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from; passed in, so that tests can hold it."""
+    """Source of time; passed as an argument, so that tests can control it."""
 
     def now(self) -> datetime:
-        """The wall clock, aware, in UTC. May jump; for showing and storing."""
+        """Return the wall clock time, aware and in UTC. It may jump; for display and storage."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds that never go back; for durations and deadlines."""
+        """Return seconds that never decrease; for durations and deadlines."""
         ...
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The clocks of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -1,7 +1,7 @@
-"""Logs: one JSON object a line on stderr, secrets masked before anything is rendered.
+"""Log output: one JSON object per line on stderr, with secrets masked before rendering.
 
-Event names are constant and in the past tense (`dag_submitted`); what varies is in fields.
-Records of the standard library's loggers (aiohttp, asyncssh, asyncio) take the same way.
+Event names are constant and in the past tense (`dag_submitted`); variable data is in fields.
+Records of standard library loggers (aiohttp, asyncssh, asyncio) get the same format.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from structlog.typing import EventDict, WrappedLogger
 
 MASK = "***"
 
-# Fields with these names never show their value; any field whose name contains one of
-# _SECRET_PARTS does not either.
+# The values of fields with these names are masked, as are those of fields whose name contains
+# one of _SECRET_PARTS.
 _SECRET_KEYS = frozenset(
     {
         "auth",
@@ -38,24 +38,24 @@ _PLAIN = (str, int, float, type(None))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
-# What these say below WARNING is about their own inner life; asyncssh's would name every command.
+# Below WARNING these loggers report only internal details; asyncssh would log every command.
 _QUIET_LOGGERS = ("aiohttp", "aiosqlite", "asyncio", "asyncssh")
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: replace the value of every secret field, nested ones too."""
+    """Replace the value of every secret field, including nested ones; a structlog processor."""
     for key, value in event.items():
-        # Almost every field is plain and harmless: only the others are written anew.
+        # Almost every field is a plain value and not secret; only the others are replaced.
         if _is_secret(key) or not isinstance(value, _PLAIN):
             event[key] = _masked(key, value)
     return event
 
 
 def render_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """A structlog processor, the only one of this project's own events: one JSON line.
+    """Render an event of this project as one JSON line; its only structlog processor.
 
-    One processor for what six of the library do: a line of every transition is written, and
-    six calls and an encoder made for each line were a third of the cost of telling it.
+    It replaces six processors of the library. Every transition is logged, and six calls and a
+    new encoder per line were a third of the cost of a log line.
     """
     event["level"] = method
     event["logger"] = logger.name
@@ -63,14 +63,14 @@ def render_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
 
 
 def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -> None:
-    """Send this process's logs to a stream as JSON lines.
+    """Send the logs of this process to a stream as JSON lines.
 
     Args:
-        stream: where to; None for stderr.
-        level: of this project's events and the root logger.
+        stream: the destination; None for stderr.
+        level: level of this project's events and of the root logger.
     """
     target = stream or sys.stderr
-    # This project's own events do not go through the standard library: a tenth of the cost.
+    # Events of this project bypass the standard library, at a tenth of the cost.
     structlog.configure(
         processors=[render_line],
         logger_factory=lambda *names: _NamedLogger(target, *names),
@@ -96,7 +96,7 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO) -
 
 
 class _NamedLogger(structlog.WriteLogger):
-    """Writes lines to a stream and knows its name."""
+    """Writes lines to a stream and has a name, which `render_line` adds to each line."""
 
     def __init__(self, stream: TextIO, name: str = "") -> None:
         super().__init__(stream)

@@ -1,4 +1,4 @@
-"""One life cycle for everything that runs in the background."""
+"""Base class for everything that runs in the background."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _log = structlog.get_logger("dagengine.engine")
 
 
 class Service:
-    """Owns named tasks; ends them all when it stops.
+    """Owns named tasks and ends all of them when it stops.
 
-    A subclass may override `run` for a loop of its own. Starting twice or stopping twice,
-    or stopping what was never started, does nothing.
+    A subclass may override `run` with its own loop. A second start, a second stop, and a stop
+    without a start do nothing.
 
     Attributes:
-        name: of the loop's task; for logs.
-        patience_s: before a task that has not ended is cancelled again, in seconds.
-        patience: how often that is done before it is left behind.
+        name: name of the loop's task; for logs.
+        patience_s: time after which a task that has not ended is cancelled again, in seconds.
+        patience: number of cancellations after which a task is abandoned.
     """
 
     name = "service"
     patience_s = 5.0
-    patience = 4  # together less than a service manager waits before it kills
+    patience = 4  # in total 20 s, less than a service manager waits before it kills the process
 
     def __init__(self, name: str | None = None) -> None:
         if name is not None:
@@ -34,7 +34,7 @@ class Service:
         self._started = False
 
     async def run(self) -> None:
-        """The loop: wait; one pass. Returns only when there is nothing left to do."""
+        """Run the loop "wait; one pass". Return only when no work is left."""
 
     @property
     def is_running(self) -> bool:
@@ -47,10 +47,10 @@ class Service:
             self.spawn(self._supervise(), name=self.name)
 
     async def stop(self) -> None:
-        """Cancel every task and wait until each has ended.
+        """Cancel every task and wait until all have ended.
 
-        One that takes no notice is cancelled again, and left behind in the end: whoever waits for
-        a step that swallows every cancel would wait for ever.
+        A task that ignores cancellation is cancelled up to `patience` times, then abandoned.
+        Otherwise a step that suppresses every cancellation would block the stop forever.
         """
         self._started = False
         for _ in range(self.patience):
@@ -75,6 +75,6 @@ class Service:
             try:
                 return await self.run()
             except Exception:  # noqa: BLE001
-                # A loop that dies would leave every DAG standing still: say so and go on.
+                # If the loop ended, all DAGs would stop: log the error and continue.
                 _log.exception("service_failed", service=self.name)
                 await asyncio.sleep(1.0)

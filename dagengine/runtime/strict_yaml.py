@@ -1,8 +1,9 @@
-"""YAML of the engine file and the cluster file: nothing is lost or misread without an error.
+"""Strict YAML parser for the engine file and the cluster file; ambiguous input is an error.
 
-PyYAML reads YAML 1.1, other programs read YAML 1.2, and a person knows one of the two. A plain
-scalar that the two read differently (`yes`, `0123`, `12:30:45`) is refused, as is a key that
-occurs twice. No error quotes the file, which may hold a password, except for such a scalar.
+PyYAML implements YAML 1.1, other programs implement YAML 1.2, and users often know only one of
+them. A plain scalar with different values in the two versions (`yes`, `0123`, `12:30:45`) is
+rejected, and so is a duplicate key. The file may contain a password, so an error message never
+quotes it, except for an ambiguous scalar.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 _SECRETS = ("password", "passphrase", "secret")
-# Booleans of YAML 1.1 that PyYAML reads as text.
+# Booleans in YAML 1.1 that PyYAML reads as text.
 _LONE_LETTERS = frozenset("yYnN")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False}
 _BOOLEANS["FALSE"] = False
@@ -31,11 +32,11 @@ _MAX_SHOWN = 40
 
 
 class YamlRefused(ValueError):
-    """The text is not the YAML of a configuration file; says what is wrong and in which line.
+    """Raised when a text is not valid YAML for a configuration file; names problem and line.
 
     Attributes:
-        problem: what is wrong, and where.
-        remedy: what to do about it.
+        problem: the problem and its location.
+        remedy: how to fix the problem.
     """
 
     def __init__(self, problem: str, remedy: str = "correct the file there") -> None:
@@ -45,7 +46,7 @@ class YamlRefused(ValueError):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that occurs twice, which would be lost, and ambiguous scalars."""
+    """Rejects ambiguous scalars, and duplicate keys, as PyYAML would drop the first value."""
 
     def construct_document(self, node: yaml.Node) -> Any:
         _check_scalars(self, node, ())
@@ -67,16 +68,16 @@ def read_yaml(text: str) -> Any:
     """Return the content of a configuration file.
 
     Raises:
-        YamlRefused: it is not YAML, a key occurs twice, or a plain scalar is ambiguous.
+        YamlRefused: the text is not YAML, a key occurs twice, or a plain scalar is ambiguous.
     """
     return _load(text, lambda loader: loader.get_single_data())
 
 
 def outline_yaml(text: str) -> Mapping[str, frozenset[str]] | None:
-    """Return the top-level keys, each with the keys below it; None if there is no map.
+    """Return the top-level keys, each with the keys below it; None if the text is not a mapping.
 
     Raises:
-        YamlRefused: it is not YAML.
+        YamlRefused: the text is not YAML.
     """
     node = _load(text, lambda loader: loader.get_single_node())
     if not isinstance(node, yaml.MappingNode):
@@ -90,7 +91,7 @@ def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
         loader = _StrictLoader(text)
         return read(loader)
     except yaml.YAMLError as exc:
-        # Its own text would quote the file, and with it a password that should not be there.
+        # PyYAML's message would quote the file, which may contain a password by mistake.
         mark = getattr(exc, "problem_mark", None)
         raise YamlRefused(f"it is not YAML{_place(mark)}") from None
     except RecursionError:
@@ -98,7 +99,7 @@ def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
     except YamlRefused:
         raise
     except (ValueError, TypeError, AttributeError, KeyError):
-        # What a tag or a date promises and the text does not hold: PyYAML lets the cause through.
+        # The text does not match its tag or the form of a date; PyYAML does not wrap the cause.
         raise YamlRefused("a value is not what its form or tag promises") from None
     finally:
         if loader is not None:
@@ -112,7 +113,7 @@ def _keys(node: yaml.Node) -> list[str]:
 def _check_scalars(
     loader: _StrictLoader, root: yaml.Node, path: tuple[str, ...], seen: set[int] | None = None
 ) -> None:
-    """Refuse the first ambiguous scalar; each node once, however many aliases lead to it."""
+    """Reject the first ambiguous scalar; check each node once, regardless of its aliases."""
     seen = set() if seen is None else seen
     if id(root) in seen:
         return
@@ -128,14 +129,14 @@ def _check_scalars(
                 below = (*path, str(key.value))
                 if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                     _check_scalar(loader, key, below)
-                if below != ("root_password",):  # whatever it holds has an error of its own
+                if below != ("root_password",):  # any value of this key has a separate error
                     _check_scalars(loader, value, below, seen)
 
 
 def _check_scalar(loader: _StrictLoader, node: yaml.ScalarNode, path: tuple[str, ...]) -> None:
     text = node.value
     implied = loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    if node.style is not None or node.tag != implied:  # quoted, or tagged
+    if node.style is not None or node.tag != implied:  # quoted or tagged, so not ambiguous
         return
     older, newer = _read_as_1_1(loader, node), read_as_1_2(text)
     if _is_same(older, newer):
@@ -156,14 +157,14 @@ def _read_as_1_1(loader: _StrictLoader, node: yaml.ScalarNode) -> Any:
         return node.value in "yY"
     try:
         return loader.construct_object(node)
-    except (yaml.YAMLError, ValueError):  # `=`, or a date that does not exist
+    except (yaml.YAMLError, ValueError):  # `=`, or a nonexistent date
         return None
     finally:
         loader.constructed_objects.pop(node, None)
 
 
 def read_as_1_2(text: str) -> Any:
-    """Return what a plain scalar is in YAML 1.2 (its core schema)."""
+    """Return the value of a plain scalar in YAML 1.2 (core schema)."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:

@@ -1,4 +1,4 @@
-"""A password in a file: read when the file has changed, not with each request."""
+"""A password file that is read again only after it has changed, not for each request."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from dagengine.errors import ConfigError
 from dagengine.runtime.clock import Clock, SystemClock
 
-# A file that was written so short a time ago may be written again with the same time stamp.
+# A file that was changed more recently than this may change again with the same time stamp.
 _SETTLED_S = 2.0
 
 _Stamp = tuple[int, int, int, int]
 
 
 class PasswordFile:
-    """The first line of a file, as it is now.
+    """The current first line of a file.
 
     Args:
-        path: of the file; a link is followed.
-        key: how the configuration names it, for messages.
-        clock: tells whether the file has settled.
+        path: path of the file; a symbolic link is followed.
+        key: the configuration key of the file, for messages.
+        clock: determines the time since the last change of the file.
     """
 
     def __init__(self, path: Path, key: str, clock: Clock | None = None) -> None:
@@ -30,7 +30,7 @@ class PasswordFile:
         self._text = ""
 
     def read(self) -> str:
-        """The password; may be empty.
+        """Return the password; it may be empty.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -47,13 +47,13 @@ class PasswordFile:
                 f"cannot read {self._key} {self.path}: {exc.strerror}",
                 remedy="let this user read it, or name another file",
             ) from exc
-        except UnicodeDecodeError:  # its text would show the password
+        except UnicodeDecodeError:  # its message would show the password
             raise ConfigError(f"cannot read {self._key} {self.path}: it is not UTF-8") from None
         return self._text
 
 
 def read_agent_password(file: PasswordFile | None) -> str:
-    """The agent password: the first line of its file; empty when there is no file.
+    """Return the agent password, the first line of its file; empty if no file is configured.
 
     Raises:
         ConfigError: the file cannot be read or its first line is empty.
