@@ -160,7 +160,7 @@ class Engine(EngineQueries):
         if not self._scheduler.is_running:
             raise _stopped()
 
-    # --- acting ----------------------------------------------------------------------------
+    # --- commands --------------------------------------------------------------------------
 
     async def submit(
         self,
@@ -258,7 +258,7 @@ class Engine(EngineQueries):
         finally:
             self._asking.discard(reply)
 
-    # --- following -------------------------------------------------------------------------
+    # --- subscriptions ---------------------------------------------------------------------
 
     async def wait(self, dag_id: int) -> DagDetail:
         """Wait until the DAG is SUCCEED or FAILED, without polling.

@@ -242,7 +242,7 @@ class Scheduler(Service):
             return []
         return [AttemptEnded(task.sub_task_id, task.attempt_no, Failed(_SPOILT)) for task in lost]
 
-    # --- what follows ------------------------------------------------------------------------
+    # --- side effects ------------------------------------------------------------------------
 
     def _follow(self, decision: Decision) -> None:
         live, snapshot = decision.live, decision.live.snapshot

@@ -26,7 +26,7 @@ Requester: TypeAlias = tuple[str, str]  # the user and the user's reason, for th
 
 
 class SubmissionService(Service):
-    """Creates DAGs, each in a task of its own.
+    """Creates DAGs, each in a separate task.
 
     Attributes:
         last_ids: the highest ids in use.

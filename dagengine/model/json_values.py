@@ -49,7 +49,7 @@ def outcome_as_stored(outcome: Outcome) -> Outcome:
 
     Raises:
         NotSerializable: its data or its evidence cannot be stored.
-        TypeError: a step must not return this outcome.
+        TypeError: the value is not an outcome that a step may return.
     """
     match outcome:
         case Succeeded(data, evidence, summary):

@@ -1,4 +1,4 @@
-"""The only file that reads a clock."""
+"""The clocks. Only this module and `dagengine.client.signing` read the system time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Log output: one JSON object per line on stderr, with secrets masked before rendering.
 
 Event names are constant and in the past tense (`dag_submitted`); variable data is in fields.
-Records of standard library loggers (aiohttp, asyncssh, asyncio) get the same format.
+Records of the `logging` module (from aiohttp, asyncssh, asyncio) get the same format.
 """
 
 from __future__ import annotations
