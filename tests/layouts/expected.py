@@ -51,7 +51,7 @@ EXPECTED: Mapping[str, Expected] = {
     "by_hand_relative": _SERVES_SPECIAL,
     "no_base_dir": _SERVES_SPECIAL,
     "log_removed": _SERVES,
-    "moved_home": _SERVES_SPECIAL,
+    "moved_home": _SERVES,
     "moved_home_link": _SERVES_SPECIAL,
     "behind_changed_link": Expected(
         Start.REFUSED, ("link/bin/seekdb",), running=Running.DOUBTED, special_launch=True
@@ -66,7 +66,7 @@ EXPECTED: Mapping[str, Expected] = {
     "both_named_later": _misnamed("data", "/home/store", "/disk/data", "data_dir"),
     "data_not_mounted": _NOT_MOUNTED,
     "store_link_empty": _NOT_MOUNTED,
-    "store_link_dangling": Expected(Start.REFUSED, ("no record", "by hand")),
+    "store_link_dangling": Expected(Start.REFUSED, ("store", "leads nowhere", "mount")),
     "half_initialised": _FAILS,
     "half_initialised_restarted": _FAILS,
     "killed_early": Expected(Start.REFUSED),  # for another reason at each moment

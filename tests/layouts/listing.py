@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,13 @@ Listing = Mapping[str, FileState]
 
 def list_data(root: Path) -> Listing:
     """Return every path below a root but those in log/ and run/; links are not followed."""
-    names = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*"))
-    return {name: _read(path) for name, path in names if not _NOT_DATA.search(name)}
+    listing = {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if not _NOT_DATA.search(name):
+            with suppress(FileNotFoundError):  # SQLite's own files come and go
+                listing[name] = _read(path)
+    return listing
 
 
 def find_changes(before: Listing, after: Listing) -> list[str]:

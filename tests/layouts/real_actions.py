@@ -27,7 +27,7 @@ WRONG_PASSWORD = "not-the-password-of-root"
 
 _CHECK, _HEALTH = 2, 4
 _ENDED = ("SUCCEED", "FAILED")
-_PATIENCE_S = 15.0  # with a server that neither serves nor ends
+_PATIENCE_S = 8.0  # with a server that neither serves nor ends
 _LIMIT_S = 90.0
 
 
