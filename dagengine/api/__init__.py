@@ -1,1 +1,1 @@
-"""The HTTP API: OBShell's wire (protocol sections 1 to 4)."""
+"""The HTTP API, compatible with OBShell (protocol sections 1 to 4)."""

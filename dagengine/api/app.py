@@ -1,4 +1,4 @@
-"""All routes on one screen."""
+"""The route table, and the application that serves it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ CORE: tuple[Endpoint, ...] = (
     _PAGED("GET", "/audit", pages.list_all_audit, Page[AuditDto], query=pages.AuditPage),
     Endpoint("GET", "/locks", pages.list_locks, Contents[LockDto]),
 )
-"""Every route that a controller has of itself; operations add theirs (see route.Route)."""
+"""The built-in routes of a controller; operations add their own (see extension.Route)."""
 
 
 def build_app(
@@ -110,22 +110,22 @@ def build_app(
     body_timeout_s: float = 30.0,
     figures: CounterSource = Counters,
 ) -> web.Application:
-    """The application of one controller.
+    """Build the application of one controller.
 
     Args:
-        engine: entered.
-        cluster: what the controller serves.
-        routes: what the operations add.
+        engine: the engine, already entered.
+        cluster: view of the managed cluster.
+        routes: the routes that operations add.
         key: decrypts headers.
-        replay: remembers what was seen; loaded.
-        clock: where time comes from.
-        version: of this program.
-        root_password: of root@sys, which callers must know.
-        agent_password: the configured agent password; empty for none.
-        before_retry: called before an ended DAG goes on (retry, rollback, a passed node), so that
-            what was mended is seen.
-        body_timeout_s: how long a body may take to arrive, in seconds.
-        figures: what other parts of the process have counted, for /metrics.
+        replay: replay protection, already loaded.
+        clock: source of time.
+        version: version of this program.
+        root_password: returns the password of root@sys.
+        agent_password: returns the configured agent password; empty if it is not configured.
+        before_retry: called before an ended DAG continues (retry, rollback, pass of a node), so
+            that corrections made in the meantime take effect.
+        body_timeout_s: time limit for receiving a body, in seconds.
+        figures: counters of other parts of the process, for /metrics.
     """
 
     def passwords() -> Passwords:
@@ -164,7 +164,7 @@ def build_app(
     app.on_response_prepare.append(_drop_server_header)
 
     async def end_streams(_app: web.Application) -> None:
-        await feeds.stop()  # followers come back to the next controller
+        await feeds.stop()  # subscribers reconnect to the next controller
 
     app.on_shutdown.append(end_streams)
     return app

@@ -1,4 +1,4 @@
-"""The door: who may pass, in the protocol's order (2.5), and the request's body in clear."""
+"""Authentication in the order of protocol 2.5, and decryption of the request body."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ BODY_LIMIT_BYTES = 1024 * 1024
 _READS = ("GET", "HEAD", "OPTIONS")
 _AGENT_HEADER, _ROOT_HEADER = "X-OCS-Agent-Header", "X-OCS-Header"
 _AGENT_TASK = re.compile(rf"{API_ROOT}/task/\w+/[45][^/]*(/\w+)?")
-# A wrong clock is no guess at a password: it does not count as a failed login.
+# Errors that do not indicate a guessed password, such as a wrong clock, are not failed logins.
 _NO_GUESSES = (HeaderExpired, TimestampInvalid, PasswordUnavailable)
 
 CALLER = web.RequestKey("caller", str)
-"""Who asks, from where, once the gate has let the request pass."""
+"""Identity and address of the caller of an authenticated request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Lets a request in, and opens its body.
+    """Authenticates a request and decrypts its body.
 
     Attributes:
         key: decrypts headers.
-        clock: where time comes from.
-        passwords: what callers must know, now.
-        replay: what was seen.
-        backoff: which addresses have to pause.
-        turns: how many headers of one address are decrypted at once.
-        body_timeout_s: how long a body may take to arrive, in seconds.
+        clock: source of time.
+        passwords: returns the passwords that are valid now.
+        replay: replay protection.
+        backoff: throttles addresses after failed logins.
+        turns: limits concurrent decryption of headers per address.
+        body_timeout_s: time limit for receiving a body, in seconds.
     """
 
     key: ServerKey
@@ -68,10 +68,10 @@ class Gate:
     body_timeout_s: float
 
     async def open(self, request: web.Request) -> bytes:
-        """The decrypted body of a request that may pass.
+        """Authenticate a request and return its decrypted body.
 
         Raises:
-            SecurityError, DagengineError: why not.
+            SecurityError, DagengineError: the request is rejected.
         """
         if (peer := peer_at(request)) is not None:
             return await self._open_locally(request, peer)
@@ -80,7 +80,7 @@ class Gate:
         if not value:
             raise HeaderMissing
         async with self.turns.take(address):
-            # Asked in turn: the ones before may have failed meanwhile.
+            # Check after waiting for the slot, because earlier requests may have failed since.
             self.backoff.refuse_paused(address)
             try:
                 cipher = decode_header(value)
@@ -103,7 +103,10 @@ class Gate:
         return body
 
     async def _open_locally(self, request: web.Request, peer: Peer) -> bytes:
-        """At the unix socket the kernel says who it is; a header is there only for the body."""
+        """Return the body of a request over the unix socket.
+
+        The kernel identifies the caller, so a header is needed only to decrypt the body.
+        """
         _, value = _header_of(request)
         body = await read_body(request, timeout_s=self.body_timeout_s)
         request[CALLER] = f"{peer} at the socket"
@@ -122,7 +125,10 @@ class Gate:
         return decrypt_body(body, header.keys) if body else body
 
     def _refusal(self, request: web.Request, header: SignedHeader) -> SecurityError | None:
-        """What the credentials lack. Not raised at once: a body is judged before them (2.5)."""
+        """Return the error of the credentials, or None.
+
+        The caller raises it later because errors of the body take precedence (2.5).
+        """
         try:
             check_credentials(
                 header,
@@ -141,51 +147,53 @@ class Gate:
     async def _reserve(
         self, sighting: HeaderFingerprint, header: SignedHeader, *, acts: bool, refused: bool
     ) -> None:
-        """Before the body is decrypted: this must be the only request of its kind."""
+        """Record the header and reject a repetition; called before the body is decrypted."""
         if not acts and not refused:
             self.replay.note_read(sighting)
         elif refused and acts:
             self.replay.note_try(sighting)
         elif acts:
-            # Without a password ts says nothing (2.6): then it is remembered as long as any.
+            # With an empty password `ts` is not checked (2.6), so reserve for the maximum time.
             now_s = int(self.clock.now().timestamp())
             until_s = parse_time(header.ts) if header.auth else now_s + MAX_AHEAD_S
             await self.replay.reserve(sighting, until_s=until_s)
 
 
 def refuse_other_users(peer: Peer | None) -> None:
-    """At the unix socket: root and this process's own user may enter, whatever they ask for.
+    """Reject users of the unix socket other than root and this process's own user.
+
+    The check applies to every path, including those that do not need a login.
 
     Raises:
-        SocketPermissionDenied: it is somebody else.
+        SocketPermissionDenied: the caller is another user.
     """
     if peer is not None and peer.uid not in (0, os.geteuid()):
         raise SocketPermissionDenied(str(peer))
 
 
 def _acts(request: web.Request) -> bool:
-    """True for what changes something.
+    """Return True if a request may change something.
 
-    A body makes any request one that acts: what is answered to it tells how it decrypts, so that
-    must happen once.
+    This includes every request with a body: the response reveals how the body decrypts, so the
+    body must be decrypted only once.
     """
     return request.body_exists or request.method not in _READS
 
 
 def _header_of(request: web.Request) -> tuple[bool, str]:
-    """Whether it is the agent's header, and its value; empty when there is none."""
+    """Return whether the agent header was sent, and the header's value; empty without a header."""
     if value := request.headers.get(_AGENT_HEADER):
         return True, value
     return False, request.headers.get(_ROOT_HEADER, "")
 
 
 async def read_body(request: web.Request, *, timeout_s: float) -> bytes:
-    """The body as it came, within `timeout_s` seconds.
+    """Read the body as sent, within `timeout_s` seconds.
 
     Raises:
-        HTTPRequestEntityTooLarge: it is longer than the API takes; known from its header, or
-            once so much has come.
-        BodyNotRead: it did not come in time, or broke off.
+        HTTPRequestEntityTooLarge: the body exceeds the limit according to Content-Length, or
+            more bytes than the limit have arrived.
+        BodyNotRead: the body did not arrive in time, or the connection broke.
     """
     if (size := request.content_length) is not None and size > BODY_LIMIT_BYTES:
         raise web.HTTPRequestEntityTooLarge(max_size=BODY_LIMIT_BYTES, actual_size=size)

@@ -1,4 +1,4 @@
-"""From a decrypted body to a model, and from query texts to values (protocol 1.4, 3.4)."""
+"""Validation of decrypted bodies and query parameters (protocol 1.4, 3.4)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ _FALSE = ("", "0", "f", "F", "FALSE", "false", "False")
 
 
 def bind(body: bytes, model: type[M]) -> M:
-    """The model of a body. No body and `null` are an empty object; names in any case.
+    """Parse a body into a model.
+
+    A missing body and `null` count as an empty object. Names are case-insensitive.
 
     Raises:
-        BindFailed: not JSON, not an object, or not of the model's types.
+        BindFailed: the body is not JSON, not an object, or does not match the types of the model.
     """
     try:
-        # Stricter than the standard library's: no NaN, and no half of a surrogate pair, which no
-        # answer, log or store can keep.
+        # Stricter than the parser of the standard library: rejects NaN, and lone surrogates, which
+        # cannot be encoded in a response, the log or the store.
         value = from_json(body, allow_inf_nan=False) if body else {}
-    except ValueError as exc:  # says what and where, nothing of what was sent
+    except ValueError as exc:  # the message has a position, but no content
         raise BindFailed(f"Bind JSON failed: the body is not JSON: {exc}") from None
     if value is None:
         value = {}
@@ -42,10 +44,12 @@ def bind(body: bytes, model: type[M]) -> M:
 
 
 def bind_query(query: Mapping[str, str], model: type[M]) -> M:
-    """The model of a query; unknown names are ignored, of several values the first counts.
+    """Parse query parameters into a model.
+
+    Unknown names are ignored; if a name has several values, the first one is used.
 
     Raises:
-        IllegalArgument: which parameter is wrong.
+        IllegalArgument: a parameter is invalid; the message names it.
     """
     given = {name: query[name] for name in model.model_fields if name in query}
     try:
@@ -57,10 +61,10 @@ def bind_query(query: Mapping[str, str], model: type[M]) -> M:
 
 
 def parse_show_details(text: str | bool) -> bool:
-    """The query parameter: absent is True, present but empty is False.
+    """Parse the query parameter `show_details`: absent is True, present but empty is False.
 
     Raises:
-        IllegalArgument: a text that is neither true nor false.
+        IllegalArgument: the text is neither true nor false.
     """
     if text is True or text in _TRUE:
         return True
@@ -72,7 +76,7 @@ def parse_show_details(text: str | bool) -> bool:
 
 
 def parse_flag(text: str | bool) -> bool:
-    """A query parameter that is true or false; empty is false. Raises ValueError."""
+    """Parse a boolean query parameter; empty is False. Raises ValueError for other texts."""
     if text is True or text in _TRUE:
         return True
     if text is False or text in _FALSE:

@@ -1,6 +1,7 @@
-"""Between the sockets and aiohttp: who may connect, and how long a request may take to arrive.
+"""Limits on connections: their number, the size of headers, and how long requests may take.
 
-aiohttp bounds a header field but not how slowly it comes, nor how many there are of everything.
+aiohttp limits the size of a header field, but neither the time until it arrives nor the number of
+fields and connections.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ _TOO_LARGE = (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what anybody may take of the controller.
+    """Limits on the resources that clients may use.
 
     Attributes:
-        connections: open ones in all.
-        connections_per_address: open ones of one address (of one user at the socket).
-        header_bytes: request line and headers together.
-        header_timeout_s: from the first byte of a request, or the connection, to its last header;
-            and for the TLS handshake before.
-        body_timeout_s: for a whole body.
-        idle_timeout_s: without a request on an open connection.
-        write_timeout_s: how long a client may leave an answer unread.
+        connections: number of open connections in total.
+        connections_per_address: number of open connections per address (per user at the socket).
+        header_bytes: size of request line and headers together.
+        header_timeout_s: time from opening the connection, or from the first byte of a later
+            request, to its last header; also the time for the TLS handshake before.
+        body_timeout_s: time for a whole body.
+        idle_timeout_s: time without a request on an open connection.
+        write_timeout_s: time that a client may leave a response unread.
     """
 
     connections: int = 10_000
@@ -57,7 +58,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end of a unix socket, as the kernel says."""
+    """The process at the other end of a unix socket, as reported by the kernel."""
 
     pid: int
     uid: int
@@ -67,12 +68,12 @@ class Peer:
 
 
 class Connections(Service):
-    """All open connections; `guard` puts it between a listener and aiohttp.
+    """All open connections; `guard` applies the limits between a listener and aiohttp.
 
     Args:
-        clock: where time comes from.
-        limits: what is allowed.
-        render_too_large: makes the content of the answer to a header that is too long.
+        clock: source of time.
+        limits: the limits to apply.
+        render_too_large: renders the body of the response to a header that is too long.
     """
 
     name = "connections"
@@ -89,7 +90,7 @@ class Connections(Service):
         self._next_log_s = 0.0
 
     def guard(self, factory: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """A protocol factory that lets through to `factory`'s what the limits allow."""
+        """Return a protocol factory that applies the limits in front of those of `factory`."""
         return lambda: Connection(factory(), self)
 
     async def run(self) -> None:
@@ -99,7 +100,7 @@ class Connections(Service):
             self.sweep()
 
     def sweep(self) -> int:
-        """Cut off those that take too long; returns how many."""
+        """Abort the connections that take too long; return their number."""
         now_s = self.clock.monotonic_s()
         late = [connection for connection in self._open if connection.is_late(now_s)]
         for connection in late:
@@ -109,12 +110,12 @@ class Connections(Service):
         return len(late)
 
     def too_large(self) -> bytes:
-        """The answer to a header that is too long."""
+        """Return the response to a header that is too long."""
         content = self._render_too_large()
         return _TOO_LARGE % (len(content), content)
 
     def admit(self, connection: Connection) -> bool:
-        """Count a new connection; False when there is no room for it."""
+        """Count a new connection; return False if a limit on connections is reached."""
         of_address = self._of_address[connection.address]
         if (
             len(self._open) >= self.limits.connections
@@ -128,7 +129,7 @@ class Connections(Service):
         return True
 
     def forget(self, connection: Connection) -> None:
-        """It is closed. Forgetting twice does nothing."""
+        """Remove a closed connection; idempotent."""
         if connection not in self._open:
             return
         self._open.remove(connection)
@@ -139,7 +140,7 @@ class Connections(Service):
             self._has_some.clear()
 
     def _note_refused(self, connection: Connection) -> None:
-        """Say so, but not once for each: a flood must not fill the log."""
+        """Log rejected connections, at most once a minute so that a flood does not fill the log."""
         self._refused += 1
         if self.clock.monotonic_s() >= self._next_log_s:
             self._next_log_s = self.clock.monotonic_s() + _LOG_PAUSE_S
@@ -153,11 +154,11 @@ class Connections(Service):
 
 
 class Connection(asyncio.Protocol):
-    """One connection; hands on to aiohttp what is within the limits.
+    """One connection, which passes data to aiohttp as long as it is within the limits.
 
     Attributes:
-        address: of the other end; a user at a unix socket.
-        peer: the other end of a unix socket; None over TCP.
+        address: address of the client; `uid N` at a unix socket.
+        peer: the process at the other end of a unix socket; None over TCP.
     """
 
     def __init__(self, inner: asyncio.Protocol, house: Connections) -> None:
@@ -167,8 +168,8 @@ class Connection(asyncio.Protocol):
         self._house = house
         self._transport: asyncio.Transport | None = None
         self._is_admitted = False
-        self._is_busy = False  # a request's header has arrived and it is not answered yet
-        self._is_deaf = False  # what comes now is of no use any more
+        self._is_busy = False  # a header has arrived and the request is not answered yet
+        self._is_deaf = False  # discard everything that the client still sends
         self._tail = b""
         self._header_bytes = 0
         self._late_s: float | None = None
@@ -177,25 +178,28 @@ class Connection(asyncio.Protocol):
     # --- the application's side ----------------------------------------------------------------
 
     def begin(self) -> None:
-        """A request's header was read; the application works on it."""
+        """Mark the start of a request: aiohttp has read its header."""
         self._is_busy = True
         self._late_s = None
 
     def end(self, *, is_read: bool) -> None:
-        """The request is answered; `is_read` False: the rest of its body shall not be read."""
+        """Mark the end of a request; with `is_read` False, discard further input.
+
+        `is_read` tells whether the whole body of the request was read.
+        """
         self._is_busy = False
         self._is_deaf = self._is_deaf or not is_read
         self._header_bytes = 0
         self._tail = b""
 
-    # --- the house's side ------------------------------------------------------------------------
+    # --- the side of `Connections` ---------------------------------------------------------------
 
     def is_late(self, now_s: float) -> bool:
-        """True when a header or the reading of an answer takes too long."""
+        """Return True if a header or the reading of a response takes too long."""
         return any(at is not None and at <= now_s for at in (self._late_s, self._stuck_s))
 
     def cut(self) -> None:
-        """End it at once."""
+        """Abort the connection."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -240,7 +244,7 @@ class Connection(asyncio.Protocol):
     # --- below: the parts ----------------------------------------------------------------------
 
     def _take_header(self, data: bytes) -> bool:
-        """Count what belongs to a header; False when it is too long, and that is answered."""
+        """Count the bytes of a header; return False after responding to one that is too long."""
         if self._late_s is None:
             self._late_s = self._deadline(self._house.limits.header_timeout_s)
         searched = self._tail + data
@@ -262,20 +266,20 @@ class Connection(asyncio.Protocol):
 
 
 def connection_of(request: web.Request) -> Connection | None:
-    """The connection of a request; None when no listener of ours took it."""
+    """Return the connection of a request; None if its listener does not use `guard`."""
     transport = request.transport
     protocol = None if transport is None else transport.get_protocol()
     return protocol if isinstance(protocol, Connection) else None
 
 
 def peer_at(request: web.Request) -> Peer | None:
-    """Who sends the request over a unix socket; None over TCP."""
+    """Return the process that sent a request over a unix socket; None over TCP."""
     connection = connection_of(request)
     return None if connection is None else connection.peer
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer | None:
-    """Who is at the other end of a unix socket; None over TCP."""
+    """Return the process at the other end of a unix socket; None over TCP."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family != socket.AF_UNIX:
         return None

@@ -1,4 +1,4 @@
-"""What every handler works with."""
+"""The dependencies of the handlers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from dagengine.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """What the handlers of one controller share.
+    """The objects that the handlers of one controller share.
 
     Attributes:
-        engine: entered.
-        cluster: what the controller serves.
+        engine: the engine, already entered.
+        cluster: view of the managed cluster.
         wire: renders records.
-        feeds: the events of DAGs for those who follow them.
-        clock: where time comes from.
-        public_key: what callers encrypt their headers for.
-        version: of this program.
-        pid: of this process.
-        machine: the processor's architecture.
-        has_agent_password: whether one is configured.
-        before_retry: called before an ended DAG goes on, so that what was mended is seen.
+        feeds: event streams of DAGs.
+        clock: source of time.
+        public_key: the key that callers encrypt their headers with.
+        version: version of this program.
+        pid: process id of this process.
+        machine: architecture of the processor.
+        has_agent_password: returns whether an agent password is configured.
+        before_retry: called before an ended DAG continues, so that corrections made in the
+            meantime take effect.
     """
 
     engine: Engine

@@ -1,4 +1,4 @@
-"""What a request would do, when it only asks (`?dryRun=true`; not part of OBShell's API)."""
+"""Plans of requests with `?dryRun=true` (not part of OBShell's API)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dagengine.api.schemas.tasks import HolderDto, PlanDto
 
 
 class DryRun(BaseModel):
-    """Query of the routes that can say what they would do."""
+    """Query of the routes that support a dry run."""
 
     dryRun: Annotated[  # noqa: N815  # the wire's name
         Flag, Field(description="only say what would be done; nothing is changed")
@@ -21,7 +21,7 @@ class DryRun(BaseModel):
 
 
 async def render_plan(ctx: ApiContext, plan: Plan) -> PlanDto:
-    """The plan, with who holds the lock that it needs."""
+    """Render a plan, including the holder of the lock that it needs."""
     return {
         "dry_run": True,
         "name": plan.operation,

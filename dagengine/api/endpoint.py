@@ -1,4 +1,4 @@
-"""One route as a value: what it takes, what it answers, how it may refuse."""
+"""Description of a route as a value: its inputs, its response and its errors."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from dagengine.model.records import DagDetail
 
 
 class BoundRequest(NamedTuple):
-    """A request that was let in, bound to what its route takes.
+    """An authenticated request with validated inputs.
 
     Attributes:
-        text: the `{id}` of the path as given; empty for a path without one.
-        task: that id, taken apart.
-        query: an instance of the route's query model.
-        body: an instance of the route's body model.
-        caller: who asks, from where; empty where no login is needed.
-        request: for what is in none of the others, such as a header.
+        text: the `{id}` of the path as given; empty for a path without an id.
+        task: the decoded id; None for a path without an id.
+        query: an instance of the route's query model; None without a model.
+        body: an instance of the route's body model; None without a model.
+        caller: identity and address of the caller; empty if the route needs no login.
+        request: the aiohttp request, for everything else, such as a header.
     """
 
     text: str
@@ -50,20 +50,21 @@ Handler: TypeAlias = Callable[[ApiContext, BoundRequest], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A route. The same models validate requests and make the OpenAPI document.
+    """A route. Its models validate requests and generate the OpenAPI document.
 
     Attributes:
-        method: upper case.
-        path: below `/api/v1`.
-        handler: its docstring's first line is the route's summary.
-        answer: type of `data`; None when there is none.
+        method: HTTP method in upper case.
+        path: path below `/api/v1`.
+        handler: the handler; the first line of its docstring is the route's summary.
+        answer: type of `data`; None for a response without data.
         body: model of the body.
         query: model of the query.
-        errors: what the handler may refuse with, beyond what every route of its kind may.
-        needs_login: False for what anybody may ask.
-        headers: request headers of its own, with what they are for.
-        null_on_failure: `data` is null, not absent, when the business step fails (protocol 1.1).
-        is_stream: the handler makes the whole response, a `text/event-stream`.
+        errors: errors that the handler may raise, in addition to those that every route of its
+            kind may raise.
+        needs_login: False for a route that anyone may call.
+        headers: additional request headers, with their descriptions.
+        null_on_failure: `data` is null, not absent, if the business step fails (protocol 1.1).
+        is_stream: the handler creates the whole response, a `text/event-stream`.
     """
 
     method: str
@@ -80,14 +81,14 @@ class Endpoint:
 
     @property
     def failed_data(self) -> object:
-        """What `data` is when what was asked for was tried and failed."""
+        """Return the value of `data` in the response to a request whose business step failed."""
         if get_origin(self.answer) is Contents:
             return {"contents": None}
         return None if self.null_on_failure else ABSENT
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """Return the one-line description of the route."""
         return (inspect.getdoc(self.handler) or "").partition("\n")[0].rstrip(".")
 
 
@@ -95,14 +96,14 @@ _ABOUT_KEY = "the same key and body again: the same task, also after a restart; 
 
 
 def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
-    """A web handler that answers with what the endpoint's handler returns."""
+    """Return a web handler that responds with the return value of the endpoint's handler."""
     has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
     needs_login = endpoint.needs_login
 
     async def handle(request: web.Request) -> web.StreamResponse:
         text = request.match_info["id"] if has_id else ""
         if "/" in text:
-            raise web.HTTPNotFound  # an encoded slash: no such path, whoever asks
+            raise web.HTTPNotFound  # an encoded slash: 404 even without a login
         content = await gate.open(request) if needs_login else b""
         ask = BoundRequest(  # in the order of protocol 3.4: id, query, body
             text,
@@ -120,7 +121,7 @@ def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
 
 
 def endpoint_of(route: Route) -> Endpoint:
-    """The route of an operation; it answers with a DAG unless it says otherwise."""
+    """Return the endpoint of an operation's route; it returns a DAG unless `answer` is set."""
     creates = route.answer is None
     answer: Any = DagDetailDTO if creates else route.answer
     if route.plan is not None:
@@ -133,7 +134,8 @@ def endpoint_of(route: Route) -> Endpoint:
             return await render_plan(ctx, plan)
         text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
         key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
-        # Looked up before the handler: what it made stands, whatever the cluster is now.
+        # Look up the key before the handler runs, because the handler checks the cluster's current
+        # state, which must not affect a DAG that was already created.
         if key is not None and (made := await ctx.engine.find_submitted(key)) is not None:
             return ctx.wire.dag(made)
         found = await route.handler(Call(ctx.engine, ask.body, ask.caller, ask.query, key))

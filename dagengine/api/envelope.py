@@ -1,4 +1,4 @@
-"""The envelope around every answer, and how JSON is written (protocol 1.1, 1.2)."""
+"""The envelope of every response, and the JSON format (protocol 1.1, 1.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from dagengine.errors import DagengineError
 
 ABSENT: Any = object()
-"""There is no `data` at all, which is not the same as null."""
+"""Marks an envelope without `data`, as opposed to `data` that is null."""
 
 _OFFSET = len("+00:00")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -19,7 +19,7 @@ _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def render_time(at: datetime) -> str:
-    """RFC 3339 with the local offset, fraction without trailing zeros, `Z` for no offset."""
+    """Render an RFC 3339 time: local offset (`Z` for UTC), fraction without trailing zeros."""
     microsecond = at.microsecond
     second, offset = render_second(at.replace(microsecond=0))
     if not microsecond:
@@ -30,14 +30,17 @@ def render_time(at: datetime) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def render_second(at: datetime) -> tuple[str, str]:
-    """Date and time of a whole second, and its offset; the instants of a DAG share a few."""
-    text = at.astimezone().isoformat()  # strftime takes ten times as long
+    """Render date and time of a whole second, and its offset.
+
+    The result is cached because the times of a DAG share a few seconds.
+    """
+    text = at.astimezone().isoformat()  # strftime is ten times slower
     offset = text[-_OFFSET:]
     return text[:-_OFFSET], "Z" if offset == "+00:00" else offset
 
 
 def render_error(error: DagengineError) -> dict[str, object]:
-    """The `error` object."""
+    """Return the `error` object of the envelope."""
     code = {"code": error.legacy_code} if error.legacy_code else {}
     return {**code, "errCode": error.err_code, "message": str(error)}
 
@@ -51,7 +54,7 @@ def render_envelope(
     data: object = ABSENT,
     error: DagengineError | None = None,
 ) -> bytes:
-    """One answer. `data` is left out when it is not given."""
+    """Render the envelope of a response; it has no `data` if that is `ABSENT`."""
     envelope: dict[str, object] = {
         "successful": error is None,
         "timestamp": render_time(at),
@@ -67,7 +70,7 @@ def render_envelope(
 
 
 def render_json(value: object) -> bytes:
-    """Compact JSON with `<`, `>` and `&` escaped, as the original writes it."""
+    """Render compact JSON with `<`, `>` and `&` escaped, as OBShell does."""
     text = _encode(value)
     if "<" in text or ">" in text or "&" in text:
         text = text.translate(_ESCAPES)
@@ -75,7 +78,7 @@ def render_json(value: object) -> bytes:
 
 
 def sort_keys(value: object) -> object:
-    """A free-form value with every map's keys in order."""
+    """Return a free-form value with the keys of every mapping sorted."""
     if isinstance(value, Mapping):
         return {str(key): sort_keys(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):

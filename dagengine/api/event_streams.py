@@ -1,9 +1,9 @@
-"""A DAG's events for everybody who follows it: read once, rendered once, told to each.
+"""Event streams of DAGs: events are read and rendered once and sent to all subscribers of a DAG.
 
-The store is the source (docs/decisions/0005). A feed reads on when the engine says that something
-was committed, and keeps the newest frames; a follower is nothing but the number of the last event
-that it was told. One that has fallen behind what is kept reads the store by itself, so a slow
-follower costs no memory and loses nothing.
+The store is the source of the events (docs/decisions/0005). A stream reads new events after each
+commit that the engine reports, and keeps the newest frames. A subscriber's only state is the number
+of the last event that it received. A subscriber that is behind the kept frames reads from the store
+itself, so a slow subscriber uses no memory and loses no event.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from dagengine.runtime.service import Service
 _log = structlog.get_logger("dagengine.api")
 
 KEEPALIVE_S = 15.0
-_KEPT = 1000  # frames of a feed, about 300 bytes each
-_PAGE = 250  # events that are read, or told, at once
+_KEPT = 1000  # frames of a stream, about 300 bytes each
+_PAGE = 250  # maximum number of events to read or send at once
 
 
 class DagEventStream:
-    """The events of one DAG; used from `Feeds.follow`.
+    """The events of one DAG; obtained from `EventStreams.follow`.
 
     Attributes:
-        last: number of the last event that is known.
-        is_over: the DAG had ended when `last` was read.
-        is_closed: nothing more will come from here, though more may happen to the DAG.
-        wire: renders its frames.
+        last: number of the last known event.
+        is_over: True if the DAG had ended when `last` was read.
+        is_closed: True if this stream yields no more events, even if the DAG has more.
+        wire: renders the frames.
     """
 
     wire: SseRenderer
@@ -49,11 +49,11 @@ class DagEventStream:
         self._engine = engine
         self._wire = wire
         self._dag_id = dag_id
-        self._frames: list[bytes] = []  # of the newest events, up to `last`
+        self._frames: list[bytes] = []  # frames of the newest events, up to `last`
         self._news = asyncio.Event()
 
     async def run(self) -> None:
-        """Read on whenever there is something new; cancelled when nobody follows any more."""
+        """Read new events after each commit; cancelled when the last subscriber leaves."""
         try:
             with self._engine.subscribe(self._dag_id) as bell:
                 await self._open()
@@ -69,11 +69,11 @@ class DagEventStream:
             self._wake()
 
     async def wait(self) -> None:
-        """Wait for something new, `KEEPALIVE_S` seconds at most."""
+        """Wait for new events, `KEEPALIVE_S` seconds at most."""
         await self._news.wait()
 
     async def frames_after(self, seq: int) -> Sequence[bytes]:
-        """The next frames after that event; empty when there are none yet."""
+        """Return the next frames after event `seq`; empty if there are none yet."""
         first = self.last - len(self._frames)  # the event before the first frame
         if seq >= first:
             return self._frames[seq - first : seq - first + _PAGE]
@@ -86,7 +86,7 @@ class DagEventStream:
         if rows is None:
             raise TaskNotFound(f"there is no DAG {self._wire.id(self._dag_id)}")
         self.wire = SseRenderer(self._wire, rows.dag, rows.nodes, rows.sub_tasks)
-        # The state is read before the events: those of a DAG seen as ended are complete.
+        # Read the state before the events: if the DAG has ended, the events are then complete.
         self.is_over = rows.dag.state.is_final
         self.last = await self._engine.last_event(self._dag_id)
         self.opened.set_result(None)
@@ -106,7 +106,7 @@ class DagEventStream:
     def _refuse(self, exc: DagengineError) -> None:
         if not self.opened.done():
             self.opened.set_exception(exc)
-            self.opened.exception()  # whoever waited for it may be gone
+            self.opened.exception()  # mark as retrieved: the waiting subscriber may be gone
         else:
             _log.warning("feed_ended", dag_id=self._dag_id, error=str(exc))
 
@@ -116,7 +116,7 @@ class DagEventStream:
 
 
 class EventStreams(Service):
-    """The feeds of the DAGs that somebody follows."""
+    """The streams of all DAGs that have a subscriber."""
 
     name = "feeds"
 
@@ -128,10 +128,10 @@ class EventStreams(Service):
 
     @asynccontextmanager
     async def follow(self, dag_id: int) -> AsyncIterator[DagEventStream]:
-        """The feed of a DAG, ready to be read.
+        """Subscribe to a DAG and yield its stream, ready to be read.
 
         Raises:
-            TaskNotFound: no such DAG.
+            TaskNotFound: the DAG does not exist.
             StoreUnavailable: the store cannot be read.
         """
         followed = self._open.get(dag_id)
@@ -152,7 +152,7 @@ class EventStreams(Service):
 
 
 class _Followed:
-    """A feed, the task that reads it, and how many follow it."""
+    """A stream, the asyncio task that reads it, and the number of its subscribers."""
 
     def __init__(self, feed: DagEventStream, task: asyncio.Task[None]) -> None:
         self.feed = feed
@@ -161,10 +161,10 @@ class _Followed:
 
 
 async def _ring(bell: Subscription) -> None:
-    """Wait for an event, or for the time to say that there was none."""
+    """Wait for an event, `KEEPALIVE_S` seconds at most."""
     try:
         async with asyncio.timeout(KEEPALIVE_S):
             await bell.next()
     except TimeoutError:
         return
-    bell.skip()  # one reading finds them all
+    bell.skip()  # one read of the store returns all new events

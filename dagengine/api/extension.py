@@ -1,4 +1,4 @@
-"""What an operations package adds to the API: routes, and a view of the cluster."""
+"""The interface of an operations package to the API: routes, and a view of the cluster."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One authenticated request, bound to its route.
+    """An authenticated request with validated inputs.
 
     Attributes:
         engine: the running engine.
-        body: the validated body, an instance of the route's model; None without one.
-        caller: who asks, from where; for the audit.
-        query: the validated query, an instance of the route's query model; None without one.
-        key: the request's idempotency key; None when it sent none.
+        body: the validated body, an instance of the route's model; None without a model.
+        caller: identity and address of the caller, for the audit.
+        query: the validated query, an instance of the route's query model; None without a model.
+        key: the request's idempotency key; None if the request has no key.
     """
 
     engine: Engine
@@ -38,12 +38,12 @@ class Call:
     async def submit(
         self, submission: Submission, *, reason: str = "", dedupe_window_s: float = 0.0
     ) -> DagDetail:
-        """Create the DAG that the request asks for, in the caller's name.
+        """Create a DAG in the caller's name.
 
         Args:
-            submission: what to run.
-            reason: what the audit is to say about it.
-            dedupe_window_s: see Engine.submit; a request with a key of its own is not in it.
+            submission: the operation to run.
+            reason: the reason to record in the audit.
+            dedupe_window_s: see Engine.submit; does not apply to a request with an idempotency key.
         """
         return await self.engine.submit(
             submission,
@@ -56,15 +56,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """What would be done on one server.
+    """The planned action on one server.
 
     Attributes:
-        name: of the server.
-        verdict: `start` or `stop`; `nothing` when there is nothing to do; `blocked` when something
-            stands in the way; `unknown` when its host could not be asked.
-        reason: why, in words.
-        checks: how each check ended, as values for a caller.
-        commands: what would be run, secrets masked.
+        name: name of the server.
+        verdict: `start` or `stop`; `nothing` if no action is needed; `blocked` if a condition
+            prevents the action; `unknown` if the host could not be probed.
+        reason: explanation of the verdict.
+        checks: the result of each check, as JSON values.
+        commands: the commands that would run, with secrets masked.
     """
 
     name: str
@@ -76,12 +76,12 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request would do.
+    """The effect that a request would have.
 
     Attributes:
-        operation: that it would run.
-        lock_key: of the lock that this needs; None for none.
-        servers: in the order of the request's scope.
+        operation: name of the operation that would run.
+        lock_key: key of the required lock; None if it needs no lock.
+        servers: the planned action on each server, in the order of the request's scope.
     """
 
     operation: str
@@ -90,31 +90,31 @@ class Plan:
 
 
 Planner: TypeAlias = Callable[[Call], Awaitable[Plan]]
-"""Says what the handler would do, changing nothing; refuses as the handler would."""
+"""Returns the plan of the handler without changing anything; raises the same errors."""
 
 Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
 Refusal: TypeAlias = type[DagengineError] | str
-"""How a route may refuse: an error, or an errCode that is told with status 400."""
+"""An error that a route may respond with: an error class, or an errCode with HTTP status 400."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """A route of an operation; it always needs a login.
 
-    All of it but the handler is published in the OpenAPI document as well.
+    The OpenAPI document contains everything except the handler.
 
     Attributes:
-        method: upper case.
-        path: below `/api/v1`, such as `/ob/start`.
-        model: pydantic model of the body; None for a route without one.
-        handler: returns a DagDetail, or a value of type `answer`; raises ApiError subclasses for
-            answers that are errors. Its docstring's first line is the route's summary.
-        errors: with what the handler may refuse.
-        query: pydantic model of the query.
-        answer: type of the answer's data; None for a DAG.
-        plan: makes the answer to `?dryRun=true`; None: the route knows no such thing.
-        null_on_failure: `data` is null, not absent, when the business step fails (protocol 1.1);
-            so it is for every route that answers with a DAG.
+        method: HTTP method in upper case.
+        path: path below `/api/v1`, such as `/ob/start`.
+        model: pydantic model of the body; None for a route without a body.
+        handler: returns a DagDetail, or a value of type `answer`; raises subclasses of ApiError
+            for error responses. The first line of its docstring is the route's summary.
+        errors: errors that the handler may raise.
+        query: pydantic model of the query; None for a route without query parameters.
+        answer: type of the response's data; None for a DAG.
+        plan: returns the plan for `?dryRun=true`; None if the route does not support a dry run.
+        null_on_failure: `data` is null, not absent, if the business step fails (protocol 1.1);
+            this always applies to routes that return a DAG.
     """
 
     method: str
@@ -129,11 +129,11 @@ class Route:
 
 
 class ServerState(Protocol):
-    """What is known of one server without asking it."""
+    """The configuration of one server; reading it never contacts a host."""
 
     @property
     def name(self) -> str:
-        """`ip:agent_port`."""
+        """Return `ip:agent_port`."""
         ...
 
     @property
@@ -156,7 +156,7 @@ class ServerState(Protocol):
 
 
 class ClusterView(Protocol):
-    """The cluster as last known; reading it never contacts a host."""
+    """The last known state of the cluster; reading it never contacts a host."""
 
     @property
     def name(self) -> str: ...
@@ -169,19 +169,22 @@ class ClusterView(Protocol):
 
     @property
     def version(self) -> str:
-        """Version of the server program; empty when not known yet."""
+        """Return the version of the server program; empty if it is not known yet."""
         ...
 
     @property
     def ob_state(self) -> int:
-        """0 not running, 1 running without connection, 2 restricted, 3 available (protocol 2.1)."""
+        """Return the state of the cluster (protocol 2.1).
+
+        0 is not running, 1 running without connection, 2 restricted, 3 available.
+        """
         ...
 
     @property
     def observed_at(self) -> datetime | None:
-        """When what `ob_state` says was seen; None when nothing was seen yet."""
+        """Return the time of the observation behind `ob_state`; None before the first one."""
         ...
 
     def root_password(self) -> str:
-        """The password of root@sys that callers must know; empty if root has none by design."""
+        """Return the password of root@sys; empty if root has no password by design."""
         ...

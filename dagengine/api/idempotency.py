@@ -1,4 +1,4 @@
-"""The header by which a caller says that a request is one that it sent before."""
+"""The header that identifies a repeated request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ _LIMIT = 200  # characters; a UUID has 36
 
 
 def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKey | None:
-    """The key of a request that creates a DAG; None when none was sent.
+    """Parse the idempotency key of a request that creates a DAG; None if the header is absent.
+
+    The key contains a digest of route and body, so that its reuse for another request is detected.
 
     Args:
-        text: the header's value.
-        route: method and path, which are part of what was asked for.
-        body: what was asked for. Spelling does not count: the order of fields, defaults.
+        text: value of the header.
+        route: method and path of the request.
+        body: the validated body; the order of its fields and omitted defaults do not change the
+            digest.
 
     Raises:
-        IllegalArgument: not 1 to 200 visible ASCII characters.
+        IllegalArgument: the value is not 1 to 200 visible ASCII characters.
     """
     if text is None:
         return None

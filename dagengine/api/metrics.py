@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what the process counted, and what the store holds at the moment."""
+"""Prometheus metrics: counters of the process, and the current content of the store."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ _STATES = (State.READY, State.RUNNING, State.FAILED, State.SUCCEED)
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What parts of the process have counted since it began."""
+    """Counters of other parts of the process since its start."""
 
     commits: int = 0
-    batches: int = 0  #: several of them may share a commit
+    batches: int = 0  #: several batches may share a commit
     ssh_connects: int = 0
     ssh_failures: int = 0
 
 
 class CounterSource(Protocol):
-    """Where the figures come from; asked at every scrape."""
+    """Source of the counters, called at every scrape."""
 
     def __call__(self) -> Counters: ...
 
 
 class Metrics:
-    """The figures of one controller, in a registry of its own.
+    """The metrics of one controller, in a separate registry.
 
     Args:
-        engine: its DAGs are counted, its stages timed.
-        clock: times stages.
-        figures: what others have counted.
+        engine: the engine whose DAGs are counted and whose stages are timed.
+        clock: source of time for the duration of stages.
+        figures: counters of other parts of the process.
     """
 
     def __init__(self, engine: Engine, clock: Clock, figures: CounterSource) -> None:
         self.registry = CollectorRegistry()
         self._engine = engine
         self._clock = clock
-        self._begun_s: dict[int, float] = {}  # by node
+        self._begun_s: dict[int, float] = {}  # start time by node id
         self._dags = Gauge(
             "dagengine_dags", "DAGs in the store.", ["state"], registry=self.registry
         )
@@ -75,7 +75,7 @@ class Metrics:
         engine.events.attach(self)
 
     def offer(self, event: EngineEvent) -> None:
-        """Time a stage: told by the engine after each commit."""
+        """Measure the duration of a stage; the engine calls this after each commit."""
         if not isinstance(event, NodeUpdated):
             return
         now_s = self._clock.monotonic_s()
@@ -86,7 +86,7 @@ class Metrics:
             self._stages.labels(operation, event.name, event.state).observe(now_s - begun_s)
 
     def time_request(self, method: str, route: str, status: int, took_s: float) -> None:
-        """A request was answered; `route` is the pattern of its path."""
+        """Record the duration of a request; `route` is the pattern of its path."""
         known = self._by_route.get((method, route, status))
         if known is None:
             known = self._requests.labels(method, route, status)
@@ -94,14 +94,14 @@ class Metrics:
         known.observe(took_s)
 
     async def refresh(self) -> None:
-        """Count the DAGs anew."""
+        """Update the number of DAGs from the store."""
         counts = await self._engine.count_dags()
         for state in _STATES:
             self._dags.labels(state).set(counts.get(state, 0))
 
 
 class _Counted(Collector):
-    """What others have counted, as counters."""
+    """Collector that exports `Counters`."""
 
     def __init__(self, figures: CounterSource) -> None:
         self._figures = figures

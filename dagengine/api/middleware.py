@@ -1,4 +1,4 @@
-"""Around every handler: who asks, how long it took, and what went wrong, in one envelope."""
+"""Middleware around every handler: checks the socket peer, measures time, renders errors."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dagengine.runtime.clock import Clock
 from dagengine.security.errors import DECRYPTION_ERRORS, SocketPermissionDenied, TooManyFailures
 
 _log = structlog.get_logger("dagengine.api")
-_LOGGED_CHARS = 200  # of what a stranger may make as long as a header
+_LOGGED_CHARS = 200  # of values from the request, which may be as long as a header
 
 _JSON_ROOTS = (API_ROOT, "/rpc/v1")
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ResponseBuilder(NamedTuple):
-    """Renders the answer to one request."""
+    """Builder of the response to one request."""
 
     clock: Clock
     begun_s: float
@@ -37,9 +37,14 @@ class ResponseBuilder(NamedTuple):
         return self._respond(200, data=data) if data is not None else self._respond(200)
 
     def failure(self, error: DagengineError, *, data: object = ABSENT) -> web.Response:
-        """`data` of a refusal; only where what was asked for was tried and did not work."""
+        """Build an error response.
+
+        `data` is included only if the status is 500 or higher, that is, if the business step was
+        tried and failed.
+        """
         answer = self
-        # Such answers have no trace, one of them no duration either (protocol 1, 1.1).
+        # These responses have an empty trace id, and SocketPermissionDenied has no duration
+        # (protocol 1, 1.1).
         if isinstance(error, (*DECRYPTION_ERRORS, SocketPermissionDenied)):
             kind = "application/json; charset=utf-8"
             tells_time = not isinstance(error, SocketPermissionDenied)
@@ -65,18 +70,18 @@ class ResponseBuilder(NamedTuple):
 _SERVER_ERROR = 500
 
 FAILED_DATA = web.RequestKey("failed_data", object)
-"""What `data` is when the business of the request fails (protocol 1.1); set when it begins."""
+"""Value of `data` if the business step fails (protocol 1.1); set before the step starts."""
 
 ANSWER = web.RequestKey("answer", ResponseBuilder)
-"""Renders the answer to the request."""
+"""The builder of the response to the request."""
 
 
 Timed = Callable[[str, str, int, float], None]
-"""Told method, route, status and seconds of every answer."""
+"""Called with method, route, status and duration in seconds of every response."""
 
 
 def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Turns whatever happens into an answer. Nothing leaves here as an exception."""
+    """Return a middleware that turns every result, including every exception, into a response."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: WebHandler) -> web.StreamResponse:
@@ -93,7 +98,7 @@ def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[w
         finally:
             if connection is not None:
                 connection.end(is_read=request.content.is_eof())
-        if isinstance(response, web.Response):  # a stream ends when its follower likes
+        if isinstance(response, web.Response):  # a stream ends when its subscriber leaves
             resource = request.match_info.route.resource
             route, method = "unknown", "any"
             if resource is not None:
@@ -116,7 +121,7 @@ async def _answer(
     except web.HTTPException as exc:
         return await _answer_http(request, answer, exc)
     except DagengineError as exc:
-        # What the caller did wrong it is told; what went wrong here somebody else has to mend.
+        # Client errors are logged as information; server errors are warnings for the operator.
         is_ours = exc.http_status >= _SERVER_ERROR
         _log.log(
             logging.WARNING if is_ours else logging.INFO,
@@ -129,7 +134,7 @@ async def _answer(
             **({"error": str(exc)} if is_ours else {}),
         )
         return answer.failure(exc, data=request.get(FAILED_DATA, ABSENT))
-    except Exception:  # noqa: BLE001  # whatever it is, the caller gets an answer
+    except Exception:  # noqa: BLE001  # the caller always gets a response
         _log.exception("request_failed", method=request.method, path=request.path)
         return answer.failure(
             DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}")
@@ -139,7 +144,10 @@ async def _answer(
 async def _answer_http(
     request: web.Request, answer: ResponseBuilder, exc: web.HTTPException
 ) -> web.StreamResponse:
-    """What aiohttp's router or reader raised: unknown paths and methods, too large bodies."""
+    """Render an error of aiohttp, such as an unknown path or method, or a body that is too large.
+
+    A path with a trailing slash is redirected if the path without it exists.
+    """
     if exc.status not in (404, 405):
         error = DagengineError(exc.reason or "request refused")
         error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413

@@ -1,7 +1,7 @@
-"""The OpenAPI 3.1 document, made from the route table and the models that validate.
+"""The OpenAPI 3.1 document, generated from the route table and the models that validate requests.
 
-It is served at `/openapi.json`, outside of the envelope and without a login: it says no more than
-the published source does.
+It is served at `/openapi.json` without the envelope and without a login, because it contains
+nothing beyond the published source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DOCUMENT_PATH = "/openapi.json"
 Json = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
-_UNEXPECTED = DagengineError  # a full disk, a bug: any route may have to say so
+_UNEXPECTED = DagengineError  # a full disk or a bug can affect any route
 _DOOR: tuple[type[DagengineError], ...] = tuple(
     kind
     for kind in vars(door).values()
@@ -45,7 +45,7 @@ are then base64 of AES-128-CBC of the JSON that is described here. The official 
 
 
 def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
-    """The document of these routes."""
+    """Return the document for the given routes."""
     models: list[tuple[str, Any, TypeAdapter[Any]]] = [
         ("Envelope", "serialization", TypeAdapter(Envelope)),
         ("ErrorDto", "serialization", TypeAdapter(ErrorDto)),
@@ -78,7 +78,7 @@ def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
 
 
 def serving(document: Json) -> WebHandler:
-    """A handler that answers with the document."""
+    """Return a handler that responds with the document."""
     body = render_json(document)
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -88,7 +88,7 @@ def serving(document: Json) -> WebHandler:
 
 
 def codes_of(endpoint: Endpoint) -> dict[int, list[str]]:
-    """The errCodes that a route may answer with, by HTTP status."""
+    """Return the errCodes that a route may respond with, by HTTP status."""
     found: set[tuple[int, str]] = set(_codes((*endpoint.errors, _UNEXPECTED)))
     if endpoint.needs_login:
         found |= set(_codes(_DOOR)) | {_BODY_TOO_LARGE}
@@ -132,7 +132,10 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
 
 
 def _request_body(model: type[BaseModel], schema: Json) -> Json:
-    """No body and `null` are an empty object (protocol 1.4): allowed where every field may miss."""
+    """Describe a request body; it is optional if every field is optional.
+
+    A missing body and `null` count as an empty object (protocol 1.4).
+    """
     if any(field.is_required() for field in model.model_fields.values()):
         return {"required": True, "content": _json(schema)}
     return {"required": False, "content": _json({"anyOf": [schema, {"type": "null"}]})}
@@ -156,7 +159,7 @@ def _query_parameters(endpoint: Endpoint) -> list[Json]:
 
 
 def _of_texts(schema: Json) -> Json:
-    """The schema of a query parameter, its default as one would send it."""
+    """Return the schema of a query parameter, with the default as it is sent in a URL."""
     match schema.get("default"):
         case None:
             return {name: part for name, part in schema.items() if name != "default"}
@@ -182,7 +185,7 @@ def _header_parameters(endpoint: Endpoint) -> list[Json]:
 def _done(endpoint: Endpoint, answer: Json | None) -> Json:
     if not endpoint.is_stream:
         return {"200": {"description": "Done.", "content": _json(_success(answer))}}
-    # Up to OpenAPI 3.1 the schema of a stream is that of each of its events.
+    # Up to OpenAPI 3.1, the schema of a stream describes one of its events.
     content = {"text/event-stream": {"schema": {"$ref": f"{_SCHEMAS}Event"}}}
     return {
         "200": {"description": "Events as they happen.", "content": content},
@@ -191,7 +194,7 @@ def _done(endpoint: Endpoint, answer: Json | None) -> Json:
 
 
 def _event(schemas: Mapping[str, Json]) -> Json:
-    """The fields of one event of a stream, as the lines of its frame name them."""
+    """Return the schema of one event of a stream; its properties are the fields of the frame."""
     kinds = []
     for kind in EVENTS:
         said = {"contentMediaType": "application/json", "contentSchema": schemas[f"event {kind}"]}

@@ -1,4 +1,4 @@
-"""A client of the API, for Python callers who want no SDK, and for the commands."""
+"""A client of the API, for the command line and for Python callers that do not use an SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls of the API, one method each."""
+"""The API client, with one method for each call."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from dagengine.client.tls import TlsConfig
 from dagengine.client.transport import Dto, Transport
 from dagengine.errors import ControllerUnreachable, InvalidId
 
-_ID = re.compile(r"[0-9A-Za-z+-]+")  # whatever else it says, it stays one part of a path
-_REPEATS_S = (0.1, 0.5)  # pauses before a call that creates is made again
+_ID = re.compile(r"[0-9A-Za-z+-]+")  # such a text cannot span several segments of a path
+_REPEATS_S = (0.1, 0.5)  # delays before `create` repeats a call
 
 
 class Client:
-    """Signs and sends calls. Use it as an async context manager.
+    """Client of a controller. Use it as an async context manager.
 
     Args:
-        url: of the controller, such as `https://db1:2886`, or `unix:PATH` of its socket.
-        password: of root@sys; may be empty, and is not used at a socket.
-        timeout_s: bound on one call, in seconds.
-        trust: whom to believe at an https URL; by default what the system does.
+        url: URL of the controller, such as `https://db1:2886`, or `unix:PATH` for its socket.
+        password: password of root@sys; may be empty, and is not used at a socket.
+        timeout_s: time limit of one call, in seconds.
+        trust: TLS settings for an https URL; by default the CA certificates of the system.
 
-    Every method raises ControllerUnreachable or ApiRefused; one that is given an id raises
-    InvalidId, before anything is sent, for a text that cannot be one.
+    Every method can raise ControllerUnreachable and ApiRefused. Methods with an id raise InvalidId
+    before sending anything if the text is not a valid id.
     """
 
     def __init__(
@@ -55,31 +55,31 @@ class Client:
         await self._door.close()
 
     async def info(self) -> Dto:
-        """Who the controller is; needs no password."""
+        """Return the identity of the controller; does not need a password."""
         return await self._ask_openly("/info")
 
     async def secret(self) -> Dto:
-        """The key that requests are signed for; needs no password."""
+        """Return the public key that encrypts request headers; does not need a password."""
         return await self._ask_openly("/secret")
 
     async def status(self) -> Dto:
-        """The controller's state; needs no password."""
+        """Return the state of the controller; does not need a password."""
         return await self._ask_openly("/status")
 
     async def post(self, path: str, body: Dto, *, key: str = "") -> Dto:
-        """POST to a path below `/api/v1`; the answer's data, `{}` when there is none.
+        """POST to a path below `/api/v1`; return the data of the response, or `{}` without data.
 
-        `key` is the idempotency key of a call that creates a DAG; empty for none.
+        `key` is the idempotency key of a call that creates a DAG; empty to send no key.
         """
         headers = {"Idempotency-Key": key} if key else None
         data: Dto = await self._door.call("POST", path, body, headers)
         return data
 
     async def create(self, path: str, body: Dto, *, key: str = "") -> Dto:
-        """POST to a path that creates a DAG, so that it creates one.
+        """POST to a path that creates a DAG, and repeat the call if the connection breaks.
 
-        Every call has an idempotency key of its own (or the given one), so it can be repeated when
-        the connection breaks: what the controller has already made is found again.
+        The call uses the given idempotency key or a new one, so a repetition returns the DAG that
+        the controller has already created instead of creating a second one.
         """
         key = key or secrets.token_hex(16)
         for pause_s in _REPEATS_S:
@@ -90,7 +90,7 @@ class Client:
         return await self.post(path, body, key=key)
 
     async def get(self, path: str) -> Dto:
-        """GET a path (with its query) below `/api/v1`."""
+        """GET a path (with query) below `/api/v1`; return the data of the response."""
         data: Dto = await self._door.call("GET", path)
         return data
 
@@ -103,7 +103,7 @@ class Client:
         *,
         dry_run: bool = False,
     ) -> Dto:
-        """Start observers; returns the DAG, or (`dry_run`) only what would be done."""
+        """Start observers and return the DAG; with `dry_run`, only return the plan."""
         body: Dto = {
             "scope": {"type": scope, "target": targets or []},
             "forcePassDag": {"id": force_pass or []},
@@ -124,9 +124,10 @@ class Client:
         force_pass: list[str] | None = None,
         dry_run: bool = False,
     ) -> Dto:
-        """Stop observers, out of service by SQL or (force, terminate) for good; returns the DAG.
+        """Stop observers and return the DAG; with `dry_run`, only return the plan.
 
-        With `dry_run` nothing is changed; returns what would be done.
+        By default, the observers are taken out of service by SQL and their processes keep running.
+        `terminate` ends the processes after a minor freeze, `force` ends them immediately.
         """
         body = {
             "scope": {"type": scope, "target": targets or []},
@@ -139,31 +140,31 @@ class Client:
         return await self.create("/ob/stop", body)
 
     async def get_dag(self, dag_id: str, *, details: bool = True) -> Dto:
-        """A DAG; with its nodes, sub-tasks and lines when `details`."""
+        """Return a DAG; with `details`, including its nodes, sub-tasks and log lines."""
         return await self.get(f"{_path('dag', dag_id)}?show_details={str(details).lower()}")
 
     async def get_node(self, node_id: str) -> Dto:
-        """A stage of a DAG, with its sub-tasks, their lines, and what each of them waits for."""
+        """Return a node with its sub-tasks, their log lines, and the reason why each waits."""
         return await self.get(_path("node", node_id))
 
     async def list_unfinished(self) -> list[Dto]:
-        """Every READY or RUNNING DAG with details, newest first."""
+        """Return every READY or RUNNING DAG with details, newest first."""
         return list((await self.get("/task/dag/unfinish?show_details=true"))["contents"] or [])
 
     async def list_dags(self, *, details: bool = False) -> list[Dto]:
-        """Every DAG, newest first."""
+        """Return the newest DAGs (at most 1000), newest first."""
         query = str(details).lower()
         return list((await self.get(f"/task/dags/ob?show_details={query}"))["contents"] or [])
 
     async def search_dags(
         self, *, state: str = "", name: str = "", page: int = 100
     ) -> AsyncGenerator[Dto]:
-        """DAGs without details, newest first, however many there are.
+        """Yield all matching DAGs without details, newest first, fetching them in pages.
 
         Args:
             state: READY, RUNNING, FAILED or SUCCEED; empty for any.
-            name: such as `Start OB`; empty for any.
-            page: how many to fetch at once, 1 to 1000.
+            name: operation name such as `Start OB`; empty for any.
+            page: number of DAGs per request, 1 to 1000.
         """
         asked = {"state": state, "name": name, "limit": page, "cursor": ""}
         while True:
@@ -175,43 +176,43 @@ class Client:
             asked["cursor"] = found["next_cursor"]
 
     async def list_locks(self) -> list[Dto]:
-        """Every lock: who holds it, since when, and what the holder waits for."""
+        """Return every lock with its holder, its start time, and what the holder waits for."""
         return list((await self.get("/locks"))["contents"])
 
     async def get_logs(self, sub_task_id: str) -> list[Dto]:
-        """A sub-task's log rows of all attempts."""
+        """Return the log lines of all attempts of a sub-task."""
         return list((await self.get(f"{_path('sub_task', sub_task_id)}/logs"))["contents"] or [])
 
     def follow(
         self, dag_id: str, *, after: int = 0, patience_s: float = 60.0
     ) -> AsyncGenerator[Event]:
-        """A DAG's events, each once and in order, until the DAG has ended.
+        """Yield the events of a DAG, each once and in order, until the DAG has ended.
 
-        Goes on by itself when the connection breaks or the controller is restarted. Leave it with
-        `contextlib.aclosing` when you break out of it.
+        The client reconnects if the connection breaks or the controller restarts. Use
+        `contextlib.aclosing` if you may leave the loop early.
 
         Args:
-            dag_id: which DAG.
-            after: number of the last event that you know; 0 for all of them.
-            patience_s: how long a controller may be away, in seconds.
+            dag_id: id of the DAG.
+            after: number of the last known event; 0 to receive all events.
+            patience_s: how long the controller may be unreachable, in seconds.
         """
         return follow_events(self._door, _path("dag", dag_id), after, patience_s)
 
     async def operate_dag(self, dag_id: str, operator: str, *, reason: str = "") -> None:
-        """Ask RETRY, ROLLBACK, CANCEL or PASS of a DAG; the reason goes to the audit."""
+        """Apply RETRY, ROLLBACK, CANCEL or PASS to a DAG; the audit records the reason."""
         await self.post(_path("dag", dag_id), {"operator": operator, "reason": reason})
 
     async def pass_node(self, node_id: str, *, reason: str = "") -> None:
-        """PASS a FAILED node: its DAG goes on behind it."""
+        """PASS a FAILED node; its DAG continues with the next node."""
         await self.post(_path("node", node_id), {"operator": "PASS", "reason": reason})
 
     async def list_audit(self, dag_id: str = "") -> list[Dto]:
-        """What was done to a DAG, or to all of them, newest first."""
+        """Return the audit rows of a DAG, or of all DAGs, newest first."""
         path = f"{_path('dag', dag_id)}/audit" if dag_id else "/audit"
         return list((await self.get(path))["contents"])
 
     async def list_attempts(self, sub_task_id: str) -> list[Dto]:
-        """A sub-task's attempts with their lines, oldest first."""
+        """Return the attempts of a sub-task with their log lines, oldest first."""
         return list((await self.get(f"{_path('sub_task', sub_task_id)}/attempts"))["contents"])
 
     async def _ask_openly(self, path: str) -> Dto:
@@ -220,7 +221,7 @@ class Client:
 
 
 def _path(kind: str, generic_id: str) -> str:
-    """Where that DAG, node or sub-task is. Whether there is one is for the controller to say."""
+    """Return the path of a DAG, node or sub-task; does not check that it exists."""
     if not _ID.fullmatch(generic_id):
         raise InvalidId(generic_id or "''", "an id has letters and digits only")
     return f"/task/{kind}/{generic_id}"

@@ -1,4 +1,4 @@
-"""A DAG's events, over as many connections as it takes."""
+"""The event stream of a DAG, across reconnections."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import aiohttp
 from dagengine.client.transport import Transport
 from dagengine.errors import ControllerUnreachable
 
-_SILENCE_S = 50.0  # the controller says every 15 s that there is nothing new
-_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)  # between connections; the last one again and again
-_LIMIT_BYTES = 16 * 1024 * 1024  # of one event
+_SILENCE_S = 50.0  # the controller sends a keep-alive every 15 s
+_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)  # between connections; the last value repeats
+_LIMIT_BYTES = 16 * 1024 * 1024  # maximum length of one line of the stream
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a DAG.
+    """An event of a DAG.
 
     Attributes:
-        seq: its number within the DAG: 1, 2, 3, …; the same whoever asks and whenever.
-        kind: `dag`, `node`, `sub_task` (it entered a state) or `line` (it logged one).
-        data: what, see docs/http_api.md.
+        seq: number within the DAG: 1, 2, 3, …; the same for every client and at every time.
+        kind: `dag`, `node` or `sub_task` for a new state, `line` for a log line of a sub-task.
+        data: the content of the event, see docs/http_api.md.
     """
 
     seq: int
@@ -37,13 +37,13 @@ class Event:
 async def follow_events(
     door: Transport, path: str, after: int, patience_s: float
 ) -> AsyncGenerator[Event]:
-    """Every event of the DAG at that path after that number, once and in order, until it has ended.
+    """Yield every event after `after`, once and in order, until the DAG at the path has ended.
 
-    A connection that breaks is made again, from the last event on.
+    If the connection breaks, reconnect and continue after the last received event.
 
     Raises:
-        ApiRefused: no such DAG, or not allowed.
-        ControllerUnreachable: no connection for `patience_s` seconds.
+        ApiRefused: the DAG does not exist, or access is denied.
+        ControllerUnreachable: the controller was unreachable for `patience_s` seconds.
     """
     silent_s, failures = 0.0, 0
     while True:
@@ -64,7 +64,7 @@ async def follow_events(
 
 
 async def _read_once(door: Transport, path: str, after: int) -> AsyncGenerator[Event | None]:
-    """The events of one connection; None: there are no more."""
+    """Yield the events of one connection, and None when the stream is complete."""
     limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_S)
     headers = {"Last-Event-ID": str(after)} if after else {}
     async with door.open_answer("GET", f"{path}/events", None, headers, limits) as response:
@@ -76,7 +76,7 @@ async def _read_once(door: Transport, path: str, after: int) -> AsyncGenerator[E
 
 
 async def _parse(stream: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, dict[str, Any]]]:
-    """Kind and data of each event; comments are left out."""
+    """Yield kind and data of each event; ignore comments."""
     kind = data = ""
     while line := (await stream.readline(max_line_length=_LIMIT_BYTES)).decode("utf-8"):
         name, _, value = line.rstrip("\r\n").partition(": ")

@@ -1,4 +1,4 @@
-"""Headers and bodies as the controller's door wants them (protocol 2.3, 2.4)."""
+"""Encryption of request headers and bodies for the controller (protocol 2.3, 2.4)."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BLOCK_BYTES = 16
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signed:
-    """What a request carries.
+    """The encrypted parts of a request.
 
     Attributes:
         header: value of X-OCS-Header.
-        body: encrypted; None when there is none.
+        body: encrypted body; None for a request without a body.
     """
 
     header: str
@@ -34,11 +34,11 @@ class Signed:
 
 
 def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> Signed:
-    """Sign a request for its target (path and query, as they are sent); body None for none."""
+    """Sign a request for its target (path and query as sent); `body` is None if it has no body."""
     keys = secrets.token_bytes(2 * _BLOCK_BYTES)
     header = {
         "auth": password,
-        "ts": str(int(time.time()) + _LIFETIME_S),  # the wire's own clock
+        "ts": str(int(time.time()) + _LIFETIME_S),  # wall-clock time, as the protocol requires
         "uri": target,
         "keys": base64.b64encode(keys).decode("ascii"),
     }
@@ -49,10 +49,10 @@ def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> Signed
 
 
 def load_key(text: str) -> rsa.RSAPublicKey:
-    """The controller's key, as `secret` tells it.
+    """Parse the controller's public key, as returned by `/secret`.
 
     Raises:
-        ControllerUnreachable: it is none.
+        ControllerUnreachable: the text is not an RSA public key.
     """
     try:
         key = serialization.load_der_public_key(base64.b64decode(text))

@@ -1,4 +1,4 @@
-"""Where a controller is and how it is trusted: https, or a unix socket on this machine."""
+"""How to connect to a controller: TLS settings, or a unix socket on this machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SOCKET_SCHEME = "unix:"
 
 @dataclass(frozen=True, slots=True)
 class TlsConfig:
-    """Whom a client believes at an `https` URL, and who it says it is.
+    """TLS settings for an `https` URL: trusted CA certificates and the client's own certificate.
 
     Attributes:
-        ca_file: certificates (PEM) that may have signed the controller's; None: the system's.
-        cert_file: the client's own certificate, for controllers that ask for one.
-        key_file: its private key; None when it is in `cert_file`.
+        ca_file: trusted CA certificates (PEM); None for those of the system.
+        cert_file: client certificate (PEM), for controllers that require one.
+        key_file: private key of the client certificate; None if `cert_file` contains it.
     """
 
     ca_file: Path | None = None
@@ -28,10 +28,10 @@ class TlsConfig:
     key_file: Path | None = None
 
     def make_context(self) -> ssl.SSLContext:
-        """Verifies name and signature; TLS 1.2 or newer.
+        """Build a context that verifies host name and signature and requires TLS 1.2 or later.
 
         Raises:
-            ConfigError: a file cannot be used.
+            ConfigError: a file cannot be read or is invalid.
         """
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
@@ -48,17 +48,17 @@ class TlsConfig:
 
 
 def is_socket(url: str) -> bool:
-    """True for `unix:PATH`: there the kernel says who calls, and nothing need be signed."""
+    """Return True for `unix:PATH`, where the kernel identifies the caller and nothing is signed."""
     return url.startswith(_SOCKET_SCHEME)
 
 
 def base_of(url: str) -> str:
-    """What stands before the path of a request."""
+    """Return the URL prefix of a request path."""
     return "http://localhost" if is_socket(url) else url
 
 
 def make_connector(url: str, trust: TlsConfig) -> aiohttp.BaseConnector:
-    """Connects to where the URL says; raises as `Trust.make_context`."""
+    """Build a connector for the URL; raises the same errors as `TlsConfig.make_context`."""
     if is_socket(url):
         return aiohttp.UnixConnector(url.removeprefix(_SOCKET_SCHEME))
     if url.startswith("https:"):

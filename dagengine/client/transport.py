@@ -1,4 +1,4 @@
-"""One session with one controller: signs, sends, reads envelopes and streams."""
+"""The transport of the client: signs and sends requests, reads envelopes and streams."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from dagengine.client.tls import TlsConfig, base_of, is_socket, make_connector
 from dagengine.errors import ApiRefused, ControllerUnreachable
 
 ROOT = "/api/v1"
-_STALE_KEY = 1  # legacy code: the header was made for another key
+_STALE_KEY = 1  # legacy code of a header encrypted with another key
 
 Dto = dict[str, Any]
 
 
 class Transport:
-    """Sends requests to a controller.
+    """A session with one controller.
 
     Args:
-        url: of the controller, without a slash at its end.
-        password: of root@sys; may be empty.
-        timeout_s: bound on one call, in seconds.
-        trust: for an https URL.
+        url: URL of the controller, without a trailing slash.
+        password: password of root@sys; may be empty.
+        timeout_s: time limit of one call, in seconds.
+        trust: TLS settings for an https URL.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Transport:
         self._key: rsa.RSAPublicKey | None = None
 
     async def open(self) -> None:
-        """Make the session; nothing is sent yet."""
+        """Create the HTTP session; sends nothing yet."""
         connector = make_connector(self._url, self._trust)
         self._session = aiohttp.ClientSession(timeout=self._timeout, connector=connector)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close the session and all its connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -62,16 +62,16 @@ class Transport:
         body: Dto | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """A signed call; the answer's data, `{}` when there is none.
+        """Send a signed request; return the data of the response, or `{}` without data.
 
         Raises:
-            ControllerUnreachable, ApiRefused: it did not work.
+            ControllerUnreachable, ApiRefused: the call failed.
         """
         async with self.open_answer(method, path, body, headers or {}) as response:
             return await self._data_of(response)
 
     async def ask_openly(self, path: str) -> Any:
-        """A GET that needs no password. Raises as `call`."""
+        """Send an unsigned GET request. Raises the same errors as `call`."""
         async with self._request("GET", ROOT + path, {}, None, self._timeout) as response:
             return await self._data_of(response)
 
@@ -84,12 +84,12 @@ class Transport:
         headers: Mapping[str, str],
         limits: aiohttp.ClientTimeout | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to a signed request that was let in, body unread.
+        """Send a signed request and yield the successful response with its body unread.
 
-        A request for a key that the controller no longer has is signed and sent once more.
+        If the cached public key is outdated, fetch the key and send the request once more.
 
         Raises:
-            ControllerUnreachable, ApiRefused: it did not work.
+            ControllerUnreachable, ApiRefused: the call failed.
         """
         target = ROOT + path
         for is_last in (self._key is None, True):
@@ -110,7 +110,7 @@ class Transport:
     # --- below: the parts ------------------------------------------------------------------
 
     async def _sign(self, target: str, body: Dto | None) -> tuple[dict[str, str], bytes | None]:
-        """Headers and body of a request; at a socket there is nothing to sign."""
+        """Return headers and body of a request, which are not signed at a socket."""
         if is_socket(self._url):
             return {}, None if body is None else json.dumps(body).encode("utf-8")
         signed = sign(await self._load_key(), self._password, target, body)
@@ -141,7 +141,7 @@ class Transport:
             raise self._unreachable(exc) from exc
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> None:
-        """Raise what an answer that is an error says."""
+        """Raise ApiRefused if the response is an error."""
         if response.status < 400:
             return
         envelope = await self._envelope_of(response)

@@ -1,8 +1,9 @@
-"""A MySQL client in which the peer decides nothing: a public module.
+"""A MySQL client whose settings the peer cannot influence: a public module.
 
-Capability flags, authentication plugin, character set, packet size and the refusal of LOCAL INFILE
-are fixed in `protocol.py`; whatever a peer sends becomes a result or one of the errors of
-`errors.py`. docs/decisions/0013-a-mysql-client-of-our-own.md says why.
+The capability flags, the authentication plugin, the character set, the packet size and the
+rejection of LOCAL INFILE are fixed in this package, most of them in `protocol.py`. Everything that
+a peer sends becomes a result or one of the errors in `errors.py`. For the reasons, see
+docs/decisions/0013-a-mysql-client-of-our-own.md.
 """
 
 from __future__ import annotations

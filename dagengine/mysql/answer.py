@@ -1,4 +1,4 @@
-"""The answer to a statement, from its packets, without input or output."""
+"""Parsing of the response to a statement; performs no I/O."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ Row: TypeAlias = tuple[Value, ...]
 
 _MAX_RESULTS = 10_000
 _NAMES, _NAME = 6, 4  # catalog, schema, table, original table, name, original name
-_FIXED_BYTES = 13  # their number, character set, length, type, flags, decimals, filler
-_BINARY = 63  # the character set of what is not text
+_FIXED_BYTES = 13  # length byte, character set, column length, type, flags, decimals, filler
+_BINARY = 63  # the character set of columns that do not hold text
 _NULL = 0xFB
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that one answer may have."""
+    """Upper limits for one response."""
 
     columns: int = 4096
     rows: int = 200_000
@@ -47,8 +47,8 @@ class Column(NamedTuple):
     """One column of a result.
 
     Attributes:
-        name: safe to show.
-        decode: from the bytes of a value that is not NULL to the value.
+        name: column name, safe to display.
+        decode: converts the bytes of a non-NULL value.
     """
 
     name: str
@@ -57,11 +57,11 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one statement gave.
+    """The result of one statement.
 
     Attributes:
-        columns: their names; empty for a statement without rows.
-        affected_rows: with `found_rows`, those that an UPDATE matched.
+        columns: column names; empty for a statement that returns no rows.
+        affected_rows: changed rows; with `found_rows`, the rows that an UPDATE matched.
     """
 
     columns: tuple[str, ...] = ()
@@ -72,10 +72,10 @@ class Result:
 
 
 class Answer:
-    """Collects the packets that answer one request."""
+    """Collector of the response packets of one request."""
 
     def __init__(self, bounds: Bounds, *, multi_statements: bool = False) -> None:
-        """With `multi_statements` there may be several results."""
+        """Create an empty response; `multi_statements` allows several results."""
         self.results: list[Result] = []
         self._bounds = bounds
         self._is_multi = multi_statements
@@ -92,11 +92,11 @@ class Answer:
         return self._take_next is None
 
     def take(self, payload: bytes) -> None:
-        """Read the next packet.
+        """Process the next packet.
 
         Raises:
-            MysqlServerError: the answer is, or ends with, an error.
-            MysqlProtocolError: the packet cannot be the next one, or the answer is too large.
+            MysqlServerError: the response is an error or ends with one.
+            MysqlProtocolError: the packet is not valid at this point, or the response is too large.
         """
         self._bytes += len(payload)
         if self._bytes > self._bounds.answer_bytes:
@@ -115,7 +115,7 @@ class Answer:
                 Result((), (), done.affected_rows, done.last_insert_id, done.warnings), done.status
             )
         elif first == LOCAL_INFILE:
-            # Refused by closing: an empty answer, as drivers send it, would continue the dialog.
+            # Close the connection: the empty packet that drivers send would continue the dialog.
             raise MysqlProtocolError("the peer requests a file of this machine (LOCAL INFILE)")
         else:
             self._count, end = read_length(payload, 0)
@@ -157,10 +157,10 @@ class Answer:
 
 
 def parse_column(payload: bytes) -> Column:
-    """A column's definition.
+    """Parse a column definition.
 
     Raises:
-        MysqlProtocolError: it is malformed, or of an unknown type.
+        MysqlProtocolError: the definition is malformed, or the type is unknown.
     """
     at, names = 0, []
     for _ in range(_NAMES):
@@ -181,10 +181,10 @@ def parse_column(payload: bytes) -> Column:
 
 
 def parse_row(payload: bytes, columns: Sequence[Column]) -> Row:
-    """The values of a row.
+    """Parse the values of a row.
 
     Raises:
-        MysqlProtocolError: the row is malformed, or a value not of its column's type.
+        MysqlProtocolError: the row is malformed, or a value does not have its column's type.
     """
     values: list[Value] = []
     at, size = 0, len(payload)
@@ -247,7 +247,7 @@ def _decode_ascii(raw: bytes) -> str:
 
 
 def _decode_utf8(raw: bytes) -> str:
-    """Text whatever the column's character set is."""
+    """Decode as text even if the character set of the column is binary (JSON)."""
     return _decode_text(raw)
 
 
@@ -264,7 +264,7 @@ _DECODERS: dict[int, Callable[[bytes], Value]] = {
     **dict.fromkeys(
         (15, 247, 248, 253, 254), _decode_text
     ),  # VARCHAR, ENUM, SET, VAR_STRING, STRING
-    **dict.fromkeys((249, 250, 251, 252), _decode_text),  # blobs, which are text unless binary
+    **dict.fromkeys((249, 250, 251, 252), _decode_text),  # blobs; text unless binary
     16: bytes,  # BIT
     245: _decode_utf8,  # JSON
     246: _decode_decimal,

@@ -1,4 +1,4 @@
-"""A connection to a MySQL server, bounded by time limits."""
+"""Connections to a MySQL server, with time limits."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ from dagengine.mysql.text import encode_text
 from dagengine.mysql.wire import Wire, late
 
 Address: TypeAlias = Path | tuple[str, int]
-"""A unix socket, or host and port."""
+"""Path of a unix socket, or host and port."""
 
 BeforeLogin: TypeAlias = Callable[[], Awaitable[None]]
-"""Called after the greeting has arrived and before anything is sent; what it raises ends the login.
-Use it to check that the listener is the server."""
+"""Called after the greeting has arrived and before anything is sent; an exception ends the login.
+Use it to verify that the listening process is the expected server."""
 
 _DEFAULTS, _BOUNDS = Options(), Bounds()
 
 
 class Connection:
-    """Statements, one at a time. Use `connect` to make one.
+    """A connection that executes one statement at a time. Create it with `connect`.
 
-    After a time-out, a cancellation and every error other than MysqlServerError and
-    MysqlRequestRefused the connection is closed: the rest of an answer must not be taken for the
-    answer to the next statement.
+    A time-out, a cancellation and every error other than MysqlServerError and MysqlRequestRefused
+    close the connection, because the rest of a response must not be mistaken for the response to
+    the next statement.
     """
 
     def __init__(
@@ -67,14 +67,16 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether a statement can be sent, as far as known."""
+        """Return whether a statement can be sent, as far as this side knows."""
         return self._wire.is_open
 
     async def query(self, statement: str, *, timeout_s: float | None = None) -> Result:
-        """The result of a statement; the last result where it holds several statements.
+        """Execute a statement and return its result.
+
+        If the text contains several statements, return the last result.
 
         Raises:
-            MysqlServerError: the server answers with an error.
+            MysqlServerError: the server responds with an error.
             MysqlError: see `query_all`.
         """
         return (await self.query_all(statement, timeout_s=timeout_s))[-1]
@@ -82,17 +84,18 @@ class Connection:
     async def query_all(
         self, statement: str, *, timeout_s: float | None = None
     ) -> Sequence[Result]:
-        """The results of all statements in the text.
+        """Execute all statements in the text and return their results.
 
         Args:
-            statement: several only if the connection was made with `multi_statements`.
-            timeout_s: in place of the connection's own limit.
+            statement: one statement; several only if the connection was created with
+                `multi_statements`.
+            timeout_s: time limit in seconds; None for the limit of the connection.
 
         Raises:
-            MysqlServerError: the server answers with an error.
-            MysqlRequestRefused: the statement cannot be sent, or another one is under way.
+            MysqlServerError: the server responds with an error.
+            MysqlRequestRefused: the statement cannot be sent, or another one is in progress.
             MysqlConnectionLost, MysqlProtocolError: the connection is closed; `result_unknown`
-                tells whether the statement may have been executed.
+                indicates whether the statement may have been executed.
         """
         request = QUERY + encode_text(statement, "the statement")
         if self._is_busy:
@@ -103,7 +106,7 @@ class Connection:
         self._is_busy = True
         answer = Answer(self._bounds, multi_statements=self._options.multi_statements)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
-        # Cheaper than asyncio.timeout, which costs as much as reading a short answer.
+        # Cheaper than asyncio.timeout, which takes as long as reading a short response.
         timer = asyncio.get_running_loop().call_later(limit_s, self._wire.expire, limit_s)
         try:
             while not answer.is_complete:
@@ -123,7 +126,7 @@ class Connection:
         return answer.results
 
     def close(self) -> None:
-        """Tell the server, if nothing is under way, and close."""
+        """Close the connection; send QUIT first if no statement is in progress."""
         if self._wire.is_open and not self._is_busy:
             self._wire.send_first(QUIT)
         self._wire.close()
@@ -139,31 +142,34 @@ async def connect(
     timeout_s: float = 5.0,
     before_login: BeforeLogin | None = None,
 ) -> Connection:
-    """Log in; the session commits after each statement unless it says otherwise.
+    """Connect and log in.
 
-    The password leaves this process only as the proof of mysql_native_password for one salt.
+    The session commits after each statement unless a statement changes that. The password leaves
+    this process only as the proof that mysql_native_password computes for one salt.
 
     Args:
-        address: of a server on this machine or behind an encrypted channel; there is no TLS yet.
+        address: a server on this machine or behind an encrypted channel; TLS is not supported yet.
         user: the account.
-        password: empty for an account without one.
-        options: what is asked for beyond the fixed capabilities.
-        bounds: of each answer.
-        timeout_s: for everything up to the login, and for each statement later.
+        password: empty for an account without a password.
+        options: options beyond the fixed capabilities.
+        bounds: limits for each response.
+        timeout_s: time limit in seconds for connecting and logging in together, and for each
+            later statement.
         before_login: see BeforeLogin.
 
     Raises:
         MysqlAccessDenied: user or password is wrong.
-        MysqlServerError: the server refuses the connection for another reason.
+        MysqlServerError: the server rejects the connection for another reason.
         MysqlAuthPluginRefused: the peer requests another authentication plugin.
-        MysqlConnectionLost: nothing listens there, or it ended the connection, or did not answer.
-        MysqlProtocolError: it is not a MySQL server that this client can use.
+        MysqlConnectionLost: nothing listens at the address, or the peer closed the connection or
+            did not respond in time.
+        MysqlProtocolError: the peer is not a MySQL server that this client supports.
     """
     async with _limit(timeout_s):
         wire = await _open(address)
         try:
             greeting = parse_greeting(await wire.receive())
-            # TLS belongs here: SSLRequest, then `loop.start_tls`, then the login.
+            # To support TLS, send SSLRequest here and call `loop.start_tls` before the login.
             if before_login is not None:
                 await before_login()
             wire.send(render_login(greeting, user, password, options))
@@ -188,7 +194,7 @@ async def open_connection(
     timeout_s: float = 5.0,
     before_login: BeforeLogin | None = None,
 ) -> AsyncIterator[Connection]:
-    """A connection as from `connect`; leaving the context closes it."""
+    """Open a connection like `connect`, and close it on leaving the context."""
     connection = await connect(
         address,
         user=user,
@@ -217,7 +223,7 @@ async def _open(address: Address) -> Wire:
 
 
 async def _authenticate(wire: Wire, password: str) -> int:
-    """The server's status after the login."""
+    """Complete the login and return the status flags of the server."""
     may_switch = True
     while True:
         payload = await wire.receive()
@@ -237,10 +243,10 @@ async def _authenticate(wire: Wire, password: str) -> int:
 
 @asynccontextmanager
 async def _limit(seconds: float) -> AsyncIterator[None]:
-    """Bound what is done within.
+    """Limit the duration of the context.
 
     Raises:
-        MysqlTimedOut: the time is over.
+        MysqlTimedOut: the time limit has passed.
     """
     limit = asyncio.timeout(seconds)
     try:

@@ -1,16 +1,16 @@
-"""What can go wrong between a MySQL server and this client.
+"""Errors of the MySQL client.
 
     MysqlError
-    ├── MysqlRequestRefused         this client does not send it; nothing was sent
-    ├── MysqlConnectionLost         no connection, or it ended
-    │   └── MysqlTimedOut           no complete answer in time
-    ├── MysqlProtocolError          the peer does not keep to the protocol, or to a bound
-    ├── MysqlAuthPluginRefused      the peer wants the password in another form
-    └── MysqlServerError            the server answers with an error
+    ├── MysqlRequestRefused         the client rejects the request; nothing was sent
+    ├── MysqlConnectionLost         the connection could not be opened, or it ended
+    │   └── MysqlTimedOut           no complete response within the time limit
+    ├── MysqlProtocolError          the peer violates the protocol or exceeds a limit
+    ├── MysqlAuthPluginRefused      the peer requests another authentication plugin
+    └── MysqlServerError            the server responds with an error
         └── MysqlAccessDenied       user or password is wrong
 
-No other exception leaves the package because of what a peer sends. Only after MysqlServerError and
-MysqlRequestRefused is the connection still open.
+Data from a peer never causes any other exception. The connection stays open only after
+MysqlServerError and MysqlRequestRefused.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dagengine.errors import DagengineError
 
 
 class MysqlError(DagengineError):
-    """Base of the errors of this package.
+    """Base class of the errors of this package.
 
     Attributes:
-        result_unknown: a statement was sent and its result was not received: it may have been
-            executed.
+        result_unknown: True if a statement was sent and its result was not received, so that it
+            may have been executed.
     """
 
     err_code = "MySQL.Error"
@@ -31,26 +31,26 @@ class MysqlError(DagengineError):
 
 
 class MysqlRequestRefused(MysqlError):
-    """The request cannot be sent: too large, not Unicode, or one is already under way."""
+    """Raised when a request is too large, is not Unicode, or another one is in progress."""
 
 
 class MysqlConnectionLost(MysqlError):
-    """The connection could not be opened, or has ended."""
+    """Raised when the connection cannot be opened or has ended."""
 
 
 class MysqlTimedOut(MysqlConnectionLost):
-    """No complete answer within the time limit; the connection is closed."""
+    """Raised when no complete response arrives in time; the connection is closed."""
 
 
 class MysqlProtocolError(MysqlError):
-    """The peer sent something that the protocol does not allow here; the connection is closed."""
+    """Raised when the peer violates the protocol or exceeds a limit; the connection is closed."""
 
 
 class MysqlAuthPluginRefused(MysqlError):
-    """The peer requests an authentication plugin other than mysql_native_password.
+    """Raised when the peer requests a plugin other than mysql_native_password.
 
     Attributes:
-        plugin: its name, safe to show.
+        plugin: name of the requested plugin, safe to display.
     """
 
     def __init__(self, plugin: str) -> None:
@@ -62,12 +62,12 @@ class MysqlAuthPluginRefused(MysqlError):
 
 
 class MysqlServerError(MysqlError):
-    """The server answers with an error.
+    """Raised when the server responds with an error.
 
     Attributes:
-        number: of the error, as the server sent it.
+        number: the error number that the server sent.
         sqlstate: five characters, or empty.
-        text: safe to show on one line.
+        text: the error text, safe to display on one line.
     """
 
     def __init__(self, number: int, sqlstate: str, text: str) -> None:
@@ -78,4 +78,4 @@ class MysqlServerError(MysqlError):
 
 
 class MysqlAccessDenied(MysqlServerError):
-    """The server refuses the user or the password."""
+    """Raised when the server rejects the user or the password."""

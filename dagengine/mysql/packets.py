@@ -1,6 +1,6 @@
-"""Packets and their fields, without input or output.
+"""Packets and their fields; performs no I/O.
 
-Source of the formats in this package: the client/server protocol in MySQL's internals manual.
+Source: the formats in this package follow the client/server protocol in MySQL's internals manual.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dagengine.mysql.errors import MysqlProtocolError, MysqlRequestRefused
 
 MAX_PACKET_BYTES = 0xFFFFFF - 1
-"""The largest payload in either direction. A payload of one byte more would take two packets."""
+"""The largest payload in either direction. One more byte would require a second packet."""
 
 _HEADER_BYTES = 4
 _NULL, _TWO, _THREE, _EIGHT = 0xFB, 0xFC, 0xFD, 0xFE
@@ -16,7 +16,7 @@ _WIDTHS = {_TWO: 2, _THREE: 3, _EIGHT: 8}
 
 
 def frame(payload: bytes, sequence: int) -> bytes:
-    """A packet.
+    """Build a packet from a payload.
 
     Raises:
         MysqlRequestRefused: the payload is too large.
@@ -29,11 +29,11 @@ def frame(payload: bytes, sequence: int) -> bytes:
 
 
 class PacketBuffer:
-    """Bytes from the peer, taken out as payloads in the order of their sequence numbers."""
+    """Buffer for bytes from the peer that returns payloads and checks their sequence numbers."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
-        self._at = 0  # what is before it has been taken
+        self._at = 0  # the bytes before this position have been consumed
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -41,30 +41,31 @@ class PacketBuffer:
 
     @property
     def sequence(self) -> int:
-        """The number of the next packet in either direction."""
+        """Return the sequence number of the next packet in either direction."""
         return self._sequence
 
     def feed(self, data: bytes) -> None:
-        """Add what has arrived."""
+        """Append received bytes."""
         del self._bytes[: self._at]
         self._at = 0
         self._bytes += data
 
     def expect(self, sequence: int) -> None:
-        """Count on from this number."""
+        """Set the sequence number of the next packet."""
         self._sequence = sequence & 0xFF
 
     def take(self) -> bytes | None:
-        """The next payload, or None while it is incomplete.
+        """Return the next payload, or None while it is incomplete.
 
         Raises:
-            MysqlProtocolError: the packet is too large, or not the next in the sequence.
+            MysqlProtocolError: the packet is too large, or its sequence number is wrong.
         """
         buffered, at = self._bytes, self._at
         begin = at + _HEADER_BYTES
         if len(buffered) < begin:
             return None
-        # Judged before the payload has arrived: a peer of another protocol fails at once.
+        # Check the header before the payload has arrived, so that a peer that speaks another
+        # protocol fails immediately.
         size = buffered[at] | buffered[at + 1] << 8 | buffered[at + 2] << 16
         sequence = buffered[at + 3]
         if sequence != self._sequence:
@@ -84,10 +85,10 @@ class PacketBuffer:
 
 
 def read_length(payload: bytes, at: int) -> tuple[int, int]:
-    """A length-encoded integer at this position, and the position behind it.
+    """Return the length-encoded integer at this position, and the position after it.
 
     Raises:
-        MysqlProtocolError: there is none.
+        MysqlProtocolError: the payload does not have a length-encoded integer at this position.
     """
     if at >= len(payload):
         raise MysqlProtocolError("a packet of the peer ends within a field")
@@ -104,7 +105,7 @@ def read_length(payload: bytes, at: int) -> tuple[int, int]:
 
 
 class Fields:
-    """The fields of one payload, from its begin to its end."""
+    """Sequential reader of the fields of one payload."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
@@ -112,14 +113,14 @@ class Fields:
 
     @property
     def left(self) -> int:
-        """How many bytes are still to be read."""
+        """Return the number of unread bytes."""
         return len(self._payload) - self._at
 
     def take(self, size: int) -> bytes:
-        """So many bytes.
+        """Read `size` bytes.
 
         Raises:
-            MysqlProtocolError: the payload has fewer; likewise for the methods below.
+            MysqlProtocolError: the payload is too short; the methods below raise it as well.
         """
         end = self._at + size
         if end > len(self._payload):
@@ -131,12 +132,12 @@ class Fields:
         return int.from_bytes(self.take(size), "little")
 
     def take_length(self) -> int:
-        """A length-encoded integer."""
+        """Read a length-encoded integer."""
         value, self._at = read_length(self._payload, self._at)
         return value
 
     def take_text(self) -> bytes:
-        """Bytes up to a NUL, which is skipped."""
+        """Read the bytes up to a NUL, and skip the NUL."""
         end = self._payload.find(0, self._at)
         if end < 0:
             raise MysqlProtocolError("a text of the peer has no end")

@@ -1,4 +1,4 @@
-"""Login and short answers, without input or output. What this client offers is fixed here."""
+"""The login and short responses; performs no I/O. Defines the capabilities of this client."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dagengine.mysql.text import encode_text, show_text
 
 
 class Capability(IntFlag):
-    """The capability flags that this client knows. It never sets LOCAL_FILES."""
+    """The capability flags that this client uses. It never sets LOCAL_FILES."""
 
-    LONG_PASSWORD = 1 << 0  # without it, MariaDB reads flags of its own from the filler
+    LONG_PASSWORD = 1 << 0  # without this flag, MariaDB reads its own flags from the filler
     FOUND_ROWS = 1 << 1
     CONNECT_WITH_DB = 1 << 3
     PROTOCOL_41 = 1 << 9
@@ -33,7 +33,7 @@ class Capability(IntFlag):
 
 NATIVE = "mysql_native_password"
 AUTOCOMMIT, MORE_RESULTS = 1 << 1, 1 << 3
-"""The status flags that this client acts on."""
+"""The status flags that this client evaluates."""
 
 QUERY, QUIT = b"\x03", b"\x01"
 
@@ -48,8 +48,8 @@ _ALWAYS = (
 )
 _NEEDED = Capability.PROTOCOL_41 | Capability.SECURE_CONNECTION | Capability.PLUGIN_AUTH
 
-# Defaults that a server may announce. Under both, it switches to the plugin of the account, and
-# the salt is one for mysql_native_password.
+# Default plugins that a server may announce. With either of them, the server switches to the plugin
+# of the account, and the salt is usable for mysql_native_password.
 _ANNOUNCED = frozenset({NATIVE, "caching_sha2_password"})
 
 _PROTOCOL_VERSION = 10
@@ -62,11 +62,11 @@ _EOF_BYTES, _MAX_EOF_BYTES = 5, 8
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a connection may ask for beyond the fixed set.
+    """Options of a connection beyond the fixed capabilities.
 
     Attributes:
         found_rows: an UPDATE counts the rows that it matched, not those that it changed.
-        multi_statements: one request may hold several statements.
+        multi_statements: one request may contain several statements.
     """
 
     database: str | None = None
@@ -75,7 +75,7 @@ class Options:
 
     @property
     def capabilities(self) -> Capability:
-        """The flags that are sent to the server, whatever it offers."""
+        """Return the flags to send; they do not depend on the flags that the server offers."""
         flags = _ALWAYS
         if self.database is not None:
             flags |= Capability.CONNECT_WITH_DB
@@ -91,8 +91,8 @@ class Greeting:
     """The first packet of a server.
 
     Attributes:
-        version: safe to show.
-        plugin: default of the server; safe to show.
+        version: version of the server, safe to display.
+        plugin: default plugin of the server, safe to display.
     """
 
     version: str
@@ -113,12 +113,13 @@ class Done:
 
 
 def parse_greeting(payload: bytes) -> Greeting:
-    """The greeting of a server that this client can log in to.
+    """Parse the greeting of a server and check that this client supports it.
 
     Raises:
-        MysqlProtocolError: it is malformed, or the server lacks a capability that is needed.
-        MysqlAuthPluginRefused: it announces a plugin other than the two usual ones.
-        MysqlServerError: the server refuses the connection.
+        MysqlProtocolError: the greeting is malformed, or the server lacks a required capability.
+        MysqlAuthPluginRefused: the server announces a plugin other than mysql_native_password and
+            caching_sha2_password.
+        MysqlServerError: the server rejects the connection.
     """
     if payload[:1] == bytes([ERROR]):
         raise parse_error(payload)
@@ -142,11 +143,11 @@ def parse_greeting(payload: bytes) -> Greeting:
 
 
 def render_login(greeting: Greeting, user: str, password: str, options: Options) -> bytes:
-    """The answer to a greeting.
+    """Return the login request for a greeting.
 
     Raises:
-        MysqlRequestRefused: a text cannot be sent.
-        MysqlProtocolError: the server lacks what the options need.
+        MysqlRequestRefused: the user, the password or the database name cannot be encoded.
+        MysqlProtocolError: the server lacks a capability that the options require.
     """
     flags = options.capabilities
     if missing := (flags & ~_ALWAYS) & ~Capability(greeting.capabilities & flags):
@@ -169,7 +170,7 @@ def render_login(greeting: Greeting, user: str, password: str, options: Options)
 
 
 def scramble(password: str, salt: bytes) -> bytes:
-    """Prove knowledge of the password for this salt; nothing for an empty password.
+    """Return the proof of the password for this salt; empty for an empty password.
 
     Raises:
         MysqlRequestRefused: the password is not Unicode.
@@ -182,11 +183,11 @@ def scramble(password: str, salt: bytes) -> bytes:
 
 
 def parse_auth_switch(payload: bytes) -> bytes:
-    """The salt of a request to authenticate (again) with mysql_native_password.
+    """Return the salt of a request to authenticate (again) with mysql_native_password.
 
     Raises:
-        MysqlAuthPluginRefused: the request is for another plugin.
-        MysqlProtocolError: it is malformed.
+        MysqlAuthPluginRefused: the server requests another plugin.
+        MysqlProtocolError: the request is malformed.
     """
     if len(payload) == 1:
         raise MysqlAuthPluginRefused("mysql_old_password")
@@ -199,7 +200,7 @@ def parse_auth_switch(payload: bytes) -> bytes:
 
 
 def parse_ok(payload: bytes) -> Done:
-    """An OK packet. Raises MysqlProtocolError when it is not one."""
+    """Parse an OK packet. Raises MysqlProtocolError for any other packet."""
     fields = Fields(payload)
     if fields.take_int(1) != OK:
         raise MysqlProtocolError("the peer sent something else where OK or an error was expected")
@@ -208,19 +209,19 @@ def parse_ok(payload: bytes) -> Done:
 
 
 def is_eof(payload: bytes) -> bool:
-    """Whether this is an EOF packet rather than a row that begins with a long value."""
+    """Return whether this is an EOF packet rather than a row that begins with a long value."""
     return 0 < len(payload) <= _MAX_EOF_BYTES and payload[0] == EOF
 
 
 def parse_eof(payload: bytes) -> int:
-    """The status flags of an EOF packet. Raises MysqlProtocolError when it is not one."""
+    """Return the status flags of an EOF packet. Raises MysqlProtocolError for any other packet."""
     if len(payload) != _EOF_BYTES or payload[0] != EOF:
         raise MysqlProtocolError("the peer sent something else where a list ends")
     return payload[3] | payload[4] << 8
 
 
 def parse_error(payload: bytes) -> MysqlServerError:
-    """The error of an ERR packet. Raises MysqlProtocolError when it has no number."""
+    """Return the error of an ERR packet. Raises MysqlProtocolError if its number is missing."""
     fields = Fields(payload)
     fields.take(1)
     number, text, sqlstate = fields.take_int(2), fields.take_rest(), b""

@@ -1,4 +1,4 @@
-"""The transport of a connection: bytes out, packets in."""
+"""The transport of a connection: sends and receives packets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ _MAX_UNREAD_BYTES = 256 << 10
 
 
 def late(after_s: float) -> str:
-    """What a time-out says."""
+    """Return the message of a time-out."""
     return f"no complete answer within {after_s:g} s"
 
 
 class Wire(asyncio.Protocol):
-    """One reader at a time. What arrives while there is no reader is kept up to a limit."""
+    """A packet transport with one reader at a time.
+
+    Data that arrives without a waiting reader is buffered up to a limit; then reading is paused.
+    """
 
     def __init__(self) -> None:
         self._buffer = PacketBuffer()
@@ -28,20 +31,20 @@ class Wire(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether neither side has ended the connection."""
+        """Return whether neither side has closed the connection."""
         return self._end is None
 
     @property
     def unread_bytes(self) -> int:
-        """How much has arrived that no answer has used."""
+        """Return the number of received bytes that are not part of a response."""
         return len(self._buffer)
 
     def send(self, payload: bytes) -> None:
-        """Send as the next packet.
+        """Send a payload as the next packet.
 
         Raises:
-            MysqlRequestRefused: it is too large; nothing was sent.
-            MysqlConnectionLost: the connection has ended before; nothing was sent.
+            MysqlRequestRefused: the payload is too large; nothing was sent.
+            MysqlConnectionLost: the connection is not open; nothing was sent.
         """
         packet = frame(payload, self._buffer.sequence)
         if self._transport is None or self._end is not None:
@@ -50,17 +53,17 @@ class Wire(asyncio.Protocol):
         self._buffer.expect(self._buffer.sequence + 1)
 
     def send_first(self, payload: bytes) -> None:
-        """Send as the first packet of a dialog. Raises as `send` does."""
+        """Send a payload as the first packet of a dialog. Raises the same errors as `send`."""
         self._buffer.expect(0)
         self.send(payload)
 
     async def receive(self) -> bytes:
-        """The payload of the next packet.
+        """Wait for the next packet and return its payload.
 
         Raises:
-            MysqlProtocolError: what arrives is no next packet.
+            MysqlProtocolError: the received data is not the expected packet.
             MysqlTimedOut: `expire` was called.
-            MysqlConnectionLost: the connection ended before.
+            MysqlConnectionLost: the connection ended before the packet was complete.
         """
         while (payload := self._buffer.take()) is None:
             if self._end is not None:
@@ -69,18 +72,18 @@ class Wire(asyncio.Protocol):
         return payload
 
     def abort(self, reason: str) -> None:
-        """Close at once; what was not sent yet is dropped."""
+        """Close immediately and discard unsent data."""
         self._finish(reason)
         if self._transport is not None:
             self._transport.abort()
 
     def expire(self, after_s: float) -> None:
-        """Close at once because a time limit has passed."""
+        """Close immediately because a time limit has passed."""
         self._is_expired = self._end is None
         self.abort(late(after_s))
 
     def close(self) -> None:
-        """Close after what has been sent."""
+        """Close after all written data has been sent."""
         self._finish("the connection was closed")
         if self._transport is not None:
             self._transport.close()

@@ -1,1 +1,1 @@
-"""Who may come in: OBShell's hybrid encryption and its credential checks."""
+"""Authentication: OBShell's hybrid encryption and its credential checks."""

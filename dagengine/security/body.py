@@ -1,4 +1,4 @@
-"""The body: AES-128-CBC with the header's keys, PKCS#7, base64 (protocol 2.4)."""
+"""Decryption of bodies: AES-128-CBC with the keys of the header, PKCS#7, base64 (protocol 2.4)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _BLOCK_BYTES = 16
 
 
 def decrypt_body(body: bytes, keys: bytes) -> bytes:
-    """The plain body.
+    """Return the decrypted body.
 
     Raises:
-        BodyKeysInvalid: fewer than 16 bytes of keys.
-        BodyLengthInvalid: the decoded text is no whole number of blocks.
-        BodyUnreadable: everything else, told apart by nobody.
+        BodyKeysInvalid: `keys` has fewer than 16 bytes.
+        BodyLengthInvalid: the length of the decoded text is not a multiple of the block size.
+        BodyUnreadable: any other failure; deliberately indistinguishable.
     """
     if len(keys) < _BLOCK_BYTES:
         raise BodyKeysInvalid

@@ -1,4 +1,4 @@
-"""Who may pass: pure rules for an agent of identity CLUSTER AGENT (protocol 2.5, 2.6)."""
+"""Credential rules for an agent of identity CLUSTER AGENT, without I/O (protocol 2.5, 2.6)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INT64_DIGITS = 19
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Passwords:
-    """What callers must know. `agent` is None when no agent password is configured."""
+    """The valid passwords. `agent` is None if no agent password is configured."""
 
     root: str
     agent: str | None
@@ -39,18 +39,18 @@ def check_credentials(
     agent_only: bool,
     max_ahead_s: int | None = None,
 ) -> None:
-    """Let a request pass, or raise the first error in the protocol's order.
+    """Accept the credentials of a request, or raise the first error in the protocol's order.
 
     Args:
-        header: decrypted.
+        header: the decrypted header.
         target: the request target exactly as on the request line.
-        now_s: whole seconds since the epoch, at receipt.
-        passwords: what callers must know.
-        agent_only: a task route with an id beginning with 4 or 5.
-        max_ahead_s: how far ahead its ts may lie; None for any distance.
+        now_s: time of receipt, in whole seconds since the epoch.
+        passwords: the valid passwords.
+        agent_only: True for a task route with an id that begins with 4 or 5.
+        max_ahead_s: how many seconds `ts` may be in the future; None for no limit.
 
     Raises:
-        SecurityError: which one says why.
+        SecurityError: the credentials are rejected; the subclass gives the reason.
     """
     if header.uri != target:
         raise UriMismatch
@@ -72,7 +72,7 @@ def check_credentials(
 
 
 def parse_time(ts: str) -> int:
-    """Seconds since the epoch, any 64-bit number; raises TimestampInvalid."""
+    """Parse seconds since the epoch as a signed 64-bit number; raises TimestampInvalid."""
     digits = ts[1:] if ts[:1] in ("+", "-") else ts
     if not (digits.isascii() and digits.isdigit()):
         raise TimestampInvalid
@@ -83,5 +83,5 @@ def parse_time(ts: str) -> int:
 
 
 def _encode(text: str) -> bytes:
-    # JSON can hold half a surrogate pair, which plain UTF-8 cannot.
+    # JSON can contain lone surrogates, which strict UTF-8 cannot encode.
     return text.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Requests that are not let in (protocol 2.5 and 2.6), and bodies that cannot be opened."""
+"""Errors of authentication (protocol 2.5 and 2.6) and of the decryption of bodies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from dagengine.errors import ApiError, DagengineError, SecurityError
 
 
 class HeaderDecryptFailed(SecurityError):
-    """The header is not one that we can read. One answer for every cause: no oracle."""
+    """Raised when a header cannot be decrypted or parsed.
+
+    The response is the same for every cause, so that it does not act as a decryption oracle.
+    """
 
     err_code = "Security.Authentication.Header.DecryptFailed"
     legacy_code = 1
@@ -20,7 +23,7 @@ class HeaderDecryptFailed(SecurityError):
 
 
 class BodyKeysInvalid(DagengineError):
-    """`keys` is too short for a request with a body."""
+    """Raised when `keys` is too short for a request with a body."""
 
     err_code = "Request.Body.Decrypt.AES.KeyAndIv.Invalid"
 
@@ -29,7 +32,7 @@ class BodyKeysInvalid(DagengineError):
 
 
 class BodyLengthInvalid(DagengineError):
-    """The decoded body is no whole number of blocks."""
+    """Raised when the length of the decoded body is not a multiple of the AES block size."""
 
     err_code = "Request.Body.Decrypt.AES.ContentLength.Invalid"
 
@@ -38,7 +41,10 @@ class BodyLengthInvalid(DagengineError):
 
 
 class BodyUnreadable(DagengineError):
-    """The body cannot be decrypted with the header's keys. One answer for every cause."""
+    """Raised when a body cannot be decrypted with the keys of the header.
+
+    The response is the same for every cause.
+    """
 
     err_code = "Common.Unexpected"
 
@@ -47,11 +53,11 @@ class BodyUnreadable(DagengineError):
 
 
 DECRYPTION_ERRORS = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
-"""Refused before anything of the request could be read."""
+"""Errors of requests whose header or body could not be decrypted."""
 
 
 class HeaderMissing(ApiError):
-    """Neither of the two headers was sent."""
+    """Raised when a request has neither X-OCS-Agent-Header nor X-OCS-Header."""
 
     err_code = "Request.Header.NotFound"
 
@@ -60,7 +66,7 @@ class HeaderMissing(ApiError):
 
 
 class SocketPermissionDenied(ApiError):
-    """Another user's process came to the unix socket."""
+    """Raised when a process of another user connects to the unix socket."""
 
     err_code = "Security.User.PermissionDenied"
     http_status = 401
@@ -73,7 +79,7 @@ class SocketPermissionDenied(ApiError):
 
 
 class UriMismatch(SecurityError):
-    """The header was made for another request."""
+    """Raised when the header was signed for another request target."""
 
     err_code = "Security.Authentication.Header.UriMismatch"
 
@@ -82,7 +88,7 @@ class UriMismatch(SecurityError):
 
 
 class TimestampInvalid(SecurityError):
-    """`ts` is not a decimal number of seconds."""
+    """Raised when `ts` is not a decimal number of seconds."""
 
     err_code = "Security.Authentication.Timestamp.Invalid"
 
@@ -91,7 +97,7 @@ class TimestampInvalid(SecurityError):
 
 
 class HeaderExpired(SecurityError):
-    """The header was valid until `ts`, which has passed."""
+    """Raised when `ts`, the end of the header's validity, has passed."""
 
     err_code = "Security.Authentication.Expired"
 
@@ -102,7 +108,10 @@ class HeaderExpired(SecurityError):
 
 
 class HeaderTooFarAhead(SecurityError):
-    """A request that acts must expire soon, so that it need not be remembered for long."""
+    """Raised when `ts` of a request that changes something is too far in the future.
+
+    The limit bounds how long the replay protection has to store such a request.
+    """
 
     err_code = "Security.Authentication.Expired"
 
@@ -114,7 +123,7 @@ class HeaderTooFarAhead(SecurityError):
 
 
 class HeaderReplayed(SecurityError):
-    """A request that acts, or a part of its header, was seen before."""
+    """Raised when a signed request, or a part of its header, was used before."""
 
     err_code = "Security.Authentication.Expired"
 
@@ -126,7 +135,7 @@ class HeaderReplayed(SecurityError):
 
 
 class TooManyRequests(DagengineError):
-    """Refused for now, whoever asks."""
+    """Raised when requests are rejected temporarily, independent of the credentials."""
 
     err_code = "Security.Authentication.TooManyRequests"
     http_status = 429
@@ -137,7 +146,10 @@ class TooManyRequests(DagengineError):
 
 
 class TooManyFailures(TooManyRequests):
-    """The address has to pause after failed logins; `retry_after_s` whole seconds, from 1."""
+    """Raised while an address is throttled after failed logins.
+
+    `retry_after_s` is the remaining time in whole seconds, at least 1.
+    """
 
     err_code = "Security.Authentication.TooManyFailures"
 
@@ -150,7 +162,7 @@ class TooManyFailures(TooManyRequests):
 
 
 class BodyNotRead(ApiError):
-    """The body did not arrive: too slow, or broken off."""
+    """Raised when the body does not arrive in time or the connection breaks."""
 
     err_code = "Request.Body.ReadFailed"
 
@@ -159,7 +171,7 @@ class BodyNotRead(ApiError):
 
 
 class PasswordUnavailable(SecurityError):
-    """The controller cannot tell whether a password is right; why is in its log."""
+    """Raised when the controller cannot verify a password; its log contains the cause."""
 
     err_code = "Common.Unexpected"
     http_status = 500
@@ -170,7 +182,7 @@ class PasswordUnavailable(SecurityError):
 
 
 class IncorrectRootPassword(SecurityError):
-    """Not the password of root@sys."""
+    """Raised when the password of root@sys is wrong."""
 
     err_code = "Security.Authentication.IncorrectOceanbasePassword"
 
@@ -179,7 +191,7 @@ class IncorrectRootPassword(SecurityError):
 
 
 class IncorrectAgentPassword(SecurityError):
-    """Not the agent password."""
+    """Raised when the agent password is wrong."""
 
     err_code = "Security.Authentication.IncorrectAgentPassword"
 
@@ -188,7 +200,7 @@ class IncorrectAgentPassword(SecurityError):
 
 
 class AgentPasswordUnset(SecurityError):
-    """The agent header was sent, but no agent password is configured."""
+    """Raised when the agent header was sent, but an agent password is not configured."""
 
     err_code = "Security.Authentication.WithOceanBasePassword"
 
@@ -200,7 +212,7 @@ class AgentPasswordUnset(SecurityError):
 
 
 class AgentTaskWithoutPassword(SecurityError):
-    """A task id that begins with 4 or 5 needs the agent password, which is not configured."""
+    """Raised when a task id begins with 4 or 5, but an agent password is not configured."""
 
     err_code = "Security.Authentication.AgentPasswordNotInitialized"
 
@@ -209,7 +221,7 @@ class AgentTaskWithoutPassword(SecurityError):
 
 
 class AgentTaskWithRootPassword(SecurityError):
-    """A task id that begins with 4 or 5 needs the agent password."""
+    """Raised when a task id begins with 4 or 5, but the root header was sent."""
 
     err_code = "Security.Authentication.WithAgentPassword"
 

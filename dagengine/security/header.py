@@ -1,4 +1,4 @@
-"""The header's plain text: one JSON object, names without regard to case (protocol 2.3)."""
+"""The plain text of a header: one JSON object with case-insensitive names (protocol 2.3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TEXTS = ("auth", "ts", "uri", "keys", "token", "session_id", "ssotoken", "sha25
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Pairs:
-    """A JSON object as it was written."""
+    """A JSON object that preserves duplicate names."""
 
     items: list[tuple[str, Any]]
 
@@ -25,14 +25,14 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_Pairs)
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SignedHeader:
-    """What the caller says of itself. Has no repr: it holds a password.
+    """The fields of a decrypted header. It has no repr because it contains a password.
 
     Attributes:
-        auth: password in clear.
-        ts: decimal seconds since the epoch until which it is valid, as sent.
-        uri: the request target it was made for.
-        keys: AES key (16 bytes) and IV (16 bytes); empty when none were sent.
-        is_agent: it came as X-OCS-Agent-Header.
+        auth: password in clear text.
+        ts: end of the validity as sent: decimal seconds since the epoch.
+        uri: the request target that the header was signed for.
+        keys: AES key (16 bytes) and IV (16 bytes); empty if the caller sent none.
+        is_agent: True for X-OCS-Agent-Header, False for X-OCS-Header.
     """
 
     auth: str
@@ -43,7 +43,7 @@ class SignedHeader:
 
 
 def decode_header(value: str) -> bytes:
-    """The cipher text of a header's value; raises HeaderDecryptFailed."""
+    """Decode the value of a header into cipher text; raises HeaderDecryptFailed."""
     try:
         return base64.b64decode(value.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
@@ -51,10 +51,10 @@ def decode_header(value: str) -> bytes:
 
 
 def parse_header(plain: bytes, *, is_agent: bool) -> SignedHeader:
-    """The fields of a decrypted header; raises HeaderDecryptFailed for anything unexpected."""
+    """Parse a decrypted header; raises HeaderDecryptFailed for anything unexpected."""
     try:
         text = plain.decode("utf-8")
-        # Only the first JSON value counts; what follows is ignored.
+        # Read only the first JSON value and ignore the rest.
         value, _ = _DECODER.raw_decode(text.lstrip(" \t\r\n"))
     except (UnicodeDecodeError, ValueError, RecursionError):
         raise HeaderDecryptFailed from None
@@ -63,7 +63,7 @@ def parse_header(plain: bytes, *, is_agent: bool) -> SignedHeader:
     pairs = value.items
     fields: dict[str, Any] = {str(name).lower(): item for name, item in pairs}
     if len(fields) != len(pairs):
-        raise HeaderDecryptFailed  # a name twice: no client writes that, a splicer would
+        raise HeaderDecryptFailed  # a duplicate name: only a spliced header has one
     texts = {name: fields.get(name) for name in _TEXTS}
     if any(text is not None and not isinstance(text, str) for text in texts.values()):
         raise HeaderDecryptFailed

@@ -1,4 +1,4 @@
-"""Headers of one address are decrypted a few at a time, so that no address takes the thread."""
+"""Limit on concurrent header decryption, so that no address can occupy the RSA thread."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class _Queue:
 
 
 class LoginLimiter:
-    """Lets so many logins of one address be judged at once; the others wait.
+    """Limits concurrent credential checks per client address; further requests wait.
 
-    Without it a burst of guesses would all be decrypted before the first failure is counted, and
-    callers at other addresses would stand behind all of them.
+    Without the limit, a burst of guesses would be decrypted completely before the first failure is
+    counted, and callers at other addresses would have to wait for the whole burst.
 
-    An address that has to pause gets its refusals slowly: each keeps its turn for a few
-    milliseconds. So it has some 400 answers a second at most, on however many connections, and the
-    loop is free for the others; answered at once it would ask at once again, as fast as the
-    machine can.
+    Rejections for a throttled address are delayed by 5 ms while they hold their slot. This caps
+    them at about 400 per second over any number of connections and keeps the event loop free for
+    other callers. Without the delay, a client that retries immediately would do so as fast as the
+    machine can respond.
 
     Args:
-        linger: waits while a refusal keeps its turn.
+        linger: delays a rejection while it holds its slot.
     """
 
     def __init__(self, linger: Callable[[], Awaitable[None]] = _linger) -> None:
@@ -45,7 +45,7 @@ class LoginLimiter:
 
     @asynccontextmanager
     async def take(self, address: str) -> AsyncIterator[None]:
-        """Wait for a turn, and hold it within the context."""
+        """Wait for a slot, and hold it within the context."""
         network = network_of(address)
         queue = self._queues.setdefault(network, _Queue())
         queue.users += 1

@@ -1,4 +1,4 @@
-"""Failed logins: after a few of them an address has to pause. No other address notices."""
+"""Throttling of an address after failed logins, without effect on other addresses."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from dagengine.runtime.clock import Clock
 from dagengine.security.errors import TooManyFailures
 
 FREE_FAILURES = 10
-"""So many failed logins cost nothing: official clients send each refused request two or three
-times, and a person mistypes."""
+"""Number of failed logins without throttling: official clients send each rejected request two or
+three times, and people mistype."""
 
-_DRAIN_S = 20.0  # one failure is forgotten in so many seconds
+_DRAIN_S = 20.0  # time after which one failure is no longer counted
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _MAX_ADDRESSES = 10_000
-_IPV6_PREFIX = 64  # one customer's network: whoever has one address there has all of them
+_IPV6_PREFIX = 64  # network of one customer, who can use all its addresses
 
 
 @dataclass(slots=True)
 class _Record:
-    level: float  # failures that are not forgotten yet
+    level: float  # failures that still count
     at_s: float
     until_s: float = 0.0
 
 
 class LoginBackoff:
-    """Counts failed logins by address, in memory, of a bounded number of addresses.
+    """Counts failed logins per address, in memory, for a bounded number of addresses.
 
-    Beyond the free ones the pause doubles with each failure, from one second to a minute. While
-    it lasts nothing of that address is looked at, so it neither learns anything nor costs an RSA
-    operation; tries in the pause do not prolong it. A success forgives nothing: somebody who
-    guesses beside a client that knows the password gains nothing by it. Three failures a minute
-    can go on for ever, so a forgotten job with an old password does not shut out its neighbours.
+    After the free failures, the pause doubles with each failure, from one second to one minute.
+    During a pause, requests from the address are rejected without evaluating them, so the caller
+    learns nothing and costs no RSA operation; these requests do not prolong the pause. A success
+    does not reset the count, so an attacker gains nothing from a client at the same address that
+    knows the password. A steady rate of three failures per minute is never throttled, so a
+    forgotten job with an old password does not lock out other clients at its address.
     """
 
     def __init__(self, clock: Clock, *, max_addresses: int = _MAX_ADDRESSES) -> None:
@@ -43,13 +44,13 @@ class LoginBackoff:
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
     def refuse_paused(self, address: str) -> None:
-        """Raise TooManyFailures while the address has to pause."""
+        """Raise TooManyFailures while the address is throttled."""
         record = self._records.get(network_of(address)) if self._records else None
         if record is not None and (left_s := record.until_s - self._clock.monotonic_s()) > 0:
             raise TooManyFailures(left_s)
 
     def note_failure(self, address: str) -> None:
-        """A login from there failed."""
+        """Count a failed login from the address."""
         now_s = self._clock.monotonic_s()
         network = network_of(address)
         record = self._records.pop(network, None) or _Record(0.0, now_s)
@@ -60,11 +61,11 @@ class LoginBackoff:
             record.until_s = now_s + min(pause_s, _LONGEST_PAUSE_S)
         self._records[network] = record
         while len(self._records) > self._max_addresses:
-            self._records.popitem(last=False)  # the one whose last failure is the oldest
+            self._records.popitem(last=False)  # the address with the oldest last failure
 
 
 def network_of(address: str) -> str:
-    """What is counted as one address: of IPv6 the network of one customer."""
+    """Return the key under which an address is counted; for IPv6, its /64 network."""
     if ":" not in address:
         return address
     try:

@@ -1,9 +1,10 @@
-"""No signed request acts twice (docs/decisions: what was seen is refused until it expires).
+"""Replay protection: a signed request that was used is rejected until it expires.
 
-Nothing in the protocol ties the RSA blocks of a header to each other, and official clients cut
-it into blocks of 53 bytes. So a header is known again by any of its blocks, not only by its AES
-key and IV: an eavesdropper who glues a recorded block that holds the password to blocks of his
-own sends a block that was seen before.
+The protocol does not bind the RSA blocks of a header to each other, and official clients split the
+header into blocks of 53 bytes. Therefore a header is recognised by any of its blocks, not only by
+its AES key and IV: an eavesdropper who combines a recorded block that contains the password with
+new blocks sends a block that was seen before. See
+docs/decisions/0007-a-signed-request-acts-once.md.
 """
 
 from __future__ import annotations
@@ -19,37 +20,37 @@ from dagengine.runtime.clock import Clock
 from dagengine.security.errors import HeaderReplayed, TooManyRequests
 
 MAX_AHEAD_S = 900
-"""How far ahead the ts of a request that acts may lie, in seconds."""
+"""How far in the future `ts` of a request that changes something may be, in seconds."""
 
 KEYS_BYTES = 32
-"""AES key and IV."""
+"""Length of AES key and IV together."""
 
-# A reservation outlives its ts by this much, in case the clock is set back.
+# A reservation is kept for this long after its `ts`, in case the clock is set back.
 _CLOCK_SLACK_S = 300
 _SWEEP_S = 60.0
 _PRINT_BYTES = 16
 
 
 class ReplayLog(Protocol):
-    """What a restart must not forget; the store implements it."""
+    """Durable storage for reservations, implemented by the store."""
 
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
-        """Keep these durably until then; what has expired by now may be dropped."""
+        """Store the digests durably until `until`; entries expired at `now` may be deleted."""
         ...
 
     async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
-        """All that were kept and may not have expired."""
+        """Return all stored digests that may not have expired, with their expiry."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderFingerprint:
-    """What a header is known again by: digests, from which nothing can be computed back.
+    """Digests that identify a header and do not reveal its content.
 
     Attributes:
-        header: of the whole cipher text.
-        blocks: of each of its RSA blocks; encryption is randomised, so no two are ever the same.
-        keys: of AES key and IV, however they were spelled; None when they are not both there.
+        header: digest of the whole cipher text.
+        blocks: digest of each RSA block; blocks never repeat because the encryption is randomised.
+        keys: digest of the decoded AES key and IV; None if one of them is missing.
     """
 
     header: bytes
@@ -58,17 +59,17 @@ class HeaderFingerprint:
 
     @property
     def prints(self) -> tuple[bytes, ...]:
-        """All that must not be seen again."""
+        """Return all digests that must not occur again."""
         return self.blocks if self.keys is None else (self.keys, *self.blocks)
 
 
 def sight(cipher: bytes, block_bytes: int, keys: bytes) -> HeaderFingerprint:
-    """The sighting of a header.
+    """Compute the fingerprint of a header.
 
     Args:
         cipher: the header's cipher text.
         block_bytes: size of an RSA block.
-        keys: decoded `keys`, of any length.
+        keys: the decoded field `keys`, of any length.
     """
     return HeaderFingerprint(
         header=_digest(b"header", cipher),
@@ -81,17 +82,25 @@ def sight(cipher: bytes, block_bytes: int, keys: bytes) -> HeaderFingerprint:
 
 
 class ReplayGuard:
-    """Remembers what was seen, within bounds.
+    """Stores fingerprints of requests, within limits.
 
-    - Requests that act and whose caller knows the password: until their ts, over a restart. Only
-      these are durable, so only who may come in can fill the disk.
-    - Reads of such callers, and bodies of strangers: in memory, the newest ones. A read needs no
-      more (the same one again shows nothing new), and of a stranger's body the second use of a
-      key must fail, or the answers would tell how it decrypts.
+    - Authenticated requests that change something: durably, until their `ts` has passed. Only
+      these are written to disk, so only authenticated callers can use disk space.
+    - Authenticated reads, and rejected requests with a body: in memory, the newest ones. This is
+      sufficient for reads, because a repeated read reveals nothing new. For rejected requests, a
+      second use of the same keys must fail, because otherwise the responses would reveal how the
+      body decrypts.
     """
 
     def __init__(self, clock: Clock, log: ReplayLog | None = None, *, limit: int = 300_000) -> None:
-        """`log` None: a restart forgets. `limit` bounds how many digests are held of each kind."""
+        """Create a guard.
+
+        Args:
+            clock: source of time.
+            log: durable storage; None to lose the reservations on a restart.
+            limit: maximum number of reserved digests; the digests of reads and those of rejected
+                requests are each limited to a tenth of it.
+        """
         self._clock = clock
         self._log = log
         self._limit = limit
@@ -101,29 +110,30 @@ class ReplayGuard:
         self._next_sweep_s = 0.0
 
     async def load(self) -> None:
-        """Remember what was reserved before a restart."""
+        """Load the reservations from before a restart."""
         if self._log is not None:
             for mark, until in await self._log.load_reserved():
                 self._reserved[mark] = int(until.timestamp())
 
     async def reserve(self, sighting: HeaderFingerprint, *, until_s: int) -> None:
-        """Let a request act once; it is durable on return.
+        """Reserve the digests of a request, so that it can act only once; durable on return.
 
         Args:
-            sighting: of its header.
-            until_s: its ts, whole seconds since the epoch, at most `MAX_AHEAD_S` ahead.
+            sighting: fingerprint of the header.
+            until_s: `ts` of the request in whole seconds since the epoch, at most `MAX_AHEAD_S`
+                in the future.
 
         Raises:
-            HeaderReplayed: it, or a part of its header, was seen before.
-            TooManyRequests: no more can be remembered for now.
-            StoreError: it could not be made durable, so it must not act.
+            HeaderReplayed: the request, or a part of its header, was seen before.
+            TooManyRequests: the limit on reserved digests is reached.
+            StoreError: the reservation could not be stored, so the request must not act.
         """
         self._sweep()
         self._refuse_seen(sighting.prints)
         if len(self._reserved) + len(sighting.prints) > self._limit:
             raise TooManyRequests("too many requests are remembered until they expire")
         until_s += _CLOCK_SLACK_S
-        # Before anything is awaited: of two that arrive together one is the second.
+        # Reserve before the first await, so that only one of two concurrent copies succeeds.
         self._reserved.update(dict.fromkeys(sighting.prints, until_s))
         if self._log is not None:
             now = self._clock.now()
@@ -131,12 +141,15 @@ class ReplayGuard:
             await self._log.reserve(sighting.prints, until, now)
 
     def note_try(self, sighting: HeaderFingerprint) -> None:
-        """A stranger's request with a body; raises HeaderReplayed."""
+        """Record a rejected request that has a body or a changing method; raises HeaderReplayed."""
         self._refuse_seen(sighting.prints)
         _put(self._tried, dict.fromkeys(sighting.prints, b""), self._limit // 10)
 
     def note_read(self, sighting: HeaderFingerprint) -> None:
-        """A read that may pass; raises HeaderReplayed when it is made of another header's parts."""
+        """Record an authenticated read; raises HeaderReplayed if it reuses another header's blocks.
+
+        An identical repetition of a read is allowed.
+        """
         for block in sighting.blocks:
             if block in self._reserved or self._read.get(block, sighting.header) != sighting.header:
                 raise HeaderReplayed
@@ -147,7 +160,7 @@ class ReplayGuard:
             raise HeaderReplayed
 
     def _sweep(self) -> None:
-        """Now and then forget what has expired."""
+        """Discard expired reservations, at most once per `_SWEEP_S`."""
         if self._clock.monotonic_s() >= self._next_sweep_s:
             self._next_sweep_s = self._clock.monotonic_s() + _SWEEP_S
             now_s = int(self._clock.now().timestamp())

@@ -1,4 +1,4 @@
-"""The controller's RSA key: made once, kept beside the store, used in a thread of its own."""
+"""The controller's RSA key: created once, stored next to the store, used in a separate thread."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dagengine.errors import ConfigError
 from dagengine.security.errors import HeaderDecryptFailed
 
 _BITS = 2048
-_MAX_BLOCKS = 16  # the longest header a client makes has 6; each block costs a private operation
+_MAX_BLOCKS = 16  # the longest header of a client has 6; each block costs a private-key operation
 
 
 class ServerKey:
-    """Decrypts headers. Loading costs 37 ms, a block 0.25 ms: neither belongs in the loop.
+    """Decrypts headers outside the event loop; loading takes 37 ms and each block 0.25 ms.
 
     Attributes:
         block_bytes: size of an RSA block.
@@ -32,17 +32,17 @@ class ServerKey:
 
     @property
     def public_key(self) -> str:
-        """Base64 of the PKCS#1 DER public key, as `secret` serves it (protocol 2.2)."""
+        """Return the PKCS#1 DER public key in base64, as `/secret` serves it (protocol 2.2)."""
         der = self._private.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.PKCS1
         )
         return base64.b64encode(der).decode("ascii")
 
     async def decrypt(self, cipher: bytes) -> bytes:
-        """The plain text of concatenated blocks.
+        """Decrypt concatenated blocks.
 
         Raises:
-            HeaderDecryptFailed: not whole blocks, too many, or not for this key.
+            HeaderDecryptFailed: the text is not 1 to 16 whole blocks encrypted for this key.
         """
         count, rest = divmod(len(cipher), self.block_bytes)
         if rest or not 1 <= count <= _MAX_BLOCKS:
@@ -51,7 +51,7 @@ class ServerKey:
         return await loop.run_in_executor(self._executor, self._decrypt_blocks, cipher)
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _decrypt_blocks(self, cipher: bytes) -> bytes:
@@ -62,11 +62,12 @@ class ServerKey:
         return b"".join(filter(None, plain))
 
     def _decrypt_block(self, block: bytes) -> bytes | None:
-        """One block; None for a number beyond the modulus, which is no secret.
+        """Decrypt one block; return None for a number beyond the modulus, which is not a secret.
 
-        Wrong padding is no error here: OpenSSL from 3.2 answers it with a text that it derives
-        from key and block, in the same time as a right one (implicit rejection), and that text
-        then is no JSON. An older one says None, and the blocks after it are done all the same.
+        Invalid padding does not raise an error: from version 3.2, OpenSSL returns a text derived
+        from key and block in the same time as for valid padding (implicit rejection), and this
+        text is not valid JSON. With older versions the result is None; the following blocks are
+        still decrypted.
         """
         try:
             return self._private.decrypt(block, padding.PKCS1v15())
@@ -75,10 +76,10 @@ class ServerKey:
 
 
 def load_or_make_key(path: Path) -> ServerKey:
-    """The key in a file; a new one of 2048 bits when there is none. Mode 0600. Blocks.
+    """Load the key file, or create it with a new key of 2048 bits and mode 0600. Blocks.
 
     Raises:
-        ConfigError: the file is there and is no RSA private key, or cannot be read or made.
+        ConfigError: the file cannot be read or created, or is not an RSA private key.
     """
     try:
         if not path.exists():

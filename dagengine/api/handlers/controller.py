@@ -1,4 +1,4 @@
-"""Who the controller is: what anybody may ask (protocol 2.1)."""
+"""The routes about the controller's identity and state, without a login (protocol 2.1)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dagengine.api.extension import ServerState
 from dagengine.api.schemas.tasks import BuildDto, Identity, InfoDto, SecretDto, StatusDto
 
 IDENTITY: Identity = "CLUSTER AGENT"
-_RUNNING = 2  # state of an agent
+_RUNNING = 2  # state of an agent; 1 is starting, 3 stopping, 4 stopped
 
 
 class ObQuery(BaseModel):
-    """Query of the routes that tell the state of servers."""
+    """Query of the routes that return the state of servers."""
 
     ob_query_timeout: str = Field(
         default="", description="microseconds; taken, and not used: see docs/compatibility.md"
@@ -68,7 +68,7 @@ async def get_info(ctx: ApiContext, ask: BoundRequest) -> InfoDto:
 async def get_status(ctx: ApiContext, ask: BoundRequest) -> StatusDto:
     """The controller's state, and the servers' as last known.
 
-    `ob_query_timeout` is taken and not looked at: nothing is asked of a database here.
+    `ob_query_timeout` is accepted and ignored, because the handler does not query a database.
     """
     agent = ctx.engine.agent
     status: StatusDto = {
@@ -93,7 +93,7 @@ def _started_ns(ctx: ApiContext) -> int:
 
 
 def _server_here(ctx: ApiContext) -> ServerState | None:
-    """The server that has the controller's own address, where there is one."""
+    """Return the server with the controller's own address; None if there is none."""
     here = str(ctx.engine.agent)
     for server in ctx.cluster.servers:
         if server.name == here:
@@ -102,7 +102,7 @@ def _server_here(ctx: ApiContext) -> ServerState | None:
 
 
 def _last_look(ctx: ApiContext) -> tuple[str, int] | None:
-    """When the servers were last looked at, and how many milliseconds ago that was."""
+    """Return the time of the last observation of the servers, and its age in milliseconds."""
     at = ctx.cluster.observed_at
     if at is None:
         return None

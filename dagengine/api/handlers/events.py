@@ -1,4 +1,4 @@
-"""Following a DAG: its events as they become durable, and from any of them on again."""
+"""The event stream of a DAG: sends events once they are durable, from any event on."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dagengine.errors import IllegalArgument
 LAST_EVENT_ID = "Last-Event-ID"
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
 _DIGITS = 18
-_PATIENCE_S = 60.0  # for a follower that takes nothing of what it is sent
+_PATIENCE_S = 60.0  # time limit of a write to a subscriber that does not read
 
 
 async def follow_dag(ctx: ApiContext, ask: BoundRequest) -> web.StreamResponse:
     """A DAG's events as server-sent events, from the first or from Last-Event-ID on.
 
-    Ends with `event: end` when the DAG has ended and all was told; 204 when there is nothing left
-    to tell.
+    The stream ends with `event: end` after the last event of an ended DAG. The response is 204 if
+    the DAG has ended and Last-Event-ID is its last event.
     """
     after = _parse_last(ask.request.headers.get(LAST_EVENT_ID, ""))
     async with ctx.feeds.follow(own_row(ctx, ask)) as feed:
@@ -40,19 +40,19 @@ async def follow_dag(ctx: ApiContext, ask: BoundRequest) -> web.StreamResponse:
             await _tell(response, feed, after)
         except (ConnectionError, TimeoutError):
             if (transport := ask.request.transport) is not None:
-                transport.abort()  # it is gone, or takes nothing: it can come back
+                transport.abort()  # gone, or not reading: it can reconnect
         return response
 
 
 async def _tell(response: web.StreamResponse, feed: DagEventStream, after: int) -> None:
-    """Write all that follows `after` until the DAG has ended or the feed is closed.
+    """Write all events after `after` until the DAG has ended or the stream is closed.
 
     Raises:
-        ConnectionError: the follower is gone.
-        TimeoutError: it has taken nothing for a while.
+        ConnectionError: the subscriber has disconnected.
+        TimeoutError: the subscriber did not read for `_PATIENCE_S` seconds.
     """
     while True:
-        # Asked before the frames: what is over now has no frame after those.
+        # Read the state before the frames: if the DAG has ended, these frames are the last ones.
         is_over, last = feed.is_over, feed.last
         if frames := await feed.frames_after(after):
             await _write(response, b"".join(frames))

@@ -1,4 +1,4 @@
-"""Lists that can grow, in pages, and who holds which lock (not part of OBShell's API)."""
+"""Paged lists, and the locks with their holders (not part of OBShell's API)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _blank_is_none(text: str | None) -> str | None:
 
 
 class DagSearch(BaseModel):
-    """Which DAGs, from where on."""
+    """Query of a search for DAGs: filters and page."""
 
     state: Annotated[
         DagState | None,
@@ -43,7 +43,7 @@ class DagSearch(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """From where on."""
+    """Query of an audit list: page."""
 
     limit: Limit = 1000
     cursor: Cursor = ""
@@ -52,7 +52,7 @@ class AuditPage(BaseModel):
 async def search_dags(ctx: ApiContext, ask: BoundRequest) -> Page[DagDetailDTO]:
     """DAGs without details, newest first, in pages.
 
-    New DAGs do not move what is on the pages that follow.
+    New DAGs do not change the content of the pages that follow.
     """
     asked: DagSearch = ask.query
     found = await ctx.engine.search_dags(

@@ -1,7 +1,7 @@
-"""For those who watch over the process: is it alive, can it work, how does it do.
+"""The routes for monitoring: liveness, readiness and metrics.
 
-Outside of the envelope and without a login, because supervisors and Prometheus have none: nothing
-here names a host, a task or a person.
+They use neither the envelope nor a login, because supervisors and Prometheus have no credentials.
+Therefore their responses contain no name of a host, a task or a person.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from dagengine.engine.engine import Engine
 from dagengine.errors import StoreError
 from dagengine.runtime.clock import Clock
 
-_FRESH_S = 2.0  # how long an answer of readiness is used again: asking writes to the disk
+_FRESH_S = 2.0  # how long a readiness result is cached, because a probe writes to the disk
 _PATIENCE_S = 5.0
 
 
 class Health:
-    """The three routes for supervisors.
+    """The three routes for monitoring.
 
     Args:
-        engine: entered.
-        clock: says how old an answer is.
-        metrics: of the engine.
+        engine: the engine, already entered.
+        clock: source of time for the age of a cached readiness result.
+        metrics: the metrics to export.
     """
 
     def __init__(self, engine: Engine, clock: Clock, metrics: Metrics) -> None:
@@ -39,12 +39,12 @@ class Health:
         self._found_at_s = float("-inf")
 
     async def get_health(self, _request: web.Request) -> web.StreamResponse:
-        """The process answers: that is all this says."""
+        """Respond with 200; this only shows that the process is alive."""
         return web.Response(text="ok\n")
 
     async def get_readiness(self, _request: web.Request) -> web.StreamResponse:
-        """Whether the store can be written and the scheduler works; 503 when not."""
-        async with self._asking:  # one question for all who ask at the same time
+        """Report whether the store is writable and the scheduler runs; 503 if not."""
+        async with self._asking:  # one probe for all concurrent requests
             if self._clock.monotonic_s() - self._found_at_s > _FRESH_S:
                 self._found = await self._ask()
                 self._found_at_s = self._clock.monotonic_s()
@@ -54,7 +54,7 @@ class Health:
         return web.Response(status=status, body=body, content_type="application/json")
 
     async def get_metrics(self, _request: web.Request) -> web.StreamResponse:
-        """Every figure, as Prometheus reads it."""
+        """Return all metrics in the text format of Prometheus."""
         await self._metrics.refresh()
         body = await asyncio.to_thread(generate_latest, self._metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})

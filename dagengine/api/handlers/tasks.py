@@ -1,4 +1,4 @@
-"""The tasks: reading them, and what a person may do to them (protocol 3.4, 5.3)."""
+"""The routes that read DAGs, nodes and sub-tasks and apply operators (protocol 3.4, 5.3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dagengine.model.ids import IdKind
 from dagengine.model.states import Operator
 
 _OPERATORS = (Operator.ROLLBACK, Operator.RETRY, Operator.CANCEL, Operator.PASS)
-_NEWEST = 1000  # DAGs in a list
+_NEWEST = 1000  # maximum number of DAGs in a list without pages
 
 _DAG = "Task.Dag.Operator"
 _NODE = "Task.Node.Operator"
@@ -49,7 +49,7 @@ NODE_REFUSALS: tuple[Refusal, ...] = (
 
 
 class Details(BaseModel):
-    """Query of the routes that can show less."""
+    """Query of the routes that can omit details."""
 
     show_details: ShowDetails = True
 
@@ -182,7 +182,11 @@ async def _list_holders(ctx: ApiContext, ask: BoundRequest) -> list[DagDetailDTO
 
 
 def own_row(ctx: ApiContext, ask: BoundRequest) -> int:
-    """The row that the id names; an id of another agent is not found, and never fetched."""
+    """Return the row id of a generic id.
+
+    Raises:
+        TaskNotFound: the id belongs to another agent; it is never fetched from there.
+    """
     task = ask.task
     assert task is not None
     if task.kind is not IdKind.LOCAL or task.agent != ctx.engine.agent:

@@ -1,4 +1,4 @@
-"""Records as DTOs: field order, null rules and ids of protocol section 4. Pure."""
+"""Rendering of records as DTOs: field order, null rules and ids of protocol section 4. Pure."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ _NOT_RUN = (State.PENDING, State.READY)
 
 
 class RecordRenderer:
-    """Renders for one controller: its address is in every id."""
+    """Renderer of the records of one controller, whose address is part of every id."""
 
     def __init__(self, agent: AgentAddress) -> None:
         self._agent = agent
-        # The same digits before every row id: a DAG with details has many ids.
+        # Compute the common prefix of all ids once, because a DAG with details has many ids.
         self._prefix = encode_id(IdKind.LOCAL, agent, 0).removesuffix("0")
         self._last: tuple[DagDetail, DagDetailDTO] | None = None
 
     def dag(self, detail: DagDetail) -> DagDetailDTO:
-        """DagDetailDTO (4.1). Do not change it: the same detail is rendered once.
+        """Render a DAG (4.1). The result is cached: do not modify it.
 
-        The store hands out what it read before for as long as nothing is written.
+        The store returns the same DagDetail object until something is written; its rendering is
+        then reused.
         """
         if self._last is not None and self._last[0] is detail:
             return self._last[1]
@@ -74,7 +75,7 @@ class RecordRenderer:
         }
 
     def node(self, detail: NodeDetail, *, own_data: bool = True) -> NodeDetailDTO:
-        """NodeDetailDTO (4.2); `own_data` False inside a DAG, which carries it then."""
+        """Render a node (4.2); `own_data` is False inside a DAG, which has the additional data."""
         node = detail.node
         return {
             "id": self.id(node.node_id),
@@ -89,7 +90,7 @@ class RecordRenderer:
         }
 
     def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> TaskDetailDTO:
-        """TaskDetailDTO (4.2)."""
+        """Render a sub-task (4.2); `own_data` is False inside a node."""
         task = detail.sub_task
         has_run = task.state not in _NOT_RUN
         return {
@@ -107,7 +108,7 @@ class RecordRenderer:
         }
 
     def log(self, line: LogRecord) -> LogDto:
-        """A log row (3.4)."""
+        """Render a log line (3.4)."""
         at = render_time(line.created_at)
         return {
             "id": line.log_id,
@@ -120,7 +121,7 @@ class RecordRenderer:
         }
 
     def audit(self, row: AuditRecord) -> AuditDto:
-        """A row of the audit (not part of the original's API)."""
+        """Render an audit row (not part of OBShell's API)."""
         return {
             "id": row.audit_id,
             "time": render_time(row.at),
@@ -132,7 +133,7 @@ class RecordRenderer:
         }
 
     def attempt(self, attempt: AttemptRecord, lines: Iterable[LogRecord]) -> AttemptDto:
-        """An attempt of a sub-task (not part of the original's API); `lines` of all of them."""
+        """Render an attempt (not part of OBShell's API); `lines` may include other attempts."""
         return {
             "attempt_no": attempt.attempt_no,
             "outcome": attempt.outcome,
@@ -143,15 +144,15 @@ class RecordRenderer:
         }
 
     def agent(self, target: str | None) -> AgentDto:
-        """Where a sub-task works: on its target, else here."""
+        """Render the address of a sub-task's target; without a target, that of the controller."""
         return _render_agent(parse_agent(target) or self._agent)
 
     def id(self, row_id: int) -> str:
-        """The generic id of a row of this controller."""
+        """Return the generic id of a row of this controller."""
         return f"{self._prefix}{row_id}"
 
     def _merged(self, details: Sequence[SubTaskDetail]) -> Any:
-        """additional_data; of a server's unfinished sub-tasks the first one says what for."""
+        """Return `additional_data`; `wait` has the first waiting sub-task of each server."""
         merged = _merge(_own_data(detail) for detail in details)
         waits: Dto = {}
         for detail in details:
@@ -162,7 +163,7 @@ class RecordRenderer:
 
 
 def parse_agent(name: str | None) -> AgentAddress | None:
-    """The address in a server's name (`ip:port`, `[v6]:port`); None when it has none."""
+    """Parse the address in a server's name (`ip:port`, `[v6]:port`); None for other names."""
     ip, _, port = (name or "").rpartition(":")
     return AgentAddress(ip.strip("[]"), int(port)) if ip and port.isdecimal() else None
 
@@ -193,7 +194,7 @@ def _own_data(detail: SubTaskDetail) -> Dto | None:
 
 
 def _merge(parts: Iterable[Mapping[str, Any] | None]) -> Any:
-    """One part: its value; several: always an object, merged key by key (4.3)."""
+    """Return a single part unchanged, or merge several parts key by key into an object (4.3)."""
     found = list(parts)
     if len(found) <= 1:
         return sort_keys(found[0]) if found else None

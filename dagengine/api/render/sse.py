@@ -1,4 +1,4 @@
-"""Events as frames of a `text/event-stream` (not part of the original's API)."""
+"""Rendering of events as frames of a `text/event-stream` (not part of OBShell's API)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ KEEPALIVE = b": nothing new\n\n"
 
 
 class SseRenderer:
-    """Renders the events of one DAG.
+    """Renderer of the events of one DAG.
 
     Args:
         wire: renders ids.
-        dag: for its name and number of stages.
-        nodes: all of them, as they are or were: only what never changes is used.
-        sub_tasks: likewise.
+        dag: the DAG; its name and number of stages are used.
+        nodes: all nodes of the DAG, possibly outdated; only fields that never change are used.
+        sub_tasks: all sub-tasks of the DAG, possibly outdated like `nodes`.
     """
 
     def __init__(
@@ -41,13 +41,16 @@ class SseRenderer:
         self._sub_tasks = {task.sub_task_id: task for task in sub_tasks}
 
     def frame(self, event: EventRecord) -> bytes:
-        """One event: its number, its kind, and what it says as JSON."""
+        """Render an event: its number, its kind, and its content as JSON."""
         kind, at, said = self._render(event)
         data = {"seq": event.seq, "time": render_time(at), **said}
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, kind, render_json(data))
 
     def end_frame(self, last: int) -> bytes:
-        """What says that the DAG has ended and that `last` was its last event: no event itself."""
+        """Render the frame that ends the stream of a DAG whose last event is `last`.
+
+        The frame itself is not an event and has no id.
+        """
         return b"event: end\ndata: %s\n\n" % render_json({"seq": last})
 
     def _render(self, event: EventRecord) -> tuple[bytes, datetime, Dto]:

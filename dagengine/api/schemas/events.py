@@ -1,4 +1,4 @@
-"""What each event of a followed DAG says, field by field; `events.py` renders them."""
+"""Schemas of the events of a DAG; `render/sse.py` renders them."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ EVENTS: Mapping[str, Any] = {
     "line": LineEvent,
     "end": EndEvent,
 }
-"""By the `event:` of the frame."""
+"""The schemas, by the field `event` of the frame."""

@@ -1,7 +1,7 @@
-"""The shape of every answer, field by field (protocol 1.1, 2.1, 4).
+"""Schemas of all responses (protocol 1.1, 2.1, 4).
 
-A TypedDict is a plain dict at run time, so an answer costs nothing extra: mypy holds the renderers
-to these types, and the OpenAPI document is made from them.
+A TypedDict is a plain dict at runtime, so it adds no cost to a response. mypy checks the renderers
+against these types, and the OpenAPI document is generated from them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Contents(TypedDict, Generic[_T]):
     contents: list[_T]
 
 
-# --- who the controller is ---------------------------------------------------------------------
+# --- the controller ----------------------------------------------------------------------------
 
 
 @with_config(ConfigDict(json_schema_extra={"examples": [{"ip": "10.10.10.1", "port": 2886}]}))
