@@ -1,7 +1,7 @@
-"""The command line's door: `serve` at once, everything else through typer.
+"""Entry point of the command line: `serve` runs directly, all other commands use typer.
 
-A controller runs for months: `serve` loads no typer, so this file imports them
-only on the other way.
+A controller runs for months, so `serve` does not load typer: this module imports the other commands
+only when they are needed.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: arguments without the program's name; None for the process's own.
+        argv: arguments without the program's name; None for those of the process.
 
     Returns:
-        0 done, 1 the DAG failed, 2 wrong usage or configuration, 3 the controller cannot be
-        reached, 4 not allowed, 130 interrupted.
+        0 success, 1 the DAG failed, 2 wrong usage or configuration, 3 the controller is
+            unreachable, 4 permission denied, 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["serve"]:
@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_serve(argv: Sequence[str]) -> int:
-    """Run a controller until it is told to stop."""
+    """Run a controller until a signal stops it."""
     parser = argparse.ArgumentParser("dagengine serve", description="Run the controller.")
     parser.add_argument(
         "-c", "--config", type=Path, required=True, metavar="FILE", help="the engine file"
     )
     options = parser.parse_args(argv)
     configure_logs()
-    # Imported here: commands that only call a controller need none of it.
+    # Imported here: commands that only call a controller do not need it.
     from dagengine.server.controller import serve  # noqa: PLC0415
 
     try:

@@ -1,4 +1,4 @@
-"""A DAG as it is known from its events: what `start` and `show --follow` draw."""
+"""The state of a DAG as known from its events, drawn by `start` and `show --follow`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NOT_BEGUN = ("PENDING", "READY")
 
 
 class DagView:
-    """The sub-tasks of a DAG; changed by events alone.
+    """The sub-tasks of a DAG, updated only by events.
 
     Args:
-        dag: with details, as it was read.
-        from_start: the events will tell everything from the first on; else `dag` is how it was
-            before them.
+        dag: the DAG as it was read, with details.
+        from_start: True if the events start with the first one; otherwise `dag` is the state before
+            the first received event.
     """
 
     def __init__(self, dag: Json, *, from_start: bool) -> None:
@@ -32,7 +32,7 @@ class DagView:
                 task.update(state="PENDING", task_logs=None, execute_times=0)
 
     def apply(self, event: Event, now: datetime) -> SubTaskLine | None:
-        """Change what the event is about; the sub-task's line when it has entered a state."""
+        """Apply an event; return the sub-task's line if the sub-task entered a state."""
         stage, task = self._tasks.get(event.data["id"], (0, {}))
         if event.kind == "line" and task:
             task["task_logs"] = [*(task["task_logs"] or ())[-1:], event.data["log_content"]]
@@ -47,7 +47,7 @@ class DagView:
         return sub_task_line(self._layout, stage, task, now)
 
     def lines(self, now: datetime) -> list[SubTaskLine]:
-        """A line for each sub-task that has begun, in stage order."""
+        """Return a line for each sub-task that has begun, in stage order."""
         return [
             sub_task_line(self._layout, stage, task, now)
             for stage, task in self._tasks.values()

@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DagId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The DAG's i
 
 
 def read_scope(zone: str | None, server: str | None) -> tuple[str, list[str]]:
-    """Scope and targets of a command; None is an option that was not given.
+    """Return scope and targets of a command; None stands for an option that was not given.
 
     Raises:
-        typer.BadParameter: both are given, or one that names nothing: a variable that is not set
-            must not mean the whole cluster.
+        typer.BadParameter: both options are given, or one names no target: an unset shell variable
+            must not select the whole cluster.
     """
     if zone is not None and server is not None:
         raise typer.BadParameter("give --zone or --server, not both")

@@ -1,4 +1,4 @@
-"""`--dry-run`: a plan for people. Pure."""
+"""Text output of a `--dry-run` plan. Pure."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ _WIDTH = len("blocked")
 
 
 def can_go_on(plan: Json) -> bool:
-    """True when the lock is free and nothing stands in the way on any server."""
+    """True if the lock is free and no server is blocked or unknown."""
     is_free = plan["lock"] is None or plan["lock"]["dag_id"] is None
     bad = [server for server in plan["servers"] if server["verdict"] in ("blocked", "unknown")]
     return is_free and not bad
 
 
 def render_plan(plan: Json) -> list[str]:
-    """What would be done: the lock, each server with its verdict, checks and commands."""
+    """Render a plan: the lock, and each server with its verdict, checks and commands."""
     lines = [f"{plan['name']}: this is what it would do; nothing was changed"]
     if plan["lock"] is not None:
         lines.append(f"lock '{plan['lock']['key']}': {plan['lock']['about']}")

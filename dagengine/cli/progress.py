@@ -1,4 +1,4 @@
-"""Follows a DAG by its events and shows how it goes: live lines on a terminal, else a line each."""
+"""Progress of a DAG from its events: live lines on a terminal, otherwise one line per change."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dagengine.cli.render import Json, SubTaskLine, render_end
 from dagengine.client import Client
 from dagengine.runtime.clock import Clock
 
-_REDRAW_S = 0.2  # of running times, on a terminal
+_REDRAW_S = 0.2  # interval for updating running times on a terminal
 
 _UP = "\x1b[{}A"
 _CLEAR_BELOW = "\r\x1b[J"
 
 
 async def find_last_event(client: Client, dag_id: str) -> int:
-    """Number of the last event of a DAG that has ended; 0 for one that goes on.
+    """Return the number of a DAG's last event if it has ended; 0 if it is unfinished.
 
-    For those who are about to ask something of it: what comes after that is the answer.
+    Callers use it before they apply an operator: later events are the operator's effect.
     """
     last = 0
     if (await client.get_dag(dag_id, details=False))["state"] in ("SUCCEED", "FAILED"):
@@ -34,14 +34,14 @@ async def find_last_event(client: Client, dag_id: str) -> int:
 async def follow(
     client: Client, dag_id: str, stream: TextIO, clock: Clock, *, after: int = 0
 ) -> Json:
-    """Show a DAG until it has ended, over restarts of the controller.
+    """Show a DAG until it ends, across restarts of the controller.
 
     Args:
-        client: reads it.
-        dag_id: which.
-        stream: where to show it; live lines are used when it is a terminal.
+        client: reads the DAG.
+        dag_id: the DAG's id.
+        stream: the output; live lines are used if it is a terminal.
         clock: for running times.
-        after: number of the last event that need not be shown; 0 for all that happened to it.
+        after: number of the last event to skip; 0 shows all events.
 
     Returns:
         The DAG as it ended.
@@ -71,28 +71,31 @@ async def _draw(progress: _PlainProgress, picture: DagView, clock: Clock) -> Non
 
 
 class _PlainProgress:
-    """One line whenever a sub-task enters a state."""
+    """Writes one line whenever a sub-task enters a state."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._told: set[tuple[str, str, int]] = set()
 
     def tell(self, line: SubTaskLine) -> None:
-        """A sub-task has entered a state; one that only goes on after a restart says nothing."""
+        """Write the line of a sub-task that entered a state, unless it was already written.
+
+        A sub-task that continues after a restart repeats its state.
+        """
         if line.key not in self._told:
             self._told.add(line.key)
             self._stream.write(f"{line.text}\n")
             self._stream.flush()
 
     def draw(self, lines: list[SubTaskLine]) -> None:
-        """How all of them stand at this moment."""
+        """Ignore the current state of all sub-tasks."""
 
     def close(self) -> None:
-        """Nothing to leave behind."""
+        """Do nothing: no output has to be removed."""
 
 
 class _LiveProgress(_PlainProgress):
-    """Ended sub-tasks scroll up and stay; running ones are redrawn in place below them."""
+    """Keeps the lines of ended sub-tasks above, and redraws running ones in place below them."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)

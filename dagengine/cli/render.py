@@ -1,4 +1,4 @@
-"""What a person reads: pure functions from the API's objects (protocol section 4) to lines."""
+"""Text output: pure functions from the API's objects (protocol section 4) to lines."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class SubTaskLine:
     """A sub-task at one moment.
 
     Attributes:
-        key: changes when the sub-task's state does.
+        key: changes whenever the sub-task's state changes.
         text: one line.
-        ended: nothing more will happen to it by itself.
+        ended: True if the sub-task will not change by itself any more.
     """
 
     key: tuple[str, str, int]
@@ -36,7 +36,7 @@ class SubTaskLine:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things stand in a DAG's lines: number of stages, widths of the columns."""
+    """The column layout of a DAG's lines: number of stages and widths."""
 
     stages: int
     name_width: int
@@ -54,7 +54,7 @@ class Layout:
 
 
 def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubTaskLine:
-    """One sub-task that has begun; `stage` counts from 1."""
+    """Render one sub-task that has begun; `stage` counts from 1."""
     running = task["state"] == "RUNNING"
     head = f"[{stage}/{layout.stages}] {task['name']:<{layout.name_width}}"
     place = f"{place_of(task):<{layout.place_width}}"
@@ -70,7 +70,7 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
 
 
 def render_end(dag: Json) -> list[str]:
-    """The last words on a DAG: how it ended, why, and what to type next."""
+    """Render the final lines about a DAG: how it ended, why, and the next commands."""
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
         unusual = _UNUSUAL_ENDS.get(dag["operator"], "")
@@ -84,7 +84,7 @@ def render_end(dag: Json) -> list[str]:
 
 
 def causes(dag: Json) -> list[str]:
-    """Why it failed: the last log line of every failed sub-task, with stage and server."""
+    """Return the last log line of every failed sub-task, with stage and server."""
     return [
         f"{node['name']}, {place_of(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
         for node in dag["nodes"] or []
@@ -94,7 +94,7 @@ def causes(dag: Json) -> list[str]:
 
 
 def was_turned_away(dag: Json) -> bool:
-    """True for a DAG that has ended at the lock: it has touched no server, and knows of none."""
+    """True if a DAG ended at the lock, so that it did not touch or probe any server."""
     first, *later = dag["nodes"] or [{"sub_tasks": None}]
     if dag["state"] in UNFINISHED or _has_run(later):
         return False
@@ -103,7 +103,7 @@ def was_turned_away(dag: Json) -> bool:
 
 
 def next_commands(dag: Json) -> list[str]:
-    """What to type next; nothing for a DAG that succeeded."""
+    """Return the commands to run next; empty for a DAG that succeeded."""
     if dag["state"] == "FAILED" and was_turned_away(dag):
         return [
             "next: see who holds the lock, and how it goes:  dagengine show",
@@ -122,7 +122,7 @@ def next_commands(dag: Json) -> list[str]:
 
 
 def commands_while_it_runs(dag_id: str) -> list[str]:
-    """What to type next about a DAG that goes on."""
+    """Return the commands to run next for an unfinished DAG."""
     return [
         f"next: follow it with  dagengine show --follow {dag_id}",
         f"      or end it with  dagengine cancel {dag_id}",
@@ -130,12 +130,12 @@ def commands_while_it_runs(dag_id: str) -> list[str]:
 
 
 def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]:
-    """`show ID`: the DAG, its stages, and each server within them.
+    """Render `show ID`: the DAG, its stages, and each server within them.
 
     Args:
-        dag: with details.
+        dag: the DAG, with details.
         now: for running times.
-        waits: what each unfinished stage's sub-tasks wait for, by the stage's id and the target.
+        waits: waits of the sub-tasks of unfinished stages, by the stage's id and the target.
     """
     running = dag["state"] in ("READY", "RUNNING")
     lines = [
@@ -160,7 +160,7 @@ def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]
 
 
 def render_logs(dag: Json) -> list[str]:
-    """`logs ID`: every log line, with its stage and server."""
+    """Render `logs ID`: every log line, with its stage and server."""
     return [
         f"[{number} {node['name']} {place_of(task)}] {line}"
         for number, node in enumerate(dag["nodes"] or [], start=1)
@@ -170,7 +170,7 @@ def render_logs(dag: Json) -> list[str]:
 
 
 def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[str]:
-    """`attempts ID`: each attempt with its lines; `attempts` by the sub-task's id."""
+    """Render `attempts ID`: each attempt with its log lines; `attempts` is keyed by sub-task id."""
     lines = []
     for number, node in enumerate(dag["nodes"] or [], start=1):
         for task in node["sub_tasks"] or []:
@@ -186,7 +186,7 @@ def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[s
 
 
 def render_audit(rows: Sequence[Json]) -> list[str]:
-    """`audit`: one line for each row."""
+    """Render `audit`: one line per row."""
     if not rows:
         return ["nothing was done yet"]
     lines = []
@@ -199,7 +199,7 @@ def render_audit(rows: Sequence[Json]) -> list[str]:
 
 
 def render_list(dags: Sequence[Json]) -> list[str]:
-    """`list`: one line for each DAG."""
+    """Render `list`: one line per DAG."""
     rows = [("ID", "NAME", "STATE", "OPERATOR", "STAGE", "STARTED")]
     rows += [
         (
@@ -226,7 +226,7 @@ def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list
         wait = waits.pop(place_of(task), None)
         if wait and task["state"] in UNFINISHED:
             lines.append(f"          waits for {render_wait(wait)}")
-    # Targets that are no addresses: the API does not say whose sub-task is which.
+    # For targets that are not addresses, the API does not map targets to sub-tasks.
     lines += [f"      {target} waits for {render_wait(wait)}" for target, wait in waits.items()]
     return lines
 
@@ -240,7 +240,7 @@ def _sub_task_of_dag(task: Json, now: datetime) -> str:
 
 
 def render_wait(wait: Json) -> str:
-    """What it waits for, on what, since when, with what result so far, until when."""
+    """Render a wait: its kind, its object, its start, the last probe's result and its deadline."""
     last = f"; last look: {wait['last']}" if wait.get("last") else ""
     until = f"; until {clock_time(wait['deadline'])}" if wait.get("deadline") else ""
     return f"{wait['kind']}: {wait['on']}, since {clock_time(wait['since'])}{last}{until}"
@@ -255,7 +255,7 @@ def _unusual(node: Json) -> str:
 
 
 def place_of(thing: Json) -> str:
-    """Where a sub-task works, or (its info) where the controller is."""
+    """Return the address of a sub-task's server or, for the API's info, of the controller."""
     agent = thing.get("execute_agent", thing)
     ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
     return f"{ip}:{agent['port']}"
@@ -272,5 +272,5 @@ def _took(thing: Json, now: datetime | None, running: bool = False) -> str:
 
 
 def clock_time(text: str) -> str:
-    """An instant of the API as a person reads it, to the second."""
+    """Render an instant of the API for people, to the second."""
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S %z")

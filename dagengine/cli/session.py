@@ -1,4 +1,4 @@
-"""How a command finds the controller and signs in."""
+"""How a command finds the controller and authenticates."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Url: TypeAlias = Annotated[
 
 
 def open_client(url: str) -> Client:
-    """A client, not entered yet; asks for the password where one is needed and none is known.
+    """Return a client that is not entered yet; prompt for a password if required and not set.
 
     Raises:
-        typer.BadParameter: it is no URL of a controller.
+        typer.BadParameter: the URL is not valid for a controller.
     """
     if not _URL.match(url):
         raise typer.BadParameter(
@@ -43,7 +43,10 @@ def open_client(url: str) -> Client:
 
 
 def _read_password() -> str:
-    """From the variable; else, on a terminal, asked for; never from an argument."""
+    """Read the password from the variable or, on a terminal, from a prompt.
+
+    It is never taken from an argument.
+    """
     known = os.environ.get(PASSWORD_VARIABLE)
     if known is None and sys.stdin.isatty():
         return getpass.getpass("Password of root@sys: ")
@@ -51,6 +54,6 @@ def _read_password() -> str:
 
 
 def _read_trust() -> TlsConfig:
-    """The TLS files, from the variables."""
+    """Read the paths of the TLS files from the variables."""
     named = (os.environ.get(name) for name in _TRUST_VARIABLES)
     return TlsConfig(*(Path(value) if value else None for value in named))

@@ -1,6 +1,7 @@
-"""`show` without an id: which servers are in service, who holds the lock, what to type next.
+"""`show` without an id: servers in service, the holder of the lock, the next commands.
 
-The newest DAG need not be the one that knows: one that found the lock taken has looked at nothing.
+The newest DAG may not know the state of the servers: a DAG that ended at a taken lock has not
+probed any server.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from dagengine.client import Client
 
 _GLOBAL_MAINTENANCE = 2
 _LOOK_NOW = "next: nothing to do; to look at the servers now:  dagengine start --dry-run"
-_PAGE = 20  # DAGs; mostly the first one is the one
+_PAGE = 20  # DAGs per request; usually the first one is sufficient
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterStatus:
-    """What the verdict is made of.
+    """The data behind the status.
 
     Attributes:
         newest: the newest DAG; None before the first one.
-        by: whose word counts: the holder of the lock, else the newest that had it.
+        by: the DAG that the status is based on: the holder of the lock, else the newest that held
+            it.
         unfinished: the DAGs that have not ended.
-        controller: its address: what failed there is no server.
+        controller: the controller's address; a failure there is not a server's failure.
     """
 
     newest: Json | None
@@ -43,7 +45,7 @@ class ClusterStatus:
 
 
 async def read_cluster_status(client: Client) -> ClusterStatus:
-    """Ask the controller for what the verdict is made of."""
+    """Read the data for the status from the controller."""
     info = await client.info()
     unfinished = await client.list_unfinished()
     newest, by = None, next(iter(_holders(unfinished)), None)
@@ -59,7 +61,7 @@ async def read_cluster_status(client: Client) -> ClusterStatus:
 
 
 def render_cluster_status(verdict: ClusterStatus) -> list[str]:
-    """The lines for a person."""
+    """Render the status as lines of text."""
     newest, by = verdict.newest, verdict.by
     if newest is None or by is None:
         return ["nothing was started yet", "next: dagengine start"]
@@ -78,7 +80,7 @@ def render_cluster_status(verdict: ClusterStatus) -> list[str]:
 
 
 def _servers(dag: Json, controller: str) -> list[str]:
-    """A line for each server, and what failed or waits elsewhere."""
+    """Render one line per server, and failures or waits outside the servers."""
     reached: dict[str, str] = {}
     elsewhere: list[str] = []
     for node in dag["nodes"] or []:
@@ -100,7 +102,7 @@ def _servers(dag: Json, controller: str) -> list[str]:
     for server, what in sorted(reached.items()):
         lines.append(f"  {server}  {what}")
         lines += [f"      waits for {render_wait(waits[server])}"] if server in waits else []
-    if own and not waits:  # else it waits for them
+    if own and not waits:  # otherwise the controller waits for those servers
         elsewhere.append(f"  waits for {render_wait(own)}")
     return lines + elsewhere
 

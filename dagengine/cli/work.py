@@ -1,4 +1,4 @@
-"""What the commands have in common: a client while they work, following, what they print."""
+"""Shared parts of the commands: running with a client, following a DAG, printing results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ EXIT_INTERRUPTED = 130
 
 
 async def show_made(client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool) -> int:
-    """What became of a call that makes a DAG: the plan, or the DAG, to its end unless `no_wait`."""
+    """Print the result of a call that creates a DAG, and return the exit code.
+
+    The result is the plan (`dry_run`), the accepted DAG (`no_wait`), or the DAG at its end.
+    """
     if not dry_run:
         return await _follow_accepted(client, made, no_wait, as_json)
     print_result(as_json, made, render_plan(made))
@@ -43,7 +46,10 @@ async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bo
 
 
 async def read_waits(client: Client, dag: Json) -> dict[str, Json]:
-    """What the sub-tasks of each unfinished stage wait for: the DAG has but one of each server."""
+    """Return the waits of the sub-tasks of each unfinished stage.
+
+    The DAG's own data has only one wait per server, so they are read from the stages.
+    """
     if dag["state"] not in UNFINISHED:
         return {}
     nodes = [await client.get_node(n["id"]) for n in dag["nodes"] if n["state"] in UNFINISHED]
@@ -60,9 +66,9 @@ def operate(
     good: Iterable[str],
     stage: int | None = None,
 ) -> None:
-    """Ask an operator of a DAG (PASS: or of one stage, counted from 1), and follow it.
+    """Apply an operator to a DAG (PASS: or to one stage, counted from 1), and follow the DAG.
 
-    A DAG that ends in one of the `good` states is exit code 0.
+    The exit code is 0 if the DAG ends in one of the `good` states.
     """
 
     async def work(client: Client) -> int:
@@ -86,7 +92,7 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
 
 
 async def follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
-    """Show a DAG until it has ended; returns the exit code."""
+    """Show a DAG until it ends; return the exit code."""
     with _saying_how_to_follow(dag_id):
         ended = await _wait(client, dag_id, as_json)
     return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
@@ -94,7 +100,7 @@ async def follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
 
 @contextmanager
 def _saying_how_to_follow(dag_id: str) -> Iterator[None]:
-    """An interrupt ends the command and not the DAG: says so."""
+    """Print how to follow the DAG if an interrupt ends the command but not the DAG."""
     try:
         yield
     except asyncio.CancelledError:
@@ -112,7 +118,7 @@ async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> J
 
 
 def run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
-    """Do a command's work with a client, and end the command.
+    """Run a command's work with a client, and exit.
 
     Raises:
         typer.Exit: always; it carries the exit code.
@@ -131,6 +137,6 @@ def run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
 
 
 def print_result(as_json: bool, value: Any, lines: Sequence[str]) -> None:
-    """The value as one document, or the lines; nothing where there are none."""
+    """Print the value as one JSON document, or the lines; empty `lines` print nothing."""
     said = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
     sys.stdout.write("".join(f"{line}\n" for line in said))

@@ -1,1 +1,1 @@
-"""Running commands on hosts."""
+"""Execution of commands on hosts."""

@@ -1,4 +1,4 @@
-"""A command is a value: rendered once for the wire, once (masked) for people."""
+"""Commands as values, rendered in full for the host and with secrets masked for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SHORT_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """An argument or input that must never be shown."""
+    """An argument or input that must never be displayed."""
 
     value: str
 
@@ -22,23 +22,23 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An argument vector and what it reads from stdin.
+    """An argument vector and its standard input.
 
-    Prefer `stdin` for secrets: an argument is visible in the host's process list.
+    Prefer `stdin` for secrets: arguments are visible in the host's process list.
 
     Attributes:
-        argv: program and arguments, at least one; no shell reads them.
-        stdin: text given on standard input, None for an empty one.
+        argv: program and arguments, at least one; not interpreted by a shell.
+        stdin: text for standard input; None for empty input.
     """
 
     argv: tuple[str | Secret, ...]
     stdin: str | Secret | None = None
 
     def render(self) -> str:
-        """The one line that a POSIX shell reads as exactly this argument vector.
+        """Return one line that a POSIX shell parses to exactly this argument vector.
 
         Raises:
-            ValueError: an argument holds a NUL, where the line would end on the host.
+            ValueError: an argument contains a NUL, which would end the line on the host.
         """
         line = shlex.join(_reveal(arg) for arg in self.argv)
         if "\0" in line:
@@ -46,27 +46,27 @@ class Command:
         return line
 
     def render_masked(self) -> str:
-        """As `render`, for logs: secrets shown as `***`."""
+        """Like `render`, for logs: secrets are shown as `***`."""
         return " ".join(MASK if isinstance(a, Secret) else shlex.quote(a) for a in self.argv)
 
     def render_short(self) -> str:
-        """As `render_masked`, for one line of a message: a script shows as its name."""
+        """Like `render_masked`, shortened for messages; a script is shown by its name."""
         is_script = self.argv[:2] == _SHELL
         shown = Command(self.argv[3:]) if is_script and len(self.argv) > 3 else self
         text = " ".join(shown.render_masked().split())
         return text if len(text) <= _SHORT_LENGTH else f"{text[:_SHORT_LENGTH]}…"
 
     def input_text(self) -> str:
-        """What goes to standard input."""
+        """Return the text for standard input."""
         return "" if self.stdin is None else _reveal(self.stdin)
 
 
 def script(text: str, name: str, *args: str | Secret, stdin: str | Secret | None = None) -> Command:
-    """A constant POSIX shell script with data only in its arguments ($1, $2, …).
+    """Build a command from a constant POSIX shell script; data is passed as arguments ($1, $2, …).
 
     Args:
-        text: the script; must contain no data.
-        name: shown in the host's process list as $0.
+        text: the script; must not contain data.
+        name: $0, shown in the host's process list.
         args: data.
         stdin: data for standard input.
     """

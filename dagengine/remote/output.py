@@ -1,4 +1,4 @@
-"""What a command wrote, kept up to a limit."""
+"""The output of a command, kept up to a size limit."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ DEFAULT_LIMIT_BYTES = 1024 * 1024
 
 
 class CappedOutput:
-    """Keeps the first bytes of a stream and drops the rest, so that nobody ever waits for us.
+    """Keeps the first bytes of a stream and discards the rest, so that the command never blocks.
 
     Attributes:
-        truncated: True when something was dropped.
+        truncated: True if bytes were discarded.
     """
 
     def __init__(self, limit_bytes: int) -> None:
-        """
+        """Create an empty output.
+
         Args:
-            limit_bytes: how much is kept, at least 0.
+            limit_bytes: maximum number of bytes to keep, at least 0.
         """
         self._limit_bytes = limit_bytes
         self._kept = bytearray()
         self.truncated = False
 
     def feed(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Add received data."""
         room = self._limit_bytes - len(self._kept)
         self._kept += data[:room]
         self.truncated = self.truncated or len(data) > room
 
     def text(self) -> str:
-        """What was kept, as UTF-8; bytes that are not become U+FFFD."""
+        """Return the kept bytes as UTF-8; invalid bytes become U+FFFD."""
         return self._kept.decode("utf-8", errors="replace")

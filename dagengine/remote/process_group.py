@@ -1,8 +1,8 @@
-"""Process groups on a host: how a command announces its own, and how one is ended.
+"""Process groups on a host: how a command announces its group, and how a group is terminated.
 
-A timed-out SSH channel leaves its command running, so a command is started through
-`ANNOUNCE`, which says its process group before it becomes the command, and is ended through
-`end_group`, which asks the host and reports whether anything is left.
+A timed-out SSH channel leaves its command running. Therefore every command starts through a script
+that prints its process group before it executes the command, and is terminated through `end_group`,
+which runs on the host and reports whether any process is left.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from dagengine.remote.command import Command, script
 
 END_BOUND_S = 5.0
-"""Longest that ending a group may take, in seconds; the script itself needs 2 at most."""
+"""Time limit for terminating a group, in seconds; the script itself needs at most 2."""
 
 _MARK = b"\x1edagengine-group:"
 _NOISE_LIMIT_BYTES = 1024
 
-# Prints the mark and the process group, then becomes the command. A shell that does not lead
-# its group shares it with sudo, or with the SSH server: then setsid, which keeps the pid of one
-# that is no leader, gives the command a group of its own. Where there is no setsid, 0 tells that
-# the group must not be ended. SUDO_COMMAND, all of the command's text, would stay in the
-# environment of a server for ever.
+# Prints the mark and the process group, then executes the command. A shell that does not lead
+# its group shares the group with sudo or the SSH server; setsid then gives the command its own
+# group and, because the shell is not a leader, keeps the pid. Without setsid, 0 reports that the
+# group must not be terminated. SUDO_COMMAND is unset because a started server would keep it, the
+# complete command text, in its environment.
 _ANNOUNCE = r"""
 read -r stat </proc/self/stat
 set -- "${stat##*) }" "$@"
@@ -40,8 +40,8 @@ printf '\036dagengine-group:%s\n' "$group"
 exec "$@"
 """
 
-# Zombies are dead: they hold no file and do nothing, and init may take its time to reap them.
-# The process that has announced the group counts although it may not have made it yet.
+# Zombies count as ended: they hold no files and do nothing, and init may reap them late. The
+# process that announced the group also counts, because it may not have created the group yet.
 _END_GROUP = r"""
 group=$1
 [ -r /proc/self/stat ] || exit 2
@@ -72,12 +72,14 @@ exit 1
 
 
 def announced(command: Command) -> Command:
-    """The same command, saying its process group on stdout before it starts."""
+    """Return the same command, which prints its process group on stdout before it starts."""
     return script(_ANNOUNCE, "dagengine", *command.argv, stdin=command.stdin)
 
 
 def end_group(group: int) -> Command:
-    """Ends a process group: TERM, a second later KILL. Exit status 0 when nothing of it runs.
+    """Build a command that terminates a process group: TERM, one second later KILL.
+
+    Its exit status is 0 if no process of the group is left.
 
     Args:
         group: a process group id, above 1.
@@ -89,19 +91,18 @@ def end_group(group: int) -> Command:
 
 @dataclass(slots=True)
 class GroupIdParser:
-    """Finds the announced group in the first bytes of stdout.
+    """Extracts the announced process group from the first bytes of stdout.
 
     Attributes:
-        group: the process group; None as long as it is not known, 0 when the command has
-            none of its own.
-        noise: the last of what a login shell's start-up files printed before.
+        group: the process group; None until it is known, 0 if the command does not have its own.
+        noise: the last bytes that a login shell's start-up files printed before it.
     """
 
     group: int | None = None
     noise: bytes = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Take what arrived; the part of it that the command itself wrote is returned."""
+        """Process received data; return the part that the command itself wrote."""
         if self.group is not None:
             return data
         before, mark, rest = (self.noise + data).partition(_MARK)

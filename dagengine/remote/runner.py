@@ -1,7 +1,7 @@
 """The contract between steps and hosts: a Runner runs commands on one host.
 
-Nothing here knows SSH; `ssh.py` and `local.py` keep this contract, and the conformance
-suite in tests/conformance proves it for each.
+This module does not depend on SSH. `remote/ssh/runner.py` and `testing/local_runner.py` implement
+the contract; the suite in tests/conformance checks both.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from dagengine.remote.command import Command
 
 @dataclass(frozen=True, slots=True)
 class HostAddress:
-    """How a host is reached. Equal addresses share one connection.
+    """How to reach a host. Equal addresses share one connection.
 
-    It names the places of secrets, never a secret itself.
+    An address refers to secrets only by their location; it never contains one.
 
     Attributes:
-        host: name or ip, without brackets.
-        port: of sshd, 1..65535.
+        host: name or IP address, without brackets.
+        port: port of sshd, 1..65535.
         user: login name.
-        sudo: whom every command runs as, through sudo; None for the login itself.
-        key_file: private key, None for the defaults of the SSH library. With an agent: which of
-            the agent's keys (the public half is enough), None for all of them. A user
-            certificate is taken from `<key_file>-cert.pub` when that exists.
-        key_passphrase_env: variable that holds the passphrase of the key file.
+        sudo: the user that every command runs as, through sudo; None for the login user.
+        key_file: private key; None for the defaults of the SSH library. With an agent, it selects
+            one of the agent's keys (the public half is enough); None tries all of them. A user
+            certificate is read from `<key_file>-cert.pub` if that exists.
+        key_passphrase_env: environment variable with the passphrase of the key file.
         key_passphrase_file: file whose first line is that passphrase.
-        agent: sign with an ssh agent: True for the one of SSH_AUTH_SOCK, else its socket.
-        known_hosts: file with the host keys that are trusted, None for the user's own.
-        jump: the bastion to go through, logged in to as any host; None to connect directly.
-        connect_timeout_s: bound on the first answer, and again on logging in, in seconds, for each
-            hop.
-        command_timeout_s: bound on one question to the host, in seconds.
-        keepalive_interval_s: after so many silent seconds the host is asked for a sign of life.
-        keepalive_misses: how many may stay unanswered before the connection is given up. By
-            default a dead connection is noticed, and a new one has failed, before the time of a
-            question is over: so it is the host that is named as the cause.
-        max_sessions: how many sessions its sshd carries on a connection (its MaxSessions).
+        agent: sign with an ssh agent: True for the agent of SSH_AUTH_SOCK, or the path of its
+            socket.
+        known_hosts: file with the trusted host keys; None for the user's own file.
+        jump: the bastion to connect through, with its own login settings; None to connect directly.
+        connect_timeout_s: limit on the first response, and again on the login, in seconds, per hop.
+        command_timeout_s: limit on one query to the host, in seconds.
+        keepalive_interval_s: silence after which a keep-alive is sent to the host, in seconds.
+        keepalive_misses: number of unanswered keep-alives after which the connection is closed.
+            With the defaults, a dead connection is detected, and a new one has failed, before
+            `command_timeout_s` expires; the error then names the host as the cause.
+        max_sessions: number of sessions that its sshd allows per connection (MaxSessions).
     """
 
     host: str
@@ -61,14 +61,15 @@ class HostAddress:
 
     @property
     def login_bound_s(self) -> float:
-        """Bound on connecting and logging in on every hop, in seconds: to get an answer, to wait
-        for other logins, to log in.
+        """Limit on connecting and logging in over all hops, in seconds.
+
+        Each hop has three waits: for the first response, for other logins, and for its login.
         """
         return 3 * self.connect_timeout_s + (self.jump.login_bound_s if self.jump else 0.0)
 
     @property
     def death_bound_s(self) -> float:
-        """Within so many seconds a silent connection is noticed to be dead."""
+        """Longest time until a silent connection is detected as dead, in seconds."""
         return self.keepalive_interval_s * (self.keepalive_misses + 1)
 
     def __str__(self) -> str:
@@ -80,10 +81,10 @@ class CommandResult:
     """How a command ended.
 
     Attributes:
-        exit_status: 0..255, or None when a signal ended it.
-        signal: name without SIG when a signal ended it, else None.
-        stdout, stderr: decoded with replacement, each cut at the runner's limit.
-        truncated: True when something was cut.
+        exit_status: 0..255, or None if a signal ended the command.
+        signal: name without SIG if a signal ended the command, else None.
+        stdout, stderr: output, decoded with replacement and cut at the runner's limit.
+        truncated: True if any output was cut.
     """
 
     exit_status: int | None
@@ -102,38 +103,42 @@ class Runner(Protocol):
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         """Run a command to its end. A non-zero exit status is a result, not an error.
 
-        The command runs in a process group of its own, without a terminal. When the time is
-        up, or the caller is cancelled, the whole group is ended on the host and looked for,
-        within a bound of its own, before this returns or raises.
+        The command runs in its own process group, without a terminal. On a timeout or a
+        cancellation, the whole group is terminated on the host, and the host is checked for
+        remaining processes, within a separate time limit, before this method returns or raises.
 
         Args:
-            command: what to run.
-            timeout_s: bound on the whole call, connecting included, in seconds.
+            command: the command to run.
+            timeout_s: limit on the whole call, including connecting, in seconds.
 
         Raises:
-            HostUnreachable, HostKeyRejected, AuthenticationFailed, SudoRefused: it was not run.
-            CommandTimedOut: it ran out of time; `proven_ended` says whether it is gone.
-            ConnectionLost: it was sent and the answer never came.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed, SudoRefused: the command did not
+                run.
+            CommandTimedOut: the time limit expired; `proven_ended` tells whether the command has
+                ended.
+            ConnectionLost: the command was sent, but its result never arrived.
         """
         ...
 
     def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
-        """A unix socket on this machine (mode 0600) that leads to `host:port` as seen from there.
+        """Open a unix socket (mode 0600) on this machine that leads to `host:port`.
+
+        The host resolves and connects to `host:port`. If nothing listens there, connections to the
+        socket are closed immediately.
 
         Raises:
             HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
-                A port on which nothing listens shows as a connection closed at once.
         """
         ...
 
     def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
-        """A unix socket on this machine (mode 0600) that leads to a unix socket on the host.
+        """Open a unix socket (mode 0600) on this machine that leads to a unix socket on the host.
 
-        The host connects as the login user, whatever `sudo` says. A socket that is missing or
-        refuses, and an sshd that forbids it, show as a connection closed at once.
+        The host connects as the login user, regardless of `sudo`. If the socket is missing or
+        refuses, or sshd forbids forwarding, connections are closed immediately.
 
         Args:
-            path: of the socket on the host, at most 107 bytes.
+            path: path of the socket on the host, at most 107 bytes.
 
         Raises:
             HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
@@ -142,12 +147,12 @@ class Runner(Protocol):
 
 
 class RunnerPool(Protocol):
-    """Gives runners; one connection for each address, reused."""
+    """Provides runners; reuses one connection per address."""
 
     def runner(self, address: HostAddress) -> Runner:
-        """The runner for an address; connects when it is first used."""
+        """Return the runner for an address; it connects on first use."""
         ...
 
     async def close(self) -> None:
-        """Close every connection. Bounded; safe to call twice."""
+        """Close every connection within a bounded time. Safe to call twice."""
         ...

@@ -1,7 +1,7 @@
-"""Becoming another user on a host: one wrapper for every command, and why it did not work.
+"""Running commands as another user on a host, and diagnosis of sudo failures.
 
-The scripts are constant, the user's name is an argument. sudo is asked for `/bin/sh` alone,
-because every command is started by it: that is what a line in sudoers has to allow.
+The scripts are constant; the user's name is an argument. sudo only ever runs `/bin/sh`, which
+starts every command, so a sudoers rule has to allow just that program.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dagengine.remote.runner import HostAddress
 _SHELL = "/bin/sh"
 _SAID_LENGTH = 300
 
-# $1 the user to become, then the words that become him to do nothing. In English, because what
-# sudo says is read; /bin/sh is the only program that it has to allow.
+# $1 is the target user; the other arguments are a command that does nothing as that user. The
+# locale is C because sudo's messages are parsed; sudo only has to allow /bin/sh.
 _TRY = r"""
 user=$1
 shift
@@ -28,17 +28,17 @@ printf 'refused\n%s\n' "$said"
 
 
 class Trouble(StrEnum):
-    """Why sudo does not let us become a user."""
+    """Why sudo does not run commands as a user."""
 
     MISSING = "missing"
     UNKNOWN_USER = "unknown user"
-    PASSWORD = "password"  # noqa: S105  # it asks for one
+    PASSWORD = "password"  # noqa: S105  # sudo asks for one
     NOT_ALLOWED = "not allowed"
     TERMINAL = "terminal"
     OTHER = "other"
 
 
-# What sudo, and its successor sudo-rs, write in English.
+# English messages of sudo and its successor sudo-rs.
 _PHRASES = (
     ("unknown user", Trouble.UNKNOWN_USER),
     ("password is required", Trouble.PASSWORD),
@@ -52,9 +52,9 @@ _PHRASES = (
 
 
 def through_sudo(command: Command, user: str | None) -> Command:
-    """The same command as another user; unchanged when that is None.
+    """Return the same command as another user; unchanged if `user` is None.
 
-    `-n`: it never asks for a password. `-H`: HOME is that user's, whatever sudoers keeps.
+    `-n` never prompts for a password. `-H` sets HOME to that user's, regardless of sudoers.
     """
     if user is None:
         return command
@@ -62,13 +62,16 @@ def through_sudo(command: Command, user: str | None) -> Command:
 
 
 def try_sudo(user: str) -> Command:
-    """Can the login become this user? To be run as the login; `read_trouble` reads the answer."""
+    """Build a probe for whether the login user may become this user.
+
+    It runs as the login user; `read_trouble` parses its output.
+    """
     nothing = through_sudo(Command((_SHELL, "-c", ":")), user)
     return script(_TRY, "dagengine-sudo", user, *nothing.argv)
 
 
 def read_trouble(answer: str) -> tuple[Trouble | None, str]:
-    """From the answer to `try_sudo` to what is wrong, None when nothing is, and sudo's words."""
+    """Parse the output of `try_sudo`; return the problem (None if none) and sudo's message."""
     first, _, rest = answer.partition("\n")
     said = " ".join(rest.split())[:_SAID_LENGTH]
     match first:
@@ -83,12 +86,12 @@ def read_trouble(answer: str) -> tuple[Trouble | None, str]:
 
 
 def explain_trouble(address: HostAddress, trouble: Trouble, said: str = "") -> SudoRefused:
-    """The error that tells a person what is wrong, and what to do.
+    """Build the error that states the problem and its remedy.
 
     Args:
-        address: the host; its `sudo` is the user to become.
-        trouble: what is wrong.
-        said: sudo's own words.
+        address: the host; its `sudo` is the target user.
+        trouble: the problem.
+        said: sudo's message.
     """
     login, user = address.user, address.sudo
     rule = (

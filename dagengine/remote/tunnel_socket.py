@@ -1,4 +1,4 @@
-"""Where the local end of a tunnel lies."""
+"""Paths for the local ends of tunnels."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _OWNED = re.compile(rf"{_PREFIX}([0-9]+)-.*")
 
 @contextmanager
 def private_socket_path() -> Iterator[Path]:
-    """A path for a unix socket in a directory of its own (mode 0700), removed afterwards.
+    """Yield a path for a unix socket in a private temporary directory (mode 0700).
 
-    What a process that was killed left behind is removed with the first call of another one.
+    The directory is removed afterwards. The first call of each process also removes the directories
+    that killed processes left behind.
     """
     usual = len(tempfile.gettempdir().encode()) + len(f"/{_PREFIX}9999999-xxxxxxxx/tunnel")
     place = tempfile.gettempdir() if usual < _LONGEST_PATH_BYTES else "/tmp"  # noqa: S108  # mkdtemp is safe there
@@ -34,9 +35,9 @@ def private_socket_path() -> Iterator[Path]:
 
 @cache
 def _sweep(place: str, _pid: int) -> None:
-    """Remove our directories there whose process is gone."""
+    """Remove dagengine's directories whose process no longer exists."""
     for directory in Path(place).glob(f"{_PREFIX}*"):
         found = _OWNED.fullmatch(directory.name)
         if found is not None and not Path(f"/proc/{found[1]}").exists():
-            # Whoever else owns it keeps it: it cannot be removed.
+            # Errors are ignored: directories of other users cannot be removed.
             shutil.rmtree(directory, ignore_errors=True)

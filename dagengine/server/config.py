@@ -1,4 +1,4 @@
-"""The engine file: environment over file over default; unknown keys are errors."""
+"""The engine file. Environment variables override it, it overrides defaults; unknown keys fail."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _ENV_SEPARATOR = "__"
 
 
 PlaintextConsent = Literal["whoever listens on the way can come in"]
-"""What the engine file must say to serve plain HTTP to other machines."""
+"""The text that the engine file must contain to serve plain HTTP to other machines."""
 
 NoPasswordConsent = Literal["anybody can start and stop servers"]
-"""What it must say to serve other machines while root@sys has no password."""
+"""The text that it must contain to serve other machines if root@sys has an empty password."""
 
 _FILES = (
     *("socket", "agent_password_file"),
@@ -41,24 +41,25 @@ class _Section(BaseModel):
 
 
 class ApiConfig(_Section):
-    """Where the API is served, and to whom.
+    """Addresses, TLS, passwords and limits of the API.
 
     Attributes:
         host: IP address to listen on, or `localhost`.
         port: TCP port to listen on, 1..65535.
-        socket: path of a unix socket to listen on as well, absolute; None for none.
-        advertise: `ip:port` that goes into ids; None for host:port.
-        agent_password_file: file with the agent password, absolute; None for no such password.
-        tls_cert_file: certificate chain, PEM, absolute; None for plain HTTP.
+        socket: absolute path of an additional unix socket to listen on; None for none.
+        advertise: `ip:port` that is part of ids; None for host:port.
+        agent_password_file: absolute path of the file with the agent password; None disables it.
+        tls_cert_file: absolute path of the PEM certificate chain; None for plain HTTP.
         tls_key_file: its private key, PEM without a passphrase.
-        tls_client_ca_file: who must have signed clients' certificates; None: they need none.
-        without_tls: accepts in words that there is no TLS beyond this machine.
-        without_password: accepts in words that root@sys has no password beyond this machine.
-        max_connections: open ones in all, at least 1.
-        max_connections_per_address: of one address, or of one user at the socket, at least 1.
-        header_timeout_s: for a request's line and headers to arrive, seconds, above 0.
-        body_timeout_s: for its body, seconds, above 0.
-        idle_timeout_s: an open connection without a request is closed after it, above 0.
+        tls_client_ca_file: CA that must have signed client certificates; None requires none.
+        without_tls: explicit consent to serve other machines without TLS.
+        without_password: explicit consent to serve other machines without a password of root@sys.
+        max_connections: total open connections, at least 1.
+        max_connections_per_address: connections per client address, or per user at the socket, at
+            least 1.
+        header_timeout_s: limit on receiving a request's line and headers, in seconds, above 0.
+        body_timeout_s: limit on receiving the body, in seconds, above 0.
+        idle_timeout_s: an idle connection is closed after this time, in seconds, above 0.
     """
 
     host: str = "127.0.0.1"
@@ -101,15 +102,15 @@ class ApiConfig(_Section):
 
     @property
     def is_loopback(self) -> bool:
-        """True when only this machine can connect."""
+        """True if only this machine can connect."""
         return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
 
     @property
     def advertised(self) -> tuple[str, int]:
-        """The (ip, port) that goes into ids.
+        """The (ip, port) that is part of ids.
 
         Raises:
-            ConfigError: host:port is not an address that an id can hold.
+            ConfigError: host:port cannot be encoded in an id.
         """
         if self.advertise is not None:
             return _parse_address(self.advertise)
@@ -124,12 +125,12 @@ class ApiConfig(_Section):
 
 
 class StoreConfig(_Section):
-    """Where the store is, and what is kept in it.
+    """Location of the store, and retention.
 
     Attributes:
-        path: absolute.
+        path: absolute path of the file.
         keep_days: finished DAGs are deleted this many days after their end.
-        keep_dags: of any number of DAGs only the newest are kept.
+        keep_dags: only this many of the newest DAGs are kept.
     """
 
     path: Path = Path("var/dagengine.sqlite")
@@ -138,12 +139,12 @@ class StoreConfig(_Section):
 
 
 class EngineConfig(_Section):
-    """Everything that the engine file says.
+    """The contents of the engine file.
 
     Attributes:
-        api: where the API is served.
-        store: where the store is.
-        cluster: the cluster file, absolute.
+        api: settings of the API.
+        store: settings of the store.
+        cluster: absolute path of the cluster file.
     """
 
     api: ApiConfig = ApiConfig()
@@ -159,11 +160,11 @@ def load_config(path: Path, environ: Mapping[str, str]) -> EngineConfig:
 
     Args:
         path: the file; relative paths in it (and in variables) are relative to its directory.
-        environ: environment variables; those that name a key win over the file.
+        environ: environment variables; those that name a key override the file.
 
     Raises:
-        ConfigError: the file cannot be read, or a key or value is wrong; names file or
-            variable, key and value.
+        ConfigError: the file cannot be read, or a key or value is invalid; the message names the
+            file or variable, the key and the value.
     """
     content = _read_yaml(path)
     _check_keys(content, path)
@@ -197,7 +198,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _check_keys(content: dict[str, Any], path: Path) -> None:
-    """Refuse unknown keys (pydantic would not say which is nearest); fill in empty sections."""
+    """Reject unknown keys (pydantic does not suggest the nearest one); add empty sections."""
     for key in content:
         if key not in EngineConfig.model_fields:
             raise _unknown(f"{path}: key {key}", str(key), EngineConfig.model_fields)
@@ -216,7 +217,7 @@ def _check_keys(content: dict[str, Any], path: Path) -> None:
 
 
 def _apply_environ(content: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Put variables over the file's values; returns which variable set which key."""
+    """Override the file's values with variables; return the variable that set each key."""
     keys = {_variable(key): key for key in _all_keys()}
     sources: dict[str, str] = {}
     for name, value in sorted(environ.items()):
@@ -226,7 +227,7 @@ def _apply_environ(content: dict[str, Any], environ: Mapping[str, str]) -> dict[
             (content[section] if section else content)[leaf] = value
             sources[key] = name
         elif name.startswith(ENV_PREFIX) and _ENV_SEPARATOR in name:
-            # Without a separator it may be any other variable, such as a password's.
+            # Without a separator the variable is unrelated, for example one with a password.
             raise _unknown(f"environment variable {name}", name, keys)
     return sources
 
@@ -277,7 +278,7 @@ def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
 
 
 def _parse_address(text: str) -> tuple[str, int]:
-    """Take `ip:port` or `[ipv6]:port` apart; raises ValueError."""
+    """Parse `ip:port` or `[ipv6]:port`; raise ValueError."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal():
         raise ValueError("not ip:port, such as 192.0.2.10:2886 or [2001:db8::1]:2886")
@@ -289,7 +290,7 @@ def _parse_address(text: str) -> tuple[str, int]:
 
 
 def _check_address(ip: str, port: int) -> tuple[str, int]:
-    """Refuse what an id cannot hold (protocol 4.5): clients could not decode it."""
+    """Reject addresses that clients could not decode from an id (protocol 4.5)."""
     if not 1 <= port <= 65535:
         raise ValueError("the port is not between 1 and 65535")
     if ipaddress.ip_address(ip).packed[0] == 0:

@@ -1,4 +1,4 @@
-"""Puts a controller together: the only file that names the concrete classes side by side."""
+"""Assembly of a controller: the only module that combines the concrete classes."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _log = structlog.get_logger("dagengine.server.controller")
 async def serve(
     config: EngineConfig, points: Sequence[Plugin], announce: Callable[[str], None]
 ) -> None:
-    """Run a controller until SIGTERM or SIGINT. SIGHUP re-reads cluster file and certificate.
+    """Run a controller until SIGTERM or SIGINT. SIGHUP reloads cluster file and certificate.
 
     Args:
         config: the engine file.
-        points: the extensions; the first one's cluster is what the controller serves.
-        announce: told the URL once requests are answered.
+        points: the extensions; the controller serves the cluster of the first one.
+        announce: called with the URL once the controller answers requests.
 
     Raises:
-        ConfigError: the port is taken, or a file or the password is not as it must be.
+        ConfigError: the port is in use, or a file or the password is invalid.
         StoreError: the store is in use, unusable or too new.
     """
     stopping = asyncio.Event()
@@ -69,8 +69,8 @@ async def serve(
     async with run_controller(config, points) as controller:
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
         _log.info("controller_started", url=controller.url, store=str(config.store.path))
-        # What was made up to here stays. A full collection that looks through it, too, holds up
-        # every request for 30 to 60 ms.
+        # Objects created so far live as long as the process. A full garbage collection that
+        # includes them would delay every request by 30 to 60 ms.
         gc.collect()
         gc.freeze()
         announce(controller.url)
@@ -88,12 +88,13 @@ async def serve(
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """A controller that answers.
+    """A running controller.
 
     Attributes:
-        url: where the API is, for a client on this machine.
-        reload: reads cluster file and certificate anew; logs what is wrong and keeps the old.
-        ping_writer: returns when the store's writer has had its turn.
+        url: the API's URL for a client on this machine.
+        reload: reloads cluster file and certificate; logs an error and keeps the old one if
+            invalid.
+        ping_writer: returns once the store's writer has processed its queue.
     """
 
     url: str
@@ -105,9 +106,9 @@ class Controller:
 async def run_controller(
     config: EngineConfig, points: Sequence[Plugin]
 ) -> AsyncIterator[Controller]:
-    """A controller that answers requests within the context; raises as `serve`."""
+    """Run a controller that answers requests within the context; raises like `serve`."""
     async with AsyncExitStack() as stack:
-        # First the port: a second controller should end here, before it looks at any host.
+        # Bind the port first: a second controller must fail here, before it contacts any host.
         limits = limits_of(config.api)
         tls = None if config.api.tls_cert_file is None else Tls(config.api)
         context = None if tls is None else tls.context
@@ -166,17 +167,17 @@ async def run_controller(
 
 
 def key_file_of(store: Path) -> Path:
-    """Where the key that decrypts callers' headers is kept."""
+    """Return the file with the key that decrypts request headers."""
     return store.with_suffix(".key.pem")
 
 
 def back_up(config: EngineConfig, target: Path) -> int:
-    """Copy the store, and beside it the key; returns the copy's size in bytes.
+    """Copy the store and its key; return the size of the store's copy in bytes.
 
-    Nothing is overwritten; when it fails there is neither of them.
+    Existing files are never overwritten. After an error, neither copy exists.
 
     Raises:
-        StoreUnavailable: see backup_store; or a key is there already, or cannot be copied.
+        StoreUnavailable: see backup_store; or the key's copy exists already or cannot be written.
     """
     key, copy = key_file_of(config.store.path), key_file_of(target)
     if copy.exists():
@@ -209,10 +210,10 @@ def _copy_key(key: Path, copy: Path) -> None:
 
 
 def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
-    """The password of root@sys, read anew; what is wrong with it is for the log alone.
+    """Return the current password of root@sys; log the details of an error instead of raising them.
 
     Raises:
-        PasswordUnavailable: it cannot be read, or the door would stand open.
+        PasswordUnavailable: the password cannot be read, or without it the API would be open.
     """
     try:
         password = cluster.root_password()
@@ -224,10 +225,10 @@ def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
 
 
 def _guarded_agent_password(file: PasswordFile | None) -> str:
-    """The agent password, as it is now; empty when none is configured.
+    """Return the current agent password; empty if none is configured.
 
     Raises:
-        PasswordUnavailable: it cannot be read, or is empty.
+        PasswordUnavailable: the password cannot be read, or is empty.
     """
     try:
         return read_agent_password(file)

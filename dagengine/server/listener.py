@@ -1,4 +1,4 @@
-"""Where the API listens: sockets, TLS, and which doors must not be opened."""
+"""The API's listeners: sockets, TLS, and refusal of insecure settings."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from dagengine.server.config import ApiConfig, NoPasswordConsent, PlaintextConse
 
 _log = structlog.get_logger("dagengine.server.listener")
 
-_BACKLOG = 1024  # connections that may wait to be accepted
-_ACCEPTED_AT_ONCE = 16  # of those in one pass of the loop: accepting 500 takes it 50 ms
-# How long requests that are being answered may go on once the controller is told to stop.
+_BACKLOG = 1024  # connections waiting to be accepted
+_ACCEPTED_AT_ONCE = 16  # per pass of the event loop: accepting 500 would take 50 ms
+# Grace period for requests in progress when the controller stops.
 _LAST_ANSWERS_S = 2.0
-# How long an answer may stay on its way before a connection with unread input is closed.
+# Time for a response to be delivered before a connection with unread input is closed.
 _LINGER_S = 1.0
 _MAX_HEADERS = 128
-_OWN_FILES = 512  # descriptors for everything that is no caller's connection
-_SOCKET_MODE = 0o666  # whoever may connect is asked who he is; see api.gate
+_OWN_FILES = 512  # descriptors for everything except client connections
+_SOCKET_MODE = 0o666  # any local user may connect; api.auth checks the user
 
 
 def limits_of(api: ApiConfig) -> Limits:
-    """The bounds that the engine file sets."""
+    """Return the limits that the engine file sets."""
     return Limits(
         connections=api.max_connections,
         connections_per_address=api.max_connections_per_address,
@@ -51,10 +51,10 @@ def limits_of(api: ApiConfig) -> Limits:
 
 
 def refuse_open_door(api: ApiConfig, root_password: str) -> None:
-    """Refuse what would let strangers in, unless the engine file says in words that it may.
+    """Reject settings that give strangers access, unless the engine file contains explicit consent.
 
     Raises:
-        ConfigError: other machines reach the API and no password is needed, or no TLS is used.
+        ConfigError: other machines can reach the API, and the password is empty or TLS is not used.
     """
     if api.is_loopback:
         return
@@ -76,10 +76,10 @@ def refuse_open_door(api: ApiConfig, root_password: str) -> None:
 
 
 def listen(api: ApiConfig) -> socket.socket:
-    """A socket that owns the configured address.
+    """Return a socket bound to the configured address.
 
     Raises:
-        ConfigError: it cannot be had.
+        ConfigError: the address cannot be bound.
     """
     host = "127.0.0.1" if api.host == "localhost" else api.host
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -98,10 +98,10 @@ def listen(api: ApiConfig) -> socket.socket:
 
 @contextmanager
 def listen_at(path: Path) -> Iterator[socket.socket]:
-    """A unix socket at a path; what a killed controller left there is replaced.
+    """Listen on a unix socket at a path; a stale socket of a killed controller is replaced.
 
     Raises:
-        ConfigError: the path is in use, holds something else, or cannot be made.
+        ConfigError: the path is in use, is not a socket, or cannot be created.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -127,7 +127,7 @@ def listen_at(path: Path) -> Iterator[socket.socket]:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens at; raises OSError for anything else."""
+    """Remove a socket without a listener; raise OSError for anything else."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(errno.EEXIST, "it exists and is no socket")
@@ -143,16 +143,16 @@ def _remove_stale(path: Path) -> None:
 
 
 def url_of(api: ApiConfig) -> str:
-    """Where the API is, for a client on this machine."""
+    """Return the API's URL for a client on this machine."""
     host = f"[{api.host}]" if ":" in api.host else api.host
     return f"{'http' if api.tls_cert_file is None else 'https'}://{host}:{api.port}"
 
 
 class Tls:
-    """The TLS side of the listener; certificates can be renewed while it runs."""
+    """The TLS context of the listeners; certificates can be renewed while it is in use."""
 
     def __init__(self, api: ApiConfig) -> None:
-        """Raises ConfigError when a file cannot be used."""
+        """Load the files; raise ConfigError if one cannot be used."""
         assert api.tls_cert_file is not None
         self._cert_file = api.tls_cert_file
         self._key_file = api.tls_key_file
@@ -169,13 +169,13 @@ class Tls:
                 ) from exc
 
     def reload(self) -> None:
-        """Read certificate and key anew; connections that are open keep theirs.
+        """Reload certificate and key; open connections keep the old ones.
 
         Raises:
-            ConfigError: they cannot be used; the present ones stay in force.
+            ConfigError: the files cannot be used; the current ones stay in use.
         """
         try:
-            # Tried apart: half of a broken pair must not come into force.
+            # Try on a separate context, so that a mismatched pair is never half applied.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
                 self._cert_file, self._key_file, _no_passphrase
             )
@@ -195,13 +195,13 @@ async def serving(
     clock: Clock,
     listeners: Sequence[tuple[socket.socket, ssl.SSLContext | None]],
 ) -> AsyncIterator[None]:
-    """The application answers on these listeners within the context."""
+    """Serve the application on these listeners within the context."""
     _raise_file_limit(limits.connections + _OWN_FILES)
     connections = Connections(clock, limits, partial(_render_too_large, clock))
     runner = web.AppRunner(
         app,
         access_log=None,
-        auto_decompress=False,  # bodies are encrypted: what is compressed is a bomb
+        auto_decompress=False,  # bodies are encrypted: a compressed one is a decompression bomb
         keepalive_timeout=limits.idle_timeout_s,
         lingering_time=_LINGER_S,
         logger=cast("logging.Logger", _HttpLog()),
@@ -221,7 +221,7 @@ async def serving(
                 factory,
                 sock=listener,
                 ssl=tls,
-                backlog=_ACCEPTED_AT_ONCE,  # asyncio takes it for both
+                backlog=_ACCEPTED_AT_ONCE,  # asyncio uses it for both limits
                 ssl_handshake_timeout=None if tls is None else limits.header_timeout_s,
             )
             listener.listen(_BACKLOG)
@@ -235,11 +235,11 @@ async def serving(
         await connections.stop()
 
 
-# --- below: the parts --------------------------------------------------------------------------
+# --- internals ---------------------------------------------------------------------------------
 
 
 class _HeaderTooLarge(ApiError):
-    """Request line and headers are longer than any client makes them."""
+    """Raised when request line and headers are longer than those of any client."""
 
     http_status = 431
 
@@ -251,10 +251,13 @@ def _render_too_large(clock: Clock) -> bytes:
 
 
 class _HttpLog:
-    """What aiohttp logs. Of input that is no HTTP one line without any of it, and no traceback."""
+    """Logger for aiohttp.
+
+    Malformed HTTP is logged as one line, without its content and without a traceback.
+    """
 
     def debug(self, message: str, *values: object, **options: Any) -> None:
-        """Its inner life."""
+        """Discard debug messages."""
 
     def exception(self, message: str, *values: object, exc_info: object = None) -> None:
         if isinstance(exc_info, HttpProcessingError):
@@ -264,7 +267,7 @@ class _HttpLog:
 
 
 def _raise_file_limit(wanted: int) -> None:
-    """Each connection is a descriptor: take as many as the system lets us."""
+    """Raise the limit on descriptors as far as allowed: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -277,7 +280,7 @@ def _raise_file_limit(wanted: int) -> None:
 
 
 def _no_passphrase() -> NoReturn:
-    # Or OpenSSL would ask on the terminal.
+    # Without this callback, OpenSSL would prompt on the terminal.
     raise ValueError("the key has a passphrase")
 
 

@@ -1,9 +1,9 @@
-"""Finds the extensions of this dagengine, whatever else bears the name `tasks`.
+"""Loading of extensions, safe from other modules named `tasks`.
 
-The operations package is the directory beside the `dagengine` package, in a checkout and in
-an installed wheel alike. `tasks` is a common name and the working directory comes first on
-the path of `python -m`, so it is never looked up there: it is loaded from its own place, and
-another module of that name is named and left alone.
+The operations package is the directory next to the `dagengine` package, both in a checkout and in
+an installed wheel. `tasks` is a common name, and `python -m` puts the working directory first on
+the path. So `tasks` is never searched on the path: it is loaded from its known location, and a
+foreign module of that name is reported and not loaded.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _OWN_DISTRIBUTION = "dagengine"
 
 @dataclass(frozen=True, slots=True)
 class LoadedPlugins:
-    """What was found.
+    """The result of loading.
 
     Attributes:
         points: the extensions, the bundled one first.
-        notices: sentences for a person, such as which foreign module was passed over.
+        notices: sentences for the user, for example about a foreign module that was not loaded.
     """
 
     points: tuple[Plugin, ...]
@@ -37,7 +37,7 @@ class LoadedPlugins:
 
 
 def load_extension_points() -> LoadedPlugins:
-    """Load every extension registered under the entry point group.
+    """Load every extension registered in the entry point group.
 
     Raises:
         ConfigError: a foreign `tasks` is already imported, or an extension cannot be loaded.
@@ -58,16 +58,16 @@ def load_extension_points() -> LoadedPlugins:
 
 
 def ensure_own_tasks(home: Path) -> tuple[str, ...]:
-    """Make `tasks` mean the package below `home`, for the rest of this process.
+    """Make `tasks` refer to the package below `home` for the rest of this process.
 
     Args:
-        home: the directory that holds the packages `dagengine` and `tasks`, resolved.
+        home: the resolved directory that contains the packages `dagengine` and `tasks`.
 
     Returns:
         A notice for each foreign module that would have been loaded instead.
 
     Raises:
-        ConfigError: another `tasks` is already imported, or the own one is not there.
+        ConfigError: a foreign `tasks` is already imported, or dagengine's own is missing.
     """
     own = home / _TASKS / "__init__.py"
     present = sys.modules.get(_TASKS)
@@ -90,12 +90,12 @@ def ensure_own_tasks(home: Path) -> tuple[str, ...]:
 
 
 def _place_of(spec: ModuleSpec | None) -> str | None:
-    """Where a module comes from, resolved; None when nothing would be found."""
+    """Return the resolved location of a module; None if the module does not exist."""
     if spec is None:
         return None
     if spec.origin is not None:
         return str(Path(spec.origin).resolve())
-    # A directory without __init__.py: no file, but it would be imported all the same.
+    # A directory without __init__.py has no origin, but can still be imported.
     return str(next(iter(spec.submodule_search_locations or ()), spec.name))
 
 

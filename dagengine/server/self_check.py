@@ -1,4 +1,4 @@
-"""Looks at a controller's own set-up and changes nothing: the core of `dagengine doctor`."""
+"""Read-only checks of a controller's own set-up: the core of `dagengine doctor`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONNECT_S = 2.0
 
 
 class SelfCheckStatus(StrEnum):
-    """How something stands."""
+    """The status of a check."""
 
     OK = "ok"
     WARN = "warn"
@@ -33,14 +33,14 @@ class SelfCheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SelfCheckResult:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        subject: what it belongs to: a file, `controller`, a server.
-        check: what was looked at.
-        health: how it stands.
-        said: what was found.
-        remedy: what to mend, and how; empty when there is nothing.
+        subject: the checked object: a file, `controller`, a server.
+        check: the name of the check.
+        health: the status.
+        said: the finding.
+        remedy: how to fix the problem; empty if there is none.
     """
 
     subject: str
@@ -53,9 +53,9 @@ class SelfCheckResult:
 def inspect_controller(
     engine_file: Path, environ: Mapping[str, str]
 ) -> tuple[EngineConfig | None, list[SelfCheckResult]]:
-    """The engine file and what it names on this machine, as this user would find it.
+    """Check the engine file and the files and addresses it names, with the rights of this user.
 
-    Works while a controller runs: nothing is locked, opened for writing or listened on.
+    Safe while a controller runs: it does not lock, open for writing or listen.
     """
     try:
         config = load_config(engine_file, environ)
@@ -75,7 +75,7 @@ def inspect_controller(
 
 
 def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
-    """A file that must be readable, and when it holds a secret by its owner alone."""
+    """Check that a file is readable and, if it holds a secret, accessible to its owner only."""
     subject = str(path)
     try:
         mode = path.stat().st_mode
@@ -98,7 +98,7 @@ def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
 
 
 def find_lock_owner(path: Path) -> int | None:
-    """The pid that holds a lock on the file, without trying to take it; None when nobody does."""
+    """Return the pid that holds a lock on the file, or None. Does not try to take the lock."""
     with suppress(OSError):
         status = path.stat()
         device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -136,7 +136,7 @@ def _inspect_store(path: Path, owner: int | None) -> SelfCheckResult:
 
 
 def _inspect_header(path: Path) -> SelfCheckResult:
-    """What a store that nobody uses says of itself."""
+    """Check the header of a store that is not in use."""
     subject = str(path)
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -165,7 +165,7 @@ def _inspect_header(path: Path) -> SelfCheckResult:
 
 
 def _inspect_place(path: Path) -> SelfCheckResult:
-    """Where a store is to be made."""
+    """Check the directory in which a store is to be created."""
     place = next(parent for parent in path.parents if parent.exists())
     if os.access(place, os.W_OK):
         return SelfCheckResult(
@@ -194,7 +194,7 @@ def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
 
 
 def _inspect_agent_password(path: Path) -> Iterator[SelfCheckResult]:
-    """What a controller would refuse to start with."""
+    """Report an agent password that would keep a controller from starting."""
     try:
         read_agent_password(PasswordFile(path, "api.agent_password_file"))
     except ConfigError as exc:

@@ -1,6 +1,6 @@
-"""Telling systemd: ready, what is being done, alive, stopping (sd_notify).
+"""Notifications to systemd: ready, status, watchdog, stopping (sd_notify).
 
-The protocol is one datagram, so it needs no library.
+The protocol is a single datagram, so it does not need a library.
 Source: sd_notify(3), sd_watchdog_enabled(3).
 """
 
@@ -18,23 +18,26 @@ from dagengine.runtime.service import Service
 
 _log = structlog.get_logger("dagengine.server.systemd")
 
-_PARTS = 3  # so many signs of life in the time that systemd waits for one
+_PARTS = 3  # keep-alives per watchdog period
 
 
 class Notifier:
-    """Sends to systemd; where there is none it does nothing."""
+    """Sends notifications to systemd; does nothing if systemd is absent."""
 
     def __init__(self, address: str) -> None:
-        """`address` of the manager's socket; `@…` for an abstract one, empty for none."""
+        """Set the `address` of the manager's socket; `@…` is abstract, empty disables sending."""
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     @classmethod
     def of_environ(cls, environ: Mapping[str, str]) -> Notifier:
-        """The one that the service manager names (`NOTIFY_SOCKET`)."""
+        """Return a notifier for the socket that the service manager set (`NOTIFY_SOCKET`)."""
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
     def send(self, *assignments: str) -> None:
-        """Send such as `READY=1`. What goes wrong is logged: no reason to stop working."""
+        """Send assignments such as `READY=1`.
+
+        Errors are only logged, because they must not stop the controller.
+        """
         if not self._address:
             return
         try:
@@ -45,12 +48,12 @@ class Notifier:
 
 
 class Watchdog(Service):
-    """Signs of life, as long as there is life: the event loop turns and the store's writer answers.
+    """Sends keep-alives to systemd while the event loop runs and the store's writer responds.
 
     Args:
         notifier: sends them.
-        period_s: systemd ends the service when it hears nothing for so long.
-        ping_writer: returns when the writer has had its turn.
+        period_s: time without a keep-alive after which systemd ends the service, in seconds.
+        ping_writer: returns once the writer has processed its queue.
     """
 
     name = "watchdog"
@@ -69,7 +72,7 @@ class Watchdog(Service):
             await asyncio.sleep(self._pause_s)
 
     async def run_pass(self) -> bool:
-        """Give one sign of life, or say why not."""
+        """Send one keep-alive, or log why it is withheld; return True if it was sent."""
         try:
             async with asyncio.timeout(self._pause_s):
                 await self._ping_writer()
@@ -81,7 +84,7 @@ class Watchdog(Service):
 
 
 def watchdog_period_s(environ: Mapping[str, str]) -> float | None:
-    """How often systemd wants a sign of life, in seconds; None when it does not want any."""
+    """Return systemd's watchdog period in seconds; None if the watchdog is disabled."""
     period_us = environ.get("WATCHDOG_USEC", "")
     of_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     return int(period_us) / 1e6 if period_us.isdecimal() and int(period_us) and of_us else None

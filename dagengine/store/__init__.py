@@ -1,1 +1,1 @@
-"""What is durable."""
+"""Durable storage of DAGs."""

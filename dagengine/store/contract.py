@@ -1,4 +1,4 @@
-"""The store's contract. A docstring here is what tests/conformance checks of every store."""
+"""The contract of stores. tests/conformance checks every store against these docstrings."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from dagengine.model.records import (
 from dagengine.model.states import State
 
 BatchRefused: TypeAlias = StaleWrite | NotSerializable
-"""Why one batch was left out of a commit that wrote the others."""
+"""The reason why a commit skipped one batch and wrote the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class DagRows:
-    """Everything the rules need of one DAG; sub-tasks in creation order."""
+    """All rows of one DAG that the rules need; sub-tasks in creation order."""
 
     dag: DagRecord
     nodes: tuple[NodeRecord, ...]
@@ -40,7 +40,7 @@ class DagRows:
 
 @dataclass(frozen=True, slots=True)
 class LastIds:
-    """The highest ids in use; 0 when there is none."""
+    """The highest ids in use; 0 if there are none."""
 
     dag_id: int
     node_id: int
@@ -49,11 +49,13 @@ class LastIds:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long finished DAGs are kept. Unfinished ones, the newest one and the audit always are.
+    """Limits on how long finished DAGs are kept.
+
+    Unfinished DAGs, the newest DAG and the audit are always kept.
 
     Attributes:
-        max_age_s: since their end, in seconds, above 0; infinity: of any age.
-        max_count: of DAGs of any state, newest first, at least 1; however many.
+        max_age_s: maximum time since a DAG's end, in seconds, above 0; infinity keeps any age.
+        max_count: how many of the newest DAGs, in any state, are kept, at least 1; no upper limit.
     """
 
     max_age_s: float = 90 * 86_400.0
@@ -61,161 +63,167 @@ class Retention:
 
 
 class Store(Protocol):
-    """Durable rows of DAGs. One controller at a time; one event loop."""
+    """Durable storage for the rows of DAGs, used by one controller at a time and one event loop."""
 
     async def open(self) -> None:
-        """Open, migrate, and claim the store; nothing of it is left when that fails.
+        """Open, migrate and lock the store. If that fails, everything is released again.
 
         Raises:
-            StoreInUse: another controller owns it; named in the message.
-            StoreTooNew: a newer version wrote it.
+            StoreInUse: another controller owns the store; the message names it.
+            StoreTooNew: a newer version of the program wrote the store.
             StoreUnavailable: unreadable, not writable, or not a store.
         """
         ...
 
     async def close(self) -> None:
-        """Wait for what was submitted, then give the store up. Safe to call twice, also at once.
+        """Finish the submitted requests, then release the store. Safe to call twice.
 
-        From the call on, every request raises StoreUnavailable at once. A caller that is cancelled
-        waits to the end all the same: then the store is given up, and nothing of it runs on.
+        Concurrent calls are allowed. From the first call on, new requests raise StoreUnavailable
+        immediately. If the caller is cancelled, the cancellation takes effect only after the store
+        is released and nothing of it runs any more.
         """
         ...
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         """Write batches durably.
 
-        Each batch is written as a whole or not at all, and answered in its place: None when
-        it was written; a StaleWrite when the guard of a change does not hold; an NotSerializable
-        when a value cannot be kept, which no repetition will mend. The others are written all
-        the same. On return everything written survives a crash. Concurrent calls may share
-        one commit and are written in the order of the calls; none fails for another's batch.
+        Each batch is written completely or not at all. The result has one entry per batch, in
+        order: None if the batch was written; a StaleWrite if the guard of a change does not hold; a
+        NotSerializable if a value cannot be stored, in which case retrying is pointless. The other
+        batches are still written. On return everything written survives a crash. Concurrent calls
+        may share one commit and are written in call order; a call never fails because of another
+        call's batch.
 
         Raises:
-            StoreUnavailable: the store refuses, whatever it is given; nothing of these batches
-                was written, as far as can be known.
+            StoreUnavailable: the store cannot write anything; as far as can be known, none of these
+                batches was written.
         """
         ...
 
     async def load_unfinished(self) -> tuple[DagRows, ...]:
-        """Every DAG that is READY or RUNNING, oldest first."""
+        """Return every READY or RUNNING DAG, oldest first."""
         ...
 
     async def load_dag(self, dag_id: int) -> DagRows | None:
-        """One DAG's rows; None when there is no such DAG."""
+        """Return one DAG's rows, or None if the DAG does not exist."""
         ...
 
     async def last_ids(self) -> LastIds:
-        """Where the three id sequences stand."""
+        """Return the highest id in use of DAGs, nodes and sub-tasks."""
         ...
 
     async def load_locks(self) -> tuple[LockRecord, ...]:
-        """Every lock that was ever taken, free ones included."""
+        """Return every lock that was ever taken, including free ones."""
         ...
 
     async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
-        """Every target that is marked, in the order of their names."""
+        """Return every unconfirmed target, ordered by name."""
         ...
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
-        """One DAG; with nodes, sub-tasks and log lines when `details`."""
+        """Return one DAG; with nodes, sub-tasks and log lines if `details`."""
         ...
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
-        """One node; with sub-tasks and log lines when `details`."""
+        """Return one node; with sub-tasks and log lines if `details`."""
         ...
 
     async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
-        """One sub-task with its log lines."""
+        """Return one sub-task with its log lines."""
         ...
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
-        """A sub-task's log lines of all attempts, oldest first; empty for an unknown id."""
+        """Return a sub-task's log lines of all attempts, oldest first; empty for an unknown id."""
         ...
 
     async def last_event(self, dag_id: int) -> int:
-        """Number of a DAG's last event; 0 when there is none."""
+        """Return the number of a DAG's last event; 0 if it has none."""
         ...
 
     async def list_events(self, dag_id: int, *, after: int, limit: int) -> tuple[EventRecord, ...]:
-        """A DAG's events that follow number `after`, in order and without a gap.
+        """Return a DAG's events after number `after`, in order and without a gap.
 
-        Events are numbered from 1 as they become durable; the numbers never change. A DAG's
-        end is the last event of its commit. `limit` at least 1.
+        Events are numbered from 1 as they become durable; the numbers never change. The end of a
+        DAG is the last event of its commit. `limit` is at least 1.
         """
         ...
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
-        """A sub-task's attempts, oldest first; empty for an unknown id."""
+        """Return a sub-task's attempts, oldest first; empty for an unknown id."""
         ...
 
     async def list_audit(
         self, dag_id: int | None, *, limit: int, before: int | None = None
     ) -> tuple[AuditRecord, ...]:
-        """What was done to one DAG, or to all (None), newest first. `limit` at least 1.
+        """Return the audit rows of one DAG, or of all DAGs (None), newest first.
 
-        With `before` only rows older than that one.
+        `limit` is at least 1. With `before`, only rows older than that audit id are returned.
         """
         ...
 
     async def search_dags(
         self, *, before: int | None, state: State | None, name: str | None, limit: int
     ) -> tuple[DagRecord, ...]:
-        """DAGs older than `before`, in that state, of that name; None: any. Newest first."""
+        """Return DAGs, newest first, that are older than `before` and have this state and name.
+
+        None disables a filter.
+        """
         ...
 
     async def count_dags(self) -> Mapping[State, int]:
-        """How many DAGs there are in each state; a state without any may be left out."""
+        """Return the number of DAGs by state; states without DAGs may be missing."""
         ...
 
     async def probe(self, now: datetime) -> None:
-        """Write that somebody asked at that instant; durable on return.
+        """Store the instant of a probe, which proves that the store is writable; durable on return.
 
         Raises:
-            StoreUnavailable: it cannot be written.
+            StoreUnavailable: the store cannot be written.
         """
         ...
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
-        """DAGs, newest first. `limit` at least 1."""
+        """Return DAGs, newest first. `limit` is at least 1."""
         ...
 
     async def prune(self, retention: Retention, now: datetime) -> int:
-        """Delete some of what need not be kept any more, so little that nobody has to wait.
+        """Delete a limited number of expired rows, few enough not to delay other writers.
 
-        The newest DAG stays in any case, so that no id is ever given twice.
+        The newest DAG is always kept, so that ids are never reused.
 
         Returns:
-            How many rows were deleted; 0: there is nothing left to delete.
+            The number of deleted rows; 0 if nothing is left to delete.
         """
         ...
 
     async def find_key(self, text: str) -> tuple[str, int] | None:
-        """Digest and DAG that an idempotency key was used for; None: not used, or pruned."""
+        """Return digest and DAG of an idempotency key; None if it is unused or was pruned."""
         ...
 
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
-        """Keep digests of a request that may act until it has expired; durable on return.
+        """Store the digests of a request, so that it takes effect only once until it expires.
 
-        What has expired by `now` is dropped. Shares commits, as `commit` does.
+        The digests are durable on return. Digests that have expired by `now` are deleted.
+        Concurrent calls share commits, as in `commit`.
 
         Raises:
-            StoreUnavailable: they were not kept, as far as can be known.
-            NotSerializable: they are not what they should be.
+            StoreUnavailable: as far as can be known, the digests were not stored.
+            NotSerializable: the digests have an unsuitable type or value.
         """
         ...
 
     async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
-        """Digests that were kept, with when they expire; perhaps some that have."""
+        """Return the stored digests with their expiry; may include expired ones."""
         ...
 
     async def ping(self) -> None:
-        """Return once the writer has had its turn.
+        """Return once the writer has processed all earlier requests.
 
         Raises:
-            StoreUnavailable: there is no writer.
+            StoreUnavailable: the store has no running writer.
         """
         ...
 
     async def pin(self, key: str, value: str) -> str:
-        """Store a value under a key unless there is one already; returns the stored one."""
+        """Store a value under a key unless the key exists; return the stored value."""
         ...

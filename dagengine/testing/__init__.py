@@ -1,4 +1,4 @@
-"""The public test kit: what tests of operations and of the engine may use instead of the real."""
+"""The public test kit: replacements for real parts in tests of operations and the engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dagengine.store.sqlite.store import SqliteStore
 
 
 class FakeClock:
-    """A clock that moves only when it is told to."""
+    """A clock that moves only on request."""
 
     def __init__(self, now: datetime = datetime(2024, 1, 10, 3, 24, 44, 513664, UTC)) -> None:
         self._now = now
@@ -34,15 +34,15 @@ class FakeClock:
         self._monotonic_s += seconds
 
     def jump(self, seconds: float) -> None:
-        """Move the wall clock alone, either way, as an administrator would."""
+        """Move only the wall clock, forward or back, as an administrator would."""
         self._now += timedelta(seconds=seconds)
 
 
 class CrashingStore(SqliteStore):
-    """A real store that refuses, as a full disk does, when the script says so."""
+    """A real store whose commits fail, as on a full disk, at scripted positions."""
 
     def __init__(self, path: str, *, refuse: Iterable[int] = ()) -> None:
-        """`refuse` numbers the commits to refuse, counting from 1."""
+        """Set the numbers of the commits to `refuse`, counting from 1."""
         super().__init__(path)
         self.commits = 0
         self._refuse = frozenset(refuse)
@@ -55,7 +55,7 @@ class CrashingStore(SqliteStore):
 
 
 class Gate:
-    """Holds steps at a stage until it is opened."""
+    """Holds steps at a stage until the gate is opened."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -65,7 +65,7 @@ class Gate:
         self._open.set()
 
     async def wait(self) -> None:
-        """Called by the step that is held."""
+        """Signal that the step has arrived, and hold it until the gate is opened."""
         self.reached.set()
         await self._open.wait()
 
@@ -77,7 +77,7 @@ def gated(
     before: Callable[[StepContext], Awaitable[None]] | None = None,
     after: Callable[[StepContext, Outcome], Awaitable[None]] | None = None,
 ) -> Operation:
-    """The operation with something awaited before or after one stage's step."""
+    """Return the operation with a function awaited before or after one stage's step."""
 
     def wrap(stage: Stage) -> Stage:
         if stage.name != stage_name:
@@ -104,16 +104,16 @@ async def eventually(
     every_s: float = 0.02,
     what: str = "it",
 ) -> None:
-    """Wait until a condition holds that nothing announces.
+    """Wait until a condition holds, by polling; for conditions without a notification.
 
     Args:
-        condition: looks once.
-        timeout_s: how long it is looked at, in seconds.
-        every_s: pause between two looks, in seconds.
-        what: is waited for, for the message.
+        condition: checks the condition once.
+        timeout_s: how long to poll, in seconds.
+        every_s: pause between two checks, in seconds.
+        what: name of the condition in the error message.
 
     Raises:
-        AssertionError: it did not hold within `timeout_s` seconds.
+        AssertionError: the condition did not hold within `timeout_s` seconds.
     """
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,4 +1,4 @@
-"""Runs commands on this machine, under the same contract as a remote host."""
+"""A runner for commands on this machine, under the same contract as for a remote host."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Connect: TypeAlias = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.
 
 
 class LocalRunner:
-    """A Runner for this machine; nothing to connect to, so nothing to lose."""
+    """A Runner for this machine; without a connection, so it never raises connection errors."""
 
     def __init__(
         self,
@@ -32,10 +32,11 @@ class LocalRunner:
         *,
         output_limit_bytes: int = DEFAULT_LIMIT_BYTES,
     ) -> None:
-        """
+        """Create a runner.
+
         Args:
             address: only shown in messages.
-            output_limit_bytes: how much of each stream is kept.
+            output_limit_bytes: limit on the kept bytes of each stream.
         """
         self._address = address or HostAddress("127.0.0.1")
         self._output_limit_bytes = output_limit_bytes
@@ -45,8 +46,8 @@ class LocalRunner:
         return self._address
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
-        """See `Runner.run`."""
-        # A start that is cut short would leave children of which nobody knows the group.
+        """Run a command; see `Runner.run`."""
+        # An interrupted start could leave children whose process group is unknown.
         starting = asyncio.create_task(self._start(command), name="start local command")
         cancelled = await wait_out(starting)
         running = starting.result()
@@ -68,11 +69,14 @@ class LocalRunner:
         return running.result()
 
     def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
-        """See `Runner.tunnel`; a relay, so that both ends close as they do over SSH."""
+        """Open a tunnel; see `Runner.tunnel`.
+
+        It relays data, so that both ends close as they do over SSH.
+        """
         return self._relay_to(partial(asyncio.open_connection, host, port))
 
     def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
-        """See `Runner.tunnel_to_socket`."""
+        """Open a tunnel; see `Runner.tunnel_to_socket`."""
         return self._relay_to(partial(asyncio.open_unix_connection, path))
 
     @asynccontextmanager
@@ -80,7 +84,7 @@ class LocalRunner:
         relays: set[asyncio.Task[None]] = set()
 
         def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # A task of our own: Python 3.11 logs the cancellation of one made by the server.
+            # Create the task here: Python 3.11 logs the cancellation of one created by the server.
             relay = asyncio.create_task(_relay(reader, writer, connect), name="relay")
             relays.add(relay)
             relay.add_done_callback(relays.discard)
@@ -97,7 +101,7 @@ class LocalRunner:
                 await asyncio.gather(*relays, return_exceptions=True)
 
     async def _start(self, command: Command) -> _Running:
-        # Through a shell, as sshd does it: a missing program is exit status 127 on both.
+        # Use a shell like sshd, so that a missing program gives exit status 127 with both.
         transport, running = await asyncio.get_running_loop().subprocess_exec(
             lambda: _Running(self._output_limit_bytes),
             "/bin/sh",
@@ -113,7 +117,7 @@ class LocalRunner:
         return running
 
     async def _end(self, running: _Running) -> bool:
-        """End the group; True when nothing of it runs any more."""
+        """Terminate the group; return True if no process of it is left."""
         try:
             proven = await finish(
                 self._ask_end(running), bound_s=END_BOUND_S, name="end local command"
@@ -132,17 +136,17 @@ class LocalRunner:
 
 
 class LocalRunnerPool:
-    """A RunnerPool that takes every address for this machine; for trials and tests."""
+    """A RunnerPool that maps every address to this machine; for trials and tests."""
 
     def runner(self, address: HostAddress) -> LocalRunner:
         return LocalRunner(address)
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is open."""
 
 
 class _Running(asyncio.SubprocessProtocol):
-    """One process: gathers what it writes; `ended` is set when it and its output have ended."""
+    """One process: collects its output; `ended` is set when it and its output have ended."""
 
     transport: asyncio.SubprocessTransport
 

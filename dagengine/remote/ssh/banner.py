@@ -1,6 +1,6 @@
-"""The first contact with a host: connected, and something there has said a first word.
+"""The first contact with a host: connect and wait for its first data.
 
-Until then a host costs nothing but patience, and any number of them can be waited for at once.
+Up to that point a host costs only waiting time, so any number of hosts can be awaited at once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import socket
 
 
 async def knock(host: str, port: int) -> socket.socket:
-    """A connected socket on which there is something to read. Bound it from outside.
+    """Return a connected socket with data to read. The caller must set a time limit.
 
     Raises:
-        OSError: no address of the host could be connected to.
+        OSError: none of the host's addresses accepted a connection.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Which keys a login tries: from a key file, with its certificate, or from an ssh agent."""
+"""The keys for a login: from a key file, with its certificate, or from an ssh agent."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
 
 class KeyRing:
-    """The keys of all logins. A key file is read once, and again when it has changed.
+    """The keys of all logins. A key file is read once, and again after it changes.
 
-    Reading is not cheap: a passphrase costs some 100 ms of CPU time by design.
+    Reading is expensive: decrypting with a passphrase takes about 100 ms of CPU time by design.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class KeyRing:
 
     @asynccontextmanager
     async def keys(self, address: HostAddress) -> AsyncIterator[tuple[ClientKey, ...]]:
-        """The keys to try, usable within the context; none for the library's defaults.
+        """Yield the keys to try, valid within the context; empty for the SSH library's defaults.
 
         Raises:
-            AuthenticationFailed: there is no usable key, and why.
+            AuthenticationFailed: no usable key was found; the message gives the reason.
         """
         if address.agent:
             async with _agent_keys(address) as found:
@@ -53,7 +53,7 @@ class KeyRing:
     async def _private_key(self, address: HostAddress, file: Path) -> asyncssh.SSHKey:
         stamp = _stamp_or_refuse(address, file)
         passphrase = read_passphrase(address)
-        async with self._reading:  # many hosts with one key: the first login reads it for all
+        async with self._reading:  # hosts that share a key: the first login reads it for all
             read = self._read.get((file, passphrase))
             if read is None or read[0] != stamp:
                 key = await asyncio.to_thread(_read_private_key, address, file, passphrase)
@@ -62,10 +62,10 @@ class KeyRing:
 
 
 def read_passphrase(address: HostAddress) -> str:
-    """The passphrase of the key file; empty when none is configured.
+    """Return the passphrase of the key file; empty if none is configured.
 
     Raises:
-        AuthenticationFailed: the place that is named holds none.
+        AuthenticationFailed: the configured variable or file does not contain a passphrase.
     """
     if (variable := address.key_passphrase_env) is not None:
         if not (passphrase := os.environ.get(variable, "")):
@@ -74,7 +74,7 @@ def read_passphrase(address: HostAddress) -> str:
     if (file := address.key_passphrase_file) is not None:
         try:
             passphrase = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-        except UnicodeDecodeError:  # its text would show the passphrase
+        except UnicodeDecodeError:  # the exception text would show the passphrase
             raise _no_passphrase(address, f"the file {file} is not UTF-8") from None
         except OSError as exc:
             raise _no_passphrase(address, f"cannot read {file}: {exc.strerror}") from exc
@@ -85,7 +85,7 @@ def read_passphrase(address: HostAddress) -> str:
 
 
 def stamp_of(file: Path) -> Stamp:
-    """What differs once a file has changed. Raises OSError."""
+    """Return a value that differs after the file has changed. Raises OSError."""
     stat = file.stat()
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
@@ -202,7 +202,7 @@ def _with_certificate(
 
 
 def certificate_file(key_file: Path) -> Path:
-    """Where the user certificate of a key lies, as for OpenSSH."""
+    """Return the path of a key's user certificate, as OpenSSH names it."""
     return Path(f"{str(key_file).removesuffix('.pub')}-cert.pub")
 
 

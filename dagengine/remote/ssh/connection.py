@@ -1,4 +1,4 @@
-"""One host's connection: opened when needed, shared, replaced when it no longer serves."""
+"""The connection to one host: opened on demand, shared, and replaced when it stops working."""
 
 from __future__ import annotations
 
@@ -21,18 +21,20 @@ _DISCARD_PORT = 9
 
 
 class ConnectRateLimiter:
-    """Spreads the starts of connections over time, so that many hosts are not one burst.
+    """Spreads new connections over time, so that connecting to many hosts is not one burst.
 
-    It limits the rate, not the number under way: a host that never answers holds nobody up.
+    It limits the rate, not the number of pending connections, so an unresponsive host does not
+    delay the others.
     """
 
     def __init__(self, clock: Clock, random: Random, *, per_s: float = 200.0, burst: int = 16):
-        """
+        """Create a limiter that allows a full burst at first.
+
         Args:
             clock: for the rate.
             random: for the jitter.
-            per_s: connects started per second in the long run, above 0.
-            burst: how many may start at once after a pause, at least 1.
+            per_s: long-term limit on new connections per second, above 0.
+            burst: how many connections may start at once after a pause, at least 1.
         """
         self._clock = clock
         self._random = random
@@ -41,11 +43,11 @@ class ConnectRateLimiter:
         self._next_s = float("-inf")
 
     async def wait(self) -> None:
-        """Return when the caller may start to connect."""
+        """Wait until the caller may start to connect."""
         await asyncio.sleep(self.delay_s())
 
     def delay_s(self) -> float:
-        """Take a turn; how long it is away, in seconds, at least 0."""
+        """Reserve a slot; return the delay until it, in seconds, at least 0."""
         now_s = self._clock.monotonic_s()
         step_s = self._interval_s * self._random.uniform(0.5, 1.5)
         self._next_s = max(self._next_s, now_s - self._credit_s) + step_s
@@ -53,10 +55,10 @@ class ConnectRateLimiter:
 
 
 class SshConnection:
-    """The connection to one address. At most one is offered at any time.
+    """The connection to one address. At most one is handed out to new users at a time.
 
-    One that no longer serves is retired: nobody new gets it, and it is closed when its last
-    user has left, so that one stuck command takes nobody else's connection away.
+    A connection that stops working is retired: new users do not get it, and it is closed when its
+    last user returns it. One stuck command therefore does not break the connection of the others.
     """
 
     def __init__(
@@ -66,12 +68,13 @@ class SshConnection:
         login: Login,
         bastion: SshConnection | None = None,
     ) -> None:
-        """
+        """Create the connection; it is opened on first use.
+
         Args:
             address: the host.
-            pacing: of connects without a bastion.
-            login: logs in.
-            bastion: the link to `address.jump`, shared with all hosts behind it.
+            pacing: rate limit on connections without a bastion.
+            login: performs the logins.
+            bastion: the connection to `address.jump`, shared by all hosts behind it.
         """
         self.address = address
         self._pacing = pacing
@@ -85,17 +88,17 @@ class SshConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether a connection is there to be used."""
+        """True if an open connection is available."""
         return self._offered is not None and not self._offered.is_closed()
 
     @property
     def hops(self) -> int:
-        """How many bastions lie before the host."""
+        """Number of bastions in front of the host."""
         return 0 if self._bastion is None else self._bastion.hops + 1
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncssh.SSHClientConnection]:
-        """The connection, kept open at least until the context ends; raises as `take`."""
+        """Yield the connection, kept open at least until the context ends; raises like `take`."""
         connection = await self.take()
         try:
             yield connection
@@ -103,29 +106,29 @@ class SshConnection:
             self.give_back(connection)
 
     async def take(self) -> asyncssh.SSHClientConnection:
-        """The connection, opened if need be, kept open until it is given back.
+        """Return the connection, opened if necessary and kept open until `give_back`.
 
         Raises:
-            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection; the message
-                names the hop that failed.
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection; the message names
+                the hop that failed.
         """
         connection = await self._get()
         self._users[connection] += 1
         return connection
 
     def give_back(self, connection: asyncssh.SSHClientConnection) -> None:
-        """End one use of a connection that was taken."""
+        """End one use of a connection returned by `take`."""
         self._users[connection] -= 1
         self._drop_if_unused(connection)
 
     def retire(self, connection: asyncssh.SSHClientConnection) -> None:
-        """Offer this connection to nobody any more."""
+        """Stop handing out this connection; it is closed when its last user returns it."""
         if self._offered is connection:
             self._offered = None
         self._drop_if_unused(connection)
 
     async def close(self) -> None:
-        """Close what is open, whoever uses it; bounded, and safe to call twice."""
+        """Close all connections, even those in use. Bounded, and safe to call twice."""
         self._closed = True
         for connection in {*self._users, *filter(None, [self._offered])}:
             connection.close()
@@ -138,7 +141,7 @@ class SshConnection:
 
     async def _get(self) -> asyncssh.SSHClientConnection:
         try:
-            # The bound holds for everybody who waits, not only for the one who connects.
+            # The limit applies to every waiting caller, not only to the one that connects.
             bound_s = self.address.login_bound_s + self.hops * _SIGN_OF_LIFE_S
             async with asyncio.timeout(bound_s), self._opening:
                 if self._closed:
@@ -156,7 +159,7 @@ class SshConnection:
             raise no_answer(self.address) from None
 
     async def take_bastion(self) -> asyncssh.SSHClientConnection | None:
-        """The connection to the host's bastion, to be given back; None when there is none.
+        """Return the connection to the bastion, to be given back; None without a bastion.
 
         Raises:
             HostUnreachable, HostKeyRejected, AuthenticationFailed: the bastion cannot be used.
@@ -191,14 +194,14 @@ class SshConnection:
             if connection is None:
                 self.give_back_bastion(through)
         if through is not None:
-            self._ways[connection] = through  # in use as long as the host's connection
+            self._ways[connection] = through  # held as long as the host's connection
         return connection
 
     async def _blame(self, through: asyncssh.SSHClientConnection | None) -> None:
-        """Was it the bastion that no longer answers? Then its connection is retired.
+        """Retire the connection to the bastion if the bastion no longer responds.
 
         Raises:
-            HostUnreachable: it was.
+            HostUnreachable: the bastion no longer responds.
         """
         bastion = self._bastion
         if bastion is None or through is None or await _gives_sign_of_life(through):
@@ -221,7 +224,7 @@ class SshConnection:
 
 
 async def _gives_sign_of_life(connection: asyncssh.SSHClientConnection) -> bool:
-    """Ask for something that any sshd refuses or grants at once: either is an answer."""
+    """Send a request that any sshd grants or refuses at once; either shows that it responds."""
     try:
         async with asyncio.timeout(_SIGN_OF_LIFE_S):
             _, writer = await connection.open_connection("127.0.0.1", _DISCARD_PORT)

@@ -1,4 +1,4 @@
-"""Logging in to a host, and what to tell a person when that fails."""
+"""Login to a host, and errors with remedies for failed logins."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from dagengine.remote.ssh.banner import knock
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
 from dagengine.remote.ssh.trusted_hosts import TrustedHosts, host_key_rejected
 
-# They cost CPU time at both ends: with hundreds at once none would end in time. Only hosts that
-# answer take part, so one that is dead holds nobody up.
+# Handshakes cost CPU time at both ends: with hundreds at once, none would finish in time. Only
+# hosts that have responded take a slot, so a dead host does not delay the others.
 _HANDSHAKES_AT_ONCE = 32
 
-# sshd drops connects at random once ten are not let in yet (MaxStartups 10:30:100).
+# sshd drops connections at random from ten unauthenticated ones on (MaxStartups 10:30:100).
 _STARTUPS_AT_ONCE = 8
 
-# At INFO it writes every command line, secrets included.
+# At INFO, asyncssh logs every command line, including secrets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 
 class Login:
-    """Logs in to hosts with a key, checking every host's key strictly.
+    """Logs in to hosts with a key and strictly verifies every host key.
 
-    Neither ~/.ssh/config nor, unless told to, an agent is asked: what a controller does must not
-    depend on who started it from where.
+    It ignores ~/.ssh/config, and uses an ssh agent only if configured: a controller's behaviour
+    must not depend on who started it or from where.
 
     Attributes:
-        begun: logins so far.
-        failed: those of them that did not work.
+        begun: number of logins so far.
+        failed: number of those that failed.
     """
 
     def __init__(self) -> None:
@@ -55,12 +55,12 @@ class Login:
 
         Args:
             address: the host.
-            bastion: a connection to the host's `jump`, through which to go.
+            bastion: a connection to the host's `jump`, used as the tunnel.
 
         Raises:
-            HostUnreachable: nothing answered within `connect_timeout_s`, or not as SSH.
+            HostUnreachable: no response within `connect_timeout_s`, or not an SSH response.
             HostKeyRejected: the host's key is not the one in `known_hosts`.
-            AuthenticationFailed: the user or the key is not accepted, or there is no usable key.
+            AuthenticationFailed: the user or the key is not accepted, or a usable key is missing.
         """
         self.begun += 1
         try:
@@ -103,7 +103,7 @@ class Login:
 
 
 def no_answer(address: HostAddress) -> HostUnreachable:
-    """The error for a host that stays silent."""
+    """Build the error for a host that does not respond."""
     return HostUnreachable(
         f"{address} did not complete an SSH login within {address.connect_timeout_s:g} s"
         f"{_way(address)}",
@@ -115,12 +115,12 @@ def no_answer(address: HostAddress) -> HostUnreachable:
 def explain_failure(
     error: Exception, address: HostAddress, trusted: asyncssh.SSHKnownHosts
 ) -> RemoteError:
-    """What went wrong between us and a host, in words.
+    """Build the error that explains a failed login.
 
     Args:
-        error: of the SSH library or the operating system.
+        error: raised by the SSH library or the operating system.
         address: the host.
-        trusted: the host keys that were trusted.
+        trusted: the trusted host keys during the login.
     """
     host = str(address)
     match error:
@@ -154,14 +154,14 @@ async def _connect(
         address.port,
         **way,
         username=address.user,
-        client_keys=list(keys) or (),  # () stands for the default keys
+        client_keys=list(keys) or (),  # () selects the default keys
         known_hosts=trusted,
         config=None,
         agent_path=None,
         preferred_auth="publickey",
         gss_auth=False,
         gss_kex=False,
-        # The cheapest of the secure ones first; all other defaults stay behind them.
+        # Prefer the cheapest of the secure algorithms; all other defaults follow.
         kex_algs="^curve25519-sha256",
         encryption_algs="^aes128-gcm@openssh.com",
         keepalive_interval=address.keepalive_interval_s,

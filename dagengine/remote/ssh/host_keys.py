@@ -1,4 +1,4 @@
-"""The keys that hosts show: looked at without trusting them, and pinned once a person agrees."""
+"""Host keys: read from a host without trusting it, and pinned after confirmation by a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dagengine.remote.ssh.known_hosts import name_in_file, new_salt, replace_fil
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.remote.ssh.trusted_hosts import Matches, TrustedHosts, known_hosts_file, matches_of
 
-# The shortest first: what OpenSSH's client prefers, too.
+# Shortest first, which is also the preference of OpenSSH's client.
 _ALGORITHMS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -27,26 +27,26 @@ _ALGORITHMS = (
 
 
 class Trust(StrEnum):
-    """What the known_hosts file says of a key."""
+    """The status of a key in the known_hosts file."""
 
-    NEW = "new"  # no line names the host
-    KNOWN = "known"  # it is pinned
-    CERTIFIED = "certified"  # an authority that is trusted has signed it
-    CHANGED = "changed"  # another key is pinned for the host
+    NEW = "new"  # the file has no entry for the host
+    KNOWN = "known"  # the key is pinned
+    CERTIFIED = "certified"  # signed by a trusted authority
+    CHANGED = "changed"  # the host has a different pinned key
     REVOKED = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """A key that a host showed.
+    """A key presented by a host.
 
     Attributes:
         address: the host.
-        trust: what is known of it.
+        trust: the status of the key.
         algorithm: such as `ssh-ed25519`.
-        fingerprint: `SHA256:…`, as ssh-keygen -l shows it.
+        fingerprint: `SHA256:…`, as printed by ssh-keygen -l.
         public_key: in OpenSSH's format.
-        pinned: the fingerprints that are pinned for the host.
+        pinned: fingerprints of the keys pinned for the host.
     """
 
     address: HostAddress
@@ -58,22 +58,24 @@ class HostKey:
 
 
 class HostKeys:
-    """Looks at hosts' keys and pins them in the known_hosts files of their addresses."""
+    """Reads the keys of hosts and pins them in the known_hosts files of their addresses."""
 
     def __init__(self, pool: SshPool) -> None:
-        """
+        """Create a reader for the keys of hosts.
+
         Args:
-            pool: logs in to the bastions on the way.
+            pool: logs in to the bastions in front of the hosts.
         """
         self._pool = pool
         self._trusted = TrustedHosts()
 
     async def look(self, address: HostAddress) -> HostKey:
-        """The key that a host shows; nothing is logged in to but the bastions before it.
+        """Return the key that a host presents; logs in only to the bastions in front of it.
 
         Raises:
-            HostUnreachable: it shows none within `connect_timeout_s`.
-            HostKeyRejected, AuthenticationFailed: of a bastion; or known_hosts is unreadable.
+            HostUnreachable: the host presents no key within `connect_timeout_s`.
+            HostKeyRejected, AuthenticationFailed: raised for a bastion; or known_hosts is
+                unreadable.
         """
         link = self._pool.link(address)
         bastion = await link.take_bastion()
@@ -83,10 +85,10 @@ class HostKeys:
             link.give_back_bastion(bastion)
 
     def pin(self, key: HostKey) -> tuple[str, ...]:
-        """Trust this key of its host from now on, and no other that is pinned for its name.
+        """Trust this key of its host from now on; replace other keys pinned for its name.
 
         Returns:
-            Fingerprints that are still trusted for the host, by a line with a pattern.
+            Fingerprints that remain trusted for the host through a line with a pattern.
 
         Raises:
             ConfigError: the known_hosts file cannot be read or written.
@@ -168,7 +170,10 @@ async def _is_certified(
     bastion: asyncssh.SSHClientConnection | None,
     trusted: asyncssh.SSHKnownHosts,
 ) -> bool:
-    """Whether the host shows a certificate of a trusted authority. No key of ours is offered."""
+    """Check whether the host presents a certificate of a trusted authority.
+
+    No client key is offered.
+    """
     try:
         connection = await asyncssh.connect(
             address.host,

@@ -1,4 +1,4 @@
-"""Editing a known_hosts file: line by line, whole or not at all. See sshd(8), its format."""
+"""Atomic, line-based edits of a known_hosts file. For the format see sshd(8)."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _DEFAULT_PORT = 22
 
 
 def name_in_file(host: str, port: int) -> str:
-    """How a host is written there."""
+    """Return the name of a host as known_hosts spells it."""
     return host if port == _DEFAULT_PORT else f"[{host}]:{port}"
 
 
 def with_pin(text: str, name: str, public_key: str, *, salt: bytes) -> str:
-    """The file's text with this key as the only one that is pinned for this very name.
+    """Return the file's text with this key as the only one pinned for exactly this name.
 
-    Lines of authorities and revoked keys, and lines that name the host by a pattern, stay. The
-    name is hashed when other names in the file are.
+    Lines with authorities, revoked keys or patterns that match the host are kept. The name is
+    hashed if other names in the file are.
 
     Args:
-        text: of the file.
+        text: the file's text.
         name: see `name_in_file`.
         public_key: in OpenSSH's format.
-        salt: for the hash, random.
+        salt: random bytes for the hash.
     """
     lines = text.splitlines()
     kept = [left for line in lines if (left := _without(line, name)) is not None]
@@ -40,10 +40,10 @@ def with_pin(text: str, name: str, public_key: str, *, salt: bytes) -> str:
 
 
 def replace_file(file: Path, text: str) -> None:
-    """Write a file whole or not at all; what a link points to is replaced, not the link.
+    """Replace a file atomically; a symbolic link is kept and its target replaced.
 
     Raises:
-        OSError: it cannot be written; it is as it was.
+        OSError: the file cannot be written; it is unchanged.
     """
     target = file.resolve()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,12 +61,12 @@ def replace_file(file: Path, text: str) -> None:
 
 
 def new_salt() -> bytes:
-    """Random bytes for a hashed name."""
+    """Return random bytes for a hashed name."""
     return os.urandom(_SALT_BYTES)
 
 
 def _without(line: str, name: str) -> str | None:
-    """The line without this name; None when nothing is left of it."""
+    """Return the line without this name; None if no name is left."""
     names, _, rest = line.partition(" ")
     if not names or names[0] in "#@":
         return line
@@ -85,5 +85,5 @@ def _is_hash_of(entry: str, name: str) -> bool:
 
 
 def _hash(name: str, salt: bytes) -> str:
-    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()  # sha1: the file's format
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()  # the file format requires SHA-1
     return f"{_HASHED}{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

@@ -1,4 +1,4 @@
-"""One connection for each host, and for each bastion, for everybody."""
+"""A pool with one shared SSH connection per host and per bastion."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from dagengine.runtime.clock import Clock
 
 
 class SshPool:
-    """The RunnerPool over SSH. Connections open at first use and stay until `close`.
+    """A RunnerPool over SSH. Connections open on first use and stay open until `close`.
 
     Attributes:
-        login: makes the connections, and counts them.
+        login: opens the connections and counts the logins.
     """
 
     def __init__(
         self, clock: Clock, random: Random, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES
     ) -> None:
-        """
+        """Create a pool without connections.
+
         Args:
-            clock: for the pace of connecting.
-            random: for its jitter.
-            output_limit_bytes: how much of a command's stdout, and of its stderr, is kept.
+            clock: for the rate limit on new connections.
+            random: for the jitter of that limit.
+            output_limit_bytes: limit on the kept bytes of a command's stdout, and of its stderr.
         """
         self._pacing = ConnectRateLimiter(clock, random)
         self.login = Login()
@@ -37,7 +38,7 @@ class SshPool:
         self._runners: dict[HostAddress, SshRunner] = {}
 
     def runner(self, address: HostAddress) -> SshRunner:
-        """The runner for an address; equal addresses get the same one."""
+        """Return the runner for an address; equal addresses get the same one."""
         if address not in self._runners:
             self._runners[address] = SshRunner(
                 self.link(address), output_limit_bytes=self._output_limit_bytes
@@ -45,20 +46,20 @@ class SshPool:
         return self._runners[address]
 
     def link(self, address: HostAddress) -> SshConnection:
-        """The connection to an address; equal addresses share one."""
+        """Return the connection to an address; equal addresses share one."""
         if address not in self._links:
             bastion = None if address.jump is None else self.link(address.jump)
             self._links[address] = SshConnection(address, self._pacing, self.login, bastion)
         return self._links[address]
 
     async def close(self) -> None:
-        """Close every connection; what still runs over one ends as ConnectionLost.
+        """Close every connection; commands that still run raise ConnectionLost.
 
-        Takes at most some seconds, whatever the hosts do; safe to call twice.
+        Takes at most a few seconds, whatever the hosts do; safe to call twice.
         """
         for _, links in groupby(
             sorted(self._links.values(), key=_hops, reverse=True), key=_hops
-        ):  # those behind a bastion before the bastion
+        ):  # hosts behind a bastion before the bastion
             async with asyncio.TaskGroup() as group:
                 for link in links:
                     group.create_task(link.close(), name=f"close {link.address}")

@@ -1,4 +1,4 @@
-"""Runs commands on one host over SSH."""
+"""A runner for commands on one host over SSH."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, throug
 from dagengine.remote.tunnel_socket import private_socket_path
 from dagengine.runtime.cancellation import finish
 
-# Of the sessions that sshd carries on a connection, two are kept to end commands.
+# Two of the sessions that sshd allows per connection are reserved for terminating commands.
 _SESSIONS_FOR_ENDING = 2
 _SAID_LENGTH = 300
-# sshd still counts a session that ended in the same breath in which the next one is asked for.
+# Pauses before retries: sshd may still count a session that has just ended.
 _PAUSES_S = (0.02, 0.1)
 
 
 class SshRunner:
-    """A Runner for one host over SSH. All calls share the host's one connection."""
+    """A Runner for one host over SSH. All calls share the host's single connection."""
 
     def __init__(
         self, link: SshConnection, *, output_limit_bytes: int = DEFAULT_LIMIT_BYTES
     ) -> None:
-        """
+        """Create a runner on a host's connection.
+
         Args:
             link: the host's connection.
-            output_limit_bytes: how much of each stream is kept.
+            output_limit_bytes: limit on the kept bytes of each stream.
         """
         self._link = link
         self._output_limit_bytes = output_limit_bytes
@@ -54,7 +55,10 @@ class SshRunner:
         return self._link.address
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
-        """See `Runner.run`. Why sudo did not run it is asked within a bound of its own."""
+        """Run a command; see `Runner.run`.
+
+        If sudo did not run it, the cause is queried within a separate time limit.
+        """
         session = await self._run_as(self.address.sudo, command, timeout_s)
         if session.group is not None:
             return session.result()
@@ -62,7 +66,7 @@ class SshRunner:
 
     @asynccontextmanager
     async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
-        """See `Runner.tunnel`. Leaving the context ends new connections, not open ones."""
+        """Open a tunnel; see `Runner.tunnel`. Leaving the context stops new connections only."""
         async with self._link.use() as connection:
             with private_socket_path() as path:
                 listener = await connection.forward_local_path_to_port(str(path), host, port)
@@ -74,7 +78,7 @@ class SshRunner:
 
     @asynccontextmanager
     async def tunnel_to_socket(self, path: str) -> AsyncIterator[Path]:
-        """See `Runner.tunnel_to_socket`; open connections outlive the context."""
+        """Open a tunnel; see `Runner.tunnel_to_socket`. Open connections outlive the context."""
         async with self._link.use() as connection:
             with private_socket_path() as local:
                 listener = await connection.forward_local_path(str(local), path)
@@ -85,7 +89,10 @@ class SshRunner:
                     listener.close()
 
     async def _run_as(self, user: str | None, command: Command, timeout_s: float) -> _Session:
-        """Run it as this user, None for the login; without a group it never came to run."""
+        """Run a command as this user, None for the login user.
+
+        If the returned session has no process group, the command did not run.
+        """
         session = _Session(self._output_limit_bytes, user)
         try:
             async with asyncio.timeout(timeout_s), self._sessions:
@@ -97,7 +104,7 @@ class SshRunner:
         return session
 
     async def _why_not_run(self, command: Command, session: _Session) -> RemoteError:
-        """Was it the login shell, or sudo? The host is asked, as the login."""
+        """Probe as the login user whether sudo or the login shell prevented the command."""
         user = self.address.sudo
         if user is None:
             return self._not_run(command, session)
@@ -106,7 +113,7 @@ class SshRunner:
         if look.group is None:
             return self._not_run(question, look)
         trouble, said = read_trouble(look.result().stdout)
-        if trouble is None:  # now it would: what was said before is all there is to tell
+        if trouble is None:  # sudo works now: report its earlier message
             trouble, said = Trouble.OTHER, session.words
         return explain_trouble(self.address, trouble, said)
 
@@ -119,7 +126,7 @@ class SshRunner:
                 except asyncssh.ChannelOpenError as error:
                     if session.was_opened:
                         raise self._lost(command) from error
-                    # Nothing was sent: the connection was dead, or is full. A new one decides.
+                    # Nothing was sent: the connection is dead or full. Retry once on a new one.
                     self._link.retire(connection)
                     if is_second_try:
                         raise HostUnreachable(
@@ -142,12 +149,12 @@ class SshRunner:
             if session.was_opened:
                 session.proven_ended = await self._end(connection, session)
             else:
-                # Nothing was sent, but the host may still open a session that nobody wants.
+                # Nothing was sent, but the host may still open the abandoned session.
                 self._link.retire(connection)
             raise
 
     async def _end(self, connection: asyncssh.SSHClientConnection, session: _Session) -> bool:
-        """End the command's group over a second session; True when nothing of it runs."""
+        """Terminate the command's group over a second session; True if no process is left."""
         proven = None
         try:
             proven = await finish(
@@ -169,12 +176,12 @@ class SshRunner:
         try:
             return await self._end_over(connection, line)
         except (asyncssh.Error, OSError):
-            # It is broken, or carries no further session: a new one can tell.
+            # The connection is broken or has no free session: try another one.
             self._link.retire(connection)
         return await self._end_over_another(line)
 
     async def _end_over_another(self, line: str) -> bool:
-        for _ in range(2):  # the one on offer may be full as well, but then none after it is
+        for _ in range(2):  # the current one may also be full; a newly opened one is not
             try:
                 async with self._link.use() as another:
                     try:
@@ -237,7 +244,7 @@ async def _open(connection: asyncssh.SSHClientConnection, session: _Session, lin
     """Open a session for a command line.
 
     Raises:
-        asyncssh.ChannelOpenError: the host carries no further session; nothing was sent.
+        asyncssh.ChannelOpenError: the host opens no further session; nothing was sent.
     """
     for pause_s in _PAUSES_S:
         try:
@@ -251,14 +258,14 @@ async def _open(connection: asyncssh.SSHClientConnection, session: _Session, lin
 
 
 class _Session(asyncssh.SSHClientSession[bytes]):
-    """One command on one channel: gathers what it writes and how it ended.
+    """One command on one channel: collects its output and how it ended.
 
     Attributes:
-        user: whom it runs as through sudo, and who alone can end it; None for the login.
-        announced: set when the process group is known, or never will be.
-        ended: set when the channel is closed, whoever closed it.
-        was_opened: True from the moment at which something may have been sent.
-        proven_ended: True when the group was looked for and nothing of it runs.
+        user: the user it runs as through sudo, who alone can terminate it; None for the login user.
+        announced: set when the process group is known, or will never be.
+        ended: set when the channel is closed by either side.
+        was_opened: True as soon as something may have been sent.
+        proven_ended: True if a check on the host found no process of the group.
     """
 
     def __init__(self, output_limit_bytes: int, user: str | None = None) -> None:
@@ -276,12 +283,12 @@ class _Session(asyncssh.SSHClientSession[bytes]):
 
     @property
     def group(self) -> int | None:
-        """The command's process group; None while, or when, it did not say."""
+        """The command's process group; None if it was not announced (yet)."""
         return self._announcement.group
 
     @property
     def words(self) -> str:
-        """What was said in place of the command's output, cut short."""
+        """The shortened output that arrived instead of the command's output."""
         noise = self._announcement.noise.decode("utf-8", errors="replace")
         return f"{noise} {self._err.text()}".strip()[:_SAID_LENGTH]
 
@@ -308,16 +315,16 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.ended.set()
 
     def give_input(self, command: Command) -> None:
-        """Write all of standard input; the channel keeps what the host does not take yet."""
+        """Write all of standard input; the channel buffers what the host does not accept yet."""
         assert self._channel is not None
         try:
             self._channel.write(command.input_text().encode("utf-8", errors="surrogateescape"))
             self._channel.write_eof()
         except BrokenPipeError:
-            return  # It has ended without reading; its result says how.
+            return  # The command ended without reading; its result shows how.
 
     def close(self) -> None:
-        """Give the channel up."""
+        """Abort the channel."""
         if self._channel is not None:
             self._channel.abort()
 

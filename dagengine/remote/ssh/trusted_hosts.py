@@ -1,4 +1,4 @@
-"""Which host keys are trusted: what a known_hosts file says of a host."""
+"""The trusted host keys: entries of known_hosts files."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DEFAULT_PORT = 22
 
 
 class TrustedHosts:
-    """The known_hosts files. One is parsed once, and again when it has changed."""
+    """The known_hosts files. Each is parsed once, and again after it changes."""
 
     def __init__(self) -> None:
         self._read: dict[Path, tuple[Stamp, asyncssh.SSHKnownHosts]] = {}
 
     def of(self, address: HostAddress) -> asyncssh.SSHKnownHosts:
-        """What is trusted at this moment: a mended file counts at once.
+        """Return the keys that are trusted now; changes of the file apply immediately.
 
         Raises:
             HostKeyRejected: the file cannot be read.
@@ -45,12 +45,12 @@ class TrustedHosts:
 
 
 def known_hosts_file(address: HostAddress) -> Path:
-    """The file whose host keys are trusted for this address."""
+    """Return the file with the trusted host keys for this address."""
     return address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
 
 
 class Matches(NamedTuple):
-    """What a known_hosts file says of one host."""
+    """The entries of a known_hosts file for one host."""
 
     keys: Sequence[asyncssh.SSHKey]
     authorities: Sequence[asyncssh.SSHKey]
@@ -58,7 +58,7 @@ class Matches(NamedTuple):
 
 
 def matches_of(trusted: asyncssh.SSHKnownHosts, address: HostAddress) -> Matches:
-    """The lines that name this host."""
+    """Return the entries that name this host."""
     port = None if address.port == _DEFAULT_PORT else address.port
     keys, authorities, revoked, *_ = asyncssh.match_known_hosts(trusted, address.host, "", port)
     return Matches(keys, authorities, revoked)
@@ -67,12 +67,12 @@ def matches_of(trusted: asyncssh.SSHKnownHosts, address: HostAddress) -> Matches
 def host_key_rejected(
     address: HostAddress, trusted: asyncssh.SSHKnownHosts, why: str
 ) -> HostKeyRejected:
-    """The error for a host that showed a key which is not trusted.
+    """Build the error for a host that presented an untrusted key.
 
     Args:
         address: the host.
-        trusted: what was trusted.
-        why: in the SSH library's words.
+        trusted: the trusted host keys during the login.
+        why: the message of the SSH library.
     """
     file = known_hosts_file(address)
     matches = matches_of(trusted, address)

@@ -1,1 +1,1 @@
-"""The store as one SQLite file: one writer thread, group commit, guarded writes."""
+"""A store in one SQLite file: a single writer thread, group commit, guarded writes."""

@@ -1,4 +1,4 @@
-"""A copy of a store while a controller works on it."""
+"""Online backup: copy a store while a controller uses it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ _NAME_IT = "name its engine file with -c"
 
 
 def backup_store(source: Path, target: Path) -> int:
-    """Copy a store as it is at one moment; the controller goes on meanwhile.
+    """Copy a store as of one moment, while the controller keeps running.
 
     Args:
         source: the store's file.
-        target: must not exist; appears only when it is complete and was checked.
+        target: the new file. It must not exist, and appears only once it is complete and checked.
 
     Returns:
-        Its size in bytes.
+        The size of the copy in bytes.
 
     Raises:
-        StoreUnavailable: no store, a damaged one, no room, or the target exists.
+        StoreUnavailable: the source is missing, damaged or not a store, the disk is full, or the
+            target exists.
     """
     if not source.is_file():
         raise StoreUnavailable(f"there is no store {source}", remedy=_NAME_IT)
@@ -46,7 +47,7 @@ def backup_store(source: Path, target: Path) -> int:
 
 
 def _remove(part: Path) -> None:
-    """Remove an unfinished copy, and what SQLite lays beside it."""
+    """Remove an unfinished copy and the files that SQLite creates next to it."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
 
@@ -60,7 +61,7 @@ def _copy(source: Path, part: Path) -> None:
     ):
         if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
             raise StoreUnavailable(f"{source} is no store of this program", remedy=_NAME_IT)
-        # All pages in one step: with several, every commit meanwhile would begin it anew.
+        # Copy all pages in one step: with several steps, each concurrent commit would restart it.
         reader.backup(writer)
         (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
@@ -68,4 +69,4 @@ def _copy(source: Path, part: Path) -> None:
                 f"the copy of {source} is damaged: {said}",
                 remedy="so is the store, most likely: keep the last good backup",
             )
-        writer.execute("PRAGMA journal_mode = DELETE")  # one file, without -wal beside it
+        writer.execute("PRAGMA journal_mode = DELETE")  # a single file without -wal

@@ -1,4 +1,4 @@
-"""Open the file: check that it is a store, set the pragmas, create or upgrade the schema."""
+"""Open the file: verify that it is a store, set the pragmas, create or upgrade the schema."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
-    """Return the writing connection of a store, which is created or upgraded if necessary.
+    """Return the writing connection of a store; create or upgrade the store if necessary.
 
     Raises:
-        StoreTooNew: a newer version of this program wrote it.
-        StoreTooOld: its schema cannot be upgraded.
+        StoreTooNew: a newer version of this program wrote the store.
+        StoreTooOld: the store's schema cannot be upgraded.
         StoreUnavailable: not a database, damaged, not a store, or not writable.
     """
     make_ready(path)
@@ -45,7 +45,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
 
 
 def list_migrations() -> list[tuple[int, str]]:
-    """Return (version, file name) of every migration, ascending and without a gap."""
+    """Return (version, file name) of every migration, in ascending order without a gap."""
     directory = resources.files(__package__ or "").joinpath("migrations")
     names = [(int(m[1]), m[0]) for f in directory.iterdir() if (m := _MIGRATION.fullmatch(f.name))]
     names.sort()
@@ -64,9 +64,10 @@ def apply_migrations(connection: sqlite3.Connection, done: int) -> None:
     """Bring the schema to the newest version.
 
     Args:
-        connection: of the store's file.
-        done: the present version; 0 for an empty file, which gets `schema.sql`. Otherwise each
-            later migration runs in its own transaction, so a crash leaves one of the versions.
+        connection: a connection to the store's file.
+        done: the current version; 0 for an empty file, which is created from `schema.sql`.
+            Otherwise each later migration runs in its own transaction, so a crash leaves a valid
+            version.
     """
     if done == 0:
         _apply(connection, "schema.sql", newest_version())
@@ -102,15 +103,15 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
                 "and put a backup in its place"
             ),
         )
-    restrict(path)  # a file that was copied there
+    restrict(path)  # the file may be a copy with wider permissions
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     apply_migrations(connection, version)
-    connection.execute("PRAGMA foreign_keys = ON")  # not before: a migration may swap tables
+    connection.execute("PRAGMA foreign_keys = ON")  # only now: a migration may swap tables
 
 
 def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the schema, 0 for an empty file; raise if it cannot be used."""
+    """Return the schema version, 0 for an empty file; raise if the store cannot be used."""
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()

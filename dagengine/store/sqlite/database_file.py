@@ -1,4 +1,4 @@
-"""The store's file before SQLite has it, and who may read it."""
+"""The store's file before SQLite opens it, and its permissions."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ _OWNER_ONLY = 0o600
 
 
 def make_ready(path: Path) -> None:
-    """Make the file when it is missing, empty and for its owner alone; refuse one that is no use.
+    """Create the database file if missing (empty, mode 0600); reject one that cannot be used.
 
-    SQLite gives `-wal` and `-shm`, which show what is in the file, the mode that the file has
-    when it makes them. It makes them for a file that may only be read, too: then they may only be
-    read themselves and keep the store from being opened when the file is mended. So its mode is
-    seen to before SQLite comes.
+    SQLite creates `-wal` and `-shm`, which contain stored data, with the permissions of the
+    database file, even if that is read-only; read-only side files would then block later opens,
+    even after the database file's mode is fixed. So the permissions are checked before SQLite opens
+    the file.
 
-    An empty file is a new store: a first opening that is killed leaves one, and so does who makes
-    the file ahead to give it its owner. Not when there is something in the log beside it: then
-    the store was emptied or taken away, and SQLite would delete the log with its last commits.
+    An empty file counts as a new store: a first open that was killed leaves one, and an
+    administrator may create one in advance to set its owner. The exception is an empty or missing
+    file next to a non-empty `-wal`: that store was truncated or removed, and SQLite would delete
+    the log together with its last commits.
 
     Raises:
-        StoreUnavailable: it cannot be made or written, or a log lies there that is not its own.
+        StoreUnavailable: the file cannot be created or written, or the `-wal` next to it belongs to
+            another file.
     """
-    real = Path(os.path.realpath(path))  # what SQLite puts beside it lies there, too
+    real = Path(os.path.realpath(path))  # SQLite puts its side files there, too
     log = beside(real)[0]
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
@@ -42,7 +44,7 @@ def make_ready(path: Path) -> None:
         raise StoreUnavailable(
             f"cannot make the store {path}: {exc.strerror}", remedy=advise(exc, path)
         ) from exc
-    # Asked, not opened: to close it would drop the locks that this process has on the file.
+    # Check access without opening: closing the file would drop this process's locks on it.
     for file in (real, *beside(real)):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
             raise StoreUnavailable(
@@ -52,10 +54,10 @@ def make_ready(path: Path) -> None:
 
 
 def restrict(path: Path) -> None:
-    """Take the file, and what SQLite has beside it, from everybody but the owner.
+    """Make the file and SQLite's side files accessible to the owner only.
 
     Raises:
-        OSError: it belongs to somebody else.
+        OSError: a file belongs to another user.
     """
     real = Path(os.path.realpath(path))
     real.chmod(_OWNER_ONLY)
@@ -65,12 +67,12 @@ def restrict(path: Path) -> None:
 
 
 def beside(real: Path) -> tuple[Path, ...]:
-    """SQLite's log of a file, and the log's index."""
+    """Return the paths of SQLite's write-ahead log of a file and of the log's index."""
     return tuple(real.with_name(real.name + end) for end in _BESIDE)
 
 
 def _size_of(path: Path) -> int:
-    """In bytes; 0 of what is missing."""
+    """Return the size in bytes; 0 if the file is missing."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""The events of DAGs: states as one row for each batch, log lines in their own rows.
+"""The events of DAGs: one row per batch for state changes, separate rows for log lines.
 
-A row of table event holds the states that one batch let a DAG and its parts enter, an entry a
-line, and the number of the last of them (docs/decisions/0005).
+A row of table event holds the states that a DAG and its parts entered in one batch, one entry per
+line, and the number of the last entry (docs/decisions/0005).
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _seq = attrgetter("seq")
 
 
 def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, str]]:
-    """The rows of table event for a batch: (DAG, how many entries, when, the entries).
+    """Return a batch's rows of table event: (DAG, number of entries, instant, entries).
 
-    Entries are in the order of the changes, but the end of a DAG is its last one: who has seen
-    it has seen all of the DAG.
+    Entries are in the order of the changes, except that the end of a DAG comes last: a subscriber
+    that has received it has received all events of the DAG.
     """
     entries: dict[int, list[str]] = {}
     ends: list[tuple[int, str]] = []
     instants: list[datetime] = []
-    for change in changes:  # isinstance, not match: this is done for every step
+    for change in changes:  # isinstance is faster than match; this runs for every step
         if isinstance(change, SubTaskChanged | NodeChanged):
             after = change.after
             instants.append(after.end_at)
@@ -71,12 +71,12 @@ def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, st
 def merge_events(
     rows: Iterable[sqlite3.Row], lines: Iterable[sqlite3.Row], *, after: int, limit: int
 ) -> tuple[EventRecord, ...]:
-    """The events that follow `after`: at most `limit`, up to the first that was not read.
+    """Return at most `limit` events after number `after`, up to the first missing number.
 
     Args:
-        rows: of table event, in order.
-        lines: of table log, in order; read after `rows`, so there may be newer ones.
-        after: the number before the first one wanted.
+        rows: rows of table event, in order.
+        lines: rows of table log, in order; read after `rows`, so they may include newer ones.
+        after: the number before the first requested event.
         limit: at least 1.
     """
     found = [event for row in rows for event in _parse_row(row) if event.seq > after]
@@ -94,7 +94,7 @@ def _render_part(part: NodeRecord | SubTaskRecord) -> str:
 
 
 def _is_same(before: DagRecord, after: DagRecord) -> bool:
-    """True when nothing changed that a follower can see."""
+    """True if nothing changed that a subscriber can see."""
     return (before.stage, before.state, before.operator) == (
         after.stage,
         after.state,

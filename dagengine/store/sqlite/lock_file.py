@@ -1,4 +1,4 @@
-"""One controller for each store: an OS lock on a file beside it, which says whose it is."""
+"""One controller per store: an OS lock on a file next to it, which names the owner."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from dagengine.store.sqlite.remedies import advise
 
 
 class StoreLock:
-    """Holds `<store>.lock`. The kernel frees it when the process ends, however it ends.
+    """Holds `<store>.lock`. The kernel releases the lock when the process ends for any reason.
 
-    Beside the file itself, whatever symbolic links lead to it, as SQLite's own log is. A hard
-    link is not seen through: it is a second name with a log of its own, which no SQLite
-    database survives.
+    The lock file sits next to the resolved path of the store, like SQLite's WAL. Hard links are not
+    detected: a hard link is a second name with a separate WAL, which corrupts any SQLite database.
     """
 
     def __init__(self, store: Path) -> None:
@@ -27,15 +26,15 @@ class StoreLock:
         self._file: TextIOWrapper | None = None
 
     def take(self) -> None:
-        """Claim the store.
+        """Take the lock.
 
         Raises:
-            StoreInUse: another process has it; the message says which.
-            StoreUnavailable: the lock file cannot be made or written.
+            StoreInUse: another process holds it; the message names the process.
+            StoreUnavailable: the lock file cannot be created or written.
         """
         path = lock_file_of(self._store)
         try:
-            # For the owner alone: who may open it may lock it, and keep every controller out.
+            # Owner only: any user who can open the file could lock it and block every controller.
             opener = partial(os.open, mode=0o600)
             file = open(path, "a+", encoding="utf-8", opener=opener)  # noqa: SIM115  # see release
         except OSError as exc:
@@ -55,20 +54,20 @@ class StoreLock:
             file.write(f"pid {os.getpid()} on {socket.gethostname()}\n")
             file.flush()
         except OSError as exc:
-            with suppress(OSError):  # it tries once more to write
+            with suppress(OSError):  # close() retries the write
                 file.close()
             raise _unusable("write", path, exc) from exc
         self._file = file
 
     def release(self) -> None:
-        """Give the store up. Safe to call twice. The file stays: removing it would race."""
+        """Release the lock. Safe to call twice. The file is kept: removing it would race."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def lock_file_of(store: Path) -> Path:
-    """Where the claim on a store lies, by whatever symbolic links it is named."""
+    """Return the lock file of a store, after resolving symbolic links."""
     real = Path(os.path.realpath(store))
     return real.with_name(real.name + ".lock")
 

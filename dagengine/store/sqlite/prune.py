@@ -1,4 +1,4 @@
-"""Deleting what need not be kept: a slice at a time, between the commits of others."""
+"""Deletion of expired rows in slices, between other commits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import render_instant
 
 SLICE_ROWS = 2000
-"""Rows of one slice: about 10 ms, which is how long a commit may have to wait for it."""
+"""Maximum rows per slice. A slice takes about 10 ms and delays a commit by at most that time."""
 
-_MOST = 2**63 - 1  # that SQLite can count to
+_MOST = 2**63 - 1  # largest integer of SQLite
 
 _PARTS = (
     *("prune_idempotency_keys", "prune_events", "prune_attempts"),
@@ -21,9 +21,9 @@ _PARTS = (
 
 
 def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datetime) -> int:
-    """Delete about `SLICE_ROWS` rows; returns how many, 0 when there is nothing to delete.
+    """Delete about `SLICE_ROWS` rows; return how many, 0 if there is nothing to delete.
 
-    A DAG with many lines loses them in several slices, oldest DAG first.
+    DAGs are deleted oldest first; the log lines of a large DAG take several slices.
     """
     oldest, count = _oldest_kept(retention, now), min(retention.max_count, _MOST)
     deleted = 0
@@ -43,7 +43,7 @@ def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datet
 
 
 def _oldest_kept(retention: Retention, now: datetime) -> int:
-    """The instant before which a DAG has to have ended to go, as it is stored."""
+    """Return, as stored, the instant before which a DAG must have ended to be deleted."""
     try:
         return render_instant(now - timedelta(seconds=retention.max_age_s))
     except OverflowError:  # before the year 1: no DAG is that old
@@ -53,5 +53,5 @@ def _oldest_kept(retention: Retention, now: datetime) -> int:
 def _prune_dag(connection: sqlite3.Connection, dag_id: int, limit: int) -> int:
     lines = connection.execute(QUERIES["prune_logs"], (dag_id, limit)).rowcount
     if lines == limit:
-        return lines  # perhaps there are more
+        return lines  # more may be left
     return lines + sum(connection.execute(QUERIES[part], (dag_id,)).rowcount for part in _PARTS)

@@ -1,4 +1,4 @@
-"""The statements of queries.sql by name."""
+"""The statements of queries.sql, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
 
 
 def parse_queries(text: str) -> dict[str, str]:
-    """Split a file of `-- name: x` sections into statements, comments removed."""
+    """Split a file of `-- name: x` sections into statements without comments."""
     parts = _MARK.split(text)[1:]
     names, bodies = parts[::2], parts[1::2]
     if len(set(names)) != len(names):
@@ -22,7 +22,7 @@ def parse_queries(text: str) -> dict[str, str]:
 
 
 def read_sql(name: str) -> str:
-    """A .sql file of this package, such as `schema.sql`."""
+    """Return the text of a .sql file of this package, such as `schema.sql`."""
     return resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
--- Every statement by name. A guarded write must change exactly one row.
+-- All statements, by name. A guarded write must change exactly one row.
 
 -- name: check_lock_token
--- The DAG still holds the lock (or no lock) that the batch was decided with.
+-- Check that the DAG's lock token (0 for no lock) is still the one that the batch was based on.
 SELECT 1 FROM dag WHERE dag_id = ? AND lock_token = ?;
 
 -- name: insert_dag
@@ -32,12 +32,12 @@ UPDATE sub_task SET state = ?, operator = ?, attempt_no = ?, execute_times = ?, 
 WHERE sub_task_id = ? AND state = ? AND attempt_no = ?;
 
 -- name: insert_attempt
--- At its end. Guarded by having no row yet.
+-- Runs when an attempt ends. Guarded: the attempt must not have a row yet.
 INSERT INTO attempt (sub_task_id, attempt_no, outcome, error, start_at, end_at) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO NOTHING;
 
 -- name: insert_log
--- Guarded by the attempt being the current one. Numbered as the DAG's next event.
+-- Guarded: the attempt must be the current one. The line gets the number of the DAG's next event.
 INSERT INTO log (sub_task_id, attempt_no, execute_times, content, created_at, dag_id, seq)
 SELECT sub_task_id, attempt_no, execute_times, ?, ?, dag_id, 1 + MAX(
     COALESCE((SELECT MAX(last_seq) FROM event WHERE event.dag_id = sub_task.dag_id), 0),
@@ -46,7 +46,7 @@ SELECT sub_task_id, attempt_no, execute_times, ?, ?, dag_id, 1 + MAX(
 FROM sub_task WHERE sub_task_id = ? AND attempt_no = ?;
 
 -- name: insert_event
--- ?2 entries, numbered as the DAG's next events.
+-- Insert ?2 entries, which get the numbers of the DAG's next events.
 INSERT INTO event (dag_id, last_seq, at, entries)
 VALUES (?1, ?2 + MAX(
     COALESCE((SELECT MAX(last_seq) FROM event WHERE dag_id = ?1), 0),
@@ -66,7 +66,7 @@ SELECT MAX(
 );
 
 -- name: take_lock
--- Guarded by being free and by the token before.
+-- Guarded: the lock must be free and have the preceding token.
 INSERT INTO lock (key, dag_id, token, reason, since_at) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (key) DO UPDATE SET dag_id = ?2, token = ?3, reason = ?4, since_at = ?5
 WHERE lock.dag_id IS NULL AND lock.token = ?3 - 1;
@@ -94,7 +94,7 @@ SELECT state, COUNT(*) AS dags FROM dag GROUP BY state;
 INSERT INTO meta (key, value) VALUES ('probed_at', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
 
 -- name: list_attempts
--- The one that runs has no row of its own yet.
+-- A running attempt has no row in table attempt yet, so it is read from its sub-task.
 SELECT * FROM attempt WHERE sub_task_id = ?1
 UNION ALL
 SELECT sub_task_id, attempt_no, NULL, NULL, start_at, start_at FROM sub_task
@@ -106,7 +106,7 @@ INSERT INTO unconfirmed_target (target, dag_id, stage, since_at) VALUES (?, ?, ?
 ON CONFLICT (target) DO UPDATE SET dag_id = excluded.dag_id, stage = excluded.stage, since_at = excluded.since_at;
 
 -- name: mark_confirmed
--- Guarded by all values of the row: a newer one stays.
+-- Guarded by all values of the row, so that a newer row is kept.
 DELETE FROM unconfirmed_target WHERE target = ? AND dag_id = ? AND stage = ? AND since_at = ?;
 
 -- name: list_unconfirmed
@@ -175,7 +175,7 @@ SELECT * FROM log WHERE dag_id = ? ORDER BY seq;
 SELECT * FROM lock ORDER BY key;
 
 -- name: find_prunable
--- Finished, not the newest, and too old (?1) or beyond the newest ?2.
+-- Select a finished DAG, except the newest, that ended before ?1 or is beyond the newest ?2 DAGs.
 SELECT dag_id FROM dag
 WHERE state IN ('FAILED', 'SUCCEED') AND dag_id < (SELECT MAX(dag_id) FROM dag)
     AND (end_at < ?1 OR dag_id <= (SELECT dag_id FROM dag ORDER BY dag_id DESC LIMIT 1 OFFSET ?2))
@@ -185,7 +185,7 @@ ORDER BY dag_id LIMIT 1;
 DELETE FROM log WHERE log_id IN (SELECT log_id FROM log WHERE dag_id = ? LIMIT ?);
 
 -- name: insert_idempotency_key
--- Guarded by the key being new.
+-- Guarded: the key must be new.
 INSERT INTO idempotency_key (key, digest, dag_id) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING;
 
 -- name: find_idempotency_key

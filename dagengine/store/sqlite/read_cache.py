@@ -1,4 +1,4 @@
-"""DAGs that were read since the last write: callers that poll read the same rows for ever."""
+"""Cache of the DAGs read since the last write, for callers that poll unchanged rows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _DAGS = 32
 
 
 class ReadCache:
-    """What was read, for as long as nothing is written.
+    """Holds the DAGs that were read since the last write.
 
-    All writes of a store go through its one writer, so the number of writes that were asked for
-    says whether anything can have changed. A read counts only when no write was under way as it
-    began, and none was asked for since: then it is what a new read would find.
+    All writes of a store pass through its single writer, so an unchanged number of requested writes
+    means unchanged rows. A result is cached only if no write was in progress when the read began
+    and none was requested since; then a new read would return the same rows.
     """
 
     def __init__(self) -> None:
@@ -20,11 +20,11 @@ class ReadCache:
         self._found: dict[int, DagDetail] = {}
 
     def find(self, dag_id: int, writes: int) -> DagDetail | None:
-        """What was read of a DAG; None when it has to be read (again)."""
+        """Return the cached DAG; None if it must be read from the file."""
         return self._found.get(dag_id) if writes == self._as_of else None
 
     def keep(self, detail: DagDetail, writes: int) -> None:
-        """Remember what a read has found that began and ended at this number of writes."""
+        """Cache the result of a read that began and ended at this number of writes."""
         if writes != self._as_of or len(self._found) >= _DAGS:
             self._found.clear()
             self._as_of = writes

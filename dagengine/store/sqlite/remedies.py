@@ -1,4 +1,4 @@
-"""What to do next, by what SQLite or the system answered about a file."""
+"""Remedies for errors of SQLite or the operating system on a file."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _BY_ERRNO = {
 
 
 def advise(exc: sqlite3.Error | OSError, path: Path) -> str:
-    """The remedy for an error that was met at `path`."""
+    """Return the remedy for an error on `path`."""
     if isinstance(exc, OSError):
         found = _BY_ERRNO.get(exc.errno or 0, _ANY)
     elif (code := getattr(exc, "sqlite_errorcode", None)) is not None:
-        found = _BY_SQLITE.get(code & 0xFF, _ANY)  # the bits above tell details
+        found = _BY_SQLITE.get(code & 0xFF, _ANY)  # the higher bits hold the extended code
     else:
         found = _ANY
     return found.format(path=path, quoted=shlex.quote(str(path)))

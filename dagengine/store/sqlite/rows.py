@@ -1,4 +1,4 @@
-"""Between records and rows: pure, both ways."""
+"""Pure conversions between records and database rows."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ _FLAG_BITS = {"can_cancel": 1, "can_continue": 2, "can_retry": 4, "can_rollback"
 
 
 def render_instant(at: datetime) -> int:
-    """Microseconds since the epoch."""
+    """Return microseconds since the epoch."""
     return (at - _EPOCH) // _MICROSECOND
 
 
 def parse_instant(value: int) -> datetime:
-    """An aware UTC instant."""
+    """Return an aware UTC instant."""
     return _EPOCH + timedelta(microseconds=value)
 
 
 def render_json(value: object) -> str:
-    """Compact JSON; raises TypeError for what is not JSON."""
+    """Return compact JSON; raise TypeError for a value that JSON cannot represent."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def render_optional_json(value: Json | None) -> str | None:
-    """As `render_json`; None stays None."""
+    """Like `render_json`, but None stays None."""
     return None if value is None else render_json(value)
 
 
 def render_flags(flags: Flags) -> int:
-    """The bit mask of a node's flags."""
+    """Return the bit mask of a node's flags."""
     return sum(bit for name, bit in _FLAG_BITS.items() if getattr(flags, name))
 
 
 def parse_flags(bits: int) -> Flags:
-    """The flags of a bit mask."""
+    """Return the flags of a bit mask."""
     return Flags(**{name: bool(bits & bit) for name, bit in _FLAG_BITS.items()})
 
 
 def parse_dag(row: sqlite3.Row) -> DagRecord:
-    """A row of table dag."""
+    """Convert a row of table dag."""
     return DagRecord(
         dag_id=row["dag_id"],
         name=row["name"],
@@ -79,7 +79,7 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
 
 
 def parse_node(row: sqlite3.Row) -> NodeRecord:
-    """A row of table node."""
+    """Convert a row of table node."""
     return NodeRecord(
         node_id=row["node_id"],
         dag_id=row["dag_id"],
@@ -95,7 +95,7 @@ def parse_node(row: sqlite3.Row) -> NodeRecord:
 
 
 def parse_sub_task(row: sqlite3.Row) -> SubTaskRecord:
-    """A row of table sub_task."""
+    """Convert a row of table sub_task."""
     return SubTaskRecord(
         sub_task_id=row["sub_task_id"],
         node_id=row["node_id"],
@@ -115,7 +115,7 @@ def parse_sub_task(row: sqlite3.Row) -> SubTaskRecord:
 
 
 def parse_log(row: sqlite3.Row) -> LogRecord:
-    """A row of table log."""
+    """Convert a row of table log."""
     return LogRecord(
         log_id=row["log_id"],
         sub_task_id=row["sub_task_id"],
@@ -127,7 +127,7 @@ def parse_log(row: sqlite3.Row) -> LogRecord:
 
 
 def parse_lock(row: sqlite3.Row) -> LockRecord:
-    """A row of table lock."""
+    """Convert a row of table lock."""
     return LockRecord(
         key=row["key"],
         dag_id=row["dag_id"],
@@ -138,7 +138,7 @@ def parse_lock(row: sqlite3.Row) -> LockRecord:
 
 
 def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
-    """A row of table attempt."""
+    """Convert a row of table attempt."""
     return AttemptRecord(
         sub_task_id=row["sub_task_id"],
         attempt_no=row["attempt_no"],
@@ -150,14 +150,14 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
 
 
 def parse_unproven(row: sqlite3.Row) -> UnconfirmedRecord:
-    """A row of table unconfirmed_target."""
+    """Convert a row of table unconfirmed_target."""
     return UnconfirmedRecord(
         row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])
     )
 
 
 def parse_audit(row: sqlite3.Row) -> AuditRecord:
-    """A row of table audit."""
+    """Convert a row of table audit."""
     return AuditRecord(
         audit_id=row["audit_id"],
         at=parse_instant(row["at"]),

@@ -1,8 +1,8 @@
--- The schema, version 7: a new store is created from this file. A store of an older version gets
--- the same schema by migrations/ (a test compares the two).
+-- Schema version 7. New stores are created from this file; older stores reach the same schema
+-- through migrations/ (a test compares the two).
 -- Instants (`*_at`) are microseconds since 1970-01-01T00:00:00Z. States are spelled as on the wire.
--- Checks are written with OR: SQLite builds a list after IN again for every statement, which costs
--- two fifths of writing a step.
+-- Checks use OR instead of IN: SQLite rebuilds the list of an IN for every statement, which takes
+-- two fifths of the time for writing a step.
 
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
@@ -65,7 +65,7 @@ CREATE INDEX sub_task_of_dag ON sub_task (dag_id);
 
 CREATE INDEX sub_task_of_node ON sub_task (node_id);
 
--- Attempts that have ended; the one that runs is in its sub-task's row.
+-- Ended attempts; a running attempt is stored in its sub-task's row.
 CREATE TABLE attempt (
     sub_task_id INTEGER NOT NULL REFERENCES sub_task,
     attempt_no INTEGER NOT NULL,
@@ -135,7 +135,7 @@ CREATE TABLE idempotency_key (
 
 CREATE INDEX idempotency_key_of_dag ON idempotency_key (dag_id);
 
--- Signed requests that were accepted: each acts once.
+-- Accepted signed requests; each takes effect only once.
 CREATE TABLE reserved_request (
     digest BLOB PRIMARY KEY, -- of AES key and IV, or of an RSA block of the header
     until_at INTEGER NOT NULL

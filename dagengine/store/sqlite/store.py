@@ -55,11 +55,11 @@ _ALL = -1  # SQLite: no limit
 
 
 class SqliteStore:
-    """See dagengine.store.contract.Store for the contract."""
+    """A store in one SQLite file; see dagengine.store.contract.Store for the contract."""
 
     def __init__(self, path: Path | str) -> None:
-        """`path` is made when it is missing, and its directory too."""
-        self.path = Path(path).absolute()  # the same file wherever the process goes
+        """Set the path; `open` creates a missing file and its directory."""
+        self.path = Path(path).absolute()  # independent of later changes of the working directory
         self._claim = StoreLock(self.path)
         self._writer: Writer | None = None
         self._reader: aiosqlite.Connection | None = None
@@ -132,8 +132,8 @@ class SqliteStore:
         if (recent := self._recent.find(dag_id, writer.asked)) is not None:
             return recent
         asked, was_idle = writer.asked, writer.is_idle
-        # Handed in at once, read one after the other. The DAG is the first: what is read later
-        # may be newer, never older, so a DAG seen as ended has all its nodes and lines.
+        # Submitted together, executed in order. The DAG is read first: later reads may return
+        # newer rows but never older ones, so a DAG read as ended has all its nodes and lines.
         dags, node_rows, task_rows, lines = await asyncio.gather(
             self._read("find_dag", dag_id),
             self._read("list_nodes", dag_id),
@@ -202,12 +202,12 @@ class SqliteStore:
 
     @property
     def commit_count(self) -> int:
-        """Commits since it was opened."""
+        """Number of commits since the store was opened."""
         return self._open_writer.commits
 
     @property
     def batch_count(self) -> int:
-        """Batches in them."""
+        """Number of batches in those commits."""
         return self._open_writer.batches
 
     async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
@@ -244,11 +244,11 @@ class SqliteStore:
 
         return await self._open_writer.call(pin)
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internals -------------------------------------------------------------------------
 
     async def _open_reader(self, writer: Writer) -> None:
-        # Made in the writer's thread, which is a daemon, the reader's thread is one as well:
-        # none of them keeps an interpreter alive that ends with a store left open.
+        # A thread inherits the daemon flag from its creator. Created in the writer's daemon
+        # thread, the reader does not keep the interpreter alive if the store is left open.
         reader = await writer.call(lambda connection: aiosqlite.connect(self.path))
         try:
             self._reader = await reader
@@ -257,13 +257,13 @@ class SqliteStore:
         except sqlite3.Error as exc:
             raise self._unreadable(exc) from exc
         if self._writer is not writer:
-            raise self._closed()  # meanwhile
+            raise self._closed()  # closed while the reader was opening
 
     def _begin_to_close(self) -> None:
-        """Refuse requests from here on. What follows needs no task that could be cancelled.
+        """Reject new requests and start closing, without a task that could be cancelled.
 
-        The reader goes first: the last connection moves the write-ahead log into the file. The
-        claim goes last, by the writer's thread, when nothing can write any more.
+        The reader is closed first, because the last connection moves the write-ahead log into the
+        file. The writer's thread releases the lock last, when nothing can write any more.
         """
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None

@@ -1,8 +1,8 @@
-"""The one writer: a thread that owns the writing connection and commits in groups.
+"""The single writer: a thread that owns the writing connection and commits in groups.
 
-While a commit is on its way to the disk, new batches gather in the queue; the next commit
-takes them all. So the number of flushes does not grow with the number of callers, and a
-caller waits for one thread hop (docs/decisions/0003).
+While a commit is being flushed, new batches collect in the queue; the next commit takes all of
+them. So the number of flushes does not grow with the number of callers, and a caller waits for one
+thread hop (docs/decisions/0003).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from dagengine.store.sqlite.writes import write_batch
 T = TypeVar("T")
 FileIdentity: TypeAlias = tuple[int, int]
 
-_GROUP_LIMIT = 1000  # requests in one commit: bounds the time that the first of them waits
+_GROUP_LIMIT = 1000  # requests per commit; bounds the wait of the first one
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Batches to commit, or (with `call`) something to run on the connection alone."""
+    """Batches to commit, or (if `call` is set) a function to run on the connection by itself."""
 
     future: asyncio.Future[Any]
     batches: Sequence[Batch] = ()
@@ -42,10 +42,10 @@ class Writer:
     """Owns the writing connection. Used from one event loop.
 
     Attributes:
-        commits: since it began; those that `call` makes are not among them.
-        batches: in those commits.
-        asked: requests since it began, those that are not answered yet among them.
-        ended: done when the connection is closed and the thread is at its end.
+        commits: commits since the start, not counting those made by `call`.
+        batches: batches in those commits.
+        asked: requests since the start, including unanswered ones.
+        ended: done when the connection is closed and the thread is about to exit.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class Writer:
         path: Path,
         at_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
             connect: opens `path`; called in the writer's thread.
-            path: of the file.
-            at_end: the last that the thread does, once the connection is closed.
+            path: the store's file.
+            at_end: called last by the thread, after the connection is closed.
         """
         self._connect = connect
         self._path = path
@@ -79,33 +79,33 @@ class Writer:
 
     @property
     def is_idle(self) -> bool:
-        """True when every request is answered: the file holds all that was asked for."""
+        """True if every request is answered, so that the file contains all requested writes."""
         return self._answered == self.asked
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
-        """See Store.commit."""
+        """Write batches; see Store.commit."""
         return await self._request(batches=batches)  # type: ignore[no-any-return]
 
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        """Run a function on the connection, between commits."""
+        """Run a function on the connection between commits."""
         return await self._request(call=function)  # type: ignore[no-any-return]
 
     def end(self) -> None:
-        """Take no more requests; what is queued is still done. Safe to call twice.
+        """Reject new requests and exit after the queued ones. Safe to call twice.
 
-        Needs nobody who waits: whatever is cancelled, the thread comes to its end.
+        No caller has to wait for it: the thread exits even if every caller is cancelled.
         """
         if not self._is_ending:
             self._is_ending = True
             self._queue.put(None)
 
     async def _request(self, **what: Any) -> Any:
-        if self._is_ending:  # nobody would ever answer it
+        if self._is_ending:  # it would never be answered
             raise StoreUnavailable(f"the store {self._path} is closed")
         future: asyncio.Future[Any] = self._loop.create_future()
         self.asked += 1
         self._queue.put(_Request(future, **what))
-        return await future  # the write goes on when the caller is cancelled
+        return await future  # a cancelled caller does not stop the write
 
     # --- in the thread -----------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class Writer:
                     if connection is None:
                         connection, self._opened = self._connect(), identify(self._path)
                     results: list[Any] = self._serve(connection, group)
-                except Exception as exc:  # noqa: BLE001  # a defect, too, is told to who waits
+                except Exception as exc:  # noqa: BLE001  # report defects to the callers, too
                     results = [self._translate(exc)] * len(group)
                 self._answer(group, results)
         finally:
@@ -132,7 +132,7 @@ class Writer:
                 connection.close()
 
     def _take_group(self) -> list[_Request]:
-        """Wait for requests; those that may share a commit. Empty: time to end."""
+        """Wait for requests; return those that may share a commit. Empty means: exit."""
         first = self._taken_too_many or self._queue.get()
         self._taken_too_many = None
         if first is None:
@@ -148,7 +148,7 @@ class Writer:
 
     def _put_back(self, request: _Request | None) -> None:
         if request is None:
-            self._queue.put(None)  # nothing is queued after it
+            self._queue.put(None)  # it is the last entry of the queue
         self._taken_too_many = request
 
     def _serve(self, connection: sqlite3.Connection, group: list[_Request]) -> list[Any]:
@@ -157,7 +157,7 @@ class Writer:
         try:
             return self._commit(connection, group, _write)
         except (StaleWrite, NotSerializable):
-            # Rare: once more, with a savepoint around every batch, to leave the refused ones out.
+            # Rare: retry with a savepoint around every batch, to skip the rejected ones.
             return self._commit(connection, group, _write_apart)
 
     def _commit(
@@ -180,9 +180,9 @@ class Writer:
         return results
 
     def refuse_other_file(self) -> None:
-        """Raise StoreUnavailable when the path no longer names the file that was opened.
+        """Raise StoreUnavailable if the path no longer names the file that was opened.
 
-        SQLite writes on into a file that has no name any more, and all of it is lost at the end.
+        SQLite keeps writing to an unlinked file; everything written is lost when it is closed.
         """
         if identify(self._path) != self._opened:
             raise StoreUnavailable(
@@ -215,12 +215,12 @@ class Writer:
         self._call_back(resolve)
 
     def _call_back(self, function: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed, so no caller is waiting
             self._loop.call_soon_threadsafe(function)
 
 
 def identify(path: Path) -> FileIdentity | None:
-    """Which file lies there: device and inode. None: there is none."""
+    """Return device and inode of the file at a path; None if it does not exist."""
     try:
         stat = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Each change as a guarded statement. Runs in the writer's thread, inside its transaction."""
+"""Guarded statements for each type of change; they run in the writer thread's transaction."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from dagengine.store.sqlite.rows import (
 Row: TypeAlias = tuple[Any, ...]
 
 _UNSTORABLE = (
-    *(TypeError, ValueError, OverflowError, RecursionError),  # of JSON, and of binding
+    *(TypeError, ValueError, OverflowError, RecursionError),  # from JSON, and from binding
     *(sqlite3.DataError, sqlite3.IntegrityError),
-    *(sqlite3.InterfaceError, sqlite3.ProgrammingError),  # the types that cannot be bound
+    *(sqlite3.InterfaceError, sqlite3.ProgrammingError),  # types that cannot be bound
 )
-"""Errors that the values of a change cause: the same with any store, now and later."""
+"""Errors caused by the values of a change; they would recur with any store and on any retry."""
 
 
 def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     """Write all changes of a batch.
 
-    After an error the caller rolls back to before the batch.
+    After an error the caller must roll back to the state before the batch.
 
     Raises:
-        StaleWrite: a guard did not hold.
-        NotSerializable: a value cannot be kept.
-        sqlite3.Error: the file cannot be written, whatever the values.
+        StaleWrite: a guard does not hold.
+        NotSerializable: a value cannot be stored.
+        sqlite3.Error: the file cannot be written, regardless of the values.
     """
     what = "batch"
     try:
@@ -63,14 +63,14 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         for row in render_events(batch.changes):
             connection.execute(QUERIES["insert_event"], row)
     except _UNSTORABLE as exc:
-        # The reason names a type, a column or one character, never the value: it may be secret.
+        # The error names a type, a column or one character, never the value, which may be secret.
         raise NotSerializable(
             f"a {what} of DAG {batch.dag_id} cannot be stored: {type(exc).__name__}: {exc}"
         ) from exc
 
 
 def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
-    # A change of the DAG's own row is guarded by its fence as well: no need to ask twice.
+    # The update of the DAG's own row also checks the lock token: skip the separate query.
     asks_anyway = any(
         isinstance(change, DagChanged) and change.before.dag_id == batch.dag_id
         for change in batch.changes
@@ -92,7 +92,7 @@ def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -
         return
     name, render, row = _GUARDED[type(change)]
     if connection.execute(QUERIES[name], render(change)).rowcount != 1:
-        # Never the change itself: the log must not show parameters, data or lines.
+        # Omit the change itself: the log must not contain parameters, data or log lines.
         what = f"a {type(change).__name__} of DAG {dag_id}"
         raise StaleWrite(f"{what} found another state of {row.format(change)}")
 
@@ -280,4 +280,4 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
         "an idempotency key",
     ),
 }
-"""Statement, its values, and how a refusal names the row: by nothing that is in it."""
+"""Statement, its values, and the row's name in errors, which contains none of the row's data."""
