@@ -36,7 +36,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.testing import Gate
-from tasks.operations.lock_stage import LOCK, LOCK_KEY, take_lock
+from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 
 
@@ -151,7 +151,7 @@ class World(FakeController):
             return await call.engine.submit(Submission("Stop OB", self.targets))
 
         look = Stage("Look", StageKind.PARALLEL, self._step)
-        lock = Stage(LOCK, StageKind.NORMAL, take_lock, flags=Flags(can_pass=True))
+        lock = Stage(LOCK_STAGE, StageKind.NORMAL, take_lock, flags=Flags(can_pass=True))
         verify = Stage("Verify", StageKind.NORMAL, self._verify)
         tell = Stage("Tell", StageKind.NORMAL, self._verify)
         operations = [

@@ -22,7 +22,7 @@ from tasks.preflight.checks import decide_verdicts
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.decide_stop import NothingRuns, StopDecision, decide_stop
 from tasks.preflight.inspect import ask_host
-from tasks.preflight.result import Level, StartTarget
+from tasks.preflight.result import Severity, StartTarget
 from tasks.routes.dry_run import start_planner, stop_planner
 from tasks.routes.start import StartRequest
 from tasks.routes.stop import StopRequest
@@ -128,7 +128,7 @@ class Actions:
     async def examine(self) -> str:
         """What doctor shows of the checks that depend on the layout."""
         verdicts = decide_verdicts(await self.look(), StartTarget(self.server))
-        blocks = [v for v in verdicts if v.level is Level.BLOCK and v.check != "ports"]
+        blocks = [v for v in verdicts if v.level is Severity.BLOCK and v.check != "ports"]
         assert all(verdict.cause and verdict.remedy for verdict in blocks)
         return " ".join(verdict.check for verdict in blocks) or "well"
 

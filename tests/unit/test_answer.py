@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dagengine.api.middleware import Answer
+from dagengine.api.middleware import ResponseBuilder
 from dagengine.errors import Conflict, DagengineError
 from dagengine.security.errors import SocketPermissionDenied
 from dagengine.testing import FakeClock
@@ -20,7 +20,7 @@ def test_whom_a_socket_refuses_learns_neither_trace_nor_duration(
     error: DagengineError, told: tuple[str, int]
 ) -> None:
     clock = FakeClock()
-    answer = Answer(clock, clock.monotonic_s() - 1.5, "trace")
+    answer = ResponseBuilder(clock, clock.monotonic_s() - 1.5, "trace")
     body = answer.failure(error).body
     assert isinstance(body, bytes)
     envelope = json.loads(body)

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.cluster.observation import (
-    Move,
     Observation,
+    ServerActivity,
     TableRow,
     cut_build,
     read_cluster_status,
@@ -49,8 +49,8 @@ def test_what_was_seen_and_the_table_make_the_status(
     assert (read_inner_status(seen, row), read_server_status(seen, row)) == expected
 
 
-@pytest.mark.parametrize("move", list(Move))
-def test_what_a_task_does_to_a_server_counts_more_than_what_was_seen(move: Move) -> None:
+@pytest.mark.parametrize("move", list(ServerActivity))
+def test_what_a_task_does_to_a_server_counts_more_than_what_was_seen(move: ServerActivity) -> None:
     for seen in (None, DOWN, UP, AWAY):
         assert read_server_status(seen, ACTIVE, move) == move
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dagengine.errors import NotSerializable
-from dagengine.model.json_values import as_text, normalize_json
+from dagengine.model.json_values import normalize_json, normalize_text
 
 
 def test_a_value_is_as_it_will_be_read_again() -> None:
@@ -37,4 +37,4 @@ def test_what_cannot_be_kept_is_refused(value: dict[str, Any]) -> None:
 
 
 def test_text_that_is_no_unicode_is_written_out() -> None:
-    assert as_text("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"
+    assert normalize_text("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"
