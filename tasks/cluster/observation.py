@@ -78,7 +78,7 @@ class ServerActivity(StrEnum):
 
 
 def read_inner_status(seen: Observation | None, row: TableRow | None) -> str:
-    """Return the database's status of a server, or an estimate if there is no table row."""
+    """Return the database's status of a server, or an estimate if its table row is missing."""
     if row is not None:
         return row.status
     if seen is None or not seen.is_reachable:
