@@ -101,7 +101,7 @@ class HomeFiles:
 
     @property
     def may_be_leftover(self) -> bool:
-        """Whether a first start was tried and no evidence shows a completed boot or other data."""
+        """Whether a first start was tried and nothing shows a completed boot or unknown data."""
         parameters = self.parameters
         is_known = not self.parameters_problem or self.is_record_empty
         is_booted = self.boot_completed or (parameters is not None and parameters.boot_completed)

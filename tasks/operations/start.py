@@ -133,7 +133,7 @@ class _Steps:
         options = " ".join(first_start_options(server))
         how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
         await context.log(f"{server.name}: starting {server.binary} {how}")
-        self.cluster.root_password()  # fail before the launch, so that root gets its password
+        self.cluster.root_password()  # fail before root could be left without one
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
