@@ -72,7 +72,7 @@ def _watch(name: str, home: str, port: int, passwords: tuple[str, ...]) -> Sight
 
 
 def _answers(port: int, password: str) -> bool:
-    """Return whether `select 1` succeeds; try the second password only if the first is refused."""
+    """Return whether `select 1` succeeds with this password."""
     try:
         connection = pymysql.connect(
             host="127.0.0.1",

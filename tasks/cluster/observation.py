@@ -70,7 +70,7 @@ def summarize(seen: Sequence[Observation]) -> ClusterSummary:
 
 
 class ServerActivity(StrEnum):
-    """What an unfinished DAG is doing to a server."""
+    """Activity of an unfinished DAG on a server."""
 
     STARTING = "STARTING"
     SERVICE_STOPPING = "SERVICE_STOPPING"

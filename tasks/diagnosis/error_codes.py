@@ -26,7 +26,7 @@ class KnownError:
 
     Attributes:
         name: as in the server's list.
-        cause, remedy: sentences for an operator who reads only the last log line.
+        cause, remedy: sentences for operators, shown in the last log line.
         source: origin of this information.
         is_general: whether it only says that something failed, so that any other code is more
             specific.
