@@ -28,14 +28,14 @@ from dagengine.client.signing import load_key, sign
 CASES = Path(__file__).with_name("api_cases")
 ROUNDS, SECONDS, CONNECTIONS = 5, 2.0, 16
 FOLLOWERS, IDLE = 500, 2000
-PASSWORD = "x"  # of this benchmark alone
+PASSWORD = "x"  # used only by this benchmark
 
 Counters = dict[str, Any]
 
 
 @asynccontextmanager
 async def program(script: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """One of the cases' programs; killed at the end."""
+    """Run one of the cases' programs; kill it at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(CASES / script),
@@ -71,7 +71,7 @@ async def begin_load(process: asyncio.subprocess.Process, **asked: Any) -> None:
 
 @dataclass(frozen=True)
 class Rate:
-    """Requests per second, and the server's CPU time for each."""
+    """Requests per second, and the server's CPU time per request."""
 
     per_s: float
     cpu_s: float
@@ -93,7 +93,7 @@ def cpu_of(pid: int) -> float:
 
 
 class Bench:
-    """The controller, the bare handlers, and what is asked of them."""
+    """The controller, the bare handlers, and the measurements of both."""
 
     def __init__(self, directory: Path, client: Client, url: str, pid: int) -> None:
         self.directory = directory
@@ -109,7 +109,7 @@ class Bench:
         return sign(key, PASSWORD, target, None).header
 
     async def compare(self, target: str, bare_target: str, *, signed: bool) -> list[str]:
-        """Ours and bare by turns; the medians of the rounds, as cells."""
+        """Measure our and the bare handler alternately; return the rounds' medians as cells."""
         ours: list[Rate] = []
         bare: list[Rate] = []
         for _ in range(ROUNDS):
@@ -124,7 +124,7 @@ class Bench:
         ]
 
     async def follow(self) -> list[float]:
-        """Seconds from each commit to each follower, sorted."""
+        """Return the delays from each commit to each subscriber in seconds, sorted."""
         dag = await self.client.post("/chat", {})
         target = f"/api/v1/task/dag/{dag['id']}/events"
         async with program("load.py", "follow") as load:
@@ -145,7 +145,7 @@ class Bench:
         return sorted(late)
 
     async def hold(self) -> int:
-        """Bytes of memory that idle connections cost the controller."""
+        """Return the controller's memory for idle connections, in bytes."""
         before = psutil.Process(self.pid).memory_info().rss
         async with program("load.py", "idle") as load:
             port = int(self.url.rpartition(":")[2])

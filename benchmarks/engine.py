@@ -24,7 +24,7 @@ Counters = Mapping[str, float]
 
 
 def run(script: str, *arguments: str) -> Counters:
-    """One case in a process of its own; `{}` when it failed or took too long."""
+    """Run one case in its own process; return `{}` if it failed or took too long."""
     command = [sys.executable, str(CASES / script), *arguments]
     try:
         done = subprocess.run(
@@ -37,7 +37,7 @@ def run(script: str, *arguments: str) -> Counters:
 
 
 def case(script: str, name: str) -> Counters:
-    """A case of ours or of the peer."""
+    """Run a case of our engine or of the peer."""
     with tempfile.TemporaryDirectory() as directory:
         if name == "restart":
             run(script, "leave", directory)

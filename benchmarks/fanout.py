@@ -40,13 +40,13 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """One round of one side.
+    """Results of one round of one side.
 
     Attributes:
-        wall_s: to the end on the last host.
-        cpu_s: of the client side: controller, or xargs with all of its ssh.
-        stages_s: of ours: from the first host's stage 2 to the last one's end of stage 4.
-        held_kb: of ours: memory that the start added, all connections open.
+        wall_s: until the end on the last host.
+        cpu_s: of the client side: the controller, or xargs with all its ssh processes.
+        stages_s: ours only: from the first start of stage 2 to the last end of stage 4.
+        held_kb: ours only: memory added by the start, with all connections open.
     """
 
     wall_s: float
@@ -56,7 +56,7 @@ class Counters:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 16, 64, 200])
     parser.add_argument("--rounds", type=int, default=3)
@@ -83,7 +83,7 @@ async def _start_all(fleet: Fleet) -> Counters:
         controller, url = await start_controller(fleet, log)
     try:
         async with Client(url, PASSWORD) as client:
-            await client.list_dags()  # fetches the key, as a client in use has it
+            await client.list_dags()  # fetch the key in advance, as for a client in use
             before = read_usage(controller.pid)
             begun_s = time.perf_counter()
             dag_id = (await client.start("GLOBAL"))["id"]
@@ -104,7 +104,7 @@ async def _start_all(fleet: Fleet) -> Counters:
 
 
 async def _follow(client: Client, dag_id: str) -> None:
-    """Wait for the end without asking for details: those cost the controller time."""
+    """Wait for the end without requesting details, which cost the controller time."""
     while True:
         dag: dict[str, Any] = await client.get(f"/task/dag/{dag_id}?show_details=false")
         if dag["state"] in ("SUCCEED", "FAILED"):
@@ -113,7 +113,7 @@ async def _follow(client: Client, dag_id: str) -> None:
 
 
 def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Counters:
-    servers = load_cluster(fleet.directory / "cluster.yaml").servers  # ours wrote it, and ran first
+    servers = load_cluster(fleet.directory / "cluster.yaml").servers  # our earlier run wrote it
     for host, server in zip(fleet.hosts, servers, strict=True):
         facts = ask_facts(server)
         start = start_server(server, "openssh", StartKind.FIRST)
@@ -124,7 +124,7 @@ def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Counters:
         *("-o", f"UserKnownHostsFile={fleet.known_hosts}", "-o", "BatchMode=yes"),
         *("-p", str(fleet.hosts[0].port), "-l", fleet.user, *options),
     ]
-    # xargs gives each shell an address and the file with what to run there.
+    # xargs passes to each shell an address and the file with the script to run there.
     one = f'{" ".join(ssh)} "$1" "$(cat "$2")" >/dev/null'
     words = "".join(f"{host.ip}\n{host.home}/script\n" for host in fleet.hosts)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -16,7 +16,7 @@ from _shared.processes import Usage, read_usage
 from _shared.tables import print_load, print_table
 
 _COUNT = 3
-_SETTLE_S = 2.0  # for what follows the last answer
+_SETTLE_S = 2.0  # for work that follows the last response
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LOADED = """
 import sys
@@ -28,7 +28,7 @@ print(len(sys.modules), *(name for name in sys.argv[1:] if name in sys.modules))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each look takes")
     options = parser.parse_args()
@@ -78,12 +78,12 @@ def _row(what: str, begin: Usage, end: Usage) -> tuple[str, ...]:
 
 
 def _waits(begin: Usage, end: Usage) -> dict[int, int]:
-    """By thread, how often it woke up meanwhile."""
+    """Return the number of wake-ups in the interval, by thread."""
     return {tid: count - begin.waits.get(tid, 0) for tid, count in end.waits.items()}
 
 
 def _show_modules() -> None:
-    """Which modules `serve` has loaded: the same imports, in a process of their own."""
+    """Print the modules that `serve` loads, by running the same imports in a separate process."""
     words = subprocess.run(
         [sys.executable, "-c", _LOADED, *_UNWANTED], capture_output=True, text=True, check=True
     ).stdout.split()

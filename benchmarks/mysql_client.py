@@ -35,7 +35,7 @@ _ROWS = 1000
 
 Execute: TypeAlias = Callable[[str], Awaitable[object]]
 
-# Modules through which bytes of the server pass, or whose decisions it makes.
+# Modules that process bytes from the server or make decisions about them.
 _CODE = {
     "ours": [f"dagengine.mysql.{name}" for name in ("packets", "protocol", "answer", "text")]
     + ["dagengine.mysql.connection", "dagengine.mysql.wire"],
@@ -48,7 +48,7 @@ _CODE = {
 
 @dataclass(slots=True)
 class Counters:
-    """Of one client, over all rounds: seconds of wall time, and of this process's CPU."""
+    """Results of one client over all rounds: wall time, and CPU time of this process; seconds."""
 
     select_s: list[float] = field(default_factory=list)
     select_cpu_s: list[float] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Counters:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--selects", type=int, default=100, help="in each round")
@@ -203,7 +203,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _count_lines(path: Path) -> int:
-    """Lines that hold more than comments, blanks and strings of their own (docstrings)."""
+    """Count the lines that hold more than comments, blanks and docstrings."""
     text = path.read_text(encoding="utf-8")
     skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
     try:

@@ -30,19 +30,19 @@ from tasks.demo.cluster import DemoCluster
 GOAL_OVERHEAD_S, GOAL_SHARE = 0.3, 0.05
 GOAL_POST_S = 0.010
 _COUNTS = (1, 3, 8)
-_POSTED_TO = 3  # servers, all running
-_DEDUPE_S = 1.05  # the same POST within a second gets the same DAG: not what is measured
+_POSTED_TO = 3  # number of running servers
+_DEDUPE_S = 1.05  # the same POST within a second returns the same DAG, which is not measured
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One first start.
+    """Results of one first start.
 
     Attributes:
         asked_at: just before the POST was sent, on the wall clock.
-        post_s: how long its answer took.
+        post_s: duration of the POST.
         dag: the DAG at its end.
-        sights: what the prober saw of each server.
+        sights: the prober's result for each server.
     """
 
     asked_at: float
@@ -52,7 +52,7 @@ class Round:
 
     @property
     def slowest(self) -> Mapping[str, Any]:
-        """The server that took longest to boot."""
+        """The server with the longest boot."""
         return max(self.sights, key=_boot_s)
 
     @property
@@ -69,7 +69,7 @@ class Round:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="first starts for each size")
     parser.add_argument("--servers", type=int, nargs="+", default=list(_COUNTS))
@@ -94,7 +94,7 @@ async def _measure(counts: Sequence[int], rounds: int, posts: int) -> None:
 
 async def _run_round(count: int) -> Round:
     async with open_arena(count) as arena:
-        await arena.client.list_dags()  # fetches the key, as a client in use has it
+        await arena.client.list_dags()  # fetch the key in advance, as for a client in use
         prober = await _start_prober(arena.cluster)
         try:
             asked_at, begun_s = time.time(), time.perf_counter()
@@ -179,11 +179,11 @@ def _show_stages(one: Round) -> None:
     print_table("where the time goes in the round of the median overhead, from the POST", rows)
 
 
-# --- the POST's own answer -----------------------------------------------------------------------
+# --- the response to the POST --------------------------------------------------------------------
 
 
 async def _measure_posts(posts: int) -> None:
-    """Time the answer to POST /ob/start while nothing else goes on."""
+    """Measure the duration of POST /ob/start on an otherwise idle controller."""
     async with open_arena(_POSTED_TO) as arena:
         await wait_for_end(arena.client, (await arena.client.start("GLOBAL"))["id"])
         await asyncio.sleep(_DEDUPE_S)

@@ -1,4 +1,4 @@
-"""The operations on database servers: what they are, their routes, their commands."""
+"""Operations on database servers, with their HTTP routes and commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of the operations' routes that are errors (protocol section 8)."""
+"""Errors returned by the routes of the operations (protocol section 8)."""
 
 from __future__ import annotations
 
@@ -6,43 +6,43 @@ from dagengine import ApiError
 
 
 class ScopeInvalid(ApiError):
-    """The scope's type is none of GLOBAL, ZONE, SERVER."""
+    """Raised when the scope's type is not GLOBAL, ZONE or SERVER."""
 
     err_code = "OB.Cluster.Scope.Invalid"
 
 
 class TargetEmpty(ApiError):
-    """ZONE and SERVER need targets."""
+    """Raised when a ZONE or SERVER scope has no targets."""
 
     err_code = "Common.IllegalArgument"
 
 
 class ZoneNotExist(ApiError):
-    """The cluster has no such zone."""
+    """Raised when the scope names a zone that the cluster does not have."""
 
     err_code = "OB.Zone.NotExist"
 
 
 class ServerNotExist(ApiError):
-    """The cluster has no such server."""
+    """Raised when the scope names a server that the cluster does not have."""
 
     err_code = "Agent.NotExist"
 
 
 class InvalidAddress(ApiError):
-    """Not an address at all."""
+    """Raised when a target is not an address."""
 
     err_code = "Common.InvalidAddress"
 
 
 class InvalidPort(ApiError):
-    """A port out of range."""
+    """Raised when the port of a target is out of range."""
 
     err_code = "Common.InvalidPort"
 
 
 class InvalidIp(ApiError):
-    """Not an ip address."""
+    """Raised when the host of a target is not an IP address."""
 
     err_code = "Common.InvalidIp"
 
@@ -51,35 +51,35 @@ SCOPE_ERRORS: tuple[type[ApiError], ...] = (
     *(ScopeInvalid, TargetEmpty, ZoneNotExist, ServerNotExist),
     *(InvalidAddress, InvalidPort, InvalidIp),
 )
-"""What may be wrong with a scope."""
+"""Errors that a request's scope can cause."""
 
 
 class ForceStopOrTerminateRequired(ApiError):
-    """A stop that ends processes has to be asked for in words."""
+    """Raised when a request would end processes without `force` or `terminate`."""
 
     err_code = "OB.Cluster.ForceStopOrTerminateRequired"
 
 
 class StopModeConflict(ApiError):
-    """Force and terminate are two ways."""
+    """Raised when a request sets both `force` and `terminate`."""
 
     err_code = "OB.Cluster.StopModeConflict"
 
 
 class ForceStopRequired(ApiError):
-    """The database does not answer: only a forced stop works."""
+    """Raised when the database does not answer, so that only a forced stop works."""
 
     err_code = "OB.Cluster.ForceStopRequired"
 
 
 class StoppedInMultiZone(ApiError):
-    """Something would be stopped in more than one zone."""
+    """Raised when servers would be stopped in more than one zone."""
 
     err_code = "OB.Server.StoppedInMultiZone"
 
 
 class ReplicaInvalid(ApiError):
-    """A log stream would lose its majority."""
+    """Raised when a log stream would lose its majority."""
 
     err_code = "OB.Cluster.Tenant.Replica.Invalid"
 
@@ -88,4 +88,4 @@ STOP_ERRORS: tuple[type[ApiError], ...] = (
     *(ForceStopOrTerminateRequired, StopModeConflict, ForceStopRequired),
     *(StoppedInMultiZone, ReplicaInvalid),
 )
-"""What may be wrong with a stop, besides its scope."""
+"""Errors that a stop request can cause, in addition to SCOPE_ERRORS."""

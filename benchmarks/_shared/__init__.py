@@ -1,1 +1,1 @@
-"""What the benchmarks share; none of it is a benchmark itself."""
+"""Modules shared by the benchmarks."""

@@ -1,4 +1,4 @@
-"""Hosts, a cluster on them, and a controller in a process of its own, all gone at the end."""
+"""Demo hosts, a cluster on them, and a controller in its own process; all removed at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.demo.hosts import DemoHosts
 
 _END_BOUND_S = 30.0
 _START_BOUND_S = 180.0
-_POLL_S = 0.25  # seldom, so that looking takes no time from what is looked at
+_POLL_S = 0.25  # long, so that polling takes no CPU time from the controller
 
 _ENDS = ("SUCCEED", "FAILED")
 
@@ -24,7 +24,7 @@ Dag = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """A controller that answers, and the client that asks it."""
+    """A running controller, and a client connected to it."""
 
     cluster: DemoCluster
     ssh_kind: str
@@ -34,7 +34,7 @@ class Arena:
 
 @asynccontextmanager
 async def open_arena(count: int) -> AsyncIterator[Arena]:
-    """Fresh homes on `count` fresh hosts, and a fresh controller for them."""
+    """Provide new homes on `count` new hosts, and a new controller for them."""
     async with DemoHosts(count) as hosts:
         cluster = DemoCluster(hosts)
         with (cluster.directory / "controller.log").open("ab") as log:
@@ -48,7 +48,7 @@ async def open_arena(count: int) -> AsyncIterator[Arena]:
 
 
 async def wait_for_end(client: Client, dag_id: str, *, poll_s: float = _POLL_S) -> Dag:
-    """The DAG, once it has ended; anything but success ends the benchmark."""
+    """Return the DAG once it has ended; exit the benchmark if it did not succeed."""
     async with asyncio.timeout(_START_BOUND_S):
         while (dag := await client.get_dag(dag_id))["state"] not in _ENDS:  # noqa: ASYNC110
             await asyncio.sleep(poll_s)

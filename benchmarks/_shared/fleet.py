@@ -1,7 +1,7 @@
-"""Many hosts on loopback: real sshds, and on each host a server that costs next to nothing.
+"""Many hosts on loopback: real sshds, and on each host a server that costs almost nothing.
 
-A host's server is a shell that waits for a line; its SQL port is served by one process for the
-whole fleet (`tiny_sql`), so that what is measured is the way to the hosts and not the servers.
+A host's server is a shell that waits for a line; one process serves the SQL ports of the whole
+fleet (`tiny_sql`). The benchmark therefore measures the access to the hosts, not the servers.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import yaml
 from tasks.demo.hosts import free_port
 from tasks.demo.reaper import ProcessReaper
 
-PASSWORD = "fleet"  # of stand-ins on loopback
-_ADDRESSES_EACH = 16  # sshd listens on no more
+PASSWORD = "fleet"  # of fake servers on loopback
+_ADDRESSES_EACH = 16  # maximum number of addresses of one sshd
 _READY_BOUND_S = 60.0
 _POLL_S = 0.05
 
@@ -44,7 +44,7 @@ PrintLastLog no
 LogLevel ERROR
 """
 
-# Called as the real one: --base-dir HOME --port PORT …
+# Called with the real server's arguments: --base-dir HOME --port PORT …
 _SERVER = """\
 #!/bin/sh
 mkdir -p "$2/store/redo/sys/log_stream" "$2/log"
@@ -65,7 +65,7 @@ class FleetHost:
 
 
 class Fleet:
-    """The hosts; `open_fleet` makes one."""
+    """The hosts of a fleet; created by `open_fleet`."""
 
     def __init__(self, guard: ProcessReaper, count: int) -> None:
         self.guard = guard
@@ -84,7 +84,7 @@ class Fleet:
         return self.directory / "known_hosts"
 
     def reset(self) -> None:
-        """As if no server had ever been started."""
+        """Reset the homes to the state before any server was started."""
         for host in self.hosts:
             if (host.home / "store").exists():
                 with (host.home / "hold").open("r+b", buffering=0) as hold:
@@ -94,7 +94,7 @@ class Fleet:
             fifo.write(b"reset\n")
 
     def write_files(self, url: str) -> Path:
-        """Files for a controller; returns the engine file."""
+        """Write the files of a controller and return the path of the engine file."""
         host, _, port = url.removeprefix("http://").rpartition(":")
         engine = {
             "api": {"host": host, "port": int(port)},
@@ -124,7 +124,7 @@ class Fleet:
                 "port": self.hosts[0].port,
                 "key_file": str(self.key),
                 "known_hosts": str(self.known_hosts),
-                # All hosts share this machine's cores: no one of them is quick.
+                # All hosts share this machine's cores, so each of them is slow.
                 "connect_timeout_s": 200,
                 "command_timeout_s": 400,
             },
@@ -139,7 +139,7 @@ class Fleet:
 
 @asynccontextmanager
 async def open_fleet(count: int) -> AsyncIterator[Fleet]:
-    """A fleet of `count` hosts, all of it gone afterwards."""
+    """Provide a fleet of `count` hosts, and remove it at the end."""
     guard = ProcessReaper("dagengine-fleet-")
     children: list[asyncio.subprocess.Process] = []
     try:
@@ -164,7 +164,7 @@ def _make_files(directory: Path) -> None:
     server = directory / "server"
     server.write_text(_SERVER.format(fifo=directory / "fifo", directory=directory))
     server.chmod(0o755)
-    (directory / "seekdb").symlink_to("/bin/sh")  # a process is a server by this name
+    (directory / "seekdb").symlink_to("/bin/sh")  # this process name identifies a server
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
@@ -179,7 +179,7 @@ async def _start_sshd(fleet: Fleet, begin: int) -> asyncio.subprocess.Process:
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
         raise SystemExit("this benchmark needs OpenSSH's sshd")
-    command = (str(Path(sshd).absolute()), "-D", "-e", "-f")  # noqa: ASYNC240  # before the measuring
+    command = (str(Path(sshd).absolute()), "-D", "-e", "-f")  # noqa: ASYNC240  # not measured
     config = fleet.directory / f"sshd_config{begin}"
     hosts: Sequence[FleetHost] = fleet.hosts[begin : begin + _ADDRESSES_EACH]
     listens = "".join(f"ListenAddress {host.ip}:{host.port}\n" for host in hosts)
@@ -220,7 +220,7 @@ async def _start_sql(fleet: Fleet) -> asyncio.subprocess.Process:
 
 
 async def start_controller(fleet: Fleet, log: IO[bytes]) -> tuple[asyncio.subprocess.Process, str]:
-    """A fresh controller of the fleet, and its URL."""
+    """Start a new controller for the fleet; return its process and its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dagengine", "serve", "-c", str(fleet.write_files(url))),

@@ -1,7 +1,7 @@
-"""Looks at servers from outside, as a process of its own: when each started and first answered.
+"""External probe of servers, in its own process: when each one started and first answered.
 
-Reads a JSON request on stdin, prints `polling`, then one JSON answer. The servers' homes are
-looked for only after they answered, so that nothing but the polling itself costs CPU meanwhile.
+Reads a JSON request on stdin, prints `polling`, then one JSON response. It searches for the
+servers' processes only after they have answered, so that until then only polling costs CPU time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pymysql
 
 from _shared.processes import find_server, started_s
 
-_POLL_S = 0.02  # each try costs the machine a millisecond: more of them disturb what is measured
+_POLL_S = 0.02  # each probe costs a millisecond of CPU: more of them would distort the results
 _CALL_S = 1.0
 _BOUND_S = 120.0
 _ACCESS_DENIED = 1045
@@ -24,11 +24,11 @@ _ACCESS_DENIED = 1045
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One server. Instants are on the wall clock.
+    """Result for one server. Instants are on the wall clock.
 
     Attributes:
-        started_at: when its process started, at most a tick (10 ms) too early.
-        answered_at: when `select 1` first came back.
+        started_at: start of its process, at most a tick (10 ms) too early.
+        answered_at: first result of `select 1`.
     """
 
     name: str
@@ -72,7 +72,7 @@ def _watch(name: str, home: str, port: int, passwords: tuple[str, ...]) -> Sight
 
 
 def _answers(port: int, password: str) -> bool:
-    """Whether `select 1` comes back; when nobody listens the other password is not tried."""
+    """Return whether `select 1` succeeds with this password."""
     try:
         connection = pymysql.connect(
             host="127.0.0.1",
@@ -82,7 +82,7 @@ def _answers(port: int, password: str) -> bool:
             connect_timeout=_CALL_S,
             read_timeout=_CALL_S,
             write_timeout=_CALL_S,
-            ssl_disabled=True,  # else every try first spends 20 ms of CPU on a TLS context
+            ssl_disabled=True,  # otherwise every probe first spends 20 ms of CPU on a TLS context
         )
     except (pymysql.err.Error, OSError):
         return False

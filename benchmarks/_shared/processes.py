@@ -1,4 +1,4 @@
-"""What /proc says of a process."""
+"""Process data from /proc."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used up to an instant.
+    """Resources that a process has used up to an instant.
 
     Attributes:
         at_s: the instant, on the monotonic clock.
         cpu_s: user and system time of all threads.
-        waits: by thread, how often it gave the CPU up by itself: each one is a wake-up.
-        resident_kib: memory held at this instant.
+        waits: voluntary context switches by thread; each one is followed by a wake-up.
+        resident_kib: resident memory at this instant.
     """
 
     at_s: float
@@ -28,7 +28,7 @@ class Usage:
 
 
 def read_usage(pid: int) -> Usage:
-    """The process's usage now."""
+    """Return the process's current usage."""
     fields = _stat_fields(pid)
     return Usage(
         at_s=time.monotonic(),
@@ -39,12 +39,12 @@ def read_usage(pid: int) -> Usage:
 
 
 def started_s(pid: int) -> float:
-    """When a process started, in seconds since boot; the kernel rounds down to a tick."""
+    """Return a process's start in seconds since boot; the kernel rounds down to a tick."""
     return int(_stat_fields(pid)[19]) / _TICKS_PER_S
 
 
 def find_server(home: str) -> int | None:
-    """The server that has this home as its base directory and runs in it."""
+    """Return the pid of the server whose base and working directory is this home, if any."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -57,7 +57,7 @@ def find_server(home: str) -> int | None:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat after the name; the first is proc(5)'s field 3."""
+    """Return the fields of /proc/PID/stat after the name; the first is proc(5)'s field 3."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""Figures as text."""
+"""Results as text tables."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
 
 
 def spread(values: Sequence[float], unit: float = 1.0, digits: int = 3) -> list[str]:
-    """Median, least and most, as cells."""
+    """Return median, minimum and maximum as cells."""
     figures = (statistics.median(values), min(values), max(values))
     return [f"{figure / unit:.{digits}f}" for figure in figures]
 
 
 def print_load(when: str) -> None:
-    """Say how busy the machine is: figures mean little on a busy one."""
+    """Print the load of the machine, because results on a busy machine mean little."""
     load = " ".join(f"{figure:.2f}" for figure in os.getloadavg())
     print(f"load average {when}: {load} ({os.cpu_count()} cores)", flush=True)

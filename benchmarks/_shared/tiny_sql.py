@@ -1,7 +1,7 @@
-"""The SQL ports of a fleet's stand-in servers, all in one process: greets, believes, answers.
+"""SQL ports of a fleet's fake servers, all in one process; accepts any login.
 
-Reads lines from the FIFO that is its first argument: `start PORT` opens a port on loopback,
-`reset` closes all of them. Run by itself, by `fleet`.
+Reads lines from the FIFO in its first argument: `start PORT` opens a port on loopback, `reset`
+closes all ports. `fleet` runs it as a child process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUERY, _QUIT = 3, 1
 
 
 def main() -> None:
-    """Serve until the FIFO's other end says no more, which is never: until killed."""
+    """Serve until killed."""
     asyncio.run(_serve(sys.argv[1]))
 
 

@@ -1,8 +1,8 @@
-"""What to compare with: aiohttp alone. `python bare.py DIRECTORY KEY_FILE`; prints its URL.
+"""The reference: aiohttp alone. `python bare.py DIRECTORY KEY_FILE`; prints its URL.
 
-`/info` answers with DIRECTORY/info.json, rendered anew for each request. `/dag` answers with
-DIRECTORY/dag.json likewise, after decrypting the header with the controller's key as the controller
-does: in its worker threads.
+`/info` answers with DIRECTORY/info.json, rendered again for each request. `/dag` does the same with
+DIRECTORY/dag.json, but first decrypts the header with the controller's key, in its worker threads,
+as the controller does.
 """
 
 from __future__ import annotations

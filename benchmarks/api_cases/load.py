@@ -1,8 +1,8 @@
-"""Load from a process of its own, over plain sockets: the client shall cost less than the server.
+"""Load from its own process, over plain sockets, so that the client costs less than the server.
 
 `python load.py CASE` with one JSON object on stdin; prints one. Cases: `rate` (requests per second
-over some connections), `follow` (when each follower of a stream was told each line), `idle`
-(connections that have asked once, held until stdin ends).
+over several connections), `follow` (when each subscriber of a stream received each line), `idle`
+(connections that sent one request and stay open until stdin ends).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def connect(port: int, number: int = 0) -> Wire:
-    """A connection; many of them come from several addresses, as a limit counts by address."""
+    """Open a connection; use several source addresses, because a limit counts per address."""
     origin = (f"127.0.0.{2 + number // 500}", 0)
     return await asyncio.open_connection("127.0.0.1", port, local_addr=origin)
 
@@ -40,7 +40,7 @@ def render(target: str, header: str) -> bytes:
 
 
 async def rate(asked: Json) -> Json:
-    """Requests per second, closed loop."""
+    """Measure requests per second in a closed loop."""
     request = render(asked["target"], asked["header"])
     wires = [await connect(asked["port"]) for _ in range(asked["connections"])]
     done = 0
@@ -60,7 +60,7 @@ async def rate(asked: Json) -> Json:
 
 
 async def follow(asked: Json) -> Json:
-    """For each line the instants at which the followers were told it."""
+    """Return, for each line, the instants at which the subscribers received it."""
     told: dict[str, list[float]] = {}
     request = render(asked["target"], asked["header"])
     connected = asyncio.Semaphore(0)
@@ -88,7 +88,7 @@ async def follow(asked: Json) -> Json:
 
 
 async def idle(asked: Json) -> Json:
-    """Connections that stay open."""
+    """Hold connections open."""
     request = render(asked["target"], asked["header"])
     wires = []
     for number in range(asked["connections"]):

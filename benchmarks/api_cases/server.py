@@ -1,7 +1,7 @@
-"""The controller that benchmarks/api.py asks. `python server.py DIRECTORY`; prints its URL.
+"""The controller for benchmarks/api.py. `python server.py DIRECTORY`; prints its URL.
 
-`POST /go` makes a DAG of six stages for three targets. `POST /chat` makes one whose step waits for
-`POST /talk` and then logs lines; when each was committed is written to DIRECTORY/told.json.
+`POST /go` creates a DAG of six stages for three targets. `POST /chat` creates one whose step waits
+for `POST /talk` and then logs lines; the commit time of each is written to DIRECTORY/told.json.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Empty(BaseModel):
 
 
 class Stand:
-    """What the routes do."""
+    """Handlers of the routes."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -92,7 +92,7 @@ class Stand:
         return await call.submit(Submission("six", TARGETS))
 
     async def watch(self, engine: Engine, dag_id: int) -> None:
-        """Note when each line was committed: readers are told right after."""
+        """Record when each line was committed; subscribers are notified right after."""
         told: dict[str, float] = {}
         with engine.subscribe(dag_id) as events:
             while len(told) < LINES:

@@ -1,6 +1,6 @@
 """The peer: DBOS on SQLite in WAL mode, FULL sync. `python dbos_peer.py CASE DIRECTORY`."""
 # mypy: disable-error-code="untyped-decorator, no-any-return"
-# DBOS is an extra that may be missing: then nothing is known of its decorators.
+# DBOS is an optional extra; without it, mypy knows nothing of its decorators.
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = 6
 def launch(directory: str) -> None:
     path = Path(directory) / "dbos.sqlite"
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # kept in the file
+        connection.execute("PRAGMA journal_mode = WAL")  # persistent in the file
     connection.close()
     config: Any = {
         "name": "bench",

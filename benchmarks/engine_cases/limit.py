@@ -1,10 +1,11 @@
-"""The raw limits: the rows of 200 DAGs of six steps, written with nothing around.
+"""The raw limits: the rows of 200 DAGs of six steps, written without an engine.
 
-`python limit.py DIRECTORY`. What DAGs of `ours` write is recorded once. Then the same batches are
-written in groups, one transaction for all 200 DAGs at every step: steps per second. And one DAG
-after the other, each batch durable before the next is handed in: the time of one DAG that an
-engine which decides nothing would take with the same store. And the same once more by a program
-that has no event loop to keep free, in one thread, with the values of the statements ready.
+`python limit.py DIRECTORY` records once what DAGs of `ours` write, and then measures three cases:
+
+- The same batches in groups, one transaction for all 200 DAGs per step: steps per second.
+- One DAG after the other, each batch durable before the next one is submitted: the time per DAG of
+  an engine that makes no decisions, with the same store.
+- The same without an event loop, in one thread, with the values of the statements prepared.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Statement: TypeAlias = tuple[str, tuple[object, ...]]
 
 
 class Recording(SqliteStore):
-    """Keeps every batch that it writes."""
+    """A store that keeps every batch that it writes."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -46,7 +47,7 @@ class Recording(SqliteStore):
 
 
 async def record(directory: Path) -> dict[int, list[Batch]]:
-    """The batches of each of 200 DAGs, in order."""
+    """Return the batches of each of 200 DAGs, in order."""
     store = Recording(directory / "recorded.sqlite")
     async with Engine(store=store, operations=[SIX]) as engine:
         for _ in range(DAGS):
@@ -59,7 +60,7 @@ async def record(directory: Path) -> dict[int, list[Batch]]:
 
 
 def render(batches: Iterable[Batch]) -> tuple[Statement, ...]:
-    """Statements with their values."""
+    """Return the statements with their values."""
     catcher = _Catcher()
     for batch in batches:
         write_batch(catcher, batch)  # type: ignore[arg-type]
@@ -67,7 +68,7 @@ def render(batches: Iterable[Batch]) -> tuple[Statement, ...]:
 
 
 class _Catcher:
-    """Stands for a connection: keeps the statements instead of running them."""
+    """A fake connection that keeps the statements instead of running them."""
 
     rowcount = 1
 
@@ -86,7 +87,7 @@ class _Catcher:
 
 
 def replay(directory: Path, rounds: Sequence[tuple[Statement, ...]]) -> float:
-    """Seconds for all rounds, one durable transaction each."""
+    """Return the seconds for all rounds, one durable transaction each."""
     connection: sqlite3.Connection = connect_writer(directory / "replayed.sqlite")
     begun = time.perf_counter()
     _write_rounds(connection, rounds)
@@ -104,7 +105,7 @@ def _write_rounds(connection: sqlite3.Connection, rounds: Iterable[tuple[Stateme
 
 
 def write_alone(directory: Path, dags: Iterable[list[Batch]]) -> float:
-    """Seconds for one DAG, in the median, without an event loop, a thread or rendering."""
+    """Return the median seconds per DAG without an event loop, threads or rendering."""
     connection: sqlite3.Connection = connect_writer(directory / "alone.sqlite")
     times = []
     for rounds in [[render([batch]) for batch in batches] for batches in dags]:
@@ -116,7 +117,7 @@ def write_alone(directory: Path, dags: Iterable[list[Batch]]) -> float:
 
 
 async def hand_in(directory: Path, dags: Iterable[list[Batch]]) -> float:
-    """Seconds for one DAG, in the median: each batch is durable before the next is handed in."""
+    """Return the median seconds per DAG if each batch is durable before the next is submitted."""
     store = SqliteStore(directory / "handed.sqlite")
     await store.open()
     times = []

@@ -1,4 +1,4 @@
-"""This engine: one case per call, `python ours.py CASE DIRECTORY`; prints one JSON object."""
+"""Our engine: one case per call, `python ours.py CASE DIRECTORY`; prints one JSON object."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def wait_all(engine: Engine, dag_ids: list[int]) -> None:
 
 
 async def single(directory: str) -> Any:
-    """One DAG after the other on an idle engine."""
+    """Run one DAG after the other on an idle engine."""
     async with open_engine(directory, SIX) as engine:
         times = []
         for _ in range(320):
@@ -80,7 +80,7 @@ async def single(directory: str) -> Any:
 
 
 async def burst(directory: str, count: int = 200) -> Any:
-    """Many DAGs at once."""
+    """Run many DAGs at once."""
     async with open_engine(directory, SIX) as engine:
         begun = time.perf_counter()
         accepted = await asyncio.gather(*(engine.submit(Submission("six")) for _ in range(count)))
@@ -89,7 +89,7 @@ async def burst(directory: str, count: int = 200) -> Any:
 
 
 async def fan(directory: str, count: int = 500) -> Any:
-    """One node of many sub-tasks."""
+    """Run one node of many sub-tasks."""
     async with open_engine(directory, FAN) as engine:
         begun = time.perf_counter()
         targets = tuple(f"t{n}" for n in range(count))
@@ -99,7 +99,7 @@ async def fan(directory: str, count: int = 500) -> Any:
 
 
 async def idle(directory: str, count: int = 1000, for_s: float = 10.0) -> Any:
-    """Many DAGs that wait for an event."""
+    """Hold many DAGs that wait for an event."""
     never = asyncio.Event()
 
     async def hold(_context: StepContext) -> Outcome:
@@ -118,7 +118,7 @@ async def idle(directory: str, count: int = 1000, for_s: float = 10.0) -> Any:
 
 
 async def leave(directory: str, count: int = 1000) -> Any:
-    """Leaves many unfinished DAGs behind, as a kill -9 does."""
+    """Leave many unfinished DAGs behind, as after a kill -9."""
     never = asyncio.Event()
 
     async def hold(_context: StepContext) -> Outcome:
@@ -134,7 +134,7 @@ async def leave(directory: str, count: int = 1000) -> Any:
 
 
 async def restart(directory: str) -> Any:
-    """Opens what `leave` left and finishes it."""
+    """Open the store that `leave` left and finish its DAGs."""
     begun = time.perf_counter()
     async with open_engine(directory, SIX) as engine:
         unfinished = await engine.list_unfinished(details=False)
@@ -143,7 +143,7 @@ async def restart(directory: str) -> Any:
 
 
 async def big(directory: str) -> Any:
-    """1,000 sub-tasks with 100 lines each; and the cost per sub-task by their number."""
+    """Run 1,000 sub-tasks with 100 lines each; measure the cost per sub-task by their number."""
 
     async def talk(context: StepContext) -> Outcome:
         for number in range(100):

@@ -1,6 +1,6 @@
-"""POST to a controller while 200 DAGs run in it. `python post.py DIRECTORY`; prints JSON.
+"""POST to a controller that is running 200 DAGs. `python post.py DIRECTORY`; prints JSON.
 
-The controller is a process of its own: this file with a second argument.
+The controller runs in its own process: this file with a second argument.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`dagengine doctor`: looks at the whole set-up, from the engine file to every host's limits.
+"""Checks of `dagengine doctor`: the whole set-up, from the engine file to every host's limits.
 
-It changes nothing, takes no lock, and works while a controller runs.
+They change nothing, take no lock, and work while a controller runs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _HEALTH_OF = {
 
 
 async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[SelfCheckResult]:
-    """Everything, in the order in which a start needs it."""
+    """Run all checks, in the order in which a start depends on them."""
     config, found = inspect_controller(engine_file, os.environ)
     if config is None:
         return found
@@ -69,7 +69,7 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Sel
 
 
 def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResult]:
-    """What it holds, and who may read it when there is a password in it."""
+    """Report the file's content and, if it holds a password, the file's permissions."""
     servers, zones = cluster.servers, {server.zone for server in cluster.servers}
     said = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
     yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.OK, said)
@@ -80,7 +80,7 @@ def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResu
 
 
 def inspect_password(file: ClusterFile) -> SelfCheckResult:
-    """The password of root@sys, as this shell would give it to a controller."""
+    """Check the password of root@sys as a controller started from this shell would read it."""
     source, check = file.current.root_password, "root password"
     try:
         password = file.root_password()
@@ -96,7 +96,7 @@ def inspect_password(file: ClusterFile) -> SelfCheckResult:
 
 
 def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
-    """Key, passphrase and known hosts for one host or bastion."""
+    """Check the key, passphrase and known hosts of one host or bastion."""
     if address.key_file is not None and not address.agent:
         yield inspect_file(address.key_file, "SSH key", is_secret=True)
     if address.key_passphrase_file is not None:
@@ -155,7 +155,7 @@ def _told(server: Server, verdict: CheckResult) -> SelfCheckResult:
 async def _examine_sql(
     server: Server, facts: HostFacts, file: ClusterFile, runner: Runner
 ) -> Sequence[SelfCheckResult]:
-    """Does the way to the SQL port work, and the password?"""
+    """Check the tunnel to the SQL port, and the password."""
     if facts.process is None:
         return [] if server.sql_via == "direct" else [await _try_forwarding(server, runner)]
     check = "sql"
@@ -175,7 +175,10 @@ async def _examine_sql(
 
 
 async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
-    """No server listens, so its sshd stands in: is a connection through the host's SSH let in?"""
+    """Check TCP forwarding of the host's sshd by connecting to its own port.
+
+    Used when no server listens.
+    """
     port = server.address.port
     for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
         if await _greets(runner, host, port):
@@ -198,7 +201,7 @@ async def _greets(runner: Runner, host: str, port: int) -> bool:
 
 
 def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
-    """All inspections, and which programs are other builds than the first one's."""
+    """Return all results, with a warning for each program whose size differs from the first."""
     first: tuple[str, int] | None = None
     found = []
     for server, facts, inspections in examined:

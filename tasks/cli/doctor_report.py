@@ -1,4 +1,4 @@
-"""The command `dagengine doctor`: what was found as a table, or as one JSON document."""
+"""The command `dagengine doctor`: prints the results as a table or as one JSON document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FILES = ("engine file", "cluster file")
 
 
 def run_doctor(argv: Sequence[str]) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = _parse(argv)
     try:
         found = asyncio.run(_examine(options.config))
@@ -44,7 +44,7 @@ def run_doctor(argv: Sequence[str]) -> int:
 
 
 def exit_code(found: Sequence[SelfCheckResult]) -> int:
-    """0: nothing is bad; 2: the engine or cluster file cannot be used; 1: anything else is bad."""
+    """Return 0 if no result is BAD, 2 if the engine or cluster file is unusable, else 1."""
     bad = [inspection for inspection in found if inspection.health is SelfCheckStatus.BAD]
     if any(inspection.check in _FILES for inspection in bad):
         return EXIT_USAGE
@@ -52,7 +52,7 @@ def exit_code(found: Sequence[SelfCheckResult]) -> int:
 
 
 def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
-    """For `--json`."""
+    """Return the JSON document of `--json`."""
     return {
         "healthy": exit_code(found) == EXIT_DONE,
         "found": [
@@ -71,7 +71,7 @@ def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
 def show(
     shown: Sequence[SelfCheckResult], found: Sequence[SelfCheckResult], console: Console
 ) -> None:
-    """A table of what is to be mended (or of everything), and one line that sums up."""
+    """Print a table of the results in `shown`, and a summary line that counts all results."""
     table = Table("", "of", "check", "found", "do", box=box.SIMPLE, expand=False)
     for inspection in shown:
         style = _STYLES[inspection.health]

@@ -1,4 +1,4 @@
-"""`dagengine hosts trust`: shows every host's key, asks, and pins it."""
+"""The command `dagengine hosts trust`: shows every host's key, asks, and pins the keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _YES = ("y", "yes")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How it ended for one host; `key` is None when it showed none."""
+    """Result for one host; `key` is None if its key could not be read."""
 
     address: HostAddress
     key: HostKey | None
@@ -48,7 +48,7 @@ class Result:
 
 
 def run_hosts(argv: Sequence[str]) -> int:
-    """The command; returns its exit code: 1 when a host is not trusted at the end."""
+    """Run the command and return its exit code: 1 if a host is not trusted at the end."""
     options = _parse(argv)
     try:
         path = options.cluster or load_config(options.config, os.environ).cluster
@@ -68,7 +68,7 @@ def run_hosts(argv: Sequence[str]) -> int:
 
 
 def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
-    """Every host once, bastions included, each before those behind it."""
+    """Return every host once, including bastions, each before the hosts behind it."""
     found = {_identity(hop): hop for address in addresses for hop in _way_to(address)}
     return tuple(sorted(found.values(), key=_hops))
 
@@ -112,11 +112,11 @@ def _check_replaced(
 def _trust_all(
     addresses: Sequence[HostAddress], replaced: frozenset[HostAddress], options: argparse.Namespace
 ) -> list[Result]:
-    """Hop by hop: a bastion has to be trusted before anything behind it can be seen."""
+    """Work hop by hop: hosts behind a bastion are reachable only once it is trusted."""
     results: list[Result] = []
     for _, wave in groupby(addresses, key=_hops):
         keys = HostKeys(SshPool(SystemClock(), SystemRandom()))
-        # The question is asked outside of the loop, so that Ctrl-C ends it.
+        # Ask outside the event loop, so that Ctrl-C ends the prompt.
         found = asyncio.run(_look_at(keys, list(wave)))
         _show(found)
         results += _pin(keys, found, replaced, is_agreed=options.yes)
@@ -224,6 +224,6 @@ def _hops(address: HostAddress) -> int:
 
 
 def _identity(address: HostAddress) -> tuple[object, ...]:
-    """What tells one host's key from another's: users and keys of ours do not matter."""
+    """Return what distinguishes host keys: route and known_hosts, not login users or keys."""
     way = tuple((hop.host, hop.port) for hop in _way_to(address))
     return (*way, address.known_hosts)

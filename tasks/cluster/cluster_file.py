@@ -1,4 +1,4 @@
-"""The cluster file: which servers there are and how they are reached (docs/configuration.md)."""
+"""The cluster file: the cluster's servers and how to reach them (docs/configuration.md)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.cluster.ssh_section import SshSection, build_address
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server. `name` is `ip:agent_port`, with brackets around an IPv6 address."""
+    """A server. `name` is `ip:agent_port`, with brackets around an IPv6 address."""
 
     name: str
     ip: str
@@ -36,23 +36,23 @@ class Server:
     start_options: Mapping[str, str]
     sql_via: str
     flavour: Flavour
-    data_dir: str | None = None  #: None for the server's own choice, below home
+    data_dir: str | None = None  #: None: the server's default, below home
     redo_dir: str | None = None
-    stable_s: float = 0.0  #: how long it has to answer SQL before it counts as healthy
+    stable_s: float = 0.0  #: how long it must answer SQL before it counts as healthy
 
     @property
     def binary(self) -> str:
-        """The server program."""
+        """Path of the server program."""
         return f"{self.home}/{self.flavour.program}"
 
     @property
     def log_file(self) -> str:
-        """Where the server itself says what it does."""
+        """Path of the server's own log."""
         return f"{self.home}/{self.flavour.log}"
 
     @property
     def ports(self) -> Mapping[str, int]:
-        """The ports that the server listens on, by the cluster file's key."""
+        """Ports on which the server listens, by their key in the cluster file."""
         option = self.flavour.rpc_option
         if option and self.start_options.get(option, "").lower() not in ("true", "1", "on", "yes"):
             return {"sql_port": self.sql_port}
@@ -61,14 +61,15 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The cluster as its file says.
+    """A cluster as described by its file.
 
     Attributes:
-        cluster_sql_timeout_s: how long the cluster's SQL may take to answer and to obey.
-        kill_after_s: how long a server has to end after SIGTERM, before SIGKILL.
-        freeze_timeout_s: how long the minor freeze before a stop may take.
-        root_password: where the password of root@sys is.
-        notices: sentences for a person about the file.
+        cluster_sql_timeout_s: limit for a statement on the cluster's SQL to be answered and to
+            take effect.
+        kill_after_s: delay between SIGTERM and SIGKILL when a server is stopped.
+        freeze_timeout_s: limit for the minor freeze before a stop.
+        root_password: where to read the password of root@sys.
+        notices: remarks on the file for operators.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Cluster:
 
     @property
     def password(self) -> Secret | None:
-        """The password that an obd file holds in clear."""
+        """Password that an obd file holds in clear."""
         return self.root_password.clear
 
 
@@ -123,7 +124,7 @@ class _ServerEntry(_Settings):
     @classmethod
     def _check_ip(cls, value: str) -> str:
         ipaddress.ip_address(value)
-        return value  # as it is written: the addresses of callers are compared as text
+        return value  # unchanged: addresses in requests are compared with it as text
 
 
 class _File(_Section):
@@ -145,10 +146,14 @@ _DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
 
 
 class ClusterFile:
-    """The present cluster and what was last seen of it; implements dagengine's ClusterView."""
+    """The current cluster and its last observed state; implements dagengine's ClusterView."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ConfigError when the file cannot be used."""
+        """Load the file.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
         self.path = path
         self._seen: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
@@ -171,41 +176,41 @@ class ClusterFile:
 
     @property
     def version(self) -> str:
-        """Of the server program, as last told by a server; empty before."""
+        """Version of the server program last reported by a server; empty if not known yet."""
         return self._seen_in_all.version
 
     @property
     def ob_state(self) -> int:
-        """The best of the servers' states, as last seen: 3 while any of them answers SQL."""
+        """Best of the servers' last observed states: 3 while at least one answers SQL."""
         return self._seen_in_all.ob_state
 
     @property
     def observed_at(self) -> datetime | None:
-        """When `ob_state` was seen."""
+        """Time at which `ob_state` was observed."""
         return self._seen_in_all.observed_at
 
     def observation(self, name: str) -> Observation | None:
-        """The last look at a server; None before the first."""
+        """Return the last observation of a server; None before the first."""
         return self._seen.get(name)
 
     def row(self, server: Server) -> TableRow | None:
-        """What the cluster's own table last said of a server; None when it was never asked."""
+        """Return the server's last row in the cluster's own table; None if it was never read."""
         return self._rows.get((server.ip, server.rpc_port))
 
     def saw(self, name: str, seen: Observation) -> None:
-        """Keep a look at a server."""
+        """Store an observation of a server."""
         self._seen[name] = seen
         self._sum_up()
 
     def saw_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
-        """Keep what the cluster's table says, by ip and rpc port."""
+        """Store the rows of the cluster's own table, by ip and rpc port."""
         self._rows = rows
 
     def reload(self) -> None:
-        """Read the file again if it changed; a broken one leaves the present cluster as it is.
+        """Read the file again if it changed; if it cannot be used, keep the current cluster.
 
         Raises:
-            ConfigError: the new file cannot be used, or the password that it names.
+            ConfigError: the new file, or the password it refers to, cannot be used.
         """
         stamp = _stamp(self.path)
         if stamp != self._stamp:
@@ -216,10 +221,10 @@ class ClusterFile:
             self._sum_up()
 
     def server(self, name: str) -> Server:
-        """The server of that name.
+        """Return the server with this name.
 
         Raises:
-            ConfigError: the cluster file no longer has it.
+            ConfigError: the cluster file no longer contains it.
         """
         for server in self.current.servers:
             if server.name == name:
@@ -230,10 +235,10 @@ class ClusterFile:
         )
 
     def root_password(self) -> str:
-        """The password of root@sys, as it is now; empty only if the file says that it has none.
+        """Return the current password of root@sys; empty only if the file declares that.
 
         Raises:
-            ConfigError: it is not named, or what is named is missing or empty.
+            ConfigError: the file names no source, or the source is missing or empty.
         """
         return self._password.read(self.current.root_password)
 
@@ -243,10 +248,10 @@ class ClusterFile:
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read and check a cluster file, of this project or of obd.
+    """Read and validate a cluster file in the format of this project or of obd.
 
     Raises:
-        ConfigError: what is wrong, in which file, at which key.
+        ConfigError: the file cannot be used; the message names the file, the key and the reason.
     """
     content = read_cluster(path, login=getpass.getuser())
     file = _check_file(path, content.values)
@@ -349,7 +354,7 @@ def _explain(exc: ValidationError) -> str:
 
 
 def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
-    """The section that holds the key at this place."""
+    """Return the section that holds the key at this location."""
     sections: dict[int | str, type[BaseModel]] = {
         "ssh": SshSection,
         "jump": SshSection,

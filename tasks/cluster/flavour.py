@@ -1,7 +1,7 @@
-"""The kinds of server: what differs between them on a host, as values.
+"""Server flavours: the differences between them on a host, as values.
 
-Nothing else asks which kind a server is. What differs on the cluster's SQL is in
-cluster_steps.py, which is found by the flavour as well.
+Other modules do not branch on the flavour. Differences in the cluster's SQL are in
+cluster_steps.py, which is selected by flavour as well.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """One kind of server.
+    """A kind of server.
 
     Attributes:
         name: as in the cluster file.
-        program: below the home.
-        log: below the home.
-        can_initialise: a server that was never started may be started here.
-        forms_cluster: a login does not yet mean service: that needs a majority of the servers.
-        sets_root_password: root of a new server has no password, and gets the configured one.
-        command_line: from the home to the words that start the server, without options.
-        busy_status: the program's exit status when it takes itself for running already; -1: none.
-        rpc_option: the start option without which the RPC port is not used; empty: it always is.
+        program: path below the home.
+        log: path below the home.
+        can_initialise: whether a start may initialise a server that was never started.
+        forms_cluster: whether serving requires a majority of the servers, so that a login alone
+            does not prove service.
+        sets_root_password: whether root of a new server has no password and the start sets the
+            configured one.
+        command_line: returns, for a home, the words that start the server, without options.
+        busy_status: exit status of the program if it finds itself already running; -1: none.
+        rpc_option: start option that enables the RPC port; empty: the port is always used.
     """
 
     name: str
@@ -38,7 +40,7 @@ class Flavour:
 
     @property
     def process_name(self) -> str:
-        """Name of the program's file, and so of its process."""
+        """Name of the program file, which is also the name of the process."""
         return self.program.rpartition("/")[2]
 
 
@@ -53,18 +55,18 @@ SEEKDB = Flavour(
     busy_status=96,
     rpc_option="enable_rpc_service",
 )
-"""The single-node member of the family: each server is a database of its own."""
+"""Single-node flavour: each server is a separate database."""
 
 OCEANBASE = Flavour(
     name="oceanbase",
     program="bin/observer",
     log="log/observer.log",
-    can_initialise=False,  # its first start is a bootstrap, which is not this program's business
+    can_initialise=False,  # its first start is a bootstrap, which this program does not do
     forms_cluster=True,
     sets_root_password=False,
-    # A later start takes no option: the server reads its own configuration (protocol 7.3).
+    # A later start takes no options: the server reads its own configuration (protocol 7.3).
     command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
 )
-"""Servers in zones that form one database; started from their home, which is their cwd."""
+"""Servers in zones that form one database; started with their home as working directory."""
 
 FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in (SEEKDB, OCEANBASE)}

@@ -1,10 +1,10 @@
-"""obd's cluster files, in the keys of this project's own. Pure.
+"""Conversion of obd's cluster files to this project's keys. Pure.
 
 Source: the examples in the repository oceanbase/obdeploy (example/*.yaml), its `_deploy.py`,
-`_types.py` and `config_parser/oceanbase/cluster_config_parser.py`. A file has one section for each
+`_types.py` and `config_parser/oceanbase/cluster_config_parser.py`. A file has one section per
 component. In the default style it holds `servers` (an ip, or name and ip), `global`, and a section
-for each server; in `style: cluster` it holds `name`, `id`, `config` and `zones`, each with
-`servers` and `config`. Sections of other components are not read.
+per server; in `style: cluster` it holds `name`, `id`, `config` and `zones`, each with `servers`
+and `config`. Sections of other components are ignored.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMPONENTS = {
     "oceanbase-standalone": "oceanbase",
     "seekdb": "seekdb",
 }
-"""Components that are driven, and the flavour of each."""
+"""Supported components and the flavour of each."""
 
 OWN_KEYS = frozenset(
     {
@@ -34,9 +34,9 @@ OWN_KEYS = frozenset(
         *("root_password", "root_password_env", "root_password_file", "cluster_sql_timeout_s"),
     }
 )
-"""Top-level keys of this project's own cluster file; an obd file has none of them."""
+"""Top-level keys of this project's cluster file; an obd file contains none of them."""
 
-# Sections and keys at the top of obd's files beside the components that are driven.
+# Other sections and keys at the top level of obd files.
 _OBD_KEYS = frozenset(
     {
         *("user", "unuse_lib_repository", "auto_create_tenant", "obproxy", "obproxy-ce"),
@@ -48,8 +48,8 @@ _NOT_COMPONENTS = ("user", "unuse_lib_repository", "auto_create_tenant")
 _MAX_CONNECT_S = 300
 
 _DEFAULT_ZONE, _DEFAULT_NAMES = "zone1", {"oceanbase": "obcluster", "seekdb": "seekdb"}
-# Keys that have a place of their own, or mean something to obd alone; all else is an option of
-# the server program.
+# Keys that are converted separately or matter only to obd; all others are options of the server
+# program.
 _NOT_OPTIONS = frozenset(
     {
         *("home_path", "data_dir", "redo_dir", "mysql_port", "rpc_port", "obshell_port"),
@@ -61,17 +61,17 @@ _NOT_OPTIONS = frozenset(
 
 
 class ObdError(ValueError):
-    """The file is not as obd's are; the text says where and what."""
+    """Raised when a file does not follow obd's format; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """An obd file.
+    """A converted obd file.
 
     Attributes:
-        values: the same in the keys of a cluster file.
-        password: of root@sys, when the file has one; in clear or encrypted by obd.
-        notices: sentences for a person: what was not taken over.
+        values: its content in the keys of a cluster file.
+        password: of root@sys, if the file has one; in clear or encrypted by obd.
+        notices: sentences for operators on the parts that are ignored.
     """
 
     values: dict[str, Any]
@@ -89,14 +89,14 @@ class _ObdSection:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """A section in either style: what all servers have, and each server with its own values."""
+    """A component in either style: values shared by all servers, and each server's own."""
 
     common: dict[str, Any]
     servers: Sequence[tuple[str, str, dict[str, Any]]]  #: name, ip, values
 
 
 def is_obd_outline(outline: Mapping[str, frozenset[str]]) -> bool:
-    """Is a file with these top-level keys, and keys below them, one of obd?"""
+    """Return whether a file with these top-level keys and subkeys is an obd file."""
     if not OWN_KEYS.isdisjoint(outline):
         return False
     return any(
@@ -106,14 +106,14 @@ def is_obd_outline(outline: Mapping[str, frozenset[str]]) -> bool:
 
 
 def convert_obd(raw: Values, *, login: str) -> Converted:
-    """Take over what a cluster file can say.
+    """Convert the parts that a cluster file can express.
 
     Args:
         raw: the file's content.
-        login: who logs in to the hosts when the file does not say it.
+        login: SSH user if the file does not name one.
 
     Raises:
-        ObdError: where it is not as obd's are.
+        ObdError: the file does not follow obd's format.
     """
     reading = _find_component(raw)
     if "include" in reading.section:
@@ -185,7 +185,7 @@ def _read_default(reading: _ObdSection) -> _Layout:
 
 
 def _read_cluster(reading: _ObdSection) -> _Layout:
-    """`style: cluster`: name and id of the cluster, then its zones with their servers."""
+    """Read `style: cluster`: the cluster's name and id, then its zones with their servers."""
     component, section = reading.component, reading.section
     given = {"cluster_id": section.get("id"), "appname": section.get("name")}
     common = {key: value for key, value in given.items() if value is not None}
@@ -208,7 +208,7 @@ def _read_cluster(reading: _ObdSection) -> _Layout:
 
 
 def _servers(entries: Any, where: str) -> list[tuple[str, str]]:
-    """(name, ip) of each; the name of one that has none is its ip."""
+    """Return (name, ip) of each server; the name defaults to the ip."""
     if not isinstance(entries, list) or not entries:
         raise ObdError(f"{where} is no list of servers")
     servers = []
@@ -277,15 +277,15 @@ def _option(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return what obd makes of a value where a text belongs; empty for none, 0 and false."""
+    """Convert a value to text as obd does; None, 0 and false become an empty string."""
     return str(value) if value else ""
 
 
 def _number(values: Values, key: str, where: str, *, default: int) -> int:
-    """Return what obd makes of a value where an integer belongs: `"2881"` is 2881.
+    """Convert a value to an integer as obd does: `"2881"` becomes 2881.
 
     Raises:
-        ObdError: it is no integer.
+        ObdError: the value cannot be converted.
     """
     if key not in values:
         return default
@@ -303,7 +303,7 @@ def _password(reading: _ObdSection, layers: list[dict[str, Any]]) -> Secret | No
 
 
 def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
-    """How obd logs in; for it 0 and nothing mean the default."""
+    """Return obd's SSH settings; 0 and a missing value mean the default, as in obd."""
     ssh: dict[str, Any] = {"user": _text(user.get("username")) or login}
     if key_file := _text(user.get("key_file")):
         ssh["key_file"] = key_file
@@ -322,7 +322,7 @@ def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
 
 
 def _map(value: Any, where: str, *, as_text: bool = True) -> dict[Any, Any]:
-    """Return a copy; its keys as texts, unless what they are is still to be compared."""
+    """Return a copy of a mapping, with its keys as text unless `as_text` is False."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""YAML of obd's files, read as obd reads it: ruamel.yaml, YAML 1.2."""
+"""YAML parsing of obd files with obd's own parser and version: ruamel.yaml, YAML 1.2."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dagengine import YamlRefused
 
 
 def read_obd_yaml(text: str) -> Any:
-    """Return the content of an obd file, with obd's texts and numbers.
+    """Return the content of an obd file, with the same strings and numbers as obd reads.
 
     Raises:
-        YamlRefused: obd could not read it either; the text quotes nothing.
+        YamlRefused: obd could not read the file either; the message quotes none of its content.
     """
     try:
         return YAML(typ="rt", pure=True).load(text)
@@ -31,9 +31,9 @@ def read_obd_yaml(text: str) -> Any:
 
 
 def is_encrypted_by_obd(inner_config: str) -> bool:
-    """Does the inner_config.yaml beside an obd file say that its passwords are encrypted?
+    """Return whether an inner_config.yaml next to an obd file marks its passwords as encrypted.
 
-    Source: `encrypt_manager` of obd 4.x (core.py), which keeps `$_ENCRYPT_PASSWORD` there.
+    Source: `encrypt_manager` of obd 4.x (core.py), which stores `$_ENCRYPT_PASSWORD` there.
     """
     try:
         content = read_obd_yaml(inner_config)

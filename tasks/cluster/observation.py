@@ -1,4 +1,4 @@
-"""What was seen of a server, and the words that the wire has for it (protocol 3.3). Pure."""
+"""Observed state of servers, and the corresponding wire values (protocol 3.3). Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from enum import StrEnum
 from typing import NamedTuple
 
 NOT_RUNNING, NOT_CONNECTED, RESTRICTED, AVAILABLE = range(4)
-"""obState (protocol 2.1)."""
+"""Values of obState (protocol 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a server.
+    """Result of one probe of a server.
 
     Attributes:
         observed_at: aware UTC.
         ob_state: 0 not running, 1 running without connection, 2 restricted, 3 available.
-        is_reachable: its host answered; when it did not, `ob_state` is 0 for want of better.
-        version: of the server program; empty when it was not told.
-        why: what stood in the way, for people; empty when nothing did.
+        is_reachable: whether its host answered; if not, `ob_state` is 0 as a placeholder.
+        version: of the server program; empty if unknown.
+        why: reason why the server is not available, for operators; empty if it is.
     """
 
     observed_at: datetime
@@ -33,14 +33,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """What the cluster's own table says of one of its servers.
+    """A server's row in the cluster's own table.
 
     Attributes:
-        status: the database's word, such as ACTIVE.
-        is_stopped: it has a stop time.
-        with_rootserver: the root service runs there.
-        build_version: as the database tells it.
-        start_at: since when it serves; None when the database does not say.
+        status: as in the database, such as ACTIVE.
+        is_stopped: whether it has a stop time.
+        with_rootserver: whether the root service runs there.
+        build_version: as in the database.
+        start_at: start of service; None if the database does not report it.
     """
 
     status: str
@@ -51,15 +51,15 @@ class TableRow:
 
 
 class ClusterSummary(NamedTuple):
-    """What the servers of a cluster together were last seen as."""
+    """Last observed state of a cluster's servers as a whole."""
 
-    version: str  #: as last told by one of them; empty when none did
-    ob_state: int  #: the best of them
-    observed_at: datetime | None  #: when that one was seen
+    version: str  #: last version reported by a server; empty if unknown
+    ob_state: int  #: best state of all servers
+    observed_at: datetime | None  #: latest observation of that state
 
 
 def summarize(seen: Sequence[Observation]) -> ClusterSummary:
-    """One look at each server as one look at all."""
+    """Combine the observations of the servers into one summary."""
     told = [one for one in seen if one.version]
     best = max((one.ob_state for one in seen), default=NOT_RUNNING)
     return ClusterSummary(
@@ -70,7 +70,7 @@ def summarize(seen: Sequence[Observation]) -> ClusterSummary:
 
 
 class ServerActivity(StrEnum):
-    """What a live task is doing to a server."""
+    """Activity of an unfinished DAG on a server."""
 
     STARTING = "STARTING"
     SERVICE_STOPPING = "SERVICE_STOPPING"
@@ -78,7 +78,7 @@ class ServerActivity(StrEnum):
 
 
 def read_inner_status(seen: Observation | None, row: TableRow | None) -> str:
-    """The database's word for a server, or the nearest to it where there is no table to ask."""
+    """Return the database's status of a server, or an estimate if its table row is missing."""
     if row is not None:
         return row.status
     if seen is None or not seen.is_reachable:
@@ -89,7 +89,7 @@ def read_inner_status(seen: Observation | None, row: TableRow | None) -> str:
 def read_server_status(
     seen: Observation | None, row: TableRow | None, move: ServerActivity | None = None
 ) -> str:
-    """A server's status in obcluster/info."""
+    """Return a server's status for obcluster/info."""
     if move is not None:
         return move
     if row is not None and row.status == "DELETING":
@@ -102,7 +102,7 @@ def read_server_status(
 
 
 def read_zone_status(servers: Iterable[str]) -> str:
-    """A zone's status, from its servers'."""
+    """Derive a zone's status from the statuses of its servers."""
     present = set(servers)
     if ServerActivity.STARTING in present:
         return "STARTING"
@@ -114,11 +114,11 @@ def read_zone_status(servers: Iterable[str]) -> str:
 
 
 def read_cluster_status(zones: Collection[str]) -> str:
-    """The cluster serves while most of its zones do."""
+    """Return AVAILABLE if more than half of the zones are RUNNING, else UNAVAILABLE."""
     running = sum(zone == "RUNNING" for zone in zones)
     return "AVAILABLE" if 2 * running > len(zones) else "UNAVAILABLE"
 
 
 def cut_build(version: str) -> str:
-    """A build version as ob/info shows it: up to the first dash."""
+    """Shorten a build version to the part before the first dash, as in ob/info."""
     return version.partition("-")[0]

@@ -1,4 +1,4 @@
-"""Which servers are missing for a majority, from what one task knows. Pure."""
+"""Explanation of a missing majority, from the servers that one task has seen. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class ZonedServer(Protocol):
-    """What a majority needs to know of a server."""
+    """The part of a server that a majority depends on."""
 
     @property
     def name(self) -> str: ...
@@ -19,11 +19,11 @@ class ZonedServer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Majority:
-    """What is known of it.
+    """Explanation of a missing majority.
 
     Attributes:
-        message: what is missing.
-        remedy: what to do next.
+        message: the servers that are missing.
+        remedy: the next step for the operator.
     """
 
     message: str
@@ -33,12 +33,12 @@ class Majority:
 def explain_majority(
     servers: Sequence[ZonedServer], healthy: Collection[str], targets: Collection[str]
 ) -> Majority:
-    """Why a cluster may have no majority. Each zone holds one replica of what must agree.
+    """Explain why a cluster may have no majority, assuming one replica per zone.
 
     Args:
-        servers: all of the cluster.
-        healthy: names of those that this task saw answer SQL.
-        targets: names of those in this task's scope; the others were not contacted.
+        servers: all servers of the cluster.
+        healthy: names of the servers that this task saw answer SQL.
+        targets: names of the servers in this task's scope; it did not contact the others.
     """
     zones = list(dict.fromkeys(server.zone for server in servers))
     needed = len(zones) // 2 + 1

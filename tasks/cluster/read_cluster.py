@@ -1,4 +1,4 @@
-"""Reads a cluster file, of this project or of obd, into the keys of this project's own."""
+"""Reader of cluster files, in the format of this project or of obd."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MAX_INNER_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ClusterContent:
-    """What a cluster file says.
+    """Content of a cluster file.
 
     Attributes:
-        values: in the keys of this project's own file; not validated.
-        password: where the password of root@sys is, for an obd file; else None.
-        notices: sentences for a person about the file.
+        values: in the keys of this project's cluster file; not validated.
+        password: where to read the password of root@sys, for an obd file; else None.
+        notices: remarks on the file for operators.
     """
 
     values: dict[str, Any] = field(repr=False)
@@ -40,11 +40,11 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
 
     Args:
         path: the file.
-        login: who logs in to the hosts when an obd file does not say it.
+        login: SSH user if an obd file does not name one.
 
     Raises:
-        ConfigError: it cannot be read, or has values that are read differently elsewhere, or a
-            password in clear.
+        ConfigError: the file cannot be read, contains values that other YAML versions read
+            differently, or contains a password in clear.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -68,11 +68,11 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
 
 
 def _read_if_obd(text: str) -> Any:
-    """The content of an obd file; None if it is not one."""
+    """Return the content of an obd file; None if the text is not an obd file."""
     try:
         outline = outline_yaml(text)
     except YamlRefused:
-        # What is not YAML 1.1 may be YAML 1.2: only an obd file is read as that.
+        # The text may be YAML 1.2, which is accepted for obd files only.
         return _read_newer(text)
     return read_obd_yaml(text) if outline is not None and is_obd_outline(outline) else None
 
@@ -122,7 +122,7 @@ def _notices(obd: Converted, *, is_encrypted: bool) -> tuple[str, ...]:
 
 
 def _is_marked_encrypted(path: Path) -> bool:
-    """Does obd's own file beside this one say that the passwords are encrypted?"""
+    """Return whether obd's own file next to this one marks the passwords as encrypted."""
     try:
         with path.with_name("inner_config.yaml").open(encoding="utf-8") as file:
             return is_encrypted_by_obd(file.read(_MAX_INNER_BYTES))
@@ -131,7 +131,7 @@ def _is_marked_encrypted(path: Path) -> bool:
 
 
 def _check_password_keys(path: Path, values: dict[str, Any]) -> None:
-    """A password does not belong beside addresses; `none` is the only word for its absence."""
+    """Reject a password in the file, except `root_password: none`, and contradictory keys."""
     if "root_password" in values and values["root_password"] != NO_PASSWORD:
         raise ConfigError(
             f"{path}: root_password must not stand in this file, except as "

@@ -1,8 +1,8 @@
-"""The password of root@sys: where the cluster file says it is, and what it is now.
+"""The password of root@sys: its source in the cluster file and its current value.
 
-Root has no password only where a file or variable says so in words. A key, variable or file that
-is missing or empty is an error: the controller must not open, and a first start must not leave
-root without a password, because a variable was not set.
+Root has no password only if a file or variable explicitly declares it. A missing or empty key,
+variable or file is an error: an unset variable must neither open the controller to everyone nor
+leave root without a password after a first start.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from typing import NoReturn
 
 from dagengine import ConfigError, PasswordFile, Secret
 
-NO_PASSWORD = "none"  # noqa: S105  # the word that says that there is none
-"""`root_password: none` of a cluster file: root has no password."""
+NO_PASSWORD = "none"  # noqa: S105  # a keyword, not a password
+"""Value of `root_password` in a cluster file that declares that root has no password."""
 
 OBD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"
-"""Holds the password for an obd file, which cannot name a variable; wins over the file's."""
+"""Variable that holds the password for an obd file; it takes precedence over the file's own."""
 
 OBD_NO_PASSWORD = "DAGENGINE_NO_ROOT_PASSWORD"  # noqa: S105  # the variable's name
-"""`yes` says for an obd file that root has no password."""
+"""Variable that, set to `yes`, declares for an obd file that root has no password."""
 
 _NAME_ONE = (
     "name a variable with root_password_env or a file with root_password_file; if root has no "
     f"password, write `root_password: {NO_PASSWORD}`"
 )
-# `obd pwd encrypt` writes base64 of an AES initial vector and at least one block of 16 bytes.
+# `obd pwd encrypt` writes base64 of an AES initialization vector and at least one 16-byte block.
 _BLOCK_BYTES, _LEAST_BYTES = 16, 32
 
 
 @dataclass(frozen=True, slots=True)
 class PasswordSource:
-    """Where the password of root@sys is.
+    """Where to read the password of root@sys.
 
     Attributes:
         path: the cluster file, for messages.
-        env: the variable that holds it.
-        file: the file whose first line it is.
-        is_none: root has no password, as the file says in words.
-        is_obd: an obd file: the variables of obd files count.
-        clear: what an obd file holds.
-        is_encrypted: what an obd file holds is obd's ciphertext.
+        env: name of the variable that holds it.
+        file: the file that holds it in its first line.
+        is_none: whether the cluster file declares that root has no password.
+        is_obd: whether the cluster file is an obd file, for which the two variables apply.
+        clear: the password in an obd file.
+        is_encrypted: whether the password in an obd file is encrypted by obd.
     """
 
     path: Path
@@ -57,21 +57,21 @@ class PasswordSource:
 
     @property
     def name(self) -> str:
-        """What a person looks at to correct it: a file or a variable."""
+        """File or variable to correct if the password is wrong."""
         return str(self.file or self.env or self.path)
 
 
 class RootPassword:
-    """Reads the password of root@sys from its source, as it is now."""
+    """Reads the current password of root@sys from its source."""
 
     def __init__(self) -> None:
         self._file: PasswordFile | None = None
 
     def read(self, source: PasswordSource) -> str:
-        """Return the password; empty only where the source says that root has none.
+        """Return the password; empty only if the source declares that root has none.
 
         Raises:
-            ConfigError: it is not named, not set, empty or encrypted, or named twice.
+            ConfigError: the password is not named, not set, empty, encrypted, or named twice.
         """
         if source.is_none:
             return ""
@@ -113,7 +113,7 @@ def _read_variable(variable: str, what: str) -> str:
 
 
 def _read_for_obd(source: PasswordSource) -> str:
-    """The variables of obd files, then the file's own root_password."""
+    """Read the variables for obd files, then the file's own root_password."""
     path, variable = source.path, os.environ.get(OBD_VARIABLE)
     if _says_no_password():
         if variable is not None or source.clear is not None or source.is_encrypted:
@@ -168,10 +168,12 @@ def _lack(value: str | None) -> str:
 
 
 def looks_encrypted(text: str) -> bool:
-    """Is this what `obd pwd encrypt` writes: base64 of whole AES blocks, in mixed letters?
+    """Return whether a text looks like output of `obd pwd encrypt`.
 
-    Source: `aes_encrypt` of obd 4.x (tool.py). A password of that form is refused as well; the
-    variable takes it.
+    Such output is base64 of whole AES blocks, in mixed case. A plain password of that form is
+    rejected as well; it can be set through the variable.
+
+    Source: `aes_encrypt` of obd 4.x (tool.py).
     """
     if text == text.lower() or text == text.upper():  # such as hexadecimal digits
         return False

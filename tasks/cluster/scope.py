@@ -1,4 +1,4 @@
-"""Which servers a request means (protocol 3.1). Pure."""
+"""Resolution of a request's scope to servers (protocol 3.1). Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEX_RUN = re.compile(r"[0-9a-fA-F:]+")
 
 
 class NamedServer(Protocol):
-    """What a scope needs of a server."""
+    """The part of a server that a scope refers to."""
 
     @property
     def name(self) -> str: ...
@@ -41,15 +41,15 @@ class NamedServer(Protocol):
 def resolve_scope(
     servers: Iterable[NamedServer], scope_type: str, targets: Iterable[str]
 ) -> tuple[str, ...]:
-    """The names of the servers in scope, in the cluster's order, each once.
+    """Return the names of the servers in scope, in the cluster's order, without duplicates.
 
     Args:
-        servers: of the cluster.
+        servers: all servers of the cluster.
         scope_type: GLOBAL, ZONE or SERVER in any case.
         targets: zones or servers; ignored for GLOBAL.
 
     Raises:
-        ApiError: the first target, in the request's order, that is wrong.
+        ApiError: a target is wrong; reports the first one in the request's order.
     """
     known = list(servers)
     wanted = list(dict.fromkeys(targets))
@@ -77,10 +77,10 @@ def resolve_scope(
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """The ip text and agent port of a server as callers write it.
+    """Return a server's ip text and agent port from an address in a request.
 
     Raises:
-        InvalidAddress, InvalidPort, InvalidIp: which part is wrong.
+        InvalidAddress, InvalidPort, InvalidIp: that part of the address is wrong.
     """
     if "." not in text:
         return _parse_ipv6(text)

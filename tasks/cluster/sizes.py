@@ -1,4 +1,4 @@
-"""Sizes as the server's parameters write them."""
+"""Sizes in the notation of the server's parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `ssh` sections of the cluster file: how a host is reached."""
+"""The `ssh` sections of the cluster file: how to reach a host."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dagengine import HostAddress
 
 NO_JUMP = "none"
-"""In place of a bastion: connect directly, whatever the sections around it say."""
+"""Value of `jump` that connects directly, regardless of the outer sections."""
 
 NO_SUDO = "none"
-"""In place of a user to become: stay the login, whatever the sections around it say."""
+"""Value of `sudo` that stays the login user, regardless of the outer sections."""
 
 _PATHS = ("key_file", "known_hosts", "key_passphrase_file")
-# No option, no uid (#0), nothing that sudo or a shell could take for more than a name.
+# Rejects options, uids (#0), and characters that are special to sudo or a shell.
 _USER_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*\$?")
 _JUMP = re.compile(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
 
 
 class SshSection(BaseModel):
-    """One section; what it leaves out is taken from the sections around it.
+    """An `ssh` section; keys that it omits are inherited from the outer sections.
 
-    Attributes: see HostAddress. `jump` is `user@host:port`, or a section of its own, or `none`;
-    `sudo` is a user, or `none`.
+    Attributes: see HostAddress. `jump` is `user@host:port`, a nested section, or `none`; `sudo` is
+    a user, or `none`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,10 +77,10 @@ class SshSection(BaseModel):
 
 
 def parse_jump(text: str) -> dict[str, Any]:
-    """Take `user@host:port` apart; user and port may be left out, an IPv6 address has brackets.
+    """Parse `user@host:port`; user and port are optional, an IPv6 address is in brackets.
 
     Raises:
-        ValueError: it is not of that form.
+        ValueError: the text does not have that form.
     """
     if not (found := _JUMP.fullmatch(text.strip())):
         raise ValueError(f"not user@host:port: {text!r}")
@@ -90,12 +90,12 @@ def parse_jump(text: str) -> dict[str, Any]:
 
 
 def build_address(directory: Path, ip: str, sections: Iterable[SshSection]) -> HostAddress:
-    """How a server's host is reached.
+    """Build the address of a server's host.
 
     Args:
-        directory: what relative paths are relative to.
-        ip: of the server; where SSH goes unless a section names a host.
-        sections: from the outermost to the server's own; a later one wins.
+        directory: base of relative paths.
+        ip: of the server; SSH connects to it unless a section names a host.
+        sections: from the outermost to the server's own; later ones take precedence.
     """
     given: dict[str, Any] = {"host": ip}
     for section in sections:
@@ -112,10 +112,10 @@ def build_address(directory: Path, ip: str, sections: Iterable[SshSection]) -> H
 
 
 def _build_jump(directory: Path, behind: HostAddress, section: SshSection) -> HostAddress:
-    """The bastion: what its section leaves out is as for the hosts behind it, but for the port."""
+    """Build the bastion's address; except for the port, it inherits from the hosts behind it."""
     given = _given(section)
     if section.key_file is not None or section.agent is not None:
-        # Another key: the passphrase and the agent of the hosts' key say nothing about it.
+        # With a different key, do not inherit the passphrase and agent of the hosts' key.
         given = {"agent": False, "key_passphrase_env": None, "key_passphrase_file": None} | given
     inner: SshSection | None = given.pop("jump", None)
     given = {"port": 22} | _with_paths(directory, given)

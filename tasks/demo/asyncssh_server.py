@@ -1,7 +1,7 @@
-"""A small SSH server for machines without OpenSSH's; run by itself, by `demo_hosts`.
+"""A small SSH server for machines without OpenSSH's; `demo_hosts` runs it as a child process.
 
-It behaves as sshd does where it matters here: a command leads a session and a process group of
-its own, outlives its connection, and its channel closes when nobody holds its output open.
+It matches sshd in the relevant behaviour: a command runs in its own session and process group and
+outlives its connection, and its channel closes once no process holds its output open.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ async def serve(directory: Path, port: int) -> None:
     """Serve on loopback until killed.
 
     Args:
-        directory: with `host_key` and `authorized_keys`.
-        port: to listen on.
+        directory: contains `host_key` and `authorized_keys`.
+        port: port to listen on.
     """
     os.environ |= {"HOME": str(directory), "TMPDIR": str(directory / "tmp")}
     await asyncssh.listen(

@@ -1,4 +1,4 @@
-"""A small real cluster on loopback: seekdb homes on demo hosts, and a controller for them."""
+"""A small real cluster on loopback: seekdb homes on demo hosts, and their controller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.demo.hosts import LOOPBACK, DemoHost, DemoHosts, free_port
 
 PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name
 START_OPTIONS = {"memory_limit": "2G", "log_disk_size": "2G"}
-"""The least with which seekdb 1.4 starts."""
+"""Smallest values with which seekdb 1.4 starts."""
 
 _FIRST_AGENT_PORT = 2886
 _READY_BOUND_S = 30.0
@@ -28,7 +28,7 @@ _READY = b"dagengine ready on "
 
 @dataclass(frozen=True, slots=True)
 class DemoServer:
-    """One server of the demo: `name` as in the API."""
+    """A server of the demo; `name` is its name in the API."""
 
     name: str
     home: Path
@@ -37,15 +37,21 @@ class DemoServer:
 
 
 class DemoCluster:
-    """Homes and files for a controller; `entries` is the cluster file, free to be changed.
+    """Homes and configuration files for a controller.
+
+    `entries` is the content of the cluster file; callers may change it and call `write`.
 
     Attributes:
-        password: of root, random.
-        url: where the controller will answer.
+        password: of root, random by default.
+        url: address on which the controller will answer.
     """
 
     def __init__(self, hosts: DemoHosts, *, password: str | None = None) -> None:
-        """Raises ConfigError when pylibseekdb is not installed."""
+        """Create the homes and files.
+
+        Raises:
+            ConfigError: pylibseekdb is not installed.
+        """
         self.password = secrets.token_urlsafe(12) if password is None else password
         self.url = f"http://{LOOPBACK}:{free_port()}"
         self.directory = hosts.directory
@@ -59,7 +65,7 @@ class DemoCluster:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """For a controller and for the commands that call it."""
+        """Environment for a controller and for the commands that call it."""
         return {
             **os.environ,
             PASSWORD_VARIABLE: self.password,
@@ -68,12 +74,12 @@ class DemoCluster:
         }
 
     def server_entry(self, number: int) -> dict[str, Any]:
-        """The cluster file's entry of a server; change it, then `write`."""
+        """Return a server's entry of the cluster file; change it, then call `write`."""
         entry: dict[str, Any] = self.entries["zones"][f"zone{number + 1}"][0]
         return entry
 
     def write(self) -> None:
-        """Write both files."""
+        """Write the engine file and the cluster file."""
         host, _, port = self.url.removeprefix("http://").rpartition(":")
         engine = {
             "api": {"host": host, "port": int(port)},
@@ -86,10 +92,10 @@ class DemoCluster:
     async def start_controller(
         self, log: IO[bytes], *, program: tuple[str, ...] = ("-m", "dagengine", "serve")
     ) -> asyncio.subprocess.Process:
-        """Run a controller until its ready line.
+        """Start a controller and wait for its ready line.
 
         Raises:
-            ConfigError: it ended or said nothing; its log says why.
+            ConfigError: the controller exited or printed no ready line; its log has the reason.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -137,10 +143,10 @@ class DemoCluster:
 
 
 def find_seekdb() -> Path:
-    """The server program that the wheel `pylibseekdb` brings.
+    """Return the path of the server program in the wheel `pylibseekdb`.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the wheel is not installed.
     """
     spec = find_spec("pylibseekdb")
     if spec is None or spec.origin is None:

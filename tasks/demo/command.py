@@ -22,7 +22,7 @@ _STOP_BOUND_S = 10.0
 
 
 def run_demo(argv: Sequence[str]) -> int:
-    """The command; returns its exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser("dagengine demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end at once, do not stay up")
     parser.add_argument("--json", action="store_true", help="print the final DAG on stdout")
@@ -71,7 +71,7 @@ async def _main(once: bool, as_json: bool) -> int:
 
 
 async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mapping[str, Any]]:
-    """`dagengine start`, as a person would type it; its live lines go to stderr."""
+    """Run `dagengine start` as a user would; its progress lines go to stderr."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -81,7 +81,7 @@ async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mappi
         env=cluster.environment,
         stdout=asyncio.subprocess.PIPE,
     )
-    guard.watch_process(process.pid)  # it waits for a controller that does not answer any more
+    guard.watch_process(process.pid)  # it keeps waiting if the controller stops answering
     try:
         printed, _ = await process.communicate()
     finally:

@@ -1,7 +1,8 @@
-"""Hosts to try things on: one SSH server on loopback for each, as the current user.
+"""Demo and test hosts: one SSH server per host on loopback, running as the current user.
 
-OpenSSH's sshd is used where it is installed and lets us in, else an asyncssh server in a child
-process. No root is needed. Everything lies in one temporary directory and ends with it.
+They use OpenSSH's sshd if it is installed and accepts a login, else an asyncssh server in a child
+process. Root is not required. All files are in one temporary directory, which is removed at the
+end.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _PORTS = (12_000, 32_000)
 _READY_BOUND_S = 15.0
 _POLL_S = 0.02
 
-# HOME: a login shell whose start-up files do work (version managers, say) makes every command
-# many times slower, and the demo must not depend on whose files these are. TMPDIR: what a command
-# leaves there can be seen.
+# HOME: a login shell with slow start-up files (version managers, for example) makes every command
+# many times slower, and the demo must not depend on the user's files. TMPDIR: makes files that a
+# command leaves behind visible.
 _SSHD_CONFIG = """\
 ListenAddress {ip}:{port}
 HostKey "{directory}/host_key"
@@ -54,9 +55,9 @@ class DemoHost:
     """One host.
 
     Attributes:
-        directory: of its own, for its keys and for whatever is tried on it.
-        ip, port: where its SSH server listens.
-        user, key_file, known_hosts: what a client needs to log in.
+        directory: the host's own directory, for its keys and its servers.
+        ip, port: address of its SSH server.
+        user, key_file, known_hosts: login settings for a client.
         pid: of the SSH server's first process.
     """
 
@@ -70,23 +71,23 @@ class DemoHost:
 
 
 class DemoHostError(Exception):
-    """An SSH server did not come up."""
+    """Raised when an SSH server does not come up."""
 
 
 class DemoHosts:
-    """Some hosts; `async with DemoHosts(3) as hosts` starts and removes them.
+    """A set of hosts; `async with DemoHosts(3) as hosts` starts and removes them.
 
     Attributes:
         kind: `OPENSSH` or `ASYNCSSH`.
-        notice: why OpenSSH is not used although it was to be tried; else empty.
+        notice: why OpenSSH was tried and is not used; empty otherwise.
         hosts: the hosts, in order.
     """
 
     def __init__(self, count: int, *, kind: str | None = None) -> None:
         """
         Args:
-            count: how many.
-            kind: which server to use; None for OpenSSH where it works.
+            count: number of hosts.
+            kind: SSH server to use; None for OpenSSH if it works, else asyncssh.
         """
         self._count = count
         self._wanted = kind
@@ -97,12 +98,12 @@ class DemoHosts:
 
     @property
     def guard(self) -> ProcessReaper:
-        """Ends what runs on the hosts; tell it what is started there."""
+        """Reaper of the processes on the hosts; register with it the processes started there."""
         return self._guard
 
     @property
     def directory(self) -> Path:
-        """Holds everything, and is removed at the end."""
+        """Directory of all files, removed at the end."""
         return self._guard.directory
 
     async def __aenter__(self) -> DemoHosts:
@@ -124,7 +125,7 @@ class DemoHosts:
         await self._close()
 
     async def _close(self) -> None:
-        # In a thread, so that the loop can reap the children meanwhile.
+        # Close in a thread, so that the event loop can reap the children at the same time.
         closing = asyncio.create_task(asyncio.to_thread(self._guard.close), name="close hosts")
         cancelled: asyncio.CancelledError | None = None
         while not closing.done():
@@ -201,10 +202,10 @@ class DemoHosts:
 
 
 def free_port() -> int:
-    """A TCP port on loopback on which nobody listens at this moment.
+    """Return a TCP port on loopback that is currently unused.
 
-    Below the range from which the kernel takes ports for outgoing connections: there it could
-    be gone between the stop of a server and its next start.
+    It is below the kernel's range for outgoing connections, from which a port could be taken
+    between the stop of a server and its next start.
     """
     while True:
         port = random.randrange(*_PORTS)  # noqa: S311  # not a secret
@@ -220,7 +221,7 @@ def _command(kind: str, directory: Path, port: int) -> Sequence[str]:
     if kind == ASYNCSSH:
         server = Path(__file__).with_name("asyncssh_server.py")
         return [sys.executable, "-P", str(server), str(directory), str(port)]
-    # sshd wants to be called by its absolute path.
+    # sshd must be called by its absolute path.
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
         raise DemoHostError("it is not installed")
@@ -257,7 +258,11 @@ async def _greets(port: int) -> bool:
 
 
 async def _log_in(host: DemoHost) -> None:
-    """Raises asyncssh.Error or OSError when the host does not let us run a command."""
+    """Run a command on the host over SSH.
+
+    Raises:
+        asyncssh.Error, OSError: the host does not accept the login or the command.
+    """
     async with asyncio.timeout(_READY_BOUND_S):
         async with asyncssh.connect(
             host.ip,

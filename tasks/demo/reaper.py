@@ -1,8 +1,9 @@
-"""Leaves nothing behind: ends processes and removes a directory, however their owner ends.
+"""Clean-up that survives the death of its owner: ends processes and removes a directory.
 
-The owner holds one end of a pipe to a small process (this file, run by itself) and tells it
-what it starts. When the owner closes the pipe, or dies, the guard ends all of it by process
-id and identity, and removes the directory. Only the standard library is needed.
+The owner holds one end of a pipe to a small process (this file, run as a script) and reports
+through it every process that it starts. When the owner closes the pipe or dies, the reaper ends
+all of them by process id and identity, and removes the directory. It needs only the standard
+library.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _POLL_S = 0.05
 
 
 class ProcessReaper:
-    """The owner's side: a directory of its own, and a guard over what is started in it."""
+    """The owner's side: a temporary directory and a reaper for the processes started in it."""
 
     def __init__(self, prefix: str) -> None:
         """
         Args:
-            prefix: of the directory's name; it lies where TMPDIR says.
+            prefix: of the directory's name; the directory is created in TMPDIR.
         """
         self.directory = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
         self._process = subprocess.Popen(
@@ -41,17 +42,17 @@ class ProcessReaper:
         )
 
     def watch_process(self, pid: int) -> None:
-        """Guard a child of ours, with all that descends from it."""
+        """Register a child process, including all its descendants."""
         found = _read_process(pid)
         if found is not None:
             self._tell(f"process {pid} {found.started}")
 
     def watch_home(self, home: Path) -> None:
-        """Guard every process that works in this home, or has it as its base directory."""
+        """Register every process whose working directory or base directory is this home."""
         self._tell(f"home {home}")
 
     def close(self) -> bool:
-        """End everything and wait for it; True when nothing is left. Blocks for some seconds."""
+        """End everything and return True if nothing is left. Blocks for some seconds."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self._process.wait() == 0
@@ -64,7 +65,7 @@ class ProcessReaper:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """One line of the process table; pid and start (in clock ticks since boot) identify it."""
+    """An entry of the process table; pid and start (in clock ticks since boot) identify it."""
 
     pid: int
     parent: int
@@ -91,7 +92,7 @@ def _main(directory: str) -> int:
 
 
 def _end_all(find: Callable[[], set[_Process]]) -> set[_Process]:
-    """TERM, after a while KILL, until `find` finds nothing twice in a row; what is left."""
+    """Send TERM, later KILL, until `find` returns nothing twice in a row; return the remaining."""
     began_s = time.monotonic()
     termed: set[_Process] = set()
     quiet = 0
@@ -116,7 +117,7 @@ def _send(number: signal.Signals, processes: Iterable[_Process]) -> None:
         except ProcessLookupError:
             continue
         try:
-            # The handle pins the process: it is ours if it still is the same one now.
+            # The handle pins the process: if it still has the same identity, the signal is safe.
             if _read_process(process.pid) == process:
                 signal.pidfd_send_signal(handle, number)
         except (ProcessLookupError, PermissionError):
@@ -126,7 +127,7 @@ def _send(number: signal.Signals, processes: Iterable[_Process]) -> None:
 
 
 def _tree(pid: int, started: int) -> set[_Process]:
-    """A process and all that descends from it; empty when it is gone."""
+    """Return a process and its descendants; empty if it is gone."""
     table = _read_table()
     root = table.get(pid)
     if root is None or root.started != started:
@@ -138,7 +139,7 @@ def _tree(pid: int, started: int) -> set[_Process]:
 
 
 def _servers(homes: set[str]) -> set[_Process]:
-    """Our processes that work in one of these directories, or have it as base directory."""
+    """Return this user's processes whose working or base directory is one of `homes`."""
     found = set()
     for process in _read_table().values():
         try:
@@ -163,7 +164,7 @@ def _read_table() -> dict[int, _Process]:
 
 
 def _read_process(pid: int) -> _Process | None:
-    """None when there is no such process, or only its zombie, which is as good as gone."""
+    """Return a process; None if it does not exist or is a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -1,7 +1,7 @@
-"""Why a server did not come up, from what it has left on its host. Pure.
+"""Diagnosis of a server that did not come up, from the traces on its host. Pure.
 
-The surest sign wins: what the kernel says it did to the process, then a core file, then the
-server's own log, then what is known to be wrong with its options.
+The most reliable evidence takes precedence: the kernel's messages about the process, then a core
+file, then the server's own log, then known problems of its options.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ _KILLED = re.compile(r"Killed process ([0-9]+) \(([^)]*)\)")
 _CRASHED = re.compile(r"segfault|traps:|general protection")
 _LITTLE_BYTES, _FEW_FILES = 64 << 20, 100
 
-# Source: seekdb 1.4 here. With less it ends at once: by the log disk with errcode -4736, by the
-# memory without a word in its log.
+# Source: seekdb 1.4 here. With less it exits immediately: for the log disk with errcode -4736, for
+# the memory without a line in its log.
 _LEAST_BYTES = {"log_disk_size": (2 << 30, "2G"), "memory_limit": (1 << 30, "1G")}
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Cause and remedy in words, and the lines that say so.
+    """Cause, remedy, and the log lines that support them.
 
     Attributes:
-        names_error: False when nothing that was found names the error.
-        errcode: the server's error code; None when it was not one that told.
-        lines: of the server's log, or of the kernel.
+        names_error: False if no evidence names the error.
+        errcode: the server's error code; None if the diagnosis does not come from one.
+        lines: lines of the server's log, or of the kernel.
+        hints: further observations that may explain the failure.
     """
 
     cause: str
@@ -46,20 +47,20 @@ class Diagnosis:
 
     @property
     def sentence(self) -> str:
-        """The cause with what else was seen."""
+        """The cause, followed by the hints."""
         return "; ".join((self.cause, *self.hints))
 
 
 def diagnose(
     traces: Postmortem, *, pid: int, program: str, options: Mapping[str, str] | None = None
 ) -> Diagnosis:
-    """Why the server ended.
+    """Determine why a server ended.
 
     Args:
-        traces: what it has left.
-        pid: of its process; 0 when it is not known.
-        program: its name, as the kernel would show it.
-        options: the start options, when this was a first start.
+        traces: the evidence on the host.
+        pid: of its process; 0 if unknown.
+        program: the process name, as the kernel shows it.
+        options: the start options, if this was a first start.
     """
     lines = _keep(traces.log)
     found = (
@@ -78,10 +79,10 @@ def diagnose(
 
 
 def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosis | None:
-    """What is known to be too little among the start options; None when nothing is.
+    """Return a diagnosis if a start option is known to be too small; None otherwise.
 
-    A dying server does not always get its last lines to the disk: seekdb 1.4 lost those that name
-    the error in 3 of 30 deaths by a small log disk, and writes none when memory_limit is too small.
+    A dying server may lose its last log lines: seekdb 1.4 lost those that name the error in 3 of
+    30 deaths caused by a small log disk, and writes none if memory_limit is too small.
     """
     for name, (least, text) in _LEAST_BYTES.items():
         size = parse_size(options.get(name, ""))
@@ -100,7 +101,7 @@ def _find_kill(traces: Postmortem, pid: int) -> Diagnosis | None:
 
 
 def _find_namesake(traces: Postmortem, program: str) -> Diagnosis | None:
-    """Inside a container the kernel's log shows other pids than the container has."""
+    """Find a kill by process name: in a container, the kernel's log shows the host's pids."""
     for line in reversed(traces.kernel):
         killed = _KILLED.search(line)
         if killed and killed[2] == program:
@@ -121,7 +122,7 @@ def _find_crash(
 ) -> Diagnosis | None:
     remedy = "keep the core file and the log for its makers"
     for line in reversed(traces.kernel):
-        # A crashed thread is named with its own id, but the program that it ran is too.
+        # The kernel logs the id of the crashed thread, but also the name of its program.
         if _CRASHED.search(line) and (f"[{pid}]" in line or f" in {program}[" in line):
             cause = "it crashed, says the kernel"
             return Diagnosis(cause, remedy, (line[:_LINE_LENGTH], *lines[-_LAST_KEPT:]))
@@ -131,9 +132,9 @@ def _find_crash(
 
 
 def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
-    """The last line that tells more than that something failed.
+    """Find the last log line with a specific error.
 
-    The server often ends on a general code after the telling one.
+    The server often ends with a general code after the line that has the specific one.
     """
     for line in reversed(list(log)):
         codes = _codes(line)
@@ -150,7 +151,7 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
 
 
 def _find_taken_port(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
-    """The server is gone, so whoever listens on its port is somebody else."""
+    """Find a port that another process has taken: the server is gone, yet the port is open."""
     if not traces.taken:
         return None
     cause = f"a port is taken: something else listens on {traces.taken[0]}"
@@ -183,7 +184,7 @@ def _find_nothing(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
     if not traces.log_grew:
         cause = "it ended without a word in its log"
         return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
-    # A signal leaves no line in the log. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
+    # A signal leaves no log line. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
     cause = "its log names no error, as after a signal"
     return Diagnosis(cause, "find out who ended it, and read the server's log", lines, False)
 
@@ -204,7 +205,7 @@ def _codes(line: str) -> list[int]:
 
 
 def _keep(log: Iterable[str]) -> tuple[str, ...]:
-    """The first lines name the trouble, the last ones how it ended."""
+    """Keep the first lines, which name the problem, and the last ones, which show the exit."""
     lines = [_BACKTRACE.sub("", line)[:_LINE_LENGTH] for line in log if line.strip()]
     if len(lines) > _FIRST_KEPT + _LAST_KEPT:
         lines = [*lines[:_FIRST_KEPT], *lines[-_LAST_KEPT:]]

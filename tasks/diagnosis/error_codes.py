@@ -1,9 +1,9 @@
-"""The server's error codes that people meet when a server does not come up, in words.
+"""Error codes of servers that do not come up, with causes and remedies for operators.
 
 Source of codes and names: the server's public list, src/share/ob_errno.def in the repository
 oceanbase/oceanbase. Those marked HERE were provoked with the real seekdb 1.4: a log disk below
 2G (-4736), a taken port, a removed redo log and a damaged block file (-4016, -4015), a full disk
-(-4184), damaged redo (-4070) and meta log (-4052). -4109 is left out: a healthy seekdb writes it.
+(-4184), damaged redo (-4070) and meta log (-4052). -4109 is omitted: a healthy seekdb writes it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ class KnownError:
     """An error code.
 
     Attributes:
-        name: as the server's list spells it.
-        cause, remedy: in words, for the person who reads the last log line.
-        source: where this is known from.
-        is_general: it says only that something failed; any other code tells more.
+        name: as in the server's list.
+        cause, remedy: sentences for operators, shown in the last log line.
+        source: origin of this information.
+        is_general: whether it only says that something failed, so that any other code is more
+            specific.
     """
 
     name: str
@@ -40,7 +41,7 @@ class KnownError:
 
 @dataclass(frozen=True, slots=True)
 class ErrorPattern:
-    """A text that tells what is behind a code that many troubles share."""
+    """A log text that identifies the cause of an error code shared by many problems."""
 
     code: int
     text: str
@@ -208,4 +209,4 @@ SIGNS: tuple[ErrorPattern, ...] = (
         -4015, "version or magic not match", "its block file below store/ is damaged", _RESTORE
     ),
 )
-"""Looked for before the codes; the first that fits a line wins."""
+"""Patterns checked before the codes; the first one that matches a line is used."""

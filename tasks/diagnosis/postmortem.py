@@ -1,6 +1,6 @@
-"""What a server that ended has left on its host: one question, and its parsed answer.
+"""Traces of an ended server on its host: one query, and its parsed response.
 
-The question is bounded: it takes some seconds at most, tells at most some 20 kB, and leaves
+The query is bounded: it takes some seconds at most, returns about 20 kB at most, and leaves
 nothing behind.
 """
 
@@ -17,22 +17,22 @@ from tasks.hosts.scripts import read_script
 
 @dataclass(frozen=True, slots=True)
 class Postmortem:
-    """What was found. Lists hold lines, each cut; None: the host did not say.
+    """Traces of an ended server. Lists hold truncated lines; None means that a value is unknown.
 
     Attributes:
-        complete: False when the answer broke off.
-        log: the last ERROR and EDIAG lines that the server wrote since it was started.
-        log_grew: it wrote anything at all since then.
-        log_missing: there is no log.
-        kernel: what the kernel said since then of kills, crashes and disks.
-        kernel_readable: False when this user may not read it.
-        oom_kills: processes that the kernel killed for want of memory in this login's control
-            group, since that was made.
+        complete: False if the response was truncated.
+        log: the last ERROR and EDIAG lines that the server wrote since its start.
+        log_grew: whether it wrote anything since its start.
+        log_missing: whether the log does not exist.
+        kernel: kernel messages since its start about kills, crashes and disks.
+        kernel_readable: False if this user may not read the kernel's log.
+        oom_kills: processes in this login's control group that the kernel killed for lack of
+            memory since the group was created.
         cores: core files of the server.
         free_bytes, free_files: left on the file system of the home.
-        taken: those of the server's ports on which something else listens now.
-        open_files: how many this user may have open; 0 when there is no limit.
-        available_bytes: memory that could be had.
+        taken: ports of the server on which another process listens now.
+        open_files: limit of open files of this user; 0 if unlimited.
+        available_bytes: available memory.
     """
 
     complete: bool = True
@@ -50,7 +50,7 @@ class Postmortem:
     taken: tuple[int, ...] = ()
 
     def as_evidence(self) -> dict[str, Any]:
-        """For a caller: what was found, without the log and what is not known."""
+        """Return the evidence for API clients, without the log and unknown values."""
         hidden = ("complete", "log", "log_grew", "log_missing")
         return {
             name: list(value) if isinstance(value, tuple) else value
@@ -62,13 +62,13 @@ class Postmortem:
 def ask_traces(
     home: str, log: str, log_from: int, pid: int, started: int, ports: Iterable[int] = ()
 ) -> Command:
-    """What the server (pid, start time) has left; `log_from` is the log's size at its start."""
+    """Build the query for traces; `log_from` is the size of the log when the server started."""
     numbers = (log_from, max(pid, 0), started, *ports)
     return script(read_script("postmortem"), "dagengine-traces", home, log, *map(str, numbers))
 
 
 def parse_traces(output: str) -> Postmortem:
-    """The answer to `ask_traces`."""
+    """Parse the response to `ask_traces`."""
     values = parse_lines(output)
     kib = number_value(values, "available_kib")
     open_files = last_value(values, "open_files")

@@ -1,4 +1,4 @@
-"""Stages 5 and 6 of a start: what the cluster itself has to be told and asked, by flavour."""
+"""Stages 5 and 6 of a start, by flavour: commands and queries for the cluster as a whole."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ from tasks.sql.cluster import (
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused
 
 _POLL_S = 0.3
-_ALREADY_ACTIVE = "zone status not match"  # the server's words, known to clients (protocol 7.1)
+_ALREADY_ACTIVE = "zone status not match"  # the server's text, known to clients (protocol 7.1)
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceReport:
-    """What the cluster says of servers that answer SQL.
+    """The cluster's view of servers that answer SQL.
 
     Attributes:
         evidence: by server.
-        problems: of those that are not in service.
+        problems: one for each server that is not in service.
     """
 
     evidence: Mapping[str, Mapping[str, Any]]
@@ -55,19 +55,19 @@ class ServiceReport:
 
 
 class ClusterSteps(Protocol):
-    """What differs between the flavours once every server answers SQL."""
+    """Steps that differ between flavours once every server answers SQL."""
 
     async def start(self, context: StepContext) -> Outcome:
-        """Stage 5."""
+        """Run stage 5."""
         ...
 
     async def confirm(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
-        """The end of stage 6, for servers that answered SQL a moment ago."""
+        """Finish stage 6 for servers that have just answered SQL."""
         ...
 
 
 class SeekdbSteps:
-    """Each server is a database of its own: there is no cluster to tell anything."""
+    """Steps of seekdb; each server is a separate database, so a cluster has no commands."""
 
     def __init__(self, cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> None:
         del cluster, pool, clock
@@ -83,14 +83,14 @@ class SeekdbSteps:
 
 @dataclass(frozen=True, slots=True)
 class OceanbaseSteps:
-    """Servers in zones that form one database."""
+    """Steps of oceanbase: servers in zones that form one database."""
 
     cluster: ClusterFile
     pool: RunnerPool
     clock: Clock
 
     async def start(self, context: StepContext) -> Outcome:
-        """START SERVER for each healthy target, then START ZONE by scope."""
+        """Send START SERVER for each healthy target, then START ZONE according to the scope."""
         servers = [self.cluster.server(name) for name in context.survivors]
         context.wait_for("sql", "the cluster's START SERVER and START ZONE")
         problems: list[str] = []
@@ -112,7 +112,7 @@ class OceanbaseSteps:
         )
 
     async def confirm(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
-        """ACTIVE and in service, each read through another server where there is one."""
+        """Confirm that servers are ACTIVE and in service, through another server if possible."""
         servers = [self.cluster.server(name) for name in names]
         found = _ServiceFindings({server.name: {"level": "sql"} for server in servers})
         if not servers:
@@ -149,7 +149,7 @@ class OceanbaseSteps:
         read: Sequence[Server],
         found: _ServiceFindings,
     ) -> None:
-        """Wait until each of `read` is in service, as the readers tell."""
+        """Wait until each server in `read` is in service according to the readers."""
         rows: dict[Address, ServerRow] = {}
         try:
             async with self._open(readers) as sql:
@@ -185,7 +185,7 @@ class OceanbaseSteps:
             }
 
     def _explain(self, context: StepContext, exc: DagengineError) -> Problem:
-        """A cluster that does not answer has no majority, unless it says otherwise."""
+        """Explain a failure; without a specific reason, assume that the majority is missing."""
         if isinstance(exc, SqlPasswordRefused):
             return Problem(exc.err_code, exc.message, "correct the configured password, then RETRY")
         if isinstance(exc, SqlRefused) and not exc.may_pass:
@@ -208,7 +208,7 @@ _STEPS: Mapping[Flavour, _Maker] = {SEEKDB: SeekdbSteps, OCEANBASE: OceanbaseSte
 
 
 def make_cluster_steps(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> ClusterSteps:
-    """For the flavour that the cluster file names at this moment."""
+    """Return the steps of the flavour in the current cluster file."""
     return _STEPS[cluster.current.flavour](cluster, pool, clock)
 
 
@@ -217,7 +217,7 @@ async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -
         await sql.ask(render_server_change("START", server))
     except SqlRefused as exc:
         if exc.may_pass:
-            raise  # it was so until the deadline: nothing else will work either
+            raise  # it was refused until the deadline, so other statements would fail as well
         return [f"{server.name}: START SERVER was refused: {exc.message}"]
     await context.log(f"{server.name}: START SERVER {render_address(server)}")
     return []

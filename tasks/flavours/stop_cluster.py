@@ -1,4 +1,4 @@
-"""What a stop tells and asks the databases, by flavour: its checks, the freeze, stop by SQL."""
+"""Database side of a stop, by flavour: request checks, minor freeze, stop by SQL."""
 
 from __future__ import annotations
 
@@ -41,34 +41,34 @@ from tasks.sql.cluster import (
 )
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused
 
-_LOOK_S = 5.0  # how long the database may take to answer the checks of a request
+_LOOK_S = 5.0  # limit for the database to answer the checks of a request
 _POLL_S = 0.3
 _SLOW_POLL_S = 5.0
 _SLOW_AFTER_S = 30.0
 
 Checkpoints: TypeAlias = Mapping[str, int]
-"""The smallest checkpoint of each server, by the server's name."""
+"""Each server's smallest checkpoint, by the server's name."""
 
 
 class StopSteps(Protocol):
-    """What differs between the flavours when servers are stopped."""
+    """Steps that differ between flavours when servers are stopped."""
 
     async def check(self, mode: StopMode, scope: str, targets: Sequence[str]) -> None:
-        """The checks of a request that need the database; raises ApiError."""
+        """Run the checks of a request that need the database; raise ApiError if one fails."""
         ...
 
     async def freeze(self, context: StepContext, names: Sequence[str]) -> Outcome:
-        """Have these servers write their memory to disk, and wait for it."""
+        """Have these servers write their memory to disk, and wait until they have done so."""
         ...
 
     async def stop_by_sql(self, context: StepContext) -> Outcome:
-        """Take the targets out of service; their processes run on."""
+        """Take the targets out of service; their processes keep running."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class SeekdbStop:
-    """Each server is a database of its own: there is nothing to take it out of."""
+    """Steps of seekdb; a server is a separate database and cannot be taken out of service."""
 
     cluster: ClusterFile
     pool: RunnerPool
@@ -144,9 +144,9 @@ class SeekdbStop:
 
 @dataclass(frozen=True, slots=True)
 class OceanbaseStop:
-    """Servers in zones that form one database.
+    """Steps of oceanbase: servers in zones that form one database.
 
-    It is asked through the servers in scope; through others only when none of those answers.
+    They query the servers in scope; the others only if none of those answers.
     """
 
     cluster: ClusterFile
@@ -265,7 +265,7 @@ class OceanbaseStop:
 
 
 def _force_required(what: str, remedy: str, refused: Sequence[SqlPeerRefused]) -> ForceStopRequired:
-    """Name the processes that were taken for no server, and their remedy first."""
+    """Build the error; also names processes on SQL ports that are not the expected server."""
     whats, remedies = [what], [remedy]
     for error in refused:
         whats.append(error.message)
@@ -278,7 +278,7 @@ _STEPS: Mapping[Flavour, _Maker] = {SEEKDB: SeekdbStop, OCEANBASE: OceanbaseStop
 
 
 def make_stop_steps(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> StopSteps:
-    """For the flavour that the cluster file names at this moment."""
+    """Return the steps of the flavour in the current cluster file."""
     return _STEPS[cluster.current.flavour](cluster, pool, clock)
 
 
@@ -299,7 +299,7 @@ async def _wait_growth(
     cluster: ClusterFile,
     clock: Clock,
 ) -> Outcome:
-    """Wait until each server's smallest checkpoint has grown: what was in memory is on disk."""
+    """Wait until each server's smallest checkpoint has grown, that is, its memory is on disk."""
     begun_s, limit_s = clock.monotonic_s(), cluster.current.freeze_timeout_s
     context.wait_for("sql", f"the checkpoints of {', '.join(before)}", next_in_s=_POLL_S)
     await context.log(f"minor freeze of {', '.join(before)}; waiting for their checkpoints")

@@ -1,4 +1,4 @@
-"""What a stop must not do to a cluster: checks before the task is made (protocol 3.2)."""
+"""Checks that a stop does not harm the cluster, made before the DAG exists (protocol 3.2)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from tasks.sql.cluster import (
 
 
 class StopMode(StrEnum):
-    """How a stop goes about it."""
+    """Method of a stop."""
 
-    PLAIN = "plain"  # out of service by SQL; the process runs on
-    TERMINATE = "terminate"  # minor freeze, then the process ends
-    FORCE = "force"  # the process ends
+    PLAIN = "plain"  # out of service by SQL; the process keeps running
+    TERMINATE = "terminate"  # minor freeze, then the process is ended
+    FORCE = "force"  # the process is ended
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """A cluster as it says it is at one moment."""
+    """State of a cluster at one moment, as the cluster reports it."""
 
     servers: dict[Address, ServerRow]
     zones: dict[str, str]
@@ -46,7 +46,7 @@ class ClusterSnapshot:
 
 
 def check_plain_stop(snapshot: ClusterSnapshot, scope: str, zones: Collection[str]) -> None:
-    """Whether a zone, or servers of a zone, may be taken out of service.
+    """Check whether a zone, or servers of a zone, may be taken out of service.
 
     Args:
         snapshot: the cluster.
@@ -54,7 +54,7 @@ def check_plain_stop(snapshot: ClusterSnapshot, scope: str, zones: Collection[st
         zones: of the targets.
 
     Raises:
-        StoppedInMultiZone: something would then be stopped in more than one zone.
+        StoppedInMultiZone: servers would be stopped in more than one zone.
         ReplicaInvalid: a log stream would lose its majority.
     """
     if len(zones) > 1:
@@ -108,7 +108,7 @@ async def read_snapshot(
     limit_s: float,
     refused: list[SqlPeerRefused],
 ) -> ClusterSnapshot | None:
-    """What the cluster says through the first server that answers; None when none does.
+    """Read the cluster's state through the first server that answers; None if none does.
 
     `refused` receives an error for each server whose port belongs to another process.
     """
@@ -128,7 +128,7 @@ async def read_snapshot(
         except SqlPeerRefused as exc:
             refused.append(exc)
         except (DagengineError, TimeoutError):
-            pass  # this one does not answer: that is all that is asked
+            pass  # this server does not answer; another one may
         finally:
             answers.put_nowait(found)
 

@@ -1,7 +1,7 @@
-"""What runs on a host: constant POSIX scripts, data only in their arguments.
+"""Commands for hosts: constant POSIX scripts that receive data only as arguments.
 
-A host needs sh, coreutils and util-linux (flock, setsid), nothing else. Every script prints
-`name=value` lines, which facts.py reads.
+A host needs only sh, coreutils and util-linux (flock, setsid). Every script prints `name=value`
+lines, which facts.py parses.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tasks.hosts.home_state import Place, StartKind
 from tasks.hosts.scripts import read_script
 
 START_DEADLINE_S = 40
-"""The start script gives up by itself after this many seconds."""
+"""Time after which the start script gives up, in seconds."""
 
 STOP_MARGIN_S = 25 + 10
-"""What the stop script may take for the lock, and after SIGKILL."""
+"""Time that the stop script may need for the lock and after SIGKILL, in seconds."""
 
 MARKER = "DAGENGINE_START"
-"""Environment variable of a started server: the generic id of the DAG that started it."""
+"""Environment variable of a started server: generic id of the DAG that started it."""
 
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
 
@@ -29,11 +29,11 @@ UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
 def ask_facts(
     server: Server, *, with_version: bool = False, units: Iterable[str] = UNIT_DIRECTORIES
 ) -> Command:
-    """Everything stage 2 wants to know of a host, in one round trip.
+    """Build the query for all facts that stage 2 needs about a host, in one round trip.
 
     Args:
-        server: the server that is to be started there.
-        with_version: run the program for its version as well, which takes half a second.
+        server: the server to be started there.
+        with_version: whether to run the program for its version as well, which takes half a second.
         units: where systemd keeps the links to the units that it starts.
     """
     return script(
@@ -51,17 +51,17 @@ def ask_facts(
 
 
 def ask_process(flavour: Flavour, home: str) -> Command:
-    """Which server process runs in this home, if any."""
+    """Build the query for the server process that runs in this home, if any."""
     return script(read_script("process"), "dagengine-process", home, flavour.process_name)
 
 
 def start_server(server: Server, marker: str, kind: StartKind) -> Command:
-    """Build the command that starts the server unless it runs.
+    """Build the command that starts the server unless it is running.
 
     Args:
-        server: which server.
+        server: the server.
         marker: id of the DAG.
-        kind: what its home holds; the script verifies it under the home's lock.
+        kind: content of its home; the script verifies it under the home's lock.
     """
     flavour = server.flavour
     return script(
@@ -83,7 +83,8 @@ def start_server(server: Server, marker: str, kind: StartKind) -> Command:
 def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Command:
     """Build the command that ends the server of a home: SIGTERM, then SIGKILL after `kill_after_s`.
 
-    With a marker only if the DAG of that id started it. STOP_MARGIN_S is what it may take besides.
+    With a marker, it ends the server only if the DAG with that id started it. The command may take
+    STOP_MARGIN_S longer than `kill_after_s`.
     """
     return script(
         read_script("stop"),
@@ -115,24 +116,24 @@ def list_directories(home: str, named: Mapping[Place, str]) -> Command:
 
 
 def ask_quiet(home: str) -> Command:
-    """Wait until no start of ours is under way there."""
+    """Build the query that waits until no start by this program is in progress in this home."""
     return script(read_script("wait_for_lock"), "dagengine-quiet", home)
 
 
 def ask_alive(pid: int, started: int, sql_port: int) -> Command:
-    """Is this very process still alive, and its port open? Asked often, so it reads little."""
+    """Build the probe of one process and its SQL port. It runs often, so it reads little."""
     return script(
         read_script("probe"), "dagengine-alive", str(pid), str(started), f"{sql_port:04X}"
     )
 
 
 def read_trouble(log: str, log_from: int) -> Command:
-    """The last ERROR and EDIAG lines that the server wrote since it was started."""
+    """Build the query for the last ERROR and EDIAG lines that the server wrote since its start."""
     return script(read_script("error_lines"), "dagengine-trouble", log, str(log_from))
 
 
 def first_start_options(server: Server) -> tuple[str, ...]:
-    """Options of a first start; the server keeps them, later starts need none."""
+    """Return the options of a first start; the server stores them, later starts need none."""
     words = ["--port", str(server.sql_port)]
     for option, directory in (("--data-dir", server.data_dir), ("--redo-dir", server.redo_dir)):
         if directory is not None:

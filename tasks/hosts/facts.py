@@ -1,4 +1,4 @@
-"""What a host said: parsed into values. Pure."""
+"""Parsed responses of the scripts that run on hosts. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.hosts.output import parse_lines as _parse_lines
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A file system that the server writes to: the path that was asked for, and what is free."""
+    """A file system that the server writes to: the path queried, and its free space."""
 
     path: str
     device: str
@@ -25,35 +25,36 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What stage 2 knows of a server's host.
+    """Facts about a server's host, as stage 2 collects them.
 
     Attributes:
-        complete: False when the answer broke off.
-        uid, user: who we are there.
-        home: `directory`, `other`, or empty when there is nothing.
-        files: what earlier starts have left in the home.
-        has_tools: what the scripts need is installed.
-        listening: those of the server's ports on which something listens.
-        listeners: who listens there, by port; empty while the server runs.
-        process: the server, None when it was not identified.
-        doubts: processes that may be the server although they were not identified.
-        unanswered: places whose file system does not answer.
-        foreign: (uid, path) of what belongs to somebody else among the server's directories.
-        unwritable: which of them we may not write to.
+        complete: False if the response was truncated.
+        uid, user: of this login.
+        home: `directory`, `other`, or empty if it does not exist.
+        files: what earlier starts left in the home.
+        has_tools: whether the tools that the scripts need are installed.
+        listening: ports of the server on which a process listens.
+        listeners: the listening sockets, by port; empty while the server runs.
+        process: the server, None if it was not identified.
+        doubts: processes that may be the server although they were not identified as such.
+        unanswered: paths whose file system does not answer.
+        foreign: (uid, path) of each of the server's directories that another user owns.
+        unwritable: those that this login may not write to.
         disks: their file systems.
-        program_bytes: size of the program, which tells builds apart.
-        missing: libraries that the program needs and the host does not have.
-        open_files, processes: limits of this login; 0 when there is none.
-        core_bytes: how large a core file may be; -1 when there is no limit.
+        program_bytes: size of the program, which distinguishes builds.
+        missing: libraries that the program needs and the host lacks.
+        open_files, processes: limits of this login; 0 if unlimited.
+        core_bytes: maximum size of a core file; -1 if unlimited.
         aio_max, aio_used: events of asynchronous I/O on the host.
         total_bytes, available_bytes: memory.
-        obshell: pid of an OBShell that looks after the home.
-        units: what systemd starts there at boot.
+        obshell: pid of an OBShell that manages the home.
+        units: systemd units that use the home and start at boot.
         groups, own_groups: lines of /proc/PID/cgroup, of the server and of this login.
         now_ms: the host's clock, in ms since 1970, when it began to answer.
-        clock_off_s: how far that was off the controller's for certain; 0.0 when it may be right.
-        version: the program's own word, when it was asked for.
-        said: the end of what the host said in place of a whole answer.
+        clock_off_s: lower bound of its difference from the controller's clock; 0.0 if it may be
+            right.
+        version: the program's version, if requested.
+        said: end of the host's output, if the response was truncated.
     """
 
     complete: bool
@@ -95,11 +96,11 @@ class HostFacts:
 
 
 class StartOutcome(StrEnum):
-    """What the start script found or did."""
+    """Result of the start script."""
 
     RUNNING = "running"
     LAUNCHED = "launched"
-    CHANGED = "changed"  # the home is not what stage 2 found
+    CHANGED = "changed"  # the home has changed since stage 2
     DOUBTFUL = "doubtful"  # a process may be the server
     UNANSWERED = "unanswered"  # the home's file system does not answer
     LOCKED = "locked"
@@ -108,15 +109,15 @@ class StartOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StartReport:
-    """How the start went.
+    """Parsed response of the start script.
 
     Attributes:
         outcome: see StartOutcome.
-        status: exit status of the server program's launcher, None when it was not run.
-        said: the launcher's last words.
+        status: exit status of the server program's launcher, None if it was not run.
+        said: last lines of the launcher's output.
         moved_aside: leftovers of an earlier failed first start, moved out of the way.
         log_from: size of the server's log before the start, in bytes.
-        process: the server, None when it was not to be seen.
+        process: the server, None if it was not identified.
         doubts: processes that may be the server.
     """
 
@@ -131,12 +132,12 @@ class StartReport:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLook:
-    """A short look at one process; all False when the answer broke off.
+    """Result of a probe of one process; all False if the response was truncated.
 
     Attributes:
-        is_gone: it has ended.
-        is_alive: it has not.
-        is_listening: somebody listens on its SQL port.
+        is_gone: whether it has ended.
+        is_alive: whether it is alive.
+        is_listening: whether a process listens on its SQL port.
     """
 
     is_gone: bool
@@ -145,15 +146,15 @@ class ProcessLook:
 
 
 class StopOutcome(StrEnum):
-    """What the stop script found or did."""
+    """Result of the stop script."""
 
-    GONE = "gone"  # nothing runs there
-    FOREIGN = "foreign"  # another task, or somebody else, started what runs there
-    OTHER_USER = "other_user"  # it runs as another user than we log in as
+    GONE = "gone"  # no process runs there
+    FOREIGN = "foreign"  # started by another task or by other means
+    OTHER_USER = "other_user"  # it runs as a user other than the login
     STOPPED = "stopped"  # after SIGTERM
     KILLED = "killed"  # after SIGKILL
     ALIVE = "alive"  # it did not end in time
-    REFUSED = "refused"  # we may not signal it
+    REFUSED = "refused"  # this login may not signal it
     LOCKED = "locked"
     DOUBTFUL = "doubtful"  # a process may be the server
     UNANSWERED = "unanswered"  # the home's file system does not answer
@@ -162,13 +163,13 @@ class StopOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StopReport:
-    """How the stop went.
+    """Parsed response of the stop script.
 
     Attributes:
         outcome: see StopOutcome.
-        process: what ran there, None when nothing did.
+        process: the server, None if none was identified.
         doubts: processes that may be the server.
-        listeners: who listens on the SQL port after the end.
+        listeners: sockets that listen on the SQL port after the end.
     """
 
     outcome: StopOutcome
@@ -178,12 +179,12 @@ class StopReport:
 
     @property
     def contradiction(self) -> Listener | None:
-        """Who listens on the SQL port and may be the server that is said to have ended."""
+        """The listener on the SQL port that may be the server reported as ended, if any."""
         return next((each for each in self.listeners if each.may_be_server), None)
 
 
 def parse_facts(output: str) -> HostFacts:
-    """The answer to `ask_facts`."""
+    """Parse the response to `ask_facts`."""
     values = _parse_lines(output)
     return HostFacts(
         complete=_last(values, "end") == "yes",
@@ -228,19 +229,20 @@ def parse_facts(output: str) -> HostFacts:
 
 
 def parse_process(output: str) -> ProcessIdentity | None:
-    """The answer to `ask_process`; None when nothing runs there."""
+    """Parse the response to `ask_process`; None if no server was identified."""
     return _identity(_parse_lines(output))
 
 
 def parse_directories(output: str) -> Mapping[Place, Directory]:
-    """The answer to `list_directories`; what is missing on the host is missing here."""
+    """Parse the response to `list_directories`; directories that do not exist are omitted."""
     return _parse_places(_parse_lines(output))
 
 
 def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> float:
-    """How far a clock is off that said `now_ms` between two moments, at the least; with its sign.
+    """Return a lower bound of a clock's error, with its sign.
 
-    0.0 when it may be right: the answer's way takes an unknown part of the time between.
+    The clock showed `now_ms` between the two moments. The result is 0.0 if it may be right: the
+    response time includes an unknown network delay.
     """
     if now_ms < asked_ms:
         return (now_ms - asked_ms) / 1000
@@ -248,7 +250,7 @@ def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> floa
 
 
 def parse_start(output: str) -> StartReport:
-    """The answer to `start_server`."""
+    """Parse the response to `start_server`."""
     values = _parse_lines(output)
     outcome = _last(values, "outcome")
     return StartReport(
@@ -263,7 +265,7 @@ def parse_start(output: str) -> StartReport:
 
 
 def parse_stop(output: str) -> StopReport:
-    """The answer to `stop_server`."""
+    """Parse the response to `stop_server`."""
     values = _parse_lines(output)
     outcome = _last(values, "outcome")
     return StopReport(
@@ -275,7 +277,7 @@ def parse_stop(output: str) -> StopReport:
 
 
 def parse_alive(output: str) -> ProcessLook:
-    """The answer to `ask_alive`; of one that broke off nothing is known."""
+    """Parse the response to `ask_alive`; a truncated one proves nothing."""
     values = _parse_lines(output)
     is_whole = _last(values, "end") == "yes"
     return ProcessLook(
@@ -316,7 +318,7 @@ def _all(values: dict[str, list[str]], name: str) -> tuple[str, ...]:
 
 
 def _pairs(values: dict[str, list[str]], name: str) -> Iterator[tuple[int, str]]:
-    """Values of the form `number rest`."""
+    """Yield the values of the form `number rest`."""
     for text in _all(values, name):
         number, _, rest = text.partition(" ")
         if number.isascii() and number.isdecimal() and len(number) < 20:

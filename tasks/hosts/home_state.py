@@ -1,8 +1,8 @@
-"""What the files of a home mean: nothing yet, a first start that failed, or data. Pure.
+"""Interpretation of a home's files: empty, a failed first start, or data. Pure.
 
 The facts come from `home_files.sh` and from the server's own parameters (meta_db.py). A home with
-data is never taken for an empty one: what fits none of the three states blocks, and no option
-overrides that. docs/flavours.md has the measured layouts.
+data is never mistaken for an empty one: files that match none of the three states block a start,
+and no option overrides that. docs/flavours.md has the measured layouts.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Place(StrEnum):
 
 
 class StartKind(StrEnum):
-    """How a server is started; the start script verifies it."""
+    """Kind of a start; the start script verifies it."""
 
     FIRST = "first"
-    LEFTOVER = "leftover"  # a first start, after one that failed
+    LEFTOVER = "leftover"  # a first start after a failed one
     LATER = "later"
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory as the host knows it.
+    """A directory as seen on the host.
 
     Attributes:
         identity: device and inode.
@@ -49,13 +49,13 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class StoredParameters:
-    """What the server itself has recorded.
+    """Parameters that the server itself has recorded.
 
     Attributes:
         sql_port: None for the default.
         data_dir, redo_dir: may be relative to the home.
-        boot_completed: the rows are there that a first boot writes last (docs/flavours.md). Their
-            absence proves nothing.
+        boot_completed: whether the rows exist that a first boot writes last (docs/flavours.md).
+            Their absence proves nothing.
     """
 
     sql_port: int | None = None
@@ -69,17 +69,17 @@ class HomeFiles:
     """Facts about the files of a home.
 
     Attributes:
-        places: directories that exist; DATA and REDO as the cluster file names them.
-        links: which of etc/ and store/ are symbolic links.
+        places: directories that exist; DATA and REDO as named in the cluster file.
+        links: those of etc/ and store/ that are symbolic links.
         configuration: files that hold a server's configuration, relative to the home.
-        has_telemetry: run/telemetry.json exists.
-        first_start: id of the DAG that last tried a first start here and did not see it succeed.
-        boot_completed: the log shows a completed boot since that try.
-        older_files: files in etc/ or store/ that were there before that try.
-        parameters: the server's own, when it has a readable record of them.
+        has_telemetry: whether run/telemetry.json exists.
+        first_start: id of the DAG that last tried a first start here without confirmed success.
+        boot_completed: whether the log shows a completed boot since that attempt.
+        older_files: files in etc/ or store/ that existed before that attempt.
+        parameters: the server's own, if it has a readable record of them.
         parameters_problem: why the record cannot be read.
-        is_record_empty: it cannot be read because a boot ended before it was written.
-        stored_places: DATA and REDO as the server's own parameters name them, if they exist.
+        is_record_empty: whether it is unreadable because a boot ended before writing it.
+        stored_places: DATA and REDO as named in the server's own parameters, if they exist.
     """
 
     places: Mapping[Place, Directory] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class HomeFiles:
 
     @property
     def may_be_leftover(self) -> bool:
-        """A first start was tried, and nothing shows a completed boot or an unknown database."""
+        """Whether a first start was tried and nothing shows a completed boot or unknown data."""
         parameters = self.parameters
         is_known = not self.parameters_problem or self.is_record_empty
         is_booted = self.boot_completed or (parameters is not None and parameters.boot_completed)
@@ -110,30 +110,30 @@ class HomeFiles:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """No server has ever written here."""
+    """State of a home in which no server has ever written."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedFirstStart:
-    """Nothing but what a first start wrote that failed; `dag` is the id of its DAG."""
+    """State of a home with nothing but files of a failed first start; `dag` is its DAG's id."""
 
     dag: str
 
 
 @dataclass(frozen=True, slots=True)
 class HasData:
-    """A database, with what its server has recorded of itself, if that can be read."""
+    """State of a home with a database; `parameters` are the recorded ones, if readable."""
 
     parameters: StoredParameters | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Contradictory:
-    """The files fit none of the other states; nothing may be started here.
+    """State of a home whose files match no other state; a start is not allowed.
 
     Attributes:
-        cause: what contradicts what.
-        remedy: what to do about it, in the imperative.
+        cause: the contradiction.
+        remedy: the remedy, in the imperative.
     """
 
     cause: str
@@ -147,7 +147,7 @@ _OLDER_RECORDS = ("etc/seekdb.config.bin", "etc/meta.db")
 
 
 def describe_kind(kind: StartKind) -> str:
-    """Return what was found in the home, for users."""
+    """Return the state of the home in words, for users."""
     match kind:
         case StartKind.FIRST:
             return "has never been started"
@@ -163,9 +163,9 @@ def decide_home(
     """Decide what a home holds.
 
     Args:
-        files: facts of the host.
-        flavour: of the server that the cluster file has there.
-        data_dir: as the cluster file names it; None when it does not.
+        files: facts about the home.
+        flavour: of the server in the cluster file.
+        data_dir: as in the cluster file; None if not set there.
         redo_dir: likewise.
     """
     if not flavour.can_initialise:
@@ -190,7 +190,7 @@ def decide_home(
 
 
 def _decide_bootstrapped(files: HomeFiles) -> HomeState:
-    """An observer is bootstrapped elsewhere: its home has a configuration or is not usable."""
+    """Decide for an observer: it is bootstrapped elsewhere, so its home needs a configuration."""
     seekdb = [name for name in files.configuration if "observer" not in name]
     if seekdb:
         return Contradictory(
@@ -209,7 +209,7 @@ def _decide_bootstrapped(files: HomeFiles) -> HomeState:
 
 
 def _decide_leftover(files: HomeFiles) -> HomeState:
-    """Leftovers are moved aside, but never what is older, behind a link or outside the home."""
+    """Decide for leftovers: files are moved unless older, behind a link or outside the home."""
     outside = [
         path
         for place in (Place.DATA, Place.REDO)
@@ -275,7 +275,7 @@ def _find_stored(
 def _compare(
     files: HomeFiles, place: Place, stored: Directory | None, named: str | None, asked: str | None
 ) -> Contradictory | None:
-    """The directory that the server uses exists, has files, and is the one of the cluster file."""
+    """Check that the server's directory exists, has files, and is the cluster file's directory."""
     key = f"{place}_dir"
     if named is not None and (stored is None or not stored.files):
         what = "does not exist" if stored is None else "is empty"
@@ -287,7 +287,7 @@ def _compare(
     if asked is None:
         return None
     configured = files.places.get(place)
-    if stored is None:  # the record does not say where: it has to be there
+    if stored is None:  # not recorded: it has to be the configured directory
         if configured is None or not configured.files:
             what = "does not exist" if configured is None else "is empty"
             return Contradictory(

@@ -1,6 +1,6 @@
-"""Which process is the server of a home, which may be, and who listens on a port. Pure.
+"""Identity of a home's server, processes that may be it, and listeners on ports. Pure.
 
-`find_server.sh` and `listening.sh` print what is parsed here.
+Parses the output of `find_server.sh` and `listening.sh`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _SERVER_PROGRAMS = ("seekdb", "observer")
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """A server process. The same pid with another boot or start time is another process.
+    """A server process. The same pid with another boot id or start time is another process.
 
     Attributes:
         boot: the host's boot id.
         pid: process id.
         started: start time in clock ticks since boot (proc(5), stat field 22).
-        owner: uid that it runs as.
-        by: id of the DAG that started it; empty when it was not started by this program.
+        owner: uid of the process.
+        by: id of the DAG that started it; empty if this program did not start it.
     """
 
     boot: str
@@ -34,7 +34,7 @@ class ProcessIdentity:
 
 
 class DoubtKind(StrEnum):
-    """Why a process may be the server of a home although it was not identified as such."""
+    """Reason why a process may be the server of a home although it was not identified as such."""
 
     UNEXAMINED = "unexamined"
     BASE = "base"
@@ -47,10 +47,10 @@ class Doubt:
     """A process that blocks a start and a stop.
 
     Attributes:
-        kind: why.
+        kind: the reason.
         pid: process id.
         cwd: its working directory, empty if unknown.
-        base: its base directory as its command line names it, empty if it does not matter.
+        base: base directory in its command line, empty if irrelevant.
     """
 
     kind: DoubtKind
@@ -61,11 +61,11 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that listens on a port.
+    """A listening socket.
 
     Attributes:
         uid: owner of the socket.
-        pid: of a process that holds it, 0 if this login may not see it.
+        pid: of a process that holds it, 0 if not visible to this login.
         name: of that process.
     """
 
@@ -75,7 +75,7 @@ class Listener:
 
     @property
     def may_be_server(self) -> bool:
-        """False only for a process that is known to be another program."""
+        """False only if the process is known to be another program."""
         return not self.pid or self.name in (*_SERVER_PROGRAMS, "")
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None
 
 
 def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
-    """Return what raises doubts; an unknown kind counts as unexamined."""
+    """Return the processes that may be the server; an unknown kind counts as UNEXAMINED."""
     cwds, bases = (_texts_by_pid(values, name) for name in ("doubt_cwd", "doubt_base"))
     doubts = []
     for text in dict.fromkeys(values.get("doubt", ())):
@@ -104,7 +104,7 @@ def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
 
 
 def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[Listener, ...]]:
-    """Return who listens, by port."""
+    """Return the listening sockets, by port."""
     listeners: dict[int, tuple[Listener, ...]] = {}
     for text in dict.fromkeys(values.get("listener", ())):
         port, uid, pid, name = (*text.split(" ", 3), "", "", "")[:4]
@@ -114,7 +114,7 @@ def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[List
 
 
 def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
-    """Return cause and remedy for a user."""
+    """Return cause and remedy for operators."""
     elsewhere = f"its working directory is {doubt.cwd or 'unknown'}"
     match doubt.kind:
         case DoubtKind.UNEXAMINED:
@@ -144,7 +144,7 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
 
 
 def explain_listener(listener: Listener, port: int, home: str) -> tuple[str, str]:
-    """Return cause and remedy when a stop is contradicted by the SQL port."""
+    """Return cause and remedy if the SQL port contradicts a stop."""
     return (
         f"no server of {home} was identified, but its SQL port {port} is open: {listener}",
         "correct `home` or `sql_port` in the cluster file, or log in as the user of that process",

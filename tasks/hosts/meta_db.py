@@ -1,4 +1,4 @@
-"""A server's own record of its parameters, meta.db: fetched over SSH, read as untrusted input."""
+"""Reader of meta.db, a server's own record of its parameters: fetched over SSH, untrusted."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tasks.hosts.query import ask
 from tasks.hosts.scripts import read_script
 
 LIMIT_BYTES = 4 << 20
-"""Largest meta.db that is fetched. Measured: 45 KB after a first boot, some 60 bytes per tablet."""
+"""Maximum size of meta.db. Measured: 45 KB after a first boot, about 60 bytes per tablet."""
 
-_PART_BYTES = 600_000  # in base64 below the runner's output limit
-_STEPS = 1_000_000  # of SQLite's virtual machine; the query needs some hundreds
+_PART_BYTES = 600_000  # base64 of this fits into the runner's output limit
+_STEPS = 1_000_000  # of SQLite's virtual machine; the query needs a few hundred
 _RECORDS = ("store/sstable/meta.db", "etc/meta.db")
 # Source: docs/flavours.md, "Evidence that remains".
 _LAST_ROWS = (
@@ -46,15 +46,15 @@ class MetaDb:
 
 
 class MetaDbUnreadable(Exception):
-    """Raised when meta.db cannot be fetched or read; the text says why."""
+    """Raised when meta.db cannot be fetched or read; the message contains the reason."""
 
 
 class MetaDbEmpty(MetaDbUnreadable):
-    """Raised when meta.db has no table at all, as a boot leaves it that was cut short."""
+    """Raised when meta.db has no table at all, which is its state after an interrupted boot."""
 
 
 async def fetch_parameters(runner: Runner, path: str) -> StoredParameters:
-    """Fetch meta.db of a host and read the parameters in it.
+    """Fetch meta.db from a host and read its parameters.
 
     Raises:
         MetaDbUnreadable: it is too large, damaged, or not a database of seekdb.
@@ -66,7 +66,7 @@ async def fetch_parameters(runner: Runner, path: str) -> StoredParameters:
 
 
 async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFiles:
-    """Complete the facts of a home with the server's own parameters, if it has a record of them.
+    """Add the server's own parameters to the facts of a home, if it has a record of them.
 
     Raises:
         RemoteError: the host does not answer.
@@ -93,7 +93,7 @@ async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFil
 
 
 def read_parameters(copy: MetaDb) -> StoredParameters:
-    """Read the parameters in a copy of meta.db. Blocks; reads a bounded amount.
+    """Read the parameters from a copy of meta.db. Blocks; reads a bounded amount.
 
     Raises:
         MetaDbUnreadable: it is damaged, or not a database of seekdb.
@@ -124,7 +124,7 @@ def _select(connection: sqlite3.Connection) -> list[tuple[object, object]]:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.set_progress_handler(lambda: 1, _STEPS)
-    # Views, virtual tables and generated columns would run expressions of the file's author.
+    # Views, virtual tables and generated columns would run expressions from the file.
     tables = connection.execute(
         "SELECT count(*) FROM sqlite_master WHERE name = '__all_sys_parameter'"
         " AND type = 'table' AND sql LIKE 'CREATE TABLE %'"

@@ -1,4 +1,4 @@
-"""Answers of the scripts: lines `name=value`, a name may occur more than once. Pure."""
+"""Parser of script output: lines `name=value`, in which names may repeat. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 
 def parse_lines(output: str) -> dict[str, list[str]]:
-    """The values by name, in order; lines without `=` are left out."""
+    """Return the values by name, in order; lines without `=` are ignored."""
     values: dict[str, list[str]] = {}
-    for line in output.split("\n"):  # no other line ends: a program may have said those
+    for line in output.split("\n"):  # not splitlines: values may contain other line separators
         name, mark, value = line.partition("=")
         if mark:
             values.setdefault(name, []).append(value)
@@ -16,11 +16,11 @@ def parse_lines(output: str) -> dict[str, list[str]]:
 
 
 def last_value(values: Mapping[str, Sequence[str]], name: str) -> str:
-    """The last value of a name; empty when there is none."""
+    """Return the last value of a name; empty if it does not occur."""
     return values.get(name, [""])[-1]
 
 
 def number_value(values: Mapping[str, Sequence[str]], name: str) -> int | None:
-    """The last value of a name as a number, 0 or more; None when it is none."""
+    """Return the last value of a name as a number of 0 or more; None if it is not a number."""
     text = last_value(values, name)
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

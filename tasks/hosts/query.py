@@ -1,4 +1,4 @@
-"""Asking a host: questions change nothing, so one that was lost may be asked again."""
+"""Queries to a host: they change nothing, so a lost query may be repeated."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dagengine import Command, CommandResult, ConnectionLost, Runner
 
 
 async def ask(runner: Runner, question: Command) -> CommandResult:
-    """Run a command that only looks, within the host's time for a question.
+    """Run a read-only command within the host's command time-out.
 
-    When the connection breaks under it, it is asked once more over a new one: that heals a
-    restarted sshd, and else says why the host cannot be reached any more.
+    If the connection breaks, the command is repeated once over a new one: this succeeds after a
+    restart of sshd, and otherwise reports why the host is unreachable.
 
     Raises:
         RemoteError: see Runner.run.

@@ -1,4 +1,4 @@
-"""Waiting until a server is healthy: process, port, SQL login, a query."""
+"""Health wait of a start: process, port, SQL login, a query."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tasks.sql.connection import (
 )
 
 LIMIT_S = 300.0
-"""How long a server may take to answer SQL; eight at once on two cores took 5 s."""
+"""Limit for a server to answer SQL, in seconds; eight at once on two cores took 5 s."""
 
 STABLE_LIMIT_S = 250.0
-"""The most that `health.stable_s` may be: the stage has room for it."""
+"""Maximum of `health.stable_s`, in seconds; the stage's time-out includes it."""
 
-_TRACES_S = 30.0  # the script's own bounds add up to less
-# A look costs both machines some milliseconds of CPU time, which a booting server lacks, so it is
-# taken seldom enough to cost little, and often enough to add little to the wait.
+_TRACES_S = 30.0  # more than the sum of the script's own limits
+# A probe costs both machines some milliseconds of CPU time, which a booting server needs itself.
+# The interval keeps that cost low and adds little to the wait.
 _POLL_SHARE = 0.05
 _FIRST_POLL_S = 0.02
 _POLL_CAP_S = 0.1
@@ -41,37 +41,37 @@ _SLOW_POLL_S = 1.0
 _SLOW_AFTER_S = 30.0
 _LAST_WORDS_TRIES = 8
 _LAST_WORDS_PAUSE_S = 0.25
-_LOOK_EVERY_S = 0.25  # a death is noticed within this and the answer's way,
-_SLOW_LOOK_EVERY_S = 0.75  # and within a second when it takes long
+_LOOK_EVERY_S = 0.25  # a death is noticed within this interval plus the response time,
+_SLOW_LOOK_EVERY_S = 0.75  # and within a second if the start takes long
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoredServer:
-    """The server process that is waited for."""
+    """A server process under observation, and the data needed to probe it."""
 
     server: Server
     runner: Runner
     process: ProcessIdentity
     log_from: int
     password: str
-    is_first: bool = False  #: this start was its first: root has no password yet
-    awaits_password: bool = False  #: root may have no password: no first start was confirmed
+    is_first: bool = False  #: this was its first start: root has no password yet
+    awaits_password: bool = False  #: no first start was confirmed: root may have no password
 
 
 class HealthLevel(StrEnum):
-    """How far a server has come."""
+    """Level of health that a server has reached."""
 
-    NONE = "none"  # its process is gone
-    PROCESS = "process"  # it lives
-    PORT = "port"  # something listens on its SQL port
-    SQL = "sql"  # it lets root in, and answers a query
-    IN_SERVICE = "in service"  # the cluster says so (oceanbase; stage 6)
+    NONE = "none"  # its process has ended
+    PROCESS = "process"  # its process is alive
+    PORT = "port"  # a process listens on its SQL port
+    SQL = "sql"  # root can log in, and a query is answered
+    IN_SERVICE = "in service"  # confirmed by the cluster (oceanbase; stage 6)
 
 
 async def wait_until_healthy(
     monitored: MonitoredServer, context: StepContext, clock: Clock
 ) -> Succeeded | Failed:
-    """Poll until SQL answers and stays, the process is gone, or the time is up."""
+    """Poll until SQL answers and stays up, the process has ended, or the time is up."""
     begun_s = clock.monotonic_s()
     pause_s, last, remedy = _FIRST_POLL_S, "not asked yet", ""
     with _ProcessMonitor(monitored, clock).opened() as watch:
@@ -106,7 +106,7 @@ async def wait_until_healthy(
 
 
 def choose_pause_s(waited_s: float) -> float:
-    """How long to wait until the next look, after so many seconds of waiting."""
+    """Return the interval until the next probe, after `waited_s` seconds of waiting."""
     cap_s = _POLL_CAP_S if waited_s < _SLOW_AFTER_S else _SLOW_POLL_S
     return min(max(_FIRST_POLL_S, waited_s * _POLL_SHARE), cap_s)
 
@@ -123,10 +123,10 @@ async def _healthy(
 
 
 async def _stays(monitored: MonitoredServer, watch: _ProcessMonitor, context: StepContext) -> bool:
-    """Does it answer for `stable_s`? False when the process ended in that time.
+    """Return True if it keeps answering for `stable_s`, False if the process ends before that.
 
     Raises:
-        SqlNotReady: it lives, and stopped answering: the waiting begins anew.
+        SqlNotReady: it is alive but has stopped answering; the caller starts waiting again.
     """
     left_s = monitored.server.stable_s
     while left_s > 0:
@@ -142,16 +142,16 @@ async def _stays(monitored: MonitoredServer, watch: _ProcessMonitor, context: St
 
 
 async def _wait_for_port(monitored: MonitoredServer) -> None:
-    """Raise SqlNotReady while nothing listens: costs the booting host less than a login."""
+    """Raise SqlNotReady while nothing listens; costs the booting host less than a login."""
     if not (await look_at_process(monitored)).is_listening:
         raise SqlNotReady(f"nothing listens on port {monitored.server.sql_port} yet")
 
 
 class _ProcessMonitor:
-    """Looks all the time whether the process lives, beside the polling of SQL.
+    """Probes the process in the background while SQL is polled.
 
     Attributes:
-        level: PORT once something listened on the SQL port, before that PROCESS.
+        level: PROCESS, and PORT once a process has listened on the SQL port.
     """
 
     def __init__(self, monitored: MonitoredServer, clock: Clock) -> None:
@@ -162,7 +162,7 @@ class _ProcessMonitor:
 
     @contextmanager
     def opened(self) -> Iterator[_ProcessMonitor]:
-        """Leaving the context ends the looking."""
+        """Probe the process until the context is left."""
         name = f"look at pid {self._patient.process.pid}"
         self._until_gone = asyncio.create_task(self._look_until_gone(), name=name)
         try:
@@ -171,10 +171,10 @@ class _ProcessMonitor:
             self._until_gone.cancel()
 
     async def pause(self, seconds: float) -> bool:
-        """Wait so long, or until the process is gone: then True.
+        """Wait for the given time or until the process has ended; return True if it has.
 
         Raises:
-            RemoteError: the host cannot be asked any more.
+            RemoteError: the host can no longer be queried.
         """
         assert self._until_gone is not None
         done, _ = await asyncio.wait([self._until_gone], timeout=seconds)
@@ -194,7 +194,7 @@ class _ProcessMonitor:
 
 
 async def explain_death(monitored: MonitoredServer, context: StepContext) -> Failed:
-    """The process is gone: say why, from what it has left on its host."""
+    """Build the failure of a server whose process has ended, with the cause from its traces."""
     server = monitored.server
     gone = f"{server.name}: the server (pid {monitored.process.pid}) is gone"
     await context.log(f"{gone}; looking for the cause")
@@ -203,7 +203,7 @@ async def explain_death(monitored: MonitoredServer, context: StepContext) -> Fai
     for _ in range(_LAST_WORDS_TRIES):
         if found.names_error:
             break
-        # It writes its log beside its work: its last words may come after its end.
+        # The server writes its log asynchronously: the last lines may appear after its end.
         await asyncio.sleep(_LAST_WORDS_PAUSE_S)
         traces = replace(traces, log=await _read_log(monitored))
         found = _diagnose(monitored, traces)
@@ -253,9 +253,9 @@ async def _read_log(monitored: MonitoredServer) -> tuple[str, ...]:
 
 
 async def _try_sql(monitored: MonitoredServer, context: StepContext) -> str:
-    """The server's version. Root's password is the configured one, or empty before it was set.
+    """Return the server's version; root's password is the configured one, or still empty.
 
-    An empty password is tried only while no first start of this home was confirmed.
+    An empty password is tried only while no first start of this home has been confirmed.
     """
     if not (monitored.server.flavour.sets_root_password and monitored.awaits_password):
         return await _ask_version(monitored, context, monitored.password)
@@ -272,7 +272,7 @@ async def _ask_version(monitored: MonitoredServer, context: StepContext, passwor
     async with open_sql(monitored.server, monitored.runner, password) as connection:
         version = await ask_version(connection)
         if password != monitored.password:
-            # Stage 6 logs in anew, and so proves that the password is set.
+            # The second login in stage 6 proves that the password is set.
             await set_root_password(connection, monitored.password)
             said = "root had no password; set the configured one"
             await context.log(f"{monitored.server.name}: {said}")
@@ -280,10 +280,10 @@ async def _ask_version(monitored: MonitoredServer, context: StepContext, passwor
 
 
 async def look_at_process(monitored: MonitoredServer) -> ProcessLook:
-    """Whether the process lives, and whether its SQL port is open.
+    """Probe whether the process is alive and whether its SQL port is open.
 
     Raises:
-        RemoteError: its host cannot be asked.
+        RemoteError: the host cannot be queried.
     """
     process = monitored.process
     question = ask_alive(process.pid, process.started, monitored.server.sql_port)
@@ -291,7 +291,11 @@ async def look_at_process(monitored: MonitoredServer) -> ProcessLook:
 
 
 async def is_gone(monitored: MonitoredServer) -> bool:
-    """Whether the process has ended; False when the answer broke off. Raises as above."""
+    """Return whether the process has ended; False if the response was truncated.
+
+    Raises:
+        RemoteError: the host cannot be queried.
+    """
     return (await look_at_process(monitored)).is_gone
 
 

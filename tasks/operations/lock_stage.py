@@ -1,4 +1,4 @@
-"""The first stage of every operation on the cluster: take its lock, or say who holds it."""
+"""First stage of every operation on the cluster: take its lock, or name the holder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOCK_KEY = "cluster"
 
 
 async def take_lock(context: StepContext) -> Outcome:
-    """Take the lock, by force pass of a named holder if the request says so."""
+    """Take the lock, by force pass of a named holder if the request names one."""
     named = [str(name) for name in context.params.get("force_pass") or ()]
     context.wait_for("lock", f"the cluster lock{', by force pass' if named else ''}")
     reply = await context.acquire_lock(named)

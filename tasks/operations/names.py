@@ -1,4 +1,4 @@
-"""Names of the operations, as on the wire."""
+"""Names of the operations, as used on the wire."""
 
 from __future__ import annotations
 

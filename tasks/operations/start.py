@@ -1,4 +1,4 @@
-"""`Start OB`: six stages, each step asks, decides, acts and verifies, and may run again."""
+"""`Start OB`: six stages; each step queries, decides, acts and verifies, and is repeatable."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=
 
 
 def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
-    """The operation on the servers of a cluster file, which is read anew by every attempt."""
+    """Return the operation; every attempt reads the current cluster file."""
     steps = _Steps(cluster, pool, clock, HostInspector(clock))
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     return Operation(
@@ -107,7 +107,7 @@ class _Steps:
     looks: HostInspector
 
     async def check(self, context: StepContext) -> Outcome:
-        """Stage 2."""
+        """Run stage 2."""
         server, runner = self._server(context)
         if (unresolved := await resolve_unproven(context, server, runner)) is not None:
             return unresolved
@@ -115,7 +115,7 @@ class _Steps:
         return await self.looks.check(context, server, runner)
 
     async def start(self, context: StepContext) -> Outcome:
-        """Stage 3."""
+        """Run stage 3."""
         server, runner = self._server(context)
         context.wait_for("ssh", f"the start of {server.name}")
         decision = self._just_decided(context) or await self.looks.decide(context, server, runner)
@@ -133,14 +133,14 @@ class _Steps:
         options = " ".join(first_start_options(server))
         how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
         await context.log(f"{server.name}: starting {server.binary} {how}")
-        self.cluster.root_password()  # read before the launch: root must not be left without one
+        self.cluster.root_password()  # fail before root could be left without one
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
         return await self._judge_start(context, server, runner, report, decision)
 
     async def undo_start(self, context: StepContext) -> Outcome:
-        """Roll stage 3 back: end the server, if this very DAG started it."""
+        """Roll back stage 3: end the server if this DAG started it."""
         server, runner = self._server(context)
         if (refusal := await self.looks.refuse_stop(server, runner)) is not None:
             return Failed(refusal)
@@ -152,13 +152,13 @@ class _Steps:
         return outcome
 
     async def settle(self, context: StepContext) -> bool:
-        """Nothing of stage 3 runs on when its lock can be taken."""
+        """Return whether nothing of stage 3 is running, that is, its lock can be taken."""
         server, runner = self._server(context)
         result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
         return "quiet=yes" in result.stdout
 
     async def wait(self, context: StepContext) -> Outcome:
-        """Stage 4."""
+        """Run stage 4."""
         server, runner = self._server(context)
         monitored = await self._patient(context, server, runner)
         if isinstance(monitored, Failed):
@@ -170,16 +170,16 @@ class _Steps:
             seen = Observation(self.clock.now(), state, version=version)
             self.cluster.saw(server.name, seen)
             if server.flavour.can_initialise:
-                # From now on the home holds a database, whatever happens to its log.
+                # From now on the home holds a database, even if its log is removed.
                 await ask(runner, confirm_first_start(server.home))
         return outcome
 
     async def start_cluster(self, context: StepContext) -> Outcome:
-        """Stage 5."""
+        """Run stage 5."""
         return await make_cluster_steps(self.cluster, self.pool, self.clock).start(context)
 
     async def verify(self, context: StepContext) -> Outcome:
-        """Stage 6."""
+        """Run stage 6."""
         async with asyncio.TaskGroup() as group:
             verifying = {
                 name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
@@ -205,7 +205,7 @@ class _Steps:
         return server, self.pool.runner(server.address)
 
     def _just_decided(self, context: StepContext) -> Start | None:
-        """What stage 2 found a moment ago; the start script looks again under the lock."""
+        """Return stage 2's recent decision, if any; the start script verifies it under the lock."""
         found = None if context.resumed else context.data_of(CHECK, context.target)
         if not found or "kind" not in found:
             return None
@@ -214,7 +214,7 @@ class _Steps:
     async def _patient(
         self, context: StepContext, server: Server, runner: Runner
     ) -> MonitoredServer | Failed:
-        """The process that stage 3 started or found; what runs there when that was passed."""
+        """Return the process from stage 3, or the running one if stage 3 was passed."""
         password = self.cluster.root_password()
         data = context.data_of(START, server.name)
         if data is not None:
@@ -237,8 +237,8 @@ class _Steps:
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         except ConnectionLost as exc:
-            # Whether it started is unknown. The script looks first, under the lock that a lost
-            # one still holds, so that sending it again cannot start the server twice.
+            # The result is unknown. Repeating the script cannot start the server twice: it
+            # inspects the home first, under the lock that a lost command still holds.
             await context.log(f"WARN: {server.name}: {exc.message}; looking again")
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         return parse_start(result.stdout)
@@ -283,7 +283,7 @@ class _Steps:
         try:
             return await self._look_again(context, self.cluster.server(name))
         except DagengineError as exc:
-            # A host that cannot be asked any more is one server's trouble, not the others'.
+            # An unreachable host must not affect the verification of the other servers.
             what = f"{name}: {exc.message}"
             return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
 
@@ -308,7 +308,7 @@ class _Steps:
 
 
 async def _ask_anew(monitored: MonitoredServer) -> Failed | None:
-    """A second login, and a query."""
+    """Log in a second time, and run a query."""
     try:
         async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
             await ask_one(connection, "select 1")

@@ -1,4 +1,4 @@
-"""`Stop OB`: out of service by SQL, or the end of the processes, with a minor freeze or without."""
+"""`Stop OB`: takes servers out of service by SQL, or ends processes, optionally after a freeze."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _LONGEST_FREEZE_S = 3600.0 + 600.0
 _BEFORE = Flags(
     can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True
 )
-"""Of stages that change nothing: there is nothing that a rollback would have to undo."""
+"""Flags of stages that change nothing, so that a rollback has nothing to undo."""
 _AFTER = Flags(
     can_cancel=True, can_continue=True, can_retry=True, can_rollback=False, can_pass=True
 )
-"""Of stages that stop something: it is undone by a start, not by a rollback (protocol 5.2)."""
+"""Flags of stages that stop servers; only a start undoes that, not a rollback (protocol 5.2)."""
 
 
 def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
-    """The operation on the servers of a cluster file, which is read anew by every attempt."""
+    """Return the operation; every attempt reads the current cluster file."""
     steps = _Steps(cluster, pool, clock)
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     stop = Stage(
@@ -81,7 +81,7 @@ class _Steps:
     clock: Clock
 
     async def check(self, context: StepContext) -> Outcome:
-        """Stage 2."""
+        """Run stage 2."""
         assert context.target is not None
         if _mode(context) is StopMode.PLAIN:
             await context.log(f"{context.target}: is stopped by SQL; its process is left alone")
@@ -101,7 +101,7 @@ class _Steps:
                 return Succeeded({"runs": True})
 
     async def freeze(self, context: StepContext) -> Outcome:
-        """Stage 3."""
+        """Run stage 3."""
         if _mode(context) is not StopMode.TERMINATE:
             await context.log("no minor freeze was asked for")
             return Succeeded()
@@ -110,7 +110,7 @@ class _Steps:
         return await steps.freeze(context, names)
 
     async def stop(self, context: StepContext) -> Outcome:
-        """Stage 4."""
+        """Run stage 4."""
         assert context.target is not None
         if _mode(context) is StopMode.PLAIN:
             await context.log(f"{context.target}: its process is left alone")
@@ -123,7 +123,7 @@ class _Steps:
         return outcome
 
     async def settle(self, context: StepContext) -> bool:
-        """Nothing of stage 4 runs on when its lock can be taken."""
+        """Return whether nothing of stage 4 is running, that is, its lock can be taken."""
         assert context.target is not None
         if _mode(context) is StopMode.PLAIN:
             return True
@@ -132,14 +132,14 @@ class _Steps:
         return "quiet=yes" in result.stdout
 
     async def stop_by_sql(self, context: StepContext) -> Outcome:
-        """Stage 5."""
+        """Run stage 5."""
         if _mode(context) is not StopMode.PLAIN:
             await context.log("the processes were ended: there is nothing to stop by SQL")
             return Succeeded()
         return await make_stop_steps(self.cluster, self.pool, self.clock).stop_by_sql(context)
 
     async def verify(self, context: StepContext) -> Outcome:
-        """Stage 6."""
+        """Run stage 6."""
         if _mode(context) is StopMode.PLAIN:
             await context.log("the cluster itself showed the stop")
             return Succeeded()
@@ -184,7 +184,7 @@ def _mode(context: StepContext) -> StopMode:
 
 
 def _runs(context: StepContext, name: str) -> bool:
-    """As stage 2 saw it; when that was passed, it may."""
+    """Return whether stage 2 saw the server running; True if stage 2 was passed."""
     seen = context.data_of(CHECK, name)
     return seen is None or bool(seen.get("runs", True))
 

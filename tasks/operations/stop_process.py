@@ -1,4 +1,4 @@
-"""Ending a server's process on its host: for a stop, and for the rollback of a start."""
+"""End of a server's process on its host, for a stop and for the rollback of a start."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _CHECK_FAILED = "OB.Server.Process.CheckFailed"
 async def stop_process(
     context: StepContext, server: Server, runner: Runner, kill_after_s: float, marker: str = ""
 ) -> Outcome:
-    """End the server, and prove that all of it is gone.
+    """End the server, and verify that all of it has ended.
 
     Args:
         context: of the step.
-        server: which.
-        runner: leads to its host.
-        kill_after_s: how long it may take to end after SIGTERM; then it gets SIGKILL.
-        marker: only if the DAG of this id started it; empty: whoever did.
+        server: the server.
+        runner: for its host.
+        kill_after_s: delay between SIGTERM and SIGKILL.
+        marker: id of a DAG; the server is ended only if that DAG started it. Empty: always.
     """
     context.wait_for("process", f"the end of {server.name}")
     command = stop_server(server, kill_after_s, marker)
@@ -39,8 +39,8 @@ async def stop_process(
     try:
         result = await runner.run(command, timeout_s=limit_s)
     except ConnectionLost as exc:
-        # Whether it was ended is unknown. The script looks first, under the lock that a lost one
-        # may still hold, so that it can be sent again.
+        # The result is unknown. The script is safe to repeat: it inspects the server first, under
+        # the lock that the lost command may still hold.
         await context.log(f"WARN: {server.name}: {exc.message}; looking again")
         result = await runner.run(command, timeout_s=limit_s)
     report = parse_stop(result.stdout)
@@ -67,7 +67,7 @@ async def stop_process(
 
 
 def was_ended(outcome: Outcome) -> bool:
-    """Nothing of the server runs any more, or did before."""
+    """Return whether no process of the server is left."""
     return isinstance(outcome, Succeeded) and outcome.data["outcome"] != StopOutcome.FOREIGN
 
 

@@ -1,4 +1,4 @@
-"""A server on which a task was ended without a proof is looked at before it is acted on."""
+"""Unconfirmed targets: their actual state is determined before the next step acts on them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _ASK_S = 30.0
 
 
 async def resolve_unproven(context: StepContext, server: Server, runner: Runner) -> Failed | None:
-    """Wait, under the home's lock, until nothing of the earlier task runs on; then unmark it.
+    """Wait under the home's lock until no command of the earlier task runs; clear the marker.
 
     Args:
-        context: of the step that is about to look at the server.
-        server: of its target.
-        runner: of its host.
+        context: of the step that is about to probe the server.
+        server: its target.
+        runner: for the server's host.
 
     Returns:
-        None when there was no mark or it is resolved; else why it is not.
+        None if the target was confirmed or now is; otherwise the failure.
     """
     mark = context.unproven
     if mark is None:

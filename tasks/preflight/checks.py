@@ -1,6 +1,6 @@
-"""The checks of stage 2: from the facts of a host to verdicts. Pure.
+"""The checks of stage 2: from the facts about a host to results. Pure.
 
-`CHECKS` is the list; docs/checks.md is made from it.
+docs/checks.md is generated from `CHECKS`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from tasks.preflight import judges
 from tasks.preflight.result import Check, CheckResult, Severity, SkipPolicy, StartTarget
 
 SKIP_CHECKS = "skip_checks"
-"""Parameter of a DAG: names of the checks that are skipped."""
+"""Parameter of a DAG: names of the checks to skip."""
 
 
 def decide_verdicts(
     facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()
 ) -> list[CheckResult]:
-    """Every check's verdict that could be reached, in the order of `CHECKS`.
+    """Return the results of all applicable checks, in the order of `CHECKS`.
 
     Args:
-        facts: what the host said; complete.
-        wish: what is to be started.
+        facts: about the host; complete.
+        wish: the server to be started.
         skip: names of checks whose block is to be skipped.
     """
     verdicts = []
@@ -37,7 +37,7 @@ def decide_verdicts(
 
 
 def refuse_skips(names: Iterable[str]) -> str | None:
-    """What is wrong with a wish to skip these checks; None when nothing is."""
+    """Return why these checks cannot be skipped; None if they can."""
     known = {check.name: check for check in CHECKS}
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""From facts and a wish to what is to be done. Pure."""
+"""Decision of a start, from the facts about a host. Pure."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarge
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """It must not be started.
+    """Decision that the server must not be started.
 
     Attributes:
         code: stable errCode.
-        message: what is wrong, where.
-        remedy: what to do next.
-        verdicts: of every check; empty when none could be made.
+        message: the problem and its location.
+        remedy: the next step for the operator.
+        verdicts: of every check; empty if the checks could not run.
     """
 
     code: str
@@ -32,13 +32,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class NoOp:
-    """There is nothing to do.
+    """Decision that nothing needs to be done.
 
     Attributes:
-        reason: why.
-        process: the server that runs.
+        reason: the reason.
+        process: the running server.
         verdicts: of every check.
-        awaits_password: no first start of it was ever confirmed, so root may have no password yet.
+        awaits_password: whether no first start was ever confirmed, so that root may have no
+            password yet.
     """
 
     reason: str
@@ -49,7 +50,7 @@ class NoOp:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Start it, as a first start or a later one; `awaits_password` as for NoOp."""
+    """Decision for a first or later start; `awaits_password` as for NoOp."""
 
     kind: StartKind
     verdicts: tuple[CheckResult, ...] = ()
@@ -60,12 +61,12 @@ Decision: TypeAlias = Blocked | NoOp | Start
 
 
 def decide_start(facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()) -> Decision:
-    """What to do with a server whose host said this.
+    """Decide what a start does with a server.
 
     Args:
-        facts: what the host said.
-        wish: what is to be started.
-        skip: checks whose block does not count.
+        facts: about its host.
+        wish: the server to be started.
+        skip: names of checks whose block is ignored.
     """
     if not facts.complete:
         return Blocked(
@@ -92,7 +93,7 @@ def decide_start(facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()
 
 
 def _remedy(verdict: CheckResult, facts: HostFacts) -> str:
-    """What to do; or that it can be skipped, when that does no harm."""
+    """Return the remedy, with a hint if the check may be skipped without harm."""
     skip = next(check.skip for check in CHECKS if check.name == verdict.check)
     if skip is SkipPolicy.NO or (skip is SkipPolicy.NOT_BY_ROOT and facts.uid == 0):
         return verdict.remedy

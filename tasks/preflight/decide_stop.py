@@ -1,4 +1,4 @@
-"""From facts to what a stop does with a server's process. Pure."""
+"""Decision of a stop, from the facts about a host. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tasks.preflight.judges import judge_manager
 
 @dataclass(frozen=True, slots=True)
 class NothingRuns:
-    """There is nothing to stop."""
+    """Decision that nothing needs to be stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """It runs, and is ours to stop."""
+    """Decision to stop a running server that belongs to this login."""
 
     process: ProcessIdentity
 
@@ -30,9 +30,9 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
     """Decide what a stop does with a server.
 
     Args:
-        facts: of its host.
+        facts: about its host.
         home: of the server.
-        sql_port: nothing of the server runs only if no server may listen there; 0: not checked.
+        sql_port: a listener there that may be the server blocks the stop; 0 disables this check.
     """
     if not facts.complete:
         return Blocked(

@@ -1,4 +1,4 @@
-"""Looking at a server's host: ask for facts, judge them, say what was found."""
+"""Inspection of a server's host: collect facts, judge them, report the results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SAID_LENGTH = 200
 async def ask_host(
     server: Server, runner: Runner, clock: Clock, *, with_version: bool = False
 ) -> HostFacts:
-    """One round trip; `complete` of the answer says whether it broke off.
+    """Query a host's facts in one round trip; `complete` is False if the response was truncated.
 
     Raises:
-        RemoteError: the host could not be asked.
+        RemoteError: the host could not be queried.
     """
     asked_ms = clock.now().timestamp() * 1000
     question = ask_facts(server, with_version=with_version)
@@ -44,7 +44,7 @@ async def ask_host(
 
 
 class HostInspector:
-    """What a start does to know its hosts; remembers the builds that it has seen in one DAG."""
+    """Inspects the hosts of a start, and remembers the builds seen in the current DAG."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -52,7 +52,7 @@ class HostInspector:
         self._programs: dict[str, int] = {}
 
     async def check(self, context: StepContext, server: Server, runner: Runner) -> Outcome:
-        """Stage 2: one line for everything that is not well, one when all is."""
+        """Run stage 2: log one line per problem, or a single line if there are none."""
         decision = await self.decide(context, server, runner)
         verdicts = decision.verdicts
         evidence = describe_verdicts(verdicts)
@@ -73,10 +73,10 @@ class HostInspector:
                 return Succeeded(found, evidence)
 
     async def decide(self, context: StepContext, server: Server, runner: Runner) -> Decision:
-        """Ask and judge.
+        """Query the host and decide.
 
         Raises:
-            RemoteError: the host could not be asked.
+            RemoteError: the host could not be queried.
         """
         facts = await ask_host(server, runner, self._clock)
         others = self._other_programs(context, server, facts)
@@ -84,7 +84,7 @@ class HostInspector:
         return decide_start(facts, StartTarget(server, others), skip)
 
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
-        """Why the server must not be stopped from here; None when it may be."""
+        """Return why the server must not be stopped from here; None if it may be stopped."""
         facts = await ask_host(server, runner, self._clock)
         decision = decide_stop(facts, home=server.home)
         is_ours = facts.process is not None and facts.process.owner == facts.uid
@@ -106,7 +106,7 @@ class HostInspector:
 def render_verdicts(
     name: str, verdicts: Sequence[CheckResult], *, but_first_block: bool
 ) -> list[str]:
-    """Log lines for what is not well; the first block is the outcome's own line."""
+    """Return log lines for all problems, except the first block if the outcome reports it."""
     lines, is_first = [], but_first_block
     for verdict in verdicts:
         match verdict.level:
@@ -124,6 +124,6 @@ def render_verdicts(
 
 
 def describe_verdicts(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
-    """The same for `additional_data.evidence`."""
+    """Return the same results for `additional_data.evidence`."""
     told = [verdict.as_evidence() for verdict in verdicts if verdict.level is not Severity.OK]
     return {"checks": told} if told else {}

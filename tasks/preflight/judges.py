@@ -1,6 +1,6 @@
-"""What each check of a host decides: facts and a wish in, a finding out, None when all is well.
+"""Decisions of the checks of a host: each returns a finding, or None if nothing is wrong.
 
-Pure. Which checks there are, and what may be skipped, is in checks.py.
+Pure. checks.py lists the checks and which of them may be skipped.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from tasks.hosts.home_state import Contradictory, Empty, HasData
 from tasks.hosts.identity import explain_doubt
 from tasks.preflight.result import Finding, Severity, StartTarget
 
-# A login's own units: what was started from a login has these, and nobody looks after it.
+# Units of logins: processes started from a login are in these, which do not manage them.
 _LOGIN_UNIT = re.compile(r"(ssh|sshd|ssh@.*|sshd@.*|cron|crond|dropbear.*|user@[0-9]+)\.service")
 
 # Source: obd's checks before a start (oceanbase/obdeploy, plugins/oceanbase/*/start_check.py).
 OPEN_FILES, PROCESSES, AIO = 20_000, 4_096, 20_000
 CLOCK_S = 0.2
-# Source: seekdb 1.4 here. A new home takes 1.2 GB; with next to nothing left it dies with -4184.
+# Source: seekdb 1.4 here. A new home takes 1.2 GB; on an almost full disk it dies with -4184.
 _FRESH_BYTES, _LEAST_BYTES = 1_300_000_000, 256 << 20
 _LATER_BYTES = 100 << 20
 _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 
 
 def judge_manager(facts: HostFacts, _wish: StartTarget | None = None) -> Finding | None:
-    """Who else looks after the server: a start, a stop and a rollback leave it to them."""
+    """Find another manager of the server; a start, a stop and a rollback then leave it alone."""
     code = "OB.Server.Process.CheckFailed"
     if facts.obshell is not None:
         return Finding(
@@ -132,7 +132,7 @@ def judge_first_start(facts: HostFacts, wish: StartTarget) -> Finding | None:
 
 
 def judge_stored_port(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    """A later start keeps the port of the first one, whatever the cluster file says."""
+    """Compare the ports: a later start keeps the first one's, regardless of the cluster file."""
     state = wish.home_state(facts)
     if not isinstance(state, HasData) or state.parameters is None:
         return None
@@ -194,7 +194,7 @@ def judge_ports(facts: HostFacts, wish: StartTarget) -> Finding | None:
 
 
 def judge_disk(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    """What a first start needs, by file system; a later one only needs some room."""
+    """Check the needs of a first start per file system; a later start needs only some space."""
     server, places = wish.server, {disk.path: disk for disk in facts.disks}
     home = places.get(server.home)
     if home is None:
@@ -282,7 +282,7 @@ def judge_clock(facts: HostFacts, _wish: StartTarget) -> Finding | None:
 
 
 def _find_unit(groups: Iterable[str], own_groups: Iterable[str]) -> str | None:
-    """The service whose control group the server is in, when that is none of a login."""
+    """Return the service whose control group the server is in, except services of logins."""
     own = {unit for line in own_groups for unit in _units(line)}
     for line in groups:
         for unit in reversed(_units(line)):
@@ -292,6 +292,6 @@ def _find_unit(groups: Iterable[str], own_groups: Iterable[str]) -> str | None:
 
 
 def _units(line: str) -> list[str]:
-    """Of a line of /proc/PID/cgroup: `number:controllers:path`."""
+    """Return the services in a line of /proc/PID/cgroup: `number:controllers:path`."""
     path = line.split(":", 2)[-1]
     return [part for part in path.split("/") if part.endswith(".service")]

@@ -1,4 +1,4 @@
-"""What a check of a server's host ends in."""
+"""Results of the checks of a server's host."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from tasks.hosts.home_state import HomeState, decide_home
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """Severity of a check's result."""
 
     OK = "ok"
     WARN = "warn"
     BLOCK = "block"
-    SKIPPED = "skipped"  # it would block, but somebody asked to skip it by name
+    SKIPPED = "skipped"  # would block, but the request skips the check by name
 
 
 class SkipPolicy(StrEnum):
-    """May a blocker be skipped?"""
+    """Whether a block may be skipped."""
 
     YES = "yes"
-    NO = "no"  # the start would do harm, or could not even be tried
+    NO = "no"  # the start would do harm, or is impossible
     NOT_BY_ROOT = "not by root"  # root would leave files that their owner cannot use
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """A problem found by a check.
 
     Attributes:
         level: WARN or BLOCK.
-        cause: what is wrong, where.
-        remedy: what to do about it.
+        cause: the problem and its location.
+        remedy: the remedy.
         code: errCode of a block.
     """
 
@@ -48,11 +48,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class StartTarget:
-    """What is to be started, and what else is known about it.
+    """The server to be started, and further facts for the checks.
 
     Attributes:
-        server: as the cluster file says now.
-        other_programs: size of the program on other servers, by their names.
+        server: as in the current cluster file.
+        other_programs: size of the program on other servers, by server name.
     """
 
     server: Server
@@ -71,17 +71,17 @@ Judge: TypeAlias = Callable[[HostFacts, StartTarget], Finding | None]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One named question about a server's host.
+    """One named check of a server's host.
 
     Attributes:
-        name: by which it is skipped.
-        looks_at: one line for a person.
-        levels: what it may end in beside ok.
+        name: the name by which it can be skipped.
+        looks_at: the subject, in one line for operators.
+        levels: possible results other than ok.
         skip: whether its block may be skipped.
-        remedy: one line for a person.
-        judge: the decision; None for ok.
-        needs_home: there is nothing to judge when the home is missing.
-        when_running: also asked when the server runs already; a block is a warning then.
+        remedy: one line for operators.
+        judge: the decision; returns None for ok.
+        needs_home: whether the check is omitted if the home is missing.
+        when_running: whether it also applies to a running server; a block is then a warning.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """How one check ended."""
+    """Result of one check."""
 
     check: str
     level: Severity
@@ -105,7 +105,7 @@ class CheckResult:
     code: str = ""
 
     def as_evidence(self) -> dict[str, Any]:
-        """For a caller."""
+        """Return the result for API clients."""
         return {
             "check": self.check,
             "level": str(self.level),

@@ -1,4 +1,4 @@
-"""The routes that tell of the cluster (protocol 3.3). They look at the servers, within a bound."""
+"""Routes that report the cluster's state (protocol 3.3), after a bounded probe of its servers."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ObQuery(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ActiveTask:
-    """What a live task does, and to which servers."""
+    """Activity of the task that holds the cluster lock, and the affected servers."""
 
     task_id: str = ""
     targets: tuple[str, ...] = ()
@@ -86,7 +86,7 @@ class ActiveTask:
 
 
 def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route]:
-    """GET ob/info, ob/agents, agents/status, obcluster/info and obcluster/topology/info."""
+    """Return GET ob/info, ob/agents, agents/status, obcluster/info, obcluster/topology/info."""
     reads = _Reads(cluster, monitor)
     return [
         Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
@@ -262,7 +262,7 @@ class _Reads:
         return zone
 
     async def _moving(self, engine: Engine) -> ActiveTask:
-        """What the task does that holds the cluster locked."""
+        """Return the activity of the task that holds the cluster lock."""
         holder = engine.holder(_LOCK)
         found = None
         if holder is not None and holder.dag_id is not None:

@@ -1,4 +1,4 @@
-"""`?dryRun=true`: what a start or a stop would do, asked of the hosts now; nothing is changed."""
+"""`?dryRun=true`: the plan of a start or stop, from fresh facts of the hosts; changes nothing."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from tasks.sql.cluster import (
     render_zone_change,
 )
 
-_LOOK_S = 10.0  # for one host; all are asked at the same time
+_LOOK_S = 10.0  # limit for one host; all hosts are queried at the same time
 _MARKER = "(id of the task)"
 
 HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
-"""By server: what its host said, or why it is not known."""
+"""By server: the facts of its host, or a plan that explains why they are unknown."""
 
 
 def start_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planner:
-    """What POST /ob/start would do."""
+    """Return the planner of POST /ob/start."""
 
     async def plan(call: Call) -> Plan:
         request = call.body
@@ -78,7 +78,7 @@ def start_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Plann
 
 
 def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planner:
-    """What POST /ob/stop would do."""
+    """Return the planner of POST /ob/stop."""
 
     async def plan(call: Call) -> Plan:
         request = call.body
@@ -87,7 +87,7 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
         asked = resolve_request(cluster, request)
         mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
         await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
-        if mode is StopMode.PLAIN:  # no host is asked, now or then
+        if mode is StopMode.PLAIN:  # a plain stop queries no host, and neither does its plan
             servers = map(cluster.server, asked.targets)
             plans = tuple(_plan_plain_stop(server, asked) for server in servers)
             return Plan(STOP_OB, LOCK_KEY, plans)
@@ -135,7 +135,7 @@ def _plan_stop(server: Server, facts: HostFacts, mode: StopMode, kill_after_s: f
 
 
 def _freeze_of(server: Server) -> str:
-    """This server's part of the minor freeze; an OceanBase cluster freezes all in one statement."""
+    """Return the server's minor freeze; an OceanBase cluster freezes all in one statement."""
     return render_minor_freeze([server]) if server.flavour is OCEANBASE else MINOR_FREEZE
 
 
@@ -150,7 +150,7 @@ def _plan_plain_stop(server: Server, asked: ResolvedScope) -> ServerPlan:
 
 
 def _show(command: Command) -> str:
-    """A script by its name and arguments, secrets masked; its text is the same for every host."""
+    """Render a script as its name and arguments, with masked secrets and without its text."""
     return Command(command.argv[3:]).render_masked()
 
 
@@ -171,7 +171,7 @@ async def _ask_all(
 
 
 async def _ask_one(server: Server, pool: RunnerPool, clock: Clock) -> HostFacts | ServerPlan:
-    """What the host says; why not, when it cannot be asked: that is a part of the plan."""
+    """Return the host's facts; if it cannot be queried, a plan that contains the reason."""
     try:
         async with asyncio.timeout(_LOOK_S):
             return await ask_host(server, pool.runner(server.address), clock)

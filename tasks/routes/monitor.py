@@ -1,4 +1,4 @@
-"""Looking at the servers: does the process run, does SQL answer. Bounded; one dead host is one."""
+"""Probes of the servers: process and SQL. Bounded; a dead host does not delay the others."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tasks.sql.access import SqlSession
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version
 
 WITHIN_S = 2.0
-"""How long a reader waits for all servers together."""
+"""Limit for a reader to wait for all servers together, in seconds."""
 
 CACHE_S = 5.0
-"""How long what was seen is not looked at again."""
+"""Minimum age of an observation before the server is probed again, in seconds."""
 
-_CALL_S = 1.8  # of one question to one host
+_CALL_S = 1.8  # limit of one query to one host
 
 AskTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
-"""From a connection as root to what the cluster's table says, by ip and rpc port."""
+"""Function that reads the cluster's own table as root; returns rows by ip and rpc port."""
 
 
 class ClusterMonitor:
-    """Sees to it that what the cluster file's servers do is known, as far as that can be."""
+    """Keeps the last known state of every server in the cluster file up to date."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class ClusterMonitor:
     ) -> None:
         """
         Args:
-            cluster: what is seen is kept there.
-            pool: runs the questions.
-            clock: for the ages.
-            tables: how to ask the cluster's own table, by flavour; none for what has no such table.
+            cluster: receives the observations.
+            pool: runs the queries.
+            clock: measures the age of observations.
+            tables: how to query the cluster's own table, by flavour, if the flavour has one.
         """
         self._cluster = cluster
         self._pool = pool
@@ -61,10 +61,10 @@ class ClusterMonitor:
         self._sessions: dict[str, SqlSession] = {}
 
     async def refresh(self) -> Sequence[Server]:
-        """Look at every server that was not looked at within CACHE_S; returns who has answered.
+        """Probe every server not probed within CACHE_S; return the servers that have answered.
 
-        Callers share a look that is under way. What takes longer than WITHIN_S goes on, and counts
-        for the next reader.
+        Concurrent callers share a running probe. A probe that takes longer than WITHIN_S continues
+        in the background, and its result is available to the next reader.
         """
         servers = self._cluster.servers
         now_s = self._clock.monotonic_s()
@@ -84,7 +84,7 @@ class ClusterMonitor:
         return [server for server in servers if self._has_answered(server)]
 
     async def close(self) -> None:
-        """End what is under way."""
+        """Cancel running probes and close the SQL sessions."""
         for look in self._looks.values():
             look.cancel()
         await asyncio.gather(*self._looks.values(), return_exceptions=True)
@@ -133,7 +133,7 @@ class ClusterMonitor:
             why = str(exc)
         if why:
             await session.close()
-            # It told its version, and then nothing of the cluster: that has no majority.
+            # It reported its version but did not answer on the cluster: the majority is missing.
             state = RESTRICTED if version else NOT_CONNECTED
             return Observation(self._clock.now(), state, version=version, why=why)
         return Observation(self._clock.now(), AVAILABLE, version=version)
@@ -146,7 +146,7 @@ async def open_monitor(
     clock: Clock,
     tables: Mapping[str, AskTable] | None = None,
 ) -> AsyncIterator[ClusterMonitor]:
-    """A lookout; leaving the context ends what it is doing."""
+    """Provide a monitor; leaving the context cancels its probes."""
     monitor = ClusterMonitor(cluster, pool, clock, tables)
     try:
         yield monitor

@@ -1,4 +1,4 @@
-"""The shape of what is told of the cluster (protocol 3.3)."""
+"""Schemas of the responses about the cluster (protocol 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The routes of the operations and the bodies they take."""
+"""The route POST /ob/start, and the request bodies shared with POST /ob/stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.errors import SCOPE_ERRORS
 from tasks.operations.names import START_OB
 from tasks.preflight.checks import SKIP_CHECKS, refuse_skips
 
-DEDUPE_WINDOW_S = 1.0  # the SDK repeats calls on errors
+DEDUPE_WINDOW_S = 1.0  # the SDK repeats requests after errors
 
 _log = structlog.get_logger("tasks.routes.start")
 
@@ -47,7 +47,7 @@ _FORCE_PASS: dict[str, Any] = {
         {"type": "null"},
     ],
 }
-"""Both forms: that of the official clients, and that of the published document."""
+"""Schema of both accepted forms: the official clients' and the published document's."""
 
 
 _SKIP = "names of checks that shall not stand in the way (docs/checks.md)"
@@ -94,7 +94,7 @@ class StartRequest(ScopedRequest):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedScope:
-    """What a request means.
+    """A request's scope resolved to servers.
 
     Attributes:
         kind: GLOBAL, ZONE or SERVER.
@@ -108,7 +108,7 @@ class ResolvedScope:
 
 
 def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> ResolvedScope:
-    """Which servers a request means; raises ApiError."""
+    """Resolve a request to servers; raise ApiError if its scope is wrong."""
     scope = request.scope or Scope()
     asked = list(dict.fromkeys(scope.target or ()))
     kind = (scope.type or "").upper()
@@ -119,7 +119,7 @@ def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> ResolvedSco
 
 
 def start_route(cluster: ClusterFile, planner: Planner | None = None) -> Route:
-    """POST /ob/start; with a planner it can say what it would do."""
+    """Return POST /ob/start; a planner adds support for dry runs."""
 
     async def start(call: Call) -> DagDetail:
         """Start observers.
@@ -143,10 +143,10 @@ def start_route(cluster: ClusterFile, planner: Planner | None = None) -> Route:
 
 
 def read_skips(names: Iterable[str]) -> dict[str, list[str]]:
-    """The DAG's parameter.
+    """Return the DAG parameter for the checks to skip.
 
     Raises:
-        IllegalArgument: one that is not known, or may not be skipped.
+        IllegalArgument: a check is unknown or may not be skipped.
     """
     asked = list(dict.fromkeys(names))
     if (wrong := refuse_skips(asked)) is not None:
@@ -155,7 +155,7 @@ def read_skips(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def reload_cluster(cluster: ClusterFile) -> None:
-    """Read the cluster file anew; a broken one is refused, and the present one kept."""
+    """Reload the cluster file; if it cannot be used, log a warning and keep the current cluster."""
     try:
         cluster.reload()
     except ConfigError as exc:

@@ -1,4 +1,4 @@
-"""POST /ob/stop: its body, its checks in the order of protocol 3.2, and the task it makes."""
+"""The route POST /ob/stop: its body, and its checks in the order of protocol 3.2."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StopRequest(ScopedRequest):
 def stop_route(
     cluster: ClusterFile, pool: RunnerPool, clock: Clock, planner: Planner | None = None
 ) -> Route:
-    """POST /ob/stop; with a planner it can say what it would do."""
+    """Return POST /ob/stop; a planner adds support for dry runs."""
 
     async def stop(call: Call) -> DagDetail:
         """Stop observers.
@@ -54,7 +54,7 @@ def stop_route(
         asked = resolve_request(cluster, request)
         mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
         if call.key and (made := await call.engine.find_submitted(call.key)) is not None:
-            return made  # what it has done since must not count against the same request
+            return made  # skip the checks: the effects of the first request would fail them
         await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
         return await call.submit(
             Submission(STOP_OB, asked.targets, {**asked.params, "mode": str(mode)}),
@@ -66,7 +66,7 @@ def stop_route(
 
 
 def choose_mode(scope: str, force: bool, terminate: bool) -> StopMode:
-    """Raises ApiError when the flags do not go with the scope or with each other."""
+    """Return the mode; raise ApiError if the flags contradict the scope or each other."""
     if scope == "GLOBAL" and not force and not terminate:
         raise ForceStopOrTerminateRequired(
             "the whole cluster cannot be taken out of service by SQL",

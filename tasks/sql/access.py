@@ -1,4 +1,4 @@
-"""Log in to a server as root: identify the listener on its host first, then connect through SSH."""
+"""Login to a server as root: identifies the listener on its host, then connects through SSH."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.sql.route import (
 
 
 class SqlPeerRefused(SqlNotReady):
-    """What listens is not the identified server: nothing was sent to it."""
+    """Raised when the listener is not the identified server; nothing was sent to it."""
 
     err_code = "OB.Server.Process.CheckFailed"
 
@@ -42,14 +42,14 @@ async def read_sql_facts(server: Server, runner: Runner, *, only_port: bool = Fa
 
 @asynccontextmanager
 async def open_sql(server: Server, runner: Runner, password: str) -> AsyncIterator[Connection]:
-    """Open a connection as root, to the identified server of a home and to nothing else.
+    """Open a connection as root, only ever to the identified server of a home.
 
     Prefers the server's unix socket. Through the port, the owner of the port is read again between
     the greeting and the scramble.
 
     Raises:
         SqlNotReady: the server does not run, or does not answer SQL.
-        SqlPeerRefused: what listens is not the server.
+        SqlPeerRefused: the listener is not the server.
         SqlPasswordRefused: the password is wrong.
         RemoteError: the host does not answer.
     """
@@ -57,7 +57,7 @@ async def open_sql(server: Server, runner: Runner, password: str) -> AsyncIterat
     async with AsyncExitStack() as stack:
         connection = await _open_socket_file(facts, server, runner, password, stack)
         if connection is None:
-            if facts.has_socket_file:  # then the port was not examined
+            if facts.has_socket_file:  # the port was not examined in this case
                 facts = await read_sql_facts(server, runner, only_port=True)
             _check_port(facts, server)
             host = server.ip if server.sql_via == "direct" else "127.0.0.1"
@@ -72,7 +72,7 @@ async def open_sql(server: Server, runner: Runner, password: str) -> AsyncIterat
 async def _open_socket_file(
     facts: SqlFacts, server: Server, runner: Runner, password: str, stack: AsyncExitStack
 ) -> Connection | None:
-    """Return a connection through the server's unix socket, None if that way is closed."""
+    """Return a connection through the server's unix socket, None if the socket is unusable."""
     route = find_socket_file(facts, server)
     if route is None:
         return None
@@ -108,7 +108,7 @@ def _check_port(facts: SqlFacts, server: Server) -> None:
 
 
 class SqlSession:
-    """A connection to one server that stays open between uses: it is identified once."""
+    """A connection to one server that stays open between uses; the server is identified once."""
 
     def __init__(self, server: Server, runner: Runner) -> None:
         self.server = server
@@ -118,7 +118,7 @@ class SqlSession:
         self._stack = AsyncExitStack()
 
     async def connect(self, process: ProcessIdentity, password: str) -> Connection:
-        """Return the open connection; a new one if it broke, or process or password changed.
+        """Return the open connection; open a new one if it broke or process or password changed.
 
         Raises:
             SqlNotReady, SqlPeerRefused, SqlPasswordRefused, RemoteError: see `open_sql`.

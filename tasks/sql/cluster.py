@@ -1,4 +1,4 @@
-"""SQL on a whole cluster of observers: statements, questions, and a way in that may move.
+"""SQL on a cluster of observers: statements, parsers, and a connection that can change servers.
 
 Source of names and codes: the server's public documentation of its views and error list.
 """
@@ -51,17 +51,17 @@ CHECKPOINTS = (
 )
 
 Address: TypeAlias = tuple[str, int]
-"""ip and rpc port: what a server is called inside its cluster."""
+"""ip and rpc port: a server's name inside its cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerRow:
-    """What the cluster says of one of its servers.
+    """A server's row in the cluster's table of servers.
 
     Attributes:
         status: ACTIVE, INACTIVE or DELETING.
-        in_service: it has come into service since it was started.
-        stopped: taken out of service by STOP SERVER.
+        in_service: whether it has come into service since its start.
+        stopped: whether STOP SERVER took it out of service.
     """
 
     address: Address
@@ -77,11 +77,11 @@ class ServerRow:
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
-    """What must keep a majority of its members alive.
+    """A log stream, which needs a majority of live members.
 
     Attributes:
-        members: where its replicas that vote are.
-        needed: how many replicas it is meant to have.
+        members: addresses of its voting replicas.
+        needed: intended number of replicas.
     """
 
     tenant_id: int
@@ -91,7 +91,7 @@ class LogStream:
 
 
 def address_of(server: Server) -> Address:
-    """The server's name inside its cluster."""
+    """Return the server's name inside its cluster."""
     return server.ip, server.rpc_port
 
 
@@ -99,30 +99,30 @@ MINOR_FREEZE = "ALTER SYSTEM MINOR FREEZE"
 
 
 def render_address(server: Server) -> str:
-    """`ip:rpc_port`, with brackets around an IPv6 address."""
+    """Render `ip:rpc_port`, with brackets around an IPv6 address."""
     ip = f"[{server.ip}]" if ":" in server.ip else server.ip
     return f"{ip}:{server.rpc_port}"
 
 
 def render_server_change(verb: str, server: Server) -> str:
-    """`verb` is START or STOP."""
+    """Render the statement; `verb` is START or STOP."""
     return f"ALTER SYSTEM {verb} SERVER {quote_text(render_address(server))}"
 
 
 def render_zone_change(verb: str, zone: str) -> str:
-    """`verb` is START or STOP."""
+    """Render the statement; `verb` is START or STOP."""
     return f"ALTER SYSTEM {verb} ZONE {quote_text(zone)}"
 
 
 def render_minor_freeze(servers: Sequence[Server]) -> str:
-    """Write what these servers hold in memory to disk."""
+    """Render the statement that makes these servers write their memory to disk."""
     names = ", ".join(quote_text(render_address(server)) for server in servers)
     return f"{MINOR_FREEZE} SERVER = ({names})"
 
 
 @reads_rows
 def parse_servers(rows: Sequence[Sequence[object]]) -> dict[Address, ServerRow]:
-    """The answer to SERVERS. A time is absent (NULL, or 0 in some releases) or there."""
+    """Parse the rows of SERVERS. A missing time is NULL, or 0 in some releases."""
     servers = {}
     for ip, port, zone, status, started, stopped in rows:
         address = _read_address(ip, port)
@@ -134,13 +134,13 @@ def parse_servers(rows: Sequence[Sequence[object]]) -> dict[Address, ServerRow]:
 
 @reads_rows
 def parse_zones(rows: Sequence[Sequence[object]]) -> dict[str, str]:
-    """The answer to ZONES: status by zone."""
+    """Parse the rows of ZONES: status by zone."""
     return {read_text(zone): read_text(status) for zone, status in rows}
 
 
 @reads_rows
 def parse_streams(rows: Sequence[Sequence[object]]) -> list[LogStream]:
-    """The answer to STREAMS. Every replica tells its members; the leader knows best."""
+    """Parse the rows of STREAMS. Every replica lists the members; the leader's row is preferred."""
     told: dict[tuple[int, int], tuple[bool, str, int]] = {}
     for tenant, stream, role, members, needed in rows:
         key = read_number(tenant), read_number(stream)
@@ -154,7 +154,7 @@ def parse_streams(rows: Sequence[Sequence[object]]) -> list[LogStream]:
 
 
 def _parse_members(text: str) -> list[Address]:
-    """`ip:port:timestamp,…`; an IPv6 address is in brackets."""
+    """Parse `ip:port:timestamp,…`; an IPv6 address is in brackets."""
     members = []
     for member in filter(None, text.split(",")):
         ip, port, _ = member.rsplit(":", 2)
@@ -164,19 +164,19 @@ def _parse_members(text: str) -> list[Address]:
 
 @reads_rows
 def parse_tenants(rows: Sequence[Sequence[object]]) -> dict[int, str]:
-    """The answer to TENANTS: name by number."""
+    """Parse the rows of TENANTS: name by id."""
     return {read_number(number): read_text(name) for number, name in rows}
 
 
 @reads_rows
 def parse_checkpoints(rows: Sequence[Sequence[object]]) -> dict[Address, int]:
-    """The answer to CHECKPOINTS."""
+    """Parse the rows of CHECKPOINTS."""
     return {_read_address(ip, port): read_number(scn) for ip, port, scn in rows}
 
 
 @reads_rows
 def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
-    """The answer to the question of `ask_table`."""
+    """Parse the rows of the query of `ask_table`."""
     table = {}
     for ip, port, status, stopped, root, build, started in rows:
         table[_read_address(ip, port)] = TableRow(
@@ -190,10 +190,10 @@ def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
 
 
 async def ask_table(connection: Connection) -> dict[Address, TableRow]:
-    """What the cluster's own table says of its servers, for readers (see observe.py).
+    """Query the cluster's own table of servers, for the cluster monitor.
 
     Raises:
-        SqlRefused, SqlNotReady: it says nothing now.
+        SqlRefused, SqlNotReady: the cluster does not answer the query.
     """
     return parse_table(await ask_rows(connection, _TABLE))
 
@@ -203,7 +203,7 @@ def _read_address(ip: object, port: object) -> Address:
 
 
 def _read_instant(value: object) -> datetime | None:
-    """From seconds since the epoch; none for NULL and 0."""
+    """Convert seconds since the epoch; None for NULL and 0."""
     if not _is_time(value):
         return None
     if not isinstance(value, int | float | str | Decimal):
@@ -213,10 +213,10 @@ def _read_instant(value: object) -> datetime | None:
 
 
 class ClusterSql:
-    """Answers through the first of some servers that can; moves on to the next when it cannot.
+    """Runs statements through the first usable server of a list, and changes servers on failure.
 
-    Use it through `open_cluster_sql`. What can be repeated is, with growing pauses, until the
-    deadline; every statement sent here may be sent twice without harm.
+    Use it through `open_cluster_sql`. Failures that may be temporary are retried with growing
+    pauses until the deadline; every statement sent here is safe to repeat.
     """
 
     def __init__(
@@ -238,20 +238,20 @@ class ClusterSql:
 
     @property
     def through(self) -> Server:
-        """The server that is asked (next)."""
+        """Server used for the current or next statement."""
         return self._servers[self._turn % len(self._servers)]
 
     @property
     def left_s(self) -> float:
-        """Time until the deadline."""
+        """Time until the deadline, in seconds."""
         return self._deadline_s - self._clock.monotonic_s()
 
     async def ask(self, statement: str) -> list[Row]:
-        """The rows of an answer.
+        """Run a statement and return its rows.
 
         Raises:
             SqlRefused: the cluster refuses the statement, or did so until the deadline.
-            SqlPeerRefused: none answered, and the port of one belongs to another process.
+            SqlPeerRefused: no server answered, and a port belongs to another process.
             SqlNotReady: no server answered until the deadline.
             SqlPasswordRefused: the password is wrong.
         """
@@ -272,7 +272,7 @@ class ClusterSql:
             pause_s = min(pause_s * 2, _PAUSE_CAP_S)
 
     async def close(self) -> None:
-        """Close the connection; the next question opens one."""
+        """Close the connection; the next statement opens one."""
         if self._open is not None:
             (_, stack), self._open = self._open, None
             await stack.aclose()
@@ -293,7 +293,7 @@ class ClusterSql:
 async def open_cluster_sql(
     servers: Sequence[Server], password: str, pool: RunnerPool, clock: Clock, limit_s: float
 ) -> AsyncIterator[ClusterSql]:
-    """A way into the cluster through these servers (at least one), for `limit_s` seconds."""
+    """Provide a ClusterSql on these servers (at least one) with a deadline in `limit_s` seconds."""
     sql = ClusterSql(servers, password, pool, clock, limit_s)
     try:
         yield sql
@@ -306,7 +306,7 @@ def _not_ready(exc: DagengineError) -> DagengineError:
 
 
 def _may_pass(exc: Exception) -> bool:
-    """The same may work later, or through another server."""
+    """Return whether the same statement may succeed later or through another server."""
     return not isinstance(exc, SqlPasswordRefused) and (
         not isinstance(exc, SqlRefused) or exc.may_pass
     )

@@ -1,4 +1,4 @@
-"""SQL on a server, through its host's SSH connection. Every call is bounded."""
+"""SQL on one server, through its host's SSH connection. Every call is bounded."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from dagengine.mysql import (
 )
 
 _CALL_S = 5.0
-_CLUSTER_CALL_S = 15.0  # a server without a majority says so after its own ten seconds
+_CLUSTER_CALL_S = 15.0  # a server without a majority answers with an error only after 10 s
 _MAX_TEXT = 200
 _CLIENT_ERRORS = range(2000, 3000)
-_BOUNDS = Bounds(columns=64, rows=20_000, answer_bytes=4 << 20)  # of what a server tells of itself
+_BOUNDS = Bounds(columns=64, rows=20_000, answer_bytes=4 << 20)  # of a server's response
 
-# Time-out, try again, (root server) not the master, a lost message inside the cluster, the server
-# is still initialising: what a cluster answers while it elects, or has no majority.
+# Time-out, try again, (root server) not the master, a lost message inside the cluster, server
+# still initialising: errors of a cluster during an election or without a majority.
 _PASSING = frozenset({4012, 4023, 4038, 4121, 4122, 4638, 8001})
 
 
 class SqlNotReady(DagengineError):
-    """Nothing that speaks SQL answers there (yet)."""
+    """Raised when no SQL server answers there (yet)."""
 
     err_code = "Agent.OceanBase.Useless"
 
 
 class SqlPasswordRefused(DagengineError):
-    """The server answers and refuses the password."""
+    """Raised when the server rejects the password."""
 
     err_code = "Security.Authentication.IncorrectOceanbasePassword"
 
 
 class SqlRefused(DagengineError):
-    """The server answers a statement with an error.
+    """Raised when the server answers a statement with an error.
 
     Attributes:
         number: of the error, positive.
-        may_pass: the same statement may work a little later, or through another server.
+        may_pass: whether the statement may succeed later or through another server.
     """
 
     err_code = "MySQL.Error"
@@ -67,16 +67,16 @@ class SqlRefused(DagengineError):
 async def login(
     socket: Path, password: str, *, before_login: BeforeLogin | None = None
 ) -> AsyncIterator[Connection]:
-    """A connection as root; `socket` leads to the server.
+    """Open a connection as root.
 
     Args:
-        socket: a unix socket.
+        socket: unix socket that leads to the server.
         password: of root; empty if it has none.
-        before_login: runs between the server's greeting and the proof of the password, to check
-            that the listener is the server; what it raises ends the login.
+        before_login: called between the server's greeting and the proof of the password, to verify
+            that the listener is the server; an exception from it aborts the login.
 
     Raises:
-        SqlNotReady: no answer, or not an SQL server's.
+        SqlNotReady: the listener does not answer, or not as an SQL server.
         SqlPasswordRefused: the password is wrong.
     """
     try:
@@ -99,7 +99,7 @@ async def login(
 
 
 async def ask_one(connection: Connection, statement: str) -> Value:
-    """The first column of the first row.
+    """Return the first column of the first row; None if the result is empty.
 
     Raises:
         SqlNotReady: the statement failed.
@@ -112,7 +112,7 @@ async def ask_one(connection: Connection, statement: str) -> Value:
 
 
 async def ask_version(connection: Connection) -> str:
-    """The server's version, safe to show on one line.
+    """Return the server's version, escaped for display on one line.
 
     Raises:
         SqlNotReady: the server does not answer with a text.
@@ -124,7 +124,7 @@ async def ask_version(connection: Connection) -> str:
 
 
 async def ask_rows(connection: Connection, statement: str) -> list[Row]:
-    """All rows of an answer; none for a statement that has no rows.
+    """Return all rows of a result; empty for a statement without a result set.
 
     Raises:
         SqlRefused: the server answers with an error.
@@ -141,15 +141,14 @@ async def ask_rows(connection: Connection, statement: str) -> list[Row]:
 
 
 def _is_lost(number: int) -> bool:
-    """A client's own numbers, which a proxy sends when its connection to the server broke."""
+    """Detect client error numbers: a proxy sends them when it loses its server connection."""
     return number == 0 or number in _CLIENT_ERRORS
 
 
 async def set_root_password(connection: Connection, password: str) -> None:
-    """Give root a password, which must not be empty. Only its hash is sent, and never logged.
+    """Set the password of root, which must not be empty. Only its hash is sent, and never logged.
 
-    The server receives it in clear, since seekdb 1.4 takes no hash: the connection must lead to the
-    identified server.
+    The connection must lead to the identified server.
 
     Raises:
         SqlNotReady: the server refused.
@@ -161,7 +160,7 @@ async def set_root_password(connection: Connection, password: str) -> None:
     try:
         await connection.query(statement)
     except MysqlError:
-        # The server's text may quote the statement: keep the hash out of it, and of the chain.
+        # The server's text may quote the statement: keep the hash out of the message and chain.
         raise SqlNotReady("the server refused to set the password of root") from None
 
 
@@ -171,9 +170,9 @@ _Parsed = TypeVar("_Parsed")
 def reads_rows(
     parse: Callable[[Sequence[Sequence[object]]], _Parsed],
 ) -> Callable[[Sequence[Sequence[object]]], _Parsed]:
-    """Make a parser of rows raise SqlNotReady when their number or type of values is unexpected.
+    """Decorate a parser of rows to raise SqlNotReady on unexpected numbers or types of values.
 
-    Every parser of rows has this decorator, so that a server's answer cannot cause any other error.
+    Every parser of rows has this decorator, so that a server's response cannot cause other errors.
     """
 
     @wraps(parse)
@@ -188,14 +187,14 @@ def reads_rows(
 
 
 def read_text(value: object) -> str:
-    """A text column. Raises TypeError when the value is something else (see `reads_rows`)."""
+    """Return a text column. Raises TypeError for any other type (see `reads_rows`)."""
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} in place of text")
     return value
 
 
 def read_number(value: object) -> int:
-    """A whole number, also one written as text. Raises TypeError or ValueError otherwise."""
+    """Return a whole number, also from text. Raises TypeError or ValueError otherwise."""
     if isinstance(value, int | str):
         return int(value)
     raise TypeError(f"{type(value).__name__} in place of a whole number")

@@ -1,7 +1,8 @@
-"""Which way a password of root may take to a server: decided from facts of its host. Pure.
+"""Choice of a safe route for root's password to a server, from facts about its host. Pure.
 
-The password goes to an identified server only (identity.py). A unix socket is safe if only the
-server's user can have made it; a port is safe if every socket that listens on it is the server's.
+The password is sent only to an identified server (identity.py). A unix socket is safe if only the
+server's user can have created it; a port is safe if the server owns every socket that listens on
+it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class PortSocket:
 
     Attributes:
         uid: its owner.
-        is_held: the identified server has it open.
+        is_held: whether the identified server has it open.
     """
 
     uid: int
@@ -42,17 +43,17 @@ class PortSocket:
 
 @dataclass(frozen=True, slots=True)
 class SqlFacts:
-    """What the host says about a server and its SQL port.
+    """Facts from the host about a server and its SQL port.
 
     Attributes:
-        complete: False when the response was truncated, or the home does not answer.
+        complete: False if the response was truncated or the home does not answer.
         uid: of this login.
         process: the server, None if it was not identified.
         doubts: processes that may be the server.
-        are_descriptors_visible: this login may see which sockets the server has open.
-        sockets: that listen on the SQL port.
-        listeners: who holds them, if a socket is not the server's.
-        has_socket_file: HOME/run/sql.sock is a socket.
+        are_descriptors_visible: whether this login may see the server's open sockets.
+        sockets: those that listen on the SQL port.
+        listeners: their holders, if a socket is not the server's.
+        has_socket_file: whether HOME/run/sql.sock is a socket.
         directories: owner and mode of the home and of run/.
     """
 
@@ -69,26 +70,26 @@ class SqlFacts:
 
 @dataclass(frozen=True, slots=True)
 class ThroughSocketFile:
-    """The server's unix socket, on its host."""
+    """Route through the server's unix socket on its host."""
 
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class ThroughPort:
-    """The SQL port."""
+    """Route through the SQL port."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotListening:
-    """The server is not ready for SQL, or does not run."""
+    """Result for a server that is not running or not ready for SQL."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The listener is not the server, or cannot be shown to be."""
+    """Result for a listener that is not, or not provably, the server."""
 
     cause: str
     remedy: str
@@ -116,7 +117,7 @@ def parse_sql_facts(output: str) -> SqlFacts:
 
 
 def find_socket_file(facts: SqlFacts, server: Server) -> ThroughSocketFile | None:
-    """Return the way through the server's unix socket, if it is safe and open to this login."""
+    """Return the route through the server's unix socket, if it is safe and open to this login."""
     process, path = facts.process, f"{server.home}/{SOCKET_FILE}"
     if process is None or not facts.complete or not facts.has_socket_file:
         return None

@@ -1,7 +1,7 @@
-"""The scripts that run on hosts: POSIX shell in `.sh` files beside this module.
+"""Scripts that run on hosts: POSIX shell in `.sh` files next to this module.
 
-A line `. ./part.sh` stands for the text of that file, so shellcheck follows it and a host receives
-one self-contained script, without its comments.
+A line `. ./part.sh` is replaced by the text of that file, so shellcheck follows it and a host
+receives one self-contained script, without comments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _INCLUDE = re.compile(r"^\. \./(\w+)\.sh\n", re.MULTILINE)
 
 @cache
 def read_script(name: str) -> str:
-    """Return the text of `<name>.sh` with its included parts in place."""
+    """Return the text of `<name>.sh` with its included parts inserted."""
     text = resources.files(__name__).joinpath(f"{name}.sh").read_text(encoding="utf-8")
     text = _COMMENT.sub("", text)
     return _INCLUDE.sub(lambda match: read_script(match[1]), text)

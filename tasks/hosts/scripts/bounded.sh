@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# bounded SECONDS COMMAND...: run a command, or a function, that may hang in the kernel (a dead NFS or
-# FUSE mount) and print its output; status 124 when the time was up. What hangs is left behind: nothing
-# can end it. It holds neither the lock (descriptor 9) nor the output of this script. `timeout` would
-# wait for it. Costs some processes, so it is used only where a mount may hang: see `may_hang`.
+# bounded SECONDS COMMAND...: run a command or function that may hang in the kernel (on a dead NFS
+# or FUSE mount) and print its output; the status is 124 after a time-out. A hung process is left
+# behind, since it cannot be killed; it holds neither the lock (descriptor 9) nor the output of this
+# script. `timeout` would wait for it. Costs some processes, so it takes effect only where a mount
+# may hang: see `may_hang`.
 bounded() {
     if ! may_hang "$mounts"; then
         shift
@@ -12,7 +13,8 @@ bounded() {
     ticks=$(($1 * 20))
     shift
     spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool" || return 125
-    # `exec`: with redirections of the command itself, the shell would keep copies of what they replace.
+    # `exec`: with redirections on the command itself, the shell would keep copies of the old
+    # descriptors.
     (exec </dev/null >&7 2>/dev/null 7>&- 8>&- 9<&- && "$@") &
     child=$!
     pause=0.01
@@ -35,8 +37,8 @@ bounded() {
     return "$outcome"
 }
 
-# may_hang FILE: whether a file with mounts (below /proc) has one that is not known to be local. A file that
-# cannot be read may have one. Uses no process of its own.
+# may_hang FILE: whether a mount table (below /proc) has a mount that is not known to be local. An
+# unreadable table may have one. Starts no process.
 may_hang() {
     [ "$known_mounts" != "$1" ] || return "$known_answer"
     known_mounts=$1 known_answer=0
@@ -54,4 +56,4 @@ may_hang() {
     return 1
 }
 mounts=/proc/self/mounts known_mounts='' known_answer=''
-may_hang "$mounts" || : # remembered for all calls
+may_hang "$mounts" || : # cache the result for all calls

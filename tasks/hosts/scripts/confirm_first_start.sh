@@ -1,3 +1,3 @@
 # shellcheck shell=sh
-# $1 home. Root can log in: what a first start has written is the server's data from now on.
+# $1 home. Run once root can log in: from then on, the files of a first start are the server's data.
 rm -f "$1/.dagengine-first-start" && echo "done=yes"

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# $1 log, $2 offset in bytes. The last error lines behind the offset.
+# $1 log, $2 offset in bytes. Print the last error lines after the offset.
 size=$(stat -c %s "$1" 2>/dev/null) || exit 0
 from=$2
 [ "$from" -gt "$size" ] && from=0

@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# find_server: identify the server of $home, the process that runs $program (seekdb or observer) with the
-# home as its working directory, compared by device and inode. A pid, a pid file and a command line
-# identify nothing, but they raise doubts, which block a start and a stop:
+# find_server: identify the server of $home, that is, the process that runs $program (seekdb or
+# observer) with the home as its working directory, compared by device and inode. A pid, a pid file
+# or a command line identifies nothing, but it can raise doubts, which block a start and a stop:
 #   unexamined  a server program that could not be examined (permission, dead mount)
-#   base        its base directory is this home, and its working directory is not
-#   pid_file    it has the pid file of this home open, and its working directory is not this home
-#   flavour     another server program works in this home
+#   base        its base directory is this home, but its working directory is not
+#   pid_file    it has the pid file of this home open, but its working directory is not this home
+#   flavour     another server program has this home as its working directory
 # Call locate_home first. Sets pid, started, owner, by, and doubts (lines for the output).
 # shellcheck disable=SC2154  # home program
 . ./bounded.sh
@@ -13,7 +13,7 @@
 line_end='
 '
 
-# Set home_id (device:inode, empty when the home does not exist), home_owner and home_mode. Fails when
+# Set home_id (device:inode, empty if the home does not exist), home_owner and home_mode. Fails if
 # the home does not answer.
 locate_home() {
     home_id='' home_owner='' home_mode=''
@@ -26,7 +26,7 @@ locate_home() {
 }
 
 # Set candidates: pids of the processes that run a server program, by the name of the process or its
-# executable. Reading links below /proc does not touch the file systems that they lead to.
+# executable. Reading links below /proc does not access the file systems of their targets.
 find_candidates() {
     candidates=''
     # shellcheck disable=SC2012,SC2046  # names below /proc
@@ -42,13 +42,13 @@ find_candidates() {
     done
 }
 
-# Print device:inode of the working directory of a process, and its path.
+# Print device:inode of the working directory of a process, then its path.
 print_directory_of() {
     stat -L -c '%d:%i' "/proc/$1/cwd" 2>/dev/null || echo
     readlink -n "/proc/$1/cwd" 2>/dev/null | tr '\n' '?'
 }
 
-# The base directory that the command line of a process names.
+# Print the base directory in the command line of a process.
 read_base() {
     tr '\0' '\n' 2>/dev/null <"/proc/$1/cmdline" |
         sed -n -e '/^--base-dir$/{n;p;q;}' -e '/^--base-dir=/{s///;p;q;}'
@@ -85,7 +85,7 @@ examine() {
     start=${20}
     uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
     mounts=/proc/$candidate/mounts line='' is_hung=124
-    if [ "$hung" -lt 3 ]; then # the rest of those that hang is not worth 2 s each
+    if [ "$hung" -lt 3 ]; then # after three hung processes, do not spend 2 s on each further one
         line=$(bounded 2 print_directory_of "$candidate")
         is_hung=$?
         [ "$is_hung" -ne 124 ] || hung=$((hung + 1))
@@ -94,7 +94,7 @@ examine() {
     id=${line%%"$line_end"*} cwd=${line#*"$line_end"}
     if [ -z "$id" ]; then
         [ -e "/proc/$candidate/stat" ] || return 0
-        # Permission denied: a user who cannot write to the home has no server in it.
+        # Permission denied: a user who cannot write to the home cannot run its server.
         if [ "$is_hung" -ne 124 ]; then
             may_write "$uid_of" || return 0
             # A process loses its working directory just before it becomes a zombie.
@@ -116,7 +116,7 @@ examine() {
     fi
 }
 
-# A server program that works elsewhere: does anything tie it to this home?
+# Check whether a server program with another working directory is related to this home.
 examine_base() {
     base=$(read_base "$candidate")
     case $base in '' | /*) seen=$base ;; *) seen=/proc/$candidate/cwd/$base ;; esac

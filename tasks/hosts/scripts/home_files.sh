@@ -1,15 +1,15 @@
 # shellcheck shell=sh
-# What earlier starts have left in a home, as facts; the controller decides what they mean.
+# Facts about the files that earlier starts left in a home; the controller interprets them.
 # shellcheck disable=SC2154  # home program data redo
 
-# The first three paths below directory $1 that are not directories; links are followed. An error of
-# find counts as a path: what cannot be read is not empty.
+# Print the first three paths below directory $1 that are not directories; links are followed. An
+# error of find counts as a path, because an unreadable directory is not known to be empty.
 first_files() {
     find -L "$1" -mindepth 1 ! -type d -print 2>&1 | head -n 3
 }
 
-# Whether the log shows the last step of a boot behind the offset that the marker names. Arguments: inode
-# and size of the log before that start. A log with another inode counts if it is newer than the marker.
+# Whether the log shows the last step of a boot after the offset in the marker. Arguments: inode and
+# size of the log before that start. A log with another inode counts if it is newer than the marker.
 has_completed_boot() {
     for log in "$home/log/$program.log"*; do
         [ -f "$log" ] || continue
@@ -30,7 +30,7 @@ print_directory() {
     first_files "$2" | while read -r file; do printf 'file=%s %s\n' "$1" "$file"; done
 }
 
-# Prints `file=PLACE PATH`, `directory=PLACE DEVICE:INODE PATH` and what is known by name.
+# Print `file=PLACE PATH`, `directory=PLACE DEVICE:INODE PATH`, and a line per known file.
 print_home_files() {
     print_directory etc "$home/etc"
     print_directory store "$home/store"

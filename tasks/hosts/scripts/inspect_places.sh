@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Owner, permissions and free space of the directories that the server writes to.
+# Owner, permissions and free space of the directories to which the server writes.
 # shellcheck disable=SC2154  # home data redo uid
 print_places() {
     set --
@@ -15,7 +15,7 @@ print_places() {
     for part in "$home" "$home/store" "$data" "$redo"; do
         [ -n "$part" ] && [ -e "$part" ] && set -- "$@" "$part"
     done
-    # One line for each, in their order, below a heading.
+    # df prints a heading, then one line per path, in the order of the arguments.
     [ $# -eq 0 ] || df -P -B1 "$@" 2>/dev/null | {
         read -r _
         while read -r device _ _ free _; do

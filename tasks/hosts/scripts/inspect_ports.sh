@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# Ports that must be free, and the server. A server that has just ended may hold its port a little longer
-# than it can be found. The kernel's tables take 8 ms to read, so they are read once for all ports.
+# Ports that must be free, and the server. A server that has just ended may hold its port slightly
+# longer than it can be identified. Reading the kernel's tables takes 8 ms, so they are read once
+# for all ports.
 # shellcheck disable=SC2154  # ports
 read_listening() {
     # shellcheck disable=SC2046,SC2005  # one line of words

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# The program and the libraries that it lacks. ldd does not run it. The libraries of a home are in lib/.
-# Behind a link the program searches beside itself too, which ldd does only for the real path.
+# The program and its missing libraries. ldd does not run it. The libraries of a home are in lib/.
+# If the program is a link, it also searches its own directory, which ldd reproduces only for the
+# real path.
 # shellcheck disable=SC2154  # home binary
 print_program() {
     [ -e "$binary" ] && echo "binary=present"

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Who listens on a TCP port, from the kernel's tables.
+# Listeners on a TCP port, from the kernel's tables.
 
-# Print "uid inode" of each socket that listens on port $1. The tables begin with listening sockets (0A;
-# before Linux 4.4 mixed with half-open connections, 03): the rest, which can have tens of thousands of
-# lines, is not read.
+# Print "uid inode" of each socket that listens on port $1. The tables begin with listening sockets
+# (0A; before Linux 4.4 mixed with half-open connections, 03). The rest can have tens of thousands
+# of lines and is not read.
 list_listeners() {
     hex=$(printf '%04X' "$1")
     for table in /proc/net/tcp /proc/net/tcp6; do
@@ -13,14 +13,16 @@ list_listeners() {
     done
 }
 
-# Print the pid of a process that has socket inode $1 open; nothing if this login may not see it.
+# Print the pid of a process that has socket inode $1 open; nothing if it is not visible to this
+# login.
 find_holder() {
     # shellcheck disable=SC2012  # names below /proc
     ls -ln /proc/[0-9]*/fd 2>/dev/null | sed -n -e '/^\/proc\/[0-9]*\/fd:$/h' \
         -e "/ -> socket:\[$1\]\$/{g;s/[^0-9]//g;p;q;}"
 }
 
-# For each socket that listens on port $1: `listener=PORT UID PID NAME`, PID 0 if it is not visible.
+# For each socket that listens on port $1, print `listener=PORT UID PID NAME`; PID is 0 if not
+# visible.
 print_listeners() {
     list_listeners "$1" | sort -u | while read -r uid_of inode; do
         holder=$(find_holder "$inode") name=''

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# lives PID START: whether this process exists (start: clock ticks since boot). A zombie is dead,
-# but not while other threads of it end: they still hold its ports and files, though it has no
-# working directory and no command line any more.
+# lives PID START: whether this process exists (START: clock ticks since boot). A zombie counts as
+# dead, unless other threads of it are still ending: they hold its ports and files, although the
+# process no longer has a working directory or command line.
 lives() {
     wanted=$2
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# $1 home, $2 log, $3 offset in bytes, $4 pid, $5 its start time in clock ticks since boot (0: unknown),
-# then the ports of the server. Kernel messages count from the start time on.
+# $1 home, $2 log, $3 offset in bytes, $4 pid, $5 its start time in clock ticks since boot (0:
+# unknown), then the ports of the server. Only kernel messages since the start time are reported.
 home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
 shift 5
 for port in "$@"; do

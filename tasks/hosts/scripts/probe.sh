@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# $1 pid, $2 its start time, $3 SQL port in hex. The kernel's tables begin with listening sockets (0A;
-# before Linux 4.4 mixed with half-open connections, 03): the rest, which can have tens of thousands of
-# lines, is not read.
+# $1 pid, $2 its start time, $3 SQL port in hex. The kernel's tables begin with listening sockets
+# (0A; before Linux 4.4 mixed with half-open connections, 03). The rest can have tens of thousands
+# of lines and is not read.
 . ./lives.sh
 
 port=$3

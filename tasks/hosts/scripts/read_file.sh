@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# $1 file, $2 offset and $3 length in bytes. Part of a file, in base64.
+# $1 file, $2 offset and $3 length in bytes. Print a part of the file, in base64.
 . ./bounded.sh
 print_part() {
     stat -L -c 'size=%s' "$1" || return 0

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# $1 home, $2 program (seekdb or observer), $3 SQL port, $4 "port" to skip the unix socket. Whether only the
-# user of the server can have made its unix socket, and else whether the server itself listens on the port.
+# $1 home, $2 program (seekdb or observer), $3 SQL port, $4 "port" to skip the unix socket. Facts
+# that show whether only the server's user can have created its unix socket; otherwise, whether the
+# server itself listens on the port.
 . ./find_server.sh
 . ./listening.sh
 home=$1 program=$2 port=$3

@@ -1,9 +1,10 @@
 # shellcheck shell=sh
-# $1 home, $2 program (seekdb or observer), $3 marker: id of the DAG, $4 kind: first, leftover (a first start
-# failed here) or later, $5 data directory, $6 redo directory (both may be empty), $7 log, $8 exit status of a
-# program that is running already, then the command line. Inspect, start and report under the lock on the home
-# directory itself (no lock file), so that two controllers or two attempts cannot both start it. What the
-# controller decided is verified here before anything is moved or written.
+# $1 home, $2 program (seekdb or observer), $3 marker: id of the DAG, $4 kind: first, leftover (a
+# first start failed here) or later, $5 data directory, $6 redo directory (both may be empty), $7
+# log, $8 exit status of the program if it is running already, then the command line. Inspects,
+# starts and reports under the lock on the home directory itself (no lock file), so that two
+# controllers or attempts cannot both start the server. Verifies the controller's decision before it
+# moves or writes anything.
 . ./find_server.sh
 . ./home_files.sh
 home=$1 program=$2 marker=$3 kind=$4 data=$5 redo=$6 log=$7 busy=$8
@@ -18,8 +19,8 @@ holds_nothing() {
     [ ! -e "$home/run/telemetry.json" ]
 }
 
-# Whether the files of this home come from a first start that failed: only what is newer than its marker,
-# and only in its own directories.
+# Whether the files of this home come from a failed first start: all are newer than its marker, and
+# all are in its own directories.
 is_leftover() {
     [ ! -e "$home/run/telemetry.json" ] && [ -f "$marker_file" ] || return 1
     read -r _ inode size _ <"$marker_file" || return 1
@@ -47,7 +48,7 @@ move_aside() {
     done
 }
 
-# Name the start that is about to be tried, with the log as it is before it.
+# Record the start about to be tried, with inode and size of the log before it.
 write_marker() {
     draft=$marker_file.$$
     (set -C && printf '%s %s\n' "$marker" "$(stat -c '%i %s' "$log" 2>/dev/null || echo 0 0)" >"$draft") &&
@@ -80,15 +81,15 @@ case $? in
 *) echo "outcome=changed"; exit 0 ;;
 esac
 echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
-# The file loses its name at once, so that nothing stays however this script ends.
+# The file is unlinked immediately, so that it disappears however this script ends.
 spool=$(mktemp) && exec 8<>"$spool" && rm -f "$spool" || exit 71
 tries=0
 while :; do
-    # --foreground: it stays in this script's group, and is ended with it.
+    # --foreground: the command stays in this script's process group and is killed with it.
     (cd "$home" && DAGENGINE_START=$marker exec timeout --foreground -k 2 20 setsid -w \
         "$@" </dev/null >&8 2>&1 7>&- 8>&- 9<&-)
     status=$?
-    # Already running? While an old process is a zombie the program takes it for alive.
+    # Already running? The program takes the zombie of an old process for a running server.
     [ "$status" = "$busy" ] && ! find_server && [ "$tries" -lt 40 ] || break
     tries=$((tries + 1))
     sleep 0.25

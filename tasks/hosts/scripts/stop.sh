@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# $1 home, $2 program, $3 SQL port, $4 marker: only a server that this DAG started (empty: any), $5 tenths
-# of a second between SIGTERM and SIGKILL. Ends the server of this home under the lock on the home, and no
-# other process: its identity is checked again before each signal.
+# $1 home, $2 program, $3 SQL port, $4 marker: end only a server started by this DAG (empty: any),
+# $5 tenths of a second between SIGTERM and SIGKILL. Ends the server of this home, and no other
+# process, under the lock on the home: the identity of the process is checked again before each
+# signal.
 . ./lives.sh
 . ./find_server.sh
 . ./listening.sh
@@ -14,7 +15,7 @@ wait_end() {
         sleep 0.1
     done
 }
-# Report an end only if the SQL port does not contradict it: whoever listens there is named.
+# Report the end together with any listeners on the SQL port, which would contradict it.
 report_end() {
     print_listeners "$sql_port"
     echo "outcome=$1"
