@@ -123,5 +123,5 @@ def _load_point(entry: EntryPoint) -> Plugin:
             remedy="mend or uninstall the package that registers it",
         ) from exc
     if not isinstance(point, Plugin):
-        raise ConfigError(f"the extension {entry.name} ({entry.value}) is no ExtensionPoint")
+        raise ConfigError(f"the extension {entry.name} ({entry.value}) is no Plugin")
     return point

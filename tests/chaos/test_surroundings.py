@@ -130,7 +130,7 @@ async def test_a_store_that_another_user_owns_is_refused_by_name(open_path: Path
         "all of it": f"cannot open {path}.lock: Permission denied",
         "the file alone": f"this user may not read and write {path};",
     }
-    assert "StoreUnusable: " in done.stderr
+    assert "StoreUnavailable: " in done.stderr
     assert said[how] in done.stderr
     assert sorted(open_path.iterdir()) == [path, open_path / "store.sqlite.lock"]
 

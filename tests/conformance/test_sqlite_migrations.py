@@ -161,7 +161,7 @@ async def test_open_unreleased_version_refuses_it_by_name(tmp_path: Path, versio
 KILL = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from dagengine.store.sqlite import connect
+from dagengine.store.sqlite import connection as connect
 
 path, moment = Path(sys.argv[1]), sys.argv[2]
 calls = 0
@@ -226,7 +226,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from dagengine.errors import StoreUnavailable
-from dagengine.store.sqlite import connect
+from dagengine.store.sqlite import connection as connect
 
 path, moment, limit_bytes = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 

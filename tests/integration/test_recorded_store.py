@@ -101,7 +101,7 @@ async def test_event_streams_of_an_upgraded_store_are_as_recorded(world: World) 
 async def test_wait_of_an_upgraded_store_keeps_its_keys(world: World) -> None:
     shown = await fetch(world, f"/task/dag/{world.engine.generic_id(23)}")
     wait = shown["additional_data"]["wait"][B]
-    assert list(wait) == ["kind", "on", "since", "last", "deadline", "next"]
+    assert list(wait) == ["deadline", "kind", "last", "next", "on", "since"]
     assert (wait["kind"], wait["on"], wait["last"]) == ("sql", f"{B} 2881", "refused → abgelehnt")
 
 

@@ -166,7 +166,7 @@ def install(site: Path, name: str, entry: str, module: str = "") -> None:
 
 
 def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) -> None:
-    module = "from dagengine import ExtensionPoint\nPOINT = ExtensionPoint('more', None)\n"
+    module = "from dagengine import Plugin\nPOINT = Plugin('more', None)\n"
     install(tmp_path / "site", "more", "more = more:POINT", module)
     done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
     assert loaded_lines(done) == []
@@ -177,7 +177,7 @@ def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) 
     ("entry", "module", "says"),
     [
         ("gone = gone:POINT", "", "the extension gone (gone:POINT) cannot be loaded: No module"),
-        ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is no ExtensionPoint"),
+        ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is no Plugin"),
         ("more = more:ABSENT", "POINT = 5", "(more:ABSENT) cannot be loaded"),
         ("mine = tasks:EXTENSION", "", "the package more registers the extension tasks:EXTENSION"),
     ],

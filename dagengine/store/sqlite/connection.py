@@ -115,14 +115,15 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    newest = newest_version()
     if tables and application_id != APPLICATION_ID:
         raise StoreUnavailable(
             f"{path} is a database of some other program",
             remedy="name another path for the store",
         )
-    if version > newest_version():
+    if version > newest:
         raise StoreTooNew(
-            f"the store {path} has schema {version}, this program knows up to {newest_version()}",
+            f"the store {path} has schema {version}, this program knows up to {newest}",
             remedy="use the newer program that wrote it",
         )
     if (tables or version) and version < OLDEST_VERSION:
