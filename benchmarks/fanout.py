@@ -29,7 +29,7 @@ from _shared.tables import print_load, print_table
 
 from dagengine.client import Client
 from tasks.cluster.cluster_file import load_cluster
-from tasks.hosts.commands import ask_alive, ask_facts, start_server
+from tasks.hosts.commands import facts_command, probe_command, start_command
 from tasks.hosts.home_state import StartKind
 
 GOAL_RATIO, GOAL_CPU_MS, GOAL_KB = 1.1, 15, 300
@@ -115,9 +115,9 @@ async def _follow(client: Client, dag_id: str) -> None:
 def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Counters:
     servers = load_cluster(fleet.directory / "cluster.yaml").servers  # our earlier run wrote it
     for host, server in zip(fleet.hosts, servers, strict=True):
-        facts = ask_facts(server)
-        start = start_server(server, "openssh", StartKind.FIRST)
-        lines = (facts.render(), start.render(), ask_alive(1, 0, server.sql_port).render())
+        facts = facts_command(server)
+        start = start_command(server, "openssh", StartKind.FIRST)
+        lines = (facts.render(), start.render(), probe_command(1, 0, server.sql_port).render())
         (host.home / "script").write_text("\n".join(lines))
     ssh = [
         *("ssh", "-F", "none", "-n", "-T", "-i", str(fleet.key), "-o", "IdentitiesOnly=yes"),

@@ -102,11 +102,11 @@ from dagengine.model.events import (
 )
 from dagengine.model.ids import AgentAddress
 from dagengine.model.operation import (
+    ConfirmStoppedFunction,
     Flags,
     IdempotencyKey,
     LockResult,
     Operation,
-    SettleFunction,
     Stage,
     StageKind,
     StepContext,
@@ -233,6 +233,7 @@ __all__ += [
 # Writing an operation: stages, steps and outcomes.
 __all__ += [
     "Cancelled",
+    "ConfirmStoppedFunction",
     "Failed",
     "Flags",
     "Interrupted",
@@ -242,7 +243,6 @@ __all__ += [
     "Outcome",
     "Problem",
     "ResultUnknown",
-    "SettleFunction",
     "Stage",
     "StageKind",
     "StepContext",

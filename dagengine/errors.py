@@ -282,12 +282,12 @@ class SudoRefused(RemoteError):
 class CommandTimedOut(RemoteError):
     """Raised when a command exceeded its time limit.
 
-    `proven_ended` is True when the command is confirmed to have ended on the host.
+    `confirmed_ended` is True when the command is confirmed to have ended on the host.
     """
 
-    def __init__(self, message: str, *, host: str, proven_ended: bool, remedy: str = "") -> None:
+    def __init__(self, message: str, *, host: str, confirmed_ended: bool, remedy: str = "") -> None:
         super().__init__(message, host=host, remedy=remedy)
-        self.proven_ended = proven_ended
+        self.confirmed_ended = confirmed_ended
 
 
 class ConnectionLost(RemoteError):

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import SystemRandom
 
 from dagengine.api.app import CORE
-from dagengine.api.endpoint import Endpoint, endpoint_of
+from dagengine.api.endpoint import Endpoint, make_endpoint
 from dagengine.api.openapi import codes_of
 from dagengine.extension import ExtensionContext
 from dagengine.model.states import Entity
@@ -71,7 +71,7 @@ async def load_endpoints(cluster_file: Path) -> tuple[Endpoint, ...]:
         points = load_extension_points().points
         extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
         routes = [route for extension in extensions for route in extension.routes]
-        return (*CORE, *map(endpoint_of, routes))
+        return (*CORE, *map(make_endpoint, routes))
 
 
 def _codes(endpoint: Endpoint) -> set[tuple[int, str]]:

@@ -17,7 +17,7 @@ from tasks.routes.dry_run import start_planner, stop_planner
 from tasks.routes.monitor import open_monitor
 from tasks.routes.start import start_route
 from tasks.routes.stop import stop_route
-from tasks.sql.cluster import ask_table
+from tasks.sql.cluster import query_table
 
 _log = structlog.get_logger("tasks")
 
@@ -29,7 +29,7 @@ async def _open(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         _log.warning("cluster_file_notice", file=str(cluster.path), notice=notice)
     pool, clock = surroundings.pool, surroundings.clock
     operations = [start_operation(cluster, pool, clock), stop_operation(cluster, pool, clock)]
-    async with open_monitor(cluster, pool, clock, {OCEANBASE.name: ask_table}) as monitor:
+    async with open_monitor(cluster, pool, clock, {OCEANBASE.name: query_table}) as monitor:
         yield Extension(
             operations=operations,
             routes=[

@@ -70,7 +70,7 @@ class FakeContext:
 
     target: str | None
     targets: tuple[str, ...] = (FIRST,)
-    survivors: tuple[str, ...] = (FIRST,)
+    healthy_targets: tuple[str, ...] = (FIRST,)
     params: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)

@@ -15,13 +15,13 @@ from pathlib import Path
 from aiohttp import web
 
 from dagengine.security.header import decode_header, parse_header
-from dagengine.security.server_key import load_or_make_key
+from dagengine.security.server_key import load_or_create_key
 
 
 async def serve(directory: Path, key_file: Path) -> None:
     info = json.loads((directory / "info.json").read_text())
     dag = json.loads((directory / "dag.json").read_text())
-    key = load_or_make_key(key_file)
+    key = load_or_create_key(key_file)
 
     async def get_info(_request: web.Request) -> web.Response:
         return web.json_response(info)

@@ -9,9 +9,9 @@ from functools import partial
 
 from aiohttp import web
 
-from dagengine.api.auth import API_ROOT, BODY_LIMIT_BYTES, Gate
+from dagengine.api.auth import API_ROOT, BODY_LIMIT_BYTES, Authenticator
 from dagengine.api.context import ApiContext
-from dagengine.api.endpoint import Endpoint, answering, endpoint_of
+from dagengine.api.endpoint import Endpoint, make_endpoint, make_handler
 from dagengine.api.event_streams import EventStreams
 from dagengine.api.extension import ClusterView, Route
 from dagengine.api.handlers import controller as identity
@@ -146,15 +146,17 @@ def build_app(
         has_agent_password=lambda: bool(agent_password()),
         before_retry=before_retry,
     )
-    gate = Gate(key, clock, passwords, replay, LoginBackoff(clock), LoginLimiter(), body_timeout_s)
+    authenticator = Authenticator(
+        key, clock, passwords, replay, LoginBackoff(clock), LoginLimiter(), body_timeout_s
+    )
     metrics = Metrics(engine, clock, figures)
     app = web.Application(
         middlewares=[envelope_middleware(clock, metrics.time_request)],
         client_max_size=BODY_LIMIT_BYTES,
     )
-    table = (*CORE, *map(endpoint_of, routes))
+    table = (*CORE, *map(make_endpoint, routes))
     for endpoint in table:
-        handler = answering(endpoint, ctx, gate)
+        handler = make_handler(endpoint, ctx, authenticator)
         app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
     app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
     health = Health(engine, clock, metrics)

@@ -46,7 +46,7 @@ CALLER = web.RequestKey("caller", str)
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Authenticator:
     """Authenticates a request and decrypts its body.
 
     Attributes:
@@ -81,7 +81,7 @@ class Gate:
             raise HeaderMissing
         async with self.turns.take(address):
             # Check after waiting for the slot, because earlier requests may have failed since.
-            self.backoff.refuse_paused(address)
+            self.backoff.ensure_not_paused(address)
             try:
                 cipher = decode_header(value)
                 header = parse_header(await self.key.decrypt(cipher), is_agent=is_agent)
@@ -121,7 +121,7 @@ class Gate:
     ) -> bytes:
         body = await read_body(request, timeout_s=self.body_timeout_s)
         sighting = sight(cipher, self.key.block_bytes, header.keys)
-        await self._reserve(sighting, header, acts=_acts(request), refused=refused)
+        await self._reserve(sighting, header, acts=_is_mutating(request), refused=refused)
         return decrypt_body(body, header.keys) if body else body
 
     def _refusal(self, request: web.Request, header: SignedHeader) -> SecurityError | None:
@@ -136,7 +136,7 @@ class Gate:
                 now_s=int(self.clock.now().timestamp()),
                 passwords=self.passwords(),
                 agent_only=_AGENT_TASK.fullmatch(request.path) is not None,
-                max_ahead_s=MAX_AHEAD_S if _acts(request) else None,
+                max_ahead_s=MAX_AHEAD_S if _is_mutating(request) else None,
             )
         except PasswordUnavailable:
             raise
@@ -171,7 +171,7 @@ def refuse_other_users(peer: Peer | None) -> None:
         raise SocketPermissionDenied(str(peer))
 
 
-def _acts(request: web.Request) -> bool:
+def _is_mutating(request: web.Request) -> bool:
     """Return True if a request may change something.
 
     This includes every request with a body: the response reveals how the body decrypts, so the

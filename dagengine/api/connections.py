@@ -161,11 +161,11 @@ class Connection(asyncio.Protocol):
         peer: the process at the other end of a unix socket; None over TCP.
     """
 
-    def __init__(self, inner: asyncio.Protocol, house: Connections) -> None:
+    def __init__(self, inner: asyncio.Protocol, limiter: Connections) -> None:
         self.address = ""
         self.peer: Peer | None = None
         self._inner = inner
-        self._house = house
+        self._limiter = limiter
         self._transport: asyncio.Transport | None = None
         self._is_admitted = False
         self._is_busy = False  # a header has arrived and the request is not answered yet
@@ -209,11 +209,11 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self.peer = peer_of(transport)
         self.address = _address_of(transport, self.peer)
-        self._is_admitted = self._house.admit(self)
+        self._is_admitted = self._limiter.admit(self)
         if not self._is_admitted:
             self.cut()
             return
-        self._late_s = self._deadline(self._house.limits.header_timeout_s)
+        self._late_s = self._deadline(self._limiter.limits.header_timeout_s)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -229,7 +229,7 @@ class Connection(asyncio.Protocol):
         return self._inner.eof_received() if self._is_admitted else None
 
     def pause_writing(self) -> None:
-        self._stuck_s = self._deadline(self._house.limits.write_timeout_s)
+        self._stuck_s = self._deadline(self._limiter.limits.write_timeout_s)
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._house.forget(self)
+        self._limiter.forget(self)
         if self._is_admitted:
             self._inner.connection_lost(exc)
 
@@ -246,14 +246,14 @@ class Connection(asyncio.Protocol):
     def _take_header(self, data: bytes) -> bool:
         """Count the bytes of a header; return False after responding to one that is too long."""
         if self._late_s is None:
-            self._late_s = self._deadline(self._house.limits.header_timeout_s)
+            self._late_s = self._deadline(self._limiter.limits.header_timeout_s)
         searched = self._tail + data
         at = searched.find(_HEADER_END)
         self._header_bytes += len(data) if at < 0 else max(0, at - len(self._tail))
-        if self._header_bytes > self._house.limits.header_bytes:
+        if self._header_bytes > self._limiter.limits.header_bytes:
             assert self._transport is not None
             self._is_deaf = True
-            self._transport.write(self._house.too_large())
+            self._transport.write(self._limiter.too_large())
             self._transport.close()
             return False
         self._tail = searched[-3:]
@@ -262,7 +262,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _deadline(self, seconds: float) -> float:
-        return self._house.clock.monotonic_s() + seconds
+        return self._limiter.clock.monotonic_s() + seconds
 
 
 def connection_of(request: web.Request) -> Connection | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, get_origin
 from aiohttp import web
 from pydantic import BaseModel
 
-from dagengine.api.auth import CALLER, Gate
+from dagengine.api.auth import CALLER, Authenticator
 from dagengine.api.binding import bind, bind_query
 from dagengine.api.context import ApiContext
 from dagengine.api.dry_run import DryRun, render_plan
@@ -95,7 +95,7 @@ class Endpoint:
 _ABOUT_KEY = "the same key and body again: the same task, also after a restart; other body: 409"
 
 
-def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
+def make_handler(endpoint: Endpoint, ctx: ApiContext, authenticator: Authenticator) -> WebHandler:
     """Return a web handler that responds with the return value of the endpoint's handler."""
     has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
     needs_login = endpoint.needs_login
@@ -104,8 +104,8 @@ def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
         text = request.match_info["id"] if has_id else ""
         if "/" in text:
             raise web.HTTPNotFound  # an encoded slash: 404 even without a login
-        content = await gate.open(request) if needs_login else b""
-        ask = BoundRequest(  # in the order of protocol 3.4: id, query, body
+        content = await authenticator.open(request) if needs_login else b""
+        bound = BoundRequest(  # in the order of protocol 3.4: id, query, body
             text,
             decode_id_at(text, ctx.engine.agent) if has_id else None,
             bind_query(request.query, endpoint.query) if endpoint.query else None,
@@ -114,13 +114,13 @@ def answering(endpoint: Endpoint, ctx: ApiContext, gate: Gate) -> WebHandler:
             request,
         )
         request[FAILED_DATA] = failed_data
-        answer = await endpoint.handler(ctx, ask)
+        answer = await endpoint.handler(ctx, bound)
         return answer if endpoint.is_stream else request[ANSWER].success(answer)
 
     return handle
 
 
-def endpoint_of(route: Route) -> Endpoint:
+def make_endpoint(route: Route) -> Endpoint:
     """Return the endpoint of an operation's route; it returns a DAG unless `answer` is set."""
     creates = route.answer is None
     answer: Any = DagDetailDTO if creates else route.answer
@@ -128,17 +128,17 @@ def endpoint_of(route: Route) -> Endpoint:
         answer = answer | PlanDto
 
     @functools.wraps(route.handler)
-    async def handle(ctx: ApiContext, ask: BoundRequest) -> Any:
-        if route.plan is not None and ask.query.dryRun:
-            plan = await route.plan(Call(ctx.engine, ask.body, ask.caller, ask.query))
+    async def handle(ctx: ApiContext, bound: BoundRequest) -> Any:
+        if route.plan is not None and bound.query.dryRun:
+            plan = await route.plan(Call(ctx.engine, bound.body, bound.caller, bound.query))
             return await render_plan(ctx, plan)
-        text = ask.request.headers.get(IDEMPOTENCY_KEY) if creates else None
-        key = parse_key(text, route=f"{route.method} {route.path}", body=ask.body)
+        text = bound.request.headers.get(IDEMPOTENCY_KEY) if creates else None
+        key = parse_key(text, route=f"{route.method} {route.path}", body=bound.body)
         # Look up the key before the handler runs, because the handler checks the cluster's current
         # state, which must not affect a DAG that was already created.
         if key is not None and (made := await ctx.engine.find_submitted(key)) is not None:
             return ctx.wire.dag(made)
-        found = await route.handler(Call(ctx.engine, ask.body, ask.caller, ask.query, key))
+        found = await route.handler(Call(ctx.engine, bound.body, bound.caller, bound.query, key))
         return ctx.wire.dag(found) if isinstance(found, DagDetail) else found
 
     return Endpoint(

@@ -108,7 +108,7 @@ class DagEventStream:
             self.opened.set_exception(exc)
             self.opened.exception()  # mark as retrieved: the waiting subscriber may be gone
         else:
-            _log.warning("feed_ended", dag_id=self._dag_id, error=str(exc))
+            _log.warning("event_stream_failed", dag_id=self._dag_id, error=str(exc))
 
     def _wake(self) -> None:
         news, self._news = self._news, asyncio.Event()

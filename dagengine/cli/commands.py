@@ -41,8 +41,8 @@ from dagengine.cli.work import (
     operate,
     print_result,
     read_waits,
+    report_result,
     run,
-    show_made,
 )
 from dagengine.client import Client
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
@@ -107,7 +107,7 @@ def start(
 
     async def work(client: Client) -> int:
         made = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
-        return await show_made(client, made, dry_run, no_wait, as_json)
+        return await report_result(client, made, dry_run, no_wait, as_json)
 
     run(url, work)
 
@@ -137,7 +137,7 @@ def stop(
             force_pass=force_pass,
             dry_run=dry_run,
         )
-        return await show_made(client, made, dry_run, no_wait, as_json)
+        return await report_result(client, made, dry_run, no_wait, as_json)
 
     run(url, work)
 
@@ -276,9 +276,9 @@ def backup(
     config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
 ) -> None:
     """Copy the store and its key, also while the controller runs (on its machine)."""
-    from dagengine.server.controller import back_up, key_file_of  # noqa: PLC0415  # the other commands start without it
+    from dagengine.server.controller import backup_controller, key_file_of  # noqa: PLC0415  # the other commands start without it
 
-    size_bytes = back_up(load_config(config, os.environ), file)
+    size_bytes = backup_controller(load_config(config, os.environ), file)
     # A store that no controller has served yet has no key.
     beside = f"; its key is {key}" if (key := key_file_of(file)).exists() else "; it has no key yet"
     sys.stdout.write(f"{file}: {size_bytes:,} bytes{beside}\n")

@@ -7,7 +7,7 @@ from dagengine.cli.render import Json
 _WIDTH = len("blocked")
 
 
-def can_go_on(plan: Json) -> bool:
+def is_clear(plan: Json) -> bool:
     """True if the lock is free and no server is blocked or unknown."""
     is_free = plan["lock"] is None or plan["lock"]["dag_id"] is None
     bad = [server for server in plan["servers"] if server["verdict"] in ("blocked", "unknown")]

@@ -45,7 +45,7 @@ class Layout:
     @classmethod
     def of(cls, dag: Json) -> Layout:
         nodes = dag["nodes"] or []
-        places = [place_of(task) for node in nodes for task in node["sub_tasks"] or []]
+        places = [server_label(task) for node in nodes for task in node["sub_tasks"] or []]
         return cls(
             len(nodes),
             max((len(node["name"]) for node in nodes), default=0),
@@ -57,8 +57,8 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
     """Render one sub-task that has begun; `stage` counts from 1."""
     running = task["state"] == "RUNNING"
     head = f"[{stage}/{layout.stages}] {task['name']:<{layout.name_width}}"
-    place = f"{place_of(task):<{layout.place_width}}"
-    what = f"{task['state']:<{_STATE_WIDTH}} {_took(task, now, running):>8}"
+    place = f"{server_label(task):<{layout.place_width}}"
+    what = f"{task['state']:<{_STATE_WIDTH}} {_duration(task, now, running):>8}"
     said = (task["task_logs"] or [""])[-1]
     if task["operator"] == "PASS":
         said = f"passed by an operator; it had said: {said}" if said else "passed by an operator"
@@ -74,37 +74,37 @@ def render_end(dag: Json) -> list[str]:
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
         unusual = _UNUSUAL_ENDS.get(dag["operator"], "")
-        return [f"{head}{unusual}, took {_took(dag, None)}"]
+        return [f"{head}{unusual}, took {_duration(dag, None)}"]
     if dag["state"] != "FAILED":
-        return [f"{head}, at stage {dag['stage']} of {dag['max_stage']}", *next_commands(dag)]
+        return [f"{head}, at stage {dag['stage']} of {dag['max_stage']}", *next_step_hints(dag)]
     how = {"CANCEL": "cancelled", "ROLLBACK": "its rollback failed"}.get(dag["operator"], "failed")
     lines = [f"{head}: {how} at stage {dag['stage']} of {dag['max_stage']}"]
     lines += [f"  {cause}" for cause in causes(dag)]
-    return lines + next_commands(dag)
+    return lines + next_step_hints(dag)
 
 
 def causes(dag: Json) -> list[str]:
     """Return the last log line of every failed sub-task, with stage and server."""
     return [
-        f"{node['name']}, {place_of(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
+        f"{node['name']}, {server_label(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
         for node in dag["nodes"] or []
         for task in node["sub_tasks"] or []
         if task["state"] == "FAILED"
     ]
 
 
-def was_turned_away(dag: Json) -> bool:
+def failed_at_lock(dag: Json) -> bool:
     """True if a DAG ended at the lock, so that it did not touch or probe any server."""
     first, *later = dag["nodes"] or [{"sub_tasks": None}]
-    if dag["state"] in UNFINISHED or _has_run(later):
+    if dag["state"] in UNFINISHED or _has_started(later):
         return False
     lines = [line for task in first["sub_tasks"] or [] for line in task["task_logs"] or []]
     return any(f"[{LockHeld.err_code}]" in line for line in lines)
 
 
-def next_commands(dag: Json) -> list[str]:
+def next_step_hints(dag: Json) -> list[str]:
     """Return the commands to run next; empty for a DAG that succeeded."""
-    if dag["state"] == "FAILED" and was_turned_away(dag):
+    if dag["state"] == "FAILED" and failed_at_lock(dag):
         return [
             "next: see who holds the lock, and how it goes:  dagengine show",
             f"      once it is free:  dagengine retry {dag['id']}",
@@ -118,10 +118,10 @@ def next_commands(dag: Json) -> list[str]:
         ]
     if dag["state"] == "SUCCEED":
         return []
-    return commands_while_it_runs(dag["id"])
+    return running_hints(dag["id"])
 
 
-def commands_while_it_runs(dag_id: str) -> list[str]:
+def running_hints(dag_id: str) -> list[str]:
     """Return the commands to run next for an unfinished DAG."""
     return [
         f"next: follow it with  dagengine show --follow {dag_id}",
@@ -143,26 +143,28 @@ def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]
         f"  state     {dag['state']} (operator {dag['operator']}), "
         f"stage {dag['stage']} of {dag['max_stage']}",
         f"  started   {clock_time(dag['start_time'])}, "
-        + (f"running for {_took(dag, now, True)}" if running else f"took {_took(dag, now)}"),
+        + (
+            f"running for {_duration(dag, now, True)}" if running else f"took {_duration(dag, now)}"
+        ),
         *([] if running else [f"  ended     {clock_time(dag['end_time'])}"]),
         "",
     ]
     for number, node in enumerate(dag["nodes"] or [], start=1):
-        lines.append(f"  {number} {node['name']}: {node['state']}{_unusual(node)}")
+        lines.append(f"  {number} {node['name']}: {node['state']}{_is_noteworthy(node)}")
         lines += _sub_tasks_of_dag(node, now, dict(waits.get(node["id"], {})))
     summary = (dag["additional_data"] or {}).get("summary")
     if summary:
         lines += ["", f"  {summary}"]
     if dag["state"] == "FAILED":
         lines += ["", "why:", *(f"  {cause}" for cause in causes(dag))]
-    following = next_commands(dag)
+    following = next_step_hints(dag)
     return [*lines, "", *following] if following else lines
 
 
 def render_logs(dag: Json) -> list[str]:
     """Render `logs ID`: every log line, with its stage and server."""
     return [
-        f"[{number} {node['name']} {place_of(task)}] {line}"
+        f"[{number} {node['name']} {server_label(task)}] {line}"
         for number, node in enumerate(dag["nodes"] or [], start=1)
         for task in node["sub_tasks"] or []
         for line in task["task_logs"] or []
@@ -176,11 +178,9 @@ def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[s
         for task in node["sub_tasks"] or []:
             for attempt in attempts[task["id"]]:
                 outcome = attempt["outcome"] or "runs"
-                lines.append(
-                    f"[{number} {node['name']} {place_of(task)}] attempt {attempt['attempt_no']}: "
-                    f"{outcome}, {clock_time(attempt['start_time'])}, "
-                    f"{_took(attempt, None)}"
-                )
+                label = f"[{number} {node['name']} {server_label(task)}]"
+                times = f"{clock_time(attempt['start_time'])}, {_duration(attempt, None)}"
+                lines.append(f"{label} attempt {attempt['attempt_no']}: {outcome}, {times}")
                 lines += [f"    {line}" for line in attempt["task_logs"]]
     return lines
 
@@ -223,7 +223,7 @@ def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list
     lines = []
     for task in node["sub_tasks"] or []:
         lines.append(_sub_task_of_dag(task, now))
-        wait = waits.pop(place_of(task), None)
+        wait = waits.pop(server_label(task), None)
         if wait and task["state"] in UNFINISHED:
             lines.append(f"          waits for {render_wait(wait)}")
     # For targets that are not addresses, the API does not map targets to sub-tasks.
@@ -233,10 +233,10 @@ def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list
 
 def _sub_task_of_dag(task: Json, now: datetime) -> str:
     begun = task["state"] not in ("PENDING", "READY")
-    took = f"  {_took(task, now, task['state'] == 'RUNNING')}" if begun else ""
+    took = f"  {_duration(task, now, task['state'] == 'RUNNING')}" if begun else ""
     times = f"  run {task['execute_times']} times" if task["execute_times"] > 1 else ""
     said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
-    return f"      {place_of(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
+    return f"      {server_label(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
 
 
 def render_wait(wait: Json) -> str:
@@ -246,22 +246,22 @@ def render_wait(wait: Json) -> str:
     return f"{wait['kind']}: {wait['on']}, since {clock_time(wait['since'])}{last}{until}"
 
 
-def _has_run(nodes: Sequence[Json]) -> bool:
+def _has_started(nodes: Sequence[Json]) -> bool:
     return any(task["execute_times"] for node in nodes for task in node["sub_tasks"] or [])
 
 
-def _unusual(node: Json) -> str:
+def _is_noteworthy(node: Json) -> str:
     return "" if node["operator"] == "RUN" else f" ({node['operator']})"
 
 
-def place_of(thing: Json) -> str:
+def server_label(thing: Json) -> str:
     """Return the address of a sub-task's server or, for the API's info, of the controller."""
     agent = thing.get("execute_agent", thing)
     ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
     return f"{ip}:{agent['port']}"
 
 
-def _took(thing: Json, now: datetime | None, running: bool = False) -> str:
+def _duration(thing: Json, now: datetime | None, running: bool = False) -> str:
     start = datetime.fromisoformat(thing["start_time"])
     end = now if running and now is not None else datetime.fromisoformat(thing["end_time"])
     seconds = max((end - start) / timedelta(seconds=1), 0.0)

@@ -14,10 +14,10 @@ from dagengine.cli.render import (
     UNFINISHED,
     Json,
     clock_time,
-    next_commands,
-    place_of,
+    failed_at_lock,
+    next_step_hints,
     render_wait,
-    was_turned_away,
+    server_label,
 )
 from dagengine.client import Client
 
@@ -53,11 +53,11 @@ async def read_cluster_status(client: Client) -> ClusterStatus:
         async for short in dags:
             dag = await client.get_dag(short["id"])
             newest = newest or dag
-            if by is None and not was_turned_away(dag):
+            if by is None and not failed_at_lock(dag):
                 by = dag
             if by is not None:
                 break
-    return ClusterStatus(newest, by or newest, unfinished, place_of(info))
+    return ClusterStatus(newest, by or newest, unfinished, server_label(info))
 
 
 def render_cluster_status(verdict: ClusterStatus) -> list[str]:
@@ -68,7 +68,7 @@ def render_cluster_status(verdict: ClusterStatus) -> list[str]:
     when = "" if by["state"] in UNFINISHED else f", {clock_time(by['end_time'])}"
     lines = [f"by {by['name']} {by['id']} ({by['state']}{when}):"]
     lines += _servers(by, verdict.controller)
-    if was_turned_away(newest) and newest["id"] != by["id"]:
+    if failed_at_lock(newest) and newest["id"] != by["id"]:
         lines.append(
             f"{newest['name']} {newest['id']} found the lock taken: it has touched no server"
         )
@@ -76,7 +76,7 @@ def render_cluster_status(verdict: ClusterStatus) -> list[str]:
     lines += [
         f"lock: {dag['name']} {dag['id']} since {clock_time(dag['start_time'])}" for dag in holders
     ] or ["lock: free"]
-    return [*lines, *(next_commands(by) or [_LOOK_NOW])]
+    return [*lines, *(next_step_hints(by) or [_LOOK_NOW])]
 
 
 def _servers(dag: Json, controller: str) -> list[str]:
@@ -85,7 +85,7 @@ def _servers(dag: Json, controller: str) -> list[str]:
     elsewhere: list[str] = []
     for node in dag["nodes"] or []:
         for task in node["sub_tasks"] or []:
-            place, said = place_of(task), (task["task_logs"] or [""])[-1]
+            place, said = server_label(task), (task["task_logs"] or [""])[-1]
             if task["state"] == "FAILED" and place != controller:
                 reached[place] = f"NOT in service: {said}"
             elif task["state"] == "FAILED":

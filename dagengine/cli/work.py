@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from dagengine.cli.plan import can_go_on, render_plan
+from dagengine.cli.plan import is_clear, render_plan
 from dagengine.cli.progress import find_last_event, follow
-from dagengine.cli.render import UNFINISHED, Json, commands_while_it_runs, render_end
+from dagengine.cli.render import UNFINISHED, Json, render_end, running_hints
 from dagengine.cli.session import open_client
 from dagengine.client import Client
 from dagengine.runtime.clock import SystemClock
@@ -26,7 +26,9 @@ EXIT_REFUSED = 4
 EXIT_INTERRUPTED = 130
 
 
-async def show_made(client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool) -> int:
+async def report_result(
+    client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool
+) -> int:
     """Print the result of a call that creates a DAG, and return the exit code.
 
     The result is the plan (`dry_run`), the accepted DAG (`no_wait`), or the DAG at its end.
@@ -34,7 +36,7 @@ async def show_made(client: Client, made: Json, dry_run: bool, no_wait: bool, as
     if not dry_run:
         return await _follow_accepted(client, made, no_wait, as_json)
     print_result(as_json, made, render_plan(made))
-    return EXIT_DONE if can_go_on(made) else EXIT_FAILED
+    return EXIT_DONE if is_clear(made) else EXIT_FAILED
 
 
 async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:
@@ -73,7 +75,7 @@ def operate(
 
     async def work(client: Client) -> int:
         last = await find_last_event(client, dag_id)
-        with _saying_how_to_follow(dag_id):
+        with _hint_on_interrupt(dag_id):
             if stage is not None:
                 await _pass_node(client, dag_id, stage, reason)
             else:
@@ -93,18 +95,18 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
 
 async def follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
     """Show a DAG until it ends; return the exit code."""
-    with _saying_how_to_follow(dag_id):
+    with _hint_on_interrupt(dag_id):
         ended = await _wait(client, dag_id, as_json)
     return EXIT_DONE if ended["state"] == "SUCCEED" else EXIT_FAILED
 
 
 @contextmanager
-def _saying_how_to_follow(dag_id: str) -> Iterator[None]:
+def _hint_on_interrupt(dag_id: str) -> Iterator[None]:
     """Print how to follow the DAG if an interrupt ends the command but not the DAG."""
     try:
         yield
     except asyncio.CancelledError:
-        following = "\n".join(commands_while_it_runs(dag_id))
+        following = "\n".join(running_hints(dag_id))
         sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
         raise
 

@@ -40,10 +40,10 @@ class Client:
         trust: TlsConfig = TlsConfig(),  # noqa: B008  # frozen
     ) -> None:
         self.url = url.rstrip("/")
-        self._door = Transport(self.url, password, timeout_s, trust)
+        self._transport = Transport(self.url, password, timeout_s, trust)
 
     async def __aenter__(self) -> Client:
-        await self._door.open()
+        await self._transport.open()
         return self
 
     async def __aexit__(
@@ -52,19 +52,19 @@ class Client:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._door.close()
+        await self._transport.close()
 
     async def info(self) -> Dto:
         """Return the identity of the controller; does not need a password."""
-        return await self._ask_openly("/info")
+        return await self._get_unsigned("/info")
 
     async def secret(self) -> Dto:
         """Return the public key that encrypts request headers; does not need a password."""
-        return await self._ask_openly("/secret")
+        return await self._get_unsigned("/secret")
 
     async def status(self) -> Dto:
         """Return the state of the controller; does not need a password."""
-        return await self._ask_openly("/status")
+        return await self._get_unsigned("/status")
 
     async def post(self, path: str, body: Dto, *, key: str = "") -> Dto:
         """POST to a path below `/api/v1`; return the data of the response, or `{}` without data.
@@ -72,7 +72,7 @@ class Client:
         `key` is the idempotency key of a call that creates a DAG; empty to send no key.
         """
         headers = {"Idempotency-Key": key} if key else None
-        data: Dto = await self._door.call("POST", path, body, headers)
+        data: Dto = await self._transport.call("POST", path, body, headers)
         return data
 
     async def create(self, path: str, body: Dto, *, key: str = "") -> Dto:
@@ -91,7 +91,7 @@ class Client:
 
     async def get(self, path: str) -> Dto:
         """GET a path (with query) below `/api/v1`; return the data of the response."""
-        data: Dto = await self._door.call("GET", path)
+        data: Dto = await self._transport.call("GET", path)
         return data
 
     async def start(
@@ -196,7 +196,7 @@ class Client:
             after: number of the last known event; 0 to receive all events.
             patience_s: how long the controller may be unreachable, in seconds.
         """
-        return follow_events(self._door, _path("dag", dag_id), after, patience_s)
+        return follow_events(self._transport, _path("dag", dag_id), after, patience_s)
 
     async def operate_dag(self, dag_id: str, operator: str, *, reason: str = "") -> None:
         """Apply RETRY, ROLLBACK, CANCEL or PASS to a DAG; the audit records the reason."""
@@ -215,8 +215,8 @@ class Client:
         """Return the attempts of a sub-task with their log lines, oldest first."""
         return list((await self.get(f"{_path('sub_task', sub_task_id)}/attempts"))["contents"])
 
-    async def _ask_openly(self, path: str) -> Dto:
-        data: Dto = await self._door.ask_openly(path)
+    async def _get_unsigned(self, path: str) -> Dto:
+        data: Dto = await self._transport.get_unsigned(path)
         return data
 
 

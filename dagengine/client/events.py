@@ -35,7 +35,7 @@ class Event:
 
 
 async def follow_events(
-    door: Transport, path: str, after: int, patience_s: float
+    transport: Transport, path: str, after: int, patience_s: float
 ) -> AsyncGenerator[Event]:
     """Yield every event after `after`, once and in order, until the DAG at the path has ended.
 
@@ -48,7 +48,7 @@ async def follow_events(
     silent_s, failures = 0.0, 0
     while True:
         try:
-            async with aclosing(_read_once(door, path, after)) as events:
+            async with aclosing(_read_once(transport, path, after)) as events:
                 async for event in events:
                     if event is None:
                         return
@@ -63,11 +63,11 @@ async def follow_events(
         await asyncio.sleep(pause_s)
 
 
-async def _read_once(door: Transport, path: str, after: int) -> AsyncGenerator[Event | None]:
+async def _read_once(transport: Transport, path: str, after: int) -> AsyncGenerator[Event | None]:
     """Yield the events of one connection, and None when the stream is complete."""
     limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=_SILENCE_S)
     headers = {"Last-Event-ID": str(after)} if after else {}
-    async with door.open_answer("GET", f"{path}/events", None, headers, limits) as response:
+    async with transport.stream("GET", f"{path}/events", None, headers, limits) as response:
         if response.status == 204:
             yield None
         async with aclosing(_parse(response.content)) as parsed:

@@ -67,16 +67,16 @@ class Transport:
         Raises:
             ControllerUnreachable, ApiRefused: the call failed.
         """
-        async with self.open_answer(method, path, body, headers or {}) as response:
+        async with self.stream(method, path, body, headers or {}) as response:
             return await self._data_of(response)
 
-    async def ask_openly(self, path: str) -> Any:
+    async def get_unsigned(self, path: str) -> Any:
         """Send an unsigned GET request. Raises the same errors as `call`."""
         async with self._request("GET", ROOT + path, {}, None, self._timeout) as response:
             return await self._data_of(response)
 
     @asynccontextmanager
-    async def open_answer(
+    async def stream(
         self,
         method: str,
         path: str,
@@ -118,7 +118,7 @@ class Transport:
 
     async def _load_key(self) -> rsa.RSAPublicKey:
         if self._key is None:
-            self._key = load_key((await self.ask_openly("/secret"))["public_key"])
+            self._key = load_key((await self.get_unsigned("/secret"))["public_key"])
         return self._key
 
     @asynccontextmanager

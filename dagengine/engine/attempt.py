@@ -39,8 +39,8 @@ class AttemptServices:
     append_line: Callable[[int, LogRecord], Awaitable[None]]
     take_lock: Callable[[int, Sequence[str]], Awaitable[LockResult]]
     describe_holder: Callable[[LockRecord], Awaitable[str]]
-    find_unproven: Callable[[str | None], UnconfirmedRecord | None]
-    mark_proven: Callable[[int, UnconfirmedRecord], Awaitable[None]]
+    find_unconfirmed: Callable[[str | None], UnconfirmedRecord | None]
+    mark_confirmed: Callable[[int, UnconfirmedRecord], Awaitable[None]]
     generic_id: Callable[[int], str]
 
 
@@ -60,7 +60,7 @@ class AttemptContext:
         self._ports = ports
         self._clock = clock
         self._resumed = resumed
-        self._shown = ports.find_unproven(sub_task.target)
+        self._shown = ports.find_unconfirmed(sub_task.target)
         self.limit: Deadline | None = None
         self.wait: Wait | None = None
 
@@ -84,8 +84,8 @@ class AttemptContext:
         return self._live.snapshot.dag.targets
 
     @property
-    def survivors(self) -> tuple[str, ...]:
-        return self._live.snapshot.survivors
+    def healthy_targets(self) -> tuple[str, ...]:
+        return self._live.snapshot.healthy_targets
 
     @property
     def target(self) -> str | None:
@@ -100,13 +100,13 @@ class AttemptContext:
         return self._resumed
 
     @property
-    def unproven(self) -> UnconfirmedRecord | None:
-        self._shown = self._ports.find_unproven(self.target)
+    def unconfirmed(self) -> UnconfirmedRecord | None:
+        self._shown = self._ports.find_unconfirmed(self.target)
         return self._shown
 
-    async def mark_proven(self) -> None:
+    async def mark_confirmed(self) -> None:
         if self._shown is not None:  # a newer marker was not probed, so it is not cleared
-            await self._ports.mark_proven(self.dag_id, self._shown)
+            await self._ports.mark_confirmed(self.dag_id, self._shown)
 
     def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
         snapshot = self._live.snapshot
@@ -158,8 +158,8 @@ class Attempt:
         context: AttemptContext,
         limit: Deadline,
         *,
-        cancel_proof_s: float,
-        settle_only: bool,
+        confirm_timeout_s: float,
+        confirm_only: bool,
         undo: bool,
     ) -> None:
         self.attempt_no = context.attempt_no
@@ -169,8 +169,8 @@ class Attempt:
         self._step = (stage.undo or _undo_nothing) if undo else stage.run
         self.context = context
         self._limit = limit
-        self._cancel_proof_s = cancel_proof_s
-        self._is_cancelled = settle_only
+        self._confirm_timeout_s = confirm_timeout_s
+        self._is_cancelled = confirm_only
         self._task: asyncio.Task[None] | None = None
 
     def cancel(self) -> None:
@@ -238,13 +238,13 @@ class Attempt:
 
     async def _settle(self, outcome: Outcome) -> Outcome:
         """Confirm, within the time limit, that nothing of the step still runs."""
-        if self._stage.settle is None:
+        if self._stage.confirm_stopped is None:
             return outcome
         self.context.wait_for("proof", f"the end of '{self._stage.name}'")
         why = "the proof did not end in time"
         try:
-            async with asyncio.timeout(self._cancel_proof_s):
-                if await self._stage.settle(self.context):
+            async with asyncio.timeout(self._confirm_timeout_s):
+                if await self._stage.confirm_stopped(self.context):
                     return outcome
             why = "something of it may still run"
         except TimeoutError:

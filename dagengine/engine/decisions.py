@@ -57,7 +57,7 @@ class Decision:
     cancels: list[int] = field(default_factory=list)
     posts: list[tuple[int, SchedulerEvent]] = field(default_factory=list)
     confirm: list[Callable[[], None]] = field(default_factory=list)
-    heir: ActiveDag | None = None
+    lock_successor_id: ActiveDag | None = None
     events: list[SchedulerEvent] = field(default_factory=list)
     failure: Exception | None = None
 
@@ -85,7 +85,7 @@ class DecisionMaker:
         self._clock = clock
         self._locks = locks
         self._generic_id = generic_id
-        self._heirs: dict[int, asyncio.Future[LockResult]] = {}  # replies to lock successors
+        self._successors: dict[int, asyncio.Future[LockResult]] = {}  # replies to lock successors
 
     def decide(self, live: ActiveDag) -> Decision:
         """Decide all events in the DAG's inbox."""
@@ -98,9 +98,9 @@ class DecisionMaker:
                     decision.events.append(event)
                 except ApiError as exc:
                     refuse(event, exc)
-            if live.snapshot.dag.state.is_final and live.snapshot.dag.heir is not None:
-                decision.heir = self._bequeath(live.snapshot)
-            decision.batch = _join(live.snapshot, decision.heir)
+            if live.snapshot.dag.state.is_final and live.snapshot.dag.lock_successor_id is not None:
+                decision.lock_successor_id = self._hand_over_lock(live.snapshot)
+            decision.batch = _join(live.snapshot, decision.lock_successor_id)
         except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
             decision.events, decision.failure = events, exc
         return decision
@@ -108,21 +108,21 @@ class DecisionMaker:
     def drop(self, dag_id: int, event: SchedulerEvent) -> tuple[int, SchedulerEvent] | None:
         """Discard an event whose DAG has ended; returns an event to post instead, if any."""
         if isinstance(event, ForcePassRequested):
-            reply = self._heirs.pop(event.heir_id, None)
+            reply = self._successors.pop(event.successor_id, None)
             # The lock may be free now: the successor requests it in the regular way.
-            return None if reply is None else (event.heir_id, LockRequested(reply))
+            return None if reply is None else (event.successor_id, LockRequested(reply))
         what = f"DAG {self._generic_id(dag_id)} has just ended"
         refuse(event, Conflict(what, remedy="look at it again"))
         return None
 
     def forget(self, dag_id: int) -> None:
         """Forget a DAG that has ended, as it no longer waits for a lock."""
-        self._heirs.pop(dag_id, None)
+        self._successors.pop(dag_id, None)
 
-    def tell_heir(self, heir: ActiveDag) -> None:
+    def notify_lock_successor(self, lock_successor_id: ActiveDag) -> None:
         """Inform the step of a lock successor that its DAG now holds the lock."""
-        if (reply := self._heirs.pop(heir.snapshot.dag.dag_id, None)) is not None:
-            resolve(reply, LockResult(None, broken=True))
+        if (reply := self._successors.pop(lock_successor_id.snapshot.dag.dag_id, None)) is not None:
+            resolve(reply, LockResult(None, was_forced=True))
 
     # --- one event ---------------------------------------------------------------------------
 
@@ -138,10 +138,10 @@ class DecisionMaker:
             case AttemptEnded(sub_task_id, attempt_no, outcome):
                 decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
             case LockRequested(reply):
-                if (answer := self._want_lock(decision, event)) is not None:
+                if (answer := self._on_lock_requested(decision, event)) is not None:
                     decision.confirm.append(partial(resolve, reply, answer))
             case ForcePassRequested():
-                self._name_heir(decision, event)
+                self._on_force_pass(decision, event)
             case OperatorRequested(operator, reply, audit, stage):
                 self._operate(decision, operator, stage)
                 snapshot.add_change(AuditAppended(audit))
@@ -169,11 +169,11 @@ class DecisionMaker:
 
     # --- the lock ----------------------------------------------------------------------------
 
-    def _want_lock(self, decision: Decision, event: LockRequested) -> LockResult | None:
+    def _on_lock_requested(self, decision: Decision, event: LockRequested) -> LockResult | None:
         """Return the result of a step's lock request; None when the step must wait for it."""
         snapshot = decision.live.snapshot
         dag, key = snapshot.dag, snapshot.dag.lock_key
-        if key is None or dag.fence:
+        if key is None or dag.lock_token:
             return LockResult(None)
         if dag.state.is_final or event.reply.done():
             return LockResult(None)  # the step has ended: a lock taken now would not be released
@@ -183,13 +183,13 @@ class DecisionMaker:
             return LockResult(None)
         if holder.dag_id not in event.force_pass_ids or holder.dag_id not in self._live:
             return LockResult(holder)
-        self._heirs[dag.dag_id] = event.reply
+        self._successors[dag.dag_id] = event.reply
         why = f"forcePassDag of DAG {self._generic_id(dag.dag_id)}"
         audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", event.by, why)
         decision.posts.append((holder.dag_id, ForcePassRequested(dag.dag_id, audit)))
         return None
 
-    def _name_heir(self, decision: Decision, event: ForcePassRequested) -> None:
+    def _on_force_pass(self, decision: Decision, event: ForcePassRequested) -> None:
         """Cancel the holder of a lock and record its lock successor.
 
         A holder that cannot be cancelled stays unchanged, and the successor's step gets the holder.
@@ -199,41 +199,45 @@ class DecisionMaker:
             if (post := self.drop(snapshot.dag.dag_id, event)) is not None:
                 decision.posts.append(post)
             return
-        before = snapshot.dag.heir
-        if before == event.heir_id:
+        before = snapshot.dag.lock_successor_id
+        if before == event.successor_id:
             return
-        reply = self._heirs.get(event.heir_id)
+        reply = self._successors.get(event.successor_id)
         try:
             if before is not None and before in self._live:
                 raise Conflict(f"DAG {self._generic_id(before)} already waits for its lock")
             decision.cancels += operators.cancel_dag(snapshot, now)
         except ApiError as exc:
-            _log.warning("lock_not_broken", dag_id=snapshot.dag.dag_id, error=str(exc))
+            _log.warning("force_pass_failed", dag_id=snapshot.dag.dag_id, error=str(exc))
             if reply is not None:
                 holder = self._locks.holder(snapshot.dag.lock_key or "")
                 decision.confirm.append(partial(resolve, reply, LockResult(holder)))
             return
-        snapshot.set_dag(snapshot.dag._replace(heir=event.heir_id))
+        snapshot.set_dag(snapshot.dag._replace(lock_successor_id=event.successor_id))
         snapshot.add_change(AuditAppended(event.audit))
 
-    def _bequeath(self, snapshot: Snapshot) -> ActiveDag | None:
+    def _hand_over_lock(self, snapshot: Snapshot) -> ActiveDag | None:
         """Pass a force-passed DAG that has ended, and give its lock to the successor if possible.
 
         Returns:
             The successor that took the lock, or None.
         """
-        heir_id, key = snapshot.dag.heir, snapshot.dag.lock_key
+        successor_id, key = snapshot.dag.lock_successor_id, snapshot.dag.lock_key
         if snapshot.dag.state is State.FAILED:
             try:
                 operators.pass_dag(snapshot, self._clock.now())
             except OperatorRefused as exc:
                 _log.warning("holder_not_passed", dag_id=snapshot.dag.dag_id, error=str(exc))
-        snapshot.set_dag(snapshot.dag._replace(heir=None))
-        heir = self._live.get(heir_id or 0)
-        if heir is None or key is None or not plan.can_take_lock(heir.snapshot):
+        snapshot.set_dag(snapshot.dag._replace(lock_successor_id=None))
+        lock_successor_id = self._live.get(successor_id or 0)
+        if (
+            lock_successor_id is None
+            or key is None
+            or not plan.can_take_lock(lock_successor_id.snapshot)
+        ):
             return None
-        plan.take_lock(heir.snapshot, self._next_lock(heir.snapshot, key))
-        return heir
+        plan.take_lock(lock_successor_id.snapshot, self._next_lock(lock_successor_id.snapshot, key))
+        return lock_successor_id
 
     def _lock_for_more(self, snapshot: Snapshot) -> LockRecord | None:
         """Return the lock as the DAG will hold it when it continues."""
@@ -252,10 +256,10 @@ class DecisionMaker:
         return self._locks.next(key, snapshot.dag.dag_id, snapshot.dag.name, self._clock.now())
 
 
-def _join(snapshot: Snapshot, heir: ActiveDag | None) -> Batch | None:
+def _join(snapshot: Snapshot, lock_successor_id: ActiveDag | None) -> Batch | None:
     """Return one batch with the changes of a DAG and of its lock successor, written atomically."""
-    batch = snapshot.take_batch()
-    inherited = heir.snapshot.take_batch() if heir is not None else None
+    batch = snapshot.drain_batch()
+    inherited = lock_successor_id.snapshot.drain_batch() if lock_successor_id is not None else None
     if batch is None or inherited is None:
         return batch
-    return Batch(batch.dag_id, batch.fence, batch.changes + inherited.changes)
+    return Batch(batch.dag_id, batch.lock_token, batch.changes + inherited.changes)

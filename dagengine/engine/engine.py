@@ -57,7 +57,7 @@ class Engine(EngineQueries):
         advertise: this controller's address in generic ids. It is pinned when the store is
             created, so a later change does not invalidate existing ids (see `agent`).
         clock: source of time.
-        cancel_proof_s: time limit for the confirmation that a cancelled step has ended, in
+        confirm_timeout_s: time limit for the confirmation that a cancelled step has ended, in
             seconds.
         retention: how long finished DAGs are kept.
 
@@ -74,7 +74,7 @@ class Engine(EngineQueries):
         operations: Iterable[Operation],
         advertise: AgentAddress = AgentAddress("127.0.0.1", 2886),  # noqa: B008  # frozen
         clock: Clock | None = None,
-        cancel_proof_s: float = 60.0,
+        confirm_timeout_s: float = 60.0,
         retention: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
         super().__init__(store, advertise)
@@ -82,8 +82,8 @@ class Engine(EngineQueries):
         self._clock = clock or SystemClock()
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
-        self._cancel_proof_s = cancel_proof_s
-        self._marks = UnconfirmedTargets()
+        self._confirm_timeout_s = confirm_timeout_s
+        self._unconfirmed_targets = UnconfirmedTargets()
         self._asking: set[asyncio.Future[None]] = set()
         self._work = Service("attempts")
         self._pruner = Pruner(store, self._clock, retention)
@@ -92,7 +92,7 @@ class Engine(EngineQueries):
             self._clock,
             self.events,
             self._locks,
-            self._marks,
+            self._unconfirmed_targets,
             self._start_attempt,
             self._cancel_attempt,
             self._attempts.__contains__,
@@ -104,8 +104,8 @@ class Engine(EngineQueries):
             self._append_line,
             self._take_lock,
             self.describe_holder,
-            self._marks.find,
-            self._mark_proven,
+            self._unconfirmed_targets.find,
+            self._mark_confirmed,
             self.generic_id,
         )
 
@@ -117,11 +117,11 @@ class Engine(EngineQueries):
             self.agent = AgentAddress(ip, int(port))
             self._creator.last_ids = await self._store.last_ids()
             self._locks.load(await self._store.load_locks())
-            self._marks.load(await self._store.load_unproven())
+            self._unconfirmed_targets.load(await self._store.load_unconfirmed())
             for rows in await self._store.load_unfinished():
                 refusal = self._registry.refuse(rows.dag)
                 snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
-                self._scheduler.adopt(snapshot, DagRecovered(refusal))
+                self._scheduler.track(snapshot, DagRecovered(refusal))
             await release_orphans(self._store, self._locks, self._live, self._clock.now())
         except BaseException:
             await self._store.close()
@@ -250,7 +250,7 @@ class Engine(EngineQueries):
         if at_rest is None or dag_id in self._scheduler.live:
             self._scheduler.post(dag_id, event)
         else:
-            self._scheduler.adopt(at_rest, event)
+            self._scheduler.track(at_rest, event)
         _log.info("operator_asked", dag_id=dag_id, operator=operator, by=by)
         self._asking.add(reply)
         try:
@@ -307,8 +307,8 @@ class Engine(EngineQueries):
             operation.stages[sub_task.stage - 1],
             AttemptContext(live, sub_task, self._ports, self._clock, start.resumed),
             find_limit(self._clock, live.begun_s, snapshot, sub_task.stage, operation),
-            cancel_proof_s=self._cancel_proof_s,
-            settle_only=start.settle_only,
+            confirm_timeout_s=self._confirm_timeout_s,
+            confirm_only=start.confirm_only,
             undo=start.undo,
         )
         self._attempts[sub_task.sub_task_id] = attempt
@@ -342,11 +342,11 @@ class Engine(EngineQueries):
             raise stale
         self.events.publish(LineLogged(dag_id, line))
 
-    async def _mark_proven(self, dag_id: int, mark: UnconfirmedRecord) -> None:
+    async def _mark_confirmed(self, dag_id: int, mark: UnconfirmedRecord) -> None:
         batch = Batch(dag_id, None, (TargetConfirmed(mark),))
         (refused,) = await self._scheduler.commit([batch])
         if refused is None:  # otherwise the marker was cleared or replaced concurrently
-            self._marks.apply(batch)
+            self._unconfirmed_targets.apply(batch)
 
     async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
         reply: asyncio.Future[LockResult] = asyncio.get_running_loop().create_future()

@@ -59,7 +59,7 @@ class LockRequested:
 class ForcePassRequested:
     """A force pass of a DAG: end it and give its lock to its successor, whose step waits for it."""
 
-    heir_id: int
+    successor_id: int
     audit: AuditRecord
 
 

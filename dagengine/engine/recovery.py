@@ -23,8 +23,8 @@ async def release_orphans(
             continue
         changes: list[Change] = [LockReleased(lock.key, lock.dag_id, lock.token, now)]
         rows = await store.load_dag(lock.dag_id)
-        if rows is not None and rows.dag.fence:
-            changes.append(DagChanged(rows.dag, rows.dag._replace(fence=0)))
+        if rows is not None and rows.dag.lock_token:
+            changes.append(DagChanged(rows.dag, rows.dag._replace(lock_token=0)))
         batch = Batch(lock.dag_id, None, tuple(changes))
         (refusal,) = await store.commit([batch])
         if refusal is not None:

@@ -81,7 +81,7 @@ class Scheduler(Service):
         self._store = store
         self._events = events
         self._locks = locks
-        self._marks = marks
+        self._unconfirmed_targets = marks
         self._start_attempt = start_attempt
         self._cancel_attempt = cancel_attempt
         self._has_attempt = has_attempt
@@ -89,17 +89,17 @@ class Scheduler(Service):
         self._due: dict[int, ActiveDag] = {}
         self._wake = asyncio.Event()
 
-    def adopt(self, snapshot: Snapshot, event: SchedulerEvent) -> None:
+    def track(self, snapshot: Snapshot, event: SchedulerEvent) -> None:
         """Make a DAG active and post its first event."""
         dag_id = snapshot.dag.dag_id
         self.live[dag_id] = ActiveDag(snapshot)
         self.post(dag_id, event)
 
-    def adopt_begun(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
+    def track_started(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
         """Make a new DAG active whose first stage was started in the commit that created it."""
         live = self.live[snapshot.dag.dag_id] = ActiveDag(snapshot)
-        self._tell([batch])
-        self._follow(Decision(live, batch, starts))
+        self._publish([batch])
+        self._run_effects(Decision(live, batch, starts))
 
     def post(self, dag_id: int, event: SchedulerEvent) -> None:
         """Queue an event. An event for a DAG that is not active is out of date and discarded."""
@@ -128,16 +128,16 @@ class Scheduler(Service):
         decisions = [self._decider.decide(live) for live in due]
         await self._write(decisions)
         counting = [decision for decision in decisions if decision.failure is None]
-        self._tell(d.batch for d in counting if d.batch is not None)
+        self._publish(d.batch for d in counting if d.batch is not None)
         # Apply before the first await: a subscriber notified of a DAG's end checks `live`.
         for decision in counting:
             try:
-                self._follow(decision)
+                self._run_effects(decision)
             except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
                 decision.failure = exc
         for decision in decisions:
             if decision.failure is not None:
-                await self._start_over(decision, decision.failure)
+                await self._reload_and_requeue(decision, decision.failure)
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -155,9 +155,9 @@ class Scheduler(Service):
 
     async def commit(self, batches: list[Batch]) -> list[BatchRefused | None]:
         """Write batches; retry while the store is unavailable, which suspends the scheduler."""
-        return await self._patiently(lambda: self._store.commit(batches)) if batches else []
+        return await self._commit_with_retry(lambda: self._store.commit(batches)) if batches else []
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _commit_with_retry(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Call the store, and retry while it is unavailable."""
         tries = 0
         while True:
@@ -168,7 +168,7 @@ class Scheduler(Service):
                 await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
                 tries += 1
 
-    async def _start_over(self, decision: Decision, failure: Exception) -> None:
+    async def _reload_and_requeue(self, decision: Decision, failure: Exception) -> None:
         """Discard a failed decision: reload the DAG, and queue its events again if it was stale."""
         live, events = decision.live, decision.events
         dag_id = live.snapshot.dag.dag_id
@@ -176,13 +176,13 @@ class Scheduler(Service):
         if is_stale:
             _log.warning("decision_was_stale", dag_id=dag_id, error=str(failure))
         else:
-            _log.error("decision_was_lost", dag_id=dag_id, exc_info=failure)
+            _log.error("decision_failed", dag_id=dag_id, exc_info=failure)
             self._refuse_all(dag_id, events, failure)
             events = []
-        self._locks.load(await self._patiently(self._store.load_locks))
+        self._locks.load(await self._commit_with_retry(self._store.load_locks))
         await self._reload(live, events, is_spoilt=not is_stale)
-        if decision.heir is not None:
-            await self._reload(decision.heir, [])
+        if decision.lock_successor_id is not None:
+            await self._reload(decision.lock_successor_id, [])
 
     def _refuse_all(
         self, dag_id: int, events: Iterable[SchedulerEvent], failure: Exception
@@ -199,7 +199,7 @@ class Scheduler(Service):
         self, live: ActiveDag, events: list[SchedulerEvent], *, is_spoilt: bool = False
     ) -> None:
         dag_id = live.snapshot.dag.dag_id
-        rows = await self._patiently(lambda: self._store.load_dag(dag_id))
+        rows = await self._commit_with_retry(lambda: self._store.load_dag(dag_id))
         # Requeue ahead of newer events; lost attempts are detected again below.
         waiting = [*events, *live.inbox]
         live.inbox = [event for event in waiting if not isinstance(event, AttemptsLost)]
@@ -208,16 +208,16 @@ class Scheduler(Service):
             self._events.publish(DagUpdated(dag_id, dag.state, dag.operator, dag.stage))
         if rows is None or rows.dag.state.is_final:
             # Operators on a finished DAG lost a race; outcomes of its attempts are irrelevant.
-            self._let_go(live)
+            self._untrack(live)
             return
         live.snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
-        live.inbox += self._find_lost(live, is_spoilt)
+        live.inbox += self._detect_lost_attempts(live, is_spoilt)
         live.last_decision_failed = is_spoilt
         if live.inbox:
             self._due[dag_id] = live
             self._wake.set()
 
-    def _find_lost(self, live: ActiveDag, is_spoilt: bool) -> list[SchedulerEvent]:
+    def _detect_lost_attempts(self, live: ActiveDag, is_spoilt: bool) -> list[SchedulerEvent]:
         """Return events for sub-tasks that are RUNNING in the store but have no attempt here."""
         if any(isinstance(event, DagRecovered) for event in live.inbox):
             return []  # the recovery event covers all attempts
@@ -238,20 +238,20 @@ class Scheduler(Service):
             return [AttemptsLost(frozenset(task.sub_task_id for task in lost))]
         if live.last_decision_failed:
             # Ending the attempts as Failed was not possible either.
-            _log.error("dag_left_alone", dag_id=live.snapshot.dag.dag_id)
+            _log.error("dag_stuck", dag_id=live.snapshot.dag.dag_id)
             return []
         return [AttemptEnded(task.sub_task_id, task.attempt_no, Failed(_SPOILT)) for task in lost]
 
     # --- side effects ------------------------------------------------------------------------
 
-    def _follow(self, decision: Decision) -> None:
+    def _run_effects(self, decision: Decision) -> None:
         live, snapshot = decision.live, decision.live.snapshot
         live.last_decision_failed = False
         if decision.batch is not None:
             self._locks.apply(decision.batch)
-            self._marks.apply(decision.batch)
+            self._unconfirmed_targets.apply(decision.batch)
         if snapshot.dag.state.is_final:
-            self._let_go(live)
+            self._untrack(live)
         for start in decision.starts:
             if snapshot.sub_tasks[start.sub_task_id].state is State.RUNNING:
                 self._start_attempt(live, start)
@@ -261,10 +261,10 @@ class Scheduler(Service):
             self.post(*post)
         for confirm in decision.confirm:
             confirm()
-        if decision.heir is not None:
-            self._decider.tell_heir(decision.heir)
+        if decision.lock_successor_id is not None:
+            self._decider.notify_lock_successor(decision.lock_successor_id)
 
-    def _let_go(self, live: ActiveDag) -> None:
+    def _untrack(self, live: ActiveDag) -> None:
         """Make a DAG inactive because it has ended, and discard its queued events."""
         dag_id = live.snapshot.dag.dag_id
         if self.live.get(dag_id) is live:  # otherwise an operator has reopened the DAG
@@ -274,7 +274,7 @@ class Scheduler(Service):
         for event in late:
             self._drop(dag_id, event)
 
-    def _tell(self, batches: Iterable[Batch]) -> None:
+    def _publish(self, batches: Iterable[Batch]) -> None:
         log = _log.bind()  # bound once per call: binding is most of the cost of a log line
         for batch in batches:
             for event in events_of(batch):

@@ -80,7 +80,7 @@ class SubmissionService(Service):
         audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
         starts = plan.begin(snapshot, dag.created_at)
-        begun = snapshot.take_batch()
+        begun = snapshot.drain_batch()
         used = (IdempotencyKeyUsed(key, dag.dag_id),) if key is not None else ()
         changes = (created, *used, audit, *(begun.changes if begun else ()))
         batch = Batch(dag.dag_id, None, changes)
@@ -88,7 +88,7 @@ class SubmissionService(Service):
         if refusal is not None:
             raise refusal
         _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
-        self._scheduler.adopt_begun(snapshot, batch, starts)
+        self._scheduler.track_started(snapshot, batch, starts)
 
     def _settle(self, dag_id: int, written: asyncio.Future[None], task: asyncio.Task[None]) -> None:
         """Report the end of the creation to its callers; its task may never have run."""

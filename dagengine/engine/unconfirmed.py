@@ -11,17 +11,17 @@ _KINDS = frozenset({TargetConfirmed, TargetUnconfirmed})
 
 
 class UnconfirmedTargets:
-    """Projection of table `unproven`, by target."""
+    """Projection of table `unconfirmed`, by target."""
 
     def __init__(self) -> None:
-        self._marks: dict[str, UnconfirmedRecord] = {}
+        self._unconfirmed_targets: dict[str, UnconfirmedRecord] = {}
 
     def load(self, marks: Iterable[UnconfirmedRecord]) -> None:
-        self._marks = {mark.target: mark for mark in marks}
+        self._unconfirmed_targets = {mark.target: mark for mark in marks}
 
     def find(self, target: str | None) -> UnconfirmedRecord | None:
         """Return the marker of a target, or None."""
-        return self._marks.get(target or "")
+        return self._unconfirmed_targets.get(target or "")
 
     def apply(self, batch: Batch) -> None:
         """Apply a committed batch."""
@@ -29,8 +29,8 @@ class UnconfirmedTargets:
             return  # fast path: most batches do not touch a marker
         for change in batch.changes:
             if isinstance(change, TargetUnconfirmed):
-                self._marks[change.mark.target] = change.mark
+                self._unconfirmed_targets[change.mark.target] = change.mark
             elif (
                 isinstance(change, TargetConfirmed) and self.find(change.mark.target) == change.mark
             ):
-                del self._marks[change.mark.target]  # a newer marker is kept
+                del self._unconfirmed_targets[change.mark.target]  # a newer marker is kept

@@ -165,5 +165,5 @@ class Batch:
     """
 
     dag_id: int
-    fence: int | None
+    lock_token: int | None
     changes: tuple[Change, ...]

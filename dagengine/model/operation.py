@@ -79,7 +79,7 @@ class LockResult:
     """
 
     holder: LockRecord | None
-    broken: bool = False
+    was_forced: bool = False
 
 
 class StepContext(Protocol):
@@ -108,7 +108,7 @@ class StepContext(Protocol):
         ...
 
     @property
-    def survivors(self) -> tuple[str, ...]:
+    def healthy_targets(self) -> tuple[str, ...]:
         """The targets whose lanes have not failed so far, in submission order."""
         ...
 
@@ -128,19 +128,19 @@ class StepContext(Protocol):
         ...
 
     @property
-    def unproven(self) -> UnconfirmedRecord | None:
+    def unconfirmed(self) -> UnconfirmedRecord | None:
         """The marker of an unconfirmed target, or None.
 
         It is set when a step on this target was ended without confirmation that nothing of it
         still runs; the step must probe before it acts. The marker also applies to later DAGs
-        and survives a restart. `mark_proven` clears it.
+        and survives a restart. `mark_confirmed` clears it.
         """
         ...
 
-    async def mark_proven(self) -> None:
+    async def mark_confirmed(self) -> None:
         """Confirm that nothing of an ended step still runs on this target; durable on return.
 
-        Clears the marker last returned by `unproven` (or, if it was never read, the one present
+        Clears the marker last returned by `unconfirmed` (or, if it was never read, the one present
         when the attempt started). A newer marker is kept.
         """
         ...
@@ -182,7 +182,7 @@ class StepContext(Protocol):
 
 StepFunction: TypeAlias = Callable[[StepContext], Awaitable[Outcome]]
 UndoFunction: TypeAlias = StepFunction
-SettleFunction: TypeAlias = Callable[[StepContext], Awaitable[bool]]
+ConfirmStoppedFunction: TypeAlias = Callable[[StepContext], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class Stage:
     name: str
     kind: StageKind
     run: StepFunction
-    settle: SettleFunction | None = None
+    confirm_stopped: ConfirmStoppedFunction | None = None
     flags: Flags = Flags()
     timeout_s: float = 3600.0
     node_timeout_s: float | None = None

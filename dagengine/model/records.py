@@ -32,9 +32,11 @@ class DagRecord(NamedTuple):
     state: State
     operator: Operator
     lock_key: str | None  #: key of the lock that the DAG needs; None when it needs no lock
-    fence: int  #: token of the lock that the DAG holds; 0 when it does not hold it
+    lock_token: int  #: token of the lock that the DAG holds; 0 when it does not hold it
     held: int  #: token of the lock that the DAG held last; 0 when it never held it
-    heir: int | None  #: lock successor: the DAG that gets the lock at the end of a force pass
+    lock_successor_id: (
+        int | None
+    )  #: lock successor: the DAG that gets the lock at the end of a force pass
     created_at: datetime
     start_at: datetime
     end_at: datetime
@@ -165,7 +167,7 @@ class DagDetail:
     nodes: tuple[NodeDetail, ...] | None
 
     @property
-    def is_keepable(self) -> bool:
+    def is_cacheable(self) -> bool:
         """True when the detail may be cached for the next reader; its log may be too large."""
         lines = (len(task.logs) for node in self.nodes or () for task in node.sub_tasks)
         return sum(lines) <= _KEPT_LINES

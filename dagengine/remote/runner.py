@@ -114,7 +114,7 @@ class Runner(Protocol):
         Raises:
             HostUnreachable, HostKeyRejected, AuthenticationFailed, SudoRefused: the command did not
                 run.
-            CommandTimedOut: the time limit expired; `proven_ended` tells whether the command has
+            CommandTimedOut: the time limit expired; `confirmed_ended` tells whether the command has
                 ended.
             ConnectionLost: the command was sent, but its result never arrived.
         """

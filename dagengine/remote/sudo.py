@@ -27,7 +27,7 @@ printf 'refused\n%s\n' "$said"
 """
 
 
-class Trouble(StrEnum):
+class SudoFailure(StrEnum):
     """Why sudo does not run commands as a user."""
 
     MISSING = "missing"
@@ -40,18 +40,18 @@ class Trouble(StrEnum):
 
 # English messages of sudo and its successor sudo-rs.
 _PHRASES = (
-    ("unknown user", Trouble.UNKNOWN_USER),
-    ("password is required", Trouble.PASSWORD),
-    ("authentication is required", Trouble.PASSWORD),
-    ("must have a tty", Trouble.TERMINAL),
-    ("is not allowed to", Trouble.NOT_ALLOWED),
-    ("not in the sudoers file", Trouble.NOT_ALLOWED),
-    ("may not run sudo", Trouble.NOT_ALLOWED),
-    ("I'm afraid I can't do that", Trouble.NOT_ALLOWED),
+    ("unknown user", SudoFailure.UNKNOWN_USER),
+    ("password is required", SudoFailure.PASSWORD),
+    ("authentication is required", SudoFailure.PASSWORD),
+    ("must have a tty", SudoFailure.TERMINAL),
+    ("is not allowed to", SudoFailure.NOT_ALLOWED),
+    ("not in the sudoers file", SudoFailure.NOT_ALLOWED),
+    ("may not run sudo", SudoFailure.NOT_ALLOWED),
+    ("I'm afraid I can't do that", SudoFailure.NOT_ALLOWED),
 )
 
 
-def through_sudo(command: Command, user: str | None) -> Command:
+def with_sudo(command: Command, user: str | None) -> Command:
     """Return the same command as another user; unchanged if `user` is None.
 
     `-n` never prompts for a password. `-H` sets HOME to that user's, regardless of sudoers.
@@ -61,31 +61,31 @@ def through_sudo(command: Command, user: str | None) -> Command:
     return Command(("sudo", "-n", "-H", "-u", user, "--", *command.argv), command.stdin)
 
 
-def try_sudo(user: str) -> Command:
+def probe_sudo(user: str) -> Command:
     """Build a probe for whether the login user may become this user.
 
-    It runs as the login user; `read_trouble` parses its output.
+    It runs as the login user; `parse_sudo_probe` parses its output.
     """
-    nothing = through_sudo(Command((_SHELL, "-c", ":")), user)
+    nothing = with_sudo(Command((_SHELL, "-c", ":")), user)
     return script(_TRY, "dagengine-sudo", user, *nothing.argv)
 
 
-def read_trouble(answer: str) -> tuple[Trouble | None, str]:
-    """Parse the output of `try_sudo`; return the problem (None if none) and sudo's message."""
+def parse_sudo_probe(answer: str) -> tuple[SudoFailure | None, str]:
+    """Parse the output of `probe_sudo`; return the problem (None if none) and sudo's message."""
     first, _, rest = answer.partition("\n")
     said = " ".join(rest.split())[:_SAID_LENGTH]
     match first:
         case "works":
             return None, ""
         case "missing":
-            return Trouble.MISSING, ""
+            return SudoFailure.MISSING, ""
         case "unknown":
-            return Trouble.UNKNOWN_USER, ""
+            return SudoFailure.UNKNOWN_USER, ""
     found = (trouble for phrase, trouble in _PHRASES if phrase in said)
-    return next(found, Trouble.OTHER), said
+    return next(found, SudoFailure.OTHER), said
 
 
-def explain_trouble(address: HostAddress, trouble: Trouble, said: str = "") -> SudoRefused:
+def sudo_error(address: HostAddress, trouble: SudoFailure, said: str = "") -> SudoRefused:
     """Build the error that states the problem and its remedy.
 
     Args:
@@ -99,22 +99,22 @@ def explain_trouble(address: HostAddress, trouble: Trouble, said: str = "") -> S
         f"`{login} ALL=({user}) NOPASSWD: {_SHELL}`"
     )
     match trouble:
-        case Trouble.MISSING:
+        case SudoFailure.MISSING:
             what = f"sudo is not installed on {address}, or not in the PATH of {login}"
             remedy = f"install it there, or log in as {user} and leave ssh.sudo out"
-        case Trouble.UNKNOWN_USER:
+        case SudoFailure.UNKNOWN_USER:
             what = f"there is no user {user} on {address}, whom ssh.sudo names"
             remedy = "add the user there, or correct ssh.sudo"
-        case Trouble.PASSWORD:
+        case SudoFailure.PASSWORD:
             what = f"sudo on {address} needs a password to let {login} become {user}"
             remedy = rule
-        case Trouble.NOT_ALLOWED:
+        case SudoFailure.NOT_ALLOWED:
             what = f"sudo on {address} does not allow {login} to run {_SHELL} as {user}: {said}"
             remedy = rule
-        case Trouble.TERMINAL:
+        case SudoFailure.TERMINAL:
             what = f"sudo on {address} wants {login} to have a terminal"
             remedy = f"add to its sudoers (visudo): `Defaults:{login} !requiretty`"
-        case Trouble.OTHER:
+        case SudoFailure.OTHER:
             what = f"sudo on {address} did not let {login} become {user}: {said or 'no word'}"
             remedy = f"try it there as {login}: sudo -n -H -u {user} -- {_SHELL} -c id"
     return SudoRefused(what, host=str(address), remedy=remedy)

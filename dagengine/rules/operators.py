@@ -69,7 +69,7 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
     if lock is not None:
         plan.take_lock(snapshot, lock)
     _reset_for_retry(snapshot, entered, now)
-    snapshot.recount()
+    snapshot.refresh_counters()
     return plan.begin(snapshot, now)
 
 
@@ -179,7 +179,7 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
     for node in unfinished:
         snapshot.set_node(step_node(node, Event.PASS, now))
     snapshot.set_dag(step_dag(snapshot.dag, Event.PASS, now))
-    snapshot.recount()
+    snapshot.refresh_counters()
 
 
 def pass_node(
@@ -227,9 +227,9 @@ def pass_node(
         if sub_task.state is not State.SUCCEED:
             snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
     snapshot.set_node(step_node(node, Event.PASS, now))
-    snapshot.recount()
+    snapshot.refresh_counters()
     _reopen_beside(snapshot, stage, now)
-    snapshot.recount()
+    snapshot.refresh_counters()
     starting = min(
         (s for s, node in snapshot.nodes.items() if not node.state.is_final), default=stage
     )

@@ -48,13 +48,13 @@ class Start:
 
     Attributes:
         resumed: the previous attempt was interrupted.
-        settle_only: the DAG is being cancelled; only confirm that nothing of the step still runs.
+        confirm_only: the DAG is being cancelled; only confirm that nothing of the step still runs.
         undo: undo the work of the step, for a rollback.
     """
 
     sub_task_id: int
     resumed: bool = False
-    settle_only: bool = False
+    confirm_only: bool = False
     undo: bool = False
 
 
@@ -116,7 +116,7 @@ def _end_sub_task(
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
     """Give the DAG its lock; the write is guarded by the lock being free."""
     snapshot.add_change(LockTaken(lock))
-    snapshot.set_dag(snapshot.dag._replace(fence=lock.token, held=lock.token))
+    snapshot.set_dag(snapshot.dag._replace(lock_token=lock.token, held=lock.token))
 
 
 def can_take_lock(snapshot: Snapshot) -> bool:
@@ -124,7 +124,7 @@ def can_take_lock(snapshot: Snapshot) -> bool:
     return (
         snapshot.dag.state is State.RUNNING
         and not snapshot.is_cancelling
-        and (not snapshot.dag.fence)
+        and (not snapshot.dag.lock_token)
     )
 
 
@@ -158,7 +158,7 @@ def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
 
 
 def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecord]:
-    lanes: tuple[str | None, ...] = snapshot.survivors if group.is_lanes else (None,)
+    lanes: tuple[str | None, ...] = snapshot.healthy_targets if group.is_lanes else (None,)
     for lane in lanes:
         if (sub_task := _next_in_lane(snapshot, group, lane)) is not None:
             yield sub_task
@@ -186,13 +186,13 @@ def open_attempt(
     event: Event,
     now: datetime,
     *,
-    settle_only: bool = False,
+    confirm_only: bool = False,
 ) -> Start:
     """Open the sub-task's next attempt because of an event (START, RESUME or UNDO)."""
     begun = begin_sub_task(sub_task, event, now)
     snapshot.set_sub_task(begun)
     undo = begun.operator is Operator.ROLLBACK
-    return Start(begun.sub_task_id, event is Event.RESUME, settle_only, undo)
+    return Start(begun.sub_task_id, event is Event.RESUME, confirm_only, undo)
 
 
 def close_attempt(
@@ -299,11 +299,11 @@ def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
 
 def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
     if group.is_lanes:
-        can_go_on = bool(snapshot.survivors)
+        is_clear = bool(snapshot.healthy_targets)
     else:
-        can_go_on = snapshot.nodes[group.first].state is State.SUCCEED
+        is_clear = snapshot.nodes[group.first].state is State.SUCCEED
     following = snapshot.group_after(group)
-    if can_go_on and following is not None:
+    if is_clear and following is not None:
         return _enter(snapshot, following, now)
     failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
     _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None), now)
@@ -329,10 +329,10 @@ def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
 def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime) -> None:
     """End the DAG and release its lock in one batch."""
     dag = step_dag(snapshot.dag, event, now)
-    if dag.lock_key is not None and dag.fence:
-        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.fence, now))
-    snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, fence=0))
-    snapshot.recount()  # during a rollback the counters counted undo attempts
+    if dag.lock_key is not None and dag.lock_token:
+        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.lock_token, now))
+    snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, lock_token=0))
+    snapshot.refresh_counters()  # during a rollback the counters counted undo attempts
 
 
 def _move_stage(snapshot: Snapshot) -> None:

@@ -43,7 +43,7 @@ def resume(
             continue
         close_attempt(snapshot, sub_task, Interrupted.__name__, "", now)
         starts.append(
-            open_attempt(snapshot, sub_task, Event.RESUME, now, settle_only=snapshot.is_cancelling)
+            open_attempt(snapshot, sub_task, Event.RESUME, now, confirm_only=snapshot.is_cancelling)
         )
     return starts
 

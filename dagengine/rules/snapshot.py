@@ -50,8 +50,8 @@ class Snapshot:
             self._by_stage[sub_task.stage].append(sub_task.sub_task_id)
         self._changes: list[Change] = []
         self._places: dict[tuple[str, int], int] = {}  # index of a row's change in `_changes`
-        self._fence = dag.fence
-        self.recount()
+        self._lock_token = dag.lock_token
+        self.refresh_counters()
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Snapshot:
         ]
 
     @property
-    def survivors(self) -> tuple[str, ...]:
+    def healthy_targets(self) -> tuple[str, ...]:
         """Targets without a failed sub-task, in submission order."""
         return tuple(target for target in self.dag.targets if target not in self.failed_lanes)
 
@@ -133,7 +133,7 @@ class Snapshot:
         """Collect a change that does not affect the counters (attempt, log line, lock)."""
         self._changes.append(change)
 
-    def recount(self) -> None:
+    def refresh_counters(self) -> None:
         """Recompute the counters; needed after a load or an operator, which are rare."""
         self.failed_lanes = {
             sub_task.target
@@ -151,13 +151,13 @@ class Snapshot:
             elif sub_task.state is State.PENDING and sub_task.target not in self.failed_lanes:
                 self.waiting_in[sub_task.stage] += 1
 
-    def take_batch(self) -> Batch | None:
+    def drain_batch(self) -> Batch | None:
         """Return the changes since the last call as one batch; None when nothing changed."""
         if not self._changes:
             return None
-        batch = Batch(self.dag.dag_id, self._fence, tuple(self._changes))
+        batch = Batch(self.dag.dag_id, self._lock_token, tuple(self._changes))
         self._changes, self._places = [], {}
-        self._fence = self.dag.fence
+        self._lock_token = self.dag.lock_token
         return batch
 
     def _put(

@@ -61,7 +61,7 @@ class Service:
             await asyncio.wait(self._tasks, timeout=self.patience_s)
         if self._tasks:
             names = sorted(task.get_name() for task in self._tasks)
-            _log.error("tasks_left_behind", service=self.name, tasks=names)
+            _log.error("tasks_not_stopped", service=self.name, tasks=names)
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Run `work` as a task that this service owns."""

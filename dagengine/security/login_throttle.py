@@ -43,7 +43,7 @@ class LoginBackoff:
         self._max_addresses = max_addresses
         self._records: OrderedDict[str, _Record] = OrderedDict()
 
-    def refuse_paused(self, address: str) -> None:
+    def ensure_not_paused(self, address: str) -> None:
         """Raise TooManyFailures while the address is throttled."""
         record = self._records.get(network_of(address)) if self._records else None
         if record is not None and (left_s := record.until_s - self._clock.monotonic_s()) > 0:

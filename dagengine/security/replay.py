@@ -129,7 +129,7 @@ class ReplayGuard:
             StoreError: the reservation could not be stored, so the request must not act.
         """
         self._sweep()
-        self._refuse_seen(sighting.prints)
+        self._ensure_unseen(sighting.prints)
         if len(self._reserved) + len(sighting.prints) > self._limit:
             raise TooManyRequests("too many requests are remembered until they expire")
         until_s += _CLOCK_SLACK_S
@@ -142,7 +142,7 @@ class ReplayGuard:
 
     def note_try(self, sighting: HeaderFingerprint) -> None:
         """Record a rejected request that has a body or a changing method; raises HeaderReplayed."""
-        self._refuse_seen(sighting.prints)
+        self._ensure_unseen(sighting.prints)
         _put(self._tried, dict.fromkeys(sighting.prints, b""), self._limit // 10)
 
     def note_read(self, sighting: HeaderFingerprint) -> None:
@@ -155,7 +155,7 @@ class ReplayGuard:
                 raise HeaderReplayed
         _put(self._read, dict.fromkeys(sighting.blocks, sighting.header), self._limit // 10)
 
-    def _refuse_seen(self, prints: Iterable[bytes]) -> None:
+    def _ensure_unseen(self, prints: Iterable[bytes]) -> None:
         if any(p in seen for p in prints for seen in (self._reserved, self._read, self._tried)):
             raise HeaderReplayed
 

@@ -75,7 +75,7 @@ class ServerKey:
             return None
 
 
-def load_or_make_key(path: Path) -> ServerKey:
+def load_or_create_key(path: Path) -> ServerKey:
     """Load the key file, or create it with a new key of 2048 bits and mode 0600. Blocks.
 
     Raises:

@@ -28,14 +28,14 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.runtime.watched_file import PasswordFile, read_agent_password
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.replay import ReplayGuard
-from dagengine.security.server_key import load_or_make_key
+from dagengine.security.server_key import load_or_create_key
 from dagengine.server.config import ApiConfig, EngineConfig
 from dagengine.server.listener import (
     Tls,
+    check_exposure,
     limits_of,
     listen,
     listen_at,
-    refuse_open_door,
     serving,
     url_of,
 )
@@ -65,7 +65,7 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    notifier = Notifier.of_environ(os.environ)
+    notifier = Notifier.from_env(os.environ)
     async with run_controller(config, points) as controller:
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
         _log.info("controller_started", url=controller.url, store=str(config.store.path))
@@ -122,7 +122,7 @@ async def run_controller(
         extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
         cluster = extensions[0].cluster
         root_password = cluster.root_password()
-        refuse_open_door(config.api, root_password)
+        check_exposure(config.api, root_password)
         if not root_password:
             _log.warning(
                 "no_password_needed",
@@ -139,7 +139,7 @@ async def run_controller(
                 retention=Retention(config.store.keep_days * 86_400, config.store.keep_dags),
             )
         )
-        key = await asyncio.to_thread(load_or_make_key, key_file_of(config.store.path))
+        key = await asyncio.to_thread(load_or_create_key, key_file_of(config.store.path))
         stack.callback(key.close)
         replay = ReplayGuard(clock, store)
         await replay.load()
@@ -171,7 +171,7 @@ def key_file_of(store: Path) -> Path:
     return store.with_suffix(".key.pem")
 
 
-def back_up(config: EngineConfig, target: Path) -> int:
+def backup_controller(config: EngineConfig, target: Path) -> int:
     """Copy the store and its key; return the size of the store's copy in bytes.
 
     Existing files are never overwritten. After an error, neither copy exists.
@@ -217,7 +217,7 @@ def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
     """
     try:
         password = cluster.root_password()
-        refuse_open_door(api, password)
+        check_exposure(api, password)
     except ConfigError as exc:
         _log.error("password_unavailable", error=str(exc))
         raise PasswordUnavailable from exc

@@ -50,7 +50,7 @@ def limits_of(api: ApiConfig) -> Limits:
     )
 
 
-def refuse_open_door(api: ApiConfig, root_password: str) -> None:
+def check_exposure(api: ApiConfig, root_password: str) -> None:
     """Reject settings that give strangers access, unless the engine file contains explicit consent.
 
     Raises:

@@ -29,7 +29,7 @@ class Notifier:
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
 
     @classmethod
-    def of_environ(cls, environ: Mapping[str, str]) -> Notifier:
+    def from_env(cls, environ: Mapping[str, str]) -> Notifier:
         """Return a notifier for the socket that the service manager set (`NOTIFY_SOCKET`)."""
         return cls(environ.get("NOTIFY_SOCKET", ""))
 
@@ -77,7 +77,7 @@ class Watchdog(Service):
             async with asyncio.timeout(self._pause_s):
                 await self._ping_writer()
         except (TimeoutError, StoreError) as exc:
-            _log.error("sign_of_life_withheld", reason=str(exc) or "the store's writer is stuck")
+            _log.error("watchdog_ping_skipped", reason=str(exc) or "the store's writer is stuck")
             return False
         self._notifier.send("WATCHDOG=1")
         return True

@@ -116,7 +116,7 @@ class Store(Protocol):
         """Return every lock that was ever taken, including free ones."""
         ...
 
-    async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
+    async def load_unconfirmed(self) -> tuple[UnconfirmedRecord, ...]:
         """Return every unconfirmed target, ordered by name."""
         ...
 

@@ -54,7 +54,7 @@ class CrashingStore(SqliteStore):
         return await super().commit(batches)
 
 
-class Gate:
+class Latch:
     """Holds steps at a stage until the gate is opened."""
 
     def __init__(self) -> None:

@@ -60,7 +60,7 @@ class LocalRunner:
             raise CommandTimedOut(
                 f"{command.render_short()} ran longer than {timeout_s:g} s",
                 host=str(self._address),
-                proven_ended=await self._end(running),
+                confirmed_ended=await self._end(running),
             ) from None
         except asyncio.CancelledError:
             await self._end(running)

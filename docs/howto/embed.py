@@ -72,7 +72,7 @@ START_MACHINES = Operation(
             StageKind.PARALLEL,
             start,
             undo=stop,
-            settle=gone,
+            confirm_stopped=gone,
             flags=Flags(can_rollback=True),
             timeout_s=30,
         ),

@@ -29,11 +29,11 @@ from dagengine import (
 )
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.hosts.facts import HostFacts
-from tasks.preflight.checks import decide_verdicts
-from tasks.preflight.inspect import ask_host
+from tasks.preflight.checks import run_checks
+from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import CheckResult, Severity, StartTarget
 from tasks.sql.access import open_sql
-from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_version
 
 _GREETING_S = 5.0
 _HOST_S = 120.0
@@ -121,13 +121,13 @@ async def _examine_host(
     runner = pool.runner(server.address)
     try:
         async with asyncio.timeout(_HOST_S):
-            facts = await ask_host(server, runner, clock, with_version=True)
+            facts = await gather_facts(server, runner, clock, with_version=True)
             if not facts.complete:
                 said = f"its answer broke off: {facts.said!r}"
                 remedy = f"look at the login shell of {server.address.user}"
                 return server, None, [_bad(server.name, "login", said, remedy)]
             found = [_logged_in(server, facts)]
-            found += [_told(server, v) for v in decide_verdicts(facts, StartTarget(server))]
+            found += [_told(server, v) for v in run_checks(facts, StartTarget(server))]
             found += await _examine_sql(server, facts, file, runner)
             return server, facts, found
     except RemoteError as exc:
@@ -146,10 +146,10 @@ def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
     return SelfCheckResult(server.name, "login", SelfCheckStatus.OK, said)
 
 
-def _told(server: Server, verdict: CheckResult) -> SelfCheckResult:
-    health = _HEALTH_OF[verdict.level]
-    said = verdict.cause or "well"
-    return SelfCheckResult(server.name, verdict.check, health, said, verdict.remedy)
+def _told(server: Server, check_result: CheckResult) -> SelfCheckResult:
+    health = _HEALTH_OF[check_result.level]
+    said = check_result.cause or "well"
+    return SelfCheckResult(server.name, check_result.check, health, said, check_result.remedy)
 
 
 async def _examine_sql(
@@ -162,7 +162,7 @@ async def _examine_sql(
     try:
         password = file.root_password()
         async with open_sql(server, runner, password) as connection:
-            version = await ask_version(connection)
+            version = await query_version(connection)
     except SqlPasswordRefused:
         remedy = "correct the password that the cluster file names"
         return [_bad(server.name, check, "the server refuses the password of root", remedy)]

@@ -155,12 +155,12 @@ class ClusterFile:
             ConfigError: the file cannot be used.
         """
         self.path = path
-        self._seen: dict[str, Observation] = {}
+        self._observations: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
         self._password = RootPassword()
         self._stamp = _stamp(path)
         self.current = load_cluster(path)
-        self._seen_in_all = summarize(())
+        self._summary = summarize(())
 
     @property
     def name(self) -> str:
@@ -177,32 +177,32 @@ class ClusterFile:
     @property
     def version(self) -> str:
         """Version of the server program last reported by a server; empty if not known yet."""
-        return self._seen_in_all.version
+        return self._summary.version
 
     @property
     def ob_state(self) -> int:
         """Best of the servers' last observed states: 3 while at least one answers SQL."""
-        return self._seen_in_all.ob_state
+        return self._summary.ob_state
 
     @property
     def observed_at(self) -> datetime | None:
         """Time at which `ob_state` was observed."""
-        return self._seen_in_all.observed_at
+        return self._summary.observed_at
 
     def observation(self, name: str) -> Observation | None:
         """Return the last observation of a server; None before the first."""
-        return self._seen.get(name)
+        return self._observations.get(name)
 
     def row(self, server: Server) -> TableRow | None:
         """Return the server's last row in the cluster's own table; None if it was never read."""
         return self._rows.get((server.ip, server.rpc_port))
 
-    def saw(self, name: str, seen: Observation) -> None:
+    def record_observation(self, name: str, seen: Observation) -> None:
         """Store an observation of a server."""
-        self._seen[name] = seen
+        self._observations[name] = seen
         self._sum_up()
 
-    def saw_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
+    def record_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
         """Store the rows of the cluster's own table, by ip and rpc port."""
         self._rows = rows
 
@@ -244,7 +244,9 @@ class ClusterFile:
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
-        self._seen_in_all = summarize([self._seen[name] for name in names if name in self._seen])
+        self._summary = summarize(
+            [self._observations[name] for name in names if name in self._observations]
+        )
 
 
 def load_cluster(path: Path) -> Cluster:

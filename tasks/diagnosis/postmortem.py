@@ -59,7 +59,7 @@ class Postmortem:
         }
 
 
-def ask_traces(
+def postmortem_command(
     home: str, log: str, log_from: int, pid: int, started: int, ports: Iterable[int] = ()
 ) -> Command:
     """Build the query for traces; `log_from` is the size of the log when the server started."""
@@ -67,8 +67,8 @@ def ask_traces(
     return script(read_script("postmortem"), "dagengine-traces", home, log, *map(str, numbers))
 
 
-def parse_traces(output: str) -> Postmortem:
-    """Parse the response to `ask_traces`."""
+def parse_postmortem(output: str) -> Postmortem:
+    """Parse the response to `postmortem_command`."""
     values = parse_lines(output)
     kib = number_value(values, "available_kib")
     open_files = last_value(values, "open_files")

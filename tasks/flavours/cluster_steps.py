@@ -91,7 +91,7 @@ class OceanbaseSteps:
 
     async def start(self, context: StepContext) -> Outcome:
         """Send START SERVER for each healthy target, then START ZONE according to the scope."""
-        servers = [self.cluster.server(name) for name in context.survivors]
+        servers = [self.cluster.server(name) for name in context.healthy_targets]
         context.wait_for("sql", "the cluster's START SERVER and START ZONE")
         problems: list[str] = []
         try:
@@ -136,7 +136,7 @@ class OceanbaseSteps:
         scope = context.params["scope"]
         match scope["type"]:
             case "GLOBAL":
-                return sorted(parse_zones(await sql.ask(ZONES)))
+                return sorted(parse_zones(await sql.run_query(ZONES)))
             case "ZONE":
                 return [str(zone) for zone in scope["target"]]
             case _:
@@ -154,7 +154,7 @@ class OceanbaseSteps:
         try:
             async with self._open(readers) as sql:
                 while True:
-                    rows = parse_servers(await sql.ask(SERVERS))
+                    rows = parse_servers(await sql.run_query(SERVERS))
                     waiting = [s.name for s in read if not _serves(rows, s)]
                     if not waiting or sql.left_s <= _POLL_S:
                         break
@@ -166,7 +166,7 @@ class OceanbaseSteps:
             found.problems.append(self._explain(context, exc))
             return
         for server in read:
-            problem = _judge(rows.get(address_of(server)), server)
+            problem = _service_problem(rows.get(address_of(server)), server)
             if problem is not None:
                 found.problems.append(problem)
                 found.evidence[server.name]["in_service"] = False
@@ -177,7 +177,9 @@ class OceanbaseSteps:
             seen = self.cluster.observation(server.name)
             version = seen.version if seen else ""
             now = self.clock.now()
-            self.cluster.saw(server.name, Observation(now, AVAILABLE, version=version))
+            self.cluster.record_observation(
+                server.name, Observation(now, AVAILABLE, version=version)
+            )
             found.evidence[server.name] = {
                 "level": "in service",
                 "verified": True,
@@ -190,7 +192,7 @@ class OceanbaseSteps:
             return Problem(exc.err_code, exc.message, "correct the configured password, then RETRY")
         if isinstance(exc, SqlRefused) and not exc.may_pass:
             return Problem(exc.err_code, exc.message, "look at the cluster, then RETRY")
-        known = explain_majority(self.cluster.servers, context.survivors, context.targets)
+        known = explain_majority(self.cluster.servers, context.healthy_targets, context.targets)
         text = f"{known.message}; last answer: {exc.message}"
         first = f"{exc.remedy}; " if exc.remedy else ""
         return Problem(SqlNotReady.err_code, text, f"{first}{known.remedy}")
@@ -214,7 +216,7 @@ def make_cluster_steps(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> 
 
 async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -> list[str]:
     try:
-        await sql.ask(render_server_change("START", server))
+        await sql.run_query(render_server_change("START", server))
     except SqlRefused as exc:
         if exc.may_pass:
             raise  # it was refused until the deadline, so other statements would fail as well
@@ -226,11 +228,11 @@ async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -
 async def _start_zone(sql: ClusterSql, zone: str, context: StepContext) -> list[str]:
     said = "started"
     try:
-        await sql.ask(render_zone_change("START", zone))
+        await sql.run_query(render_zone_change("START", zone))
     except SqlRefused as exc:
         if exc.may_pass:
             raise
-        is_active = parse_zones(await sql.ask(ZONES)).get(zone) == "ACTIVE"
+        is_active = parse_zones(await sql.run_query(ZONES)).get(zone) == "ACTIVE"
         if _ALREADY_ACTIVE not in exc.text or not is_active:
             return [f"zone {zone}: START ZONE was refused: {exc.message}"]
         said = "ACTIVE already"
@@ -243,7 +245,7 @@ def _serves(rows: Mapping[Address, ServerRow], server: Server) -> bool:
     return row is not None and row.serves
 
 
-def _judge(row: ServerRow | None, server: Server) -> Problem | None:
+def _service_problem(row: ServerRow | None, server: Server) -> Problem | None:
     code = "OB.Cluster.AsyncOperationTimeout"
     if row is None:
         what = f"the cluster has no server {render_address(server)}"

@@ -113,7 +113,7 @@ class SeekdbStop:
                 continue
             try:
                 async with self._open(server) as sql:
-                    await sql.ask(MINOR_FREEZE)
+                    await sql.run_query(MINOR_FREEZE)
             except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
                 what = f"{server.name}: the minor freeze was not taken: {exc.message}"
                 remedy = "RETRY; or PASS this stage, and they are stopped without it"
@@ -133,7 +133,7 @@ class SeekdbStop:
         query = "SELECT MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
         try:
             async with asyncio.timeout(_LOOK_S), self._open(server) as sql:
-                ((checkpoint,),) = await sql.ask(query)
+                ((checkpoint,),) = await sql.run_query(query)
         except SqlPeerRefused as exc:
             refused.append(exc)
             return None
@@ -180,7 +180,7 @@ class OceanbaseStop:
         servers = [self.cluster.server(name) for name in names]
         try:
             async with self._open(context) as sql:
-                rows = parse_servers(await sql.ask(SERVERS))
+                rows = parse_servers(await sql.run_query(SERVERS))
                 active = [
                     server
                     for server in servers
@@ -189,7 +189,7 @@ class OceanbaseStop:
                 if not active:
                     return await _nothing_to_freeze(context)
                 before = await _read_checkpoints(sql, active)
-                await sql.ask(render_minor_freeze(active))
+                await sql.run_query(render_minor_freeze(active))
 
             async def read() -> Checkpoints:
                 async with self._open(context) as later:
@@ -205,7 +205,7 @@ class OceanbaseStop:
         try:
             async with self._open(context) as sql:
                 for statement in self._statements(scope, context.targets):
-                    await sql.ask(statement)
+                    await sql.run_query(statement)
                     await context.log(f"through {sql.through.name}: {statement}")
                 return await self._confirm(context, sql, scope)
         except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
@@ -247,9 +247,9 @@ class OceanbaseStop:
         self, sql: ClusterSql, scope: Mapping[str, Any], targets: Sequence[str]
     ) -> list[str]:
         if scope["type"] == "ZONE":
-            zones = parse_zones(await sql.ask(ZONES))
+            zones = parse_zones(await sql.run_query(ZONES))
             return [zone for zone in scope["target"] if zones.get(zone) != "INACTIVE"]
-        rows = parse_servers(await sql.ask(SERVERS))
+        rows = parse_servers(await sql.run_query(SERVERS))
         stopped = {address for address, row in rows.items() if row.stopped}
         return [n for n in targets if address_of(self.cluster.server(n)) not in stopped]
 
@@ -283,7 +283,7 @@ def make_stop_steps(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Sto
 
 
 async def _read_checkpoints(sql: ClusterSql, servers: Collection[Server]) -> Checkpoints:
-    found = parse_checkpoints(await sql.ask(CHECKPOINTS))
+    found = parse_checkpoints(await sql.run_query(CHECKPOINTS))
     return {s.name: found[address_of(s)] for s in servers if address_of(s) in found}
 
 

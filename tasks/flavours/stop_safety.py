@@ -114,16 +114,16 @@ async def read_snapshot(
     """
     answers: asyncio.Queue[ClusterSnapshot | None] = asyncio.Queue()
 
-    async def ask(server: Server) -> None:
+    async def run_query(server: Server) -> None:
         found = None
         try:
             async with asyncio.timeout(limit_s):
                 async with open_cluster_sql([server], password, pool, clock, 0) as sql:
                     found = ClusterSnapshot(
-                        parse_servers(await sql.ask(SERVERS)),
-                        parse_zones(await sql.ask(ZONES)),
-                        parse_streams(await sql.ask(STREAMS)),
-                        parse_tenants(await sql.ask(TENANTS)),
+                        parse_servers(await sql.run_query(SERVERS)),
+                        parse_zones(await sql.run_query(ZONES)),
+                        parse_streams(await sql.run_query(STREAMS)),
+                        parse_tenants(await sql.run_query(TENANTS)),
                     )
         except SqlPeerRefused as exc:
             refused.append(exc)
@@ -133,7 +133,9 @@ async def read_snapshot(
             answers.put_nowait(found)
 
     async with asyncio.TaskGroup() as group:
-        asking = [group.create_task(ask(s), name=f"ask {s.name} for the cluster") for s in servers]
+        asking = [
+            group.create_task(run_query(s), name=f"ask {s.name} for the cluster") for s in servers
+        ]
         found = None
         for _ in servers:
             if (found := await answers.get()) is not None:

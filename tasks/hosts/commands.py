@@ -26,7 +26,7 @@ MARKER = "DAGENGINE_START"
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
 
 
-def ask_facts(
+def facts_command(
     server: Server, *, with_version: bool = False, units: Iterable[str] = UNIT_DIRECTORIES
 ) -> Command:
     """Build the query for all facts that stage 2 needs about a host, in one round trip.
@@ -50,12 +50,12 @@ def ask_facts(
     )
 
 
-def ask_process(flavour: Flavour, home: str) -> Command:
+def process_command(flavour: Flavour, home: str) -> Command:
     """Build the query for the server process that runs in this home, if any."""
     return script(read_script("process"), "dagengine-process", home, flavour.process_name)
 
 
-def start_server(server: Server, marker: str, kind: StartKind) -> Command:
+def start_command(server: Server, marker: str, kind: StartKind) -> Command:
     """Build the command that starts the server unless it is running.
 
     Args:
@@ -80,7 +80,7 @@ def start_server(server: Server, marker: str, kind: StartKind) -> Command:
     )
 
 
-def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Command:
+def stop_command(server: Server, kill_after_s: float, marker: str = "") -> Command:
     """Build the command that ends the server of a home: SIGTERM, then SIGKILL after `kill_after_s`.
 
     With a marker, it ends the server only if the DAG with that id started it. The command may take
@@ -97,37 +97,37 @@ def stop_server(server: Server, kill_after_s: float, marker: str = "") -> Comman
     )
 
 
-def find_sql_listener(server: Server, *, only_port: bool = False) -> Command:
+def sql_listener_command(server: Server, *, only_port: bool = False) -> Command:
     """Build the command that identifies a server and its unix socket or the owner of its port."""
     name, port = server.flavour.process_name, str(server.sql_port)
     words = (server.home, name, port, "port" if only_port else "")
     return script(read_script("sql_listener"), "dagengine-sql", *words)
 
 
-def confirm_first_start(home: str) -> Command:
+def confirm_first_start_command(home: str) -> Command:
     """Build the command that marks the first start of a home as successful."""
     return script(read_script("confirm_first_start"), "dagengine-confirm", home)
 
 
-def list_directories(home: str, named: Mapping[Place, str]) -> Command:
+def directories_command(home: str, named: Mapping[Place, str]) -> Command:
     """Build the command that examines directories, named relative to the home or absolute."""
     words = (word for place, path in named.items() for word in (str(place), path))
     return script(read_script("directories"), "dagengine-directories", home, *words)
 
 
-def ask_quiet(home: str) -> Command:
+def wait_for_lock_command(home: str) -> Command:
     """Build the query that waits until no start by this program is in progress in this home."""
     return script(read_script("wait_for_lock"), "dagengine-quiet", home)
 
 
-def ask_alive(pid: int, started: int, sql_port: int) -> Command:
+def probe_command(pid: int, started: int, sql_port: int) -> Command:
     """Build the probe of one process and its SQL port. It runs often, so it reads little."""
     return script(
         read_script("probe"), "dagengine-alive", str(pid), str(started), f"{sql_port:04X}"
     )
 
 
-def read_trouble(log: str, log_from: int) -> Command:
+def error_lines_command(log: str, log_from: int) -> Command:
     """Build the query for the last ERROR and EDIAG lines that the server wrote since its start."""
     return script(read_script("error_lines"), "dagengine-trouble", log, str(log_from))
 

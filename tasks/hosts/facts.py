@@ -184,7 +184,7 @@ class StopReport:
 
 
 def parse_facts(output: str) -> HostFacts:
-    """Parse the response to `ask_facts`."""
+    """Parse the response to `facts_command`."""
     values = _parse_lines(output)
     return HostFacts(
         complete=_last(values, "end") == "yes",
@@ -229,12 +229,12 @@ def parse_facts(output: str) -> HostFacts:
 
 
 def parse_process(output: str) -> ProcessIdentity | None:
-    """Parse the response to `ask_process`; None if no server was identified."""
+    """Parse the response to `process_command`; None if no server was identified."""
     return _identity(_parse_lines(output))
 
 
 def parse_directories(output: str) -> Mapping[Place, Directory]:
-    """Parse the response to `list_directories`; directories that do not exist are omitted."""
+    """Parse the response to `directories_command`; directories that do not exist are omitted."""
     return _parse_places(_parse_lines(output))
 
 
@@ -250,7 +250,7 @@ def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> floa
 
 
 def parse_start(output: str) -> StartReport:
-    """Parse the response to `start_server`."""
+    """Parse the response to `start_command`."""
     values = _parse_lines(output)
     outcome = _last(values, "outcome")
     return StartReport(
@@ -265,7 +265,7 @@ def parse_start(output: str) -> StartReport:
 
 
 def parse_stop(output: str) -> StopReport:
-    """Parse the response to `stop_server`."""
+    """Parse the response to `stop_command`."""
     values = _parse_lines(output)
     outcome = _last(values, "outcome")
     return StopReport(
@@ -277,7 +277,7 @@ def parse_stop(output: str) -> StopReport:
 
 
 def parse_alive(output: str) -> ProcessLook:
-    """Parse the response to `ask_alive`; a truncated one proves nothing."""
+    """Parse the response to `probe_command`; a truncated one proves nothing."""
     values = _parse_lines(output)
     is_whole = _last(values, "end") == "yes"
     return ProcessLook(

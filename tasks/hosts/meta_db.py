@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dagengine import Runner, script
-from tasks.hosts.commands import list_directories
+from tasks.hosts.commands import directories_command
 from tasks.hosts.facts import parse_directories
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
 from tasks.hosts.output import last_value, number_value, parse_lines
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.hosts.scripts import read_script
 
 LIMIT_BYTES = 4 << 20
@@ -84,7 +84,7 @@ async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFil
     named = {place: path for place, path in directories.items() if path is not None}
     places: Mapping[Place, Directory] = {}
     if named:
-        output = (await ask(runner, list_directories(home, named))).stdout
+        output = (await run_query(runner, directories_command(home, named))).stdout
         if "end=yes" not in output:
             problem = f"a directory that {path} names does not answer: {', '.join(named.values())}"
             return replace(files, parameters_problem=problem)
@@ -158,7 +158,7 @@ async def _fetch(runner: Runner, path: str, *, may_be_missing: bool = False) -> 
         command = script(
             read_script("read_file"), "dagengine-read", path, str(len(content)), str(_PART_BYTES)
         )
-        values = parse_lines((await ask(runner, command)).stdout)
+        values = parse_lines((await run_query(runner, command)).stdout)
         if last_value(values, "end") != "yes":
             raise MetaDbUnreadable("was not read within 10 s")
         size = number_value(values, "size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dagengine import Command, CommandResult, ConnectionLost, Runner
 
 
-async def ask(runner: Runner, question: Command) -> CommandResult:
+async def run_query(runner: Runner, question: Command) -> CommandResult:
     """Run a read-only command within the host's command time-out.
 
     If the connection breaks, the command is repeated once over a new one: this succeeds after a

@@ -11,17 +11,17 @@ from enum import StrEnum
 from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.diagnose import Diagnosis, diagnose
-from tasks.diagnosis.postmortem import Postmortem, ask_traces, parse_traces
-from tasks.hosts.commands import ask_alive, read_trouble
+from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
+from tasks.hosts.commands import error_lines_command, probe_command
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.sql.access import open_sql
 from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
-    ask_one,
-    ask_version,
+    query_value,
+    query_version,
     set_root_password,
 )
 
@@ -79,7 +79,7 @@ async def wait_until_healthy(
             try:
                 await _wait_for_port(monitored)
                 version = await _try_sql(monitored, context)
-                if await _stays(monitored, watch, context):
+                if await _remains_healthy(monitored, watch, context):
                     return await _healthy(
                         monitored, version, clock.monotonic_s() - begun_s, context
                     )
@@ -92,7 +92,7 @@ async def wait_until_healthy(
             except SqlPasswordRefused:
                 return _password_refused(monitored)
             if await watch.pause(pause_s):
-                return await explain_death(monitored, context)
+                return await diagnose_exit(monitored, context)
             pause_s = choose_pause_s(waited_s)
     return Failed(
         Problem(
@@ -122,7 +122,9 @@ async def _healthy(
     return Succeeded({**took, "version": version}, evidence)
 
 
-async def _stays(monitored: MonitoredServer, watch: _ProcessMonitor, context: StepContext) -> bool:
+async def _remains_healthy(
+    monitored: MonitoredServer, watch: _ProcessMonitor, context: StepContext
+) -> bool:
     """Return True if it keeps answering for `stable_s`, False if the process ends before that.
 
     Raises:
@@ -137,13 +139,13 @@ async def _stays(monitored: MonitoredServer, watch: _ProcessMonitor, context: St
             return False
         left_s -= pause_s
         async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
-            await ask_one(connection, "select 1")
+            await query_value(connection, "select 1")
     return True
 
 
 async def _wait_for_port(monitored: MonitoredServer) -> None:
     """Raise SqlNotReady while nothing listens; costs the booting host less than a login."""
-    if not (await look_at_process(monitored)).is_listening:
+    if not (await probe_process(monitored)).is_listening:
         raise SqlNotReady(f"nothing listens on port {monitored.server.sql_port} yet")
 
 
@@ -156,15 +158,15 @@ class _ProcessMonitor:
 
     def __init__(self, monitored: MonitoredServer, clock: Clock) -> None:
         self.level = HealthLevel.PROCESS
-        self._patient = monitored
+        self._monitored_server = monitored
         self._clock = clock
         self._until_gone: asyncio.Task[None] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[_ProcessMonitor]:
         """Probe the process until the context is left."""
-        name = f"look at pid {self._patient.process.pid}"
-        self._until_gone = asyncio.create_task(self._look_until_gone(), name=name)
+        name = f"look at pid {self._monitored_server.process.pid}"
+        self._until_gone = asyncio.create_task(self._poll_until_exit(), name=name)
         try:
             yield self
         finally:
@@ -182,18 +184,18 @@ class _ProcessMonitor:
             self._until_gone.result()
         return bool(done)
 
-    async def _look_until_gone(self) -> None:
+    async def _poll_until_exit(self) -> None:
         begun_s = self._clock.monotonic_s()
         while True:
             is_late = self._clock.monotonic_s() - begun_s > _SLOW_AFTER_S
             await asyncio.sleep(_SLOW_LOOK_EVERY_S if is_late else _LOOK_EVERY_S)
-            seen = await look_at_process(self._patient)
+            seen = await probe_process(self._monitored_server)
             if seen.is_gone:
                 return
             self.level = HealthLevel.PORT if seen.is_listening else self.level
 
 
-async def explain_death(monitored: MonitoredServer, context: StepContext) -> Failed:
+async def diagnose_exit(monitored: MonitoredServer, context: StepContext) -> Failed:
     """Build the failure of a server whose process has ended, with the cause from its traces."""
     server = monitored.server
     gone = f"{server.name}: the server (pid {monitored.process.pid}) is gone"
@@ -239,16 +241,16 @@ def _diagnose(monitored: MonitoredServer, traces: Postmortem) -> Diagnosis:
 
 async def _read_traces(monitored: MonitoredServer) -> Postmortem:
     server, process = monitored.server, monitored.process
-    question = ask_traces(
+    question = postmortem_command(
         *(server.home, server.log_file, monitored.log_from, process.pid, process.started),
         server.ports.values(),
     )
-    return parse_traces((await monitored.runner.run(question, timeout_s=_TRACES_S)).stdout)
+    return parse_postmortem((await monitored.runner.run(question, timeout_s=_TRACES_S)).stdout)
 
 
 async def _read_log(monitored: MonitoredServer) -> tuple[str, ...]:
-    question = read_trouble(monitored.server.log_file, monitored.log_from)
-    said = (await ask(monitored.runner, question)).stdout
+    question = error_lines_command(monitored.server.log_file, monitored.log_from)
+    said = (await run_query(monitored.runner, question)).stdout
     return tuple(line for line in said.split("\n") if line)
 
 
@@ -258,19 +260,19 @@ async def _try_sql(monitored: MonitoredServer, context: StepContext) -> str:
     An empty password is tried only while no first start of this home has been confirmed.
     """
     if not (monitored.server.flavour.sets_root_password and monitored.awaits_password):
-        return await _ask_version(monitored, context, monitored.password)
+        return await _query_version(monitored, context, monitored.password)
     first, second = ("", monitored.password) if monitored.is_first else (monitored.password, "")
     try:
-        return await _ask_version(monitored, context, first)
+        return await _query_version(monitored, context, first)
     except SqlPasswordRefused:
         if first == second:
             raise
-    return await _ask_version(monitored, context, second)
+    return await _query_version(monitored, context, second)
 
 
-async def _ask_version(monitored: MonitoredServer, context: StepContext, password: str) -> str:
+async def _query_version(monitored: MonitoredServer, context: StepContext, password: str) -> str:
     async with open_sql(monitored.server, monitored.runner, password) as connection:
-        version = await ask_version(connection)
+        version = await query_version(connection)
         if password != monitored.password:
             # The second login in stage 6 proves that the password is set.
             await set_root_password(connection, monitored.password)
@@ -279,15 +281,15 @@ async def _ask_version(monitored: MonitoredServer, context: StepContext, passwor
         return version
 
 
-async def look_at_process(monitored: MonitoredServer) -> ProcessLook:
+async def probe_process(monitored: MonitoredServer) -> ProcessLook:
     """Probe whether the process is alive and whether its SQL port is open.
 
     Raises:
         RemoteError: the host cannot be queried.
     """
     process = monitored.process
-    question = ask_alive(process.pid, process.started, monitored.server.sql_port)
-    return parse_alive((await ask(monitored.runner, question)).stdout)
+    question = probe_command(process.pid, process.started, monitored.server.sql_port)
+    return parse_alive((await run_query(monitored.runner, question)).stdout)
 
 
 async def is_gone(monitored: MonitoredServer) -> bool:
@@ -296,7 +298,7 @@ async def is_gone(monitored: MonitoredServer) -> bool:
     Raises:
         RemoteError: the host cannot be queried.
     """
-    return (await look_at_process(monitored)).is_gone
+    return (await probe_process(monitored)).is_gone
 
 
 def _password_refused(monitored: MonitoredServer) -> Failed:

@@ -15,9 +15,9 @@ async def take_lock(context: StepContext) -> Outcome:
     reply = await context.acquire_lock(named)
     holder = reply.holder
     if holder is None:
-        if named and not reply.broken:
+        if named and not reply.was_forced:
             await context.log("forcePassDag: the lock was free, no task was passed")
-        elif reply.broken:
+        elif reply.was_forced:
             await context.log(f"forcePassDag: passed the task that held it, {', '.join(named)}")
         await context.log("took the cluster lock")
         return Succeeded()

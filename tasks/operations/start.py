@@ -28,10 +28,10 @@ from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observ
 from tasks.flavours.cluster_steps import make_cluster_steps
 from tasks.hosts.commands import (
     START_DEADLINE_S,
-    ask_quiet,
-    confirm_first_start,
+    confirm_first_start_command,
     first_start_options,
-    start_server,
+    start_command,
+    wait_for_lock_command,
 )
 from tasks.hosts.facts import (
     StartOutcome,
@@ -40,23 +40,23 @@ from tasks.hosts.facts import (
 )
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import ProcessIdentity, explain_doubt
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
     MonitoredServer,
-    explain_death,
+    diagnose_exit,
     is_gone,
     wait_until_healthy,
 )
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
-from tasks.operations.stop_process import stop_process, was_ended
-from tasks.operations.unconfirmed import resolve_unproven
+from tasks.operations.stop_process import is_stopped, stop_process
+from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked, NoOp, Start
 from tasks.preflight.inspect import HostInspector
 from tasks.sql.access import open_sql
-from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_one
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_value
 
 CHECK = "Check servers"
 START = "Start observers"
@@ -86,7 +86,7 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
                 START,
                 lane,
                 steps.start,
-                settle=steps.settle,
+                confirm_stopped=steps.confirm_stopped,
                 undo=steps.undo_start,
                 flags=_FLAGS,
                 timeout_s=180,
@@ -109,7 +109,7 @@ class _Steps:
     async def check(self, context: StepContext) -> Outcome:
         """Run stage 2."""
         server, runner = self._server(context)
-        if (unresolved := await resolve_unproven(context, server, runner)) is not None:
+        if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
         return await self.looks.check(context, server, runner)
@@ -118,7 +118,9 @@ class _Steps:
         """Run stage 3."""
         server, runner = self._server(context)
         context.wait_for("ssh", f"the start of {server.name}")
-        decision = self._just_decided(context) or await self.looks.decide(context, server, runner)
+        decision = self._cached_decision(context) or await self.looks.decide(
+            context, server, runner
+        )
         match decision:
             case Blocked(code, message, remedy):
                 return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
@@ -137,7 +139,7 @@ class _Steps:
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
-        return await self._judge_start(context, server, runner, report, decision)
+        return await self._start_outcome(context, server, runner, report, decision)
 
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll back stage 3: end the server if this DAG started it."""
@@ -147,20 +149,22 @@ class _Steps:
         outcome = await stop_process(
             context, server, runner, self.cluster.current.kill_after_s, context.generic_id
         )
-        if was_ended(outcome):
-            self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
+        if is_stopped(outcome):
+            self.cluster.record_observation(server.name, Observation(self.clock.now(), NOT_RUNNING))
         return outcome
 
-    async def settle(self, context: StepContext) -> bool:
+    async def confirm_stopped(self, context: StepContext) -> bool:
         """Return whether nothing of stage 3 is running, that is, its lock can be taken."""
         server, runner = self._server(context)
-        result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+        result = await runner.run(
+            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+        )
         return "quiet=yes" in result.stdout
 
     async def wait(self, context: StepContext) -> Outcome:
         """Run stage 4."""
         server, runner = self._server(context)
-        monitored = await self._patient(context, server, runner)
+        monitored = await self._monitored_server(context, server, runner)
         if isinstance(monitored, Failed):
             return monitored
         outcome = await wait_until_healthy(monitored, context, self.clock)
@@ -168,10 +172,10 @@ class _Steps:
             version = str(outcome.data["version"])
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
             seen = Observation(self.clock.now(), state, version=version)
-            self.cluster.saw(server.name, seen)
+            self.cluster.record_observation(server.name, seen)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
-                await ask(runner, confirm_first_start(server.home))
+                await run_query(runner, confirm_first_start_command(server.home))
         return outcome
 
     async def start_cluster(self, context: StepContext) -> Outcome:
@@ -183,7 +187,7 @@ class _Steps:
         async with asyncio.TaskGroup() as group:
             verifying = {
                 name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
-                for name in context.survivors
+                for name in context.healthy_targets
             }
         problems = [found.problem for task in verifying.values() if (found := task.result())]
         sound = [name for name, task in verifying.items() if task.result() is None]
@@ -204,14 +208,14 @@ class _Steps:
         server = self.cluster.server(context.target)
         return server, self.pool.runner(server.address)
 
-    def _just_decided(self, context: StepContext) -> Start | None:
+    def _cached_decision(self, context: StepContext) -> Start | None:
         """Return stage 2's recent decision, if any; the start script verifies it under the lock."""
         found = None if context.resumed else context.data_of(CHECK, context.target)
         if not found or "kind" not in found:
             return None
         return Start(StartKind(found["kind"]), awaits_password=bool(found["awaits_password"]))
 
-    async def _patient(
+    async def _monitored_server(
         self, context: StepContext, server: Server, runner: Runner
     ) -> MonitoredServer | Failed:
         """Return the process from stage 3, or the running one if stage 3 was passed."""
@@ -233,7 +237,7 @@ class _Steps:
     async def _launch(
         self, context: StepContext, server: Server, runner: Runner, kind: StartKind
     ) -> StartReport:
-        command = start_server(server, context.generic_id, kind)
+        command = start_command(server, context.generic_id, kind)
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         except ConnectionLost as exc:
@@ -243,7 +247,7 @@ class _Steps:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
         return parse_start(result.stdout)
 
-    async def _judge_start(
+    async def _start_outcome(
         self,
         context: StepContext,
         server: Server,
@@ -269,7 +273,7 @@ class _Steps:
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
-            return await explain_death(monitored, context)
+            return await diagnose_exit(monitored, context)
         if report.outcome in _REFUSED:
             what = _REFUSED[report.outcome].format(home=server.home)
             if report.doubts:
@@ -281,25 +285,25 @@ class _Steps:
 
     async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
         try:
-            return await self._look_again(context, self.cluster.server(name))
+            return await self._reinspect(context, self.cluster.server(name))
         except DagengineError as exc:
             # An unreachable host must not affect the verification of the other servers.
             what = f"{name}: {exc.message}"
             return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
 
-    async def _look_again(self, context: StepContext, server: Server) -> Failed | None:
-        monitored = await self._patient(context, server, self.pool.runner(server.address))
+    async def _reinspect(self, context: StepContext, server: Server) -> Failed | None:
+        monitored = await self._monitored_server(context, server, self.pool.runner(server.address))
         if isinstance(monitored, Failed):
             return monitored
         gone, refused = await asyncio.gather(
-            is_gone(monitored), _ask_anew(monitored), return_exceptions=True
+            is_gone(monitored), _query_again(monitored), return_exceptions=True
         )
         if isinstance(gone, BaseException):
             raise gone
         if isinstance(refused, BaseException):
             raise refused
         if gone or (refused is not None and await is_gone(monitored)):
-            return await explain_death(monitored, context)
+            return await diagnose_exit(monitored, context)
         if refused is not None:
             return refused
         said = f"the same process (pid {monitored.process.pid}) answers SQL"
@@ -307,11 +311,11 @@ class _Steps:
         return None
 
 
-async def _ask_anew(monitored: MonitoredServer) -> Failed | None:
+async def _query_again(monitored: MonitoredServer) -> Failed | None:
     """Log in a second time, and run a query."""
     try:
         async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
-            await ask_one(connection, "select 1")
+            await query_value(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         what = f"{monitored.server.name}: {exc.message}"
         return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))

@@ -24,13 +24,18 @@ from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import NOT_RUNNING, Observation
 from tasks.flavours.stop_cluster import make_stop_steps
 from tasks.flavours.stop_safety import StopMode
-from tasks.hosts.commands import START_DEADLINE_S, STOP_MARGIN_S, ask_facts, ask_quiet
+from tasks.hosts.commands import (
+    START_DEADLINE_S,
+    STOP_MARGIN_S,
+    facts_command,
+    wait_for_lock_command,
+)
 from tasks.hosts.facts import parse_facts
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import STOP_OB
-from tasks.operations.stop_process import stop_process, was_ended
-from tasks.operations.unconfirmed import resolve_unproven
+from tasks.operations.stop_process import is_stopped, stop_process
+from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked
 from tasks.preflight.decide_stop import NothingRuns, Stop, StopDecision, decide_stop
 
@@ -58,7 +63,12 @@ def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Oper
     steps = _Steps(cluster, pool, clock)
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     stop = Stage(
-        STOP, lane, steps.stop, settle=steps.settle, flags=_AFTER, timeout_s=_LONGEST_STOP_S
+        STOP,
+        lane,
+        steps.stop,
+        confirm_stopped=steps.confirm_stopped,
+        flags=_AFTER,
+        timeout_s=_LONGEST_STOP_S,
     )
     return Operation(
         STOP_OB,
@@ -87,7 +97,7 @@ class _Steps:
             await context.log(f"{context.target}: is stopped by SQL; its process is left alone")
             return Succeeded({"runs": True})
         server, runner = self._server(context.target)
-        if (unresolved := await resolve_unproven(context, server, runner)) is not None:
+        if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
         match await _look(server, runner):
@@ -105,7 +115,7 @@ class _Steps:
         if _mode(context) is not StopMode.TERMINATE:
             await context.log("no minor freeze was asked for")
             return Succeeded()
-        names = [name for name in context.survivors if _runs(context, name)]
+        names = [name for name in context.healthy_targets if _is_running(context, name)]
         steps = make_stop_steps(self.cluster, self.pool, self.clock)
         return await steps.freeze(context, names)
 
@@ -118,17 +128,19 @@ class _Steps:
         server, runner = self._server(context.target)
         kill_after_s = self.cluster.current.kill_after_s
         outcome = await stop_process(context, server, runner, kill_after_s)
-        if was_ended(outcome):
-            self.cluster.saw(server.name, Observation(self.clock.now(), NOT_RUNNING))
+        if is_stopped(outcome):
+            self.cluster.record_observation(server.name, Observation(self.clock.now(), NOT_RUNNING))
         return outcome
 
-    async def settle(self, context: StepContext) -> bool:
+    async def confirm_stopped(self, context: StepContext) -> bool:
         """Return whether nothing of stage 4 is running, that is, its lock can be taken."""
         assert context.target is not None
         if _mode(context) is StopMode.PLAIN:
             return True
         server, runner = self._server(context.target)
-        result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+        result = await runner.run(
+            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+        )
         return "quiet=yes" in result.stdout
 
     async def stop_by_sql(self, context: StepContext) -> Outcome:
@@ -143,8 +155,8 @@ class _Steps:
         if _mode(context) is StopMode.PLAIN:
             await context.log("the cluster itself showed the stop")
             return Succeeded()
-        names = context.survivors
-        found = await asyncio.gather(*(self._find_left(name) for name in names))
+        names = context.healthy_targets
+        found = await asyncio.gather(*(self._find_remaining(name) for name in names))
         problems = [problem for problem in found if problem is not None]
         gone = [name for name, problem in zip(names, found, strict=True) if problem is None]
         for name in gone:
@@ -163,7 +175,7 @@ class _Steps:
         server = self.cluster.server(name)
         return server, self.pool.runner(server.address)
 
-    async def _find_left(self, name: str) -> Problem | None:
+    async def _find_remaining(self, name: str) -> Problem | None:
         server, runner = self._server(name)
         try:
             decision = await _look(server, runner)
@@ -183,13 +195,13 @@ def _mode(context: StepContext) -> StopMode:
     return StopMode(context.params["mode"])
 
 
-def _runs(context: StepContext, name: str) -> bool:
+def _is_running(context: StepContext, name: str) -> bool:
     """Return whether stage 2 saw the server running; True if stage 2 was passed."""
     seen = context.data_of(CHECK, name)
     return seen is None or bool(seen.get("runs", True))
 
 
 async def _look(server: Server, runner: Runner) -> StopDecision:
-    result = await ask(runner, ask_facts(server))
+    result = await run_query(runner, facts_command(server))
     facts = parse_facts(result.stdout)
     return decide_stop(facts, home=server.home, sql_port=server.sql_port)

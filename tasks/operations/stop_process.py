@@ -12,7 +12,7 @@ from dagengine import (
     Succeeded,
 )
 from tasks.cluster.cluster_file import Server
-from tasks.hosts.commands import STOP_MARGIN_S, stop_server
+from tasks.hosts.commands import STOP_MARGIN_S, stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import explain_doubt, explain_listener
 
@@ -34,7 +34,7 @@ async def stop_process(
         marker: id of a DAG; the server is ended only if that DAG started it. Empty: always.
     """
     context.wait_for("process", f"the end of {server.name}")
-    command = stop_server(server, kill_after_s, marker)
+    command = stop_command(server, kill_after_s, marker)
     limit_s = kill_after_s + STOP_MARGIN_S + _ASK_S
     try:
         result = await runner.run(command, timeout_s=limit_s)
@@ -66,7 +66,7 @@ async def stop_process(
     return Succeeded({"outcome": str(report.outcome)}, evidence)
 
 
-def was_ended(outcome: Outcome) -> bool:
+def is_stopped(outcome: Outcome) -> bool:
     """Return whether no process of the server is left."""
     return isinstance(outcome, Succeeded) and outcome.data["outcome"] != StopOutcome.FOREIGN
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dagengine import Failed, Problem, Runner, StepContext
 from tasks.cluster.cluster_file import Server
-from tasks.hosts.commands import START_DEADLINE_S, ask_quiet
+from tasks.hosts.commands import START_DEADLINE_S, wait_for_lock_command
 
 _ASK_S = 30.0
 
 
-async def resolve_unproven(context: StepContext, server: Server, runner: Runner) -> Failed | None:
+async def resolve_unconfirmed(
+    context: StepContext, server: Server, runner: Runner
+) -> Failed | None:
     """Wait under the home's lock until no command of the earlier task runs; clear the marker.
 
     Args:
@@ -20,13 +22,15 @@ async def resolve_unproven(context: StepContext, server: Server, runner: Runner)
     Returns:
         None if the target was confirmed or now is; otherwise the failure.
     """
-    mark = context.unproven
+    mark = context.unconfirmed
     if mark is None:
         return None
     generic_id = context.id_of(mark.dag_id)
     what = f"whether anything of '{mark.stage}' of task {generic_id} still runs there"
     context.wait_for("proof", f"{server.name}: the end of '{mark.stage}' of task {generic_id}")
-    result = await runner.run(ask_quiet(server.home), timeout_s=START_DEADLINE_S + _ASK_S)
+    result = await runner.run(
+        wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+    )
     if "quiet=yes" not in result.stdout:
         return Failed(
             Problem(
@@ -35,6 +39,6 @@ async def resolve_unproven(context: StepContext, server: Server, runner: Runner)
                 "look at the host for a process of dagengine, end it, then RETRY",
             )
         )
-    await context.mark_proven()
+    await context.mark_confirmed()
     await context.log(f"{server.name}: looked {what}: it does not")
     return None

@@ -15,28 +15,28 @@ SKIP_CHECKS = "skip_checks"
 """Parameter of a DAG: names of the checks to skip."""
 
 
-def decide_verdicts(
-    facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()
+def run_checks(
+    facts: HostFacts, start_target: StartTarget, skip: Collection[str] = ()
 ) -> list[CheckResult]:
     """Return the results of all applicable checks, in the order of `CHECKS`.
 
     Args:
         facts: about the host; complete.
-        wish: the server to be started.
+        start_target: the server to be started.
         skip: names of checks whose block is to be skipped.
     """
-    verdicts = []
-    does_home_answer = wish.server.home not in facts.unanswered
+    check_results = []
+    does_home_answer = start_target.server.home not in facts.unanswered
     for check in CHECKS if does_home_answer else CHECKS[:1]:
         if check.needs_home and facts.home != "directory":
             continue
         if facts.process is not None and not check.when_running:
             continue
-        verdicts.append(_judge(check, facts, wish, skip))
-    return verdicts
+        check_results.append(_run_check(check, facts, start_target, skip))
+    return check_results
 
 
-def refuse_skips(names: Iterable[str]) -> str | None:
+def find_skip_problem(names: Iterable[str]) -> str | None:
     """Return why these checks cannot be skipped; None if they can."""
     known = {check.name: check for check in CHECKS}
     for name in names:
@@ -48,8 +48,10 @@ def refuse_skips(names: Iterable[str]) -> str | None:
     return None
 
 
-def _judge(check: Check, facts: HostFacts, wish: StartTarget, skip: Collection[str]) -> CheckResult:
-    finding = check.judge(facts, wish)
+def _run_check(
+    check: Check, facts: HostFacts, start_target: StartTarget, skip: Collection[str]
+) -> CheckResult:
+    finding = check.decide(facts, start_target)
     if finding is None:
         return CheckResult(check.name, Severity.OK)
     level, remedy = finding.level, finding.remedy
@@ -72,7 +74,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "unmount or repair the dead mount",
-        judges.judge_file_systems,
+        judges.check_file_systems,
         needs_home=False,
         when_running=True,
     ),
@@ -82,7 +84,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "install util-linux",
-        judges.judge_tools,
+        judges.check_tools,
         needs_home=False,
     ),
     Check(
@@ -91,7 +93,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "make it, or correct `home` in the cluster file",
-        judges.judge_home,
+        judges.check_home,
         needs_home=False,
     ),
     Check(
@@ -100,7 +102,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "log in as the user whose server it is, become it (`ssh.sudo`), or stop the other process",
-        judges.judge_process,
+        judges.check_process,
         when_running=True,
     ),
     Check(
@@ -109,7 +111,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "leave it to them, or stop and disable them first",
-        judges.judge_manager,
+        judges.check_manager,
         when_running=True,
     ),
     Check(
@@ -119,7 +121,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "mount or restore what is missing, move the home by hand, or bootstrap the cluster first",
-        judges.judge_first_start,
+        judges.check_first_start,
     ),
     Check(
         "stored-port",
@@ -127,7 +129,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "correct `sql_port`",
-        judges.judge_stored_port,
+        judges.check_stored_port,
     ),
     Check(
         "owner",
@@ -135,7 +137,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NOT_BY_ROOT,
         "log in as their owner, or become that user (`ssh.sudo`)",
-        judges.judge_owner,
+        judges.check_owner,
     ),
     Check(
         "writable",
@@ -143,7 +145,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.YES,
         "mend permissions or the mount",
-        judges.judge_writable,
+        judges.check_writable,
     ),
     Check(
         "program",
@@ -151,7 +153,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.NO,
         "install it",
-        judges.judge_program,
+        judges.check_program,
     ),
     Check(
         "libraries",
@@ -159,7 +161,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.YES,
         "install them",
-        judges.judge_libraries,
+        judges.check_libraries,
     ),
     Check(
         "version",
@@ -167,7 +169,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "compare the versions",
-        judges.judge_version,
+        judges.check_version,
     ),
     Check(
         "ports",
@@ -175,7 +177,7 @@ CHECKS: tuple[Check, ...] = (
         "block",
         SkipPolicy.YES,
         "stop what listens there, or set another port",
-        judges.judge_ports,
+        judges.check_ports,
     ),
     Check(
         "disk",
@@ -183,7 +185,7 @@ CHECKS: tuple[Check, ...] = (
         "warn, or block when next to nothing is left for a first start",
         SkipPolicy.YES,
         "free disk space, or set smaller sizes",
-        judges.judge_disk,
+        judges.check_disk,
     ),
     Check(
         "memory",
@@ -191,7 +193,7 @@ CHECKS: tuple[Check, ...] = (
         "warn, or block when the host has less",
         SkipPolicy.YES,
         "set a smaller memory_limit",
-        judges.judge_memory,
+        judges.check_memory,
     ),
     Check(
         "open-files",
@@ -199,7 +201,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "raise `nofile` in limits.conf",
-        judges.judge_open_files,
+        judges.check_open_files,
     ),
     Check(
         "processes",
@@ -207,7 +209,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "raise `nproc` in limits.conf",
-        judges.judge_processes,
+        judges.check_processes,
     ),
     Check(
         "core-size",
@@ -215,7 +217,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "raise `core` in limits.conf",
-        judges.judge_core_size,
+        judges.check_core_size,
     ),
     Check(
         "aio",
@@ -223,7 +225,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "raise fs.aio-max-nr",
-        judges.judge_aio,
+        judges.check_aio,
     ),
     Check(
         "clock",
@@ -231,7 +233,7 @@ CHECKS: tuple[Check, ...] = (
         "warn",
         SkipPolicy.YES,
         "let NTP set both",
-        judges.judge_clock,
+        judges.check_clock,
         needs_home=False,
         when_running=True,
     ),

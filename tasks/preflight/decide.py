@@ -9,7 +9,7 @@ from typing import TypeAlias
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
 from tasks.hosts.identity import ProcessIdentity
-from tasks.preflight.checks import CHECKS, decide_verdicts
+from tasks.preflight.checks import CHECKS, run_checks
 from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
 
 
@@ -27,7 +27,7 @@ class Blocked:
     code: str
     message: str
     remedy: str
-    verdicts: tuple[CheckResult, ...] = ()
+    check_results: tuple[CheckResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class NoOp:
 
     reason: str
     process: ProcessIdentity
-    verdicts: tuple[CheckResult, ...] = ()
+    check_results: tuple[CheckResult, ...] = ()
     awaits_password: bool = False
 
 
@@ -53,48 +53,52 @@ class Start:
     """Decision for a first or later start; `awaits_password` as for NoOp."""
 
     kind: StartKind
-    verdicts: tuple[CheckResult, ...] = ()
+    check_results: tuple[CheckResult, ...] = ()
     awaits_password: bool = False
 
 
 Decision: TypeAlias = Blocked | NoOp | Start
 
 
-def decide_start(facts: HostFacts, wish: StartTarget, skip: Collection[str] = ()) -> Decision:
+def decide_start(
+    facts: HostFacts, start_target: StartTarget, skip: Collection[str] = ()
+) -> Decision:
     """Decide what a start does with a server.
 
     Args:
         facts: about its host.
-        wish: the server to be started.
+        start_target: the server to be started.
         skip: names of checks whose block is ignored.
     """
     if not facts.complete:
         return Blocked(
             "Agent.RPC.RequestFailed",
             f"the host's answer broke off: {facts.said!r}",
-            f"look at the login shell of {wish.server.address.user}",
+            f"look at the login shell of {start_target.server.address.user}",
         )
-    verdicts = tuple(decide_verdicts(facts, wish, skip))
-    for verdict in verdicts:
-        if verdict.level is Severity.BLOCK:
-            return Blocked(verdict.code, verdict.cause, _remedy(verdict, facts), verdicts)
+    check_results = tuple(run_checks(facts, start_target, skip))
+    for check_result in check_results:
+        if check_result.level is Severity.BLOCK:
+            return Blocked(
+                check_result.code, check_result.cause, _remedy(check_result, facts), check_results
+            )
     if facts.process is not None:
         reason = f"already running, pid {facts.process.pid}"
-        return NoOp(reason, facts.process, verdicts, bool(facts.files.first_start))
-    match wish.home_state(facts):
+        return NoOp(reason, facts.process, check_results, bool(facts.files.first_start))
+    match start_target.home_state(facts):
         case Empty():
-            return Start(StartKind.FIRST, verdicts, awaits_password=True)
+            return Start(StartKind.FIRST, check_results, awaits_password=True)
         case FailedFirstStart():
-            return Start(StartKind.LEFTOVER, verdicts, awaits_password=True)
+            return Start(StartKind.LEFTOVER, check_results, awaits_password=True)
         case HasData():
-            return Start(StartKind.LATER, verdicts, bool(facts.files.first_start))
+            return Start(StartKind.LATER, check_results, bool(facts.files.first_start))
         case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
-            return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, verdicts)
+            return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, check_results)
 
 
-def _remedy(verdict: CheckResult, facts: HostFacts) -> str:
+def _remedy(check_result: CheckResult, facts: HostFacts) -> str:
     """Return the remedy, with a hint if the check may be skipped without harm."""
-    skip = next(check.skip for check in CHECKS if check.name == verdict.check)
+    skip = next(check.skip for check in CHECKS if check.name == check_result.check)
     if skip is SkipPolicy.NO or (skip is SkipPolicy.NOT_BY_ROOT and facts.uid == 0):
-        return verdict.remedy
-    return f"{verdict.remedy} (or start with --skip-check {verdict.check})"
+        return check_result.remedy
+    return f"{check_result.remedy} (or start with --skip-check {check_result.check})"

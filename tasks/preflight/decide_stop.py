@@ -8,7 +8,7 @@ from typing import TypeAlias
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_listener
 from tasks.preflight.decide import Blocked
-from tasks.preflight.judges import judge_manager
+from tasks.preflight.judges import check_manager
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,6 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
             f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
             f"log in as that user, or become it (ssh.sudo); this login has uid {facts.uid}",
         )
-    if (managed := judge_manager(facts)) is not None:
+    if (managed := check_manager(facts)) is not None:
         return Blocked(managed.code, managed.cause, managed.remedy)
     return Stop(process)

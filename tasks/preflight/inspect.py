@@ -8,11 +8,11 @@ from typing import Any
 
 from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succeeded
 from tasks.cluster.cluster_file import Server
-from tasks.hosts.commands import ask_facts
+from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
 from tasks.hosts.home_state import describe_kind
 from tasks.hosts.meta_db import add_parameters
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
@@ -21,7 +21,7 @@ from tasks.preflight.result import CheckResult, Severity, StartTarget
 _SAID_LENGTH = 200
 
 
-async def ask_host(
+async def gather_facts(
     server: Server, runner: Runner, clock: Clock, *, with_version: bool = False
 ) -> HostFacts:
     """Query a host's facts in one round trip; `complete` is False if the response was truncated.
@@ -30,8 +30,8 @@ async def ask_host(
         RemoteError: the host could not be queried.
     """
     asked_ms = clock.now().timestamp() * 1000
-    question = ask_facts(server, with_version=with_version)
-    result = await ask(runner, question)
+    question = facts_command(server, with_version=with_version)
+    result = await run_query(runner, question)
     answered_ms = clock.now().timestamp() * 1000
     facts = parse_facts(result.stdout)
     if not facts.complete:
@@ -54,10 +54,10 @@ class HostInspector:
     async def check(self, context: StepContext, server: Server, runner: Runner) -> Outcome:
         """Run stage 2: log one line per problem, or a single line if there are none."""
         decision = await self.decide(context, server, runner)
-        verdicts = decision.verdicts
-        evidence = describe_verdicts(verdicts)
+        check_results = decision.check_results
+        evidence = describe_check_results(check_results)
         blocked = isinstance(decision, Blocked)
-        for line in render_verdicts(server.name, verdicts, but_first_block=blocked):
+        for line in render_check_results(server.name, check_results, but_first_block=blocked):
             await context.log(line)
         match decision:
             case Blocked(code, message, remedy):
@@ -67,8 +67,8 @@ class HostInspector:
                 await context.log(f"{server.name}: {reason}; nothing stands in its way")
                 return Succeeded(evidence=evidence)
             case _:
-                said = f"{describe_kind(decision.kind)}; nothing blocks it, {len(verdicts)} checks"
-                await context.log(f"{server.name}: {said}")
+                kind, count = describe_kind(decision.kind), len(check_results)
+                await context.log(f"{server.name}: {kind}; nothing blocks it, {count} checks")
                 found = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
                 return Succeeded(found, evidence)
 
@@ -78,14 +78,14 @@ class HostInspector:
         Raises:
             RemoteError: the host could not be queried.
         """
-        facts = await ask_host(server, runner, self._clock)
+        facts = await gather_facts(server, runner, self._clock)
         others = self._other_programs(context, server, facts)
         skip = [str(name) for name in context.params.get(SKIP_CHECKS) or ()]
         return decide_start(facts, StartTarget(server, others), skip)
 
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
         """Return why the server must not be stopped from here; None if it may be stopped."""
-        facts = await ask_host(server, runner, self._clock)
+        facts = await gather_facts(server, runner, self._clock)
         decision = decide_stop(facts, home=server.home)
         is_ours = facts.process is not None and facts.process.owner == facts.uid
         if isinstance(decision, Blocked) and (facts.process is None or is_ours):
@@ -103,27 +103,31 @@ class HostInspector:
         return others
 
 
-def render_verdicts(
-    name: str, verdicts: Sequence[CheckResult], *, but_first_block: bool
+def render_check_results(
+    name: str, check_results: Sequence[CheckResult], *, but_first_block: bool
 ) -> list[str]:
     """Return log lines for all problems, except the first block if the outcome reports it."""
     lines, is_first = [], but_first_block
-    for verdict in verdicts:
-        match verdict.level:
+    for check_result in check_results:
+        match check_result.level:
             case Severity.BLOCK if is_first:
                 is_first = False
             case Severity.BLOCK:
-                lines.append(f"WARN: {name}: also in the way: {verdict}")
+                lines.append(f"WARN: {name}: also in the way: {check_result}")
             case Severity.WARN:
-                lines.append(f"WARN: {name}: {verdict}")
+                lines.append(f"WARN: {name}: {check_result}")
             case Severity.SKIPPED:
-                lines.append(f"WARN: {name}: skipped as asked: {verdict}")
+                lines.append(f"WARN: {name}: skipped as asked: {check_result}")
             case Severity.OK:
                 pass
     return lines
 
 
-def describe_verdicts(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
+def describe_check_results(check_results: Sequence[CheckResult]) -> dict[str, Any]:
     """Return the same results for `additional_data.evidence`."""
-    told = [verdict.as_evidence() for verdict in verdicts if verdict.level is not Severity.OK]
+    told = [
+        check_result.as_evidence()
+        for check_result in check_results
+        if check_result.level is not Severity.OK
+    ]
     return {"checks": told} if told else {}

@@ -26,7 +26,7 @@ _LATER_BYTES = 100 << 20
 _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 
 
-def judge_manager(facts: HostFacts, _wish: StartTarget | None = None) -> Finding | None:
+def check_manager(facts: HostFacts, _start_target: StartTarget | None = None) -> Finding | None:
     """Find another manager of the server; a start, a stop and a rollback then leave it alone."""
     code = "OB.Server.Process.CheckFailed"
     if facts.obshell is not None:
@@ -54,7 +54,7 @@ def judge_manager(facts: HostFacts, _wish: StartTarget | None = None) -> Finding
     return None
 
 
-def judge_tools(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_tools(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if facts.has_tools:
         return None
     return Finding(
@@ -62,8 +62,8 @@ def judge_tools(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     )
 
 
-def judge_home(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    home = wish.server.home
+def check_home(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    home = start_target.server.home
     if facts.home != "directory" and home not in facts.unanswered:
         what = "is no directory" if facts.home else "does not exist"
         remedy = "make it, or correct `home` in the cluster file"
@@ -71,14 +71,16 @@ def judge_home(facts: HostFacts, wish: StartTarget) -> Finding | None:
     return None
 
 
-def judge_owner(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_owner(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     foreign = list(facts.foreign)
     if facts.home_owner != facts.uid:
-        foreign.insert(0, (-1 if facts.home_owner is None else facts.home_owner, wish.server.home))
+        foreign.insert(
+            0, (-1 if facts.home_owner is None else facts.home_owner, start_target.server.home)
+        )
     if not foreign:
         return None
     whose, path = foreign[0]
-    what = "the home" if path == wish.server.home else "the directory"
+    what = "the home" if path == start_target.server.home else "the directory"
     return Finding(
         Severity.BLOCK,
         f"{what} {path} belongs to uid {whose}, this login has {facts.uid}",
@@ -86,57 +88,60 @@ def judge_owner(facts: HostFacts, wish: StartTarget) -> Finding | None:
     )
 
 
-def judge_writable(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_writable(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     if facts.home_writable and not facts.unwritable:
         return None
-    path = wish.server.home if not facts.home_writable else facts.unwritable[0]
-    what = "the home" if path == wish.server.home else "the directory"
+    path = start_target.server.home if not facts.home_writable else facts.unwritable[0]
+    what = "the home" if path == start_target.server.home else "the directory"
     remedy = "mend its permissions; is its file system mounted read-only?"
     return Finding(Severity.BLOCK, f"{what} {path} is not writable", remedy)
 
 
-def judge_program(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_program(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     if facts.binary_executable:
         return None
     what = "is not executable" if facts.binary_present else "does not exist"
-    remedy = f"install {wish.server.flavour.name} there"
-    return Finding(Severity.BLOCK, f"the program {wish.server.binary} {what}", remedy)
+    remedy = f"install {start_target.server.flavour.name} there"
+    return Finding(Severity.BLOCK, f"the program {start_target.server.binary} {what}", remedy)
 
 
-def judge_libraries(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_libraries(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     if not facts.missing:
         return None
     cause = f"the program needs libraries that are not there: {', '.join(facts.missing)}"
-    return Finding(Severity.BLOCK, cause, f"install them, or put them into {wish.server.home}/lib")
+    return Finding(
+        Severity.BLOCK, cause, f"install them, or put them into {start_target.server.home}/lib"
+    )
 
 
-def judge_version(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_version(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     size = facts.program_bytes
-    others = [name for name, other in sorted(wish.other_programs.items()) if other != size]
+    others = [name for name, other in sorted(start_target.other_programs.items()) if other != size]
     if size is None or not others:
         return None
     cause = f"the program is another build than that of {', '.join(others)}"
     return Finding(Severity.WARN, cause, "compare the versions; only an upgrade should differ")
 
 
-def judge_first_start(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_first_start(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     code = "OB.Server.HasNotBeenStarted"
-    match wish.home_state(facts):
+    match start_target.home_state(facts):
         case Contradictory(cause, remedy):
             return Finding(Severity.BLOCK, cause, remedy, code)
-        case Empty() if not wish.server.flavour.can_initialise:
-            cause = f"{wish.server.home} was never bootstrapped: it has no etc/observer.config.bin"
+        case Empty() if not start_target.server.flavour.can_initialise:
+            home = start_target.server.home
+            cause = f"{home} was never bootstrapped: it has no etc/observer.config.bin"
             remedy = "bootstrap the cluster first, with obd for example, or correct `home`"
             return Finding(Severity.BLOCK, cause, f"{remedy} in the cluster file", code)
     return None
 
 
-def judge_stored_port(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_stored_port(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     """Compare the ports: a later start keeps the first one's, regardless of the cluster file."""
-    state = wish.home_state(facts)
+    state = start_target.home_state(facts)
     if not isinstance(state, HasData) or state.parameters is None:
         return None
-    recorded, configured = state.parameters.sql_port, wish.server.sql_port
+    recorded, configured = state.parameters.sql_port, start_target.server.sql_port
     stored = recorded or _DEFAULT_PORT
     if stored == configured:
         return None
@@ -153,7 +158,7 @@ def judge_stored_port(facts: HostFacts, wish: StartTarget) -> Finding | None:
     )
 
 
-def judge_file_systems(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_file_systems(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if not facts.unanswered:
         return None
     return Finding(
@@ -164,8 +169,8 @@ def judge_file_systems(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     )
 
 
-def judge_process(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    process, home = facts.process, wish.server.home
+def check_process(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    process, home = facts.process, start_target.server.home
     code = "OB.Server.Process.CheckFailed"
     if facts.doubts:
         cause, remedy = explain_doubt(facts.doubts[0], home)
@@ -181,8 +186,8 @@ def judge_process(facts: HostFacts, wish: StartTarget) -> Finding | None:
     )
 
 
-def judge_ports(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    for key, port in wish.server.ports.items():
+def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    for key, port in start_target.server.ports.items():
         if port in facts.listening:
             who = facts.listeners.get(port)
             by = f"another program ({who[0]})" if who else "another program"
@@ -193,9 +198,9 @@ def judge_ports(facts: HostFacts, wish: StartTarget) -> Finding | None:
     return None
 
 
-def judge_disk(facts: HostFacts, wish: StartTarget) -> Finding | None:
+def check_disk(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     """Check the needs of a first start per file system; a later start needs only some space."""
-    server, places = wish.server, {disk.path: disk for disk in facts.disks}
+    server, places = start_target.server, {disk.path: disk for disk in facts.disks}
     home = places.get(server.home)
     if home is None:
         return None
@@ -203,7 +208,7 @@ def judge_disk(facts: HostFacts, wish: StartTarget) -> Finding | None:
     data = places.get(server.data_dir or "", store)
     redo = places.get(server.redo_dir or "", data)
     needs: dict[str, int] = {disk.device: 0 for disk in (home, data, redo)}
-    is_later = isinstance(wish.home_state(facts), HasData)
+    is_later = isinstance(start_target.home_state(facts), HasData)
     if not is_later:
         log = parse_size(server.start_options.get("log_disk_size", "")) or 0
         size = parse_size(server.start_options.get("datafile_size", "")) or 0
@@ -226,8 +231,8 @@ def judge_disk(facts: HostFacts, wish: StartTarget) -> Finding | None:
     return None
 
 
-def judge_memory(facts: HostFacts, wish: StartTarget) -> Finding | None:
-    text = wish.server.start_options.get("memory_limit", "")
+def check_memory(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    text = start_target.server.start_options.get("memory_limit", "")
     limit = parse_size(text) or 0
     if facts.total_bytes is not None and limit > facts.total_bytes:
         cause = f"memory_limit {text} is more than the host has ({facts.total_bytes:,} bytes)"
@@ -239,7 +244,7 @@ def judge_memory(facts: HostFacts, wish: StartTarget) -> Finding | None:
     return None
 
 
-def judge_open_files(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_open_files(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     count = facts.open_files
     if not count or count >= OPEN_FILES:
         return None
@@ -247,7 +252,7 @@ def judge_open_files(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     return Finding(Severity.WARN, cause, "raise `nofile` in /etc/security/limits.conf to 655350")
 
 
-def judge_processes(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_processes(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     count = facts.processes
     if not count or count >= PROCESSES:
         return None
@@ -255,14 +260,14 @@ def judge_processes(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     return Finding(Severity.WARN, cause, "raise `nproc` in /etc/security/limits.conf to 655350")
 
 
-def judge_core_size(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_core_size(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if facts.core_bytes != 0:
         return None
     cause = "a server that crashes would leave no core file: the limit is 0"
     return Finding(Severity.WARN, cause, "set `core` in /etc/security/limits.conf to unlimited")
 
 
-def judge_aio(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_aio(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if facts.aio_max is None or facts.aio_used is None:
         return None
     left = facts.aio_max - facts.aio_used
@@ -272,7 +277,7 @@ def judge_aio(facts: HostFacts, _wish: StartTarget) -> Finding | None:
     return Finding(Severity.WARN, cause, "sysctl -w fs.aio-max-nr=1048576, and in /etc/sysctl.conf")
 
 
-def judge_clock(facts: HostFacts, _wish: StartTarget) -> Finding | None:
+def check_clock(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     off = facts.clock_off_s
     if abs(off) <= CLOCK_S:
         return None

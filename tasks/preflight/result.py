@@ -89,7 +89,7 @@ class Check:
     levels: str
     skip: SkipPolicy
     remedy: str
-    judge: Judge
+    decide: Judge
     needs_home: bool = True
     when_running: bool = False
 

@@ -20,7 +20,7 @@ from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE
 from tasks.flavours.stop_cluster import make_stop_steps
 from tasks.flavours.stop_safety import StopMode
-from tasks.hosts.commands import start_server, stop_server
+from tasks.hosts.commands import start_command, stop_command
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import describe_kind
 from tasks.operations.lock_stage import LOCK_KEY
@@ -28,7 +28,7 @@ from tasks.operations.names import START_OB, STOP_OB
 from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, NoOp, decide_start
 from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
-from tasks.preflight.inspect import ask_host
+from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import StartTarget
 from tasks.routes.start import (
     ResolvedScope,
@@ -68,11 +68,11 @@ def start_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Plann
             if isinstance(facts, HostFacts) and facts.program_bytes is not None
         }
 
-        def judge(server: Server, facts: HostFacts) -> ServerPlan:
+        def decide(server: Server, facts: HostFacts) -> ServerPlan:
             others = {name: size for name, size in sizes.items() if name != server.name}
             return _plan_start(server, facts, StartTarget(server, others), skips)
 
-        return Plan(START_OB, LOCK_KEY, _judge_all(cluster, found, judge))
+        return Plan(START_OB, LOCK_KEY, _decide_all(cluster, found, decide))
 
     return plan
 
@@ -94,10 +94,10 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
         found = await _ask_all(cluster, pool, clock, asked)
         kill_after_s = cluster.current.kill_after_s
 
-        def judge(server: Server, facts: HostFacts) -> ServerPlan:
+        def decide(server: Server, facts: HostFacts) -> ServerPlan:
             return _plan_stop(server, facts, mode, kill_after_s)
 
-        return Plan(STOP_OB, LOCK_KEY, _judge_all(cluster, found, judge))
+        return Plan(STOP_OB, LOCK_KEY, _decide_all(cluster, found, decide))
 
     return plan
 
@@ -106,10 +106,10 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
 
 
 def _plan_start(
-    server: Server, facts: HostFacts, wish: StartTarget, skips: list[str]
+    server: Server, facts: HostFacts, start_target: StartTarget, skips: list[str]
 ) -> ServerPlan:
-    decision = decide_start(facts, wish, skips)
-    checks = tuple(verdict.as_evidence() for verdict in decision.verdicts)
+    decision = decide_start(facts, start_target, skips)
+    checks = tuple(check_result.as_evidence() for check_result in decision.check_results)
     match decision:
         case Blocked(_, message, remedy):
             return ServerPlan(server.name, "blocked", f"{message}; {remedy}", checks)
@@ -117,7 +117,7 @@ def _plan_start(
             return ServerPlan(server.name, "nothing", reason, checks)
         case _:
             said = describe_kind(decision.kind)
-            command = _show(start_server(server, _MARKER, decision.kind))
+            command = _show(start_command(server, _MARKER, decision.kind))
             return ServerPlan(server.name, "start", said, checks, (command,))
 
 
@@ -128,7 +128,7 @@ def _plan_stop(server: Server, facts: HostFacts, mode: StopMode, kill_after_s: f
         case NothingRuns():
             return ServerPlan(server.name, "nothing", "does not run")
         case Stop(process):
-            command = _show(stop_server(server, kill_after_s))
+            command = _show(stop_command(server, kill_after_s))
             first = (_freeze_of(server),) if mode is StopMode.TERMINATE else ()
             said = f"runs, pid {process.pid}; mode {mode}"
             return ServerPlan(server.name, "stop", said, commands=(*first, command))
@@ -174,17 +174,17 @@ async def _ask_one(server: Server, pool: RunnerPool, clock: Clock) -> HostFacts 
     """Return the host's facts; if it cannot be queried, a plan that contains the reason."""
     try:
         async with asyncio.timeout(_LOOK_S):
-            return await ask_host(server, pool.runner(server.address), clock)
+            return await gather_facts(server, pool.runner(server.address), clock)
     except TimeoutError:
         return ServerPlan(server.name, "unknown", f"its host said nothing within {_LOOK_S:g} s")
     except DagengineError as exc:
         return ServerPlan(server.name, "unknown", str(exc))
 
 
-def _judge_all(
-    cluster: ClusterFile, found: HostAnswers, judge: Callable[[Server, HostFacts], ServerPlan]
+def _decide_all(
+    cluster: ClusterFile, found: HostAnswers, decide: Callable[[Server, HostFacts], ServerPlan]
 ) -> tuple[ServerPlan, ...]:
     return tuple(
-        facts if isinstance(facts, ServerPlan) else judge(cluster.server(name), facts)
+        facts if isinstance(facts, ServerPlan) else decide(cluster.server(name), facts)
         for name, facts in found.items()
     )

@@ -18,10 +18,10 @@ from tasks.cluster.observation import (
     Observation,
     TableRow,
 )
-from tasks.hosts.commands import ask_process
+from tasks.hosts.commands import process_command
 from tasks.hosts.facts import parse_process
 from tasks.sql.access import SqlSession
-from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused, ask_version
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused, query_version
 
 WITHIN_S = 2.0
 """Limit for a reader to wait for all servers together, in seconds."""
@@ -31,7 +31,7 @@ CACHE_S = 5.0
 
 _CALL_S = 1.8  # limit of one query to one host
 
-AskTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
+QueryTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
 """Function that reads the cluster's own table as root; returns rows by ip and rpc port."""
 
 
@@ -43,7 +43,7 @@ class ClusterMonitor:
         cluster: ClusterFile,
         pool: RunnerPool,
         clock: Clock,
-        tables: Mapping[str, AskTable] | None = None,
+        tables: Mapping[str, QueryTable] | None = None,
     ) -> None:
         """
         Args:
@@ -102,7 +102,7 @@ class ClusterMonitor:
             seen = Observation(
                 self._clock.now(), NOT_RUNNING, is_reachable=False, why=f"{exc.host}: {exc.message}"
             )
-        self._cluster.saw(server.name, seen)
+        self._cluster.record_observation(server.name, seen)
 
     async def _session(self, server: Server, runner: Runner) -> SqlSession:
         session = self._sessions.get(server.name)
@@ -114,7 +114,7 @@ class ClusterMonitor:
 
     async def _ask(self, server: Server) -> Observation:
         runner = self._pool.runner(server.address)
-        question = ask_process(server.flavour, server.home)
+        question = process_command(server.flavour, server.home)
         result = await runner.run(question, timeout_s=_CALL_S)
         process = parse_process(result.stdout)
         if process is None:
@@ -124,9 +124,9 @@ class ClusterMonitor:
         try:
             async with asyncio.timeout(_CALL_S):
                 connection = await session.connect(process, self._cluster.root_password())
-                version = await ask_version(connection)
-                if ask_table := self._tables.get(server.flavour.name):
-                    self._cluster.saw_table(await ask_table(connection))
+                version = await query_version(connection)
+                if query_table := self._tables.get(server.flavour.name):
+                    self._cluster.record_table(await query_table(connection))
         except TimeoutError:
             why = "SQL did not answer in time"
         except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
@@ -144,7 +144,7 @@ async def open_monitor(
     cluster: ClusterFile,
     pool: RunnerPool,
     clock: Clock,
-    tables: Mapping[str, AskTable] | None = None,
+    tables: Mapping[str, QueryTable] | None = None,
 ) -> AsyncIterator[ClusterMonitor]:
     """Provide a monitor; leaving the context cancels its probes."""
     monitor = ClusterMonitor(cluster, pool, clock, tables)

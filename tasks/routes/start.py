@@ -14,7 +14,7 @@ from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.scope import resolve_scope
 from tasks.errors import SCOPE_ERRORS
 from tasks.operations.names import START_OB
-from tasks.preflight.checks import SKIP_CHECKS, refuse_skips
+from tasks.preflight.checks import SKIP_CHECKS, find_skip_problem
 
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats requests after errors
 
@@ -149,7 +149,7 @@ def read_skips(names: Iterable[str]) -> dict[str, list[str]]:
         IllegalArgument: a check is unknown or may not be skipped.
     """
     asked = list(dict.fromkeys(names))
-    if (wrong := refuse_skips(asked)) is not None:
+    if (wrong := find_skip_problem(asked)) is not None:
         raise IllegalArgument(f"The input parameter 'skipChecks' is illegal: {wrong}")
     return {SKIP_CHECKS: asked} if asked else {}
 

@@ -9,9 +9,9 @@ from functools import partial
 from dagengine import Runner
 from dagengine.mysql import Connection
 from tasks.cluster.cluster_file import Server
-from tasks.hosts.commands import find_sql_listener
+from tasks.hosts.commands import sql_listener_command
 from tasks.hosts.identity import ProcessIdentity
-from tasks.hosts.query import ask
+from tasks.hosts.query import run_query
 from tasks.sql.connection import SqlNotReady, login
 from tasks.sql.route import (
     NotListening,
@@ -36,8 +36,8 @@ async def read_sql_facts(server: Server, runner: Runner, *, only_port: bool = Fa
     Raises:
         RemoteError: the host does not answer.
     """
-    command = find_sql_listener(server, only_port=only_port)
-    return parse_sql_facts((await ask(runner, command)).stdout)
+    command = sql_listener_command(server, only_port=only_port)
+    return parse_sql_facts((await run_query(runner, command)).stdout)
 
 
 @asynccontextmanager

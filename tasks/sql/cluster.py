@@ -22,7 +22,7 @@ from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
     SqlRefused,
-    ask_rows,
+    query_rows,
     read_number,
     read_text,
     reads_rows,
@@ -176,7 +176,7 @@ def parse_checkpoints(rows: Sequence[Sequence[object]]) -> dict[Address, int]:
 
 @reads_rows
 def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
-    """Parse the rows of the query of `ask_table`."""
+    """Parse the rows of the query of `query_table`."""
     table = {}
     for ip, port, status, stopped, root, build, started in rows:
         table[_read_address(ip, port)] = TableRow(
@@ -189,13 +189,13 @@ def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
     return table
 
 
-async def ask_table(connection: Connection) -> dict[Address, TableRow]:
+async def query_table(connection: Connection) -> dict[Address, TableRow]:
     """Query the cluster's own table of servers, for the cluster monitor.
 
     Raises:
         SqlRefused, SqlNotReady: the cluster does not answer the query.
     """
-    return parse_table(await ask_rows(connection, _TABLE))
+    return parse_table(await query_rows(connection, _TABLE))
 
 
 def _read_address(ip: object, port: object) -> Address:
@@ -246,7 +246,7 @@ class ClusterSql:
         """Time until the deadline, in seconds."""
         return self._deadline_s - self._clock.monotonic_s()
 
-    async def ask(self, statement: str) -> list[Row]:
+    async def run_query(self, statement: str) -> list[Row]:
         """Run a statement and return its rows.
 
         Raises:
@@ -258,7 +258,7 @@ class ClusterSql:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                return await ask_rows(await self._connection(), statement)
+                return await query_rows(await self._connection(), statement)
             except (SqlNotReady, SqlRefused, RemoteError) as exc:
                 if isinstance(exc, SqlPeerRefused):
                     self._refused = exc

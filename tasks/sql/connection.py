@@ -98,7 +98,7 @@ async def login(
         connection.close()
 
 
-async def ask_one(connection: Connection, statement: str) -> Value:
+async def query_value(connection: Connection, statement: str) -> Value:
     """Return the first column of the first row; None if the result is empty.
 
     Raises:
@@ -111,19 +111,19 @@ async def ask_one(connection: Connection, statement: str) -> Value:
     return rows[0][0] if rows else None
 
 
-async def ask_version(connection: Connection) -> str:
+async def query_version(connection: Connection) -> str:
     """Return the server's version, escaped for display on one line.
 
     Raises:
         SqlNotReady: the server does not answer with a text.
     """
-    version = await ask_one(connection, "select version()")
+    version = await query_value(connection, "select version()")
     if not isinstance(version, str):
         raise SqlNotReady("the server's version is not a text")
     return show_text(version.encode(), _MAX_TEXT)
 
 
-async def ask_rows(connection: Connection, statement: str) -> list[Row]:
+async def query_rows(connection: Connection, statement: str) -> list[Row]:
     """Return all rows of a result; empty for a statement without a result set.
 
     Raises:

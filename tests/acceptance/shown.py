@@ -164,7 +164,7 @@ async def look_over(world: World) -> bytes:
     return b"".join(said)
 
 
-async def back_up(world: World) -> bytes:
+async def backup_controller(world: World) -> bytes:
     """Make a backup beside the store; returns what the command prints."""
     file = world.cluster.directory / "backup.sqlite"
     said = await say(world, "backup", str(file), "-c", str(world.cluster.engine_file))

@@ -302,8 +302,8 @@ async def test_a_stop_that_hangs_holds_the_lock_until_a_start_passes_it(world: O
         refused = await wait_dag(client, (await client.start("SERVER", [world.name(0)]))["id"])
         assert (refused["state"], refused["stage"]) == ("FAILED", 1)
         assert stuck["id"] in told(refused)
-        heir = await client.start("SERVER", [world.name(0)], [stuck["id"]])
-        assert (await wait_dag(client, heir["id"]))["state"] == "SUCCEED"
+        lock_successor_id = await client.start("SERVER", [world.name(0)], [stuck["id"]])
+        assert (await wait_dag(client, lock_successor_id["id"]))["state"] == "SUCCEED"
         assert (await client.get_dag(stuck["id"]))["operator"] == "PASS"
         world.ledger.set(f"stuck {world.cluster.members[2].rpc_port}", "")
         assert world.pid(2) is not None

@@ -72,7 +72,7 @@ async def test_a_force_pass_frees_the_cluster_from_a_task_that_hangs(world_of: W
         await eventually(is_held, timeout_s=60, what="the gate")
         waits = (await client.get_dag(stuck["id"]))["additional_data"]["wait"]
         assert waits[GOOD]["kind"] == "ssh"
-        heir = await client.start("GLOBAL", force_pass=[stuck["id"]])
+        lock_successor_id = await client.start("GLOBAL", force_pass=[stuck["id"]])
 
         async def is_passed() -> bool:
             return (await client.get_dag(stuck["id"]))["state"] == "SUCCEED"
@@ -85,7 +85,7 @@ async def test_a_force_pass_frees_the_cluster_from_a_task_that_hangs(world_of: W
 
         await eventually(is_held_again, timeout_s=60, what="the heir's gate")
         reached.unlink()
-        dag = await wait_dag(client, heir["id"])
+        dag = await wait_dag(client, lock_successor_id["id"])
         assert dag["state"] == "SUCCEED"
         (line, *_) = next(iter(sub_tasks(dag, 1).values()))["task_logs"]
         assert stuck["id"] in line

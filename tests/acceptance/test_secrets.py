@@ -20,7 +20,7 @@ from tests.acceptance.obd_clusters import ObdSeekdb
 from tests.acceptance.shown import (
     SECRETS,
     Wire,
-    back_up,
+    backup_controller,
     call_wrongly,
     find_shown,
     look_over,
@@ -110,7 +110,7 @@ async def test_no_secret_shows_in_a_log_a_row_an_answer_or_a_file(keys: list[byt
                     said += await look_over(world)
                     stopped = await preview_and_stop(client)
                     await read_everything(client, url, stopped)
-                said += await say_all(world, stopped["id"]) + await back_up(world)
+                said += await say_all(world, stopped["id"]) + await backup_controller(world)
                 await call_wrongly(url)
         finally:
             await world.end_controller()
@@ -142,7 +142,7 @@ async def test_no_secret_of_an_obd_file_shows_anywhere_but_in_it(keys: list[byte
                     await read_everything(client, url, dag)
                     said += await look_over(world)
                     await read_everything(client, url, await preview_and_stop(client))
-                said += await say_all(world, dag["id"]) + await back_up(world)
+                said += await say_all(world, dag["id"]) + await backup_controller(world)
                 await call_wrongly(url)
         finally:
             await world.end_controller()

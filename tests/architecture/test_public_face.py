@@ -92,7 +92,7 @@ def test_the_walk_sees_what_it_has_to() -> None:
     assert {"Engine.submit", "Engine.find_dag", "Engine.__init__", "SqliteStore.commit"} <= {
         *walked
     }
-    assert {"StepContext.unproven", "Store.prune", "Subscription.next", "script"} <= {*walked}
+    assert {"StepContext.unconfirmed", "Store.prune", "Subscription.next", "script"} <= {*walked}
     assert {found.__name__ for found in named_by(walked["Engine.list_events"])} == {"EventRecord"}
     assert {found.__name__ for found in named_by(walked["EngineEvent"])} >= {"DagUpdated"}
     assert {found.__name__ for found in named_by(walked["Stage"])} >= {"StepContext", "Failed"}

@@ -95,7 +95,14 @@ class World:
             (
                 Stage("lock", normal, self.lock, flags=FLAGS),
                 Stage("check", lane, self.check, flags=FLAGS),
-                Stage("start", lane, self.start, flags=FLAGS, undo=self.stop, settle=self.settle),
+                Stage(
+                    "start",
+                    lane,
+                    self.start,
+                    flags=FLAGS,
+                    undo=self.stop,
+                    confirm_stopped=self.confirm_stopped,
+                ),
                 Stage("verify", normal, self.verify, flags=FLAGS),
             ),
             lock_key="k",
@@ -139,14 +146,14 @@ class World:
         await self.say(context, f"{context.target} stopped")
         return Succeeded()
 
-    async def settle(self, context: StepContext) -> bool:
+    async def confirm_stopped(self, context: StepContext) -> bool:
         self.note("settled", context.dag_id)
         return True
 
     async def verify(self, context: StepContext) -> Outcome:
-        if not all(self.is_up(target) for target in context.survivors):
+        if not all(self.is_up(target) for target in context.healthy_targets):
             return Failed(Problem("Test.Down", "not all are up"))
-        return Succeeded(summary=f"{len(context.survivors)} up")
+        return Succeeded(summary=f"{len(context.healthy_targets)} up")
 
     # --- users, who come back after every crash -----------------------------------------------
 
@@ -237,10 +244,10 @@ async def force_pass(world: World, engine: Engine) -> None:
     known = await engine.list_dags(limit=9, details=False)
     if not any(detail.dag.targets == HEIR for detail in known):
         await world.until_it_hangs(engine, holder_id)
-    heir_id = await world.submit(engine, HEIR, engine.generic_id(holder_id))
-    heir = await world.end_of(engine, heir_id)
+    successor_id = await world.submit(engine, HEIR, engine.generic_id(holder_id))
+    lock_successor_id = await world.end_of(engine, successor_id)
     holder = await world.end_of(engine, holder_id)
-    assert heir.state is State.SUCCEED, heir
+    assert lock_successor_id.state is State.SUCCEED, lock_successor_id
     assert (holder.state, holder.operator) == (State.SUCCEED, Operator.PASS), holder
     assert [row.action for row in await engine.list_audit(holder_id)].count("FORCE_PASS") == 1
 

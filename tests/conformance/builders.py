@@ -37,8 +37,8 @@ def create(dag_id: int = 1) -> DagCreated:
     return Registry([OPERATION]).instantiate(Submission("op", ("a", "b"), {"x": "ü"}), before, NOW)
 
 
-def batch_of(*changes: Change, dag_id: int = 1, fence: int | None = None) -> Batch:
-    return Batch(dag_id, fence, changes)
+def batch_of(*changes: Change, dag_id: int = 1, lock_token: int | None = None) -> Batch:
+    return Batch(dag_id, lock_token, changes)
 
 
 def line_of(created: DagCreated, content: str, *, attempt_no: int = 0) -> LogAppended:

@@ -169,7 +169,7 @@ async def test_a_timeout_ends_the_whole_group_and_proves_it(runner, fifo, trap):
     async with said(fifo) as heard:
         with pytest.raises(CommandTimedOut, match=r"busy.* ran longer than 0\.8 s") as raised:
             await runner.run(group_that_stays(fifo, trap), timeout_s=0.8)
-        assert raised.value.proven_ended
+        assert raised.value.confirmed_ended
         assert alive_in_group(int(await heard())) == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, create
 
@@ -136,10 +136,10 @@ def test_a_disk_without_room_for_a_new_store_is_told_and_it_opens_once_there_is(
     ],
 )
 def test_what_the_system_refuses_has_its_own_remedy(number: int, word: str) -> None:
-    assert word in advise(OSError(number, os.strerror(number)), Path("x"))
+    assert word in remedy_for(OSError(number, os.strerror(number)), Path("x"))
 
 
 def test_a_path_with_a_blank_can_be_copied_into_a_shell() -> None:
     exc = sqlite3.OperationalError("database is locked")
     exc.sqlite_errorcode = sqlite3.SQLITE_BUSY
-    assert "`fuser -v 'a b'`" in advise(exc, Path("a b"))
+    assert "`fuser -v 'a b'`" in remedy_for(exc, Path("a b"))

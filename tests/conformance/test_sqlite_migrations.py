@@ -130,7 +130,7 @@ async def test_upgrade_of_a_killed_controllers_files_keeps_its_log(tmp_path: Pat
     rows = await store.load_dag(23)
     await store.close()
     assert rows is not None
-    assert rows.dag.heir == 24
+    assert rows.dag.lock_successor_id == 24
     check_newest(store.path)
 
 

@@ -41,7 +41,10 @@ async def test_a_full_disk_is_not_blamed_on_the_batches(sqlite_store: SqliteStor
     await commit_one(sqlite_store, batch_of(created))
     call = sqlite_store._open_writer.call
     await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # not one more than there are
-    stale, big = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "x" * 10**6))
+    stale, big = (
+        batch_of(line_of(created, "x"), lock_token=9),
+        batch_of(line_of(created, "x" * 10**6)),
+    )
     for batches in ([big], [stale, big]):
         with pytest.raises(StoreUnavailable, match="cannot be written: database or disk is full"):
             await sqlite_store.commit(batches)

@@ -173,10 +173,10 @@ async def test_a_target_stays_unproven_until_somebody_has_looked(store: SqliteSt
     assert await commit_one(store, batch_of(TargetUnconfirmed(second))) is None
     await store.close()
     await store.open()
-    assert await store.load_unproven() == (second,)
+    assert await store.load_unconfirmed() == (second,)
     assert await commit_one(store, batch_of(TargetConfirmed(second))) is None
     assert isinstance(await commit_one(store, batch_of(TargetConfirmed(second))), StaleWrite)
-    assert await store.load_unproven() == ()
+    assert await store.load_unconfirmed() == ()
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ async def test_a_mark_that_was_set_after_the_look_stays(
     marks = [TargetUnconfirmed(mark) for mark in (looked_at, other, newer)]
     assert await commit_one(store, batch_of(*marks)) is None
     assert isinstance(await commit_one(store, batch_of(TargetConfirmed(looked_at))), StaleWrite)
-    assert await store.load_unproven() == (newer, other)
+    assert await store.load_unconfirmed() == (newer, other)
     assert await commit_one(store, batch_of(TargetConfirmed(newer))) is None
-    assert await store.load_unproven() == (other,)
+    assert await store.load_unconfirmed() == (other,)
 
 
 async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteStore) -> None:
@@ -237,7 +237,7 @@ async def test_a_change_of_something_that_moved_on_is_stale_and_its_whole_batch_
         "sub-task": batch_of(SubTaskChanged(moved_task, task)),
         "attempt": batch_of(AttemptClosed(attempt), AttemptClosed(attempt)),
         "line": batch_of(line_of(created, "x", attempt_no=3)),
-        "fence": batch_of(line_of(created, "x"), fence=9),
+        "fence": batch_of(line_of(created, "x"), lock_token=9),
     }
     good = batch_of(SubTaskChanged(task, moved_task))
     bad = replace(stale[what], changes=(line_of(created, "of the batch"), *stale[what].changes))
@@ -305,7 +305,7 @@ UNSTORABLE: dict[str, Callable[[DagCreated], Batch]] = {
     "no text": lambda made: batch_of(AuditAppended(replace(audit_row(), by=None))),  # type: ignore[arg-type]
     "no value of SQL": lambda made: batch_of(AuditAppended(replace(audit_row(), by={}))),  # type: ignore[arg-type]
     "too big a number": lambda made: batch_of(AuditAppended(replace(audit_row(), node_id=2**70))),
-    "too big a number for the guard": lambda made: batch_of(line_of(made, "x"), fence=2**70),
+    "too big a number for the guard": lambda made: batch_of(line_of(made, "x"), lock_token=2**70),
     "an id that is taken": batch_of,
 }
 
@@ -340,7 +340,7 @@ async def test_a_batch_that_cannot_be_kept_is_left_out_and_harms_no_other(
     await commit_one(store, batch_of(created))
     bad = UNSTORABLE[what](created)
     bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
-    stale, good = batch_of(line_of(created, "x"), fence=9), batch_of(line_of(created, "good"))
+    stale, good = batch_of(line_of(created, "x"), lock_token=9), batch_of(line_of(created, "good"))
     results = await store.commit([good, bad, stale, good])
     assert [type(result) for result in results] == [NoneType, NotSerializable, StaleWrite, NoneType]
     said = str(results[1])

@@ -69,7 +69,7 @@ async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteSto
 async def test_what_no_follower_can_see_is_no_event(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(fence=1))))
+    await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(lock_token=1))))
     assert await store.last_event(1) == 1
 
 

@@ -32,7 +32,7 @@ SECRET = "hunter2"
 MADE = create()
 DAG, NODE, TASK = MADE.dag, MADE.nodes[0], MADE.sub_tasks[0]
 LOCK = LockRecord("k", 1, 1, SECRET, NOW)
-LOCKED_DAG = DAG._replace(state=State.RUNNING, fence=1, held=1)
+LOCKED_DAG = DAG._replace(state=State.RUNNING, lock_token=1, held=1)
 RUNNING_NODE = NODE._replace(state=State.RUNNING)
 RUNNING_TASK = TASK._replace(state=State.RUNNING, attempt_no=1, data={"password": SECRET})
 ENDED = AttemptRecord(TASK.sub_task_id, 1, "Failed", SECRET, NOW, NOW)
@@ -84,8 +84,8 @@ def mark_moved(**differs: object) -> ProcessReaper:
 GUARDS = {
     "state of a DAG": dag_moved(state=State.READY),
     "operator of a DAG": dag_moved(operator=Operator.CANCEL),
-    "fence of a DAG: it has none yet": dag_moved(fence=0),
-    "fence of a DAG: another one": dag_moved(fence=2),
+    "lock_token of a DAG: it has none yet": dag_moved(lock_token=0),
+    "lock_token of a DAG: another one": dag_moved(lock_token=2),
     "id of a DAG": dag_moved(dag_id=2),
     "state of a node": node_moved(state=State.PENDING),
     "operator of a node": node_moved(operator=Operator.RETRY),
@@ -127,7 +127,7 @@ async def test_one_column_that_moved_on_is_enough_and_the_refusal_tells_no_value
         LOCKED_DAG, (RUNNING_NODE, *MADE.nodes[1:]), (RUNNING_TASK, *MADE.sub_tasks[1:])
     )
     assert await store.load_locks() == (LOCK,)
-    assert await store.load_unproven() == (MARK,)
+    assert await store.load_unconfirmed() == (MARK,)
     assert await store.find_logs(TASK.sub_task_id) == ()
     assert SECRET not in str(refused)
 
@@ -148,11 +148,13 @@ async def test_a_lock_that_is_free_goes_to_the_next_token_alone(store: SqliteSto
     assert await commit_one(store, batch_of(LockTaken(LockRecord("k", 1, 2, "", NOW)))) is None
 
 
-@pytest.mark.parametrize("fence", [0, 2])
-async def test_a_batch_decided_with_another_lock_is_stale(store: SqliteStore, fence: int) -> None:
+@pytest.mark.parametrize("lock_token", [0, 2])
+async def test_a_batch_decided_with_another_lock_is_stale(
+    store: SqliteStore, lock_token: int
+) -> None:
     await commit_one(store, batch_of(*STORED))
     line = line_of(MADE, SECRET, attempt_no=1)
-    refused = await commit_one(store, batch_of(line, fence=fence))
+    refused = await commit_one(store, batch_of(line, lock_token=lock_token))
     assert isinstance(refused, StaleWrite)
-    assert str(refused) == f"DAG 1 no longer has lock token {fence}"
-    assert await commit_one(store, batch_of(line, fence=1)) is None
+    assert str(refused) == f"DAG 1 no longer has lock token {lock_token}"
+    assert await commit_one(store, batch_of(line, lock_token=1)) is None

@@ -47,7 +47,7 @@ from dagengine.api.app import build_app
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
-from dagengine.testing import FakeClock, Gate
+from dagengine.testing import FakeClock, Latch
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.operations.names import START_OB
 from tasks.routes.cluster_info import read_routes
@@ -162,7 +162,7 @@ class World:
     agent_password: str = ""
     broken: set[str] = field(default_factory=set)
     flags: Flags = Flags()  # noqa: RUF009  # frozen
-    gate: Gate | None = None
+    gate: Latch | None = None
     reloads: int = 0
 
     def __post_init__(self) -> None:
@@ -249,7 +249,7 @@ class World:
 
     async def running(self) -> dict[str, Any]:
         """A DAG whose second stage waits at the gate."""
-        self.gate = Gate()
+        self.gate = Latch()
         dag = await self.start()
         async with asyncio.timeout(20):
             await self.gate.reached.wait()

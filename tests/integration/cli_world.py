@@ -35,7 +35,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 
@@ -71,9 +71,9 @@ class World(FakeController):
 
     targets: tuple[str, ...] = (FIRST, SECOND)
     broken: set[str] = field(default_factory=set)
-    gate: Gate | None = None
+    gate: Latch | None = None
     verified: bool = True
-    ending: Gate | None = None  #: holds what is cancelled
+    ending: Latch | None = None  #: holds what is cancelled
     asked: list[StartBody] = field(default_factory=list)
 
     @property

@@ -30,7 +30,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.testing import Gate, gated
+from dagengine.testing import Latch, gated
 
 NORMAL, LANE = StageKind.NORMAL, StageKind.PARALLEL
 ALL = Flags(can_rollback=True)
@@ -93,7 +93,7 @@ def open_engine(tmp_path: Path) -> Open:
         *operations: Operation, store: SqliteStore | None = None, clock: Clock | None = None
     ) -> AsyncIterator[Engine]:
         store = store or SqliteStore(tmp_path / "store.sqlite")
-        engine = Engine(store=store, operations=operations, clock=clock, cancel_proof_s=1)
+        engine = Engine(store=store, operations=operations, clock=clock, confirm_timeout_s=1)
         async with asyncio.timeout(30), engine:
             yield engine
 
@@ -130,7 +130,7 @@ def how(detail: DagDetail) -> tuple[str, str, int]:
     return str(detail.dag.state), str(detail.dag.operator), detail.dag.stage
 
 
-def held(operation: Operation, stage_name: str, gate: Gate, *targets: str) -> Operation:
+def held(operation: Operation, stage_name: str, gate: Latch, *targets: str) -> Operation:
     """The operation, with the steps of one stage waiting at a gate: all, or those of targets."""
 
     async def wait(context: StepContext) -> None:
@@ -140,7 +140,7 @@ def held(operation: Operation, stage_name: str, gate: Gate, *targets: str) -> Op
     return gated(operation, stage_name, before=wait)
 
 
-async def hold_at(engine: Engine, gate: Gate, *targets: str) -> int:
+async def hold_at(engine: Engine, gate: Latch, *targets: str) -> int:
     """Submit a DAG; returns when one of its steps waits at the gate."""
     dag_id = await submit(engine, *targets)
     await gate.reached.wait()

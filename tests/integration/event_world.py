@@ -32,7 +32,7 @@ from dagengine import (
 )
 from dagengine.client import Client, Event
 from dagengine.client.transport import Transport
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 
 
@@ -50,7 +50,7 @@ class World(FakeController):
     is_broken: bool = False
     takes_lock: bool = False
     dedupe_window_s: float = 0.0
-    gate: Gate | None = None
+    gate: Latch | None = None
 
     @asynccontextmanager
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:

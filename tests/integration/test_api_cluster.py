@@ -13,7 +13,7 @@ import dagengine
 from dagengine import (
     AgentAddress,
 )
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tasks.cluster.observation import Observation, TableRow
 from tests.integration.api_world import (
     AGENT,
@@ -121,7 +121,7 @@ async def test_the_same_start_after_its_end_is_a_new_dag(world: World) -> None:
 
 def see(world: World, name: str, ob_state: int, **more: Any) -> None:
     """What a look at the server has just seen; no host is asked for a while."""
-    world.cluster.saw(name, Observation(world.clock.now(), ob_state, **more))
+    world.cluster.record_observation(name, Observation(world.clock.now(), ob_state, **more))
 
 
 @pytest_asyncio.fixture
@@ -203,7 +203,7 @@ async def test_ob_info_tells_every_server_once_one_answers(seen: World) -> None:
     }
     assert (second["status"], second["build_version"]) == ("UNKNOWN", "")
     rows = {("10.0.0.1", 2882): TableRow("ACTIVE", is_stopped=True, with_rootserver=True)}
-    seen.cluster.saw_table(rows)
+    seen.cluster.record_table(rows)
     stopped = (await seen.get("/ob/info"))["obcluster_info"]["topology"]["zone1"][0]
     assert (stopped["status"], stopped["with_rootserver"]) == ("STOPPED", True)
 
@@ -253,7 +253,7 @@ async def test_obcluster_info_tells_what_a_controller_knows(seen: World) -> None
 
 
 async def test_the_targets_of_a_start_are_starting(seen: World) -> None:
-    seen.gate = Gate()
+    seen.gate = Latch()
     dag = await seen.start({"scope": {"type": "ZONE", "target": ["zone2"]}})
     async with asyncio.timeout(20):
         await seen.gate.reached.wait()

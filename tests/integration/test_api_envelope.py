@@ -336,7 +336,9 @@ async def test_anybody_may_ask_who_the_controller_is(world: World) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_anybody_may_ask_for_its_state(world: World, method: str) -> None:
-    world.cluster.saw(FIRST, Observation(world.clock.now(), AVAILABLE, version="1.4.0"))
+    world.cluster.record_observation(
+        FIRST, Observation(world.clock.now(), AVAILABLE, version="1.4.0")
+    )
     status = (await world.send(method, "/api/v1/status")).data
     assert {name: status[name] for name in ("agent", "state", "port", "obState", "pid")} == {
         "agent": {"ip": "10.10.10.1", "port": 2886, "identity": "CLUSTER AGENT"},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.api_world import (
     ENVELOPE,
     FIRST,
@@ -65,7 +65,7 @@ async def test_what_may_not_be_done_to_a_running_dag(
 
 
 async def test_a_stage_says_what_may_not_be_done_to_it(world: World) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     dag = (await world.ask("POST", "/fixed")).data
     path = f"/task/dag/{dag['id']}"
     refusal = (400, "Task.Dag.Operator.CancelNotAllowed", None)

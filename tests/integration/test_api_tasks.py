@@ -301,7 +301,7 @@ async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: Wo
     assert task["name"] == "Work"
     running = await world.running()
     forced = {"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": [running["id"]]}}
-    heir = await world.start(forced)
+    lock_successor_id = await world.start(forced)
 
     async def is_ended_for_it() -> bool:
         return bool((await world.get(f"/task/dag/{running['id']}"))["operator"] != "RUN")
@@ -310,7 +310,7 @@ async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: Wo
     assert world.gate is not None
     world.gate.open()
     assert (await world.ended(running))["operator"] == "PASS"
-    assert (await world.ended(heir))["state"] == "SUCCEED"
+    assert (await world.ended(lock_successor_id))["state"] == "SUCCEED"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -30,8 +30,8 @@ from dagengine import (
 from dagengine.client import Client
 from dagengine.errors import StoreUnavailable
 from dagengine.server.config import load_config
-from dagengine.server.controller import back_up, run_controller
-from dagengine.testing import Gate, eventually
+from dagengine.server.controller import backup_controller, run_controller
+from dagengine.testing import Latch, eventually
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
 
@@ -44,7 +44,7 @@ class Empty(BaseModel):
     """No body."""
 
 
-def point(gate: Gate) -> Plugin:
+def point(gate: Latch) -> Plugin:
     async def hold(context: StepContext) -> Outcome:
         await context.log("said before the move" if not context.resumed else "said after it")
         await gate.wait()
@@ -77,7 +77,7 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
     tmp_path: Path,
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    url, gate = make_host(here), Gate()
+    url, gate = make_host(here), Latch()
     config = load_config(here / "engine.yaml", {})
     async with run_controller(config, [point(gate)]), Client(url, "") as client:
         dag = await client.post("/go", {})
@@ -100,7 +100,7 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
         assert done.returncode == 0, done.stderr
         secret = await client.get("/secret")
 
-    url, gate = make_host(there), Gate()
+    url, gate = make_host(there), Latch()
     (tmp_path / "copy.sqlite").rename(there / "s.sqlite")
     (tmp_path / "copy.key.pem").rename(there / "s.key.pem")
     gate.open()
@@ -128,19 +128,19 @@ async def test_a_backup_overwrites_no_key_and_leaves_nothing_when_it_has_no_key(
     make_host(here)
     kept.mkdir()
     config = load_config(here / "engine.yaml", {})
-    async with run_controller(config, [point(Gate())]):
+    async with run_controller(config, [point(Latch())]):
         pass
     (kept / "s.key.pem").write_text("of another controller")
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
-        back_up(config, kept / "s.bak")
+        backup_controller(config, kept / "s.bak")
     assert (kept / "s.key.pem").read_text() == "of another controller"
     assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
 
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
-        back_up(config, here / "s.bak")  # beside the store: the key would be its very own
+        backup_controller(config, here / "s.bak")  # beside the store: the key would be its very own
 
     (here / "s.key.pem").unlink()
     (here / "s.key.pem").mkdir()  # cannot be read, whoever asks
     with pytest.raises(StoreUnavailable, match="cannot be copied"):
-        back_up(config, kept / "t.bak")
+        backup_controller(config, kept / "t.bak")
     assert [file.name for file in kept.iterdir()] == ["s.key.pem"]

@@ -8,7 +8,7 @@ import signal
 import pytest
 from aiohttp.test_utils import unused_port
 
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.cli_world import World, world
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND
 
@@ -55,7 +55,7 @@ async def test_scopes_and_forced_ids_are_sent_as_they_were_typed(world: World) -
 
 
 async def test_a_start_without_waiting_returns_while_the_dag_runs(world: World) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     said = await world.type("start", "--no-wait", "--json")
     dag = said.document
     assert (said.code, dag["state"] in ("READY", "RUNNING")) == (0, True)
@@ -77,7 +77,7 @@ async def test_json_is_one_document_on_stdout_and_the_rest_is_on_stderr(
 
 
 async def test_an_interrupt_ends_the_following_and_not_the_dag(world: World) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     async with world.launch("start", "--json") as process, asyncio.timeout(30):
         assert process.stderr is not None
         accepted = (await process.stderr.readline()).decode()
@@ -124,7 +124,7 @@ async def test_pass_calls_a_failed_dag_done(world: World) -> None:
 
 async def test_an_interrupted_retry_says_how_to_follow_what_goes_on(world: World) -> None:
     dag_id = await world.failed_dag()
-    world.gate = Gate()
+    world.gate = Latch()
     async with world.launch("retry", dag_id) as process, asyncio.timeout(30):
         await world.gate.reached.wait()
         process.send_signal(signal.SIGINT)
@@ -141,7 +141,7 @@ async def test_an_interrupted_retry_says_how_to_follow_what_goes_on(world: World
 
 
 async def test_an_interrupted_cancel_says_how_to_follow_what_goes_on(world: World) -> None:
-    world.gate, world.ending = Gate(), Gate()
+    world.gate, world.ending = Latch(), Latch()
     dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
     await world.gate.reached.wait()
     async with world.launch("cancel", dag_id) as process, asyncio.timeout(30):
@@ -176,7 +176,7 @@ async def test_pass_of_a_stage_goes_on_behind_it(world: World) -> None:
 
 
 async def test_cancel_ends_a_running_dag_and_waits_until_it_has_ended(world: World) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
     said = await world.type("cancel", dag_id)
     assert said.code == 0

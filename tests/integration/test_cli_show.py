@@ -11,7 +11,7 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.store.contract import Retention
 from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.prune import prune_slice
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.cli_world import World, world
 from tests.integration.fake_controller import FIRST, SECOND
 
@@ -61,7 +61,7 @@ async def test_show_with_an_id_has_stages_servers_and_causes(world: World) -> No
 
 
 async def test_each_unfinished_sub_task_is_shown_with_what_it_waits_for(world: World) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     dag_id = (await world.type("stop", "--no-wait", "--json")).document["id"]
     await world.gate.reached.wait()
     shown = (await world.type("show", dag_id)).out
@@ -77,7 +77,7 @@ async def test_each_unfinished_sub_task_is_shown_with_what_it_waits_for(world: W
 async def test_targets_that_are_no_addresses_are_shown_with_what_they_wait_for(
     world: World,
 ) -> None:
-    world.gate, world.targets = Gate(), ("left", "right")
+    world.gate, world.targets = Latch(), ("left", "right")
     dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
     await world.gate.reached.wait()
     shown = (await world.type("show", dag_id)).out
@@ -127,7 +127,7 @@ async def test_the_audit_of_a_dag_that_never_was_says_that_there_is_none(
 async def test_the_verdict_is_by_the_holder_and_not_by_who_found_the_lock_taken(
     world: World,
 ) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     holder = (await world.type("stop", "--no-wait", "--json")).document["id"]
     await world.gate.reached.wait()
     turned_away = await world.type("stop", "--json")

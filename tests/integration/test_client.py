@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.event_world import World, client, collect, stage, world
 from tests.integration.fake_controller import PASSWORD
 from tests.integration.test_listening import PASSWORD as LISTENING_PASSWORD
@@ -127,7 +127,7 @@ async def test_a_start_whose_answer_was_lost_is_repeated_and_makes_one_dag(
     world: World,
     client: Client,
 ) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     async with losing_answers(world.port, 2) as (url, posts), Client(url, PASSWORD) as far:
         dag = await far.start("GLOBAL")
     assert len(posts) == 3

@@ -21,7 +21,7 @@ from dagengine import (
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.engine_world import Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed, take_lock
 
@@ -115,7 +115,7 @@ async def test_a_read_that_fails_costs_nobody_anything(open_engine: Open, tmp_pa
 async def test_a_commit_that_is_reported_as_refused_but_is_durable_is_followed(
     open_engine: Open, tmp_path: Path
 ) -> None:
-    store, gate = Meddled(tmp_path / "store.sqlite"), Gate()
+    store, gate = Meddled(tmp_path / "store.sqlite"), Latch()
     ran: list[str] = []
 
     async def first(context: StepContext) -> Outcome:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from dagengine import Operation, Operator, Outcome, Stage, StepContext, Succeeded
-from dagengine.testing import FakeClock, Gate, gated
+from dagengine.testing import FakeClock, Latch, gated
 from tests.integration.engine_world import (
     BROKEN,
     LANE,
@@ -149,7 +149,7 @@ async def test_what_an_earlier_process_used_up_counts_after_a_restart(
 ) -> None:
     """A new process has only the wall clock to go by; one that was put back has used up nothing."""
     for passed_s, left_s in ((250, 350), (-HOUR, 600)):
-        clock, gate = FakeClock(), Gate()
+        clock, gate = FakeClock(), Latch()
         lanes = TwoLanes(0, 0)
         lanes.clock = clock
         operation = lanes.operation(whose)

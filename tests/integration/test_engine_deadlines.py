@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
-from dagengine.testing import FakeClock, Gate, gated
+from dagengine.testing import FakeClock, Latch, gated
 from tests.integration.engine_world import (
     LANE,
     NORMAL,
@@ -83,14 +83,14 @@ async def test_a_late_success_is_a_success_that_says_so(open_engine: Open) -> No
 async def test_the_end_of_a_cancelled_step_is_proven_or_its_result_is_unknown(
     open_engine: Open, script: Script, proof: bool | None, outcome: str
 ) -> None:
-    gate = Gate()
+    gate = Latch()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         if proof is None:
             await asyncio.Event().wait()
         return bool(proof)
 
-    stage = replace(script.stage("start", LANE), settle=settle)
+    stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = held(Operation("op", (stage,)), "start", gate)
     async with open_engine(operation) as engine:
         dag_id = await submit(engine, "a")
@@ -112,11 +112,11 @@ async def test_the_end_of_a_step_that_took_too_long_is_proven_or_its_result_is_u
         await asyncio.Event().wait()
         return Succeeded()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         asked.append(context.target)
         return proof
 
-    stage = Stage("hang", LANE, hang, timeout_s=0.05, settle=settle)
+    stage = Stage("hang", LANE, hang, timeout_s=0.05, confirm_stopped=confirm_stopped)
     async with open_engine(Operation("op", (stage,))) as engine:
         detail = await run(engine, "a")
         assert asked == ["a"]
@@ -128,19 +128,19 @@ async def test_the_end_of_a_step_that_took_too_long_is_proven_or_its_result_is_u
 async def test_a_server_whose_end_is_not_proven_stays_marked_until_a_step_has_looked(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     seen: list[str] = []
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         return False
 
     async def look(context: StepContext) -> Outcome:
-        if (mark := context.unproven) is not None:
+        if (mark := context.unconfirmed) is not None:
             seen.append(f"{mark.target} since DAG {mark.dag_id} '{mark.stage}'")
-            await context.mark_proven()
+            await context.mark_confirmed()
         return Succeeded()
 
-    stage = replace(script.stage("start", LANE), settle=settle)
+    stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     async with open_engine(held(Operation("op", (stage,)), "start", gate)) as engine:
         first = await hold_at(engine, gate, "a")
         await operate(engine, first, Operator.CANCEL)

@@ -17,7 +17,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.testing import FakeClock, Gate
+from dagengine.testing import FakeClock, Latch
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine, run, task
 from tests.integration.small_operations import end_of, hang, op, submit
 
@@ -27,13 +27,13 @@ __all__ = ["open_engine"]  # a fixture
 async def test_a_cancel_while_the_end_of_a_late_step_is_proven_leaves_the_proof_alone(
     open_engine: Open,
 ) -> None:
-    proof = Gate()
+    proof = Latch()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await proof.wait()
         return True
 
-    stage = Stage("hang", LANE, hang, timeout_s=0.05, settle=settle)
+    stage = Stage("hang", LANE, hang, timeout_s=0.05, confirm_stopped=confirm_stopped)
     async with open_engine(Operation("op", (stage,))) as engine:
         dag_id = await submit(engine, "op", "a")
         await proof.reached.wait()
@@ -45,18 +45,18 @@ async def test_a_cancel_while_the_end_of_a_late_step_is_proven_leaves_the_proof_
 
 
 async def test_while_the_end_of_a_step_is_proven_it_says_so(open_engine: Open) -> None:
-    clock, proof, working = FakeClock(), Gate(), asyncio.Event()
+    clock, proof, working = FakeClock(), Latch(), asyncio.Event()
 
     async def act(context: StepContext) -> Outcome:
         context.wait_for("sql", "port 1")
         working.set()
         return await hang(context)
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await proof.wait()
         return True
 
-    stage = Stage("act", LANE, act, settle=settle)
+    stage = Stage("act", LANE, act, confirm_stopped=confirm_stopped)
     async with open_engine(Operation("op", (stage,)), clock=clock) as engine:
         dag_id = await submit(engine, "op", "a")
         await working.wait()
@@ -88,10 +88,12 @@ async def test_a_proof_that_fails_is_no_proof(
         working.set()
         return await hang(context)
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         raise error
 
-    async with open_engine(Operation("op", (Stage("act", LANE, act, settle=settle),))) as engine:
+    async with open_engine(
+        Operation("op", (Stage("act", LANE, act, confirm_stopped=confirm_stopped),))
+    ) as engine:
         dag_id = await submit(engine, "op", "a")
         await working.wait()
         await engine.operate_dag(dag_id, Operator.CANCEL)

@@ -10,7 +10,7 @@ import pytest
 
 from dagengine import DagUpdated, LineLogged, Outcome, State, StepContext, Succeeded
 from dagengine.engine import events
-from dagengine.testing import FakeClock, Gate, gated
+from dagengine.testing import FakeClock, Latch, gated
 from tests.integration.engine_world import (
     Open,
     Script,
@@ -111,7 +111,7 @@ async def test_a_wait_that_is_told_again_has_lasted_since_it_was_told_first(
 async def test_every_unfinished_sub_task_says_what_it_waits_for(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
 
     async def hold(context: StepContext) -> None:
         if context.target == "a":

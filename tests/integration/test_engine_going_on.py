@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagengine import DagDetail, Engine, Operation, Operator, OperatorRefused, Outcome, StepContext
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import (
     ALL,
     BROKEN,
@@ -35,7 +35,7 @@ def node_of(detail: DagDetail, stage: int) -> int:
     return detail.nodes[stage - 1].node.node_id
 
 
-def slow_second_time(script: Script, gate: Gate) -> Operation:
+def slow_second_time(script: Script, gate: Latch) -> Operation:
     """Lane a fails in `start`; what runs after that, there or behind it or back, waits."""
 
     async def gate_it(context: StepContext) -> None:
@@ -62,7 +62,7 @@ def slow_second_time(script: Script, gate: Gate) -> Operation:
 async def test_a_dag_that_goes_on_has_its_lock_to_itself_until_it_ends(
     open_engine: Open, script: Script, operator: Operator
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(slow_second_time(script, gate)) as engine:
         failed = await run(engine)
@@ -131,7 +131,7 @@ async def test_a_node_is_not_passed_once_a_rollback_has_undone_something(
 async def test_what_has_not_failed_is_refused_for_that_whoever_holds_the_lock(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
         done = await run(engine)
         slow = await hold_at(engine, gate, "slow")

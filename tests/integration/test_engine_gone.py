@@ -16,7 +16,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, submit, take_lock
 
@@ -30,7 +30,7 @@ async def test_no_step_of_an_operation_is_run_that_this_engine_does_not_have(
     open_engine: Open, is_older: bool
 ) -> None:
     """One lane has succeeded: what comes after the lanes must not begin."""
-    gate, ran = Gate(), []
+    gate, ran = Latch(), []
 
     async def lane(context: StepContext) -> Outcome:
         if context.target == "a":
@@ -58,10 +58,10 @@ async def test_no_step_of_an_operation_is_run_that_this_engine_does_not_have(
 async def test_an_interrupted_step_that_cannot_continue_leaves_its_target_unproven(
     open_engine: Open,
 ) -> None:
-    gate, marks = Gate(), []
+    gate, marks = Latch(), []
 
     async def act(context: StepContext) -> Outcome:
-        marks.append(context.unproven)
+        marks.append(context.unconfirmed)
         await gate.wait()
         return Succeeded()
 

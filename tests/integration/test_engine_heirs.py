@@ -22,7 +22,7 @@ from dagengine import (
 )
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed, take_lock
 
@@ -30,7 +30,7 @@ __all__ = ["open_engine"]  # a fixture
 
 
 async def test_an_heir_that_asks_again_still_waits_for_its_lock(open_engine: Open) -> None:
-    proof, working, asked = Gate(), asyncio.Event(), asyncio.Event()
+    proof, working, asked = Latch(), asyncio.Event(), asyncio.Event()
 
     async def lock(context: StepContext) -> Outcome:
         if "force" not in context.params:
@@ -50,28 +50,35 @@ async def test_an_heir_that_asks_again_still_waits_for_its_lock(open_engine: Ope
             await hang(context)
         return Succeeded()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await proof.wait()
         return True
 
-    stages = (Stage("lock", NORMAL, lock), Stage("work", LANE, work, settle=settle))
+    stages = (
+        Stage("lock", NORMAL, lock),
+        Stage("work", LANE, work, confirm_stopped=confirm_stopped),
+    )
     async with open_engine(Operation("op", stages, lock_key="k")) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
-        heir = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
         await asked.wait()
-        for dag_id in (heir, holder, holder):  # what was asked before these has been decided
+        for dag_id in (
+            lock_successor_id,
+            holder,
+            holder,
+        ):  # what was asked before these has been decided
             with pytest.raises(OperatorRefused):
                 await engine.operate_dag(dag_id, Operator.PASS)
         proof.open()
-        assert await end_of(engine, heir) == (State.SUCCEED, Operator.RUN)
+        assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
         assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
 
 
-async def _is_heir(engine: Engine, holder: int, heir: int) -> bool:
+async def _is_heir(engine: Engine, holder: int, lock_successor_id: int) -> bool:
     found = await engine.find_dag(holder, details=False)
-    return found is not None and found.dag.heir == heir
+    return found is not None and found.dag.lock_successor_id == lock_successor_id
 
 
 class Busy(SqliteStore):
@@ -80,7 +87,7 @@ class Busy(SqliteStore):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.slow_for = 0
-        self.gate = Gate()
+        self.gate = Latch()
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         for batch in batches:
@@ -114,18 +121,18 @@ async def test_a_lock_whose_holder_ends_in_the_moment_of_the_force_pass_is_simpl
     async with open_engine(locked, op(other, name="other"), store=store) as engine:
         holder = await submit(engine, "op", "holder")
         await eventually(lambda: _holds(engine, holder), what="the holder at work")
-        heir = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
         store.slow_for = await submit(engine, "other")
         go[0].set()
         await store.gate.reached.wait()  # what comes now is decided in one pass, later
         live = engine._scheduler.live
-        for dag_id, step in ((holder, go[1]), (heir, go[2])):
+        for dag_id, step in ((holder, go[1]), (lock_successor_id, go[2])):
             step.set()
             inbox = live[dag_id].inbox
             await eventually(lambda inbox=inbox: _some(inbox), what="what the step says")
         store.gate.open()
         async with asyncio.timeout(10):
-            assert await end_of(engine, heir) == (State.SUCCEED, Operator.RUN)
+            assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
             assert await end_of(engine, holder) == (State.SUCCEED, Operator.RUN)
         assert engine.holder("k") is None
 

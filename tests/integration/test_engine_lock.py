@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dagengine import Flags, Operation, Operator, State, Submission
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import (
     LANE,
     Open,
@@ -23,7 +23,7 @@ __all__ = ["open_engine", "script"]  # fixtures
 async def test_the_second_dag_fails_at_stage_1_and_names_the_holder(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "check", gate)) as engine:
         holder = await hold_at(engine, gate)
         second = await run(engine)
@@ -38,7 +38,7 @@ async def test_the_second_dag_fails_at_stage_1_and_names_the_holder(
 async def test_a_lock_says_what_holds_it_also_after_a_restart(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     operation = held(script.operation(name="Start it"), "check", gate)
     async with open_engine(operation) as engine:
         holder = (await engine.submit(Submission("Start it", ("a",)))).dag.dag_id
@@ -59,29 +59,34 @@ async def test_a_lock_says_what_holds_it_also_after_a_restart(
 async def test_a_force_pass_ends_the_holder_and_hands_the_lock_over(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "check", gate, "stuck")) as engine:
         holder = await hold_at(engine, gate, "stuck")
         token = engine.holder("k").token  # type: ignore[union-attr]
         wanted = Submission("op", ("b",), {"force_pass": [engine.generic_id(holder)]})
-        heir = await engine.wait((await engine.submit(wanted, by="impatient")).dag.dag_id)
-        assert how(heir) == ("SUCCEED", "RUN", 4)
-        assert task(heir, 1, None).logs[0].content == "broken"
+        lock_successor_id = await engine.wait(
+            (await engine.submit(wanted, by="impatient")).dag.dag_id
+        )
+        assert how(lock_successor_id) == ("SUCCEED", "RUN", 4)
+        assert task(lock_successor_id, 1, None).logs[0].content == "broken"
         ended = await engine.find_dag(holder)
         assert ended is not None
         assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
-        assert ended.dag.heir is None
-        assert heir.dag.held == token + 1
+        assert ended.dag.lock_successor_id is None
+        assert lock_successor_id.dag.held == token + 1
         forced, started = await engine.list_audit(holder)
         assert (forced.action, started.action) == ("FORCE_PASS", "START")
         assert forced.by == "impatient"
-        assert forced.reason == f"forcePassDag of DAG {engine.generic_id(heir.dag.dag_id)}"
+        assert (
+            forced.reason
+            == f"forcePassDag of DAG {engine.generic_id(lock_successor_id.dag.dag_id)}"
+        )
 
 
 async def test_a_force_pass_of_another_id_changes_nothing(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
         holder = await hold_at(engine, gate, "slow")
         refused = await run(engine, "b", force_pass=[engine.generic_id(99), "garbage"])
@@ -95,7 +100,7 @@ async def test_a_force_pass_of_another_id_changes_nothing(
 async def test_a_force_pass_of_what_cannot_be_cancelled_is_refused_by_the_holder(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     rigid = script.stage("check", LANE, flags=Flags(can_cancel=False))
     operation = Operation("op", (script.lock_stage(), rigid), lock_key="k")
     async with open_engine(held(operation, "check", gate, "slow")) as engine:

@@ -20,7 +20,7 @@ from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, TargetConfirmed
 from dagengine.model.records import UnconfirmedRecord
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import FakeClock, Gate
+from dagengine.testing import FakeClock, Latch
 from tests.integration.engine_world import LANE, Open, open_engine, operate, run, submit
 
 __all__ = ["open_engine"]  # a fixture
@@ -30,12 +30,14 @@ class Marked:
     """An operation whose steps act until they are cancelled, or look at what was left, or tell."""
 
     def __init__(self) -> None:
-        self.acting = Gate()
-        self.looking = Gate()
+        self.acting = Latch()
+        self.looking = Latch()
         self.seen: list[int | None] = []  #: whose mark a step was shown, in order
-        self.operation = Operation("op", (Stage("act", LANE, self.act, settle=self.settle),))
+        self.operation = Operation(
+            "op", (Stage("act", LANE, self.act, confirm_stopped=self.confirm_stopped),)
+        )
 
-    async def settle(self, context: StepContext) -> bool:
+    async def confirm_stopped(self, context: StepContext) -> bool:
         return False
 
     async def act(self, context: StepContext) -> Outcome:
@@ -45,21 +47,21 @@ class Marked:
             case "look":
                 self.note(context)
                 await self.looking.wait()
-                await context.mark_proven()
+                await context.mark_confirmed()
             case "look unasked":
                 await self.looking.wait()
-                await context.mark_proven()
+                await context.mark_confirmed()
             case "look twice":
                 self.note(context)
                 await self.looking.wait()
                 self.note(context)
-                await context.mark_proven()
+                await context.mark_confirmed()
             case "tell":
                 self.note(context)
         return Succeeded()
 
     def note(self, context: StepContext) -> None:
-        mark = context.unproven
+        mark = context.unconfirmed
         self.seen.append(mark.dag_id if mark is not None else None)
 
 

@@ -20,7 +20,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.model.changes import Batch, LockReleased, LockTaken
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock
 
@@ -103,7 +103,7 @@ async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
                 await asyncio.sleep(0.6)
             return await super().commit(batches)
 
-    gate = Gate()
+    gate = Latch()
 
     async def lock(context: StepContext) -> Outcome:
         if "force" in context.params:
@@ -120,18 +120,18 @@ async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
     async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
         holder = await submit(engine, hold=True)
         await gate.reached.wait()
-        heir = await submit(engine, force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, force=[engine.generic_id(holder)])
         await asyncio.sleep(0.05)
         store.is_slow = True
         gate.open()
         await engine.wait(holder)
-        assert (await end_of(engine, heir))[0] is State.FAILED
+        assert (await end_of(engine, lock_successor_id))[0] is State.FAILED
         assert engine.holder("k") is None
         assert await end_of(engine, await submit(engine)) == (State.SUCCEED, Operator.RUN)
 
 
 @asynccontextmanager
-async def forced(open_engine: Open, proof: Gate) -> AsyncIterator[tuple[Engine, int, int]]:
+async def forced(open_engine: Open, proof: Latch) -> AsyncIterator[tuple[Engine, int, int]]:
     """An engine, a holder whose end is being proven, and the heir that has forced its lock."""
     working = asyncio.Event()
 
@@ -141,21 +141,24 @@ async def forced(open_engine: Open, proof: Gate) -> AsyncIterator[tuple[Engine, 
             await hang(context)
         return Succeeded()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await proof.wait()
         return True
 
-    stages = (Stage("lock", NORMAL, take_lock), Stage("work", LANE, work, settle=settle))
+    stages = (
+        Stage("lock", NORMAL, take_lock),
+        Stage("work", LANE, work, confirm_stopped=confirm_stopped),
+    )
     async with open_engine(Operation("op", stages, lock_key="k")) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
-        heir = await submit(engine, "op", "first", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, "op", "first", force=[engine.generic_id(holder)])
         await proof.reached.wait()
-        yield engine, holder, heir
+        yield engine, holder, lock_successor_id
 
 
 async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_engine: Open) -> None:
-    proof = Gate()
+    proof = Latch()
     async with forced(open_engine, proof) as (engine, holder, first):
         force = [engine.generic_id(holder)]
         await engine.operate_dag(first, Operator.CANCEL)
@@ -170,7 +173,7 @@ async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_eng
 async def test_a_lock_that_already_has_an_heir_is_not_promised_to_another(
     open_engine: Open,
 ) -> None:
-    proof = Gate()
+    proof = Latch()
     async with forced(open_engine, proof) as (engine, holder, first):
         force = [engine.generic_id(holder)]
         second = await submit(engine, "op", "second", force=force)
@@ -182,9 +185,9 @@ async def test_a_lock_that_already_has_an_heir_is_not_promised_to_another(
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
 
 
-async def _is_heir(engine: Engine, holder: int, heir: int) -> bool:
+async def _is_heir(engine: Engine, holder: int, lock_successor_id: int) -> bool:
     found = await engine.find_dag(holder, details=False)
-    return found is not None and found.dag.heir == heir
+    return found is not None and found.dag.lock_successor_id == lock_successor_id
 
 
 async def test_a_lock_whose_owner_has_ended_is_released_by_the_next_start(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from dagengine import Conflict, LockHeld, Operation, Operator, OperatorRefused
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import (
     ALL,
     BROKEN,
@@ -31,7 +31,7 @@ __all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_cancel_ends_what_runs_and_leaves_the_rest(open_engine: Open, script: Script) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "start", gate, "a")) as engine:
         dag_id = await hold_at(engine, gate)
         assert engine.holder("k") is not None
@@ -183,7 +183,7 @@ async def test_what_goes_on_needs_the_lock(
     open_engine: Open, script: Script, operator: Operator
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
         failed = await run(engine)
         slow = await hold_at(engine, gate, "slow")

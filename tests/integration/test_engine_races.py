@@ -28,7 +28,7 @@ from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import FakeClock, Gate, eventually
+from dagengine.testing import FakeClock, Latch, eventually
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock
 
@@ -40,7 +40,7 @@ class Picky(SqliteStore):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.gate = Gate()
+        self.gate = Latch()
         self.holds: set[type] = set()
         self.refuses: set[type] = set()
 
@@ -100,9 +100,9 @@ async def test_a_lock_that_could_not_be_handed_over_is_handed_over_at_the_second
         holder = await submit(engine, "op", "holder")
         await working.wait()
         store.refuses = {LockReleased, LockTaken}
-        heir = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
         async with asyncio.timeout(10):
-            assert await end_of(engine, heir) == (State.SUCCEED, Operator.RUN)
+            assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
             assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
         assert not store.refuses, "nothing was refused"
         assert engine.holder("k") is None
@@ -147,10 +147,10 @@ async def test_a_cancel_of_what_may_not_continue_is_finished_after_a_restart(
             ending.set()
             await hang(context)  # until the engine is left
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         return True
 
-    once = Stage("act", LANE, act, settle=settle, flags=Flags(can_continue=False))
+    once = Stage("act", LANE, act, confirm_stopped=confirm_stopped, flags=Flags(can_continue=False))
     async with open_engine(Operation("op", (once,))) as engine:
         dag_id = await submit(engine, "op", "a")
         await working.wait()
@@ -173,14 +173,14 @@ async def test_a_dag_whose_orphaned_lock_was_released_does_not_believe_that_it_h
     store = SqliteStore(tmp_path / "store.sqlite")
     await store.open()
     taken = replace(free, dag_id=dag_id, token=free.token + 1, reason="op")
-    orphaned = (LockTaken(taken), DagChanged(dag, dag._replace(fence=taken.token)))
+    orphaned = (LockTaken(taken), DagChanged(dag, dag._replace(lock_token=taken.token)))
     assert await store.commit([Batch(dag_id, None, orphaned)]) == [None]
     await store.close()
     async with open_engine(operation) as engine:
         assert engine.holder("k") is None
         found = await engine.find_dag(dag_id)
         assert found is not None
-        assert found.dag.fence == 0
+        assert found.dag.lock_token == 0
 
 
 async def test_an_orphaned_lock_that_cannot_be_released_counts_as_held(tmp_path: Path) -> None:

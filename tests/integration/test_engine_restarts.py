@@ -18,7 +18,7 @@ from dagengine import (
     Succeeded,
     UnknownOperation,
 )
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.engine_world import (
     ALL,
     BROKEN,
@@ -44,7 +44,7 @@ __all__ = ["open_engine", "script"]  # fixtures
 async def test_a_stopped_engine_goes_on_where_it_was_and_that_costs_no_attempt(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     async with open_engine(held(script.operation(), "start", gate)) as engine:
         dag_id = await hold_at(engine, gate)
     async with open_engine(script.operation()) as engine:
@@ -60,7 +60,7 @@ async def test_a_stopped_engine_goes_on_where_it_was_and_that_costs_no_attempt(
 async def test_what_may_not_continue_fails_at_the_restart(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     stage = script.stage("once", NORMAL, flags=replace(ALL, can_continue=False))
     operation = Operation("op", (stage,))
     async with open_engine(held(operation, "once", gate)) as engine:
@@ -74,7 +74,7 @@ async def test_what_may_not_continue_fails_at_the_restart(
 async def test_a_dag_that_cannot_be_run_here_fails_by_name_and_can_be_passed(
     open_engine: Open, script: Script, case: str
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     newer = replace(script.operation(), version=2)
     async with open_engine(held(newer, "check", gate)) as engine:
         dag_id = await hold_at(engine, gate)
@@ -93,13 +93,13 @@ async def test_a_dag_that_cannot_be_run_here_fails_by_name_and_can_be_passed(
 async def test_a_cancel_that_was_under_way_is_finished_after_the_restart(
     open_engine: Open, script: Script
 ) -> None:
-    gate, settling = Gate(), Gate()
+    gate, settling = Latch(), Latch()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await settling.wait()
         return True
 
-    stage = replace(script.stage("start", LANE), settle=settle)
+    stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
     async with open_engine(held(operation, "start", gate)) as engine:
         dag_id = await hold_at(engine, gate, "a")
@@ -130,11 +130,11 @@ async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_
             await asyncio.Event().wait()  # until the engine is left
         return Succeeded()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         settled.append(life)
         return True
 
-    operation = Operation("op", (Stage("act", LANE, act, settle=settle),))
+    operation = Operation("op", (Stage("act", LANE, act, confirm_stopped=confirm_stopped),))
     async with open_engine(operation) as engine:
         dag_id = await submit(engine, "a")
         await working.wait()
@@ -152,7 +152,7 @@ async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_
 async def test_a_lane_that_failed_before_a_restart_is_not_waited_for_after_it(
     open_engine: Open, script: Script
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     script.outcomes["check", "a"] = BROKEN
     async with open_engine(held(script.operation(), "start", gate, "b")) as engine:
         dag_id = await hold_at(engine, gate)
@@ -172,21 +172,21 @@ async def _has_failed(engine: Engine, dag_id: int, target: str) -> bool:
 async def test_a_force_pass_that_was_under_way_is_finished_after_the_restart(
     open_engine: Open, script: Script
 ) -> None:
-    gate, settling = Gate(), Gate()
+    gate, settling = Latch(), Latch()
 
-    async def settle(context: StepContext) -> bool:
+    async def confirm_stopped(context: StepContext) -> bool:
         await settling.wait()
         return True
 
-    stage = replace(script.stage("start", LANE), settle=settle)
+    stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
     async with open_engine(held(operation, "start", gate, "stuck")) as engine:
         holder = await hold_at(engine, gate, "stuck")
-        heir = await submit(engine, "b", force_pass=[engine.generic_id(holder)])
+        lock_successor_id = await submit(engine, "b", force_pass=[engine.generic_id(holder)])
         await settling.reached.wait()
     settling.open()
     async with open_engine(operation) as engine:
-        assert how(await engine.wait(heir)) == ("SUCCEED", "RUN", 2)
+        assert how(await engine.wait(lock_successor_id)) == ("SUCCEED", "RUN", 2)
         ended = await engine.wait(holder)
         assert how(ended)[:2] == ("SUCCEED", "PASS")
         assert script.ran["start", "b"] == 1
@@ -194,7 +194,7 @@ async def test_a_force_pass_that_was_under_way_is_finished_after_the_restart(
 
 async def test_a_rollback_goes_on_after_a_restart(open_engine: Open, script: Script) -> None:
     script.outcomes["start", "a"] = BROKEN
-    gate = Gate()
+    gate = Latch()
     inner = script.stage("check", LANE)
 
     async def undo(context: StepContext) -> Outcome:

@@ -20,7 +20,7 @@ from dagengine import (
     TaskNotFound,
     UnknownOperation,
 )
-from dagengine.testing import CrashingStore, FakeClock, Gate
+from dagengine.testing import CrashingStore, FakeClock, Latch
 from tests.integration.engine_world import (
     BROKEN,
     LANE,
@@ -93,7 +93,7 @@ async def test_a_step_that_raises_is_a_failed_step(open_engine: Open, script: Sc
 async def test_the_same_submission_within_the_window_is_the_same_dag(
     open_engine: Open, script: Script
 ) -> None:
-    gate, clock = Gate(), FakeClock()
+    gate, clock = Latch(), FakeClock()
     async with open_engine(held(script.operation(), "check", gate), clock=clock) as engine:
         wish = Submission("op", ("a",))
         first = await engine.submit(wish, dedupe_window_s=1)
@@ -122,7 +122,7 @@ async def test_the_same_submission_within_the_window_is_the_same_dag(
 async def test_a_submission_that_differs_in_anything_is_another_dag(
     open_engine: Open, script: Script, other: Submission, is_written: bool
 ) -> None:
-    gate = Gate()
+    gate = Latch()
     here = held(Operation("op", (script.stage("check", LANE),)), "check", gate)
     async with open_engine(here, replace(here, name="other")) as engine:
         wish = Submission("op", ("a",), {"wish": 1})
@@ -175,7 +175,7 @@ async def test_a_store_that_knows_better_is_believed(
     open_engine: Open, script: Script, tmp_path: Path
 ) -> None:
     """Somebody changed the DAG behind the engine's back: its decision is dropped."""
-    gate = Gate()
+    gate = Latch()
     store = SqliteStore(tmp_path / "store.sqlite")
     async with open_engine(held(script.operation(), "check", gate), store=store) as engine:
         dag_id = await hold_at(engine, gate)

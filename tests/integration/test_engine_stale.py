@@ -14,7 +14,7 @@ from dagengine.engine.messages import AttemptEnded
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import BROKEN, Open, open_engine
 from tests.integration.small_operations import end_of, op, submit, succeed, take_lock
 
@@ -43,7 +43,7 @@ class Forgetful(SqliteStore):
 async def test_readers_are_told_nothing_that_was_not_written(
     open_engine: Open, tmp_path: Path
 ) -> None:
-    store, gate = Forgetful(tmp_path / "store.sqlite"), Gate()
+    store, gate = Forgetful(tmp_path / "store.sqlite"), Latch()
 
     async def first(context: StepContext) -> Outcome:
         await gate.wait()
@@ -91,7 +91,7 @@ async def test_a_lock_that_was_taken_behind_the_back_of_the_engine_is_seen_at_th
 
 
 async def test_an_attempt_that_has_ended_before_it_began_is_not_begun(open_engine: Open) -> None:
-    gate, ran = Gate(), []
+    gate, ran = Latch(), []
 
     async def first(context: StepContext) -> Outcome:
         await gate.wait()

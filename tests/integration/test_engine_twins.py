@@ -11,7 +11,7 @@ import pytest
 from dagengine import SqliteStore, State, StoreUnavailable, Submission
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import CrashingStore, FakeClock, Gate
+from dagengine.testing import CrashingStore, FakeClock, Latch
 from tests.integration.engine_world import Open, Script, held, how, open_engine, script
 from tests.integration.small_operations import end_of, op, succeed
 
@@ -25,7 +25,7 @@ class Slow(SqliteStore):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.gate = Gate()
+        self.gate = Latch()
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         await self.gate.wait()
@@ -73,7 +73,7 @@ async def test_only_what_is_known_to_be_younger_than_the_window_is_the_same(
     open_engine: Open, script: Script, moves_s: float, is_same: bool
 ) -> None:
     """When the wall clock was put back, nobody knows how old it is."""
-    clock, gate = FakeClock(), Gate()
+    clock, gate = FakeClock(), Latch()
     async with open_engine(held(script.operation(), "check", gate), clock=clock) as engine:
         first = await engine.submit(WISH, dedupe_window_s=10)
         clock.jump(moves_s)

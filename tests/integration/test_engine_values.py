@@ -18,7 +18,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.errors import NotSerializable
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.engine_world import Open, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed
 
@@ -109,7 +109,7 @@ async def test_a_reason_that_is_no_text_is_written_out(open_engine: Open) -> Non
 
 async def test_a_step_sees_after_a_restart_what_it_saw_before(open_engine: Open) -> None:
     seen: list[Any] = []
-    gate = Gate()
+    gate = Latch()
 
     async def first(context: StepContext) -> Outcome:
         given: Any = context.params

@@ -15,7 +15,7 @@ from dagengine.api.handlers import events as follow
 from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.event_world import World, client, collect, stage, world
 from tests.integration.fake_controller import PASSWORD
 
@@ -78,7 +78,7 @@ async def test_the_stream_says_that_it_has_ended_and_then_ends(
 
 
 async def test_a_follower_is_told_while_the_dag_runs(world: World, client: Client) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     seen: list[Event] = []
     async with asyncio.timeout(30), aclosing(client.follow(dag_id)) as events:
@@ -94,7 +94,7 @@ async def test_a_follower_is_told_while_the_dag_runs(world: World, client: Clien
 async def test_many_followers_who_come_at_different_times_are_told_the_same(
     world: World, client: Client
 ) -> None:
-    gate = world.gate = Gate()
+    gate = world.gate = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     early = [asyncio.create_task(collect(client, dag_id), name="early") for _ in range(5)]
     async with asyncio.timeout(30):
@@ -143,7 +143,7 @@ async def test_the_numbers_are_the_same_after_a_restart(stage: World) -> None:
 
 
 async def test_a_follower_goes_on_when_the_controller_is_restarted(stage: World) -> None:
-    gate = stage.gate = Gate()
+    gate = stage.gate = Latch()
     async with stage.client() as client:
         async with stage.controller(), asyncio.timeout(30):
             dag_id = (await client.start("GLOBAL"))["id"]
@@ -215,7 +215,7 @@ async def test_silence_is_told_from_a_broken_connection(
     world: World, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "KEEPALIVE_S", 0.01)
-    gate = world.gate = Gate()
+    gate = world.gate = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     async with asyncio.timeout(30), world.raw(dag_id) as response:
         while await response.content.readline() != b": nothing new\n":
@@ -239,7 +239,7 @@ async def test_who_takes_nothing_is_left_behind_and_holds_nobody_up(
     monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
     monkeypatch.setattr(follow, "_write", note)
     world.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
-    gate = world.gate = Gate()
+    gate = world.gate = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     target = f"/api/v1/task/dag/{dag_id}/events"
     key = load_key((await client.secret())["public_key"])

@@ -10,7 +10,7 @@ import pytest
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 from tests.integration.event_world import World, client, collect, stage, world
 
 __all__ = ["client", "stage", "world"]  # fixtures
@@ -31,7 +31,7 @@ async def test_the_same_key_and_body_answer_with_the_same_dag(
     world: World,
     client: Client,
 ) -> None:
-    world.gate = Gate()
+    world.gate = Latch()
     first = await client.post("/ob/start", BODY, key="k-1")
     running = await client.post("/ob/start", BODY, key="k-1")
     assert (running["id"], running["state"], running["nodes"]) == (first["id"], "RUNNING", None)
@@ -80,7 +80,7 @@ async def test_another_key_makes_another_dag_even_within_the_window(
     client: Client,
 ) -> None:
     world.dedupe_window_s = 3600.0
-    world.gate = Gate()
+    world.gate = Latch()
     first = await start(client, "k-1")
     assert await start(client, "k-2") != first
     assert await start(client, "k-1") == first

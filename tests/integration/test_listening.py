@@ -33,7 +33,7 @@ from dagengine.client import Client, TlsConfig
 from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
 from dagengine.server.config import ApiConfig, load_config
 from dagengine.server.controller import Controller, run_controller
-from dagengine.server.listener import Tls, listen_at, refuse_open_door
+from dagengine.server.listener import Tls, check_exposure, listen_at
 from dagengine.testing import FakeClock, eventually
 from tasks import EXTENSION
 from tasks.demo.hosts import free_port
@@ -548,10 +548,10 @@ def test_an_open_door_must_be_accepted_in_words(
 ) -> None:
     api = ApiConfig(**keys)
     if missing is None:
-        refuse_open_door(api, password)
+        check_exposure(api, password)
         return
     with pytest.raises(ConfigError) as caught:
-        refuse_open_door(api, password)
+        check_exposure(api, password)
     # The error holds the very line to write.
     assert f"{missing}: {IN_WORDS[missing.removeprefix('api.')]}" in str(caught.value)
 

@@ -11,11 +11,11 @@ import pytest
 
 from dagengine.remote.ssh.pool import SshPool
 from tasks.demo.hosts import DemoHost
-from tasks.hosts.commands import ask_facts
+from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, parse_facts
 from tasks.preflight.decide import Blocked, decide_start
 from tasks.preflight.decide_stop import Stop, decide_stop
-from tasks.preflight.judges import judge_manager
+from tasks.preflight.judges import check_manager
 from tasks.preflight.result import StartTarget
 from tests.conftest import AddressOf
 from tests.fake_servers import run_server
@@ -61,7 +61,7 @@ class ResolvedScope:
         self._runner = pool.runner(self.server.address)
 
     async def facts(self) -> HostFacts:
-        question = ask_facts(self.server, units=[str(self.units)])
+        question = facts_command(self.server, units=[str(self.units)])
         facts = parse_facts((await self._runner.run(question, timeout_s=60)).stdout)
         assert facts.complete
         return facts
@@ -94,7 +94,7 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
             assert isinstance(stop, Blocked)
             assert said in stop.message
             assert remedy in stop.remedy
-    assert judge_manager(await asked.facts()) is None
+    assert check_manager(await asked.facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
 async def test_a_unit_of_another_home_is_no_manager(asked: ResolvedScope, line: str) -> None:
     with unit_of(asked.units, line.format(home=asked.home)), server_of(asked.home):
         facts = await asked.facts()
-        assert judge_manager(facts) is None
+        assert check_manager(facts) is None
         assert isinstance(decide_stop(facts, home=asked.server.home), Stop)

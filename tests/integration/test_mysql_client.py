@@ -31,9 +31,9 @@ from dagengine.testing import eventually
 from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
-    ask_rows,
-    ask_version,
     login,
+    query_rows,
+    query_version,
     set_root_password,
 )
 from tests.mysql_peer import (
@@ -447,7 +447,7 @@ async def test_tasks_login_hostile_peer_is_one_of_two_errors(name: str, tmp_path
 
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_tasks_question_malformed_answer_is_not_ready(name: str, tmp_path: Path) -> None:
-    for ask in (ask_version, partial(ask_rows, statement="select 1")):
+    for ask in (query_version, partial(query_rows, statement="select 1")):
         peer = open_peer(answering(*ANSWERS[name]), tmp_path / "s")
         async with peer, login(tmp_path / "s", PASSWORD) as connection:
             with pytest.raises(SqlNotReady):
@@ -469,7 +469,7 @@ async def test_tasks_version_is_shown_on_one_line(
     answer = (b"\x01", column(TEXT), EOF, row_of(raw_version), EOF)
     peer = open_peer(answering(*answer), tmp_path / "s")
     async with peer, login(tmp_path / "s", PASSWORD) as connection:
-        assert await ask_version(connection) == shown
+        assert await query_version(connection) == shown
 
 
 async def test_tasks_new_password_refused_is_not_in_the_error(tmp_path: Path) -> None:

@@ -32,10 +32,10 @@ from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
     SqlRefused,
-    ask_one,
-    ask_rows,
-    ask_version,
     login,
+    query_rows,
+    query_value,
+    query_version,
     set_root_password,
 )
 
@@ -95,9 +95,9 @@ async def test_query_on_seekdb_gives_typed_values(seekdb: Seekdb) -> None:
     assert result.rows == [
         (1, Decimal("1.50"), 2.0, None, "pä\N{EURO SIGN}\N{GRINNING FACE}", b"\xff\0")
     ]
-    assert await ask_one(connection, "select 1") == 1
-    assert "seekdb" in await ask_version(connection)
-    (row,) = await ask_rows(connection, "select @@autocommit, @@character_set_connection")
+    assert await query_value(connection, "select 1") == 1
+    assert "seekdb" in await query_version(connection)
+    (row,) = await query_rows(connection, "select @@autocommit, @@character_set_connection")
     assert row == (1, "utf8mb4")
     connection.close()
 
@@ -108,7 +108,7 @@ async def test_query_error_on_seekdb_leaves_it_open(seekdb: Seekdb) -> None:
         await connection.query("select nosuch")
     assert (caught.value.number, caught.value.sqlstate) == (1054, "42S22")
     with pytest.raises(SqlRefused):
-        await ask_rows(connection, "select nosuch")
+        await query_rows(connection, "select nosuch")
     assert (await connection.query("select 2")).rows == [(2,)]
     connection.close()
 
@@ -160,7 +160,7 @@ async def test_big_answer_of_seekdb_is_read_up_to_the_bounds(seekdb: Seekdb) -> 
     connection.close()
     async with login(seekdb.home / "run/sql.sock", "") as bounded:
         with pytest.raises(SqlNotReady, match="answer has more than"):
-            await ask_rows(bounded, "select t from test.big")
+            await query_rows(bounded, "select t from test.big")
 
 
 async def test_time_out_on_seekdb_closes_the_connection(seekdb: Seekdb) -> None:
@@ -204,7 +204,7 @@ async def test_password_of_seekdb_is_set_and_proven(seekdb: Seekdb, password: st
                     async with login(way, wrong):
                         pass
             async with login(way, password) as second:
-                assert await ask_one(second, "select 1") == 1
+                assert await query_value(second, "select 1") == 1
         finally:
             await connection.query("ALTER USER root IDENTIFIED BY ''")
     async with open_connection(("127.0.0.1", seekdb.port), user="root", password="") as third:

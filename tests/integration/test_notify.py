@@ -123,8 +123,8 @@ async def test_there_is_no_sign_of_life_while_the_writer_is_stuck(
 
 
 def test_without_a_manager_or_when_it_is_gone_nothing_happens(tmp_path: Path) -> None:
-    Notifier.of_environ({}).send("READY=1")
-    Notifier.of_environ({"NOTIFY_SOCKET": str(tmp_path / "none")}).send("READY=1")
+    Notifier.from_env({}).send("READY=1")
+    Notifier.from_env({"NOTIFY_SOCKET": str(tmp_path / "none")}).send("READY=1")
 
 
 @pytest.mark.parametrize(

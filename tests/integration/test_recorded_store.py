@@ -152,13 +152,17 @@ async def test_lock_of_an_upgraded_store_goes_to_its_successor(world: World, ste
     assert holder is not None
     assert (holder.dag_id, holder.token) == (20, 20)
     before = await detail_of(world, 20)
-    assert (before.dag.fence, before.dag.held, before.dag.heir) == (20, 20, 22)
+    assert (before.dag.lock_token, before.dag.held, before.dag.lock_successor_id) == (20, 20, 22)
     steps.released.set()
     async with asyncio.timeout(20):
         successor = await world.engine.wait(22)
         passed = await world.engine.wait(20)
-    assert (successor.dag.fence, successor.dag.held, successor.dag.heir) == (0, 21, None)
-    assert (passed.dag.fence, passed.dag.held, passed.dag.heir) == (0, 20, None)
+    assert (successor.dag.lock_token, successor.dag.held, successor.dag.lock_successor_id) == (
+        0,
+        21,
+        None,
+    )
+    assert (passed.dag.lock_token, passed.dag.held, passed.dag.lock_successor_id) == (0, 20, None)
     actions = [row.action for row in await world.engine.list_audit(20)]
     assert actions.count("FORCE_PASS") == 1
 
@@ -182,7 +186,7 @@ async def test_failed_dag_of_an_upgraded_store_is_operated(
 async def test_unconfirmed_target_of_an_upgraded_store_is_resolved(
     tmp_path: Path, world: World, steps: Steps
 ) -> None:
-    marks = {mark.target: mark for mark in await world.engine_store.load_unproven()}
+    marks = {mark.target: mark for mark in await world.engine_store.load_unconfirmed()}
     assert sorted(marks) == [A, B, C]
     assert (marks[C].dag_id, marks[C].stage) == (11, "Start")
     assert (marks[A].dag_id, marks[A].stage) == (26, "Break")
@@ -194,7 +198,7 @@ async def test_unconfirmed_target_of_an_upgraded_store_is_resolved(
         accepted = await world.engine.submit(Submission("Start OB", (A, B, C)))
         await world.engine.wait(accepted.dag.dag_id)
     assert (accepted.dag.dag_id, accepted.dag.created_at) == (29, OPENED_AT)
-    assert await world.engine_store.load_unproven() == ()
+    assert await world.engine_store.load_unconfirmed() == ()
 
 
 async def test_idempotency_key_of_an_upgraded_store_names_its_dag(world: World) -> None:

@@ -19,7 +19,7 @@ from tasks.demo.hosts import free_port
 from tasks.hosts.identity import ProcessIdentity
 from tasks.routes.monitor import CACHE_S, ClusterMonitor
 from tasks.sql.access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
-from tasks.sql.connection import SqlNotReady, ask_one, ask_version
+from tasks.sql.connection import SqlNotReady, query_value, query_version
 from tests.hostile_world import NOBODY
 from tests.made_server import make_server
 from tests.sql_listener import FRIENDLY, ListenerProcess, Recording
@@ -92,7 +92,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 
 async def log_in(lab: Lab, server: Server | None = None) -> str:
     async with open_sql(server or lab.server, lab.runner, PASSWORD) as connection:
-        return await ask_version(connection)
+        return await query_version(connection)
 
 
 # --- races ---------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ async def test_login_nothing_listens_is_not_ready(lab: Lab) -> None:
 
 async def use(session: SqlSession, process: ProcessIdentity, password: str) -> Connection:
     connection = await session.connect(process, password)
-    assert await ask_one(connection, "select 1") == "1"
+    assert await query_value(connection, "select 1") == "1"
     return connection
 
 
@@ -238,7 +238,7 @@ async def test_session_lost_connection_is_opened_again(lab: Lab) -> None:
     lab.process.close_port()
     lab.process.listen(FRIENDLY, lab.server.sql_port)
     with pytest.raises(SqlNotReady):
-        await ask_one(first, "select 1")  # returns once the end has arrived
+        await query_value(first, "select 1")  # returns once the end has arrived
     await use(session, process, PASSWORD)
     await session.close()
 

@@ -22,7 +22,7 @@ from tasks.demo.cluster import START_OPTIONS, find_seekdb
 from tasks.demo.hosts import DemoHosts, free_port
 from tasks.demo.reaper import ProcessReaper
 from tasks.sql.access import SqlPeerRefused, open_sql
-from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, ask_version
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_version
 from tests.conftest import AddressOf
 from tests.hostile_world import NOBODY
 from tests.made_server import make_server
@@ -115,7 +115,7 @@ async def runner_at(lab: SshLab, pool: SshPool, *lines: str) -> RouteRunner:
 async def log_in(server: Server, runner: RouteRunner, password: str = PASSWORD) -> str:
     server = replace(server, address=runner.address)
     async with open_sql(server, runner, password) as connection:
-        return await ask_version(connection)
+        return await query_version(connection)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ async def test_where_one_session_is_allowed_a_command_is_ended_over_a_second_con
     pid_file = lab.directory / "pid"
     with pytest.raises(CommandTimedOut) as caught:
         await runner.run(says_its_pid(pid_file), timeout_s=1.5)
-    assert caught.value.proven_ended
+    assert caught.value.confirmed_ended
     assert not is_alive(await begun(pid_file))
     assert host.logins() == 2
 

@@ -135,7 +135,7 @@ async def test_all_of_its_processes_are_ended_whatever_sudo_does(
     await runner.run(Command(("true",)), timeout_s=30)  # logs in: the time is for the command alone
     with pytest.raises(CommandTimedOut) as caught:
         await runner.run(script(BUSY, "busy", f"{place}{READY}1"), timeout_s=2)
-    assert caught.value.proven_ended
+    assert caught.value.confirmed_ended
     assert [line for line in sudo_users.processes() if "sleep" in line] == []
 
     running = asyncio.create_task(
@@ -188,7 +188,7 @@ async def test_an_end_that_sudo_no_longer_allows_is_not_taken_for_proven(become,
     sudo_users.allow()
     with pytest.raises(CommandTimedOut, match="may still run there") as caught:
         await running
-    assert not caught.value.proven_ended
+    assert not caught.value.confirmed_ended
     sudo_users.end_processes()
 
 

@@ -55,7 +55,7 @@ class Observers:
     def pid(self, number: int) -> int:
         return int((self.home(number) / "run/observer.pid").read_text())
 
-    async def ask(self, number: int, statement: str, password: str = PASSWORD) -> list[Any]:
+    async def run_query(self, number: int, statement: str, password: str = PASSWORD) -> list[Any]:
         async with open_connection(
             ("127.0.0.1", self.members[number].sql_port),
             user="root",
@@ -79,7 +79,7 @@ class Observers:
 
     async def code_of(self, number: int, statement: str) -> int:
         with pytest.raises(MysqlServerError) as caught:
-            await self.ask(number, statement)
+            await self.run_query(number, statement)
         return caught.value.number
 
 
@@ -108,10 +108,10 @@ async def test_it_becomes_a_daemon_that_serves_sql_and_is_known_by_its_pid_file(
     for number in range(3):
         assert observers.launch(number).returncode == 0
     await observers.wait_serving(0, 1, 2)
-    assert await observers.ask(0, "select 1") == [(1,)]
-    ((version,),) = await observers.ask(1, "select version()")
+    assert await observers.run_query(0, "select 1") == [(1,)]
+    ((version,),) = await observers.run_query(1, "select version()")
     assert "OceanBase" in version
-    servers = await observers.ask(
+    servers = await observers.run_query(
         2,
         "SELECT svr_ip, svr_port, zone, status FROM oceanbase.DBA_OB_SERVERS"
         " WHERE start_service_time > 0 AND stop_time IS NULL ORDER BY id",
@@ -135,14 +135,14 @@ async def test_a_dead_one_is_inactive_and_without_a_majority_only_select_1_works
     query = "SELECT status FROM oceanbase.DBA_OB_SERVERS ORDER BY id"
 
     await observers.wait_dead(2)
-    assert await observers.ask(0, query) == [("ACTIVE",), ("ACTIVE",), ("INACTIVE",)]
+    assert await observers.run_query(0, query) == [("ACTIVE",), ("ACTIVE",), ("INACTIVE",)]
     os.kill(observers.pid(1), signal.SIGTERM)
     await observers.wait_dead(1)
     assert await observers.code_of(0, query) == 4012
-    assert await observers.ask(0, "select 1") == [(1,)]
+    assert await observers.run_query(0, "select 1") == [(1,)]
     observers.launch(1)
     await observers.wait_serving(1)
-    assert await observers.ask(0, query) == [("ACTIVE",), ("ACTIVE",), ("INACTIVE",)]
+    assert await observers.run_query(0, query) == [("ACTIVE",), ("ACTIVE",), ("INACTIVE",)]
 
 
 async def test_servers_and_zones_are_stopped_and_started_by_sql(observers: Observers) -> None:
@@ -150,21 +150,21 @@ async def test_servers_and_zones_are_stopped_and_started_by_sql(observers: Obser
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
     first, second = (f"{m.ip}:{m.rpc_port}" for m in observers.members[:2])
-    await observers.ask(2, f"ALTER SYSTEM STOP SERVER '{first}'")
+    await observers.run_query(2, f"ALTER SYSTEM STOP SERVER '{first}'")
     stopped = "SELECT svr_port FROM oceanbase.DBA_OB_SERVERS WHERE stop_time > 0"
-    assert await observers.ask(2, stopped) == [(observers.members[0].rpc_port,)]
+    assert await observers.run_query(2, stopped) == [(observers.members[0].rpc_port,)]
     assert await observers.code_of(2, f"ALTER SYSTEM STOP SERVER '{second}'") == 4660
     assert await observers.code_of(2, "ALTER SYSTEM STOP ZONE 'zone3'") == 4660
-    await observers.ask(2, f"ALTER SYSTEM START SERVER '{first}'")
-    assert await observers.ask(2, stopped) == []
-    await observers.ask(0, "ALTER SYSTEM STOP ZONE 'zone2'")
+    await observers.run_query(2, f"ALTER SYSTEM START SERVER '{first}'")
+    assert await observers.run_query(2, stopped) == []
+    await observers.run_query(0, "ALTER SYSTEM STOP ZONE 'zone2'")
     zones = "SELECT zone FROM oceanbase.DBA_OB_ZONES WHERE status = 'INACTIVE'"
-    assert await observers.ask(2, zones) == [("zone2",)]
-    await observers.ask(0, "ALTER SYSTEM START ZONE 'zone2'")
+    assert await observers.run_query(2, zones) == [("zone2",)]
+    await observers.run_query(0, "ALTER SYSTEM START ZONE 'zone2'")
     with pytest.raises(MysqlServerError, match="zone status not match"):
-        await observers.ask(0, "ALTER SYSTEM START ZONE 'zone2'")
+        await observers.run_query(0, "ALTER SYSTEM START ZONE 'zone2'")
     with pytest.raises(MysqlServerError, match="zone not exist"):
-        await observers.ask(0, "ALTER SYSTEM START ZONE 'it''s not there'")
+        await observers.run_query(0, "ALTER SYSTEM START ZONE 'it''s not there'")
     os.kill(observers.pid(1), signal.SIGKILL)
     await observers.wait_dead(1)
     assert await observers.code_of(2, "ALTER SYSTEM STOP ZONE 'zone3'") == 4179
@@ -176,10 +176,10 @@ async def test_a_minor_freeze_moves_the_checkpoint_on(observers: Observers) -> N
     await observers.wait_serving(0, 1, 2)
     table = "oceanbase.__all_virtual_ls_info"
     query = f"SELECT svr_port, MIN(checkpoint_scn) FROM {table} GROUP BY svr_port"
-    before = dict(await observers.ask(0, query))
+    before = dict(await observers.run_query(0, query))
     address = f"127.0.0.1:{observers.members[1].rpc_port}"
-    await observers.ask(0, f"ALTER SYSTEM MINOR FREEZE SERVER = ('{address}')")
-    after = dict(await observers.ask(0, query))
+    await observers.run_query(0, f"ALTER SYSTEM MINOR FREEZE SERVER = ('{address}')")
+    after = dict(await observers.run_query(0, query))
     grown = [port for port, at in after.items() if at > before[port]]
     assert grown == [observers.members[1].rpc_port]
 
@@ -203,13 +203,13 @@ async def test_it_fails_as_it_is_told(observers: Observers) -> None:
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
     with pytest.raises(MysqlAccessDenied):
-        await observers.ask(0, "select 1")
-    assert await observers.ask(0, "select 1", "another") == [(1,)]
+        await observers.run_query(0, "select 1")
+    assert await observers.run_query(0, "select 1", "another") == [(1,)]
     with pytest.raises(MysqlConnectionLost):
-        await observers.ask(1, "select 1")
+        await observers.run_query(1, "select 1")
     wish(0, '{"failures": 1, "code": 4023}')
     assert await observers.code_of(0, "ALTER SYSTEM STOP ZONE 'zone1'") == 4023
-    await observers.ask(0, "ALTER SYSTEM STOP ZONE 'zone1'")
+    await observers.run_query(0, "ALTER SYSTEM STOP ZONE 'zone1'")
 
 
 def test_without_its_libraries_or_its_configuration_it_does_not_start(observers: Observers) -> None:

@@ -19,10 +19,10 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from dagengine.testing.local_runner import LocalRunner
 from tasks.cluster.cluster_file import Server, load_cluster
-from tasks.operations.unconfirmed import resolve_unproven
+from tasks.operations.unconfirmed import resolve_unconfirmed
 
 
 def server_at(directory: Path) -> Server:
@@ -36,7 +36,7 @@ def server_at(directory: Path) -> Server:
 
 
 async def test_a_start_waits_until_nothing_of_the_earlier_task_runs_on(tmp_path: Path) -> None:
-    server, gate = server_at(tmp_path), Gate()
+    server, gate = server_at(tmp_path), Latch()
 
     async def hang(context: StepContext) -> Outcome:
         await gate.wait()
@@ -46,11 +46,11 @@ async def test_a_start_waits_until_nothing_of_the_earlier_task_runs_on(tmp_path:
         return False
 
     async def look(context: StepContext) -> Outcome:
-        return await resolve_unproven(context, server, LocalRunner()) or Succeeded()
+        return await resolve_unconfirmed(context, server, LocalRunner()) or Succeeded()
 
     lane = StageKind.PARALLEL
     operations = [
-        Operation("hang", (Stage("start it", lane, hang, settle=is_proven),)),
+        Operation("hang", (Stage("start it", lane, hang, confirm_stopped=is_proven),)),
         Operation("look", (Stage("look", lane, look),)),
     ]
     store = SqliteStore(tmp_path / "store.sqlite")

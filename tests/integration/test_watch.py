@@ -11,7 +11,7 @@ import pytest
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.testing import Gate, eventually
+from dagengine.testing import Latch, eventually
 from tests.integration.event_world import World, client, collect, stage, world
 
 __all__ = ["client", "stage", "world"]  # fixtures
@@ -88,7 +88,7 @@ async def test_a_lock_names_its_holder_and_what_that_waits_for(
     client: Client,
 ) -> None:
     world.takes_lock = True
-    gate = world.gate = Gate()
+    gate = world.gate = Latch()
     dag_id = await start(client)
     async with asyncio.timeout(30):
         await gate.reached.wait()

@@ -15,13 +15,13 @@ from dagengine.api.binding import bind
 from dagengine.testing import FakeClock
 from dagengine.testing.local_runner import LocalRunner
 from tasks.cluster.cluster_file import ClusterFile, Server
-from tasks.hosts.commands import start_server, stop_server
+from tasks.hosts.commands import start_command, stop_command
 from tasks.hosts.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
 from tasks.hosts.home_state import StartKind
-from tasks.preflight.checks import decide_verdicts
+from tasks.preflight.checks import run_checks
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.decide_stop import NothingRuns, StopDecision, decide_stop
-from tasks.preflight.inspect import ask_host
+from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import Severity, StartTarget
 from tasks.routes.dry_run import start_planner, stop_planner
 from tasks.routes.start import StartRequest
@@ -80,7 +80,7 @@ class Actions:
         return self.cluster.current.servers[0]
 
     async def look(self) -> HostFacts:
-        facts = await ask_host(self.server, LocalRunner(), FakeClock())
+        facts = await gather_facts(self.server, LocalRunner(), FakeClock())
         assert facts.complete
         return facts
 
@@ -91,7 +91,7 @@ class Actions:
     async def start(self, kind: StartKind) -> StartReport:
         """Run the start script, as stage 3 does."""
         self.arguments.unlink(missing_ok=True)
-        result = await LocalRunner().run(start_server(self.server, DAG, kind), timeout_s=60)
+        result = await LocalRunner().run(start_command(self.server, DAG, kind), timeout_s=60)
         assert result.stderr == ""
         return parse_start(result.stdout)
 
@@ -101,7 +101,7 @@ class Actions:
 
     async def stop(self, *, marker: str = "") -> StopReport:
         """Run the stop script, as stop and rollback do."""
-        result = await LocalRunner().run(stop_server(self.server, 0.1, marker), timeout_s=60)
+        result = await LocalRunner().run(stop_command(self.server, 0.1, marker), timeout_s=60)
         assert result.stderr == ""
         return parse_stop(result.stdout)
 
@@ -127,8 +127,8 @@ class Actions:
 
     async def examine(self) -> str:
         """What doctor shows of the checks that depend on the layout."""
-        verdicts = decide_verdicts(await self.look(), StartTarget(self.server))
-        blocks = [v for v in verdicts if v.level is Severity.BLOCK and v.check != "ports"]
+        check_results = run_checks(await self.look(), StartTarget(self.server))
+        blocks = [v for v in check_results if v.level is Severity.BLOCK and v.check != "ports"]
         assert all(verdict.cause and verdict.remedy for verdict in blocks)
         return " ".join(verdict.check for verdict in blocks) or "well"
 

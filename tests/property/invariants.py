@@ -50,7 +50,7 @@ def _pairs(snapshot: Snapshot) -> Iterator[str]:
 def _running(snapshot: Snapshot) -> Iterator[str]:
     dag = snapshot.dag
     if dag.state.is_final:
-        if dag.fence:
+        if dag.lock_token:
             yield "I2: an ended DAG holds the lock"
         if any(node.state is State.RUNNING for node in snapshot.nodes.values()):
             yield "I2: an ended DAG has a RUNNING node"

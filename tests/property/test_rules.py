@@ -92,7 +92,7 @@ class OneDag(RuleBasedStateMachine):
 
     def write(self) -> None:
         """What was decided is durable."""
-        self.snapshot.take_batch()
+        self.snapshot.drain_batch()
 
     def read(self) -> Snapshot:
         """What an engine that comes up finds."""
@@ -142,7 +142,7 @@ class OneDag(RuleBasedStateMachine):
             self.snapshot, sub_task.sub_task_id, stale, Succeeded(), self.tick()
         )
         assert not starts
-        assert self.snapshot.take_batch() is None
+        assert self.snapshot.drain_batch() is None
         assert before == (self.snapshot.dag, self.snapshot.nodes, self.snapshot.sub_tasks)
 
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
@@ -184,7 +184,7 @@ class OneDag(RuleBasedStateMachine):
     def refused(self, exc: OperatorRefused, *, allowed: bool) -> None:
         """A refusal has a reason, and changes nothing."""
         assert not allowed or exc.err_code.endswith("NotAllowed"), exc
-        assert self.snapshot.take_batch() is None
+        assert self.snapshot.drain_batch() is None
 
     @rule()
     def a_person_cancels(self) -> None:
@@ -217,7 +217,7 @@ class OneDag(RuleBasedStateMachine):
         for sub_task_id, before in finished.items():
             assert self.snapshot.sub_tasks[sub_task_id] == before, "a good lane was touched"
 
-    @precondition(lambda self: not self.snapshot.dag.fence)
+    @precondition(lambda self: not self.snapshot.dag.lock_token)
     @rule()
     def another_dag_holds_the_lock_for_a_while(self) -> None:
         self.token += 1

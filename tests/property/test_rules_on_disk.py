@@ -56,7 +56,7 @@ class OneDagOnDisk(OneDag):
         return stale
 
     def write(self) -> None:
-        batch = self.snapshot.take_batch()
+        batch = self.snapshot.drain_batch()
         if batch is None:
             return
         assert self.commit(batch) is None

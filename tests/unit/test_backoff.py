@@ -19,7 +19,7 @@ def fail(backoff: LoginBackoff, address: str, times: int) -> None:
 def pause_of(backoff: LoginBackoff, address: str) -> int:
     """Whole seconds that the address has to wait; 0 for none."""
     try:
-        backoff.refuse_paused(address)
+        backoff.ensure_not_paused(address)
     except TooManyFailures as exc:
         return exc.retry_after_s
     return 0

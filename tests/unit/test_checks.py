@@ -13,10 +13,10 @@ from docs.generate import PAGES
 from tasks.hosts.facts import Disk, HostFacts, clock_difference_s
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
 from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
-from tasks.preflight.checks import CHECKS, decide_verdicts, refuse_skips
+from tasks.preflight.checks import CHECKS, find_skip_problem, run_checks
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
-from tasks.preflight.inspect import describe_verdicts, render_verdicts
-from tasks.preflight.judges import judge_manager
+from tasks.preflight.inspect import describe_check_results, render_check_results
+from tasks.preflight.judges import check_manager
 from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
 from tests.made_server import make_server
 
@@ -94,7 +94,7 @@ def decision_of(case: dict[str, Any]) -> Decision:
 def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
     case = json.loads(file.read_text())
     then, decision = case["then"], decision_of(case)
-    told = [v for v in decision.verdicts if v.level is not Severity.OK]
+    told = [v for v in decision.check_results if v.level is not Severity.OK]
     assert [f"{v.check} {v.level}" for v in told] == then["told"]
     match decision:
         case Blocked(code, message, remedy):
@@ -120,20 +120,20 @@ def test_every_check_has_a_case_in_which_it_is_not_well() -> None:
 
 
 def test_a_host_without_a_fault_passes_every_check() -> None:
-    verdicts = decide_verdicts(GOOD, StartTarget(make_server()))
-    assert [v.check for v in verdicts] == [check.name for check in CHECKS]
-    assert {v.level for v in verdicts} == {Severity.OK}
+    check_results = run_checks(GOOD, StartTarget(make_server()))
+    assert [v.check for v in check_results] == [check.name for check in CHECKS]
+    assert {v.level for v in check_results} == {Severity.OK}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_a_check_is_skipped_by_its_name_unless_it_would_do_harm(check: Any) -> None:
-    wrong = refuse_skips(["memory", check.name])
+    wrong = find_skip_problem(["memory", check.name])
     assert (wrong is None) == (check.skip is not SkipPolicy.NO)
     assert wrong is None or f"'{check.name}' cannot be skipped" in wrong
 
 
 def test_an_unknown_check_is_refused_and_the_known_ones_are_named() -> None:
-    wrong = refuse_skips(["no-such"])
+    wrong = find_skip_problem(["no-such"])
     assert wrong is not None
     assert "'no-such'" in wrong
     assert all(check.name in wrong for check in CHECKS)
@@ -150,10 +150,10 @@ def test_what_would_do_harm_cannot_be_skipped() -> None:
 def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
     process = ProcessIdentity("boot", 1, 2, 1000, "77")
     running = replace(GOOD, process=process)
-    assert judge_manager(running) is None
-    assert judge_manager(replace(running, obshell=5)) is not None
+    assert check_manager(running) is None
+    assert check_manager(replace(running, obshell=5)) is not None
     in_unit = replace(running, groups=("0::/system.slice/db.service",))
-    assert judge_manager(in_unit) is not None
+    assert check_manager(in_unit) is not None
 
 
 @pytest.mark.parametrize(
@@ -172,21 +172,21 @@ def test_a_clock_is_off_only_by_what_the_answers_way_cannot_explain(
 
 
 def test_lines_name_the_server_the_check_and_what_to_do() -> None:
-    verdicts = [
+    check_results = [
         CheckResult("a", Severity.OK),
         CheckResult("b", Severity.BLOCK, "cause b", "do b", "X"),
         CheckResult("c", Severity.BLOCK, "cause c", "do c", "X"),
         CheckResult("d", Severity.WARN, "cause d", "do d"),
         CheckResult("e", Severity.SKIPPED, "cause e", "do e"),
     ]
-    assert render_verdicts("s", verdicts, but_first_block=True) == [
+    assert render_check_results("s", check_results, but_first_block=True) == [
         "WARN: s: also in the way: [c] cause c; do c",
         "WARN: s: [d] cause d; do d",
         "WARN: s: skipped as asked: [e] cause e; do e",
     ]
-    told = describe_verdicts(verdicts)["checks"]
+    told = describe_check_results(check_results)["checks"]
     assert [entry["check"] for entry in told] == ["b", "c", "d", "e"]
-    assert describe_verdicts(verdicts[:1]) == {}
+    assert describe_check_results(check_results[:1]) == {}
 
 
 @pytest.mark.parametrize("name", PAGES)

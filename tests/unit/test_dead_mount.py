@@ -13,7 +13,7 @@ import pytest
 from dagengine import Command
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import SEEKDB
-from tasks.hosts.commands import ask_facts, ask_process, start_server, stop_server
+from tasks.hosts.commands import facts_command, process_command, start_command, stop_command
 from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import Doubt, DoubtKind, parse_doubts
@@ -82,7 +82,7 @@ def test_facts_with_a_sleep_in_a_dead_mount(dead: DeadMount, server: Server) -> 
     text = in_mount(dead)
     with run_server(Path("/"), program="sleep", text=text, user=NOBODY):
         dead.die()
-        output = run(ask_facts(server, units=[]))
+        output = run(facts_command(server, units=[]))
         facts = parse_facts(output)
         assert (facts.complete, facts.process, facts.unanswered) == (True, None, ())
         assert read_doubts(output) == []
@@ -93,13 +93,13 @@ def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) 
     with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
         dead.die()
         doubt = Doubt(DoubtKind.UNEXAMINED, process.pid)
-        output = run(ask_process(SEEKDB, server.home))
+        output = run(process_command(SEEKDB, server.home))
         assert read_doubts(output) == [doubt]
         assert "end=yes" in output
-        output = run(stop_server(server, 1))
+        output = run(stop_command(server, 1))
         assert parse_stop(output).outcome is StopOutcome.DOUBTFUL
         assert read_doubts(output) == [doubt]
-        output = run(start_server(server, "77", StartKind.FIRST))
+        output = run(start_command(server, "77", StartKind.FIRST))
         assert parse_start(output).outcome is StartOutcome.DOUBTFUL
         assert read_doubts(output) == [doubt]
         assert_unlocked(Path(server.home))
@@ -110,12 +110,12 @@ def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) 
 def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
     dead.die()
     server = make_server(home=f"{dead.path}/home")
-    facts = parse_facts(run(ask_facts(server, units=[])))
+    facts = parse_facts(run(facts_command(server, units=[])))
     assert (facts.complete, facts.unanswered) == (True, (server.home,))
-    assert f"unanswered={server.home}\n" in run(ask_process(SEEKDB, server.home))
-    stop = parse_stop(run(stop_server(server, 1)))
+    assert f"unanswered={server.home}\n" in run(process_command(SEEKDB, server.home))
+    stop = parse_stop(run(stop_command(server, 1)))
     assert stop.outcome is StopOutcome.UNANSWERED
-    start = parse_start(run(start_server(server, "77", StartKind.FIRST)))
+    start = parse_start(run(start_command(server, "77", StartKind.FIRST)))
     assert start.outcome is StartOutcome.UNANSWERED
 
 
@@ -124,7 +124,7 @@ def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
 def test_facts_with_data_on_a_dead_mount(dead: DeadMount, server: Server, place: str) -> None:
     dead.die()
     elsewhere = replace(server, **{place: f"{dead.path}/{place}"})
-    facts = parse_facts(run(ask_facts(elsewhere, units=[])))
+    facts = parse_facts(run(facts_command(elsewhere, units=[])))
     assert facts.complete
     assert [text for text in facts.unanswered if server.home in text]
     assert_unlocked(Path(server.home))
@@ -137,7 +137,7 @@ def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> Non
     (Path(server.home) / "etc" / "left").touch()
     dead.die()
     elsewhere = replace(server, data_dir=f"{dead.path}/data")
-    command = start_server(elsewhere, "77", StartKind.LEFTOVER)
+    command = start_command(elsewhere, "77", StartKind.LEFTOVER)
     report = parse_start(run(command))
     assert report.outcome is StartOutcome.UNANSWERED
     assert (Path(server.home) / "etc" / "left").exists()
@@ -150,7 +150,7 @@ def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server)
     program.unlink()
     program.symlink_to(dead.path / "seekdb")
     dead.die()
-    facts = parse_facts(run(ask_facts(server, with_version=True, units=[])))
+    facts = parse_facts(run(facts_command(server, with_version=True, units=[])))
     assert facts.complete
     assert server.binary in facts.unanswered
 
@@ -158,6 +158,6 @@ def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server)
 @pytest.mark.slow
 def test_facts_with_units_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
     dead.die()
-    facts = parse_facts(run(ask_facts(server, units=[str(dead.path)])))
+    facts = parse_facts(run(facts_command(server, units=[str(dead.path)])))
     assert facts.complete
     assert [text for text in facts.unanswered if "systemd" in text]

@@ -18,7 +18,13 @@ from dagengine import Command
 from dagengine.testing.local_runner import LocalRunner
 from tasks.cluster.cluster_file import Server
 from tasks.demo.cluster import find_seekdb
-from tasks.hosts.commands import ask_alive, ask_facts, ask_quiet, read_trouble, start_server
+from tasks.hosts.commands import (
+    error_lines_command,
+    facts_command,
+    probe_command,
+    start_command,
+    wait_for_lock_command,
+)
 from tasks.hosts.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
 from tasks.hosts.home_state import Place, StartKind
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
@@ -50,7 +56,7 @@ class Host:
         return result.stdout
 
     async def ask(self) -> HostFacts:
-        facts = parse_facts(await self.run(ask_facts(self.server, units=[self.units])))
+        facts = parse_facts(await self.run(facts_command(self.server, units=[self.units])))
         assert facts.complete
         return facts
 
@@ -95,7 +101,7 @@ async def test_running_server_is_not_started_again(host: Host) -> None:
         assert isinstance(decision, NoOp)
         assert decision.process.pid == process.pid
         assert (decision.process.owner, decision.process.by) == (os.getuid(), "77")
-        start = start_server(host.server, "78", StartKind.FIRST)
+        start = start_command(host.server, "78", StartKind.FIRST)
         report = parse_start(await host.run(start))
         assert (report.outcome, report.status) == ("running", None)
         assert report.process == decision.process
@@ -107,7 +113,7 @@ async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_op
     ocean = replace(host, flavour="oceanbase")
     ocean.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
     ocean.binary.chmod(0o755)
-    start = start_server(ocean.server, "77", StartKind.LATER)
+    start = start_command(ocean.server, "77", StartKind.LATER)
     assert parse_start(await host.run(start)).outcome is StartOutcome.CHANGED
     (host.home / "etc").mkdir()
     (host.home / "etc" / "observer.config.bin").touch()
@@ -133,7 +139,7 @@ async def test_a_zombie_is_dead(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
         found = (await host.ask()).process
         assert found is not None
-        alive = ask_alive(found.pid, found.started, host.port)
+        alive = probe_command(found.pid, found.started, host.port)
         assert parse_alive(await host.run(alive)).is_alive
         process.kill()
         # Ended, and not reaped: it was just killed, so this does not block.
@@ -147,7 +153,7 @@ async def test_another_process_with_the_pid_is_not_the_one_that_was_started(host
     with host.running("--base-dir", str(host.home)):
         found = (await host.ask()).process
         assert found is not None
-        later = ask_alive(found.pid, found.started + 1, host.port)
+        later = probe_command(found.pid, found.started + 1, host.port)
         assert parse_alive(await host.run(later)).is_gone
 
 
@@ -184,7 +190,7 @@ async def test_a_port_is_open_once_something_listens_there_however_many_connecti
             for _ in range(50):  # they outlive what listened, on its port
                 stack.enter_context(socket.create_connection((ip, port)))
                 stack.enter_context(before.accept()[0])
-        look = ask_alive(found.pid, found.started, port)
+        look = probe_command(found.pid, found.started, port)
         assert not parse_alive(await host.run(look)).is_listening
         stack.enter_context(socket.create_server((ip, port), family=family))
         seen = parse_alive(await host.run(look))
@@ -219,7 +225,7 @@ async def test_what_stands_in_the_way_is_told_all_at_once(host: Host) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         decision = await replace(host, port=other.getsockname()[1]).decide()
-    blocks = [v.check for v in decision.verdicts if v.level is Severity.BLOCK]
+    blocks = [v.check for v in decision.check_results if v.level is Severity.BLOCK]
     assert blocks == ["program", "ports"]
 
 
@@ -281,7 +287,7 @@ async def test_a_directory_of_another_user_is_found_by_its_path(host: Host) -> N
         (host.home / "store").symlink_to(host.binary.parent)
         decision = await host.decide()
     assert isinstance(decision, Blocked)
-    causes = [verdict.cause for verdict in decision.verdicts]
+    causes = [verdict.cause for verdict in decision.check_results]
     assert [cause for cause in causes if f"{host.home}/store belongs to uid" in cause]
 
 
@@ -300,7 +306,7 @@ async def test_data_and_redo_directories_of_their_own_are_looked_at(
     data.mkdir()
     redo.mkdir()
     server = replace(host.server, data_dir=str(data), redo_dir=str(redo))
-    question = ask_facts(server, units=[])
+    question = facts_command(server, units=[])
     facts = parse_facts(await host.run(question))
     assert [disk.path for disk in facts.disks] == [str(host.home), str(data), str(redo)]
     assert facts.files.files == ()
@@ -315,23 +321,23 @@ async def test_data_and_redo_directories_of_their_own_are_looked_at(
 async def test_the_real_program_tells_its_version_and_lacks_no_library(host: Host) -> None:
     host.binary.unlink()
     host.binary.symlink_to(find_seekdb())
-    facts = parse_facts(await host.run(ask_facts(host.server, with_version=True, units=[])))
+    facts = parse_facts(await host.run(facts_command(host.server, with_version=True, units=[])))
     assert facts.version.startswith("1.")
     assert facts.missing == ()
 
 
 async def test_a_quiet_home_is_one_on_which_no_start_holds_its_lock(host: Host) -> None:
-    assert "quiet=yes" in await host.run(ask_quiet(str(host.home)))
-    assert "quiet=yes" in await host.run(ask_quiet(str(host.home / "none")))
+    assert "quiet=yes" in await host.run(wait_for_lock_command(str(host.home)))
+    assert "quiet=yes" in await host.run(wait_for_lock_command(str(host.home / "none")))
 
 
 async def test_only_error_lines_since_the_start_are_read_from_the_log(host: Host) -> None:
     log = host.home / "log" / "seekdb.log"
-    assert await host.run(read_trouble(str(log), 0)) == ""
+    assert await host.run(error_lines_command(str(log), 0)) == ""
     log.parent.mkdir()
     before = b"[t] ERROR old\n"
     log.write_bytes(before + b"[t] INFO x\n[t] ERROR \xff bad\n[t] EDIAG why\n[t] WARN y\n")
-    said = await host.run(read_trouble(str(log), len(before)))
+    said = await host.run(error_lines_command(str(log), len(before)))
     assert said == "[t] ERROR \ufffd bad\n[t] EDIAG why\n"
     # a log that has become shorter than it was is a new one: all of it counts
-    assert "old" in await host.run(read_trouble(str(log), 10_000))
+    assert "old" in await host.run(error_lines_command(str(log), 10_000))

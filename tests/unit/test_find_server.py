@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.cluster.flavour import SEEKDB
-from tasks.hosts.commands import ask_process
+from tasks.hosts.commands import process_command
 from tasks.hosts.facts import parse_process
 from tasks.hosts.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
 from tasks.hosts.output import parse_lines
@@ -20,7 +20,7 @@ _OTHER_USER = NOBODY - 1
 
 
 def find(home: Path, user: int | None = None) -> tuple[ProcessIdentity | None, list[Doubt]]:
-    output = run_as(user, ask_process(SEEKDB, str(home)))
+    output = run_as(user, process_command(SEEKDB, str(home)))
     assert output.endswith("end=yes\n")
     return parse_process(output), list(parse_doubts(parse_lines(output)))
 

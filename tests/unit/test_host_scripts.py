@@ -9,8 +9,14 @@ import pytest
 
 from dagengine import Command
 from tasks.cluster.flavour import SEEKDB
-from tasks.diagnosis.postmortem import ask_traces
-from tasks.hosts.commands import ask_alive, ask_process, ask_quiet, read_trouble, stop_server
+from tasks.diagnosis.postmortem import postmortem_command
+from tasks.hosts.commands import (
+    error_lines_command,
+    probe_command,
+    process_command,
+    stop_command,
+    wait_for_lock_command,
+)
 from tasks.hosts.scripts import read_script
 from tests.made_server import make_server
 
@@ -20,12 +26,12 @@ SCRIPTS = sorted(
     if file.name.endswith(".sh")
 )
 COMMANDS: dict[str, Command] = {
-    "process": ask_process(SEEKDB, "/home"),
-    "stop": stop_server(make_server(flavour="oceanbase"), 1.0),
-    "wait_for_lock": ask_quiet("/home"),
-    "probe": ask_alive(1, 2, 3),
-    "error_lines": read_trouble("/log", 0),
-    "postmortem": ask_traces("/home", "/log", 0, 1, 2),
+    "process": process_command(SEEKDB, "/home"),
+    "stop": stop_command(make_server(flavour="oceanbase"), 1.0),
+    "wait_for_lock": wait_for_lock_command("/home"),
+    "probe": probe_command(1, 2, 3),
+    "error_lines": error_lines_command("/log", 0),
+    "postmortem": postmortem_command("/home", "/log", 0, 1, 2),
 }
 
 

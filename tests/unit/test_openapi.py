@@ -11,7 +11,7 @@ import pytest
 
 from dagengine.api.app import CORE
 from dagengine.api.binding import bind, bind_query
-from dagengine.api.endpoint import Endpoint, endpoint_of
+from dagengine.api.endpoint import Endpoint, make_endpoint
 from dagengine.api.extension import Call, Plan
 from dagengine.api.openapi import codes_of, render_openapi
 from dagengine.api.schemas.events import EVENTS
@@ -23,7 +23,7 @@ async def never(_call: Call) -> Plan:
     raise NotImplementedError  # nothing is called
 
 
-ROUTES = (*CORE, endpoint_of(start_route(None, never)))  # type: ignore[arg-type]  # likewise
+ROUTES = (*CORE, make_endpoint(start_route(None, never)))  # type: ignore[arg-type]  # likewise
 DOCUMENT = render_openapi(ROUTES, "1.2.3")
 
 

@@ -48,7 +48,7 @@ def counts(snapshot: Snapshot) -> list[object]:
         snapshot.waiting_in,
         snapshot.failed_in,
         snapshot.failed_lanes,
-        snapshot.survivors,
+        snapshot.healthy_targets,
     ]
 
 
@@ -59,13 +59,13 @@ def test_nothing_is_waited_for_that_a_failed_lane_would_have_done() -> None:
         assert seen.waiting_in == {1: 0, 2: 2, 3: 2, 4: 1}
         assert seen.running_in == {1: 2, 2: 0, 3: 0, 4: 0}
         assert seen.failed_in == {1: 1, 2: 0, 3: 0, 4: 0}
-        assert seen.survivors == ("b", "c")
+        assert seen.healthy_targets == ("b", "c")
         assert not seen.is_over(1)
     end(snapshot, 1, "b", BROKEN)
     end(snapshot, 1, "c", BROKEN)
     for seen in (snapshot, read_again(snapshot)):
         assert seen.waiting_in == {1: 0, 2: 0, 3: 0, 4: 1}
-        assert seen.survivors == ()
+        assert seen.healthy_targets == ()
         assert [seen.is_over(stage) for stage in (1, 2, 3)] == [True] * 3
 
 

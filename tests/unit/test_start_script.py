@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.hosts.commands import confirm_first_start, start_server
+from tasks.hosts.commands import confirm_first_start_command, start_command
 from tasks.hosts.facts import StartOutcome, StartReport, parse_start
 from tasks.hosts.home_state import StartKind
 from tests.fake_servers import run_as, run_server
@@ -28,7 +28,7 @@ class Home:
 
     def start(self, kind: StartKind, *, data_dir: str | None = None) -> StartReport:
         server = make_server(home=str(self.path), data_dir=data_dir, redo_dir=str(self.redo))
-        return parse_start(run_as(None, start_server(server, "78", kind)))
+        return parse_start(run_as(None, start_command(server, "78", kind)))
 
     def write(self, name: str, text: str = "x", *, age: int = 0) -> Path:
         """Make a file below the home, so many seconds older than the newest."""
@@ -92,7 +92,7 @@ def test_first_start_writes_its_marker(home: Home) -> None:
     assert (report.outcome, report.status, report.log_from) == (StartOutcome.LAUNCHED, 87, 5)
     assert (home.path / MARKER).read_text() == f"78 {log.stat().st_ino} 5\n"
     assert report.moved_aside == ()
-    run_as(None, confirm_first_start(str(home.path)))
+    run_as(None, confirm_first_start_command(str(home.path)))
     assert not (home.path / MARKER).exists()
 
 

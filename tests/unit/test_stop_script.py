@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.testing.local_runner import LocalRunner
-from tasks.hosts.commands import stop_server
+from tasks.hosts.commands import stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import DoubtKind
 from tests.fake_servers import SAYS_READY, listen, run_server
@@ -20,7 +20,7 @@ async def end(
     home: Path, *, kill_after_s: float = 20, marker: str = "", sql_port: int = 1
 ) -> StopReport:
     server = make_server(flavour="oceanbase", home=str(home), sql_port=sql_port)
-    command = stop_server(server, kill_after_s, marker)
+    command = stop_command(server, kill_after_s, marker)
     result = await LocalRunner().run(command, timeout_s=60)
     assert result.stderr == ""
     return parse_stop(result.stdout)

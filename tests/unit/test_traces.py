@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from dagengine.testing.local_runner import LocalRunner
-from tasks.diagnosis.postmortem import Postmortem, ask_traces, parse_traces
+from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
 
 BEGUN_TICKS = 0  # since the boot: everything counts
 
@@ -16,10 +16,12 @@ BEGUN_TICKS = 0  # since the boot: everything counts
 async def ask(
     home: Path, log_from: int = 0, pid: int = 0, started: int = BEGUN_TICKS
 ) -> Postmortem:
-    question = ask_traces(str(home), str(home / "log" / "seekdb.log"), log_from, pid, started)
+    question = postmortem_command(
+        str(home), str(home / "log" / "seekdb.log"), log_from, pid, started
+    )
     result = await LocalRunner().run(question, timeout_s=30)
     assert result.stderr == ""
-    return parse_traces(result.stdout)
+    return parse_postmortem(result.stdout)
 
 
 async def test_a_home_without_a_log_is_told_as_such(tmp_path: Path) -> None:
@@ -75,9 +77,9 @@ async def test_a_port_on_which_somebody_listens_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         ports = [free.getsockname()[1], other.getsockname()[1]]
-        question = ask_traces(str(tmp_path), str(tmp_path / "log"), 0, 0, 0, ports)
+        question = postmortem_command(str(tmp_path), str(tmp_path / "log"), 0, 0, 0, ports)
         result = await LocalRunner().run(question, timeout_s=30)
-        assert parse_traces(result.stdout).taken == (ports[1],)
+        assert parse_postmortem(result.stdout).taken == (ports[1],)
 
 
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:
@@ -87,12 +89,12 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_broke_off_is_not_complete() -> None:
-    assert parse_traces("log=[t] ERROR x\nfree_bytes=").complete is False
-    assert parse_traces("").as_evidence() == {"kernel_readable": False}
+    assert parse_postmortem("log=[t] ERROR x\nfree_bytes=").complete is False
+    assert parse_postmortem("").as_evidence() == {"kernel_readable": False}
 
 
 def test_evidence_holds_what_is_known_and_no_log() -> None:
-    found = parse_traces(
+    found = parse_postmortem(
         "log=secret\nkernel_readable=yes\nkernel=a\noom_kills=0\noom_kills=3\nfree_bytes=7\n"
         "available_kib=2\nopen_files=unlimited\nend=yes\n"
     )

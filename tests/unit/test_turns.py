@@ -10,7 +10,7 @@ import pytest
 
 from dagengine.security.errors import HeaderDecryptFailed, TooManyFailures
 from dagengine.security.login_slots import LoginLimiter
-from dagengine.testing import Gate
+from dagengine.testing import Latch
 
 ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"
 SAME_NETWORK = ("2001:db8::1", "2001:db8::2:1")
@@ -20,7 +20,7 @@ class Transport:
     """Judges logins in turn; writes down whose turn came."""
 
     def __init__(self) -> None:
-        self.gate = Gate()  # what a refusal lingers at
+        self.gate = Latch()  # what a refusal lingers at
         self.judged: list[str] = []
         self._turns = LoginLimiter(self.gate.wait)
 
@@ -30,7 +30,7 @@ class Transport:
             if error is not None:
                 raise error()
 
-    async def settle(self) -> None:
+    async def confirm_stopped(self) -> None:
         """Until everything that can go on has."""
         for _ in range(20):
             await asyncio.sleep(0)
@@ -52,7 +52,7 @@ def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 async def test_refusals_of_one_address_come_two_at_a_time_and_no_other_address_waits() -> None:
     door = Transport()
     refused = [begin(door.judge(ATTACKER, pause)) for _ in range(5)]
-    await door.settle()
+    await door.confirm_stopped()
     assert door.judged == [ATTACKER] * 2
     assert not any(task.done() for task in refused)
     await door.judge(OTHER)
@@ -65,7 +65,7 @@ async def test_refusals_of_one_address_come_two_at_a_time_and_no_other_address_w
 async def test_one_network_of_ipv6_has_the_turns_of_one_address() -> None:
     door = Transport()
     refused = [begin(door.judge(SAME_NETWORK[n % 2], pause)) for n in range(4)]
-    await door.settle()
+    await door.confirm_stopped()
     assert len(door.judged) == 2
     door.gate.open()
     await finish(*refused)
@@ -84,10 +84,10 @@ async def test_who_need_not_pause_gives_the_turn_back_at_once(
 async def test_who_goes_away_while_it_is_refused_leaves_its_turn() -> None:
     door = Transport()
     refused = [begin(door.judge(ATTACKER, pause)) for _ in range(3)]
-    await door.settle()
+    await door.confirm_stopped()
     for task in refused[:2]:
         task.cancel()
-    await door.settle()
+    await door.confirm_stopped()
     assert len(door.judged) == 3
     door.gate.open()
     await finish(*refused)

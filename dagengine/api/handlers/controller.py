@@ -24,23 +24,23 @@ class ObQuery(BaseModel):
     )
 
 
-async def get_time(ctx: ApiContext, ask: BoundRequest) -> str:
+async def get_time(ctx: ApiContext, bound: BoundRequest) -> str:
     """The controller's clock."""
     return render_time(ctx.clock.now())
 
 
-async def get_build(ctx: ApiContext, ask: BoundRequest) -> BuildDto:
+async def get_build(ctx: ApiContext, bound: BoundRequest) -> BuildDto:
     """Which build this is."""
     return {"branch": "", "commitId": "", "shortCommitId": "", "commitTime": ""}
 
 
-async def get_secret(ctx: ApiContext, ask: BoundRequest) -> SecretDto:
+async def get_secret(ctx: ApiContext, bound: BoundRequest) -> SecretDto:
     """The key that headers are encrypted for."""
     agent = ctx.engine.agent
     return {"ip": agent.ip, "port": agent.port, "public_key": ctx.public_key}
 
 
-async def get_info(ctx: ApiContext, ask: BoundRequest) -> InfoDto:
+async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
     """Who the controller is, and how to sign in."""
     agent = ctx.engine.agent
     here = _server_here(ctx)
@@ -65,7 +65,7 @@ async def get_info(ctx: ApiContext, ask: BoundRequest) -> InfoDto:
     return info
 
 
-async def get_status(ctx: ApiContext, ask: BoundRequest) -> StatusDto:
+async def get_status(ctx: ApiContext, bound: BoundRequest) -> StatusDto:
     """The controller's state, and the servers' as last known.
 
     `ob_query_timeout` is accepted and ignored, because the handler does not query a database.

@@ -9,7 +9,7 @@ from aiohttp import web
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.event_streams import DagEventStream
-from dagengine.api.handlers.tasks import own_row
+from dagengine.api.handlers.tasks import local_row_id
 from dagengine.api.render.sse import KEEPALIVE
 from dagengine.errors import IllegalArgument
 
@@ -19,27 +19,27 @@ _DIGITS = 18
 _PATIENCE_S = 60.0  # time limit of a write to a subscriber that does not read
 
 
-async def follow_dag(ctx: ApiContext, ask: BoundRequest) -> web.StreamResponse:
+async def follow_dag(ctx: ApiContext, bound: BoundRequest) -> web.StreamResponse:
     """A DAG's events as server-sent events, from the first or from Last-Event-ID on.
 
     The stream ends with `event: end` after the last event of an ended DAG. The response is 204 if
     the DAG has ended and Last-Event-ID is its last event.
     """
-    after = _parse_last(ask.request.headers.get(LAST_EVENT_ID, ""))
-    async with ctx.feeds.follow(own_row(ctx, ask)) as feed:
+    after = _parse_last(bound.request.headers.get(LAST_EVENT_ID, ""))
+    async with ctx.feeds.follow(local_row_id(ctx, bound)) as feed:
         if after > feed.last:
             raise IllegalArgument(
-                f"{LAST_EVENT_ID} {after} is beyond the last event {feed.last} of {ask.text}",
+                f"{LAST_EVENT_ID} {after} is beyond the last event {feed.last} of {bound.text}",
                 remedy="follow it from the beginning: leave the header out",
             )
         if feed.is_over and after == feed.last:
             return web.Response(status=204)
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(ask.request)
+        await response.prepare(bound.request)
         try:
             await _tell(response, feed, after)
         except (ConnectionError, TimeoutError):
-            if (transport := ask.request.transport) is not None:
+            if (transport := bound.request.transport) is not None:
                 transport.abort()  # gone, or not reading: it can reconnect
         return response
 

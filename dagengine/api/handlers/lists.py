@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
-from dagengine.api.handlers.tasks import own_row
+from dagengine.api.handlers.tasks import local_row_id
 from dagengine.api.schemas.tasks import AuditDto, Contents, DagDetailDTO, LockDto, Page
 from dagengine.errors import IllegalArgument
 from dagengine.model.ids import decode_id
@@ -49,12 +49,12 @@ class AuditPage(BaseModel):
     cursor: Cursor = ""
 
 
-async def search_dags(ctx: ApiContext, ask: BoundRequest) -> Page[DagDetailDTO]:
+async def search_dags(ctx: ApiContext, bound: BoundRequest) -> Page[DagDetailDTO]:
     """DAGs without details, newest first, in pages.
 
     New DAGs do not change the content of the pages that follow.
     """
-    asked: DagSearch = ask.query
+    asked: DagSearch = bound.query
     found = await ctx.engine.search_dags(
         before=decode_id(asked.cursor).row_id if asked.cursor else None,
         state=State(asked.state) if asked.state else None,
@@ -65,17 +65,17 @@ async def search_dags(ctx: ApiContext, ask: BoundRequest) -> Page[DagDetailDTO]:
     return {"contents": shown, "next_cursor": shown[-1]["id"] if len(found) > asked.limit else None}
 
 
-async def list_audit(ctx: ApiContext, ask: BoundRequest) -> Page[AuditDto]:
+async def list_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]:
     """What was done to one DAG, newest first."""
-    return await _audit(ctx, ask.query, own_row(ctx, ask))
+    return await _audit(ctx, bound.query, local_row_id(ctx, bound))
 
 
-async def list_all_audit(ctx: ApiContext, ask: BoundRequest) -> Page[AuditDto]:
+async def list_all_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]:
     """What was done to all DAGs, newest first."""
-    return await _audit(ctx, ask.query, None)
+    return await _audit(ctx, bound.query, None)
 
 
-async def list_locks(ctx: ApiContext, ask: BoundRequest) -> Contents[LockDto]:
+async def list_locks(ctx: ApiContext, bound: BoundRequest) -> Contents[LockDto]:
     """Every lock, who holds it, and what the holder waits for."""
     return {"contents": [await _render_lock(ctx, lock) for lock in ctx.engine.list_locks()]}
 

@@ -66,24 +66,24 @@ class OperatorBody(BaseModel):
     id: str | None = Field(default=None, description="when given, it must be the DAG's")
 
 
-async def get_dag(ctx: ApiContext, ask: BoundRequest) -> DagDetailDTO:
+async def get_dag(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     """A DAG."""
-    row_id = own_row(ctx, ask)
-    found = await ctx.engine.find_dag(row_id, details=ask.query.show_details)
+    row_id = local_row_id(ctx, bound)
+    found = await ctx.engine.find_dag(row_id, details=bound.query.show_details)
     if found is None:
-        raise TaskNotFound(f"there is no DAG {ask.text}")
-    if ctx.wire.id(row_id) != ask.text:
+        raise TaskNotFound(f"there is no DAG {bound.text}")
+    if ctx.wire.id(row_id) != bound.text:
         raise TaskNotFound("dag id not match")
     return ctx.wire.dag(found)
 
 
-async def operate_dag(ctx: ApiContext, ask: BoundRequest) -> None:
+async def operate_dag(ctx: ApiContext, bound: BoundRequest) -> None:
     """Roll a DAG back, retry, cancel or pass it."""
-    body: OperatorBody = ask.body
-    row_id = own_row(ctx, ask)
+    body: OperatorBody = bound.body
+    row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_dag(row_id, details=False) is None:
-        raise TaskNotFound(f"there is no DAG {ask.text}")
-    if ctx.wire.id(row_id) != (body.id or ask.text):
+        raise TaskNotFound(f"there is no DAG {bound.text}")
+    if ctx.wire.id(row_id) != (body.id or bound.text):
         raise TaskNotFound("dag id not match")
     if body.operator.upper() not in _OPERATORS:
         raise OperatorRefused(
@@ -94,23 +94,23 @@ async def operate_dag(ctx: ApiContext, ask: BoundRequest) -> None:
     operator = Operator(body.operator.upper())
     if operator in (Operator.RETRY, Operator.ROLLBACK):
         ctx.before_retry()
-    await ctx.engine.operate_dag(row_id, operator, by=ask.caller, reason=body.reason)
+    await ctx.engine.operate_dag(row_id, operator, by=bound.caller, reason=body.reason)
 
 
-async def get_node(ctx: ApiContext, ask: BoundRequest) -> NodeDetailDTO:
+async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
     """One stage of a DAG."""
-    found = await ctx.engine.find_node(own_row(ctx, ask), details=ask.query.show_details)
+    found = await ctx.engine.find_node(local_row_id(ctx, bound), details=bound.query.show_details)
     if found is None:
-        raise TaskNotFound(f"there is no node {ask.text}")
+        raise TaskNotFound(f"there is no node {bound.text}")
     return ctx.wire.node(found)
 
 
-async def operate_node(ctx: ApiContext, ask: BoundRequest) -> None:
+async def operate_node(ctx: ApiContext, bound: BoundRequest) -> None:
     """Pass a failed node: its DAG goes on behind it."""
-    body: OperatorBody = ask.body
-    row_id = own_row(ctx, ask)
+    body: OperatorBody = bound.body
+    row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_node(row_id, details=False) is None:
-        raise TaskNotFound(f"there is no node {ask.text}")
+        raise TaskNotFound(f"there is no node {bound.text}")
     if body.operator.upper() != Operator.PASS:
         raise OperatorRefused(
             "Task.Node.Operator.NotSupport",
@@ -118,77 +118,77 @@ async def operate_node(ctx: ApiContext, ask: BoundRequest) -> None:
             remedy="a node can only be passed: send PASS",
         )
     ctx.before_retry()
-    await ctx.engine.pass_node(row_id, by=ask.caller, reason=body.reason)
+    await ctx.engine.pass_node(row_id, by=bound.caller, reason=body.reason)
 
 
-async def get_sub_task(ctx: ApiContext, ask: BoundRequest) -> TaskDetailDTO:
+async def get_sub_task(ctx: ApiContext, bound: BoundRequest) -> TaskDetailDTO:
     """A sub-task: one server of a node, or the whole cluster."""
-    found = await ctx.engine.find_sub_task(own_row(ctx, ask))
+    found = await ctx.engine.find_sub_task(local_row_id(ctx, bound))
     if found is None:
-        raise TaskNotFound(f"there is no sub-task {ask.text}")
+        raise TaskNotFound(f"there is no sub-task {bound.text}")
     return ctx.wire.sub_task(found)
 
 
-async def list_logs(ctx: ApiContext, ask: BoundRequest) -> Contents[LogDto]:
+async def list_logs(ctx: ApiContext, bound: BoundRequest) -> Contents[LogDto]:
     """A sub-task's log lines of all attempts, oldest first."""
-    lines = await ctx.engine.find_logs(own_row(ctx, ask))
+    lines = await ctx.engine.find_logs(local_row_id(ctx, bound))
     return {"contents": [ctx.wire.log(line) for line in lines]}
 
 
-async def list_attempts(ctx: ApiContext, ask: BoundRequest) -> Contents[AttemptDto]:
+async def list_attempts(ctx: ApiContext, bound: BoundRequest) -> Contents[AttemptDto]:
     """A sub-task's attempts, oldest first."""
-    row_id = own_row(ctx, ask)
+    row_id = local_row_id(ctx, bound)
     lines = await ctx.engine.find_logs(row_id)
     attempts = await ctx.engine.find_attempts(row_id)
     return {"contents": [ctx.wire.attempt(attempt, lines) for attempt in attempts]}
 
 
-async def list_unfinished(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_unfinished(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
     """Every READY or RUNNING DAG, newest first."""
-    dags = await ctx.engine.list_unfinished(details=ask.query.show_details)
+    dags = await ctx.engine.list_unfinished(details=bound.query.show_details)
     return {"contents": [ctx.wire.dag(dag) for dag in dags]}
 
 
-async def list_dags(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
     """The newest DAGs, newest first."""
-    dags = await ctx.engine.list_dags(limit=_NEWEST, details=ask.query.show_details)
+    dags = await ctx.engine.list_dags(limit=_NEWEST, details=bound.query.show_details)
     return {"contents": [ctx.wire.dag(dag) for dag in dags]}
 
 
-async def get_holder(ctx: ApiContext, ask: BoundRequest) -> DagDetailDTO:
+async def get_holder(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     """The DAG that holds the cluster locked."""
-    held = await _list_holders(ctx, ask)
+    held = await _list_holders(ctx, bound)
     if not held:
-        whose = "Agent" if ask.request.path.endswith("/agent") else "Cluster"
+        whose = "Agent" if bound.request.path.endswith("/agent") else "Cluster"
         raise TaskNotFound(f"{whose} is not under maintenance")
     return held[0]
 
 
-async def list_holders(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_holders(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
     """The DAG that holds the cluster locked, as a list; empty when it is free."""
-    return {"contents": await _list_holders(ctx, ask)}
+    return {"contents": await _list_holders(ctx, bound)}
 
 
-async def list_main_dags(ctx: ApiContext, ask: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_main_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
     """Main DAGs of unfinished sub-DAGs: there are no sub-DAGs here, so always none."""
     return {"contents": []}
 
 
-async def _list_holders(ctx: ApiContext, ask: BoundRequest) -> list[DagDetailDTO]:
-    details = ask.query.show_details
+async def _list_holders(ctx: ApiContext, bound: BoundRequest) -> list[DagDetailDTO]:
+    details = bound.query.show_details
     ids = [holder.dag_id for holder in ctx.engine.holders() if holder.dag_id is not None]
     found = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
     return [ctx.wire.dag(dag) for dag in found if dag is not None]
 
 
-def own_row(ctx: ApiContext, ask: BoundRequest) -> int:
+def local_row_id(ctx: ApiContext, bound: BoundRequest) -> int:
     """Return the row id of a generic id.
 
     Raises:
         TaskNotFound: the id belongs to another agent; it is never fetched from there.
     """
-    task = ask.task
+    task = bound.task
     assert task is not None
     if task.kind is not IdKind.LOCAL or task.agent != ctx.engine.agent:
-        raise TaskNotFound(f"{ask.text} is not an id of this controller ({ctx.engine.agent})")
+        raise TaskNotFound(f"{bound.text} is not an id of this controller ({ctx.engine.agent})")
     return task.row_id

@@ -52,7 +52,7 @@ class RecordRenderer:
         if self._last is not None and self._last[0] is detail:
             return self._last[1]
         rendered = self._dag(detail)
-        self._last = (detail, rendered) if detail.is_keepable else None
+        self._last = (detail, rendered) if detail.is_cacheable else None
         return rendered
 
     def _dag(self, detail: DagDetail) -> DagDetailDTO:
@@ -64,7 +64,7 @@ class RecordRenderer:
             "name": dag.name,
             "stage": dag.stage,
             "max_stage": dag.max_stage,
-            "maintenance_type": _GLOBAL if dag.fence else _FREE,
+            "maintenance_type": _GLOBAL if dag.lock_token else _FREE,
             "maintenance_key": "",
             "state": dag.state,
             "operator": dag.operator,

@@ -9,7 +9,7 @@ import asyncio
 import socket
 
 
-async def knock(host: str, port: int) -> socket.socket:
+async def connect_and_await_banner(host: str, port: int) -> socket.socket:
     """Return a connected socket with data to read. The caller must set a time limit.
 
     Raises:

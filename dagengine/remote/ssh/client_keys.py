@@ -19,7 +19,7 @@ ClientKey: TypeAlias = (
     | asyncssh.SSHKeyPair
     | tuple[asyncssh.SSHKey | asyncssh.SSHKeyPair, asyncssh.SSHCertificate]
 )
-Stamp: TypeAlias = tuple[int, int, int]
+FileVersion: TypeAlias = tuple[int, int, int]
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
@@ -31,7 +31,7 @@ class KeyRing:
     """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str], tuple[Stamp, asyncssh.SSHKey]] = {}
+        self._read: dict[tuple[Path, str], tuple[FileVersion, asyncssh.SSHKey]] = {}
         self._reading = asyncio.Lock()
 
     @asynccontextmanager
@@ -84,7 +84,7 @@ def read_passphrase(address: HostAddress) -> str:
     return ""
 
 
-def stamp_of(file: Path) -> Stamp:
+def file_version(file: Path) -> FileVersion:
     """Return a value that differs after the file has changed. Raises OSError."""
     stat = file.stat()
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
@@ -206,10 +206,10 @@ def certificate_file(key_file: Path) -> Path:
     return Path(f"{str(key_file).removesuffix('.pub')}-cert.pub")
 
 
-def _stamp_or_refuse(address: HostAddress, file: Path) -> Stamp:
+def _stamp_or_refuse(address: HostAddress, file: Path) -> FileVersion:
     if not os.access(file, os.R_OK):
         raise _unreadable(address, file)
-    return stamp_of(file)
+    return file_version(file)
 
 
 def _unreadable(address: HostAddress, file: Path) -> AuthenticationFailed:

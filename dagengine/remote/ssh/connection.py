@@ -83,7 +83,7 @@ class SshConnection:
         self._opening = asyncio.Lock()
         self._offered: asyncssh.SSHClientConnection | None = None
         self._users: Counter[asyncssh.SSHClientConnection] = Counter()
-        self._ways: dict[asyncssh.SSHClientConnection, asyncssh.SSHClientConnection] = {}
+        self._bastions: dict[asyncssh.SSHClientConnection, asyncssh.SSHClientConnection] = {}
         self._closed = False
 
     @property
@@ -103,10 +103,10 @@ class SshConnection:
         try:
             yield connection
         finally:
-            self.give_back(connection)
+            self.release(connection)
 
     async def take(self) -> asyncssh.SSHClientConnection:
-        """Return the connection, opened if necessary and kept open until `give_back`.
+        """Return the connection, opened if necessary and kept open until `release`.
 
         Raises:
             HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection; the message names
@@ -116,7 +116,7 @@ class SshConnection:
         self._users[connection] += 1
         return connection
 
-    def give_back(self, connection: asyncssh.SSHClientConnection) -> None:
+    def release(self, connection: asyncssh.SSHClientConnection) -> None:
         """End one use of a connection returned by `take`."""
         self._users[connection] -= 1
         self._drop_if_unused(connection)
@@ -158,7 +158,7 @@ class SshConnection:
         except TimeoutError:
             raise no_answer(self.address) from None
 
-    async def take_bastion(self) -> asyncssh.SSHClientConnection | None:
+    async def acquire_bastion(self) -> asyncssh.SSHClientConnection | None:
         """Return the connection to the bastion, to be given back; None without a bastion.
 
         Raises:
@@ -175,29 +175,29 @@ class SshConnection:
                 remedy=error.remedy,
             ) from error
 
-    def give_back_bastion(self, through: asyncssh.SSHClientConnection | None) -> None:
+    def release_bastion(self, through: asyncssh.SSHClientConnection | None) -> None:
         """End one use of the bastion's connection."""
         if self._bastion is not None and through is not None:
-            self._bastion.give_back(through)
+            self._bastion.release(through)
 
     async def _open(self) -> asyncssh.SSHClientConnection:
-        through = await self.take_bastion()
+        through = await self.acquire_bastion()
         connection = None
         try:
             if through is None:
                 await self._pacing.wait()
             connection = await self._login.log_in(self.address, through)
         except HostUnreachable:
-            await self._blame(through)
+            await self._raise_if_bastion_is_dead(through)
             raise
         finally:
             if connection is None:
-                self.give_back_bastion(through)
+                self.release_bastion(through)
         if through is not None:
-            self._ways[connection] = through  # held as long as the host's connection
+            self._bastions[connection] = through  # held as long as the host's connection
         return connection
 
-    async def _blame(self, through: asyncssh.SSHClientConnection | None) -> None:
+    async def _raise_if_bastion_is_dead(self, through: asyncssh.SSHClientConnection | None) -> None:
         """Retire the connection to the bastion if the bastion no longer responds.
 
         Raises:
@@ -220,7 +220,7 @@ class SshConnection:
         if connection is self._offered:
             return
         connection.abort()
-        self.give_back_bastion(self._ways.pop(connection, None))
+        self.release_bastion(self._bastions.pop(connection, None))
 
 
 async def _gives_sign_of_life(connection: asyncssh.SSHClientConnection) -> bool:

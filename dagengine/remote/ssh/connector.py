@@ -12,7 +12,7 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from dagengine.errors import AuthenticationFailed, HostUnreachable, RemoteError
 from dagengine.remote.runner import HostAddress
-from dagengine.remote.ssh.banner import knock
+from dagengine.remote.ssh.banner import connect_and_await_banner
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
 from dagengine.remote.ssh.trusted_hosts import TrustedHosts, host_key_rejected
 
@@ -87,7 +87,7 @@ class Login:
         self, address: HostAddress, trusted: asyncssh.SSHKnownHosts
     ) -> asyncssh.SSHClientConnection:
         async with asyncio.timeout(address.connect_timeout_s):
-            door = await knock(address.host, address.port)
+            door = await connect_and_await_banner(address.host, address.port)
         try:
             async with self._handshakes:
                 return await self._shake_hands(address, trusted, sock=door)

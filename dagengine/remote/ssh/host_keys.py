@@ -78,11 +78,11 @@ class HostKeys:
                 unreadable.
         """
         link = self._pool.link(address)
-        bastion = await link.take_bastion()
+        bastion = await link.acquire_bastion()
         try:
             return await self._look(address, bastion)
         finally:
-            link.give_back_bastion(bastion)
+            link.release_bastion(bastion)
 
     def pin(self, key: HostKey) -> tuple[str, ...]:
         """Trust this key of its host from now on; replace other keys pinned for its name.

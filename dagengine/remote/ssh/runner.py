@@ -21,7 +21,7 @@ from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.process_group import END_BOUND_S, GroupIdParser, announced, end_group
 from dagengine.remote.runner import CommandResult, HostAddress
 from dagengine.remote.ssh.connection import SshConnection
-from dagengine.remote.sudo import Trouble, explain_trouble, read_trouble, through_sudo, try_sudo
+from dagengine.remote.sudo import SudoFailure, parse_sudo_probe, probe_sudo, sudo_error, with_sudo
 from dagengine.remote.tunnel_socket import private_socket_path
 from dagengine.runtime.cancellation import finish
 
@@ -108,14 +108,14 @@ class SshRunner:
         user = self.address.sudo
         if user is None:
             return self._not_run(command, session)
-        question = try_sudo(user)
+        question = probe_sudo(user)
         look = await self._run_as(None, question, self.address.command_timeout_s)
         if look.group is None:
             return self._not_run(question, look)
-        trouble, said = read_trouble(look.result().stdout)
+        trouble, said = parse_sudo_probe(look.result().stdout)
         if trouble is None:  # sudo works now: report its earlier message
-            trouble, said = Trouble.OTHER, session.words
-        return explain_trouble(self.address, trouble, said)
+            trouble, said = SudoFailure.OTHER, session.words
+        return sudo_error(self.address, trouble, said)
 
     async def _run(self, command: Command, session: _Session) -> None:
         for is_second_try in (False, True):
@@ -140,14 +140,14 @@ class SshRunner:
     async def _run_over(
         self, connection: asyncssh.SSHClientConnection, command: Command, session: _Session
     ) -> None:
-        line = through_sudo(announced(command), session.user).render()
+        line = with_sudo(announced(command), session.user).render()
         try:
             await _open(connection, session, f"exec {line}")
             session.give_input(command)
             await session.ended.wait()
         except asyncio.CancelledError:
             if session.was_opened:
-                session.proven_ended = await self._end(connection, session)
+                session.confirmed_ended = await self._end(connection, session)
             else:
                 # Nothing was sent, but the host may still open the abandoned session.
                 self._link.retire(connection)
@@ -172,7 +172,7 @@ class SshRunner:
         await session.announced.wait()
         if not session.group:
             return False
-        line = through_sudo(end_group(session.group), session.user).render()
+        line = with_sudo(end_group(session.group), session.user).render()
         try:
             return await self._end_over(connection, line)
         except (asyncssh.Error, OSError):
@@ -205,17 +205,17 @@ class SshRunner:
     def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
         what, host = command.render_short(), str(self.address)
         if session.was_opened:
-            left = "" if session.proven_ended else ", and may still run there"
+            left = "" if session.confirmed_ended else ", and may still run there"
             return CommandTimedOut(
                 f"{what} on {host} ran longer than {timeout_s:g} s{left}",
                 host=host,
-                proven_ended=session.proven_ended,
+                confirmed_ended=session.confirmed_ended,
             )
         if self._link.is_open:
             return CommandTimedOut(
                 f"{what} was not sent to {host}: no session was free within {timeout_s:g} s",
                 host=host,
-                proven_ended=True,
+                confirmed_ended=True,
             )
         return HostUnreachable(
             f"{what} was not sent: {host} gave no answer within {timeout_s:g} s",
@@ -265,7 +265,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         announced: set when the process group is known, or will never be.
         ended: set when the channel is closed by either side.
         was_opened: True as soon as something may have been sent.
-        proven_ended: True if a check on the host found no process of the group.
+        confirmed_ended: True if a check on the host found no process of the group.
     """
 
     def __init__(self, output_limit_bytes: int, user: str | None = None) -> None:
@@ -273,7 +273,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.announced = asyncio.Event()
         self.ended = asyncio.Event()
         self.was_opened = False
-        self.proven_ended = False
+        self.confirmed_ended = False
         self.exit_status: int | None = None
         self.signal: str | None = None
         self._announcement = GroupIdParser()

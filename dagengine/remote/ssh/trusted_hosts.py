@@ -10,7 +10,7 @@ import asyncssh
 
 from dagengine.errors import HostKeyRejected
 from dagengine.remote.runner import HostAddress
-from dagengine.remote.ssh.client_keys import Stamp, stamp_of
+from dagengine.remote.ssh.client_keys import FileVersion, file_version
 
 _DEFAULT_PORT = 22
 
@@ -19,7 +19,7 @@ class TrustedHosts:
     """The known_hosts files. Each is parsed once, and again after it changes."""
 
     def __init__(self) -> None:
-        self._read: dict[Path, tuple[Stamp, asyncssh.SSHKnownHosts]] = {}
+        self._read: dict[Path, tuple[FileVersion, asyncssh.SSHKnownHosts]] = {}
 
     def of(self, address: HostAddress) -> asyncssh.SSHKnownHosts:
         """Return the keys that are trusted now; changes of the file apply immediately.
@@ -31,7 +31,7 @@ class TrustedHosts:
         if address.known_hosts is None and not file.exists():
             return asyncssh.import_known_hosts("")
         try:
-            stamp = stamp_of(file)
+            stamp = file_version(file)
             read = self._read.get(file)
             if read is None or read[0] != stamp:
                 self._read[file] = read = (stamp, asyncssh.read_known_hosts(str(file)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.connection import APPLICATION_ID
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 
 _NAME_IT = "name its engine file with -c"
 
@@ -39,7 +39,7 @@ def backup_store(source: Path, target: Path) -> int:
     except (sqlite3.Error, OSError) as exc:
         raise StoreUnavailable(
             f"{source} cannot be copied to {target}: {exc}",
-            remedy=advise(exc, source),
+            remedy=remedy_for(exc, source),
         ) from exc
     finally:
         _remove(part)

@@ -9,9 +9,9 @@ from importlib import resources
 from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreTooOld, StoreUnavailable
-from dagengine.store.sqlite.database_file import make_ready, restrict
+from dagengine.store.sqlite.database_file import chmod_private, prepare
 from dagengine.store.sqlite.queries import read_sql
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 
 APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
 OLDEST_VERSION = 6
@@ -28,7 +28,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         StoreTooOld: the store's schema cannot be upgraded.
         StoreUnavailable: not a database, damaged, not a store, or not writable.
     """
-    make_ready(path)
+    prepare(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as exc:
@@ -103,7 +103,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
                 "and put a backup in its place"
             ),
         )
-    restrict(path)  # the file may be a copy with wider permissions
+    chmod_private(path)  # the file may be a copy with wider permissions
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     apply_migrations(connection, version)
@@ -150,5 +150,5 @@ def _split(text: str) -> Iterator[str]:
 def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(
         f"the store {path} cannot be used: {exc}",
-        remedy=f"it was left as it is; {advise(exc, path)}",
+        remedy=f"it was left as it is; {remedy_for(exc, path)}",
     )

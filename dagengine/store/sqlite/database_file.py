@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 
 _BESIDE = ("-wal", "-shm")
 _OWNER_ONLY = 0o600
 
 
-def make_ready(path: Path) -> None:
+def prepare(path: Path) -> None:
     """Create the database file if missing (empty, mode 0600); reject one that cannot be used.
 
     SQLite creates `-wal` and `-shm`, which contain stored data, with the permissions of the
@@ -31,7 +31,7 @@ def make_ready(path: Path) -> None:
             another file.
     """
     real = Path(os.path.realpath(path))  # SQLite puts its side files there, too
-    log = beside(real)[0]
+    log = sidecar_files(real)[0]
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
             raise StoreUnavailable(
@@ -42,10 +42,10 @@ def make_ready(path: Path) -> None:
             os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
     except OSError as exc:
         raise StoreUnavailable(
-            f"cannot make the store {path}: {exc.strerror}", remedy=advise(exc, path)
+            f"cannot make the store {path}: {exc.strerror}", remedy=remedy_for(exc, path)
         ) from exc
     # Check access without opening: closing the file would drop this process's locks on it.
-    for file in (real, *beside(real)):
+    for file in (real, *sidecar_files(real)):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
             raise StoreUnavailable(
                 f"the store {path} cannot be used: this user may not read and write {file}",
@@ -53,7 +53,7 @@ def make_ready(path: Path) -> None:
             )
 
 
-def restrict(path: Path) -> None:
+def chmod_private(path: Path) -> None:
     """Make the file and SQLite's side files accessible to the owner only.
 
     Raises:
@@ -61,12 +61,12 @@ def restrict(path: Path) -> None:
     """
     real = Path(os.path.realpath(path))
     real.chmod(_OWNER_ONLY)
-    for file in beside(real):
+    for file in sidecar_files(real):
         with suppress(FileNotFoundError):
             file.chmod(_OWNER_ONLY)
 
 
-def beside(real: Path) -> tuple[Path, ...]:
+def sidecar_files(real: Path) -> tuple[Path, ...]:
     """Return the paths of SQLite's write-ahead log of a file and of the log's index."""
     return tuple(real.with_name(real.name + end) for end in _BESIDE)
 

@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from dagengine.errors import StoreInUse, StoreUnavailable
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 
 
 class StoreLock:
@@ -75,5 +75,5 @@ def lock_file_of(store: Path) -> Path:
 def _unusable(what: str, path: Path, exc: OSError) -> StoreUnavailable:
     return StoreUnavailable(
         f"cannot {what} {path}: {exc.strerror}",
-        remedy=advise(exc, path),
+        remedy=remedy_for(exc, path),
     )

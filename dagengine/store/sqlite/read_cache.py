@@ -28,5 +28,5 @@ class ReadCache:
         if writes != self._as_of or len(self._found) >= _DAGS:
             self._found.clear()
             self._as_of = writes
-        if detail.is_keepable:
+        if detail.is_cacheable:
             self._found[detail.dag.dag_id] = detail

@@ -38,7 +38,7 @@ _BY_ERRNO = {
 }
 
 
-def advise(exc: sqlite3.Error | OSError, path: Path) -> str:
+def remedy_for(exc: sqlite3.Error | OSError, path: Path) -> str:
     """Return the remedy for an error on `path`."""
     if isinstance(exc, OSError):
         found = _BY_ERRNO.get(exc.errno or 0, _ANY)

@@ -69,12 +69,12 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
         state=State(row["state"]),
         operator=Operator(row["operator"]),
         lock_key=row["lock_key"],
-        fence=row["lock_token"],
+        lock_token=row["lock_token"],
         created_at=parse_instant(row["created_at"]),
         start_at=parse_instant(row["start_at"]),
         end_at=parse_instant(row["end_at"]),
         held=row["last_lock_token"],
-        heir=row["lock_successor_id"],
+        lock_successor_id=row["lock_successor_id"],
     )
 
 
@@ -149,7 +149,7 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
     )
 
 
-def parse_unproven(row: sqlite3.Row) -> UnconfirmedRecord:
+def parse_unconfirmed(row: sqlite3.Row) -> UnconfirmedRecord:
     """Convert a row of table unconfirmed_target."""
     return UnconfirmedRecord(
         row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])

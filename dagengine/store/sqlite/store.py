@@ -36,7 +36,7 @@ from dagengine.store.sqlite.lock_file import StoreLock
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.read_cache import ReadCache
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.rows import (
     parse_attempt,
     parse_audit,
@@ -46,7 +46,7 @@ from dagengine.store.sqlite.rows import (
     parse_log,
     parse_node,
     parse_sub_task,
-    parse_unproven,
+    parse_unconfirmed,
     render_instant,
 )
 from dagengine.store.sqlite.writer import Writer
@@ -71,7 +71,7 @@ class SqliteStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreUnavailable(
-                f"cannot make {self.path.parent}: {exc.strerror}", remedy=advise(exc, self.path)
+                f"cannot make {self.path.parent}: {exc.strerror}", remedy=remedy_for(exc, self.path)
             ) from exc
         self._claim.take()
         self._recent = ReadCache()
@@ -121,8 +121,8 @@ class SqliteStore:
     async def load_locks(self) -> tuple[LockRecord, ...]:
         return tuple(parse_lock(row) for row in await self._read("list_locks"))
 
-    async def load_unproven(self) -> tuple[UnconfirmedRecord, ...]:
-        return tuple(parse_unproven(row) for row in await self._read("list_unconfirmed"))
+    async def load_unconfirmed(self) -> tuple[UnconfirmedRecord, ...]:
+        return tuple(parse_unconfirmed(row) for row in await self._read("list_unconfirmed"))
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
         if not details:
@@ -277,7 +277,7 @@ class SqliteStore:
             stopped.add_done_callback(lambda _: writer.end())
 
     def _unreadable(self, exc: sqlite3.Error) -> StoreUnavailable:
-        remedy = advise(exc, self.path)
+        remedy = remedy_for(exc, self.path)
         return StoreUnavailable(f"the store {self.path} cannot be read: {exc}", remedy=remedy)
 
     def _closed(self) -> StoreUnavailable:

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, TypeVar
 from dagengine.errors import NotSerializable, StaleWrite, StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
-from dagengine.store.sqlite.remedies import advise
+from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.writes import write_batch
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class Writer:
             return exc
         error = StoreUnavailable(
             f"the store {self._path} cannot be written: {exc}",
-            remedy=advise(exc, self._path),
+            remedy=remedy_for(exc, self._path),
         )
         error.__cause__ = exc
         return error

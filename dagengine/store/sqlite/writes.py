@@ -75,12 +75,12 @@ def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
         isinstance(change, DagChanged) and change.before.dag_id == batch.dag_id
         for change in batch.changes
     )
-    if batch.fence is not None and not asks_anyway:
+    if batch.lock_token is not None and not asks_anyway:
         found = connection.execute(
-            QUERIES["check_lock_token"], (batch.dag_id, batch.fence)
+            QUERIES["check_lock_token"], (batch.dag_id, batch.lock_token)
         ).fetchone()
         if found is None:
-            raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.fence}")
+            raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.lock_token}")
 
 
 def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -> None:
@@ -124,12 +124,12 @@ def _dag_row(dag: DagRecord) -> Row:
         dag.state,
         dag.operator,
         dag.lock_key,
-        dag.fence,
+        dag.lock_token,
         render_instant(dag.created_at),
         render_instant(dag.start_at),
         render_instant(dag.end_at),
         dag.held,
-        dag.heir,
+        dag.lock_successor_id,
     )
 
 
@@ -173,15 +173,15 @@ def _dag_update(change: DagChanged) -> Row:
         after.stage,
         after.state,
         after.operator,
-        after.fence,
+        after.lock_token,
         render_instant(after.start_at),
         render_instant(after.end_at),
         after.held,
-        after.heir,
+        after.lock_successor_id,
         before.dag_id,
         before.state,
         before.operator,
-        before.fence,
+        before.lock_token,
     )
 
 
@@ -242,7 +242,7 @@ def _lock_release(change: LockReleased) -> Row:
     return (render_instant(change.at), change.key, change.dag_id, change.token)
 
 
-def _unproven_row(mark: UnconfirmedRecord) -> Row:
+def _unconfirmed_row(mark: UnconfirmedRecord) -> Row:
     return (mark.target, mark.dag_id, mark.stage, render_instant(mark.since_at))
 
 
@@ -265,12 +265,12 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
     LockReleased: ("release_lock", _lock_release, "lock {0.key}"),
     TargetUnconfirmed: (
         "mark_unconfirmed",
-        lambda change: _unproven_row(change.mark),
+        lambda change: _unconfirmed_row(change.mark),
         "the mark of {0.mark.target}",
     ),
     TargetConfirmed: (
         "mark_confirmed",
-        lambda change: _unproven_row(change.mark),
+        lambda change: _unconfirmed_row(change.mark),
         "the mark of {0.mark.target}",
     ),
     AuditAppended: ("insert_audit", _audit_row, "the audit"),

@@ -1,0 +1,135 @@
+"""One word per concept: replaced names do not return, and the texts stay plain English."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+LIMIT = 0.5  # hits per 1,000 words: the maximum of the projects that were compared
+FEWEST_PATTERNS = 23
+# Files that name the old words: the migration, the fixture with its map of columns, and this list.
+EXEMPT = (
+    "CHANGELOG.md",
+    "dagengine/store/sqlite/migrations/",
+    "tests/architecture/markers.txt",
+    "tests/architecture/old_names.txt",
+    "tests/architecture/test_vocabulary.py",
+    "tests/fixtures/",
+)
+
+
+@cache
+def tracked_files(*suffixes: str) -> tuple[Path, ...]:
+    """Files that git tracks with one of these suffixes, without the exempt ones."""
+    names = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return tuple(
+        ROOT / name for name in names if name.endswith(suffixes) and not name.startswith(EXEMPT)
+    )
+
+
+@cache
+def patterns() -> tuple[re.Pattern[str], ...]:
+    lines = (HERE / "markers.txt").read_text(encoding="utf-8").splitlines()
+    return tuple(
+        re.compile(line, re.IGNORECASE) for line in lines if line and not line.startswith("#")
+    )
+
+
+@cache
+def old_names() -> dict[str, str]:
+    lines = (HERE / "old_names.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (line.split() for line in lines if not line.startswith("#"))
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+def python_names(source: str) -> Iterator[str]:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.NAME:
+            yield token.string
+
+
+def python_texts(source: str) -> Iterator[str]:
+    """Docstrings and comments."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            for statement in node.body:
+                value = getattr(statement, "value", None)
+                if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                    yield value.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+def texts_of(file: Path) -> Iterator[str]:
+    source = file.read_text(encoding="utf-8")
+    if file.suffix == ".py":
+        yield from python_texts(source)
+    elif file.suffix in (".sh", ".sql"):
+        yield from (line for line in source.splitlines() if line.lstrip().startswith(("#", "--")))
+    else:
+        yield from source.splitlines()
+
+
+def hits_in(text: str) -> list[str]:
+    return [match[0] for pattern in patterns() for match in pattern.finditer(text)]
+
+
+def test_no_replaced_name_is_used_again() -> None:
+    used = {
+        f"{file.relative_to(ROOT)}: {name}, now {old_names()[name]}"
+        for file in tracked_files(".py")
+        if file.relative_to(ROOT).parts[0] in ("dagengine", "tasks")
+        for name in python_names(file.read_text(encoding="utf-8"))
+        if name in old_names()
+    }
+    assert used == set()
+
+
+def test_replaced_name_in_source_is_found() -> None:
+    assert [name for name in python_names("x = Desk()  # Door") if name in old_names()] == ["Desk"]
+
+
+@pytest.mark.parametrize("suffix", [".py", ".md", ".sh", ".sql", ".yaml"])
+def test_texts_stay_below_the_limit_of_markers(suffix: str) -> None:
+    words, hits = 0, []
+    for file in tracked_files(suffix):
+        if file.relative_to(ROOT).parts[0] in ("tests", "benchmarks"):
+            continue
+        for text in texts_of(file):
+            words += len(re.findall(r"\w+", text))
+            hits += [f"{file.relative_to(ROOT)}: {hit}" for hit in hits_in(text)]
+    assert len(hits) <= LIMIT * words / 1000, "\n".join(hits)
+
+
+def test_list_of_markers_is_not_shortened() -> None:
+    assert len(patterns()) >= FEWEST_PATTERNS
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It is said of the mark that `unproven` has shown last.",
+        "By what a caller says that a submission is one that it made before.",
+        "Make the file when it is missing; refuse one that is no use.",
+        "A hard link is not seen through by nobody.",
+        "Before anything is awaited: who is told of an end looks at what is live.",
+        "return  # as nearly all",
+        "Whom a client believes at an `https` URL, and who it says it is.",
+        "an OBShell (pid 5) looks at this home; mend it",
+    ],
+)
+def test_sentence_of_the_old_texts_is_found(sentence: str) -> None:
+    assert hits_in(sentence)
