@@ -46,7 +46,7 @@ class Decision:
         cancels: sub-tasks whose attempts must be ended.
         posts: events for other DAGs.
         confirm: functions that send a reply to a waiting caller.
-        heir: the lock successor, which took the lock in the same batch.
+        lock_successor: the lock successor, which took the lock in the same batch.
         events: the events that were not rejected; they are decided again if the batch is stale.
         failure: why the decision could not be made or written.
     """
@@ -57,7 +57,7 @@ class Decision:
     cancels: list[int] = field(default_factory=list)
     posts: list[tuple[int, SchedulerEvent]] = field(default_factory=list)
     confirm: list[Callable[[], None]] = field(default_factory=list)
-    lock_successor_id: ActiveDag | None = None
+    lock_successor: ActiveDag | None = None
     events: list[SchedulerEvent] = field(default_factory=list)
     failure: Exception | None = None
 
@@ -99,8 +99,8 @@ class DecisionMaker:
                 except ApiError as exc:
                     refuse(event, exc)
             if live.snapshot.dag.state.is_final and live.snapshot.dag.lock_successor_id is not None:
-                decision.lock_successor_id = self._hand_over_lock(live.snapshot)
-            decision.batch = _join(live.snapshot, decision.lock_successor_id)
+                decision.lock_successor = self._hand_over_lock(live.snapshot)
+            decision.batch = _join(live.snapshot, decision.lock_successor)
         except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
             decision.events, decision.failure = events, exc
         return decision
@@ -119,9 +119,9 @@ class DecisionMaker:
         """Forget a DAG that has ended, as it no longer waits for a lock."""
         self._successors.pop(dag_id, None)
 
-    def notify_lock_successor(self, lock_successor_id: ActiveDag) -> None:
+    def notify_lock_successor(self, successor: ActiveDag) -> None:
         """Inform the step of a lock successor that its DAG now holds the lock."""
-        if (reply := self._successors.pop(lock_successor_id.snapshot.dag.dag_id, None)) is not None:
+        if (reply := self._successors.pop(successor.snapshot.dag.dag_id, None)) is not None:
             resolve(reply, LockResult(None, was_forced=True))
 
     # --- one event ---------------------------------------------------------------------------
@@ -229,15 +229,11 @@ class DecisionMaker:
             except OperatorRefused as exc:
                 _log.warning("holder_not_passed", dag_id=snapshot.dag.dag_id, error=str(exc))
         snapshot.set_dag(snapshot.dag._replace(lock_successor_id=None))
-        lock_successor_id = self._live.get(successor_id or 0)
-        if (
-            lock_successor_id is None
-            or key is None
-            or not plan.can_take_lock(lock_successor_id.snapshot)
-        ):
+        successor = self._live.get(successor_id or 0)
+        if successor is None or key is None or not plan.can_take_lock(successor.snapshot):
             return None
-        plan.take_lock(lock_successor_id.snapshot, self._next_lock(lock_successor_id.snapshot, key))
-        return lock_successor_id
+        plan.take_lock(successor.snapshot, self._next_lock(successor.snapshot, key))
+        return successor
 
     def _lock_for_more(self, snapshot: Snapshot) -> LockRecord | None:
         """Return the lock as the DAG will hold it when it continues."""

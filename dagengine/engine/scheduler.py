@@ -181,8 +181,8 @@ class Scheduler(Service):
             events = []
         self._locks.load(await self._commit_with_retry(self._store.load_locks))
         await self._reload(live, events, is_spoilt=not is_stale)
-        if decision.lock_successor_id is not None:
-            await self._reload(decision.lock_successor_id, [])
+        if decision.lock_successor is not None:
+            await self._reload(decision.lock_successor, [])
 
     def _refuse_all(
         self, dag_id: int, events: Iterable[SchedulerEvent], failure: Exception
@@ -261,8 +261,8 @@ class Scheduler(Service):
             self.post(*post)
         for confirm in decision.confirm:
             confirm()
-        if decision.lock_successor_id is not None:
-            self._decider.notify_lock_successor(decision.lock_successor_id)
+        if decision.lock_successor is not None:
+            self._decider.notify_lock_successor(decision.lock_successor)
 
     def _untrack(self, live: ActiveDag) -> None:
         """Make a DAG inactive because it has ended, and discard its queued events."""

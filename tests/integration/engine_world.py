@@ -62,7 +62,7 @@ class Script:
         async def run(context: StepContext) -> Outcome:
             reply = await context.acquire_lock(context.params.get("force_pass", ()))
             if reply.holder is None:
-                await context.log("broken" if reply.broken else "taken")
+                await context.log("broken" if reply.was_forced else "taken")
                 return Succeeded()
             return Failed(Problem("Test.Locked", await context.describe_holder(reply.holder)))
 
