@@ -133,27 +133,27 @@ _MAY_SKIP = {SkipPolicy.YES: "yes", SkipPolicy.NO: "no", SkipPolicy.NOT_BY_ROOT:
 _CHECKS_HEAD = """\
 # The checks of a start
 
-Stage 2 of `Start OB` asks each host in one round trip, and judges the answer. What is not well is a
-line in the sub-task's log and an entry in `additional_data.evidence` (`checks`). A block ends that
-server's lane; a warning does not. Before all of these the host has to be reached, its host key has
-to be known, and the login has to work, and sudo too where `ssh.sudo` is set: these fail with an
-error of their own and cannot be skipped.
+Stage 2 of `Start OB` gathers the facts of each host in one round trip and runs these checks. Each
+finding is a line in the sub-task's log and an entry in `additional_data.evidence` (`checks`). A
+block ends that server's lane; a warning does not. An unreachable host, an unknown host key and a
+refused login (or sudo, where `ssh.sudo` is set) fail before the checks, with errors of their own;
+they cannot be skipped.
 
-A check is skipped by its name, `dagengine start --skip-check NAME` (`skipChecks` in the request);
-the log and the audit say so. What would do harm cannot be skipped. A server that runs already is
-asked only for *process*, *manager* and *clock*, and of these only *process* can block.
+Skip a check by its name: `dagengine start --skip-check NAME` (`skipChecks` in the request). The log
+and the audit record it. A check that prevents harm cannot be skipped. For a server that is already
+running only *file-systems*, *process*, *manager* and *clock* run, and only *process* can block.
 
 Generated from the table in `tasks/preflight/checks.py` by `make docs`; `make check` compares them.
 
-| check | looks at | ends in | may be skipped | what to do |
+| check | examines | ends in | may be skipped | what to do |
 |---|---|---|---|---|
 """
 
 _ERRORS_HEAD = """\
 # What a server's error codes mean
 
-When a server ends, these are what its last words are looked up in. A general code counts only when
-no other one was found; a text that goes with it tells more.
+The diagnosis of a server that has ended looks up the error codes of its log here. A general code
+counts only if there is no other one; a row with a text applies if the log has that text too.
 
 Generated from the table in `tasks/diagnosis/error_codes.py` by `make docs`;
 `make check` compares them. Codes and names are those of the server's public list

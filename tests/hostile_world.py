@@ -76,7 +76,7 @@ class FakeContext:
     lines: list[str] = field(default_factory=list)
     generic_id: str = "21"
     resumed: bool = False
-    unproven: None = None
+    unconfirmed: None = None
 
     def data_of(self, stage_name: str, target: str | None = None) -> Any:
         del target

@@ -63,7 +63,7 @@ ANY = tuple(Operator)
 RULES: tuple[Rule, ...] = (
     Rule("a", _D, (_READY,), (_RUN, _BACK), Event.START, _RUNNING, None, "its first stage begins; of a rollback, its last"),
     Rule("b", _D, (_RUNNING,), (_RUN, _BACK), Event.SUCCEED, _SUCCEED, None, "nothing is left to do and no node failed"),
-    Rule("c", _D, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "nothing of it can go on and a node failed"),
+    Rule("c", _D, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "no part of it can continue and a node failed"),
     Rule("d", _D, (_READY, _RUNNING), (_RUN, _BACK), Event.CANCEL, None, _CANCEL, "a person cancelled it; its attempts are being ended"),
     Rule("e", _D, (_READY, _RUNNING), (_CANCEL,), Event.FAIL, _FAILED, None, "every attempt of the cancelled DAG has ended"),
     Rule("f", _D, (_RUNNING,), (_CANCEL,), Event.SUCCEED, _SUCCEED, _RUN, "the cancel came too late: its last stage had ended well"),
@@ -81,7 +81,7 @@ RULES: tuple[Rule, ...] = (
     Rule("r", _N, (_PENDING, _FAILED), ANY, Event.PASS, _SUCCEED, _PASS, "it, or its DAG, was passed"),
     Rule("s", _S, (_PENDING,), (_RUN,), Event.START, _RUNNING, None, "an attempt begins"),
     Rule("t", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.UNDO, _RUNNING, _BACK, "an attempt to undo it begins"),
-    Rule("u", _S, (_RUNNING,), (_RUN, _BACK), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt goes on"),
+    Rule("u", _S, (_RUNNING,), (_RUN, _BACK), Event.RESUME, _RUNNING, None, "the engine had stopped; a new attempt continues"),
     Rule("v", _S, (_RUNNING,), (_RUN, _BACK), Event.SUCCEED, _SUCCEED, None, "its attempt succeeded"),
     Rule("w", _S, (_RUNNING,), (_RUN, _BACK), Event.FAIL, _FAILED, None, "its attempt ended in any other way"),
     Rule("x", _S, (_PENDING, _FAILED, _SUCCEED), ANY, Event.RETRY, _PENDING, _RUN, "a retry resets its lane or stage"),

@@ -16,7 +16,7 @@ HERE = "provoked with seekdb 1.4"
 
 _RESTORE = "put a backup of the home in its place"
 _MEMORY = "free memory on the host, or give the server another memory_limit"
-_DISK = "look at the disk and at the kernel's log"
+_DISK = "examine the disk and at the kernel's log"
 _SPACE = "free disk space for the home"
 
 
@@ -54,7 +54,7 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4002: KnownError(
         "OB_INVALID_ARGUMENT",
         "something was given a value that it cannot take",
-        "look at the options, and at the line of its log that has this code first",
+        "examine the options, and at the line of its log that has this code first",
         is_general=True,
     ),
     -4004: KnownError(
@@ -107,7 +107,9 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
         "the lines before this code in its log say which",
         is_general=True,
     ),
-    -4106: KnownError("OB_NOT_ENOUGH_STORE", "there is no room for its redo log", _SPACE),
+    -4106: KnownError(
+        "OB_NOT_ENOUGH_STORE", "the disk has too little space for its redo log", _SPACE
+    ),
     -4108: KnownError(
         "OB_PHYSIC_CHECKSUM_ERROR", "a block of data is damaged on the disk", f"{_RESTORE}; {_DISK}"
     ),
@@ -124,14 +126,14 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4153: KnownError(
         "OB_RESOURCE_OUT",
         "a resource of the host is used up",
-        "look at open files, threads and memory there",
+        "examine open files, threads and memory there",
     ),
     -4184: KnownError("OB_SERVER_OUTOF_DISK_SPACE", "the disk is full", _SPACE, HERE),
     -4264: KnownError("OB_LOG_OUTOF_DISK_SPACE", "the disk of its redo log is full", _SPACE),
     -4265: KnownError(
         "OB_RPC_CONNECT_ERROR",
         "it cannot reach another server",
-        "look at the network and at the rpc ports of the other servers",
+        "examine the network and at the rpc ports of the other servers",
         is_general=True,
     ),
     -4290: KnownError(
@@ -142,7 +144,7 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4337: KnownError(
         "OB_STORE_DIR_ERROR",
         "the directories below store/ are not as the server left them",
-        "look at them, and at what their links lead to",
+        "examine them, and at what their links lead to",
     ),
     -4345: KnownError(
         "OB_DIR_NOT_EMPTY",
@@ -166,7 +168,7 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4403: KnownError(
         "OB_IMPROPER_OS_PARAM",
         "the host's settings are not as the server needs them",
-        "its log names the setting: mend that (ulimit, sysctl)",
+        "correct the setting that its log names (ulimit, sysctl)",
     ),
     -4404: KnownError("OB_IO_TIMEOUT", "the disk did not answer in time", _DISK),
     -4631: KnownError(

@@ -40,6 +40,7 @@ class DoubtKind(StrEnum):
     BASE = "base"
     PID_FILE = "pid_file"
     FLAVOUR = "flavour"
+    PROGRAM = "program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,18 @@ class Listener:
         uid: owner of the socket.
         pid: of a process that holds it, 0 if not visible to this login.
         name: of that process.
+        is_in_home: its working directory is the home of the server.
     """
 
     uid: int
     pid: int = 0
     name: str = ""
+    is_in_home: bool = False
 
     @property
     def may_be_server(self) -> bool:
         """False only if the process is known to be another program."""
-        return not self.pid or self.name in (*_SERVER_PROGRAMS, "")
+        return not self.pid or self.is_in_home or self.name in (*_SERVER_PROGRAMS, "")
 
     def __str__(self) -> str:
         return f"{self.name}, pid {self.pid}" if self.pid else f"a process of uid {self.uid}"
@@ -108,7 +111,8 @@ def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[List
     listeners: dict[int, tuple[Listener, ...]] = {}
     for text in dict.fromkeys(values.get("listener", ())):
         port, uid, pid, name = (*text.split(" ", 3), "", "", "")[:4]
-        listener = Listener(_number(uid), _number(pid), name)
+        is_in_home = bool(pid) and pid in values.get("in_home", ())
+        listener = Listener(_number(uid), _number(pid), name, is_in_home)
         listeners[_number(port)] = (*listeners.get(_number(port), ()), listener)
     return listeners
 
@@ -140,6 +144,12 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
             return (
                 f"a server of another flavour (pid {doubt.pid}) runs in {home}",
                 "correct `flavour` or `home` in the cluster file",
+            )
+        case DoubtKind.PROGRAM:
+            return (
+                f"pid {doubt.pid} runs in {home} with {doubt.base} as base directory, but its"
+                " program does not have the name of a server",
+                f"if it is this server, stop pid {doubt.pid} by hand and start bin/ of the home",
             )
 
 

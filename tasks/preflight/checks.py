@@ -144,7 +144,7 @@ CHECKS: tuple[Check, ...] = (
         "the same directories can be written to",
         "block",
         SkipPolicy.YES,
-        "mend permissions or the mount",
+        "correct the permissions or the mount",
         judges.check_writable,
     ),
     Check(
@@ -173,7 +173,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "ports",
-        "nobody else listens on the SQL port and, where it is used, the RPC port",
+        "no other program listens on the SQL port and, where it is used, the RPC port",
         "block",
         SkipPolicy.YES,
         "stop what listens there, or set another port",

@@ -13,7 +13,16 @@ import pytest
 from dagengine import Command
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import SEEKDB
-from tasks.hosts.commands import facts_command, process_command, start_command, stop_command
+from tasks.diagnosis.postmortem import postmortem_command
+from tasks.hosts.commands import (
+    confirm_first_start_command,
+    error_lines_command,
+    facts_command,
+    process_command,
+    start_command,
+    stop_command,
+    wait_for_lock_command,
+)
 from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import Doubt, DoubtKind, parse_doubts
@@ -142,6 +151,26 @@ def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> Non
     assert report.outcome is StartOutcome.UNANSWERED
     assert (Path(server.home) / "etc" / "left").exists()
     assert_unlocked(Path(server.home))
+
+
+@pytest.mark.slow
+def test_later_start_with_store_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+    (Path(server.home) / "store").symlink_to(dead.path / "store")
+    dead.die()
+    report = parse_start(run(start_command(server, "77", StartKind.LATER)))
+    assert report.outcome is StartOutcome.UNANSWERED
+    assert_unlocked(Path(server.home))
+
+
+@pytest.mark.slow
+def test_small_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
+    dead.die()
+    home = f"{dead.path}/home"
+    log = f"{home}/log/seekdb.log"
+    assert "end=yes" in run(postmortem_command(home, log, 0, 1, 2))
+    assert run(error_lines_command(log, 0)) == ""
+    assert run(wait_for_lock_command(home)) == f"unanswered={home}\n"
+    assert run(confirm_first_start_command(home)) == ""
 
 
 @pytest.mark.slow

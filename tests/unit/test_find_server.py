@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -123,8 +124,31 @@ def test_find_server_of_another_flavour_is_doubtful(home: Path) -> None:
 
 @pytest.mark.parametrize("name", ["seekdb2", "a seekdb", "vim"])
 def test_find_server_ignores_other_programs(home: Path, name: str) -> None:
-    with run_server(home, "--base-dir", str(home), program=name):
+    with run_server(home, program=name):
         assert find(home) == (None, [])
+
+
+@pytest.mark.parametrize("base", [".", "{home}"])
+def test_find_server_with_another_name_is_doubtful(home: Path, base: str) -> None:
+    with run_server(home, "--base-dir", base.format(home=home), program="seekdb-1.4") as process:
+        server, doubts = find(home)
+        assert server is None
+        assert [(doubt.kind, doubt.pid) for doubt in doubts] == [(DoubtKind.PROGRAM, process.pid)]
+
+
+def test_find_server_by_the_program_behind_its_link(home: Path) -> None:
+    installed = home.with_name("installed-seekdb-1.4")
+    shutil.copy(Path("/bin/sh").resolve(), installed)
+    (home / "bin").mkdir()
+    (home / "bin" / "seekdb").symlink_to(installed)
+    with subprocess.Popen(
+        [installed, "-c", SAYS_READY], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        server, doubts = find(home)
+        assert server is not None
+        assert (server.pid, doubts) == (process.pid, [])
 
 
 def test_find_server_ignores_a_zombie(home: Path) -> None:

@@ -11,12 +11,18 @@ from dagengine import Command
 from tasks.cluster.flavour import SEEKDB
 from tasks.diagnosis.postmortem import postmortem_command
 from tasks.hosts.commands import (
+    confirm_first_start_command,
+    directories_command,
     error_lines_command,
+    facts_command,
     probe_command,
     process_command,
+    sql_listener_command,
+    start_command,
     stop_command,
     wait_for_lock_command,
 )
+from tasks.hosts.home_state import StartKind
 from tasks.hosts.scripts import read_script
 from tests.made_server import make_server
 
@@ -31,6 +37,11 @@ COMMANDS: dict[str, Command] = {
     "wait_for_lock": wait_for_lock_command("/home"),
     "probe": probe_command(1, 2, 3),
     "error_lines": error_lines_command("/log", 0),
+    "inspect": facts_command(make_server()),
+    "start": start_command(make_server(), "77", StartKind.FIRST),
+    "sql_listener": sql_listener_command(make_server()),
+    "directories": directories_command("/home", {}),
+    "confirm_first_start": confirm_first_start_command("/home"),
     "postmortem": postmortem_command("/home", "/log", 0, 1, 2),
 }
 

@@ -106,7 +106,7 @@ async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
 
 
 async def operate_node(ctx: ApiContext, bound: BoundRequest) -> None:
-    """Pass a failed node: its DAG goes on behind it."""
+    """Pass a failed node: its DAG continues after it."""
     body: OperatorBody = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_node(row_id, details=False) is None:
@@ -170,7 +170,7 @@ async def list_holders(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDeta
 
 
 async def list_main_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
-    """Main DAGs of unfinished sub-DAGs: there are no sub-DAGs here, so always none."""
+    """Main DAGs of unfinished sub-DAGs: always empty, because sub-DAGs do not exist."""
     return {"contents": []}
 
 

@@ -6,6 +6,8 @@
 #   base        its base directory is this home, but its working directory is not
 #   pid_file    it has the pid file of this home open, but its working directory is not this home
 #   flavour     another server program has this home as its working directory
+#   program     a process with another program name has this home as its working directory and as its
+#               base directory
 # Call locate_home first. Sets pid, started, owner, by, and doubts (lines for the output).
 # shellcheck disable=SC2154  # home program
 . ./bounded.sh
@@ -16,26 +18,33 @@ line_end='
 # Set home_id (device:inode, empty if the home does not exist), home_owner and home_mode. Fails if
 # the home does not answer.
 locate_home() {
-    home_id='' home_owner='' home_mode=''
+    home_id='' home_owner='' home_mode='' real_program=''
     located=$(bounded 2 stat -L -c '%d:%i %u %a' "$home")
     [ $? -ne 124 ] || return 1
+    real_home=$(bounded 2 readlink -f "$home")
     # shellcheck disable=SC2086  # fields
     set -- $located
     [ $# -eq 3 ] && home_id=$1 home_owner=$2 home_mode=$3
     return 0
 }
 
-# Set candidates: pids of the processes that run a server program, by the name of the process or its
-# executable. Reading links below /proc does not access the file systems of their targets.
+# Set candidates: pids of the processes that may be the server, by the name of the process or of its
+# executable, or by a working directory whose path ends in the same component as the home. Reading
+# links below /proc does not access the file systems of their targets.
 find_candidates() {
     candidates=''
     # shellcheck disable=SC2012,SC2046  # names below /proc
     for path in $(grep -l -s -x -e seekdb -e observer /proc/[0-9]*/comm) $(
-        ls -ln /proc/[0-9]*/exe 2>/dev/null |
-            sed -n -e 's#.* \(/proc/[0-9]*/exe\) -> .*/seekdb$#\1#p' \
-                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/seekdb (deleted)$#\1#p' \
-                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/observer$#\1#p' \
-                -e 's#.* \(/proc/[0-9]*/exe\) -> .*/observer (deleted)$#\1#p'
+        ls -ln /proc/[0-9]*/exe /proc/[0-9]*/cwd 2>/dev/null |
+            while read -r _ _ _ _ _ _ _ _ link; do
+                case $link in
+                /proc/*/exe' -> '*/seekdb | /proc/*/exe' -> '*'/seekdb (deleted)') ;;
+                /proc/*/exe' -> '*/observer | /proc/*/exe' -> '*'/observer (deleted)') ;;
+                /proc/*/cwd' -> '*"/${real_home##*/}") ;;
+                *) continue ;;
+                esac
+                printf '%s\n' "${link%% *}"
+            done
     ); do
         path=${path#/proc/}
         case " $candidates " in *" ${path%/*} "*) ;; *) candidates="$candidates ${path%/*}" ;; esac
@@ -104,16 +113,35 @@ examine() {
         fi
         doubt unexamined "$candidate"
     elif [ "$id" = "$home_id" ]; then
-        case $name$line_end$(readlink "/proc/$candidate/exe" 2>/dev/null)$line_end in
-        "$program$line_end"* | *"/$program$line_end" | *"/$program (deleted)$line_end") ;;
-        *) doubt flavour "$candidate"; return 0 ;;
+        case $(name_program) in
+        "$program") ;;
+        seekdb | observer) doubt flavour "$candidate"; return 0 ;;
+        *) examine_other; return 0 ;;
         esac
         [ -z "$pid" ] || return 0
         pid=$candidate started=$start owner=$uid_of
         by=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n '/^DAGENGINE_START=/{s///;p;q;}')
-    else
+    elif [ -n "$(name_program)" ]; then
         examine_base
     fi
+}
+
+# Print the server program that the candidate runs: seekdb, observer or nothing.
+name_program() {
+    executable=$(readlink "/proc/$candidate/exe" 2>/dev/null)
+    executable=${executable% (deleted)}
+    for known in "$name" "${executable##*/}"; do
+        case $known in seekdb | observer) echo "$known"; return 0 ;; esac
+    done
+    [ -n "$real_program" ] || real_program=$(bounded 2 readlink -f "$home/bin/$program")
+    [ -z "$executable" ] || [ "$executable" != "$real_program" ] || echo "$program"
+}
+
+# A process of another program works in this home: does its command line name the home as well?
+examine_other() {
+    base=$(read_base "$candidate")
+    case $base in '') return 0 ;; /*) seen=$base ;; *) seen=/proc/$candidate/cwd/$base ;; esac
+    [ "$(bounded 2 stat -L -c '%d:%i' "$seen")" != "$home_id" ] || doubt program "$candidate" "$base"
 }
 
 # Check whether a server program with another working directory is related to this home.

@@ -1,5 +1,7 @@
 # shellcheck shell=sh
 # Listeners on a TCP port, from the kernel's tables.
+# shellcheck disable=SC2154  # home_id
+. ./bounded.sh
 
 # Print "uid inode" of each socket that listens on port $1. The tables begin with listening sockets
 # (0A; before Linux 4.4 mixed with half-open connections, 03). The rest can have tens of thousands
@@ -21,12 +23,19 @@ find_holder() {
         -e "/ -> socket:\[$1\]\$/{g;s/[^0-9]//g;p;q;}"
 }
 
-# For each socket that listens on port $1, print `listener=PORT UID PID NAME`; PID is 0 if not
-# visible.
+# For each socket that listens on port $1, print `listener=PORT UID PID NAME`; PID is 0 if it is not
+# visible. `in_home=PID` follows if the process works in $home. Call locate_home first.
 print_listeners() {
     list_listeners "$1" | sort -u | while read -r uid_of inode; do
         holder=$(find_holder "$inode") name=''
-        [ -z "$holder" ] || name=$(tr '\n' '?' 2>/dev/null <"/proc/$holder/comm")
+        place_id=''
+        if [ -n "$holder" ]; then
+            name=$(tr '\n' '?' 2>/dev/null <"/proc/$holder/comm")
+            mounts=/proc/$holder/mounts
+            place_id=$(bounded 2 stat -L -c '%d:%i' "/proc/$holder/cwd")
+            mounts=/proc/self/mounts
+        fi
         printf 'listener=%s %s %s %s\n' "$1" "$uid_of" "${holder:-0}" "${name%\?}"
+        [ -z "$place_id" ] || [ "$place_id" != "$home_id" ] || echo "in_home=$holder"
     done
 }

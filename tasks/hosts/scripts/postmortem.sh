@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # $1 home, $2 log, $3 offset in bytes, $4 pid, $5 its start time in clock ticks since boot (0:
 # unknown), then the ports of the server. Only kernel messages since the start time are reported.
+. ./bounded.sh
+. ./log_errors.sh
 home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
 shift 5
 for port in "$@"; do
@@ -8,15 +10,16 @@ for port in "$@"; do
     grep -q -s "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 &&
         echo "taken=$port"
 done
-if size=$(stat -c %s "$log" 2>/dev/null); then
-    [ "$from" -gt "$size" ] && from=0
-    [ $((size - from)) -gt 4000000 ] && from=$((size - 4000000))
-    tail -c "+$((from + 1))" "$log" | grep -a -E ' (ERROR|EDIAG) ' | tail -n 40 |
-        cut -c 1-600 | sed 's/^/log=/'
-    [ "$size" -gt "$from" ] && echo "log_grew=yes"
-else
-    echo "log_missing=yes"
-fi
+print_log() {
+    if size=$(stat -c %s "$log" 2>/dev/null); then
+        print_log_errors "$log" "$from" | sed 's/^/log=/'
+        [ "$from" -le "$size" ] || from=0
+        [ "$size" -le "$from" ] || echo "log_grew=yes"
+    else
+        echo "log_missing=yes"
+    fi
+}
+bounded 5 print_log
 
 kernel() {
     timeout 3 dmesg 2>/dev/null ||
@@ -45,24 +48,33 @@ done
 pattern=$(cat /proc/sys/kernel/core_pattern 2>/dev/null)
 boot=$(sed -n 's/^btime //p' /proc/stat 2>/dev/null)
 begun=$((${boot:-0} + since))
-tell_core() {
-    [ -f "$1" ] && [ "$(stat -c %Y "$1")" -ge "$begun" ] && stat -c 'core=%n, %s bytes' "$1"
+tell_cores() {
+    case $1 in
+    home) set -- "$home"/core* ;;
+    *) set -- "${pattern%/*}"/*"$pid"* ;;
+    esac
+    for file in "$@"; do
+        [ -f "$file" ] && [ "$(stat -c %Y "$file")" -ge "$begun" ] && stat -c 'core=%n, %s bytes' "$file"
+    done
 }
 if [ "$pid" -gt 0 ]; then
-    for file in "$home"/core*; do tell_core "$file"; done
+    bounded 3 tell_cores home
     case $pattern in
     "|"*) timeout 5 coredumpctl --no-pager --no-legend list "$pid" 2>/dev/null |
         tail -n 1 | sed 's/^/core=coredumpctl: /' ;;
-    /*) for file in "${pattern%/*}"/*"$pid"*; do tell_core "$file"; done ;;
+    /*) bounded 3 tell_cores pattern ;;
     esac
 fi
 
-# shellcheck disable=SC2046  # fields
-set -- $(df -P -B1 "$home" 2>/dev/null | tail -n 1)
-echo "free_bytes=$4"
-# shellcheck disable=SC2046  # fields
-set -- $(df -P -i "$home" 2>/dev/null | tail -n 1)
-echo "free_files=$4"
+print_space() {
+    # shellcheck disable=SC2046  # fields
+    set -- $(df -P -B1 "$home" 2>/dev/null | tail -n 1)
+    echo "free_bytes=$4"
+    # shellcheck disable=SC2046  # fields
+    set -- $(df -P -i "$home" 2>/dev/null | tail -n 1)
+    echo "free_files=$4"
+}
+bounded 3 print_space
 sed -n 's/^Max open files  *\([^ ]*\) .*/open_files=\1/p' /proc/self/limits
 sed -n 's/^MemAvailable: *\([0-9]*\) kB/available_kib=\1/p' /proc/meminfo
 echo "end=yes"

@@ -19,6 +19,12 @@ holds_nothing() {
     [ ! -e "$home/run/telemetry.json" ]
 }
 
+# Whether the server has recorded its configuration here.
+has_record() {
+    [ -e "$home/store/sstable/meta.db" ] || [ -e "$home/etc/$program.config.bin" ] ||
+        [ -e "$home/etc/meta.db" ]
+}
+
 # Whether the files of this home come from a failed first start: all are newer than its marker, and
 # all are in its own directories.
 is_leftover() {
@@ -57,10 +63,7 @@ write_marker() {
 
 prepare() {
     case $kind in
-    later)
-        [ -e "$home/store/sstable/meta.db" ] || [ -e "$home/etc/$program.config.bin" ] ||
-            [ -e "$home/etc/meta.db" ]
-        ;;
+    later) bounded 5 has_record ;;
     leftover) bounded 5 is_leftover && move_aside && bounded 5 holds_nothing && write_marker ;;
     first) bounded 5 holds_nothing && write_marker ;;
     *) false ;;
@@ -80,7 +83,7 @@ case $? in
 124) echo "outcome=unanswered"; exit 0 ;;
 *) echo "outcome=changed"; exit 0 ;;
 esac
-echo "log_from=$(stat -c %s "$log" 2>/dev/null || echo 0)"
+echo "log_from=$(bounded 2 stat -c %s "$log" || echo 0)"
 # The file is unlinked immediately, so that it disappears however this script ends.
 spool=$(mktemp) && exec 8<>"$spool" && rm -f "$spool" || exit 71
 tries=0
