@@ -252,10 +252,10 @@ class DecisionMaker:
         return self._locks.next(key, snapshot.dag.dag_id, snapshot.dag.name, self._clock.now())
 
 
-def _join(snapshot: Snapshot, lock_successor_id: ActiveDag | None) -> Batch | None:
+def _join(snapshot: Snapshot, successor: ActiveDag | None) -> Batch | None:
     """Return one batch with the changes of a DAG and of its lock successor, written atomically."""
     batch = snapshot.drain_batch()
-    inherited = lock_successor_id.snapshot.drain_batch() if lock_successor_id is not None else None
+    inherited = successor.snapshot.drain_batch() if successor is not None else None
     if batch is None or inherited is None:
         return batch
     return Batch(batch.dag_id, batch.lock_token, batch.changes + inherited.changes)

@@ -302,6 +302,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
     home = pick("home")
     if not home or not home.startswith("/") or not home.strip("/"):
         raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
+    _check_characters(path, entry.ip, "home", home)
     options = {**file.defaults.start_options, **entry.start_options}
     sql: _Sql = pick("sql") or _Sql()
     return Server(
@@ -327,7 +328,17 @@ def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | 
         return None
     if not value.startswith("/") or not value.strip("/"):
         raise ConfigError(f"{path}: server {ip} needs an absolute `{key}`, it has {value!r}")
+    _check_characters(path, ip, key, value)
     return value.rstrip("/")
+
+
+def _check_characters(path: Path, ip: str, key: str, value: str) -> None:
+    """Refuse what would be ambiguous in the line-oriented output of the host scripts."""
+    if "\\" in value or not value.isprintable():
+        raise ConfigError(
+            f"{path}: `{key}` of server {ip} has a backslash or a control character: {value!r}",
+            remedy="rename the directory on the host",
+        )
 
 
 def _check_unique(path: Path, servers: Sequence[Server]) -> None:

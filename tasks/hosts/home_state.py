@@ -104,8 +104,14 @@ class HomeFiles:
         """Whether a first start was tried and nothing shows a completed boot or unknown data."""
         parameters = self.parameters
         is_known = not self.parameters_problem or self.is_record_empty
+        is_other = any(name in self.configuration for name in _OLDER_RECORDS)
+        store = self.places.get(Place.STORE)
+        if store is not None and store.files and _RECORD not in self.configuration:
+            is_other = True  # files of a store without the record that a first start makes first
         is_booted = self.boot_completed or (parameters is not None and parameters.boot_completed)
-        return bool(self.first_start) and is_known and not is_booted and not self.has_telemetry
+        if is_other or is_booted or self.has_telemetry:
+            return False
+        return bool(self.first_start) and is_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +149,7 @@ class Contradictory:
 HomeState: TypeAlias = Empty | FailedFirstStart | HasData | Contradictory
 
 _MOVE_HOME = "move the home away by hand if it holds nothing of value, or restore what is missing"
+_RECORD = "store/sstable/meta.db"
 _OLDER_RECORDS = ("etc/seekdb.config.bin", "etc/meta.db")
 
 

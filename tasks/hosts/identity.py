@@ -41,6 +41,7 @@ class DoubtKind(StrEnum):
     PID_FILE = "pid_file"
     FLAVOUR = "flavour"
     PROGRAM = "program"
+    OWNER = "owner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,12 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
             return (
                 f"a server of another flavour (pid {doubt.pid}) runs in {home}",
                 "correct `flavour` or `home` in the cluster file",
+            )
+        case DoubtKind.OWNER:
+            return (
+                f"a server program of another user (pid {doubt.pid}) runs in {home}, which does"
+                " not belong to that user",
+                f"stop pid {doubt.pid} by hand, or give the home to the user of the server",
             )
         case DoubtKind.PROGRAM:
             return (

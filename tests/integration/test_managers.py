@@ -83,7 +83,7 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
         facts = await asked.facts()
         decision = decide_start(facts, StartTarget(asked.server), skip=["manager"])
         assert isinstance(decision, Blocked)
-        blocks = [verdict for verdict in decision.verdicts if said in str(verdict)]
+        blocks = [verdict for verdict in decision.check_results if said in str(verdict)]
         assert blocks, decision
         assert remedy in str(blocks[0])
         with server_of(asked.home) as process:

@@ -151,6 +151,40 @@ def test_find_server_by_the_program_behind_its_link(home: Path) -> None:
         assert (server.pid, doubts) == (process.pid, [])
 
 
+def test_find_server_reads_no_pid_file_that_is_a_pipe(home: Path) -> None:
+    os.mkfifo(home / "run" / "seekdb.pid")
+    elsewhere = home.with_name("elsewhere")
+    elsewhere.mkdir()
+    with run_server(elsewhere):
+        assert find(home) == (None, [])
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make processes of other users")
+def test_find_server_of_a_user_without_the_home_is_doubtful() -> None:
+    with open_directory() as home, run_server(home, user=NOBODY) as process:
+        server, doubts = find(home)
+        assert server is None
+        assert [(doubt.kind, doubt.pid) for doubt in doubts] == [(DoubtKind.OWNER, process.pid)]
+        os.chown(home, NOBODY, NOBODY)
+        server, doubts = find(home)
+        assert server is not None
+        assert (server.pid, doubts) == (process.pid, [])
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_home_that_cannot_be_examined_is_not_absent() -> None:
+    with open_directory() as parent:
+        home = parent / "home"
+        home.mkdir()
+        parent.chmod(0o700)
+        output = run_as(NOBODY, process_command(SEEKDB, str(home)))
+        assert output.splitlines()[-1] == f"unanswered={home}"
+        home.rmdir()
+        assert find(home) == (None, [])
+
+
 def test_find_server_ignores_a_zombie(home: Path) -> None:
     with run_server(home) as process:
         process.kill()

@@ -113,6 +113,7 @@ def test_started_program_inherits_no_descriptor(home: Home) -> None:
     [
         *("telemetry", "completed boot", "rotated log", "older file", "link"),
         *("no marker", "damaged marker", "data elsewhere", "redo elsewhere"),
+        *("older record", "store without its record"),
     ],
 )
 def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) -> None:
@@ -135,6 +136,11 @@ def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) ->
             (home.path / MARKER).unlink()
         case "damaged marker":
             home.write(MARKER, "77 x y\n", age=100)
+        case "older record":
+            home.write("etc/seekdb.config.bin")
+        case "store without its record":
+            (home.path / "store/sstable/meta.db").unlink(missing_ok=True)
+            home.write("store/sstable/block_file")
         case "data elsewhere":
             home.write("../data dir/block_file")
         case "redo elsewhere":

@@ -73,6 +73,7 @@ async def test_a_rollback_ends_only_what_its_own_dag_has_started(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a process of another user")
 async def test_a_server_of_another_user_is_not_touched(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
+    os.chown(tmp_path, 65534, 65534)
     with run_server(tmp_path, program="observer", user=65534) as process:
         report = await end(tmp_path)
         assert report.outcome is StopOutcome.OTHER_USER

@@ -13,6 +13,7 @@ bounded() {
     ticks=$(($1 * 20))
     shift
     spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool" || return 125
+    printf '\n' >&7 2>/dev/null || { exec 7>&-; return 125; } # the disk is full
     # `exec`: with redirections on the command itself, the shell would keep copies of the old
     # descriptors.
     (exec </dev/null >&7 2>/dev/null 7>&- 8>&- 9<&- && "$@") &
@@ -32,7 +33,7 @@ bounded() {
         kill -s KILL "$child" 2>/dev/null
         outcome=124
     fi
-    cat /proc/self/fd/7
+    tail -c +2 /proc/self/fd/7
     exec 7>&-
     return "$outcome"
 }

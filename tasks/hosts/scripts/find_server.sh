@@ -6,6 +6,7 @@
 #   base        its base directory is this home, but its working directory is not
 #   pid_file    it has the pid file of this home open, but its working directory is not this home
 #   flavour     another server program has this home as its working directory
+#   owner       a server program of a user who does not own the home works in it
 #   program     a process with another program name has this home as its working directory and as its
 #               base directory
 # Call locate_home first. Sets pid, started, owner, by, and doubts (lines for the output).
@@ -15,17 +16,28 @@
 line_end='
 '
 
-# Set home_id (device:inode, empty if the home does not exist), home_owner and home_mode. Fails if
-# the home does not answer.
+# Set home_id (device:inode, empty if the home does not exist), home_owner, home_mode and file_owners.
+# Fails if the home does not answer or cannot be examined.
 locate_home() {
-    home_id='' home_owner='' home_mode='' real_program=''
-    located=$(bounded 2 stat -L -c '%d:%i %u %a' "$home")
-    [ $? -ne 124 ] || return 1
+    home_id='' home_owner='' home_mode='' file_owners=' ' real_program='' real_home=''
+    located=$(bounded 2 print_home) || return 1
+    case $located in
+    [0-9]*:[0-9]*) ;;
+    *'No such file or directory' | *'Not a directory') return 0 ;;
+    *) return 1 ;;
+    esac
     real_home=$(bounded 2 readlink -f "$home")
     # shellcheck disable=SC2086  # fields
     set -- $located
-    [ $# -eq 3 ] && home_id=$1 home_owner=$2 home_mode=$3
-    return 0
+    home_id=$1 home_owner=$2 home_mode=$3
+    shift 3
+    file_owners=" $* "
+}
+
+# Print device:inode, owner and mode of the home, then the owners of its directories; else the error.
+print_home() {
+    LC_ALL=C stat -L -c '%d:%i %u %a' "$home" 2>&1
+    stat -L -c '%u' "$home/etc" "$home/log" "$home/run" "$home/store" 2>/dev/null | tr '\n' ' '
 }
 
 # Set candidates: pids of the processes that may be the server, by the name of the process or of its
@@ -63,6 +75,11 @@ read_base() {
         sed -n -e '/^--base-dir$/{n;p;q;}' -e '/^--base-dir=/{s///;p;q;}'
 }
 
+# Print the pid file. A named pipe in its place would hang.
+print_pid_file() {
+    if [ -f "$home/run/$program.pid" ]; then head -n 1 "$home/run/$program.pid"; fi
+}
+
 # Whether a process has the pid file of this home open.
 holds_pid_file() {
     file=$(stat -c '%d:%i' "$home/run/$program.pid") || return 1
@@ -75,8 +92,18 @@ holds_pid_file() {
 
 # Whether a process of another user could have written to this home.
 may_write() {
-    [ "$1" = 0 ] || [ "$1" = "$home_owner" ] && return 0
+    may_own "$1" && return 0
     case $home_mode in *[2367]? | *[2367]) return 0 ;; esac
+    case $file_owners in *" $1 "*) return 0 ;; esac
+    return 1
+}
+
+# Whether a server of this home may run as user $1: root, or the owner of the home, or of its files if
+# no other user can make any.
+may_own() {
+    [ "$1" = 0 ] || [ "$1" = "$home_owner" ] && return 0
+    case $home_mode in *[2367]? | *[2367]) return 1 ;; esac
+    case $file_owners in *" $1 "*) return 0 ;; esac
     return 1
 }
 
@@ -93,7 +120,8 @@ examine() {
     [ "$1" = Z ] && return 0
     start=${20}
     uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
-    mounts=/proc/$candidate/mounts line='' is_hung=124
+    # Always bounded: a mount that was detached with `umount -l` is in no table.
+    mounts='' line='' is_hung=124
     if [ "$hung" -lt 3 ]; then # after three hung processes, do not spend 2 s on each further one
         line=$(bounded 2 print_directory_of "$candidate")
         is_hung=$?
@@ -118,6 +146,7 @@ examine() {
         seekdb | observer) doubt flavour "$candidate"; return 0 ;;
         *) examine_other; return 0 ;;
         esac
+        if ! may_own "$uid_of"; then doubt owner "$candidate"; return 0; fi
         [ -z "$pid" ] || return 0
         pid=$candidate started=$start owner=$uid_of
         by=$(tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n '/^DAGENGINE_START=/{s///;p;q;}')
@@ -156,7 +185,7 @@ examine_base() {
             return 0
         fi
     fi
-    [ -n "$filed" ] || filed=$(bounded 2 head -n 1 "$home/run/$program.pid")
+    [ -n "$filed" ] || filed=$(bounded 2 print_pid_file)
     if [ "$filed" = "$candidate" ] && bounded 2 holds_pid_file "$candidate"; then
         doubt pid_file "$candidate"
     fi

@@ -24,6 +24,11 @@ has_completed_boot() {
     return 1
 }
 
+# Whether directory $1 is on another device than the home.
+is_mount_point() {
+    [ -d "$1" ] && [ "$(stat -L -c %d "$1")" != "$(stat -L -c %d "$home")" ]
+}
+
 print_directory() {
     [ -n "$2" ] && [ -e "$2" ] || return 0
     printf 'directory=%s %s %s\n' "$1" "$(stat -L -c '%d:%i' "$2")" "$(readlink -n -f "$2" | tr '\n' '?')"
@@ -36,7 +41,9 @@ print_home_files() {
     print_directory store "$home/store"
     print_directory data "$data"
     print_directory redo "$redo"
-    for part in etc store; do [ ! -h "$home/$part" ] || echo "link=$part"; done
+    for part in etc store; do
+        if [ -h "$home/$part" ] || is_mount_point "$home/$part"; then echo "link=$part"; fi
+    done
     for part in etc/observer.config.bin etc/observer.conf.bin etc2/observer.conf.bin etc3/observer.conf.bin \
         etc2/observer.config.bin etc3/observer.config.bin etc/seekdb.config.bin etc/meta.db \
         store/sstable/meta.db; do
@@ -47,7 +54,8 @@ print_home_files() {
     if [ -f "$marker_file" ] && read -r dag inode size _ <"$marker_file"; then
         printf 'first_start=%s\n' "$dag"
         case $inode$size in *[!0-9]* | '') inode=0 size=0 ;; esac
-        has_completed_boot "$inode" "$size" && echo "boot_completed=yes"
+        # A home with telemetry cannot be a leftover, so its log is not read.
+        [ ! -e "$home/run/telemetry.json" ] && has_completed_boot "$inode" "$size" && echo "boot_completed=yes"
         for part in etc store; do
             [ ! -e "$home/$part" ] || find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1 |
                 head -n 1 | sed 's/^/older_file=/'

@@ -31,7 +31,7 @@ print_listeners() {
         place_id=''
         if [ -n "$holder" ]; then
             name=$(tr '\n' '?' 2>/dev/null <"/proc/$holder/comm")
-            mounts=/proc/$holder/mounts
+            mounts=''
             place_id=$(bounded 2 stat -L -c '%d:%i' "/proc/$holder/cwd")
             mounts=/proc/self/mounts
         fi

@@ -54,7 +54,8 @@ tell_cores() {
     *) set -- "${pattern%/*}"/*"$pid"* ;;
     esac
     for file in "$@"; do
-        [ -f "$file" ] && [ "$(stat -c %Y "$file")" -ge "$begun" ] && stat -c 'core=%n, %s bytes' "$file"
+        [ -f "$file" ] && [ "$(stat -c %Y "$file")" -ge "$begun" ] &&
+            printf 'core=%s, %s bytes\n' "$(printf %s "$file" | tr '\n' '?')" "$(stat -c %s "$file")"
     done
 }
 if [ "$pid" -gt 0 ]; then

@@ -11,7 +11,7 @@ locate_home || { echo "unanswered=$home"; echo "end=yes"; exit 0; }
 find_server
 tell_server
 print_socket_file() {
-    [ -S "$home/run/sql.sock" ] && stat -L -c 'directory=%u %a' "$home" "$home/run" && echo "socket_file=yes"
+    [ ! -h "$home/run" ] && [ -S "$home/run/sql.sock" ] && stat -L -c 'directory=%u %a' "$home" "$home/run" && echo "socket_file=yes"
 }
 print_port() {
     # shellcheck disable=SC2012  # names below /proc

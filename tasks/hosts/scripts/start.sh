@@ -32,8 +32,10 @@ is_leftover() {
     read -r _ inode size _ <"$marker_file" || return 1
     case $inode$size in *[!0-9]* | '') return 1 ;; esac
     has_completed_boot "$inode" "$size" && return 1
+    [ ! -e "$home/etc/$program.config.bin" ] && [ ! -e "$home/etc/meta.db" ] || return 1
+    [ -e "$home/store/sstable/meta.db" ] || [ -z "$(first_files "$home/store")" ] || return 1
     for part in etc store; do
-        [ ! -h "$home/$part" ] || return 1
+        [ ! -h "$home/$part" ] && ! is_mount_point "$home/$part" || return 1
         [ ! -e "$home/$part" ] || [ -z "$(find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1)" ] || return 1
     done
     store=$(readlink -f "$home/store")
@@ -99,6 +101,7 @@ while :; do
 done
 echo "status=$status"
 tail -n 3 /proc/self/fd/8 | sed 's/^/said=/'
+echo
 tries=0
 while ! find_server && [ "$status" = 0 ] && [ "$tries" -lt 20 ]; do
     tries=$((tries + 1))
