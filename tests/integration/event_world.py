@@ -96,7 +96,7 @@ class World(FakeController):
         await door.open()
         try:
             path = f"/task/dag/{dag_id}/events"
-            async with door.open_answer("GET", path, None, headers) as response:
+            async with door.stream("GET", path, None, headers) as response:
                 yield response
         finally:
             await door.close()

@@ -113,7 +113,6 @@ def test_started_program_inherits_no_descriptor(home: Home) -> None:
     [
         *("telemetry", "completed boot", "rotated log", "older file", "link"),
         *("no marker", "damaged marker", "data elsewhere", "redo elsewhere"),
-        *("older record", "store without its record"),
     ],
 )
 def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) -> None:
@@ -136,11 +135,6 @@ def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) ->
             (home.path / MARKER).unlink()
         case "damaged marker":
             home.write(MARKER, "77 x y\n", age=100)
-        case "older record":
-            home.write("etc/seekdb.config.bin")
-        case "store without its record":
-            (home.path / "store/sstable/meta.db").unlink(missing_ok=True)
-            home.write("store/sstable/block_file")
         case "data elsewhere":
             home.write("../data dir/block_file")
         case "redo elsewhere":
@@ -148,6 +142,20 @@ def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) ->
     before = home.files()
     report = home.start(StartKind.LEFTOVER, data_dir=str(home.data))
     assert (report.outcome, report.status, report.moved_aside) == (StartOutcome.CHANGED, None, ())
+    assert home.files() == before
+
+
+@pytest.mark.parametrize("record", ["older", "missing"])
+def test_leftover_start_needs_the_record_of_a_boot(home: Home, record: str) -> None:
+    home.leave_failed_start(log_from=5)
+    if record == "older":
+        home.write("etc/seekdb.config.bin")
+    else:
+        (home.path / "store/sstable/meta.db").unlink(missing_ok=True)
+        home.write("store/sstable/block_file")
+    before = home.files()
+    report = home.start(StartKind.LEFTOVER)
+    assert (report.outcome, report.moved_aside) == (StartOutcome.CHANGED, ())
     assert home.files() == before
 
 
