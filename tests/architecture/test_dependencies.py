@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"dagengine", "tasks", "tests"}
+PACKAGES = {"dagengine", "docs", "tasks", "tests"}
 SCRIPTS = {"benchmarks", "tests"}  # scripts import the files beside them by their bare names
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<bound>\d[\w.]*)(,<\d[\w.]*)?")
