@@ -33,7 +33,8 @@ is_leftover() {
     case $inode$size in *[!0-9]* | '') return 1 ;; esac
     has_completed_boot "$inode" "$size" && return 1
     [ ! -e "$home/etc/$program.config.bin" ] && [ ! -e "$home/etc/meta.db" ] || return 1
-    [ -e "$home/store/sstable/meta.db" ] || [ -z "$(first_files "$home/store")" ] || return 1
+    [ -e "$home/store/sstable/meta.db" ] || [ ! -e "$home/store" ] ||
+        [ -z "$(first_files "$home/store")" ] || return 1
     for part in etc store; do
         [ ! -h "$home/$part" ] && ! is_mount_point "$home/$part" || return 1
         [ ! -e "$home/$part" ] || [ -z "$(find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1)" ] || return 1
