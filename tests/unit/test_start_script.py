@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,3 +215,28 @@ def test_start_of_a_doubtful_process_changes_nothing(home: Home, kind: StartKind
         assert report.outcome is StartOutcome.DOUBTFUL
         assert [doubt.pid for doubt in report.doubts] == [process.pid]
     assert home.files() == before
+
+
+def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_path: Path) -> None:
+    directory, programs = tmp_path / "tmp", tmp_path / "programs"
+    directory.mkdir()
+    programs.mkdir()
+    mktemp = programs / "mktemp"
+    mktemp.write_text(
+        f'#!/bin/sh\nname=$({shutil.which("mktemp")} "$@") && kill -s TERM 0 && echo "$name"\n'
+    )
+    mktemp.chmod(0o755)
+    server = make_server(home=str(home.path), redo_dir=str(home.redo))
+    command = start_command(server, "78", StartKind.FIRST)
+
+    ended = subprocess.run(
+        command.argv,
+        input=command.stdin,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(directory)},
+        capture_output=True,
+        start_new_session=True,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert list(directory.iterdir()) == []

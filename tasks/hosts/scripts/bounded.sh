@@ -12,7 +12,7 @@ bounded() {
     fi
     ticks=$(($1 * 20))
     shift
-    spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool" || return 125
+    open_spool || return 125
     printf '\n' >&7 2>/dev/null || { exec 7>&-; return 125; } # the disk is full
     # `exec`: with redirections on the command itself, the shell would keep copies of the old
     # descriptors.
@@ -36,6 +36,16 @@ bounded() {
     tail -c +2 /proc/self/fd/7
     exec 7>&-
     return "$outcome"
+}
+
+# open_spool: open a temporary file without a name as descriptor 7. A signal that would end this
+# script is ignored until the name is removed, also by mktemp; otherwise the file would remain.
+open_spool() {
+    trap '' HUP INT TERM
+    spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool"
+    opened=$?
+    trap - HUP INT TERM
+    return "$opened"
 }
 
 # may_hang FILE: whether a mount table (below /proc) has a mount that is not known to be local. An

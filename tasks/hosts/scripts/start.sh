@@ -87,8 +87,8 @@ case $? in
 *) echo "outcome=changed"; exit 0 ;;
 esac
 echo "log_from=$(bounded 2 stat -c %s "$log" || echo 0)"
-# The file is unlinked immediately, so that it disappears however this script ends.
-spool=$(mktemp) && exec 8<>"$spool" && rm -f "$spool" || exit 71
+# The file has no name, so that it disappears however this script ends.
+open_spool && exec 8<&7 7>&- || exit 71
 tries=0
 while :; do
     # --foreground: the command stays in this script's process group and is killed with it.
