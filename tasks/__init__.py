@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from dagengine import CliCommand, Extension, ExtensionContext, Plugin
+from dagengine.extension import CliCommand, Extension, ExtensionContext, Plugin
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.flavour import OCEANBASE
 from tasks.operations.start import start_operation

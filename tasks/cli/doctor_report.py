@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dagengine import SelfCheckResult, SelfCheckStatus, SshPool, SystemClock
+from dagengine import SystemClock
+from dagengine.extension import SelfCheckResult, SelfCheckStatus
+from dagengine.remote import SshPool
 from tasks.cli.doctor import examine
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

@@ -14,18 +14,10 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from dagengine import (
-    ConfigError,
-    DagengineError,
-    HostAddress,
-    HostKey,
-    HostKeys,
-    RemoteError,
-    SshPool,
-    SystemClock,
-    Trust,
-    load_config,
-)
+from dagengine import SystemClock
+from dagengine.errors import ConfigError, DagengineError, RemoteError
+from dagengine.extension import load_config
+from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
 from tasks.cluster.cluster_file import load_cluster
 
 _EXIT_DONE, _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 0, 1, 2, 130

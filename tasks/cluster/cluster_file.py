@@ -13,7 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dagengine import AgentAddress, ConfigError, HostAddress, Secret
+from dagengine import AgentAddress
+from dagengine.errors import ConfigError
+from dagengine.remote import HostAddress, Secret
 from tasks.cluster.flavour import FLAVOURS, Flavour
 from tasks.cluster.observation import Observation, TableRow, summarize
 from tasks.cluster.read_cluster import read_cluster

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import yaml
 
-from dagengine import ConfigError
+from dagengine.errors import ConfigError
 from tasks.demo.hosts import LOOPBACK, DemoHost, DemoHosts, free_port
 
 PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name

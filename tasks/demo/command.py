@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from dagengine import DagengineError
+from dagengine.errors import DagengineError
 from tasks.demo.cluster import DemoCluster, find_seekdb
 from tasks.demo.hosts import DemoHostError, DemoHosts
 from tasks.demo.reaper import ProcessReaper

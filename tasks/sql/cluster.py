@@ -13,8 +13,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from dagengine import Clock, DagengineError, RemoteError, RunnerPool
+from dagengine import Clock
+from dagengine.errors import DagengineError, RemoteError
 from dagengine.mysql import Connection, Row, quote_text
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import TableRow
 from tasks.sql.access import SqlPeerRefused, open_sql

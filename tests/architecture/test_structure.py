@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import DagengineError, errors
+from dagengine import errors
+from dagengine.errors import DagengineError
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")

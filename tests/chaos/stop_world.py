@@ -18,21 +18,9 @@ from typing import Any
 
 import yaml
 
-from dagengine import (
-    Command,
-    CommandResult,
-    Engine,
-    HostAddress,
-    HostUnreachable,
-    Operation,
-    Operator,
-    Outcome,
-    Stage,
-    State,
-    StepContext,
-    Submission,
-)
-from dagengine.errors import OperatorRefused
+from dagengine import Engine, Operation, Operator, Outcome, Stage, State, StepContext, Submission
+from dagengine.errors import HostUnreachable, OperatorRefused
+from dagengine.remote import Command, CommandResult, HostAddress
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
 from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool

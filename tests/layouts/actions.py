@@ -10,8 +10,11 @@ from typing import Any, cast
 
 import yaml
 
-from dagengine import ApiError, Call, Engine, HostAddress
+from dagengine import Engine
 from dagengine.api.binding import bind
+from dagengine.errors import ApiError
+from dagengine.extension import Call
+from dagengine.remote import HostAddress
 from dagengine.testing import FakeClock
 from dagengine.testing.local_runner import LocalRunner
 from tasks.cluster.cluster_file import ClusterFile, Server

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import Command
+from dagengine.remote import Command
 from dagengine.testing.local_runner import LocalRunner
 from tasks.cluster.cluster_file import Server
 from tasks.demo.cluster import find_seekdb
