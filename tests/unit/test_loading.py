@@ -166,7 +166,7 @@ def install(site: Path, name: str, entry: str, module: str = "") -> None:
 
 
 def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) -> None:
-    module = "from dagengine import Plugin\nPOINT = Plugin('more', None)\n"
+    module = "from dagengine.extension import Plugin\nPOINT = Plugin('more', None)\n"
     install(tmp_path / "site", "more", "more = more:POINT", module)
     done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
     assert loaded_lines(done) == []
