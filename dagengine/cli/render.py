@@ -12,6 +12,7 @@ from dagengine.errors import LockHeld
 Json: TypeAlias = Mapping[str, Any]
 
 _STATE_WIDTH = len("RUNNING")
+_VERDICT_WIDTH = len("blocked")
 UNFINISHED = ("PENDING", "READY", "RUNNING")
 _UNUSUAL_ENDS = {
     "PASS": " (passed by an operator, not run to its end)",
@@ -217,6 +218,31 @@ def render_list(dags: Sequence[Json]) -> list[str]:
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+
+
+def is_clear(plan: Json) -> bool:
+    """True if the lock is free and no server is blocked or unknown."""
+    is_free = plan["lock"] is None or plan["lock"]["dag_id"] is None
+    bad = [server for server in plan["servers"] if server["verdict"] in ("blocked", "unknown")]
+    return is_free and not bad
+
+
+def render_plan(plan: Json) -> list[str]:
+    """Render a plan: the lock, and each server with its verdict, checks and commands."""
+    lines = [f"{plan['name']}: this is what it would do; nothing was changed"]
+    if plan["lock"] is not None:
+        lines.append(f"lock '{plan['lock']['key']}': {plan['lock']['about']}")
+    for server in plan["servers"]:
+        lines.append(
+            f"  {server['server']}  {server['verdict']:<{_VERDICT_WIDTH}}  {server['reason']}"
+        )
+        lines += [
+            f"      {check['level']}: [{check['check']}] {check['cause']}; {check['remedy']}"
+            for check in server["checks"]
+            if check["level"] != "ok"
+        ]
+        lines += [f"      would run: {command}" for command in server["commands"]]
+    return lines
 
 
 def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list[str]:
