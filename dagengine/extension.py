@@ -40,6 +40,7 @@ __all__ += [
 __all__ += [
     "ApiConfig",
     "EngineConfig",
+    "ExitCode",
     "SelfCheckResult",
     "SelfCheckStatus",
     "StoreConfig",
@@ -50,10 +51,14 @@ __all__ += [
 
 # Files, addresses and pauses.
 __all__ += [
+    "Backoff",
     "PasswordFile",
+    "WatchedFile",
     "YamlRefused",
     "outline_yaml",
+    "parse_host_port",
     "read_yaml",
+    "render_host_port",
 ]
 
 # The module that defines each name. The block for type checkers has the same names.
@@ -62,9 +67,13 @@ _SOURCES = {
     "dagengine.api.extension": (
         "Call ClusterView Handler Plan Planner Refusal Route ServerPlan ServerState"
     ),
-    "dagengine.api.schemas.tasks": "AgentDto Contents StatusAgentDto StatusDto Time",
+    "dagengine.api.schemas.base": "AgentDto Contents Time",
+    "dagengine.api.schemas.controller": "StatusAgentDto StatusDto",
+    "dagengine.cli.exit_codes": "ExitCode",
+    "dagengine.runtime.addresses": "parse_host_port render_host_port",
+    "dagengine.runtime.backoff": "Backoff",
     "dagengine.runtime.strict_yaml": "YamlRefused outline_yaml read_yaml",
-    "dagengine.runtime.watched_file": "PasswordFile",
+    "dagengine.runtime.watched_file": "PasswordFile WatchedFile",
     "dagengine.server.config": "ApiConfig EngineConfig StoreConfig load_config",
     "dagengine.server.extension": "CliCommand Extension ExtensionContext Plugin",
     "dagengine.server.self_check": (
@@ -85,15 +94,13 @@ if TYPE_CHECKING:
         ServerPlan,
         ServerState,
     )
-    from dagengine.api.schemas.tasks import (
-        AgentDto,
-        Contents,
-        StatusAgentDto,
-        StatusDto,
-        Time,
-    )
+    from dagengine.api.schemas.base import AgentDto, Contents, Time
+    from dagengine.api.schemas.controller import StatusAgentDto, StatusDto
+    from dagengine.cli.exit_codes import ExitCode
+    from dagengine.runtime.addresses import parse_host_port, render_host_port
+    from dagengine.runtime.backoff import Backoff
     from dagengine.runtime.strict_yaml import YamlRefused, outline_yaml, read_yaml
-    from dagengine.runtime.watched_file import PasswordFile
+    from dagengine.runtime.watched_file import PasswordFile, WatchedFile
     from dagengine.server.config import (
         ApiConfig,
         EngineConfig,

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from dagengine.errors import LockHeld
+from dagengine.runtime.addresses import render_host_port
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -283,8 +284,7 @@ def _is_noteworthy(node: Json) -> str:
 def server_label(thing: Json) -> str:
     """Return the address of a sub-task's server or, for the API's info, of the controller."""
     agent = thing.get("execute_agent", thing)
-    ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
-    return f"{ip}:{agent['port']}"
+    return render_host_port(agent["ip"], agent["port"])
 
 
 def _duration(thing: Json, now: datetime | None, running: bool = False) -> str:

@@ -17,11 +17,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from dagengine import SystemClock
-from dagengine.extension import SelfCheckResult, SelfCheckStatus
+from dagengine.extension import ExitCode, SelfCheckResult, SelfCheckStatus
 from dagengine.remote import SshPool
 from tasks.cli.doctor import examine
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _STYLES = {
     SelfCheckStatus.OK: "green",
     SelfCheckStatus.WARN: "yellow",
@@ -36,7 +35,7 @@ def run_doctor(argv: Sequence[str]) -> int:
     try:
         found = asyncio.run(_examine(options.config))
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     shown = found if options.all else [i for i in found if i.health is not SelfCheckStatus.OK]
     if options.json:
         sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
@@ -49,14 +48,14 @@ def exit_code(found: Sequence[SelfCheckResult]) -> int:
     """Return 0 if no result is BAD, 2 if the engine or cluster file is unusable, else 1."""
     bad = [inspection for inspection in found if inspection.health is SelfCheckStatus.BAD]
     if any(inspection.check in _FILES for inspection in bad):
-        return EXIT_USAGE
-    return EXIT_FAILED if bad else EXIT_DONE
+        return ExitCode.USAGE
+    return ExitCode.FAILED if bad else ExitCode.DONE
 
 
 def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
     """Return the JSON document of `--json`."""
     return {
-        "healthy": exit_code(found) == EXIT_DONE,
+        "healthy": exit_code(found) == ExitCode.DONE,
         "found": [
             {
                 "subject": inspection.subject,

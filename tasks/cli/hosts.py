@@ -16,11 +16,10 @@ from typing import Any
 
 from dagengine import SystemClock
 from dagengine.errors import ConfigError, DagengineError, RemoteError
-from dagengine.extension import load_config
+from dagengine.extension import ExitCode, load_config
 from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
 from tasks.cluster.cluster_file import load_cluster
 
-_EXIT_DONE, _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 0, 1, 2, 130
 _SAFE = (Trust.KNOWN, Trust.CERTIFIED)
 _YES = ("y", "yes")
 
@@ -49,14 +48,14 @@ def run_hosts(argv: Sequence[str]) -> int:
         results = _trust_all(addresses, replaced, options)
     except DagengineError as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
-        return _EXIT_USAGE
+        return ExitCode.USAGE
     except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     is_done = all(result.is_trusted for result in results)
     if options.json:
         document = {"trusted": is_done, "hosts": [_describe(result) for result in results]}
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
-    return _EXIT_DONE if is_done else _EXIT_FAILED
+    return ExitCode.DONE if is_done else ExitCode.FAILED
 
 
 def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from dagengine.errors import DagengineError
+from dagengine.extension import ExitCode
 from tasks.demo.cluster import DemoCluster, find_seekdb
 from tasks.demo.hosts import DemoHostError, DemoHosts
 from tasks.demo.reaper import ProcessReaper
 
 _COUNT = 3
-_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
 _STOP_BOUND_S = 10.0
 
 
@@ -32,10 +32,10 @@ def run_demo(argv: Sequence[str]) -> int:
         return asyncio.run(_main(options.once, options.json))
     except (DagengineError, DemoHostError) as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
-        return _EXIT_USAGE
+        return ExitCode.USAGE
     except (asyncio.CancelledError, KeyboardInterrupt):
         sys.stderr.write("stopped; everything is removed\n")
-        return _EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
 async def _main(once: bool, as_json: bool) -> int:
