@@ -6,10 +6,13 @@ a controller do so too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 from dagengine.extension import CliCommand, Extension, ExtensionContext, Plugin
+
+if TYPE_CHECKING:
+    import typer
 
 
 def _open(context: ExtensionContext) -> AbstractAsyncContextManager[Extension]:
@@ -18,22 +21,22 @@ def _open(context: ExtensionContext) -> AbstractAsyncContextManager[Extension]:
     return open_extension(context)
 
 
-def _demo(arguments: Sequence[str]) -> int:
-    from tasks.demo.command import run_demo  # noqa: PLC0415
+def _demo() -> typer.Typer:
+    from tasks.demo.command import app  # noqa: PLC0415
 
-    return run_demo(arguments)
-
-
-def _hosts(arguments: Sequence[str]) -> int:
-    from tasks.cli.hosts import run_hosts  # noqa: PLC0415
-
-    return run_hosts(arguments)
+    return app
 
 
-def _doctor(arguments: Sequence[str]) -> int:
-    from tasks.cli.doctor_report import run_doctor  # noqa: PLC0415
+def _hosts() -> typer.Typer:
+    from tasks.cli.hosts import app  # noqa: PLC0415
 
-    return run_doctor(arguments)
+    return app
+
+
+def _doctor() -> typer.Typer:
+    from tasks.cli.doctor_report import app  # noqa: PLC0415
+
+    return app
 
 
 EXTENSION = Plugin(

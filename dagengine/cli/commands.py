@@ -64,10 +64,17 @@ app = typer.Typer(
 def run_command(argv: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     try:
-        if (extended := _run_extension_command(argv)) is not None:
-            return extended
-        # Out of standalone mode typer hands back what Exit carries.
-        code = app(args=list(argv), standalone_mode=False)
+        # Outside standalone mode, typer returns the code of `typer.Exit`.
+        if (extension := _find_extension_app(argv)) is not None:
+            name, *arguments = argv
+            code = extension(
+                arguments,
+                prog_name=f"dagengine {name}",
+                standalone_mode=False,
+                help_option_names=["-h", "--help"],
+            )
+        else:
+            code = app(list(argv), standalone_mode=False)
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
@@ -296,8 +303,11 @@ def _exit_code(exc: DagengineError) -> int:
     return ExitCode.USAGE
 
 
-def _run_extension_command(argv: Sequence[str]) -> int | None:
-    """A command that an extension adds, such as `demo`; None when this is none of them."""
+def _find_extension_app(argv: Sequence[str]) -> typer.Typer | None:
+    """Return the command of an extension, such as `demo`; None if the arguments name no such one.
+
+    For a command line without a command, add the extensions' commands to the help.
+    """
     own = {
         command.name or command.callback.__name__  # type: ignore[union-attr]
         for command in app.registered_commands
@@ -313,9 +323,8 @@ def _run_extension_command(argv: Sequence[str]) -> int | None:
         for name, command in commands.items():
             app.command(name, help=command.help)(_stand_in)
         return None
-    found = commands.get(argv[0])
-    return None if found is None else found.run(argv[1:])
+    return commands[argv[0]].app() if argv[0] in commands else None
 
 
 def _stand_in() -> None:
-    """Lists an extension's command in typer's help; typer never gets to run it."""
+    """List an extension's command in the help without importing the command."""

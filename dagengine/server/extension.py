@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import typer
+
     from dagengine.api.extension import ClusterView, Route
     from dagengine.model.operation import Operation
     from dagengine.remote.runner import RunnerPool
@@ -56,11 +58,12 @@ class CliCommand:
 
     Attributes:
         help: help text of one line.
-        run: takes the arguments after the command's name and returns the exit code.
+        app: builds the command, which ends with `typer.Exit` and an `ExitCode`. It is called only
+            to run the command, so that `dagengine --help` does not import it.
     """
 
     help: str
-    run: Callable[[Sequence[str]], int]
+    app: Callable[[], typer.Typer]
 
 
 @dataclass(frozen=True, slots=True)

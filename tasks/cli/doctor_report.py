@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -10,7 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
+from typing import Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -28,20 +29,28 @@ _STYLES = {
 }
 _FILES = ("engine file", "cluster file")
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-def run_doctor(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code."""
-    options = _parse(argv)
+
+@app.command()
+def doctor(
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="the engine file")],
+    show_all: Annotated[bool, typer.Option("--all", help="show what is well, too")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON document on stdout")
+    ] = False,
+) -> None:
+    """Look at the whole set-up, change nothing, and say what to mend and how."""
     try:
-        found = asyncio.run(_examine(options.config))
+        found = asyncio.run(_examine(config))
     except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    shown = found if options.all else [i for i in found if i.health is not SelfCheckStatus.OK]
-    if options.json:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    shown = found if show_all else [i for i in found if i.health is not SelfCheckStatus.OK]
+    if as_json:
         sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
     else:
         show(shown, found, Console(highlight=False, soft_wrap=False))
-    return exit_code(found)
+    raise typer.Exit(exit_code(found))
 
 
 def exit_code(found: Sequence[SelfCheckResult]) -> int:
@@ -97,16 +106,3 @@ async def _examine(engine_file: Path) -> list[SelfCheckResult]:
         return await examine(engine_file, pool, clock)
     finally:
         await pool.close()
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "dagengine doctor",
-        description="Look at the whole set-up, change nothing, and say what to mend and how.",
-    )
-    parser.add_argument(
-        "-c", "--config", type=Path, required=True, metavar="FILE", help="the engine file"
-    )
-    parser.add_argument("--all", action="store_true", help="show what is well, too")
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    return parser.parse_args(argv)

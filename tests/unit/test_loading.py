@@ -130,7 +130,7 @@ def test_the_command_line_names_the_foreign_file_on_stderr_and_runs_its_own_comm
         argv = ("-c", f"import sys, dagengine.cli; {call}")
     done = run(tmp_path, *argv)
     assert done.returncode == 0
-    assert "usage: dagengine demo" in done.stdout
+    assert "Usage: dagengine demo" in done.stdout
     assert f"dagengine: the foreign module tasks at {foreign} was not loaded" in done.stderr
 
 
