@@ -13,6 +13,9 @@ from dagengine.model.operation import Operation, Stage, StepContext
 from dagengine.model.outcome import Outcome
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.local_runner import LocalRunner
+
+__all__ = ["CrashingStore", "FakeClock", "Latch", "LocalRunner", "eventually", "gated"]
 
 
 class FakeClock:
