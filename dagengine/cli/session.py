@@ -1,8 +1,10 @@
-"""Shared parts of the client commands: connecting, following a DAG, printing results."""
+"""Shared parts of the client commands: connecting, following a DAG, printing results.
+
+Functions import asyncio and the HTTP client themselves: `--help` needs neither.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import os
@@ -16,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dagengine.cli.exit_codes import ExitCode
-from dagengine.cli.progress import find_last_event, follow
 from dagengine.cli.render import UNFINISHED, Json, is_clear, render_end, render_plan, running_hints
 from dagengine.runtime.clock import SystemClock
 
@@ -34,6 +35,8 @@ def run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
     Raises:
         typer.Exit: always; it carries the exit code.
     """
+    import asyncio  # noqa: PLC0415
+
     opened = open_client(url)
 
     async def main() -> int:
@@ -95,6 +98,8 @@ def operate(
     """
 
     async def work(client: Client) -> int:
+        from dagengine.cli.progress import find_last_event  # noqa: PLC0415
+
         last = await find_last_event(client, dag_id)
         with _hint_on_interrupt(dag_id):
             if stage is not None:
@@ -124,15 +129,19 @@ async def follow_to_end(client: Client, dag_id: str, as_json: bool) -> int:
 @contextmanager
 def _hint_on_interrupt(dag_id: str) -> Iterator[None]:
     """Print how to follow the DAG if an interrupt ends the command but not the DAG."""
+    from asyncio import CancelledError  # noqa: PLC0415
+
     try:
         yield
-    except asyncio.CancelledError:
+    except CancelledError:
         following = "\n".join(running_hints(dag_id))
         sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
         raise
 
 
 async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> Json:
+    from dagengine.cli.progress import follow  # noqa: PLC0415
+
     stream = sys.stderr if as_json else sys.stdout
     dag = await follow(client, dag_id, stream, SystemClock(), after=after)
     if as_json:
@@ -156,7 +165,6 @@ def open_client(url: str) -> Client:
         raise typer.BadParameter(
             f"--url {url!r} is none of http://HOST:PORT, https://HOST:PORT, unix:PATH"
         )
-    # Imported here: `--help` needs no HTTP client.
     from dagengine.client import Client  # noqa: PLC0415
 
     password = "" if url.startswith("unix:") else _read_password()

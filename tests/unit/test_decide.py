@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.remote import Command
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner
 from tasks.cluster.cluster_file import Server
 from tasks.demo.cluster import find_seekdb
 from tasks.hosts.commands import (
