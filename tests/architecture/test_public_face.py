@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import typing
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -190,6 +191,12 @@ def test_every_call_is_documented(owner: str) -> None:
 def documented(owner: str, name: str, function: Any) -> bool:
     contract = getattr(dagengine.store.Store, name, None) if owner == "SqliteStore" else None
     return bool(function.__doc__ or (contract and contract.__doc__))
+
+
+def test_public_name_is_in_one_module() -> None:
+    names = Counter(name for module in LAZY for name in module.__all__)
+    # Embedders and authors of stores need both.
+    assert {name for name, count in names.items() if count > 1} == {"Retention", "SqliteStore"}
 
 
 def test_dagengine_has_at_most_50_names() -> None:

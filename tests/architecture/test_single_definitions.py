@@ -103,6 +103,14 @@ def test_shared_knowledge_has_one_definition(
     assert files_with(select) == expected
 
 
+def imports_argparse(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import) and any(alias.name == "argparse" for alias in node.names)
+
+
+def test_argparse_is_used_by_serve_only() -> None:
+    assert files_with(imports_argparse) == {"dagengine/cli/serve.py"}
+
+
 def test_exit_codes_keep_their_values() -> None:
     assert {code.name: code.value for code in ExitCode} == {
         "DONE": 0,
