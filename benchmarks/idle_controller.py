@@ -20,7 +20,7 @@ _SETTLE_S = 2.0  # for work that follows the last response
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LOADED = """
 import sys
-import dagengine.cli, dagengine.server.controller
+import dagengine.cli.serve, dagengine.server.controller
 from dagengine.server.plugins import load_extension_points
 load_extension_points()
 print(len(sys.modules), *(name for name in sys.argv[1:] if name in sys.modules))

@@ -1,236 +1,34 @@
-"""The public API for operation packages and embedders.
+"""The public API: declare operations, run them, follow them.
 
-`__all__` lists the names by purpose:
+    declare   Operation, Stage, StepContext and the outcomes of a step
+    run       Engine, SqliteStore, Submission
+    follow    events, and the records that the engine returns
 
-    embedding an engine       Engine, SqliteStore, Submission, …   docs/howto/embed.md
-    writing an operation      Operation, Stage, StepContext, outcomes
-    writing a store           Store and the types of its arguments
-    running commands          Command, Runner, SshPool, …          docs/ssh.md
-    extending the front end   Extension, Route, Call, …
+Other audiences have modules of their own:
 
-Three more packages are public: `dagengine.testing`, which supports tests of operations;
-`dagengine.client`, for callers of the HTTP API; and `dagengine.mysql`, for SQL on servers.
-Everything else in this package may change without notice.
+    dagengine.errors      all errors
+    dagengine.store       the contract for authors of stores
+    dagengine.remote      commands on hosts, over SSH
+    dagengine.extension   plug-ins: routes, commands, a view of the cluster
+    dagengine.client      callers of the HTTP API
+    dagengine.testing     tests of operations
+    dagengine.mysql       SQL on servers
+
+Everything else may change without notice. A name is imported when it is first used, so that
+`import dagengine` loads no SSH, HTTP, YAML or cryptography library.
 """
 
 from __future__ import annotations
 
-from dagengine.api.envelope import render_time
-from dagengine.api.extension import (
-    Call,
-    ClusterView,
-    Handler,
-    Plan,
-    Planner,
-    Refusal,
-    Route,
-    ServerPlan,
-    ServerState,
-)
-from dagengine.api.schemas.tasks import (
-    AgentDto,
-    Contents,
-    StatusAgentDto,
-    StatusDto,
-    Time,
-)
-from dagengine.engine.engine import Engine
-from dagengine.engine.events import (
-    DagUpdated,
-    EngineEvent,
-    EventReader,
-    Events,
-    LineLogged,
-    NodeUpdated,
-    Subscription,
-    SubTaskUpdated,
-)
-from dagengine.errors import (
-    ApiError,
-    AuthenticationFailed,
-    CommandTimedOut,
-    ConfigError,
-    Conflict,
-    ConnectionLost,
-    DagengineError,
-    EngineStopped,
-    HostKeyRejected,
-    HostUnreachable,
-    IdempotencyKeyReused,
-    IllegalArgument,
-    InvalidId,
-    LockHeld,
-    NotSerializable,
-    OperatorRefused,
-    RemoteError,
-    StaleWrite,
-    StoreError,
-    StoreInUse,
-    StoreTooNew,
-    StoreTooOld,
-    StoreUnavailable,
-    SudoRefused,
-    TaskNotFound,
-    TunnelRefused,
-    UnknownOperation,
-)
-from dagengine.extension import Command as CliCommand
-from dagengine.extension import Extension, ExtensionContext, Plugin
-from dagengine.model.changes import (
-    AttemptClosed,
-    AuditAppended,
-    Batch,
-    Change,
-    DagChanged,
-    DagCreated,
-    IdempotencyKeyUsed,
-    LockReleased,
-    LockTaken,
-    LogAppended,
-    NodeChanged,
-    RequestReserved,
-    SubTaskChanged,
-    TargetConfirmed,
-    TargetUnconfirmed,
-)
-from dagengine.model.events import (
-    DagStateChanged,
-    EventPayload,
-    EventRecord,
-    NodeStateChanged,
-    SubTaskStateChanged,
-)
-from dagengine.model.ids import AgentAddress
-from dagengine.model.operation import (
-    ConfirmStoppedFunction,
-    Flags,
-    IdempotencyKey,
-    LockResult,
-    Operation,
-    Stage,
-    StageKind,
-    StepContext,
-    StepFunction,
-    Submission,
-    UndoFunction,
-    Wait,
-)
-from dagengine.model.outcome import (
-    Cancelled,
-    Failed,
-    Interrupted,
-    Json,
-    Outcome,
-    Problem,
-    ResultUnknown,
-    Succeeded,
-    TimedOut,
-)
-from dagengine.model.records import (
-    AttemptRecord,
-    AuditRecord,
-    DagDetail,
-    DagRecord,
-    LockRecord,
-    LogRecord,
-    NodeDetail,
-    NodeRecord,
-    SubTaskDetail,
-    SubTaskRecord,
-    UnconfirmedRecord,
-)
-from dagengine.model.states import Operator, State
-from dagengine.remote.command import Command, Secret, script
-from dagengine.remote.runner import CommandResult, HostAddress, Runner, RunnerPool
-from dagengine.remote.ssh.host_keys import HostKey, HostKeys, Trust
-from dagengine.remote.ssh.pool import SshPool
-from dagengine.runtime.clock import Clock, SystemClock
-from dagengine.runtime.strict_yaml import YamlRefused, outline_yaml, read_yaml
-from dagengine.runtime.watched_file import PasswordFile
-from dagengine.server.config import (
-    ApiConfig,
-    EngineConfig,
-    StoreConfig,
-    load_config,
-)
-from dagengine.server.self_check import (
-    SelfCheckResult,
-    SelfCheckStatus,
-    inspect_controller,
-    inspect_file,
-)
-from dagengine.store.contract import (
-    BatchRefused,
-    DagRows,
-    LastIds,
-    Retention,
-    Store,
-)
-from dagengine.store.sqlite.store import SqliteStore
+from typing import TYPE_CHECKING
+
+from dagengine.runtime.lazy_exports import lazy_exports
 
 __version__ = "0.1.0"
 
 __all__ = ["__version__"]
 
-# Embedding an engine: arguments, return values and exceptions.
-__all__ += [
-    "AgentAddress",
-    "AttemptRecord",
-    "AuditRecord",
-    "Clock",
-    "ConfigError",
-    "Conflict",
-    "DagDetail",
-    "DagRecord",
-    "DagRows",
-    "DagStateChanged",
-    "DagUpdated",
-    "DagengineError",
-    "Engine",
-    "EngineEvent",
-    "EngineStopped",
-    "EventPayload",
-    "EventReader",
-    "EventRecord",
-    "Events",
-    "IdempotencyKey",
-    "IdempotencyKeyReused",
-    "IllegalArgument",
-    "InvalidId",
-    "LineLogged",
-    "LockHeld",
-    "LockRecord",
-    "LogRecord",
-    "NodeDetail",
-    "NodeRecord",
-    "NodeStateChanged",
-    "NodeUpdated",
-    "NotSerializable",
-    "Operator",
-    "OperatorRefused",
-    "Retention",
-    "SqliteStore",
-    "StaleWrite",
-    "State",
-    "StoreError",
-    "StoreInUse",
-    "StoreTooNew",
-    "StoreTooOld",
-    "StoreUnavailable",
-    "SubTaskDetail",
-    "SubTaskRecord",
-    "SubTaskStateChanged",
-    "SubTaskUpdated",
-    "Submission",
-    "Subscription",
-    "SystemClock",
-    "TaskNotFound",
-    "UnconfirmedRecord",
-    "UnknownOperation",
-    "Wait",
-]
-
-# Writing an operation: stages, steps and outcomes.
+# Declaring operations.
 __all__ += [
     "Cancelled",
     "ConfirmStoppedFunction",
@@ -250,85 +48,122 @@ __all__ += [
     "Succeeded",
     "TimedOut",
     "UndoFunction",
+    "Wait",
 ]
 
-# Writing a store: the contract, and the changes that it writes.
+# Running them.
 __all__ += [
-    "AttemptClosed",
-    "AuditAppended",
-    "Batch",
-    "BatchRefused",
-    "Change",
-    "DagChanged",
-    "DagCreated",
-    "IdempotencyKeyUsed",
-    "LastIds",
-    "LockReleased",
-    "LockTaken",
-    "LogAppended",
-    "NodeChanged",
-    "RequestReserved",
-    "Store",
-    "SubTaskChanged",
-    "TargetConfirmed",
-    "TargetUnconfirmed",
+    "AgentAddress",
+    "Clock",
+    "Engine",
+    "IdempotencyKey",
+    "Operator",
+    "Retention",
+    "SqliteStore",
+    "State",
+    "Submission",
+    "SystemClock",
 ]
 
-# Running commands on hosts.
+# Following them.
 __all__ += [
-    "AuthenticationFailed",
-    "Command",
-    "CommandResult",
-    "CommandTimedOut",
-    "ConnectionLost",
-    "HostAddress",
-    "HostKey",
-    "HostKeyRejected",
-    "HostKeys",
-    "HostUnreachable",
-    "PasswordFile",
-    "RemoteError",
-    "Runner",
-    "RunnerPool",
-    "Secret",
-    "SshPool",
-    "SudoRefused",
-    "Trust",
-    "TunnelRefused",
-    "script",
+    "AttemptRecord",
+    "AuditRecord",
+    "DagDetail",
+    "DagRecord",
+    "DagUpdated",
+    "EngineEvent",
+    "EventReader",
+    "EventRecord",
+    "Events",
+    "LineLogged",
+    "NodeDetail",
+    "NodeRecord",
+    "NodeUpdated",
+    "SubTaskDetail",
+    "SubTaskRecord",
+    "SubTaskUpdated",
+    "Subscription",
 ]
 
-# Extending the front end: additional routes and commands.
-__all__ += [
-    "AgentDto",
-    "ApiConfig",
-    "ApiError",
-    "Call",
-    "CliCommand",
-    "ClusterView",
-    "Contents",
-    "EngineConfig",
-    "Extension",
-    "ExtensionContext",
-    "Handler",
-    "Plan",
-    "Planner",
-    "Plugin",
-    "Refusal",
-    "Route",
-    "SelfCheckResult",
-    "SelfCheckStatus",
-    "ServerPlan",
-    "ServerState",
-    "StatusAgentDto",
-    "StatusDto",
-    "StoreConfig",
-    "Time",
-    "YamlRefused",
-    "inspect_controller",
-    "inspect_file",
-    "load_config",
-    "outline_yaml",
-    "read_yaml",
-    "render_time",
-]
+# The module that defines each name. The block for type checkers has the same names.
+_SOURCES = {
+    "dagengine.engine.engine": "Engine",
+    "dagengine.engine.events": (
+        "DagUpdated EngineEvent EventReader Events LineLogged NodeUpdated SubTaskUpdated "
+        "Subscription"
+    ),
+    "dagengine.model.events": "EventRecord",
+    "dagengine.model.ids": "AgentAddress",
+    "dagengine.model.operation": (
+        "ConfirmStoppedFunction Flags IdempotencyKey LockResult Operation Stage StageKind "
+        "StepContext StepFunction Submission UndoFunction Wait"
+    ),
+    "dagengine.model.outcome": (
+        "Cancelled Failed Interrupted Json Outcome Problem ResultUnknown Succeeded TimedOut"
+    ),
+    "dagengine.model.records": (
+        "AttemptRecord AuditRecord DagDetail DagRecord NodeDetail NodeRecord "
+        "SubTaskDetail SubTaskRecord"
+    ),
+    "dagengine.model.states": "Operator State",
+    "dagengine.runtime.clock": "Clock SystemClock",
+    "dagengine.store.contract": "Retention",
+    "dagengine.store.sqlite.store": "SqliteStore",
+}
+
+if TYPE_CHECKING:
+    from dagengine.engine.engine import Engine
+    from dagengine.engine.events import (
+        DagUpdated,
+        EngineEvent,
+        EventReader,
+        Events,
+        LineLogged,
+        NodeUpdated,
+        Subscription,
+        SubTaskUpdated,
+    )
+    from dagengine.model.events import EventRecord
+    from dagengine.model.ids import AgentAddress
+    from dagengine.model.operation import (
+        ConfirmStoppedFunction,
+        Flags,
+        IdempotencyKey,
+        LockResult,
+        Operation,
+        Stage,
+        StageKind,
+        StepContext,
+        StepFunction,
+        Submission,
+        UndoFunction,
+        Wait,
+    )
+    from dagengine.model.outcome import (
+        Cancelled,
+        Failed,
+        Interrupted,
+        Json,
+        Outcome,
+        Problem,
+        ResultUnknown,
+        Succeeded,
+        TimedOut,
+    )
+    from dagengine.model.records import (
+        AttemptRecord,
+        AuditRecord,
+        DagDetail,
+        DagRecord,
+        NodeDetail,
+        NodeRecord,
+        SubTaskDetail,
+        SubTaskRecord,
+    )
+    from dagengine.model.states import Operator, State
+    from dagengine.runtime.clock import Clock, SystemClock
+    from dagengine.store.contract import Retention
+    from dagengine.store.sqlite.store import SqliteStore
+else:
+    __getattr__, __dir__ = lazy_exports(__name__, _SOURCES)

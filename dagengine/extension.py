@@ -1,79 +1,123 @@
-"""Interface for operations packages: operations, routes, a cluster view and commands.
+"""The interface for plug-ins: operations, routes, commands and a view of the cluster.
 
 A package registers one `Plugin` under the entry point group `dagengine.operations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dagengine.api.extension import ClusterView, Route
-from dagengine.model.operation import Operation
-from dagengine.remote.runner import RunnerPool
-from dagengine.runtime.clock import Clock
+from dagengine.runtime.lazy_exports import lazy_exports
 
-ENTRY_POINT_GROUP = "dagengine.operations"
+# The plug-in.
+__all__ = [
+    "CliCommand",
+    "Extension",
+    "ExtensionContext",
+    "Plugin",
+]
 
+# Routes and dry runs.
+__all__ += [
+    "AgentDto",
+    "Call",
+    "ClusterView",
+    "Contents",
+    "Handler",
+    "Plan",
+    "Planner",
+    "Refusal",
+    "Route",
+    "ServerPlan",
+    "ServerState",
+    "StatusAgentDto",
+    "StatusDto",
+    "Time",
+    "render_time",
+]
 
-@dataclass(frozen=True, slots=True)
-class ExtensionContext:
-    """The arguments with which an extension is opened.
+# Commands.
+__all__ += [
+    "ApiConfig",
+    "EngineConfig",
+    "ExitCode",
+    "SelfCheckResult",
+    "SelfCheckStatus",
+    "StoreConfig",
+    "inspect_controller",
+    "inspect_file",
+    "load_config",
+]
 
-    Attributes:
-        cluster_file: path of the cluster file, as named in the engine file.
-        pool: runs commands on hosts.
-        clock: source of time.
-    """
+# Files, addresses and pauses.
+__all__ += [
+    "Backoff",
+    "PasswordFile",
+    "WatchedFile",
+    "YamlRefused",
+    "outline_yaml",
+    "parse_host_port",
+    "read_yaml",
+    "render_host_port",
+]
 
-    cluster_file: Path
-    pool: RunnerPool
-    clock: Clock
+# The module that defines each name. The block for type checkers has the same names.
+_SOURCES = {
+    "dagengine.api.envelope": "render_time",
+    "dagengine.api.extension": (
+        "Call ClusterView Handler Plan Planner Refusal Route ServerPlan ServerState"
+    ),
+    "dagengine.api.schemas.base": "AgentDto Contents Time",
+    "dagengine.api.schemas.controller": "StatusAgentDto StatusDto",
+    "dagengine.cli.exit_codes": "ExitCode",
+    "dagengine.runtime.addresses": "parse_host_port render_host_port",
+    "dagengine.runtime.backoff": "Backoff",
+    "dagengine.runtime.strict_yaml": "YamlRefused outline_yaml read_yaml",
+    "dagengine.runtime.watched_file": "PasswordFile WatchedFile",
+    "dagengine.server.config": "ApiConfig EngineConfig StoreConfig load_config",
+    "dagengine.server.extension": "CliCommand Extension ExtensionContext Plugin",
+    "dagengine.server.self_check": (
+        "SelfCheckResult SelfCheckStatus inspect_controller inspect_file"
+    ),
+}
 
-
-@dataclass(frozen=True, slots=True)
-class Extension:
-    """An opened extension.
-
-    Attributes:
-        operations: the operations that the engine can run.
-        routes: the API routes of these operations.
-        cluster: the cluster that the operations change.
-        reload: re-reads the cluster file. If the new content is invalid, raises ConfigError and
-            keeps the old content. Called on SIGHUP and before every new DAG and RETRY.
-    """
-
-    operations: Sequence[Operation]
-    routes: Sequence[Route]
-    cluster: ClusterView
-    reload: Callable[[], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command that the extension adds to the command line, such as `demo`.
-
-    Attributes:
-        help: help text of one line.
-        run: takes the arguments after the command's name and returns the exit code.
-    """
-
-    help: str
-    run: Callable[[Sequence[str]], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Plugin:
-    """The object that the entry point refers to.
-
-    Attributes:
-        name: the plugin's name in messages.
-        open: opens the extension; exiting the context closes everything that it opened.
-        commands: additional commands by name.
-    """
-
-    name: str
-    open: Callable[[ExtensionContext], AbstractAsyncContextManager[Extension]]
-    commands: Mapping[str, Command] = field(default_factory=dict)
+if TYPE_CHECKING:
+    from dagengine.api.envelope import render_time
+    from dagengine.api.extension import (
+        Call,
+        ClusterView,
+        Handler,
+        Plan,
+        Planner,
+        Refusal,
+        Route,
+        ServerPlan,
+        ServerState,
+    )
+    from dagengine.api.schemas.base import AgentDto, Contents, Time
+    from dagengine.api.schemas.controller import StatusAgentDto, StatusDto
+    from dagengine.cli.exit_codes import ExitCode
+    from dagengine.runtime.addresses import parse_host_port, render_host_port
+    from dagengine.runtime.backoff import Backoff
+    from dagengine.runtime.strict_yaml import YamlRefused, outline_yaml, read_yaml
+    from dagengine.runtime.watched_file import PasswordFile, WatchedFile
+    from dagengine.server.config import (
+        ApiConfig,
+        EngineConfig,
+        StoreConfig,
+        load_config,
+    )
+    from dagengine.server.extension import (
+        CliCommand,
+        Extension,
+        ExtensionContext,
+        Plugin,
+    )
+    from dagengine.server.self_check import (
+        SelfCheckResult,
+        SelfCheckStatus,
+        inspect_controller,
+        inspect_file,
+    )
+else:
+    __getattr__, __dir__ = lazy_exports(__name__, _SOURCES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dagengine import ApiError
+from dagengine.errors import ApiError
 
 
 class ScopeInvalid(ApiError):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dagengine import Command
+from dagengine.remote import Command
 
 NOBODY = 65534
 """A user without rights, as whom tests that are root run what must not be root."""

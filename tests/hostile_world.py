@@ -18,8 +18,7 @@ from dagengine.client import Client
 from dagengine.model.operation import StepContext
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
-from dagengine.testing import eventually
-from dagengine.testing.local_runner import LocalRunnerPool
+from dagengine.testing import LocalRunnerPool, eventually
 from tasks import EXTENSION
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.demo.hosts import free_port

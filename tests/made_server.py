@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dagengine import HostAddress
+from dagengine.remote import HostAddress
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import FLAVOURS
 

@@ -18,22 +18,18 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from dagengine import (
-    Call,
     DagDetail,
     Engine,
-    Extension,
-    ExtensionContext,
     LineLogged,
     Operation,
     Outcome,
-    Plugin,
-    Route,
     Stage,
     StageKind,
     StepContext,
     Submission,
     Succeeded,
 )
+from dagengine.extension import Call, Extension, ExtensionContext, Plugin, Route
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller

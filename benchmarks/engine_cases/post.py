@@ -18,15 +18,10 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from dagengine import (
-    Call,
     DagDetail,
     Engine,
-    Extension,
-    ExtensionContext,
     Operation,
     Outcome,
-    Plugin,
-    Route,
     Stage,
     StageKind,
     StepContext,
@@ -34,6 +29,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.client import Client
+from dagengine.extension import Call, Extension, ExtensionContext, Plugin, Route
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller

@@ -23,28 +23,22 @@ from dagengine.api.metrics import Counters, CounterSource, Metrics
 from dagengine.api.middleware import envelope_middleware
 from dagengine.api.openapi import DOCUMENT_PATH, render_openapi, serving
 from dagengine.api.render.records import RecordRenderer
+from dagengine.api.schemas.base import Contents, Page, Time
+from dagengine.api.schemas.controller import BuildDto, InfoDto, SecretDto, StatusDto
 from dagengine.api.schemas.tasks import (
     AttemptDto,
     AuditDto,
-    BuildDto,
-    Contents,
     DagDetailDTO,
-    InfoDto,
     LockDto,
     LogDto,
     NodeDetailDTO,
-    Page,
-    SecretDto,
-    StatusDto,
     TaskDetailDTO,
-    Time,
 )
 from dagengine.engine.engine import Engine
 from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
 from dagengine.runtime.clock import Clock
 from dagengine.security.credentials import Passwords
-from dagengine.security.login_slots import LoginLimiter
-from dagengine.security.login_throttle import LoginBackoff
+from dagengine.security.login_throttle import LoginBackoff, LoginLimiter
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 

@@ -27,8 +27,7 @@ from dagengine.security.errors import (
     TimestampInvalid,
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
-from dagengine.security.login_slots import LoginLimiter
-from dagengine.security.login_throttle import LoginBackoff
+from dagengine.security.login_throttle import LoginBackoff, LoginLimiter
 from dagengine.security.replay import MAX_AHEAD_S, HeaderFingerprint, ReplayGuard, sight
 from dagengine.security.server_key import ServerKey
 

@@ -19,7 +19,8 @@ from dagengine.api.envelope import ABSENT
 from dagengine.api.extension import Call, Refusal, Route
 from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
 from dagengine.api.middleware import ANSWER, FAILED_DATA, WebHandler
-from dagengine.api.schemas.tasks import Contents, DagDetailDTO, PlanDto
+from dagengine.api.schemas.base import Contents
+from dagengine.api.schemas.tasks import DagDetailDTO, PlanDto
 from dagengine.errors import IdempotencyKeyReused, IllegalArgument
 from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail

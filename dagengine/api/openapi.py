@@ -17,8 +17,8 @@ from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
 from dagengine.api.extension import Refusal
 from dagengine.api.middleware import WebHandler
+from dagengine.api.schemas.base import Envelope, ErrorDto, TaskId
 from dagengine.api.schemas.events import EVENTS
-from dagengine.api.schemas.tasks import Envelope, ErrorDto, TaskId
 from dagengine.errors import BindFailed, DagengineError
 from dagengine.security import errors as door
 

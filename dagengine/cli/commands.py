@@ -1,4 +1,4 @@
-"""The commands: typer on one side, the client on the other. `serve` is in cli.py."""
+"""The commands: typer on one side, the client on the other. `serve` is in `serve.py`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import (
+    DEFAULT_URL,
     AsJson,
     DagId,
     DryRun,
@@ -19,6 +21,7 @@ from dagengine.cli.options import (
     Reason,
     Servers,
     SkipCheck,
+    Url,
     Zones,
     read_scope,
 )
@@ -29,14 +32,8 @@ from dagengine.cli.render import (
     render_list,
     render_logs,
 )
-from dagengine.cli.session import DEFAULT_URL, PASSWORD_VARIABLE, Url
-from dagengine.cli.status import read_cluster_status, render_cluster_status
-from dagengine.cli.work import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
-    EXIT_REFUSED,
-    EXIT_UNREACHABLE,
-    EXIT_USAGE,
+from dagengine.cli.session import (
+    PASSWORD_VARIABLE,
     follow_to_end,
     operate,
     print_result,
@@ -44,11 +41,13 @@ from dagengine.cli.work import (
     report_result,
     run,
 )
-from dagengine.client import Client
+from dagengine.cli.status import read_cluster_status, render_cluster_status
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
 from dagengine.runtime.clock import SystemClock
-from dagengine.server.config import load_config
 from dagengine.server.plugins import load_extension_points
+
+if TYPE_CHECKING:
+    from dagengine.client import Client
 
 _WRONG_PASSWORD, _TOO_MANY_OF_THEM = 401, 429
 _NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_OF_THEM)
@@ -63,32 +62,39 @@ app = typer.Typer(
 
 
 def run_command(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code of design section 8."""
+    """Run one command; return its exit code."""
     try:
-        if (extended := _run_extension_command(argv)) is not None:
-            return extended
-        # Out of standalone mode typer hands back what Exit carries.
-        code = app(args=list(argv), standalone_mode=False)
+        # Outside standalone mode, typer returns the code of `typer.Exit`.
+        if (extension := _find_extension_app(argv)) is not None:
+            name, *arguments = argv
+            code = extension(
+                arguments,
+                prog_name=f"dagengine {name}",
+                standalone_mode=False,
+                help_option_names=["-h", "--help"],
+            )
+        else:
+            code = app(list(argv), standalone_mode=False)
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
         if message := exc.format_message():  # none when the help was shown for want of a command
             sys.stderr.write(f"dagengine: {message}\n")
-        return EXIT_USAGE
+        return ExitCode.USAGE
     except typer.Abort:
-        return EXIT_INTERRUPTED
+        return ExitCode.INTERRUPTED
     except DagengineError as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
         if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
             sys.stderr.write(f"what to do: set {PASSWORD_VARIABLE} to the password of root@sys\n")
         return _exit_code(exc)
-    return code if isinstance(code, int) else EXIT_DONE
+    return code if isinstance(code, int) else ExitCode.DONE
 
 
 @app.command()
 def serve() -> None:
     """Run the controller: `dagengine serve -c FILE`."""
-    raise typer.Exit(EXIT_USAGE)  # cli.py takes this command before typer is loaded
+    raise typer.Exit(ExitCode.USAGE)  # `main` takes this command before typer is loaded
 
 
 @app.command()
@@ -149,7 +155,7 @@ def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     async def work(client: Client) -> int:
         dags = await client.list_dags()
         print_result(as_json, dags, render_list(dags))
-        return EXIT_DONE
+        return ExitCode.DONE
 
     run(url, work)
 
@@ -174,11 +180,11 @@ def show(
             dag = await client.get_dag(dag_id)
             waits = {} if as_json else await read_waits(client, dag)
             print_result(as_json, dag, render_dag(dag, SystemClock().now(), waits))
-            return EXIT_DONE
+            return ExitCode.DONE
         verdict = await read_cluster_status(client)
         document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
         print_result(as_json, document, render_cluster_status(verdict))
-        return EXIT_DONE
+        return ExitCode.DONE
 
     run(url, work)
 
@@ -190,7 +196,7 @@ def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
     async def work(client: Client) -> int:
         lines = render_logs(await client.get_dag(dag_id))
         print_result(as_json, lines, lines)
-        return EXIT_DONE
+        return ExitCode.DONE
 
     run(url, work)
 
@@ -207,7 +213,7 @@ def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
             for task in node["sub_tasks"]
         }
         print_result(as_json, found, render_attempts(dag, found))
-        return EXIT_DONE
+        return ExitCode.DONE
 
     run(url, work)
 
@@ -226,7 +232,7 @@ def audit(
             # What there was of a DAG outlives it; with no row the controller says if there is one.
             await client.get_dag(dag_id, details=False)
         print_result(as_json, rows, render_audit(rows))
-        return EXIT_DONE
+        return ExitCode.DONE
 
     run(url, work)
 
@@ -276,7 +282,9 @@ def backup(
     config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
 ) -> None:
     """Copy the store and its key, also while the controller runs (on its machine)."""
-    from dagengine.server.controller import backup_controller, key_file_of  # noqa: PLC0415  # the other commands start without it
+    # Imported here: the commands that call a controller do not need it.
+    from dagengine.server.config import load_config  # noqa: PLC0415
+    from dagengine.server.controller import backup_controller, key_file_of  # noqa: PLC0415
 
     size_bytes = backup_controller(load_config(config, os.environ), file)
     # A store that no controller has served yet has no key.
@@ -289,14 +297,17 @@ def backup(
 
 def _exit_code(exc: DagengineError) -> int:
     if isinstance(exc, ControllerUnreachable):
-        return EXIT_UNREACHABLE
+        return ExitCode.UNREACHABLE
     if isinstance(exc, ApiRefused):
-        return EXIT_REFUSED if exc.status in _NOT_ALLOWED else EXIT_USAGE
-    return EXIT_USAGE
+        return ExitCode.REFUSED if exc.status in _NOT_ALLOWED else ExitCode.USAGE
+    return ExitCode.USAGE
 
 
-def _run_extension_command(argv: Sequence[str]) -> int | None:
-    """A command that an extension adds, such as `demo`; None when this is none of them."""
+def _find_extension_app(argv: Sequence[str]) -> typer.Typer | None:
+    """Return the command of an extension, such as `demo`; None if the arguments name no such one.
+
+    For a command line without a command, add the extensions' commands to the help.
+    """
     own = {
         command.name or command.callback.__name__  # type: ignore[union-attr]
         for command in app.registered_commands
@@ -312,9 +323,8 @@ def _run_extension_command(argv: Sequence[str]) -> int | None:
         for name, command in commands.items():
             app.command(name, help=command.help)(_stand_in)
         return None
-    found = commands.get(argv[0])
-    return None if found is None else found.run(argv[1:])
+    return commands[argv[0]].app() if argv[0] in commands else None
 
 
 def _stand_in() -> None:
-    """Lists an extension's command in typer's help; typer never gets to run it."""
+    """List an extension's command in the help without importing the command."""

@@ -6,6 +6,16 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+DEFAULT_URL = "http://127.0.0.1:2886"
+
+Url: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        envvar="DAGENGINE_URL",
+        help="Where the controller answers: http://…, https://… (DAGENGINE_CA_FILE names who may "
+        "have signed its certificate) or unix:PATH.",
+    ),
+]
 AsJson: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")
 ]

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
 from dagengine.errors import LockHeld
+from dagengine.runtime.addresses import render_host_port
 
 Json: TypeAlias = Mapping[str, Any]
 
 _STATE_WIDTH = len("RUNNING")
+_VERDICT_WIDTH = len("blocked")
 UNFINISHED = ("PENDING", "READY", "RUNNING")
 _UNUSUAL_ENDS = {
     "PASS": " (passed by an operator, not run to its end)",
@@ -219,6 +221,31 @@ def render_list(dags: Sequence[Json]) -> list[str]:
     ]
 
 
+def is_clear(plan: Json) -> bool:
+    """True if the lock is free and no server is blocked or unknown."""
+    is_free = plan["lock"] is None or plan["lock"]["dag_id"] is None
+    bad = [server for server in plan["servers"] if server["verdict"] in ("blocked", "unknown")]
+    return is_free and not bad
+
+
+def render_plan(plan: Json) -> list[str]:
+    """Render a plan: the lock, and each server with its verdict, checks and commands."""
+    lines = [f"{plan['name']}: this is what it would do; nothing was changed"]
+    if plan["lock"] is not None:
+        lines.append(f"lock '{plan['lock']['key']}': {plan['lock']['about']}")
+    for server in plan["servers"]:
+        lines.append(
+            f"  {server['server']}  {server['verdict']:<{_VERDICT_WIDTH}}  {server['reason']}"
+        )
+        lines += [
+            f"      {check['level']}: [{check['check']}] {check['cause']}; {check['remedy']}"
+            for check in server["checks"]
+            if check["level"] != "ok"
+        ]
+        lines += [f"      would run: {command}" for command in server["commands"]]
+    return lines
+
+
 def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list[str]:
     lines = []
     for task in node["sub_tasks"] or []:
@@ -257,8 +284,7 @@ def _is_noteworthy(node: Json) -> str:
 def server_label(thing: Json) -> str:
     """Return the address of a sub-task's server or, for the API's info, of the controller."""
     agent = thing.get("execute_agent", thing)
-    ip = f"[{agent['ip']}]" if ":" in agent["ip"] else agent["ip"]
-    return f"{ip}:{agent['port']}"
+    return render_host_port(agent["ip"], agent["port"])
 
 
 def _duration(thing: Json, now: datetime | None, running: bool = False) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dagengine.cli.render import (
     UNFINISHED,
@@ -19,7 +20,9 @@ from dagengine.cli.render import (
     render_wait,
     server_label,
 )
-from dagengine.client import Client
+
+if TYPE_CHECKING:
+    from dagengine.client import Client
 
 _GLOBAL_MAINTENANCE = 2
 _LOOK_NOW = "next: nothing to do; to look at the servers now:  dagengine start --dry-run"

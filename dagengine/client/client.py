@@ -13,9 +13,10 @@ from dagengine.client.events import Event, follow_events
 from dagengine.client.tls import TlsConfig
 from dagengine.client.transport import Dto, Transport
 from dagengine.errors import ControllerUnreachable, InvalidId
+from dagengine.runtime.backoff import Backoff
 
 _ID = re.compile(r"[0-9A-Za-z+-]+")  # such a text cannot span several segments of a path
-_REPEATS_S = (0.1, 0.5)  # delays before `create` repeats a call
+_REPEATS = Backoff((0.1, 0.5))  # before `create` repeats a call
 
 
 class Client:
@@ -82,7 +83,7 @@ class Client:
         the controller has already created instead of creating a second one.
         """
         key = key or secrets.token_hex(16)
-        for pause_s in _REPEATS_S:
+        for pause_s in _REPEATS.steps_s:
             try:
                 return await self.post(path, body, key=key)
             except ControllerUnreachable:

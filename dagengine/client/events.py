@@ -13,9 +13,10 @@ import aiohttp
 
 from dagengine.client.transport import Transport
 from dagengine.errors import ControllerUnreachable
+from dagengine.runtime.backoff import Backoff
 
 _SILENCE_S = 50.0  # the controller sends a keep-alive every 15 s
-_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0)  # between connections; the last value repeats
+_RECONNECTS = Backoff((0.05, 0.1, 0.2, 0.5, 1.0))
 _LIMIT_BYTES = 16 * 1024 * 1024  # maximum length of one line of the stream
 
 
@@ -58,7 +59,7 @@ async def follow_events(
         except ControllerUnreachable:
             if silent_s >= patience_s:
                 raise
-        pause_s = _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
+        pause_s = _RECONNECTS.pause_s(failures)
         silent_s, failures = silent_s + pause_s, failures + 1
         await asyncio.sleep(pause_s)
 

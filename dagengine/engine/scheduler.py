@@ -32,6 +32,7 @@ from dagengine.model.outcome import Failed, Problem
 from dagengine.model.states import State
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
+from dagengine.runtime.backoff import Backoff
 from dagengine.runtime.clock import Clock
 from dagengine.runtime.service import Service
 from dagengine.store.contract import BatchRefused, Store
@@ -39,7 +40,7 @@ from dagengine.store.contract import BatchRefused, Store
 T = TypeVar("T")
 
 _log = structlog.get_logger("dagengine.engine")
-_STORE_RETRY_S = (0.1, 0.5, 1.0, 5.0)  # pauses between retries while the store is unavailable
+_STORE_RETRY = Backoff((0.1, 0.5, 1.0, 5.0))  # while the store is unavailable
 _SPOILT = Problem(
     "Common.Unexpected",
     "how it ended could not be recorded, for a defect",
@@ -165,7 +166,7 @@ class Scheduler(Service):
                 return await ask()
             except StoreUnavailable as exc:
                 _log.error("store_refused", error=str(exc), tries=tries + 1)
-                await asyncio.sleep(_STORE_RETRY_S[min(tries, len(_STORE_RETRY_S) - 1)])
+                await asyncio.sleep(_STORE_RETRY.pause_s(tries))
                 tries += 1
 
     async def _reload_and_requeue(self, decision: Decision, failure: Exception) -> None:

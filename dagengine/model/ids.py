@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dagengine.errors import InvalidId
+from dagengine.runtime.addresses import render_host_port
 
 _PORT_DIGITS = 5
 _MAX_INT64 = 2**63 - 1
@@ -35,7 +36,7 @@ class AgentAddress:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
+        return render_host_port(self.ip, self.port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,47 @@
-"""Execution of commands on hosts."""
+"""Commands on hosts: the contract of a runner, and its implementation over SSH."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagengine.runtime.lazy_exports import lazy_exports
+
+# The contract.
+__all__ = [
+    "Command",
+    "CommandResult",
+    "HostAddress",
+    "Runner",
+    "RunnerPool",
+    "Secret",
+    "script",
+]
+
+# SSH.
+__all__ += [
+    "HostKey",
+    "HostKeys",
+    "SshPool",
+    "Trust",
+]
+
+# The module that defines each name. The block for type checkers has the same names.
+_SOURCES = {
+    "dagengine.remote.command": "Command Secret script",
+    "dagengine.remote.runner": "CommandResult HostAddress Runner RunnerPool",
+    "dagengine.remote.ssh.host_keys": "HostKey HostKeys Trust",
+    "dagengine.remote.ssh.pool": "SshPool",
+}
+
+if TYPE_CHECKING:
+    from dagengine.remote.command import Command, Secret, script
+    from dagengine.remote.runner import (
+        CommandResult,
+        HostAddress,
+        Runner,
+        RunnerPool,
+    )
+    from dagengine.remote.ssh.host_keys import HostKey, HostKeys, Trust
+    from dagengine.remote.ssh.pool import SshPool
+else:
+    __getattr__, __dir__ = lazy_exports(__name__, _SOURCES)

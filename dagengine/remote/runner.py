@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dagengine.remote.command import Command
+from dagengine.runtime.addresses import render_host_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class HostAddress:
         return self.keepalive_interval_s * (self.keepalive_misses + 1)
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return render_host_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)

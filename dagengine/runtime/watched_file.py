@@ -1,16 +1,75 @@
-"""A password file that is read again only after it has changed, not for each request."""
+"""Files whose content is kept, and read again only after they have changed."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from dagengine.errors import ConfigError
 from dagengine.runtime.clock import Clock, SystemClock
 
+T = TypeVar("T")
+
+_FileVersion: TypeAlias = tuple[int, int, int, int]
+
 # A file that was changed more recently than this may change again with the same time stamp.
 _SETTLED_S = 2.0
 
-_Stamp = tuple[int, int, int, int]
+
+class WatchedFile(Generic[T]):
+    """The parsed content of a file.
+
+    Args:
+        path: path of the file; a symbolic link is followed.
+        parse: reads and parses the file at the path. If it raises, the previous content is
+            forgotten, and the next `read` parses again.
+        clock: if given, a file that changed within the last two seconds is parsed at every `read`,
+            because another change may have the same time stamp.
+    """
+
+    def __init__(
+        self, path: Path, parse: Callable[[Path], T], *, clock: Clock | None = None
+    ) -> None:
+        self.path = path
+        self._parse = parse
+        self._clock = clock
+        self._version: _FileVersion | None = None
+        self._content: list[T] = []  # one value; empty before the first successful `read`
+
+    def read(self) -> T:
+        """Return the content of the file as it is now.
+
+        Raises:
+            OSError: the file cannot be read; `parse` may raise other errors.
+        """
+        stat = self.path.stat()
+        version = _version_of(stat)
+        if version != self._version:
+            self._version = None
+            self._content = [self._parse(self.path)]
+            self._version = version if self._has_settled(stat) else None
+        return self._content[0]
+
+    def is_current(self) -> bool:
+        """Return True if `read` would return at once, without parsing. Raises OSError."""
+        return self._version is not None and _version_of(self.path.stat()) == self._version
+
+    def _has_settled(self, stat: os.stat_result) -> bool:
+        if self._clock is None:
+            return True
+        return self._clock.now().timestamp() - stat.st_ctime > _SETTLED_S
+
+
+def _version_of(stat: os.stat_result) -> _FileVersion:
+    """Return a value that differs after the file has changed."""
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+
+
+def read_first_line(path: Path) -> str:
+    """Return the first line of a text file, without its end. Raises OSError, UnicodeDecodeError."""
+    return path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
 
 
 class PasswordFile:
@@ -25,9 +84,7 @@ class PasswordFile:
     def __init__(self, path: Path, key: str, clock: Clock | None = None) -> None:
         self.path = path
         self._key = key
-        self._clock = clock or SystemClock()
-        self._stamp: _Stamp | None = None
-        self._text = ""
+        self._file = WatchedFile(path, read_first_line, clock=clock or SystemClock())
 
     def read(self) -> str:
         """Return the password; it may be empty.
@@ -36,12 +93,7 @@ class PasswordFile:
             ConfigError: the file cannot be read.
         """
         try:
-            found = self.path.stat()
-            stamp = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
-            if stamp != self._stamp:
-                self._text = self.path.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-                settled = self._clock.now().timestamp() - found.st_ctime > _SETTLED_S
-                self._stamp = stamp if settled else None
+            return self._file.read()
         except OSError as exc:
             raise ConfigError(
                 f"cannot read {self._key} {self.path}: {exc.strerror}",
@@ -49,7 +101,6 @@ class PasswordFile:
             ) from exc
         except UnicodeDecodeError:  # its message would show the password
             raise ConfigError(f"cannot read {self._key} {self.path}: it is not UTF-8") from None
-        return self._text
 
 
 def read_agent_password(file: PasswordFile | None) -> str:

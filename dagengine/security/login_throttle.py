@@ -1,10 +1,17 @@
-"""Throttling of an address after failed logins, without effect on other addresses."""
+"""Limits on the logins of one address, without effect on other addresses.
+
+`LoginBackoff` throttles an address after failed logins. `LoginLimiter` limits its concurrent
+logins, so that it cannot occupy the RSA thread.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from dagengine.runtime.clock import Clock
 from dagengine.security.errors import TooManyFailures
@@ -18,6 +25,8 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _MAX_ADDRESSES = 10_000
 _IPV6_PREFIX = 64  # network of one customer, who can use all its addresses
+_AT_ONCE = 2  # enough to keep the one RSA thread busy
+_LINGER_S = 0.005
 
 
 @dataclass(slots=True)
@@ -62,6 +71,54 @@ class LoginBackoff:
         self._records[network] = record
         while len(self._records) > self._max_addresses:
             self._records.popitem(last=False)  # the address with the oldest last failure
+
+
+async def _linger() -> None:
+    await asyncio.sleep(_LINGER_S)
+
+
+@dataclass(slots=True)
+class _Queue:
+    free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+    users: int = 0
+
+
+class LoginLimiter:
+    """Limits concurrent credential checks per client address; further requests wait.
+
+    Without the limit, a burst of guesses would be decrypted completely before the first failure is
+    counted, and callers at other addresses would have to wait for the whole burst.
+
+    Rejections for a throttled address are delayed by 5 ms while they hold their slot. This caps
+    them at about 400 per second over any number of connections and keeps the event loop free for
+    other callers. Without the delay, a client that retries immediately would do so as fast as the
+    machine can respond.
+
+    Args:
+        linger: delays a rejection while it holds its slot.
+    """
+
+    def __init__(self, linger: Callable[[], Awaitable[None]] = _linger) -> None:
+        self._linger = linger
+        self._queues: dict[str, _Queue] = {}
+
+    @asynccontextmanager
+    async def take(self, address: str) -> AsyncIterator[None]:
+        """Wait for a slot, and hold it within the context."""
+        network = network_of(address)
+        queue = self._queues.setdefault(network, _Queue())
+        queue.users += 1
+        try:
+            async with queue.free:
+                try:
+                    yield
+                except TooManyFailures:
+                    await self._linger()
+                    raise
+        finally:
+            queue.users -= 1
+            if not queue.users:
+                del self._queues[network]
 
 
 def network_of(address: str) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from dagengine.errors import ConfigError
+from dagengine.runtime.addresses import parse_host_port
 from dagengine.runtime.strict_yaml import YamlRefused, read_yaml
 
 ENV_PREFIX = "DAGENGINE_"
@@ -279,14 +280,7 @@ def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
 
 def _parse_address(text: str) -> tuple[str, int]:
     """Parse `ip:port` or `[ipv6]:port`; raise ValueError."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not port.isdecimal():
-        raise ValueError("not ip:port, such as 192.0.2.10:2886 or [2001:db8::1]:2886")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("an IPv6 address needs brackets: [ip]:port")
-    return _check_address(host, int(port))
+    return _check_address(*parse_host_port(text))
 
 
 def _check_address(ip: str, port: int) -> tuple[str, int]:

@@ -21,7 +21,6 @@ from dagengine.api.extension import ClusterView
 from dagengine.api.metrics import Counters
 from dagengine.engine.engine import Engine
 from dagengine.errors import ConfigError, StoreUnavailable
-from dagengine.extension import Extension, ExtensionContext, Plugin
 from dagengine.model.ids import AgentAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
@@ -30,6 +29,7 @@ from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import load_or_create_key
 from dagengine.server.config import ApiConfig, EngineConfig
+from dagengine.server.extension import Extension, ExtensionContext, Plugin
 from dagengine.server.listener import (
     Tls,
     check_exposure,

@@ -23,6 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from dagengine.api.connections import Connections, Limits
 from dagengine.api.envelope import render_envelope
 from dagengine.errors import ApiError, ConfigError
+from dagengine.runtime.addresses import render_host_port
 from dagengine.runtime.clock import Clock
 from dagengine.server.config import ApiConfig, NoPasswordConsent, PlaintextConsent
 
@@ -144,8 +145,8 @@ def _remove_stale(path: Path) -> None:
 
 def url_of(api: ApiConfig) -> str:
     """Return the API's URL for a client on this machine."""
-    host = f"[{api.host}]" if ":" in api.host else api.host
-    return f"{'http' if api.tls_cert_file is None else 'https'}://{host}:{api.port}"
+    scheme = "http" if api.tls_cert_file is None else "https"
+    return f"{scheme}://{render_host_port(api.host, api.port)}"
 
 
 class Tls:

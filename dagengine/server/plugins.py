@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from dagengine.errors import ConfigError
-from dagengine.extension import ENTRY_POINT_GROUP, Plugin
+from dagengine.server.extension import ENTRY_POINT_GROUP, Plugin
 
 _TASKS = "tasks"
 _BUNDLED = EntryPoint("oceanbase", f"{_TASKS}:EXTENSION", ENTRY_POINT_GROUP)

@@ -13,10 +13,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from dagengine.errors import ConfigError
+from dagengine.runtime.addresses import render_host_port
 from dagengine.runtime.watched_file import PasswordFile, read_agent_password
 from dagengine.server.config import ApiConfig, EngineConfig, load_config
-from dagengine.store.sqlite.connection import APPLICATION_ID, OLDEST_VERSION, newest_version
 from dagengine.store.sqlite.lock_file import lock_file_of
+from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
@@ -65,7 +66,7 @@ def inspect_controller(
             str(engine_file), "engine file", SelfCheckStatus.BAD, exc.message, exc.remedy
         )
         return None, [bad]
-    said = f"readable; ids hold {advertised[0]}:{advertised[1]}"
+    said = f"readable; ids hold {render_host_port(*advertised)}"
     found = [SelfCheckResult(str(engine_file), "engine file", SelfCheckStatus.OK, said)]
     owner = find_lock_owner(lock_file_of(config.store.path))
     found.append(_inspect_store(config.store.path, owner))
@@ -206,7 +207,7 @@ def _inspect_agent_password(path: Path) -> Iterator[SelfCheckResult]:
 def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
     everywhere = api.host != "localhost" and ipaddress.ip_address(api.host).is_unspecified
     host = "localhost" if everywhere else api.host
-    subject = f"{api.host}:{api.port}"
+    subject = render_host_port(api.host, api.port)
     try:
         with socket.create_connection((host, api.port), _CONNECT_S):
             answers = True

@@ -13,6 +13,17 @@ from dagengine.model.operation import Operation, Stage, StepContext
 from dagengine.model.outcome import Outcome
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+
+__all__ = [
+    "CrashingStore",
+    "FakeClock",
+    "Latch",
+    "LocalRunner",
+    "LocalRunnerPool",
+    "eventually",
+    "gated",
+]
 
 
 class FakeClock:

@@ -12,21 +12,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dagengine import (
+from dagengine import Clock
+from dagengine.errors import (
     AuthenticationFailed,
-    Clock,
     ConfigError,
-    HostAddress,
     HostKeyRejected,
     RemoteError,
-    Runner,
-    RunnerPool,
-    SelfCheckResult,
-    SelfCheckStatus,
     SudoRefused,
-    inspect_controller,
-    inspect_file,
 )
+from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller, inspect_file
+from dagengine.remote import HostAddress, Runner, RunnerPool
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.hosts.facts import HostFacts
 from tasks.preflight.checks import run_checks

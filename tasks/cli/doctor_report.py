@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
@@ -10,16 +9,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from random import SystemRandom
+from typing import Annotated
 
+import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from dagengine import SelfCheckResult, SelfCheckStatus, SshPool, SystemClock
+from dagengine import SystemClock
+from dagengine.extension import ExitCode, SelfCheckResult, SelfCheckStatus
+from dagengine.remote import SshPool
 from tasks.cli.doctor import examine
 
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 _STYLES = {
     SelfCheckStatus.OK: "green",
     SelfCheckStatus.WARN: "yellow",
@@ -27,34 +29,42 @@ _STYLES = {
 }
 _FILES = ("engine file", "cluster file")
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-def run_doctor(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code."""
-    options = _parse(argv)
+
+@app.command()
+def doctor(
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="the engine file")],
+    show_all: Annotated[bool, typer.Option("--all", help="show what is well, too")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON document on stdout")
+    ] = False,
+) -> None:
+    """Look at the whole set-up, change nothing, and say what to mend and how."""
     try:
-        found = asyncio.run(_examine(options.config))
+        found = asyncio.run(_examine(config))
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    shown = found if options.all else [i for i in found if i.health is not SelfCheckStatus.OK]
-    if options.json:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    shown = found if show_all else [i for i in found if i.health is not SelfCheckStatus.OK]
+    if as_json:
         sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
     else:
         show(shown, found, Console(highlight=False, soft_wrap=False))
-    return exit_code(found)
+    raise typer.Exit(exit_code(found))
 
 
 def exit_code(found: Sequence[SelfCheckResult]) -> int:
     """Return 0 if no result is BAD, 2 if the engine or cluster file is unusable, else 1."""
     bad = [inspection for inspection in found if inspection.health is SelfCheckStatus.BAD]
     if any(inspection.check in _FILES for inspection in bad):
-        return EXIT_USAGE
-    return EXIT_FAILED if bad else EXIT_DONE
+        return ExitCode.USAGE
+    return ExitCode.FAILED if bad else ExitCode.DONE
 
 
 def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
     """Return the JSON document of `--json`."""
     return {
-        "healthy": exit_code(found) == EXIT_DONE,
+        "healthy": exit_code(found) == ExitCode.DONE,
         "found": [
             {
                 "subject": inspection.subject,
@@ -96,16 +106,3 @@ async def _examine(engine_file: Path) -> list[SelfCheckResult]:
         return await examine(engine_file, pool, clock)
     finally:
         await pool.close()
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "dagengine doctor",
-        description="Look at the whole set-up, change nothing, and say what to mend and how.",
-    )
-    parser.add_argument(
-        "-c", "--config", type=Path, required=True, metavar="FILE", help="the engine file"
-    )
-    parser.add_argument("--all", action="store_true", help="show what is well, too")
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    return parser.parse_args(argv)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -12,25 +11,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from dagengine import (
-    ConfigError,
-    DagengineError,
-    HostAddress,
-    HostKey,
-    HostKeys,
-    RemoteError,
-    SshPool,
-    SystemClock,
-    Trust,
-    load_config,
-)
+import typer
+
+from dagengine import SystemClock
+from dagengine.errors import ConfigError, DagengineError, RemoteError
+from dagengine.extension import ExitCode, load_config
+from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
 from tasks.cluster.cluster_file import load_cluster
 
-_EXIT_DONE, _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 0, 1, 2, 130
 _SAFE = (Trust.KNOWN, Trust.CERTIFIED)
 _YES = ("y", "yes")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +41,47 @@ class Result:
         return self.pinned or (self.key is not None and self.key.trust in _SAFE)
 
 
-def run_hosts(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code: 1 if a host is not trusted at the end."""
-    options = _parse(argv)
+@app.command()
+def hosts(
+    action: Annotated[Literal["trust"], typer.Argument()],
+    config: Annotated[
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="the engine file")
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option("--cluster", metavar="FILE", help="the cluster file")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="pin without asking")] = False,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="pin this host's key although another one is pinned: host or host:port",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print one JSON document on stdout")
+    ] = False,
+) -> None:
+    """Show the keys of the cluster's hosts and pin them in its known_hosts file.
+
+    The exit code is 1 if a host is not trusted at the end.
+    """
+    del action  # `trust` is the only one
     try:
-        path = options.cluster or load_config(options.config, os.environ).cluster
+        path = _choose_file(config, cluster)
         addresses = find_hosts(server.address for server in load_cluster(path).servers)
-        replaced = _check_replaced(options.replace, addresses)
-        results = _trust_all(addresses, replaced, options)
+        replaced = _check_replaced(replace or (), addresses)
+        results = _trust_all(addresses, replaced, is_agreed=yes)
     except DagengineError as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
-        return _EXIT_USAGE
+        raise typer.Exit(ExitCode.USAGE) from None
     except KeyboardInterrupt:
-        return _EXIT_INTERRUPTED
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     is_done = all(result.is_trusted for result in results)
-    if options.json:
+    if as_json:
         document = {"trusted": is_done, "hosts": [_describe(result) for result in results]}
         sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
-    return _EXIT_DONE if is_done else _EXIT_FAILED
+    raise typer.Exit(ExitCode.DONE if is_done else ExitCode.FAILED)
 
 
 def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
@@ -73,25 +90,13 @@ def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
     return tuple(sorted(found.values(), key=_hops))
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        "dagengine hosts",
-        description="Show the keys of the cluster's hosts and pin them in its known_hosts file.",
-    )
-    parser.add_argument("action", choices=["trust"])
-    where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("-c", "--config", type=Path, metavar="FILE", help="the engine file")
-    where.add_argument("--cluster", type=Path, metavar="FILE", help="the cluster file")
-    parser.add_argument("--yes", action="store_true", help="pin without asking")
-    parser.add_argument(
-        "--replace",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="pin this host's key although another one is pinned: host or host:port",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
-    return parser.parse_args(argv)
+def _choose_file(config: Path | None, cluster: Path | None) -> Path:
+    """Return the path of the cluster file."""
+    if config is not None and cluster is None:
+        return load_config(config, os.environ).cluster
+    if cluster is not None and config is None:
+        return cluster
+    raise typer.BadParameter("give either -c/--config or --cluster")
 
 
 def _check_replaced(
@@ -110,7 +115,7 @@ def _check_replaced(
 
 
 def _trust_all(
-    addresses: Sequence[HostAddress], replaced: frozenset[HostAddress], options: argparse.Namespace
+    addresses: Sequence[HostAddress], replaced: frozenset[HostAddress], *, is_agreed: bool
 ) -> list[Result]:
     """Work hop by hop: hosts behind a bastion are reachable only once it is trusted."""
     results: list[Result] = []
@@ -119,7 +124,7 @@ def _trust_all(
         # Ask outside the event loop, so that Ctrl-C ends the prompt.
         found = asyncio.run(_look_at(keys, list(wave)))
         _show(found)
-        results += _pin(keys, found, replaced, is_agreed=options.yes)
+        results += _pin(keys, found, replaced, is_agreed=is_agreed)
     return results
 
 

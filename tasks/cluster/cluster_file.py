@@ -13,7 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from dagengine import AgentAddress, ConfigError, HostAddress, Secret
+from dagengine import AgentAddress
+from dagengine.errors import ConfigError
+from dagengine.extension import WatchedFile
+from dagengine.remote import HostAddress, Secret
 from tasks.cluster.flavour import FLAVOURS, Flavour
 from tasks.cluster.observation import Observation, TableRow, summarize
 from tasks.cluster.read_cluster import read_cluster
@@ -158,8 +161,8 @@ class ClusterFile:
         self._observations: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
         self._password = RootPassword()
-        self._stamp = _stamp(path)
-        self.current = load_cluster(path)
+        self._file = WatchedFile(path, load_cluster)
+        self.current = self._read()
         self._summary = summarize(())
 
     @property
@@ -212,12 +215,10 @@ class ClusterFile:
         Raises:
             ConfigError: the new file, or the password it refers to, cannot be used.
         """
-        stamp = _stamp(self.path)
-        if stamp != self._stamp:
-            cluster = load_cluster(self.path)
+        cluster = self._read()
+        if cluster is not self.current:
             self._password.read(cluster.root_password)
             self.current = cluster
-            self._stamp = stamp
             self._sum_up()
 
     def server(self, name: str) -> Server:
@@ -241,6 +242,12 @@ class ClusterFile:
             ConfigError: the file names no source, or the source is missing or empty.
         """
         return self._password.read(self.current.root_password)
+
+    def _read(self) -> Cluster:
+        try:
+            return self._file.read()
+        except OSError as exc:
+            raise ConfigError(f"cannot read the cluster file {self.path}: {exc.strerror}") from exc
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
@@ -383,11 +390,3 @@ def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
 
 def _resolve(path: Path, text: str) -> Path:
     return path.parent / Path(text).expanduser()
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        stat = path.stat()
-    except OSError as exc:
-        raise ConfigError(f"cannot read the cluster file {path}: {exc.strerror}") from exc
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, TypeAlias
 
-from dagengine import Secret
+from dagengine.remote import Secret
 
 Values: TypeAlias = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
-from dagengine import YamlRefused
+from dagengine.extension import YamlRefused
 
 
 def read_obd_yaml(text: str) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dagengine import ConfigError, YamlRefused, outline_yaml, read_yaml
+from dagengine.errors import ConfigError
+from dagengine.extension import YamlRefused, outline_yaml, read_yaml
 from tasks.cluster.obd import Converted, ObdError, convert_obd, is_obd_outline
 from tasks.cluster.obd_yaml import is_encrypted_by_obd, read_obd_yaml
 from tasks.cluster.root_password import (

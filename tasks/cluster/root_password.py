@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from dagengine import ConfigError, PasswordFile, Secret
+from dagengine.errors import ConfigError
+from dagengine.extension import PasswordFile
+from dagengine.remote import Secret
 
 NO_PASSWORD = "none"  # noqa: S105  # a keyword, not a password
 """Value of `root_password` in a cluster file that declares that root has no password."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from dagengine import HostAddress
+from dagengine.remote import HostAddress
 
 NO_JUMP = "none"
 """Value of `jump` that connects directly, regardless of the outer sections."""

@@ -14,7 +14,8 @@ from typing import IO, Any
 
 import yaml
 
-from dagengine import ConfigError
+from dagengine.errors import ConfigError
+from dagengine.extension import parse_host_port
 from tasks.demo.hosts import LOOPBACK, DemoHost, DemoHosts, free_port
 
 PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name
@@ -80,9 +81,9 @@ class DemoCluster:
 
     def write(self) -> None:
         """Write the engine file and the cluster file."""
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        host, port = parse_host_port(self.url.removeprefix("http://"))
         engine = {
-            "api": {"host": host, "port": int(port)},
+            "api": {"host": host, "port": port},
             "store": {"path": "var/dagengine.sqlite"},
             "cluster": "cluster.yaml",
         }
@@ -160,7 +161,7 @@ def _describe_server(server: DemoServer) -> dict[str, Any]:
     host = server.host
     return {
         "ip": LOOPBACK,
-        "agent_port": int(server.name.rpartition(":")[2]),
+        "agent_port": parse_host_port(server.name)[1],
         "sql_port": server.sql_port,
         "home": str(server.home),
         "ssh": {

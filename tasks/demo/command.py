@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any, TextIO
 
-from dagengine import DagengineError
+import typer
+
+from dagengine.errors import DagengineError
+from dagengine.extension import ExitCode
 from tasks.demo.cluster import DemoCluster, find_seekdb
 from tasks.demo.hosts import DemoHostError, DemoHosts
 from tasks.demo.reaper import ProcessReaper
 
 _COUNT = 3
-_EXIT_USAGE, _EXIT_INTERRUPTED = 2, 130
 _STOP_BOUND_S = 10.0
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-def run_demo(argv: Sequence[str]) -> int:
-    """Run the command and return its exit code."""
-    parser = argparse.ArgumentParser("dagengine demo", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="end at once, do not stay up")
-    parser.add_argument("--json", action="store_true", help="print the final DAG on stdout")
-    options = parser.parse_args(argv)
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="end at once, do not stay up")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the final DAG on stdout")] = False,
+) -> None:
+    """Start three real servers behind three real SSH servers, end to end."""
     try:
         find_seekdb()
-        return asyncio.run(_main(options.once, options.json))
+        code = asyncio.run(_main(once, as_json))
     except (DagengineError, DemoHostError) as exc:
         sys.stderr.write(f"dagengine: {exc}\n")
-        return _EXIT_USAGE
+        code = ExitCode.USAGE
     except (asyncio.CancelledError, KeyboardInterrupt):
         sys.stderr.write("stopped; everything is removed\n")
-        return _EXIT_INTERRUPTED
+        code = ExitCode.INTERRUPTED
+    raise typer.Exit(code)
 
 
 async def _main(once: bool, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dagengine import Command, script
+from dagengine.remote import Command, script
 from tasks.hosts.output import last_value, number_value, parse_lines
 from tasks.hosts.scripts import read_script
 

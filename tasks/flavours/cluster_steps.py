@@ -7,16 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from dagengine import (
-    Clock,
-    DagengineError,
-    Failed,
-    Outcome,
-    Problem,
-    RunnerPool,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Clock, Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.errors import DagengineError
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.cluster.observation import AVAILABLE, Observation

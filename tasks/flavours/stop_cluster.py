@@ -8,16 +8,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from dagengine import (
-    Clock,
-    DagengineError,
-    Failed,
-    Outcome,
-    Problem,
-    RunnerPool,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Clock, Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.errors import DagengineError
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.cluster.quorum import explain_majority

@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dagengine import Clock, DagengineError, RunnerPool
+from dagengine import Clock
+from dagengine.errors import DagengineError
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import Server
 from tasks.errors import ReplicaInvalid, StoppedInMultiZone
 from tasks.sql.access import SqlPeerRefused

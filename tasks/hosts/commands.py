@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from dagengine import Command, script
+from dagengine.remote import Command, script
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import Flavour
 from tasks.hosts.home_state import Place, StartKind

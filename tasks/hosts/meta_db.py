@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dagengine import Runner, script
+from dagengine.remote import Runner, script
 from tasks.hosts.commands import directories_command
 from tasks.hosts.facts import parse_directories
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dagengine import Command, CommandResult, ConnectionLost, Runner
+from dagengine.errors import ConnectionLost
+from dagengine.remote import Command, CommandResult, Runner
 
 
 async def run_query(runner: Runner, question: Command) -> CommandResult:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
+from dagengine import Clock, Failed, Problem, StepContext, Succeeded
+from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.diagnose import Diagnosis, diagnose
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command

@@ -9,20 +9,18 @@ from typing import Any
 
 from dagengine import (
     Clock,
-    ConnectionLost,
-    DagengineError,
     Failed,
     Flags,
     Operation,
     Outcome,
     Problem,
-    Runner,
-    RunnerPool,
     Stage,
     StageKind,
     StepContext,
     Succeeded,
 )
+from dagengine.errors import ConnectionLost, DagengineError
+from dagengine.remote import Runner, RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
 from tasks.flavours.cluster_steps import make_cluster_steps

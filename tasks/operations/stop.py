@@ -12,14 +12,13 @@ from dagengine import (
     Operation,
     Outcome,
     Problem,
-    RemoteError,
-    Runner,
-    RunnerPool,
     Stage,
     StageKind,
     StepContext,
     Succeeded,
 )
+from dagengine.errors import RemoteError
+from dagengine.remote import Runner, RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import NOT_RUNNING, Observation
 from tasks.flavours.stop_cluster import make_stop_steps

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from dagengine import (
-    ConnectionLost,
-    Failed,
-    Outcome,
-    Problem,
-    Runner,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.errors import ConnectionLost
+from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.commands import STOP_MARGIN_S, stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dagengine import Failed, Problem, Runner, StepContext
+from dagengine import Failed, Problem, StepContext
+from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.commands import START_DEADLINE_S, wait_for_lock_command
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succeeded
+from dagengine import Clock, Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts

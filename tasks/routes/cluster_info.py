@@ -10,16 +10,8 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from dagengine import (
-    AgentDto,
-    Call,
-    Contents,
-    Engine,
-    Route,
-    StatusDto,
-    __version__,
-    render_time,
-)
+from dagengine import Engine, __version__
+from dagengine.extension import AgentDto, Call, Contents, Route, StatusDto, render_time
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import (
     AVAILABLE,

@@ -6,16 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from dagengine import (
-    Call,
-    Clock,
-    Command,
-    DagengineError,
-    Plan,
-    Planner,
-    RunnerPool,
-    ServerPlan,
-)
+from dagengine import Clock
+from dagengine.errors import DagengineError
+from dagengine.extension import Call, Plan, Planner, ServerPlan
+from dagengine.remote import Command, RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE
 from tasks.flavours.stop_cluster import make_stop_steps

@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
-from dagengine import Clock, ConfigError, RemoteError, Runner, RunnerPool
+from dagengine import Clock
+from dagengine.errors import ConfigError, RemoteError
 from dagengine.mysql import Connection
+from dagengine.remote import Runner, RunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import (
     AVAILABLE,

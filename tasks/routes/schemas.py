@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from dagengine import Time
+from dagengine.extension import Time
 
 
 class AgentInstanceDto(TypedDict):

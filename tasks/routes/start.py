@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
-from dagengine import Call, ConfigError, DagDetail, IllegalArgument, Planner, Route, Submission
+from dagengine import DagDetail, Submission
+from dagengine.errors import ConfigError, IllegalArgument
+from dagengine.extension import Call, Planner, Route
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.scope import resolve_scope
 from tasks.errors import SCOPE_ERRORS

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from dagengine import Call, Clock, DagDetail, Planner, Route, RunnerPool, Submission
+from dagengine import Clock, DagDetail, Submission
+from dagengine.extension import Call, Planner, Route
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.errors import (
     SCOPE_ERRORS,

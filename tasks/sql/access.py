@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from dagengine import Runner
 from dagengine.mysql import Connection
+from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.commands import sql_listener_command
 from tasks.hosts.identity import ProcessIdentity

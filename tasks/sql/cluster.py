@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from dagengine import Clock, DagengineError, RemoteError, RunnerPool
+from dagengine import Clock
+from dagengine.errors import DagengineError, RemoteError
+from dagengine.extension import Backoff, parse_host_port, render_host_port
 from dagengine.mysql import Connection, Row, quote_text
+from dagengine.remote import RunnerPool
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import TableRow
 from tasks.sql.access import SqlPeerRefused, open_sql
@@ -28,8 +31,7 @@ from tasks.sql.connection import (
     reads_rows,
 )
 
-_FIRST_PAUSE_S = 0.1
-_PAUSE_CAP_S = 2.0
+_BACKOFF = Backoff((0.1, 0.2, 0.4, 0.8, 1.6, 2.0))
 
 SERVERS = (
     "SELECT svr_ip, svr_port, zone, status, start_service_time, stop_time"
@@ -100,8 +102,7 @@ MINOR_FREEZE = "ALTER SYSTEM MINOR FREEZE"
 
 def render_address(server: Server) -> str:
     """Render `ip:rpc_port`, with brackets around an IPv6 address."""
-    ip = f"[{server.ip}]" if ":" in server.ip else server.ip
-    return f"{ip}:{server.rpc_port}"
+    return render_host_port(server.ip, server.rpc_port)
 
 
 def render_server_change(verb: str, server: Server) -> str:
@@ -157,8 +158,7 @@ def _parse_members(text: str) -> list[Address]:
     """Parse `ip:port:timestamp,…`; an IPv6 address is in brackets."""
     members = []
     for member in filter(None, text.split(",")):
-        ip, port, _ = member.rsplit(":", 2)
-        members.append((ip.strip("[]"), int(port)))
+        members.append(parse_host_port(member.rpartition(":")[0]))
     return members
 
 
@@ -255,8 +255,9 @@ class ClusterSql:
             SqlNotReady: no server answered until the deadline.
             SqlPasswordRefused: the password is wrong.
         """
-        pause_s = _FIRST_PAUSE_S
+        failures = 0
         while True:
+            pause_s = _BACKOFF.pause_s(failures)
             try:
                 return await query_rows(await self._connection(), statement)
             except (SqlNotReady, SqlRefused, RemoteError) as exc:
@@ -269,7 +270,7 @@ class ClusterSql:
                 await self.close()
                 self._turn += 1
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, _PAUSE_CAP_S)
+            failures += 1
 
     async def close(self) -> None:
         """Close the connection; the next statement opens one."""

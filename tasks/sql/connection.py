@@ -9,7 +9,7 @@ from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
-from dagengine import DagengineError
+from dagengine.errors import DagengineError
 from dagengine.mysql import (
     BeforeLogin,
     Bounds,

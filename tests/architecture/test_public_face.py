@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+import subprocess
 import sys
 import typing
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import typer
 
 import dagengine
+import dagengine.client
+import dagengine.errors
+import dagengine.extension
 import dagengine.mysql
+import dagengine.remote
+import dagengine.store
 import dagengine.testing
 from dagengine import Engine, SqliteStore, Subscription
 
-EXPORTED = {name: getattr(dagengine, name) for name in dagengine.__all__}
+ROOT = Path(__file__).parents[2]
+LAZY = (dagengine, dagengine.extension, dagengine.remote, dagengine.store)
+ERRORS = {
+    name: value
+    for name, value in vars(dagengine.errors).items()
+    if inspect.isclass(value) and issubclass(value, dagengine.errors.DagengineError)
+}
+EXPORTED = {
+    **ERRORS,
+    **{name: getattr(module, name) for module in LAZY for name in module.__all__},
+}
 CLASSES = {name: value for name, value in EXPORTED.items() if inspect.isclass(value)}
+PUBLIC = {
+    *("dagengine", "dagengine.errors", "dagengine.store", "dagengine.remote"),
+    *("dagengine.extension", "dagengine.client", "dagengine.testing", "dagengine.mysql"),
+}
+HEAVY = {"asyncssh", "cryptography", "pydantic", "yaml", "aiohttp", "rich"}
 NOT_EXPORTED = {
     "SshRunner": "what SshPool makes; all that one does with it is in Runner",
     "SshConnection": "SshPool's own; its runners use it",
@@ -67,7 +92,8 @@ def named_by(value: Any) -> set[type]:
     if not (inspect.isclass(value) or inspect.isroutine(value)):
         return set(classes_in(value))  # an alias
     own = vars(sys.modules[value.__module__])
-    hints = typing.get_type_hints(value, localns={**NAMES, **own})
+    # `typer` is imported for annotations only: a controller does not load it.
+    hints = typing.get_type_hints(value, localns={**NAMES, "typer": typer, **own})
     return {found for hint in hints.values() for found in classes_in(hint)}
 
 
@@ -116,12 +142,12 @@ def test_what_a_call_says_that_it_raises_can_be_caught() -> None:
         for name in names.split(", ")
     }
     assert {name for name, _ in said} >= {"TaskNotFound", "LockHeld", "Conflict", "StoreInUse"}
-    builtin = {"AssertionError", "ValueError"}
+    builtin = {"AssertionError", "OSError", "ValueError"}
     assert {pair for pair in said if pair[0] not in {*EXPORTED, *builtin}} == set()
 
 
 def test_every_error_of_the_engine_and_its_store_can_be_caught() -> None:
-    families = (dagengine.StoreError, dagengine.RemoteError)
+    families = (dagengine.errors.StoreError, dagengine.errors.RemoteError)
     found = {error for family in families for error in (family, *family.__subclasses__())}
     assert found <= set(CLASSES.values())
     assert {"EngineStopped", "UnknownOperation", "InvalidId", "NotSerializable"} <= set(EXPORTED)
@@ -137,8 +163,9 @@ def test_the_mysql_module_names_what_its_calls_name() -> None:
     assert {"Connection", "Result"} <= named <= {*public, *hidden}
 
 
-def test_everything_is_there_once_and_documented() -> None:
-    assert len(dagengine.__all__) == len(set(dagengine.__all__))
+def test_public_names_are_unique_and_documented() -> None:
+    for module in LAZY:
+        assert len(module.__all__) == len(set(module.__all__))
     bare = {
         name
         for name, value in EXPORTED.items()
@@ -162,5 +189,90 @@ def test_every_call_is_documented(owner: str) -> None:
 
 
 def documented(owner: str, name: str, function: Any) -> bool:
-    contract = getattr(dagengine.Store, name, None) if owner == "SqliteStore" else None
+    contract = getattr(dagengine.store.Store, name, None) if owner == "SqliteStore" else None
     return bool(function.__doc__ or (contract and contract.__doc__))
+
+
+def test_public_name_is_in_one_module() -> None:
+    names = Counter(name for module in LAZY for name in module.__all__)
+    # Embedders and authors of stores need both.
+    assert {name for name, count in names.items() if count > 1} == {"Retention", "SqliteStore"}
+
+
+def test_dagengine_has_at_most_50_names() -> None:
+    assert len(dagengine.__all__) <= 50
+
+
+def names_for_type_checkers(module: ModuleType) -> dict[str, str]:
+    """Return the names in the block `if TYPE_CHECKING:` of a module, and where they are from."""
+    tree = ast.parse(inspect.getsource(module))
+    blocks = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {
+        alias.name: str(node.module)
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
+def test_lazy_names_agree_with_names_for_type_checkers(module: ModuleType) -> None:
+    lazy = {name: source for source, names in module._SOURCES.items() for name in names.split()}
+    assert names_for_type_checkers(module) == lazy
+    assert {*lazy} == {*module.__all__} - {"__version__"}
+    assert {*module.__all__} <= {*dir(module)}
+    assert all(hasattr(module, name) for name in module.__all__)
+
+
+@pytest.mark.parametrize("module", LAZY, ids=lambda module: module.__name__)
+def test_lazy_module_with_unknown_name_raises(module: ModuleType) -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Nonexistent'"):
+        module.Nonexistent  # noqa: B018
+
+
+def modules_loaded_by(program: str) -> set[str]:
+    """Return the modules that a fresh process has loaded after the program."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", [*LAZY, dagengine.errors], ids=lambda module: module.__name__)
+def test_import_of_public_module_loads_no_library(module: ModuleType) -> None:
+    loaded = modules_loaded_by(f"import {module.__name__}")
+    assert {"dagengine", module.__name__} <= loaded
+    assert loaded & HEAVY == set()
+
+
+def test_engine_with_store_loads_no_heavy_library() -> None:
+    loaded = modules_loaded_by("from dagengine import Engine, Operation, SqliteStore")
+    assert {"dagengine.engine.engine", "dagengine.store.sqlite.store"} <= loaded
+    # structlog itself loads rich if it is installed.
+    assert loaded & HEAVY <= {"rich"}
+
+
+def test_tasks_imports_public_modules_only() -> None:
+    imported = {
+        module
+        for path in sorted((ROOT / "tasks").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for module in (
+            [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if module.partition(".")[0] == "dagengine"
+    }
+    assert imported <= PUBLIC - {"dagengine.testing", "dagengine.client"}

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import DagengineError, errors
+from dagengine import errors
+from dagengine.errors import DagengineError
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")
@@ -209,7 +210,7 @@ def test_only_the_clock_reads_a_clock() -> None:
 def modules_of_serve(first: str = "") -> set[str]:
     """The top names of what a process has loaded that is about to serve."""
     program = (
-        f"import sys\n{first}\nimport dagengine.cli, dagengine.server.controller\n"
+        f"import sys\n{first}\nimport dagengine.cli.serve, dagengine.server.controller\n"
         "assert dagengine.server.plugins.load_extension_points().points\n"
         "print(*{name.partition('.')[0] for name, module in sys.modules.items() if module})\n"
     )

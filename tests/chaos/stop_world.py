@@ -18,24 +18,11 @@ from typing import Any
 
 import yaml
 
-from dagengine import (
-    Command,
-    CommandResult,
-    Engine,
-    HostAddress,
-    HostUnreachable,
-    Operation,
-    Operator,
-    Outcome,
-    Stage,
-    State,
-    StepContext,
-    Submission,
-)
-from dagengine.errors import OperatorRefused
+from dagengine import Engine, Operation, Operator, Outcome, Stage, State, StepContext, Submission
+from dagengine.errors import HostUnreachable, OperatorRefused
+from dagengine.remote import Command, CommandResult, HostAddress
 from dagengine.runtime.clock import SystemClock
-from dagengine.testing import eventually
-from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from dagengine.testing import LocalRunner, LocalRunnerPool, eventually
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
 from tasks.operations.names import STOP_OB

@@ -18,7 +18,7 @@ import pytest_asyncio
 from dagengine.errors import CommandTimedOut
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.runner import CommandResult, Runner
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner
 from tasks.demo.hosts import OPENSSH, DemoHosts, free_port
 from tests.leftovers import assert_nothing_left
 

@@ -16,7 +16,7 @@ import pytest
 
 from dagengine.errors import StoreTooOld, StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
-from dagengine.store.sqlite.connection import APPLICATION_ID, OLDEST_VERSION, newest_version
+from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, create

@@ -27,7 +27,6 @@ from yarl import URL
 
 from dagengine import (
     AgentAddress,
-    Call,
     DagDetail,
     Engine,
     Failed,
@@ -35,7 +34,6 @@ from dagengine import (
     Operation,
     Outcome,
     Problem,
-    Route,
     SqliteStore,
     Stage,
     StageKind,
@@ -44,6 +42,7 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.api.app import build_app
+from dagengine.extension import Call, Route
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey

@@ -19,22 +19,19 @@ import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
-    Call,
     DagDetail,
-    Extension,
-    ExtensionContext,
     Failed,
     Flags,
     Operation,
     Outcome,
     Problem,
-    Route,
     Stage,
     StageKind,
     StepContext,
     Submission,
     Succeeded,
 )
+from dagengine.extension import Call, Extension, ExtensionContext, Route
 from dagengine.testing import Latch
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController

@@ -15,15 +15,11 @@ import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
-    Call,
     DagDetail,
-    Extension,
-    ExtensionContext,
     Failed,
     Operation,
     Outcome,
     Problem,
-    Route,
     Stage,
     StageKind,
     StepContext,
@@ -32,6 +28,7 @@ from dagengine import (
 )
 from dagengine.client import Client, Event
 from dagengine.client.transport import Transport
+from dagengine.extension import Call, Extension, ExtensionContext, Route
 from dagengine.testing import Latch
 from tests.integration.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
 

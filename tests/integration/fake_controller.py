@@ -9,8 +9,8 @@ from pathlib import Path
 
 from aiohttp.test_utils import unused_port
 
-from dagengine import Extension, ExtensionContext, Plugin
 from dagengine.client import Client
+from dagengine.extension import Extension, ExtensionContext, Plugin
 from dagengine.server.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.server.controller import run_controller
 

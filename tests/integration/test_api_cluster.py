@@ -10,9 +10,7 @@ import pytest
 import pytest_asyncio
 
 import dagengine
-from dagengine import (
-    AgentAddress,
-)
+from dagengine import AgentAddress
 from dagengine.testing import Latch
 from tasks.cluster.observation import Observation, TableRow
 from tests.integration.api_world import (

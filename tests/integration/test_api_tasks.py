@@ -6,9 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from dagengine import (
-    AgentAddress,
-)
+from dagengine import AgentAddress
 from dagengine.testing import eventually
 from tests.integration.api_world import (
     AGENT_HEADER,

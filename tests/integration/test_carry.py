@@ -13,14 +13,9 @@ import pytest
 from pydantic import BaseModel
 
 from dagengine import (
-    Call,
     DagDetail,
-    Extension,
-    ExtensionContext,
     Operation,
     Outcome,
-    Plugin,
-    Route,
     Stage,
     StageKind,
     StepContext,
@@ -29,6 +24,7 @@ from dagengine import (
 )
 from dagengine.client import Client
 from dagengine.errors import StoreUnavailable
+from dagengine.extension import Call, Extension, ExtensionContext, Plugin, Route
 from dagengine.server.config import load_config
 from dagengine.server.controller import backup_controller, run_controller
 from dagengine.testing import Latch, eventually

@@ -9,15 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagengine import (
-    Operation,
-    Operator,
-    Outcome,
-    SqliteStore,
-    State,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Operation, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan

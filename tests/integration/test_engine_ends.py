@@ -7,16 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dagengine import (
-    DagengineError,
-    Operation,
-    Operator,
-    Outcome,
-    Stage,
-    State,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
+from dagengine.errors import DagengineError
 from dagengine.testing import FakeClock, Latch
 from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine, run, task
 from tests.integration.small_operations import end_of, hang, op, submit

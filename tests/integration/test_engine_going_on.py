@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dagengine import DagDetail, Engine, Operation, Operator, OperatorRefused, Outcome, StepContext
+from dagengine import DagDetail, Engine, Operation, Operator, Outcome, StepContext
+from dagengine.errors import OperatorRefused
 from dagengine.testing import Latch
 from tests.integration.engine_world import (
     ALL,

@@ -6,16 +6,7 @@ import asyncio
 
 import pytest
 
-from dagengine import (
-    Flags,
-    Operation,
-    Operator,
-    Outcome,
-    Stage,
-    State,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.testing import Latch
 from tests.integration.engine_world import LANE, NORMAL, Open, open_engine
 from tests.integration.small_operations import end_of, submit, take_lock

@@ -12,7 +12,6 @@ from dagengine import (
     Engine,
     Operation,
     Operator,
-    OperatorRefused,
     Outcome,
     SqliteStore,
     Stage,
@@ -20,6 +19,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
+from dagengine.errors import OperatorRefused
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch, eventually

@@ -9,15 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagengine import (
-    Engine,
-    Operator,
-    Outcome,
-    SqliteStore,
-    State,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Engine, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import Batch
 from tests.integration.engine_world import Open, open_engine

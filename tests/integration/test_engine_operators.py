@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from dagengine import Conflict, LockHeld, Operation, Operator, OperatorRefused
+from dagengine import Operation, Operator
+from dagengine.errors import Conflict, LockHeld, OperatorRefused
 from dagengine.testing import Latch
 from tests.integration.engine_world import (
     ALL,

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from dagengine import (
-    Conflict,
-    DagengineError,
     Flags,
     Operation,
     Operator,
@@ -24,7 +22,7 @@ from dagengine import (
 )
 from dagengine.engine.lock_table import LockTable
 from dagengine.engine.recovery import release_orphans
-from dagengine.errors import StaleWrite
+from dagengine.errors import Conflict, DagengineError, StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused

@@ -7,17 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from dagengine import (
-    Engine,
-    Operation,
-    Operator,
-    Outcome,
-    Stage,
-    State,
-    StepContext,
-    Succeeded,
-    UnknownOperation,
-)
+from dagengine import Engine, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
+from dagengine.errors import UnknownOperation
 from dagengine.testing import Latch, eventually
 from tests.integration.engine_world import (
     ALL,

@@ -8,18 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import (
-    Operation,
-    Operator,
-    Outcome,
-    SqliteStore,
-    Stage,
-    StepContext,
-    StoreUnavailable,
-    Submission,
-    TaskNotFound,
-    UnknownOperation,
-)
+from dagengine import Operation, Operator, Outcome, SqliteStore, Stage, StepContext, Submission
+from dagengine.errors import StoreUnavailable, TaskNotFound, UnknownOperation
 from dagengine.testing import CrashingStore, FakeClock, Latch
 from tests.integration.engine_world import (
     BROKEN,

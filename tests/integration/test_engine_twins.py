@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import SqliteStore, State, StoreUnavailable, Submission
+from dagengine import SqliteStore, State, Submission
+from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Latch

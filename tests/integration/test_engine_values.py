@@ -7,16 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagengine import (
-    Failed,
-    Interrupted,
-    Operator,
-    Outcome,
-    Problem,
-    State,
-    StepContext,
-    Succeeded,
-)
+from dagengine import Failed, Interrupted, Operator, Outcome, Problem, State, StepContext, Succeeded
 from dagengine.errors import NotSerializable
 from dagengine.testing import Latch
 from tests.integration.engine_world import Open, open_engine

@@ -20,7 +20,7 @@ import pytest_asyncio
 from dagengine import Failed, Succeeded
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner
 from tasks.cli.doctor import examine
 from tasks.flavours.stop_cluster import make_stop_steps
 from tasks.hosts.identity import ProcessIdentity

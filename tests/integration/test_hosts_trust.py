@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 import yaml
 
+from dagengine.cli import main
 from dagengine.remote.command import Command
-from tasks.cli.hosts import run_hosts
 from tests.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -51,7 +51,7 @@ def trust(
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         cluster = str(lab.directory / "cluster.yaml")
         code = await asyncio.to_thread(
-            run_hosts, ["trust", "--json", "--cluster", cluster, *options]
+            main, ["hosts", "trust", "--json", "--cluster", cluster, *options]
         )
         out, err = capsys.readouterr()
         return Said(code, err, json.loads(out) if out else {})

@@ -160,5 +160,5 @@ def test_the_unit_uses_what_the_program_says_to_systemd() -> None:
     assert keys["Type"] == "notify"
     assert int(keys["WatchdogSec"]) > 0
     assert keys["EnvironmentFile"] == "/etc/dagengine/environment"  # no `-`: it must exist
-    assert keys["RestartPreventExitStatus"] == "2"  # of a wrong configuration, cli.EXIT_USAGE
+    assert keys["RestartPreventExitStatus"] == "2"  # ExitCode.USAGE: of a wrong configuration
     assert int(keys["LimitNOFILE"]) >= ApiConfig(host="::1").max_connections + 512

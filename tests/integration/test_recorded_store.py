@@ -11,14 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dagengine import (
-    DagDetail,
-    IdempotencyKey,
-    IdempotencyKeyReused,
-    Operator,
-    State,
-    Submission,
-)
+from dagengine import DagDetail, IdempotencyKey, Operator, State, Submission
+from dagengine.errors import IdempotencyKeyReused
 from dagengine.testing import eventually
 from tests.fixtures.recorded_dags import (
     LINES,

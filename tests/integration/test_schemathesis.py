@@ -20,10 +20,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientSession
 
-from dagengine import Engine, Route, SqliteStore, Submission
+from dagengine import Engine, SqliteStore, Submission
 from dagengine.api.app import build_app
 from dagengine.api.connections import Limits
-from dagengine.extension import ExtensionContext
+from dagengine.extension import ExtensionContext, Route
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
 from dagengine.security.replay import ReplayGuard

@@ -12,8 +12,7 @@ import pytest
 
 from dagengine.mysql import Connection
 from dagengine.remote.command import Command
-from dagengine.testing import FakeClock
-from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from dagengine.testing import FakeClock, LocalRunner, LocalRunnerPool
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.demo.hosts import free_port
 from tasks.hosts.identity import ProcessIdentity

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from dagengine import CommandResult, HostAddress, Runner
+from dagengine.remote import CommandResult, HostAddress, Runner
 from dagengine.remote.command import Command
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import eventually

@@ -72,7 +72,7 @@ async def test_a_locked_key_is_opened_once_for_all_hosts(lab, ssh_pool, monkeypa
     read = "dagengine.remote.ssh.client_keys._read_private_key"
     from dagengine.remote.ssh.client_keys import _read_private_key  # noqa: PLC0415
 
-    monkeypatch.setattr(read, lambda *a: opened.append(a[1]) or _read_private_key(*a))
+    monkeypatch.setattr(read, lambda file, **a: opened.append(file) or _read_private_key(file, **a))
     async with asyncio.TaskGroup() as group:
         for host in hosts:
             address = lab.address(host, key_file=key, key_passphrase_env=VARIABLE)

@@ -9,9 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from dagengine import ApiError, Call, Engine
+from dagengine import Engine
 from dagengine.api.binding import bind
-from dagengine.errors import BindFailed
+from dagengine.errors import ApiError, BindFailed
+from dagengine.extension import Call
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
 from tasks.cluster.cluster_file import ClusterFile

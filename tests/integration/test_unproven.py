@@ -19,8 +19,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.testing import Latch, eventually
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import Latch, LocalRunner, eventually
 from tasks.cluster.cluster_file import Server, load_cluster
 from tasks.operations.unconfirmed import resolve_unconfirmed
 

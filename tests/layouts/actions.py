@@ -10,10 +10,12 @@ from typing import Any, cast
 
 import yaml
 
-from dagengine import ApiError, Call, Engine, HostAddress
+from dagengine import Engine
 from dagengine.api.binding import bind
-from dagengine.testing import FakeClock
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.errors import ApiError
+from dagengine.extension import Call
+from dagengine.remote import HostAddress
+from dagengine.testing import FakeClock, LocalRunner
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.hosts.commands import start_command, stop_command
 from tasks.hosts.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop

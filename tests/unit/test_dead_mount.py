@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import Command
+from dagengine.remote import Command
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import SEEKDB
 from tasks.diagnosis.postmortem import postmortem_command

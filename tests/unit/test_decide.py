@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import Command
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.remote import Command
+from dagengine.testing import LocalRunner
 from tasks.cluster.cluster_file import Server
 from tasks.demo.cluster import find_seekdb
 from tasks.hosts.commands import (

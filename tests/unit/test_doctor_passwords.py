@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import HostAddress, SelfCheckStatus, inspect_controller
+from dagengine.extension import SelfCheckStatus, inspect_controller
+from dagengine.remote import HostAddress
 from tasks.cli.doctor import inspect_login_files, inspect_password
 from tasks.cluster.cluster_file import ClusterFile
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from dagengine import SelfCheckResult, SelfCheckStatus
+from dagengine.extension import SelfCheckResult, SelfCheckStatus
 from tasks.cli.doctor_report import show
 
 

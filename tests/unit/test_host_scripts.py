@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from dagengine import Command
+from dagengine.remote import Command
 from tasks.cluster.flavour import SEEKDB
 from tasks.diagnosis.postmortem import postmortem_command
 from tasks.hosts.commands import (

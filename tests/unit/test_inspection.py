@@ -12,13 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import (
-    SelfCheckResult,
-    SelfCheckStatus,
-    SqliteStore,
-    inspect_controller,
-    inspect_file,
-)
+from dagengine import SqliteStore
+from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller, inspect_file
 from dagengine.server.self_check import find_lock_owner
 from tests.fixtures.stores import write_store
 

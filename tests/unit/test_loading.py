@@ -130,7 +130,7 @@ def test_the_command_line_names_the_foreign_file_on_stderr_and_runs_its_own_comm
         argv = ("-c", f"import sys, dagengine.cli; {call}")
     done = run(tmp_path, *argv)
     assert done.returncode == 0
-    assert "usage: dagengine demo" in done.stdout
+    assert "Usage: dagengine demo" in done.stdout
     assert f"dagengine: the foreign module tasks at {foreign} was not loaded" in done.stderr
 
 
@@ -166,7 +166,7 @@ def install(site: Path, name: str, entry: str, module: str = "") -> None:
 
 
 def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) -> None:
-    module = "from dagengine import Plugin\nPOINT = Plugin('more', None)\n"
+    module = "from dagengine.extension import Plugin\nPOINT = Plugin('more', None)\n"
     install(tmp_path / "site", "more", "more = more:POINT", module)
     done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
     assert loaded_lines(done) == []

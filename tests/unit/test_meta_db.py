@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagengine import Command, CommandResult, HostAddress
+from dagengine.remote import Command, CommandResult, HostAddress
 from tasks.hosts.home_state import StoredParameters
 from tasks.hosts.meta_db import (
     LIMIT_BYTES,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from dagengine import ConfigError
+from dagengine.errors import ConfigError
 from tasks.cluster.cluster_file import load_cluster
 from tasks.cluster.obd import COMPONENTS, convert_obd, is_obd_outline
 

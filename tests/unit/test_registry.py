@@ -9,19 +9,9 @@ from typing import Any
 
 import pytest
 
-from dagengine import (
-    ConfigError,
-    IllegalArgument,
-    NotSerializable,
-    Operation,
-    Outcome,
-    Stage,
-    StageKind,
-    StepContext,
-    Submission,
-    Succeeded,
-)
+from dagengine import Operation, Outcome, Stage, StageKind, StepContext, Submission, Succeeded
 from dagengine.engine.registry import Registry, unique_targets
+from dagengine.errors import ConfigError, IllegalArgument, NotSerializable
 from dagengine.model.records import DagRecord
 from dagengine.store.contract import LastIds
 

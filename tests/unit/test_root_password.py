@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import ConfigError
+from dagengine.errors import ConfigError
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
 from tasks.cluster.root_password import looks_encrypted
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dagengine import ApiError
+from dagengine.errors import ApiError
 from tasks.cluster.scope import parse_address, resolve_scope
 
 

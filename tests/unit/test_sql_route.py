@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagengine import HostAddress
+from dagengine.remote import HostAddress
 from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
 from tasks.sql.route import (
     NotListening,

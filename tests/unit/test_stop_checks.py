@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dagengine import ApiError
+from dagengine.errors import ApiError
 from tasks.flavours.stop_safety import ClusterSnapshot, check_plain_stop
 from tasks.hosts.facts import HostFacts, StopOutcome, parse_facts, parse_stop
 from tasks.hosts.identity import ProcessIdentity

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner
 from tasks.hosts.commands import stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import DoubtKind

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dagengine import ConfigError, HostAddress
+from dagengine.errors import ConfigError
+from dagengine.remote import HostAddress
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
 from tasks.cluster.ssh_section import SshSection
 

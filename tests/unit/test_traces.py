@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
 
 BEGUN_TICKS = 0  # since the boot: everything counts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dagengine.security.errors import HeaderDecryptFailed, TooManyFailures
-from dagengine.security.login_slots import LoginLimiter
+from dagengine.security.login_throttle import LoginLimiter
 from dagengine.testing import Latch
 
 ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"

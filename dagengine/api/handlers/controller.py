@@ -10,7 +10,7 @@ from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
 from dagengine.api.extension import ServerState
-from dagengine.api.schemas.tasks import BuildDto, Identity, InfoDto, SecretDto, StatusDto
+from dagengine.api.schemas.controller import BuildDto, Identity, InfoDto, SecretDto, StatusDto
 
 IDENTITY: Identity = "CLUSTER AGENT"
 _RUNNING = 2  # state of an agent; 1 is starting, 3 stopping, 4 stopped

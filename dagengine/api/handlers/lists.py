@@ -10,7 +10,8 @@ from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
 from dagengine.api.handlers.tasks import local_row_id
-from dagengine.api.schemas.tasks import AuditDto, Contents, DagDetailDTO, LockDto, Page
+from dagengine.api.schemas.base import Contents, Page
+from dagengine.api.schemas.tasks import AuditDto, DagDetailDTO, LockDto
 from dagengine.errors import IllegalArgument
 from dagengine.model.ids import decode_id
 from dagengine.model.records import LockRecord

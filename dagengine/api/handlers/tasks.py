@@ -8,9 +8,9 @@ from dagengine.api.binding import ShowDetails
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.extension import Refusal
+from dagengine.api.schemas.base import Contents
 from dagengine.api.schemas.tasks import (
     AttemptDto,
-    Contents,
     DagDetailDTO,
     LogDto,
     NodeDetailDTO,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from dagengine.api.envelope import render_time, sort_keys
+from dagengine.api.schemas.base import AgentDto
 from dagengine.api.schemas.tasks import (
-    AgentDto,
     AttemptDto,
     AuditDto,
     DagDetailDTO,
@@ -26,6 +26,7 @@ from dagengine.model.records import (
     SubTaskDetail,
 )
 from dagengine.model.states import State
+from dagengine.runtime.addresses import parse_host_port
 
 Dto = dict[str, Any]
 
@@ -164,8 +165,10 @@ class RecordRenderer:
 
 def parse_agent(name: str | None) -> AgentAddress | None:
     """Parse the address in a server's name (`ip:port`, `[v6]:port`); None for other names."""
-    ip, _, port = (name or "").rpartition(":")
-    return AgentAddress(ip.strip("[]"), int(port)) if ip and port.isdecimal() else None
+    try:
+        return AgentAddress(*parse_host_port(name or ""))
+    except ValueError:
+        return None
 
 
 def _render_agent(agent: AgentAddress) -> AgentDto:

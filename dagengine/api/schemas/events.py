@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from dagengine.api.schemas.tasks import AgentDto, Count, TaskId, Time
+from dagengine.api.schemas.base import AgentDto, Count, TaskId, Time
 from dagengine.model.states import Operator, State
 
 Seq = Annotated[int, Field(ge=1, description="number of the event within the DAG")]

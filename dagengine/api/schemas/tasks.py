@@ -1,148 +1,15 @@
-"""Schemas of all responses (protocol 1.1, 2.1, 4).
-
-A TypedDict is a plain dict at runtime, so it adds no cost to a response. mypy checks the renderers
-against these types, and the OpenAPI document is generated from them.
-"""
+"""Schemas of the responses about DAGs, nodes, sub-tasks, locks and plans (protocol 4)."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from pydantic import ConfigDict, Field, with_config
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from dagengine.api.schemas.base import EXAMPLE_ID, EXAMPLE_TIME, AgentDto, Count, TaskId, Time
 from dagengine.model.states import Operator, State
-
-_T = TypeVar("_T")
-
-_AT = "2024-01-10T11:24:44.513664+08:00"
-_ID = "201684300810288613"
-
-Time = Annotated[
-    str,
-    WithJsonSchema({"type": "string", "format": "date-time", "examples": [_AT]}),
-]
-TaskId = Annotated[
-    str,
-    WithJsonSchema({"type": "string", "pattern": "^[1-5][0-9]+$", "examples": [_ID]}),
-]
-Count = Annotated[int, Field(ge=0)]
-Identity = Literal["CLUSTER AGENT"]
-SeenAt = Annotated[
-    Time,
-    Field(description="when the servers were last looked at; left out before the first look"),
-]
-SeenAge = Annotated[int, Field(ge=0, description="how long ago that was, in milliseconds")]
-
-
-# --- the envelope ------------------------------------------------------------------------------
-
-
-class Envelope(TypedDict):
-    """Around every answer."""
-
-    successful: bool
-    timestamp: Annotated[Time, Field(description="when the answer was ready")]
-    duration: Annotated[int, Field(ge=0, description="milliseconds")]
-    status: Annotated[int, Field(description="the HTTP status")]
-    traceId: Annotated[
-        str,
-        Field(description="X-OBSHELL-Trace-ID of the request, else 16 hex digits; may be empty"),
-    ]
-
-
-class ErrorDto(TypedDict):
-    """Why it was refused, and what to do next."""
-
-    code: NotRequired[Annotated[int, Field(description="1 or 10008; left out when 0")]]
-    errCode: str
-    message: str
-
-
-class Contents(TypedDict, Generic[_T]):
-    """A list."""
-
-    contents: list[_T]
-
-
-# --- the controller ----------------------------------------------------------------------------
-
-
-@with_config(ConfigDict(json_schema_extra={"examples": [{"ip": "10.10.10.1", "port": 2886}]}))
-class AgentDto(TypedDict):
-    """Where an agent, or a server, is known to be."""
-
-    ip: str
-    port: int
-
-
-class SecretDto(TypedDict):
-    """The key that headers are encrypted for."""
-
-    ip: str
-    port: int
-    public_key: Annotated[str, Field(description="base64 of the PKCS#1 DER public key")]
-
-
-class BuildDto(TypedDict):
-    """Which build this is; empty texts when it is not known."""
-
-    branch: str
-    commitId: str
-    shortCommitId: str
-    commitTime: str
-
-
-class InfoDto(TypedDict):
-    """Who the controller is."""
-
-    pid: int
-    state: Annotated[int, Field(description="1 starting, 2 running, 3 stopping, 4 stopped")]
-    startAt: Annotated[int, Field(description="nanoseconds since the epoch")]
-    homePath: str
-    obVersion: Annotated[str, Field(description="as last seen; empty before")]
-    architecture: str
-    ip: str
-    port: int
-    zone: str
-    identity: Identity
-    version: str
-    isObproxyAgent: bool
-    security: Annotated[bool, Field(description="an agent password is set")]
-    supportedAuth: list[Literal["v2"]]
-    observedAt: NotRequired[SeenAt]
-    observedAgeMs: NotRequired[SeenAge]
-
-
-class StatusAgentDto(TypedDict):
-    """The controller in its status."""
-
-    ip: str
-    port: int
-    identity: Identity
-
-
-class StatusDto(TypedDict):
-    """The controller's state, and the servers' as last known."""
-
-    agent: StatusAgentDto
-    state: Annotated[int, Field(description="1 starting, 2 running, 3 stopping, 4 stopped")]
-    version: str
-    pid: int
-    startAt: Annotated[int, Field(description="nanoseconds since the epoch")]
-    port: int
-    obState: Annotated[
-        int,
-        Field(ge=0, le=3, description="0 not running, 1 not connected, 2 restricted, 3 available"),
-    ]
-    sqlPort: NotRequired[int]
-    underMaintenance: Annotated[bool, Field(description="a task holds the cluster locked")]
-    observedAt: NotRequired[SeenAt]
-    observedAgeMs: NotRequired[SeenAge]
-
-
-# --- tasks -------------------------------------------------------------------------------------
 
 _TASK: JsonDict = {
     "id": "201684300810288617",
@@ -150,7 +17,7 @@ _TASK: JsonDict = {
     "name": "Start observers",
     "state": "SUCCEED",
     "operator": "RUN",
-    "start_time": _AT,
+    "start_time": EXAMPLE_TIME,
     "end_time": "2024-01-10T11:24:45.1+08:00",
     "additional_data": None,
     "execute_times": 1,
@@ -163,13 +30,13 @@ _NODE: JsonDict = {
     "name": "Start observers",
     "state": "SUCCEED",
     "operator": "RUN",
-    "start_time": _AT,
+    "start_time": EXAMPLE_TIME,
     "end_time": "2024-01-10T11:24:45.1+08:00",
     "additional_data": None,
     "sub_tasks": [_TASK],
 }
 _DAG: JsonDict = {
-    "id": _ID,
+    "id": EXAMPLE_ID,
     "dag_id": 3,
     "name": "Start OB",
     "stage": 1,
@@ -178,8 +45,8 @@ _DAG: JsonDict = {
     "maintenance_key": "",
     "state": "READY",
     "operator": "RUN",
-    "start_time": _AT,
-    "end_time": _AT,
+    "start_time": EXAMPLE_TIME,
+    "end_time": EXAMPLE_TIME,
     "additional_data": None,
     "nodes": None,
 }
@@ -267,13 +134,6 @@ class AuditDto(TypedDict):
     action: str
     by: str
     reason: str
-
-
-class Page(TypedDict, Generic[_T]):
-    """A part of a list."""
-
-    contents: list[_T]
-    next_cursor: Annotated[str | None, Field(description="of the next page; null on the last")]
 
 
 class LockDto(TypedDict):

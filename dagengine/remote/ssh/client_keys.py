@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,13 +14,13 @@ import asyncssh
 
 from dagengine.errors import AuthenticationFailed
 from dagengine.remote.runner import HostAddress
+from dagengine.runtime.watched_file import WatchedFile, read_first_line
 
 ClientKey: TypeAlias = (
     asyncssh.SSHKey
     | asyncssh.SSHKeyPair
     | tuple[asyncssh.SSHKey | asyncssh.SSHKeyPair, asyncssh.SSHCertificate]
 )
-FileVersion: TypeAlias = tuple[int, int, int]
 
 _AGENT_VARIABLE = "SSH_AUTH_SOCK"
 
@@ -31,7 +32,7 @@ class KeyRing:
     """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[Path, str], tuple[FileVersion, asyncssh.SSHKey]] = {}
+        self._files: dict[tuple[Path, str], WatchedFile[asyncssh.SSHKey]] = {}
         self._reading = asyncio.Lock()
 
     @asynccontextmanager
@@ -51,14 +52,18 @@ class KeyRing:
             yield (_with_certificate(address, key, address.key_file),)
 
     async def _private_key(self, address: HostAddress, file: Path) -> asyncssh.SSHKey:
-        stamp = _stamp_or_refuse(address, file)
+        if not os.access(file, os.R_OK):
+            raise _unreadable(address, file)
         passphrase = read_passphrase(address)
         async with self._reading:  # hosts that share a key: the first login reads it for all
-            read = self._read.get((file, passphrase))
-            if read is None or read[0] != stamp:
-                key = await asyncio.to_thread(_read_private_key, address, file, passphrase)
-                self._read[file, passphrase] = read = (stamp, key)
-        return read[1]
+            key = self._files.get((file, passphrase))
+            if key is None:
+                parse = partial(_read_private_key, passphrase=passphrase)
+                self._files[file, passphrase] = key = WatchedFile(file, parse)
+            try:
+                return key.read() if key.is_current() else await asyncio.to_thread(key.read)
+            except (OSError, asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as exc:
+                raise _unusable_key(address, file, passphrase, exc) from exc
 
 
 def read_passphrase(address: HostAddress) -> str:
@@ -73,7 +78,7 @@ def read_passphrase(address: HostAddress) -> str:
         return passphrase
     if (file := address.key_passphrase_file) is not None:
         try:
-            passphrase = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
+            passphrase = read_first_line(file)
         except UnicodeDecodeError:  # the exception text would show the passphrase
             raise _no_passphrase(address, f"the file {file} is not UTF-8") from None
         except OSError as exc:
@@ -82,12 +87,6 @@ def read_passphrase(address: HostAddress) -> str:
             raise _no_passphrase(address, f"the first line of {file} is empty")
         return passphrase
     return ""
-
-
-def file_version(file: Path) -> FileVersion:
-    """Return a value that differs after the file has changed. Raises OSError."""
-    stat = file.stat()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 @asynccontextmanager
@@ -144,31 +143,36 @@ def _agent_place(address: HostAddress) -> Path:
     return Path(text)
 
 
-def _read_private_key(address: HostAddress, file: Path, passphrase: str) -> asyncssh.SSHKey:
+def _read_private_key(file: Path, *, passphrase: str) -> asyncssh.SSHKey:
+    return asyncssh.read_private_key(str(file), passphrase or None)
+
+
+def _unusable_key(
+    address: HostAddress, file: Path, passphrase: str, error: Exception
+) -> AuthenticationFailed:
+    """Build the error for a key file that cannot be read or decrypted."""
     who = f"{address.user}@{address}"
-    try:
-        return asyncssh.read_private_key(str(file), passphrase or None)
-    except asyncssh.KeyEncryptionError as exc:
-        raise AuthenticationFailed(
-            f"the passphrase for the key file {file} of {who} is wrong",
-            host=str(address),
-            remedy="correct what ssh.key_passphrase_env or ssh.key_passphrase_file names",
-        ) from exc
-    except asyncssh.KeyImportError as exc:
-        if not passphrase and "assphrase" in str(exc):
-            raise AuthenticationFailed(
+    match error:
+        case OSError():
+            return _unreadable(address, file)
+        case asyncssh.KeyEncryptionError():
+            return AuthenticationFailed(
+                f"the passphrase for the key file {file} of {who} is wrong",
+                host=str(address),
+                remedy="correct what ssh.key_passphrase_env or ssh.key_passphrase_file names",
+            )
+        case _ if not passphrase and "assphrase" in str(error):
+            return AuthenticationFailed(
                 f"the key file {file} for {who} is locked with a passphrase",
                 host=str(address),
                 remedy="say where it is kept in ssh.key_passphrase_env or "
                 "ssh.key_passphrase_file, or load the key into an agent and set ssh.agent",
-            ) from exc
-        raise AuthenticationFailed(
-            f"{file} for {who} is not a usable private key: {exc}",
-            host=str(address),
-            remedy="name a private key in ssh.key_file",
-        ) from exc
-    except OSError as exc:
-        raise _unreadable(address, file) from exc
+            )
+    return AuthenticationFailed(
+        f"{file} for {who} is not a usable private key: {error}",
+        host=str(address),
+        remedy="name a private key in ssh.key_file",
+    )
 
 
 def _read_public_key(address: HostAddress, file: Path) -> asyncssh.SSHKey:
@@ -204,12 +208,6 @@ def _with_certificate(
 def certificate_file(key_file: Path) -> Path:
     """Return the path of a key's user certificate, as OpenSSH names it."""
     return Path(f"{str(key_file).removesuffix('.pub')}-cert.pub")
-
-
-def _stamp_or_refuse(address: HostAddress, file: Path) -> FileVersion:
-    if not os.access(file, os.R_OK):
-        raise _unreadable(address, file)
-    return file_version(file)
 
 
 def _unreadable(address: HostAddress, file: Path) -> AuthenticationFailed:

@@ -1,9 +1,10 @@
-"""Login to a host, and errors with remedies for failed logins."""
+"""Connection and login to a host, and errors with remedies for failed logins."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import defaultdict
 from typing import Any
 
@@ -12,9 +13,8 @@ from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from dagengine.errors import AuthenticationFailed, HostUnreachable, RemoteError
 from dagengine.remote.runner import HostAddress
-from dagengine.remote.ssh.banner import connect_and_await_banner
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
-from dagengine.remote.ssh.trusted_hosts import TrustedHosts, host_key_rejected
+from dagengine.remote.ssh.known_hosts import TrustedHosts, host_key_rejected
 
 # Handshakes cost CPU time at both ends: with hundreds at once, none would finish in time. Only
 # hosts that have responded take a slot, so a dead host does not delay the others.
@@ -87,12 +87,12 @@ class Login:
         self, address: HostAddress, trusted: asyncssh.SSHKnownHosts
     ) -> asyncssh.SSHClientConnection:
         async with asyncio.timeout(address.connect_timeout_s):
-            door = await connect_and_await_banner(address.host, address.port)
+            sock = await connect_and_await_banner(address.host, address.port)
         try:
             async with self._handshakes:
-                return await self._shake_hands(address, trusted, sock=door)
+                return await self._shake_hands(address, trusted, sock=sock)
         except BaseException:
-            door.close()
+            sock.close()
             raise
 
     async def _shake_hands(
@@ -100,6 +100,44 @@ class Login:
     ) -> asyncssh.SSHClientConnection:
         async with asyncio.timeout(address.connect_timeout_s), self._keys.keys(address) as keys:
             return await _connect(address, trusted, keys, **way)
+
+
+async def connect_and_await_banner(host: str, port: int) -> socket.socket:
+    """Return a connected socket with data to read. The caller must set a time limit.
+
+    Up to that point a host costs only waiting time, so any number of hosts can be awaited at once.
+
+    Raises:
+        OSError: none of the host's addresses accepted a connection.
+    """
+    loop = asyncio.get_running_loop()
+    places = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failed: OSError | None = None
+    for family, kind, protocol, _, place in places:
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            await loop.sock_connect(sock, place)
+            await _until_readable(sock)
+        except OSError as error:
+            sock.close()
+            failed = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise failed or OSError(f"{host} has no address")
+
+
+async def _until_readable(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(sock, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock)
 
 
 def no_answer(address: HostAddress) -> HostUnreachable:

@@ -11,9 +11,17 @@ import asyncssh
 from dagengine.errors import ConfigError, HostUnreachable
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.connector import explain_failure, no_answer
-from dagengine.remote.ssh.known_hosts import name_in_file, new_salt, replace_file, with_pin
+from dagengine.remote.ssh.known_hosts import (
+    Matches,
+    TrustedHosts,
+    known_hosts_file,
+    matches_of,
+    name_in_file,
+    new_salt,
+    replace_file,
+    with_pin,
+)
 from dagengine.remote.ssh.pool import SshPool
-from dagengine.remote.ssh.trusted_hosts import Matches, TrustedHosts, known_hosts_file, matches_of
 
 # Shortest first, which is also the preference of OpenSSH's client.
 _ALGORITHMS = (

@@ -23,13 +23,14 @@ from dagengine.remote.runner import CommandResult, HostAddress
 from dagengine.remote.ssh.connection import SshConnection
 from dagengine.remote.sudo import SudoFailure, parse_sudo_probe, probe_sudo, sudo_error, with_sudo
 from dagengine.remote.tunnel_socket import private_socket_path
+from dagengine.runtime.backoff import Backoff
 from dagengine.runtime.cancellation import finish
 
 # Two of the sessions that sshd allows per connection are reserved for terminating commands.
 _SESSIONS_FOR_ENDING = 2
 _SAID_LENGTH = 300
-# Pauses before retries: sshd may still count a session that has just ended.
-_PAUSES_S = (0.02, 0.1)
+# sshd may still count a session that has just ended.
+_OPEN_SESSION = Backoff((0.02, 0.1))
 
 
 class SshRunner:
@@ -246,7 +247,7 @@ async def _open(connection: asyncssh.SSHClientConnection, session: _Session, lin
     Raises:
         asyncssh.ChannelOpenError: the host opens no further session; nothing was sent.
     """
-    for pause_s in _PAUSES_S:
+    for pause_s in _OPEN_SESSION.steps_s:
         try:
             await connection.create_session(lambda: session, line, encoding=None)
             return

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
-from dagengine.store.sqlite.connection import APPLICATION_ID
+from dagengine.store.sqlite.migrate import APPLICATION_ID
 from dagengine.store.sqlite.remedies import remedy_for
 
 _NAME_IT = "name its engine file with -c"

@@ -1,23 +1,21 @@
-"""Open the file: verify that it is a store, set the pragmas, create or upgrade the schema."""
+"""Open the file: verify that it is a store, set the pragmas, bring the schema up to date."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from collections.abc import Iterator
-from importlib import resources
 from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreTooOld, StoreUnavailable
 from dagengine.store.sqlite.database_file import chmod_private, prepare
-from dagengine.store.sqlite.queries import read_sql
+from dagengine.store.sqlite.migrate import (
+    APPLICATION_ID,
+    OLDEST_VERSION,
+    apply_migrations,
+    newest_version,
+)
 from dagengine.store.sqlite.remedies import remedy_for
 
-APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
-OLDEST_VERSION = 6
-"""The oldest schema that can be upgraded. Versions 1 to 5 were never released."""
 _BUSY_TIMEOUT_MS = 5000
-_MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
 def connect_writer(path: Path) -> sqlite3.Connection:
@@ -42,53 +40,6 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def list_migrations() -> list[tuple[int, str]]:
-    """Return (version, file name) of every migration, in ascending order without a gap."""
-    directory = resources.files(__package__ or "").joinpath("migrations")
-    names = [(int(m[1]), m[0]) for f in directory.iterdir() if (m := _MIGRATION.fullmatch(f.name))]
-    names.sort()
-    first = OLDEST_VERSION + 1
-    if [number for number, _ in names] != list(range(first, first + len(names))):
-        raise ValueError(f"migrations are not numbered {first}, {first + 1}, …: {names}")
-    return names
-
-
-def newest_version() -> int:
-    """Return the version of the schema that a new store gets."""
-    return list_migrations()[-1][0]
-
-
-def apply_migrations(connection: sqlite3.Connection, done: int) -> None:
-    """Bring the schema to the newest version.
-
-    Args:
-        connection: a connection to the store's file.
-        done: the current version; 0 for an empty file, which is created from `schema.sql`.
-            Otherwise each later migration runs in its own transaction, so a crash leaves a valid
-            version.
-    """
-    if done == 0:
-        _apply(connection, "schema.sql", newest_version())
-        return
-    for number, name in list_migrations():
-        if number > done:
-            _apply(connection, f"migrations/{name}", number)
-
-
-def _apply(connection: sqlite3.Connection, file: str, version: int) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for statement in _split(read_sql(file)):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {version:d}")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _set_up(connection: sqlite3.Connection, path: Path) -> None:
@@ -136,15 +87,6 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
             ),
         )
     return int(version)
-
-
-def _split(text: str) -> Iterator[str]:
-    statement = ""
-    for line in text.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnavailable:
