@@ -101,20 +101,7 @@ from dagengine.model.events import (
     SubTaskStateChanged,
 )
 from dagengine.model.ids import AgentAddress
-from dagengine.model.operation import (
-    ConfirmStoppedFunction,
-    Flags,
-    IdempotencyKey,
-    LockResult,
-    Operation,
-    Stage,
-    StageKind,
-    StepContext,
-    StepFunction,
-    Submission,
-    UndoFunction,
-    Wait,
-)
+from dagengine.model.operation import IdempotencyKey, Operation, Stage, Submission
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -139,7 +126,15 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnconfirmedRecord,
 )
+from dagengine.model.stage_kinds import Flags, StageKind, Wait
 from dagengine.model.states import Operator, State
+from dagengine.model.step import (
+    ConfirmStoppedFunction,
+    LockResult,
+    StepContext,
+    StepFunction,
+    UndoFunction,
+)
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.runner import CommandResult, HostAddress, Runner, RunnerPool
 from dagengine.remote.ssh.host_keys import HostKey, HostKeys, Trust

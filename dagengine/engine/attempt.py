@@ -14,7 +14,7 @@ from dagengine.engine.deadlines import Deadline
 from dagengine.engine.messages import ActiveDag
 from dagengine.errors import DagengineError, NotSerializable, RemoteError, StaleWrite
 from dagengine.model.json_values import normalize_text, outcome_as_stored
-from dagengine.model.operation import LockResult, Stage, StepContext, Wait
+from dagengine.model.operation import Stage
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -26,7 +26,9 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnconfirmedRecord
+from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
+from dagengine.model.step import LockResult, StepContext
 from dagengine.runtime.clock import Clock
 
 _log = structlog.get_logger("dagengine.engine")

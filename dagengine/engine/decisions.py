@@ -24,9 +24,9 @@ from dagengine.engine.messages import (
 )
 from dagengine.errors import ApiError, Conflict, LockHeld, OperatorRefused
 from dagengine.model.changes import AuditAppended, Batch
-from dagengine.model.operation import LockResult
 from dagengine.model.records import AuditRecord, LockRecord
 from dagengine.model.states import Operator, State
+from dagengine.model.step import LockResult
 from dagengine.rules import operators, recovery
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot

@@ -34,9 +34,10 @@ from dagengine.model.changes import (
 )
 from dagengine.model.ids import AgentAddress, decode_id_at
 from dagengine.model.json_values import normalize_text
-from dagengine.model.operation import IdempotencyKey, LockResult, Operation, Submission
+from dagengine.model.operation import IdempotencyKey, Operation, Submission
 from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnconfirmedRecord
 from dagengine.model.states import Operator
+from dagengine.model.step import LockResult
 from dagengine.rules import planning as plan
 from dagengine.rules.operators import goes_on, refuse_operator
 from dagengine.rules.snapshot import Snapshot

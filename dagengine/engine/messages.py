@@ -8,10 +8,10 @@ from typing import TypeAlias, TypeVar
 
 from dagengine.engine.deadlines import StartTimes
 from dagengine.errors import DagengineError
-from dagengine.model.operation import LockResult
 from dagengine.model.outcome import Outcome, Problem
 from dagengine.model.records import AuditRecord
 from dagengine.model.states import Operator
+from dagengine.model.step import LockResult
 from dagengine.rules.snapshot import Snapshot
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from dagengine.engine.messages import ActiveDag
 from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.events import EventRecord
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
-from dagengine.model.operation import IdempotencyKey, Wait
+from dagengine.model.operation import IdempotencyKey
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -24,6 +24,7 @@ from dagengine.model.records import (
     NodeDetail,
     SubTaskDetail,
 )
+from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
 from dagengine.rules.waits import explain_wait
 from dagengine.store.contract import DagRows, Store

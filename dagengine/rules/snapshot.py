@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dagengine.model.changes import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
-from dagengine.model.operation import StageKind
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import Operator, State
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dagengine.engine.registry import Registry
 from dagengine.errors import OperatorRefused
 from dagengine.model.changes import DagCreated
-from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -21,7 +21,9 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import LockRecord
+from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import State
+from dagengine.model.step import StepContext
 from dagengine.rules import operators, recovery
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dagengine.engine.registry import Registry
-from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Cancelled, Failed, Outcome, Problem, Succeeded
+from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import Operator, State
+from dagengine.model.step import StepContext
 from dagengine.rules import operators
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dagengine.engine.registry import Registry
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
+from dagengine.model.stage_kinds import StageKind
+from dagengine.model.step import StepContext
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import LastIds
