@@ -91,6 +91,7 @@ class DecisionMaker:
         """Decide all events in the DAG's inbox."""
         decision = Decision(live)
         events, live.inbox = live.inbox, []
+        live.snapshot.at(self._clock.now())
         try:
             for event in events:
                 try:
@@ -127,16 +128,16 @@ class DecisionMaker:
     # --- one event ---------------------------------------------------------------------------
 
     def _decide_one(self, decision: Decision, event: SchedulerEvent) -> None:
-        snapshot, now = decision.live.snapshot, self._clock.now()
+        snapshot = decision.live.snapshot
         match event:
             case DagRecovered(refusal) if refusal is not None:
-                recovery.give_up(snapshot, now, refusal)
+                recovery.give_up(snapshot, refusal)
             case DagRecovered():
-                decision.starts += recovery.resume(snapshot, now)
+                decision.starts += recovery.resume(snapshot)
             case AttemptsLost(sub_task_ids):
-                decision.starts += recovery.resume(snapshot, now, lost=sub_task_ids)
+                decision.starts += recovery.resume(snapshot, lost=sub_task_ids)
             case AttemptEnded(sub_task_id, attempt_no, outcome):
-                decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome, now)
+                decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome)
             case LockRequested(reply):
                 if (answer := self._on_lock_requested(decision, event)) is not None:
                     decision.confirm.append(partial(resolve, reply, answer))
@@ -148,22 +149,22 @@ class DecisionMaker:
                 decision.confirm.append(partial(resolve, reply, None))
 
     def _operate(self, decision: Decision, operator: Operator, stage: int | None) -> None:
-        snapshot, now = decision.live.snapshot, self._clock.now()
+        snapshot = decision.live.snapshot
         match operator:
             case Operator.CANCEL:
-                decision.cancels += operators.cancel_dag(snapshot, now)
+                decision.cancels += operators.cancel_dag(snapshot)
             case Operator.RETRY:
                 lock = self._lock_for_more(snapshot)
-                decision.starts += operators.retry_dag(snapshot, now, lock)
+                decision.starts += operators.retry_dag(snapshot, lock)
             case Operator.ROLLBACK:
                 before = self._locks.find(snapshot.dag.lock_key)
                 lock = self._lock_for_more(snapshot)
-                decision.starts += operators.rollback_dag(snapshot, now, lock, before)
+                decision.starts += operators.rollback_dag(snapshot, lock, before)
             case Operator.PASS if stage is not None:
                 lock = self._lock_for_more(snapshot)
-                decision.starts += operators.pass_node(snapshot, stage, now, lock)
+                decision.starts += operators.pass_node(snapshot, stage, lock)
             case Operator.PASS:
-                operators.pass_dag(snapshot, now)
+                operators.pass_dag(snapshot)
             case Operator.RUN:
                 raise operators.refuse_operator(operator)
 
@@ -185,7 +186,7 @@ class DecisionMaker:
             return LockResult(holder)
         self._successors[dag.dag_id] = event.reply
         why = f"forcePassDag of DAG {self._generic_id(dag.dag_id)}"
-        audit = AuditRecord(0, self._clock.now(), holder.dag_id, None, "FORCE_PASS", event.by, why)
+        audit = AuditRecord(0, snapshot.now, holder.dag_id, None, "FORCE_PASS", event.by, why)
         decision.posts.append((holder.dag_id, ForcePassRequested(dag.dag_id, audit)))
         return None
 
@@ -194,7 +195,7 @@ class DecisionMaker:
 
         A holder that cannot be cancelled stays unchanged, and the successor's step gets the holder.
         """
-        snapshot, now = decision.live.snapshot, self._clock.now()
+        snapshot = decision.live.snapshot
         if snapshot.dag.state.is_final:
             if (post := self.drop(snapshot.dag.dag_id, event)) is not None:
                 decision.posts.append(post)
@@ -206,7 +207,7 @@ class DecisionMaker:
         try:
             if before is not None and before in self._live:
                 raise Conflict(f"DAG {self._generic_id(before)} already waits for its lock")
-            decision.cancels += operators.cancel_dag(snapshot, now)
+            decision.cancels += operators.cancel_dag(snapshot)
         except ApiError as exc:
             _log.warning("force_pass_failed", dag_id=snapshot.dag.dag_id, error=str(exc))
             if reply is not None:
@@ -225,13 +226,14 @@ class DecisionMaker:
         successor_id, key = snapshot.dag.lock_successor_id, snapshot.dag.lock_key
         if snapshot.dag.state is State.FAILED:
             try:
-                operators.pass_dag(snapshot, self._clock.now())
+                operators.pass_dag(snapshot)
             except OperatorRefused as exc:
                 _log.warning("holder_not_passed", dag_id=snapshot.dag.dag_id, error=str(exc))
         snapshot.set_dag(snapshot.dag._replace(lock_successor_id=None))
         successor = self._live.get(successor_id or 0)
         if successor is None or key is None or not plan.can_take_lock(successor.snapshot):
             return None
+        successor.snapshot.at(snapshot.now)
         plan.take_lock(successor.snapshot, self._next_lock(successor.snapshot, key))
         return successor
 
@@ -249,7 +251,7 @@ class DecisionMaker:
         return self._next_lock(snapshot, key)
 
     def _next_lock(self, snapshot: Snapshot, key: str) -> LockRecord:
-        return self._locks.next(key, snapshot.dag.dag_id, snapshot.dag.name, self._clock.now())
+        return self._locks.next(key, snapshot.dag.dag_id, snapshot.dag.name, snapshot.now)
 
 
 def _join(snapshot: Snapshot, successor: ActiveDag | None) -> Batch | None:

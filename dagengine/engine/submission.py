@@ -79,7 +79,7 @@ class SubmissionService(Service):
         by, reason = map(normalize_text, who)
         audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
-        starts = plan.begin(snapshot, dag.created_at)
+        starts = plan.begin(snapshot.at(dag.created_at))
         begun = snapshot.drain_batch()
         used = (IdempotencyKeyUsed(key, dag.dag_id),) if key is not None else ()
         changes = (created, *used, audit, *(begun.changes if begun else ()))

@@ -90,7 +90,7 @@ class OneDagOnDisk(OneDag):
         durable = self.rows()
         task = data.draw(st.sampled_from(self.snapshot.running))
         outcome = Succeeded() if ends_well else Failed(Problem("X", "broken"))
-        plan.end_attempt(self.snapshot, task.sub_task_id, task.attempt_no, outcome, self.tick())
+        plan.end_attempt(self.snapshot.at(self.tick()), task.sub_task_id, task.attempt_no, outcome)
         self.runner.run(self.store.close())
         self.runner.run(self.store.open())
         assert self.rows() == durable
