@@ -86,13 +86,13 @@ Message: TypeAlias = (
 class Reply(Generic[T]):
     """A result for a caller that waits for it, to send once the decision is durable."""
 
-    to: asyncio.Future[T]
+    future: asyncio.Future[T]
     result: T
 
     def send(self) -> None:
         """Send the result, unless the caller no longer waits for it."""
-        if not self.to.done():
-            self.to.set_result(self.result)
+        if not self.future.done():
+            self.future.set_result(self.result)
 
 
 class Mailbox(Protocol):
