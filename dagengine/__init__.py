@@ -95,10 +95,7 @@ _SOURCES = {
     ),
     "dagengine.model.events": "EventRecord",
     "dagengine.model.ids": "AgentAddress",
-    "dagengine.model.operation": (
-        "ConfirmStoppedFunction Flags IdempotencyKey LockResult Operation Stage StageKind "
-        "StepContext StepFunction Submission UndoFunction Wait"
-    ),
+    "dagengine.model.operation": "IdempotencyKey Operation Stage Submission",
     "dagengine.model.outcome": (
         "Cancelled Failed Interrupted Json Outcome Problem ResultUnknown Succeeded TimedOut"
     ),
@@ -106,7 +103,11 @@ _SOURCES = {
         "AttemptRecord AuditRecord DagDetail DagRecord NodeDetail NodeRecord "
         "SubTaskDetail SubTaskRecord"
     ),
+    "dagengine.model.stage_kinds": "Flags StageKind Wait",
     "dagengine.model.states": "Operator State",
+    "dagengine.model.step": (
+        "ConfirmStoppedFunction LockResult StepContext StepFunction UndoFunction"
+    ),
     "dagengine.runtime.clock": "Clock SystemClock",
     "dagengine.store.contract": "Retention",
     "dagengine.store.sqlite.store": "SqliteStore",
@@ -126,20 +127,7 @@ if TYPE_CHECKING:
     )
     from dagengine.model.events import EventRecord
     from dagengine.model.ids import AgentAddress
-    from dagengine.model.operation import (
-        ConfirmStoppedFunction,
-        Flags,
-        IdempotencyKey,
-        LockResult,
-        Operation,
-        Stage,
-        StageKind,
-        StepContext,
-        StepFunction,
-        Submission,
-        UndoFunction,
-        Wait,
-    )
+    from dagengine.model.operation import IdempotencyKey, Operation, Stage, Submission
     from dagengine.model.outcome import (
         Cancelled,
         Failed,
@@ -161,7 +149,15 @@ if TYPE_CHECKING:
         SubTaskDetail,
         SubTaskRecord,
     )
+    from dagengine.model.stage_kinds import Flags, StageKind, Wait
     from dagengine.model.states import Operator, State
+    from dagengine.model.step import (
+        ConfirmStoppedFunction,
+        LockResult,
+        StepContext,
+        StepFunction,
+        UndoFunction,
+    )
     from dagengine.runtime.clock import Clock, SystemClock
     from dagengine.store.contract import Retention
     from dagengine.store.sqlite.store import SqliteStore

@@ -15,7 +15,7 @@ import yaml
 
 from dagengine import SystemClock
 from dagengine.client import Client
-from dagengine.model.operation import StepContext
+from dagengine.model.step import StepContext
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from dagengine.testing import LocalRunnerPool, eventually

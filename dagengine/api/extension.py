@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 
+from dagengine.engine.engine import Engine
 from dagengine.errors import DagengineError
 from dagengine.model.operation import IdempotencyKey, Submission
 from dagengine.model.records import DagDetail
-
-if TYPE_CHECKING:
-    from dagengine.engine.engine import Engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,150 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 
-from dagengine.engine.deadlines import Deadline
-from dagengine.engine.messages import ActiveDag
+from dagengine.engine.step_context import AttemptContext
 from dagengine.errors import DagengineError, NotSerializable, RemoteError, StaleWrite
-from dagengine.model.json_values import normalize_text, outcome_as_stored
-from dagengine.model.operation import LockResult, Stage, StepContext, Wait
+from dagengine.model.json_values import outcome_as_stored
+from dagengine.model.operation import Stage
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
-    Json,
     Outcome,
     Problem,
     ResultUnknown,
     Succeeded,
     TimedOut,
 )
-from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnconfirmedRecord
-from dagengine.model.states import State
-from dagengine.runtime.clock import Clock
+from dagengine.model.step import StepContext
 
 _log = structlog.get_logger("dagengine.engine")
-
-
-@dataclass(frozen=True, slots=True)
-class AttemptServices:
-    """The functions of the engine that an attempt may call."""
-
-    append_line: Callable[[int, LogRecord], Awaitable[None]]
-    take_lock: Callable[[int, Sequence[str]], Awaitable[LockResult]]
-    describe_holder: Callable[[LockRecord], Awaitable[str]]
-    find_unconfirmed: Callable[[str | None], UnconfirmedRecord | None]
-    mark_confirmed: Callable[[int, UnconfirmedRecord], Awaitable[None]]
-    generic_id: Callable[[int], str]
-
-
-class AttemptContext:
-    """The StepContext of one attempt; see dagengine.model.operation for the contract."""
-
-    def __init__(
-        self,
-        live: ActiveDag,
-        sub_task: SubTaskRecord,
-        ports: AttemptServices,
-        clock: Clock,
-        resumed: bool,
-    ) -> None:
-        self._live = live
-        self._sub_task = sub_task
-        self._ports = ports
-        self._clock = clock
-        self._resumed = resumed
-        self._shown = ports.find_unconfirmed(sub_task.target)
-        self.limit: Deadline | None = None
-        self.wait: Wait | None = None
-
-    @property
-    def dag_id(self) -> int:
-        return self._sub_task.dag_id
-
-    @property
-    def generic_id(self) -> str:
-        return self._ports.generic_id(self.dag_id)
-
-    def id_of(self, dag_id: int) -> str:
-        return self._ports.generic_id(dag_id)
-
-    @property
-    def params(self) -> Json:
-        return copy.deepcopy(self._live.snapshot.dag.params)  # a step may keep or change it
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        return self._live.snapshot.dag.targets
-
-    @property
-    def healthy_targets(self) -> tuple[str, ...]:
-        return self._live.snapshot.healthy_targets
-
-    @property
-    def target(self) -> str | None:
-        return self._sub_task.target
-
-    @property
-    def attempt_no(self) -> int:
-        return self._sub_task.attempt_no
-
-    @property
-    def resumed(self) -> bool:
-        return self._resumed
-
-    @property
-    def unconfirmed(self) -> UnconfirmedRecord | None:
-        self._shown = self._ports.find_unconfirmed(self.target)
-        return self._shown
-
-    async def mark_confirmed(self) -> None:
-        if self._shown is not None:  # a newer marker was not probed, so it is not cleared
-            await self._ports.mark_confirmed(self.dag_id, self._shown)
-
-    def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
-        snapshot = self._live.snapshot
-        for node in snapshot.nodes.values():
-            if node.name == stage_name:
-                found = snapshot.sub_task_at(node.stage, target)
-                is_done = found is not None and found.state is State.SUCCEED
-                return copy.deepcopy(found.data) if found is not None and is_done else None
-        raise DagengineError(f"'{snapshot.dag.name}' has no stage '{stage_name}'")
-
-    async def log(self, line: str) -> None:
-        record = LogRecord(
-            log_id=0,
-            sub_task_id=self._sub_task.sub_task_id,
-            attempt_no=self._sub_task.attempt_no,
-            execute_times=self._sub_task.execute_times,
-            content=normalize_text(line),
-            created_at=self._clock.now(),
-        )
-        await self._ports.append_line(self.dag_id, record)
-
-    def wait_for(
-        self, kind: str, on: str, *, last: str = "", next_in_s: float | None = None
-    ) -> None:
-        now, before = self._clock.now(), self.wait
-        is_same = before is not None and (before.kind, before.on) == (kind, on)
-        self.wait = Wait(
-            kind,
-            on,
-            before.since_at if before is not None and is_same else now,
-            last,
-            self.limit.at if self.limit else None,
-            None if next_in_s is None else now + timedelta(seconds=next_in_s),
-        )
-
-    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockResult:
-        return await self._ports.take_lock(self.dag_id, force_pass)
-
-    async def describe_holder(self, holder: LockRecord) -> str:
-        return await self._ports.describe_holder(holder)
 
 
 class Attempt:
@@ -156,19 +31,15 @@ class Attempt:
         self,
         stage: Stage,
         context: AttemptContext,
-        limit: Deadline,
         *,
         confirm_timeout_s: float,
         confirm_only: bool,
         undo: bool,
     ) -> None:
-        self.attempt_no = context.attempt_no
-        context.limit = limit
         self._stage = stage
         self._undoes = undo
         self._step = (stage.undo or _undo_nothing) if undo else stage.run
-        self.context = context
-        self._limit = limit
+        self._context = context
         self._confirm_timeout_s = confirm_timeout_s
         self._is_cancelled = confirm_only
         self._task: asyncio.Task[None] | None = None
@@ -211,11 +82,12 @@ class Attempt:
         return Failed(self._problem("Common.Unexpected", what))
 
     async def _run_step(self) -> Outcome | None:
+        limit = self._context.limit
         try:
-            async with asyncio.timeout(self._limit.left_s) as deadline:
-                outcome = await self._step(self.context)
+            async with asyncio.timeout(limit.left_s) as deadline:
+                outcome = await self._step(self._context)
             if deadline.expired() and isinstance(outcome, Succeeded):
-                await self.context.log(f"WARN: done, but not within {self._limit.whole_s:g} s")
+                await self._context.log(f"WARN: done, but not within {limit.whole_s:g} s")
             return outcome_as_stored(outcome)
         except StaleWrite:
             return None  # another attempt has become current
@@ -228,11 +100,11 @@ class Attempt:
             return Failed(Problem(exc.err_code, exc.message, self._then(exc.remedy)))
         except Exception as exc:  # noqa: BLE001  # any exception of a step becomes an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
-                what = f"did not end in time: the {self._limit.whole_s:g} s of its"
+                what = f"did not end in time: the {limit.whole_s:g} s of its"
                 return TimedOut(
-                    self._problem("Task.Dag.ExecuteTimeout", f"{what} {self._limit.whose} are over")
+                    self._problem("Task.Dag.ExecuteTimeout", f"{what} {limit.whose} are over")
                 )
-            _log.exception("step_crashed", stage=self._stage.name, dag_id=self.context.dag_id)
+            _log.exception("step_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
             what = f"stopped on {type(exc).__name__}: {exc}"
             return Failed(self._problem("Common.Unexpected", what))
 
@@ -240,11 +112,11 @@ class Attempt:
         """Confirm, within the time limit, that nothing of the step still runs."""
         if self._stage.confirm_stopped is None:
             return outcome
-        self.context.wait_for("proof", f"the end of '{self._stage.name}'")
+        self._context.wait_for("proof", f"the end of '{self._stage.name}'")
         why = "the proof did not end in time"
         try:
             async with asyncio.timeout(self._confirm_timeout_s):
-                if await self._stage.confirm_stopped(self.context):
+                if await self._stage.confirm_stopped(self._context):
                     return outcome
             why = "something of it may still run"
         except TimeoutError:
@@ -252,13 +124,13 @@ class Attempt:
         except DagengineError as exc:
             why = str(exc)
         except Exception as exc:  # noqa: BLE001  # any exception becomes an outcome, as above
-            _log.exception("settle_crashed", stage=self._stage.name, dag_id=self.context.dag_id)
+            _log.exception("settle_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
             why = f"{type(exc).__name__}: {exc}"
-        what = f"was ended, but its end on {self.context.target} is not proven: {why}"
+        what = f"was ended, but its end on {self._context.target} is not proven: {why}"
         return ResultUnknown(self._problem("Task.Dag.CancelTimeout", what))
 
     def _problem(self, code: str, what: str) -> Problem:
-        where = f" of {self.context.target}" if self.context.target else ""
+        where = f" of {self._context.target}" if self._context.target else ""
         remedy = self._then("look at the server")
         return Problem(code, f"'{self._stage.name}'{where} {what}", remedy)
 

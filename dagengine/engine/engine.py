@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from datetime import datetime
 from types import TracebackType
 
-import structlog
-
-from dagengine.engine.attempt import Attempt, AttemptContext, AttemptServices
-from dagengine.engine.deadlines import find_limit
-from dagengine.engine.events import DagUpdated, Events, LineLogged, Subscription
-from dagengine.engine.messages import (
-    ActiveDag,
-    AttemptEnded,
-    DagRecovered,
-    LockRequested,
-    OperatorRequested,
-)
+from dagengine.engine.attempt_runner import AttemptRunner
+from dagengine.engine.events import DagUpdated, Events, Subscription
+from dagengine.engine.messages import DagRecovered
+from dagengine.engine.operator_requests import OperatorRequests
+from dagengine.engine.projections import Projections, release_orphans
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.queries import EngineQueries
-from dagengine.engine.recovery import release_orphans
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.submission import SubmissionService
-from dagengine.engine.unconfirmed import UnconfirmedTargets
-from dagengine.errors import EngineStopped, InvalidId, StaleWrite, TaskNotFound, UnknownOperation
-from dagengine.model.changes import (
-    Batch,
-    LogAppended,
-    TargetConfirmed,
-)
-from dagengine.model.ids import AgentAddress, decode_id_at
+from dagengine.errors import StaleWrite, TaskNotFound
+from dagengine.model.events import EventRecord
+from dagengine.model.ids import AgentAddress, OwnIds
 from dagengine.model.json_values import normalize_text
-from dagengine.model.operation import IdempotencyKey, LockResult, Operation, Submission
-from dagengine.model.records import AuditRecord, DagDetail, LogRecord, UnconfirmedRecord
-from dagengine.model.states import Operator
-from dagengine.rules import planning as plan
-from dagengine.rules.operators import goes_on, refuse_operator
+from dagengine.model.operation import IdempotencyKey, Operation, Submission
+from dagengine.model.records import (
+    AttemptRecord,
+    AuditRecord,
+    DagDetail,
+    LockRecord,
+    LogRecord,
+    NodeDetail,
+    SubTaskDetail,
+)
+from dagengine.model.stage_kinds import Wait
+from dagengine.model.states import Operator, State
+from dagengine.rules.operators import refuse_operator
 from dagengine.rules.snapshot import Snapshot
 from dagengine.runtime.cancellation import wait_out
 from dagengine.runtime.clock import Clock, SystemClock
-from dagengine.runtime.service import Service
-from dagengine.store.contract import Retention, Store
-
-_log = structlog.get_logger("dagengine.engine")
+from dagengine.store.contract import DagRows, Retention, Store
 
 
-class Engine(EngineQueries):
+class Engine:
     """Runs DAGs durably. Use it as an async context manager.
 
     Args:
@@ -62,7 +55,6 @@ class Engine(EngineQueries):
         retention: how long finished DAGs are kept.
 
     Attributes:
-        agent: the address that is pinned in the store.
         events: event stream for subscribers in this process.
         started_at: when the engine was started.
     """
@@ -77,52 +69,26 @@ class Engine(EngineQueries):
         confirm_timeout_s: float = 60.0,
         retention: Retention = Retention(),  # noqa: B008  # frozen
     ) -> None:
-        super().__init__(store, advertise)
-        self.events = Events()
+        self._store = store
         self._clock = clock or SystemClock()
+        self._ids = OwnIds(advertise)
+        self.events = Events()
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
-        self._confirm_timeout_s = confirm_timeout_s
-        self._unconfirmed_targets = UnconfirmedTargets()
-        self._asking: set[asyncio.Future[None]] = set()
-        self._work = Service("attempts")
-        self._pruner = Pruner(store, self._clock, retention)
+        self._projections = Projections()
+        self._runner = AttemptRunner(self._registry, self._clock, self._ids, confirm_timeout_s)
         self._scheduler = Scheduler(
-            store,
-            self._clock,
-            self.events,
-            self._locks,
-            self._unconfirmed_targets,
-            self._start_attempt,
-            self._cancel_attempt,
-            self._attempts.__contains__,
-            self.generic_id,
+            store, self._clock, self.events, self._projections, self._runner, self._ids
         )
-        self._creator = SubmissionService(store, self._clock, self._registry, self._scheduler)
-        self._live = self._scheduler.live
-        self._ports = AttemptServices(
-            self._append_line,
-            self._take_lock,
-            self.describe_holder,
-            self._unconfirmed_targets.find,
-            self._mark_confirmed,
-            self.generic_id,
-        )
+        self._submissions = SubmissionService(store, self._clock, self._registry, self._scheduler)
+        self._operators = OperatorRequests(store, self._registry, self._scheduler)
+        self._queries = EngineQueries(store, self._scheduler.active, self._ids)
+        self._pruner = Pruner(store, self._clock, retention)
 
     async def __aenter__(self) -> Engine:
         await self._store.open()
         try:
-            pinned = await self._store.pin("advertise", f"{self.agent.port} {self.agent.ip}")
-            port, ip = pinned.split(" ", 1)
-            self.agent = AgentAddress(ip, int(port))
-            self._creator.last_ids = await self._store.last_ids()
-            self._locks.load(await self._store.load_locks())
-            self._unconfirmed_targets.load(await self._store.load_unconfirmed())
-            for rows in await self._store.load_unfinished():
-                refusal = self._registry.refuse(rows.dag)
-                snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
-                self._scheduler.track(snapshot, DagRecovered(refusal))
-            await release_orphans(self._store, self._locks, self._live, self._clock.now())
+            await self._restore()
         except BaseException:
             await self._store.close()
             raise
@@ -130,6 +96,20 @@ class Engine(EngineQueries):
         self._scheduler.start()
         self._pruner.start()
         return self
+
+    async def _restore(self) -> None:
+        """Read what the last process has left, and make its unfinished DAGs active."""
+        pinned = await self._store.pin("advertise", f"{self.agent.port} {self.agent.ip}")
+        port, ip = pinned.split(" ", 1)
+        self._ids.agent = AgentAddress(ip, int(port))
+        self._submissions.last_ids = await self._store.last_ids()
+        await self._projections.load(self._store)
+        for rows in await self._store.load_unfinished():
+            refusal = self._registry.refuse(rows.dag)
+            snapshot = Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
+            self._scheduler.track(snapshot, DagRecovered(refusal))
+        locks, active = self._projections.locks, self._scheduler.active
+        await release_orphans(self._store, locks, active, self._clock.now())
 
     async def __aexit__(
         self,
@@ -146,19 +126,23 @@ class Engine(EngineQueries):
         # Attempts that end from here on stay open in the store; the next start resumes them.
         try:
             await self._pruner.stop()
-            await self._creator.stop()
+            await self._submissions.stop()
             await self._scheduler.stop()
-            await self._work.stop()
+            await self._runner.stop()
         finally:
-            for reply in self._asking:
-                if not reply.done():
-                    reply.set_exception(_stopped())
+            self._operators.close()
             self.events.close()
             await self._store.close()
 
-    def _refuse_stopped(self) -> None:
-        if not self._scheduler.is_running:
-            raise _stopped()
+    @property
+    def agent(self) -> AgentAddress:
+        """The address in generic ids, as pinned in the store."""
+        return self._ids.agent
+
+    @property
+    def is_scheduling(self) -> bool:
+        """True while the scheduler accepts messages."""
+        return self._scheduler.is_running
 
     # --- commands --------------------------------------------------------------------------
 
@@ -191,13 +175,13 @@ class Engine(EngineQueries):
             EngineStopped: the engine was stopped. The next start shows whether the DAG was
                 created.
         """
-        self._refuse_stopped()
+        self._scheduler.ensure_running()
         if key is None:
-            return await self._creator.create(submission, (by, reason), dedupe_window_s, None)
-        while (found := await self.find_submitted(key)) is None:
+            return await self._submissions.create(submission, (by, reason), dedupe_window_s, None)
+        while (submitted := await self.find_submitted(key)) is None:
             with suppress(StaleWrite):  # a concurrent call used the key first: return its DAG
-                return await self._creator.create(submission, (by, reason), 0.0, key)
-        return found
+                return await self._submissions.create(submission, (by, reason), 0.0, key)
+        return submitted
 
     async def operate_dag(
         self, dag_id: int, operator: Operator, *, by: str = "", reason: str = ""
@@ -224,10 +208,10 @@ class Engine(EngineQueries):
 
     async def pass_node(self, node_id: int, *, by: str = "", reason: str = "") -> None:
         """PASS a FAILED node: its DAG continues after it. Raises the errors of `operate_dag`."""
-        found = await self._store.find_node(node_id, details=False)
-        if found is None:
+        detail = await self._store.find_node(node_id, details=False)
+        if detail is None:
             raise TaskNotFound(f"there is no node {node_id}")
-        node = found.node
+        node = detail.node
         await self._operate(node.dag_id, Operator.PASS, node.stage, node_id, by, reason)
 
     async def _operate(
@@ -239,24 +223,10 @@ class Engine(EngineQueries):
         by: str,
         reason: str,
     ) -> None:
-        self._refuse_stopped()
-        reply: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._scheduler.ensure_running()
         by, reason = normalize_text(by), normalize_text(reason)
         audit = AuditRecord(0, self._clock.now(), dag_id, node_id, operator, by, reason)
-        event = OperatorRequested(operator, reply, audit, stage)
-        at_rest = None
-        if dag_id not in self._scheduler.live:
-            at_rest = await self._load_at_rest(dag_id, needs_steps=goes_on(operator, stage))
-        if at_rest is None or dag_id in self._scheduler.live:
-            self._scheduler.post(dag_id, event)
-        else:
-            self._scheduler.track(at_rest, event)
-        _log.info("operator_asked", dag_id=dag_id, operator=operator, by=by)
-        self._asking.add(reply)
-        try:
-            await reply
-        finally:
-            self._asking.discard(reply)
+        await self._operators.apply(operator, audit, stage)
 
     # --- subscriptions ---------------------------------------------------------------------
 
@@ -267,106 +237,128 @@ class Engine(EngineQueries):
             TaskNotFound: the DAG does not exist.
             EngineStopped: the engine was stopped before the DAG ended.
         """
-        self._refuse_stopped()
+        self._scheduler.ensure_running()
         with self.events.subscribe(dag_id) as subscription:
             while True:
-                if dag_id not in self._live:
-                    found = await self.find_dag(dag_id)
-                    if found is None:
+                if dag_id not in self._scheduler.active:
+                    detail = await self.find_dag(dag_id)
+                    if detail is None:
                         raise TaskNotFound(f"there is no DAG {dag_id}")
-                    if found.dag.state.is_final:
-                        return found
+                    if detail.dag.state.is_final:
+                        return detail
                 await _next_end(subscription)
 
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:
         """Subscribe to the events of one DAG, or of all DAGs, from now on."""
         return self.events.subscribe(dag_id)
 
-    @property
-    def is_scheduling(self) -> bool:
-        """True while the scheduler accepts events."""
-        return self._scheduler.is_running
+    # --- queries ---------------------------------------------------------------------------
 
-    # --- internal methods ------------------------------------------------------------------
+    async def find_dag(self, dag_id: int, *, details: bool = True) -> DagDetail | None:
+        """Return a DAG, with `details` also its nodes, sub-tasks and log lines; None if unknown."""
+        return await self._queries.find_dag(dag_id, details=details)
 
-    async def _load_at_rest(self, dag_id: int, *, needs_steps: bool) -> Snapshot:
-        """Load a DAG that the scheduler does not work on because it has ended."""
-        rows = await self._store.load_dag(dag_id)
-        if rows is None:
-            raise TaskNotFound(f"there is no DAG {dag_id}")
-        refusal = self._registry.refuse(rows.dag)
-        if refusal is not None and needs_steps:
-            raise UnknownOperation(refusal.message, remedy=refusal.remedy)
-        return Snapshot(rows.dag, rows.nodes, rows.sub_tasks)
+    async def find_rows(self, dag_id: int) -> DagRows | None:
+        """Return a DAG's rows without log lines; None for an unknown DAG."""
+        return await self._store.load_dag(dag_id)
 
-    def _start_attempt(self, live: ActiveDag, start: plan.Start) -> None:
-        snapshot = live.snapshot
-        sub_task = snapshot.sub_tasks[start.sub_task_id]
-        operation = self._registry.find(snapshot.dag.name)
-        attempt = Attempt(
-            operation.stages[sub_task.stage - 1],
-            AttemptContext(live, sub_task, self._ports, self._clock, start.resumed),
-            find_limit(self._clock, live.begun_s, snapshot, sub_task.stage, operation),
-            confirm_timeout_s=self._confirm_timeout_s,
-            confirm_only=start.confirm_only,
-            undo=start.undo,
-        )
-        self._attempts[sub_task.sub_task_id] = attempt
-        name = f"attempt {sub_task.attempt_no} of sub-task {sub_task.sub_task_id}"
-        running = self._run_attempt(sub_task.dag_id, start.sub_task_id, attempt)
-        self._work.spawn(running, name=name)
+    async def find_node(self, node_id: int, *, details: bool = True) -> NodeDetail | None:
+        """Return a node, with `details` also its sub-tasks and log lines; None if unknown."""
+        return await self._queries.find_node(node_id, details=details)
 
-    async def _run_attempt(self, dag_id: int, sub_task_id: int, attempt: Attempt) -> None:
-        try:
-            outcome = await attempt.run()
-        except asyncio.CancelledError:
-            if not self._scheduler.is_running:
-                raise  # the engine is stopping
-            outcome = attempt.end_by_itself()
-        finally:
-            if self._attempts.get(sub_task_id) is attempt:
-                del self._attempts[sub_task_id]
-        if outcome is not None:
-            event = AttemptEnded(sub_task_id, attempt.attempt_no, outcome)
-            self._scheduler.post(dag_id, event)
+    async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
+        """Return a sub-task with its log lines; None if unknown."""
+        return await self._queries.find_sub_task(sub_task_id)
 
-    def _cancel_attempt(self, sub_task_id: int) -> None:
-        if (attempt := self._attempts.get(sub_task_id)) is not None:
-            attempt.cancel()
+    async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
+        """Return the log lines of all attempts of a sub-task, oldest first."""
+        return await self._store.find_logs(sub_task_id)
 
-    async def _append_line(self, dag_id: int, line: LogRecord) -> None:
-        # The scheduler's commit waits while the store refuses: a step that may have acted already
-        # must not fail because the disk is full for a while.
-        (stale,) = await self._scheduler.commit([Batch(dag_id, None, (LogAppended(line),))])
-        if stale is not None:
-            raise stale
-        self.events.publish(LineLogged(dag_id, line))
+    async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
+        """Return a sub-task's attempts, oldest first."""
+        return await self._store.find_attempts(sub_task_id)
 
-    async def _mark_confirmed(self, dag_id: int, mark: UnconfirmedRecord) -> None:
-        batch = Batch(dag_id, None, (TargetConfirmed(mark),))
-        (refused,) = await self._scheduler.commit([batch])
-        if refused is None:  # otherwise the marker was cleared or replaced concurrently
-            self._unconfirmed_targets.apply(batch)
+    async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
+        """Return the DAG that an idempotency key created, in its current state.
 
-    async def _take_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
-        reply: asyncio.Future[LockResult] = asyncio.get_running_loop().create_future()
-        force_pass_ids = frozenset(filter(None, map(self._own_row_id, force_pass)))
-        # The force pass is attributed to the user of the DAG's last START or operator.
-        asked = await self._store.list_audit(dag_id, limit=1) if force_pass_ids else ()
-        by = asked[0].by if asked else ""
-        self._scheduler.post(dag_id, LockRequested(reply, force_pass_ids, by))
-        return await reply
+        Returns:
+            The DAG; None when the key was not used.
 
-    def _own_row_id(self, generic_id: str) -> int | None:
-        try:
-            decoded = decode_id_at(generic_id, self.agent)
-        except InvalidId:
-            return None
-        return decoded.row_id if decoded.agent == self.agent else None
+        Raises:
+            IdempotencyKeyReused: the key was used for a different request.
+        """
+        return await self._queries.find_submitted(key)
 
+    async def list_dags(self, *, limit: int, details: bool) -> tuple[DagDetail, ...]:
+        """Return the newest DAGs, newest first."""
+        return await self._queries.list_dags(limit=limit, details=details)
 
-def _stopped() -> EngineStopped:
-    return EngineStopped("the engine is not running", remedy="ask again once it has been entered")
+    async def list_unfinished(self, *, details: bool) -> tuple[DagDetail, ...]:
+        """Return every READY or RUNNING DAG, newest first."""
+        return await self._queries.list_dags(unfinished=True, details=details)
+
+    async def search_dags(
+        self, *, before: int | None, state: State | None, name: str | None, limit: int
+    ) -> tuple[DagDetail, ...]:
+        """Return DAGs without details, newest first; see Store.search_dags."""
+        return await self._queries.search_dags(before=before, state=state, name=name, limit=limit)
+
+    async def count_dags(self) -> Mapping[State, int]:
+        """Return the number of DAGs in each state; a state without DAGs may be absent."""
+        return await self._store.count_dags()
+
+    async def last_event(self, dag_id: int) -> int:
+        """Return the number of a DAG's last event; 0 when it has none."""
+        return await self._store.last_event(dag_id)
+
+    async def list_events(
+        self, dag_id: int, *, after: int = 0, limit: int = 1000
+    ) -> tuple[EventRecord, ...]:
+        """Return a DAG's events after number `after` (states and log lines), without a gap."""
+        return await self._store.list_events(dag_id, after=after, limit=limit)
+
+    async def list_audit(
+        self, dag_id: int | None = None, *, limit: int = 1000, before: int | None = None
+    ) -> tuple[AuditRecord, ...]:
+        """Return the audit of one DAG or of all DAGs, newest first; only rows before `before`."""
+        return await self._store.list_audit(dag_id, limit=limit, before=before)
+
+    async def probe_store(self, now: datetime) -> None:
+        """Check the store with a durable write.
+
+        Raises:
+            StoreUnavailable: the store cannot be written.
+        """
+        await self._store.probe(now)
+
+    def name_of(self, dag_id: int) -> str:
+        """Return the operation's name of an active DAG; empty for any other DAG."""
+        active_dag = self._scheduler.active.get(dag_id)
+        return "" if active_dag is None else active_dag.snapshot.dag.name
+
+    def explain_wait(self, dag_id: int, sub_task_id: int) -> Wait | None:
+        """Return what an unfinished sub-task of an active DAG waits for; None for any other."""
+        return self._queries.explain_wait(dag_id, sub_task_id)
+
+    def list_locks(self) -> Sequence[LockRecord]:
+        """Return every lock that was ever taken, including free ones."""
+        return self._projections.locks.all()
+
+    def holder(self, key: str) -> LockRecord | None:
+        """Return a lock with its holder; None when it is free."""
+        return self._projections.locks.holder(key)
+
+    def holders(self) -> tuple[LockRecord, ...]:
+        """Return every lock that is held, in the order of the keys."""
+        return self._projections.locks.holders()
+
+    async def describe_holder(self, holder: LockRecord) -> str:
+        """Describe the holder of a lock in one sentence: DAG, stage, waits, start of the hold."""
+        return self._scheduler.describe_holder(holder)
+
+    def generic_id(self, row_id: int) -> str:
+        """Return the generic id of a row of this controller."""
+        return self._ids.render(row_id)
 
 
 async def _next_end(subscription: Subscription) -> None:

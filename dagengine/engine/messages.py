@@ -1,18 +1,17 @@
-"""The scheduler's events, and the DAGs that it works on."""
+"""The messages that the scheduler decides, and the interface that attempts have to it."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from dagengine.engine.deadlines import StartTimes
 from dagengine.errors import DagengineError
-from dagengine.model.operation import LockResult
 from dagengine.model.outcome import Outcome, Problem
-from dagengine.model.records import AuditRecord
+from dagengine.model.records import AuditRecord, LockRecord, LogRecord, UnconfirmedRecord
 from dagengine.model.states import Operator
-from dagengine.rules.snapshot import Snapshot
+from dagengine.model.step import LockResult
 
 T = TypeVar("T")
 
@@ -73,7 +72,7 @@ class OperatorRequested:
     stage: int | None = None
 
 
-SchedulerEvent: TypeAlias = (
+Message: TypeAlias = (
     DagRecovered
     | AttemptsLost
     | AttemptEnded
@@ -83,30 +82,57 @@ SchedulerEvent: TypeAlias = (
 )
 
 
-@dataclass(slots=True)
-class ActiveDag:
-    """A DAG that the scheduler works on.
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """A result for a caller that waits for it, to send once the decision is durable."""
 
-    Attributes:
-        snapshot: its in-memory state; read again when a write turns out to be stale.
-        inbox: events that have not been decided yet.
-        begun_s: start times from which time limits are measured.
-        last_decision_failed: the last decision could not be made or written.
-    """
+    future: asyncio.Future[T]
+    result: T
 
-    snapshot: Snapshot
-    inbox: list[SchedulerEvent] = field(default_factory=list)
-    begun_s: StartTimes = field(default_factory=dict)
-    last_decision_failed: bool = False
+    def send(self) -> None:
+        """Send the result, unless the caller no longer waits for it."""
+        if not self.future.done():
+            self.future.set_result(self.result)
 
 
-def resolve(reply: asyncio.Future[T], value: T) -> None:
-    """Send a reply, unless the caller no longer waits for it."""
-    if not reply.done():
-        reply.set_result(value)
+class Mailbox(Protocol):
+    """The interface that running attempts have to the scheduler."""
+
+    @property
+    def is_running(self) -> bool:
+        """False when the engine is stopping: attempts stay open in the store."""
+        ...
+
+    def post(self, dag_id: int, message: Message) -> None:
+        """Queue a message for a DAG. It is discarded if the DAG has ended."""
+        ...
+
+    async def append_log(self, dag_id: int, line: LogRecord) -> None:
+        """Append a line to a sub-task's log; durable on return.
+
+        Raises:
+            StaleWrite: another attempt of the sub-task has become current.
+        """
+        ...
+
+    def find_unconfirmed(self, target: str | None) -> UnconfirmedRecord | None:
+        """Return the marker of a target, or None."""
+        ...
+
+    async def mark_confirmed(self, dag_id: int, marker: UnconfirmedRecord) -> None:
+        """Clear a marker unless it was replaced; durable on return."""
+        ...
+
+    async def request_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
+        """Request a DAG's lock; see StepContext.acquire_lock."""
+        ...
+
+    def describe_holder(self, holder: LockRecord) -> str:
+        """Describe the holder of a lock in one sentence: DAG, stage, waits, start of the hold."""
+        ...
 
 
-def refuse(event: SchedulerEvent, exc: DagengineError) -> None:
-    """Report an error to the caller that waits for this event."""
-    if isinstance(event, LockRequested | OperatorRequested) and not event.reply.done():
-        event.reply.set_exception(exc)
+def refuse(message: Message, exc: DagengineError) -> None:
+    """Report an error to the caller that waits for this message."""
+    if isinstance(message, LockRequested | OperatorRequested) and not message.reply.done():
+        message.reply.set_exception(exc)

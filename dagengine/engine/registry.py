@@ -8,9 +8,10 @@ from datetime import datetime
 from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
 from dagengine.model.changes import DagCreated
 from dagengine.model.json_values import normalize_json
-from dagengine.model.operation import Operation, Stage, StageKind, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Problem
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import Operator, State
 from dagengine.store.contract import LastIds
 

@@ -65,7 +65,7 @@ class SubmissionService(Service):
 
     def _find_same(self, wanted: DagRecord, window_s: float) -> DagRecord | None:
         """Return an unfinished DAG of the same submission that is younger than the window."""
-        unfinished = (live.snapshot.dag for live in self._scheduler.live.values())
+        unfinished = (active_dag.snapshot.dag for active_dag in self._scheduler.active.values())
         for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
             is_young = 0 <= (wanted.created_at - dag.created_at).total_seconds() < window_s
             same = (dag.name, dag.targets, dag.params)
@@ -79,7 +79,7 @@ class SubmissionService(Service):
         by, reason = map(normalize_text, who)
         audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
-        starts = plan.begin(snapshot, dag.created_at)
+        starts = plan.begin(snapshot.at(dag.created_at))
         begun = snapshot.drain_batch()
         used = (IdempotencyKeyUsed(key, dag.dag_id),) if key is not None else ()
         changes = (created, *used, audit, *(begun.changes if begun else ()))

@@ -116,6 +116,29 @@ def decode_id_at(text: str, agent: AgentAddress) -> GenericId:
     return decode_id(text)
 
 
+class OwnIds:
+    """The generic ids of one controller's own rows.
+
+    Attributes:
+        agent: the address in the ids. The engine replaces it by the one that its store contains.
+    """
+
+    def __init__(self, agent: AgentAddress) -> None:
+        self.agent = agent
+
+    def render(self, row_id: int) -> str:
+        """Return the id of a row."""
+        return encode_id(IdKind.LOCAL, self.agent, row_id)
+
+    def find_row_id(self, text: str) -> int | None:
+        """Return the row that an id identifies; None for another agent's id or an invalid one."""
+        try:
+            decoded = decode_id_at(text, self.agent)
+        except InvalidId:
+            return None
+        return decoded.row_id if decoded.agent == self.agent else None
+
+
 def _parse_ip(text: str, digits: str, layout: _Layout) -> str:
     if not _INTEGER.fullmatch(digits):
         raise InvalidId(text, "convert id to bigInt failed")

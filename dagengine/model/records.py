@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from dagengine.model.operation import Flags, StageKind, Wait
 from dagengine.model.outcome import Json
+from dagengine.model.stage_kinds import Flags, StageKind, Wait
 from dagengine.model.states import Operator, State
 
 _KEPT_LINES = 2000  # maximum log lines of a DAG that may be cached

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from dagengine.errors import OperatorRefused
 from dagengine.model.records import LockRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
-from dagengine.rules.state_machine import Event, reset_sub_task, step_dag, step_node
+from dagengine.rules.state_machine import Event
 
 _PREFIX = "Task.Dag.Operator"
 
 
-def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
+def cancel_dag(snapshot: Snapshot) -> list[int]:
     """Apply CANCEL and return the sub-tasks whose attempts must be ended.
 
     Raises:
@@ -37,15 +36,14 @@ def cancel_dag(snapshot: Snapshot, now: datetime) -> list[int]:
             )
     if snapshot.is_cancelling:
         return []
-    return plan.cancel(snapshot, now)
+    return plan.cancel(snapshot)
 
 
-def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> list[plan.Start]:
+def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
     """Apply RETRY: failed lanes start again at their first stage, later normal stages run again.
 
     Args:
         snapshot: a FAILED DAG.
-        now: the current time.
         lock: the lock as the DAG will hold it; None when the operation does not need a lock.
 
     Raises:
@@ -68,9 +66,9 @@ def retry_dag(snapshot: Snapshot, now: datetime, lock: LockRecord | None) -> lis
             )
     if lock is not None:
         plan.take_lock(snapshot, lock)
-    _reset_for_retry(snapshot, entered, now)
+    _reset_for_retry(snapshot, entered)
     snapshot.refresh_counters()
-    return plan.begin(snapshot, now)
+    return plan.begin(snapshot)
 
 
 def _entered_by_retry(snapshot: Snapshot) -> list[SubTaskRecord]:
@@ -88,14 +86,14 @@ def _entered_by_retry(snapshot: Snapshot) -> list[SubTaskRecord]:
     ]
 
 
-def _reset_for_retry(snapshot: Snapshot, entered: Sequence[SubTaskRecord], now: datetime) -> None:
+def _reset_for_retry(snapshot: Snapshot, entered: Sequence[SubTaskRecord]) -> None:
     for sub_task in entered:
         if sub_task.state is not State.PENDING:
-            snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
+            snapshot.reset_sub_task(sub_task, Event.RETRY)
     for stage in dict.fromkeys(sub_task.stage for sub_task in entered):
-        snapshot.set_node(step_node(snapshot.nodes[stage], Event.RETRY, now))
+        snapshot.step_node(stage, Event.RETRY)
     starting = min(stage for stage, node in snapshot.nodes.items() if not node.state.is_final)
-    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=starting))
+    snapshot.step_dag(Event.RETRY, stage=starting)
 
 
 def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes: bool) -> bool:
@@ -106,13 +104,12 @@ def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes
 
 
 def rollback_dag(
-    snapshot: Snapshot, now: datetime, lock: LockRecord | None, before: LockRecord | None
+    snapshot: Snapshot, lock: LockRecord | None, before: LockRecord | None
 ) -> list[plan.Start]:
     """Apply ROLLBACK: undo the work of the DAG, from the last stage to the first.
 
     Args:
         snapshot: a FAILED DAG.
-        now: the current time.
         lock: the lock as the DAG will hold it; None when the operation does not need a lock.
         before: the current lock; None when it was never taken.
 
@@ -143,9 +140,9 @@ def rollback_dag(
     if lock is not None:
         plan.take_lock(snapshot, lock)
     for node in begun:
-        snapshot.set_node(step_node(node, Event.UNDO, now))
-    snapshot.set_dag(step_dag(snapshot.dag, Event.UNDO, now))
-    return plan.begin(snapshot, now)
+        snapshot.step_node(node.stage, Event.UNDO)
+    snapshot.step_dag(Event.UNDO)
+    return plan.begin(snapshot)
 
 
 def _has_begun(snapshot: Snapshot, stage: int) -> bool:
@@ -153,7 +150,7 @@ def _has_begun(snapshot: Snapshot, stage: int) -> bool:
     return has_run or snapshot.nodes[stage].state.is_final
 
 
-def pass_dag(snapshot: Snapshot, now: datetime) -> None:
+def pass_dag(snapshot: Snapshot) -> None:
     """Apply PASS to a FAILED DAG: every unfinished part becomes SUCCEED + PASS.
 
     Raises:
@@ -175,22 +172,19 @@ def pass_dag(snapshot: Snapshot, now: datetime) -> None:
             )
     for sub_task in list(snapshot.sub_tasks.values()):
         if sub_task.state is not State.SUCCEED:
-            snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
+            snapshot.reset_sub_task(sub_task, Event.PASS)
     for node in unfinished:
-        snapshot.set_node(step_node(node, Event.PASS, now))
-    snapshot.set_dag(step_dag(snapshot.dag, Event.PASS, now))
+        snapshot.step_node(node.stage, Event.PASS)
+    snapshot.step_dag(Event.PASS)
     snapshot.refresh_counters()
 
 
-def pass_node(
-    snapshot: Snapshot, stage: int, now: datetime, lock: LockRecord | None
-) -> list[plan.Start]:
+def pass_node(snapshot: Snapshot, stage: int, lock: LockRecord | None) -> list[plan.Start]:
     """Apply PASS to a node: its FAILED lanes continue in the next stage, later groups run again.
 
     Args:
         snapshot: a FAILED DAG.
         stage: the stage of the node.
-        now: the current time.
         lock: the lock as the DAG will hold it; None when the operation does not need a lock.
 
     Raises:
@@ -225,28 +219,28 @@ def pass_node(
         plan.take_lock(snapshot, lock)
     for sub_task in list(snapshot.sub_tasks_of(stage)):
         if sub_task.state is not State.SUCCEED:
-            snapshot.set_sub_task(reset_sub_task(sub_task, Event.PASS, now))
-    snapshot.set_node(step_node(node, Event.PASS, now))
+            snapshot.reset_sub_task(sub_task, Event.PASS)
+    snapshot.step_node(node.stage, Event.PASS)
     snapshot.refresh_counters()
-    _reopen_beside(snapshot, stage, now)
+    _reopen_beside(snapshot, stage)
     snapshot.refresh_counters()
     starting = min(
         (s for s, node in snapshot.nodes.items() if not node.state.is_final), default=stage
     )
-    snapshot.set_dag(step_dag(snapshot.dag, Event.RETRY, now)._replace(stage=starting))
-    return plan.begin(snapshot, now)
+    snapshot.step_dag(Event.RETRY, stage=starting)
+    return plan.begin(snapshot)
 
 
-def _reopen_beside(snapshot: Snapshot, stage: int, now: datetime) -> None:
+def _reopen_beside(snapshot: Snapshot, stage: int) -> None:
     """Reopen the nodes of the same group whose lanes continue, and reset every later group."""
     own = snapshot.group_of(stage)
     for other in range(own.first, snapshot.dag.max_stage + 1):
         if other not in own.stages:
             for sub_task in list(snapshot.sub_tasks_of(other)):
-                snapshot.set_sub_task(reset_sub_task(sub_task, Event.RETRY, now))
+                snapshot.reset_sub_task(sub_task, Event.RETRY)
         node = snapshot.nodes[other]
         if node.state.is_final and (other not in own.stages or snapshot.waiting_in[other]):
-            snapshot.set_node(step_node(node, Event.RETRY, now))
+            snapshot.step_node(node.stage, Event.RETRY)
 
 
 def _name(snapshot: Snapshot) -> str:

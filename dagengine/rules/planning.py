@@ -39,7 +39,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.states import Operator, State
 from dagengine.rules.snapshot import Group, Snapshot
-from dagengine.rules.state_machine import Event, begin_sub_task, end_sub_task, step_dag, step_node
+from dagengine.rules.state_machine import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,19 @@ class Start:
     undo: bool = False
 
 
-def begin(snapshot: Snapshot, now: datetime) -> list[Start]:
+def begin(snapshot: Snapshot) -> list[Start]:
     """Start a READY DAG, or end it if it was cancelled before the start."""
     if snapshot.is_cancelling:
-        _finish_cancelled(snapshot, now)
+        _finish_cancelled(snapshot)
         return []
-    snapshot.set_dag(step_dag(snapshot.dag, Event.START, now))
+    snapshot.step_dag(Event.START)
     if snapshot.is_undoing:
-        return _undo_next(snapshot, now)
-    return _enter(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+        return _undo_next(snapshot)
+    return _enter(snapshot, snapshot.group_of(snapshot.dag.stage))
 
 
 def end_attempt(
-    snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome, now: datetime
+    snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome
 ) -> list[Start]:
     """Record the end of an attempt. The outcome of an attempt that is not current is ignored."""
     sub_task = snapshot.sub_tasks.get(sub_task_id)
@@ -82,35 +82,32 @@ def end_attempt(
     ):
         return []
     problem = _problem_of(outcome)
-    close_attempt(snapshot, sub_task, type(outcome).__name__, problem, now)
-    _end_sub_task(snapshot, sub_task, outcome, problem, now)
+    close_attempt(snapshot, sub_task, type(outcome).__name__, problem)
+    _end_sub_task(snapshot, sub_task, outcome, problem)
     if snapshot.is_undoing:
-        return _undo_on(snapshot, sub_task.stage, now)
-    return _go_on(snapshot, sub_task, now)
+        return _undo_on(snapshot, sub_task.stage)
+    return _go_on(snapshot, sub_task)
 
 
 def _end_sub_task(
-    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: Outcome, problem: str, now: datetime
+    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: Outcome, problem: str
 ) -> None:
     if isinstance(outcome, Succeeded):
-        snapshot.set_sub_task(
-            end_sub_task(
-                sub_task,
-                Event.SUCCEED,
-                now,
-                data=outcome.data,
-                evidence=outcome.evidence or None,
-                summary=outcome.summary,
-            )
+        snapshot.end_sub_task(
+            sub_task,
+            Event.SUCCEED,
+            data=outcome.data,
+            evidence=outcome.evidence or None,
+            summary=outcome.summary,
         )
     else:
-        snapshot.add_change(_log_line(sub_task, problem, now))
+        snapshot.add_change(_log_line(sub_task, problem, snapshot.now))
         if isinstance(outcome, ResultUnknown) and sub_task.target is not None:
             name = snapshot.nodes[sub_task.stage].name
-            mark = UnconfirmedRecord(sub_task.target, sub_task.dag_id, name, now)
+            mark = UnconfirmedRecord(sub_task.target, sub_task.dag_id, name, snapshot.now)
             snapshot.add_change(TargetUnconfirmed(mark))
         evidence = _evidence_of(outcome)
-        snapshot.set_sub_task(end_sub_task(sub_task, Event.FAIL, now, evidence=evidence or None))
+        snapshot.end_sub_task(sub_task, Event.FAIL, evidence=evidence or None)
 
 
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
@@ -128,18 +125,18 @@ def can_take_lock(snapshot: Snapshot) -> bool:
     )
 
 
-def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
+def cancel(snapshot: Snapshot) -> list[int]:
     """Cancel an unfinished DAG and return the sub-tasks whose attempts must be ended."""
-    snapshot.set_dag(step_dag(snapshot.dag, Event.CANCEL, now))
+    snapshot.step_dag(Event.CANCEL)
     running = [sub_task.sub_task_id for sub_task in snapshot.running]
     unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
     for node in [n for n in unfinished if n.state is State.RUNNING] or unfinished[:1]:
-        snapshot.set_node(step_node(node, Event.CANCEL, now))
+        snapshot.step_node(node.stage, Event.CANCEL)
     if not running:
-        _finish_cancelled(snapshot, now)
+        _finish_cancelled(snapshot)
         return running
     # A node of a lane group may have waited for lanes that will no longer reach it.
-    _close_nodes(snapshot, snapshot.group_of(snapshot.dag.stage), now)
+    _close_nodes(snapshot, snapshot.group_of(snapshot.dag.stage))
     _move_stage(snapshot)
     return running
 
@@ -147,14 +144,14 @@ def cancel(snapshot: Snapshot, now: datetime) -> list[int]:
 # --- internal functions ----------------------------------------------------------------------
 
 
-def _enter(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+def _enter(snapshot: Snapshot, group: Group) -> list[Start]:
     """Start a group: its normal stage, or each lane without a failure at its next stage."""
     starts: list[Start] = []
     for sub_task in list(_first_unfinished(snapshot, group)):
-        starts.append(_start_sub_task(snapshot, sub_task, now))
-    _close_nodes(snapshot, group, now)  # a retry may have opened a node that no lane reaches
+        starts.append(_start_sub_task(snapshot, sub_task))
+    _close_nodes(snapshot, group)  # a retry may have opened a node that no lane reaches
     _move_stage(snapshot)
-    return starts if starts else _finish_group(snapshot, group, now)
+    return starts if starts else _finish_group(snapshot, group)
 
 
 def _first_unfinished(snapshot: Snapshot, group: Group) -> Iterator[SubTaskRecord]:
@@ -173,60 +170,61 @@ def _next_in_lane(snapshot: Snapshot, group: Group, lane: str | None) -> SubTask
     return None
 
 
-def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord, now: datetime) -> Start:
+def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord) -> Start:
     node = snapshot.nodes[sub_task.stage]
     if node.state is State.PENDING:
-        snapshot.set_node(step_node(node, Event.START, now))
-    return open_attempt(snapshot, sub_task, Event.START, now)
+        snapshot.step_node(node.stage, Event.START)
+    return open_attempt(snapshot, sub_task, Event.START)
 
 
 def open_attempt(
     snapshot: Snapshot,
     sub_task: SubTaskRecord,
     event: Event,
-    now: datetime,
     *,
     confirm_only: bool = False,
 ) -> Start:
     """Open the sub-task's next attempt because of an event (START, RESUME or UNDO)."""
-    begun = begin_sub_task(sub_task, event, now)
-    snapshot.set_sub_task(begun)
+    begun = snapshot.begin_sub_task(sub_task, event)
     undo = begun.operator is Operator.ROLLBACK
     return Start(begun.sub_task_id, event is Event.RESUME, confirm_only, undo)
 
 
-def close_attempt(
-    snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str, now: datetime
-) -> None:
+def close_attempt(snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str) -> None:
     """Record an attempt that has ended."""
     attempt = AttemptRecord(
-        sub_task.sub_task_id, sub_task.attempt_no, outcome, error or None, sub_task.start_at, now
+        sub_task.sub_task_id,
+        sub_task.attempt_no,
+        outcome,
+        error or None,
+        sub_task.start_at,
+        snapshot.now,
     )
     snapshot.add_change(AttemptClosed(attempt))
 
 
-def _go_on(snapshot: Snapshot, ended: SubTaskRecord, now: datetime) -> list[Start]:
+def _go_on(snapshot: Snapshot, ended: SubTaskRecord) -> list[Start]:
     """Plan the consequences within the group of a sub-task that has just ended."""
     group = snapshot.group_of(ended.stage)
     starts: list[Start] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
     goes_on = current.state is State.SUCCEED and not snapshot.is_cancelling
     if goes_on and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
-        starts.append(_start_sub_task(snapshot, following, now))
-    _close_nodes(snapshot, group, now)
+        starts.append(_start_sub_task(snapshot, following))
+    _close_nodes(snapshot, group)
     _move_stage(snapshot)
     if starts or any(not snapshot.is_over(stage) for stage in group.stages):
         return starts
     if snapshot.is_cancelling:
-        _finish_cancelled(snapshot, now)
+        _finish_cancelled(snapshot)
         return []
-    return _finish_group(snapshot, group, now)
+    return _finish_group(snapshot, group)
 
 
-def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
+def _close_nodes(snapshot: Snapshot, group: Group) -> None:
     for stage in group.stages:
         if _is_left_out(snapshot, stage):
-            snapshot.set_node(step_node(snapshot.nodes[stage], Event.START, now))
+            snapshot.step_node(stage, Event.START)
         node = snapshot.nodes[stage]
         if node.state is State.RUNNING and snapshot.is_over(stage):
             is_complete = not snapshot.failed_in[stage] and not snapshot.waiting_in[stage]
@@ -236,7 +234,7 @@ def _close_nodes(snapshot: Snapshot, group: Group, now: datetime) -> None:
                 task.operator is Operator.ROLLBACK for task in snapshot.sub_tasks_of(stage)
             )
             event = Event.SUCCEED if is_complete and not undone else Event.FAIL
-            snapshot.set_node(step_node(node, event, now))
+            snapshot.step_node(node.stage, event)
 
 
 def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
@@ -252,23 +250,23 @@ def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
     )
 
 
-def _undo_next(snapshot: Snapshot, now: datetime) -> list[Start]:
+def _undo_next(snapshot: Snapshot) -> list[Start]:
     """Start to undo the highest stage that still has something to undo."""
     for stage in reversed(snapshot.nodes):
         node = snapshot.nodes[stage]
         if node.state is not State.PENDING or node.operator is not Operator.ROLLBACK:
             continue
         snapshot.set_dag(snapshot.dag._replace(stage=stage))
-        snapshot.set_node(step_node(node, Event.START, now))
+        snapshot.step_node(node.stage, Event.START)
         starts = [
-            open_attempt(snapshot, task, Event.UNDO, now)
+            open_attempt(snapshot, task, Event.UNDO)
             for task in list(snapshot.sub_tasks_of(stage))
             if _has_something_to_undo(task)
         ]
         if starts:
             return starts
-        snapshot.set_node(step_node(snapshot.nodes[stage], Event.SUCCEED, now))
-    _end_dag(snapshot, Event.SUCCEED, 1, now)
+        snapshot.step_node(stage, Event.SUCCEED)
+    _end_dag(snapshot, Event.SUCCEED, 1)
     return []
 
 
@@ -281,7 +279,7 @@ def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
     return sub_task.execute_times > 0 and not is_undone
 
 
-def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
+def _undo_on(snapshot: Snapshot, stage: int) -> list[Start]:
     """Continue a rollback after an attempt to undo has ended."""
     if snapshot.running_in[stage]:
         return []
@@ -290,48 +288,48 @@ def _undo_on(snapshot: Snapshot, stage: int, now: datetime) -> list[Start]:
         for task in snapshot.sub_tasks_of(stage)
     )
     event = Event.FAIL if failed else Event.SUCCEED
-    snapshot.set_node(step_node(snapshot.nodes[stage], event, now))
+    snapshot.step_node(stage, event)
     if not failed:
-        return _undo_next(snapshot, now)
-    _end_dag(snapshot, Event.FAIL, stage, now)
+        return _undo_next(snapshot)
+    _end_dag(snapshot, Event.FAIL, stage)
     return []
 
 
-def _finish_group(snapshot: Snapshot, group: Group, now: datetime) -> list[Start]:
+def _finish_group(snapshot: Snapshot, group: Group) -> list[Start]:
     if group.is_lanes:
         is_clear = bool(snapshot.healthy_targets)
     else:
         is_clear = snapshot.nodes[group.first].state is State.SUCCEED
     following = snapshot.group_after(group)
     if is_clear and following is not None:
-        return _enter(snapshot, following, now)
+        return _enter(snapshot, following)
     failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
-    _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None), now)
+    _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None))
     return []
 
 
-def _finish_cancelled(snapshot: Snapshot, now: datetime) -> None:
+def _finish_cancelled(snapshot: Snapshot) -> None:
     """End a cancelled DAG after its last attempt; its first unfinished node gets the CANCEL."""
     unfinished = [node for node in snapshot.nodes.values() if not node.state.is_final]
     failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
     if not unfinished and not failed:
-        _end_dag(snapshot, Event.SUCCEED, None, now)
+        _end_dag(snapshot, Event.SUCCEED, None)
         return
     if unfinished and not failed:
         node = unfinished[0]
         if node.operator is not snapshot.dag.operator:
-            snapshot.set_node(step_node(node, Event.CANCEL, now))
-        snapshot.set_node(step_node(snapshot.nodes[node.stage], Event.FAIL, now))
+            snapshot.step_node(node.stage, Event.CANCEL)
+        snapshot.step_node(node.stage, Event.FAIL)
         failed = [node.stage]
-    _end_dag(snapshot, Event.FAIL, min(failed), now)
+    _end_dag(snapshot, Event.FAIL, min(failed))
 
 
-def _end_dag(snapshot: Snapshot, event: Event, stage: int | None, now: datetime) -> None:
+def _end_dag(snapshot: Snapshot, event: Event, stage: int | None) -> None:
     """End the DAG and release its lock in one batch."""
-    dag = step_dag(snapshot.dag, event, now)
+    dag = snapshot.dag
     if dag.lock_key is not None and dag.lock_token:
-        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.lock_token, now))
-    snapshot.set_dag(dag._replace(stage=stage or dag.max_stage, lock_token=0))
+        snapshot.add_change(LockReleased(dag.lock_key, dag.dag_id, dag.lock_token, snapshot.now))
+    snapshot.step_dag(event, stage=stage or dag.max_stage, lock_token=0)
     snapshot.refresh_counters()  # during a rollback the counters counted undo attempts
 
 
@@ -366,7 +364,7 @@ def _evidence_of(outcome: Outcome) -> Json:
             assert_never(outcome)
 
 
-def _log_line(sub_task: SubTaskRecord, content: str, now: datetime) -> LogAppended:
+def _log_line(sub_task: SubTaskRecord, content: str, at: datetime) -> LogAppended:
     return LogAppended(
         LogRecord(
             log_id=0,
@@ -374,6 +372,6 @@ def _log_line(sub_task: SubTaskRecord, content: str, now: datetime) -> LogAppend
             attempt_no=sub_task.attempt_no,
             execute_times=sub_task.execute_times,
             content=content,
-            created_at=now,
+            created_at=at,
         )
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
 
 from dagengine.model.outcome import Failed, Interrupted, Problem, ResultUnknown
 from dagengine.model.states import State
@@ -18,20 +17,17 @@ CANNOT_CONTINUE = Problem(
 )
 
 
-def resume(
-    snapshot: Snapshot, now: datetime, *, lost: Collection[int] | None = None
-) -> list[Start]:
+def resume(snapshot: Snapshot, *, lost: Collection[int] | None = None) -> list[Start]:
     """Resume the attempts that no longer run although they are RUNNING in the store.
 
     An attempt of a stage that cannot continue ends as ResultUnknown instead.
 
     Args:
         snapshot: as read from the store.
-        now: the current time.
         lost: the sub-tasks of the lost attempts; None at start-up, when all attempts are lost.
     """
     if snapshot.dag.state is State.READY:
-        return begin(snapshot, now)
+        return begin(snapshot)
     starts: list[Start] = []
     for sub_task in snapshot.running:
         if lost is not None and sub_task.sub_task_id not in lost:
@@ -39,28 +35,27 @@ def resume(
         if not snapshot.nodes[sub_task.stage].flags.can_continue and not snapshot.is_cancelling:
             # Commands of the attempt may still run on the server, so its result is unknown.
             unknown = ResultUnknown(CANNOT_CONTINUE)
-            starts += end_attempt(snapshot, sub_task.sub_task_id, sub_task.attempt_no, unknown, now)
+            starts += end_attempt(snapshot, sub_task.sub_task_id, sub_task.attempt_no, unknown)
             continue
-        close_attempt(snapshot, sub_task, Interrupted.__name__, "", now)
+        close_attempt(snapshot, sub_task, Interrupted.__name__, "")
         starts.append(
-            open_attempt(snapshot, sub_task, Event.RESUME, now, confirm_only=snapshot.is_cancelling)
+            open_attempt(snapshot, sub_task, Event.RESUME, confirm_only=snapshot.is_cancelling)
         )
     return starts
 
 
-def give_up(snapshot: Snapshot, now: datetime, refusal: Problem) -> None:
+def give_up(snapshot: Snapshot, refusal: Problem) -> None:
     """Fail a DAG whose operation is not registered; none of its steps run.
 
     Args:
         snapshot: as read from the store.
-        now: the current time.
         refusal: why the DAG cannot run in this engine.
     """
     interrupted = {sub_task.sub_task_id for sub_task in snapshot.running}
     if snapshot.dag.state is State.READY:
-        begin(snapshot, now)
+        begin(snapshot)
     while running := snapshot.running:
         first = running[0]  # its end may start a following sub-task; a later iteration ends that
         has_run = first.sub_task_id in interrupted
         outcome = ResultUnknown(refusal) if has_run else Failed(refusal)
-        end_attempt(snapshot, first.sub_task_id, first.attempt_no, outcome, now)
+        end_attempt(snapshot, first.sub_task_id, first.attempt_no, outcome)

@@ -1,20 +1,25 @@
 """The in-memory state of one DAG, with the counters that keep a decision cheap.
 
-A snapshot is changed only through its `set_*` methods, which update the counters and collect
-the changes that the store then writes. If that write fails, the snapshot is discarded and read
-again, so it never keeps a change that was not stored.
+A snapshot is changed only through its methods, which update the counters and collect the changes
+that the store then writes. A state changes only through the state machine, which those methods
+call. If the write fails, the snapshot is discarded and read again, so it never keeps a change that
+was not stored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from dagengine.model.changes import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
-from dagengine.model.operation import StageKind
+from dagengine.model.outcome import Json
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
+from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import Operator, State
+from dagengine.rules import state_machine
+from dagengine.rules.state_machine import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,14 @@ class Group:
 
 
 class Snapshot:
-    """One DAG, its nodes and sub-tasks. Stages count from 1."""
+    """One DAG, its nodes and sub-tasks. Stages count from 1.
+
+    Attributes:
+        now: the instant of the current decision, which its changes contain. It has no value
+            before the first call of `at`, so that no decision can forget it.
+    """
+
+    now: datetime
 
     def __init__(
         self, dag: DagRecord, nodes: Sequence[NodeRecord], sub_tasks: Iterable[SubTaskRecord]
@@ -109,25 +121,59 @@ class Snapshot:
 
     # --- changing --------------------------------------------------------------------------
 
+    def at(self, now: datetime) -> Snapshot:
+        """Set the instant of the next decision; returns the snapshot itself."""
+        self.now = now
+        return self
+
+    def step_dag(
+        self, event: Event, *, stage: int | None = None, lock_token: int | None = None
+    ) -> None:
+        """Apply an event to the DAG and, where given, set its stage and its lock token."""
+        after = state_machine.step_dag(self.dag, event, self.now)
+        if stage is not None:
+            after = after._replace(stage=stage)
+        if lock_token is not None:
+            after = after._replace(lock_token=lock_token)
+        self.set_dag(after)
+
     def set_dag(self, after: DagRecord) -> None:
+        """Change the DAG's row without a change of its state, which only `step_dag` makes."""
         self._put("dag", after.dag_id, DagChanged(self.dag, after))
         self.dag = after
 
-    def set_node(self, after: NodeRecord) -> None:
-        self._put("node", after.node_id, NodeChanged(self.nodes[after.stage], after))
-        self.nodes[after.stage] = after
+    def step_node(self, stage: int, event: Event) -> None:
+        """Apply an event to the node of a stage."""
+        before = self.nodes[stage]
+        after = state_machine.step_node(before, event, self.now)
+        self._put("node", after.node_id, NodeChanged(before, after))
+        self.nodes[stage] = after
 
-    def set_sub_task(self, after: SubTaskRecord) -> None:
-        before = self.sub_tasks[after.sub_task_id]
-        self._put("sub_task", after.sub_task_id, SubTaskChanged(before, after))
-        self.sub_tasks[after.sub_task_id] = after
-        stage = after.stage
-        self.running_in[stage] += (after.state is State.RUNNING) - (before.state is State.RUNNING)
-        if before.state is State.PENDING and after.state is State.RUNNING:
-            self.waiting_in[stage] -= 1
-        self.failed_in[stage] += (after.state is State.FAILED) - (before.state is State.FAILED)
-        if after.state is State.FAILED and after.target is not None:
-            self._end_lane(after.target, stage)
+    def begin_sub_task(self, sub_task: SubTaskRecord, event: Event) -> SubTaskRecord:
+        """Apply START, UNDO or RESUME to a sub-task; returns its new record."""
+        after = state_machine.begin_sub_task(sub_task, event, self.now)
+        self._set_sub_task(after)
+        return after
+
+    def end_sub_task(
+        self,
+        sub_task: SubTaskRecord,
+        event: Event,
+        *,
+        data: Json | None = None,
+        evidence: Json | None = None,
+        summary: str = "",
+    ) -> None:
+        """Apply SUCCEED or FAIL to a sub-task, with its results."""
+        self._set_sub_task(
+            state_machine.end_sub_task(
+                sub_task, event, self.now, data=data, evidence=evidence, summary=summary
+            )
+        )
+
+    def reset_sub_task(self, sub_task: SubTaskRecord, event: Event) -> None:
+        """Apply RETRY or PASS to a sub-task."""
+        self._set_sub_task(state_machine.reset_sub_task(sub_task, event, self.now))
 
     def add_change(self, change: Change) -> None:
         """Collect a change that does not affect the counters (attempt, log line, lock)."""
@@ -159,6 +205,18 @@ class Snapshot:
         self._changes, self._places = [], {}
         self._lock_token = self.dag.lock_token
         return batch
+
+    def _set_sub_task(self, after: SubTaskRecord) -> None:
+        before = self.sub_tasks[after.sub_task_id]
+        self._put("sub_task", after.sub_task_id, SubTaskChanged(before, after))
+        self.sub_tasks[after.sub_task_id] = after
+        stage = after.stage
+        self.running_in[stage] += (after.state is State.RUNNING) - (before.state is State.RUNNING)
+        if before.state is State.PENDING and after.state is State.RUNNING:
+            self.waiting_in[stage] -= 1
+        self.failed_in[stage] += (after.state is State.FAILED) - (before.state is State.FAILED)
+        if after.state is State.FAILED and after.target is not None:
+            self._end_lane(after.target, stage)
 
     def _put(
         self, table: str, row_id: int, change: DagChanged | NodeChanged | SubTaskChanged

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dagengine.model.operation import Wait
 from dagengine.model.records import SubTaskRecord
+from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
 from dagengine.rules.snapshot import Snapshot
 

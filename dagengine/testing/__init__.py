@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
-from dagengine.model.operation import Operation, Stage, StepContext
+from dagengine.model.operation import Operation, Stage
 from dagengine.model.outcome import Outcome
+from dagengine.model.step import StepContext
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool

@@ -186,7 +186,7 @@ class World:
             await asyncio.sleep(0.002)
 
     def _hangs_already(self, engine: Engine, dag_id: int) -> bool:
-        live = engine._live.get(dag_id)
+        live = engine._scheduler.active.get(dag_id)
         return live is not None and any(
             task.stage == 3 and task.state is State.RUNNING
             for task in live.snapshot.sub_tasks.values()

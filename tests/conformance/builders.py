@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 
 from dagengine.engine.registry import Registry
 from dagengine.model.changes import Batch, Change, DagCreated, LogAppended
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import LogRecord
+from dagengine.model.stage_kinds import StageKind
+from dagengine.model.step import StepContext
 from dagengine.store.contract import BatchRefused, LastIds, Retention
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock

@@ -125,7 +125,7 @@ async def test_a_lock_whose_holder_ends_in_the_moment_of_the_force_pass_is_simpl
         store.slow_for = await submit(engine, "other")
         go[0].set()
         await store.gate.reached.wait()  # what comes now is decided in one pass, later
-        live = engine._scheduler.live
+        live = engine._scheduler.active
         for dag_id, step in ((holder, go[1]), (lock_successor_id, go[2])):
             step.set()
             inbox = live[dag_id].inbox

@@ -15,7 +15,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.unconfirmed import UnconfirmedTargets
+from dagengine.engine.projections import UnconfirmedTargets
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, TargetConfirmed
 from dagengine.model.records import UnconfirmedRecord

@@ -20,8 +20,7 @@ from dagengine import (
     StepContext,
     Succeeded,
 )
-from dagengine.engine.lock_table import LockTable
-from dagengine.engine.recovery import release_orphans
+from dagengine.engine.projections import LockTable, release_orphans
 from dagengine.errors import Conflict, DagengineError, StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
@@ -67,7 +66,7 @@ async def test_a_retry_that_comes_while_the_end_is_written_is_told_to_look_again
         store.holds = {SubTaskChanged}
         go.set()
         await store.gate.reached.wait()
-        inbox = engine._scheduler.live[dag_id].inbox
+        inbox = engine._scheduler.active[dag_id].inbox
         asking = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
         await eventually(lambda: _some(inbox), what="the retry")
         store.gate.open()

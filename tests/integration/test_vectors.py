@@ -22,8 +22,10 @@ from dagengine.api.app import build_app
 from dagengine.engine.engine import Engine
 from dagengine.errors import InvalidId
 from dagengine.model.ids import AgentAddress, IdKind, decode_id, encode_id
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext
+from dagengine.model.operation import Operation, Stage
 from dagengine.model.outcome import Succeeded
+from dagengine.model.stage_kinds import StageKind
+from dagengine.model.step import StepContext
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 from dagengine.store.sqlite.store import SqliteStore

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TypeAlias
 
-from dagengine.model.operation import StageKind
+from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import State
 
 Cell: TypeAlias = tuple[int, str | None]

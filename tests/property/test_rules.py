@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from dagengine.engine.registry import Registry
 from dagengine.errors import OperatorRefused
 from dagengine.model.changes import DagCreated
-from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -21,7 +21,9 @@ from dagengine.model.outcome import (
     TimedOut,
 )
 from dagengine.model.records import LockRecord
+from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import State
+from dagengine.model.step import StepContext
 from dagengine.rules import operators, recovery
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
@@ -72,7 +74,7 @@ class OneDag(RuleBasedStateMachine):
         self.snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
         self.reference = Reference([kind for kind, _ in kinds], targets)
         self.create(created)
-        self.follow(plan.begin(self.snapshot, self.tick()))
+        self.follow(plan.begin(self.snapshot.at(self.tick())))
 
     def create(self, created: DagCreated) -> None:
         """Nothing to do without a store."""
@@ -104,11 +106,10 @@ class OneDag(RuleBasedStateMachine):
         self.reference.end((sub_task.stage, sub_task.target), well=isinstance(outcome, Succeeded))
         self.follow(
             plan.end_attempt(
-                self.snapshot,
+                self.snapshot.at(self.tick()),
                 sub_task.sub_task_id,
                 sub_task.attempt_no,
                 outcome,
-                self.tick(),
             )
         )
 
@@ -139,7 +140,7 @@ class OneDag(RuleBasedStateMachine):
         before = self.snapshot.dag, dict(self.snapshot.nodes), dict(self.snapshot.sub_tasks)
         stale = sub_task.attempt_no - 1
         starts = plan.end_attempt(
-            self.snapshot, sub_task.sub_task_id, stale, Succeeded(), self.tick()
+            self.snapshot.at(self.tick()), sub_task.sub_task_id, stale, Succeeded()
         )
         assert not starts
         assert self.snapshot.drain_batch() is None
@@ -158,7 +159,7 @@ class OneDag(RuleBasedStateMachine):
             can_continue = self.snapshot.nodes[task.stage].flags.can_continue or is_cancelling
             if not can_continue and (lost is None or task.sub_task_id in lost):
                 self.reference.end((task.stage, task.target), well=False)
-        self.follow(recovery.resume(self.snapshot, self.tick(), lost=lost))
+        self.follow(recovery.resume(self.snapshot.at(self.tick()), lost=lost))
 
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
     @rule(seldom=SELDOM)
@@ -168,7 +169,7 @@ class OneDag(RuleBasedStateMachine):
         self.snapshot = self.read()
         while running := [cell for cell, state in self.reference.cells.items() if state is RUNNING]:
             self.reference.end(running[0], well=False)
-        recovery.give_up(self.snapshot, self.tick(), Problem("X", "no such operation"))
+        recovery.give_up(self.snapshot.at(self.tick()), Problem("X", "no such operation"))
         assert self.snapshot.dag.state.is_final
         for sub_task in self.snapshot.sub_tasks.values():  # some began in passing, and ended
             self.starts[sub_task.sub_task_id] = list(range(1, sub_task.attempt_no + 1))
@@ -189,7 +190,7 @@ class OneDag(RuleBasedStateMachine):
     @rule()
     def a_person_cancels(self) -> None:
         try:
-            to_end = operators.cancel_dag(self.snapshot, self.tick())
+            to_end = operators.cancel_dag(self.snapshot.at(self.tick()))
         except OperatorRefused as exc:
             self.refused(exc, allowed=not self.snapshot.dag.state.is_final)
             return
@@ -208,7 +209,7 @@ class OneDag(RuleBasedStateMachine):
             if s.state is State.SUCCEED and not self.snapshot.was_undone
         }
         try:
-            self.follow(operators.retry_dag(self.snapshot, self.tick(), lock))
+            self.follow(operators.retry_dag(self.snapshot.at(self.tick()), lock))
         except OperatorRefused as exc:
             self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             self.token -= 1
@@ -233,7 +234,7 @@ class OneDag(RuleBasedStateMachine):
         lock = LockRecord("k", dag.dag_id, self.token + 1, "op", self.now)
         is_foreign = dag.held not in (0, self.token)
         try:
-            starts = operators.rollback_dag(self.snapshot, self.tick(), lock, before)
+            starts = operators.rollback_dag(self.snapshot.at(self.tick()), lock, before)
         except OperatorRefused as exc:
             self.refused(exc, allowed=dag.state is State.FAILED and not is_foreign)
             return
@@ -250,7 +251,7 @@ class OneDag(RuleBasedStateMachine):
         lock = LockRecord("k", self.snapshot.dag.dag_id, self.token + 1, "op", self.now)
         before = self.snapshot.nodes[stage].state
         try:
-            self.follow(operators.pass_node(self.snapshot, stage, self.tick(), lock))
+            self.follow(operators.pass_node(self.snapshot.at(self.tick()), stage, lock))
         except OperatorRefused as exc:
             have_failed = self.snapshot.dag.state is before is State.FAILED
             self.refused(exc, allowed=have_failed and not self.snapshot.was_undone)
@@ -264,7 +265,7 @@ class OneDag(RuleBasedStateMachine):
         if not seldom:  # it ends all that could be tried
             return
         try:
-            operators.pass_dag(self.snapshot, self.tick())
+            operators.pass_dag(self.snapshot.at(self.tick()))
         except OperatorRefused as exc:
             self.refused(exc, allowed=self.snapshot.dag.state is State.FAILED)
             return

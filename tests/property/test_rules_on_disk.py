@@ -15,9 +15,11 @@ from hypothesis.stateful import precondition, rule
 from dagengine.engine.registry import Registry
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, DagCreated, LockReleased, LockTaken
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
 from dagengine.model.records import LockRecord
+from dagengine.model.stage_kinds import StageKind
+from dagengine.model.step import StepContext
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import BatchRefused, DagRows
@@ -88,7 +90,7 @@ class OneDagOnDisk(OneDag):
         durable = self.rows()
         task = data.draw(st.sampled_from(self.snapshot.running))
         outcome = Succeeded() if ends_well else Failed(Problem("X", "broken"))
-        plan.end_attempt(self.snapshot, task.sub_task_id, task.attempt_no, outcome, self.tick())
+        plan.end_attempt(self.snapshot.at(self.tick()), task.sub_task_id, task.attempt_no, outcome)
         self.runner.run(self.store.close())
         self.runner.run(self.store.open())
         assert self.rows() == durable

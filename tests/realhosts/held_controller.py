@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from dagengine.extension import Extension, ExtensionContext
-from dagengine.model.operation import Operation, StepContext
+from dagengine.model.operation import Operation
 from dagengine.model.outcome import Outcome
+from dagengine.model.step import StepContext
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
 from dagengine.server.controller import serve

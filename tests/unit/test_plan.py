@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dagengine.engine.registry import Registry
-from dagengine.model.operation import Flags, Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Cancelled, Failed, Outcome, Problem, Succeeded
+from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import Operator, State
+from dagengine.model.step import StepContext
 from dagengine.rules import operators
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
@@ -28,14 +30,14 @@ def begin(*kinds: StageKind, targets: tuple[str, ...] = ("a", "b")) -> Snapshot:
         Submission("op", targets), LastIds(0, 0, 0), NOW
     )
     snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
-    plan.begin(snapshot, NOW)
+    plan.begin(snapshot.at(NOW))
     return snapshot
 
 
 def end(snapshot: Snapshot, stage: int, target: str | None, outcome: Outcome) -> None:
     task = snapshot.sub_task_at(stage, target)
     assert task is not None
-    plan.end_attempt(snapshot, task.sub_task_id, task.attempt_no, outcome, NOW)
+    plan.end_attempt(snapshot.at(NOW), task.sub_task_id, task.attempt_no, outcome)
 
 
 def test_a_lane_enters_its_next_stage_while_another_is_still_in_the_first() -> None:
@@ -73,13 +75,13 @@ def test_without_a_surviving_lane_the_dag_ends_there() -> None:
 
 def test_a_cancel_closes_a_lane_node_that_waited_for_lanes_which_will_not_come() -> None:
     snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL)
-    operators.cancel_dag(snapshot, NOW)
+    operators.cancel_dag(snapshot.at(NOW))
     end(snapshot, 1, "a", Succeeded())
     end(snapshot, 1, "b", Cancelled())
-    operators.retry_dag(snapshot, NOW, None)
+    operators.retry_dag(snapshot.at(NOW), None)
     end(snapshot, 2, "a", BROKEN)
     assert snapshot.nodes[2].state is State.RUNNING
-    operators.cancel_dag(snapshot, NOW)
+    operators.cancel_dag(snapshot.at(NOW))
     assert find_violations(snapshot) == []
     assert snapshot.nodes[2].state is State.FAILED
 
@@ -90,8 +92,8 @@ def test_a_lane_that_fails_before_a_stage_that_was_passed_for_it_ends_all_the_sa
     for stage in (1, 2):
         end(snapshot, stage, "b", Succeeded())
     end(snapshot, 3, "b", BROKEN)
-    operators.pass_node(snapshot, 3, NOW, None)
-    operators.pass_node(snapshot, 1, NOW, None)
+    operators.pass_node(snapshot.at(NOW), 3, None)
+    operators.pass_node(snapshot.at(NOW), 1, None)
     end(snapshot, 2, "a", BROKEN)
     assert (snapshot.dag.state, snapshot.dag.stage) == (State.FAILED, 2)
     assert find_violations(snapshot) == []
@@ -105,9 +107,9 @@ def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_b
     end(snapshot, 1, "c", Succeeded())
     end(snapshot, 2, None, Succeeded())
     end(snapshot, 3, "b", Succeeded())
-    operators.cancel_dag(snapshot, NOW)
+    operators.cancel_dag(snapshot.at(NOW))
     end(snapshot, 3, "c", Cancelled())
-    operators.retry_dag(snapshot, NOW, None)
+    operators.retry_dag(snapshot.at(NOW), None)
     end(snapshot, 1, "a", BROKEN)
     end(snapshot, 1, "c", BROKEN)
     end(snapshot, 2, None, Succeeded())
@@ -125,9 +127,9 @@ def test_a_lane_goes_on_behind_a_stage_that_was_passed_for_it() -> None:
     for stage in (1, 2):
         end(snapshot, stage, "b", Succeeded())
     end(snapshot, 3, "b", BROKEN)
-    operators.pass_node(snapshot, 3, NOW, None)
+    operators.pass_node(snapshot.at(NOW), 3, None)
     end(snapshot, 4, "b", Succeeded())
-    operators.pass_node(snapshot, 1, NOW, None)
+    operators.pass_node(snapshot.at(NOW), 1, None)
     end(snapshot, 2, "a", Succeeded())
     assert [(s.stage, s.target) for s in snapshot.running] == [(4, "a")]
     end(snapshot, 4, "a", Succeeded())
@@ -139,9 +141,9 @@ def test_a_rollback_undoes_what_ran_before_a_retry_that_did_not_come_to_it_again
     snapshot = begin(*[StageKind.PARALLEL] * 2, targets=("a",))
     end(snapshot, 1, "a", Succeeded())
     end(snapshot, 2, "a", BROKEN)
-    operators.retry_dag(snapshot, NOW, None)
+    operators.retry_dag(snapshot.at(NOW), None)
     end(snapshot, 1, "a", BROKEN)
-    operators.rollback_dag(snapshot, NOW, None, None)
+    operators.rollback_dag(snapshot.at(NOW), None, None)
     assert [(s.stage, s.operator) for s in snapshot.running] == [(2, Operator.ROLLBACK)]
     end(snapshot, 2, "a", Succeeded())
     end(snapshot, 1, "a", Succeeded())

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dagengine.engine.registry import Registry
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Failed, Outcome, Problem, Succeeded
+from dagengine.model.stage_kinds import StageKind
+from dagengine.model.step import StepContext
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import LastIds
@@ -28,14 +30,14 @@ def begin() -> Snapshot:
     wanted = Submission("op", ("a", "b", "c"))
     created = Registry([Operation("op", stages)]).instantiate(wanted, LastIds(0, 0, 0), NOW)
     snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
-    plan.begin(snapshot, NOW)
+    plan.begin(snapshot.at(NOW))
     return snapshot
 
 
 def end(snapshot: Snapshot, stage: int, target: str | None, outcome: Outcome) -> None:
     task = snapshot.sub_task_at(stage, target)
     assert task is not None
-    plan.end_attempt(snapshot, task.sub_task_id, task.attempt_no, outcome, NOW)
+    plan.end_attempt(snapshot.at(NOW), task.sub_task_id, task.attempt_no, outcome)
 
 
 def read_again(snapshot: Snapshot) -> Snapshot:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dagengine.api.render.records import RecordRenderer
 from dagengine.engine.registry import Registry
 from dagengine.model.ids import AgentAddress
-from dagengine.model.operation import Operation, Stage, StageKind, StepContext, Submission
+from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import DagDetail, LogRecord, NodeDetail, SubTaskDetail
+from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import State
+from dagengine.model.step import StepContext
 from dagengine.store.contract import LastIds
 from dagengine.testing import FakeClock
 

@@ -16,7 +16,6 @@ from dagengine.api.schemas.tasks import (
     TaskDetailDTO,
 )
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
-from dagengine.model.operation import Wait
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -25,6 +24,7 @@ from dagengine.model.records import (
     NodeDetail,
     SubTaskDetail,
 )
+from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
 from dagengine.runtime.addresses import parse_host_port
 

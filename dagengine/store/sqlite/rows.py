@@ -7,7 +7,6 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dagengine.model.operation import Flags, StageKind
 from dagengine.model.outcome import Json
 from dagengine.model.records import (
     AttemptRecord,
@@ -19,6 +18,7 @@ from dagengine.model.records import (
     SubTaskRecord,
     UnconfirmedRecord,
 )
+from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import Operator, State
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

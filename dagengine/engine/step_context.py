@@ -1,0 +1,134 @@
+"""The interface of a running step to the engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from datetime import timedelta
+
+from dagengine.engine.active_dag import ActiveDag
+from dagengine.engine.deadlines import Deadline
+from dagengine.engine.messages import Mailbox
+from dagengine.errors import DagengineError
+from dagengine.model.ids import OwnIds
+from dagengine.model.json_values import normalize_text
+from dagengine.model.outcome import Json
+from dagengine.model.records import LockRecord, LogRecord, SubTaskRecord, UnconfirmedRecord
+from dagengine.model.stage_kinds import Wait
+from dagengine.model.states import State
+from dagengine.model.step import LockResult
+from dagengine.runtime.clock import Clock
+
+
+class AttemptContext:
+    """The StepContext of one attempt; see dagengine.model.step for the contract."""
+
+    def __init__(
+        self,
+        active_dag: ActiveDag,
+        sub_task: SubTaskRecord,
+        mailbox: Mailbox,
+        ids: OwnIds,
+        clock: Clock,
+        *,
+        limit: Deadline,
+        resumed: bool,
+    ) -> None:
+        self.limit = limit
+        self._active_dag = active_dag
+        self._sub_task = sub_task
+        self._mailbox = mailbox
+        self._ids = ids
+        self._clock = clock
+        self._resumed = resumed
+        self._last_marker = mailbox.find_unconfirmed(sub_task.target)
+        self._key = (sub_task.sub_task_id, sub_task.attempt_no)
+
+    @property
+    def wait(self) -> Wait | None:
+        """What the step has last reported with `wait_for`."""
+        return self._active_dag.reported_waits.get(self._key)
+
+    @property
+    def dag_id(self) -> int:
+        return self._sub_task.dag_id
+
+    @property
+    def generic_id(self) -> str:
+        return self._ids.render(self.dag_id)
+
+    def id_of(self, dag_id: int) -> str:
+        return self._ids.render(dag_id)
+
+    @property
+    def params(self) -> Json:
+        return copy.deepcopy(self._active_dag.snapshot.dag.params)  # a step may keep or change it
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self._active_dag.snapshot.dag.targets
+
+    @property
+    def healthy_targets(self) -> tuple[str, ...]:
+        return self._active_dag.snapshot.healthy_targets
+
+    @property
+    def target(self) -> str | None:
+        return self._sub_task.target
+
+    @property
+    def attempt_no(self) -> int:
+        return self._sub_task.attempt_no
+
+    @property
+    def resumed(self) -> bool:
+        return self._resumed
+
+    @property
+    def unconfirmed(self) -> UnconfirmedRecord | None:
+        self._last_marker = self._mailbox.find_unconfirmed(self.target)
+        return self._last_marker
+
+    async def mark_confirmed(self) -> None:
+        if self._last_marker is not None:  # a newer marker was not probed, so it is not cleared
+            await self._mailbox.mark_confirmed(self.dag_id, self._last_marker)
+
+    def data_of(self, stage_name: str, target: str | None = None) -> Json | None:
+        snapshot = self._active_dag.snapshot
+        for node in snapshot.nodes.values():
+            if node.name == stage_name:
+                found = snapshot.sub_task_at(node.stage, target)
+                is_done = found is not None and found.state is State.SUCCEED
+                return copy.deepcopy(found.data) if found is not None and is_done else None
+        raise DagengineError(f"'{snapshot.dag.name}' has no stage '{stage_name}'")
+
+    async def log(self, line: str) -> None:
+        record = LogRecord(
+            log_id=0,
+            sub_task_id=self._sub_task.sub_task_id,
+            attempt_no=self._sub_task.attempt_no,
+            execute_times=self._sub_task.execute_times,
+            content=normalize_text(line),
+            created_at=self._clock.now(),
+        )
+        await self._mailbox.append_log(self.dag_id, record)
+
+    def wait_for(
+        self, kind: str, on: str, *, last: str = "", next_in_s: float | None = None
+    ) -> None:
+        now, before = self._clock.now(), self.wait
+        is_same = before is not None and (before.kind, before.on) == (kind, on)
+        self._active_dag.reported_waits[self._key] = Wait(
+            kind,
+            on,
+            before.since_at if before is not None and is_same else now,
+            last,
+            self.limit.at,
+            None if next_in_s is None else now + timedelta(seconds=next_in_s),
+        )
+
+    async def acquire_lock(self, force_pass: Sequence[str] = ()) -> LockResult:
+        return await self._mailbox.request_lock(self.dag_id, force_pass)
+
+    async def describe_holder(self, holder: LockRecord) -> str:
+        return self._mailbox.describe_holder(holder)
