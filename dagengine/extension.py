@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from dagengine.api.extension import ClusterView, Route
 from dagengine.model.operation import Operation
@@ -46,7 +47,7 @@ class Extension:
     """
 
     operations: Sequence[Operation]
-    routes: Sequence[Route]
+    routes: Sequence[Route[Any]]
     cluster: ClusterView
     reload: Callable[[], None]
 

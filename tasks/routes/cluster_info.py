@@ -15,6 +15,7 @@ from dagengine import (
     Call,
     Contents,
     Engine,
+    NoBody,
     Route,
     StatusDto,
     __version__,
@@ -89,18 +90,18 @@ def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route]:
     """Return GET ob/info, ob/agents, agents/status, obcluster/info, obcluster/topology/info."""
     reads = _Reads(cluster, monitor)
     return [
-        Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
-        Route("GET", "/ob/agents", None, reads.list_agents, answer=Contents[AgentDto]),
+        Route("GET", "/ob/info", NoBody, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
+        Route("GET", "/ob/agents", NoBody, reads.list_agents, answer=Contents[AgentDto]),
         Route(
             "GET",
             "/agents/status",
-            None,
+            NoBody,
             reads.get_agents_status,
             query=ObQuery,
             answer=dict[str, StatusDto],
         ),
-        Route("GET", "/obcluster/info", None, reads.get_cluster_info, answer=ClusterInfoDto),
-        Route("GET", "/obcluster/topology/info", None, reads.get_topology, answer=TopologyDto),
+        Route("GET", "/obcluster/info", NoBody, reads.get_cluster_info, answer=ClusterInfoDto),
+        Route("GET", "/obcluster/topology/info", NoBody, reads.get_topology, answer=TopologyDto),
     ]
 
 
