@@ -28,6 +28,7 @@ from dagengine import (
     inspect_file,
 )
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.facts import HostFacts
 from tasks.preflight.checks import run_checks
 from tasks.preflight.inspect import gather_facts
@@ -51,7 +52,7 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Sel
     if config is None:
         return found
     try:
-        file = ClusterFile(config.cluster)
+        file = ClusterFile(config.cluster, FLAVOURS)
     except ConfigError as exc:
         return [*found, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
     cluster = file.current

@@ -27,6 +27,7 @@ from dagengine import (
     load_config,
 )
 from tasks.cluster.cluster_file import load_cluster
+from tasks.flavours.select import FLAVOURS
 
 _EXIT_DONE, _EXIT_FAILED, _EXIT_USAGE, _EXIT_INTERRUPTED = 0, 1, 2, 130
 _SAFE = (Trust.KNOWN, Trust.CERTIFIED)
@@ -52,7 +53,7 @@ def run_hosts(argv: Sequence[str]) -> int:
     options = _parse(argv)
     try:
         path = options.cluster or load_config(options.config, os.environ).cluster
-        addresses = find_hosts(server.address for server in load_cluster(path).servers)
+        addresses = find_hosts(server.address for server in load_cluster(path, FLAVOURS).servers)
         replaced = _check_replaced(options.replace, addresses)
         results = _trust_all(addresses, replaced, options)
     except DagengineError as exc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,6 +14,7 @@ from dagengine import (
     Call,
     Contents,
     Engine,
+    Json,
     NoBody,
     Route,
     StatusDto,
@@ -31,8 +31,10 @@ from tasks.cluster.observation import (
     read_server_status,
     read_zone_status,
 )
-from tasks.flavours.stop_safety import StopMode
+from tasks.errors import StoredParamsInvalid
+from tasks.flavours.base import StopMode
 from tasks.operations.names import START_OB
+from tasks.operations.params import StopParams
 from tasks.routes.monitor import ClusterMonitor
 from tasks.routes.schemas import (
     AgentInstanceDto,
@@ -86,7 +88,7 @@ class ActiveTask:
         return self.move if server.name in self.targets else None
 
 
-def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route]:
+def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route[NoBody]]:
     """Return GET ob/info, ob/agents, agents/status, obcluster/info, obcluster/topology/info."""
     reads = _Reads(cluster, monitor)
     return [
@@ -276,8 +278,11 @@ class _Reads:
         )
 
 
-def _read_move(name: str, params: Mapping[str, object]) -> ServerActivity:
+def _read_move(name: str, params: Json) -> ServerActivity:
     if name == START_OB:
         return ServerActivity.STARTING
-    is_by_sql = params.get("mode") == StopMode.PLAIN
+    try:
+        is_by_sql = StopParams.from_json(params).mode is StopMode.PLAIN
+    except StoredParamsInvalid:
+        is_by_sql = False  # the task itself reports the error
     return ServerActivity.SERVICE_STOPPING if is_by_sql else ServerActivity.PROCESS_STOPPING
