@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 TABLE = "tasks/flavours/select.py"
 OWN_FILES = {f"tasks/flavours/{flavour.name}.py" for flavour in FLAVOURS}
 NAMED_FOR_ANOTHER_REASON = {
+    "dagengine/server/plugins.py": "the name of the plugin in the same checkout",
     "tasks/__init__.py": "the name of the plugin",
     "tasks/cluster/obd.py": "the component names of obd's file format",
     "tasks/demo/cluster.py": "the demo shows one flavour",
