@@ -29,6 +29,7 @@ from _shared.tables import print_load, print_table
 
 from dagengine.client import Client
 from tasks.cluster.cluster_file import load_cluster
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.commands import facts_command, probe_command, start_command
 from tasks.hosts.home_state import StartKind
 
@@ -113,7 +114,9 @@ async def _follow(client: Client, dag_id: str) -> None:
 
 
 def _run_openssh(fleet: Fleet, options: Sequence[str]) -> Counters:
-    servers = load_cluster(fleet.directory / "cluster.yaml").servers  # our earlier run wrote it
+    servers = load_cluster(
+        fleet.directory / "cluster.yaml", FLAVOURS
+    ).servers  # our earlier run wrote it
     for host, server in zip(fleet.hosts, servers, strict=True):
         facts = facts_command(server)
         start = start_command(server, "openssh", StartKind.FIRST)

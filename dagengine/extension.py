@@ -24,6 +24,7 @@ __all__ += [
     "ClusterView",
     "Contents",
     "Handler",
+    "NoBody",
     "Plan",
     "Planner",
     "Refusal",
@@ -65,7 +66,7 @@ __all__ += [
 _SOURCES = {
     "dagengine.api.envelope": "render_time",
     "dagengine.api.extension": (
-        "Call ClusterView Handler Plan Planner Refusal Route ServerPlan ServerState"
+        "Call ClusterView Handler NoBody Plan Planner Refusal Route ServerPlan ServerState"
     ),
     "dagengine.api.schemas.base": "AgentDto Contents Time",
     "dagengine.api.schemas.controller": "StatusAgentDto StatusDto",
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
         Call,
         ClusterView,
         Handler,
+        NoBody,
         Plan,
         Planner,
         Refusal,

@@ -1,8 +1,20 @@
-"""Errors returned by the routes of the operations (protocol section 8)."""
+"""Errors of the operations and of their routes (protocol section 8)."""
 
 from __future__ import annotations
 
-from dagengine.errors import ApiError
+from dagengine.errors import ApiError, DagengineError
+
+
+class StoredParamsInvalid(DagengineError):
+    """Raised when the stored parameters of a task cannot be decoded."""
+
+    err_code = "Common.IllegalArgument"
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(
+            f"the stored parameter '{key}' of this task is invalid: {reason}",
+            remedy="cancel this task and send the request again",
+        )
 
 
 class ScopeInvalid(ApiError):

@@ -20,8 +20,10 @@ from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from dagengine.testing import LocalRunnerPool, eventually
 from tasks import EXTENSION
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.demo.hosts import free_port
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.identity import ProcessIdentity
 from tests.sql_listener import FRIENDLY, SALT, ListenerProcess, Recording
 
@@ -128,7 +130,8 @@ class HostileWorld:
                 (home / part).mkdir(parents=True)
         self._write_files()
         self.pool, self.clock = LocalRunnerPool(), SystemClock()
-        self.cluster = ClusterFile(directory / "cluster.yaml")
+        self.cluster = ClusterFile(directory / "cluster.yaml", FLAVOURS)
+        self.access = ClusterAccess(self.cluster, self.pool, self.clock)
         self.url = ""
         self.process: ProcessIdentity | None = None
         program = f"bin/{PROGRAMS[flavour]}"

@@ -7,7 +7,8 @@ from typing import Any
 
 from dagengine.remote import HostAddress
 from tasks.cluster.cluster_file import Server
-from tasks.cluster.flavour import FLAVOURS
+from tasks.flavours.seekdb import SEEKDB
+from tasks.flavours.select import FLAVOURS
 
 _SERVER = Server(
     name="10.0.0.1:2886",
@@ -20,10 +21,11 @@ _SERVER = Server(
     address=HostAddress("10.0.0.1", user="x"),
     start_options={},
     sql_via="ssh",
-    flavour=FLAVOURS["seekdb"],
+    flavour=SEEKDB,
 )
 
 
 def make_server(*, flavour: str = "seekdb", **changes: Any) -> Server:
     """One with some fields replaced."""
-    return replace(_SERVER, flavour=FLAVOURS[flavour], **changes)
+    by_name = {known.name: known for known in FLAVOURS}
+    return replace(_SERVER, flavour=by_name[flavour], **changes)

@@ -34,6 +34,7 @@ from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 
 LINES, PAUSE_S = 30, 0.2
 TARGETS = ("10.0.0.1:2886", "10.0.0.2:2886", "10.0.0.3:2886")
@@ -72,18 +73,18 @@ class Stand:
         six = tuple(Stage(f"Stage {n}", kind, self.quick) for n, kind in enumerate(kinds))
         return [Operation("six", six), Operation("chat", (Stage("Chat", normal, self.chat),))]
 
-    async def go(self, call: Call) -> DagDetail:
+    async def go(self, call: Call[Empty]) -> DagDetail:
         made = await call.submit(Submission("six", TARGETS))
         await call.engine.wait(made.dag.dag_id)
         return made
 
-    async def begin(self, call: Call) -> DagDetail:
+    async def begin(self, call: Call[Empty]) -> DagDetail:
         made = await call.submit(Submission("chat", TARGETS))
         watching = self.watch(call.engine, made.dag.dag_id)
         self.watching = asyncio.create_task(watching, name="watching")
         return made
 
-    async def say(self, call: Call) -> DagDetail:
+    async def say(self, call: Call[Empty]) -> DagDetail:
         self.talk.set()
         return await call.submit(Submission("six", TARGETS))
 
@@ -104,7 +105,7 @@ class Stand:
             Route("POST", "/chat", Empty, self.begin),
             Route("POST", "/talk", Empty, self.say),
         ]
-        cluster = ClusterFile(surroundings.cluster_file)
+        cluster = ClusterFile(surroundings.cluster_file, FLAVOURS)
         yield Extension(self.operations(), routes, cluster, lambda: None)
 
 

@@ -34,6 +34,7 @@ from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 
 RUNNING, CALLS = 200, 400
 CLUSTER = (
@@ -59,13 +60,13 @@ def six(name: str, step: object) -> Operation:
     return Operation(name, tuple(Stage(f"s{n}", StageKind.NORMAL, step) for n in range(6)))  # type: ignore[arg-type]
 
 
-async def start(call: Call) -> DagDetail:
+async def start(call: Call[Empty]) -> DagDetail:
     return await call.engine.submit(Submission("quick"))
 
 
 @asynccontextmanager
 async def open_extension(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-    cluster = ClusterFile(surroundings.cluster_file)
+    cluster = ClusterFile(surroundings.cluster_file, FLAVOURS)
     operations = [six("busy", busy), six("quick", quick)]
     yield Extension(operations, [Route("POST", "/go", Empty, start)], cluster, lambda: None)
 
@@ -83,7 +84,7 @@ async def serve(directory: Path) -> None:
     config = load_config(directory / "engine.yaml", {})
     engines: asyncio.Queue[Engine] = asyncio.Queue()
 
-    async def take(call: Call) -> DagDetail:
+    async def take(call: Call[Empty]) -> DagDetail:
         engines.put_nowait(call.engine)
         return await start(call)
 

@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from dagengine.api.auth import API_ROOT, BODY_LIMIT_BYTES, Authenticator
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import Endpoint, make_endpoint, make_handler
 from dagengine.api.event_streams import EventStreams
-from dagengine.api.extension import ClusterView, Route
+from dagengine.api.extension import ClusterView, NoBody, Route
 from dagengine.api.handlers import controller as identity
 from dagengine.api.handlers import events as follow
 from dagengine.api.handlers import lists as pages
@@ -42,15 +43,16 @@ from dagengine.security.login_throttle import LoginBackoff, LoginLimiter
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 
-_OPEN = partial(Endpoint, needs_login=False)
-_TASK = partial(Endpoint, errors=(InvalidId, TaskNotFound))
-_DETAILED = partial(Endpoint, query=tasks.Details, errors=(IllegalArgument,))
+_READ = partial(Endpoint, body=NoBody)
+_OPEN = partial(_READ, needs_login=False)
+_TASK = partial(_READ, errors=(InvalidId, TaskNotFound))
+_DETAILED = partial(_READ, query=tasks.Details, errors=(IllegalArgument,))
 _FOUND = partial(_TASK, query=tasks.Details, errors=(InvalidId, TaskNotFound, IllegalArgument))
 _HELD = partial(_DETAILED, errors=(IllegalArgument, TaskNotFound))
-_PAGED = partial(Endpoint, errors=(InvalidId, TaskNotFound, IllegalArgument))
+_PAGED = partial(_READ, errors=(InvalidId, TaskNotFound, IllegalArgument))
 _OPERATED = partial(Endpoint, body=tasks.OperatorBody)
 
-CORE: tuple[Endpoint, ...] = (
+CORE: tuple[Endpoint[Any], ...] = (
     _OPEN("GET", "/time", identity.get_time, Time),
     _OPEN("GET", "/info", identity.get_info, InfoDto),
     _OPEN("GET", "/git-info", identity.get_build, BuildDto),
@@ -84,7 +86,7 @@ CORE: tuple[Endpoint, ...] = (
     _TASK("GET", "/task/sub_task/{id}/attempts", tasks.list_attempts, Contents[AttemptDto]),
     _PAGED("GET", "/task/dags", pages.search_dags, Page[DagDetailDTO], query=pages.DagSearch),
     _PAGED("GET", "/audit", pages.list_all_audit, Page[AuditDto], query=pages.AuditPage),
-    Endpoint("GET", "/locks", pages.list_locks, Contents[LockDto]),
+    _READ("GET", "/locks", pages.list_locks, Contents[LockDto]),
 )
 """The built-in routes of a controller; operations add their own (see extension.Route)."""
 
@@ -93,7 +95,7 @@ def build_app(
     *,
     engine: Engine,
     cluster: ClusterView,
-    routes: Sequence[Route],
+    routes: Sequence[Route[Any]],
     key: ServerKey,
     replay: ReplayGuard,
     clock: Clock,

@@ -1,7 +1,9 @@
-"""Validation of decrypted bodies and query parameters (protocol 1.4, 3.4)."""
+"""Validation of a request's decrypted body, query and idempotency key (protocol 1.4, 3.4)."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -9,10 +11,16 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 
+from dagengine.api.extension import NoBody
 from dagengine.errors import BindFailed, IllegalArgument
+from dagengine.model.operation import IdempotencyKey
 
 M = TypeVar("M", bound=BaseModel)
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
+"""The header that identifies a repeated request."""
+
+_KEY_LIMIT = 200  # characters; a UUID has 36
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 _FALSE = ("", "0", "f", "F", "FALSE", "false", "False")
 
@@ -20,11 +28,14 @@ _FALSE = ("", "0", "f", "F", "FALSE", "false", "False")
 def bind(body: bytes, model: type[M]) -> M:
     """Parse a body into a model.
 
-    A missing body and `null` count as an empty object. Names are case-insensitive.
+    A missing body and `null` count as an empty object. Names are case-insensitive. A route without
+    a body ignores the content.
 
     Raises:
         BindFailed: the body is not JSON, not an object, or does not match the types of the model.
     """
+    if model is NoBody:
+        return model()
     try:
         # Stricter than the parser of the standard library: rejects NaN, and lone surrogates, which
         # cannot be encoded in a response, the log or the store.
@@ -58,6 +69,33 @@ def bind_query(query: Mapping[str, str], model: type[M]) -> M:
         first = exc.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         raise IllegalArgument(f"The input parameter '{name}' is illegal: {first['msg']}") from None
+
+
+def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKey | None:
+    """Parse the idempotency key of a request that creates a DAG; None if the header is absent.
+
+    The key contains a digest of route and body, so that its reuse for another request is detected.
+
+    Args:
+        text: value of the header.
+        route: method and path of the request.
+        body: the validated body; the order of its fields and omitted defaults do not change the
+            digest.
+
+    Raises:
+        IllegalArgument: the value is not 1 to 200 visible ASCII characters.
+    """
+    if text is None:
+        return None
+    if not (
+        0 < len(text) <= _KEY_LIMIT and text.isascii() and text.isprintable() and " " not in text
+    ):
+        raise IllegalArgument(
+            f"the header {IDEMPOTENCY_KEY} has {len(text)} characters, or some that are not taken",
+            remedy=f"send 1 to {_KEY_LIMIT} visible ASCII characters, such as a UUID",
+        )
+    request = json.dumps([route, body.model_dump(mode="json", by_alias=True)], sort_keys=True)
+    return IdempotencyKey(text, hashlib.sha256(request.encode()).hexdigest())
 
 
 def parse_show_details(text: str | bool) -> bool:

@@ -6,18 +6,17 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias, get_origin
+from typing import Any, Generic, NamedTuple, TypeAlias, get_origin
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from dagengine.api.auth import CALLER, Authenticator
-from dagengine.api.binding import bind, bind_query
+from dagengine.api.binding import IDEMPOTENCY_KEY, bind, bind_query, parse_key
 from dagengine.api.context import ApiContext
 from dagengine.api.dry_run import DryRun, render_plan
 from dagengine.api.envelope import ABSENT
-from dagengine.api.extension import Call, Refusal, Route
-from dagengine.api.idempotency import IDEMPOTENCY_KEY, parse_key
+from dagengine.api.extension import B, Call, NoBody, Refusal, Route
 from dagengine.api.middleware import ANSWER, FAILED_DATA, WebHandler
 from dagengine.api.schemas.base import Contents
 from dagengine.api.schemas.tasks import DagDetailDTO, PlanDto
@@ -26,14 +25,14 @@ from dagengine.model.ids import GenericId, decode_id_at
 from dagengine.model.records import DagDetail
 
 
-class BoundRequest(NamedTuple):
-    """An authenticated request with validated inputs.
+class BoundRequest(NamedTuple, Generic[B]):
+    """An authenticated request with validated inputs; `B` is the endpoint's body model.
 
     Attributes:
         text: the `{id}` of the path as given; empty for a path without an id.
         task: the decoded id; None for a path without an id.
         query: an instance of the route's query model; None without a model.
-        body: an instance of the route's body model; None without a model.
+        body: the validated body.
         caller: identity and address of the caller; empty if the route needs no login.
         request: the aiohttp request, for everything else, such as a header.
     """
@@ -41,16 +40,16 @@ class BoundRequest(NamedTuple):
     text: str
     task: GenericId | None
     query: Any
-    body: Any
+    body: B
     caller: str
     request: web.Request
 
 
-Handler: TypeAlias = Callable[[ApiContext, BoundRequest], Awaitable[Any]]
+EndpointHandler: TypeAlias = Callable[[ApiContext, BoundRequest[B]], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Generic[B]):
     """A route. Its models validate requests and generate the OpenAPI document.
 
     Attributes:
@@ -58,7 +57,7 @@ class Endpoint:
         path: path below `/api/v1`.
         handler: the handler; the first line of its docstring is the route's summary.
         answer: type of `data`; None for a response without data.
-        body: model of the body.
+        body: model of the body; NoBody for a route without a body.
         query: model of the query.
         errors: errors that the handler may raise, in addition to those that every route of its
             kind may raise.
@@ -70,15 +69,20 @@ class Endpoint:
 
     method: str
     path: str
-    handler: Handler
+    handler: EndpointHandler[B]
     answer: Any = None
-    body: type[BaseModel] | None = None
+    body: type[B] = field(kw_only=True)
     query: type[BaseModel] | None = None
     errors: tuple[Refusal, ...] = ()
     needs_login: bool = True
     headers: Mapping[str, str] = field(default_factory=dict)
     null_on_failure: bool = False
     is_stream: bool = False
+
+    @property
+    def has_body(self) -> bool:
+        """Whether requests have a body."""
+        return self.body is not NoBody
 
     @property
     def failed_data(self) -> object:
@@ -96,7 +100,9 @@ class Endpoint:
 _ABOUT_KEY = "the same key and body again: the same task, also after a restart; other body: 409"
 
 
-def make_handler(endpoint: Endpoint, ctx: ApiContext, authenticator: Authenticator) -> WebHandler:
+def make_handler(
+    endpoint: Endpoint[B], ctx: ApiContext, authenticator: Authenticator
+) -> WebHandler:
     """Return a web handler that responds with the return value of the endpoint's handler."""
     has_id, failed_data = "{id}" in endpoint.path, endpoint.failed_data
     needs_login = endpoint.needs_login
@@ -110,7 +116,7 @@ def make_handler(endpoint: Endpoint, ctx: ApiContext, authenticator: Authenticat
             text,
             decode_id_at(text, ctx.engine.agent) if has_id else None,
             bind_query(request.query, endpoint.query) if endpoint.query else None,
-            bind(content, endpoint.body) if endpoint.body else None,
+            bind(content, endpoint.body),
             request[CALLER] if needs_login else "",
             request,
         )
@@ -121,7 +127,7 @@ def make_handler(endpoint: Endpoint, ctx: ApiContext, authenticator: Authenticat
     return handle
 
 
-def make_endpoint(route: Route) -> Endpoint:
+def make_endpoint(route: Route[B]) -> Endpoint[B]:
     """Return the endpoint of an operation's route; it returns a DAG unless `answer` is set."""
     creates = route.answer is None
     answer: Any = DagDetailDTO if creates else route.answer
@@ -129,7 +135,7 @@ def make_endpoint(route: Route) -> Endpoint:
         answer = answer | PlanDto
 
     @functools.wraps(route.handler)
-    async def handle(ctx: ApiContext, bound: BoundRequest) -> Any:
+    async def handle(ctx: ApiContext, bound: BoundRequest[B]) -> Any:
         if route.plan is not None and bound.query.dryRun:
             plan = await route.plan(Call(ctx.engine, bound.body, bound.caller, bound.query))
             return await render_plan(ctx, plan)

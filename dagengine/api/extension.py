@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Generic, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from dagengine.engine.engine import Engine
 from dagengine.errors import DagengineError
@@ -15,20 +16,27 @@ from dagengine.model.operation import IdempotencyKey, Submission
 from dagengine.model.records import DagDetail
 
 
+class NoBody(BaseModel):
+    """Model of a route without a body; content that is sent anyway is ignored."""
+
+
+B = TypeVar("B", bound=BaseModel, default=NoBody)
+
+
 @dataclass(frozen=True, slots=True)
-class Call:
-    """An authenticated request with validated inputs.
+class Call(Generic[B]):
+    """An authenticated request with validated inputs; `B` is the route's body model.
 
     Attributes:
         engine: the running engine.
-        body: the validated body, an instance of the route's model; None without a model.
+        body: the validated body.
         caller: identity and address of the caller, for the audit.
         query: the validated query, an instance of the route's query model; None without a model.
         key: the request's idempotency key; None if the request has no key.
     """
 
     engine: Engine
-    body: BaseModel | None
+    body: B
     caller: str
     query: BaseModel | None = None
     key: IdempotencyKey | None = None
@@ -87,24 +95,26 @@ class Plan:
     servers: tuple[ServerPlan, ...]
 
 
-Planner: TypeAlias = Callable[[Call], Awaitable[Plan]]
+Planner: TypeAlias = Callable[[Call[B]], Awaitable[Plan]]
 """Returns the plan of the handler without changing anything; raises the same errors."""
 
-Handler: TypeAlias = Callable[[Call], Awaitable[Any]]
+Handler: TypeAlias = Callable[[Call[B]], Awaitable[Any]]
+"""Returns a DagDetail, or a value of the type that its route declares."""
+
 Refusal: TypeAlias = type[DagengineError] | str
 """An error that a route may respond with: an error class, or an errCode with HTTP status 400."""
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A route of an operation; it always needs a login.
+class Route(Generic[B]):
+    """A route of an operation; it always needs a login. `B` is the type of its body.
 
     The OpenAPI document contains everything except the handler.
 
     Attributes:
         method: HTTP method in upper case.
         path: path below `/api/v1`, such as `/ob/start`.
-        model: pydantic model of the body; None for a route without a body.
+        model: pydantic model of the body; NoBody for a route without a body.
         handler: returns a DagDetail, or a value of type `answer`; raises subclasses of ApiError
             for error responses. The first line of its docstring is the route's summary.
         errors: errors that the handler may raise.
@@ -117,12 +127,12 @@ class Route:
 
     method: str
     path: str
-    model: type[BaseModel] | None
-    handler: Handler
+    model: type[B]
+    handler: Handler[B]
     errors: tuple[Refusal, ...] = ()
     query: type[BaseModel] | None = None
     answer: Any = None
-    plan: Planner | None = None
+    plan: Planner[B] | None = None
     null_on_failure: bool = False
 
 

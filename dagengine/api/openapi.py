@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 from dagengine.api.auth import API_ROOT
 from dagengine.api.endpoint import Endpoint
 from dagengine.api.envelope import render_json
-from dagengine.api.extension import Refusal
+from dagengine.api.extension import B, Refusal
 from dagengine.api.middleware import WebHandler
 from dagengine.api.schemas.base import Envelope, ErrorDto, TaskId
 from dagengine.api.schemas.events import EVENTS
@@ -44,7 +44,7 @@ Where a login is needed, one of two headers carries it, encrypted for the key of
 are then base64 of AES-128-CBC of the JSON that is described here. The official SDKs do this."""
 
 
-def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
+def render_openapi(endpoints: Sequence[Endpoint[Any]], version: str) -> Json:
     """Return the document for the given routes."""
     models: list[tuple[str, Any, TypeAdapter[Any]]] = [
         ("Envelope", "serialization", TypeAdapter(Envelope)),
@@ -54,7 +54,7 @@ def render_openapi(endpoints: Sequence[Endpoint], version: str) -> Json:
     for at, endpoint in enumerate(endpoints):
         if endpoint.answer is not None:
             models.append((f"answer {at}", "serialization", TypeAdapter(endpoint.answer)))
-        if endpoint.body is not None:
+        if endpoint.has_body:
             models.append((f"body {at}", "validation", TypeAdapter(endpoint.body)))
     inputs: Any = models
     made, shared = TypeAdapter.json_schemas(inputs, ref_template=_SCHEMAS + "{model}")
@@ -87,12 +87,12 @@ def serving(document: Json) -> WebHandler:
     return handle
 
 
-def codes_of(endpoint: Endpoint) -> dict[int, list[str]]:
+def codes_of(endpoint: Endpoint[B]) -> dict[int, list[str]]:
     """Return the errCodes that a route may respond with, by HTTP status."""
     found: set[tuple[int, str]] = set(_codes((*endpoint.errors, _UNEXPECTED)))
     if endpoint.needs_login:
         found |= set(_codes(_DOOR)) | {_BODY_TOO_LARGE}
-    if endpoint.body is not None:
+    if endpoint.has_body:
         found |= set(_codes((BindFailed,)))
     by_status: dict[int, list[str]] = {}
     for status, code in sorted(found):
@@ -103,7 +103,7 @@ def codes_of(endpoint: Endpoint) -> dict[int, list[str]]:
 # --- below: the parts --------------------------------------------------------------------------
 
 
-def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Json:
+def _describe(endpoint: Endpoint[B], answer: Json | None, body: Json | None) -> Json:
     name = "_".join(part.strip("{}") for part in endpoint.path.strip("/").split("/"))
     described: Json = {
         "operationId": f"{endpoint.method.lower()}_{name}".replace("-", "_"),
@@ -113,7 +113,7 @@ def _describe(endpoint: Endpoint, answer: Json | None, body: Json | None) -> Jso
     parameters = [*_path_parameters(endpoint), *_query_parameters(endpoint)]
     if parameters := [*parameters, *_header_parameters(endpoint)]:
         described["parameters"] = parameters
-    if endpoint.body is not None and body is not None:
+    if body is not None:
         described["requestBody"] = _request_body(endpoint.body, body)
     described["security"] = (
         [{"rootPassword": []}, {"agentPassword": []}] if endpoint.needs_login else []
@@ -141,14 +141,14 @@ def _request_body(model: type[BaseModel], schema: Json) -> Json:
     return {"required": False, "content": _json({"anyOf": [schema, {"type": "null"}]})}
 
 
-def _path_parameters(endpoint: Endpoint) -> list[Json]:
+def _path_parameters(endpoint: Endpoint[B]) -> list[Json]:
     if "{id}" not in endpoint.path:
         return []
     schema = TypeAdapter(TaskId).json_schema()
     return [{"name": "id", "in": "path", "required": True, "schema": schema}]
 
 
-def _query_parameters(endpoint: Endpoint) -> list[Json]:
+def _query_parameters(endpoint: Endpoint[B]) -> list[Json]:
     if endpoint.query is None:
         return []
     properties: dict[str, Json] = endpoint.query.model_json_schema()["properties"]
@@ -169,7 +169,7 @@ def _of_texts(schema: Json) -> Json:
             return schema
 
 
-def _header_parameters(endpoint: Endpoint) -> list[Json]:
+def _header_parameters(endpoint: Endpoint[B]) -> list[Json]:
     return [
         {
             "name": name,
@@ -182,7 +182,7 @@ def _header_parameters(endpoint: Endpoint) -> list[Json]:
     ]
 
 
-def _done(endpoint: Endpoint, answer: Json | None) -> Json:
+def _done(endpoint: Endpoint[B], answer: Json | None) -> Json:
     if not endpoint.is_stream:
         return {"200": {"description": "Done.", "content": _json(_success(answer))}}
     # Up to OpenAPI 3.1, the schema of a stream describes one of its events.

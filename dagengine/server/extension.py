@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -47,7 +47,7 @@ class Extension:
     """
 
     operations: Sequence[Operation]
-    routes: Sequence[Route]
+    routes: Sequence[Route[Any]]
     cluster: ClusterView
     reload: Callable[[], None]
 

@@ -23,6 +23,7 @@ from dagengine.errors import (
 from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller, inspect_file
 from dagengine.remote import HostAddress, Runner, RunnerPool
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.facts import HostFacts
 from tasks.preflight.checks import run_checks
 from tasks.preflight.inspect import gather_facts
@@ -46,7 +47,7 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Sel
     if config is None:
         return found
     try:
-        file = ClusterFile(config.cluster)
+        file = ClusterFile(config.cluster, FLAVOURS)
     except ConfigError as exc:
         return [*found, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
     cluster = file.current

@@ -20,6 +20,7 @@ from dagengine.errors import ConfigError, DagengineError, RemoteError
 from dagengine.extension import ExitCode, load_config
 from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
 from tasks.cluster.cluster_file import load_cluster
+from tasks.flavours.select import FLAVOURS
 
 _SAFE = (Trust.KNOWN, Trust.CERTIFIED)
 _YES = ("y", "yes")
@@ -69,7 +70,7 @@ def hosts(
     del action  # `trust` is the only one
     try:
         path = _choose_file(config, cluster)
-        addresses = find_hosts(server.address for server in load_cluster(path).servers)
+        addresses = find_hosts(server.address for server in load_cluster(path, FLAVOURS).servers)
         replaced = _check_replaced(replace or (), addresses)
         results = _trust_all(addresses, replaced, is_agreed=yes)
     except DagengineError as exc:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 import getpass
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Any
 
 from dagengine import AgentAddress
 from dagengine.errors import ConfigError
 from dagengine.extension import WatchedFile
 from dagengine.remote import HostAddress, Secret
-from tasks.cluster.flavour import FLAVOURS, Flavour
+from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import Observation, TableRow, summarize
 from tasks.cluster.read_cluster import read_cluster
 from tasks.cluster.root_password import PasswordSource, RootPassword
-from tasks.cluster.ssh_section import SshSection, build_address
+from tasks.cluster.schema import DEFAULTS, FileSchema, ServerEntry, SqlSection, check_file
+from tasks.cluster.ssh_section import build_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,68 +88,15 @@ class Cluster:
         return self.root_password.clear
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Sql(_Section):
-    via: Literal["ssh", "direct"] = "ssh"
-
-
-class _Stop(_Section):
-    kill_after_s: float = Field(default=30.0, ge=0, le=600)
-    freeze_timeout_s: float = Field(default=600.0, gt=0, le=3600)
-
-
-class _Health(_Section):
-    stable_s: float = Field(default=0.0, ge=0, le=250)
-
-
-class _Settings(_Section):
-    agent_port: int | None = Field(default=None, ge=1, le=65535)
-    sql_port: int | None = Field(default=None, ge=1, le=65535)
-    rpc_port: int | None = Field(default=None, ge=1, le=65535)
-    home: str | None = None
-    data_dir: str | None = None
-    redo_dir: str | None = None
-    ssh: SshSection = SshSection()
-    sql: _Sql | None = None
-    start_options: dict[str, str | int] = {}
-
-
-class _ServerEntry(_Settings):
-    ip: str
-
-    @field_validator("ip")
-    @classmethod
-    def _check_ip(cls, value: str) -> str:
-        ipaddress.ip_address(value)
-        return value  # unchanged: addresses in requests are compared with it as text
-
-
-class _File(_Section):
-    name: str
-    id: int = Field(ge=1)
-    flavour: Literal["seekdb", "oceanbase"]
-    root_password: Literal["none"] | None = None
-    root_password_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    root_password_file: str | None = Field(default=None, min_length=1)
-    ssh: SshSection = SshSection()
-    health: _Health = _Health()
-    cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
-    stop: _Stop = _Stop()
-    defaults: _Settings = _Settings()
-    zones: dict[str, Annotated[list[_ServerEntry], Field(min_length=1)]] = Field(min_length=1)
-
-
-_DEFAULTS = _Settings(agent_port=2886, sql_port=2881, rpc_port=2882)
-
-
 class ClusterFile:
     """The current cluster and its last observed state; implements dagengine's ClusterView."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, flavours: Iterable[Flavour]) -> None:
         """Load the file.
+
+        Args:
+            path: the file.
+            flavours: the flavours that the file may name.
 
         Raises:
             ConfigError: the file cannot be used.
@@ -161,7 +105,8 @@ class ClusterFile:
         self._observations: dict[str, Observation] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
         self._password = RootPassword()
-        self._file = WatchedFile(path, load_cluster)
+        self._flavours = tuple(flavours)
+        self._file = WatchedFile(path, lambda path: load_cluster(path, self._flavours))
         self.current = self._read()
         self._summary = summarize(())
 
@@ -256,33 +201,34 @@ class ClusterFile:
         )
 
 
-def load_cluster(path: Path) -> Cluster:
+def load_cluster(path: Path, flavours: Iterable[Flavour]) -> Cluster:
     """Read and validate a cluster file in the format of this project or of obd.
+
+    Args:
+        path: the file.
+        flavours: the flavours that the file may name.
 
     Raises:
         ConfigError: the file cannot be used; the message names the file, the key and the reason.
     """
     content = read_cluster(path, login=getpass.getuser())
-    file = _check_file(path, content.values)
+    by_name = {flavour.name: flavour for flavour in flavours}
+    file = check_file(path, content.values, by_name)
     source = content.password or PasswordSource(
         path,
         env=file.root_password_env,
         file=_resolve(path, file.root_password_file) if file.root_password_file else None,
         is_none=file.root_password is not None,
     )
-    return replace(_build_cluster(path, file, source), notices=content.notices)
+    cluster = _build_cluster(path, file, by_name[file.flavour], source)
+    return replace(cluster, notices=content.notices)
 
 
-def _check_file(path: Path, raw: dict[str, Any]) -> _File:
-    try:
-        return _File.model_validate(raw)
-    except ValidationError as exc:
-        raise ConfigError(f"{path}: {_explain(exc)}") from exc
-
-
-def _build_cluster(path: Path, file: _File, source: PasswordSource) -> Cluster:
+def _build_cluster(
+    path: Path, file: FileSchema, flavour: Flavour, source: PasswordSource
+) -> Cluster:
     servers = tuple(
-        _build_server(path, file, zone, entry)
+        _build_server(path, file, flavour, zone, entry)
         for zone, entries in file.zones.items()
         for entry in entries
     )
@@ -290,7 +236,7 @@ def _build_cluster(path: Path, file: _File, source: PasswordSource) -> Cluster:
     return Cluster(
         name=file.name,
         cluster_id=file.id,
-        flavour=FLAVOURS[file.flavour],
+        flavour=flavour,
         servers=servers,
         root_password=source,
         cluster_sql_timeout_s=file.cluster_sql_timeout_s,
@@ -299,9 +245,11 @@ def _build_cluster(path: Path, file: _File, source: PasswordSource) -> Cluster:
     )
 
 
-def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Server:
+def _build_server(
+    path: Path, file: FileSchema, flavour: Flavour, zone: str, entry: ServerEntry
+) -> Server:
     def pick(name: str) -> Any:
-        for settings in (entry, file.defaults, _DEFAULTS):
+        for settings in (entry, file.defaults, DEFAULTS):
             if (value := getattr(settings, name)) is not None:
                 return value
         return None
@@ -311,7 +259,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
     _check_characters(path, entry.ip, "home", home)
     options = {**file.defaults.start_options, **entry.start_options}
-    sql: _Sql = pick("sql") or _Sql()
+    sql: SqlSection = pick("sql") or SqlSection()
     return Server(
         name=str(AgentAddress(entry.ip, pick("agent_port"))),
         ip=entry.ip,
@@ -323,7 +271,7 @@ def _build_server(path: Path, file: _File, zone: str, entry: _ServerEntry) -> Se
         address=build_address(path.parent, entry.ip, (file.ssh, file.defaults.ssh, entry.ssh)),
         start_options={name: str(value) for name, value in options.items()},
         sql_via=sql.via,
-        flavour=FLAVOURS[file.flavour],
+        flavour=flavour,
         data_dir=_check_directory(path, entry.ip, "data_dir", pick("data_dir")),
         redo_dir=_check_directory(path, entry.ip, "redo_dir", pick("redo_dir")),
         stable_s=file.health.stable_s,
@@ -360,32 +308,6 @@ def _check_unique(path: Path, servers: Sequence[Server]) -> None:
             if key in seen:
                 raise ConfigError(f"{path}: {seen[key]} and {server.name} have the same {what}")
             seen[key] = server.name
-
-
-def _explain(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}"
-    known = sorted(_section_at(first["loc"]).model_fields)
-    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-    return f"unknown key {where}; {hint}"
-
-
-def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:
-    """Return the section that holds the key at this location."""
-    sections: dict[int | str, type[BaseModel]] = {
-        "ssh": SshSection,
-        "jump": SshSection,
-        "sql": _Sql,
-        "health": _Health,
-        "stop": _Stop,
-        "defaults": _Settings,
-    }
-    if len(loc) == 1:
-        return _File
-    return sections.get(loc[-2], _ServerEntry)
 
 
 def _resolve(path: Path, text: str) -> Path:

@@ -1,12 +1,12 @@
-"""Server flavours: the differences between them on a host, as values.
+"""Properties of a server flavour on a host.
 
-Other modules do not branch on the flavour. Differences in the cluster's SQL are in
-cluster_steps.py, which is selected by flavour as well.
+The flavours themselves are in `tasks/flavours`, one file for each. No other module compares
+flavours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -42,31 +42,3 @@ class Flavour:
     def process_name(self) -> str:
         """Name of the program file, which is also the name of the process."""
         return self.program.rpartition("/")[2]
-
-
-SEEKDB = Flavour(
-    name="seekdb",
-    program="bin/seekdb",
-    log="log/seekdb.log",
-    can_initialise=True,
-    forms_cluster=False,
-    sets_root_password=True,
-    command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
-    busy_status=96,
-    rpc_option="enable_rpc_service",
-)
-"""Single-node flavour: each server is a separate database."""
-
-OCEANBASE = Flavour(
-    name="oceanbase",
-    program="bin/observer",
-    log="log/observer.log",
-    can_initialise=False,  # its first start is a bootstrap, which this program does not do
-    forms_cluster=True,
-    sets_root_password=False,
-    # A later start takes no options: the server reads its own configuration (protocol 7.3).
-    command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
-)
-"""Servers in zones that form one database; started with their home as working directory."""
-
-FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in (SEEKDB, OCEANBASE)}

@@ -1,10 +1,12 @@
-"""Resolution of a request's scope to servers (protocol 3.1). Pure."""
+"""The scope of a request, and its resolution to servers (protocol 3.1). Pure."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from tasks.errors import (
@@ -20,6 +22,27 @@ from tasks.errors import (
 _DEFAULT_PORT = 2886
 _PORTS = range(1025, 65536)
 _HEX_RUN = re.compile(r"[0-9a-fA-F:]+")
+
+
+class ScopeKind(StrEnum):
+    """Kind of a scope, as on the wire."""
+
+    GLOBAL = "GLOBAL"
+    ZONE = "ZONE"
+    SERVER = "SERVER"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedScope:
+    """A valid scope, as requested.
+
+    Attributes:
+        kind: what the names in `target` mean.
+        target: names of zones, or `ip:port` of servers; empty for GLOBAL.
+    """
+
+    kind: ScopeKind
+    target: tuple[str, ...] = ()
 
 
 class NamedServer(Protocol):
@@ -54,13 +77,13 @@ def resolve_scope(
     known = list(servers)
     wanted = list(dict.fromkeys(targets))
     kind = scope_type.upper()
-    if kind not in ("GLOBAL", "ZONE", "SERVER"):
+    if kind not in tuple(ScopeKind):
         raise ScopeInvalid(f"Scope '{kind}' is invalid", remedy="send GLOBAL, ZONE or SERVER")
-    if kind == "GLOBAL":
+    if kind == ScopeKind.GLOBAL:
         return tuple(server.name for server in known)
     if not wanted:
         raise TargetEmpty("The input parameter 'target' is illegal: target is empty")
-    if kind == "ZONE":
+    if kind == ScopeKind.ZONE:
         zones = {server.zone for server in known}
         for zone in wanted:
             if zone not in zones:

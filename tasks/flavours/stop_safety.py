@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
-from dagengine import Clock
 from dagengine.errors import DagengineError
-from dagengine.remote import RunnerPool
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import Server
-from tasks.errors import ReplicaInvalid, StoppedInMultiZone
+from tasks.cluster.scope import ScopeKind
+from tasks.errors import ForceStopRequired, ReplicaInvalid, StoppedInMultiZone
 from tasks.sql.access import SqlPeerRefused
 from tasks.sql.cluster import (
     SERVERS,
@@ -29,14 +28,6 @@ from tasks.sql.cluster import (
 )
 
 
-class StopMode(StrEnum):
-    """Method of a stop."""
-
-    PLAIN = "plain"  # out of service by SQL; the process keeps running
-    TERMINATE = "terminate"  # minor freeze, then the process is ended
-    FORCE = "force"  # the process is ended
-
-
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
     """State of a cluster at one moment, as the cluster reports it."""
@@ -47,7 +38,7 @@ class ClusterSnapshot:
     tenants: dict[int, str]
 
 
-def check_plain_stop(snapshot: ClusterSnapshot, scope: str, zones: Collection[str]) -> None:
+def check_plain_stop(snapshot: ClusterSnapshot, scope: ScopeKind, zones: Collection[str]) -> None:
     """Check whether a zone, or servers of a zone, may be taken out of service.
 
     Args:
@@ -70,7 +61,7 @@ def check_plain_stop(snapshot: ClusterSnapshot, scope: str, zones: Collection[st
             f"zone {', '.join(elsewhere)} is stopped, or has a stopped server",
             remedy="start it first: only one zone may be out of service at a time",
         )
-    if scope == "ZONE":
+    if scope is ScopeKind.ZONE:
         _check_majority(snapshot, next(iter(zones)))
 
 
@@ -102,25 +93,42 @@ def _check_majority(snapshot: ClusterSnapshot, zone: str) -> None:
         )
 
 
+def force_required_error(
+    what: str, remedy: str, refused: Sequence[SqlPeerRefused]
+) -> ForceStopRequired:
+    """Build the error; also names processes on SQL ports that are not the expected server."""
+    reasons, remedies = [what], [remedy]
+    for error in refused:
+        reasons.append(error.message)
+        remedies.insert(0, error.remedy)
+    return ForceStopRequired("; ".join(reasons), remedy="; ".join(dict.fromkeys(remedies)))
+
+
 async def read_snapshot(
+    access: ClusterAccess,
     servers: Sequence[Server],
-    password: str,
-    pool: RunnerPool,
-    clock: Clock,
     limit_s: float,
     refused: list[SqlPeerRefused],
 ) -> ClusterSnapshot | None:
     """Read the cluster's state through the first server that answers; None if none does.
 
-    `refused` receives an error for each server whose port belongs to another process.
+    Args:
+        access: to the cluster.
+        servers: the servers to query, all at the same time.
+        limit_s: time for a server to answer, in seconds.
+        refused: receives an error for each server whose port belongs to another process.
+
+    Raises:
+        ConfigError: the password of root cannot be read.
     """
+    access.cluster.root_password()  # an unreadable password is not a server without an answer
     answers: asyncio.Queue[ClusterSnapshot | None] = asyncio.Queue()
 
     async def run_query(server: Server) -> None:
         found = None
         try:
             async with asyncio.timeout(limit_s):
-                async with open_cluster_sql([server], password, pool, clock, 0) as sql:
+                async with open_cluster_sql(access, [server], 0) as sql:
                     found = ClusterSnapshot(
                         parse_servers(await sql.run_query(SERVERS)),
                         parse_zones(await sql.run_query(ZONES)),

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 
 LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
 
 
-async def take_lock(context: StepContext) -> Outcome:
-    """Take the lock, by force pass of a named holder if the request names one."""
-    named = [str(name) for name in context.params.get("force_pass") or ()]
-    context.wait_for("lock", f"the cluster lock{', by force pass' if named else ''}")
-    reply = await context.acquire_lock(named)
+async def take_lock(context: StepContext, force_pass: Sequence[str]) -> Outcome:
+    """Take the lock, by force pass of a named holder if the request names one.
+
+    Args:
+        context: of the step.
+        force_pass: generic ids of the DAGs that the request names.
+    """
+    by_force = ", by force pass" if force_pass else ""
+    context.wait_for("lock", f"the cluster lock{by_force}")
+    reply = await context.acquire_lock(force_pass)
+    names = ", ".join(force_pass)
     holder = reply.holder
     if holder is None:
-        if named and not reply.was_forced:
+        if force_pass and not reply.was_forced:
             await context.log("forcePassDag: the lock was free, no task was passed")
         elif reply.was_forced:
-            await context.log(f"forcePassDag: passed the task that held it, {', '.join(named)}")
+            await context.log(f"forcePassDag: passed the task that held it, {names}")
         await context.log("took the cluster lock")
         return Succeeded()
-    who = await context.describe_holder(holder)
-    if named:
-        await context.log(f"forcePassDag: not passed: {', '.join(named)}")
+    description = await context.describe_holder(holder)
+    if force_pass:
+        await context.log(f"forcePassDag: not passed: {names}")
     return Failed(
         Problem(
             "OB.Cluster.UnderMaintenanceWithDag",
-            f"the cluster is locked by {who}",
+            f"the cluster is locked by {description}",
             "wait for it, or send the request again with its id in forcePassDag",
         )
     )

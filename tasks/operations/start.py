@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from dagengine import (
-    Clock,
     Failed,
     Flags,
     Operation,
@@ -20,10 +20,11 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.errors import ConnectionLost, DagengineError
-from dagengine.remote import Runner, RunnerPool
-from tasks.cluster.cluster_file import ClusterFile, Server
-from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
-from tasks.flavours.cluster_steps import make_cluster_steps
+from dagengine.remote import Runner
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED
+from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
     START_DEADLINE_S,
     confirm_first_start_command,
@@ -49,6 +50,7 @@ from tasks.operations.health import (
 )
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
+from tasks.operations.params import StartParams, with_params
 from tasks.operations.stop_process import is_stopped, stop_process
 from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked, NoOp, Start
@@ -71,27 +73,34 @@ _REFUSED = {
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
 
-def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
+def start_operation(access: ClusterAccess) -> Operation:
     """Return the operation; every attempt reads the current cluster file."""
-    steps = _Steps(cluster, pool, clock, HostInspector(clock))
+    steps = _Steps(access, HostInspector(access.clock))
+    typed = partial(with_params, StartParams.from_json)
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     return Operation(
         START_OB,
         (
-            Stage(LOCK_STAGE, normal, take_lock, flags=_FLAGS, timeout_s=300),
-            Stage(CHECK, lane, steps.check, flags=_FLAGS, timeout_s=120),
+            Stage(LOCK_STAGE, normal, typed(steps.lock), flags=_FLAGS, timeout_s=300),
+            Stage(CHECK, lane, typed(steps.check), flags=_FLAGS, timeout_s=120),
             Stage(
                 START,
                 lane,
-                steps.start,
+                typed(steps.start),
                 confirm_stopped=steps.confirm_stopped,
                 undo=steps.undo_start,
                 flags=_FLAGS,
                 timeout_s=180,
             ),
-            Stage(HEALTH, lane, steps.wait, flags=_FLAGS, timeout_s=LIMIT_S + STABLE_LIMIT_S + 60),
-            Stage(CLUSTER, normal, steps.start_cluster, flags=_FLAGS, timeout_s=700),
-            Stage(VERIFY, normal, steps.verify, flags=_FLAGS, timeout_s=1500),
+            Stage(
+                HEALTH,
+                lane,
+                typed(steps.wait),
+                flags=_FLAGS,
+                timeout_s=LIMIT_S + STABLE_LIMIT_S + 60,
+            ),
+            Stage(CLUSTER, normal, typed(steps.start_cluster), flags=_FLAGS, timeout_s=700),
+            Stage(VERIFY, normal, typed(steps.verify), flags=_FLAGS, timeout_s=1500),
         ),
         lock_key=LOCK_KEY,
     )
@@ -99,25 +108,27 @@ def start_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Ope
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    cluster: ClusterFile
-    pool: RunnerPool
-    clock: Clock
-    looks: HostInspector
+    access: ClusterAccess
+    inspector: HostInspector
 
-    async def check(self, context: StepContext) -> Outcome:
+    async def lock(self, context: StepContext, params: StartParams) -> Outcome:
+        """Run stage 1."""
+        return await take_lock(context, params.force_pass)
+
+    async def check(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 2."""
         server, runner = self._server(context)
         if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
-        return await self.looks.check(context, server, runner)
+        return await self.inspector.check(context, server, runner, params.skip_checks)
 
-    async def start(self, context: StepContext) -> Outcome:
+    async def start(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 3."""
         server, runner = self._server(context)
         context.wait_for("ssh", f"the start of {server.name}")
-        decision = self._cached_decision(context) or await self.looks.decide(
-            context, server, runner
+        decision = self._cached_decision(context) or await self.inspector.decide(
+            context, server, runner, params.skip_checks
         )
         match decision:
             case Blocked(code, message, remedy):
@@ -133,7 +144,7 @@ class _Steps:
         options = " ".join(first_start_options(server))
         how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
         await context.log(f"{server.name}: starting {server.binary} {how}")
-        self.cluster.root_password()  # fail before root could be left without one
+        self.access.cluster.root_password()  # fail before root could be left without one
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
             await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
@@ -142,13 +153,17 @@ class _Steps:
     async def undo_start(self, context: StepContext) -> Outcome:
         """Roll back stage 3: end the server if this DAG started it."""
         server, runner = self._server(context)
-        if (refusal := await self.looks.refuse_stop(server, runner)) is not None:
+        if (refusal := await self.inspector.refuse_stop(server, runner)) is not None:
             return Failed(refusal)
         outcome = await stop_process(
-            context, server, runner, self.cluster.current.kill_after_s, context.generic_id
+            context,
+            server,
+            runner,
+            self.access.cluster.current.kill_after_s,
+            context.generic_id,
         )
         if is_stopped(outcome):
-            self.cluster.record_observation(server.name, Observation(self.clock.now(), NOT_RUNNING))
+            self.access.record(server, NOT_RUNNING)
         return outcome
 
     async def confirm_stopped(self, context: StepContext) -> bool:
@@ -159,38 +174,38 @@ class _Steps:
         )
         return "quiet=yes" in result.stdout
 
-    async def wait(self, context: StepContext) -> Outcome:
+    async def wait(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 4."""
         server, runner = self._server(context)
-        monitored = await self._monitored_server(context, server, runner)
+        monitored = await self._monitored_server(context, params, server)
         if isinstance(monitored, Failed):
             return monitored
-        outcome = await wait_until_healthy(monitored, context, self.clock)
+        outcome = await wait_until_healthy(monitored, context, self.access.clock)
         if isinstance(outcome, Succeeded):
             version = str(outcome.data["version"])
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
-            seen = Observation(self.clock.now(), state, version=version)
-            self.cluster.record_observation(server.name, seen)
+            self.access.record(server, state, version=version)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
                 await run_query(runner, confirm_first_start_command(server.home))
         return outcome
 
-    async def start_cluster(self, context: StepContext) -> Outcome:
+    async def start_cluster(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 5."""
-        return await make_cluster_steps(self.cluster, self.pool, self.clock).start(context)
+        return await select_actions(self.access).start_cluster(context, params.scope)
 
-    async def verify(self, context: StepContext) -> Outcome:
+    async def verify(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 6."""
         async with asyncio.TaskGroup() as group:
             verifying = {
-                name: group.create_task(self._verify_one(context, name), name=f"verify {name}")
+                name: group.create_task(
+                    self._verify_one(context, params, name), name=f"verify {name}"
+                )
                 for name in context.healthy_targets
             }
         problems = [found.problem for task in verifying.values() if (found := task.result())]
         sound = [name for name, task in verifying.items() if task.result() is None]
-        steps = make_cluster_steps(self.cluster, self.pool, self.clock)
-        confirmed = await steps.confirm(context, sound)
+        confirmed = await select_actions(self.access).confirm_service(context, sound)
         problems += confirmed.problems
         if problems:
             for problem in problems[:-1]:
@@ -203,8 +218,8 @@ class _Steps:
 
     def _server(self, context: StepContext) -> tuple[Server, Runner]:
         assert context.target is not None
-        server = self.cluster.server(context.target)
-        return server, self.pool.runner(server.address)
+        server = self.access.server(context.target)
+        return server, self.access.runner(server)
 
     def _cached_decision(self, context: StepContext) -> Start | None:
         """Return stage 2's recent decision, if any; the start script verifies it under the lock."""
@@ -214,17 +229,17 @@ class _Steps:
         return Start(StartKind(found["kind"]), awaits_password=bool(found["awaits_password"]))
 
     async def _monitored_server(
-        self, context: StepContext, server: Server, runner: Runner
+        self, context: StepContext, params: StartParams, server: Server
     ) -> MonitoredServer | Failed:
         """Return the process from stage 3, or the running one if stage 3 was passed."""
-        password = self.cluster.root_password()
+        password, runner = self.access.cluster.root_password(), self.access.runner(server)
         data = context.data_of(START, server.name)
         if data is not None:
             process = ProcessIdentity(**data["process"])
             is_first, awaits = bool(data.get("is_first")), bool(data.get("awaits_password"))
             log_from = data["log_from"]
             return MonitoredServer(server, runner, process, log_from, password, is_first, awaits)
-        decision = await self.looks.decide(context, server, runner)
+        decision = await self.inspector.decide(context, server, runner, params.skip_checks)
         if isinstance(decision, NoOp):
             awaits = decision.awaits_password
             return MonitoredServer(
@@ -281,16 +296,20 @@ class _Steps:
         by_hand = " ".join(server.flavour.command_line(server.home))
         return _failed(server, what, f"try {by_hand} by hand")
 
-    async def _verify_one(self, context: StepContext, name: str) -> Failed | None:
+    async def _verify_one(
+        self, context: StepContext, params: StartParams, name: str
+    ) -> Failed | None:
         try:
-            return await self._reinspect(context, self.cluster.server(name))
+            return await self._reinspect(context, params, self.access.server(name))
         except DagengineError as exc:
             # An unreachable host must not affect the verification of the other servers.
             what = f"{name}: {exc.message}"
             return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
 
-    async def _reinspect(self, context: StepContext, server: Server) -> Failed | None:
-        monitored = await self._monitored_server(context, server, self.pool.runner(server.address))
+    async def _reinspect(
+        self, context: StepContext, params: StartParams, server: Server
+    ) -> Failed | None:
+        monitored = await self._monitored_server(context, params, server)
         if isinstance(monitored, Failed):
             return monitored
         gone, refused = await asyncio.gather(

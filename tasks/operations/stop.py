@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from dagengine import (
-    Clock,
     Failed,
     Flags,
     Operation,
@@ -18,11 +18,12 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.errors import RemoteError
-from dagengine.remote import Runner, RunnerPool
-from tasks.cluster.cluster_file import ClusterFile, Server
-from tasks.cluster.observation import NOT_RUNNING, Observation
-from tasks.flavours.stop_cluster import make_stop_steps
-from tasks.flavours.stop_safety import StopMode
+from dagengine.remote import Runner
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.observation import NOT_RUNNING
+from tasks.flavours.base import StopMode
+from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
     START_DEADLINE_S,
     STOP_MARGIN_S,
@@ -33,6 +34,7 @@ from tasks.hosts.facts import parse_facts
 from tasks.hosts.query import run_query
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import STOP_OB
+from tasks.operations.params import StopParams, with_params
 from tasks.operations.stop_process import is_stopped, stop_process
 from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked
@@ -57,14 +59,15 @@ _AFTER = Flags(
 """Flags of stages that stop servers; only a start undoes that, not a rollback (protocol 5.2)."""
 
 
-def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Operation:
+def stop_operation(access: ClusterAccess) -> Operation:
     """Return the operation; every attempt reads the current cluster file."""
-    steps = _Steps(cluster, pool, clock)
+    steps = _Steps(access)
+    typed = partial(with_params, StopParams.from_json)
     normal, lane = StageKind.NORMAL, StageKind.PARALLEL
     stop = Stage(
         STOP,
         lane,
-        steps.stop,
+        typed(steps.stop),
         confirm_stopped=steps.confirm_stopped,
         flags=_AFTER,
         timeout_s=_LONGEST_STOP_S,
@@ -72,12 +75,12 @@ def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Oper
     return Operation(
         STOP_OB,
         (
-            Stage(LOCK_STAGE, normal, take_lock, flags=_BEFORE, timeout_s=300),
-            Stage(CHECK, lane, steps.check, flags=_BEFORE, timeout_s=120),
-            Stage(FREEZE, normal, steps.freeze, flags=_BEFORE, timeout_s=_LONGEST_FREEZE_S),
+            Stage(LOCK_STAGE, normal, typed(steps.lock), flags=_BEFORE, timeout_s=300),
+            Stage(CHECK, lane, typed(steps.check), flags=_BEFORE, timeout_s=120),
+            Stage(FREEZE, normal, typed(steps.freeze), flags=_BEFORE, timeout_s=_LONGEST_FREEZE_S),
             stop,
-            Stage(SQL, normal, steps.stop_by_sql, flags=_AFTER, timeout_s=700),
-            Stage(VERIFY, normal, steps.verify, flags=_AFTER, timeout_s=300),
+            Stage(SQL, normal, typed(steps.stop_by_sql), flags=_AFTER, timeout_s=700),
+            Stage(VERIFY, normal, typed(steps.verify), flags=_AFTER, timeout_s=300),
         ),
         lock_key=LOCK_KEY,
     )
@@ -85,14 +88,16 @@ def stop_operation(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Oper
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    cluster: ClusterFile
-    pool: RunnerPool
-    clock: Clock
+    access: ClusterAccess
 
-    async def check(self, context: StepContext) -> Outcome:
+    async def lock(self, context: StepContext, params: StopParams) -> Outcome:
+        """Run stage 1."""
+        return await take_lock(context, params.force_pass)
+
+    async def check(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 2."""
         assert context.target is not None
-        if _mode(context) is StopMode.PLAIN:
+        if params.mode is StopMode.PLAIN:
             await context.log(f"{context.target}: is stopped by SQL; its process is left alone")
             return Succeeded({"runs": True})
         server, runner = self._server(context.target)
@@ -109,32 +114,31 @@ class _Steps:
                 await context.log(f"{server.name}: runs, pid {process.pid}, and is ours to stop")
                 return Succeeded({"runs": True})
 
-    async def freeze(self, context: StepContext) -> Outcome:
+    async def freeze(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 3."""
-        if _mode(context) is not StopMode.TERMINATE:
+        if params.mode is not StopMode.TERMINATE:
             await context.log("no minor freeze was asked for")
             return Succeeded()
         names = [name for name in context.healthy_targets if _is_running(context, name)]
-        steps = make_stop_steps(self.cluster, self.pool, self.clock)
-        return await steps.freeze(context, names)
+        return await select_actions(self.access).freeze(context, names)
 
-    async def stop(self, context: StepContext) -> Outcome:
+    async def stop(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 4."""
         assert context.target is not None
-        if _mode(context) is StopMode.PLAIN:
+        if params.mode is StopMode.PLAIN:
             await context.log(f"{context.target}: its process is left alone")
             return Succeeded()
         server, runner = self._server(context.target)
-        kill_after_s = self.cluster.current.kill_after_s
+        kill_after_s = self.access.cluster.current.kill_after_s
         outcome = await stop_process(context, server, runner, kill_after_s)
         if is_stopped(outcome):
-            self.cluster.record_observation(server.name, Observation(self.clock.now(), NOT_RUNNING))
+            self.access.record(server, NOT_RUNNING)
         return outcome
 
     async def confirm_stopped(self, context: StepContext) -> bool:
         """Return whether nothing of stage 4 is running, that is, its lock can be taken."""
         assert context.target is not None
-        if _mode(context) is StopMode.PLAIN:
+        if StopParams.from_json(context.params).mode is StopMode.PLAIN:
             return True
         server, runner = self._server(context.target)
         result = await runner.run(
@@ -142,16 +146,16 @@ class _Steps:
         )
         return "quiet=yes" in result.stdout
 
-    async def stop_by_sql(self, context: StepContext) -> Outcome:
+    async def stop_by_sql(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 5."""
-        if _mode(context) is not StopMode.PLAIN:
+        if params.mode is not StopMode.PLAIN:
             await context.log("the processes were ended: there is nothing to stop by SQL")
             return Succeeded()
-        return await make_stop_steps(self.cluster, self.pool, self.clock).stop_by_sql(context)
+        return await select_actions(self.access).stop_by_sql(context, params.scope)
 
-    async def verify(self, context: StepContext) -> Outcome:
+    async def verify(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 6."""
-        if _mode(context) is StopMode.PLAIN:
+        if params.mode is StopMode.PLAIN:
             await context.log("the cluster itself showed the stop")
             return Succeeded()
         names = context.healthy_targets
@@ -171,8 +175,8 @@ class _Steps:
     # --- below: the parts ------------------------------------------------------------------
 
     def _server(self, name: str) -> tuple[Server, Runner]:
-        server = self.cluster.server(name)
-        return server, self.pool.runner(server.address)
+        server = self.access.server(name)
+        return server, self.access.runner(server)
 
     async def _find_remaining(self, name: str) -> Problem | None:
         server, runner = self._server(name)
@@ -188,10 +192,6 @@ class _Steps:
                 return Problem("OB.Server.Process.StopFailed", what, "find out what, then RETRY")
             case Blocked(code, message, remedy):
                 return Problem(code, f"{name}: {message}", f"{remedy}, then RETRY")
-
-
-def _mode(context: StepContext) -> StopMode:
-    return StopMode(context.params["mode"])
 
 
 def _is_running(context: StepContext, name: str) -> bool:

@@ -11,9 +11,6 @@ from tasks.hosts.facts import HostFacts
 from tasks.preflight import judges
 from tasks.preflight.result import Check, CheckResult, Severity, SkipPolicy, StartTarget
 
-SKIP_CHECKS = "skip_checks"
-"""Parameter of a DAG: names of the checks to skip."""
-
 
 def run_checks(
     facts: HostFacts, start_target: StartTarget, skip: Collection[str] = ()

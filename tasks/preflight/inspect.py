@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
 from tasks.hosts.home_state import describe_kind
 from tasks.hosts.meta_db import add_parameters
 from tasks.hosts.query import run_query
-from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
 from tasks.preflight.result import CheckResult, Severity, StartTarget
@@ -52,9 +51,11 @@ class HostInspector:
         self._dag = ""
         self._programs: dict[str, int] = {}
 
-    async def check(self, context: StepContext, server: Server, runner: Runner) -> Outcome:
+    async def check(
+        self, context: StepContext, server: Server, runner: Runner, skip: Collection[str]
+    ) -> Outcome:
         """Run stage 2: log one line per problem, or a single line if there are none."""
-        decision = await self.decide(context, server, runner)
+        decision = await self.decide(context, server, runner, skip)
         check_results = decision.check_results
         evidence = describe_check_results(check_results)
         blocked = isinstance(decision, Blocked)
@@ -73,15 +74,22 @@ class HostInspector:
                 found = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
                 return Succeeded(found, evidence)
 
-    async def decide(self, context: StepContext, server: Server, runner: Runner) -> Decision:
+    async def decide(
+        self, context: StepContext, server: Server, runner: Runner, skip: Collection[str]
+    ) -> Decision:
         """Query the host and decide.
+
+        Args:
+            context: of the step.
+            server: the server to be started.
+            runner: for its host.
+            skip: names of checks whose block is ignored.
 
         Raises:
             RemoteError: the host could not be queried.
         """
         facts = await gather_facts(server, runner, self._clock)
         others = self._other_programs(context, server, facts)
-        skip = [str(name) for name in context.params.get(SKIP_CHECKS) or ()]
         return decide_start(facts, StartTarget(server, others), skip)
 
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
 
-from dagengine import Engine, __version__
-from dagengine.extension import AgentDto, Call, Contents, Route, StatusDto, render_time
+from dagengine import Engine, Json, __version__
+from dagengine.extension import AgentDto, Call, Contents, NoBody, Route, StatusDto, render_time
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import (
     AVAILABLE,
@@ -22,8 +21,10 @@ from tasks.cluster.observation import (
     read_server_status,
     read_zone_status,
 )
-from tasks.flavours.stop_safety import StopMode
+from tasks.errors import StoredParamsInvalid
+from tasks.flavours.base import StopMode
 from tasks.operations.names import START_OB
+from tasks.operations.params import StopParams
 from tasks.routes.monitor import ClusterMonitor
 from tasks.routes.schemas import (
     AgentInstanceDto,
@@ -77,22 +78,22 @@ class ActiveTask:
         return self.move if server.name in self.targets else None
 
 
-def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route]:
+def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route[NoBody]]:
     """Return GET ob/info, ob/agents, agents/status, obcluster/info, obcluster/topology/info."""
     reads = _Reads(cluster, monitor)
     return [
-        Route("GET", "/ob/info", None, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
-        Route("GET", "/ob/agents", None, reads.list_agents, answer=Contents[AgentDto]),
+        Route("GET", "/ob/info", NoBody, reads.get_ob_info, answer=ObInfoDto, null_on_failure=True),
+        Route("GET", "/ob/agents", NoBody, reads.list_agents, answer=Contents[AgentDto]),
         Route(
             "GET",
             "/agents/status",
-            None,
+            NoBody,
             reads.get_agents_status,
             query=ObQuery,
             answer=dict[str, StatusDto],
         ),
-        Route("GET", "/obcluster/info", None, reads.get_cluster_info, answer=ClusterInfoDto),
-        Route("GET", "/obcluster/topology/info", None, reads.get_topology, answer=TopologyDto),
+        Route("GET", "/obcluster/info", NoBody, reads.get_cluster_info, answer=ClusterInfoDto),
+        Route("GET", "/obcluster/topology/info", NoBody, reads.get_topology, answer=TopologyDto),
     ]
 
 
@@ -267,8 +268,11 @@ class _Reads:
         )
 
 
-def _read_move(name: str, params: Mapping[str, object]) -> ServerActivity:
+def _read_move(name: str, params: Json) -> ServerActivity:
     if name == START_OB:
         return ServerActivity.STARTING
-    is_by_sql = params.get("mode") == StopMode.PLAIN
+    try:
+        is_by_sql = StopParams.from_json(params).mode is StopMode.PLAIN
+    except StoredParamsInvalid:
+        is_by_sql = False  # the task itself reports the error
     return ServerActivity.SERVICE_STOPPING if is_by_sql else ServerActivity.PROCESS_STOPPING

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
-from dagengine import Clock
 from dagengine.errors import DagengineError
 from dagengine.extension import Call, Plan, Planner, ServerPlan
-from dagengine.remote import Command, RunnerPool
-from tasks.cluster.cluster_file import ClusterFile, Server
-from tasks.cluster.flavour import OCEANBASE
-from tasks.flavours.stop_cluster import make_stop_steps
-from tasks.flavours.stop_safety import StopMode
+from dagengine.remote import Command
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.scope import ScopeKind
+from tasks.flavours.base import DatabaseActions, StopMode
+from tasks.flavours.select import select_actions
 from tasks.hosts.commands import start_command, stop_command
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import describe_kind
 from tasks.operations.lock_stage import LOCK_KEY
 from tasks.operations.names import START_OB, STOP_OB
-from tasks.preflight.checks import SKIP_CHECKS
 from tasks.preflight.decide import Blocked, NoOp, decide_start
 from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
 from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import StartTarget
-from tasks.routes.start import (
-    ResolvedScope,
-    StartRequest,
-    read_skips,
-    reload_cluster,
-    resolve_request,
-)
-from tasks.routes.stop import StopRequest, choose_mode
-from tasks.sql.cluster import (
-    MINOR_FREEZE,
-    render_minor_freeze,
-    render_server_change,
-    render_zone_change,
-)
+from tasks.routes.start import StartRequest, reload_cluster, resolve_start
+from tasks.routes.stop import StopRequest, resolve_stop
 
 _LOOK_S = 10.0  # limit for one host; all hosts are queried at the same time
 _MARKER = "(id of the task)"
@@ -46,52 +33,48 @@ HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
 """By server: the facts of its host, or a plan that explains why they are unknown."""
 
 
-def start_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planner:
+def start_planner(access: ClusterAccess) -> Planner[StartRequest]:
     """Return the planner of POST /ob/start."""
 
-    async def plan(call: Call) -> Plan:
-        request = call.body
-        assert isinstance(request, StartRequest)
-        reload_cluster(cluster)
-        asked = resolve_request(cluster, request)
-        skips = read_skips(request.skip_checks or ()).get(SKIP_CHECKS, [])
-        found = await _ask_all(cluster, pool, clock, asked)
+    async def plan(call: Call[StartRequest]) -> Plan:
+        reload_cluster(access.cluster)
+        targets, params = resolve_start(access.cluster, call.body)
+        answers = await _query_all(access, targets)
         sizes = {
             name: facts.program_bytes
-            for name, facts in found.items()
+            for name, facts in answers.items()
             if isinstance(facts, HostFacts) and facts.program_bytes is not None
         }
 
         def decide(server: Server, facts: HostFacts) -> ServerPlan:
             others = {name: size for name, size in sizes.items() if name != server.name}
-            return _plan_start(server, facts, StartTarget(server, others), skips)
+            return _plan_start(server, facts, StartTarget(server, others), params.skip_checks)
 
-        return Plan(START_OB, LOCK_KEY, _decide_all(cluster, found, decide))
+        return Plan(START_OB, LOCK_KEY, _decide_all(access, answers, decide))
 
     return plan
 
 
-def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planner:
+def stop_planner(access: ClusterAccess) -> Planner[StopRequest]:
     """Return the planner of POST /ob/stop."""
 
-    async def plan(call: Call) -> Plan:
-        request = call.body
-        assert isinstance(request, StopRequest)
-        reload_cluster(cluster)
-        asked = resolve_request(cluster, request)
-        mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
-        await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
+    async def plan(call: Call[StopRequest]) -> Plan:
+        reload_cluster(access.cluster)
+        targets, params = resolve_stop(access.cluster, call.body)
+        mode, scope, actions = params.mode, params.scope.kind, select_actions(access)
+        await actions.check_stop(mode, scope, targets)
         if mode is StopMode.PLAIN:  # a plain stop queries no host, and neither does its plan
-            servers = map(cluster.server, asked.targets)
-            plans = tuple(_plan_plain_stop(server, asked) for server in servers)
+            servers = map(access.server, targets)
+            plans = tuple(_plan_plain_stop(server, scope, actions) for server in servers)
             return Plan(STOP_OB, LOCK_KEY, plans)
-        found = await _ask_all(cluster, pool, clock, asked)
-        kill_after_s = cluster.current.kill_after_s
+        answers = await _query_all(access, targets)
+        kill_after_s = access.cluster.current.kill_after_s
 
         def decide(server: Server, facts: HostFacts) -> ServerPlan:
-            return _plan_stop(server, facts, mode, kill_after_s)
+            freeze = (actions.render_freeze(server),) if mode is StopMode.TERMINATE else ()
+            return _plan_stop(server, facts, mode, (*freeze, _show_stop(server, kill_after_s)))
 
-        return Plan(STOP_OB, LOCK_KEY, _decide_all(cluster, found, decide))
+        return Plan(STOP_OB, LOCK_KEY, _decide_all(access, answers, decide))
 
     return plan
 
@@ -100,7 +83,7 @@ def stop_planner(cluster: ClusterFile, pool: RunnerPool, clock: Clock) -> Planne
 
 
 def _plan_start(
-    server: Server, facts: HostFacts, start_target: StartTarget, skips: list[str]
+    server: Server, facts: HostFacts, start_target: StartTarget, skips: Collection[str]
 ) -> ServerPlan:
     decision = decide_start(facts, start_target, skips)
     checks = tuple(check_result.as_evidence() for check_result in decision.check_results)
@@ -115,32 +98,27 @@ def _plan_start(
             return ServerPlan(server.name, "start", said, checks, (command,))
 
 
-def _plan_stop(server: Server, facts: HostFacts, mode: StopMode, kill_after_s: float) -> ServerPlan:
+def _plan_stop(
+    server: Server, facts: HostFacts, mode: StopMode, commands: tuple[str, ...]
+) -> ServerPlan:
     match decide_stop(facts, home=server.home, sql_port=server.sql_port):
         case Blocked(_, message, remedy):
             return ServerPlan(server.name, "blocked", f"{message}; {remedy}")
         case NothingRuns():
             return ServerPlan(server.name, "nothing", "does not run")
         case Stop(process):
-            command = _show(stop_command(server, kill_after_s))
-            first = (_freeze_of(server),) if mode is StopMode.TERMINATE else ()
-            said = f"runs, pid {process.pid}; mode {mode}"
-            return ServerPlan(server.name, "stop", said, commands=(*first, command))
+            reason = f"runs, pid {process.pid}; mode {mode}"
+            return ServerPlan(server.name, "stop", reason, commands=commands)
 
 
-def _freeze_of(server: Server) -> str:
-    """Return the server's minor freeze; an OceanBase cluster freezes all in one statement."""
-    return render_minor_freeze([server]) if server.flavour is OCEANBASE else MINOR_FREEZE
+def _plan_plain_stop(server: Server, scope: ScopeKind, actions: DatabaseActions) -> ServerPlan:
+    reason = "goes out of service by SQL; its process runs on"
+    statement = actions.render_plain_stop(server, scope)
+    return ServerPlan(server.name, "stop", reason, commands=(statement,))
 
 
-def _plan_plain_stop(server: Server, asked: ResolvedScope) -> ServerPlan:
-    statement = (
-        render_zone_change("STOP", server.zone)
-        if asked.kind == "ZONE"
-        else render_server_change("STOP", server)
-    )
-    said = "goes out of service by SQL; its process runs on"
-    return ServerPlan(server.name, "stop", said, commands=(statement,))
+def _show_stop(server: Server, kill_after_s: float) -> str:
+    return _show(stop_command(server, kill_after_s))
 
 
 def _show(command: Command) -> str:
@@ -148,27 +126,23 @@ def _show(command: Command) -> str:
     return Command(command.argv[3:]).render_masked()
 
 
-# --- asking ------------------------------------------------------------------------------------
+# --- queries -----------------------------------------------------------------------------------
 
 
-async def _ask_all(
-    cluster: ClusterFile, pool: RunnerPool, clock: Clock, asked: ResolvedScope
-) -> dict[str, HostFacts | ServerPlan]:
+async def _query_all(access: ClusterAccess, targets: Sequence[str]) -> HostAnswers:
     async with asyncio.TaskGroup() as group:
-        asking = {
-            name: group.create_task(
-                _ask_one(cluster.server(name), pool, clock), name=f"look at {name}"
-            )
-            for name in asked.targets
+        queries = {
+            name: group.create_task(_query_one(access, access.server(name)), name=f"look at {name}")
+            for name in targets
         }
-    return {name: task.result() for name, task in asking.items()}
+    return {name: task.result() for name, task in queries.items()}
 
 
-async def _ask_one(server: Server, pool: RunnerPool, clock: Clock) -> HostFacts | ServerPlan:
+async def _query_one(access: ClusterAccess, server: Server) -> HostFacts | ServerPlan:
     """Return the host's facts; if it cannot be queried, a plan that contains the reason."""
     try:
         async with asyncio.timeout(_LOOK_S):
-            return await gather_facts(server, pool.runner(server.address), clock)
+            return await gather_facts(server, access.runner(server), access.clock)
     except TimeoutError:
         return ServerPlan(server.name, "unknown", f"its host said nothing within {_LOOK_S:g} s")
     except DagengineError as exc:
@@ -176,9 +150,11 @@ async def _ask_one(server: Server, pool: RunnerPool, clock: Clock) -> HostFacts 
 
 
 def _decide_all(
-    cluster: ClusterFile, found: HostAnswers, decide: Callable[[Server, HostFacts], ServerPlan]
+    access: ClusterAccess,
+    answers: HostAnswers,
+    decide: Callable[[Server, HostFacts], ServerPlan],
 ) -> tuple[ServerPlan, ...]:
     return tuple(
-        facts if isinstance(facts, ServerPlan) else decide(cluster.server(name), facts)
-        for name, facts in found.items()
+        facts if isinstance(facts, ServerPlan) else decide(access.server(name), facts)
+        for name, facts in answers.items()
     )

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias
 
-from dagengine import Clock
 from dagengine.errors import ConfigError, RemoteError
-from dagengine.mysql import Connection
-from dagengine.remote import Runner, RunnerPool
-from tasks.cluster.cluster_file import ClusterFile, Server
+from dagengine.remote import Runner
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import (
     AVAILABLE,
     NOT_CONNECTED,
     NOT_RUNNING,
     RESTRICTED,
     Observation,
-    TableRow,
 )
+from tasks.flavours.select import select_actions
 from tasks.hosts.commands import process_command
 from tasks.hosts.facts import parse_process
 from tasks.sql.access import SqlSession
@@ -33,31 +31,13 @@ CACHE_S = 5.0
 
 _CALL_S = 1.8  # limit of one query to one host
 
-QueryTable: TypeAlias = Callable[[Connection], Awaitable[Mapping[tuple[str, int], TableRow]]]
-"""Function that reads the cluster's own table as root; returns rows by ip and rpc port."""
-
 
 class ClusterMonitor:
     """Keeps the last known state of every server in the cluster file up to date."""
 
-    def __init__(
-        self,
-        cluster: ClusterFile,
-        pool: RunnerPool,
-        clock: Clock,
-        tables: Mapping[str, QueryTable] | None = None,
-    ) -> None:
-        """
-        Args:
-            cluster: receives the observations.
-            pool: runs the queries.
-            clock: measures the age of observations.
-            tables: how to query the cluster's own table, by flavour, if the flavour has one.
-        """
-        self._cluster = cluster
-        self._pool = pool
-        self._clock = clock
-        self._tables = tables or {}
+    def __init__(self, access: ClusterAccess) -> None:
+        self._access = access
+        self._cluster = access.cluster
         self._looks: dict[str, asyncio.Task[None]] = {}
         self._begun_s: dict[str, float] = {}
         self._sessions: dict[str, SqlSession] = {}
@@ -69,7 +49,7 @@ class ClusterMonitor:
         in the background, and its result is available to the next reader.
         """
         servers = self._cluster.servers
-        now_s = self._clock.monotonic_s()
+        now_s = self._access.clock.monotonic_s()
         for server in servers:
             look = self._looks.get(server.name)
             is_due = now_s - self._begun_s.get(server.name, now_s - CACHE_S) >= CACHE_S
@@ -102,7 +82,10 @@ class ClusterMonitor:
             seen = await self._ask(server)
         except RemoteError as exc:
             seen = Observation(
-                self._clock.now(), NOT_RUNNING, is_reachable=False, why=f"{exc.host}: {exc.message}"
+                self._access.now(),
+                NOT_RUNNING,
+                is_reachable=False,
+                why=f"{exc.host}: {exc.message}",
             )
         self._cluster.record_observation(server.name, seen)
 
@@ -115,20 +98,21 @@ class ClusterMonitor:
         return session
 
     async def _ask(self, server: Server) -> Observation:
-        runner = self._pool.runner(server.address)
+        runner = self._access.runner(server)
         question = process_command(server.flavour, server.home)
         result = await runner.run(question, timeout_s=_CALL_S)
         process = parse_process(result.stdout)
         if process is None:
-            return Observation(self._clock.now(), NOT_RUNNING, why="no process")
+            return Observation(self._access.now(), NOT_RUNNING, why="no process")
         session = await self._session(server, runner)
         version = why = ""
         try:
             async with asyncio.timeout(_CALL_S):
                 connection = await session.connect(process, self._cluster.root_password())
                 version = await query_version(connection)
-                if query_table := self._tables.get(server.flavour.name):
-                    self._cluster.record_table(await query_table(connection))
+                rows = await select_actions(self._access).query_table(connection)
+                if rows is not None:
+                    self._cluster.record_table(rows)
         except TimeoutError:
             why = "SQL did not answer in time"
         except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
@@ -137,19 +121,14 @@ class ClusterMonitor:
             await session.close()
             # It reported its version but did not answer on the cluster: the majority is missing.
             state = RESTRICTED if version else NOT_CONNECTED
-            return Observation(self._clock.now(), state, version=version, why=why)
-        return Observation(self._clock.now(), AVAILABLE, version=version)
+            return Observation(self._access.now(), state, version=version, why=why)
+        return Observation(self._access.now(), AVAILABLE, version=version)
 
 
 @asynccontextmanager
-async def open_monitor(
-    cluster: ClusterFile,
-    pool: RunnerPool,
-    clock: Clock,
-    tables: Mapping[str, QueryTable] | None = None,
-) -> AsyncIterator[ClusterMonitor]:
+async def open_monitor(access: ClusterAccess) -> AsyncIterator[ClusterMonitor]:
     """Provide a monitor; leaving the context cancels its probes."""
-    monitor = ClusterMonitor(cluster, pool, clock, tables)
+    monitor = ClusterMonitor(access)
     try:
         yield monitor
     finally:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import structlog
@@ -13,10 +11,11 @@ from dagengine import DagDetail, Submission
 from dagengine.errors import ConfigError, IllegalArgument
 from dagengine.extension import Call, Planner, Route
 from tasks.cluster.cluster_file import ClusterFile
-from tasks.cluster.scope import resolve_scope
+from tasks.cluster.scope import RequestedScope, ScopeKind, resolve_scope
 from tasks.errors import SCOPE_ERRORS
 from tasks.operations.names import START_OB
-from tasks.preflight.checks import SKIP_CHECKS, find_skip_problem
+from tasks.operations.params import StartParams
+from tasks.preflight.checks import find_skip_problem
 
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats requests after errors
 
@@ -94,66 +93,62 @@ class StartRequest(ScopedRequest):
     skip_checks: Annotated[list[str] | None, Field(alias="skipChecks", description=_SKIP)] = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedScope:
-    """A request's scope resolved to servers.
-
-    Attributes:
-        kind: GLOBAL, ZONE or SERVER.
-        targets: names of the servers.
-        params: `scope` and `force_pass` of the task.
-    """
-
-    kind: str
-    targets: tuple[str, ...]
-    params: Mapping[str, Any]
-
-
-def resolve_request(cluster: ClusterFile, request: ScopedRequest) -> ResolvedScope:
-    """Resolve a request to servers; raise ApiError if its scope is wrong."""
-    scope = request.scope or Scope()
-    asked = list(dict.fromkeys(scope.target or ()))
-    kind = (scope.type or "").upper()
-    targets = resolve_scope(cluster.servers, kind, asked)
-    force_pass = (request.force_pass_dag.id if request.force_pass_dag else None) or []
-    named = {"type": kind, "target": [] if kind == "GLOBAL" else asked}
-    return ResolvedScope(kind, targets, {"scope": named, "force_pass": force_pass})
-
-
-def start_route(cluster: ClusterFile, planner: Planner | None = None) -> Route:
+def start_route(
+    cluster: ClusterFile, planner: Planner[StartRequest] | None = None
+) -> Route[StartRequest]:
     """Return POST /ob/start; a planner adds support for dry runs."""
 
-    async def start(call: Call) -> DagDetail:
+    async def start(call: Call[StartRequest]) -> DagDetail:
         """Start observers.
 
         The same start again within a second of an unfinished one answers with that DAG.
         """
-        request = call.body
-        assert isinstance(request, StartRequest)
         reload_cluster(cluster)
-        asked = resolve_request(cluster, request)
-        skips = read_skips(request.skip_checks or ())
-        skipped = ", ".join(skips.get(SKIP_CHECKS, ()))
+        targets, params = resolve_start(cluster, call.body)
+        skipped = ", ".join(params.skip_checks)
         return await call.submit(
-            Submission(START_OB, asked.targets, {**asked.params, **skips}),
+            Submission(START_OB, targets, params.to_json()),
             reason=f"skips the checks {skipped}" if skipped else "",
-            dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
+            dedupe_window_s=0.0 if params.force_pass else DEDUPE_WINDOW_S,
         )
 
     errors = (*SCOPE_ERRORS, IllegalArgument)
     return Route("POST", "/ob/start", StartRequest, start, errors=errors, plan=planner)
 
 
-def read_skips(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the DAG parameter for the checks to skip.
+def resolve_start(
+    cluster: ClusterFile, request: StartRequest
+) -> tuple[tuple[str, ...], StartParams]:
+    """Return the targets and the parameters of a start.
 
     Raises:
-        IllegalArgument: a check is unknown or may not be skipped.
+        ApiError: the scope is wrong, or a check is unknown or may not be skipped.
     """
-    asked = list(dict.fromkeys(names))
-    if (wrong := find_skip_problem(asked)) is not None:
-        raise IllegalArgument(f"The input parameter 'skipChecks' is illegal: {wrong}")
-    return {SKIP_CHECKS: asked} if asked else {}
+    scope, targets = resolve_targets(cluster, request)
+    skips = tuple(dict.fromkeys(request.skip_checks or ()))
+    if (problem := find_skip_problem(skips)) is not None:
+        raise IllegalArgument(f"The input parameter 'skipChecks' is illegal: {problem}")
+    return targets, StartParams(scope, read_force_pass(request), skips)
+
+
+def resolve_targets(
+    cluster: ClusterFile, request: ScopedRequest
+) -> tuple[RequestedScope, tuple[str, ...]]:
+    """Return a request's scope and the names of the servers in it.
+
+    Raises:
+        ApiError: the scope is wrong.
+    """
+    scope = request.scope or Scope()
+    names = tuple(dict.fromkeys(scope.target or ()))
+    targets = resolve_scope(cluster.servers, scope.type or "", names)
+    kind = ScopeKind((scope.type or "").upper())  # resolve_scope has checked it
+    return RequestedScope(kind, () if kind is ScopeKind.GLOBAL else names), targets
+
+
+def read_force_pass(request: ScopedRequest) -> tuple[str, ...]:
+    """Return the ids of the tasks that the request names in forcePassDag."""
+    return tuple(request.force_pass_dag.id or ()) if request.force_pass_dag else ()
 
 
 def reload_cluster(cluster: ClusterFile) -> None:

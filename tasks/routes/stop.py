@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from pydantic import ConfigDict, Field, StrictBool
 
-from dagengine import Clock, DagDetail, Submission
+from dagengine import DagDetail, Submission
 from dagengine.extension import Call, Planner, Route
-from dagengine.remote import RunnerPool
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.scope import ScopeKind
 from tasks.errors import (
     SCOPE_ERRORS,
     STOP_ERRORS,
     ForceStopOrTerminateRequired,
     StopModeConflict,
 )
-from tasks.flavours.stop_cluster import make_stop_steps
-from tasks.flavours.stop_safety import StopMode
+from tasks.flavours.base import StopMode
+from tasks.flavours.select import select_actions
 from tasks.operations.names import STOP_OB
-from tasks.routes.start import DEDUPE_WINDOW_S, ScopedRequest, reload_cluster, resolve_request
+from tasks.operations.params import StopParams
+from tasks.routes.start import (
+    DEDUPE_WINDOW_S,
+    ScopedRequest,
+    read_force_pass,
+    reload_cluster,
+    resolve_targets,
+)
 
 
 class StopRequest(ScopedRequest):
@@ -40,36 +48,44 @@ class StopRequest(ScopedRequest):
 
 
 def stop_route(
-    cluster: ClusterFile, pool: RunnerPool, clock: Clock, planner: Planner | None = None
-) -> Route:
+    access: ClusterAccess, planner: Planner[StopRequest] | None = None
+) -> Route[StopRequest]:
     """Return POST /ob/stop; a planner adds support for dry runs."""
 
-    async def stop(call: Call) -> DagDetail:
+    async def stop(call: Call[StopRequest]) -> DagDetail:
         """Stop observers.
 
         Without force and terminate a zone or servers are taken out of service by SQL, and their
         processes run on. The same stop again within a second answers with the same DAG.
         """
-        request = call.body
-        assert isinstance(request, StopRequest)
-        reload_cluster(cluster)
-        asked = resolve_request(cluster, request)
-        mode = choose_mode(asked.kind, bool(request.force), bool(request.terminate))
+        reload_cluster(access.cluster)
+        targets, params = resolve_stop(access.cluster, call.body)
         if call.key and (made := await call.engine.find_submitted(call.key)) is not None:
             return made  # skip the checks: the effects of the first request would fail them
-        await make_stop_steps(cluster, pool, clock).check(mode, asked.kind, asked.targets)
+        await select_actions(access).check_stop(params.mode, params.scope.kind, targets)
         return await call.submit(
-            Submission(STOP_OB, asked.targets, {**asked.params, "mode": str(mode)}),
-            dedupe_window_s=0.0 if asked.params["force_pass"] else DEDUPE_WINDOW_S,
+            Submission(STOP_OB, targets, params.to_json()),
+            dedupe_window_s=0.0 if params.force_pass else DEDUPE_WINDOW_S,
         )
 
     errors = SCOPE_ERRORS + STOP_ERRORS
     return Route("POST", "/ob/stop", StopRequest, stop, errors=errors, plan=planner)
 
 
-def choose_mode(scope: str, force: bool, terminate: bool) -> StopMode:
+def resolve_stop(cluster: ClusterFile, request: StopRequest) -> tuple[tuple[str, ...], StopParams]:
+    """Return the targets and the parameters of a stop.
+
+    Raises:
+        ApiError: the scope is wrong, or the flags contradict it or each other.
+    """
+    scope, targets = resolve_targets(cluster, request)
+    mode = choose_mode(scope.kind, force=bool(request.force), terminate=bool(request.terminate))
+    return targets, StopParams(scope, mode, read_force_pass(request))
+
+
+def choose_mode(scope: ScopeKind, *, force: bool, terminate: bool) -> StopMode:
     """Return the mode; raise ApiError if the flags contradict the scope or each other."""
-    if scope == "GLOBAL" and not force and not terminate:
+    if scope is ScopeKind.GLOBAL and not force and not terminate:
         raise ForceStopOrTerminateRequired(
             "the whole cluster cannot be taken out of service by SQL",
             remedy="send terminate (data is written first) or force",

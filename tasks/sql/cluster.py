@@ -13,11 +13,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from dagengine import Clock
 from dagengine.errors import DagengineError, RemoteError
 from dagengine.extension import Backoff, parse_host_port, render_host_port
 from dagengine.mysql import Connection, Row, quote_text
-from dagengine.remote import RunnerPool
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import TableRow
 from tasks.sql.access import SqlPeerRefused, open_sql
@@ -219,19 +218,11 @@ class ClusterSql:
     pauses until the deadline; every statement sent here is safe to repeat.
     """
 
-    def __init__(
-        self,
-        servers: Sequence[Server],
-        password: str,
-        pool: RunnerPool,
-        clock: Clock,
-        limit_s: float,
-    ) -> None:
+    def __init__(self, access: ClusterAccess, servers: Sequence[Server], limit_s: float) -> None:
+        self._access = access
         self._servers = tuple(servers)
-        self._password = password
-        self._pool = pool
-        self._clock = clock
-        self._deadline_s = clock.monotonic_s() + limit_s
+        self._password = access.cluster.root_password()
+        self._deadline_s = access.clock.monotonic_s() + limit_s
         self._turn = 0
         self._open: tuple[Connection, AsyncExitStack] | None = None
         self._refused: SqlPeerRefused | None = None
@@ -244,7 +235,7 @@ class ClusterSql:
     @property
     def left_s(self) -> float:
         """Time until the deadline, in seconds."""
-        return self._deadline_s - self._clock.monotonic_s()
+        return self._deadline_s - self._access.clock.monotonic_s()
 
     async def run_query(self, statement: str) -> list[Row]:
         """Run a statement and return its rows.
@@ -282,7 +273,7 @@ class ClusterSql:
         if self._open is None:
             async with AsyncExitStack() as stack:
                 server = self.through
-                runner = self._pool.runner(server.address)
+                runner = self._access.runner(server)
                 connection = await stack.enter_async_context(
                     open_sql(server, runner, self._password)
                 )
@@ -292,10 +283,21 @@ class ClusterSql:
 
 @asynccontextmanager
 async def open_cluster_sql(
-    servers: Sequence[Server], password: str, pool: RunnerPool, clock: Clock, limit_s: float
+    access: ClusterAccess, servers: Sequence[Server], limit_s: float | None = None
 ) -> AsyncIterator[ClusterSql]:
-    """Provide a ClusterSql on these servers (at least one) with a deadline in `limit_s` seconds."""
-    sql = ClusterSql(servers, password, pool, clock, limit_s)
+    """Provide a ClusterSql on these servers, as root.
+
+    Args:
+        access: to the cluster.
+        servers: the servers to try, at least one.
+        limit_s: time until the deadline, in seconds; None: `cluster_sql_timeout_s` of the cluster.
+
+    Raises:
+        ConfigError: the password of root cannot be read.
+    """
+    if limit_s is None:
+        limit_s = access.cluster.current.cluster_sql_timeout_s
+    sql = ClusterSql(access, servers, limit_s)
     try:
         yield sql
     finally:

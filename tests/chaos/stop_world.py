@@ -22,9 +22,12 @@ from dagengine import Engine, Operation, Operator, Outcome, Stage, State, StepCo
 from dagengine.errors import HostUnreachable, OperatorRefused
 from dagengine.remote import Command, CommandResult, HostAddress
 from dagengine.runtime.clock import SystemClock
-from dagengine.testing import LocalRunner, LocalRunnerPool, eventually
+from dagengine.testing import eventually
+from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
+from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import STOP_OB
 from tasks.operations.stop import stop_operation
 from tests.chaos.world import Scenario, World
@@ -194,8 +197,8 @@ class StopWorld(World):
             yield ledger
 
     def operation(self) -> Operation:
-        cluster = ClusterFile(self.directory / "cluster.yaml")
-        real = stop_operation(cluster, _Pool(self), SystemClock())
+        cluster = ClusterFile(self.directory / "cluster.yaml", FLAVOURS)
+        real = stop_operation(ClusterAccess(cluster, _Pool(self), SystemClock()))
         return replace(real, stages=tuple(self._noting(stage) for stage in real.stages))
 
     def _noting(self, stage: Stage) -> Stage:

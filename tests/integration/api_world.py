@@ -47,7 +47,9 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 from dagengine.testing import FakeClock, Latch
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import START_OB
 from tasks.routes.cluster_info import read_routes
 from tasks.routes.monitor import ClusterMonitor
@@ -167,9 +169,9 @@ class World:
     def __post_init__(self) -> None:
         path = self.directory / "cluster.yaml"
         path.write_text(CLUSTER)
-        self.cluster = ClusterFile(path)
+        self.cluster = ClusterFile(path, FLAVOURS)
         self.pool = SshPool(self.clock, Random(1))
-        self.monitor = ClusterMonitor(self.cluster, self.pool, self.clock)
+        self.monitor = ClusterMonitor(ClusterAccess(self.cluster, self.pool, self.clock))
         stages = (
             Stage("Prepare", StageKind.NORMAL, self._prepare),
             Stage("Work", StageKind.PARALLEL, self._work),
@@ -289,10 +291,10 @@ class World:
     # --- the application ---------------------------------------------------------------------
 
     def app(self, key: ServerKey) -> web.Application:
-        async def fixed(call: Call) -> DagDetail:
+        async def fixed(call: Call[OddBody]) -> DagDetail:
             return await call.engine.submit(Submission("Fixed"))
 
-        async def odd(call: Call) -> DagDetail:
+        async def odd(call: Call[OddBody]) -> DagDetail:
             raise RuntimeError("what is wrong inside")
 
         def count() -> None:

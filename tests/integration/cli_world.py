@@ -137,18 +137,20 @@ class World(FakeController):
             return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
         return Succeeded(evidence={"level": "sql"})
 
+    async def _take_lock(self, context: StepContext) -> Outcome:
+        return await take_lock(context, context.params.get("force_pass", ()))
+
     @asynccontextmanager
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-        async def start(call: Call) -> DagDetail:
-            assert isinstance(call.body, StartBody)
+        async def start(call: Call[StartBody]) -> DagDetail:
             self.asked.append(call.body)
             return await call.engine.submit(Submission("Start OB", self.targets))
 
-        async def stop(call: Call) -> DagDetail:
+        async def stop(call: Call[StopBody]) -> DagDetail:
             return await call.engine.submit(Submission("Stop OB", self.targets))
 
         look = Stage("Look", StageKind.PARALLEL, self._step)
-        lock = Stage(LOCK_STAGE, StageKind.NORMAL, take_lock, flags=Flags(can_pass=True))
+        lock = Stage(LOCK_STAGE, StageKind.NORMAL, self._take_lock, flags=Flags(can_pass=True))
         verify = Stage("Verify", StageKind.NORMAL, self._verify)
         tell = Stage("Tell", StageKind.NORMAL, self._verify)
         operations = [

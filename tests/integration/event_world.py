@@ -51,7 +51,7 @@ class World(FakeController):
 
     @asynccontextmanager
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-        async def start(call: Call) -> DagDetail:
+        async def start(call: Call[AnyBody]) -> DagDetail:
             submission = Submission("Start OB", (FIRST, SECOND))
             return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
 

@@ -30,6 +30,7 @@ from dagengine.server.controller import backup_controller, run_controller
 from dagengine.testing import Latch, eventually
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
+from tasks.flavours.select import FLAVOURS
 
 CLUSTER = (
     "name: x\nid: 1\nflavour: seekdb\nroot_password: none\nzones: {z: [{ip: 10.0.0.1, home: /h}]}\n"
@@ -46,13 +47,13 @@ def point(gate: Latch) -> Plugin:
         await gate.wait()
         return Succeeded()
 
-    async def go(call: Call) -> DagDetail:
+    async def go(call: Call[Empty]) -> DagDetail:
         return await call.engine.submit(Submission("op"), by=call.caller)
 
     @asynccontextmanager
     async def opened(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         operation = Operation("op", (Stage("hold", StageKind.NORMAL, hold),))
-        cluster = ClusterFile(surroundings.cluster_file)
+        cluster = ClusterFile(surroundings.cluster_file, FLAVOURS)
         yield Extension([operation], [Route("POST", "/go", Empty, go)], cluster, lambda: None)
 
     return Plugin("test", opened)

@@ -22,7 +22,7 @@ from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import LocalRunner
 from tasks.cli.doctor import examine
-from tasks.flavours.stop_cluster import make_stop_steps
+from tasks.flavours.select import select_actions
 from tasks.hosts.identity import ProcessIdentity
 from tasks.operations.health import MonitoredServer, wait_until_healthy
 from tasks.operations.start import START, start_operation
@@ -107,8 +107,7 @@ async def dry_terminate(world: HostileWorld, client: Client) -> str:
 async def freeze(world: HostileWorld, client: Client) -> str:
     """The stage of a stop that freezes."""
     context = FakeContext(None, params={"scope": {"type": "SERVER", "target": [FIRST]}})
-    steps = make_stop_steps(world.cluster, world.pool, world.clock)
-    outcome = await steps.freeze(context.as_context(), [FIRST])
+    outcome = await select_actions(world.access).freeze(context.as_context(), [FIRST])
     told = outcome.problem.render() if isinstance(outcome, Failed) else ""
     assert isinstance(outcome, Failed) or world.flavour == "seekdb"
     return "\n".join([*context.lines, told])
@@ -181,7 +180,7 @@ async def _wait_first_start(world: HostileWorld) -> Any:
 
 
 async def _run_stage(world: HostileWorld, number: int) -> Any:
-    operation = start_operation(world.cluster, world.pool, world.clock)
+    operation = start_operation(world.access)
     data = {"process": asdict(await _process(world)), "log_from": 0}
     params = {"scope": {"type": "SERVER", "target": [FIRST]}}
     context = FakeContext(None, params=params, data={START: data})

@@ -14,8 +14,10 @@ import yaml
 
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import DemoHost, DemoHosts, free_port
+from tasks.flavours.select import FLAVOURS
 from tasks.routes.monitor import CACHE_S, ClusterMonitor
 
 LookoutOf = Callable[..., tuple[ClusterMonitor, ClusterFile]]
@@ -47,8 +49,8 @@ async def lookout_of(
                     }
                 )
             )
-            cluster = ClusterFile(path)
-            monitor = ClusterMonitor(cluster, ssh_pool, clock)
+            cluster = ClusterFile(path, FLAVOURS)
+            monitor = ClusterMonitor(ClusterAccess(cluster, ssh_pool, clock))
             stack.push_async_callback(monitor.close)
             return monitor, cluster
 

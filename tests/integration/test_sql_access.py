@@ -12,9 +12,12 @@ import pytest
 
 from dagengine.mysql import Connection
 from dagengine.remote.command import Command
-from dagengine.testing import FakeClock, LocalRunner, LocalRunnerPool
+from dagengine.testing import FakeClock
+from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.demo.hosts import free_port
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.identity import ProcessIdentity
 from tasks.routes.monitor import CACHE_S, ClusterMonitor
 from tasks.sql.access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
@@ -267,8 +270,8 @@ async def test_lookout_logs_in_once_until_the_server_restarts(
         f"name: x\nid: 1\nflavour: seekdb\nroot_password_env: DAGENGINE_ROOT_PASSWORD\n"
         f"zones: {{z1: [{{ip: 127.0.0.1, sql_port: {server.sql_port}, home: {server.home}}}]}}\n"
     )
-    cluster, clock = ClusterFile(file), FakeClock()
-    monitor = ClusterMonitor(cluster, LocalRunnerPool(), clock)
+    cluster, clock = ClusterFile(file, FLAVOURS), FakeClock()
+    monitor = ClusterMonitor(ClusterAccess(cluster, LocalRunnerPool(), clock))
     name = cluster.servers[0].name
 
     async def look() -> int:

@@ -15,7 +15,9 @@ from dagengine.errors import ApiError, BindFailed
 from dagengine.extension import Call
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 from tasks.routes.dry_run import stop_planner
 from tasks.routes.stop import StopRequest, stop_route
 
@@ -48,13 +50,13 @@ def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
             f"name: x\nid: 1\nflavour: {flavour}\nroot_password: none\n{down}\n"
             f"zones: {servers % ports}\n"
         )
-        cluster, clock = ClusterFile(file), FakeClock()
+        access = ClusterAccess(ClusterFile(file, FLAVOURS), ssh_pool, FakeClock())
         request = bind(json.dumps(body).encode(), StopRequest)
         call = Call(cast("Engine", None), request, "somebody")  # no engine is asked for anything
         with pytest.raises(ApiError) as caught:
-            await stop_route(cluster, ssh_pool, clock).handler(call)
+            await stop_route(access).handler(call)
         with pytest.raises(ApiError) as planned:  # of `dryRun` the refusal is the same
-            await stop_planner(cluster, ssh_pool, clock)(call)
+            await stop_planner(access)(call)
         assert (type(planned.value), str(planned.value)) == (type(caught.value), str(caught.value))
         return caught.value
 

@@ -21,6 +21,7 @@ from dagengine import (
 )
 from dagengine.testing import Latch, LocalRunner, eventually
 from tasks.cluster.cluster_file import Server, load_cluster
+from tasks.flavours.select import FLAVOURS
 from tasks.operations.unconfirmed import resolve_unconfirmed
 
 
@@ -31,7 +32,7 @@ def server_at(directory: Path) -> Server:
     file.write_text(
         f"name: c\nid: 1\nflavour: seekdb\nzones: {{z: [{{ip: 127.0.0.1, home: {home}}}]}}\n"
     )
-    return load_cluster(file).servers[0]
+    return load_cluster(file, FLAVOURS).servers[0]
 
 
 async def test_a_start_waits_until_nothing_of_the_earlier_task_runs_on(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from dagengine.security.server_key import ServerKey
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import START_OB
 from tasks.routes.start import start_route
 
@@ -67,7 +68,7 @@ class Api:
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
         (tmp_path / "cluster.yaml").write_text(CLUSTER)
-        self.cluster = ClusterFile(tmp_path / "cluster.yaml")
+        self.cluster = ClusterFile(tmp_path / "cluster.yaml", FLAVOURS)
 
         async def step(context: StepContext) -> Succeeded:
             return Succeeded()

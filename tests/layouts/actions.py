@@ -16,7 +16,9 @@ from dagengine.errors import ApiError
 from dagengine.extension import Call
 from dagengine.remote import HostAddress
 from dagengine.testing import FakeClock, LocalRunner
+from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.commands import start_command, stop_command
 from tasks.hosts.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
 from tasks.hosts.home_state import StartKind
@@ -75,7 +77,7 @@ class Actions:
         }
         path = self.restored.root.with_name("cluster.yaml")
         path.write_text(yaml.safe_dump(text))
-        return ClusterFile(path)
+        return ClusterFile(path, FLAVOURS)
 
     @property
     def server(self) -> Server:
@@ -110,7 +112,7 @@ class Actions:
     async def dry_run(self) -> str:
         body = {"scope": {"type": "GLOBAL"}, "skipChecks": ["ports"]}
         call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StartRequest), "test")
-        plan = await start_planner(self.cluster, LocalPool(), FakeClock())(call)
+        plan = await start_planner(ClusterAccess(self.cluster, LocalPool(), FakeClock()))(call)
         (planned,) = plan.servers
         kinds = [f" {kind}" for kind in StartKind for c in planned.commands if f" {kind} " in c]
         return f"{planned.verdict}{''.join(kinds)}"
@@ -121,7 +123,7 @@ class Actions:
         body = {"scope": scope} | ({} if mode == "plain" else {mode: True})
         call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StopRequest), "test")
         try:
-            plan = await stop_planner(self.cluster, LocalPool(), FakeClock())(call)
+            plan = await stop_planner(ClusterAccess(self.cluster, LocalPool(), FakeClock()))(call)
         except ApiError:
             return "refused"
         (planned,) = plan.servers

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dagengine.mysql import quote_text
 from tasks.cluster.cluster_file import Server, load_cluster
 from tasks.cluster.quorum import explain_majority
+from tasks.flavours.select import FLAVOURS
 from tasks.sql.cluster import (
     ServerRow,
     parse_checkpoints,
@@ -39,7 +40,7 @@ def server_of(tmp_path: Path, ip: str) -> Server:
     file.write_text(
         f"name: x\nid: 1\nflavour: oceanbase\nzones: {{z: [{{ip: '{ip}', home: /h, rpc_port: 9}}]}}"
     )
-    return load_cluster(file).servers[0]
+    return load_cluster(file, FLAVOURS).servers[0]
 
 
 def unquote(literal: str) -> str:
@@ -162,7 +163,7 @@ def test_with_nothing_up_the_message_says_none() -> None:
 
 
 def test_the_example_of_an_oceanbase_cluster_can_be_read() -> None:
-    cluster = load_cluster(OCEAN)
+    cluster = load_cluster(OCEAN, FLAVOURS)
     assert cluster.flavour.name == "oceanbase"
     assert len({server.zone for server in cluster.servers}) == 3
     assert cluster.servers[0].binary.endswith("/bin/observer")

@@ -12,8 +12,8 @@ import pytest
 
 from dagengine.remote import Command
 from tasks.cluster.cluster_file import Server
-from tasks.cluster.flavour import SEEKDB
 from tasks.diagnosis.postmortem import postmortem_command
+from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
     confirm_first_start_command,
     error_lines_command,

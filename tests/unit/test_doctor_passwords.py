@@ -10,13 +10,14 @@ from dagengine.extension import SelfCheckStatus, inspect_controller
 from dagengine.remote import HostAddress
 from tasks.cli.doctor import inspect_login_files, inspect_password
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.flavours.select import FLAVOURS
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
 
 
 def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
     (tmp_path / "cluster.yaml").write_text(ONE + keys)
-    return ClusterFile(tmp_path / "cluster.yaml")
+    return ClusterFile(tmp_path / "cluster.yaml", FLAVOURS)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cluster.flavour import SEEKDB
+from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import process_command
 from tasks.hosts.facts import parse_process
 from tasks.hosts.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts

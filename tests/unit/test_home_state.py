@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
+from tasks.cluster.flavour import Flavour
+from tasks.flavours.oceanbase import OCEANBASE
+from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.home_state import (
     Contradictory,
     Directory,

@@ -8,8 +8,8 @@ from importlib import resources
 import pytest
 
 from dagengine.remote import Command
-from tasks.cluster.flavour import SEEKDB
 from tasks.diagnosis.postmortem import postmortem_command
+from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
     confirm_first_start_command,
     directories_command,

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from dagengine.errors import ConfigError
 from tasks.cluster.cluster_file import load_cluster
 from tasks.cluster.obd import COMPONENTS, convert_obd, is_obd_outline
+from tasks.flavours.select import FLAVOURS
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "obd").glob("*.yaml"))
 EXPECTED = {file: json.loads(file.with_suffix(".json").read_text()) for file in CASES}
@@ -34,7 +35,7 @@ def test_obd_cases_are_enough() -> None:
 def test_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "me")
     then = EXPECTED[file]
-    cluster = load_cluster(file)
+    cluster = load_cluster(file, FLAVOURS)
     assert (cluster.name, cluster.cluster_id, cluster.flavour.name) == (
         then["name"],
         then["id"],
@@ -56,7 +57,7 @@ def test_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("file", REFUSED, ids=lambda file: file.stem)
 def test_obd_file_is_refused_as_its_case_says(file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_cluster(file)
+        load_cluster(file, FLAVOURS)
     message = str(caught.value)
     assert [part for part in (str(file), *EXPECTED[file]["refused"]) if part not in message] == []
     assert "s3cret" not in message
@@ -65,7 +66,7 @@ def test_obd_file_is_refused_as_its_case_says(file: Path) -> None:
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 def test_obd_file_secrets_are_not_kept(file: Path) -> None:
     try:
-        shown = repr(load_cluster(file))
+        shown = repr(load_cluster(file, FLAVOURS))
     except ConfigError as exc:
         shown = str(exc).replace("/other", "")
     for secret in ("s3cret", "other", "login-secret"):
@@ -102,7 +103,7 @@ def test_obd_scalar_is_the_text_that_obd_uses(tmp_path: Path, text: str, expecte
     assert str(YAML().load(f"a: {text}\n")["a"]) == expected
     file = tmp_path / "config.yaml"
     file.write_text(GOOD.replace("{home_path", f"{{zone: {text}, root_password: {text}, home_path"))
-    cluster = load_cluster(file)
+    cluster = load_cluster(file, FLAVOURS)
     assert cluster.password is not None
     assert (cluster.password.value, cluster.servers[0].zone) == (expected, expected)
 
@@ -151,7 +152,7 @@ def test_obd_file_with_a_wrong_value_is_refused_at_its_place(
     file = tmp_path / "obd.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        load_cluster(file)
+        load_cluster(file, FLAVOURS)
     assert named in str(caught.value)
     assert str(file) in str(caught.value)
 

@@ -16,10 +16,10 @@ from dagengine.api.extension import Call, Plan
 from dagengine.api.openapi import codes_of, render_openapi
 from dagengine.api.schemas.events import EVENTS
 from dagengine.errors import BindFailed
-from tasks.routes.start import start_route
+from tasks.routes.start import StartRequest, start_route
 
 
-async def never(_call: Call) -> Plan:
+async def never(_call: Call[StartRequest]) -> Plan:
     raise NotImplementedError  # nothing is called
 
 
@@ -27,11 +27,11 @@ ROUTES = (*CORE, make_endpoint(start_route(None, never)))  # type: ignore[arg-ty
 DOCUMENT = render_openapi(ROUTES, "1.2.3")
 
 
-def name_of(endpoint: Endpoint) -> str:
+def name_of(endpoint: Endpoint[Any]) -> str:
     return f"{endpoint.method} {endpoint.path}"
 
 
-def operation_of(endpoint: Endpoint) -> dict[str, Any]:
+def operation_of(endpoint: Endpoint[Any]) -> dict[str, Any]:
     found: dict[str, Any] = DOCUMENT["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
     return found
 
@@ -46,11 +46,11 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
-def test_a_route_is_described(endpoint: Endpoint) -> None:
+def test_a_route_is_described(endpoint: Endpoint[Any]) -> None:
     operation = operation_of(endpoint)
     assert operation["summary"]
     assert bool(operation["security"]) is endpoint.needs_login
-    assert ("requestBody" in operation) is (endpoint.body is not None)
+    assert ("requestBody" in operation) is endpoint.has_body
     named = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
     assert named == ({"id"} if "{id}" in endpoint.path else set())
     queries = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
@@ -58,7 +58,7 @@ def test_a_route_is_described(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
-def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint) -> None:
+def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint[Any]) -> None:
     responses = operation_of(endpoint)["responses"]
     done = {"200", "204"} if endpoint.is_stream else {"200"}
     assert set(responses) == {*done, *map(str, codes_of(endpoint))}
@@ -68,12 +68,12 @@ def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint) ->
         assert "Security.Authentication.Header.DecryptFailed" in codes_of(endpoint)[401]
 
 
-@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.body is not None], ids=name_of)
+@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.has_body], ids=name_of)
 @pytest.mark.parametrize("text", [b"", b"null", b"{}"])
 def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
-    endpoint: Endpoint, text: bytes
+    endpoint: Endpoint[Any], text: bytes
 ) -> None:
-    assert endpoint.body is not None
+    assert endpoint.has_body
     described = operation_of(endpoint)["requestBody"]
     schema = described["content"]["application/json"]["schema"]
     whole = {**schema, "components": DOCUMENT["components"]}
@@ -89,7 +89,7 @@ def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
 
 
 @pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.query is not None], ids=name_of)
-def test_the_default_of_a_parameter_is_what_may_be_sent(endpoint: Endpoint) -> None:
+def test_the_default_of_a_parameter_is_what_may_be_sent(endpoint: Endpoint[Any]) -> None:
     assert endpoint.query is not None
     for parameter in operation_of(endpoint)["parameters"]:
         schema = parameter["schema"]

@@ -11,6 +11,7 @@ import pytest
 from dagengine.errors import ConfigError
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
 from tasks.cluster.root_password import looks_encrypted
+from tasks.flavours.select import FLAVOURS
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
 OBD = "seekdb:\n  servers: [10.1.1.1]\n  global:\n    home_path: /h\n"
@@ -37,7 +38,7 @@ def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
     draft = tmp_path / "draft"
     draft.write_text(text)
     draft.replace(file)
-    return ClusterFile(file)
+    return ClusterFile(file, FLAVOURS)
 
 
 def refusal(cluster: ClusterFile) -> str:
@@ -308,7 +309,7 @@ def test_obd_marker_beside_the_file_means_encrypted(
 
 
 def test_obd_ciphertext_is_not_kept(tmp_path: Path) -> None:
-    cluster = load_cluster(cluster_of(tmp_path, ENCRYPTED).path)
+    cluster = load_cluster(cluster_of(tmp_path, ENCRYPTED).path, FLAVOURS)
     assert (cluster.password, cluster.root_password.is_encrypted) == (None, True)
     assert CIPHERTEXT not in repr(cluster)
 

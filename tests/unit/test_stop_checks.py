@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dagengine.errors import ApiError
+from tasks.cluster.scope import ScopeKind
 from tasks.flavours.stop_safety import ClusterSnapshot, check_plain_stop
 from tasks.hosts.facts import HostFacts, StopOutcome, parse_facts, parse_stop
 from tasks.hosts.identity import ProcessIdentity
@@ -68,10 +69,10 @@ def test_a_plain_stop_is_refused_when_it_would_cost_too_much(
     found: ClusterSnapshot, scope: str, zones: list[str], code: str, says: str
 ) -> None:
     if not code:
-        check_plain_stop(found, scope, zones)
+        check_plain_stop(found, ScopeKind(scope), zones)
         return
     with pytest.raises(ApiError) as caught:
-        check_plain_stop(found, scope, zones)
+        check_plain_stop(found, ScopeKind(scope), zones)
     assert (caught.value.err_code, caught.value.http_status) == (code, 400)
     assert says in caught.value.message
     assert caught.value.remedy

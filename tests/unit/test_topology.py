@@ -12,6 +12,7 @@ from dagengine.errors import ConfigError
 from dagengine.remote import HostAddress
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
 from tasks.cluster.ssh_section import SshSection
+from tasks.flavours.select import FLAVOURS
 
 EXAMPLE = Path(__file__).parents[2] / "configs" / "clusters" / "example.yaml"
 
@@ -31,12 +32,12 @@ def write(path: Path, text: str) -> Path:
 
 def refusal(tmp_path: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        load_cluster(write(tmp_path / "cluster.yaml", text))
+        load_cluster(write(tmp_path / "cluster.yaml", text), FLAVOURS)
     return str(caught.value)
 
 
 def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
-    return ClusterFile(write(tmp_path / "cluster.yaml", text))
+    return ClusterFile(write(tmp_path / "cluster.yaml", text), FLAVOURS)
 
 
 # --- what it says ----------------------------------------------------------------------------
@@ -127,7 +128,7 @@ def test_two_servers_behind_one_ip_of_different_hosts_may_have_the_same_home(
 
 
 def test_the_example_file_is_read() -> None:
-    cluster = load_cluster(EXAMPLE)
+    cluster = load_cluster(EXAMPLE, FLAVOURS)
     assert [server.name for server in cluster.servers] == ["10.0.0.1:2886", "10.0.0.2:2886"]
     assert cluster.root_password.env == "DAGENGINE_ROOT_PASSWORD"
     assert cluster.servers[0].start_options == {"memory_limit": "2G", "log_disk_size": "2G"}
@@ -231,12 +232,12 @@ def test_two_servers_that_would_be_one_are_refused_by_both_names(
 
 def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
-        ClusterFile(tmp_path / "none.yaml")
+        ClusterFile(tmp_path / "none.yaml", FLAVOURS)
     with pytest.raises(ConfigError, match=r"none\.yaml"):
-        load_cluster(tmp_path / "none.yaml")
+        load_cluster(tmp_path / "none.yaml", FLAVOURS)
     (tmp_path / "odd.yaml").write_bytes(b"name: \xff\xfe")
     with pytest.raises(ConfigError, match=r"odd\.yaml"):
-        load_cluster(tmp_path / "odd.yaml")
+        load_cluster(tmp_path / "odd.yaml", FLAVOURS)
 
 
 # --- the password ----------------------------------------------------------------------------
@@ -319,7 +320,7 @@ def test_a_zone_that_is_named_twice_is_refused_and_not_half_lost(tmp_path: Path)
     file = tmp_path / "cluster.yaml"
     file.write_text("name: x\nzones:\n  z1: [{ip: 10.0.0.1}]\n  z1: [{ip: 10.0.0.2}]\n")
     with pytest.raises(ConfigError, match="the key 'z1' occurs twice in line 4"):
-        load_cluster(file)
+        load_cluster(file, FLAVOURS)
 
 
 # --- how a host is reached ---------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dagengine.api.binding import ShowDetails
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
-from dagengine.api.extension import Refusal
+from dagengine.api.extension import B, Refusal
 from dagengine.api.schemas.base import Contents
 from dagengine.api.schemas.tasks import (
     AttemptDto,
@@ -77,9 +77,9 @@ async def get_dag(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     return ctx.wire.dag(found)
 
 
-async def operate_dag(ctx: ApiContext, bound: BoundRequest) -> None:
+async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> None:
     """Roll a DAG back, retry, cancel or pass it."""
-    body: OperatorBody = bound.body
+    body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_dag(row_id, details=False) is None:
         raise TaskNotFound(f"there is no DAG {bound.text}")
@@ -105,9 +105,9 @@ async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
     return ctx.wire.node(found)
 
 
-async def operate_node(ctx: ApiContext, bound: BoundRequest) -> None:
+async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> None:
     """Pass a failed node: its DAG continues after it."""
-    body: OperatorBody = bound.body
+    body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_node(row_id, details=False) is None:
         raise TaskNotFound(f"there is no node {bound.text}")
@@ -181,7 +181,7 @@ async def _list_holders(ctx: ApiContext, bound: BoundRequest) -> list[DagDetailD
     return [ctx.wire.dag(dag) for dag in found if dag is not None]
 
 
-def local_row_id(ctx: ApiContext, bound: BoundRequest) -> int:
+def local_row_id(ctx: ApiContext, bound: BoundRequest[B]) -> int:
     """Return the row id of a generic id.
 
     Raises:

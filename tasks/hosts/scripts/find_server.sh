@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# find_server: identify the server of $home, that is, the process that runs $program (seekdb or
-# observer) with the home as its working directory, compared by device and inode. A pid, a pid file
+# find_server: identify the server of $home, that is, the process that runs $program (such as seekdb
+# or observer) with the home as its working directory, compared by device and inode. A pid, a pid file
 # or a command line identifies nothing, but it can raise doubts, which block a start and a stop:
 #   unexamined  a server program that could not be examined (permission, dead mount)
 #   base        its base directory is this home, but its working directory is not
@@ -46,12 +46,13 @@ print_home() {
 find_candidates() {
     candidates=''
     # shellcheck disable=SC2012,SC2046  # names below /proc
-    for path in $(grep -l -s -x -e seekdb -e observer /proc/[0-9]*/comm) $(
+    for path in $(grep -l -s -x -F -e seekdb -e observer -e "$program" /proc/[0-9]*/comm) $(
         ls -ln /proc/[0-9]*/exe /proc/[0-9]*/cwd 2>/dev/null |
             while read -r _ _ _ _ _ _ _ _ link; do
                 case $link in
                 /proc/*/exe' -> '*/seekdb | /proc/*/exe' -> '*'/seekdb (deleted)') ;;
                 /proc/*/exe' -> '*/observer | /proc/*/exe' -> '*'/observer (deleted)') ;;
+                /proc/*/exe' -> '*"/$program" | /proc/*/exe' -> '*"/$program (deleted)") ;;
                 /proc/*/cwd' -> '*"/${real_home##*/}") ;;
                 *) continue ;;
                 esac
@@ -155,12 +156,12 @@ examine() {
     fi
 }
 
-# Print the server program that the candidate runs: seekdb, observer or nothing.
+# Print the server program that the candidate runs: $program, another known one, or nothing.
 name_program() {
     executable=$(readlink "/proc/$candidate/exe" 2>/dev/null)
     executable=${executable% (deleted)}
     for known in "$name" "${executable##*/}"; do
-        case $known in seekdb | observer) echo "$known"; return 0 ;; esac
+        case $known in seekdb | observer | "$program") echo "$known"; return 0 ;; esac
     done
     [ -n "$real_program" ] || real_program=$(bounded 2 readlink -f "$home/bin/$program")
     [ -z "$executable" ] || [ "$executable" != "$real_program" ] || echo "$program"

@@ -1,0 +1,140 @@
+"""seekdb: each server is a separate database, so a cluster has no commands of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.errors import DagengineError
+from dagengine.mysql import Connection
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import Server
+from tasks.cluster.flavour import Flavour
+from tasks.cluster.observation import TableRow
+from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.errors import ForceStopOrTerminateRequired
+from tasks.flavours.base import ServiceReport, StopMode
+from tasks.flavours.checkpoints import Checkpoints, log_nothing_to_freeze, wait_for_growth
+from tasks.flavours.stop_safety import force_required_error
+from tasks.sql.access import SqlPeerRefused
+from tasks.sql.cluster import MINOR_FREEZE, ClusterSql, open_cluster_sql
+from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused
+
+SEEKDB = Flavour(
+    name="seekdb",
+    program="bin/seekdb",
+    log="log/seekdb.log",
+    can_initialise=True,
+    forms_cluster=False,
+    sets_root_password=True,
+    command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
+    busy_status=96,
+    rpc_option="enable_rpc_service",
+)
+
+_LOOK_S = 5.0  # limit for the database to answer the checks of a request
+_CHECKPOINT = "SELECT MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
+
+
+@dataclass(frozen=True, slots=True)
+class SeekdbActions:
+    """Database actions of seekdb; a server cannot be taken out of service."""
+
+    access: ClusterAccess
+
+    async def start_cluster(self, context: StepContext, scope: RequestedScope) -> Outcome:
+        del scope
+        await context.log("seekdb has no cluster of servers and zones to start: nothing to do")
+        return Succeeded()
+
+    async def confirm_service(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
+        del context
+        return ServiceReport({name: {"level": "sql", "verified": True} for name in names})
+
+    async def check_stop(self, mode: StopMode, scope: ScopeKind, targets: Sequence[str]) -> None:
+        if mode is StopMode.PLAIN:
+            raise _plain_stop_error(scope)
+        if mode is StopMode.FORCE:
+            return
+        servers = [self.access.server(name) for name in targets]
+        refused: list[SqlPeerRefused] = []
+        queries = (self._query_checkpoint(server, refused) for server in servers)
+        if all(checkpoint is None for checkpoint in await asyncio.gather(*queries)):
+            raise force_required_error(
+                "none of the servers answers SQL, so their data cannot be written first",
+                "send force instead of terminate",
+                refused,
+            )
+
+    async def freeze(self, context: StepContext, names: Sequence[str]) -> Outcome:
+        servers = [self.access.server(name) for name in names]
+        refused: list[SqlPeerRefused] = []
+
+        async def read() -> Checkpoints:
+            refused.clear()
+            queries = (self._query_checkpoint(server, refused) for server in servers)
+            checkpoints = zip(servers, await asyncio.gather(*queries), strict=True)
+            return {server.name: scn for server, scn in checkpoints if scn is not None}
+
+        before = await read()
+        for error in refused:
+            await context.log(f"WARN: not frozen: {error}")
+        if not before:
+            return await log_nothing_to_freeze(context)
+        for server in servers:
+            if server.name not in before:
+                continue
+            try:
+                async with self._open(server) as sql:
+                    await sql.run_query(MINOR_FREEZE)
+            except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
+                what = f"{server.name}: the minor freeze was not taken: {exc.message}"
+                remedy = "RETRY; or PASS this stage, and they are stopped without it"
+                return Failed(Problem(exc.err_code, what, remedy))
+        return await wait_for_growth(context, self.access, before, read)
+
+    async def stop_by_sql(self, context: StepContext, scope: RequestedScope) -> Outcome:
+        del context, scope
+        what = "seekdb has no STOP SERVER and no STOP ZONE"
+        return Failed(Problem(SqlRefused.err_code, what, "stop it with terminate or force"))
+
+    def render_freeze(self, server: Server) -> str:
+        del server
+        return MINOR_FREEZE
+
+    def render_plain_stop(self, server: Server, scope: ScopeKind) -> str:
+        del server
+        raise _plain_stop_error(scope)
+
+    async def query_table(
+        self, connection: Connection
+    ) -> Mapping[tuple[str, int], TableRow] | None:
+        del connection
+        return None
+
+    # --- below: the parts ------------------------------------------------------------------
+
+    def _open(self, server: Server) -> AbstractAsyncContextManager[ClusterSql]:
+        return open_cluster_sql(self.access, [server], 0)
+
+    async def _query_checkpoint(self, server: Server, refused: list[SqlPeerRefused]) -> int | None:
+        try:
+            async with asyncio.timeout(_LOOK_S), self._open(server) as sql:
+                ((checkpoint,),) = await sql.run_query(_CHECKPOINT)
+        except SqlPeerRefused as exc:
+            refused.append(exc)
+            return None
+        except (DagengineError, TimeoutError, ValueError):
+            return None
+        return None if checkpoint is None else int(checkpoint)
+
+
+def _plain_stop_error(scope: ScopeKind) -> ForceStopOrTerminateRequired:
+    return ForceStopOrTerminateRequired(
+        f"seekdb cannot be taken out of service by SQL, as a {scope} stop without"
+        " terminate and force would do",
+        remedy="send terminate (its data is written first) or force",
+    )
