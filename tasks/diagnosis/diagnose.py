@@ -177,7 +177,9 @@ def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
 def _find_nothing(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
     remedy = "read the server's log"
     if not traces.complete:
-        return Diagnosis("why is not known: the host's answer broke off", remedy, lines, False)
+        return Diagnosis(
+            "cause unknown: the response of the host was truncated", remedy, lines, False
+        )
     if traces.log_missing:
         cause = "it has written no log"
         return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)

@@ -71,11 +71,7 @@ def decide_start(
         skip: names of checks whose block is ignored.
     """
     if not facts.complete:
-        return Blocked(
-            "Agent.RPC.RequestFailed",
-            f"the host's answer broke off: {facts.said!r}",
-            f"look at the login shell of {start_target.server.address.user}",
-        )
+        return block_truncated(facts, start_target.server.address.user)
     check_results = tuple(run_checks(facts, start_target, skip))
     for check_result in check_results:
         if check_result.level is Severity.BLOCK:
@@ -94,6 +90,15 @@ def decide_start(
             return Start(StartKind.LATER, check_results, bool(facts.files.first_start))
         case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
             return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, check_results)
+
+
+def block_truncated(facts: HostFacts, user: str = "the SSH user") -> Blocked:
+    """Block because the facts are incomplete."""
+    return Blocked(
+        "Agent.RPC.RequestFailed",
+        f"the response of the host was truncated: {facts.said!r}",
+        f"check the login shell of {user}",
+    )
 
 
 def _remedy(check_result: CheckResult, facts: HostFacts) -> str:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_listener
-from tasks.preflight.decide import Blocked
+from tasks.preflight.decide import Blocked, block_truncated
 from tasks.preflight.judges import check_manager
 
 
@@ -35,15 +35,11 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
         sql_port: a listener there that may be the server blocks the stop; 0 disables this check.
     """
     if not facts.complete:
-        return Blocked(
-            "Agent.RPC.RequestFailed",
-            "the host's answer broke off",
-            "look at the login shell of the user that we log in as",
-        )
+        return block_truncated(facts)
     process, code = facts.process, "OB.Server.Process.CheckFailed"
     if home in facts.unanswered:
         cause = f"the file system of {home} does not answer"
-        return Blocked(code, cause, "look for a dead NFS or FUSE mount on the host")
+        return Blocked(code, cause, "unmount or repair the dead NFS or FUSE mount on the host")
     if facts.doubts:
         return Blocked(code, *explain_doubt(facts.doubts[0], home))
     if process is None:
