@@ -21,6 +21,7 @@ from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.cluster.observation import AVAILABLE, Observation
 from tasks.cluster.quorum import explain_majority
+from tasks.errors import Code
 from tasks.sql.cluster import (
     SERVERS,
     ZONES,
@@ -246,11 +247,11 @@ def _serves(rows: Mapping[Address, ServerRow], server: Server) -> bool:
 
 
 def _service_problem(row: ServerRow | None, server: Server) -> Problem | None:
-    code = "OB.Cluster.AsyncOperationTimeout"
+    code = Code.CLUSTER_TIMEOUT
     if row is None:
         what = f"the cluster has no server {render_address(server)}"
         return Problem(
-            "Agent.NotExist", f"{server.name}: {what}", "correct ip and rpc_port, then RETRY"
+            Code.AGENT_NOT_EXIST, f"{server.name}: {what}", "correct ip and rpc_port, then RETRY"
         )
     if row.serves:
         return None

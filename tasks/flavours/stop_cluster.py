@@ -21,7 +21,7 @@ from dagengine import (
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.flavour import OCEANBASE, SEEKDB, Flavour
 from tasks.cluster.quorum import explain_majority
-from tasks.errors import ForceStopOrTerminateRequired, ForceStopRequired
+from tasks.errors import Code, ForceStopOrTerminateRequired, ForceStopRequired
 from tasks.flavours.stop_safety import StopMode, check_plain_stop, read_snapshot
 from tasks.sql.access import SqlPeerRefused
 from tasks.sql.cluster import (
@@ -238,7 +238,7 @@ class OceanbaseStop:
             await asyncio.sleep(_POLL_S)
         if left:
             what = f"the cluster does not show as stopped: {', '.join(left)}"
-            code = "OB.Cluster.AsyncOperationTimeout"
+            code = Code.CLUSTER_TIMEOUT
             return Failed(Problem(code, what, "look at the cluster's event history, then RETRY"))
         evidence = {name: {"level": "sql", "in_service": False} for name in context.targets}
         return Succeeded(evidence=evidence, summary="out of service by SQL; the processes run on")
@@ -318,7 +318,7 @@ async def _wait_growth(
         await asyncio.sleep(pause_s)
     return Failed(
         Problem(
-            "OB.Cluster.MinorFreezeTimeout",
+            Code.FREEZE_TIMEOUT,
             f"after {limit_s:g} s the checkpoint has not grown of {', '.join(left)}",
             "RETRY; or PASS this stage, and they are stopped without it",
         )

@@ -12,6 +12,7 @@ from dagengine import Clock, Failed, Problem, Runner, StepContext, Succeeded
 from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.diagnose import Diagnosis, diagnose
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
+from tasks.errors import Code
 from tasks.hosts.commands import error_lines_command, probe_command
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
@@ -96,7 +97,7 @@ async def wait_until_healthy(
             pause_s = choose_pause_s(waited_s)
     return Failed(
         Problem(
-            "OB.Cluster.AsyncOperationTimeout",
+            Code.CLUSTER_TIMEOUT,
             f"{monitored.server.name} lives (pid {monitored.process.pid}) but does not answer SQL"
             f" within {LIMIT_S:g} s: {last}",
             f"{remedy or f'look at {monitored.server.log_file}'}, then RETRY",
@@ -221,7 +222,7 @@ async def diagnose_exit(monitored: MonitoredServer, context: StepContext) -> Fai
         evidence["errcode"] = found.errcode
     return Failed(
         Problem(
-            "OB.Server.Process.NotExist",
+            Code.PROCESS_NOT_EXIST,
             f"{gone}: {found.sentence}",
             f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
         ),

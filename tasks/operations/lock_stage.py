@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
+from tasks.errors import Code
 
 LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
@@ -26,7 +27,7 @@ async def take_lock(context: StepContext) -> Outcome:
         await context.log(f"forcePassDag: not passed: {', '.join(named)}")
     return Failed(
         Problem(
-            "OB.Cluster.UnderMaintenanceWithDag",
+            Code.CLUSTER_UNDER_MAINTENANCE,
             f"the cluster is locked by {who}",
             "wait for it, or send the request again with its id in forcePassDag",
         )

@@ -25,6 +25,7 @@ from dagengine import (
 )
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
+from tasks.errors import Code
 from tasks.flavours.cluster_steps import make_cluster_steps
 from tasks.hosts.commands import (
     START_DEADLINE_S,
@@ -340,5 +341,5 @@ def _started(
 
 
 def _failed(server: Server, what: str, remedy: str) -> Failed:
-    code = "OB.Server.HasNotBeenStarted"
+    code = Code.NOT_STARTED
     return Failed(Problem(code, f"{server.name}: {what}", f"{remedy}, then RETRY"))

@@ -22,6 +22,7 @@ from dagengine import (
 )
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import NOT_RUNNING, Observation
+from tasks.errors import Code
 from tasks.flavours.stop_cluster import make_stop_steps
 from tasks.flavours.stop_safety import StopMode
 from tasks.hosts.commands import (
@@ -186,7 +187,7 @@ class _Steps:
                 return None
             case Stop(process):
                 what = f"{name}: runs again, pid {process.pid}: something else has started it"
-                return Problem("OB.Server.Process.StopFailed", what, "find out what, then RETRY")
+                return Problem(Code.STOP_FAILED, what, "find out what, then RETRY")
             case Blocked(code, message, remedy):
                 return Problem(code, f"{name}: {message}", f"{remedy}, then RETRY")
 
