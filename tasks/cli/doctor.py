@@ -29,7 +29,7 @@ from dagengine import (
 )
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.hosts.facts import HostFacts
-from tasks.preflight.checks import run_checks
+from tasks.preflight.checks import CHECKS, run_checks
 from tasks.preflight.decide import block_truncated
 from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import CheckResult, Severity, StartTarget
@@ -208,16 +208,12 @@ def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
     compared = []
     for server, facts, results in examined:
         compared += results
-        size = facts.program_bytes if facts else None
-        if size is None:
+        if facts is None or facts.program_bytes is None:
             continue
-        first = first or (server.name, size)
-        if size != first[1]:
-            message = f"another build than that of {first[0]}"
-            remedy = "compare the versions; only an upgrade should differ"
-            compared.append(
-                SelfCheckResult(server.name, "version", SelfCheckStatus.WARN, message, remedy)
-            )
+        first = first or (server.name, facts.program_bytes)
+        if facts.program_bytes != first[1]:
+            version = CHECKS["version"].run(facts, StartTarget(server, {first[0]: first[1]}))
+            compared.append(_as_result(server, version))
     return compared
 
 

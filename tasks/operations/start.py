@@ -45,10 +45,15 @@ from tasks.hosts.query import run_query
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
+    Healthy,
     MonitoredServer,
-    diagnose_exit,
     is_gone,
     wait_until_healthy,
+)
+from tasks.operations.health_outcome import (
+    exit_outcome,
+    health_outcome,
+    password_refused_outcome,
 )
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
@@ -168,12 +173,15 @@ class _Steps:
         monitored = await self._monitored_server(context, server, runner)
         if isinstance(monitored, Failed):
             return monitored
-        outcome = await wait_until_healthy(monitored, context, self.clock)
-        if isinstance(outcome, Succeeded):
-            version = str(outcome.data["version"])
+        try:
+            result = await wait_until_healthy(monitored, context, self.clock)
+        except SqlPasswordRefused:
+            return password_refused_outcome(monitored)
+        outcome = await health_outcome(result, monitored, context)
+        if isinstance(result, Healthy):
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
-            seen = Observation(self.clock.now(), state, version=version)
-            self.cluster.record_observation(server.name, seen)
+            observation = Observation(self.clock.now(), state, version=result.version)
+            self.cluster.record_observation(server.name, observation)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
                 await run_query(runner, confirm_first_start_command(server.home))
@@ -274,7 +282,7 @@ class _Steps:
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
-            return await diagnose_exit(monitored, context)
+            return await exit_outcome(monitored, context)
         if report.outcome in _REFUSED:
             what = _REFUSED[report.outcome].format(home=server.home)
             if report.doubts:
@@ -304,7 +312,7 @@ class _Steps:
         if isinstance(refused, BaseException):
             raise refused
         if gone or (refused is not None and await is_gone(monitored)):
-            return await diagnose_exit(monitored, context)
+            return await exit_outcome(monitored, context)
         if refused is not None:
             return refused
         said = f"the same process (pid {monitored.process.pid}) answers SQL"

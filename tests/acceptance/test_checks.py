@@ -107,5 +107,5 @@ async def test_a_server_that_stays_healthy_for_its_time_succeeds(world_of: World
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
         assert dag["state"] == "SUCCEED", told(dag)
         lines = sub_tasks(dag, HEALTH)[GOOD]["task_logs"]
-        assert any("stayed so for 1.5 s" in line for line in lines)
+        assert any("stayed healthy for 1.5 s" in line for line in lines)
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "sql"
