@@ -25,7 +25,7 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.rules.state_machine import ANY, INITIAL, REACHABLE, RULES
 from dagengine.runtime.clock import SystemClock
 from dagengine.server.plugins import load_extension_points
-from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, SIGNS
+from tasks.diagnosis.error_codes import ERROR_PATTERNS, HERE, KNOWN_ERRORS
 from tasks.preflight.checks import CHECKS
 from tasks.preflight.registry import Check, CheckRegistry, WhenRunning
 from tasks.preflight.result import SkipPolicy
@@ -197,16 +197,16 @@ def render_known_errors() -> str:
         for code, known in sorted(KNOWN_ERRORS.items(), reverse=True)
     ]
     rows += [
-        f"| {sign.code} | with “{sign.text}” | {sign.cause} | {sign.remedy} "
-        f"| {_remarks(False, sign.source)} |\n"
-        for sign in SIGNS
+        f"| {pattern.code} | with “{pattern.text}” | {pattern.cause} | {pattern.remedy} "
+        f"| {_remarks(False, pattern.source)} |\n"
+        for pattern in ERROR_PATTERNS
     ]
     return _ERRORS_HEAD + "".join(rows)
 
 
 def _remarks(is_general: bool, source: str) -> str:
-    said = ["general"] * is_general + ["provoked with seekdb 1.4"] * (source == HERE)
-    return ", ".join(said)
+    remarks = ["general"] * is_general + ["provoked with seekdb 1.4"] * (source == HERE)
+    return ", ".join(remarks)
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {

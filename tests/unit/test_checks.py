@@ -226,9 +226,9 @@ def test_lines_name_the_server_the_check_and_what_to_do() -> None:
         CheckResult("e", Severity.SKIPPED, "cause e", "do e"),
     ]
     assert render_check_results("s", check_results, but_first_block=True) == [
-        "WARN: s: also in the way: [c] cause c; do c",
+        "WARN: s: also blocked by [c] cause c; do c",
         "WARN: s: [d] cause d; do d",
-        "WARN: s: skipped as asked: [e] cause e; do e",
+        "WARN: s: skipped on request: [e] cause e; do e",
     ]
     told = describe_check_results(check_results)["checks"]
     assert [entry["check"] for entry in told] == ["b", "c", "d", "e"]
