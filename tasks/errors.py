@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from dagengine import ApiError
+from dagengine import ApiError, Problem
 
 
 class Code(StrEnum):
@@ -34,6 +34,11 @@ class Code(StrEnum):
     STOP_FAILED = "OB.Server.Process.StopFailed"
     STOP_MODE_CONFLICT = "OB.Cluster.StopModeConflict"
     ZONE_NOT_EXIST = "OB.Zone.NotExist"
+
+
+def retryable_problem(code: str, message: str, remedy: str) -> Problem:
+    """Build the problem of a step that can be retried; the remedy gets the suffix "then RETRY"."""
+    return Problem(code, message, f"{remedy}, then RETRY")
 
 
 class ScopeInvalid(ApiError):

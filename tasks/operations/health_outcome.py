@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from dagengine import Failed, Problem, StepContext, Succeeded
+from dagengine import Failed, StepContext, Succeeded
 from tasks.diagnosis.exit import diagnose_exit
-from tasks.errors import Code
+from tasks.errors import Code, retryable_problem
 from tasks.operations.health import (
     Exited,
     HealthLevel,
@@ -33,11 +33,11 @@ async def health_outcome(
         case TimedOut(level, reason, remedy, limit_s):
             server = monitored.server
             return Failed(
-                Problem(
+                retryable_problem(
                     Code.CLUSTER_TIMEOUT,
                     f"{server.name} runs (pid {monitored.process.pid}) but does not answer SQL"
                     f" within {limit_s:g} s: {reason}",
-                    f"{remedy or f'read {server.log_file}'}, then RETRY",
+                    remedy or f"read {server.log_file}",
                 ),
                 _evidence(monitored, level),
             )
@@ -63,10 +63,10 @@ async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Fail
     for line in diagnosis.lines:
         await context.log(f"{server.name} log: {line}")
     return Failed(
-        Problem(
+        retryable_problem(
             Code.PROCESS_NOT_EXIST,
-            f"{gone}: {diagnosis.sentence}",
-            f"{diagnosis.remedy}, then RETRY; the whole log is {server.log_file}",
+            f"{gone}: {diagnosis.sentence} (log: {server.log_file})",
+            diagnosis.remedy,
         ),
         _evidence(monitored, HealthLevel.NONE) | exit_diagnosis.as_evidence(),
     )
@@ -75,10 +75,10 @@ async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Fail
 def password_refused_outcome(monitored: MonitoredServer) -> Failed:
     """Return the failure of a server that refuses the configured password."""
     return Failed(
-        Problem(
+        retryable_problem(
             Code.LOGIN_REFUSED,
             f"{monitored.server.name} runs, but refuses the configured password of root",
-            "correct the password that the cluster file names, then RETRY",
+            "correct the password that the cluster file names",
         ),
         _evidence(monitored, HealthLevel.PORT),
     )

@@ -15,7 +15,6 @@ from dagengine import (
     Flags,
     Operation,
     Outcome,
-    Problem,
     Runner,
     RunnerPool,
     Stage,
@@ -25,7 +24,7 @@ from dagengine import (
 )
 from tasks.cluster.cluster_file import ClusterFile, Server
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED, Observation
-from tasks.errors import Code
+from tasks.errors import Code, retryable_problem
 from tasks.flavours.cluster_steps import make_cluster_steps
 from tasks.hosts.commands import (
     START_DEADLINE_S,
@@ -129,7 +128,7 @@ class _Steps:
         )
         match decision:
             case Blocked(code, message, remedy):
-                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+                return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
             case NoOp(reason, process):
                 ours = process.by == context.generic_id
                 why = "by an earlier attempt of this task" if ours else "nothing to do"
@@ -278,7 +277,7 @@ class _Steps:
             )
         if report.outcome is StartOutcome.LOCKED:
             what = "another start of it has been under way for 25 s"
-            return _failed(server, what, "look at the host")
+            return _failed(server, what, "check the host")
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
@@ -298,7 +297,7 @@ class _Steps:
         except DagengineError as exc:
             # An unreachable host must not affect the verification of the other servers.
             what = f"{name}: {exc.message}"
-            return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+            return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
 
     async def _reinspect(self, context: StepContext, server: Server) -> Failed | None:
         monitored = await self._monitored_server(context, server, self.pool.runner(server.address))
@@ -327,7 +326,7 @@ async def _query_again(monitored: MonitoredServer) -> Failed | None:
             await query_value(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         what = f"{monitored.server.name}: {exc.message}"
-        return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+        return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
     return None
 
 
@@ -350,4 +349,4 @@ def _started(
 
 def _failed(server: Server, what: str, remedy: str) -> Failed:
     code = Code.NOT_STARTED
-    return Failed(Problem(code, f"{server.name}: {what}", f"{remedy}, then RETRY"))
+    return Failed(retryable_problem(code, f"{server.name}: {what}", remedy))

@@ -8,6 +8,7 @@ from typing import Any
 
 from dagengine import Clock, Failed, Outcome, Problem, Runner, StepContext, Succeeded
 from tasks.cluster.cluster_file import Server
+from tasks.errors import retryable_problem
 from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
 from tasks.hosts.home_state import describe_kind
@@ -60,7 +61,7 @@ class HostInspector:
             await context.log(line)
         match decision:
             case Blocked(code, message, remedy):
-                problem = Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY")
+                problem = retryable_problem(code, f"{server.name}: {message}", remedy)
                 return Failed(problem, evidence)
             case NoOp(reason):
                 await context.log(f"{server.name}: {reason}; no check blocks it")

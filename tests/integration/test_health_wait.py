@@ -81,7 +81,8 @@ async def test_health_outcome_of_an_exit_names_the_cause(
     assert (
         f"(pid {process.pid}) is gone: the disk is full (errcode -4184" in outcome.problem.message
     )
-    assert outcome.problem.remedy.endswith(f"then RETRY; the whole log is {log}")
+    assert outcome.problem.message.endswith(f"(log: {log})")
+    assert outcome.problem.remedy.endswith(", then RETRY")
     assert (outcome.evidence["level"], outcome.evidence["errcode"]) == ("none", -4184)
     assert context.lines[-1] == f"a:1 log: {ERROR_LINE.strip()}"
 
