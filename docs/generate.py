@@ -25,8 +25,9 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.rules.state_machine import ANY, INITIAL, REACHABLE, RULES
 from dagengine.runtime.clock import SystemClock
 from dagengine.server.plugins import load_extension_points
-from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, SIGNS
+from tasks.diagnosis.error_codes import ERROR_PATTERNS, HERE, KNOWN_ERRORS
 from tasks.preflight.checks import CHECKS
+from tasks.preflight.registry import Check, CheckRegistry, WhenRunning
 from tasks.preflight.result import SkipPolicy
 
 _DOCS = Path(__file__).parent
@@ -141,9 +142,9 @@ they cannot be skipped.
 
 Skip a check by its name: `dagengine start --skip-check NAME` (`skipChecks` in the request). The log
 and the audit record it. A check that prevents harm cannot be skipped. For a server that is already
-running only *file-systems*, *process*, *manager* and *clock* run, and only *process* can block.
+running only {when_running} run, and only {blocking} can block.
 
-Generated from the table in `tasks/preflight/checks.py` by `make docs`; `make check` compares them.
+Generated from `CHECKS` in `tasks/preflight/checks.py` by `make docs`; `make check` compares them.
 
 | check | examines | ends in | may be skipped | what to do |
 |---|---|---|---|---|
@@ -164,14 +165,28 @@ Generated from the table in `tasks/diagnosis/error_codes.py` by `make docs`;
 """
 
 
-def render_checks() -> str:
+def render_checks(checks: CheckRegistry = CHECKS) -> str:
     """Return docs/checks.md."""
-    rows = (
-        f"| {check.name} | {check.looks_at} | {check.levels} | {_MAY_SKIP[check.skip]} "
-        f"| {check.remedy} |\n"
-        for check in CHECKS
+    head = _CHECKS_HEAD.format(
+        when_running=_enumerate(c for c in checks if c.when_running is not WhenRunning.OMITTED),
+        blocking=_enumerate(c for c in checks if c.when_running is WhenRunning.BLOCKS),
     )
-    return _CHECKS_HEAD + "".join(rows)
+    rows = (
+        f"| {check.name} | {check.examines} | {_severities(check)} | {_MAY_SKIP[check.skip]} "
+        f"| {check.remedy} |\n"
+        for check in checks
+    )
+    return head + "".join(rows)
+
+
+def _severities(check: Check) -> str:
+    condition = check.blocks_when
+    return f"{check.severity}, or block when {condition}" if condition else str(check.severity)
+
+
+def _enumerate(checks: Iterable[Check]) -> str:
+    *names, last = (f"*{check.name}*" for check in checks)
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def render_known_errors() -> str:
@@ -182,16 +197,16 @@ def render_known_errors() -> str:
         for code, known in sorted(KNOWN_ERRORS.items(), reverse=True)
     ]
     rows += [
-        f"| {sign.code} | with “{sign.text}” | {sign.cause} | {sign.remedy} "
-        f"| {_remarks(False, sign.source)} |\n"
-        for sign in SIGNS
+        f"| {pattern.code} | with “{pattern.text}” | {pattern.cause} | {pattern.remedy} "
+        f"| {_remarks(False, pattern.source)} |\n"
+        for pattern in ERROR_PATTERNS
     ]
     return _ERRORS_HEAD + "".join(rows)
 
 
 def _remarks(is_general: bool, source: str) -> str:
-    said = ["general"] * is_general + ["provoked with seekdb 1.4"] * (source == HERE)
-    return ", ".join(said)
+    remarks = ["general"] * is_general + ["provoked with seekdb 1.4"] * (source == HERE)
+    return ", ".join(remarks)
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {

@@ -44,7 +44,9 @@ EXTENSION = Plugin(
     _open,
     {
         "demo": CliCommand("Three real servers, started end to end.", _demo),
-        "doctor": CliCommand("Look at the whole set-up and say what to mend.", _doctor),
+        "doctor": CliCommand(
+            "Check the whole installation; report problems and remedies.", _doctor
+        ),
         "hosts": CliCommand("Show the keys of the hosts and pin them: `trust`.", _hosts),
     },
 )

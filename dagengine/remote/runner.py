@@ -60,6 +60,10 @@ class HostAddress:
     max_sessions: int = 10
     sudo: str | None = None
 
+    def route(self) -> tuple[HostAddress, ...]:
+        """Return the hosts to log in to, one after another: the bastions, then this host."""
+        return (*(self.jump.route() if self.jump else ()), self)
+
     @property
     def login_bound_s(self) -> float:
         """Limit on connecting and logging in over all hops, in seconds.

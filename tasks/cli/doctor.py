@@ -25,7 +25,8 @@ from dagengine.remote import HostAddress, Runner, RunnerPool
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.facts import HostFacts
-from tasks.preflight.checks import run_checks
+from tasks.preflight.checks import CHECKS, run_checks
+from tasks.preflight.decide import block_truncated
 from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import CheckResult, Severity, StartTarget
 from tasks.sql.access import open_sql
@@ -33,6 +34,7 @@ from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_version
 
 _GREETING_S = 5.0
 _HOST_S = 120.0
+_FORWARDING_REMEDY = "check AllowTcpForwarding and PermitOpen in its sshd_config"
 _HEALTH_OF = {
     Severity.OK: SelfCheckStatus.OK,
     Severity.WARN: SelfCheckStatus.WARN,
@@ -43,32 +45,32 @@ _HEALTH_OF = {
 
 async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[SelfCheckResult]:
     """Run all checks, in the order in which a start depends on them."""
-    config, found = inspect_controller(engine_file, os.environ)
+    config, results = inspect_controller(engine_file, os.environ)
     if config is None:
-        return found
+        return results
     try:
         file = ClusterFile(config.cluster, FLAVOURS)
     except ConfigError as exc:
-        return [*found, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
+        return [*results, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
     cluster = file.current
-    found += inspect_cluster_file(config.cluster, cluster)
-    found.append(inspect_password(file))
-    for address in dict.fromkeys(hop for s in cluster.servers for hop in _way_to(s.address)):
-        found += inspect_login_files(address)
-    found = list(dict.fromkeys(found))
+    results += inspect_cluster_file(config.cluster, cluster)
+    results.append(inspect_password(file))
+    for address in dict.fromkeys(hop for s in cluster.servers for hop in s.address.route()):
+        results += inspect_login_files(address)
+    results = list(dict.fromkeys(results))
     async with asyncio.TaskGroup() as group:
-        looks = [
-            group.create_task(_examine_host(server, file, pool, clock), name=f"look at {server}")
+        tasks = [
+            group.create_task(_examine_host(server, file, pool, clock), name=f"examine {server}")
             for server in cluster.servers
         ]
-    return found + _compare_builds([look.result() for look in looks])
+    return results + _compare_builds([task.result() for task in tasks])
 
 
 def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResult]:
     """Report the file's content and, if it holds a password, the file's permissions."""
     servers, zones = cluster.servers, {server.zone for server in cluster.servers}
-    said = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
-    yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.OK, said)
+    content = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
+    yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.OK, content)
     for notice in cluster.notices:
         yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.WARN, notice)
     if cluster.password is not None:
@@ -85,10 +87,10 @@ def inspect_password(file: ClusterFile) -> SelfCheckResult:
     if source.file is not None:
         return inspect_file(source.file, check, is_secret=True)
     if not password:
-        said = "root has no password: every caller who reaches the API may start servers"
-        remedy = "give root a password, and name it with root_password_env or root_password_file"
-        return SelfCheckResult(source.name, check, SelfCheckStatus.WARN, said, remedy)
-    return SelfCheckResult(source.name, check, SelfCheckStatus.OK, "there")
+        message = "root has no password: every caller who reaches the API may start servers"
+        remedy = "set a password for root; name it with root_password_env or root_password_file"
+        return SelfCheckResult(source.name, check, SelfCheckStatus.WARN, message, remedy)
+    return SelfCheckResult(source.name, check, SelfCheckStatus.OK, "set")
 
 
 def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
@@ -98,14 +100,14 @@ def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
     if address.key_passphrase_file is not None:
         yield inspect_file(address.key_passphrase_file, "passphrase", is_secret=True)
     if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
-        said = "the variable is empty" if variable in os.environ else "the variable is not set"
+        state = "empty" if variable in os.environ else "not set"
         remedy = "set it in the environment of the controller"
-        yield _bad(variable, "passphrase", said, remedy)
-    known = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
-    found = inspect_file(known, "known hosts", is_secret=False)
-    if found.health is SelfCheckStatus.BAD:
-        found = replace(found, remedy="pin the hosts' keys: dagengine hosts trust -c ENGINE_FILE")
-    yield found
+        yield _bad(variable, "passphrase", f"the variable is {state}", remedy)
+    known_hosts = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    result = inspect_file(known_hosts, "known hosts", is_secret=False)
+    if result.health is SelfCheckStatus.BAD:
+        result = replace(result, remedy="pin the hosts' keys: dagengine hosts trust -c ENGINE_FILE")
+    yield result
 
 
 Examined = tuple[Server, HostFacts | None, list[SelfCheckResult]]
@@ -119,18 +121,17 @@ async def _examine_host(
         async with asyncio.timeout(_HOST_S):
             facts = await gather_facts(server, runner, clock, with_version=True)
             if not facts.complete:
-                said = f"its answer broke off: {facts.said!r}"
-                remedy = f"look at the login shell of {server.address.user}"
-                return server, None, [_bad(server.name, "login", said, remedy)]
-            found = [_logged_in(server, facts)]
-            found += [_told(server, v) for v in run_checks(facts, StartTarget(server))]
-            found += await _examine_sql(server, facts, file, runner)
-            return server, facts, found
+                block = block_truncated(facts, server.address.user)
+                return server, None, [_bad(server.name, "login", block.message, block.remedy)]
+            results = [_logged_in(server, facts)]
+            results += [_as_result(server, v) for v in run_checks(facts, StartTarget(server))]
+            results += await _examine_sql(server, facts, file, runner)
+            return server, facts, results
     except RemoteError as exc:
         return server, None, [_bad(server.name, _name(exc), exc.message, exc.remedy)]
     except TimeoutError:
-        said = f"gave no answer within {_HOST_S:g} s"
-        return server, None, [_bad(server.name, "reachable", said, "look at the host")]
+        message, remedy = f"no response within {_HOST_S:g} s", "check the host and its sshd"
+        return server, None, [_bad(server.name, "reachable", message, remedy)]
 
 
 def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
@@ -138,14 +139,14 @@ def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
     version = f", version {facts.version}" if facts.version else ""
     address = server.address
     by_sudo = f", by sudo from {address.user}" if address.sudo else ""
-    said = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
-    return SelfCheckResult(server.name, "login", SelfCheckStatus.OK, said)
+    login = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
+    return SelfCheckResult(server.name, "login", SelfCheckStatus.OK, login)
 
 
-def _told(server: Server, check_result: CheckResult) -> SelfCheckResult:
+def _as_result(server: Server, check_result: CheckResult) -> SelfCheckResult:
     health = _HEALTH_OF[check_result.level]
-    said = check_result.cause or "well"
-    return SelfCheckResult(server.name, check_result.check, health, said, check_result.remedy)
+    message = check_result.cause or "passed"
+    return SelfCheckResult(server.name, check_result.check, health, message, check_result.remedy)
 
 
 async def _examine_sql(
@@ -163,7 +164,7 @@ async def _examine_sql(
         remedy = "correct the password that the cluster file names"
         return [_bad(server.name, check, "the server refuses the password of root", remedy)]
     except SqlNotReady as exc:
-        remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config, and at its log"
+        remedy = f"{_FORWARDING_REMEDY}; read the log of sshd"
         return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
     except ConfigError as exc:
         return [_bad(server.name, check, exc.message, exc.remedy)]
@@ -178,11 +179,12 @@ async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
     port = server.address.port
     for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
         if await _greets(runner, host, port):
-            said = "sshd forwards TCP connections"
-            return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.OK, said)
-    said = f"nothing came through the host's SSH from its own port {port}"
-    remedy = "look for AllowTcpForwarding and PermitOpen in its sshd_config"
-    return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.WARN, said, remedy)
+            message = "sshd forwards TCP connections"
+            return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.OK, message)
+    message = f"sshd does not forward TCP connections: no response from its own port {port}"
+    return SelfCheckResult(
+        server.name, "forwarding", SelfCheckStatus.WARN, message, _FORWARDING_REMEDY
+    )
 
 
 async def _greets(runner: Runner, host: str, port: int) -> bool:
@@ -199,26 +201,16 @@ async def _greets(runner: Runner, host: str, port: int) -> bool:
 def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
     """Return all results, with a warning for each program whose size differs from the first."""
     first: tuple[str, int] | None = None
-    found = []
-    for server, facts, inspections in examined:
-        found += inspections
-        size = facts.program_bytes if facts else None
-        if size is None:
+    compared = []
+    for server, facts, results in examined:
+        compared += results
+        if facts is None or facts.program_bytes is None:
             continue
-        first = first or (server.name, size)
-        if size != first[1]:
-            said = f"another build than that of {first[0]}"
-            remedy = "compare the versions; only an upgrade should differ"
-            found.append(
-                SelfCheckResult(server.name, "version", SelfCheckStatus.WARN, said, remedy)
-            )
-    return found
-
-
-def _way_to(address: HostAddress) -> Iterator[HostAddress]:
-    if address.jump is not None:
-        yield from _way_to(address.jump)
-    yield address
+        first = first or (server.name, facts.program_bytes)
+        if facts.program_bytes != first[1]:
+            version = CHECKS["version"].run(facts, StartTarget(server, {first[0]: first[1]}))
+            compared.append(_as_result(server, version))
+    return compared
 
 
 def _name(exc: RemoteError) -> str:
@@ -233,5 +225,5 @@ def _name(exc: RemoteError) -> str:
             return "reachable"
 
 
-def _bad(subject: str, check: str, said: str, remedy: str) -> SelfCheckResult:
-    return SelfCheckResult(subject, check, SelfCheckStatus.BAD, said, remedy)
+def _bad(subject: str, check: str, message: str, remedy: str) -> SelfCheckResult:
+    return SelfCheckResult(subject, check, SelfCheckStatus.BAD, message, remedy)

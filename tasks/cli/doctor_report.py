@@ -42,61 +42,62 @@ def doctor(
 ) -> None:
     """Look at the whole set-up, change nothing, and say what to mend and how."""
     try:
-        found = asyncio.run(_examine(config))
+        results = asyncio.run(_examine(config))
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    shown = found if show_all else [i for i in found if i.health is not SelfCheckStatus.OK]
     if as_json:
-        sys.stdout.write(json.dumps(describe(found), ensure_ascii=False, indent=2) + "\n")
+        sys.stdout.write(json.dumps(describe(results), ensure_ascii=False, indent=2) + "\n")
     else:
-        show(shown, found, Console(highlight=False, soft_wrap=False))
-    raise typer.Exit(exit_code(found))
+        problems = [result for result in results if result.health is not SelfCheckStatus.OK]
+        rows = results if show_all else problems
+        print_report(rows, results, Console(highlight=False, soft_wrap=False))
+    raise typer.Exit(exit_code(results))
 
 
-def exit_code(found: Sequence[SelfCheckResult]) -> int:
+def exit_code(results: Sequence[SelfCheckResult]) -> int:
     """Return 0 if no result is BAD, 2 if the engine or cluster file is unusable, else 1."""
-    bad = [inspection for inspection in found if inspection.health is SelfCheckStatus.BAD]
-    if any(inspection.check in _FILES for inspection in bad):
+    bad = [result for result in results if result.health is SelfCheckStatus.BAD]
+    if any(result.check in _FILES for result in bad):
         return ExitCode.USAGE
     return ExitCode.FAILED if bad else ExitCode.DONE
 
 
-def describe(found: Sequence[SelfCheckResult]) -> dict[str, object]:
+def describe(results: Sequence[SelfCheckResult]) -> dict[str, object]:
     """Return the JSON document of `--json`."""
     return {
-        "healthy": exit_code(found) == ExitCode.DONE,
+        "healthy": exit_code(results) == ExitCode.DONE,
         "found": [
             {
-                "subject": inspection.subject,
-                "check": inspection.check,
-                "health": str(inspection.health),
-                "said": inspection.said,
-                "remedy": inspection.remedy,
+                "subject": result.subject,
+                "check": result.check,
+                "health": str(result.health),
+                "said": result.said,
+                "remedy": result.remedy,
             }
-            for inspection in found
+            for result in results
         ],
     }
 
 
-def show(
-    shown: Sequence[SelfCheckResult], found: Sequence[SelfCheckResult], console: Console
+def print_report(
+    rows: Sequence[SelfCheckResult], results: Sequence[SelfCheckResult], console: Console
 ) -> None:
-    """Print a table of the results in `shown`, and a summary line that counts all results."""
-    table = Table("", "of", "check", "found", "do", box=box.SIMPLE, expand=False)
-    for inspection in shown:
-        style = _STYLES[inspection.health]
+    """Print a table of the results in `rows`, and a summary line that counts all results."""
+    table = Table("", "subject", "check", "finding", "remedy", box=box.SIMPLE, expand=False)
+    for row in rows:
+        style = _STYLES[row.health]
         table.add_row(
-            f"[{style}]{inspection.health}[/]",
-            escape(inspection.subject),
-            inspection.check,
-            escape(inspection.said),
-            escape(inspection.remedy),
+            f"[{style}]{row.health}[/]",
+            escape(row.subject),
+            row.check,
+            escape(row.said),
+            escape(row.remedy),
         )
-    if shown:
+    if rows:
         console.print(table)
-    counts = Counter(inspection.health for inspection in found)
-    told = ", ".join(f"{counts[health]} {health}" for health in SelfCheckStatus if counts[health])
-    console.print(f"{len(found)} looked at: {told}")
+    counts = Counter(result.health for result in results)
+    by_status = ", ".join(f"{counts[s]} {s}" for s in SelfCheckStatus if counts[s])
+    console.print(f"{len(results)} checked: {by_status}")
 
 
 async def _examine(engine_file: Path) -> list[SelfCheckResult]:

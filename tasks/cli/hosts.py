@@ -87,8 +87,8 @@ def hosts(
 
 def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
     """Return every host once, including bastions, each before the hosts behind it."""
-    found = {_identity(hop): hop for address in addresses for hop in _way_to(address)}
-    return tuple(sorted(found.values(), key=_hops))
+    hosts = {_identity(hop): hop for address in addresses for hop in address.route()}
+    return tuple(sorted(hosts.values(), key=_route_length))
 
 
 def _choose_file(config: Path | None, cluster: Path | None) -> Path:
@@ -105,13 +105,13 @@ def _check_replaced(
 ) -> frozenset[HostAddress]:
     chosen: set[HostAddress] = set()
     for name in names:
-        meant = {a for a in addresses if name in (a.host, str(a))}
-        if not meant:
+        matching = {a for a in addresses if name in (a.host, str(a))}
+        if not matching:
             raise ConfigError(
                 f"--replace {name}: the cluster file has no such host",
-                remedy=f"it has {', '.join(map(str, addresses))}",
+                remedy=f"name one of {', '.join(map(str, addresses))}",
             )
-        chosen |= meant
+        chosen |= matching
     return frozenset(chosen)
 
 
@@ -120,25 +120,25 @@ def _trust_all(
 ) -> list[Result]:
     """Work hop by hop: hosts behind a bastion are reachable only once it is trusted."""
     results: list[Result] = []
-    for _, wave in groupby(addresses, key=_hops):
+    for _, wave in groupby(addresses, key=_route_length):
         keys = HostKeys(SshPool(SystemClock(), SystemRandom()))
         # Ask outside the event loop, so that Ctrl-C ends the prompt.
-        found = asyncio.run(_look_at(keys, list(wave)))
-        _show(found)
-        results += _pin(keys, found, replaced, is_agreed=is_agreed)
+        key_results = asyncio.run(_read_keys(keys, list(wave)))
+        _show(key_results)
+        results += _pin(keys, key_results, replaced, is_agreed=is_agreed)
     return results
 
 
-async def _look_at(keys: HostKeys, wave: Sequence[HostAddress]) -> list[Result]:
+async def _read_keys(keys: HostKeys, wave: Sequence[HostAddress]) -> list[Result]:
     try:
         async with asyncio.TaskGroup() as group:
-            looks = [group.create_task(_look(keys, a), name=f"look at {a}") for a in wave]
-        return [task.result() for task in looks]
+            reads = [group.create_task(_read_key(keys, a), name=f"read key of {a}") for a in wave]
+        return [task.result() for task in reads]
     finally:
         await keys.close()
 
 
-async def _look(keys: HostKeys, address: HostAddress) -> Result:
+async def _read_key(keys: HostKeys, address: HostAddress) -> Result:
     try:
         return Result(address, await keys.look(address))
     except RemoteError as exc:
@@ -146,26 +146,26 @@ async def _look(keys: HostKeys, address: HostAddress) -> Result:
 
 
 def _pin(
-    keys: HostKeys, found: Sequence[Result], replaced: frozenset[HostAddress], *, is_agreed: bool
+    keys: HostKeys, results: Sequence[Result], replaced: frozenset[HostAddress], *, is_agreed: bool
 ) -> Iterator[Result]:
-    wanted = [
+    keys_to_pin = [
         result.key
-        for result in found
+        for result in results
         if result.key is not None
         and (result.key.trust is Trust.NEW or _is_replaced(result.key, replaced))
     ]
-    is_agreed = bool(wanted) and (is_agreed or _ask(len(wanted)))
-    for result in found:
+    is_agreed = bool(keys_to_pin) and (is_agreed or _confirm(len(keys_to_pin)))
+    for result in results:
         key = result.key
         if key is None or key.trust in _SAFE:
             yield result
-        elif key not in wanted:
+        elif key not in keys_to_pin:
             yield Result(result.address, key, problem=_refusal(key))
         elif not is_agreed:
-            yield Result(result.address, key, problem="not pinned: nobody agreed")
+            yield Result(result.address, key, problem="its key is not pinned: not confirmed")
         else:
             for other in keys.pin(key):
-                _say(f"{result.address}: a pattern in the file still trusts {other}, too")
+                _print(f"{result.address}: a pattern in known_hosts also trusts {other}")
             yield Result(result.address, key, pinned=True)
 
 
@@ -175,32 +175,32 @@ def _is_replaced(key: HostKey, replaced: frozenset[HostAddress]) -> bool:
 
 def _refusal(key: HostKey) -> str:
     if key.trust is Trust.REVOKED:
-        return "its key is marked @revoked: give the host a new one"
+        return "its key is marked @revoked; create a new host key"
     return (
-        f"another key is pinned ({', '.join(key.pinned)}): somebody may be in between. If the host "
-        f"was really set up anew: --replace '{key.address}'"
+        f"its key differs from the pinned one ({', '.join(key.pinned)}): the connection may be "
+        f"intercepted; if the host was reinstalled, use --replace '{key.address}'"
     )
 
 
-def _show(found: Sequence[Result]) -> None:
-    for result in found:
+def _show(results: Sequence[Result]) -> None:
+    for result in results:
         key = result.key
         if key is None:
-            _say(f"{result.address}  {result.problem}")
+            _print(f"{result.address}  {result.problem}")
             continue
-        _say(f"{result.address}  {key.algorithm}  {key.fingerprint}  {key.trust.value}")
+        _print(f"{result.address}  {key.algorithm}  {key.fingerprint}  {key.trust.value}")
         if key.trust in (Trust.CHANGED, Trust.REVOKED):
-            _say(f"{' ' * len(str(result.address))}  {_refusal(key)}")
+            _print(f"{' ' * len(str(result.address))}  {_refusal(key)}")
 
 
-def _ask(count: int) -> bool:
-    what = "this key" if count == 1 else f"these {count} keys"
-    sys.stderr.write(f"compare with the hosts' own (ssh-keygen -l). Pin {what}? [y/N] ")
+def _confirm(count: int) -> bool:
+    keys = "this key" if count == 1 else f"these {count} keys"
+    sys.stderr.write(f"compare with the hosts' own (ssh-keygen -l). Pin {keys}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in _YES
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
@@ -219,17 +219,11 @@ def _describe(result: Result) -> Mapping[str, Any]:
     }
 
 
-def _way_to(address: HostAddress) -> Iterator[HostAddress]:
-    if address.jump is not None:
-        yield from _way_to(address.jump)
-    yield address
-
-
-def _hops(address: HostAddress) -> int:
-    return len(list(_way_to(address))) - 1
+def _route_length(address: HostAddress) -> int:
+    return len(address.route())
 
 
 def _identity(address: HostAddress) -> tuple[object, ...]:
     """Return what distinguishes host keys: route and known_hosts, not login users or keys."""
-    way = tuple((hop.host, hop.port) for hop in _way_to(address))
-    return (*way, address.known_hosts)
+    route = tuple((hop.host, hop.port) for hop in address.route())
+    return (*route, address.known_hosts)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasks.cluster.sizes import parse_size
-from tasks.diagnosis.error_codes import KNOWN_ERRORS, SIGNS
+from tasks.diagnosis.error_codes import ERROR_PATTERNS, KNOWN_ERRORS
 from tasks.diagnosis.postmortem import Postmortem
 
 _FIRST_KEPT, _LAST_KEPT = 2, 3
@@ -52,33 +52,31 @@ class Diagnosis:
 
 
 def diagnose(
-    traces: Postmortem, *, pid: int, program: str, options: Mapping[str, str] | None = None
+    postmortem: Postmortem, *, pid: int, program: str, options: Mapping[str, str] | None = None
 ) -> Diagnosis:
     """Determine why a server ended.
 
     Args:
-        traces: the evidence on the host.
+        postmortem: the traces on the host.
         pid: of its process; 0 if unknown.
         program: the process name, as the kernel shows it.
         options: the start options, if this was a first start.
     """
-    lines = _keep(traces.log)
-    found = (
-        _find_kill(traces, pid)
-        or _find_crash(traces, pid, program, lines)
-        or _find_specific(traces.log, lines)
-        or suspect(options or {}, lines)
-        or _find_taken_port(traces, lines)
-        or _find_general(traces.log, lines)
-        or _find_namesake(traces, program)
-        or _find_nothing(traces, lines)
+    lines = _keep(postmortem.log)
+    diagnosis = (
+        _find_kill(postmortem, pid)
+        or _find_crash(postmortem, pid, program, lines)
+        or _find_specific(postmortem.log, lines)
+        or find_small_option(options or {}, lines)
+        or _find_taken_port(postmortem, lines)
+        or _find_general(postmortem.log, lines)
+        or _find_kill_by_name(postmortem, program)
+        or _find_nothing(postmortem, lines)
     )
-    return Diagnosis(
-        found.cause, found.remedy, found.lines, found.names_error, found.errcode, _hints(traces)
-    )
+    return replace(diagnosis, hints=_observations(postmortem))
 
 
-def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosis | None:
+def find_small_option(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosis | None:
     """Return a diagnosis if a start option is known to be too small; None otherwise.
 
     A dying server may lose its last log lines: seekdb 1.4 lost those that name the error in 3 of
@@ -87,28 +85,28 @@ def suspect(options: Mapping[str, str], lines: tuple[str, ...] = ()) -> Diagnosi
     for name, (least, text) in _LEAST_BYTES.items():
         size = parse_size(options.get(name, ""))
         if size is not None and 0 < size < least:
-            cause = f"{name} {options[name]} is too small, which its log does not say"
-            return Diagnosis(cause, f"give {name} at least {text}", lines)
+            cause = f"{name} {options[name]} is too small (its log does not mention this)"
+            return Diagnosis(cause, f"set {name} to at least {text}", lines)
     return None
 
 
-def _find_kill(traces: Postmortem, pid: int) -> Diagnosis | None:
-    for line in reversed(traces.kernel):
+def _find_kill(postmortem: Postmortem, pid: int) -> Diagnosis | None:
+    for line in reversed(postmortem.kernel):
         killed = _KILLED.search(line)
         if killed and pid and int(killed[1]) == pid:
-            return _out_of_memory(f"the kernel killed it for want of memory (pid {pid})", line)
+            return _out_of_memory(f"the kernel killed it because memory ran out (pid {pid})", line)
     return None
 
 
-def _find_namesake(traces: Postmortem, program: str) -> Diagnosis | None:
+def _find_kill_by_name(postmortem: Postmortem, program: str) -> Diagnosis | None:
     """Find a kill by process name: in a container, the kernel's log shows the host's pids."""
-    for line in reversed(traces.kernel):
+    for line in reversed(postmortem.kernel):
         killed = _KILLED.search(line)
         if killed and killed[2] == program:
             cause = (
                 f"its log names no error, but the kernel killed a {program} since it was started"
             )
-            return _out_of_memory(f"{cause}, for want of memory", line)
+            return _out_of_memory(f"{cause}, because memory ran out", line)
     return None
 
 
@@ -118,16 +116,16 @@ def _out_of_memory(cause: str, line: str) -> Diagnosis:
 
 
 def _find_crash(
-    traces: Postmortem, pid: int, program: str, lines: tuple[str, ...]
+    postmortem: Postmortem, pid: int, program: str, lines: tuple[str, ...]
 ) -> Diagnosis | None:
-    remedy = "keep the core file and the log for its makers"
-    for line in reversed(traces.kernel):
+    remedy = "report the crash to the vendor, with the core file and the log"
+    for line in reversed(postmortem.kernel):
         # The kernel logs the id of the crashed thread, but also the name of its program.
         if _CRASHED.search(line) and (f"[{pid}]" in line or f" in {program}[" in line):
-            cause = "it crashed, says the kernel"
+            cause = "it crashed, according to the log of the kernel"
             return Diagnosis(cause, remedy, (line[:_LINE_LENGTH], *lines[-_LAST_KEPT:]))
-    if traces.cores:
-        return Diagnosis(f"it crashed and left a core file: {traces.cores[-1]}", remedy, lines)
+    if postmortem.cores:
+        return Diagnosis(f"it crashed and left a core file: {postmortem.cores[-1]}", remedy, lines)
     return None
 
 
@@ -138,11 +136,10 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
     """
     for line in reversed(list(log)):
         codes = _codes(line)
-        for sign in SIGNS:
-            if sign.text in line and sign.code in codes:
-                return Diagnosis(
-                    f"{sign.cause} (errcode {sign.code})", sign.remedy, lines, errcode=sign.code
-                )
+        for pattern in ERROR_PATTERNS:
+            if pattern.text in line and pattern.code in codes:
+                cause = f"{pattern.cause} (errcode {pattern.code})"
+                return Diagnosis(cause, pattern.remedy, lines, errcode=pattern.code)
         for code in reversed(codes):
             known = KNOWN_ERRORS.get(code)
             if known is not None and not known.is_general:
@@ -150,11 +147,11 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
     return None
 
 
-def _find_taken_port(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
+def _find_taken_port(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
     """Find a port that another process has taken: the server is gone, yet the port is open."""
-    if not traces.taken:
+    if not postmortem.taken:
         return None
-    cause = f"a port is taken: something else listens on {traces.taken[0]}"
+    cause = f"a port is taken: another process listens on {postmortem.taken[0]}"
     return Diagnosis(cause, "free the port or set another one", lines)
 
 
@@ -174,34 +171,36 @@ def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
     return Diagnosis(cause, error.remedy, lines, errcode=code)
 
 
-def _find_nothing(traces: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
+def _find_nothing(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
     remedy = "read the server's log"
-    if not traces.complete:
-        return Diagnosis("why is not known: the host's answer broke off", remedy, lines, False)
-    if traces.log_missing:
+    if not postmortem.complete:
+        return Diagnosis(
+            "cause unknown: the response of the host was truncated", remedy, lines, False
+        )
+    if postmortem.log_missing:
         cause = "it has written no log"
         return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
-    if not traces.log_grew:
-        cause = "it ended without a word in its log"
+    if not postmortem.log_grew:
+        cause = "it ended without writing to its log"
         return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
     # A signal leaves no log line. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
     cause = "its log names no error, as after a signal"
     return Diagnosis(cause, "find out who ended it, and read the server's log", lines, False)
 
 
-def _hints(traces: Postmortem) -> tuple[str, ...]:
-    hints = []
-    if traces.free_bytes is not None and traces.free_bytes < _LITTLE_BYTES:
-        hints.append(f"only {traces.free_bytes:,} bytes are free for its home")
-    if traces.free_files is not None and 0 < traces.free_files < _FEW_FILES:
-        hints.append(f"only {traces.free_files} more files can be made on its disk")
-    if any("I/O error" in line or "EXT4-fs error" in line for line in traces.kernel):
-        hints.append("the kernel tells of disk errors since its start")
-    return tuple(hints)
+def _observations(postmortem: Postmortem) -> tuple[str, ...]:
+    observations = []
+    if postmortem.free_bytes is not None and postmortem.free_bytes < _LITTLE_BYTES:
+        observations.append(f"only {postmortem.free_bytes:,} bytes are free for its home")
+    if postmortem.free_files is not None and 0 < postmortem.free_files < _FEW_FILES:
+        observations.append(f"only {postmortem.free_files} more files can be created on its disk")
+    if any("I/O error" in line or "EXT4-fs error" in line for line in postmortem.kernel):
+        observations.append("the kernel has reported disk errors since its start")
+    return tuple(observations)
 
 
 def _codes(line: str) -> list[int]:
-    return [int(found[1] or found[2]) for found in _CODE.finditer(line)]
+    return [int(match[1] or match[2]) for match in _CODE.finditer(line)]
 
 
 def _keep(log: Iterable[str]) -> tuple[str, ...]:

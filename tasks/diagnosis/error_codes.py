@@ -14,9 +14,9 @@ from dataclasses import dataclass
 LIST = "oceanbase/oceanbase: src/share/ob_errno.def"
 HERE = "provoked with seekdb 1.4"
 
-_RESTORE = "put a backup of the home in its place"
-_MEMORY = "free memory on the host, or give the server another memory_limit"
-_DISK = "examine the disk and at the kernel's log"
+_RESTORE = "restore the home from a backup"
+_MEMORY = "free memory on the host, or change memory_limit"
+_DISK = "check the disk and the kernel's log"
 _SPACE = "free disk space for the home"
 
 
@@ -53,8 +53,8 @@ class ErrorPattern:
 KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4002: KnownError(
         "OB_INVALID_ARGUMENT",
-        "something was given a value that it cannot take",
-        "examine the options, and at the line of its log that has this code first",
+        "an argument has an invalid value",
+        "check the start options and the first line of its log with this code",
         is_general=True,
     ),
     -4004: KnownError(
@@ -65,22 +65,22 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     -4009: KnownError("OB_IO_ERROR", "reading or writing a file failed", _DISK),
     -4012: KnownError(
         "OB_TIMEOUT",
-        "something did not answer in time",
-        "look whether the disk is slow and the other servers are there",
+        "an operation timed out",
+        "check whether the disk is slow and the other servers are reachable",
         is_general=True,
     ),
     -4013: KnownError("OB_ALLOCATE_MEMORY_FAILED", "there is not enough memory", _MEMORY),
     -4015: KnownError(
         "OB_ERR_SYS",
-        "the server found its files or its system in disorder",
-        "read its log; is the home from a failed start?",
+        "the files of the server or its system are not as expected",
+        "read its log, and check whether the home is from a failed start",
         HERE,
         is_general=True,
     ),
     -4016: KnownError(
         "OB_ERR_UNEXPECTED",
-        "the server met something that it did not expect",
-        "the first line with this code in its log says what",
+        "an unexpected internal state",
+        "read the first line with this code in its log",
         HERE,
         is_general=True,
     ),
@@ -103,8 +103,8 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     ),
     -4104: KnownError(
         "OB_INIT_FAIL",
-        "a part of the server could not be set up",
-        "the lines before this code in its log say which",
+        "a component of the server could not be initialised",
+        "read the lines before this code in its log",
         is_general=True,
     ),
     -4106: KnownError(
@@ -120,81 +120,81 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
     ),
     -4147: KnownError(
         "OB_INVALID_CONFIG",
-        "a parameter has a value that the server does not take",
+        "a parameter has a value that the server rejects",
         "correct it in start_options, or in the server's own configuration",
     ),
     -4153: KnownError(
         "OB_RESOURCE_OUT",
         "a resource of the host is used up",
-        "examine open files, threads and memory there",
+        "check open files, threads and memory on the host",
     ),
     -4184: KnownError("OB_SERVER_OUTOF_DISK_SPACE", "the disk is full", _SPACE, HERE),
     -4264: KnownError("OB_LOG_OUTOF_DISK_SPACE", "the disk of its redo log is full", _SPACE),
     -4265: KnownError(
         "OB_RPC_CONNECT_ERROR",
         "it cannot reach another server",
-        "examine the network and at the rpc ports of the other servers",
+        "check the network and the RPC ports of the other servers",
         is_general=True,
     ),
     -4290: KnownError(
         "OB_ALLOCATE_DISK_SPACE_FAILED",
-        "the disk space that it was configured for cannot be had",
-        f"{_SPACE}, or give it a smaller size",
+        "the configured disk space is not available",
+        f"{_SPACE}, or configure a smaller size",
     ),
     -4337: KnownError(
         "OB_STORE_DIR_ERROR",
         "the directories below store/ are not as the server left them",
-        "examine them, and at what their links lead to",
+        "check these directories and the targets of their links",
     ),
     -4345: KnownError(
         "OB_DIR_NOT_EMPTY",
         "a directory that must be empty is not",
-        "look below store/: is it from an earlier start?",
+        "check whether store/ is from an earlier start",
     ),
     -4375: KnownError("OB_DISK_ERROR", "its disk has errors", _DISK),
     -4388: KnownError(
         "OB_UNEXPECT_INTERNAL_ERROR",
         "an internal error",
-        "the line with this code in its log holds another one",
+        "read the other code in the line of its log with this code",
         is_general=True,
     ),
     -4392: KnownError("OB_DISK_HUNG", "its disk does not answer", _DISK),
     -4393: KnownError(
         "OB_ERR_OBSERVER_START",
         "its start failed",
-        "the lines before this code in its log say why",
+        "read the lines before this code in its log",
         is_general=True,
     ),
     -4403: KnownError(
         "OB_IMPROPER_OS_PARAM",
-        "the host's settings are not as the server needs them",
+        "a setting of the host does not meet the needs of the server",
         "correct the setting that its log names (ulimit, sysctl)",
     ),
     -4404: KnownError("OB_IO_TIMEOUT", "the disk did not answer in time", _DISK),
     -4631: KnownError(
         "OB_SERVER_ZONE_NOT_MATCH",
-        "it belongs to another zone than it says",
+        "it belongs to another zone than configured",
         "compare the zone in its configuration with that of the cluster",
     ),
     -4666: KnownError(
         "OB_CLUSTER_NO_MATCH",
         "it belongs to a cluster of another name",
-        "is `home` in the cluster file that of this cluster?",
+        "check that `home` in the cluster file belongs to this cluster",
     ),
     -4700: KnownError(
         "OB_CLUSTER_ID_NO_MATCH",
         "it belongs to a cluster with another id",
-        "is `home` in the cluster file that of this cluster?",
+        "check that `home` in the cluster file belongs to this cluster",
     ),
     -4736: KnownError(
         "OB_RESOURCE_UNIT_VALUE_INVALID",
         "a resource option is too small",
-        "give log_disk_size at least 2G",
+        "set log_disk_size to at least 2G",
         HERE,
     ),
 }
 
-SIGNS: tuple[ErrorPattern, ...] = (
+ERROR_PATTERNS: tuple[ErrorPattern, ...] = (
     ErrorPattern(
         -4016,
         "fail to start net frame",

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from tasks.cluster.access import ClusterAccess
+from tasks.errors import Code
 
 _POLL_S = 0.3
 _SLOW_POLL_S = 5.0
@@ -58,7 +59,7 @@ async def wait_for_growth(
         await asyncio.sleep(pause_s)
     return Failed(
         Problem(
-            "OB.Cluster.MinorFreezeTimeout",
+            Code.FREEZE_TIMEOUT,
             f"after {limit_s:g} s the checkpoint has not grown of {', '.join(left)}",
             "RETRY; or PASS this stage, and they are stopped without it",
         )

@@ -17,6 +17,7 @@ from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import AVAILABLE, TableRow
 from tasks.cluster.quorum import explain_majority
 from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.errors import Code, retryable_problem
 from tasks.flavours.base import ServiceReport, StopMode
 from tasks.flavours.checkpoints import Checkpoints, log_nothing_to_freeze, wait_for_growth
 from tasks.flavours.stop_safety import check_plain_stop, force_required_error, read_snapshot
@@ -53,10 +54,10 @@ OCEANBASE = Flavour(
     command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
 )
 
-_LOOK_S = 5.0  # limit for the database to answer the checks of a request
+_PREVIEW_S = 5.0  # limit for the database to answer the checks of a request
 _POLL_S = 0.3
+_READ_HISTORY = "read the event history of the cluster"
 _ALREADY_ACTIVE = "zone status not match"  # the server's text, known to clients (protocol 7.1)
-_TIMEOUT = "OB.Cluster.AsyncOperationTimeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,7 @@ class OceanbaseActions:
             return Succeeded()
         for line in problems[:-1]:
             await context.log(f"ERROR: {line}")
-        remedy = "look at the cluster's event history, then RETRY"
-        return Failed(Problem(SqlRefused.err_code, problems[-1], remedy))
+        return Failed(retryable_problem(SqlRefused.err_code, problems[-1], _READ_HISTORY))
 
     async def confirm_service(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
         """Confirm that servers are ACTIVE and in service, through another server if possible."""
@@ -155,7 +155,7 @@ class OceanbaseActions:
         refused: list[SqlPeerRefused] = []
         for servers in (inside, outside):
             if snapshot is None and servers:
-                snapshot = await read_snapshot(self.access, servers, _LOOK_S, refused)
+                snapshot = await read_snapshot(self.access, servers, _PREVIEW_S, refused)
         if snapshot is None:
             majority = explain_majority(cluster.servers, (), targets)
             raise force_required_error(
@@ -228,8 +228,7 @@ class OceanbaseActions:
             await asyncio.sleep(_POLL_S)
         if left:
             what = f"the cluster does not show as stopped: {', '.join(left)}"
-            remedy = "look at the cluster's event history, then RETRY"
-            return Failed(Problem(_TIMEOUT, what, remedy))
+            return Failed(retryable_problem(Code.CLUSTER_TIMEOUT, what, _READ_HISTORY))
         evidence = {name: {"level": "sql", "in_service": False} for name in context.targets}
         return Succeeded(evidence=evidence, summary="out of service by SQL; the processes run on")
 
@@ -263,9 +262,9 @@ class OceanbaseActions:
     ) -> Problem:
         """Explain a failure; without a specific reason, assume that the majority is missing."""
         if isinstance(exc, SqlPasswordRefused):
-            return Problem(exc.err_code, exc.message, "correct the configured password, then RETRY")
+            return retryable_problem(exc.err_code, exc.message, "correct the configured password")
         if isinstance(exc, SqlRefused) and not exc.may_pass:
-            return Problem(exc.err_code, exc.message, "look at the cluster, then RETRY")
+            return retryable_problem(exc.err_code, exc.message, "check the state of the cluster")
         majority = explain_majority(self.access.cluster.servers, healthy, context.targets)
         text = f"{majority.message}; last answer: {exc.message}"
         first = f"{exc.remedy}; " if exc.remedy else ""
@@ -322,13 +321,13 @@ def _serves(rows: Mapping[Address, ServerRow], server: Server) -> bool:
 def _service_problem(row: ServerRow | None, server: Server) -> Problem | None:
     if row is None:
         what = f"the cluster has no server {render_address(server)}"
-        remedy = "correct ip and rpc_port, then RETRY"
-        return Problem("Agent.NotExist", f"{server.name}: {what}", remedy)
+        remedy = "correct ip and rpc_port"
+        return retryable_problem(Code.AGENT_NOT_EXIST, f"{server.name}: {what}", remedy)
     if row.serves:
         return None
     state = "stopped" if row.stopped else "not yet in service"
     what = f"{server.name}: the cluster has it as {row.status}, {state}"
-    return Problem(_TIMEOUT, what, f"look at {server.log_file}, then RETRY")
+    return retryable_problem(Code.CLUSTER_TIMEOUT, what, f"read {server.log_file}")
 
 
 async def _read_checkpoints(sql: ClusterSql, servers: Collection[Server]) -> Checkpoints:

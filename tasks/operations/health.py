@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
-from dagengine import Clock, Failed, Problem, StepContext, Succeeded
+from dagengine import Clock, StepContext
 from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
-from tasks.diagnosis.diagnose import Diagnosis, diagnose
-from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
-from tasks.hosts.commands import error_lines_command, probe_command
+from tasks.hosts.commands import probe_command
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
 from tasks.hosts.query import run_query
@@ -32,7 +31,6 @@ LIMIT_S = 300.0
 STABLE_LIMIT_S = 250.0
 """Maximum of `health.stable_s`, in seconds; the stage's time-out includes it."""
 
-_TRACES_S = 30.0  # more than the sum of the script's own limits
 # A probe costs both machines some milliseconds of CPU time, which a booting server needs itself.
 # The interval keeps that cost low and adds little to the wait.
 _POLL_SHARE = 0.05
@@ -40,10 +38,8 @@ _FIRST_POLL_S = 0.02
 _POLL_CAP_S = 0.1
 _SLOW_POLL_S = 1.0
 _SLOW_AFTER_S = 30.0
-_LAST_WORDS_TRIES = 8
-_LAST_WORDS_PAUSE_S = 0.25
-_LOOK_EVERY_S = 0.25  # a death is noticed within this interval plus the response time,
-_SLOW_LOOK_EVERY_S = 0.75  # and within a second if the start takes long
+_PROBE_INTERVAL_S = 0.25  # an exit is noticed within this interval plus the response time,
+_SLOW_PROBE_INTERVAL_S = 0.75  # and within a second if the start takes long
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,41 +65,72 @@ class HealthLevel(StrEnum):
     IN_SERVICE = "in service"  # confirmed by the cluster (oceanbase; stage 6)
 
 
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """Result of a wait: the server answers SQL.
+
+    Attributes:
+        version: of the server.
+        after_s: duration of the wait in seconds, including `stable_s` of the server.
+    """
+
+    version: str
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """Result of a wait: the process of the server has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """Result of a wait: the process runs, but does not answer SQL within the limit.
+
+    Attributes:
+        level: the level that the server has reached.
+        reason: why the last attempt failed.
+        remedy: the next step for the operator; empty if unknown.
+        limit_s: the limit in seconds.
+    """
+
+    level: HealthLevel
+    reason: str
+    remedy: str
+    limit_s: float
+
+
+HealthResult: TypeAlias = Healthy | Exited | TimedOut
+
+
 async def wait_until_healthy(
     monitored: MonitoredServer, context: StepContext, clock: Clock
-) -> Succeeded | Failed:
-    """Poll until SQL answers and stays up, the process has ended, or the time is up."""
-    begun_s = clock.monotonic_s()
-    pause_s, last, remedy = _FIRST_POLL_S, "not asked yet", ""
-    with _ProcessMonitor(monitored, clock).opened() as watch:
-        while (waited_s := clock.monotonic_s() - begun_s) < LIMIT_S:
+) -> HealthResult:
+    """Poll until SQL answers and stays up, the process has ended, or the time is up.
+
+    Raises:
+        SqlPasswordRefused: the server refuses the configured password.
+        RemoteError: the host cannot be queried.
+    """
+    started_s = clock.monotonic_s()
+    pause_s, reason, remedy = _FIRST_POLL_S, "not probed yet", ""
+    with _ProcessMonitor(monitored, clock).opened() as monitor:
+        while (waited_s := clock.monotonic_s() - started_s) < LIMIT_S:
             try:
                 await _wait_for_port(monitored)
                 version = await _try_sql(monitored, context)
-                if await _remains_healthy(monitored, watch, context):
-                    return await _healthy(
-                        monitored, version, clock.monotonic_s() - begun_s, context
-                    )
-                last = "it answered SQL, and ended"
+                if await _remains_healthy(monitored, monitor, context):
+                    return Healthy(version, clock.monotonic_s() - started_s)
+                reason = "it answered SQL and then ended"
             except SqlNotReady as exc:
-                last, remedy = exc.message, exc.remedy
-                on = f"an answer of {monitored.server.name} on SQL port {monitored.server.sql_port}"
-                told = f"level {watch.level}: {last}"
-                context.wait_for("sql", on, last=told, next_in_s=pause_s)
-            except SqlPasswordRefused:
-                return _password_refused(monitored)
-            if await watch.pause(pause_s):
-                return await diagnose_exit(monitored, context)
+                reason, remedy = exc.message, exc.remedy
+                subject = f"{monitored.server.name} to answer on port {monitored.server.sql_port}"
+                last_result = f"level {monitor.level}: {reason}"
+                context.wait_for("sql", subject, last=last_result, next_in_s=pause_s)
+            if await monitor.pause(pause_s):
+                return Exited()
             pause_s = choose_pause_s(waited_s)
-    return Failed(
-        Problem(
-            "OB.Cluster.AsyncOperationTimeout",
-            f"{monitored.server.name} lives (pid {monitored.process.pid}) but does not answer SQL"
-            f" within {LIMIT_S:g} s: {last}",
-            f"{remedy or f'look at {monitored.server.log_file}'}, then RETRY",
-        ),
-        _evidence(monitored, watch.level),
-    )
+    return TimedOut(monitor.level, reason, remedy, LIMIT_S)
 
 
 def choose_pause_s(waited_s: float) -> float:
@@ -112,19 +139,8 @@ def choose_pause_s(waited_s: float) -> float:
     return min(max(_FIRST_POLL_S, waited_s * _POLL_SHARE), cap_s)
 
 
-async def _healthy(
-    monitored: MonitoredServer, version: str, after_s: float, context: StepContext
-) -> Succeeded:
-    server = monitored.server
-    stable = f", and stayed so for {server.stable_s:g} s" if server.stable_s else ""
-    await context.log(f"{server.name} answers SQL after {after_s - server.stable_s:.2f} s{stable}")
-    took = {"healthy_after_s": round(after_s, 3)}
-    evidence = _evidence(monitored, HealthLevel.SQL) | took
-    return Succeeded({**took, "version": version}, evidence)
-
-
 async def _remains_healthy(
-    monitored: MonitoredServer, watch: _ProcessMonitor, context: StepContext
+    monitored: MonitoredServer, monitor: _ProcessMonitor, context: StepContext
 ) -> bool:
     """Return True if it keeps answering for `stable_s`, False if the process ends before that.
 
@@ -134,9 +150,9 @@ async def _remains_healthy(
     left_s = monitored.server.stable_s
     while left_s > 0:
         pause_s = min(left_s, _SLOW_POLL_S)
-        on = f"{monitored.server.name} to stay healthy for {left_s:g} s more"
-        context.wait_for("stable", on, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
-        if await watch.pause(pause_s):
+        subject = f"{monitored.server.name} to stay healthy for {left_s:g} s more"
+        context.wait_for("stable", subject, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
+        if await monitor.pause(pause_s):
             return False
         left_s -= pause_s
         async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
@@ -166,7 +182,7 @@ class _ProcessMonitor:
     @contextmanager
     def opened(self) -> Iterator[_ProcessMonitor]:
         """Probe the process until the context is left."""
-        name = f"look at pid {self._monitored_server.process.pid}"
+        name = f"probe pid {self._monitored_server.process.pid}"
         self._until_gone = asyncio.create_task(self._poll_until_exit(), name=name)
         try:
             yield self
@@ -186,73 +202,14 @@ class _ProcessMonitor:
         return bool(done)
 
     async def _poll_until_exit(self) -> None:
-        begun_s = self._clock.monotonic_s()
+        started_s = self._clock.monotonic_s()
         while True:
-            is_late = self._clock.monotonic_s() - begun_s > _SLOW_AFTER_S
-            await asyncio.sleep(_SLOW_LOOK_EVERY_S if is_late else _LOOK_EVERY_S)
-            seen = await probe_process(self._monitored_server)
-            if seen.is_gone:
+            is_late = self._clock.monotonic_s() - started_s > _SLOW_AFTER_S
+            await asyncio.sleep(_SLOW_PROBE_INTERVAL_S if is_late else _PROBE_INTERVAL_S)
+            process_state = await probe_process(self._monitored_server)
+            if process_state.is_gone:
                 return
-            self.level = HealthLevel.PORT if seen.is_listening else self.level
-
-
-async def diagnose_exit(monitored: MonitoredServer, context: StepContext) -> Failed:
-    """Build the failure of a server whose process has ended, with the cause from its traces."""
-    server = monitored.server
-    gone = f"{server.name}: the server (pid {monitored.process.pid}) is gone"
-    await context.log(f"{gone}; looking for the cause")
-    traces = await _read_traces(monitored)
-    found = _diagnose(monitored, traces)
-    for _ in range(_LAST_WORDS_TRIES):
-        if found.names_error:
-            break
-        # The server writes its log asynchronously: the last lines may appear after its end.
-        await asyncio.sleep(_LAST_WORDS_PAUSE_S)
-        traces = replace(traces, log=await _read_log(monitored))
-        found = _diagnose(monitored, traces)
-    for line in found.lines:
-        await context.log(f"{server.name} log: {line}")
-    evidence: dict[str, object] = {
-        "cause": found.sentence,
-        "remedy": found.remedy,
-        "log": list(found.lines),
-        "traces": traces.as_evidence(),
-    }
-    if found.errcode is not None:
-        evidence["errcode"] = found.errcode
-    return Failed(
-        Problem(
-            "OB.Server.Process.NotExist",
-            f"{gone}: {found.sentence}",
-            f"{found.remedy}, then RETRY; all of it is in {server.log_file}",
-        ),
-        _evidence(monitored, HealthLevel.NONE) | evidence,
-    )
-
-
-def _diagnose(monitored: MonitoredServer, traces: Postmortem) -> Diagnosis:
-    flavour = monitored.server.flavour
-    return diagnose(
-        traces,
-        pid=monitored.process.pid,
-        program=flavour.program.rpartition("/")[2],
-        options=monitored.server.start_options if monitored.is_first else {},
-    )
-
-
-async def _read_traces(monitored: MonitoredServer) -> Postmortem:
-    server, process = monitored.server, monitored.process
-    question = postmortem_command(
-        *(server.home, server.log_file, monitored.log_from, process.pid, process.started),
-        server.ports.values(),
-    )
-    return parse_postmortem((await monitored.runner.run(question, timeout_s=_TRACES_S)).stdout)
-
-
-async def _read_log(monitored: MonitoredServer) -> tuple[str, ...]:
-    question = error_lines_command(monitored.server.log_file, monitored.log_from)
-    said = (await run_query(monitored.runner, question)).stdout
-    return tuple(line for line in said.split("\n") if line)
+            self.level = HealthLevel.PORT if process_state.is_listening else self.level
 
 
 async def _try_sql(monitored: MonitoredServer, context: StepContext) -> str:
@@ -277,8 +234,8 @@ async def _query_version(monitored: MonitoredServer, context: StepContext, passw
         if password != monitored.password:
             # The second login in stage 6 proves that the password is set.
             await set_root_password(connection, monitored.password)
-            said = "root had no password; set the configured one"
-            await context.log(f"{monitored.server.name}: {said}")
+            name = monitored.server.name
+            await context.log(f"{name}: root had no password; set the configured one")
         return version
 
 
@@ -289,8 +246,8 @@ async def probe_process(monitored: MonitoredServer) -> ProcessLook:
         RemoteError: the host cannot be queried.
     """
     process = monitored.process
-    question = probe_command(process.pid, process.started, monitored.server.sql_port)
-    return parse_alive((await run_query(monitored.runner, question)).stdout)
+    command = probe_command(process.pid, process.started, monitored.server.sql_port)
+    return parse_alive((await run_query(monitored.runner, command)).stdout)
 
 
 async def is_gone(monitored: MonitoredServer) -> bool:
@@ -300,22 +257,3 @@ async def is_gone(monitored: MonitoredServer) -> bool:
         RemoteError: the host cannot be queried.
     """
     return (await probe_process(monitored)).is_gone
-
-
-def _password_refused(monitored: MonitoredServer) -> Failed:
-    return Failed(
-        Problem(
-            SqlPasswordRefused.err_code,
-            f"{monitored.server.name} runs, but refuses the configured password of root",
-            "correct the password that the cluster file names, then RETRY",
-        ),
-        _evidence(monitored, HealthLevel.PORT),
-    )
-
-
-def _evidence(monitored: MonitoredServer, level: HealthLevel) -> dict[str, object]:
-    return {
-        "pid": monitored.process.pid,
-        "sql_port": monitored.server.sql_port,
-        "level": str(level),
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
+from tasks.errors import Code
 
 LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
@@ -34,7 +35,7 @@ async def take_lock(context: StepContext, force_pass: Sequence[str]) -> Outcome:
         await context.log(f"forcePassDag: not passed: {names}")
     return Failed(
         Problem(
-            "OB.Cluster.UnderMaintenanceWithDag",
+            Code.CLUSTER_UNDER_MAINTENANCE,
             f"the cluster is locked by {description}",
             "wait for it, or send the request again with its id in forcePassDag",
         )

@@ -13,7 +13,6 @@ from dagengine import (
     Flags,
     Operation,
     Outcome,
-    Problem,
     Stage,
     StageKind,
     StepContext,
@@ -24,6 +23,7 @@ from dagengine.remote import Runner
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED
+from tasks.errors import Code, retryable_problem
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
     START_DEADLINE_S,
@@ -43,10 +43,15 @@ from tasks.hosts.query import run_query
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
+    Healthy,
     MonitoredServer,
-    diagnose_exit,
     is_gone,
     wait_until_healthy,
+)
+from tasks.operations.health_outcome import (
+    exit_outcome,
+    health_outcome,
+    password_refused_outcome,
 )
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
@@ -132,7 +137,7 @@ class _Steps:
         )
         match decision:
             case Blocked(code, message, remedy):
-                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+                return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
             case NoOp(reason, process):
                 ours = process.by == context.generic_id
                 why = "by an earlier attempt of this task" if ours else "nothing to do"
@@ -180,11 +185,14 @@ class _Steps:
         monitored = await self._monitored_server(context, params, server)
         if isinstance(monitored, Failed):
             return monitored
-        outcome = await wait_until_healthy(monitored, context, self.access.clock)
-        if isinstance(outcome, Succeeded):
-            version = str(outcome.data["version"])
+        try:
+            result = await wait_until_healthy(monitored, context, self.access.clock)
+        except SqlPasswordRefused:
+            return password_refused_outcome(monitored)
+        outcome = await health_outcome(result, monitored, context)
+        if isinstance(result, Healthy):
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
-            self.access.record(server, state, version=version)
+            self.access.record(server, state, version=result.version)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
                 await run_query(runner, confirm_first_start_command(server.home))
@@ -282,11 +290,11 @@ class _Steps:
             )
         if report.outcome is StartOutcome.LOCKED:
             what = "another start of it has been under way for 25 s"
-            return _failed(server, what, "look at the host")
+            return _failed(server, what, "check the host")
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
-            return await diagnose_exit(monitored, context)
+            return await exit_outcome(monitored, context)
         if report.outcome in _REFUSED:
             what = _REFUSED[report.outcome].format(home=server.home)
             if report.doubts:
@@ -304,7 +312,7 @@ class _Steps:
         except DagengineError as exc:
             # An unreachable host must not affect the verification of the other servers.
             what = f"{name}: {exc.message}"
-            return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+            return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
 
     async def _reinspect(
         self, context: StepContext, params: StartParams, server: Server
@@ -320,7 +328,7 @@ class _Steps:
         if isinstance(refused, BaseException):
             raise refused
         if gone or (refused is not None and await is_gone(monitored)):
-            return await diagnose_exit(monitored, context)
+            return await exit_outcome(monitored, context)
         if refused is not None:
             return refused
         said = f"the same process (pid {monitored.process.pid}) answers SQL"
@@ -335,7 +343,7 @@ async def _query_again(monitored: MonitoredServer) -> Failed | None:
             await query_value(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         what = f"{monitored.server.name}: {exc.message}"
-        return Failed(Problem(exc.err_code, what, f"{exc.remedy or 'look at it'}, then RETRY"))
+        return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
     return None
 
 
@@ -357,5 +365,5 @@ def _started(
 
 
 def _failed(server: Server, what: str, remedy: str) -> Failed:
-    code = "OB.Server.HasNotBeenStarted"
-    return Failed(Problem(code, f"{server.name}: {what}", f"{remedy}, then RETRY"))
+    code = Code.NOT_STARTED
+    return Failed(retryable_problem(code, f"{server.name}: {what}", remedy))

@@ -22,6 +22,7 @@ from dagengine.remote import Runner
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import NOT_RUNNING
+from tasks.errors import Code, retryable_problem
 from tasks.flavours.base import StopMode
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
@@ -106,7 +107,7 @@ class _Steps:
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
         match await _look(server, runner):
             case Blocked(code, message, remedy):
-                return Failed(Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY"))
+                return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
             case NothingRuns():
                 await context.log(f"{server.name}: does not run")
                 return Succeeded({"runs": False})
@@ -189,9 +190,9 @@ class _Steps:
                 return None
             case Stop(process):
                 what = f"{name}: runs again, pid {process.pid}: something else has started it"
-                return Problem("OB.Server.Process.StopFailed", what, "find out what, then RETRY")
+                return retryable_problem(Code.STOP_FAILED, what, "find out what")
             case Blocked(code, message, remedy):
-                return Problem(code, f"{name}: {message}", f"{remedy}, then RETRY")
+                return retryable_problem(code, f"{name}: {message}", remedy)
 
 
 def _is_running(context: StepContext, name: str) -> bool:

@@ -6,13 +6,13 @@ from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from dagengine.errors import ConnectionLost
 from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
+from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import STOP_MARGIN_S, stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import explain_doubt, explain_listener
 
 _ASK_S = 30.0
 _ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
-_CHECK_FAILED = "OB.Server.Process.CheckFailed"
 
 
 async def stop_process(
@@ -41,7 +41,7 @@ async def stop_process(
     pid = report.process.pid if report.process else 0
     if report.outcome in _ENDS and (listener := report.contradiction) is not None:
         cause, remedy = explain_listener(listener, server.sql_port, server.home)
-        problem = Problem(_CHECK_FAILED, f"{server.name}: {cause}", f"{remedy}, then RETRY")
+        problem = retryable_problem(Code.CHECK_FAILED, f"{server.name}: {cause}", remedy)
         return Failed(problem)
     match report.outcome:
         case StopOutcome.GONE:
@@ -72,22 +72,22 @@ def _signal(report: StopReport) -> str:
 def _explain(server: Server, report: StopReport) -> Problem:
     pid = report.process.pid if report.process else 0
     owner = report.process.owner if report.process else -1
-    code, remedy = "OB.Server.Process.StopFailed", "look at it on the host, then RETRY"
+    code, remedy = Code.STOP_FAILED, "check the server on the host"
     match report.outcome:
         case StopOutcome.DOUBTFUL if report.doubts:
-            code = _CHECK_FAILED
-            what, cure = explain_doubt(report.doubts[0], server.home)
-            what, remedy = f"could not be stopped: {what}", f"{cure}, then RETRY"
+            code = Code.CHECK_FAILED
+            what, remedy = explain_doubt(report.doubts[0], server.home)
+            what = f"could not be stopped: {what}"
         case StopOutcome.UNANSWERED:
-            code = _CHECK_FAILED
+            code = Code.CHECK_FAILED
             what = f"could not be stopped: the file system of {server.home} does not answer"
-            remedy = "look for a dead NFS or FUSE mount on the host, then RETRY"
+            remedy = "unmount or repair the dead NFS or FUSE mount on the host"
         case StopOutcome.OTHER_USER:
-            code = _CHECK_FAILED
+            code = Code.CHECK_FAILED
             what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"
-            remedy = "log in as that user, or become it (ssh.sudo), then RETRY"
+            remedy = "log in as that user, or become it (ssh.sudo)"
         case StopOutcome.ALIVE:
-            code = "OB.Cluster.AsyncOperationTimeout"
+            code = Code.CLUSTER_TIMEOUT
             what = f"still lives after SIGKILL (pid {pid}): it hangs in the kernel, on its disk say"
         case StopOutcome.LOCKED:
             what = "could not be stopped: another start or stop of it was under way for 25 s"
@@ -95,4 +95,4 @@ def _explain(server: Server, report: StopReport) -> Problem:
             what = f"could not be signalled (pid {pid})"
         case _:
             what = "could not be stopped: the host's answer broke off"
-    return Problem(code, f"{server.name} {what}", remedy)
+    return retryable_problem(code, f"{server.name} {what}", remedy)

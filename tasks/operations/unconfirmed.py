@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dagengine import Failed, Problem, StepContext
+from dagengine import Failed, StepContext
 from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
+from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import START_DEADLINE_S, wait_for_lock_command
 
 _ASK_S = 30.0
@@ -34,10 +35,10 @@ async def resolve_unconfirmed(
     )
     if "quiet=yes" not in result.stdout:
         return Failed(
-            Problem(
-                "Task.Dag.CancelTimeout",
+            retryable_problem(
+                Code.CANCEL_TIMEOUT,
                 f"{server.name}: a command of task {generic_id} still holds the lock of its home",
-                "look at the host for a process of dagengine, end it, then RETRY",
+                "find the process of dagengine on the host and end it",
             )
         )
     await context.mark_confirmed()

@@ -6,11 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
 from tasks.hosts.identity import ProcessIdentity
-from tasks.preflight.checks import CHECKS, run_checks
-from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
+from tasks.preflight.checks import CHECKS
+from tasks.preflight.registry import CheckRegistry
+from tasks.preflight.result import CheckResult, Severity, StartTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Blocked:
         code: stable errCode.
         message: the problem and its location.
         remedy: the next step for the operator.
-        verdicts: of every check; empty if the checks could not run.
+        check_results: of every check; empty if the checks could not run.
     """
 
     code: str
@@ -37,7 +39,7 @@ class NoOp:
     Attributes:
         reason: the reason.
         process: the running server.
-        verdicts: of every check.
+        check_results: of every check.
         awaits_password: whether no first start was ever confirmed, so that root may have no
             password yet.
     """
@@ -61,7 +63,10 @@ Decision: TypeAlias = Blocked | NoOp | Start
 
 
 def decide_start(
-    facts: HostFacts, start_target: StartTarget, skip: Collection[str] = ()
+    facts: HostFacts,
+    start_target: StartTarget,
+    skip: Collection[str] = (),
+    checks: CheckRegistry = CHECKS,
 ) -> Decision:
     """Decide what a start does with a server.
 
@@ -69,19 +74,17 @@ def decide_start(
         facts: about its host.
         start_target: the server to be started.
         skip: names of checks whose block is ignored.
+        checks: the checks to run.
     """
     if not facts.complete:
-        return Blocked(
-            "Agent.RPC.RequestFailed",
-            f"the host's answer broke off: {facts.said!r}",
-            f"look at the login shell of {start_target.server.address.user}",
-        )
-    check_results = tuple(run_checks(facts, start_target, skip))
+        return block_truncated(facts, start_target.server.address.user)
+    check_results = tuple(checks.run(facts, start_target, skip))
     for check_result in check_results:
         if check_result.level is Severity.BLOCK:
-            return Blocked(
-                check_result.code, check_result.cause, _remedy(check_result, facts), check_results
-            )
+            remedy = check_result.remedy
+            if checks[check_result.check].may_be_skipped(facts):
+                remedy = f"{remedy} (or start with --skip-check {check_result.check})"
+            return Blocked(check_result.code, check_result.cause, remedy, check_results)
     if facts.process is not None:
         reason = f"already running, pid {facts.process.pid}"
         return NoOp(reason, facts.process, check_results, bool(facts.files.first_start))
@@ -93,12 +96,13 @@ def decide_start(
         case HasData():
             return Start(StartKind.LATER, check_results, bool(facts.files.first_start))
         case Contradictory(cause, remedy):  # the check `first-start` blocks, and cannot be skipped
-            return Blocked("OB.Server.HasNotBeenStarted", cause, remedy, check_results)
+            return Blocked(Code.NOT_STARTED, cause, remedy, check_results)
 
 
-def _remedy(check_result: CheckResult, facts: HostFacts) -> str:
-    """Return the remedy, with a hint if the check may be skipped without harm."""
-    skip = next(check.skip for check in CHECKS if check.name == check_result.check)
-    if skip is SkipPolicy.NO or (skip is SkipPolicy.NOT_BY_ROOT and facts.uid == 0):
-        return check_result.remedy
-    return f"{check_result.remedy} (or start with --skip-check {check_result.check})"
+def block_truncated(facts: HostFacts, user: str = "the SSH user") -> Blocked:
+    """Block because the facts are incomplete."""
+    return Blocked(
+        Code.REQUEST_FAILED,
+        f"the response of the host was truncated: {facts.said!r}",
+        f"check the login shell of {user}",
+    )

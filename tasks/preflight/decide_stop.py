@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_listener
-from tasks.preflight.decide import Blocked
-from tasks.preflight.judges import check_manager
+from tasks.preflight.decide import Blocked, block_truncated
+from tasks.preflight.management import find_other_manager
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,11 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
         sql_port: a listener there that may be the server blocks the stop; 0 disables this check.
     """
     if not facts.complete:
-        return Blocked(
-            "Agent.RPC.RequestFailed",
-            "the host's answer broke off",
-            "look at the login shell of the user that we log in as",
-        )
-    process, code = facts.process, "OB.Server.Process.CheckFailed"
+        return block_truncated(facts)
+    process, code = facts.process, Code.CHECK_FAILED
     if home in facts.unanswered:
         cause = f"the file system of {home} does not answer"
-        return Blocked(code, cause, "look for a dead NFS or FUSE mount on the host")
+        return Blocked(code, cause, "unmount or repair the dead NFS or FUSE mount on the host")
     if facts.doubts:
         return Blocked(code, *explain_doubt(facts.doubts[0], home))
     if process is None:
@@ -53,10 +50,10 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
         return NothingRuns()
     if process.owner != facts.uid:
         return Blocked(
-            "OB.Server.Process.CheckFailed",
+            code,
             f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
             f"log in as that user, or become it (ssh.sudo); this login has uid {facts.uid}",
         )
-    if (managed := check_manager(facts)) is not None:
-        return Blocked(managed.code, managed.cause, managed.remedy)
+    if (manager := find_other_manager(facts)) is not None:
+        return Blocked(code, manager.cause, manager.remedy)
     return Stop(process)

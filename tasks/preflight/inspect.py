@@ -1,4 +1,4 @@
-"""Inspection of a server's host: collect facts, judge them, report the results."""
+"""Inspection of a server's host: collect facts, run the checks, report the results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from dagengine import Clock, Failed, Outcome, Problem, StepContext, Succeeded
 from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
+from tasks.errors import retryable_problem
 from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
 from tasks.hosts.home_state import describe_kind
@@ -18,7 +19,7 @@ from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
 from tasks.preflight.result import CheckResult, Severity, StartTarget
 
-_SAID_LENGTH = 200
+_EXCERPT_LENGTH = 200
 
 
 async def gather_facts(
@@ -29,18 +30,17 @@ async def gather_facts(
     Raises:
         RemoteError: the host could not be queried.
     """
-    asked_ms = clock.now().timestamp() * 1000
-    question = facts_command(server, with_version=with_version)
-    result = await run_query(runner, question)
-    answered_ms = clock.now().timestamp() * 1000
+    sent_ms = clock.now().timestamp() * 1000
+    result = await run_query(runner, facts_command(server, with_version=with_version))
+    received_ms = clock.now().timestamp() * 1000
     facts = parse_facts(result.stdout)
     if not facts.complete:
-        return replace(facts, said=(result.stderr or result.stdout).strip()[-_SAID_LENGTH:])
+        return replace(facts, said=(result.stderr or result.stdout).strip()[-_EXCERPT_LENGTH:])
     if facts.process is None and server.flavour.can_initialise:
         facts = replace(facts, files=await add_parameters(runner, server.home, facts.files))
     if facts.now_ms is None or facts.now_ms < 0:
         return facts
-    return replace(facts, clock_off_s=clock_difference_s(asked_ms, facts.now_ms, answered_ms))
+    return replace(facts, clock_off_s=clock_difference_s(sent_ms, facts.now_ms, received_ms))
 
 
 class HostInspector:
@@ -63,16 +63,16 @@ class HostInspector:
             await context.log(line)
         match decision:
             case Blocked(code, message, remedy):
-                problem = Problem(code, f"{server.name}: {message}", f"{remedy}, then RETRY")
+                problem = retryable_problem(code, f"{server.name}: {message}", remedy)
                 return Failed(problem, evidence)
             case NoOp(reason):
-                await context.log(f"{server.name}: {reason}; nothing stands in its way")
+                await context.log(f"{server.name}: {reason}; no check blocks it")
                 return Succeeded(evidence=evidence)
             case _:
                 kind, count = describe_kind(decision.kind), len(check_results)
                 await context.log(f"{server.name}: {kind}; nothing blocks it, {count} checks")
-                found = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
-                return Succeeded(found, evidence)
+                data = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
+                return Succeeded(data, evidence)
 
     async def decide(
         self, context: StepContext, server: Server, runner: Runner, skip: Collection[str]
@@ -122,11 +122,11 @@ def render_check_results(
             case Severity.BLOCK if is_first:
                 is_first = False
             case Severity.BLOCK:
-                lines.append(f"WARN: {name}: also in the way: {check_result}")
+                lines.append(f"WARN: {name}: also blocked by {check_result}")
             case Severity.WARN:
                 lines.append(f"WARN: {name}: {check_result}")
             case Severity.SKIPPED:
-                lines.append(f"WARN: {name}: skipped as asked: {check_result}")
+                lines.append(f"WARN: {name}: skipped on request: {check_result}")
             case Severity.OK:
                 pass
     return lines
@@ -134,9 +134,9 @@ def render_check_results(
 
 def describe_check_results(check_results: Sequence[CheckResult]) -> dict[str, Any]:
     """Return the same results for `additional_data.evidence`."""
-    told = [
+    problems = [
         check_result.as_evidence()
         for check_result in check_results
         if check_result.level is not Severity.OK
     ]
-    return {"checks": told} if told else {}
+    return {"checks": problems} if problems else {}

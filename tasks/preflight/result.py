@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.facts import HostFacts
@@ -34,16 +34,14 @@ class Finding:
     """A problem found by a check.
 
     Attributes:
-        level: WARN or BLOCK.
         cause: the problem and its location.
-        remedy: the remedy.
-        code: errCode of a block.
+        remedy: a remedy with details of this problem; empty if the check's own is sufficient.
+        severity: WARN or BLOCK; None for the severity of the check.
     """
 
-    level: Severity
     cause: str
-    remedy: str
-    code: str = "Common.IllegalArgument"
+    remedy: str = ""
+    severity: Severity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,34 +62,6 @@ class StartTarget:
         return decide_home(
             facts.files, server.flavour, data_dir=server.data_dir, redo_dir=server.redo_dir
         )
-
-
-Judge: TypeAlias = Callable[[HostFacts, StartTarget], Finding | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One named check of a server's host.
-
-    Attributes:
-        name: the name by which it can be skipped.
-        looks_at: the subject, in one line for operators.
-        levels: possible results other than ok.
-        skip: whether its block may be skipped.
-        remedy: one line for operators.
-        judge: the decision; returns None for ok.
-        needs_home: whether the check is omitted if the home is missing.
-        when_running: whether it also applies to a running server; a block is then a warning.
-    """
-
-    name: str
-    looks_at: str
-    levels: str
-    skip: SkipPolicy
-    remedy: str
-    decide: Judge
-    needs_home: bool = True
-    when_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from functools import partial
 from dagengine.mysql import Connection
 from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
+from tasks.errors import Code
 from tasks.hosts.commands import sql_listener_command
 from tasks.hosts.identity import ProcessIdentity
 from tasks.hosts.query import run_query
@@ -27,7 +28,7 @@ from tasks.sql.route import (
 class SqlPeerRefused(SqlNotReady):
     """Raised when the listener is not the identified server; nothing was sent to it."""
 
-    err_code = "OB.Server.Process.CheckFailed"
+    err_code = Code.CHECK_FAILED
 
 
 async def read_sql_facts(server: Server, runner: Runner, *, only_port: bool = False) -> SqlFacts:

@@ -22,6 +22,7 @@ from dagengine.mysql import (
     connect,
     show_text,
 )
+from tasks.errors import Code
 
 _CALL_S = 5.0
 _CLUSTER_CALL_S = 15.0  # a server without a majority answers with an error only after 10 s
@@ -37,13 +38,13 @@ _PASSING = frozenset({4012, 4023, 4038, 4121, 4122, 4638, 8001})
 class SqlNotReady(DagengineError):
     """Raised when no SQL server answers there (yet)."""
 
-    err_code = "Agent.OceanBase.Useless"
+    err_code = Code.SQL_NOT_READY
 
 
 class SqlPasswordRefused(DagengineError):
     """Raised when the server rejects the password."""
 
-    err_code = "Security.Authentication.IncorrectOceanbasePassword"
+    err_code = Code.LOGIN_REFUSED
 
 
 class SqlRefused(DagengineError):
@@ -54,7 +55,7 @@ class SqlRefused(DagengineError):
         may_pass: whether the statement may succeed later or through another server.
     """
 
-    err_code = "MySQL.Error"
+    err_code = Code.SQL_ERROR
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"{text} (error {number})")

@@ -50,7 +50,7 @@ async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: Worl
             dag = await client.start("SERVER", [BAD], skip_checks=["ports"])
             ended = await wait_dag(client, dag["id"])
         lines = sub_tasks(ended, CHECK)[BAD]["task_logs"]
-        assert any("skipped as asked: [ports]" in line for line in lines)
+        assert any("skipped on request: [ports]" in line for line in lines)
         # It was let through, and the server itself said what the check would have said.
         assert (ended["state"], ended["stage"]) == ("FAILED", HEALTH), told(ended)
         assert "a port is taken" in sub_tasks(ended, HEALTH)[BAD]["task_logs"][-1]
@@ -107,5 +107,5 @@ async def test_a_server_that_stays_healthy_for_its_time_succeeds(world_of: World
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
         assert dag["state"] == "SUCCEED", told(dag)
         lines = sub_tasks(dag, HEALTH)[GOOD]["task_logs"]
-        assert any("stayed so for 1.5 s" in line for line in lines)
+        assert any("stayed healthy for 1.5 s" in line for line in lines)
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "sql"

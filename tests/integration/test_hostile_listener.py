@@ -25,6 +25,7 @@ from tasks.cli.doctor import examine
 from tasks.flavours.select import select_actions
 from tasks.hosts.identity import ProcessIdentity
 from tasks.operations.health import MonitoredServer, wait_until_healthy
+from tasks.operations.health_outcome import health_outcome
 from tasks.operations.start import START, start_operation
 from tasks.sql.access import read_sql_facts
 from tests.hostile_world import (
@@ -176,7 +177,9 @@ async def _wait_first_start(world: HostileWorld) -> Any:
         is_first=True,
         awaits_password=True,
     )
-    return await wait_until_healthy(monitored, FakeContext(FIRST).as_context(), world.clock)
+    context = FakeContext(FIRST).as_context()
+    result = await wait_until_healthy(monitored, context, world.clock)
+    return await health_outcome(result, monitored, context)
 
 
 async def _run_stage(world: HostileWorld, number: int) -> Any:

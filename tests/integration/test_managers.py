@@ -15,7 +15,7 @@ from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, parse_facts
 from tasks.preflight.decide import Blocked, decide_start
 from tasks.preflight.decide_stop import Stop, decide_stop
-from tasks.preflight.judges import check_manager
+from tasks.preflight.management import find_other_manager
 from tasks.preflight.result import StartTarget
 from tests.conftest import AddressOf
 from tests.fake_servers import run_server
@@ -37,7 +37,7 @@ MANAGERS: dict[str, tuple[Manager, str, str]] = {
     ),
     "an OBShell": (
         lambda _units, home: obshell_of(home),
-        "looks after this home",
+        "manages this home",
         "obshell agent stop",
     ),
 }
@@ -94,7 +94,7 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
             assert isinstance(stop, Blocked)
             assert said in stop.message
             assert remedy in stop.remedy
-    assert check_manager(await asked.facts()) is None
+    assert find_other_manager(await asked.facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -105,5 +105,5 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
 async def test_a_unit_of_another_home_is_no_manager(asked: ResolvedScope, line: str) -> None:
     with unit_of(asked.units, line.format(home=asked.home)), server_of(asked.home):
         facts = await asked.facts()
-        assert check_manager(facts) is None
+        assert find_other_manager(facts) is None
         assert isinstance(decide_stop(facts, home=asked.server.home), Stop)

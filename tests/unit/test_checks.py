@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from docs.generate import PAGES
+from docs.generate import PAGES, render_checks
 from tasks.hosts.facts import Disk, HostFacts, clock_difference_s
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
 from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
 from tasks.preflight.checks import CHECKS, find_skip_problem, run_checks
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.inspect import describe_check_results, render_check_results
-from tasks.preflight.judges import check_manager
-from tasks.preflight.result import CheckResult, Severity, SkipPolicy, StartTarget
+from tasks.preflight.management import find_other_manager
+from tasks.preflight.registry import CheckRegistry
+from tasks.preflight.result import CheckResult, Finding, Severity, SkipPolicy, StartTarget
 from tests.made_server import make_server
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "checks").glob("*.json"))
@@ -125,7 +126,7 @@ def test_a_host_without_a_fault_passes_every_check() -> None:
     assert {v.level for v in check_results} == {Severity.OK}
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("check", list(CHECKS), ids=lambda check: check.name)
 def test_a_check_is_skipped_by_its_name_unless_it_would_do_harm(check: Any) -> None:
     wrong = find_skip_problem(["memory", check.name])
     assert (wrong is None) == (check.skip is not SkipPolicy.NO)
@@ -147,13 +148,58 @@ def test_what_would_do_harm_cannot_be_skipped() -> None:
     }
 
 
+def registry_with_uptime_check() -> CheckRegistry:
+    """A copy of the registry with one more check."""
+    checks = CheckRegistry(CHECKS)
+
+    @checks.check(
+        "uptime",
+        examines="the host has been up for a minute",
+        severity=Severity.BLOCK,
+        remedy="wait for a minute",
+    )
+    def check_uptime(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+        return Finding(f"the host {facts.boot} was booted just now")
+
+    return checks
+
+
+def test_added_check_runs_after_the_others() -> None:
+    target = StartTarget(make_server())
+    last = registry_with_uptime_check().run(GOOD, target)[-1]
+    cause, remedy = "the host boot was booted just now", "wait for a minute"
+    code = "Common.IllegalArgument"
+    assert last == CheckResult("uptime", Severity.BLOCK, cause, remedy, code)
+    assert "uptime" not in {result.check for result in run_checks(GOOD, target)}
+
+
+def test_added_check_blocks_a_start_until_skipped() -> None:
+    checks, target = registry_with_uptime_check(), StartTarget(make_server())
+    decision = decide_start(GOOD, target, checks=checks)
+    assert isinstance(decision, Blocked)
+    assert decision.remedy == "wait for a minute (or start with --skip-check uptime)"
+    assert checks.find_skip_problem(["uptime"]) is None
+    assert isinstance(decide_start(GOOD, target, ["uptime"], checks), Start)
+
+
+def test_added_check_is_documented() -> None:
+    page = render_checks(registry_with_uptime_check())
+    row = "| uptime | the host has been up for a minute | block | yes | wait for a minute |\n"
+    assert page == render_checks() + row
+
+
+def test_two_checks_with_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two checks have the name 'file-systems'"):
+        CheckRegistry(CHECKS, CHECKS)
+
+
 def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
     process = ProcessIdentity("boot", 1, 2, 1000, "77")
     running = replace(GOOD, process=process)
-    assert check_manager(running) is None
-    assert check_manager(replace(running, obshell=5)) is not None
+    assert find_other_manager(running) is None
+    assert find_other_manager(replace(running, obshell=5)) is not None
     in_unit = replace(running, groups=("0::/system.slice/db.service",))
-    assert check_manager(in_unit) is not None
+    assert find_other_manager(in_unit) is not None
 
 
 @pytest.mark.parametrize(
@@ -180,9 +226,9 @@ def test_lines_name_the_server_the_check_and_what_to_do() -> None:
         CheckResult("e", Severity.SKIPPED, "cause e", "do e"),
     ]
     assert render_check_results("s", check_results, but_first_block=True) == [
-        "WARN: s: also in the way: [c] cause c; do c",
+        "WARN: s: also blocked by [c] cause c; do c",
         "WARN: s: [d] cause d; do d",
-        "WARN: s: skipped as asked: [e] cause e; do e",
+        "WARN: s: skipped on request: [e] cause e; do e",
     ]
     told = describe_check_results(check_results)["checks"]
     assert [entry["check"] for entry in told] == ["b", "c", "d", "e"]

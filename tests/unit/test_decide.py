@@ -205,7 +205,7 @@ async def test_a_home_that_is_missing_or_no_directory_blocks(host: Host, tmp_pat
     missing.home.write_text("a file")
     decision = await missing.decide()
     assert isinstance(decision, Blocked)
-    assert decision.message == f"the home {missing.home} is no directory"
+    assert decision.message == f"the home {missing.home} is not a directory"
 
 
 async def test_a_program_that_is_missing_or_not_executable_blocks(host: Host) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cluster.sizes import parse_size
-from tasks.diagnosis.diagnose import Diagnosis, diagnose, suspect
-from tasks.diagnosis.error_codes import HERE, KNOWN_ERRORS, LIST, SIGNS
+from tasks.diagnosis.diagnose import Diagnosis, diagnose, find_small_option
+from tasks.diagnosis.error_codes import ERROR_PATTERNS, HERE, KNOWN_ERRORS, LIST
 from tasks.diagnosis.postmortem import Postmortem
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "diagnose").glob("*.json"))
@@ -58,7 +58,7 @@ def test_a_known_code_is_put_in_words_with_what_to_do(code: int) -> None:
 def test_the_table_holds_what_people_meet() -> None:
     assert len(KNOWN_ERRORS) >= 20
     assert len({known.name for known in KNOWN_ERRORS.values()}) == len(KNOWN_ERRORS)
-    assert all(KNOWN_ERRORS[sign.code].is_general for sign in SIGNS)
+    assert all(KNOWN_ERRORS[sign.code].is_general for sign in ERROR_PATTERNS)
     # A healthy seekdb 1.4 writes EDIAG lines with this code.
     assert -4109 not in KNOWN_ERRORS
 
@@ -131,7 +131,7 @@ def test_any_traces_give_a_cause_a_remedy_and_few_short_lines(
 def test_without_a_word_in_the_log_the_options_are_looked_at(
     options: dict[str, str], says: str | None
 ) -> None:
-    found = suspect(options)
+    found = find_small_option(options)
     assert (found is None) == (says is None)
     if found is not None:
         assert says is not None

@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from dagengine.extension import SelfCheckResult, SelfCheckStatus
-from tasks.cli.doctor_report import show
+from tasks.cli.doctor_report import print_report
 
 
 def test_doctor_table_with_markup_shows_it_as_it_is() -> None:
@@ -19,8 +19,8 @@ def test_doctor_table_with_markup_shows_it_as_it_is() -> None:
         remedy="end it, or change sql_port",
     )
     console = Console(file=io.StringIO(), width=200)
-    show([inspection], [inspection], console)
+    print_report([inspection], [inspection], console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "the process [red]x[/red] listens on the port" in text
-    assert text.endswith("1 looked at: 1 bad\n")
+    assert text.endswith("1 checked: 1 bad\n")

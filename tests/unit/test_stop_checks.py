@@ -114,7 +114,7 @@ def test_only_our_own_process_is_stopped() -> None:
         assert decide_stop(facts_of(**managed), home="/h") == NothingRuns()
     broken = decide_stop(facts_of(end="no"), home="/h")
     assert isinstance(broken, Blocked)
-    assert "broke off" in broken.message
+    assert "was truncated" in broken.message
 
 
 @pytest.mark.parametrize("outcome", list(StopOutcome))

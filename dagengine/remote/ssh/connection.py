@@ -94,7 +94,7 @@ class SshConnection:
     @property
     def hops(self) -> int:
         """Number of bastions in front of the host."""
-        return 0 if self._bastion is None else self._bastion.hops + 1
+        return len(self.address.route()) - 1
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncssh.SSHClientConnection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import groupby
+from operator import attrgetter
 from random import Random
 
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES
@@ -57,13 +58,10 @@ class SshPool:
 
         Takes at most a few seconds, whatever the hosts do; safe to call twice.
         """
+        hops = attrgetter("hops")
         for _, links in groupby(
-            sorted(self._links.values(), key=_hops, reverse=True), key=_hops
+            sorted(self._links.values(), key=hops, reverse=True), key=hops
         ):  # hosts behind a bastion before the bastion
             async with asyncio.TaskGroup() as group:
                 for link in links:
                     group.create_task(link.close(), name=f"close {link.address}")
-
-
-def _hops(link: SshConnection) -> int:
-    return link.hops

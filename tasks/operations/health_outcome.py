@@ -1,0 +1,104 @@
+"""Outcomes of the health stage: from the result of the wait to what users see."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from dagengine import Failed, StepContext, Succeeded
+from tasks.diagnosis.exit import diagnose_exit
+from tasks.errors import Code, retryable_problem
+from tasks.operations.health import (
+    Exited,
+    HealthLevel,
+    HealthResult,
+    Healthy,
+    MonitoredServer,
+    TimedOut,
+)
+
+
+async def health_outcome(
+    result: HealthResult, monitored: MonitoredServer, context: StepContext
+) -> Succeeded | Failed:
+    """Return the outcome of the health stage; diagnose the exit if the process has ended.
+
+    Raises:
+        RemoteError: the host of an ended process cannot be queried.
+    """
+    match result:
+        case Healthy():
+            return await _healthy_outcome(result, monitored, context)
+        case Exited():
+            return await exit_outcome(monitored, context)
+        case TimedOut(level, reason, remedy, limit_s):
+            server = monitored.server
+            return Failed(
+                retryable_problem(
+                    Code.CLUSTER_TIMEOUT,
+                    f"{server.name} runs (pid {monitored.process.pid}) but does not answer SQL"
+                    f" within {limit_s:g} s: {reason}",
+                    remedy or f"read {server.log_file}",
+                ),
+                _evidence(monitored, level),
+            )
+        case _:
+            assert_never(result)
+
+
+async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Failed:
+    """Return the failure of a server whose process has ended, with the cause from its traces.
+
+    Raises:
+        RemoteError: the host cannot be queried.
+    """
+    server, process = monitored.server, monitored.process
+    gone = f"{server.name}: the server (pid {process.pid}) is gone"
+    await context.log(f"{gone}; looking for the cause")
+    exit_diagnosis = await diagnose_exit(
+        *(server, monitored.runner, process),
+        log_from=monitored.log_from,
+        is_first=monitored.is_first,
+    )
+    diagnosis = exit_diagnosis.diagnosis
+    for line in diagnosis.lines:
+        await context.log(f"{server.name} log: {line}")
+    return Failed(
+        retryable_problem(
+            Code.PROCESS_NOT_EXIST,
+            f"{gone}: {diagnosis.sentence} (log: {server.log_file})",
+            diagnosis.remedy,
+        ),
+        _evidence(monitored, HealthLevel.NONE) | exit_diagnosis.as_evidence(),
+    )
+
+
+def password_refused_outcome(monitored: MonitoredServer) -> Failed:
+    """Return the failure of a server that refuses the configured password."""
+    return Failed(
+        retryable_problem(
+            Code.LOGIN_REFUSED,
+            f"{monitored.server.name} runs, but refuses the configured password of root",
+            "correct the password that the cluster file names",
+        ),
+        _evidence(monitored, HealthLevel.PORT),
+    )
+
+
+async def _healthy_outcome(
+    result: Healthy, monitored: MonitoredServer, context: StepContext
+) -> Succeeded:
+    server = monitored.server
+    stable = f" and has stayed healthy for {server.stable_s:g} s" if server.stable_s else ""
+    answered_after_s = result.after_s - server.stable_s
+    await context.log(f"{server.name} answers SQL after {answered_after_s:.2f} s{stable}")
+    duration = {"healthy_after_s": round(result.after_s, 3)}
+    evidence = _evidence(monitored, HealthLevel.SQL) | duration
+    return Succeeded({**duration, "version": result.version}, evidence)
+
+
+def _evidence(monitored: MonitoredServer, level: HealthLevel) -> dict[str, object]:
+    return {
+        "pid": monitored.process.pid,
+        "sql_port": monitored.server.sql_port,
+        "level": str(level),
+    }

@@ -1,0 +1,180 @@
+"""Checks of the host's resources: ports, disks, memory, limits and clock. Pure."""
+
+from __future__ import annotations
+
+from tasks.cluster.sizes import parse_size
+from tasks.errors import Code
+from tasks.hosts.facts import HostFacts
+from tasks.hosts.home_state import HasData
+from tasks.preflight.registry import CheckRegistry, Needs, WhenRunning
+from tasks.preflight.result import Finding, Severity, StartTarget
+
+HOST_CHECKS = CheckRegistry()
+check = HOST_CHECKS.check
+
+# Source: obd's checks before a start (oceanbase/obdeploy, plugins/oceanbase/*/start_check.py).
+_OPEN_FILES, _PROCESSES, _AIO = 20_000, 4_096, 20_000
+_RECOMMENDED_LIMIT, _RECOMMENDED_AIO_LIMIT = 655_350, 1_048_576
+_CLOCK_S = 0.2
+# Source: seekdb 1.4 here. A new home takes 1.2 GB; on an almost full disk it dies with -4184.
+_FRESH_BYTES, _LEAST_BYTES = 1_300_000_000, 256 << 20
+_LATER_BYTES = 100 << 20
+
+
+@check(
+    "ports",
+    examines="no other program listens on the SQL port and, where it is used, the RPC port",
+    severity=Severity.BLOCK,
+    remedy="stop what listens there, or set another port",
+    code=Code.INVALID_PORT,
+)
+def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    for key, port in start_target.server.ports.items():
+        if port in facts.listening:
+            listeners = facts.listeners.get(port)
+            program = f"another program ({listeners[0]})" if listeners else "another program"
+            return Finding(
+                f"port {port} is taken by {program}",
+                f"stop what listens there, or set another {key}",
+            )
+    return None
+
+
+@check(
+    "disk",
+    examines="free space of home, data and redo directory against the configured sizes",
+    severity=Severity.WARN,
+    blocks_when="next to nothing is left for a first start",
+    remedy="free disk space, or set smaller sizes",
+    code=Code.CHECK_FAILED,
+)
+def check_disk(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    """Check the needs of a first start per file system; a later start needs only some space."""
+    server, disks = start_target.server, {disk.path: disk for disk in facts.disks}
+    home = disks.get(server.home)
+    if home is None:
+        return None
+    store = disks.get(f"{server.home}/store", home)
+    data = disks.get(server.data_dir or "", store)
+    redo = disks.get(server.redo_dir or "", data)
+    needs: dict[str, int] = {disk.device: 0 for disk in (home, data, redo)}
+    is_later = isinstance(start_target.home_state(facts), HasData)
+    if not is_later:
+        log = parse_size(server.start_options.get("log_disk_size", "")) or 0
+        size = parse_size(server.start_options.get("datafile_size", "")) or 0
+        needs[redo.device] += log
+        needs[data.device] += size
+        needs[data.device] = max(needs[data.device], _FRESH_BYTES)
+    least = _LATER_BYTES if is_later else _LEAST_BYTES
+    for disk in (home, data, redo):
+        if disk.free_bytes < least:
+            return Finding(
+                f"only {disk.free_bytes:,} bytes are free for {disk.path}",
+                "free disk space there",
+                Severity.WARN if is_later else Severity.BLOCK,
+            )
+    for disk in (home, data, redo):
+        if disk.free_bytes < needs[disk.device]:
+            return Finding(
+                f"only {disk.free_bytes:,} bytes are free for {disk.path};"
+                f" a first start with these sizes may take {needs[disk.device]:,}"
+            )
+    return None
+
+
+@check(
+    "memory",
+    examines="`memory_limit` against what the host has and what is free",
+    severity=Severity.WARN,
+    blocks_when="the host has less",
+    remedy="set a smaller memory_limit",
+    code=Code.CHECK_FAILED,
+)
+def check_memory(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    text = start_target.server.start_options.get("memory_limit", "")
+    limit = parse_size(text) or 0
+    if facts.total_bytes is not None and limit > facts.total_bytes:
+        cause = f"memory_limit {text} is more than the host has ({facts.total_bytes:,} bytes)"
+        return Finding(cause, severity=Severity.BLOCK)
+    if facts.available_bytes is not None and limit > facts.available_bytes:
+        cause = f"memory_limit {text} is more than is free ({facts.available_bytes:,} bytes)"
+        return Finding(cause, "free memory there, or set a smaller memory_limit")
+    return None
+
+
+@check(
+    "open-files",
+    examines=f"this login may open {_OPEN_FILES} files",
+    severity=Severity.WARN,
+    remedy="raise `nofile` in limits.conf",
+)
+def check_open_files(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    count = facts.open_files
+    if not count or count >= _OPEN_FILES:
+        return None
+    return Finding(
+        f"this login may have {count} files open: a server needs {_OPEN_FILES},"
+        f" {_RECOMMENDED_LIMIT} are recommended"
+    )
+
+
+@check(
+    "processes",
+    examines=f"this login may have {_PROCESSES} processes and threads",
+    severity=Severity.WARN,
+    remedy="raise `nproc` in limits.conf",
+)
+def check_processes(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    count = facts.processes
+    if not count or count >= _PROCESSES:
+        return None
+    return Finding(
+        f"this login may have {count} processes and threads: a server needs {_PROCESSES},"
+        f" {_RECOMMENDED_LIMIT} are recommended"
+    )
+
+
+@check(
+    "core-size",
+    examines="a crash leaves a core file",
+    severity=Severity.WARN,
+    remedy="raise `core` in limits.conf",
+)
+def check_core_size(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    if facts.core_bytes != 0:
+        return None
+    return Finding("a server that crashes would leave no core file: the limit is 0")
+
+
+@check(
+    "aio",
+    examines=f"{_AIO} events of asynchronous I/O are left (fs.aio-max-nr)",
+    severity=Severity.WARN,
+    remedy="raise fs.aio-max-nr",
+)
+def check_aio(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    if facts.aio_max is None or facts.aio_used is None:
+        return None
+    left = facts.aio_max - facts.aio_used
+    if left >= _AIO:
+        return None
+    return Finding(
+        f"{left} events of asynchronous I/O are left on the host: a server needs {_AIO},"
+        f" a limit of {_RECOMMENDED_AIO_LIMIT} is recommended"
+    )
+
+
+@check(
+    "clock",
+    examines=f"the host's clock is within {_CLOCK_S:g} s of the controller's",
+    severity=Severity.WARN,
+    remedy="let NTP set both",
+    needs=Needs.ANSWER,
+    when_running=WhenRunning.WARNS,
+)
+def check_clock(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    off_s = facts.clock_off_s
+    if abs(off_s) <= _CLOCK_S:
+        return None
+    direction = "ahead of" if off_s > 0 else "behind"
+    return Finding(f"the host's clock is at least {abs(off_s):.1f} s {direction} the controller's")
