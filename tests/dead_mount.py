@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import shutil
 import struct
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ _HEADER = "<IIQQIIII"
 _GETATTR, _INIT, _FORGET, _INTERRUPT, _BATCH_FORGET = 3, 26, 2, 36, 42
 _ENOSYS = 38
 _DETACH = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class DeadMount:
@@ -35,6 +37,11 @@ class DeadMount:
     def die(self) -> None:
         """Answer nothing from now on: who touches it hangs in the kernel until it is closed."""
         self._answers = False
+
+    def detach(self) -> None:
+        """Remove it from every mount table, as `umount -l` does; processes in it stay there."""
+        if _LIBC.umount2(bytes(self.path), _DETACH):
+            raise OSError(ctypes.get_errno(), "umount")
 
     def wait_until_mounted(self) -> None:
         assert self._is_initialised.wait(10)
@@ -65,13 +72,24 @@ class DeadMount:
                 self._is_initialised.set()
 
 
+def find_missing() -> str:
+    """Return what a dead mount needs and this machine lacks; empty if it has everything."""
+    lacks = {
+        "root": os.geteuid() != 0,
+        "a writable /dev/fuse": not os.access("/dev/fuse", os.W_OK),
+        "unshare (util-linux)": shutil.which("unshare") is None,
+        "setpriv (util-linux)": shutil.which("setpriv") is None,
+    }
+    missing = ", ".join(what for what, is_lacking in lacks.items() if is_lacking)
+    return f"this machine lacks {missing}" if missing else ""
+
+
 @contextmanager
 def mount(directory: Path) -> Iterator[DeadMount]:
     """Mount on a directory, which every user must be able to reach."""
-    libc = ctypes.CDLL(None, use_errno=True)
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     options = f"fd={device},rootmode=40000,user_id={NOBODY},group_id={NOBODY}".encode()
-    if libc.mount(b"dead", bytes(directory), b"fuse", 6, options):
+    if _LIBC.mount(b"dead", bytes(directory), b"fuse", 6, options):
         os.close(device)
         raise OSError(ctypes.get_errno(), "mount")
     mounted = DeadMount(directory, device)
@@ -83,7 +101,7 @@ def mount(directory: Path) -> Iterator[DeadMount]:
     finally:
         mounted.stop()
         thread.join(10)
-        libc.umount2(bytes(directory), _DETACH)
+        _LIBC.umount2(bytes(directory), _DETACH)
         os.close(device)  # the last one: the kernel ends every request that hangs
 
 

@@ -59,7 +59,9 @@ def run_server(
 
 
 @contextmanager
-def listen(port: int = 0, *, program: str = "seekdb") -> Iterator[tuple[int, int]]:
+def listen(
+    port: int = 0, *, program: str = "seekdb", cwd: str | Path = "/"
+) -> Iterator[tuple[int, int]]:
     """Listen on a port of the loopback interface in a process with a name; gives port and pid."""
     text = (
         "import os, socket, sys, pathlib\n"
@@ -70,7 +72,7 @@ def listen(port: int = 0, *, program: str = "seekdb") -> Iterator[tuple[int, int
     )
     with subprocess.Popen(
         ["python3", "-I", "-c", text, program, str(port)],
-        cwd="/",
+        cwd=cwd,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
@@ -96,6 +98,16 @@ def run_as(user: int | None, command: Command) -> str:
     )
     assert result.stderr == ""
     return result.stdout
+
+
+def run_as_nobody(command: Command, before: str = ":") -> str:
+    """Run it as nobody, without a view of the processes of other users, or it doubts them.
+
+    `before` is a shell command that prepares its mount namespace, as root. Needs root.
+    """
+    hidden = f"{before} && mount -t proc -o hidepid=2 proc /proc && exec setpriv "
+    words = f'{hidden} --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
+    return run_as(None, Command(("unshare", "-m", "sh", "-c", words, "sh", *command.argv)))
 
 
 @contextmanager

@@ -23,6 +23,9 @@ STOP_MARGIN_S = 25 + 10
 MARKER = "DAGENGINE_START"
 """Environment variable of a started server: generic id of the DAG that started it."""
 
+FIRST_START_MARKER = ".dagengine-first-start"
+"""File in a home: a first start was tried here and its success is not confirmed."""
+
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/etc/systemd/user")
 
 
@@ -113,6 +116,11 @@ def directories_command(home: str, named: Mapping[Place, str]) -> Command:
     """Build the command that examines directories, named relative to the home or absolute."""
     words = (word for place, path in named.items() for word in (str(place), path))
     return script(read_script("directories"), "dagengine-directories", home, *words)
+
+
+def read_file_command(path: str, offset: int, length: int) -> Command:
+    """Build the command that reads a part of a file, `length` bytes from `offset` on."""
+    return script(read_script("read_file"), "dagengine-read", path, str(offset), str(length))
 
 
 def wait_for_lock_command(home: str) -> Command:

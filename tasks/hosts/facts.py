@@ -36,6 +36,7 @@ class HostFacts:
         listening: ports of the server on which a process listens.
         listeners: the listening sockets, by port; empty while the server runs.
         process: the server, None if it was not identified.
+        former_home: base directory of the server, if the home was moved from there while it ran.
         doubts: processes that may be the server although they were not identified as such.
         unanswered: paths whose file system does not answer.
         foreign: (uid, path) of each of the server's directories that another user owns.
@@ -70,6 +71,7 @@ class HostFacts:
     listening: tuple[int, ...] = ()
     listeners: Mapping[int, tuple[Listener, ...]] = field(default_factory=dict)
     files: HomeFiles = field(default_factory=HomeFiles)
+    former_home: str = ""
     doubts: tuple[Doubt, ...] = ()
     unanswered: tuple[str, ...] = ()
     user: str = ""
@@ -201,6 +203,7 @@ def parse_facts(output: str) -> HostFacts:
         listening=tuple(number for number, _ in _pairs(values, "listening")),
         listeners=parse_listeners(values),
         files=_parse_files(values),
+        former_home=_last(values, "former_home"),
         doubts=parse_doubts(values),
         unanswered=_all(values, "unanswered"),
         foreign=tuple(_pairs(values, "foreign")),
@@ -262,6 +265,11 @@ def parse_start(output: str) -> StartReport:
         process=_identity(values),
         doubts=parse_doubts(values),
     )
+
+
+def is_first_start_confirmed(output: str) -> bool:
+    """Return whether the response to `confirm_first_start_command` reports success."""
+    return _last(_parse_lines(output), "done") == "yes"
 
 
 def parse_stop(output: str) -> StopReport:

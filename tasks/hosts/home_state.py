@@ -70,7 +70,8 @@ class HomeFiles:
 
     Attributes:
         places: directories that exist; DATA and REDO as named in the cluster file.
-        links: those of etc/ and store/ that are symbolic links.
+        links: those of etc/ and store/ that cannot be moved: symbolic links, mount points, and
+            directories with a mount point below them.
         configuration: files that hold a server's configuration, relative to the home.
         has_telemetry: whether run/telemetry.json exists.
         first_start: id of the DAG that last tried a first start here without confirmed success.
@@ -227,14 +228,13 @@ def _decide_leftover(files: HomeFiles) -> HomeState:
     if files.older_files:
         cause = f"{files.older_files[0]} is older than the first start (task {files.first_start})"
         return Contradictory(f"that failed: {cause}", _MOVE_HOME)
-    if files.links:
-        behind = files.places.get(Place(files.links[0]))
-        if behind is not None and behind.files:
-            outside = [*behind.files, *outside]
+    fixed = [files.places[Place(name)] for name in files.links if Place(name) in files.places]
+    outside = [*(path for directory in fixed for path in directory.files), *outside]
     if outside:
         return Contradictory(
-            f"a first start (task {files.first_start}) failed and left files"
-            f" that are not moved automatically: {', '.join(outside[:3])}",
+            f"a first start (task {files.first_start}) failed and left files that are not moved"
+            " automatically, as they are behind a link, beside a mount point or outside the home:"
+            f" {', '.join(outside[:3])}",
             "empty their directories by hand",
         )
     return FailedFirstStart(files.first_start)

@@ -160,6 +160,16 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
             )
 
 
+def explain_unanswered(path: str) -> tuple[str, str]:
+    """Return cause and remedy if a script could not examine a path in time."""
+    return (
+        f"{path} could not be examined: its file system does not answer, this login may not reach"
+        " it, or the host has no space for temporary files",
+        "look for a dead NFS or FUSE mount, for the permissions of the path and for a full /tmp on"
+        " the host",
+    )
+
+
 def explain_listener(listener: Listener, port: int, home: str) -> tuple[str, str]:
     """Return cause and remedy if the SQL port contradicts a stop."""
     return (

@@ -12,13 +12,12 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dagengine.remote import Runner, script
-from tasks.hosts.commands import directories_command
+from dagengine.remote import Runner
+from tasks.hosts.commands import directories_command, read_file_command
 from tasks.hosts.facts import parse_directories
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
 from tasks.hosts.output import last_value, number_value, parse_lines
 from tasks.hosts.query import run_query
-from tasks.hosts.scripts import read_script
 
 LIMIT_BYTES = 4 << 20
 """Maximum size of meta.db. Measured: 45 KB after a first boot, about 60 bytes per tablet."""
@@ -155,9 +154,7 @@ def _parse_port(text: str | None) -> int | None:
 async def _fetch(runner: Runner, path: str, *, may_be_missing: bool = False) -> bytes:
     content = bytearray()
     while True:
-        command = script(
-            read_script("read_file"), "dagengine-read", path, str(len(content)), str(_PART_BYTES)
-        )
+        command = read_file_command(path, len(content), _PART_BYTES)
         values = parse_lines((await run_query(runner, command)).stdout)
         if last_value(values, "end") != "yes":
             raise MetaDbUnreadable("was not read within 10 s")

@@ -26,6 +26,7 @@ from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED
 from tasks.errors import Code, retryable_problem
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
+    FIRST_START_MARKER,
     START_DEADLINE_S,
     confirm_first_start_command,
     first_start_options,
@@ -35,10 +36,11 @@ from tasks.hosts.commands import (
 from tasks.hosts.facts import (
     StartOutcome,
     StartReport,
+    is_first_start_confirmed,
     parse_start,
 )
 from tasks.hosts.home_state import StartKind
-from tasks.hosts.identity import ProcessIdentity, explain_doubt
+from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_unanswered
 from tasks.hosts.query import run_query
 from tasks.operations.health import (
     LIMIT_S,
@@ -73,7 +75,6 @@ _ASK_S = 30.0
 _REFUSED = {
     StartOutcome.CHANGED: "the files of {home} have changed since they were checked",
     StartOutcome.DOUBTFUL: "another process may be the server of {home}",
-    StartOutcome.UNANSWERED: "the file system of {home} does not answer",
 }
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
@@ -195,7 +196,7 @@ class _Steps:
             self.access.record(server, state, version=result.version)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
-                await run_query(runner, confirm_first_start_command(server.home))
+                await confirm_first_start(context, server, runner)
         return outcome
 
     async def start_cluster(self, context: StepContext, params: StartParams) -> Outcome:
@@ -295,10 +296,12 @@ class _Steps:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
             return await exit_outcome(monitored, context)
+        if report.outcome is StartOutcome.DOUBTFUL and report.doubts:
+            return _failed(server, *explain_doubt(report.doubts[0], server.home))
+        if report.outcome is StartOutcome.UNANSWERED:
+            return _failed(server, *explain_unanswered(server.home))
         if report.outcome in _REFUSED:
             what = _REFUSED[report.outcome].format(home=server.home)
-            if report.doubts:
-                what = explain_doubt(report.doubts[0], server.home)[0]
             return _failed(server, what, "examine the host")
         what = f"the program ended with status {report.status}: {report.said or 'no word'}"
         by_hand = " ".join(server.flavour.command_line(server.home))
@@ -334,6 +337,17 @@ class _Steps:
         said = f"the same process (pid {monitored.process.pid}) answers SQL"
         await context.log(f"{server.name}: {said}")
         return None
+
+
+async def confirm_first_start(context: StepContext, server: Server, runner: Runner) -> None:
+    """Remove the marker of a first start; a warning names the file that remains."""
+    result = await run_query(runner, confirm_first_start_command(server.home))
+    if not is_first_start_confirmed(result.stdout):
+        file = f"{server.home}/{FIRST_START_MARKER}"
+        await context.log(
+            f"WARN: {server.name}: the marker {file} of a first start could not be removed;"
+            f" remove {file} by hand, or root's empty password is tried at each start"
+        )
 
 
 async def _query_again(monitored: MonitoredServer) -> Failed | None:

@@ -105,7 +105,8 @@ class _Steps:
         if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
         context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
-        match await _look(server, runner):
+        with_freeze = params.mode is StopMode.TERMINATE
+        match await _look(server, runner, with_freeze=with_freeze):
             case Blocked(code, message, remedy):
                 return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
             case NothingRuns():
@@ -201,7 +202,8 @@ def _is_running(context: StepContext, name: str) -> bool:
     return seen is None or bool(seen.get("runs", True))
 
 
-async def _look(server: Server, runner: Runner) -> StopDecision:
+async def _look(server: Server, runner: Runner, *, with_freeze: bool = False) -> StopDecision:
     result = await run_query(runner, facts_command(server))
     facts = parse_facts(result.stdout)
-    return decide_stop(facts, home=server.home, sql_port=server.sql_port)
+    home, sql_port = server.home, server.sql_port
+    return decide_stop(facts, home=home, sql_port=sql_port, with_freeze=with_freeze)

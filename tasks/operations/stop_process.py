@@ -9,7 +9,7 @@ from tasks.cluster.cluster_file import Server
 from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import STOP_MARGIN_S, stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
-from tasks.hosts.identity import explain_doubt, explain_listener
+from tasks.hosts.identity import explain_doubt, explain_listener, explain_unanswered
 
 _ASK_S = 30.0
 _ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
@@ -80,8 +80,8 @@ def _explain(server: Server, report: StopReport) -> Problem:
             what = f"could not be stopped: {what}"
         case StopOutcome.UNANSWERED:
             code = Code.CHECK_FAILED
-            what = f"could not be stopped: the file system of {server.home} does not answer"
-            remedy = "unmount or repair the dead NFS or FUSE mount on the host"
+            what, remedy = explain_unanswered(server.home)
+            what = f"could not be stopped: {what}"
         case StopOutcome.OTHER_USER:
             code = Code.CHECK_FAILED
             what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, HasData
-from tasks.hosts.identity import explain_doubt
+from tasks.hosts.identity import explain_doubt, explain_unanswered
 from tasks.preflight.management import find_other_manager
 from tasks.preflight.registry import CheckRegistry, Needs, WhenRunning
 from tasks.preflight.result import Finding, Severity, SkipPolicy, StartTarget
@@ -29,10 +29,7 @@ _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 def check_file_systems(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if not facts.unanswered:
         return None
-    return Finding(
-        f"the file system of {facts.unanswered[0]} does not answer",
-        "unmount or repair the dead NFS or FUSE mount on the host",
-    )
+    return Finding(*explain_unanswered(facts.unanswered[0]))
 
 
 @check(

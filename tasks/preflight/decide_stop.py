@@ -7,7 +7,12 @@ from typing import TypeAlias
 
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
-from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_listener
+from tasks.hosts.identity import (
+    ProcessIdentity,
+    explain_doubt,
+    explain_listener,
+    explain_unanswered,
+)
 from tasks.preflight.decide import Blocked, block_truncated
 from tasks.preflight.management import find_other_manager
 
@@ -27,27 +32,26 @@ class Stop:
 StopDecision: TypeAlias = Blocked | NothingRuns | Stop
 
 
-def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecision:
+def decide_stop(
+    facts: HostFacts, *, home: str, sql_port: int = 0, with_freeze: bool = False
+) -> StopDecision:
     """Decide what a stop does with a server.
 
     Args:
         facts: about its host.
         home: of the server.
         sql_port: a listener there that may be the server blocks the stop; 0 disables this check.
+        with_freeze: whether the server has to write its memory to disk first.
     """
     if not facts.complete:
         return block_truncated(facts)
     process, code = facts.process, Code.CHECK_FAILED
     if home in facts.unanswered:
-        cause = f"the file system of {home} does not answer"
-        return Blocked(code, cause, "unmount or repair the dead NFS or FUSE mount on the host")
+        return Blocked(code, *explain_unanswered(home))
     if facts.doubts:
         return Blocked(code, *explain_doubt(facts.doubts[0], home))
     if process is None:
-        for listener in facts.listeners.get(sql_port, ()):
-            if listener.may_be_server:
-                return Blocked(code, *explain_listener(listener, sql_port, home))
-        return NothingRuns()
+        return _decide_without_server(facts, home, sql_port)
     if process.owner != facts.uid:
         return Blocked(
             code,
@@ -56,4 +60,20 @@ def decide_stop(facts: HostFacts, *, home: str, sql_port: int = 0) -> StopDecisi
         )
     if (manager := find_other_manager(facts)) is not None:
         return Blocked(code, manager.cause, manager.remedy)
+    if with_freeze and facts.former_home:
+        return Blocked(
+            code,
+            f"pid {process.pid} runs in {home}, but its base directory is {facts.former_home}: the"
+            " home was moved while the server ran, so it can no longer write its data",
+            f"move {home} back to {facts.former_home}, or stop the server with force",
+        )
     return Stop(process)
+
+
+def _decide_without_server(facts: HostFacts, home: str, sql_port: int) -> StopDecision:
+    """Check that the SQL port does not contradict the end of the server."""
+    for listener in facts.listeners.get(sql_port, ()):
+        if listener.may_be_server:
+            cause, remedy = explain_listener(listener, sql_port, home)
+            return Blocked("OB.Server.Process.CheckFailed", cause, remedy)
+    return NothingRuns()

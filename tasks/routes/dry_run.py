@@ -101,7 +101,9 @@ def _plan_start(
 def _plan_stop(
     server: Server, facts: HostFacts, mode: StopMode, commands: tuple[str, ...]
 ) -> ServerPlan:
-    match decide_stop(facts, home=server.home, sql_port=server.sql_port):
+    with_freeze = mode is StopMode.TERMINATE
+    home, sql_port = server.home, server.sql_port
+    match decide_stop(facts, home=home, sql_port=sql_port, with_freeze=with_freeze):
         case Blocked(_, message, remedy):
             return ServerPlan(server.name, "blocked", f"{message}; {remedy}")
         case NothingRuns():

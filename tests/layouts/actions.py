@@ -118,14 +118,14 @@ class Actions:
         return f"{planned.verdict}{''.join(kinds)}"
 
     async def plan_stop(self, mode: str) -> str:
-        """The verdict of a stop's dry run; `refused` where the flavour has no such stop."""
+        """The verdict of a stop's dry run, or the code of its refusal."""
         scope = {"type": "SERVER", "target": [self.server.name]}
         body = {"scope": scope} | ({} if mode == "plain" else {mode: True})
         call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StopRequest), "test")
         try:
             plan = await stop_planner(ClusterAccess(self.cluster, LocalPool(), FakeClock()))(call)
-        except ApiError:
-            return "refused"
+        except ApiError as exc:
+            return exc.err_code
         (planned,) = plan.servers
         return planned.verdict
 

@@ -88,6 +88,13 @@ EXPECTED: dict[str, Expected] = {
     "log_removed marked": Expected("later", is_marked=True),
     "restored_from_backup marked": Expected("later", is_marked=True, is_proved_by_record=True),
 }
+# No server runs in any layout. Every cluster file names the flavour seekdb, which has no stop by
+# SQL and writes its data first only if it runs.
+PLANNED_STOPS = {
+    "plain": "OB.Cluster.ForceStopOrTerminateRequired",
+    "terminate": "OB.Cluster.ForceStopRequired",
+    "force": "nothing",
+}
 _MOVED = ("home/etc/", "home/store/")
 
 
@@ -137,8 +144,8 @@ async def test_decisions_about_a_layout_change_nothing(world: World) -> None:
     assert (expected.check in examined.split()) if is_blocked else examined == "well"
     stop = await actions.decide_stop()
     assert name_decision(stop) == "nothing", stop
-    for mode in ("plain", "terminate", "force"):
-        assert await actions.plan_stop(mode) in ("nothing", "refused")
+    plans = {mode: await actions.plan_stop(mode) for mode in PLANNED_STOPS}
+    assert plans == PLANNED_STOPS
     for marker in ("", DAG):
         report = await actions.stop(marker=marker)
         assert (report.outcome, report.process) == (StopOutcome.GONE, None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.remote import Command
+from dagengine.remote import Command, script
 from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.postmortem import postmortem_command
 from tasks.flavours.seekdb import SEEKDB
@@ -27,16 +27,14 @@ from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_star
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import Doubt, DoubtKind, parse_doubts
 from tasks.hosts.output import parse_lines
-from tests.dead_mount import DeadMount, mount
-from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
+from tasks.hosts.scripts import read_script
+from tests.dead_mount import DeadMount, find_missing, mount
+from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as_nobody, run_server
 from tests.made_server import make_server
 
 pytestmark = [
     pytest.mark.root,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or not os.access("/dev/fuse", os.W_OK),
-        reason="only root can mount, and only where there is /dev/fuse",
-    ),
+    pytest.mark.skipif(bool(missing := find_missing()), reason=f"dead mounts: {missing}"),
 ]
 
 
@@ -76,11 +74,11 @@ def assert_unlocked(home: Path) -> None:
         os.close(descriptor)
 
 
-def run(command: Command) -> str:
-    """Run it as nobody, without a view of the processes of other users, or it doubts them."""
-    hidden = "mount -t proc -o hidepid=2 proc /proc && exec setpriv "
-    words = f'{hidden} --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
-    return run_as(None, Command(("unshare", "-m", "sh", "-c", words, "sh", *command.argv)))
+def run_with_full_disk(command: Command, full: Path) -> str:
+    """Run it with a full file system for temporary files, and with no other place for them."""
+    full.mkdir()
+    mounting = f"mount -t tmpfs -o size=4k,mode=1777 full '{full}' && export TMPDIR='{full}'"
+    return run_as_nobody(command, f"{mounting} && head -c 4096 /dev/zero >'{full}/all'")
 
 
 def read_doubts(output: str) -> list[Doubt]:
@@ -91,7 +89,7 @@ def test_facts_with_a_sleep_in_a_dead_mount(dead: DeadMount, server: Server) -> 
     text = in_mount(dead)
     with run_server(Path("/"), program="sleep", text=text, user=NOBODY) as process:
         dead.die()
-        output = run(facts_command(server, units=[]))
+        output = run_as_nobody(facts_command(server, units=[]))
         facts = parse_facts(output)
         assert (facts.complete, facts.process, facts.unanswered) == (True, None, ())
         assert process.pid not in [doubt.pid for doubt in read_doubts(output)]
@@ -102,13 +100,13 @@ def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) 
     with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
         dead.die()
         doubt = Doubt(DoubtKind.UNEXAMINED, process.pid)
-        output = run(process_command(SEEKDB, server.home))
+        output = run_as_nobody(process_command(SEEKDB, server.home))
         assert read_doubts(output) == [doubt]
         assert "end=yes" in output
-        output = run(stop_command(server, 1))
+        output = run_as_nobody(stop_command(server, 1))
         assert parse_stop(output).outcome is StopOutcome.DOUBTFUL
         assert read_doubts(output) == [doubt]
-        output = run(start_command(server, "77", StartKind.FIRST))
+        output = run_as_nobody(start_command(server, "77", StartKind.FIRST))
         assert parse_start(output).outcome is StartOutcome.DOUBTFUL
         assert read_doubts(output) == [doubt]
         assert_unlocked(Path(server.home))
@@ -116,15 +114,46 @@ def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) 
 
 
 @pytest.mark.slow
+def test_find_server_in_a_detached_dead_mount_is_bounded(dead: DeadMount, server: Server) -> None:
+    with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
+        dead.detach()
+        dead.die()
+        assert str(dead.path) not in Path("/proc/self/mounts").read_text()
+        output = run_as_nobody(process_command(SEEKDB, server.home))
+        assert read_doubts(output) == [Doubt(DoubtKind.UNEXAMINED, process.pid)]
+        assert "end=yes" in output
+
+
+def test_bounded_with_a_full_disk_fails(dead: DeadMount) -> None:
+    """Lost output is not taken for an empty one, whatever the command makes of its failed write."""
+    text = read_script("bounded") + "bounded 2 print_word; echo status=$?"
+    command = script(f"print_word() {{ echo word || :; }}\n{text}", "test")
+    assert run_with_full_disk(command, dead.path.parent / "full") == "status=125\n"
+
+
+def test_scripts_with_a_full_disk_examine_nothing(dead: DeadMount, server: Server) -> None:
+    home = Path(server.home)
+    facts = parse_facts(run_with_full_disk(facts_command(server, units=[]), dead.path.parent / "1"))
+    assert (facts.complete, facts.home, facts.unanswered) == (True, "", (server.home,))
+    output = run_with_full_disk(stop_command(server, 1), dead.path.parent / "2")
+    assert parse_stop(output).outcome is StopOutcome.UNANSWERED
+    for number, kind in enumerate(StartKind, 3):
+        command = start_command(server, "77", kind)
+        report = parse_start(run_with_full_disk(command, dead.path.parent / str(number)))
+        assert (report.outcome, report.status) == (StartOutcome.UNANSWERED, None)
+    assert sorted(path.name for path in home.iterdir()) == ["bin", "etc"]
+
+
+@pytest.mark.slow
 def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
     dead.die()
     server = make_server(home=f"{dead.path}/home")
-    facts = parse_facts(run(facts_command(server, units=[])))
+    facts = parse_facts(run_as_nobody(facts_command(server, units=[])))
     assert (facts.complete, facts.unanswered) == (True, (server.home,))
-    assert f"unanswered={server.home}\n" in run(process_command(SEEKDB, server.home))
-    stop = parse_stop(run(stop_command(server, 1)))
+    assert f"unanswered={server.home}\n" in run_as_nobody(process_command(SEEKDB, server.home))
+    stop = parse_stop(run_as_nobody(stop_command(server, 1)))
     assert stop.outcome is StopOutcome.UNANSWERED
-    start = parse_start(run(start_command(server, "77", StartKind.FIRST)))
+    start = parse_start(run_as_nobody(start_command(server, "77", StartKind.FIRST)))
     assert start.outcome is StartOutcome.UNANSWERED
 
 
@@ -133,7 +162,7 @@ def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
 def test_facts_with_data_on_a_dead_mount(dead: DeadMount, server: Server, place: str) -> None:
     dead.die()
     elsewhere = replace(server, **{place: f"{dead.path}/{place}"})
-    facts = parse_facts(run(facts_command(elsewhere, units=[])))
+    facts = parse_facts(run_as_nobody(facts_command(elsewhere, units=[])))
     assert facts.complete
     assert [text for text in facts.unanswered if server.home in text]
     assert_unlocked(Path(server.home))
@@ -147,7 +176,7 @@ def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> Non
     dead.die()
     elsewhere = replace(server, data_dir=f"{dead.path}/data")
     command = start_command(elsewhere, "77", StartKind.LEFTOVER)
-    report = parse_start(run(command))
+    report = parse_start(run_as_nobody(command))
     assert report.outcome is StartOutcome.UNANSWERED
     assert (Path(server.home) / "etc" / "left").exists()
     assert_unlocked(Path(server.home))
@@ -157,7 +186,7 @@ def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> Non
 def test_later_start_with_store_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
     (Path(server.home) / "store").symlink_to(dead.path / "store")
     dead.die()
-    report = parse_start(run(start_command(server, "77", StartKind.LATER)))
+    report = parse_start(run_as_nobody(start_command(server, "77", StartKind.LATER)))
     assert report.outcome is StartOutcome.UNANSWERED
     assert_unlocked(Path(server.home))
 
@@ -167,10 +196,10 @@ def test_small_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
     dead.die()
     home = f"{dead.path}/home"
     log = f"{home}/log/seekdb.log"
-    assert "end=yes" in run(postmortem_command(home, log, 0, 1, 2))
-    assert run(error_lines_command(log, 0)) == ""
-    assert run(wait_for_lock_command(home)) == f"unanswered={home}\n"
-    assert run(confirm_first_start_command(home)) == ""
+    assert "end=yes" in run_as_nobody(postmortem_command(home, log, 0, 1, 2))
+    assert run_as_nobody(error_lines_command(log, 0)) == ""
+    assert run_as_nobody(wait_for_lock_command(home)) == f"unanswered={home}\n"
+    assert run_as_nobody(confirm_first_start_command(home)) == ""
 
 
 @pytest.mark.slow
@@ -179,7 +208,7 @@ def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server)
     program.unlink()
     program.symlink_to(dead.path / "seekdb")
     dead.die()
-    facts = parse_facts(run(facts_command(server, with_version=True, units=[])))
+    facts = parse_facts(run_as_nobody(facts_command(server, with_version=True, units=[])))
     assert facts.complete
     assert server.binary in facts.unanswered
 
@@ -187,6 +216,6 @@ def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server)
 @pytest.mark.slow
 def test_facts_with_units_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
     dead.die()
-    facts = parse_facts(run(facts_command(server, units=[str(dead.path)])))
+    facts = parse_facts(run_as_nobody(facts_command(server, units=[str(dead.path)])))
     assert facts.complete
     assert [text for text in facts.unanswered if "systemd" in text]

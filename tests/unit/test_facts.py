@@ -42,6 +42,7 @@ first_start=77
 boot_completed=yes
 older_file=/home/x/etc/x
 unanswered=/mnt/x y
+former_home=/old base
 doubt=base 43
 doubt_cwd=43 /old home
 doubt_base=43 ../new home
@@ -154,6 +155,7 @@ def test_a_whole_answer_is_read() -> None:
             boot_completed=True,
             older_files=("/home/x/etc/x",),
         ),
+        former_home="/old base",
         unanswered=("/mnt/x y",),
         doubts=(
             Doubt(DoubtKind.BASE, 43, "/old home", "../new home"),

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from tasks.flavours.seekdb import SEEKDB
-from tasks.hosts.commands import process_command
-from tasks.hosts.facts import parse_process
+from tasks.hosts.commands import facts_command, process_command
+from tasks.hosts.facts import parse_facts, parse_process
 from tasks.hosts.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
 from tasks.hosts.output import parse_lines
+from tasks.preflight.decide import Blocked
+from tasks.preflight.decide_stop import Stop, decide_stop
 from tests.fake_servers import NOBODY, SAYS_READY, open_directory, run_as, run_server
+from tests.made_server import make_server
 
 _OTHER_USER = NOBODY - 1
 
@@ -95,6 +98,34 @@ def test_find_server_behind_a_changed_link_is_doubtful(home: Path) -> None:
         assert find(link) == (None, [Doubt(DoubtKind.BASE, process.pid, str(home), str(link))])
         server, _ = find(home)
         assert server is not None
+
+
+@pytest.mark.parametrize("change", ["moved", "replaced", "link", "none"])
+def test_stop_with_freeze_of_a_moved_home_is_refused(tmp_path: Path, change: str) -> None:
+    """The server opens its files below the real path that its base directory had at the start."""
+    before, after, link = tmp_path / "before", tmp_path / "after", tmp_path / "link"
+    before.mkdir()
+    link.symlink_to(before)
+    is_moved = change in ("moved", "replaced")
+    with run_server(before, "--base-dir", str(link if change == "link" else before)) as process:
+        home = str(before.rename(after) if is_moved else before)
+        link.unlink()
+        link.symlink_to("/")
+        if change == "replaced":
+            before.mkdir()
+        server = make_server(home=home)
+        facts = parse_facts(run_as(None, facts_command(server, units=[])))
+        assert facts.process is not None
+        assert (facts.process.pid, facts.doubts) == (process.pid, ())
+        assert decide_stop(facts, home=home) == Stop(facts.process)
+        decision = decide_stop(facts, home=home, with_freeze=True)
+        if not is_moved:
+            assert decision == Stop(facts.process)
+            return
+        assert isinstance(decision, Blocked)
+        missing = {f"pid {process.pid}", str(before), str(after)}
+        assert {text for text in missing if text not in decision.message} == set()
+        assert decision.remedy == f"move {after} back to {before}, or stop the server with force"
 
 
 def test_find_server_ignores_a_pid_file_that_names_sleep(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from importlib import resources
 
@@ -17,6 +18,7 @@ from tasks.hosts.commands import (
     facts_command,
     probe_command,
     process_command,
+    read_file_command,
     sql_listener_command,
     start_command,
     stop_command,
@@ -42,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "sql_listener": sql_listener_command(make_server()),
     "directories": directories_command("/home", {}),
     "confirm_first_start": confirm_first_start_command("/home"),
+    "read_file": read_file_command("/file", 0, 1),
     "postmortem": postmortem_command("/home", "/log", 0, 1, 2),
 }
 
@@ -56,6 +59,17 @@ def source_lines(name: str) -> list[str]:
         elif not line.lstrip().startswith("#"):
             lines.append(line)
     return lines
+
+
+def included_parts(name: str) -> list[str]:
+    text = resources.files("tasks.hosts.scripts").joinpath(f"{name}.sh").read_text(encoding="utf-8")
+    return re.findall(r"^\. \./(\w+)\.sh$", text, re.MULTILINE)
+
+
+def test_commands_cover_every_script() -> None:
+    """A script that no other one includes is run by itself, so it needs a command here."""
+    parts = {part for name in SCRIPTS for part in included_parts(name)}
+    assert sorted(COMMANDS) == [name for name in SCRIPTS if name not in parts]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -5,15 +5,34 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tasks.hosts.commands import confirm_first_start_command, start_command
-from tasks.hosts.facts import StartOutcome, StartReport, parse_start
-from tasks.hosts.home_state import StartKind
-from tests.fake_servers import run_as, run_server
+from dagengine.testing.local_runner import LocalRunner
+from tasks.cluster.flavour import SEEKDB
+from tasks.hosts.commands import (
+    FIRST_START_MARKER,
+    confirm_first_start_command,
+    facts_command,
+    start_command,
+)
+from tasks.hosts.facts import StartOutcome, StartReport, parse_facts, parse_start
+from tasks.hosts.home_state import (
+    Contradictory,
+    Empty,
+    FailedFirstStart,
+    HomeFiles,
+    StartKind,
+    StoredParameters,
+    decide_home,
+)
+from tasks.operations.start import confirm_first_start
+from tests.fake_servers import NOBODY, open_directory, run_as, run_as_nobody, run_server
+from tests.hostile_world import FakeContext
 from tests.made_server import make_server
 
 MARKER = ".dagengine-first-start"
@@ -145,6 +164,136 @@ def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) ->
     report = home.start(StartKind.LEFTOVER, data_dir=str(home.data))
     assert (report.outcome, report.status, report.moved_aside) == (StartOutcome.CHANGED, None, ())
     assert home.files() == before
+
+
+@contextmanager
+def mounted(directory: Path, source: Path | None = None) -> Iterator[None]:
+    """Mount a small file system on a directory, or `source` once more."""
+    words = ["--bind", str(source)] if source else ["-t", "tmpfs", "-o", "size=1m", "test"]
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", *words, str(directory)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+
+
+def find_files(home: Home) -> HomeFiles:
+    server = make_server(home=str(home.path), redo_dir=str(home.redo))
+    return parse_facts(run_as(None, facts_command(server, units=[]))).files
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.parametrize("place", ["store", "store/redo", "etc/a b"])
+@pytest.mark.parametrize("is_bind", [False, True], ids=["tmpfs", "bind"])
+def test_leftover_start_moves_no_mount_point(home: Home, place: str, is_bind: bool) -> None:
+    home.data.mkdir()
+    with mounted(home.path / place, home.data if is_bind else None):
+        home.leave_failed_start()
+        before = home.files()
+        files = replace(find_files(home), parameters=StoredParameters())
+        assert files.links == (place.partition("/")[0],)
+        state = decide_home(files, SEEKDB)
+        assert isinstance(state, Contradictory)
+        assert f"{home.path}/{files.links[0]}/" in state.cause
+        report = home.start(StartKind.LEFTOVER)
+        assert (report.outcome, report.moved_aside) == (StartOutcome.CHANGED, ())
+        assert home.files() == before
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_leftover_start_keeps_an_empty_mount_point(home: Home) -> None:
+    with mounted(home.path / "store"):
+        home.leave_failed_start()
+        shutil.rmtree(home.path / "store/sstable")
+        assert decide_home(find_files(home), SEEKDB) == FailedFirstStart("77")
+        report = home.start(StartKind.LEFTOVER)
+        assert report.outcome is StartOutcome.LAUNCHED
+        assert [Path(path).name for path in report.moved_aside] == ["etc"]
+        assert (home.path / "store").is_mount()
+
+
+@pytest.mark.parametrize("is_removable", [True, False])
+async def test_confirm_first_start_warns_of_a_mark_that_remains(
+    home: Home, is_removable: bool
+) -> None:
+    mark = home.path / FIRST_START_MARKER
+    mark.touch() if is_removable else mark.mkdir()
+    server, context = make_server(home=str(home.path)), FakeContext(None)
+    await confirm_first_start(context.as_context(), server, LocalRunner())
+    assert mark.exists() is not is_removable
+    assert [line.partition(":")[0] for line in context.lines] == ["WARN"] * (not is_removable)
+    assert all(f"remove {mark} by hand" in line for line in context.lines)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of root for another user")
+@pytest.mark.parametrize("places", ["store", "data and redo"])
+def test_first_start_ignores_lost_and_found(places: str) -> None:
+    """A new file system has a directory of root in it that the server's user cannot read."""
+    with open_directory() as root:
+        home = Home(root / "home", root / "data", root / "redo")
+        home.write("bin/seekdb", "#!/bin/sh\nexit 87\n").chmod(0o755)
+        for path in (home.path, home.path / "store", home.data, home.redo):
+            path.mkdir(exist_ok=True)
+            os.chown(path, NOBODY, NOBODY)
+        for path in [home.path / "store"] if places == "store" else [home.data, home.redo]:
+            (path / "lost+found").mkdir(mode=0o700)
+        server = make_server(
+            home=str(home.path), data_dir=str(home.data), redo_dir=str(home.redo), sql_port=1
+        )
+        files = parse_facts(run_as_nobody(facts_command(server, units=[]))).files
+        assert decide_home(files, SEEKDB, data_dir=server.data_dir) == Empty()
+        command = start_command(server, "78", StartKind.FIRST)
+        (home.data / "closed").mkdir(mode=0o700)  # whatever else cannot be read is not ignored
+        assert parse_start(run_as_nobody(command)).outcome is StartOutcome.CHANGED
+        (home.data / "closed").rmdir()
+        report = parse_start(run_as_nobody(command))
+        assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_completed"),
+    [
+        ("behind the offset", True),
+        ("before the offset", False),
+        ("rotated since", True),
+        ("rotated before", False),
+        ("telemetry", False),  # it shows more than the log, which is not read then
+    ],
+)
+def test_facts_read_a_long_log_behind_its_offset(
+    home: Home, change: str, is_completed: bool
+) -> None:
+    filler = "[t] INFO  [SHARE] a line of no meaning\n" * 100_000
+    before = filler + (f"{BOOTED}\n" if change == "before the offset" else "")
+    behind = filler + (f"{BOOTED}\n" if change in ("behind the offset", "telemetry") else "")
+    log = home.write("log/seekdb.log", before + behind)
+    home.write(MARKER, f"77 {log.stat().st_ino} {len(before)}\n", age=100)
+    home.write("store/sstable/meta.db")
+    if change.startswith("rotated"):
+        name = "log/seekdb.log.20260101000000000"
+        home.write(name, f"{BOOTED}\n", age=50 if change == "rotated since" else 200)
+    if change == "telemetry":
+        home.write("run/telemetry.json")
+    files = find_files(home)
+    assert files.first_start == "77"
+    assert (files.boot_completed, files.has_telemetry) == (is_completed, change == "telemetry")
+    files = replace(files, parameters=StoredParameters())
+    is_leftover = decide_home(files, SEEKDB) == FailedFirstStart("77")
+    assert is_leftover is (not is_completed and change != "telemetry")
+    report = home.start(StartKind.LEFTOVER)
+    assert (report.outcome is StartOutcome.LAUNCHED) is is_leftover
+
+
+def test_start_reports_output_without_a_line_end(home: Home) -> None:
+    program = home.write("bin/seekdb", "#!/bin/sh\nprintf 'first\nlast word'\nexit 87\n")
+    program.chmod(0o755)
+    report = home.start(StartKind.FIRST)
+    assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
+    assert report.said == "first last word"
 
 
 @pytest.mark.parametrize("record", ["older", "missing"])

@@ -97,6 +97,22 @@ async def test_stop_of_nothing_accepts_another_program_there(tmp_path: Path) -> 
         assert [str(each) for each in report.listeners] == [f"nc, pid {pid}"]
 
 
+@pytest.mark.parametrize("is_linked", [False, True], ids=["home", "link"])
+async def test_stop_of_nothing_names_a_listener_in_its_home(
+    tmp_path: Path, is_linked: bool
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(home)
+    with listen(program="nc", cwd=home) as (port, pid):
+        report = await end(link if is_linked else home, sql_port=port)
+        assert report.outcome is StopOutcome.GONE
+        assert report.contradiction is not None
+        assert (report.contradiction.pid, report.contradiction.is_in_home) == (pid, True)
+        assert (await end(tmp_path, sql_port=port)).contradiction is None
+
+
 async def test_stop_reports_who_listens_after_the_end(tmp_path: Path) -> None:
     with listen() as (port, pid), run_server(tmp_path, program="observer"):
         report = await end(tmp_path, sql_port=port)

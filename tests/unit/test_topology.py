@@ -230,6 +230,22 @@ def test_two_servers_that_would_be_one_are_refused_by_both_names(
     assert "10.0.0.1:2886 and 10.0.0." in message
 
 
+@pytest.mark.parametrize("key", ["home", "data_dir", "redo_dir"])
+@pytest.mark.parametrize("character", ["\\\\", "\\n", "\\t", "\\e", "\\x7f", "\\u0085", "\\u2028"])
+@pytest.mark.parametrize("is_default", [True, False], ids=["default", "server"])
+def test_cluster_directory_with_odd_characters_is_refused(
+    tmp_path: Path, key: str, character: str, is_default: bool
+) -> None:
+    odd, plain = f'{key}: "/srv/a{character}b"', "" if key == "home" else "home: /srv/x"
+    entry = ", ".join(filter(None, ["ip: 10.0.0.1", plain, "" if is_default else odd]))
+    default = f"defaults: {{{odd}}}\n" if is_default else ""
+    text = f"{HEAD}{OPEN}{default}zones: {{z: [{{{entry}}}]}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_cluster(write(tmp_path / "cluster.yaml", text))
+    assert f"`{key}` of server 10.0.0.1 has a backslash or a control character" in str(caught.value)
+    assert caught.value.remedy == "rename the directory on the host"
+
+
 def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         ClusterFile(tmp_path / "none.yaml", FLAVOURS)

@@ -73,6 +73,13 @@ async def test_a_core_file_counts_when_it_is_newer_than_the_server(tmp_path: Pat
     assert (await ask(tmp_path, pid=0)).cores == ()
 
 
+async def test_postmortem_of_a_core_with_a_newline_has_one_line(tmp_path: Path) -> None:
+    (tmp_path / "core.1\ncore=2\nend=no").write_bytes(b"x" * 10)
+    traces = await ask(tmp_path, pid=4242)
+    assert traces.cores == (f"{tmp_path}/core.1?core=2?end=no, 10 bytes",)
+    assert traces.complete
+
+
 async def test_a_port_on_which_somebody_listens_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, socket.socket() as free:
         free.bind(("127.0.0.1", 0))

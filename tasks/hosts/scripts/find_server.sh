@@ -199,12 +199,28 @@ find_server() {
     [ -n "$pid" ]
 }
 
+# Whether a path is not the home. A link that was changed does no harm: the server resolves its base
+# directory when it starts.
+is_elsewhere() {
+    [ ! -h "$1" ] && [ "$(stat -L -c '%d:%i' "$1" 2>/dev/null)" != "$home_id" ]
+}
+
+# Print the base directory of the server if it is absolute and is not the home: the home was moved
+# while the server ran.
+tell_former_home() {
+    base=$(read_base "$pid")
+    case $base in
+    /*) if bounded 2 is_elsewhere "$base"; then printf 'former_home=%s\n' "$base"; fi ;;
+    esac
+}
+
 tell_server() {
     if [ -n "$pid" ]; then
         echo "pid=$pid"
         echo "started=$started"
         echo "owner=$owner"
         printf 'by=%s\n' "$by"
+        tell_former_home
     fi
     printf '%s' "$doubts"
 }

@@ -3,9 +3,18 @@
 # shellcheck disable=SC2154  # home program data redo
 
 # Print the first three paths below directory $1 that are not directories; links are followed. An
-# error of find counts as a path, because an unreadable directory is not known to be empty.
+# error of find counts as a path, because an unreadable directory is not known to be empty. The
+# exception is lost+found of a new file system: mkfs makes it so that only root can use it.
 first_files() {
-    find -L "$1" -mindepth 1 ! -type d -print 2>&1 | head -n 3
+    find -L "$1" -mindepth 1 \
+        -type d -name lost+found -user 0 -perm 0700 ! -exec test -r {} \; -prune -o \
+        ! -type d -print 2>&1 | head -n 3
+}
+
+# Print the first path below directory $1 that is not a directory and is not newer than the marker.
+first_older_file() {
+    find "$1" -type d -name lost+found -user 0 -perm 0700 ! -exec test -r {} \; -prune -o \
+        ! -type d ! -newer "$marker_file" -print 2>&1 | head -n 1
 }
 
 # Whether the log shows the last step of a boot after the offset in the marker. Arguments: inode and
@@ -24,9 +33,17 @@ has_completed_boot() {
     return 1
 }
 
-# Whether directory $1 is on another device than the home.
-is_mount_point() {
-    [ -d "$1" ] && [ "$(stat -L -c %d "$1")" != "$(stat -L -c %d "$home")" ]
+# Whether directory $1 cannot be moved: it is a symbolic link or a mount point, or one is mounted
+# below it. The table escapes white space and backslashes in octal.
+is_fixed() {
+    [ ! -h "$1" ] || return 0
+    [ -d "$1" ] || return 1
+    real=$(readlink -f "$1") || return 0
+    while read -r _ _ _ _ place _; do
+        case $place in *\\*) place=$(printf %b "$place") ;; esac
+        case $place/ in "$real"/*) return 0 ;; esac
+    done </proc/self/mountinfo || return 0
+    return 1
 }
 
 print_directory() {
@@ -42,7 +59,7 @@ print_home_files() {
     print_directory data "$data"
     print_directory redo "$redo"
     for part in etc store; do
-        if [ -h "$home/$part" ] || is_mount_point "$home/$part"; then echo "link=$part"; fi
+        if is_fixed "$home/$part"; then echo "link=$part"; fi
     done
     for part in etc/observer.config.bin etc/observer.conf.bin etc2/observer.conf.bin etc3/observer.conf.bin \
         etc2/observer.config.bin etc3/observer.config.bin etc/seekdb.config.bin etc/meta.db \
@@ -57,8 +74,7 @@ print_home_files() {
         # A home with telemetry cannot be a leftover, so its log is not read.
         [ ! -e "$home/run/telemetry.json" ] && has_completed_boot "$inode" "$size" && echo "boot_completed=yes"
         for part in etc store; do
-            [ ! -e "$home/$part" ] || find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1 |
-                head -n 1 | sed 's/^/older_file=/'
+            [ ! -e "$home/$part" ] || first_older_file "$home/$part" | sed 's/^/older_file=/'
         done
     fi
     return 0

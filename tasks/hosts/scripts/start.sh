@@ -26,7 +26,7 @@ has_record() {
 }
 
 # Whether the files of this home come from a failed first start: all are newer than its marker, and
-# all are in its own directories.
+# all are in its own directories, on its own file system.
 is_leftover() {
     [ ! -e "$home/run/telemetry.json" ] && [ -f "$marker_file" ] || return 1
     read -r _ inode size _ <"$marker_file" || return 1
@@ -36,8 +36,11 @@ is_leftover() {
     [ -e "$home/store/sstable/meta.db" ] || [ ! -e "$home/store" ] ||
         [ -z "$(first_files "$home/store")" ] || return 1
     for part in etc store; do
-        [ ! -h "$home/$part" ] && ! is_mount_point "$home/$part" || return 1
-        [ ! -e "$home/$part" ] || [ -z "$(find "$home/$part" ! -type d ! -newer "$marker_file" 2>&1)" ] || return 1
+        if is_fixed "$home/$part"; then
+            [ -z "$(first_files "$home/$part")" ] || return 1
+            continue
+        fi
+        [ ! -e "$home/$part" ] || [ -z "$(first_older_file "$home/$part")" ] || return 1
     done
     store=$(readlink -f "$home/store")
     for part in "$data" "$redo"; do
@@ -51,7 +54,7 @@ move_aside() {
     aside=$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)
     mkdir "$aside" || return 1
     for part in etc store; do
-        [ -e "$home/$part" ] || continue
+        [ -e "$home/$part" ] && ! is_fixed "$home/$part" || continue
         mv "$home/$part" "$aside/" || return 1
         echo "moved_aside=$aside/$part"
     done
@@ -83,7 +86,7 @@ if [ -n "$pid" ]; then echo "outcome=running"; tell_server; exit 0; fi
 prepare
 case $? in
 0) ;;
-124) echo "outcome=unanswered"; exit 0 ;;
+124 | 125) echo "outcome=unanswered"; exit 0 ;;
 *) echo "outcome=changed"; exit 0 ;;
 esac
 echo "log_from=$(bounded 2 stat -c %s "$log" || echo 0)"
