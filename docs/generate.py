@@ -3,7 +3,7 @@
     python docs/generate.py [--check] [--output DIRECTORY]
 
 Without options it writes the pages beside this script; `--check` compares them instead and names
-those that differ. docs/http_api.md is written by hand around the generated tables.
+those that differ. docs/reference/http_api.md is written by hand around the generated tables.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def render_state_machine() -> str:
-    """Return docs/state_machine.md, from the table of the rules."""
+    """Return docs/reference/state_machine.md, from the table of the rules."""
     lines = [
         "# The state machine",
         "",
@@ -166,7 +166,7 @@ Generated from the table in `tasks/diagnosis/error_codes.py` by `make docs`;
 
 
 def render_checks(checks: CheckRegistry = CHECKS) -> str:
-    """Return docs/checks.md."""
+    """Return docs/reference/checks.md."""
     head = _CHECKS_HEAD.format(
         when_running=_enumerate(c for c in checks if c.when_running is not WhenRunning.OMITTED),
         blocking=_enumerate(c for c in checks if c.when_running is WhenRunning.BLOCKS),
@@ -190,7 +190,7 @@ def _enumerate(checks: Iterable[Check]) -> str:
 
 
 def render_known_errors() -> str:
-    """Return docs/known_errors.md."""
+    """Return docs/reference/error_codes.md."""
     rows = [
         f"| {code} | {known.name} | {known.cause} | {known.remedy} "
         f"| {_remarks(known.is_general, known.source)} |\n"
@@ -210,10 +210,12 @@ def _remarks(is_general: bool, source: str) -> str:
 
 
 PAGES: Mapping[str, Callable[[str], str]] = {
-    "checks.md": lambda _: render_checks(),
-    "http_api.md": lambda page: render_http_api(page, asyncio.run(load_endpoints(_EXAMPLE))),
-    "known_errors.md": lambda _: render_known_errors(),
-    "state_machine.md": lambda _: render_state_machine(),
+    "reference/checks.md": lambda _: render_checks(),
+    "reference/http_api.md": lambda page: render_http_api(
+        page, asyncio.run(load_endpoints(_EXAMPLE))
+    ),
+    "reference/error_codes.md": lambda _: render_known_errors(),
+    "reference/state_machine.md": lambda _: render_state_machine(),
 }
 """From the present text of a page to its text as the tables give it."""
 

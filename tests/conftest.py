@@ -61,7 +61,7 @@ def made_users() -> Iterator[SudoUsers]:
 
 @pytest_asyncio.fixture
 async def sudo_users(made_users: SudoUsers) -> AsyncIterator[SudoUsers]:
-    """They have the rule that docs/ssh.md shows; nothing of theirs may run afterwards."""
+    """Create users with the sudo rule of docs/operations/ssh.md; end their processes afterwards."""
     made_users.allow(RULE)
     yield made_users
 

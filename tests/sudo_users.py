@@ -21,7 +21,7 @@ _DROP_INS = Path("/etc/sudoers.d")
 _PROGRAMS = ("sudo", "visudo", "useradd", "userdel")
 _NAME = re.compile(r"dagt([0-9]+)[ls]")
 RULE = "{login} ALL=({owner}) NOPASSWD: /bin/sh"
-"""What docs/ssh.md says."""
+"""What docs/operations/ssh.md says."""
 
 
 def why_not() -> str | None:

@@ -27,7 +27,7 @@ class Event:
     Attributes:
         seq: number within the DAG: 1, 2, 3, …; the same for every client and at every time.
         kind: `dag`, `node` or `sub_task` for a new state, `line` for a log line of a sub-task.
-        data: the content of the event, see docs/http_api.md.
+        data: the content of the event, see docs/reference/http_api.md.
     """
 
     seq: int

@@ -1,6 +1,6 @@
 """The table of state transitions. This file defines every permitted change of a state.
 
-Each rule has a letter, which is used in docs/state_machine.md; `make docs` generates that page
+Each rule has a letter, which is used in docs/reference/state_machine.md; `make docs` generates that page
 from this table. The state of a record changes only through the functions at the end of this
 file. A transition that the table does not have raises IllegalTransition, which names entity,
 state and event.

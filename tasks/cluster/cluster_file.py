@@ -1,4 +1,4 @@
-"""The cluster file: the cluster's servers and how to reach them (docs/configuration.md)."""
+"""The cluster file: its servers and how to reach them (docs/reference/cluster_file.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys of a cluster file (docs/configuration.md): types, ranges, and messages about errors."""
+"""The keys of a cluster file (docs/reference/cluster_file.md): types, ranges, messages."""
 
 from __future__ import annotations
 

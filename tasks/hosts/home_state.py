@@ -2,7 +2,7 @@
 
 The facts come from `home_files.sh` and from the server's own parameters (meta_db.py). A home with
 data is never mistaken for an empty one: files that match none of the three states block a start,
-and no option overrides that. docs/flavours.md has the measured layouts.
+and no option overrides that. docs/concepts/flavours.md has the measured layouts.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class StoredParameters:
     Attributes:
         sql_port: None for the default.
         data_dir, redo_dir: may be relative to the home.
-        boot_completed: whether the rows exist that a first boot writes last (docs/flavours.md).
-            Their absence proves nothing.
+        boot_completed: whether the rows exist that a first boot writes last
+            (docs/concepts/flavours.md). Their absence proves nothing.
     """
 
     sql_port: int | None = None

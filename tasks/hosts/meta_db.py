@@ -25,7 +25,7 @@ LIMIT_BYTES = 4 << 20
 _PART_BYTES = 600_000  # base64 of this fits into the runner's output limit
 _STEPS = 1_000_000  # of SQLite's virtual machine; the query needs a few hundred
 _RECORDS = ("store/sstable/meta.db", "etc/meta.db")
-# Source: docs/flavours.md, "Evidence that remains".
+# Source: docs/concepts/flavours.md, "Evidence that remains".
 _LAST_ROWS = (
     "enable_record_trace_log",
     "_enable_dbms_job_package",

@@ -1,6 +1,6 @@
 """The checks of stage 2, in the order in which they run.
 
-docs/checks.md is generated from `CHECKS`. To add a check, see CONTRIBUTING.md.
+docs/reference/checks.md is generated from `CHECKS`. To add a check, see CONTRIBUTING.md.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _FORCE_PASS: dict[str, Any] = {
 """Schema of both accepted forms: the official clients' and the published document's."""
 
 
-_SKIP = "names of checks that shall not stand in the way (docs/checks.md)"
+_SKIP = "names of checks that shall not stand in the way (docs/reference/checks.md)"
 
 
 class ForcePass(BaseModel):

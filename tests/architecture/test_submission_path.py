@@ -1,4 +1,4 @@
-"""The calls from `Engine.submit` to the commit are those that docs/architecture.md lists."""
+"""The calls from `Engine.submit` to the commit are those listed in docs/concepts/architecture.md."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Call:
 
 def listed_calls() -> list[Function]:
     """The table of the document, in order."""
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
     section = text.partition(f"{HEADING}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (\d+) \| `([\w.]+)` \| `([\w./]+)` \|", section, re.MULTILINE)
     assert [int(number) for number, _, _ in rows] == list(range(1, len(rows) + 1))

@@ -3,8 +3,8 @@
     python -m tests.layouts.measure [EVENT…]
 
 boots the installed seekdb 80 times, one at a time (1 GB of memory and 4 GB of disk each, some
-minutes in all), and prints a table for docs/flavours.md. Needs root for a small disk and for a home
-that cannot be written to.
+minutes in all), and prints a table for docs/concepts/flavours.md. Needs root for a small disk and
+for a home that cannot be written to.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from tests.layouts.scan import read_parameters
 _MAX_BYTES = 1_500_000
 # They end at a fixed step, need no root, and cover first boots and failures, in and outside a home.
 _RECORDED_AGAIN = ("by_hand_absolute", "completed_boot_obd", "data_not_mounted", "failed_log_disk")
-# docs/flavours.md, "Evidence that remains".
+# docs/concepts/flavours.md, "Evidence that remains".
 _LAST_ROWS = {
     "enable_record_trace_log",
     "_enable_dbms_job_package",

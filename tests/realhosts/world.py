@@ -204,7 +204,7 @@ class World:
                 "user": self.installation.user,
                 "key_file": "client_key",
                 "known_hosts": "known_hosts",
-                # Short, so that the suite is: what the defaults cost is in docs/faults.md.
+                # Short, for a short suite; docs/operations/failure_modes.md has the defaults.
                 "connect_timeout_s": 2,
                 "command_timeout_s": 8,
                 "keepalive_interval_s": 1,

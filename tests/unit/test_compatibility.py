@@ -1,4 +1,4 @@
-"""docs/compatibility.md has a line for each point, and every test that it names exists."""
+"""docs/reference/compatibility.md has a row for each point and names existing tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "compatibility.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "compatibility.md").read_text(encoding="utf-8")
 POINTS = {
     int(number): text for number, text in re.findall(r"^\| (\d+) \|(.*)\|$", PAGE, re.MULTILINE)
 }

@@ -60,5 +60,5 @@ def test_no_two_rules_speak_of_the_same_case() -> None:
 
 
 def test_the_page_in_docs_is_what_the_table_says() -> None:
-    page = Path(__file__).parents[2] / "docs" / "state_machine.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "state_machine.md"
     assert page.read_text(encoding="utf-8") == render_state_machine()

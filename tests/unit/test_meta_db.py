@@ -23,7 +23,7 @@ from tasks.hosts.meta_db import (
     read_parameters,
 )
 
-# As seekdb 1.4 makes it (docs/flavours.md), without the columns that nothing reads.
+# As seekdb 1.4 makes it (docs/concepts/flavours.md), without the columns that nothing reads.
 TABLE = (
     "CREATE TABLE __all_sys_parameter (gmt_create INTEGER, name TEXT NOT NULL PRIMARY KEY,"
     " value TEXT NOT NULL)"

@@ -451,7 +451,7 @@ def test_a_server_may_keep_its_passphrase_elsewhere(tmp_path: Path) -> None:
 
 def test_every_key_of_the_ssh_section_is_in_the_example_and_in_the_docs() -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
-    page = (EXAMPLE.parents[2] / "docs" / "ssh.md").read_text(encoding="utf-8")
+    page = (EXAMPLE.parents[2] / "docs" / "operations" / "ssh.md").read_text(encoding="utf-8")
     for key in SshSection.model_fields:
         assert f"{key}:" in example
         assert f"`{key}`" in page

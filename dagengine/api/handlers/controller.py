@@ -20,7 +20,8 @@ class ObQuery(BaseModel):
     """Query of the routes that return the state of servers."""
 
     ob_query_timeout: str = Field(
-        default="", description="microseconds; taken, and not used: see docs/compatibility.md"
+        default="",
+        description="microseconds; taken, and not used: see docs/reference/compatibility.md",
     )
 
 
