@@ -1,4 +1,4 @@
-"""The calls from `Engine.submit` to the commit are those listed in docs/concepts/architecture.md."""
+"""`Engine.submit` reaches the commit by the calls listed in docs/concepts/architecture.md."""
 
 from __future__ import annotations
 
