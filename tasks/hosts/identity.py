@@ -165,8 +165,8 @@ def explain_unanswered(path: str) -> tuple[str, str]:
     return (
         f"{path} could not be examined: its file system does not answer, this login may not reach"
         " it, or the host has no space for temporary files",
-        "look for a dead NFS or FUSE mount, for the permissions of the path and for a full /tmp on"
-        " the host",
+        "unmount or repair a dead NFS or FUSE mount, permit this login to reach the path, or free"
+        " space in /tmp on the host",
     )
 
 

@@ -196,7 +196,7 @@ class _Steps:
             self.access.record(server, state, version=result.version)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
-                await confirm_first_start(context, server, runner)
+                await remove_first_start_marker(context, server, runner)
         return outcome
 
     async def start_cluster(self, context: StepContext, params: StartParams) -> Outcome:
@@ -339,7 +339,7 @@ class _Steps:
         return None
 
 
-async def confirm_first_start(context: StepContext, server: Server, runner: Runner) -> None:
+async def remove_first_start_marker(context: StepContext, server: Server, runner: Runner) -> None:
     """Remove the marker of a first start; a warning names the file that remains."""
     result = await run_query(runner, confirm_first_start_command(server.home))
     if not is_first_start_confirmed(result.stdout):

@@ -75,5 +75,5 @@ def _decide_without_server(facts: HostFacts, home: str, sql_port: int) -> StopDe
     for listener in facts.listeners.get(sql_port, ()):
         if listener.may_be_server:
             cause, remedy = explain_listener(listener, sql_port, home)
-            return Blocked("OB.Server.Process.CheckFailed", cause, remedy)
+            return Blocked(Code.CHECK_FAILED, cause, remedy)
     return NothingRuns()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.testing.local_runner import LocalRunner
-from tasks.cluster.flavour import SEEKDB
+from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
     FIRST_START_MARKER,
     confirm_first_start_command,
@@ -30,7 +30,7 @@ from tasks.hosts.home_state import (
     StoredParameters,
     decide_home,
 )
-from tasks.operations.start import confirm_first_start
+from tasks.operations.start import remove_first_start_marker
 from tests.fake_servers import NOBODY, open_directory, run_as, run_as_nobody, run_server
 from tests.hostile_world import FakeContext
 from tests.made_server import make_server
@@ -222,7 +222,7 @@ async def test_confirm_first_start_warns_of_a_mark_that_remains(
     mark = home.path / FIRST_START_MARKER
     mark.touch() if is_removable else mark.mkdir()
     server, context = make_server(home=str(home.path)), FakeContext(None)
-    await confirm_first_start(context.as_context(), server, LocalRunner())
+    await remove_first_start_marker(context.as_context(), server, LocalRunner())
     assert mark.exists() is not is_removable
     assert [line.partition(":")[0] for line in context.lines] == ["WARN"] * (not is_removable)
     assert all(f"remove {mark} by hand" in line for line in context.lines)

@@ -241,7 +241,7 @@ def test_cluster_directory_with_odd_characters_is_refused(
     default = f"defaults: {{{odd}}}\n" if is_default else ""
     text = f"{HEAD}{OPEN}{default}zones: {{z: [{{{entry}}}]}}\n"
     with pytest.raises(ConfigError) as caught:
-        load_cluster(write(tmp_path / "cluster.yaml", text))
+        load_cluster(write(tmp_path / "cluster.yaml", text), FLAVOURS)
     assert f"`{key}` of server 10.0.0.1 has a backslash or a control character" in str(caught.value)
     assert caught.value.remedy == "rename the directory on the host"
 
