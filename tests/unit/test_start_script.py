@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.testing.local_runner import LocalRunner
+from dagengine.testing import LocalRunner, eventually
 from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
     FIRST_START_MARKER,
@@ -366,26 +367,31 @@ def test_start_of_a_doubtful_process_changes_nothing(home: Home, kind: StartKind
     assert home.files() == before
 
 
-def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_path: Path) -> None:
+async def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_path: Path) -> None:
     directory, programs = tmp_path / "tmp", tmp_path / "programs"
     directory.mkdir()
     programs.mkdir()
-    mktemp = programs / "mktemp"
+    mktemp, mktemp_calls = programs / "mktemp", tmp_path / "calls"
     mktemp.write_text(
-        f'#!/bin/sh\nname=$({shutil.which("mktemp")} "$@") && kill -s TERM 0 && echo "$name"\n'
+        f"#!/bin/sh\n: >'{mktemp_calls}'\n"
+        f'name=$({shutil.which("mktemp")} "$@") && kill -s TERM 0 && echo "$name"\n'
     )
     mktemp.chmod(0o755)
     server = make_server(home=str(home.path), redo_dir=str(home.redo))
     command = start_command(server, "78", StartKind.FIRST)
 
-    ended = subprocess.run(
-        command.argv,
-        input=command.stdin,
+    process = await asyncio.create_subprocess_exec(
+        *command.argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "TMPDIR": str(directory)},
-        capture_output=True,
         start_new_session=True,
-        check=False,
     )
+    await process.communicate()
 
-    assert ended.returncode == 0, ended.stderr
-    assert list(directory.iterdir()) == []
+    async def is_empty() -> bool:
+        return list(directory.iterdir()) == []
+
+    # A signal in a command substitution ends the script; its subshell removes the file.
+    await eventually(is_empty, what="the removal of the temporary file")
+    assert mktemp_calls.exists()
