@@ -43,7 +43,7 @@ async def _serve(fifo: str) -> None:
     print("serving", flush=True)
     while line := (await reader.readline()).decode().split():
         if line[0] == "start":
-            servers.append(await asyncio.start_command(_talk, "127.0.0.1", int(line[1])))
+            servers.append(await asyncio.start_server(_talk, "127.0.0.1", int(line[1])))
         else:
             for server in servers:
                 server.close()
