@@ -1,7 +1,8 @@
 """Many hosts on loopback: real sshds, and on each host a server that costs almost nothing.
 
-A host's server is a shell that waits for a line; one process serves the SQL ports of the whole
-fleet (`tiny_sql`). The benchmark therefore measures the access to the hosts, not the servers.
+A host's server is a shell that waits for a line; one process serves the SQL of the whole fleet
+(`tiny_sql`). Logins take each server's unix socket: the controller refuses the SQL port, because
+the server itself does not listen on it. The benchmark therefore measures the access to the hosts, not the servers.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ LogLevel ERROR
 # Called with the real server's arguments: --base-dir HOME --port PORT …
 _SERVER = """\
 #!/bin/sh
-mkdir -p "$2/store/redo/sys/log_stream" "$2/log"
-echo "start $4" >"{fifo}"
+mkdir -p "$2/store/redo/sys/log_stream" "$2/log" "$2/run"
+echo "start $4 $2" >"{fifo}"
 exec </dev/null >/dev/null 2>&1
 setsid "{directory}/seekdb" -c 'read -r line <"$2/hold"' seekdb --base-dir "$2" &
 """

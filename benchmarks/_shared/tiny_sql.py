@@ -1,7 +1,7 @@
-"""SQL ports of a fleet's fake servers, all in one process; accepts any login.
+"""SQL of a fleet's fake servers, all in one process; accepts any login.
 
-Reads lines from the FIFO in its first argument: `start PORT` opens a port on loopback, `reset`
-closes all ports. `fleet` runs it as a child process.
+Reads lines from the FIFO in its first argument: `start PORT HOME` listens on a loopback port and on
+HOME/run/sql.sock, `reset` closes all listeners. `fleet` runs it as a child process.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ async def _serve(fifo: str) -> None:
     print("serving", flush=True)
     while line := (await reader.readline()).decode().split():
         if line[0] == "start":
-            servers.append(await asyncio.start_server(_talk, "127.0.0.1", int(line[1])))
+            _, port, home = line
+            servers.append(await asyncio.start_unix_server(_talk, f"{home}/run/sql.sock"))
+            servers.append(await asyncio.start_server(_talk, "127.0.0.1", int(port)))
         else:
             for server in servers:
                 server.close()
