@@ -116,10 +116,8 @@ async def _poll_until_end(client: Client, dag_id: str) -> None:
 
 
 def _run_openssh(loopback: LoopbackHosts, options: Sequence[str]) -> RoundResult:
-    servers = load_cluster(
-        loopback.directory / "cluster.yaml"
-    ).servers  # written by the start of the controller
-    for host, server in zip(loopback.hosts, servers, strict=True):
+    cluster = load_cluster(loopback.directory / "cluster.yaml")  # written by start_controller
+    for host, server in zip(loopback.hosts, cluster.servers, strict=True):
         commands = (
             facts_command(server),
             start_command(server, "openssh", StartKind.FIRST),
@@ -137,15 +135,8 @@ def _run_openssh(loopback: LoopbackHosts, options: Sequence[str]) -> RoundResult
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started_s = time.perf_counter()
     command = [
-        "xargs",
-        "-P",
-        str(_CONCURRENT_SSH),
-        "-n",
-        "2",
-        "sh",
-        "-c",
-        f"exec {ssh_command}",
-        "sh",
+        *("xargs", "-P", str(_CONCURRENT_SSH), "-n", "2"),
+        *("sh", "-c", f"exec {ssh_command}", "sh"),
     ]
     completed = subprocess.run(command, input=arguments, text=True, check=False)
     wall_s = time.perf_counter() - started_s
