@@ -54,7 +54,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=benchmarks:benchmarks/engine_cases $(BIN)/mypy benchmarks/*.py benchmarks/*_cases/*.py
+	MYPYPATH=benchmarks:benchmarks/engine_cases $(BIN)/mypy benchmarks/*.py benchmarks/*/*.py
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/shellcheck --external-sources --source-path=SCRIPTDIR .ci/run $$(git ls-files '*.sh')

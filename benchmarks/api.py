@@ -1,7 +1,8 @@
-"""The API beside bare aiohttp handlers, followers of a stream, idle connections: `make bench-api`.
+"""Benchmark of the API: request rates, event streams, idle connections (`make bench-api`).
 
-The controller, the bare handlers and the load are processes of their own, on loopback. Goals are
-ratios within one run; absolute figures depend on the machine and its load. Asserts nothing.
+Compares the controller with bare aiohttp handlers. The controller, the bare handlers and the load
+generator are separate processes on loopback. Goals are ratios within one run; absolute values
+depend on the machine and its load. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -20,22 +21,21 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from _shared.tables import print_load, print_table
+from _support.report import print_load, print_table
 
 from dagengine.client import Client
 from dagengine.client.signing import load_key, sign
 
 CASES = Path(__file__).with_name("api_cases")
-ROUNDS, SECONDS, CONNECTIONS = 5, 2.0, 16
-FOLLOWERS, IDLE = 500, 2000
-PASSWORD = "x"  # used only by this benchmark
-
-Counters = dict[str, Any]
+ROUNDS, ROUND_S, CONNECTIONS = 5, 2.0, 16
+SUBSCRIBERS, IDLE_CONNECTIONS = 500, 2000
+READY_LIMIT_S = 120
+PASSWORD = "x"  # of a controller that only this benchmark uses
 
 
 @asynccontextmanager
-async def program(script: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run one of the cases' programs; kill it at the end."""
+async def run_script(script: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a script of `api_cases` in its own process; kill the process at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(CASES / script),
@@ -56,151 +56,174 @@ async def program(script: str, *arguments: str) -> AsyncIterator[asyncio.subproc
 
 async def read_line(process: asyncio.subprocess.Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(READY_LIMIT_S):
         line = (await process.stdout.readline()).decode().strip()
     if not line:
-        raise SystemExit("a program of the benchmark ended without a word")
+        raise SystemExit("a process of the benchmark ended without output")
     return line
 
 
-async def begin_load(process: asyncio.subprocess.Process, **asked: Any) -> None:
+async def start_load(process: asyncio.subprocess.Process, **request: Any) -> None:
     assert process.stdin is not None
-    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    process.stdin.write(json.dumps(request).encode() + b"\n")
     await process.stdin.drain()
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Requests per second, and the server's CPU time per request."""
+    """Requests per second, and the server's CPU time per request in seconds."""
 
     per_s: float
     cpu_s: float
 
 
-async def rate(pid: int, url: str, target: str, header: str) -> Rate:
-    before = cpu_of(pid)
-    async with program("load.py", "rate") as load:
-        port = int(url.rpartition(":")[2])
-        asked = {"target": target, "header": header, "connections": CONNECTIONS, "seconds": SECONDS}
-        await begin_load(load, port=port, **asked)
+async def measure_rate(pid: int, url: str, target: str, header: str) -> Rate:
+    before_s = read_cpu_s(pid)
+    async with run_script("load_generator.py", "rate") as load:
+        await start_load(
+            load,
+            port=int(url.rpartition(":")[2]),
+            target=target,
+            header=header,
+            connections=CONNECTIONS,
+            seconds=ROUND_S,
+        )
         per_s = float(json.loads(await read_line(load))["per_s"])
-    return Rate(per_s, (cpu_of(pid) - before) / (per_s * SECONDS))
+    return Rate(per_s, (read_cpu_s(pid) - before_s) / (per_s * ROUND_S))
 
 
-def cpu_of(pid: int) -> float:
+def read_cpu_s(pid: int) -> float:
     times = psutil.Process(pid).cpu_times()
     return float(times.user + times.system)
 
 
-class Bench:
-    """The controller, the bare handlers, and the measurements of both."""
+class ApiBenchmark:
+    """Measurements of a running controller and of the bare aiohttp handlers."""
 
     def __init__(self, directory: Path, client: Client, url: str, pid: int) -> None:
         self.directory = directory
         self.client = client
         self.url = url
         self.pid = pid
-        self.bare = ""
+        self.bare_url = ""
         self.bare_pid = 0
-        self.dag = ""
+        self.dag_id = ""
 
     async def sign(self, target: str) -> str:
         key = load_key((await self.client.secret())["public_key"])
         return sign(key, PASSWORD, target, None).header
 
     async def compare(self, target: str, bare_target: str, *, signed: bool) -> list[str]:
-        """Measure our and the bare handler alternately; return the rounds' medians as cells."""
-        ours: list[Rate] = []
-        bare: list[Rate] = []
+        """Measure both handlers alternately; return the medians of the rounds as cells."""
+        own_rates: list[Rate] = []
+        bare_rates: list[Rate] = []
         for _ in range(ROUNDS):
             header = await self.sign(target) if signed else ""
-            ours.append(await rate(self.pid, self.url, target, header))
-            bare.append(await rate(self.bare_pid, self.bare, bare_target, header))
-        mine, other = (statistics.median(rate.per_s for rate in rates) for rates in (ours, bare))
-        spent, least = (statistics.median(rate.cpu_s for rate in rates) for rates in (ours, bare))
+            own_rates.append(await measure_rate(self.pid, self.url, target, header))
+            bare_rates.append(await measure_rate(self.bare_pid, self.bare_url, bare_target, header))
+        own_per_s = statistics.median(rate.per_s for rate in own_rates)
+        bare_per_s = statistics.median(rate.per_s for rate in bare_rates)
+        own_cpu_s = statistics.median(rate.cpu_s for rate in own_rates)
+        bare_cpu_s = statistics.median(rate.cpu_s for rate in bare_rates)
         return [
-            *(f"{mine:,.0f}", f"{other:,.0f}", f"{mine / other:.2f}", "0.6"),
-            *(f"{spent * 1e6:,.0f}", f"{least * 1e6:,.0f}", f"{least / spent:.2f}"),
+            *(f"{own_per_s:,.0f}", f"{bare_per_s:,.0f}", f"{own_per_s / bare_per_s:.2f}", "0.6"),
+            *(f"{own_cpu_s * 1e6:,.0f}", f"{bare_cpu_s * 1e6:,.0f}"),
+            f"{bare_cpu_s / own_cpu_s:.2f}",
         ]
 
-    async def follow(self) -> list[float]:
+    async def measure_event_delays(self) -> list[float]:
         """Return the delays from each commit to each subscriber in seconds, sorted."""
-        dag = await self.client.post("/chat", {})
+        dag = await self.client.post("/log-dag", {})
         target = f"/api/v1/task/dag/{dag['id']}/events"
-        async with program("load.py", "follow") as load:
-            await begin_load(
+        async with run_script("load_generator.py", "stream") as load:
+            await start_load(
                 load,
                 port=int(self.url.rpartition(":")[2]),
                 target=target,
                 header=await self.sign(target),
-                followers=FOLLOWERS,
+                subscribers=SUBSCRIBERS,
             )
             await read_line(load)
-            await self.client.post("/talk", {})
-            told = json.loads(await read_line(load))
-        committed = json.loads((self.directory / "told.json").read_text())
-        late = [at - committed[line] for line, instants in told.items() for at in instants]
-        if len(late) != len(committed) * FOLLOWERS:
-            raise SystemExit(f"{len(late)} of {len(committed) * FOLLOWERS} lines arrived")
-        return sorted(late)
+            await self.client.post("/log-lines", {})
+            received_s = json.loads(await read_line(load))
+        committed_s = json.loads((self.directory / "committed_s.json").read_text())
+        delays_s = [
+            instant_s - committed_s[line]
+            for line, instants_s in received_s.items()
+            for instant_s in instants_s
+        ]
+        if len(delays_s) != (expected := len(committed_s) * SUBSCRIBERS):
+            raise SystemExit(f"only {len(delays_s)} of {expected} lines arrived")
+        return sorted(delays_s)
 
-    async def hold(self) -> int:
+    async def measure_idle_memory(self) -> int:
         """Return the controller's memory for idle connections, in bytes."""
-        before = psutil.Process(self.pid).memory_info().rss
-        async with program("load.py", "idle") as load:
-            port = int(self.url.rpartition(":")[2])
-            asked = {"target": "/api/v1/info", "header": "", "connections": IDLE}
-            await begin_load(load, port=port, **asked)
+        before_bytes = psutil.Process(self.pid).memory_info().rss
+        async with run_script("load_generator.py", "idle") as load:
+            await start_load(
+                load,
+                port=int(self.url.rpartition(":")[2]),
+                target="/api/v1/info",
+                header="",
+                connections=IDLE_CONNECTIONS,
+            )
             await read_line(load)
-            return int(psutil.Process(self.pid).memory_info().rss) - before
+            return int(psutil.Process(self.pid).memory_info().rss) - before_bytes
 
 
 @asynccontextmanager
-async def open_bench(directory: Path) -> AsyncIterator[Bench]:
+async def open_benchmark(directory: Path) -> AsyncIterator[ApiBenchmark]:
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(program("server.py", str(directory)))
+        server = await stack.enter_async_context(run_script("controller.py", str(directory)))
         url = await read_line(server)
         client = await stack.enter_async_context(Client(url, PASSWORD))
-        bench = Bench(directory, client, url, server.pid)
-        bench.dag = (await client.post("/go", {}))["id"]
+        benchmark = ApiBenchmark(directory, client, url, server.pid)
+        benchmark.dag_id = (await client.post("/six-stages", {}))["id"]
         (directory / "info.json").write_text(json.dumps(await client.info()))
-        (directory / "dag.json").write_text(json.dumps(await client.get_dag(bench.dag)))
+        (directory / "dag.json").write_text(json.dumps(await client.get_dag(benchmark.dag_id)))
         key_file = directory / "var" / "dagengine.key.pem"
-        bare = await stack.enter_async_context(program("bare.py", str(directory), str(key_file)))
-        bench.bare, bench.bare_pid = await read_line(bare), bare.pid
-        yield bench
+        bare = await stack.enter_async_context(
+            run_script("bare_aiohttp.py", str(directory), str(key_file))
+        )
+        benchmark.bare_url, benchmark.bare_pid = await read_line(bare), bare.pid
+        yield benchmark
 
 
 async def measure() -> None:
     with tempfile.TemporaryDirectory() as directory:
-        async with open_bench(Path(directory)) as bench:
-            held = await bench.hold()
-            info = await bench.compare("/api/v1/info", "/info", signed=False)
-            target = f"/api/v1/task/dag/{bench.dag}"
-            dag = await bench.compare(target, "/dag", signed=True)
-            late = await bench.follow()
+        async with open_benchmark(Path(directory)) as benchmark:
+            idle_bytes = await benchmark.measure_idle_memory()
+            info_cells = await benchmark.compare("/api/v1/info", "/info", signed=False)
+            target = f"/api/v1/task/dag/{benchmark.dag_id}"
+            dag_cells = await benchmark.compare(target, "/dag", signed=True)
+            delays_s = await benchmark.measure_event_delays()
     print_table(
         "requests per second",
         [
-            ["", "ours", "bare", "ratio", "goal", "CPU us, ours", "bare", "ratio"],
-            ["GET info", *info],
-            ["GET dag, signed", *dag],
+            ["", "dagengine", "bare", "ratio", "goal", "CPU us, dagengine", "bare", "ratio"],
+            ["GET info", *info_cells],
+            ["GET dag, signed", *dag_cells],
         ],
     )
     print_table(
-        "followers and idle connections",
+        "event streams and idle connections",
         [
-            ["", "figure", "goal"],
-            [f"{FOLLOWERS} followers, commit to each, median, ms", ms(late, 0.5), "100"],
-            ["  p99, ms", ms(late, 0.99), ""],
-            ["  slowest, ms", ms(late, 1.0), ""],
-            [f"{IDLE} idle connections, MB", f"{held / 1e6:.1f}", "60"],
+            ["", "result", "goal"],
+            [
+                f"delay from commit to {SUBSCRIBERS} subscribers, median, ms",
+                render_ms(delays_s, 0.5),
+                "100",
+            ],
+            ["  p99, ms", render_ms(delays_s, 0.99), ""],
+            ["  maximum, ms", render_ms(delays_s, 1.0), ""],
+            [f"{IDLE_CONNECTIONS} idle connections, MB", f"{idle_bytes / 1e6:.1f}", "60"],
         ],
     )
 
 
-def ms(times: list[float], part: float) -> str:
-    return f"{times[min(int(len(times) * part), len(times) - 1)] * 1e3:.1f}"
+def render_ms(sorted_s: list[float], quantile: float) -> str:
+    index = min(int(len(sorted_s) * quantile), len(sorted_s) - 1)
+    return f"{sorted_s[index] * 1e3:.1f}"
 
 
 def main() -> None:

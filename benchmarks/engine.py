@@ -1,9 +1,8 @@
-"""The engine beside a peer (DBOS) and the raw limit, same work, same call: `make bench-engine`.
+"""Benchmark of the engine, compared with DBOS and with bare commits (`make bench-engine`).
 
-Six sequential no-op steps, each one's completion durable (SQLite, synchronous=FULL) before the
-next begins, logging at INFO. Every case runs in a process of its own, on a fresh directory, ours
-and the peer's by turns. Ratios within one call mean something; absolute figures depend on the
-machine. Asserts nothing.
+A DAG has six sequential no-op steps; each step is durable (SQLite, synchronous=FULL) before the
+next one begins; logging is at INFO. Each case runs in its own process with an empty directory.
+Compare ratios within one run; absolute values depend on the machine. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -17,118 +16,145 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from _shared.tables import print_load, print_table
+from _support.report import print_load, print_table
 
 CASES = Path(__file__).with_name("engine_cases")
-Counters = Mapping[str, float]
+CASE_LIMIT_S = 180
+Result = Mapping[str, float]
 
 
-def run(script: str, *arguments: str) -> Counters:
-    """Run one case in its own process; return `{}` if it failed or took too long."""
+def run_script(script: str, *arguments: str) -> Result:
+    """Run a script in its own process; return `{}` if it failed or exceeded the time limit."""
     command = [sys.executable, str(CASES / script), *arguments]
     try:
-        done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, timeout=180
+        completed = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=CASE_LIMIT_S,
         )
-        found: Counters = json.loads(done.stdout.decode().strip().splitlines()[-1])
+        result: Result = json.loads(completed.stdout.decode().strip().splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError):
         return {}
-    return found
+    return result
 
 
-def case(script: str, name: str) -> Counters:
-    """Run a case of our engine or of the peer."""
+def run_case(script: str, case: str) -> Result:
+    """Run one case of dagengine or DBOS in an empty directory."""
     with tempfile.TemporaryDirectory() as directory:
-        if name == "restart":
-            run(script, "leave", directory)
-        return run(script, name, directory)
+        if case == "restart":
+            run_script(script, "crash", directory)
+        return run_script(script, case, directory)
 
 
-def shown(value: float | None, unit: float = 1.0, digits: int = 1) -> str:
+def render(value: float | None, unit: float = 1.0, digits: int = 1) -> str:
     return "-" if value is None else f"{value / unit:,.{digits}f}"
 
 
-def ratio(ours: float | None, peer: float | None, *, less_is_better: bool) -> str:
-    if not ours or not peer:
+def render_ratio(value: float | None, reference: float | None, *, less_is_better: bool) -> str:
+    if not value or not reference:
         return "-"
-    return f"1/{peer / ours:.1f}" if less_is_better else f"{ours / peer:.1f} x"
+    return f"1/{reference / value:.1f}" if less_is_better else f"{value / reference:.1f} x"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.parse_args()
-    has_peer = find_spec("dbos") is not None
-    if not has_peer:
-        print("DBOS is not installed (pip install 'dagengine[bench]'): its column stays empty")
+    has_dbos = find_spec("dbos") is not None
+    if not has_dbos:
+        print("DBOS column: empty, DBOS is not installed; run: pip install 'dagengine[bench]'")
     print_load("before")
-    names = ("single", "burst", "fan", "idle", "restart")
-    ours = {name: case("ours.py", name) for name in names}
-    peer = {name: case("dbos_peer.py", name) if has_peer else {} for name in names}
+    cases = ("single", "burst", "fan_out", "idle", "restart")
+    own = {case: run_case("dagengine_cases.py", case) for case in cases}
+    dbos = {case: run_case("dbos_cases.py", case) if has_dbos else {} for case in cases}
     with tempfile.TemporaryDirectory() as directory:
-        limit = run("limit.py", directory)
+        commits = run_script("commit_limit.py", directory)
     with tempfile.TemporaryDirectory() as directory:
-        post = run("post.py", directory)
-    big = case("ours.py", "big")
+        post = run_script("post_latency.py", directory)
+    sub_task_cost = run_case("dagengine_cases.py", "sub_task_cost")
+    _print_comparison(own, dbos)
+    _print_own_results(own, dbos, commits, post, sub_task_cost)
+    print_load("after")
 
-    rows = [["", "ours", "DBOS", "ours to DBOS", "goal"]]
-    for title, name, key, unit, less, goal in (
+
+def _print_comparison(own: Mapping[str, Result], dbos: Mapping[str, Result]) -> None:
+    rows = [["", "dagengine", "DBOS", "ratio", "goal"]]
+    for title, case, key, unit, less_is_better, goal in (
         ("one 6-step DAG, p50, ms", "single", "p50_s", 1e-3, True, "at most 1/5"),
         ("one 6-step DAG, p99, ms", "single", "p99_s", 1e-3, True, "at most 1/5"),
         ("200 DAGs at once, steps/s", "burst", "per_s", 1.0, False, "at least 30 x"),
-        ("500 parallel sub-tasks, sub-tasks/s", "fan", "per_s", 1.0, False, "at least 30 x"),
+        ("500 parallel sub-tasks, sub-tasks/s", "fan_out", "per_s", 1.0, False, "at least 30 x"),
         ("1,000 DAGs waiting, % of a core", "idle", "cpu_percent", 1.0, True, "under 1 %"),
-        ("1,000 DAGs waiting, MB more", "idle", "rss_bytes", 1e6, True, "under 25"),
-        ("kill -9 with 1,000, to all finished, s", "restart", "s", 1.0, True, "under 2"),
+        ("1,000 DAGs waiting, added memory, MB", "idle", "rss_bytes", 1e6, True, "under 25"),
+        (
+            "1,000 DAGs after kill -9, all ended, s",
+            "restart",
+            "elapsed_s",
+            1.0,
+            True,
+            "under 2",
+        ),
     ):
-        mine, other = ours[name].get(key), peer[name].get(key)
+        own_value, dbos_value = own[case].get(key), dbos[case].get(key)
         rows.append(
             [
                 title,
-                shown(mine, unit, 2),
-                shown(other, unit, 2),
-                ratio(mine, other, less_is_better=less),
+                render(own_value, unit, 2),
+                render(dbos_value, unit, 2),
+                render_ratio(own_value, dbos_value, less_is_better=less_is_better),
                 goal,
             ]
         )
-    print_table("the same work", rows)
-    burst, raw = ours["burst"].get("per_s"), limit.get("per_s")
+    print_table("the same work in both engines", rows)
+
+
+def _print_own_results(
+    own: Mapping[str, Result],
+    dbos: Mapping[str, Result],
+    commits: Result,
+    post: Result,
+    sub_task_cost: Result,
+) -> None:
+    burst, group_commit = own["burst"].get("per_s"), commits.get("per_s")
+    dag_s, dbos_dag_s = own["single"].get("p50_s"), dbos["single"].get("p50_s")
+    store_s, thread_s = commits.get("store_s"), commits.get("thread_s")
     print_table(
-        "against the limit, and by itself",
+        "dagengine compared with its bare commits, and without a reference",
         [
-            ["", "figure", "goal"],
-            ["group commit of the same rows, steps/s", shown(raw, 1, 0), ""],
+            ["", "result", "goal"],
+            ["group commit of the same rows, steps/s", render(group_commit, 1, 0), ""],
             [
-                "  200 DAGs at once, share of it",
-                f"1/{raw / burst:.1f}" if raw and burst else "-",
+                "  200 DAGs at once, relative to it",
+                f"1/{group_commit / burst:.1f}" if group_commit and burst else "-",
                 "at least 1/8",
             ],
-            ["one DAG, its commits alone, p50, ms", shown(limit.get("one_s"), 1e-3, 2), ""],
+            ["commits of one DAG through the store, p50, ms", render(store_s, 1e-3, 2), ""],
             [
-                "  one 6-step DAG, p50, to that",
-                ratio(ours["single"].get("p50_s"), limit.get("one_s"), less_is_better=False),
+                "  one 6-step DAG, p50, relative to them",
+                render_ratio(dag_s, store_s, less_is_better=False),
                 "",
             ],
+            ["  relative to DBOS", render_ratio(store_s, dbos_dag_s, less_is_better=True), ""],
+            ["the same commits in one thread, p50, ms", render(thread_s, 1e-3, 2), ""],
+            ["  relative to DBOS", render_ratio(thread_s, dbos_dag_s, less_is_better=True), ""],
+            ["POST while 200 DAGs run, p50, ms", render(post.get("p50_s"), 1e-3), ""],
+            ["POST while 200 DAGs run, p99, ms", render(post.get("p99_s"), 1e-3), "under 50"],
             [
-                "  that, to DBOS's p50",
-                ratio(limit.get("one_s"), peer["single"].get("p50_s"), less_is_better=True),
-                "",
+                "1,000 sub-tasks with 100 lines each, added memory, MB",
+                render(sub_task_cost.get("rss_bytes"), 1e6),
+                "bounded",
             ],
-            ["the same in one thread, no loop, ms", shown(limit.get("alone_s"), 1e-3, 2), ""],
-            [
-                "  that, to DBOS's p50",
-                ratio(limit.get("alone_s"), peer["single"].get("p50_s"), less_is_better=True),
-                "",
-            ],
-            ["POST while 200 DAGs run, p50, ms", shown(post.get("p50_s"), 1e-3), ""],
-            ["POST while 200 DAGs run, p99, ms", shown(post.get("p99_s"), 1e-3), "under 50"],
-            ["1,000 sub-tasks x 100 lines, MB more", shown(big.get("rss_bytes"), 1e6), "bounded"],
             *(
-                [f"  CPU a sub-task, of {n}, us", shown(big.get(f"cpu_us_per_sub_task_of_{n}")), ""]
-                for n in (250, 1000, 4000)
+                [
+                    f"  CPU per sub-task in a node of {count}, us",
+                    render(sub_task_cost.get(f"cpu_us_per_sub_task_of_{count}")),
+                    "",
+                ]
+                for count in (250, 1000, 4000)
             ),
         ],
     )
-    print_load("after")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What a start costs beyond the servers' own boot. Prints figures, asserts nothing.
+"""Benchmark of the overhead of a start beyond the boot of the servers. Asserts nothing.
 
-`total` runs from the client's instant before POST /ob/start to the `end_time` that the DAG
-itself carries (same machine, same clock); following it seldom keeps the client out of the
-figures. `boot` is the slowest server's: from its process's start to the first `select 1` that a
-prober in another process gets, polling every 5 ms. `overhead` is the difference. Every round
-has fresh homes, fresh SSH servers and a fresh controller, so it includes the SSH logins.
+`total` lasts from just before the client's POST /ob/start to the DAG's `end_time` (same machine,
+same clock); the client polls at long intervals to affect the results little. `boot` is that of the
+slowest server: from the start of its process to the first answer to `select 1`, as seen by a prober
+in another process that polls every 20 ms. `overhead` is the difference. Each round has new homes,
+new SSH servers and a new controller, so the overhead includes the SSH logins.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from _shared.arena import Arena, Dag, open_arena, wait_for_end
-from _shared.tables import print_load, print_table, spread
+from _support.demo_controller import Dag, DemoController, run_demo_controller, wait_for_end
+from _support.report import print_load, print_table, spread_cells
 
 from dagengine.errors import ApiRefused
 from tasks.demo.cluster import DemoCluster
 
 GOAL_OVERHEAD_S, GOAL_SHARE = 0.3, 0.05
 GOAL_POST_S = 0.010
-_COUNTS = (1, 3, 8)
-_POSTED_TO = 3  # number of running servers
-_DEDUPE_S = 1.05  # the same POST within a second returns the same DAG, which is not measured
+_SERVER_COUNTS = (1, 3, 8)
+_SERVERS_OF_POSTS = 3  # running servers while POST is measured
+_DEDUPLICATION_S = 1.05  # a repeated POST within one second returns the existing DAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +39,29 @@ class Round:
     """Results of one first start.
 
     Attributes:
-        asked_at: just before the POST was sent, on the wall clock.
+        posted_at: instant just before the POST, in seconds on the wall clock.
         post_s: duration of the POST.
         dag: the DAG at its end.
-        sights: the prober's result for each server.
+        boots: the `BootTimes` of each server, from the prober.
     """
 
-    asked_at: float
+    posted_at: float
     post_s: float
     dag: Dag
-    sights: tuple[Mapping[str, Any], ...]
+    boots: tuple[Mapping[str, Any], ...]
 
     @property
-    def slowest(self) -> Mapping[str, Any]:
-        """The server with the longest boot."""
-        return max(self.sights, key=_boot_s)
+    def slowest_boot(self) -> Mapping[str, Any]:
+        """Boot times of the server that took longest."""
+        return max(self.boots, key=_boot_s)
 
     @property
     def boot_s(self) -> float:
-        return _boot_s(self.slowest)
+        return _boot_s(self.slowest_boot)
 
     @property
     def total_s(self) -> float:
-        return _instant(self.dag["end_time"]) - self.asked_at
+        return _parse_instant(self.dag["end_time"]) - self.posted_at
 
     @property
     def overhead_s(self) -> float:
@@ -71,8 +71,14 @@ class Round:
 def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="first starts for each size")
-    parser.add_argument("--servers", type=int, nargs="+", default=list(_COUNTS))
+    parser.add_argument("--rounds", type=int, default=5, help="first starts per number of servers")
+    parser.add_argument(
+        "--servers",
+        type=int,
+        nargs="+",
+        default=list(_SERVER_COUNTS),
+        help="numbers of servers to measure",
+    )
     parser.add_argument("--posts", type=int, default=30, help="POSTs to an idle controller")
     options = parser.parse_args()
     asyncio.run(_measure(options.servers, options.rounds, options.posts))
@@ -81,9 +87,9 @@ def main() -> None:
 async def _measure(counts: Sequence[int], rounds: int, posts: int) -> None:
     print_load("before")
     for count in counts:
-        done = [await _run_round(count) for _ in range(rounds)]
-        _show_rounds(count, done)
-        _show_stages(sorted(done, key=lambda r: r.overhead_s)[len(done) // 2])
+        results = [await _run_round(count) for _ in range(rounds)]
+        _print_rounds(count, results)
+        _print_stages(sorted(results, key=lambda result: result.overhead_s)[len(results) // 2])
     if posts:
         await _measure_posts(posts)
     print_load("after")
@@ -93,90 +99,97 @@ async def _measure(counts: Sequence[int], rounds: int, posts: int) -> None:
 
 
 async def _run_round(count: int) -> Round:
-    async with open_arena(count) as arena:
-        await arena.client.list_dags()  # fetch the key in advance, as for a client in use
-        prober = await _start_prober(arena.cluster)
+    async with run_demo_controller(count) as controller:
+        await controller.client.list_dags()  # fetch the server key before the measurement
+        prober = await _start_prober(controller.cluster)
         try:
-            asked_at, begun_s = time.time(), time.perf_counter()
-            accepted = await arena.client.start("GLOBAL")
-            post_s = time.perf_counter() - begun_s
-            dag = await wait_for_end(arena.client, accepted["id"])
-            sights = await _hear(prober)
+            posted_at, started_s = time.time(), time.perf_counter()
+            accepted = await controller.client.start("GLOBAL")
+            post_s = time.perf_counter() - started_s
+            dag = await wait_for_end(controller.client, accepted["id"])
+            boots = await _read_boots(prober)
         finally:
             if prober.returncode is None:
                 prober.kill()
             await prober.wait()
-        return Round(asked_at, post_s, dag, sights)
+        return Round(posted_at, post_s, dag, boots)
 
 
 async def _start_prober(cluster: DemoCluster) -> asyncio.subprocess.Process:
     prober = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "_shared.prober",
+        "_support.prober",
         cwd=Path(__file__).parent,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     assert prober.stdin is not None
     assert prober.stdout is not None
-    servers = [{"name": s.name, "home": str(s.home), "port": s.sql_port} for s in cluster.servers]
+    servers = [
+        {"name": server.name, "home": str(server.home), "port": server.sql_port}
+        for server in cluster.servers
+    ]
     request = {"password": cluster.password, "servers": servers}
     prober.stdin.write(json.dumps(request).encode() + b"\n")
     assert await prober.stdout.readline() == b"polling\n"
     return prober
 
 
-async def _hear(prober: asyncio.subprocess.Process) -> tuple[Mapping[str, Any], ...]:
+async def _read_boots(prober: asyncio.subprocess.Process) -> tuple[Mapping[str, Any], ...]:
     assert prober.stdout is not None
-    sights = json.loads(await prober.stdout.readline())
-    if None in sights:
-        raise SystemExit("the prober did not see every server answer")
-    return tuple(sights)
+    boots = json.loads(await prober.stdout.readline())
+    if None in boots:
+        raise SystemExit("a server did not answer the prober within its time limit")
+    return tuple(boots)
 
 
-def _boot_s(sight: Mapping[str, Any]) -> float:
-    return float(sight["answered_at"]) - float(sight["started_at"])
+def _boot_s(boot: Mapping[str, Any]) -> float:
+    return float(boot["answered_at"]) - float(boot["started_at"])
 
 
-def _instant(text: str) -> float:
+def _parse_instant(text: str) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _show_rounds(count: int, rounds: Sequence[Round]) -> None:
-    before = [r.slowest["started_at"] - r.asked_at for r in rounds]
-    after = [_instant(r.dag["end_time"]) - r.slowest["answered_at"] for r in rounds]
+def _print_rounds(count: int, rounds: Sequence[Round]) -> None:
+    before_s = [r.slowest_boot["started_at"] - r.posted_at for r in rounds]
+    after_s = [_parse_instant(r.dag["end_time"]) - r.slowest_boot["answered_at"] for r in rounds]
     print_table(
         f"first start of {count} server{'s' * (count > 1)}, {len(rounds)} rounds, seconds",
         [
             ("", "median", "min", "max"),
-            ("total: POST to the DAG's end", *spread([r.total_s for r in rounds])),
-            ("boot of the slowest server", *spread([r.boot_s for r in rounds])),
-            ("overhead", *spread([r.overhead_s for r in rounds])),
-            ("  before: POST to its process's start", *spread(before)),
-            ("  after: its first `select 1` to the end", *spread(after)),
-            ("the POST's own answer", *spread([r.post_s for r in rounds])),
+            ("total: POST to the end of the DAG", *spread_cells([r.total_s for r in rounds])),
+            ("boot of the slowest server", *spread_cells([r.boot_s for r in rounds])),
+            ("overhead", *spread_cells([r.overhead_s for r in rounds])),
+            ("  before: POST to the start of its process", *spread_cells(before_s)),
+            ("  after: its first `select 1` to the end of the DAG", *spread_cells(after_s)),
+            ("response to the POST", *spread_cells([r.post_s for r in rounds])),
         ],
     )
-    each = " ".join(f"{r.overhead_s:.3f}" for r in rounds)
+    overheads = " ".join(f"{r.overhead_s:.3f}" for r in rounds)
     share = statistics.median(r.overhead_s / r.boot_s for r in rounds)
     goals = f"goals: at most {GOAL_OVERHEAD_S:g} s and {GOAL_SHARE:.0%}"
-    print(f"  overhead by round: {each}; {share:.0%} of the boot; {goals}", flush=True)
+    print(f"  overhead by round, s: {overheads}; {share:.0%} of the boot; {goals}", flush=True)
 
 
-def _show_stages(one: Round) -> None:
-    rows: list[tuple[str, ...]] = [("", "from s", "to s", "takes s", "after the one before s")]
-    before_s = 0.0
-    for node in one.dag["nodes"]:
-        begin, end = (_instant(node[key]) - one.asked_at for key in ("start_time", "end_time"))
-        cells = (begin, end, end - begin, begin - before_s)
+def _print_stages(result: Round) -> None:
+    rows: list[tuple[str, ...]] = [("", "start, s", "end, s", "duration, s", "gap before, s")]
+    previous_end_s = 0.0
+    for node in result.dag["nodes"]:
+        start_s = _parse_instant(node["start_time"]) - result.posted_at
+        end_s = _parse_instant(node["end_time"]) - result.posted_at
+        cells = (start_s, end_s, end_s - start_s, start_s - previous_end_s)
         rows.append((f"stage: {node['name']}", *(f"{cell:.3f}" for cell in cells)))
-        before_s = end
-    for sight in one.sights:
-        begin, end = (sight[key] - one.asked_at for key in ("started_at", "answered_at"))
-        ran = (begin, end, end - begin)
-        rows.append((f"server: {sight['name']}", *(f"{cell:.3f}" for cell in ran), ""))
-    print_table("where the time goes in the round of the median overhead, from the POST", rows)
+        previous_end_s = end_s
+    for boot in result.boots:
+        start_s = boot["started_at"] - result.posted_at
+        end_s = boot["answered_at"] - result.posted_at
+        cells_of_boot = (start_s, end_s, end_s - start_s)
+        rows.append((f"boot: {boot['name']}", *(f"{cell:.3f}" for cell in cells_of_boot), ""))
+    print_table(
+        "stages and boots in the round with the median overhead, times since the POST", rows
+    )
 
 
 # --- the response to the POST --------------------------------------------------------------------
@@ -184,50 +197,50 @@ def _show_stages(one: Round) -> None:
 
 async def _measure_posts(posts: int) -> None:
     """Measure the duration of POST /ob/start on an otherwise idle controller."""
-    async with open_arena(_POSTED_TO) as arena:
-        await wait_for_end(arena.client, (await arena.client.start("GLOBAL"))["id"])
-        await asyncio.sleep(_DEDUPE_S)
-        running = [await _time_start(arena) for _ in range(posts)]
-        refused = [await _time_refusal(arena) for _ in range(posts)]
+    async with run_demo_controller(_SERVERS_OF_POSTS) as controller:
+        await wait_for_end(controller.client, (await controller.client.start("GLOBAL"))["id"])
+        await asyncio.sleep(_DEDUPLICATION_S)
+        accepted_s = [await _time_start(controller) for _ in range(posts)]
+        rejected_s = [await _time_rejection(controller) for _ in range(posts)]
     print_table(
-        f"answer to POST /ob/start of an idle controller, {posts} calls each, milliseconds",
+        f"response time of POST /ob/start, idle controller, {posts} calls each, ms",
         [
             ("", "median", "min", "max"),
-            ("GLOBAL, all run already (a DAG is stored)", *spread(running, 0.001, 1)),
-            ("ZONE that does not exist (refused late)", *spread(refused, 0.001, 1)),
+            ("GLOBAL, all servers running (creates a DAG)", *spread_cells(accepted_s, 0.001, 1)),
+            ("ZONE with an unknown zone (rejected)", *spread_cells(rejected_s, 0.001, 1)),
         ],
     )
-    is_kept = statistics.median(running) <= GOAL_POST_S
-    print(f"  goal: median <= {GOAL_POST_S * 1000:g} ms: {'kept' if is_kept else 'missed'}")
+    is_met = statistics.median(accepted_s) <= GOAL_POST_S
+    print(f"  goal: median at most {GOAL_POST_S * 1000:g} ms: {'met' if is_met else 'missed'}")
 
 
-async def _time_start(arena: Arena) -> float:
-    answers: list[Dag] = []
+async def _time_start(controller: DemoController) -> float:
+    dags: list[Dag] = []
 
     async def start() -> None:
-        answers.append(await arena.client.start("GLOBAL"))
+        dags.append(await controller.client.start("GLOBAL"))
 
-    taken_s = await _time(start)
-    await wait_for_end(arena.client, answers[0]["id"])
-    await asyncio.sleep(_DEDUPE_S)
-    return taken_s
+    duration_s = await _measure_call(start)
+    await wait_for_end(controller.client, dags[0]["id"])
+    await asyncio.sleep(_DEDUPLICATION_S)
+    return duration_s
 
 
-async def _time_refusal(arena: Arena) -> float:
+async def _time_rejection(controller: DemoController) -> float:
     async def start() -> None:
         try:
-            await arena.client.start("ZONE", ["no-such-zone"])
+            await controller.client.start("ZONE", ["no-such-zone"])
         except ApiRefused:
             return
-        raise SystemExit("a zone that does not exist was accepted")
+        raise SystemExit("the controller accepted an unknown zone")
 
-    return await _time(start)
+    return await _measure_call(start)
 
 
-async def _time(call: Callable[[], Awaitable[None]]) -> float:
-    begun_s = time.perf_counter()
+async def _measure_call(call: Callable[[], Awaitable[None]]) -> float:
+    started_s = time.perf_counter()
     await call()
-    return time.perf_counter() - begun_s
+    return time.perf_counter() - started_s
 
 
 if __name__ == "__main__":

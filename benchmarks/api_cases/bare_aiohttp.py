@@ -1,8 +1,8 @@
-"""The reference: aiohttp alone. `python bare.py DIRECTORY KEY_FILE`; prints its URL.
+"""Reference server: bare aiohttp handlers. `python bare_aiohttp.py DIRECTORY KEY_FILE`.
 
-`/info` answers with DIRECTORY/info.json, rendered again for each request. `/dag` does the same with
-DIRECTORY/dag.json, but first decrypts the header with the controller's key, in its worker threads,
-as the controller does.
+Prints its URL. `/info` returns DIRECTORY/info.json and renders it for each request. `/dag` does the
+same with DIRECTORY/dag.json, but first decrypts the header with the controller's key in worker
+threads, as the controller does.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ async def serve(directory: Path, key_file: Path) -> None:
         return web.json_response(info)
 
     async def get_dag(request: web.Request) -> web.Response:
-        plain = await key.decrypt(decode_header(request.headers["X-OCS-Header"]))
-        parse_header(plain, is_agent=False)
+        header = await key.decrypt(decode_header(request.headers["X-OCS-Header"]))
+        parse_header(header, is_agent=False)
         return web.json_response(dag)
 
     app = web.Application()

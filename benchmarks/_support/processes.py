@@ -1,4 +1,4 @@
-"""Process data from /proc."""
+"""Resource usage and identity of processes, from /proc."""
 
 from __future__ import annotations
 
@@ -17,39 +17,43 @@ class Usage:
     Attributes:
         at_s: the instant, on the monotonic clock.
         cpu_s: user and system time of all threads.
-        waits: voluntary context switches by thread; each one is followed by a wake-up.
+        wakeups: voluntary context switches by thread id; a wake-up follows each of them.
         resident_kib: resident memory at this instant.
     """
 
     at_s: float
     cpu_s: float
-    waits: dict[int, int]
+    wakeups: dict[int, int]
     resident_kib: int
 
 
 def read_usage(pid: int) -> Usage:
-    """Return the process's current usage."""
+    """Return the current resource usage of a process."""
     fields = _stat_fields(pid)
     return Usage(
         at_s=time.monotonic(),
         cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS_PER_S,
-        waits={int(task.name): _read_waits(task) for task in Path(f"/proc/{pid}/task").iterdir()},
+        wakeups={
+            int(task.name): _read_wakeups(task) for task in Path(f"/proc/{pid}/task").iterdir()
+        },
         resident_kib=int(_status_value(Path(f"/proc/{pid}"), "VmRSS").split()[0]),
     )
 
 
-def started_s(pid: int) -> float:
-    """Return a process's start in seconds since boot; the kernel rounds down to a tick."""
+def read_start_s(pid: int) -> float:
+    """Return the start time of a process in seconds since boot, rounded down to a clock tick."""
     return int(_stat_fields(pid)[19]) / _TICKS_PER_S
 
 
 def find_server(home: str) -> int | None:
-    """Return the pid of the server whose base and working directory is this home, if any."""
+    """Return the pid of the server whose base and working directory is this home, or None."""
     for directory in Path("/proc").glob("[0-9]*"):
         try:
-            words = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            is_ours = "--base-dir" in words and words[words.index("--base-dir") + 1] == home
-            if is_ours and (directory / "cwd").samefile(home):
+            arguments = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            names_home = (
+                "--base-dir" in arguments and arguments[arguments.index("--base-dir") + 1] == home
+            )
+            if names_home and (directory / "cwd").samefile(home):
                 return int(directory.name)
         except (OSError, IndexError):
             continue
@@ -57,11 +61,11 @@ def find_server(home: str) -> int | None:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name; the first is proc(5)'s field 3."""
+    """Return the fields of /proc/PID/stat from field 3 (state) on, as numbered in proc(5)."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
-def _read_waits(task: Path) -> int:
+def _read_wakeups(task: Path) -> int:
     return int(_status_value(task, "voluntary_ctxt_switches"))
 
 

@@ -1,4 +1,4 @@
-"""Results as text tables."""
+"""Printing of results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 
 def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns; the first row is the heading."""
+    """Print rows as a table; the first row is the heading."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     print(f"\n{title}")
     for row in rows:
@@ -17,13 +17,13 @@ def print_table(title: str, rows: Sequence[Sequence[str]]) -> None:
         print("  " + "  ".join(cells).rstrip())
 
 
-def spread(values: Sequence[float], unit: float = 1.0, digits: int = 3) -> list[str]:
-    """Return median, minimum and maximum as cells."""
-    figures = (statistics.median(values), min(values), max(values))
-    return [f"{figure / unit:.{digits}f}" for figure in figures]
+def spread_cells(values: Sequence[float], unit: float = 1.0, digits: int = 3) -> list[str]:
+    """Return median, minimum and maximum of the values in `unit` as cells."""
+    summary = (statistics.median(values), min(values), max(values))
+    return [f"{value / unit:.{digits}f}" for value in summary]
 
 
 def print_load(when: str) -> None:
-    """Print the load of the machine, because results on a busy machine mean little."""
-    load = " ".join(f"{figure:.2f}" for figure in os.getloadavg())
+    """Print the load of the machine: high load distorts the results."""
+    load = " ".join(f"{average:.2f}" for average in os.getloadavg())
     print(f"load average {when}: {load} ({os.cpu_count()} cores)", flush=True)

@@ -1,6 +1,6 @@
-"""POST to a controller that is running 200 DAGs. `python post.py DIRECTORY`; prints JSON.
+"""Latency of POST while a controller runs 200 DAGs. `python post_latency.py DIRECTORY`.
 
-The controller runs in its own process: this file with a second argument.
+Prints one JSON object. The controller is a separate process: this script with a second argument.
 """
 
 from __future__ import annotations
@@ -44,34 +44,35 @@ CLUSTER = (
 
 
 class Empty(BaseModel):
-    """No body."""
+    """An empty request body."""
 
 
-async def busy(_context: StepContext) -> Outcome:
+async def sleep_briefly(_context: StepContext) -> Outcome:
     await asyncio.sleep(random.uniform(0.1, 0.5))
     return Succeeded()
 
 
-async def quick(_context: StepContext) -> Outcome:
+async def do_nothing(_context: StepContext) -> Outcome:
     return Succeeded()
 
 
-def six(name: str, step: object) -> Operation:
+def six_steps(name: str, step: object) -> Operation:
     return Operation(name, tuple(Stage(f"s{n}", StageKind.NORMAL, step) for n in range(6)))  # type: ignore[arg-type]
 
 
-async def start(call: Call[Empty]) -> DagDetail:
+async def submit(call: Call[Empty]) -> DagDetail:
     return await call.engine.submit(Submission("quick"))
 
 
 @asynccontextmanager
-async def open_extension(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-    cluster = ClusterFile(surroundings.cluster_file, FLAVOURS)
-    operations = [six("busy", busy), six("quick", quick)]
-    yield Extension(operations, [Route("POST", "/go", Empty, start)], cluster, lambda: None)
+async def open_extension(context: ExtensionContext) -> AsyncIterator[Extension]:
+    cluster = ClusterFile(context.cluster_file, FLAVOURS)
+    operations = [six_steps("busy", sleep_briefly), six_steps("quick", do_nothing)]
+    yield Extension(operations, [Route("POST", "/submit", Empty, submit)], cluster, lambda: None)
 
 
-async def keep_busy(engine: Engine) -> None:
+async def run_dags(engine: Engine) -> None:
+    """Run one DAG after another, forever."""
     while True:
         await engine.wait((await engine.submit(Submission("busy"))).dag.dag_id)
 
@@ -84,23 +85,23 @@ async def serve(directory: Path) -> None:
     config = load_config(directory / "engine.yaml", {})
     engines: asyncio.Queue[Engine] = asyncio.Queue()
 
-    async def take(call: Call[Empty]) -> DagDetail:
+    async def start_load(call: Call[Empty]) -> DagDetail:
         engines.put_nowait(call.engine)
-        return await start(call)
+        return await submit(call)
 
     @asynccontextmanager
-    async def opened(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-        async with open_extension(surroundings) as extension:
-            routes = [*extension.routes, Route("POST", "/take", Empty, take)]
+    async def open_with_load(context: ExtensionContext) -> AsyncIterator[Extension]:
+        async with open_extension(context) as extension:
+            routes = [*extension.routes, Route("POST", "/start-load", Empty, start_load)]
             yield Extension(extension.operations, routes, extension.cluster, extension.reload)
 
-    async with run_controller(config, [Plugin("bench", opened)]) as controller:
+    async with run_controller(config, [Plugin("bench", open_with_load)]) as controller:
         sys.stdout.write(controller.url + "\n")
         sys.stdout.flush()
         engine = await engines.get()
         async with asyncio.TaskGroup() as group:
             for _ in range(RUNNING):
-                group.create_task(keep_busy(engine), name="busy")
+                group.create_task(run_dags(engine), name="run DAGs")
 
 
 async def measure(directory: Path) -> dict[str, float]:
@@ -117,15 +118,15 @@ async def measure(directory: Path) -> dict[str, float]:
     try:
         url = (await process.stdout.readline()).decode().strip()
         async with Client(url, "x") as client:
-            await client.post("/take", {})
+            await client.post("/start-load", {})
             await asyncio.sleep(2)
-            times = []
+            times_s = []
             for _ in range(CALLS):
-                begun = time.perf_counter()
-                await client.post("/go", {})
-                times.append(time.perf_counter() - begun)
-        times.sort()
-        return {"p50_s": times[CALLS // 2], "p99_s": times[int(CALLS * 0.99)]}
+                started_s = time.perf_counter()
+                await client.post("/submit", {})
+                times_s.append(time.perf_counter() - started_s)
+        times_s.sort()
+        return {"p50_s": times_s[CALLS // 2], "p99_s": times_s[int(CALLS * 0.99)]}
     finally:
         process.kill()
         await process.wait()

@@ -1,6 +1,6 @@
-"""The peer: DBOS on SQLite in WAL mode, FULL sync. `python dbos_peer.py CASE DIRECTORY`."""
+"""The same cases for DBOS, on SQLite in WAL mode. `python dbos_cases.py CASE DIRECTORY`."""
 # mypy: disable-error-code="untyped-decorator, no-any-return"
-# DBOS is an optional extra; without it, mypy knows nothing of its decorators.
+# DBOS is an optional extra: without it, its decorators have no types.
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dbos import DBOS
 STEPS = 6
 
 
-def launch(directory: str) -> None:
+def configure(directory: str) -> None:
     path = Path(directory) / "dbos.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # persistent in the file
@@ -40,25 +40,25 @@ def do_nothing(number: int) -> int:
 
 
 @DBOS.workflow()
-def six() -> int:
+def run_six_steps() -> int:
     for number in range(STEPS):
         do_nothing(number)
     return STEPS
 
 
 @DBOS.workflow()
-def one() -> int:
+def run_one_step() -> int:
     return do_nothing(1)
 
 
 @DBOS.workflow()
-async def hold() -> object:
+async def wait_for_message() -> object:
     return await DBOS.recv_async("go", timeout_seconds=3600)
 
 
 @DBOS.workflow()
-async def held_six() -> int:
-    if not os.environ.get("GO"):
+async def wait_and_run_six_steps() -> int:
+    if not os.environ.get("SKIP_WAIT"):
         await DBOS.recv_async("go", timeout_seconds=3600)
     for number in range(STEPS):
         do_nothing(number)
@@ -71,69 +71,72 @@ def rss_bytes() -> int:
 
 
 def single() -> Any:
-    times = []
+    times_s = []
     for _ in range(70):
-        begun = time.perf_counter()
-        six()
-        times.append(time.perf_counter() - begun)
-    times = sorted(times[10:])
-    return {"p50_s": times[len(times) // 2], "p99_s": times[int(len(times) * 0.99)]}
+        started_s = time.perf_counter()
+        run_six_steps()
+        times_s.append(time.perf_counter() - started_s)
+    times_s = sorted(times_s[10:])
+    return {"p50_s": times_s[len(times_s) // 2], "p99_s": times_s[int(len(times_s) * 0.99)]}
 
 
 def burst(count: int = 200) -> Any:
-    begun = time.perf_counter()
-    handles = [DBOS.start_workflow(six) for _ in range(count)]
+    started_s = time.perf_counter()
+    handles = [DBOS.start_workflow(run_six_steps) for _ in range(count)]
     for handle in handles:
         handle.get_result()
-    return {"per_s": count * STEPS / (time.perf_counter() - begun)}
+    return {"per_s": count * STEPS / (time.perf_counter() - started_s)}
 
 
-def fan(count: int = 500) -> Any:
-    begun = time.perf_counter()
-    handles = [DBOS.start_workflow(one) for _ in range(count)]
+def fan_out(count: int = 500) -> Any:
+    started_s = time.perf_counter()
+    handles = [DBOS.start_workflow(run_one_step) for _ in range(count)]
     for handle in handles:
         handle.get_result()
-    return {"per_s": count / (time.perf_counter() - begun)}
+    return {"per_s": count / (time.perf_counter() - started_s)}
 
 
-async def idle(count: int = 1000, for_s: float = 10.0) -> Any:
-    before = rss_bytes()
+async def idle(count: int = 1000, interval_s: float = 10.0) -> Any:
+    before_bytes = rss_bytes()
     for _ in range(count):
-        await DBOS.start_workflow_async(hold)
+        await DBOS.start_workflow_async(wait_for_message)
     await asyncio.sleep(1)
-    rss, cpu = rss_bytes() - before, time.process_time()
-    await asyncio.sleep(for_s)
-    return {"cpu_percent": (time.process_time() - cpu) / for_s * 100, "rss_bytes": rss}
+    added_bytes, cpu_s = rss_bytes() - before_bytes, time.process_time()
+    await asyncio.sleep(interval_s)
+    cpu_s = time.process_time() - cpu_s
+    return {"cpu_percent": cpu_s / interval_s * 100, "rss_bytes": added_bytes}
 
 
-async def leave(count: int = 1000) -> Any:
+async def crash(count: int = 1000) -> Any:
     for _ in range(count):
-        await DBOS.start_workflow_async(held_six)
+        await DBOS.start_workflow_async(wait_and_run_six_steps)
     print(json.dumps({}), flush=True)
     os._exit(9)
 
 
 def restart() -> Any:
-    begun = time.perf_counter()
+    started_s = time.perf_counter()
     DBOS.launch()
     unfinished = DBOS.list_workflows(status="PENDING")
-    found = len(unfinished)
+    count = len(unfinished)
     while unfinished:
         time.sleep(0.05)
         unfinished = DBOS.list_workflows(status="PENDING", limit=1)
-    return {"s": time.perf_counter() - begun, "unfinished": found}
+    return {"elapsed_s": time.perf_counter() - started_s, "unfinished": count}
 
 
 CASES: dict[str, Callable[[], Any]] = {
-    case.__name__: case for case in (single, burst, fan, idle, leave, restart)
+    case.__name__: case for case in (single, burst, fan_out, idle, crash, restart)
 }
 
 if __name__ == "__main__":
-    launch(sys.argv[2])
+    configure(sys.argv[2])
     if sys.argv[1] == "restart":
-        os.environ["GO"] = "1"
+        os.environ["SKIP_WAIT"] = "1"
     else:
         DBOS.launch()
-    found = CASES[sys.argv[1]]()
-    print(json.dumps(asyncio.run(found) if asyncio.iscoroutine(found) else found), flush=True)
+    result = CASES[sys.argv[1]]()
+    if asyncio.iscoroutine(result):
+        result = asyncio.run(result)
+    print(json.dumps(result), flush=True)
     os._exit(0)

@@ -1,7 +1,9 @@
-"""Many hosts on loopback: real sshds, and on each host a server that costs almost nothing.
+"""Many hosts on loopback addresses: real sshds, and on each host a fake server of minimal cost.
 
-A host's server is a shell that waits for a line; one process serves the SQL ports of the whole
-fleet (`tiny_sql`). The benchmark therefore measures the access to the hosts, not the servers.
+A fake server is a shell that waits for a line; one process answers the SQL of all of them
+(`fake_sql_server`). Logins use each server's unix socket, because the controller rejects an SQL
+port that another process owns. The benchmark thus measures the access to the hosts, not the
+servers.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ import yaml
 from tasks.demo.hosts import free_port
 from tasks.demo.reaper import ProcessReaper
 
-PASSWORD = "fleet"  # of fake servers on loopback
-_ADDRESSES_EACH = 16  # maximum number of addresses of one sshd
-_READY_BOUND_S = 60.0
+PASSWORD = "x"  # the fake servers accept any password
+_ADDRESSES_PER_SSHD = 16  # the maximum of ListenAddress lines that sshd accepts
+_READY_LIMIT_S = 60.0
 _POLL_S = 0.05
 
-_SSHD = """\
+_SSHD_CONFIG = """\
 HostKey "{directory}/host_key"
 AuthorizedKeysFile "{directory}/client_key.pub"
 PidFile none
@@ -44,19 +46,23 @@ PrintLastLog no
 LogLevel ERROR
 """
 
-# Called with the real server's arguments: --base-dir HOME --port PORT …
-_SERVER = """\
+# It receives the arguments of the real server: --base-dir HOME --port PORT …
+_SERVER_SCRIPT = """\
 #!/bin/sh
-mkdir -p "$2/store/redo/sys/log_stream" "$2/log"
-echo "start $4" >"{fifo}"
+mkdir -p "$2/store/redo/sys/log_stream" "$2/log" "$2/run"
+echo "start $4 $2" >"{fifo}"
 exec </dev/null >/dev/null 2>&1
 setsid "{directory}/seekdb" -c 'read -r line <"$2/hold"' seekdb --base-dir "$2" &
 """
 
 
 @dataclass(frozen=True, slots=True)
-class FleetHost:
-    """One host."""
+class LoopbackHost:
+    """A host and its fake server.
+
+    Attributes:
+        port: of its sshd.
+    """
 
     ip: str
     port: int
@@ -64,16 +70,15 @@ class FleetHost:
     sql_port: int
 
 
-class Fleet:
-    """The hosts of a fleet; created by `open_fleet`."""
+class LoopbackHosts:
+    """A group of hosts on loopback addresses; created by `open_loopback_hosts`."""
 
-    def __init__(self, guard: ProcessReaper, count: int) -> None:
-        self.guard = guard
-        self.directory = guard.directory
+    def __init__(self, reaper: ProcessReaper, count: int) -> None:
+        self.reaper = reaper
+        self.directory = reaper.directory
         self.user = pwd.getpwuid(os.geteuid()).pw_name
-        self.sshds: list[asyncio.subprocess.Process] = []
         port = free_port()
-        self.hosts = tuple(self._make_host(number, port) for number in range(count))
+        self.hosts = tuple(self._create_host(number, port) for number in range(count))
 
     @property
     def key(self) -> Path:
@@ -84,38 +89,41 @@ class Fleet:
         return self.directory / "known_hosts"
 
     def reset(self) -> None:
-        """Reset the homes to the state before any server was started."""
+        """End all servers and empty the homes, as before a first start."""
         for host in self.hosts:
             if (host.home / "store").exists():
                 with (host.home / "hold").open("r+b", buffering=0) as hold:
                     hold.write(b"end\n")
-            shutil.rmtree(host.home / "store", ignore_errors=True)
+            for name in ("store", "run"):
+                shutil.rmtree(host.home / name, ignore_errors=True)
         with (self.directory / "fifo").open("r+b", buffering=0) as fifo:
             fifo.write(b"reset\n")
 
     def write_files(self, url: str) -> Path:
-        """Write the files of a controller and return the path of the engine file."""
+        """Write the configuration of a controller at this URL; return the engine file's path."""
         host, _, port = url.removeprefix("http://").rpartition(":")
         engine = {
             "api": {"host": host, "port": int(port)},
             "store": {"path": f"var{port}/dagengine.sqlite"},
             "cluster": "cluster.yaml",
         }
-        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self._describe()))
+        (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self._cluster_settings()))
         (self.directory / "engine.yaml").write_text(yaml.safe_dump(engine))
         return self.directory / "engine.yaml"
 
-    def _make_host(self, number: int, port: int) -> FleetHost:
+    def _create_host(self, number: int, port: int) -> LoopbackHost:
         home = self.directory / "homes" / f"{number}"
         (home / "bin").mkdir(parents=True)
         (home / "bin" / "seekdb").symlink_to(self.directory / "server")
         os.mkfifo(home / "hold")
-        self.guard.watch_home(home)
-        return FleetHost(f"127.1.{number // 200}.{number % 200 + 1}", port, home, 10_000 + number)
+        self.reaper.watch_home(home)
+        return LoopbackHost(
+            f"127.1.{number // 200}.{number % 200 + 1}", port, home, 10_000 + number
+        )
 
-    def _describe(self) -> dict[str, Any]:
+    def _cluster_settings(self) -> dict[str, Any]:
         return {
-            "name": "fleet",
+            "name": "bench",
             "id": 1,
             "flavour": "seekdb",
             "root_password_env": "DAGENGINE_ROOT_PASSWORD",
@@ -124,7 +132,7 @@ class Fleet:
                 "port": self.hosts[0].port,
                 "key_file": str(self.key),
                 "known_hosts": str(self.known_hosts),
-                # All hosts share this machine's cores, so each of them is slow.
+                # All hosts share the cores of this machine, so each one is slow.
                 "connect_timeout_s": 200,
                 "command_timeout_s": 400,
             },
@@ -138,64 +146,66 @@ class Fleet:
 
 
 @asynccontextmanager
-async def open_fleet(count: int) -> AsyncIterator[Fleet]:
-    """Provide a fleet of `count` hosts, and remove it at the end."""
-    guard = ProcessReaper("dagengine-fleet-")
-    children: list[asyncio.subprocess.Process] = []
+async def open_loopback_hosts(count: int) -> AsyncIterator[LoopbackHosts]:
+    """Provide `count` hosts on loopback addresses, and remove them at the end."""
+    reaper = ProcessReaper("dagengine-bench-hosts-")
+    processes: list[asyncio.subprocess.Process] = []
     try:
-        _make_files(guard.directory)
-        fleet = Fleet(guard, count)
-        children.append(await _start_sql(fleet))
-        children += [await _start_sshd(fleet, begin) for begin in range(0, count, _ADDRESSES_EACH)]
-        await _await_sshds(fleet)
-        _write_known_hosts(fleet)
-        yield fleet
+        _create_files(reaper.directory)
+        loopback = LoopbackHosts(reaper, count)
+        processes.append(await _start_sql_server(loopback))
+        processes += [
+            await _start_sshd(loopback, first) for first in range(0, count, _ADDRESSES_PER_SSHD)
+        ]
+        await _wait_for_sshds(loopback)
+        _write_known_hosts(loopback)
+        yield loopback
     finally:
-        await asyncio.to_thread(guard.close)
-        for child in children:
-            await child.wait()
+        await asyncio.to_thread(reaper.close)
+        for process in processes:
+            await process.wait()
 
 
-def _make_files(directory: Path) -> None:
+def _create_files(directory: Path) -> None:
     for name in ("client_key", "host_key"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
         subprocess.run(command, check=True)
     os.mkfifo(directory / "fifo")
     server = directory / "server"
-    server.write_text(_SERVER.format(fifo=directory / "fifo", directory=directory))
+    server.write_text(_SERVER_SCRIPT.format(fifo=directory / "fifo", directory=directory))
     server.chmod(0o755)
     (directory / "seekdb").symlink_to("/bin/sh")  # this process name identifies a server
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
 
-def _write_known_hosts(fleet: Fleet) -> None:
-    key = (fleet.directory / "host_key.pub").read_text()
-    names = (f"[{host.ip}]:{host.port}" for host in fleet.hosts)
-    fleet.known_hosts.write_text("".join(f"{name} {key}" for name in names))
+def _write_known_hosts(loopback: LoopbackHosts) -> None:
+    key = (loopback.directory / "host_key.pub").read_text()
+    names = (f"[{host.ip}]:{host.port}" for host in loopback.hosts)
+    loopback.known_hosts.write_text("".join(f"{name} {key}" for name in names))
 
 
-async def _start_sshd(fleet: Fleet, begin: int) -> asyncio.subprocess.Process:
+async def _start_sshd(loopback: LoopbackHosts, first: int) -> asyncio.subprocess.Process:
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
-        raise SystemExit("this benchmark needs OpenSSH's sshd")
+        raise SystemExit("sshd not found; install the OpenSSH server")
     command = (str(Path(sshd).absolute()), "-D", "-e", "-f")  # noqa: ASYNC240  # not measured
-    config = fleet.directory / f"sshd_config{begin}"
-    hosts: Sequence[FleetHost] = fleet.hosts[begin : begin + _ADDRESSES_EACH]
-    listens = "".join(f"ListenAddress {host.ip}:{host.port}\n" for host in hosts)
-    config.write_text(listens + _SSHD.format(directory=fleet.directory))
+    config = loopback.directory / f"sshd_config{first}"
+    hosts: Sequence[LoopbackHost] = loopback.hosts[first : first + _ADDRESSES_PER_SSHD]
+    addresses = "".join(f"ListenAddress {host.ip}:{host.port}\n" for host in hosts)
+    config.write_text(addresses + _SSHD_CONFIG.format(directory=loopback.directory))
     process = await asyncio.create_subprocess_exec(
         *(*command, str(config)),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
-    fleet.guard.watch_process(process.pid)
+    loopback.reaper.watch_process(process.pid)
     return process
 
 
-async def _await_sshds(fleet: Fleet) -> None:
-    async with asyncio.timeout(_READY_BOUND_S):
-        for host in fleet.hosts[::_ADDRESSES_EACH]:
+async def _wait_for_sshds(loopback: LoopbackHosts) -> None:
+    async with asyncio.timeout(_READY_LIMIT_S):
+        for host in loopback.hosts[::_ADDRESSES_PER_SSHD]:
             while True:
                 try:
                     _, writer = await asyncio.open_connection(host.ip, host.port)
@@ -206,31 +216,33 @@ async def _await_sshds(fleet: Fleet) -> None:
                     break
 
 
-async def _start_sql(fleet: Fleet) -> asyncio.subprocess.Process:
+async def _start_sql_server(loopback: LoopbackHosts) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "_shared.tiny_sql", str(fleet.directory / "fifo")),
+        *(sys.executable, "-m", "_support.fake_sql_server", str(loopback.directory / "fifo")),
         cwd=Path(__file__).parents[1],
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,
     )
-    fleet.guard.watch_process(process.pid)
+    loopback.reaper.watch_process(process.pid)
     assert process.stdout is not None
     await process.stdout.readline()
     return process
 
 
-async def start_controller(fleet: Fleet, log: IO[bytes]) -> tuple[asyncio.subprocess.Process, str]:
-    """Start a new controller for the fleet; return its process and its URL."""
+async def start_controller(
+    loopback: LoopbackHosts, log: IO[bytes]
+) -> tuple[asyncio.subprocess.Process, str]:
+    """Start a new controller for the hosts; return its process and its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dagengine", "serve", "-c", str(fleet.write_files(url))),
+        *(sys.executable, "-m", "dagengine", "serve", "-c", str(loopback.write_files(url))),
         env={**os.environ, "DAGENGINE_ROOT_PASSWORD": PASSWORD},
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
         start_new_session=True,
     )
-    fleet.guard.watch_process(process.pid)
+    loopback.reaper.watch_process(process.pid)
     assert process.stdout is not None
     if not (await process.stdout.readline()).startswith(b"dagengine ready"):
-        raise SystemExit(f"the controller did not come up; its log is {log.name}")
+        raise SystemExit(f"the controller did not start; its log is {log.name}")
     return process, url

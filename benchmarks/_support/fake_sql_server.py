@@ -1,7 +1,7 @@
-"""SQL ports of a fleet's fake servers, all in one process; accepts any login.
+"""SQL of all fake servers of `loopback_hosts`, in one process; accepts any login.
 
-Reads lines from the FIFO in its first argument: `start PORT` opens a port on loopback, `reset`
-closes all ports. `fleet` runs it as a child process.
+Reads lines from the FIFO in its first argument: `start PORT HOME` listens on a loopback port and on
+HOME/run/sql.sock, `reset` closes all listeners. `loopback_hosts` runs it as a child process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 
 _GREETING = (
-    b"\x0a8.0.0-tiny\0"
+    b"\x0a8.0.0-fake\0"
     + (1).to_bytes(4, "little")
     + b"saltsalt\0"
     + (0xA200 | 0x0008).to_bytes(2, "little")  # protocol 4.1, secure connection, transactions
@@ -29,28 +29,32 @@ _QUERY, _QUIT = 3, 1
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Serve until the process is killed."""
     asyncio.run(_serve(sys.argv[1]))
 
 
-async def _serve(fifo: str) -> None:
+async def _serve(fifo_path: str) -> None:
     servers: list[asyncio.Server] = []
     reader = asyncio.StreamReader()
-    handle = os.fdopen(os.open(fifo, os.O_RDWR | os.O_NONBLOCK), "rb", 0)
+    fifo_file = os.fdopen(os.open(fifo_path, os.O_RDWR | os.O_NONBLOCK), "rb", 0)
     await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), handle
+        lambda: asyncio.StreamReaderProtocol(reader), fifo_file
     )
     print("serving", flush=True)
-    while line := (await reader.readline()).decode().split():
-        if line[0] == "start":
-            servers.append(await asyncio.start_command(_talk, "127.0.0.1", int(line[1])))
+    while words := (await reader.readline()).decode().split():
+        if words[0] == "start":
+            _, port, home = words
+            servers.append(
+                await asyncio.start_unix_server(_handle_connection, f"{home}/run/sql.sock")
+            )
+            servers.append(await asyncio.start_server(_handle_connection, "127.0.0.1", int(port)))
         else:
             for server in servers:
                 server.close()
             servers.clear()
 
 
-async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         _send(writer, 0, _GREETING)
         number, _ = await _receive(reader)
@@ -70,13 +74,13 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _send_row(writer: asyncio.StreamWriter, number: int, value: bytes) -> None:
-    column = b"".join(_text(part) for part in (b"def", b"", b"", b"", b"x", b"x"))
+    column = b"".join(_length_encoded(part) for part in (b"def", b"", b"", b"", b"x", b"x"))
     column += b"\x0c\x2d\0\x40\0\0\0\xfd\0\0\0\0\0"
-    for offset, packet in enumerate((b"\x01", column, _EOF, _text(value), _EOF), start=1):
+    for offset, packet in enumerate((b"\x01", column, _EOF, _length_encoded(value), _EOF), start=1):
         _send(writer, number + offset, packet)
 
 
-def _text(value: bytes) -> bytes:
+def _length_encoded(value: bytes) -> bytes:
     return bytes([len(value)]) + value
 
 
@@ -85,8 +89,8 @@ def _send(writer: asyncio.StreamWriter, number: int, packet: bytes) -> None:
 
 
 async def _receive(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    head = await reader.readexactly(4)
-    return head[3], await reader.readexactly(int.from_bytes(head[:3], "little"))
+    header = await reader.readexactly(4)
+    return header[3], await reader.readexactly(int.from_bytes(header[:3], "little"))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,0 @@
-"""Modules shared by the benchmarks."""
