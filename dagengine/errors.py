@@ -38,11 +38,18 @@ An error states what happened to which thing and, in `remedy`, what to do next.
 An HTTP caller sees `err_code` and `http_status` (protocol section 8). Old clients
 react to the integer `legacy_code`. `retryable` means that the same call may succeed
 later without a fix.
+
+Texts come from the catalogue of each package, `messages.py`. Messages and remedies are then
+`MessageText` and keep the key and the fields of the message.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from dagengine import messages
+from dagengine.messages import Message as Message  # noqa: PLC0414  # for `tasks`
+from dagengine.messages import MessageText as MessageText  # noqa: PLC0414
 
 
 class DagengineError(Exception):
@@ -112,7 +119,7 @@ class TaskNotFound(ApiError):
     http_status = 404
 
     def __init__(self, detail: str) -> None:
-        super().__init__(f"Task not found: {detail}")
+        super().__init__(messages.TASK_NOT_FOUND(detail=detail))
 
 
 class InvalidId(ApiError):
@@ -121,8 +128,10 @@ class InvalidId(ApiError):
     err_code = "Task.GenericID.Invalid"
 
     def __init__(self, generic_id: str, detail: str = "") -> None:
-        suffix = f": {detail}" if detail else ""
-        super().__init__(f"Invalid ID: {generic_id}{suffix}")
+        if detail:
+            super().__init__(messages.INVALID_ID_REASON(generic_id=generic_id, detail=detail))
+        else:
+            super().__init__(messages.INVALID_ID(generic_id=generic_id))
         self.generic_id = generic_id
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 from pydantic_core import from_json
 
+from dagengine.api import messages
 from dagengine.api.extension import NoBody
 from dagengine.errors import BindFailed, IllegalArgument
 from dagengine.model.operation import IdempotencyKey
@@ -41,17 +42,17 @@ def bind(body: bytes, model: type[M]) -> M:
         # cannot be encoded in a response, the log or the store.
         value = from_json(body, allow_inf_nan=False) if body else {}
     except ValueError as exc:  # the message has a position, but no content
-        raise BindFailed(f"Bind JSON failed: the body is not JSON: {exc}") from None
+        raise BindFailed(messages.BODY_NOT_JSON(reason=exc)) from None
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise BindFailed("Bind JSON failed: the body is not a JSON object")
+        raise BindFailed(messages.BODY_NOT_OBJECT())
     try:
         return model.model_validate(_match_names(value, model))
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BindFailed(f"Bind JSON failed: {where}: {first['msg']}") from None
+        raise BindFailed(messages.BODY_INVALID(where=where, reason=first["msg"])) from None
 
 
 def bind_query(query: Mapping[str, str], model: type[M]) -> M:
@@ -68,7 +69,7 @@ def bind_query(query: Mapping[str, str], model: type[M]) -> M:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise IllegalArgument(f"The input parameter '{name}' is illegal: {first['msg']}") from None
+        raise IllegalArgument(messages.PARAMETER_INVALID(name=name, reason=first["msg"])) from None
 
 
 def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKey | None:
@@ -91,8 +92,8 @@ def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKe
         0 < len(text) <= _KEY_LIMIT and text.isascii() and text.isprintable() and " " not in text
     ):
         raise IllegalArgument(
-            f"the header {IDEMPOTENCY_KEY} has {len(text)} characters, or some that are not taken",
-            remedy=f"send 1 to {_KEY_LIMIT} visible ASCII characters, such as a UUID",
+            messages.IDEMPOTENCY_KEY_INVALID(header=IDEMPOTENCY_KEY, length=len(text)),
+            remedy=messages.SEND_IDEMPOTENCY_KEY(limit=_KEY_LIMIT),
         )
     request = json.dumps([route, body.model_dump(mode="json", by_alias=True)], sort_keys=True)
     return IdempotencyKey(text, hashlib.sha256(request.encode()).hexdigest())
@@ -109,7 +110,8 @@ def parse_show_details(text: str | bool) -> bool:
     if text in _FALSE:
         return False
     raise IllegalArgument(
-        f"The input parameter 'show_details' is illegal: {text!r}", remedy="send true or false"
+        messages.PARAMETER_VALUE(name="show_details", value=text),
+        remedy=messages.SEND_TRUE_OR_FALSE(),
     )
 
 
@@ -119,7 +121,7 @@ def parse_flag(text: str | bool) -> bool:
         return True
     if text is False or text in _FALSE:
         return False
-    raise ValueError(f"{text!r} is neither true nor false")
+    raise ValueError(messages.NOT_BOOLEAN(value=text))
 
 
 Flag = Annotated[

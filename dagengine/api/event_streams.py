@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from dagengine.api import messages
 from dagengine.api.render.records import RecordRenderer
 from dagengine.api.render.sse import SseRenderer
 from dagengine.engine.engine import Engine
@@ -84,7 +85,7 @@ class DagEventStream:
     async def _open(self) -> None:
         rows = await self._engine.find_rows(self._dag_id)
         if rows is None:
-            raise TaskNotFound(f"there is no DAG {self._wire.id(self._dag_id)}")
+            raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=self._wire.id(self._dag_id)))
         self.wire = SseRenderer(self._wire, rows.dag, rows.nodes, rows.sub_tasks)
         # Read the state before the events: if the DAG has ended, the events are then complete.
         self.is_over = rows.dag.state.is_final

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 from aiohttp import web
 
+from dagengine.api import messages
 from dagengine.api.auth import API_ROOT, refuse_other_users
 from dagengine.api.connections import Connection, connection_of
 from dagengine.api.envelope import ABSENT, render_envelope
@@ -137,7 +138,9 @@ async def _answer(
     except Exception:  # noqa: BLE001  # the caller always gets a response
         _log.exception("request_failed", method=request.method, path=request.path)
         return answer.failure(
-            DagengineError("Unexpected error", remedy=f"see the log for trace {answer.trace_id}")
+            DagengineError(
+                messages.UNEXPECTED_ERROR(), remedy=messages.SEE_LOG(trace_id=answer.trace_id)
+            )
         )
 
 
@@ -149,19 +152,19 @@ async def _answer_http(
     A path with a trailing slash is redirected if the path without it exists.
     """
     if exc.status not in (404, 405):
-        error = DagengineError(exc.reason or "request refused")
+        error = DagengineError(exc.reason or messages.REQUEST_REJECTED())
         error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413
         error.err_code = "Common.BadRequest"  # type: ignore[misc]
         return answer.failure(error)
     if not request.path.startswith(_JSON_ROOTS):
-        return web.Response(status=404, text="404 page not found")
+        return web.Response(status=404, text=messages.PAGE_NOT_FOUND())
     path, query = request.rel_url.raw_path, request.rel_url.raw_query_string
     bare = path.rstrip("/")
     if bare != path and await _is_known(request, bare):
         location = bare + (f"?{query}" if query else "")
         status = 301 if request.method == "GET" else 307
         return web.Response(status=status, headers={"Location": location})
-    return answer.failure(RouteNotFound("Element not found: 404 not found"))
+    return answer.failure(RouteNotFound(messages.ROUTE_NOT_FOUND()))
 
 
 async def _is_known(request: web.Request, path: str) -> bool:

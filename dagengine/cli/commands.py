@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import (
     DEFAULT_URL,
@@ -79,14 +80,14 @@ def run_command(argv: Sequence[str]) -> int:
         return exc.exit_code
     except typer.TyperException as exc:
         if message := exc.format_message():  # none when the help was shown for want of a command
-            sys.stderr.write(f"dagengine: {message}\n")
+            sys.stderr.write(f"{messages.ERROR(message=message)}\n")
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except DagengineError as exc:
-        sys.stderr.write(f"dagengine: {exc}\n")
+        sys.stderr.write(f"{messages.ERROR(message=exc)}\n")
         if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
-            sys.stderr.write(f"what to do: set {PASSWORD_VARIABLE} to the password of root@sys\n")
+            sys.stderr.write(f"{messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)}\n")
         return _exit_code(exc)
     return code if isinstance(code, int) else ExitCode.DONE
 
@@ -171,7 +172,7 @@ def show(
 ) -> None:
     """Show one DAG; without an id the one verdict on the cluster and what to type next."""
     if follow and not dag_id:
-        raise typer.BadParameter("--follow needs the id of a DAG")
+        raise typer.BadParameter(messages.FOLLOW_NEEDS_ID())
 
     async def work(client: Client) -> int:
         if follow:
@@ -266,7 +267,7 @@ def pass_(
     dag_id: DagId,
     node: Annotated[
         int | None,
-        typer.Option(min=1, help="Only this stage, counted from 1; the DAG goes on behind it."),
+        typer.Option(min=1, help="Only this stage, counted from 1; the DAG continues after it."),
     ] = None,
     reason: Reason = "",
     url: Url = DEFAULT_URL,
@@ -288,8 +289,11 @@ def backup(
 
     size_bytes = backup_controller(load_config(config, os.environ), file)
     # A store that no controller has served yet has no key.
-    beside = f"; its key is {key}" if (key := key_file_of(file)).exists() else "; it has no key yet"
-    sys.stdout.write(f"{file}: {size_bytes:,} bytes{beside}\n")
+    if (key := key_file_of(file)).exists():
+        written = messages.BACKUP_WRITTEN(file=file, size_bytes=size_bytes, key=key)
+    else:
+        written = messages.BACKUP_WRITTEN_NO_KEY(file=file, size_bytes=size_bytes)
+    sys.stdout.write(f"{written}\n")
 
 
 # --- below: the parts ------------------------------------------------------------------------
@@ -317,7 +321,7 @@ def _find_extension_app(argv: Sequence[str]) -> typer.Typer | None:
         return None
     loaded = load_extension_points()
     for notice in loaded.notices:
-        sys.stderr.write(f"dagengine: {notice}\n")
+        sys.stderr.write(f"{messages.ERROR(message=notice)}\n")
     commands = {name: c for point in loaded.points for name, c in point.commands.items()}
     if not argv or argv[0].startswith("-"):
         for name, command in commands.items():

@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from dagengine.cli import messages
+
 DEFAULT_URL = "http://127.0.0.1:2886"
 
 Url: TypeAlias = Annotated[
@@ -41,15 +43,13 @@ def read_scope(zone: str | None, server: str | None) -> tuple[str, list[str]]:
             must not select the whole cluster.
     """
     if zone is not None and server is not None:
-        raise typer.BadParameter("give --zone or --server, not both")
+        raise typer.BadParameter(messages.ZONE_AND_SERVER())
     for scope, given in (("ZONE", zone), ("SERVER", server)):
         if given is None:
             continue
         targets = [name.strip() for name in given.split(",") if name.strip()]
         if not targets:
             option = f"--{scope.lower()}"
-            raise typer.BadParameter(
-                f"{option} names no {scope.lower()}; for the whole cluster leave {option} out"
-            )
+            raise typer.BadParameter(messages.TARGETS_EMPTY(option=option, target=scope.lower()))
         return scope, targets
     return "GLOBAL", []

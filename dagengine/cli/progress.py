@@ -9,6 +9,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, TextIO
 
+from dagengine.cli import messages
 from dagengine.cli.render import Json, Layout, SubTaskLine, render_end, sub_task_line
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class _LiveProgress(_PlainProgress):
         running = [line.text[: size.columns - 1] for line in lines if not line.ended]
         room = max(size.lines - 2, 1)
         if len(running) > room:
-            running[room - 1 :] = [f"… and {len(running) - room + 1} more"]
+            running[room - 1 :] = [messages.MORE_RUNNING(count=len(running) - room + 1)]
         self._erase()
         self._stream.writelines(f"{text}\n" for text in running)
         self._stream.flush()

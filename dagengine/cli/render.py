@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
+from dagengine.cli import messages
 from dagengine.errors import LockHeld
 from dagengine.runtime.addresses import render_host_port
 
@@ -15,10 +16,8 @@ Json: TypeAlias = Mapping[str, Any]
 _STATE_WIDTH = len("RUNNING")
 _VERDICT_WIDTH = len("blocked")
 UNFINISHED = ("PENDING", "READY", "RUNNING")
-_UNUSUAL_ENDS = {
-    "PASS": " (passed by an operator, not run to its end)",
-    "ROLLBACK": " (rolled back)",
-}
+_SUCCESSES = {"PASS": messages.END_PASSED, "ROLLBACK": messages.END_ROLLED_BACK}
+_FAILURES = {"CANCEL": messages.END_CANCELLED, "ROLLBACK": messages.END_ROLLBACK_FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
     what = f"{task['state']:<{_STATE_WIDTH}} {_duration(task, now, running):>8}"
     said = (task["task_logs"] or [""])[-1]
     if task["operator"] == "PASS":
-        said = f"passed by an operator; it had said: {said}" if said else "passed by an operator"
+        said = messages.PASSED_AFTER(line=said) if said else messages.PASSED()
     return SubTaskLine(
         (task["id"], task["state"], task["execute_times"]),
         f"{head}  {place}  {what}  {said}".rstrip(),
@@ -75,12 +74,15 @@ def render_end(dag: Json) -> list[str]:
     """Render the final lines about a DAG: how it ended, why, and the next commands."""
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
-        unusual = _UNUSUAL_ENDS.get(dag["operator"], "")
-        return [f"{head}{unusual}, took {_duration(dag, None)}"]
+        success = _SUCCESSES.get(dag["operator"], messages.END_SUCCEEDED)
+        return [success(dag=head, duration=_duration(dag, None))]
     if dag["state"] != "FAILED":
-        return [f"{head}, at stage {dag['stage']} of {dag['max_stage']}", *next_step_hints(dag)]
-    how = {"CANCEL": "cancelled", "ROLLBACK": "its rollback failed"}.get(dag["operator"], "failed")
-    lines = [f"{head}: {how} at stage {dag['stage']} of {dag['max_stage']}"]
+        return [
+            messages.UNFINISHED(dag=head, stage=dag["stage"], stages=dag["max_stage"]),
+            *next_step_hints(dag),
+        ]
+    failure = _FAILURES.get(dag["operator"], messages.END_FAILED)
+    lines: list[str] = [failure(dag=head, stage=dag["stage"], stages=dag["max_stage"])]
     lines += [f"  {cause}" for cause in causes(dag)]
     return lines + next_step_hints(dag)
 
@@ -88,7 +90,7 @@ def render_end(dag: Json) -> list[str]:
 def causes(dag: Json) -> list[str]:
     """Return the last log line of every failed sub-task, with stage and server."""
     return [
-        f"{node['name']}, {server_label(task)}: {(task['task_logs'] or ['no log line'])[-1]}"
+        f"{node['name']}, {server_label(task)}: {(task['task_logs'] or [messages.LOG_EMPTY()])[-1]}"
         for node in dag["nodes"] or []
         for task in node["sub_tasks"] or []
         if task["state"] == "FAILED"
@@ -108,15 +110,15 @@ def next_step_hints(dag: Json) -> list[str]:
     """Return the commands to run next; empty for a DAG that succeeded."""
     if dag["state"] == "FAILED" and failed_at_lock(dag):
         return [
-            "next: see who holds the lock, and how it goes:  dagengine show",
-            f"      once it is free:  dagengine retry {dag['id']}",
+            messages.NEXT_LOCK(),
+            messages.NEXT_WHEN_FREE(dag_id=dag["id"]),
         ]
     if dag["state"] == "FAILED":
         return [
-            f"next: mend the cause, then  dagengine retry {dag['id']}",
-            f"      all that was said:    dagengine logs {dag['id']}",
-            f"      to undo it:           dagengine rollback {dag['id']}",
-            f"      to call it done:      dagengine pass {dag['id']}",
+            messages.NEXT_RETRY(dag_id=dag["id"]),
+            messages.NEXT_LOGS(dag_id=dag["id"]),
+            messages.NEXT_ROLLBACK(dag_id=dag["id"]),
+            messages.NEXT_PASS(dag_id=dag["id"]),
         ]
     if dag["state"] == "SUCCEED":
         return []
@@ -126,8 +128,8 @@ def next_step_hints(dag: Json) -> list[str]:
 def running_hints(dag_id: str) -> list[str]:
     """Return the commands to run next for an unfinished DAG."""
     return [
-        f"next: follow it with  dagengine show --follow {dag_id}",
-        f"      or end it with  dagengine cancel {dag_id}",
+        messages.NEXT_FOLLOW(dag_id=dag_id),
+        messages.NEXT_CANCEL(dag_id=dag_id),
     ]
 
 
@@ -140,15 +142,17 @@ def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]
         waits: waits of the sub-tasks of unfinished stages, by the stage's id and the target.
     """
     running = dag["state"] in ("READY", "RUNNING")
-    lines = [
+    started = messages.DAG_STARTED_RUNNING if running else messages.DAG_STARTED_ENDED
+    lines: list[str] = [
         f"{dag['name']} {dag['id']}",
-        f"  state     {dag['state']} (operator {dag['operator']}), "
-        f"stage {dag['stage']} of {dag['max_stage']}",
-        f"  started   {clock_time(dag['start_time'])}, "
-        + (
-            f"running for {_duration(dag, now, True)}" if running else f"took {_duration(dag, now)}"
+        messages.DAG_STATE(
+            state=dag["state"],
+            operator=dag["operator"],
+            stage=dag["stage"],
+            stages=dag["max_stage"],
         ),
-        *([] if running else [f"  ended     {clock_time(dag['end_time'])}"]),
+        started(time=clock_time(dag["start_time"]), duration=_duration(dag, now, running)),
+        *([] if running else [messages.DAG_ENDED(time=clock_time(dag["end_time"]))]),
         "",
     ]
     for number, node in enumerate(dag["nodes"] or [], start=1):
@@ -158,7 +162,7 @@ def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]
     if summary:
         lines += ["", f"  {summary}"]
     if dag["state"] == "FAILED":
-        lines += ["", "why:", *(f"  {cause}" for cause in causes(dag))]
+        lines += ["", messages.WHY(), *(f"  {cause}" for cause in causes(dag))]
     following = next_step_hints(dag)
     return [*lines, "", *following] if following else lines
 
@@ -175,14 +179,18 @@ def render_logs(dag: Json) -> list[str]:
 
 def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[str]:
     """Render `attempts ID`: each attempt with its log lines; `attempts` is keyed by sub-task id."""
-    lines = []
+    lines: list[str] = []
     for number, node in enumerate(dag["nodes"] or [], start=1):
         for task in node["sub_tasks"] or []:
             for attempt in attempts[task["id"]]:
-                outcome = attempt["outcome"] or "runs"
+                outcome = attempt["outcome"] or messages.ATTEMPT_RUNNING()
                 label = f"[{number} {node['name']} {server_label(task)}]"
                 times = f"{clock_time(attempt['start_time'])}, {_duration(attempt, None)}"
-                lines.append(f"{label} attempt {attempt['attempt_no']}: {outcome}, {times}")
+                lines.append(
+                    messages.ATTEMPT(
+                        label=label, number=attempt["attempt_no"], outcome=outcome, times=times
+                    )
+                )
                 lines += [f"    {line}" for line in attempt["task_logs"]]
     return lines
 
@@ -190,13 +198,19 @@ def render_attempts(dag: Json, attempts: Mapping[str, Sequence[Json]]) -> list[s
 def render_audit(rows: Sequence[Json]) -> list[str]:
     """Render `audit`: one line per row."""
     if not rows:
-        return ["nothing was done yet"]
-    lines = []
+        return [messages.AUDIT_EMPTY()]
+    lines: list[str] = []
     for row in rows:
-        node = f" of node {row['node_id']}" if row["node_id"] else ""
-        why = f": {row['reason']}" if row["reason"] else ""
-        what = f"{row['dag_id']}  {row['action']}{node}"
-        lines.append(f"{clock_time(row['time'])}  {what}  by {row['by'] or 'nobody named'}{why}")
+        action = messages.AUDIT_ACTION(dag_id=row["dag_id"], action=row["action"])
+        if row["node_id"]:
+            action = messages.AUDIT_NODE_ACTION(
+                dag_id=row["dag_id"], action=row["action"], node_id=row["node_id"]
+            )
+        caller = row["by"] or messages.CALLER_UNKNOWN()
+        line = messages.AUDIT_ROW(time=clock_time(row["time"]), action=action, caller=caller)
+        if row["reason"]:
+            line = messages.AUDIT_ROW_REASON(**line.fields, reason=row["reason"])
+        lines.append(line)
     return lines
 
 
@@ -230,9 +244,9 @@ def is_clear(plan: Json) -> bool:
 
 def render_plan(plan: Json) -> list[str]:
     """Render a plan: the lock, and each server with its verdict, checks and commands."""
-    lines = [f"{plan['name']}: this is what it would do; nothing was changed"]
+    lines: list[str] = [messages.DRY_RUN(name=plan["name"])]
     if plan["lock"] is not None:
-        lines.append(f"lock '{plan['lock']['key']}': {plan['lock']['about']}")
+        lines.append(messages.DRY_RUN_LOCK(key=plan["lock"]["key"], holder=plan["lock"]["about"]))
     for server in plan["servers"]:
         lines.append(
             f"  {server['server']}  {server['verdict']:<{_VERDICT_WIDTH}}  {server['reason']}"
@@ -242,7 +256,7 @@ def render_plan(plan: Json) -> list[str]:
             for check in server["checks"]
             if check["level"] != "ok"
         ]
-        lines += [f"      would run: {command}" for command in server["commands"]]
+        lines += [messages.WOULD_RUN(command=command) for command in server["commands"]]
     return lines
 
 
@@ -252,25 +266,31 @@ def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list
         lines.append(_sub_task_of_dag(task, now))
         wait = waits.pop(server_label(task), None)
         if wait and task["state"] in UNFINISHED:
-            lines.append(f"          waits for {render_wait(wait)}")
+            lines.append(f"          {messages.WAITS_FOR(wait=render_wait(wait))}")
     # For targets that are not addresses, the API does not map targets to sub-tasks.
-    lines += [f"      {target} waits for {render_wait(wait)}" for target, wait in waits.items()]
+    lines += [
+        f"      {messages.TARGET_WAITS_FOR(target=target, wait=render_wait(wait))}"
+        for target, wait in waits.items()
+    ]
     return lines
 
 
 def _sub_task_of_dag(task: Json, now: datetime) -> str:
     begun = task["state"] not in ("PENDING", "READY")
     took = f"  {_duration(task, now, task['state'] == 'RUNNING')}" if begun else ""
-    times = f"  run {task['execute_times']} times" if task["execute_times"] > 1 else ""
+    count = task["execute_times"]
+    times = f"  {messages.RUN_TIMES(count=count)}" if count > 1 else ""
     said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
     return f"      {server_label(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
 
 
 def render_wait(wait: Json) -> str:
     """Render a wait: its kind, its object, its start, the last probe's result and its deadline."""
-    last = f"; last look: {wait['last']}" if wait.get("last") else ""
-    until = f"; until {clock_time(wait['deadline'])}" if wait.get("deadline") else ""
-    return f"{wait['kind']}: {wait['on']}, since {clock_time(wait['since'])}{last}{until}"
+    last = messages.WAIT_LAST_RESULT(result=wait["last"]) if wait.get("last") else ""
+    deadline = wait.get("deadline")
+    until = messages.WAIT_UNTIL(time=clock_time(deadline)) if deadline else ""
+    since = clock_time(wait["since"])
+    return messages.WAIT(kind=wait["kind"], subject=wait["on"], since=since, last=last, until=until)
 
 
 def _has_started(nodes: Sequence[Json]) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.errors import DagengineError
 from dagengine.runtime.logging import configure_logs
@@ -36,11 +37,11 @@ def run_serve(argv: Sequence[str]) -> int:
         config = load_config(options.config, os.environ)
         asyncio.run(serve(config, loaded.points, _announce))
     except DagengineError as exc:
-        sys.stderr.write(f"dagengine: {exc}\n")
+        sys.stderr.write(f"{messages.ERROR(message=exc)}\n")
         return ExitCode.USAGE
     return ExitCode.DONE
 
 
 def _announce(url: str) -> None:
-    sys.stdout.write(f"dagengine ready on {url}\n")
+    sys.stdout.write(f"{messages.READY(url=url)}\n")
     sys.stdout.flush()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.render import UNFINISHED, Json, is_clear, render_end, render_plan, running_hints
 from dagengine.runtime.clock import SystemClock
@@ -67,7 +68,7 @@ async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bo
     if no_wait:
         print_result(as_json, dag, render_end(dag))
         return ExitCode.DONE
-    sys.stderr.write(f"{dag['name']} {dag['id']} accepted\n")
+    sys.stderr.write(f"{messages.ACCEPTED(name=dag['name'], dag_id=dag['id'])}\n")
     return await follow_to_end(client, dag["id"], as_json)
 
 
@@ -115,7 +116,7 @@ def operate(
 async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> None:
     nodes = (await client.get_dag(dag_id))["nodes"]
     if stage > len(nodes):
-        raise typer.BadParameter(f"--node {stage}: the DAG has stages 1 to {len(nodes)}")
+        raise typer.BadParameter(messages.NODE_UNKNOWN(stage=stage, stages=len(nodes)))
     await client.pass_node(nodes[stage - 1]["id"], reason=reason)
 
 
@@ -135,7 +136,7 @@ def _hint_on_interrupt(dag_id: str) -> Iterator[None]:
         yield
     except CancelledError:
         following = "\n".join(running_hints(dag_id))
-        sys.stderr.write(f"\ninterrupted; the DAG goes on\n{following}\n")
+        sys.stderr.write(f"\n{messages.INTERRUPTED()}\n{following}\n")
         raise
 
 
@@ -162,9 +163,7 @@ def open_client(url: str) -> Client:
         typer.BadParameter: the URL is not valid for a controller.
     """
     if not _URL.match(url):
-        raise typer.BadParameter(
-            f"--url {url!r} is none of http://HOST:PORT, https://HOST:PORT, unix:PATH"
-        )
+        raise typer.BadParameter(messages.URL_INVALID(url=url))
     from dagengine.client import Client  # noqa: PLC0415
 
     password = "" if url.startswith("unix:") else _read_password()
@@ -178,7 +177,7 @@ def _read_password() -> str:
     """
     known = os.environ.get(PASSWORD_VARIABLE)
     if known is None and sys.stdin.isatty():
-        return getpass.getpass("Password of root@sys: ")
+        return getpass.getpass(messages.PASSWORD_PROMPT())
     return known or ""
 
 

@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagengine.cli import messages
 from dagengine.cli.render import (
     UNFINISHED,
     Json,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dagengine.client import Client
 
 _GLOBAL_MAINTENANCE = 2
-_LOOK_NOW = "next: nothing to do; to look at the servers now:  dagengine start --dry-run"
+_LOOK_NOW = messages.NEXT_DRY_RUN()
 _PAGE = 20  # DAGs per request; usually the first one is sufficient
 
 
@@ -67,18 +68,23 @@ def render_cluster_status(verdict: ClusterStatus) -> list[str]:
     """Render the status as lines of text."""
     newest, by = verdict.newest, verdict.by
     if newest is None or by is None:
-        return ["nothing was started yet", "next: dagengine start"]
-    when = "" if by["state"] in UNFINISHED else f", {clock_time(by['end_time'])}"
-    lines = [f"by {by['name']} {by['id']} ({by['state']}{when}):"]
+        return [messages.NEVER_STARTED(), messages.NEXT_START()]
+    basis = {"name": by["name"], "dag_id": by["id"], "state": by["state"]}
+    lines: list[str] = (
+        [messages.BASIS_RUNNING(**basis)]
+        if by["state"] in UNFINISHED
+        else [messages.BASIS_ENDED(**basis, time=clock_time(by["end_time"]))]
+    )
     lines += _servers(by, verdict.controller)
     if failed_at_lock(newest) and newest["id"] != by["id"]:
-        lines.append(
-            f"{newest['name']} {newest['id']} found the lock taken: it has touched no server"
-        )
+        lines.append(messages.LOCK_WAS_HELD(name=newest["name"], dag_id=newest["id"]))
     holders = _holders(verdict.unfinished)
     lines += [
-        f"lock: {dag['name']} {dag['id']} since {clock_time(dag['start_time'])}" for dag in holders
-    ] or ["lock: free"]
+        messages.LOCK_HOLDER(
+            name=dag["name"], dag_id=dag["id"], since=clock_time(dag["start_time"])
+        )
+        for dag in holders
+    ] or [messages.LOCK_FREE()]
     return [*lines, *(next_step_hints(by) or [_LOOK_NOW])]
 
 
@@ -90,9 +96,9 @@ def _servers(dag: Json, controller: str) -> list[str]:
         for task in node["sub_tasks"] or []:
             place, said = server_label(task), (task["task_logs"] or [""])[-1]
             if task["state"] == "FAILED" and place != controller:
-                reached[place] = f"NOT in service: {said}"
+                reached[place] = messages.SERVER_FAILED(reason=said)
             elif task["state"] == "FAILED":
-                elsewhere.append(f"  '{node['name']}' failed: {said}")
+                elsewhere.append(messages.STAGE_FAILED(stage=node["name"], reason=said))
     more = dag["additional_data"] or {}
     goes_on = dag["state"] in UNFINISHED
     for server, facts in more.get("evidence", {}).items():
@@ -100,22 +106,26 @@ def _servers(dag: Json, controller: str) -> list[str]:
     waits = dict(more.get("wait", {}))
     own = waits.pop(controller, None)
     for server in waits:
-        reached.setdefault(server, "not known yet")
+        reached.setdefault(server, messages.SERVER_UNKNOWN())
     lines = []
     for server, what in sorted(reached.items()):
         lines.append(f"  {server}  {what}")
-        lines += [f"      waits for {render_wait(waits[server])}"] if server in waits else []
+        lines += (
+            [f"      {messages.WAITS_FOR(wait=render_wait(waits[server]))}"]
+            if server in waits
+            else []
+        )
     if own and not waits:  # otherwise the controller waits for those servers
-        elsewhere.append(f"  waits for {render_wait(own)}")
+        elsewhere.append(f"  {messages.WAITS_FOR(wait=render_wait(own))}")
     return lines + elsewhere
 
 
 def _service(facts: Json, goes_on: bool) -> str:
     level = facts.get("level", "unknown")
     if level == "unknown" and goes_on:
-        return "not known yet"
+        return messages.SERVER_UNKNOWN()
     is_up = level not in ("none", "unknown") and facts.get("in_service", True)
-    return f"{'in' if is_up else 'NOT in'} service (level {level})"
+    return (messages.IN_SERVICE if is_up else messages.NOT_IN_SERVICE)(level=level)
 
 
 def _holders(unfinished: Sequence[Json]) -> list[Json]:

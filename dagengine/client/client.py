@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from urllib.parse import urlencode
 
+from dagengine.client import messages
 from dagengine.client.events import Event, follow_events
 from dagengine.client.tls import TlsConfig
 from dagengine.client.transport import Dto, Transport
@@ -224,5 +225,5 @@ class Client:
 def _path(kind: str, generic_id: str) -> str:
     """Return the path of a DAG, node or sub-task; does not check that it exists."""
     if not _ID.fullmatch(generic_id):
-        raise InvalidId(generic_id or "''", "an id has letters and digits only")
+        raise InvalidId(generic_id or "''", messages.ID_CHARACTERS())
     return f"/task/{kind}/{generic_id}"

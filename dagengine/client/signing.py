@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from dagengine.client import messages
 from dagengine.errors import ControllerUnreachable
 
 _LIFETIME_S = 60  # how long a signed header is valid, as in the official SDK
@@ -57,9 +58,9 @@ def load_key(text: str) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_der_public_key(base64.b64decode(text))
     except ValueError as exc:
-        raise ControllerUnreachable(f"the controller's key cannot be read: {exc}") from exc
+        raise ControllerUnreachable(messages.KEY_UNREADABLE(reason=exc)) from exc
     if not isinstance(key, rsa.RSAPublicKey):
-        raise ControllerUnreachable("the controller's key is no RSA key")
+        raise ControllerUnreachable(messages.KEY_NOT_RSA())
     return key
 
 

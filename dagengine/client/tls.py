@@ -8,6 +8,7 @@ from pathlib import Path
 
 import aiohttp
 
+from dagengine.client import messages
 from dagengine.errors import ConfigError
 
 _SOCKET_SCHEME = "unix:"
@@ -41,8 +42,8 @@ class TlsConfig:
         except (OSError, ssl.SSLError) as exc:
             named = ", ".join(map(str, filter(None, (self.ca_file, self.cert_file, self.key_file))))
             raise ConfigError(
-                f"cannot use the TLS files {named}: {exc.strerror or exc}",
-                remedy="DAGENGINE_CA_FILE, DAGENGINE_CERT_FILE, DAGENGINE_KEY_FILE name PEM files",
+                messages.TLS_FILES_UNUSABLE(files=named, reason=exc.strerror or exc),
+                remedy=messages.NAME_PEM_FILES(),
             ) from exc
         return context
 

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from dagengine.client import messages
 from dagengine.client.signing import load_key, sign
 from dagengine.client.tls import TlsConfig, base_of, is_socket, make_connector
 from dagengine.errors import ApiRefused, ControllerUnreachable
@@ -131,7 +132,7 @@ class Transport:
         limits: aiohttp.ClientTimeout,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
-            raise ControllerUnreachable("the client is not open", remedy="use `async with`")
+            raise ControllerUnreachable(messages.NOT_OPEN(), remedy=messages.USE_ASYNC_WITH())
         try:
             async with self._session.request(
                 method, base_of(self._url) + target, headers=headers, data=data, timeout=limits
@@ -147,7 +148,7 @@ class Transport:
         envelope = await self._envelope_of(response)
         error = envelope.get("error") or {}
         raise ApiRefused(
-            error.get("message", f"HTTP status {response.status}"),
+            error.get("message", messages.HTTP_STATUS(status=response.status)),
             status=envelope.get("status", response.status),
             code=error.get("errCode", ""),
             legacy=error.get("code", 0),
@@ -164,11 +165,11 @@ class Transport:
         except ValueError as exc:
             raise self._unreachable(exc) from exc
         if not isinstance(envelope, dict):
-            raise self._unreachable(ValueError("its answer is no JSON object"))
+            raise self._unreachable(ValueError(messages.RESPONSE_NOT_OBJECT()))
         return envelope
 
     def _unreachable(self, exc: Exception) -> ControllerUnreachable:
         return ControllerUnreachable(
-            f"no controller answers at {self._url}: {exc or type(exc).__name__}",
-            remedy="is `dagengine serve` running there? is --url right?",
+            messages.UNREACHABLE(url=self._url, reason=str(exc) or type(exc).__name__),
+            remedy=messages.CHECK_SERVE_AND_URL(),
         )

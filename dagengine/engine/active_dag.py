@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.deadlines import StartTimes
 from dagengine.engine.messages import Message
 from dagengine.model.ids import OwnIds
@@ -48,15 +49,15 @@ def describe_holder(holder: LockRecord, active_dag: ActiveDag | None, ids: OwnId
         active_dag: the DAG that holds it; None when it is not active.
         ids: renders the DAG's id.
     """
-    where = "" if active_dag is None else _describe_stage(active_dag)
     since = holder.since_at.astimezone().isoformat(timespec="seconds")
-    return f"'{holder.reason}' {ids.render(holder.dag_id or 0)}{where}, since {since}"
-
-
-def _describe_stage(active_dag: ActiveDag) -> str:
+    fields = {"name": holder.reason, "dag_id": ids.render(holder.dag_id or 0), "since": since}
+    if active_dag is None:
+        return messages.HOLDER(**fields)
     snapshot = active_dag.snapshot
     dag, node = snapshot.dag, snapshot.nodes[snapshot.dag.stage]
+    at_stage = {**fields, "stage": dag.stage, "stages": dag.max_stage, "stage_name": node.name}
     explained = [active_dag.explain_wait(task.sub_task_id) for task in snapshot.running]
-    on = sorted({f"{wait.kind} {wait.on}" for wait in explained if wait is not None})
-    suffix = f" (waits for {', '.join(on[:3])})" if on else ""
-    return f", at stage {dag.stage} of {dag.max_stage} '{node.name}'{suffix}"
+    subjects = sorted({f"{wait.kind} {wait.on}" for wait in explained if wait is not None})
+    if not subjects:
+        return messages.HOLDER_AT_STAGE(**at_stage)
+    return messages.HOLDER_WAITING(**at_stage, waits=", ".join(subjects[:3]))

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.step_context import AttemptContext
 from dagengine.errors import DagengineError, NotSerializable, RemoteError, StaleWrite
 from dagengine.model.json_values import outcome_as_stored
@@ -78,7 +79,7 @@ class Attempt:
     def end_by_itself(self) -> Outcome:
         """Return the outcome of a step that ended with a cancellation that was not requested."""
         self._task = None
-        what = "stopped on CancelledError: it cancelled itself, or something that it waited for was"
+        what = messages.CANCELLED_ITSELF()
         return Failed(self._problem("Common.Unexpected", what))
 
     async def _run_step(self) -> Outcome | None:
@@ -87,25 +88,27 @@ class Attempt:
             async with asyncio.timeout(limit.left_s) as deadline:
                 outcome = await self._step(self._context)
             if deadline.expired() and isinstance(outcome, Succeeded):
-                await self._context.log(f"WARN: done, but not within {limit.whole_s:g} s")
+                await self._context.log(messages.DONE_LATE(limit_s=limit.whole_s))
             return outcome_as_stored(outcome)
         except StaleWrite:
             return None  # another attempt has become current
         except NotSerializable as exc:
-            return Failed(self._problem(exc.err_code, f"has a result that {exc.message}"))
+            return Failed(self._problem(exc.err_code, messages.RESULT_INVALID(reason=exc.message)))
         except RemoteError as exc:
-            what = exc.message if exc.host in exc.message else f"{exc.host}: {exc.message}"
+            what = (
+                exc.message
+                if exc.host in exc.message
+                else messages.HOST_PROBLEM(host=exc.host, reason=exc.message)
+            )
             return Failed(Problem(exc.err_code, what, self._then(exc.remedy)))
         except DagengineError as exc:
             return Failed(Problem(exc.err_code, exc.message, self._then(exc.remedy)))
         except Exception as exc:  # noqa: BLE001  # any exception of a step becomes an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
-                what = f"did not end in time: the {limit.whole_s:g} s of its"
-                return TimedOut(
-                    self._problem("Task.Dag.ExecuteTimeout", f"{what} {limit.whose} are over")
-                )
+                what = messages.TIMED_OUT(limit_s=limit.whole_s, scope=limit.whose)
+                return TimedOut(self._problem("Task.Dag.ExecuteTimeout", what))
             _log.exception("step_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
-            what = f"stopped on {type(exc).__name__}: {exc}"
+            what = messages.STEP_CRASHED(error=type(exc).__name__, reason=exc)
             return Failed(self._problem("Common.Unexpected", what))
 
     async def _settle(self, outcome: Outcome) -> Outcome:
@@ -113,12 +116,12 @@ class Attempt:
         if self._stage.confirm_stopped is None:
             return outcome
         self._context.wait_for("proof", f"the end of '{self._stage.name}'")
-        why = "the proof did not end in time"
+        why: str = messages.CONFIRMATION_TIMED_OUT()
         try:
             async with asyncio.timeout(self._confirm_timeout_s):
                 if await self._stage.confirm_stopped(self._context):
                     return outcome
-            why = "something of it may still run"
+            why = messages.MAY_STILL_RUN()
         except TimeoutError:
             pass
         except DagengineError as exc:
@@ -126,20 +129,27 @@ class Attempt:
         except Exception as exc:  # noqa: BLE001  # any exception becomes an outcome, as above
             _log.exception("settle_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
             why = f"{type(exc).__name__}: {exc}"
-        what = f"was ended, but its end on {self._context.target} is not proven: {why}"
+        what = messages.END_UNCONFIRMED(target=self._context.target, reason=why)
         return ResultUnknown(self._problem("Task.Dag.CancelTimeout", what))
 
     def _problem(self, code: str, what: str) -> Problem:
-        where = f" of {self._context.target}" if self._context.target else ""
-        remedy = self._then("look at the server")
-        return Problem(code, f"'{self._stage.name}'{where} {what}", remedy)
+        stage, target = self._stage.name, self._context.target
+        if target:
+            what = messages.STEP_PROBLEM_ON(stage=stage, target=target, problem=what)
+        else:
+            what = messages.STEP_PROBLEM(stage=stage, problem=what)
+        return Problem(code, what, self._then(messages.CHECK_SERVER()))
 
     def _then(self, remedy: str) -> str:
         """Return the remedy with the operator to apply after it."""
-        again = "ROLLBACK again" if self._undoes else "RETRY"
-        return f"{remedy}, then {again}" if remedy else f"{again} once it is mended"
+        if remedy:
+            after = messages.ROLLBACK_AFTER if self._undoes else messages.RETRY_AFTER
+            return after(remedy=remedy)
+        if self._undoes:
+            return messages.ROLLBACK_WHEN_CORRECTED()
+        return messages.RETRY_WHEN_CORRECTED()
 
 
 async def _undo_nothing(context: StepContext) -> Outcome:
-    await context.log("nothing to undo")
+    await context.log(messages.NOTHING_TO_UNDO())
     return Succeeded()

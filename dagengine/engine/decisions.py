@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.active_dag import ActiveDag
 from dagengine.engine.messages import (
     AttemptEnded,
@@ -112,8 +113,8 @@ class DecisionMaker:
             reply = self._successors.pop(message.successor_id, None)
             # The lock may be free now: the successor requests it in the regular way.
             return None if reply is None else (message.successor_id, LockRequested(reply))
-        what = f"DAG {self._ids.render(dag_id)} has just ended"
-        refuse(message, Conflict(what, remedy="look at it again"))
+        what = messages.DAG_JUST_ENDED(dag_id=self._ids.render(dag_id))
+        refuse(message, Conflict(what, remedy=messages.READ_AGAIN()))
         return None
 
     def discard(self, dag_id: int) -> None:
@@ -185,7 +186,7 @@ class DecisionMaker:
         if holder.dag_id not in message.force_pass_ids or holder.dag_id not in self._active:
             return LockResult(holder)
         self._successors[dag.dag_id] = message.reply
-        why = f"forcePassDag of DAG {self._ids.render(dag.dag_id)}"
+        why = messages.FORCE_PASS_REASON(dag_id=self._ids.render(dag.dag_id))
         audit = AuditRecord(0, snapshot.now, holder.dag_id, None, "FORCE_PASS", message.by, why)
         decision.posts.append((holder.dag_id, ForcePassRequested(dag.dag_id, audit)))
         return None
@@ -206,7 +207,7 @@ class DecisionMaker:
         reply = self._successors.get(message.successor_id)
         try:
             if before is not None and before in self._active:
-                raise Conflict(f"DAG {self._ids.render(before)} already waits for its lock")
+                raise Conflict(messages.SUCCESSOR_EXISTS(dag_id=self._ids.render(before)))
             decision.cancels += operators.cancel_dag(snapshot)
         except ApiError as exc:
             _log.warning("force_pass_failed", dag_id=snapshot.dag.dag_id, error=str(exc))
@@ -245,8 +246,10 @@ class DecisionMaker:
         holder = self._locks.holder(key)
         if holder is not None and holder.dag_id != snapshot.dag.dag_id:
             raise LockHeld(
-                f"'{holder.reason}' {self._ids.render(holder.dag_id or 0)} holds the lock '{key}'",
-                remedy="wait for it or cancel it, then retry",
+                messages.LOCK_HELD(
+                    holder=holder.reason, dag_id=self._ids.render(holder.dag_id or 0), key=key
+                ),
+                remedy=messages.WAIT_OR_CANCEL(),
             )
         return self._next_lock(snapshot, key)
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from types import TracebackType
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.attempt_runner import AttemptRunner
 from dagengine.engine.events import DagUpdated, Events, Subscription
 from dagengine.engine.messages import DagRecovered
@@ -210,7 +211,7 @@ class Engine:
         """PASS a FAILED node: its DAG continues after it. Raises the errors of `operate_dag`."""
         detail = await self._store.find_node(node_id, details=False)
         if detail is None:
-            raise TaskNotFound(f"there is no node {node_id}")
+            raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=node_id))
         node = detail.node
         await self._operate(node.dag_id, Operator.PASS, node.stage, node_id, by, reason)
 
@@ -243,7 +244,7 @@ class Engine:
                 if dag_id not in self._scheduler.active:
                     detail = await self.find_dag(dag_id)
                     if detail is None:
-                        raise TaskNotFound(f"there is no DAG {dag_id}")
+                        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=dag_id))
                     if detail.dag.state.is_final:
                         return detail
                 await _next_end(subscription)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from dagengine.engine import user_messages as messages
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import (
     Batch,
@@ -152,7 +153,7 @@ class Subscription:
         """
         while not self._waiting:
             if self._is_closed:
-                raise EngineStopped("the engine was left: there are no more events")
+                raise EngineStopped(messages.ENGINE_STOPPED())
             self._has_some.clear()
             await self._has_some.wait()
         return self._waiting.popleft()

@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.messages import OperatorRequested
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler, engine_stopped_error
@@ -57,7 +58,7 @@ class OperatorRequests:
         """Load a DAG that the scheduler does not work on because it has ended."""
         rows = await self._store.load_dag(dag_id)
         if rows is None:
-            raise TaskNotFound(f"there is no DAG {dag_id}")
+            raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=dag_id))
         refusal = self._registry.refuse(rows.dag)
         if refusal is not None and needs_steps:
             raise UnknownOperation(refusal.message, remedy=refusal.remedy)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.active_dag import ActiveDag
 from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.ids import OwnIds
@@ -67,9 +68,8 @@ class EngineQueries:
         digest, dag_id = used
         if digest != key.digest:
             raise IdempotencyKeyReused(
-                f"the idempotency key {key.text!r} was used for another request, which made the "
-                f"task {self._ids.render(dag_id)}",
-                remedy="send that request again to get its task, or choose a new key",
+                messages.IDEMPOTENCY_KEY_REUSED(key=key.text, dag_id=self._ids.render(dag_id)),
+                remedy=messages.REPEAT_OR_CHANGE_KEY(),
             )
         return await self._store.find_dag(dag_id, details=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from dagengine.engine import user_messages as messages
 from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
 from dagengine.model.changes import DagCreated
 from dagengine.model.json_values import normalize_json
@@ -28,7 +29,7 @@ class Registry:
         self._operations: dict[str, Operation] = {}
         for operation in operations:
             if operation.name in self._operations:
-                raise ConfigError(f"operation '{operation.name}' is registered twice")
+                raise ConfigError(messages.OPERATION_TWICE(operation=operation.name))
             _refuse_mistakes(operation)
             self._operations[operation.name] = operation
 
@@ -43,22 +44,26 @@ class Registry:
         except KeyError:
             known = ", ".join(sorted(self._operations)) or "none"
             raise UnknownOperation(
-                f"no operation '{name}' is registered here", remedy=f"known: {known}"
+                messages.OPERATION_UNKNOWN(operation=name),
+                remedy=messages.USE_KNOWN_OPERATION(known=known),
             ) from None
 
     def refuse(self, dag: DagRecord) -> Problem | None:
         """Return the reason why a stored DAG cannot run in this engine; None when it can."""
         operation = self._operations.get(dag.name)
         if operation is None:
-            what = f"no operation '{dag.name}' is registered here"
+            what = messages.OPERATION_UNKNOWN(operation=dag.name)
         elif operation.version < dag.version or len(operation.stages) != dag.max_stage:
-            what = (
-                f"the DAG is of version {dag.version} of '{dag.name}' with {dag.max_stage} stages,"
-                f" here is version {operation.version} with {len(operation.stages)}"
+            what = messages.VERSION_UNKNOWN(
+                version=dag.version,
+                operation=dag.name,
+                stages=dag.max_stage,
+                own_version=operation.version,
+                own_stages=len(operation.stages),
             )
         else:
             return None
-        remedy = "run the version that submitted it, then RETRY; or PASS the DAG"
+        remedy = messages.RUN_SUBMITTING_VERSION()
         return Problem(UnknownOperation.err_code, what, remedy)
 
     def instantiate(self, submission: Submission, ids: LastIds, now: datetime) -> DagCreated:
@@ -99,8 +104,8 @@ class Registry:
             lanes: tuple[str | None, ...] = targets if stage.kind is StageKind.PARALLEL else (None,)
             if not lanes:
                 raise IllegalArgument(
-                    f"'{operation.name}' needs at least one target",
-                    remedy=f"its stage '{stage.name}' runs once for each",
+                    messages.TARGETS_MISSING(operation=operation.name),
+                    remedy=messages.NAME_TARGETS(stage=stage.name),
                 )
             for lane in lanes:
                 sub_tasks.append(_sub_task(node, ids.sub_task_id + len(sub_tasks) + 1, lane))
@@ -117,16 +122,16 @@ _LONGEST_S = 100 * 365 * 86_400.0  # 100 years; the deadline must be a represent
 
 def _refuse_mistakes(operation: Operation) -> None:
     """Raise ConfigError when an operation is invalid."""
-    who = f"operation '{operation.name}'"
+    who = messages.OPERATION(operation=operation.name)
     if not operation.stages:
-        raise ConfigError(f"{who} has no stages")
+        raise ConfigError(messages.STAGES_MISSING(operation=who))
     _refuse_no_time(who, "timeout_s", operation.timeout_s)
     seen: set[str] = set()
     for stage in operation.stages:
         if stage.name in seen:
-            raise ConfigError(f"{who} has two stages '{stage.name}'")
+            raise ConfigError(messages.STAGE_TWICE(operation=who, stage=stage.name))
         seen.add(stage.name)
-        what = f"stage '{stage.name}' of {who}"
+        what = messages.STAGE(stage=stage.name, operation=who)
         _refuse_no_time(what, "timeout_s", stage.timeout_s)
         _refuse_no_time(what, "node_timeout_s", stage.node_timeout_s)
 
@@ -134,8 +139,8 @@ def _refuse_mistakes(operation: Operation) -> None:
 def _refuse_no_time(what: str, name: str, value: float | None) -> None:
     if value is not None and not 0 < value <= _LONGEST_S:  # False for NaN, which is rejected too
         raise ConfigError(
-            f"{what}: {name} is {value}",
-            remedy="give seconds, more than 0 and at most 100 years",
+            messages.DURATION_INVALID(subject=what, name=name, value=value),
+            remedy=messages.GIVE_SECONDS(),
         )
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import structlog
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.active_dag import ActiveDag, describe_holder
 from dagengine.engine.attempt_runner import AttemptRunner
 from dagengine.engine.decisions import Decision, DecisionMaker
@@ -53,8 +54,8 @@ _log = structlog.get_logger("dagengine.engine")
 _STORE_RETRY = Backoff((0.1, 0.5, 1.0, 5.0))  # while the store is unavailable
 _SPOILT = Problem(
     "Common.Unexpected",
-    "how it ended could not be recorded, for a defect",
-    "look at the controller's log, then RETRY",
+    messages.END_NOT_RECORDED(),
+    messages.SEE_LOG_THEN_RETRY(),
 )
 
 
@@ -326,4 +327,4 @@ class Scheduler(Service):
 
 def engine_stopped_error() -> EngineStopped:
     """Return the error of a call to an engine that is not running."""
-    return EngineStopped("the engine is not running", remedy="ask again once it has been entered")
+    return EngineStopped(messages.ENGINE_NOT_RUNNING(), remedy=messages.REPEAT_WHEN_RUNNING())

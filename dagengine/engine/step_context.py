@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from datetime import timedelta
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.active_dag import ActiveDag
 from dagengine.engine.deadlines import Deadline
 from dagengine.engine.messages import Mailbox
@@ -100,7 +101,7 @@ class AttemptContext:
                 found = snapshot.sub_task_at(node.stage, target)
                 is_done = found is not None and found.state is State.SUCCEED
                 return copy.deepcopy(found.data) if found is not None and is_done else None
-        raise DagengineError(f"'{snapshot.dag.name}' has no stage '{stage_name}'")
+        raise DagengineError(messages.STAGE_UNKNOWN(operation=snapshot.dag.name, stage=stage_name))
 
     async def log(self, line: str) -> None:
         record = LogRecord(

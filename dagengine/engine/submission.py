@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import structlog
 
+from dagengine.engine import user_messages as messages
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.errors import EngineStopped
@@ -94,7 +95,7 @@ class SubmissionService(Service):
         """Report the end of the creation to its callers; its task may never have run."""
         del self._being_written[dag_id]
         if task.cancelled():
-            written.set_exception(EngineStopped("the engine was left while the DAG was created"))
+            written.set_exception(EngineStopped(messages.STOPPED_DURING_CREATION()))
         elif (error := task.exception()) is not None:
             written.set_exception(error)
         else:

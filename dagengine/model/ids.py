@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dagengine.errors import InvalidId
+from dagengine.model import messages
 from dagengine.runtime.addresses import render_host_port
 
 _PORT_DIGITS = 5
@@ -89,7 +90,7 @@ def decode_id(text: str) -> GenericId:
         return GenericId(IdKind.CLUSTER, _parse_row(text, text[1:]), None)
     layout = _LAYOUTS.get(text[:1])
     if layout is None:
-        raise InvalidId(text, "" if text == "1" else "invalid generic id")
+        raise InvalidId(text, "" if text == "1" else messages.GENERIC_ID_INVALID())
     ip_end = 1 + layout.ip_digits
     port_end = ip_end + _PORT_DIGITS
     if len(text) <= port_end:
@@ -141,26 +142,26 @@ class OwnIds:
 
 def _parse_ip(text: str, digits: str, layout: _Layout) -> str:
     if not _INTEGER.fullmatch(digits):
-        raise InvalidId(text, "convert id to bigInt failed")
+        raise InvalidId(text, messages.GENERIC_ID_NUMBER())
     value = abs(int(digits))
     # OBShell drops leading zero bytes, so only values of exactly 4 or 16 bytes are addresses.
     # Source: vectors.json, generic_ids.
     size = (value.bit_length() + 7) // 8
     if value >= 2**layout.ip_bits or size not in (4, 16):
-        raise InvalidId(text, "convert id to ip failed")
+        raise InvalidId(text, messages.GENERIC_ID_IP())
     return str(ipaddress.IPv4Address(value) if size == 4 else ipaddress.IPv6Address(value))
 
 
 def _parse_port(text: str, digits: str) -> int:
     if not _INTEGER.fullmatch(digits):
-        raise InvalidId(text, "parse port failed")
+        raise InvalidId(text, messages.GENERIC_ID_PORT())
     return int(digits)
 
 
 def _parse_row(text: str, digits: str) -> int:
     if not _INTEGER.fullmatch(digits):
-        raise InvalidId(text, f'row id "{digits}" is not a number')
+        raise InvalidId(text, messages.ROW_ID_NUMBER(digits=digits))
     row_id = int(digits)
     if not -_MAX_INT64 - 1 <= row_id <= _MAX_INT64:
-        raise InvalidId(text, f'row id "{digits}" is out of range')
+        raise InvalidId(text, messages.ROW_ID_RANGE(digits=digits))
     return row_id

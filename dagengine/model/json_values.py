@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dagengine.errors import NotSerializable
+from dagengine.model import messages
 from dagengine.model.outcome import (
     Cancelled,
     Failed,
@@ -33,7 +34,7 @@ def normalize_json(value: Json) -> dict[str, Any]:
         text.encode("utf-8")
     except (TypeError, ValueError, RecursionError) as exc:
         raise NotSerializable(
-            f"cannot be stored: {exc}", remedy="only what is JSON can be kept"
+            messages.NOT_SERIALIZABLE(reason=exc), remedy=messages.USE_JSON()
         ) from exc
     stored: dict[str, Any] = json.loads(text)
     return stored
@@ -64,7 +65,7 @@ def outcome_as_stored(outcome: Outcome) -> Outcome:
         case Cancelled():
             return outcome
         case _:  # includes Interrupted, which only the engine may report
-            raise TypeError(f"a step returned {outcome!r}, which is no outcome of a step")
+            raise TypeError(messages.OUTCOME_UNKNOWN(outcome=outcome))
 
 
 def _readable(problem: Problem) -> Problem:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, TypeAlias
 
+from dagengine.mysql import messages
 from dagengine.mysql.errors import MysqlProtocolError
 from dagengine.mysql.packets import read_length
 from dagengine.mysql.protocol import (
@@ -100,11 +101,11 @@ class Answer:
         """
         self._bytes += len(payload)
         if self._bytes > self._bounds.answer_bytes:
-            raise MysqlProtocolError(f"the answer has more than {self._bounds.answer_bytes} bytes")
+            raise MysqlProtocolError(messages.RESPONSE_TOO_LONG(limit=self._bounds.answer_bytes))
         if payload and payload[0] == ERROR:
             raise parse_error(payload)
         if self._take_next is None:
-            raise MysqlProtocolError("the peer sent a packet behind its answer")
+            raise MysqlProtocolError(messages.DATA_AFTER_RESPONSE())
         self._take_next(payload)
 
     def _begin(self, payload: bytes) -> None:
@@ -116,11 +117,11 @@ class Answer:
             )
         elif first == LOCAL_INFILE:
             # Close the connection: the empty packet that drivers send would continue the dialog.
-            raise MysqlProtocolError("the peer requests a file of this machine (LOCAL INFILE)")
+            raise MysqlProtocolError(messages.FILE_REQUESTED())
         else:
             self._count, end = read_length(payload, 0)
             if end != len(payload) or not 0 < self._count <= self._bounds.columns:
-                raise MysqlProtocolError(f"the answer has {self._count} columns")
+                raise MysqlProtocolError(messages.COLUMN_COUNT(count=self._count))
             self._columns, self._rows = [], []
             self._take_next = self._take_column
 
@@ -141,9 +142,9 @@ class Answer:
         self._row_count += 1
         self._value_count += self._count
         if self._row_count > self._bounds.rows:
-            raise MysqlProtocolError(f"the answer has more than {self._bounds.rows} rows")
+            raise MysqlProtocolError(messages.TOO_MANY_ROWS(limit=self._bounds.rows))
         if self._value_count > self._bounds.values:
-            raise MysqlProtocolError(f"the answer has more than {self._bounds.values} values")
+            raise MysqlProtocolError(messages.TOO_MANY_VALUES(limit=self._bounds.values))
         self._rows.append(parse_row(payload, self._columns))
 
     def _end(self, result: Result, status: int) -> None:
@@ -151,7 +152,7 @@ class Answer:
         if not status & MORE_RESULTS:
             self._take_next = None
         elif not self._is_multi or len(self.results) == _MAX_RESULTS:
-            raise MysqlProtocolError("the peer announces more results than there can be")
+            raise MysqlProtocolError(messages.TOO_MANY_RESULTS())
         else:
             self._take_next = self._begin
 
@@ -169,12 +170,12 @@ def parse_column(payload: bytes) -> Column:
         names.append(payload[begin:at])
     fixed = payload[at:]
     if len(fixed) != _FIXED_BYTES or fixed[0] != _FIXED_BYTES - 1:
-        raise MysqlProtocolError("a column of the peer is malformed")
+        raise MysqlProtocolError(messages.COLUMN_MALFORMED())
     charset, code = fixed[1] | fixed[2] << 8, fixed[7]
     name = show_text(names[_NAME])
     decode = _DECODERS.get(code)
     if decode is None:
-        raise MysqlProtocolError(f"the column {name} has the unknown type {code}")
+        raise MysqlProtocolError(messages.COLUMN_TYPE_UNKNOWN(name=name, code=code))
     if charset == _BINARY and decode is _decode_text:
         decode = bytes
     return Column(name, decode)
@@ -200,10 +201,10 @@ def parse_row(payload: bytes, columns: Sequence[Column]) -> Row:
             length, begin = read_length(payload, at)
         at = begin + length
         if at > size:
-            raise MysqlProtocolError("a row of the peer ends within a value")
+            raise MysqlProtocolError(messages.ROW_TOO_SHORT())
         values.append(decode(payload[begin:at]))
     if at != size:
-        raise MysqlProtocolError("a row of the peer has more values than columns")
+        raise MysqlProtocolError(messages.ROW_TOO_LONG())
     return tuple(values)
 
 
@@ -216,19 +217,19 @@ _FLOAT = re.compile(
 
 def _decode_integer(raw: bytes) -> int:
     if not (raw.isdigit() and len(raw) < 20) and _INTEGER.fullmatch(raw) is None:
-        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a whole number")
+        raise MysqlProtocolError(messages.NOT_INTEGER(value=show_text(raw, 40)))
     return int(raw)
 
 
 def _decode_decimal(raw: bytes) -> Decimal:
     if _DECIMAL.fullmatch(raw) is None:
-        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a decimal number")
+        raise MysqlProtocolError(messages.NOT_DECIMAL(value=show_text(raw, 40)))
     return Decimal(raw.decode("ascii"))
 
 
 def _decode_float(raw: bytes) -> float:
     if _FLOAT.fullmatch(raw) is None or not math.isfinite(number := float(raw)):
-        raise MysqlProtocolError(f"{show_text(raw, 40)!r} is not a number")
+        raise MysqlProtocolError(messages.NOT_NUMBER(value=show_text(raw, 40)))
     return number
 
 
@@ -236,14 +237,14 @@ def _decode_text(raw: bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise MysqlProtocolError("a text of the peer is not UTF-8") from exc
+        raise MysqlProtocolError(messages.TEXT_NOT_UTF8()) from exc
 
 
 def _decode_ascii(raw: bytes) -> str:
     try:
         return raw.decode("ascii")
     except UnicodeDecodeError as exc:
-        raise MysqlProtocolError("a time or JSON of the peer is malformed") from exc
+        raise MysqlProtocolError(messages.TIME_OR_JSON_MALFORMED()) from exc
 
 
 def _decode_utf8(raw: bytes) -> str:
@@ -252,7 +253,7 @@ def _decode_utf8(raw: bytes) -> str:
 
 
 def _decode_null(_raw: bytes) -> None:
-    raise MysqlProtocolError("a column that holds nothing but NULL has a value")
+    raise MysqlProtocolError(messages.NULL_COLUMN_HAS_VALUE())
 
 
 _DECODERS: dict[int, Callable[[bytes], Value]] = {

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from dagengine.mysql import messages
 from dagengine.mysql.answer import Answer, Bounds, Result
 from dagengine.mysql.errors import (
     MysqlAuthPluginRefused,
@@ -97,11 +98,11 @@ class Connection:
             MysqlConnectionLost, MysqlProtocolError: the connection is closed; `result_unknown`
                 indicates whether the statement may have been executed.
         """
-        request = QUERY + encode_text(statement, "the statement")
+        request = QUERY + encode_text(statement, messages.STATEMENT())
         if self._is_busy:
-            raise MysqlRequestRefused("another statement is under way on this connection")
+            raise MysqlRequestRefused(messages.STATEMENT_IN_PROGRESS())
         if self._wire.unread_bytes:
-            self._wire.abort("the peer sent something that nothing had asked for")
+            self._wire.abort(messages.UNREQUESTED_DATA())
         self._wire.send_first(request)
         self._is_busy = True
         answer = Answer(self._bounds, multi_statements=self._options.multi_statements)
@@ -118,7 +119,7 @@ class Connection:
             self._wire.abort(exc.message)
             raise
         except BaseException:
-            self._wire.abort("a statement was cancelled")
+            self._wire.abort(messages.STATEMENT_CANCELLED())
             raise
         finally:
             timer.cancel()
@@ -178,7 +179,7 @@ async def connect(
             if not status & AUTOCOMMIT:
                 await connection.query("SET autocommit = 1")
         except BaseException:
-            wire.abort("the login failed")
+            wire.abort(messages.LOGIN_FAILED())
             raise
     return connection
 
@@ -218,7 +219,7 @@ async def _open(address: Address) -> Wire:
         else:
             _, wire = await loop.create_connection(Wire, *address)
     except (OSError, ValueError, OverflowError) as exc:
-        raise MysqlConnectionLost(f"no connection: {exc}") from exc
+        raise MysqlConnectionLost(messages.NOT_CONNECTED(reason=exc)) from exc
     return wire
 
 
@@ -231,12 +232,12 @@ async def _authenticate(wire: Wire, password: str) -> int:
         if first == ERROR:
             raise parse_error(payload)
         if first == AUTH_MORE:
-            raise MysqlAuthPluginRefused("further data (full authentication)")
+            raise MysqlAuthPluginRefused(messages.FULL_AUTHENTICATION())
         if first != EOF:
             return parse_ok(payload).status
         salt = parse_auth_switch(payload)
         if not may_switch:
-            raise MysqlProtocolError("the peer requests authentication a second time")
+            raise MysqlProtocolError(messages.SECOND_AUTHENTICATION())
         may_switch = False
         wire.send(scramble(password, salt))
 

@@ -16,6 +16,7 @@ MysqlServerError and MysqlRequestRefused.
 from __future__ import annotations
 
 from dagengine.errors import DagengineError
+from dagengine.mysql import messages
 
 
 class MysqlError(DagengineError):
@@ -55,8 +56,8 @@ class MysqlAuthPluginRefused(MysqlError):
 
     def __init__(self, plugin: str) -> None:
         super().__init__(
-            f"the peer requests authentication with {plugin}; only mysql_native_password is used",
-            remedy="create the account with mysql_native_password",
+            messages.PLUGIN_REFUSED(plugin=plugin),
+            remedy=messages.USE_NATIVE_PASSWORD(),
         )
         self.plugin = plugin
 
@@ -71,7 +72,7 @@ class MysqlServerError(MysqlError):
     """
 
     def __init__(self, number: int, sqlstate: str, text: str) -> None:
-        super().__init__(f"{text} (error {number})")
+        super().__init__(messages.SERVER_ERROR(text=text, number=number))
         self.number = number
         self.sqlstate = sqlstate
         self.text = text

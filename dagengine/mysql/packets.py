@@ -5,6 +5,7 @@ Source: the formats in this package follow the client/server protocol in MySQL's
 
 from __future__ import annotations
 
+from dagengine.mysql import messages
 from dagengine.mysql.errors import MysqlProtocolError, MysqlRequestRefused
 
 MAX_PACKET_BYTES = 0xFFFFFF - 1
@@ -23,7 +24,7 @@ def frame(payload: bytes, sequence: int) -> bytes:
     """
     if len(payload) > MAX_PACKET_BYTES:
         raise MysqlRequestRefused(
-            f"the request has {len(payload)} bytes; at most {MAX_PACKET_BYTES} are sent"
+            messages.REQUEST_TOO_LONG(size=len(payload), limit=MAX_PACKET_BYTES)
         )
     return len(payload).to_bytes(3, "little") + bytes([sequence & 0xFF]) + payload
 
@@ -70,12 +71,10 @@ class PacketBuffer:
         sequence = buffered[at + 3]
         if sequence != self._sequence:
             raise MysqlProtocolError(
-                f"the peer sent packet number {sequence} instead of {self._sequence}"
+                messages.PACKET_NUMBER(number=sequence, expected=self._sequence)
             )
         if size > MAX_PACKET_BYTES:
-            raise MysqlProtocolError(
-                f"the peer sent a packet of more than {MAX_PACKET_BYTES} bytes"
-            )
+            raise MysqlProtocolError(messages.PACKET_TOO_LONG(limit=MAX_PACKET_BYTES))
         end = begin + size
         if len(buffered) < end:
             return None
@@ -91,16 +90,16 @@ def read_length(payload: bytes, at: int) -> tuple[int, int]:
         MysqlProtocolError: the payload does not have a length-encoded integer at this position.
     """
     if at >= len(payload):
-        raise MysqlProtocolError("a packet of the peer ends within a field")
+        raise MysqlProtocolError(messages.PACKET_TOO_SHORT())
     first = payload[at]
     if first < _NULL:
         return first, at + 1
     width = _WIDTHS.get(first)
     if width is None:
-        raise MysqlProtocolError(f"a packet of the peer has {first:#04x} in place of a length")
+        raise MysqlProtocolError(messages.LENGTH_INVALID(byte=first))
     end = at + 1 + width
     if end > len(payload):
-        raise MysqlProtocolError("a packet of the peer ends within a field")
+        raise MysqlProtocolError(messages.PACKET_TOO_SHORT())
     return int.from_bytes(payload[at + 1 : end], "little"), end
 
 
@@ -124,7 +123,7 @@ class Fields:
         """
         end = self._at + size
         if end > len(self._payload):
-            raise MysqlProtocolError("a packet of the peer ends within a field")
+            raise MysqlProtocolError(messages.PACKET_TOO_SHORT())
         taken, self._at = self._payload[self._at : end], end
         return taken
 
@@ -140,7 +139,7 @@ class Fields:
         """Read the bytes up to a NUL, and skip the NUL."""
         end = self._payload.find(0, self._at)
         if end < 0:
-            raise MysqlProtocolError("a text of the peer has no end")
+            raise MysqlProtocolError(messages.TEXT_NOT_TERMINATED())
         taken, self._at = self._payload[self._at : end], end + 1
         return taken
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from enum import IntFlag
 
+from dagengine.mysql import messages
 from dagengine.mysql.errors import (
     MysqlAccessDenied,
     MysqlAuthPluginRefused,
@@ -125,14 +126,14 @@ def parse_greeting(payload: bytes) -> Greeting:
         raise parse_error(payload)
     fields = Fields(payload)
     if fields.take_int(1) != _PROTOCOL_VERSION:
-        raise MysqlProtocolError("the peer does not greet as a MySQL server")
+        raise MysqlProtocolError(messages.NOT_MYSQL())
     version = show_text(fields.take_text())
     thread_id, salt = fields.take_int(4), fields.take(8)
     fields.take(1)
     low, _charset, _status, high = (fields.take_int(size) for size in (2, 1, 2, 2))
     capabilities = low | high << 16
     if missing := _NEEDED & ~Capability(capabilities & _NEEDED):
-        raise MysqlProtocolError(f"the server lacks the capability {_names(missing)}")
+        raise MysqlProtocolError(messages.CAPABILITY_MISSING(capability=_names(missing)))
     salt_size = fields.take_int(1)
     fields.take(10)
     second = fields.take(max(13, salt_size - 8))
@@ -151,7 +152,7 @@ def render_login(greeting: Greeting, user: str, password: str, options: Options)
     """
     flags = options.capabilities
     if missing := (flags & ~_ALWAYS) & ~Capability(greeting.capabilities & flags):
-        raise MysqlProtocolError(f"the server lacks the capability {_names(missing)}")
+        raise MysqlProtocolError(messages.CAPABILITY_MISSING(capability=_names(missing)))
     proof = scramble(password, greeting.salt)
     return b"".join(
         [
@@ -159,10 +160,12 @@ def render_login(greeting: Greeting, user: str, password: str, options: Options)
             MAX_PACKET_BYTES.to_bytes(4, "little"),
             bytes([_UTF8MB4]),
             bytes(23),
-            _render_name(user, "the user"),
+            _render_name(user, messages.USER()),
             bytes([len(proof)]),
             proof,
-            b"" if options.database is None else _render_name(options.database, "the database"),
+            b""
+            if options.database is None
+            else _render_name(options.database, messages.DATABASE()),
             NATIVE.encode(),
             b"\0",
         ]
@@ -177,7 +180,7 @@ def scramble(password: str, salt: bytes) -> bytes:
     """
     if not password:
         return b""
-    once = _sha1(encode_text(password, "the password"))
+    once = _sha1(encode_text(password, messages.PASSWORD()))
     mask = _sha1(salt + _sha1(once))
     return bytes(a ^ b for a, b in zip(once, mask, strict=True))
 
@@ -203,7 +206,7 @@ def parse_ok(payload: bytes) -> Done:
     """Parse an OK packet. Raises MysqlProtocolError for any other packet."""
     fields = Fields(payload)
     if fields.take_int(1) != OK:
-        raise MysqlProtocolError("the peer sent something else where OK or an error was expected")
+        raise MysqlProtocolError(messages.OK_EXPECTED())
     affected, inserted = fields.take_length(), fields.take_length()
     return Done(affected, inserted, fields.take_int(2), fields.take_int(2))
 
@@ -216,7 +219,7 @@ def is_eof(payload: bytes) -> bool:
 def parse_eof(payload: bytes) -> int:
     """Return the status flags of an EOF packet. Raises MysqlProtocolError for any other packet."""
     if len(payload) != _EOF_BYTES or payload[0] != EOF:
-        raise MysqlProtocolError("the peer sent something else where a list ends")
+        raise MysqlProtocolError(messages.END_EXPECTED())
     return payload[3] | payload[4] << 8
 
 
@@ -228,21 +231,21 @@ def parse_error(payload: bytes) -> MysqlServerError:
     if text[:1] == b"#" and len(text) > _SQLSTATE_BYTES:
         sqlstate, text = text[1 : 1 + _SQLSTATE_BYTES], text[1 + _SQLSTATE_BYTES :]
     kind = MysqlAccessDenied if number == _ACCESS_DENIED else MysqlServerError
-    return kind(number, show_text(sqlstate), show_text(text) or "no text")
+    return kind(number, show_text(sqlstate), show_text(text) or messages.EMPTY_ERROR())
 
 
 def _check_salt(raw: bytes) -> bytes:
     if len(raw) == _SALT_BYTES + 1 and raw[-1] == 0:
         raw = raw[:-1]
     if len(raw) != _SALT_BYTES:
-        raise MysqlProtocolError(f"the salt of the peer does not have {_SALT_BYTES} bytes")
+        raise MysqlProtocolError(messages.SALT_SIZE(size=_SALT_BYTES))
     return raw
 
 
 def _render_name(name: str, what: str) -> bytes:
     raw = encode_text(name, what)
     if b"\0" in raw:
-        raise MysqlRequestRefused(f"{what} has a NUL character")
+        raise MysqlRequestRefused(messages.NUL_CHARACTER(subject=what))
     return raw + b"\0"
 
 

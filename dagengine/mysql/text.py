@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dagengine.mysql import messages
 from dagengine.mysql.errors import MysqlRequestRefused
 
 _MAX_TEXT = 500
@@ -40,7 +41,7 @@ def encode_text(text: str, what: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         # Suppress the cause because it quotes the text, which may be a password.
-        raise MysqlRequestRefused(f"{what} is not valid Unicode text") from None
+        raise MysqlRequestRefused(messages.NOT_UNICODE(subject=what)) from None
 
 
 def quote_text(text: str) -> str:
@@ -62,5 +63,5 @@ def hex_literal(value: str | bytes) -> str:
     Raises:
         MysqlRequestRefused: the text is not Unicode.
     """
-    raw = encode_text(value, "the text") if isinstance(value, str) else value
+    raw = encode_text(value, messages.TEXT()) if isinstance(value, str) else value
     return f"x'{raw.hex()}'" if raw else "''"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from dagengine.mysql import messages
 from dagengine.mysql.errors import MysqlConnectionLost, MysqlTimedOut
 from dagengine.mysql.packets import PacketBuffer, frame
 
@@ -12,7 +13,7 @@ _MAX_UNREAD_BYTES = 256 << 10
 
 def late(after_s: float) -> str:
     """Return the message of a time-out."""
-    return f"no complete answer within {after_s:g} s"
+    return messages.TIMED_OUT(limit_s=after_s)
 
 
 class Wire(asyncio.Protocol):
@@ -48,7 +49,7 @@ class Wire(asyncio.Protocol):
         """
         packet = frame(payload, self._buffer.sequence)
         if self._transport is None or self._end is not None:
-            raise MysqlConnectionLost(self._end or "the connection is not open")
+            raise MysqlConnectionLost(self._end or messages.NOT_OPEN())
         self._transport.write(packet)
         self._buffer.expect(self._buffer.sequence + 1)
 
@@ -84,7 +85,7 @@ class Wire(asyncio.Protocol):
 
     def close(self) -> None:
         """Close after all written data has been sent."""
-        self._finish("the connection was closed")
+        self._finish(messages.CLOSED())
         if self._transport is not None:
             self._transport.close()
 
@@ -120,7 +121,7 @@ class Wire(asyncio.Protocol):
         self._wake()
 
     def eof_received(self) -> None:
-        self._finish("the peer closed the connection")
+        self._finish(messages.CLOSED_BY_PEER())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._finish(f"the connection broke: {exc}" if exc else "the peer closed the connection")
+        self._finish(messages.BROKEN(reason=exc) if exc else messages.CLOSED_BY_PEER())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from dagengine.remote import messages
+
 MASK = "***"
 _SHELL = ("/bin/sh", "-c")
 _SHORT_LENGTH = 100
@@ -42,7 +44,7 @@ class Command:
         """
         line = shlex.join(_reveal(arg) for arg in self.argv)
         if "\0" in line:
-            raise ValueError(f"a NUL in {self.render_short()!r}")
+            raise ValueError(messages.ARGUMENT_HAS_NUL(command=self.render_short()))
         return line
 
     def render_masked(self) -> str:

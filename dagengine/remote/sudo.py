@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from dagengine.errors import SudoRefused
+from dagengine.remote import messages
 from dagengine.remote.command import Command, script
 from dagengine.remote.runner import HostAddress
 
@@ -94,27 +95,28 @@ def sudo_error(address: HostAddress, trouble: SudoFailure, said: str = "") -> Su
         said: sudo's message.
     """
     login, user = address.user, address.sudo
-    rule = (
-        "add a file to /etc/sudoers.d there (visudo -f /etc/sudoers.d/dagengine) with the line "
-        f"`{login} ALL=({user}) NOPASSWD: {_SHELL}`"
-    )
+    rule = messages.ADD_SUDO_RULE(login=login, user=user, shell=_SHELL)
     match trouble:
         case SudoFailure.MISSING:
-            what = f"sudo is not installed on {address}, or not in the PATH of {login}"
-            remedy = f"install it there, or log in as {user} and leave ssh.sudo out"
+            what = messages.SUDO_MISSING(address=address, login=login)
+            remedy = messages.INSTALL_SUDO(user=user)
         case SudoFailure.UNKNOWN_USER:
-            what = f"there is no user {user} on {address}, whom ssh.sudo names"
-            remedy = "add the user there, or correct ssh.sudo"
+            what = messages.SUDO_USER_UNKNOWN(user=user, address=address)
+            remedy = messages.ADD_USER()
         case SudoFailure.PASSWORD:
-            what = f"sudo on {address} needs a password to let {login} become {user}"
+            what = messages.SUDO_PASSWORD(address=address, login=login, user=user)
             remedy = rule
         case SudoFailure.NOT_ALLOWED:
-            what = f"sudo on {address} does not allow {login} to run {_SHELL} as {user}: {said}"
+            what = messages.SUDO_NOT_ALLOWED(
+                address=address, login=login, shell=_SHELL, user=user, reason=said
+            )
             remedy = rule
         case SudoFailure.TERMINAL:
-            what = f"sudo on {address} wants {login} to have a terminal"
-            remedy = f"add to its sudoers (visudo): `Defaults:{login} !requiretty`"
+            what = messages.SUDO_TERMINAL(address=address, login=login)
+            remedy = messages.DROP_REQUIRETTY(login=login)
         case SudoFailure.OTHER:
-            what = f"sudo on {address} did not let {login} become {user}: {said or 'no word'}"
-            remedy = f"try it there as {login}: sudo -n -H -u {user} -- {_SHELL} -c id"
+            what = messages.SUDO_FAILED(
+                address=address, login=login, user=user, reason=said or "no output"
+            )
+            remedy = messages.TRY_SUDO(login=login, user=user, shell=_SHELL)
     return SudoRefused(what, host=str(address), remedy=remedy)

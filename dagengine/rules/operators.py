@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dagengine.errors import OperatorRefused
 from dagengine.model.records import LockRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
+from dagengine.rules import messages
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.rules.state_machine import Event
@@ -23,16 +24,16 @@ def cancel_dag(snapshot: Snapshot) -> list[int]:
     if snapshot.dag.state.is_final:
         raise OperatorRefused(
             f"{_PREFIX}.CancelFinishedDag",
-            f"{_name(snapshot)} has already ended: {snapshot.dag.state}",
-            remedy="a finished DAG needs no cancel",
+            messages.DAG_ENDED(dag=_name(snapshot), state=snapshot.dag.state),
+            remedy=messages.NOTHING_TO_CANCEL(),
         )
     for node in snapshot.nodes.values():
         has_begun = node.state is not State.PENDING or node.stage == snapshot.dag.stage
         if has_begun and not node.flags.can_cancel:
             raise OperatorRefused(
                 f"{_PREFIX}.CancelNotAllowed",
-                f"stage '{node.name}' cannot be cancelled",
-                remedy="wait until the DAG has ended; what failed then can be dealt with",
+                messages.STAGE_NOT_CANCELLABLE(stage=node.name),
+                remedy=messages.WAIT_FOR_END(),
             )
     if snapshot.is_cancelling:
         return []
@@ -52,8 +53,8 @@ def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
             f"{_PREFIX}.RetryNotFailedDag",
-            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
-            remedy="only a FAILED DAG can be retried",
+            messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
+            remedy=messages.RETRY_FAILED_ONLY(),
         )
     entered = _entered_by_retry(snapshot)
     for sub_task in entered:
@@ -61,8 +62,8 @@ def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
         if sub_task.execute_times and not node.flags.can_retry:
             raise OperatorRefused(
                 f"{_PREFIX}.RetryNotAllowed",
-                f"'{node.name}' cannot be retried",
-                remedy="ROLLBACK the DAG, or do by hand what is left of it and PASS it",
+                messages.STAGE_NOT_RETRYABLE(stage=node.name),
+                remedy=messages.ROLLBACK_OR_FINISH_BY_HAND(),
             )
     if lock is not None:
         plan.take_lock(snapshot, lock)
@@ -120,22 +121,22 @@ def rollback_dag(
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
             f"{_PREFIX}.RollbackNotFailedDag",
-            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
-            remedy="only a FAILED DAG can be rolled back",
+            messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
+            remedy=messages.ROLLBACK_FAILED_ONLY(),
         )
     begun = [node for node in snapshot.nodes.values() if _has_begun(snapshot, node.stage)]
     for node in begun:
         if not node.flags.can_rollback:
             raise OperatorRefused(
                 f"{_PREFIX}.RollbackNotAllowed",
-                f"'{node.name}' cannot be rolled back",
-                remedy="mend the cause and RETRY the DAG, or undo by hand what it did and PASS it",
+                messages.STAGE_NOT_REVERSIBLE(stage=node.name),
+                remedy=messages.RETRY_OR_UNDO_BY_HAND(),
             )
     if before is not None and snapshot.dag.held and before.token != snapshot.dag.held:
         raise OperatorRefused(
             f"{_PREFIX}.RollbackNotAllowed",
-            f"another DAG has held the lock '{before.key}' since {_name(snapshot)} failed",
-            remedy="what it left is no longer there to be undone; look at the newest DAG",
+            messages.LOCK_WAS_TAKEN(key=before.key, dag=_name(snapshot)),
+            remedy=messages.SEE_NEWEST_DAG(),
         )
     if lock is not None:
         plan.take_lock(snapshot, lock)
@@ -159,16 +160,16 @@ def pass_dag(snapshot: Snapshot) -> None:
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
             f"{_PREFIX}.PassNotFailedDag",
-            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
-            remedy="only a FAILED DAG can be passed; CANCEL a running one first",
+            messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
+            remedy=messages.PASS_FAILED_ONLY(),
         )
     unfinished = [node for node in snapshot.nodes.values() if node.state is not State.SUCCEED]
     for node in unfinished:
         if not node.flags.can_pass:
             raise OperatorRefused(
                 f"{_PREFIX}.PassNotAllowed",
-                f"'{node.name}' cannot be passed",
-                remedy="mend the cause and RETRY the DAG, or ROLLBACK it",
+                messages.STAGE_NOT_PASSABLE(stage=node.name),
+                remedy=messages.RETRY_OR_ROLLBACK(),
             )
     for sub_task in list(snapshot.sub_tasks.values()):
         if sub_task.state is not State.SUCCEED:
@@ -194,26 +195,26 @@ def pass_node(snapshot: Snapshot, stage: int, lock: LockRecord | None) -> list[p
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
             f"{prefix}.PassNotFailedDag",
-            f"{_name(snapshot)} is {snapshot.dag.state}, not FAILED",
-            remedy="only a stage of a FAILED DAG can be passed; CANCEL a running one first",
+            messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
+            remedy=messages.PASS_STAGE_OF_FAILED_ONLY(),
         )
     if node.state is not State.FAILED:
         raise OperatorRefused(
             f"{prefix}.PassNotFailedNode",
-            f"'{node.name}' is {node.state}, not FAILED",
-            remedy=f"name a stage that is FAILED; the first one is number {snapshot.dag.stage}",
+            messages.STAGE_NOT_FAILED(stage=node.name, state=node.state),
+            remedy=messages.NAME_FAILED_STAGE(number=snapshot.dag.stage),
         )
     if not node.flags.can_pass:
         raise OperatorRefused(
             f"{prefix}.PassNotAllowed",
-            f"'{node.name}' cannot be passed",
-            remedy="mend the cause and RETRY the DAG, or ROLLBACK it",
+            messages.STAGE_NOT_PASSABLE(stage=node.name),
+            remedy=messages.RETRY_OR_ROLLBACK(),
         )
     if snapshot.was_undone:
         raise OperatorRefused(
             f"{prefix}.PassNotAllowed",
-            f"a rollback of {_name(snapshot)} has begun: it cannot go on from '{node.name}'",
-            remedy="ROLLBACK it again, RETRY it from the beginning, or PASS the DAG",
+            messages.ROLLBACK_STARTED(dag=_name(snapshot), stage=node.name),
+            remedy=messages.ROLLBACK_RETRY_OR_PASS(),
         )
     if lock is not None:
         plan.take_lock(snapshot, lock)
@@ -245,15 +246,15 @@ def _reopen_beside(snapshot: Snapshot, stage: int) -> None:
 
 def _name(snapshot: Snapshot) -> str:
     # The row id would add nothing: the caller identified the DAG by its id on the wire.
-    return f"DAG '{snapshot.dag.name}'"
+    return messages.DAG_NAME(name=snapshot.dag.name)
 
 
 def refuse_operator(operator: str) -> OperatorRefused:
     """Return the error for an operator that is not supported."""
     return OperatorRefused(
         f"{_PREFIX}.NotSupport",
-        f"Operator {operator} is not supported",
-        remedy="ask for RETRY, ROLLBACK, CANCEL or PASS",
+        messages.OPERATOR_UNKNOWN(operator=operator),
+        remedy=messages.SEND_OPERATOR(),
     )
 
 

@@ -38,6 +38,7 @@ from dagengine.model.records import (
     UnconfirmedRecord,
 )
 from dagengine.model.states import Operator, State
+from dagengine.rules import messages
 from dagengine.rules.snapshot import Group, Snapshot
 from dagengine.rules.state_machine import Event
 
@@ -347,7 +348,7 @@ def _problem_of(outcome: Outcome) -> str:
         case Failed(problem) | TimedOut(problem) | ResultUnknown(problem):
             return problem.render()
         case Cancelled():
-            return "sub task cancelled"
+            return messages.SUB_TASK_CANCELLED()
         case Succeeded() | Interrupted():
             return ""
         case _:

@@ -6,14 +6,15 @@ from collections.abc import Collection
 
 from dagengine.model.outcome import Failed, Interrupted, Problem, ResultUnknown
 from dagengine.model.states import State
+from dagengine.rules import messages
 from dagengine.rules.planning import Start, begin, close_attempt, end_attempt, open_attempt
 from dagengine.rules.snapshot import Snapshot
 from dagengine.rules.state_machine import Event
 
 CANNOT_CONTINUE = Problem(
     "Common.Unexpected",
-    "the step was interrupted by a restart of the controller and cannot continue",
-    "look at the server, then RETRY",
+    messages.STEP_CANNOT_CONTINUE(),
+    messages.CHECK_SERVER_THEN_RETRY(),
 )
 
 

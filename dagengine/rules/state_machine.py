@@ -16,6 +16,7 @@ from dagengine.errors import DagengineError
 from dagengine.model.outcome import Json
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.states import Entity, Operator, State
+from dagengine.rules import messages
 
 
 class Event(StrEnum):
@@ -35,7 +36,9 @@ class IllegalTransition(DagengineError):
     """Raised when the table has no such transition: a bug in the caller, not a user error."""
 
     def __init__(self, entity: Entity, state: State, operator: Operator, event: Event) -> None:
-        super().__init__(f"a {entity} that is {state} + {operator} cannot {event}")
+        super().__init__(
+            messages.ILLEGAL_TRANSITION(entity=entity, state=state, operator=operator, event=event)
+        )
 
 
 @dataclass(frozen=True, slots=True)

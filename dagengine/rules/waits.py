@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagengine.model.records import SubTaskRecord
 from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
+from dagengine.rules import messages
 from dagengine.rules.snapshot import Snapshot
 
 
@@ -33,7 +34,7 @@ def _for_own_lane(snapshot: Snapshot, sub_task: SubTaskRecord) -> Wait | None:
     before = snapshot.sub_task_at(sub_task.stage - 1, sub_task.target)
     if before is None or before.state is State.SUCCEED:
         return None
-    on = f"'{snapshot.nodes[before.stage].name}' of {sub_task.target}"
+    on = messages.STAGE_OF_TARGET(stage=snapshot.nodes[before.stage].name, target=sub_task.target)
     return Wait("stage", on, before.start_at)
 
 
@@ -42,5 +43,7 @@ def _for_earlier_stages(snapshot: Snapshot, sub_task: SubTaskRecord) -> Wait | N
     for node in snapshot.nodes.values():
         if node.stage < first and not node.state.is_final:
             count = snapshot.running_in[node.stage]
-            return Wait("stage", f"'{node.name}', {count} running", node.start_at)
+            return Wait(
+                "stage", messages.STAGE_RUNNING(stage=node.name, count=count), node.start_at
+            )
     return None

@@ -7,6 +7,8 @@ Two other notations are in the modules that need them: the names of hosts in a k
 
 from __future__ import annotations
 
+from dagengine.runtime import messages
+
 
 def render_host_port(host: str, port: int) -> str:
     """Render `host:port`, or `[ip]:port` for an IPv6 address."""
@@ -21,9 +23,9 @@ def parse_host_port(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
-        raise ValueError("not ip:port, such as 192.0.2.10:2886 or [2001:db8::1]:2886")
+        raise ValueError(messages.NOT_ADDRESS())
     if host.startswith("[") and host.endswith("]"):
         return host[1:-1], int(port)
     if ":" in host:
-        raise ValueError("an IPv6 address needs brackets: [ip]:port")
+        raise ValueError(messages.IPV6_WITHOUT_BRACKETS())
     return host, int(port)

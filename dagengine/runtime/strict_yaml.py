@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from dagengine.runtime import messages
+
 _SECRETS = ("password", "passphrase", "secret")
 # Booleans in YAML 1.1 that PyYAML reads as text.
 _LONE_LETTERS = frozenset("yYnN")
@@ -39,7 +41,8 @@ class YamlRefused(ValueError):
         remedy: how to fix the problem.
     """
 
-    def __init__(self, problem: str, remedy: str = "correct the file there") -> None:
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        remedy = remedy or messages.CORRECT_FILE()
         super().__init__(f"{problem}; {remedy}")
         self.problem = problem
         self.remedy = remedy
@@ -56,10 +59,12 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Hashable] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise YamlRefused(f"a key is not a plain text{_place(key.start_mark)}")
+                raise YamlRefused(messages.KEY_NOT_TEXT(place=_place(key.start_mark)))
             if key.value in seen:
                 where = _place(key.start_mark)
-                raise YamlRefused(f"the key '{key.value}' occurs twice{where}", "remove one")
+                raise YamlRefused(
+                    messages.KEY_TWICE(key=key.value, place=where), messages.REMOVE_ONE()
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -93,14 +98,16 @@ def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
     except yaml.YAMLError as exc:
         # PyYAML's message would quote the file, which may contain a password by mistake.
         mark = getattr(exc, "problem_mark", None)
-        raise YamlRefused(f"it is not YAML{_place(mark)}") from None
+        raise YamlRefused(
+            messages.NOT_YAML_AT(place=_place(mark)) if mark else messages.NOT_YAML()
+        ) from None
     except RecursionError:
-        raise YamlRefused("it is nested too deeply", "flatten it") from None
+        raise YamlRefused(messages.NESTED_TOO_DEEPLY(), messages.FLATTEN()) from None
     except YamlRefused:
         raise
     except (ValueError, TypeError, AttributeError, KeyError):
         # The text does not match its tag or the form of a date; PyYAML does not wrap the cause.
-        raise YamlRefused("a value is not what its form or tag promises") from None
+        raise YamlRefused(messages.VALUE_MALFORMED()) from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -143,11 +150,10 @@ def _check_scalar(loader: _StrictLoader, node: yaml.ScalarNode, path: tuple[str,
         return
     name = ".".join(path)
     is_secret = any(word in part.lower() for part in path for word in _SECRETS)
-    shown = "a value" if is_secret else f"the value {text[:_MAX_SHOWN]}"
-    remedy = "quote it" + (", or write true or false" if isinstance(older, bool) else "")
+    shown = messages.SECRET_VALUE() if is_secret else messages.SHOWN_VALUE(value=text[:_MAX_SHOWN])
+    remedy = messages.QUOTE_OR_BOOLEAN() if isinstance(older, bool) else messages.QUOTE()
     raise YamlRefused(
-        f"{name} in line {node.start_mark.line + 1} has {shown}, which YAML 1.1 and YAML 1.2 read "
-        "differently",
+        messages.VALUE_AMBIGUOUS(key=name, line=node.start_mark.line + 1, value=shown),
         remedy,
     )
 
@@ -184,5 +190,5 @@ def _is_same(older: Any, newer: Any) -> bool:
     return type(older) is type(newer) and repr(older) == repr(newer)  # nan is not equal to itself
 
 
-def _place(mark: yaml.Mark | None) -> str:
-    return f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+def _place(mark: yaml.Mark) -> str:
+    return messages.PLACE(line=mark.line + 1, column=mark.column + 1)

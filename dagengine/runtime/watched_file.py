@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from dagengine.errors import ConfigError
+from dagengine.runtime import messages
 from dagengine.runtime.clock import Clock, SystemClock
 
 T = TypeVar("T")
@@ -96,11 +97,11 @@ class PasswordFile:
             return self._file.read()
         except OSError as exc:
             raise ConfigError(
-                f"cannot read {self._key} {self.path}: {exc.strerror}",
-                remedy="let this user read it, or name another file",
+                messages.FILE_UNREADABLE(key=self._key, path=self.path, reason=exc.strerror),
+                remedy=messages.GRANT_READ(),
             ) from exc
         except UnicodeDecodeError:  # its message would show the password
-            raise ConfigError(f"cannot read {self._key} {self.path}: it is not UTF-8") from None
+            raise ConfigError(messages.FILE_NOT_UTF8(key=self._key, path=self.path)) from None
 
 
 def read_agent_password(file: PasswordFile | None) -> str:
@@ -113,7 +114,7 @@ def read_agent_password(file: PasswordFile | None) -> str:
         return ""
     if not (password := file.read()).strip():
         raise ConfigError(
-            f"the first line of api.agent_password_file {file.path} is empty",
-            remedy="write the agent password there, or remove the key: then there is only root@sys",
+            messages.AGENT_PASSWORD_EMPTY(path=file.path),
+            remedy=messages.WRITE_AGENT_PASSWORD(),
         )
     return password

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dagengine.errors import ApiError, DagengineError, SecurityError
+from dagengine.security import messages
 
 
 class HeaderDecryptFailed(SecurityError):
@@ -17,9 +18,7 @@ class HeaderDecryptFailed(SecurityError):
     legacy_code = 1
 
     def __init__(self) -> None:
-        super().__init__(
-            "Decrypt http header failed", remedy="fetch the public key anew from /api/v1/secret"
-        )
+        super().__init__(messages.HEADER_DECRYPT_FAILED(), remedy=messages.FETCH_PUBLIC_KEY())
 
 
 class BodyKeysInvalid(DagengineError):
@@ -28,7 +27,7 @@ class BodyKeysInvalid(DagengineError):
     err_code = "Request.Body.Decrypt.AES.KeyAndIv.Invalid"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: AES key and IV size error")
+        super().__init__(messages.BODY_KEYS_INVALID())
 
 
 class BodyLengthInvalid(DagengineError):
@@ -37,7 +36,7 @@ class BodyLengthInvalid(DagengineError):
     err_code = "Request.Body.Decrypt.AES.ContentLength.Invalid"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: the body is not a multiple of the AES block size")
+        super().__init__(messages.BODY_LENGTH_INVALID())
 
 
 class BodyUnreadable(DagengineError):
@@ -49,7 +48,7 @@ class BodyUnreadable(DagengineError):
     err_code = "Common.Unexpected"
 
     def __init__(self) -> None:
-        super().__init__("the body is not encrypted with the keys of the header")
+        super().__init__(messages.BODY_UNREADABLE())
 
 
 DECRYPTION_ERRORS = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
@@ -62,7 +61,7 @@ class HeaderMissing(ApiError):
     err_code = "Request.Header.NotFound"
 
     def __init__(self) -> None:
-        super().__init__("X-OCS-Agent-Header or X-OCS-Header not found in http request header")
+        super().__init__(messages.HEADER_MISSING())
 
 
 class SocketPermissionDenied(ApiError):
@@ -73,8 +72,8 @@ class SocketPermissionDenied(ApiError):
 
     def __init__(self, who: str) -> None:
         super().__init__(
-            f"{who} may not use this socket",
-            remedy="call as root or as the controller's own user, or over TCP with the password",
+            messages.SOCKET_DENIED(peer=who),
+            remedy=messages.CALL_AS_OWNER(),
         )
 
 
@@ -84,7 +83,7 @@ class UriMismatch(SecurityError):
     err_code = "Security.Authentication.Header.UriMismatch"
 
     def __init__(self) -> None:
-        super().__init__("URI mismatch", remedy="sign the request target exactly as it is sent")
+        super().__init__(messages.URI_MISMATCH(), remedy=messages.SIGN_TARGET())
 
 
 class TimestampInvalid(SecurityError):
@@ -93,7 +92,7 @@ class TimestampInvalid(SecurityError):
     err_code = "Security.Authentication.Timestamp.Invalid"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: ts is not a number of seconds since the epoch")
+        super().__init__(messages.TIMESTAMP_INVALID())
 
 
 class HeaderExpired(SecurityError):
@@ -102,9 +101,7 @@ class HeaderExpired(SecurityError):
     err_code = "Security.Authentication.Expired"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Unauthorized: the header has expired", remedy="compare the clocks of both machines"
-        )
+        super().__init__(messages.HEADER_EXPIRED(), remedy=messages.COMPARE_CLOCKS())
 
 
 class HeaderTooFarAhead(SecurityError):
@@ -117,8 +114,8 @@ class HeaderTooFarAhead(SecurityError):
 
     def __init__(self, max_ahead_s: int) -> None:
         super().__init__(
-            f"Unauthorized: ts lies more than {max_ahead_s} s ahead",
-            remedy="sign for a minute; compare the clocks of both machines",
+            messages.HEADER_TOO_FAR_AHEAD(max_ahead_s=max_ahead_s),
+            remedy=messages.SIGN_FOR_A_MINUTE(),
         )
 
 
@@ -129,8 +126,8 @@ class HeaderReplayed(SecurityError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Unauthorized: this signed request was used before",
-            remedy="sign every request anew, with an AES key and IV of its own",
+            messages.HEADER_REPLAYED(),
+            remedy=messages.SIGN_EACH_REQUEST(),
         )
 
 
@@ -141,8 +138,8 @@ class TooManyRequests(DagengineError):
     http_status = 429
     retryable = True
 
-    def __init__(self, message: str, *, remedy: str = "try again in a minute") -> None:
-        super().__init__(message, remedy=remedy)
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy or messages.TRY_AGAIN())
 
 
 class TooManyFailures(TooManyRequests):
@@ -156,8 +153,8 @@ class TooManyFailures(TooManyRequests):
     def __init__(self, left_s: float) -> None:
         self.retry_after_s = max(1, math.ceil(left_s))
         super().__init__(
-            "too many failed logins from this address",
-            remedy=f"mend the password that is used there and try again in {self.retry_after_s} s",
+            messages.TOO_MANY_FAILURES(),
+            remedy=messages.CORRECT_PASSWORD(retry_after_s=self.retry_after_s),
         )
 
 
@@ -167,7 +164,7 @@ class BodyNotRead(ApiError):
     err_code = "Request.Body.ReadFailed"
 
     def __init__(self) -> None:
-        super().__init__("the body did not arrive in time or as a whole", remedy="send it again")
+        super().__init__(messages.BODY_NOT_READ(), remedy=messages.SEND_AGAIN())
 
 
 class PasswordUnavailable(SecurityError):
@@ -178,7 +175,7 @@ class PasswordUnavailable(SecurityError):
     legacy_code = 0
 
     def __init__(self) -> None:
-        super().__init__("the controller cannot read its password", remedy="look at its log")
+        super().__init__(messages.PASSWORD_UNAVAILABLE(), remedy=messages.SEE_LOG())
 
 
 class IncorrectRootPassword(SecurityError):
@@ -187,7 +184,7 @@ class IncorrectRootPassword(SecurityError):
     err_code = "Security.Authentication.IncorrectOceanbasePassword"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: OceanBase password is incorrect")
+        super().__init__(messages.ROOT_PASSWORD_INCORRECT())
 
 
 class IncorrectAgentPassword(SecurityError):
@@ -196,7 +193,7 @@ class IncorrectAgentPassword(SecurityError):
     err_code = "Security.Authentication.IncorrectAgentPassword"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: agent password is incorrect")
+        super().__init__(messages.AGENT_PASSWORD_INCORRECT())
 
 
 class AgentPasswordUnset(SecurityError):
@@ -206,8 +203,8 @@ class AgentPasswordUnset(SecurityError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Unauthorized: no agent password is configured",
-            remedy="sign in with the password of root@sys (X-OCS-Header)",
+            messages.AGENT_PASSWORD_UNSET(),
+            remedy=messages.USE_ROOT_PASSWORD(),
         )
 
 
@@ -217,7 +214,7 @@ class AgentTaskWithoutPassword(SecurityError):
     err_code = "Security.Authentication.AgentPasswordNotInitialized"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: this id needs the agent password, which is not configured")
+        super().__init__(messages.ID_NEEDS_UNSET_PASSWORD())
 
 
 class AgentTaskWithRootPassword(SecurityError):
@@ -226,4 +223,4 @@ class AgentTaskWithRootPassword(SecurityError):
     err_code = "Security.Authentication.WithAgentPassword"
 
     def __init__(self) -> None:
-        super().__init__("Unauthorized: this id needs the agent password (X-OCS-Agent-Header)")
+        super().__init__(messages.ID_NEEDS_AGENT_PASSWORD())

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from dagengine.runtime.clock import Clock
+from dagengine.security import messages
 from dagengine.security.errors import HeaderReplayed, TooManyRequests
 
 MAX_AHEAD_S = 900
@@ -131,7 +132,7 @@ class ReplayGuard:
         self._sweep()
         self._ensure_unseen(sighting.prints)
         if len(self._reserved) + len(sighting.prints) > self._limit:
-            raise TooManyRequests("too many requests are remembered until they expire")
+            raise TooManyRequests(messages.TOO_MANY_REQUESTS())
         until_s += _CLOCK_SLACK_S
         # Reserve before the first await, so that only one of two concurrent copies succeeds.
         self._reserved.update(dict.fromkeys(sighting.prints, until_s))

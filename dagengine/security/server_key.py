@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from dagengine.errors import ConfigError
+from dagengine.security import messages
 from dagengine.security.errors import HeaderDecryptFailed
 
 _BITS = 2048
@@ -87,11 +88,11 @@ def load_or_create_key(path: Path) -> ServerKey:
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as exc:
         raise ConfigError(
-            f"cannot use the key file {path}: {exc}",
-            remedy="mend its permissions; or move it away, then clients fetch a new key",
+            messages.KEY_FILE_UNUSABLE(path=path, reason=exc),
+            remedy=messages.CORRECT_KEY_FILE(),
         ) from exc
     if not isinstance(private, rsa.RSAPrivateKey):
-        raise ConfigError(f"the key file {path} holds no RSA key", remedy="move it away")
+        raise ConfigError(messages.KEY_FILE_NOT_RSA(path=path), remedy=messages.MOVE_KEY_FILE())
     return ServerKey(private)
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from dagengine.errors import ConfigError
 from dagengine.runtime.addresses import parse_host_port
 from dagengine.runtime.strict_yaml import YamlRefused, read_yaml
+from dagengine.server import messages
 
 ENV_PREFIX = "DAGENGINE_"
 _ENV_SEPARATOR = "__"
@@ -96,9 +97,9 @@ class ApiConfig(_Section):
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("tls_cert_file and tls_key_file belong together")
+            raise ValueError(messages.TLS_PAIR())
         if self.tls_client_ca_file is not None and self.tls_cert_file is None:
-            raise ValueError("tls_client_ca_file needs tls_cert_file and tls_key_file")
+            raise ValueError(messages.TLS_CA_WITHOUT_PAIR())
         return self
 
     @property
@@ -120,8 +121,8 @@ class ApiConfig(_Section):
             return _check_address(host, self.port)
         except ValueError as exc:
             raise ConfigError(
-                f"api.host {self.host!r} cannot be part of an id: {exc}",
-                remedy="set api.advertise to the ip:port by which clients reach this controller",
+                messages.HOST_NOT_IN_IDS(host=self.host, reason=exc),
+                remedy=messages.SET_ADVERTISE(),
             ) from exc
 
 
@@ -182,19 +183,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         content = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(
-            f"cannot read the engine file {path}: {exc.strerror}",
-            remedy="name an existing one with -c; configs/engine.yaml shows every key",
+            messages.ENGINE_FILE_UNREADABLE(path=path, reason=exc.strerror),
+            remedy=messages.NAME_ENGINE_FILE(),
         ) from exc
     except UnicodeDecodeError as exc:
-        raise ConfigError(f"cannot read the engine file {path}: it is not UTF-8") from exc
+        raise ConfigError(messages.ENGINE_FILE_NOT_UTF8(path=path)) from exc
     except YamlRefused as exc:
         raise ConfigError(
-            f"cannot read the engine file {path}: {exc.problem}", remedy=exc.remedy
+            messages.ENGINE_FILE_UNREADABLE(path=path, reason=exc.problem), remedy=exc.remedy
         ) from exc
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no mapping of keys to values")
+        raise ConfigError(messages.ENGINE_FILE_NOT_MAPPING(path=path))
     return content
 
 
@@ -202,19 +203,25 @@ def _check_keys(content: dict[str, Any], path: Path) -> None:
     """Reject unknown keys (pydantic does not suggest the nearest one); add empty sections."""
     for key in content:
         if key not in EngineConfig.model_fields:
-            raise _unknown(f"{path}: key {key}", str(key), EngineConfig.model_fields)
+            raise _unknown(
+                messages.KEY_IN_FILE(path=path, key=key), str(key), EngineConfig.model_fields
+            )
     for name, section in _SECTIONS.items():
         values = content.get(name)
         if values is None:
             content[name] = values = {}
         if not isinstance(values, dict):
             raise ConfigError(
-                f"{path}: key {name} has the value {values!r}, not keys of its own",
-                remedy=f"known keys of {name}: {', '.join(section.model_fields)}",
+                messages.SECTION_NOT_MAPPING(path=path, name=name, value=values),
+                remedy=messages.KEYS_OF_SECTION(name=name, known=", ".join(section.model_fields)),
             )
         for key in values:
             if key not in section.model_fields:
-                raise _unknown(f"{path}: key {name}.{key}", str(key), section.model_fields)
+                raise _unknown(
+                    messages.SECTION_KEY_IN_FILE(path=path, section=name, key=key),
+                    str(key),
+                    section.model_fields,
+                )
 
 
 def _apply_environ(content: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
@@ -229,7 +236,7 @@ def _apply_environ(content: dict[str, Any], environ: Mapping[str, str]) -> dict[
             sources[key] = name
         elif name.startswith(ENV_PREFIX) and _ENV_SEPARATOR in name:
             # Without a separator the variable is unrelated, for example one with a password.
-            raise _unknown(f"environment variable {name}", name, keys)
+            raise _unknown(messages.VARIABLE(name=name), name, keys)
     return sources
 
 
@@ -245,22 +252,24 @@ def _variable(key: str) -> str:
 def _unknown(what: str, name: str, known: Mapping[str, Any]) -> ConfigError:
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return ConfigError(
-        f"{what} is not known", remedy=f"did you mean {nearest[0]}? known: {', '.join(known)}"
+        messages.UNKNOWN_KEY(subject=what),
+        remedy=messages.USE_NEAREST_KEY(nearest=nearest[0], known=", ".join(known)),
     )
 
 
 def _explain(exc: ValidationError, path: Path, sources: Mapping[str, str]) -> ConfigError:
     first = exc.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
-    where = f"environment variable {sources[key]}" if key in sources else f"{path}"
+    where = messages.VARIABLE(name=sources[key]) if key in sources else f"{path}"
     if first["type"] == "missing":
         return ConfigError(
-            f"{path}: key {key} is missing", remedy=f"set it there or as {_variable(key)}"
+            messages.KEY_MISSING(path=path, key=key),
+            remedy=messages.SET_KEY(variable=_variable(key)),
         )
     reason = first["msg"].removeprefix("Value error, ")
     return ConfigError(
-        f"{where}: key {key} has the value {first['input']!r}: {reason}",
-        remedy=f"mend it; configs/engine.yaml describes {key}",
+        messages.VALUE_INVALID(where=where, key=key, value=first["input"], reason=reason),
+        remedy=messages.CORRECT_VALUE(key=key),
     )
 
 
@@ -286,7 +295,7 @@ def _parse_address(text: str) -> tuple[str, int]:
 def _check_address(ip: str, port: int) -> tuple[str, int]:
     """Reject addresses that clients could not decode from an id (protocol 4.5)."""
     if not 1 <= port <= 65535:
-        raise ValueError("the port is not between 1 and 65535")
+        raise ValueError(messages.PORT_RANGE())
     if ipaddress.ip_address(ip).packed[0] == 0:
-        raise ValueError(f"{ip} begins with a zero byte, ids with it cannot be decoded")
+        raise ValueError(messages.LEADING_ZERO_BYTE(ip=ip))
     return ip, port

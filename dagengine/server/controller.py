@@ -28,6 +28,7 @@ from dagengine.runtime.watched_file import PasswordFile, read_agent_password
 from dagengine.security.errors import PasswordUnavailable
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import load_or_create_key
+from dagengine.server import messages
 from dagengine.server.config import ApiConfig, EngineConfig
 from dagengine.server.extension import Extension, ExtensionContext, Plugin
 from dagengine.server.listener import (
@@ -74,13 +75,13 @@ async def serve(
         gc.collect()
         gc.freeze()
         announce(controller.url)
-        notifier.send("READY=1", f"STATUS=serving {controller.url}")
+        notifier.send("READY=1", messages.SERVING(url=controller.url))
         period_s = watchdog_period_s(os.environ)
         watchdog = Watchdog(notifier, period_s or 0.0, controller.ping_writer)
         if period_s is not None:
             watchdog.start()
         await stopping.wait()
-        notifier.send("STOPPING=1", "STATUS=stopping; what runs is continued at the next start")
+        notifier.send("STOPPING=1", messages.STOPPING())
         _log.info("stop_requested")
         await watchdog.stop()
     _log.info("controller_stopped")
@@ -127,7 +128,7 @@ async def run_controller(
             _log.warning(
                 "no_password_needed",
                 url=url_of(config.api),
-                remedy="give root@sys a password, and name it in the cluster file",
+                remedy=messages.SET_ROOT_PASSWORD(),
             )
         store = SqliteStore(config.store.path)
         engine = await stack.enter_async_context(
@@ -182,8 +183,8 @@ def backup_controller(config: EngineConfig, target: Path) -> int:
     key, copy = key_file_of(config.store.path), key_file_of(target)
     if copy.exists():
         raise StoreUnavailable(
-            f"{copy} exists, and the key of this backup belongs there",
-            remedy="name a file of another name, or move that key away",
+            messages.BACKUP_KEY_EXISTS(path=copy),
+            remedy=messages.NAME_OTHER_BACKUP(),
         )
     size_bytes = backup_store(config.store.path, target)
     try:
@@ -192,8 +193,8 @@ def backup_controller(config: EngineConfig, target: Path) -> int:
     except OSError as exc:
         target.unlink()
         raise StoreUnavailable(
-            f"the key {key} cannot be copied to {copy}: {exc.strerror}",
-            remedy="look at the free space and the permissions of both; there is no backup now",
+            messages.KEY_NOT_COPIED(key=key, copy=copy, reason=exc.strerror),
+            remedy=messages.CHECK_SPACE_AND_ACCESS(),
         ) from exc
     return size_bytes
 

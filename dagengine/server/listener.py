@@ -25,6 +25,7 @@ from dagengine.api.envelope import render_envelope
 from dagengine.errors import ApiError, ConfigError
 from dagengine.runtime.addresses import render_host_port
 from dagengine.runtime.clock import Clock
+from dagengine.server import messages
 from dagengine.server.config import ApiConfig, NoPasswordConsent, PlaintextConsent
 
 _log = structlog.get_logger("dagengine.server.listener")
@@ -61,18 +62,13 @@ def check_exposure(api: ApiConfig, root_password: str) -> None:
         return
     if not root_password and api.without_password is None:
         raise ConfigError(
-            f"api.host {api.host} is reachable from other machines, but root@sys has no "
-            "password: anybody could start servers",
-            remedy="give root@sys a password and name it in the cluster file, or listen on "
-            "127.0.0.1, "
-            f"or write api.without_password: {_words(NoPasswordConsent)}",
+            messages.EXPOSED_WITHOUT_PASSWORD(host=api.host),
+            remedy=messages.SET_PASSWORD_OR_CONSENT(consent=_words(NoPasswordConsent)),
         )
     if api.tls_cert_file is None and api.without_tls is None:
         raise ConfigError(
-            f"api.host {api.host} is reachable from other machines, but there is no TLS: whoever "
-            "listens on the way can read what is sent and come in with it",
-            remedy="set api.tls_cert_file and api.tls_key_file, or listen on 127.0.0.1, "
-            f"or write api.without_tls: {_words(PlaintextConsent)}",
+            messages.EXPOSED_WITHOUT_TLS(host=api.host),
+            remedy=messages.SET_TLS_OR_CONSENT(consent=_words(PlaintextConsent)),
         )
 
 
@@ -91,8 +87,8 @@ def listen(api: ApiConfig) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise ConfigError(
-            f"cannot listen on {url_of(api)}: {exc.strerror}",
-            remedy="stop what listens there, or set another api.port",
+            messages.LISTEN_FAILED(url=url_of(api), reason=exc.strerror),
+            remedy=messages.FREE_PORT(),
         ) from exc
     return listener
 
@@ -114,8 +110,8 @@ def listen_at(path: Path) -> Iterator[socket.socket]:
     except OSError as exc:
         listener.close()
         raise ConfigError(
-            f"cannot listen at api.socket {path}: {exc.strerror or exc}",
-            remedy="name another path, of at most 107 bytes, where this user may write",
+            messages.SOCKET_FAILED(path=path, reason=exc.strerror or exc),
+            remedy=messages.NAME_OTHER_SOCKET(),
         ) from exc
     own = path.stat()
     try:
@@ -131,7 +127,7 @@ def _remove_stale(path: Path) -> None:
     """Remove a socket without a listener; raise OSError for anything else."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise OSError(errno.EEXIST, "it exists and is no socket")
+            raise OSError(errno.EEXIST, messages.NOT_A_SOCKET())
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -140,7 +136,7 @@ def _remove_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink()
             return
-    raise OSError(errno.EADDRINUSE, "another process listens there")
+    raise OSError(errno.EADDRINUSE, messages.SOCKET_IN_USE())
 
 
 def url_of(api: ApiConfig) -> str:
@@ -166,7 +162,7 @@ class Tls:
                 self.context.load_verify_locations(api.tls_client_ca_file)
             except (OSError, ssl.SSLError) as exc:
                 raise ConfigError(
-                    f"cannot use api.tls_client_ca_file {api.tls_client_ca_file}: {_reason(exc)}"
+                    messages.CLIENT_CA_UNUSABLE(path=api.tls_client_ca_file, reason=_reason(exc))
                 ) from exc
 
     def reload(self) -> None:
@@ -183,9 +179,10 @@ class Tls:
             self.context.load_cert_chain(self._cert_file, self._key_file, _no_passphrase)
         except (OSError, ssl.SSLError, ValueError) as exc:
             raise ConfigError(
-                f"cannot use api.tls_cert_file {self._cert_file} with api.tls_key_file "
-                f"{self._key_file}: {_reason(exc)}",
-                remedy="they must be PEM and belong together, the key without a passphrase",
+                messages.CERTIFICATE_UNUSABLE(
+                    certificate=self._cert_file, key=self._key_file, reason=_reason(exc)
+                ),
+                remedy=messages.USE_MATCHING_PEM(),
             ) from exc
 
 
@@ -246,7 +243,7 @@ class _HeaderTooLarge(ApiError):
 
 
 def _render_too_large(clock: Clock) -> bytes:
-    error = _HeaderTooLarge("the request's headers are too long", remedy="send less")
+    error = _HeaderTooLarge(messages.HEADERS_TOO_LONG(), remedy=messages.SEND_SHORTER_HEADERS())
     status = error.http_status
     return render_envelope(status=status, at=clock.now(), duration_ms=0, trace_id="", error=error)
 
@@ -282,12 +279,12 @@ def _raise_file_limit(wanted: int) -> None:
 
 def _no_passphrase() -> NoReturn:
     # Without this callback, OpenSSL would prompt on the terminal.
-    raise ValueError("the key has a passphrase")
+    raise ValueError(messages.KEY_HAS_PASSPHRASE())
 
 
 def _reason(exc: Exception) -> str:
     if isinstance(exc, ssl.SSLError):
-        return exc.reason or "it is not PEM, or the two do not belong together"
+        return exc.reason or messages.NOT_PEM()
     return (exc.strerror if isinstance(exc, OSError) else None) or str(exc)
 
 

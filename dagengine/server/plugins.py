@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from dagengine.errors import ConfigError
+from dagengine.server import messages
 from dagengine.server.extension import ENTRY_POINT_GROUP, Plugin
 
 _TASKS = "tasks"
@@ -50,9 +51,10 @@ def load_extension_points() -> LoadedPlugins:
             found.append(entry)
         elif entry.dist is not None and entry.dist.name != _OWN_DISTRIBUTION:
             raise ConfigError(
-                f"the package {entry.dist.name} registers the extension {entry.value}, but the "
-                f"module name {_TASKS} belongs to dagengine",
-                remedy=f"uninstall {entry.dist.name}, or have its module renamed",
+                messages.TASKS_NAME_TAKEN(
+                    package=entry.dist.name, extension=entry.value, module=_TASKS
+                ),
+                remedy=messages.UNINSTALL_OR_RENAME(package=entry.dist.name),
             )
     return LoadedPlugins(tuple(_load_point(entry) for entry in found), notices)
 
@@ -75,18 +77,17 @@ def ensure_own_tasks(home: Path) -> tuple[str, ...]:
         place = _place_of(present.__spec__) or getattr(present, "__file__", None)
         if place != str(own):
             raise ConfigError(
-                f"a foreign module {_TASKS} ({place}) is already imported; "
-                f"dagengine needs its own ({own})",
-                remedy="import dagengine's first, or run it in a process of its own",
+                messages.FOREIGN_TASKS_IMPORTED(module=_TASKS, place=place, own=own),
+                remedy=messages.IMPORT_OWN_FIRST(),
             )
         return ()
     if not own.is_file():
-        raise ConfigError(f"{own} is missing", remedy="install dagengine again")
+        raise ConfigError(messages.FILE_MISSING(path=own), remedy=messages.REINSTALL())
     foreign = _place_of(importlib.util.find_spec(_TASKS))
     _import_from(own)
     if foreign is None or foreign == str(own):
         return ()
-    return (f"the foreign module {_TASKS} at {foreign} was not loaded; dagengine uses {own}",)
+    return (messages.FOREIGN_TASKS_IGNORED(module=_TASKS, foreign=foreign, own=own),)
 
 
 def _place_of(spec: ModuleSpec | None) -> str | None:
@@ -119,9 +120,9 @@ def _load_point(entry: EntryPoint) -> Plugin:
         point = entry.load()
     except (ImportError, AttributeError) as exc:
         raise ConfigError(
-            f"the extension {entry.name} ({entry.value}) cannot be loaded: {exc}",
-            remedy="mend or uninstall the package that registers it",
+            messages.EXTENSION_FAILED(name=entry.name, entry=entry.value, reason=exc),
+            remedy=messages.UPDATE_OR_UNINSTALL(),
         ) from exc
     if not isinstance(point, Plugin):
-        raise ConfigError(f"the extension {entry.name} ({entry.value}) is no Plugin")
+        raise ConfigError(messages.NOT_A_PLUGIN(name=entry.name, entry=entry.value))
     return point

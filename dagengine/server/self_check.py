@@ -15,10 +15,13 @@ from pathlib import Path
 from dagengine.errors import ConfigError
 from dagengine.runtime.addresses import render_host_port
 from dagengine.runtime.watched_file import PasswordFile, read_agent_password
+from dagengine.server import messages
 from dagengine.server.config import ApiConfig, EngineConfig, load_config
 from dagengine.store.sqlite.lock_file import lock_file_of
 from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
 
+# Names of checks are part of the JSON output, and thus not messages.
+_ENGINE_FILE, _AGENT_PASSWORD = "engine file", "agent password"
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
 _CONNECT_S = 2.0
@@ -63,11 +66,11 @@ def inspect_controller(
         advertised = config.api.advertised
     except ConfigError as exc:
         bad = SelfCheckResult(
-            str(engine_file), "engine file", SelfCheckStatus.BAD, exc.message, exc.remedy
+            str(engine_file), _ENGINE_FILE, SelfCheckStatus.BAD, exc.message, exc.remedy
         )
         return None, [bad]
-    said = f"readable; ids hold {render_host_port(*advertised)}"
-    found = [SelfCheckResult(str(engine_file), "engine file", SelfCheckStatus.OK, said)]
+    said = messages.ENGINE_FILE_READABLE(address=render_host_port(*advertised))
+    found = [SelfCheckResult(str(engine_file), _ENGINE_FILE, SelfCheckStatus.OK, said)]
     owner = find_lock_owner(lock_file_of(config.store.path))
     found.append(_inspect_store(config.store.path, owner))
     found += _inspect_files(config)
@@ -83,18 +86,26 @@ def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
         with path.open("rb"):
             pass
     except OSError as exc:
-        remedy = "let this user read it, or name another file"
+        remedy = messages.GRANT_READ()
         return SelfCheckResult(
-            subject, what, SelfCheckStatus.BAD, f"cannot be read: {exc.strerror}", remedy
+            subject,
+            what,
+            SelfCheckStatus.BAD,
+            messages.FILE_UNREADABLE(reason=exc.strerror),
+            remedy,
         )
     if is_secret and stat.S_IMODE(mode) & 0o077:
-        said = f"others may read it: mode {stat.S_IMODE(mode):04o}"
-        return SelfCheckResult(subject, what, SelfCheckStatus.WARN, said, f"chmod 600 {path}")
+        said = messages.FILE_READABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
+        return SelfCheckResult(
+            subject, what, SelfCheckStatus.WARN, said, messages.CHMOD_PRIVATE(path=path)
+        )
     if not is_secret and stat.S_IMODE(mode) & 0o022:
-        said = f"others may write to it: mode {stat.S_IMODE(mode):04o}"
-        return SelfCheckResult(subject, what, SelfCheckStatus.WARN, said, f"chmod go-w {path}")
+        said = messages.FILE_WRITABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
+        return SelfCheckResult(
+            subject, what, SelfCheckStatus.WARN, said, messages.CHMOD_NO_WRITE(path=path)
+        )
     return SelfCheckResult(
-        subject, what, SelfCheckStatus.OK, f"readable, mode {stat.S_IMODE(mode):04o}"
+        subject, what, SelfCheckStatus.OK, messages.FILE_READABLE(mode=stat.S_IMODE(mode))
     )
 
 
@@ -114,24 +125,22 @@ def _inspect_store(path: Path, owner: int | None) -> SelfCheckResult:
     subject = str(path)
     if owner is not None:
         return SelfCheckResult(
-            subject, "store", SelfCheckStatus.OK, f"in use by the controller with pid {owner}"
+            subject, "store", SelfCheckStatus.OK, messages.STORE_IN_USE(pid=owner)
         )
     leftover = Path(f"{os.path.realpath(path)}-wal")
     has_log = leftover.exists() and leftover.stat().st_size > 0
     if has_log and not (path.exists() and path.stat().st_size):
-        said = f"missing or empty, and its log {leftover} is not: no controller starts on it"
-        remedy = "put back the file that the log belongs to, or move the log away"
+        said = messages.STORE_LOG_ORPHANED(log=leftover)
+        remedy = messages.RESTORE_LOG_OWNER()
         return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
     if not path.exists():
         return _inspect_place(path)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
-        said = f"this user may not write to it or to {path.parent}; it belongs to uid"
-        remedy = "run the controller as its owner, or give it to this user"
-        return SelfCheckResult(
-            subject, "store", SelfCheckStatus.BAD, f"{said} {path.stat().st_uid}", remedy
-        )
+        said = messages.STORE_FORBIDDEN(directory=path.parent, uid=path.stat().st_uid)
+        remedy = messages.RUN_AS_OWNER()
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
     if has_log:
-        said = "not closed in order: the next start reads its log first"
+        said = messages.STORE_NOT_CLOSED()
         return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
     return _inspect_header(path)
 
@@ -142,26 +151,26 @@ def _inspect_header(path: Path) -> SelfCheckResult:
     with path.open("rb") as file:
         header = file.read(_HEADER_BYTES)
     if not header:
-        return SelfCheckResult(
-            subject, "store", SelfCheckStatus.OK, "empty: the first start fills it"
-        )
+        return SelfCheckResult(subject, "store", SelfCheckStatus.OK, messages.STORE_EMPTY())
     version = int.from_bytes(header[60:64], "big")
     if not header.startswith(_MAGIC) or int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        remedy = "name another store.path, or put a backup in its place"
+        remedy = messages.NAME_OTHER_STORE()
         return SelfCheckResult(
-            subject, "store", SelfCheckStatus.BAD, "is no store of this program", remedy
+            subject, "store", SelfCheckStatus.BAD, messages.STORE_FOREIGN(), remedy
         )
     newest = newest_version()
     if version > newest:
-        said = f"has schema {version}, this program knows up to {newest}"
-        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, "use the newer program")
+        said = messages.STORE_TOO_NEW(version=version, newest=newest)
+        return SelfCheckResult(
+            subject, "store", SelfCheckStatus.BAD, said, messages.USE_NEWER_PROGRAM()
+        )
     if version < OLDEST_VERSION:
-        said = f"has schema {version}, which was never released and cannot be upgraded"
-        remedy = "move it away together with its -wal and -shm: the next start creates a new store"
+        said = messages.STORE_TOO_OLD(version=version)
+        remedy = messages.REPLACE_OLD_STORE()
         return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
-    said = f"nobody uses it; schema {version} of {newest}"
+    said = messages.STORE_UNUSED(version=version, newest=newest)
     if version < newest:
-        said += ": the next start upgrades it"
+        said = messages.STORE_UPGRADES(version=version, newest=newest)
     return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
 
 
@@ -169,11 +178,9 @@ def _inspect_place(path: Path) -> SelfCheckResult:
     """Check the directory in which a store is to be created."""
     place = next(parent for parent in path.parents if parent.exists())
     if os.access(place, os.W_OK):
-        return SelfCheckResult(
-            str(path), "store", SelfCheckStatus.OK, "not there yet: the first start makes it"
-        )
-    said = f"not there, and this user may not make it in {place}"
-    remedy = "let this user write there, or name another store.path"
+        return SelfCheckResult(str(path), "store", SelfCheckStatus.OK, messages.STORE_MISSING())
+    said = messages.STORE_NOT_CREATABLE(directory=place)
+    remedy = messages.GRANT_WRITE()
     return SelfCheckResult(str(path), "store", SelfCheckStatus.BAD, said, remedy)
 
 
@@ -183,7 +190,7 @@ def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
     if key.exists():
         yield inspect_file(key, "key of the store", is_secret=True)
     for path, what, is_secret in (
-        (api.agent_password_file, "agent password", True),
+        (api.agent_password_file, _AGENT_PASSWORD, True),
         (api.tls_key_file, "TLS key", True),
         (api.tls_cert_file, "TLS certificate", False),
         (api.tls_client_ca_file, "CA of clients", False),
@@ -200,7 +207,7 @@ def _inspect_agent_password(path: Path) -> Iterator[SelfCheckResult]:
         read_agent_password(PasswordFile(path, "api.agent_password_file"))
     except ConfigError as exc:
         yield SelfCheckResult(
-            str(path), "agent password", SelfCheckStatus.BAD, exc.message, exc.remedy
+            str(path), _AGENT_PASSWORD, SelfCheckStatus.BAD, exc.message, exc.remedy
         )
 
 
@@ -214,11 +221,11 @@ def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
     except OSError:
         answers = False
     if answers and owner is None:
-        said = "something listens there, and it is not this store's controller"
-        remedy = "stop it, or set another api.port"
+        said = messages.PORT_TAKEN()
+        remedy = messages.FREE_API_PORT()
         return SelfCheckResult(subject, "API", SelfCheckStatus.BAD, said, remedy)
     if owner is not None and not answers:
-        said = f"the controller with pid {owner} does not answer there"
-        return SelfCheckResult(subject, "API", SelfCheckStatus.WARN, said, "look at its log")
-    said = "the controller answers" if answers else "free for a controller"
+        said = messages.CONTROLLER_SILENT(pid=owner)
+        return SelfCheckResult(subject, "API", SelfCheckStatus.WARN, said, messages.SEE_LOG())
+    said = messages.CONTROLLER_RESPONDS() if answers else messages.PORT_FREE()
     return SelfCheckResult(subject, "API", SelfCheckStatus.OK, said)

@@ -15,6 +15,7 @@ import structlog
 
 from dagengine.errors import StoreError
 from dagengine.runtime.service import Service
+from dagengine.server import messages
 
 _log = structlog.get_logger("dagengine.server.systemd")
 
@@ -77,7 +78,7 @@ class Watchdog(Service):
             async with asyncio.timeout(self._pause_s):
                 await self._ping_writer()
         except (TimeoutError, StoreError) as exc:
-            _log.error("watchdog_ping_skipped", reason=str(exc) or "the store's writer is stuck")
+            _log.error("watchdog_ping_skipped", reason=str(exc) or messages.WRITER_STUCK())
             return False
         self._notifier.send("WATCHDOG=1")
         return True

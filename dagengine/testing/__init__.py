@@ -25,6 +25,7 @@ __all__ = [
     "eventually",
     "gated",
 ]
+from dagengine.testing import messages
 
 
 class FakeClock:
@@ -62,7 +63,7 @@ class CrashingStore(SqliteStore):
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         self.commits += 1
         if self.commits in self._refuse:
-            raise StoreUnavailable(f"commit {self.commits} was refused by the test")
+            raise StoreUnavailable(messages.COMMIT_REFUSED(number=self.commits))
         return await super().commit(batches)
 
 

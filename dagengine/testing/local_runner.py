@@ -17,6 +17,7 @@ from dagengine.remote.process_group import END_BOUND_S, end_group
 from dagengine.remote.runner import CommandResult, HostAddress
 from dagengine.remote.tunnel_socket import private_socket_path
 from dagengine.runtime.cancellation import finish, wait_out
+from dagengine.testing import messages
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -58,7 +59,7 @@ class LocalRunner:
                 await running.ended.wait()
         except TimeoutError:
             raise CommandTimedOut(
-                f"{command.render_short()} ran longer than {timeout_s:g} s",
+                messages.COMMAND_TIMED_OUT(command=command.render_short(), timeout_s=timeout_s),
                 host=str(self._address),
                 confirmed_ended=await self._end(running),
             ) from None

@@ -22,6 +22,7 @@ from dagengine.errors import (
 )
 from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller, inspect_file
 from dagengine.remote import HostAddress, Runner, RunnerPool
+from tasks.cli import messages
 from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.facts import HostFacts
@@ -32,9 +33,10 @@ from tasks.preflight.result import CheckResult, Severity, StartTarget
 from tasks.sql.access import open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_version
 
+# Names of checks are part of the JSON output, and thus not messages.
+_CLUSTER_FILE, _ROOT_PASSWORD, _HOST_KEY = "cluster file", "root password", "host key"
 _GREETING_S = 5.0
 _HOST_S = 120.0
-_FORWARDING_REMEDY = "check AllowTcpForwarding and PermitOpen in its sshd_config"
 _HEALTH_OF = {
     Severity.OK: SelfCheckStatus.OK,
     Severity.WARN: SelfCheckStatus.WARN,
@@ -51,7 +53,7 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Sel
     try:
         file = ClusterFile(config.cluster, FLAVOURS)
     except ConfigError as exc:
-        return [*results, _bad(str(config.cluster), "cluster file", exc.message, exc.remedy)]
+        return [*results, _bad(str(config.cluster), _CLUSTER_FILE, exc.message, exc.remedy)]
     cluster = file.current
     results += inspect_cluster_file(config.cluster, cluster)
     results.append(inspect_password(file))
@@ -69,17 +71,19 @@ async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[Sel
 def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResult]:
     """Report the file's content and, if it holds a password, the file's permissions."""
     servers, zones = cluster.servers, {server.zone for server in cluster.servers}
-    content = f"{cluster.name}: {len(servers)} {cluster.flavour.name} servers in {len(zones)} zones"
-    yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.OK, content)
+    content = messages.CLUSTER_FILE(
+        name=cluster.name, servers=len(servers), flavour=cluster.flavour.name, zones=len(zones)
+    )
+    yield SelfCheckResult(str(path), _CLUSTER_FILE, SelfCheckStatus.OK, content)
     for notice in cluster.notices:
-        yield SelfCheckResult(str(path), "cluster file", SelfCheckStatus.WARN, notice)
+        yield SelfCheckResult(str(path), _CLUSTER_FILE, SelfCheckStatus.WARN, notice)
     if cluster.password is not None:
         yield inspect_file(path, "password in clear", is_secret=True)
 
 
 def inspect_password(file: ClusterFile) -> SelfCheckResult:
     """Check the password of root@sys as a controller started from this shell would read it."""
-    source, check = file.current.root_password, "root password"
+    source, check = file.current.root_password, _ROOT_PASSWORD
     try:
         password = file.root_password()
     except ConfigError as exc:
@@ -87,10 +91,9 @@ def inspect_password(file: ClusterFile) -> SelfCheckResult:
     if source.file is not None:
         return inspect_file(source.file, check, is_secret=True)
     if not password:
-        message = "root has no password: every caller who reaches the API may start servers"
-        remedy = "set a password for root; name it with root_password_env or root_password_file"
+        message, remedy = messages.PASSWORD_EMPTY(), messages.SET_PASSWORD()
         return SelfCheckResult(source.name, check, SelfCheckStatus.WARN, message, remedy)
-    return SelfCheckResult(source.name, check, SelfCheckStatus.OK, "set")
+    return SelfCheckResult(source.name, check, SelfCheckStatus.OK, messages.PASSWORD_SET())
 
 
 def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
@@ -100,13 +103,12 @@ def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
     if address.key_passphrase_file is not None:
         yield inspect_file(address.key_passphrase_file, "passphrase", is_secret=True)
     if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
-        state = "empty" if variable in os.environ else "not set"
-        remedy = "set it in the environment of the controller"
-        yield _bad(variable, "passphrase", f"the variable is {state}", remedy)
+        state = messages.VARIABLE_EMPTY if variable in os.environ else messages.VARIABLE_UNSET
+        yield _bad(variable, "passphrase", state(), messages.SET_VARIABLE())
     known_hosts = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
     result = inspect_file(known_hosts, "known hosts", is_secret=False)
     if result.health is SelfCheckStatus.BAD:
-        result = replace(result, remedy="pin the hosts' keys: dagengine hosts trust -c ENGINE_FILE")
+        result = replace(result, remedy=messages.PIN_HOST_KEYS())
     yield result
 
 
@@ -130,22 +132,27 @@ async def _examine_host(
     except RemoteError as exc:
         return server, None, [_bad(server.name, _name(exc), exc.message, exc.remedy)]
     except TimeoutError:
-        message, remedy = f"no response within {_HOST_S:g} s", "check the host and its sshd"
+        message, remedy = messages.HOST_SILENT(limit_s=_HOST_S), messages.CHECK_HOST()
         return server, None, [_bad(server.name, "reachable", message, remedy)]
 
 
 def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
-    runs = f"the server runs, pid {facts.process.pid}" if facts.process else "no server runs"
-    version = f", version {facts.version}" if facts.version else ""
     address = server.address
-    by_sudo = f", by sudo from {address.user}" if address.sudo else ""
-    login = f"{facts.user} (uid {facts.uid}) at {address}{by_sudo}; {runs}{version}"
+    state = messages.SERVER_STOPPED()
+    if facts.process:
+        state = messages.SERVER_RUNNING(pid=facts.process.pid)
+    if facts.version:
+        state = messages.VERSION(server=state, version=facts.version)
+    fields = {"user": facts.user, "uid": facts.uid, "address": address, "server": state}
+    login = messages.LOGIN(**fields)
+    if address.sudo:
+        login = messages.LOGIN_BY_SUDO(**fields, login=address.user)
     return SelfCheckResult(server.name, "login", SelfCheckStatus.OK, login)
 
 
 def _as_result(server: Server, check_result: CheckResult) -> SelfCheckResult:
     health = _HEALTH_OF[check_result.level]
-    message = check_result.cause or "passed"
+    message = check_result.cause or messages.CHECK_PASSED()
     return SelfCheckResult(server.name, check_result.check, health, message, check_result.remedy)
 
 
@@ -161,14 +168,18 @@ async def _examine_sql(
         async with open_sql(server, runner, password) as connection:
             version = await query_version(connection)
     except SqlPasswordRefused:
-        remedy = "correct the password that the cluster file names"
-        return [_bad(server.name, check, "the server refuses the password of root", remedy)]
+        remedy = messages.CORRECT_PASSWORD()
+        return [_bad(server.name, check, messages.PASSWORD_REFUSED(), remedy)]
     except SqlNotReady as exc:
-        remedy = f"{_FORWARDING_REMEDY}; read the log of sshd"
+        remedy = messages.CHECK_SSHD_AND_LOG()
         return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
     except ConfigError as exc:
         return [_bad(server.name, check, exc.message, exc.remedy)]
-    return [SelfCheckResult(server.name, check, SelfCheckStatus.OK, f"answers over SSH: {version}")]
+    return [
+        SelfCheckResult(
+            server.name, check, SelfCheckStatus.OK, messages.SQL_RESPONDS(version=version)
+        )
+    ]
 
 
 async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
@@ -179,12 +190,10 @@ async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
     port = server.address.port
     for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
         if await _greets(runner, host, port):
-            message = "sshd forwards TCP connections"
+            message = messages.FORWARDING_WORKS()
             return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.OK, message)
-    message = f"sshd does not forward TCP connections: no response from its own port {port}"
-    return SelfCheckResult(
-        server.name, "forwarding", SelfCheckStatus.WARN, message, _FORWARDING_REMEDY
-    )
+    message, remedy = messages.FORWARDING_SILENT(port=port), messages.CHECK_SSHD()
+    return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.WARN, message, remedy)
 
 
 async def _greets(runner: Runner, host: str, port: int) -> bool:
@@ -216,7 +225,7 @@ def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
 def _name(exc: RemoteError) -> str:
     match exc:
         case HostKeyRejected():
-            return "host key"
+            return _HOST_KEY
         case AuthenticationFailed():
             return "login"
         case SudoRefused():

@@ -20,6 +20,7 @@ from rich.table import Table
 from dagengine import SystemClock
 from dagengine.extension import ExitCode, SelfCheckResult, SelfCheckStatus
 from dagengine.remote import SshPool
+from tasks.cli import messages
 from tasks.cli.doctor import examine
 
 _STYLES = {
@@ -97,7 +98,7 @@ def print_report(
         console.print(table)
     counts = Counter(result.health for result in results)
     by_status = ", ".join(f"{counts[s]} {s}" for s in SelfCheckStatus if counts[s])
-    console.print(f"{len(results)} checked: {by_status}")
+    console.print(messages.CHECKS_COUNTED(count=len(results), counts=by_status))
 
 
 async def _examine(engine_file: Path) -> list[SelfCheckResult]:

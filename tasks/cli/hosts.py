@@ -19,6 +19,7 @@ from dagengine import SystemClock
 from dagengine.errors import ConfigError, DagengineError, RemoteError
 from dagengine.extension import ExitCode, load_config
 from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
+from tasks.cli import messages
 from tasks.cluster.cluster_file import load_cluster
 from tasks.flavours.select import FLAVOURS
 
@@ -74,7 +75,7 @@ def hosts(
         replaced = _check_replaced(replace or (), addresses)
         results = _trust_all(addresses, replaced, is_agreed=yes)
     except DagengineError as exc:
-        sys.stderr.write(f"dagengine: {exc}\n")
+        sys.stderr.write(f"{messages.ERROR(error=exc)}\n")
         raise typer.Exit(ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -97,7 +98,7 @@ def _choose_file(config: Path | None, cluster: Path | None) -> Path:
         return load_config(config, os.environ).cluster
     if cluster is not None and config is None:
         return cluster
-    raise typer.BadParameter("give either -c/--config or --cluster")
+    raise typer.BadParameter(messages.CONFIG_OR_CLUSTER())
 
 
 def _check_replaced(
@@ -108,8 +109,8 @@ def _check_replaced(
         matching = {a for a in addresses if name in (a.host, str(a))}
         if not matching:
             raise ConfigError(
-                f"--replace {name}: the cluster file has no such host",
-                remedy=f"name one of {', '.join(map(str, addresses))}",
+                messages.HOST_UNKNOWN(name=name),
+                remedy=messages.NAME_HOST(hosts=", ".join(map(str, addresses))),
             )
         chosen |= matching
     return frozenset(chosen)
@@ -162,10 +163,10 @@ def _pin(
         elif key not in keys_to_pin:
             yield Result(result.address, key, problem=_refusal(key))
         elif not is_agreed:
-            yield Result(result.address, key, problem="its key is not pinned: not confirmed")
+            yield Result(result.address, key, problem=messages.NOT_PINNED())
         else:
             for other in keys.pin(key):
-                _print(f"{result.address}: a pattern in known_hosts also trusts {other}")
+                _print(messages.PATTERN_TRUSTS(address=result.address, other=other))
             yield Result(result.address, key, pinned=True)
 
 
@@ -175,11 +176,8 @@ def _is_replaced(key: HostKey, replaced: frozenset[HostAddress]) -> bool:
 
 def _refusal(key: HostKey) -> str:
     if key.trust is Trust.REVOKED:
-        return "its key is marked @revoked; create a new host key"
-    return (
-        f"its key differs from the pinned one ({', '.join(key.pinned)}): the connection may be "
-        f"intercepted; if the host was reinstalled, use --replace '{key.address}'"
-    )
+        return messages.KEY_REVOKED()
+    return messages.OTHER_KEY_PINNED(pinned=", ".join(key.pinned), address=key.address)
 
 
 def _show(results: Sequence[Result]) -> None:
@@ -194,8 +192,8 @@ def _show(results: Sequence[Result]) -> None:
 
 
 def _confirm(count: int) -> bool:
-    keys = "this key" if count == 1 else f"these {count} keys"
-    sys.stderr.write(f"compare with the hosts' own (ssh-keygen -l). Pin {keys}? [y/N] ")
+    question = messages.PIN_KEY() if count == 1 else messages.PIN_KEYS(count=count)
+    sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in _YES
 

@@ -13,6 +13,7 @@ from dagengine import AgentAddress
 from dagengine.errors import ConfigError
 from dagengine.extension import WatchedFile
 from dagengine.remote import HostAddress, Secret
+from tasks.cluster import messages
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import Observation, TableRow, summarize
 from tasks.cluster.read_cluster import read_cluster
@@ -176,8 +177,8 @@ class ClusterFile:
             if server.name == name:
                 return server
         raise ConfigError(
-            f"the cluster file {self.path} has no server {name} any more",
-            remedy="put it back, or start another scope",
+            messages.SERVER_REMOVED(path=self.path, name=name),
+            remedy=messages.RESTORE_SERVER(),
         )
 
     def root_password(self) -> str:
@@ -192,7 +193,9 @@ class ClusterFile:
         try:
             return self._file.read()
         except OSError as exc:
-            raise ConfigError(f"cannot read the cluster file {self.path}: {exc.strerror}") from exc
+            raise ConfigError(
+                messages.FILE_UNREADABLE(path=self.path, reason=exc.strerror)
+            ) from exc
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
@@ -256,7 +259,9 @@ def _build_server(
 
     home = pick("home")
     if not home or not home.startswith("/") or not home.strip("/"):
-        raise ConfigError(f"{path}: server {entry.ip} needs an absolute `home`, it has {home!r}")
+        raise ConfigError(
+            messages.PATH_NOT_ABSOLUTE(path=path, ip=entry.ip, key="home", value=home)
+        )
     _check_characters(path, entry.ip, "home", home)
     options = {**file.defaults.start_options, **entry.start_options}
     sql: SqlSection = pick("sql") or SqlSection()
@@ -282,7 +287,7 @@ def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | 
     if value is None:
         return None
     if not value.startswith("/") or not value.strip("/"):
-        raise ConfigError(f"{path}: server {ip} needs an absolute `{key}`, it has {value!r}")
+        raise ConfigError(messages.PATH_NOT_ABSOLUTE(path=path, ip=ip, key=key, value=value))
     _check_characters(path, ip, key, value)
     return value.rstrip("/")
 
@@ -291,8 +296,8 @@ def _check_characters(path: Path, ip: str, key: str, value: str) -> None:
     """Refuse what would be ambiguous in the line-oriented output of the host scripts."""
     if "\\" in value or not value.isprintable():
         raise ConfigError(
-            f"{path}: `{key}` of server {ip} has a backslash or a control character: {value!r}",
-            remedy="rename the directory on the host",
+            messages.PATH_CHARACTERS(path=path, key=key, ip=ip, value=value),
+            remedy=messages.RENAME_DIRECTORY(),
         )
 
 
@@ -302,11 +307,12 @@ def _check_unique(path: Path, servers: Sequence[Server]) -> None:
         host = (server.address.host, server.address.port)
         for key, what in (
             (("name", server.name), "name"),
-            (("home", *host, server.home), f"home {server.home}"),
-            (("port", *host, server.sql_port), f"sql_port {server.sql_port}"),
+            (("home", *host, server.home), messages.HOME(home=server.home)),
+            (("port", *host, server.sql_port), messages.SQL_PORT(port=server.sql_port)),
         ):
             if key in seen:
-                raise ConfigError(f"{path}: {seen[key]} and {server.name} have the same {what}")
+                same = {"first": seen[key], "second": server.name, "key": what}
+                raise ConfigError(messages.SERVERS_COLLIDE(path=path, **same))
             seen[key] = server.name
 
 

@@ -17,6 +17,7 @@ from datetime import date
 from typing import Any, TypeAlias
 
 from dagengine.remote import Secret
+from tasks.cluster import messages
 
 Values: TypeAlias = Mapping[str, Any]
 
@@ -118,7 +119,7 @@ def convert_obd(raw: Values, *, login: str) -> Converted:
     reading = _find_component(raw)
     if "include" in reading.section:
         where = f"{reading.component}.include"
-        raise ObdError(f"{where} is not followed; write its content into this file")
+        raise ObdError(messages.INCLUDE_IGNORED(key=where))
     layout = _read_layout(reading)
     zones: dict[str, list[dict[str, Any]]] = {}
     for name, ip, values in layout.servers:
@@ -135,25 +136,33 @@ def convert_obd(raw: Values, *, login: str) -> Converted:
     }
     others = sorted({str(key) for key in raw} - {reading.component, "user"})
     if others:
-        reading.notices.append(f"not looked at: {', '.join(others)}")
+        reading.notices.append(messages.SECTIONS_IGNORED(sections=", ".join(others)))
     return Converted(converted, password, tuple(reading.notices))
 
 
 def _find_component(raw: Values) -> _ObdSection:
     names = [name for name in COMPONENTS if name in raw]
     if len(names) > 1:
-        raise ObdError(f"it has {' and '.join(names)}: a cluster is one of them")
+        raise ObdError(messages.COMPONENTS_AMBIGUOUS(components=" and ".join(names)))
     if not names:
         present = [str(key) for key in raw if key not in _NOT_COMPONENTS]
-        found = f"it has {', '.join(present)}" if present else "it has none"
+        found = (
+            messages.SECTIONS_FOUND(sections=", ".join(present))
+            if present
+            else messages.SECTIONS_MISSING()
+        )
         near = [
             match for key in present for match in difflib.get_close_matches(key, COMPONENTS, n=1)
         ]
-        hint = f"did you mean {near[0]}?" if near else f"write {' or '.join(COMPONENTS)}"
-        raise ObdError(f"no section is a database component; {found}; {hint}")
+        hint = (
+            messages.DID_YOU_MEAN(name=near[0])
+            if near
+            else messages.WRITE_COMPONENT(components=" or ".join(COMPONENTS))
+        )
+        raise ObdError(messages.COMPONENT_MISSING(sections=found, hint=hint))
     section = raw[names[0]]
     if section is None:
-        raise ObdError(f"{names[0]} is empty; write servers and global below it")
+        raise ObdError(messages.COMPONENT_EMPTY(component=names[0]))
     return _ObdSection(names[0], COMPONENTS[names[0]], _map(section, names[0], as_text=False))
 
 
@@ -169,7 +178,7 @@ def _read_layout(reading: _ObdSection) -> _Layout:
             return _read_cluster(reading)
         case _:
             where = f"{reading.component}.style"
-            raise ObdError(f"{where} has the value {style!r}; write default or cluster")
+            raise ObdError(messages.STYLE_UNKNOWN(key=where, style=style))
 
 
 def _read_default(reading: _ObdSection) -> _Layout:
@@ -192,7 +201,7 @@ def _read_cluster(reading: _ObdSection) -> _Layout:
     common |= _map(section.get("config"), f"{component}.config")
     zones = _map(section.get("zones"), f"{component}.zones")
     if not zones:
-        raise ObdError(f"{component}.zones holds no zone")
+        raise ObdError(messages.ZONES_MISSING(component=component))
     layers = []
     for zone, content in zones.items():
         where = f"{component}.zones.{zone}"
@@ -210,7 +219,7 @@ def _read_cluster(reading: _ObdSection) -> _Layout:
 def _servers(entries: Any, where: str) -> list[tuple[str, str]]:
     """Return (name, ip) of each server; the name defaults to the ip."""
     if not isinstance(entries, list) or not entries:
-        raise ObdError(f"{where} is no list of servers")
+        raise ObdError(messages.NOT_SERVER_LIST(key=where))
     servers = []
     for number, entry in enumerate(entries, start=1):
         values = entry if isinstance(entry, Mapping) else {"ip": entry}
@@ -218,7 +227,7 @@ def _servers(entries: Any, where: str) -> list[tuple[str, str]]:
         try:
             ipaddress.ip_address(ip)
         except ValueError:
-            raise ObdError(f"{where}: number {number} has no ip address, it has {ip!r}") from None
+            raise ObdError(messages.IP_MISSING(key=where, number=number, ip=ip)) from None
         servers.append((_text(values.get("name")) or ip, ip))
     return servers
 
@@ -226,7 +235,7 @@ def _servers(entries: Any, where: str) -> list[tuple[str, str]]:
 def _check_names(where: str, names: Sequence[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ObdError(f"{where}: {twice[0]} occurs twice; give each a name of its own")
+        raise ObdError(messages.NAME_TWICE(key=where, name=twice[0]))
 
 
 def _notice_number(
@@ -235,9 +244,7 @@ def _notice_number(
     """Note a section whose key is a number: obd compares texts and does not apply it."""
     numbers = [key for key in sections if not isinstance(key, str) and str(key) == name]
     if numbers:
-        reading.notices.append(
-            f"{where}.{name} is not applied, as obd does not: its key is a number; quote it"
-        )
+        reading.notices.append(messages.NUMERIC_SECTION(key=where, name=name))
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -247,7 +254,7 @@ def _server(reading: _ObdSection, name: str, ip: str, values: Values) -> dict[st
     where = f"{reading.component}.{name}"
     home = values.get("home_path")
     if not isinstance(home, str):
-        raise ObdError(f"{where}: home_path is missing, there and in {reading.component}.global")
+        raise ObdError(messages.HOME_MISSING(key=where, component=reading.component))
     server: dict[str, Any] = {"ip": ip, "home": home}
     for key, ours, default in (
         ("obshell_port", "agent_port", 2886),
@@ -256,7 +263,7 @@ def _server(reading: _ObdSection, name: str, ip: str, values: Values) -> dict[st
     ):
         port = _number(values, key, f"{where}: {key}", default=default)
         if not 1 <= port <= 65535:
-            raise ObdError(f"{where}: {key} is no port: {port}")
+            raise ObdError(messages.NOT_PORT(key=where, name=key, port=port))
         server[ours] = port
     for key in ("data_dir", "redo_dir"):
         if values.get(key):
@@ -292,13 +299,13 @@ def _number(values: Values, key: str, where: str, *, default: int) -> int:
     try:
         return int(str(values[key]))
     except ValueError:
-        raise ObdError(f"{where} is no integer: {values[key]!s:.40}") from None
+        raise ObdError(messages.NOT_INTEGER(key=where, value=str(values[key]))) from None
 
 
 def _password(reading: _ObdSection, layers: list[dict[str, Any]]) -> Secret | None:
     given = {_text(values.get("root_password")) for values in layers} - {""}
     if len(given) > 1:
-        raise ObdError(f"{reading.component}: servers have different root_password; it is one")
+        raise ObdError(messages.PASSWORDS_DIFFER(component=reading.component))
     return Secret(given.pop()) if given else None
 
 
@@ -312,12 +319,11 @@ def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
             ssh[ours] = number
     if ssh.get("connect_timeout_s", 0) > _MAX_CONNECT_S:
         reading.notices.append(
-            f"user.timeout is {ssh['connect_timeout_s']} s; this program waits {_MAX_CONNECT_S} s "
-            "at most for a connection"
+            messages.TIMEOUT_REDUCED(timeout_s=ssh["connect_timeout_s"], limit_s=_MAX_CONNECT_S)
         )
         ssh["connect_timeout_s"] = _MAX_CONNECT_S
     if user.get("password"):
-        reading.notices.append("user.password is not used: this program logs in with keys only")
+        reading.notices.append(messages.USER_PASSWORD_IGNORED())
     return ssh
 
 
@@ -326,5 +332,5 @@ def _map(value: Any, where: str, *, as_text: bool = True) -> dict[Any, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ObdError(f"{where} holds no keys of its own")
+        raise ObdError(messages.NOT_MAPPING(key=where))
     return {(str(key) if as_text else key): entry for key, entry in value.items()}

@@ -9,6 +9,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from dagengine.extension import YamlRefused
+from tasks.cluster import messages
 
 
 def read_obd_yaml(text: str) -> Any:
@@ -21,13 +22,16 @@ def read_obd_yaml(text: str) -> Any:
         return YAML(typ="rt", pure=True).load(text)
     except YAMLError as exc:
         mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
-        where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        what = "a key occurs twice" if isinstance(exc, DuplicateKeyError) else "it is not YAML"
-        raise YamlRefused(f"{what}{where}") from None
+        is_duplicate = isinstance(exc, DuplicateKeyError)
+        if not mark:
+            text = messages.KEY_TWICE() if is_duplicate else messages.NOT_YAML()
+            raise YamlRefused(text) from None
+        message = messages.KEY_TWICE_AT if is_duplicate else messages.NOT_YAML_AT
+        raise YamlRefused(message(line=mark.line + 1, column=mark.column + 1)) from None
     except RecursionError:
-        raise YamlRefused("it is nested too deeply", "flatten it") from None
+        raise YamlRefused(messages.NESTED_TOO_DEEPLY(), messages.FLATTEN()) from None
     except (ValueError, TypeError, AttributeError, KeyError):
-        raise YamlRefused("a value is not what its form or tag promises") from None
+        raise YamlRefused(messages.VALUE_MALFORMED()) from None
 
 
 def is_encrypted_by_obd(inner_config: str) -> bool:

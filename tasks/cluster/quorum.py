@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tasks.cluster import messages
+
 
 class ZonedServer(Protocol):
     """The part of a server that a majority depends on."""
@@ -46,17 +48,17 @@ def explain_majority(
     missing = [_tell_zone(zone, servers, healthy, targets) for zone in zones]
     told = "; ".join(text for text in missing if text)
     having = ", ".join(reached) or "none"
-    message = (
-        f"no majority of the cluster answers: servers of {needed} of its {len(zones)} zones are"
-        f" needed, this task saw servers of {len(reached)} answer ({having})"
+    message = messages.MAJORITY_MISSING(
+        needed=needed, zones=len(zones), count=len(reached), reached=having
     )
     if told:
-        message += f"; missing: {told}"
+        message = messages.MAJORITY_MISSING_SERVERS(majority=message, servers=told)
     lacking = needed - len(reached)
     if lacking > 0:
-        plural = "zones" if lacking > 1 else "zone"
-        return Majority(message, f"start the servers of {lacking} more {plural}, then RETRY")
-    return Majority(message, "start those as well, or wait for an election, then RETRY")
+        if lacking == 1:
+            return Majority(message, messages.START_MORE_ZONE())
+        return Majority(message, messages.START_MORE_ZONES(count=lacking))
+    return Majority(message, messages.START_REST())
 
 
 def _tell_zone(
@@ -70,7 +72,7 @@ def _tell_zone(
     others = [name for name in inside if name not in targets]
     parts = []
     if failed:
-        parts.append(f"{', '.join(failed)} (not up)")
+        parts.append(messages.SERVERS_DOWN(servers=", ".join(failed)))
     if others:
-        parts.append(f"{', '.join(others)} (out of this task's scope, state unknown)")
+        parts.append(messages.SERVERS_OUT_OF_SCOPE(servers=", ".join(others)))
     return f"{zone}: {', '.join(parts)}" if parts else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from dagengine.errors import ConfigError
 from dagengine.extension import YamlRefused, outline_yaml, read_yaml
+from tasks.cluster import messages
 from tasks.cluster.obd import Converted, ObdError, convert_obd, is_obd_outline
 from tasks.cluster.obd_yaml import is_encrypted_by_obd, read_obd_yaml
 from tasks.cluster.root_password import (
@@ -50,9 +51,9 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
-        raise ConfigError(f"cannot read the cluster file {path}: {exc.strerror}") from exc
+        raise ConfigError(messages.FILE_UNREADABLE(path=path, reason=exc.strerror)) from exc
     except UnicodeDecodeError:
-        raise ConfigError(f"cannot read the cluster file {path}: it is not UTF-8") from None
+        raise ConfigError(messages.FILE_NOT_UTF8(path=path)) from None
     try:
         obd = _read_if_obd(text)
         if obd is not None:
@@ -60,10 +61,10 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
         values = read_yaml(text)
     except YamlRefused as exc:
         raise ConfigError(
-            f"cannot read the cluster file {path}: {exc.problem}", remedy=exc.remedy
+            messages.FILE_UNREADABLE(path=path, reason=exc.problem), remedy=exc.remedy
         ) from exc
     if not isinstance(values, dict):
-        raise ConfigError(f"the cluster file {path} is no map of keys")
+        raise ConfigError(messages.FILE_NOT_MAPPING(path=path))
     _check_password_keys(path, values)
     return ClusterContent(values)
 
@@ -96,7 +97,7 @@ def _convert(path: Path, raw: Any, login: str) -> ClusterContent:
     try:
         obd = convert_obd(raw, login=login)
     except ObdError as exc:
-        raise ConfigError(f"the obd cluster file {path}: {exc}") from exc
+        raise ConfigError(messages.OBD_FILE_INVALID(path=path, reason=exc)) from exc
     is_encrypted = obd.password is not None and (
         looks_encrypted(obd.password.value) or _is_marked_encrypted(path)
     )
@@ -113,12 +114,9 @@ def _notices(obd: Converted, *, is_encrypted: bool) -> tuple[str, ...]:
     if obd.password is None:
         return obd.notices
     if is_encrypted:
-        said = f"root_password is encrypted by obd: the variable {OBD_VARIABLE} is needed"
+        said = messages.PASSWORD_ENCRYPTED_NOTICE(variable=OBD_VARIABLE)
     else:
-        said = (
-            "root_password stands in this file in clear: it is used unless the variable "
-            f"{OBD_VARIABLE} is set"
-        )
+        said = messages.PASSWORD_CLEAR_NOTICE(variable=OBD_VARIABLE)
     return (said, *obd.notices)
 
 
@@ -135,12 +133,12 @@ def _check_password_keys(path: Path, values: dict[str, Any]) -> None:
     """Reject a password in the file, except `root_password: none`, and contradictory keys."""
     if "root_password" in values and values["root_password"] != NO_PASSWORD:
         raise ConfigError(
-            f"{path}: root_password must not stand in this file, except as "
-            f"`root_password: {NO_PASSWORD}` if root has no password",
-            remedy="name a variable (root_password_env) or a file (root_password_file)",
+            messages.PASSWORD_IN_FILE(path=path, none=NO_PASSWORD),
+            remedy=messages.NAME_PASSWORD_SOURCE(),
         )
     given = [key for key in _PASSWORD_KEYS if values.get(key) is not None]
     if len(given) > 1:
         raise ConfigError(
-            f"{path}: {' and '.join(given)} contradict each other", remedy="keep one of them"
+            messages.PASSWORD_KEYS_CONFLICT(path=path, keys=" and ".join(given)),
+            remedy=messages.KEEP_ONE_KEY(),
         )

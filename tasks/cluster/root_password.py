@@ -17,6 +17,7 @@ from typing import NoReturn
 from dagengine.errors import ConfigError
 from dagengine.extension import PasswordFile
 from dagengine.remote import Secret
+from tasks.cluster import messages
 
 NO_PASSWORD = "none"  # noqa: S105  # a keyword, not a password
 """Value of `root_password` in a cluster file that declares that root has no password."""
@@ -27,10 +28,7 @@ OBD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"
 OBD_NO_PASSWORD = "DAGENGINE_NO_ROOT_PASSWORD"  # noqa: S105  # the variable's name
 """Variable that, set to `yes`, declares for an obd file that root has no password."""
 
-_NAME_ONE = (
-    "name a variable with root_password_env or a file with root_password_file; if root has no "
-    f"password, write `root_password: {NO_PASSWORD}`"
-)
+_NAME_ONE = messages.NAME_PASSWORD_OR_NONE(none=NO_PASSWORD)
 # `obd pwd encrypt` writes base64 of an AES initialization vector and at least one 16-byte block.
 _BLOCK_BYTES, _LEAST_BYTES = 16, 32
 
@@ -82,10 +80,9 @@ class RootPassword:
         if source.file is not None:
             return self._read_file(source, source.file)
         if source.env is not None:
-            return _read_variable(source.env, f"{source.path}: root_password_env names")
+            return _read_variable(source.path, source.env)
         raise ConfigError(
-            f"{source.path} names no password of root@sys: root_password_env, root_password_file "
-            "and root_password are missing",
+            messages.PASSWORD_NOT_NAMED(path=source.path),
             remedy=_NAME_ONE,
         )
 
@@ -95,21 +92,20 @@ class RootPassword:
         password = self._file.read()
         if not password.strip():
             raise ConfigError(
-                f"{source.path}: the first line of root_password_file {file} is empty",
-                remedy="write the password there, or name a variable with root_password_env; if "
-                f"root has no password, write `root_password: {NO_PASSWORD}` instead of that key",
+                messages.PASSWORD_FILE_EMPTY(path=source.path, file=file),
+                remedy=messages.WRITE_PASSWORD(none=NO_PASSWORD),
             )
         return password
 
 
-def _read_variable(variable: str, what: str) -> str:
+def _read_variable(path: Path, variable: str) -> str:
     password = os.environ.get(variable)
     if password is None or not password.strip():
         raise ConfigError(
-            f"{what} the variable {variable}, which is {_lack(password)}",
-            remedy=f"set {variable} in the environment of the controller, or name a file with "
-            "root_password_file; if root has no password, write "
-            f"`root_password: {NO_PASSWORD}` instead of that key",
+            messages.PASSWORD_VARIABLE_UNUSABLE(
+                path=path, variable=variable, state=_lack(password)
+            ),
+            remedy=messages.SET_PASSWORD_VARIABLE(variable=variable, none=NO_PASSWORD),
         )
     return password
 
@@ -119,28 +115,29 @@ def _read_for_obd(source: PasswordSource) -> str:
     path, variable = source.path, os.environ.get(OBD_VARIABLE)
     if _says_no_password():
         if variable is not None or source.clear is not None or source.is_encrypted:
-            other = OBD_VARIABLE if variable is not None else f"root_password of {path}"
+            other = OBD_VARIABLE if variable is not None else messages.PASSWORD_KEY_OF(path=path)
             raise ConfigError(
-                f"{OBD_NO_PASSWORD}=yes says that root has no password, but {other} holds one",
-                remedy="remove one of the two",
+                messages.OBD_PASSWORD_CONFLICT(variable=OBD_NO_PASSWORD, other=other),
+                remedy=messages.REMOVE_ONE(),
             )
         return ""
     if variable is not None:
         if not variable.strip():
             raise ConfigError(
-                f"{path}: the variable {OBD_VARIABLE}, which wins over root_password, is "
-                f"{_lack(variable)}",
-                remedy=f"set {OBD_VARIABLE} to the password, or unset it and write root_password "
-                f"into the file; if root has no password, set {OBD_NO_PASSWORD}=yes",
+                messages.OBD_VARIABLE_UNUSABLE(
+                    path=path, variable=OBD_VARIABLE, state=_lack(variable)
+                ),
+                remedy=messages.SET_OR_UNSET_OBD_VARIABLE(
+                    variable=OBD_VARIABLE, declaration=OBD_NO_PASSWORD
+                ),
             )
         return variable
     if source.is_encrypted:
         _refuse_ciphertext(path)
     if source.clear is None:
         raise ConfigError(
-            f"{path}: root_password is missing, and the variable {OBD_VARIABLE} is not set",
-            remedy=f"set {OBD_VARIABLE} in the environment of the controller, or write "
-            f"root_password into the file; if root has no password, set {OBD_NO_PASSWORD}=yes",
+            messages.OBD_PASSWORD_MISSING(path=path, variable=OBD_VARIABLE),
+            remedy=messages.SET_OBD_VARIABLE(variable=OBD_VARIABLE, declaration=OBD_NO_PASSWORD),
         )
     return source.clear.value
 
@@ -149,24 +146,23 @@ def _says_no_password() -> bool:
     said = os.environ.get(OBD_NO_PASSWORD, "")
     if said not in ("", "yes"):
         raise ConfigError(
-            f"the variable {OBD_NO_PASSWORD} has the value {said!r}",
-            remedy="write yes if root has no password, else unset it",
+            messages.OBD_DECLARATION_INVALID(variable=OBD_NO_PASSWORD, value=said),
+            remedy=messages.WRITE_YES_OR_UNSET(),
         )
     return said == "yes"
 
 
 def _refuse_ciphertext(path: Path) -> NoReturn:
     raise ConfigError(
-        f"{path}: root_password is what `obd pwd encrypt` makes of the password, not the password",
-        remedy=f"set {OBD_VARIABLE} to the password, or decrypt the file with "
-        "`obd pwd encrypt disable`",
+        messages.PASSWORD_IS_CIPHERTEXT(path=path),
+        remedy=messages.SET_OR_DECRYPT(variable=OBD_VARIABLE),
     )
 
 
 def _lack(value: str | None) -> str:
     if value is None:
-        return "not set"
-    return "only white space" if value else "empty"
+        return messages.VARIABLE_UNSET()
+    return messages.VARIABLE_BLANK() if value else messages.VARIABLE_EMPTY()
 
 
 def looks_encrypted(text: str) -> bool:

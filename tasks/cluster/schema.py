@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dagengine.errors import ConfigError
+from tasks.cluster import messages
 from tasks.cluster.ssh_section import SshSection
 
 
@@ -117,18 +118,20 @@ def check_file(path: Path, values: Mapping[str, Any], flavours: Collection[str])
     try:
         return FileSchema.model_validate(values, context=flavours)
     except ValidationError as exc:
-        raise ConfigError(f"{path}: {_explain(exc)}") from exc
+        raise ConfigError(messages.FILE_INVALID(path=path, reason=_explain(exc))) from exc
 
 
 def _explain(exc: ValidationError) -> str:
     first = exc.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{where}: {first['msg']}"
+        return messages.VALUE_INVALID(key=where, reason=first["msg"])
     known = sorted(_section_at(first["loc"]).model_fields)
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-    return f"unknown key {where}; {hint}"
+    hint = messages.KNOWN_KEYS(names=", ".join(known))
+    if near:
+        hint = messages.DID_YOU_MEAN(name=near[0])
+    return messages.KEY_UNKNOWN(key=where, hint=hint)
 
 
 def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from tasks.cluster import messages
 from tasks.errors import (
     InvalidAddress,
     InvalidIp,
@@ -78,23 +79,23 @@ def resolve_scope(
     wanted = list(dict.fromkeys(targets))
     kind = scope_type.upper()
     if kind not in tuple(ScopeKind):
-        raise ScopeInvalid(f"Scope '{kind}' is invalid", remedy="send GLOBAL, ZONE or SERVER")
+        raise ScopeInvalid(messages.SCOPE_INVALID(scope=kind), remedy=messages.SEND_SCOPE())
     if kind == ScopeKind.GLOBAL:
         return tuple(server.name for server in known)
     if not wanted:
-        raise TargetEmpty("The input parameter 'target' is illegal: target is empty")
+        raise TargetEmpty(messages.TARGET_EMPTY())
     if kind == ScopeKind.ZONE:
         zones = {server.zone for server in known}
         for zone in wanted:
             if zone not in zones:
-                raise ZoneNotExist(f"Zone '{zone}' does not exist", remedy=_list(zones))
+                raise ZoneNotExist(messages.ZONE_UNKNOWN(zone=zone), remedy=_list(zones))
         return tuple(server.name for server in known if server.zone in wanted)
     pairs = {(server.ip, server.agent_port): server.name for server in known}
     names = set()
     for text in wanted:
         pair = parse_address(text)
         if pair not in pairs:
-            raise ServerNotExist(f"Server '{text}' does not exist", remedy=_list(pairs.values()))
+            raise ServerNotExist(messages.SERVER_UNKNOWN(server=text), remedy=_list(pairs.values()))
         names.add(pairs[pair])
     return tuple(server.name for server in known if server.name in names)
 
@@ -108,7 +109,7 @@ def parse_address(text: str) -> tuple[str, int]:
     if "." not in text:
         return _parse_ipv6(text)
     if text.count(":") > 1:
-        raise InvalidAddress(f"'{text}' is not a valid address")
+        raise InvalidAddress(messages.ADDRESS_INVALID(address=text))
     ip, colon, port_text = text.partition(":")
     if not colon:
         return ip, _DEFAULT_PORT
@@ -116,28 +117,28 @@ def parse_address(text: str) -> tuple[str, int]:
     try:
         ipaddress.IPv4Address(ip)
     except ValueError:
-        raise InvalidIp(f"'{ip}' is not a valid IP address") from None
+        raise InvalidIp(messages.IP_INVALID(ip=ip)) from None
     return ip, port
 
 
 def _parse_ipv6(text: str) -> tuple[str, int]:
     found = _HEX_RUN.search(text)
     if found is None:
-        raise InvalidAddress(f"'{text}' is not a valid address")
+        raise InvalidAddress(messages.ADDRESS_INVALID(address=text))
     ip, rest = found[0], text[found.end() :]
     port = _parse_port(rest[2:]) if rest.startswith("]:") else _DEFAULT_PORT
     try:
         ipaddress.IPv6Address(ip)
     except ValueError:
-        raise InvalidIp(f"'{ip}' is not a valid IP address") from None
+        raise InvalidIp(messages.IP_INVALID(ip=ip)) from None
     return ip, port
 
 
 def _parse_port(text: str) -> int:
     if text.isascii() and text.isdecimal() and int(text[:6]) in _PORTS and len(text) < 6:
         return int(text)
-    raise InvalidPort(f"The port '{text}' is invalid, must be in [1025, 65535]")
+    raise InvalidPort(messages.PORT_INVALID(port=text))
 
 
 def _list(names: Iterable[str]) -> str:
-    return f"the cluster has {', '.join(sorted(names))}"
+    return messages.NAME_KNOWN(names=", ".join(sorted(names)))

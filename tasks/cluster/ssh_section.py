@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dagengine.remote import HostAddress
+from tasks.cluster import messages
 
 NO_JUMP = "none"
 """Value of `jump` that connects directly, regardless of the outer sections."""
@@ -58,21 +59,21 @@ class SshSection(BaseModel):
     @classmethod
     def _check_sudo(cls, value: Any) -> Any:
         if value is not None and not (isinstance(value, str) and _USER_NAME.fullmatch(value)):
-            raise ValueError(f"not the name of a user to become, such as root, or none: {value!r}")
+            raise ValueError(messages.SUDO_USER_INVALID(value=value))
         return value
 
     @model_validator(mode="after")
     def _check_passphrase(self) -> SshSection:
         if self.key_passphrase_env is not None and self.key_passphrase_file is not None:
-            raise ValueError("give key_passphrase_env or key_passphrase_file, not both")
+            raise ValueError(messages.PASSPHRASE_TWICE())
         return self
 
     @model_validator(mode="after")
     def _check_jump(self) -> SshSection:
         if self.jump is not None and self.jump.host is None:
-            raise ValueError("jump needs a host (or the text user@host:port)")
+            raise ValueError(messages.JUMP_WITHOUT_HOST())
         if self.jump is not None and self.jump.sudo is not None:
-            raise ValueError("a jump takes no sudo: nothing is run on a bastion")
+            raise ValueError(messages.JUMP_WITH_SUDO())
         return self
 
 
@@ -83,7 +84,7 @@ def parse_jump(text: str) -> dict[str, Any]:
         ValueError: the text does not have that form.
     """
     if not (found := _JUMP.fullmatch(text.strip())):
-        raise ValueError(f"not user@host:port: {text!r}")
+        raise ValueError(messages.JUMP_INVALID(text=text))
     user, host, port = found.groups()
     parts = {"host": host.strip("[]"), "user": user, "port": port and int(port)}
     return {name: part for name, part in parts.items() if part is not None}

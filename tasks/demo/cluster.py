@@ -16,6 +16,7 @@ import yaml
 
 from dagengine.errors import ConfigError
 from dagengine.extension import parse_host_port
+from tasks.demo import messages
 from tasks.demo.hosts import LOOPBACK, DemoHost, DemoHosts, free_port
 
 PASSWORD_VARIABLE = "DAGENGINE_ROOT_PASSWORD"  # noqa: S105  # the variable's name
@@ -118,7 +119,7 @@ class DemoCluster:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-            raise ConfigError(f"the controller did not come up; its log is {log.name}")
+            raise ConfigError(messages.CONTROLLER_NOT_READY(log=log.name))
         return process
 
     def _make_server(self, hosts: DemoHosts, number: int) -> DemoServer:
@@ -151,9 +152,7 @@ def find_seekdb() -> Path:
     """
     spec = find_spec("pylibseekdb")
     if spec is None or spec.origin is None:
-        raise ConfigError(
-            "the demo needs the seekdb server", remedy="pip install 'dagengine[demo]'"
-        )
+        raise ConfigError(messages.SEEKDB_MISSING(), remedy=messages.INSTALL_SEEKDB())
     return Path(spec.origin).with_name("seekdb")
 
 

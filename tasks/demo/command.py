@@ -14,6 +14,7 @@ import typer
 
 from dagengine.errors import DagengineError
 from dagengine.extension import ExitCode
+from tasks.demo import messages
 from tasks.demo.cluster import DemoCluster, find_seekdb
 from tasks.demo.hosts import DemoHostError, DemoHosts
 from tasks.demo.reaper import ProcessReaper
@@ -34,10 +35,10 @@ def demo(
         find_seekdb()
         code = asyncio.run(_main(once, as_json))
     except (DagengineError, DemoHostError) as exc:
-        sys.stderr.write(f"dagengine: {exc}\n")
+        sys.stderr.write(f"{messages.ERROR(error=exc)}\n")
         code = ExitCode.USAGE
     except (asyncio.CancelledError, KeyboardInterrupt):
-        sys.stderr.write("stopped; everything is removed\n")
+        sys.stderr.write(f"{messages.STOPPED()}\n")
         code = ExitCode.INTERRUPTED
     raise typer.Exit(code)
 
@@ -49,7 +50,7 @@ async def _main(once: bool, as_json: bool) -> int:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     out = sys.stderr if as_json else sys.stdout
     async with DemoHosts(_COUNT) as hosts:
-        _say(out, f"hosts: {_COUNT} on loopback, each behind its own {hosts.kind}")
+        _say(out, messages.HOSTS(count=_COUNT, server=hosts.kind))
         if hosts.notice:
             _say(out, f"       {hosts.notice}")
         cluster = DemoCluster(hosts)
@@ -57,20 +58,20 @@ async def _main(once: bool, as_json: bool) -> int:
             controller = await cluster.start_controller(log)
             hosts.guard.watch_process(controller.pid)
             try:
-                _say(out, f"controller: {cluster.url}")
+                _say(out, messages.CONTROLLER(url=cluster.url))
                 code, dag = await _start(cluster, hosts.guard)
                 _show(out, dag, cluster)
                 if as_json:
                     sys.stdout.write(json.dumps(dag, ensure_ascii=False) + "\n")
                 if not once and code == 0:
-                    _say(out, "up until Ctrl-C; to talk to it from another terminal:")
+                    _say(out, messages.RUNNING())
                     _say(out, f"export DAGENGINE_URL={cluster.url}")
                     _say(out, f"export DAGENGINE_PASSWORD={cluster.password}  # of this demo alone")
                     _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
                     await controller.wait()
             finally:
                 await _stop(controller)
-    _say(out, "every process and file of the demo is removed")
+    _say(out, messages.REMOVED())
     return code
 
 
@@ -93,7 +94,7 @@ async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mappi
             process.terminate()
             await process.wait()
     if not printed:
-        raise DagengineError("the start was not accepted", remedy="the lines above say why")
+        raise DagengineError(messages.START_REJECTED(), remedy=messages.SEE_LINES_ABOVE())
     return process.returncode or 0, json.loads(printed)
 
 

@@ -21,6 +21,7 @@ from types import TracebackType
 
 import asyncssh
 
+from tasks.demo import messages
 from tasks.demo.reaper import ProcessReaper
 
 LOOPBACK = "127.0.0.1"
@@ -145,7 +146,10 @@ class DemoHosts:
                 first = await self._start(0, OPENSSH)
                 await _log_in(first)
             except (DemoHostError, OSError, asyncssh.Error) as error:
-                self.kind, self.notice = ASYNCSSH, f"{OPENSSH} is not used: {error}"
+                self.kind, self.notice = (
+                    ASYNCSSH,
+                    messages.OPENSSH_UNUSED(server=OPENSSH, reason=error),
+                )
             else:
                 return [first, *[await self._start(n, OPENSSH) for n in range(1, self._count)]]
         return [await self._start(number, self.kind) for number in range(self._count)]
@@ -194,10 +198,14 @@ class DemoHosts:
             async with asyncio.timeout(_READY_BOUND_S):
                 while not await _greets(port):
                     if child.returncode is not None:
-                        raise DemoHostError(f"{command[0]} ended: {_last_line(log)}")
+                        raise DemoHostError(
+                            messages.SERVER_ENDED(program=command[0], reason=_last_line(log))
+                        )
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
-            raise DemoHostError(f"{command[0]} does not answer: {_last_line(log)}") from None
+            raise DemoHostError(
+                messages.SERVER_SILENT(program=command[0], reason=_last_line(log))
+            ) from None
         return child.pid
 
 
@@ -224,7 +232,7 @@ def _command(kind: str, directory: Path, port: int) -> Sequence[str]:
     # sshd must be called by its absolute path.
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
-        raise DemoHostError("it is not installed")
+        raise DemoHostError(messages.NOT_INSTALLED())
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     config = directory / "sshd_config"
@@ -241,7 +249,7 @@ def _user_name() -> str:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), messages.LOG_EMPTY())
 
 
 async def _greets(port: int) -> bool:

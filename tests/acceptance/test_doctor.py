@@ -26,7 +26,7 @@ async def test_a_sound_set_up_is_told_so_before_and_while_it_runs(world_of: Worl
         assert (status, document["healthy"]) == (0, True), document
         assert sorted(world.cluster.directory.rglob("*")) == before
         for server in (GOOD, BAD):
-            assert "no server runs" in found(document, server, "login")["said"]
+            assert "a server does not run" in found(document, server, "login")["said"]
             assert "version 1." in found(document, server, "login")["said"]
             assert found(document, server, "forwarding")["health"] == "ok"
         await world.start_controller()

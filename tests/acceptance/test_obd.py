@@ -55,7 +55,7 @@ async def test_a_start_from_an_obd_file_succeeds_and_doctor_finds_nothing_wrong(
         status, document = await doctor(world)
         assert (status, document["healthy"]) == (0, True), document
         for server in servers:
-            assert "no server runs" in found(document, server, "login")["said"]
+            assert "a server does not run" in found(document, server, "login")["said"]
 
         await world.start_controller()
         async with world.client() as client:
@@ -72,7 +72,7 @@ async def test_a_start_from_an_obd_file_succeeds_and_doctor_finds_nothing_wrong(
         for server in servers:
             assert "the server runs, pid" in found(document, server, "login")["said"]
             assert found(document, server, "sql")["health"] == "ok"
-        assert "root_password stands in this file in clear" in str(document)
+        assert "root_password is in this file in clear" in str(document)
         assert world.cluster.password not in str(document)
         assert world.cluster.password not in world.log.read_text()
-        assert "root_password stands in this file in clear" in world.log.read_text()
+        assert "root_password is in this file in clear" in world.log.read_text()

@@ -17,12 +17,20 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 LIMIT = 0.5  # hits per 1,000 words: the maximum of the projects that were compared
 FEWEST_PATTERNS = 23
+FIRST_COMMIT = "d8f0381"  # the rules for subjects apply to the commits after this one
+LONGEST_SUBJECT = 72
+# Packages whose messages are not in a catalogue yet. The list may only shrink.
+WITHOUT_CATALOGUE = (
+    *("tasks/diagnosis/", "tasks/flavours/", "tasks/hosts/", "tasks/operations/"),
+    *("tasks/preflight/", "tasks/routes/", "tasks/sql/"),
+)
 # Files that name the old words: the migration, the fixture with its map of columns, and this list.
 EXEMPT = (
     "CHANGELOG.md",
     "dagengine/store/sqlite/migrations/",
     "tests/architecture/markers.txt",
     "tests/architecture/old_names.txt",
+    "tests/architecture/old_subjects.txt",
     "tests/architecture/test_vocabulary.py",
     "tests/fixtures/",
 )
@@ -73,6 +81,16 @@ def python_texts(source: str) -> Iterator[str]:
             yield token.string
 
 
+def python_literals(source: str) -> Iterator[str]:
+    """String literals that are not docstrings."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in docstrings:
+                yield text
+
+
 def texts_of(file: Path) -> Iterator[str]:
     source = file.read_text(encoding="utf-8")
     if file.suffix == ".py":
@@ -112,6 +130,60 @@ def test_texts_stay_below_the_limit_of_markers(suffixes: tuple[str, ...]) -> Non
             words += len(re.findall(r"\w+", text))
             hits += [f"{file.relative_to(ROOT)}: {hit}" for hit in hits_in(text)]
     assert len(hits) <= LIMIT * words / 1000, "\n".join(hits)
+
+
+def test_literals_stay_below_the_limit_of_markers() -> None:
+    words, hits = 0, []
+    for file in tracked_files(".py"):
+        name = file.relative_to(ROOT).as_posix()
+        if not name.startswith(("dagengine/", "tasks/")) or name.startswith(WITHOUT_CATALOGUE):
+            continue
+        for text in python_literals(file.read_text(encoding="utf-8")):
+            words += len(re.findall(r"\w+", text))
+            hits += [f"{name}: {hit}" for hit in hits_in(text)]
+    assert words > 5_000
+    assert len(hits) <= LIMIT * words / 1000, "\n".join(hits)
+
+
+def test_packages_without_catalogue_have_none() -> None:
+    assert [name for name in WITHOUT_CATALOGUE if (ROOT / name / "messages.py").exists()] == []
+
+
+def test_literal_in_source_is_read_without_docstring() -> None:
+    source = 'def f():\n    """Mend it."""\n    raise E(f"mend {x}", "anew")'
+    assert sorted(python_literals(source)) == ["anew", "mend "]
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout if done.returncode == 0 else ""
+
+
+def subject_faults(subject: str) -> list[str]:
+    too_long = [f"{len(subject)} characters"] if len(subject) > LONGEST_SUBJECT else []
+    return too_long + hits_in(subject)
+
+
+def test_commit_subjects_are_short_and_plain() -> None:
+    if not git("rev-parse", "--verify", "--quiet", f"{FIRST_COMMIT}^{{commit}}"):
+        pytest.skip(f"this checkout does not have the history since {FIRST_COMMIT}")
+    lines = (HERE / "old_subjects.txt").read_text(encoding="utf-8").splitlines()
+    accepted = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    log = git("log", "--format=%H %s", f"{FIRST_COMMIT}..HEAD").splitlines()
+    commits = dict(line.split(" ", 1) for line in log)
+    faults = {
+        f"{commit} {subject}": found
+        for commit, subject in commits.items()
+        if commit not in accepted and (found := subject_faults(subject))
+    }
+    assert faults == {}
+
+
+@pytest.mark.parametrize("subject", ["Start the servers " * 5, "Mend the store", "Read it anew"])
+def test_commit_subject_with_a_fault_is_found(subject: str) -> None:
+    assert subject_faults(subject)
 
 
 def test_list_of_markers_is_not_shortened() -> None:

@@ -42,7 +42,7 @@ async def test_a_file_that_another_process_holds_is_not_blamed_on_the_disk(
     with held_by_another(sqlite_store.path), pytest.raises(StoreUnavailable) as caught:
         await sqlite_store.probe(NOW)
     assert "cannot be written: database is locked" in caught.value.message
-    assert "another process holds" in caught.value.remedy
+    assert "end the process that holds" in caught.value.remedy
     assert f"`fuser -v {sqlite_store.path}`" in caught.value.remedy
     assert "space" not in caught.value.remedy
     await sqlite_store.probe(NOW)
@@ -65,7 +65,7 @@ async def test_a_database_of_another_program_is_named_by_a_backup(tmp_path: Path
     path = tmp_path / "theirs"
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE theirs (x)")
-    with pytest.raises(StoreUnavailable, match="is no store of this program") as caught:
+    with pytest.raises(StoreUnavailable, match="is not a store of dagengine") as caught:
         backup_store(path, tmp_path / "copy")
     assert "-c" in caught.value.remedy
     assert list(tmp_path.iterdir()) == [path]
@@ -122,17 +122,17 @@ def test_a_disk_without_room_for_a_new_store_is_told_and_it_opens_once_there_is(
     said, opened = done.stdout.splitlines()
     assert str(path) in said
     assert limit_bytes or f"cannot write {path}.lock" in said
-    assert "room on the disk" in said or "look at the disk: its free space" in said
+    assert "space on the disk" in said or "check the disk: its free space" in said
     assert opened == "opened"
 
 
 @pytest.mark.parametrize(
     ("number", "word"),
     [
-        *((number, "make room") for number in (errno.ENOSPC, errno.EDQUOT)),
+        *((number, "free space on the disk") for number in (errno.ENOSPC, errno.EDQUOT)),
         *((number, "let this user write") for number in (errno.EACCES, errno.EPERM, errno.EROFS)),
         (errno.EIO, "dmesg"),
-        (errno.ENAMETOOLONG, "free space and the file's permissions"),
+        (errno.ENAMETOOLONG, "free space of the disk and the permissions of the file"),
     ],
 )
 def test_what_the_system_refuses_has_its_own_remedy(number: int, word: str) -> None:

@@ -39,7 +39,7 @@ async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
 
 async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path: Path) -> None:
     target = tmp_path / "copy"
-    with pytest.raises(StoreUnavailable, match="there is no store"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         backup_store(tmp_path / "nothing", target)
     (tmp_path / "notes").write_text("x" * 5000)
     with pytest.raises(StoreUnavailable, match="cannot be copied"):

@@ -132,7 +132,7 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
-    await refuse(path, StoreUnavailable, "some other program")
+    await refuse(path, StoreUnavailable, "another program")
 
 
 async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -160,5 +160,5 @@ async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None
 
 async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreUnavailable, match=r"cannot make .*file/var"):
+    with pytest.raises(StoreUnavailable, match=r"cannot create .*file/var"):
         await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()

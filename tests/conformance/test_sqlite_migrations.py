@@ -267,7 +267,7 @@ async def test_upgrade_on_a_full_disk_changes_nothing(
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"the store {path} cannot be used: " in done.stdout
-    assert "room on the disk" in done.stdout or "free space" in done.stdout
+    assert "space on the disk" in done.stdout or "free space" in done.stdout
     assert version_of(path) == 6
     assert rows_of(path) == before
     await open_and_close(path)

@@ -98,7 +98,7 @@ async def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
     other.close()
-    with pytest.raises(StoreUnavailable, match="some other program"):
+    with pytest.raises(StoreUnavailable, match="another program"):
         await SqliteStore(path).open()
     assert modes_of(tmp_path)["store.sqlite"] == "644"
 
@@ -132,7 +132,7 @@ async def test_a_log_is_not_deleted_because_its_store_is_gone(tmp_path: Path, wh
     log.write_bytes(b"commits")
     if what == "emptied":
         path.touch()
-    with pytest.raises(StoreUnavailable, match=r"is missing or empty, and .*-wal beside it is not"):
+    with pytest.raises(StoreUnavailable, match=r"is missing or empty, but its log .*-wal is not"):
         await SqliteStore(path).open()
     assert log.read_bytes() == b"commits"
     assert path.exists() == (what == "emptied")
@@ -219,5 +219,5 @@ async def test_a_store_that_cannot_be_made_is_refused_by_name(open_path: Path) -
     path.parent.mkdir()
     (open_path / "new" / "store.sqlite.lock").touch()
     refused, opened = await open_as_nobody(path, ".=500", ".=700")
-    assert f"cannot make the store {path}: Permission denied; let this user write" in refused
+    assert f"cannot create the store {path}: Permission denied; let this user write" in refused
     assert opened == "opened, it has 0"

@@ -78,7 +78,7 @@ def lock_moved(**differs: object) -> ProcessReaper:
 def mark_moved(**differs: object) -> ProcessReaper:
     looked_at = {"target": "a", "dag_id": 1, "stage": "one", "since_at": NOW} | differs
     mark = UnconfirmedRecord(**looked_at)  # type: ignore[arg-type]
-    return ProcessReaper(TargetConfirmed(mark), f"the mark of {mark.target}")
+    return ProcessReaper(TargetConfirmed(mark), f"the marker of {mark.target}")
 
 
 GUARDS = {
@@ -121,7 +121,7 @@ async def test_one_column_that_moved_on_is_enough_and_the_refusal_tells_no_value
     refused = await commit_one(store, batch_of(guard.stale))
     assert isinstance(refused, StaleWrite)
     kind = type(guard.stale).__name__
-    assert str(refused) == f"a {kind} of DAG 1 found another state of {guard.row}"
+    assert str(refused) == f"the {kind} of DAG 1 was not written: {guard.row} has changed"
     rows = await store.load_dag(1)
     assert rows == DagRows(
         LOCKED_DAG, (RUNNING_NODE, *MADE.nodes[1:]), (RUNNING_TASK, *MADE.sub_tasks[1:])

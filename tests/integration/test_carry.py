@@ -128,12 +128,12 @@ async def test_a_backup_overwrites_no_key_and_leaves_nothing_when_it_has_no_key(
     async with run_controller(config, [point(Latch())]):
         pass
     (kept / "s.key.pem").write_text("of another controller")
-    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
+    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
         backup_controller(config, kept / "s.bak")
     assert (kept / "s.key.pem").read_text() == "of another controller"
     assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
 
-    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem exists"):
+    with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
         backup_controller(config, here / "s.bak")  # beside the store: the key would be its very own
 
     (here / "s.key.pem").unlink()

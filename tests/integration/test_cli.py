@@ -87,7 +87,7 @@ async def test_an_interrupt_ends_the_following_and_not_the_dag(world: World) -> 
     dag_id = accepted.split()[2]
     assert process.returncode == 130
     assert out == b""
-    assert b"interrupted; the DAG goes on" in err
+    assert b"interrupted; the DAG continues" in err
     assert f"follow it with  dagengine show --follow {dag_id}" in err.decode()
     assert b"Traceback" not in err
 
@@ -118,7 +118,7 @@ async def test_pass_calls_a_failed_dag_done(world: World) -> None:
     dag_id = await world.failed_dag()
     said = await world.type("pass", dag_id)
     assert said.code == 0
-    assert f"{dag_id}: SUCCEED (passed by an operator, not run to its end)" in said.out
+    assert f"{dag_id}: SUCCEED (passed by an operator before it was complete)" in said.out
     assert (await world.dag(dag_id))["operator"] == "PASS"
 
 
@@ -132,7 +132,7 @@ async def test_an_interrupted_retry_says_how_to_follow_what_goes_on(world: World
     assert process.returncode == 130
     assert err.decode().splitlines() == [
         "",
-        "interrupted; the DAG goes on",
+        "interrupted; the DAG continues",
         f"next: follow it with  dagengine show --follow {dag_id}",
         f"      or end it with  dagengine cancel {dag_id}",
     ]
@@ -150,7 +150,7 @@ async def test_an_interrupted_cancel_says_how_to_follow_what_goes_on(world: Worl
         _, err = await process.communicate()
     assert process.returncode == 130
     assert (
-        f"the DAG goes on\nnext: follow it with  dagengine show --follow {dag_id}" in err.decode()
+        f"the DAG continues\nnext: follow it with  dagengine show --follow {dag_id}" in err.decode()
     )
     world.ending.open()
 
@@ -206,11 +206,11 @@ async def test_an_operator_that_is_not_allowed_is_refused_by_name(
     [
         (("start", "--zoen", "z1"), "--zoen"),
         (("start", "--zone", "z1", "--server", FIRST), "--zone or --server, not both"),
-        (("start", "--zone", ""), "--zone names no zone"),
-        (("stop", "--force", "--server", ","), "for the whole cluster leave --server out"),
+        (("start", "--zone", ""), "--zone does not name a zone"),
+        (("stop", "--force", "--server", ","), "omit --server for the whole cluster"),
         (("start", "z1"), "z1"),
-        (("list", "--url", "ftp://x"), "'ftp://x' is none of http://HOST:PORT"),
-        (("list", "--url", "http://"), "'http://' is none of"),
+        (("list", "--url", "ftp://x"), "'ftp://x' is not one of http://HOST:PORT"),
+        (("list", "--url", "http://"), "'http://' is not one of"),
         (("strat",), "strat"),
         (("stop-all", "x"), "stop-all"),
         (("retry",), "ID"),
@@ -245,7 +245,7 @@ async def test_where_nothing_listens_the_url_is_named(world: World) -> None:
     by_option = await world.type("list", "--url", url)
     for said in (by_variable, by_option):
         assert (said.code, said.out) == (3, "")
-        assert f"dagengine: no controller answers at {url}" in said.err
+        assert f"dagengine: the controller at {url}" in said.err
 
 
 @pytest.mark.parametrize("password", ["wrong-password", ""])

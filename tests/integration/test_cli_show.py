@@ -22,7 +22,7 @@ async def test_before_any_start_there_is_nothing_to_list_or_show(world: World) -
     listed, shown = await world.type("list", "--json"), await world.type("show")
     assert (listed.code, listed.document) == (0, [])
     assert shown.code == 0
-    assert shown.out.splitlines() == ["nothing was started yet", "next: dagengine start"]
+    assert shown.out.splitlines() == ["no start or stop was requested yet", "next: dagengine start"]
 
 
 async def test_a_list_has_a_line_for_each_dag_newest_first(world: World) -> None:
@@ -100,7 +100,7 @@ async def test_the_audit_says_who_did_what_also_of_a_dag_that_is_no_longer_kept(
     world: World,
 ) -> None:
     empty = await world.type("audit")
-    assert (empty.code, empty.out) == (0, "nothing was done yet\n")
+    assert (empty.code, empty.out) == (0, "the audit is empty\n")
     old, _ = await world.failed_dag(), await world.failed_dag()
     with closing(connect_writer(world.directory / "store.sqlite")) as connection:
         assert prune_slice(connection, Retention(max_age_s=0, max_count=1), SystemClock().now())
@@ -118,7 +118,7 @@ async def test_the_audit_of_a_dag_that_never_was_says_that_there_is_none(
     known = await world.failed_dag()
     said = await world.type("audit", f"{known[:-1]}9", *option)
     assert (said.code, said.out) == (2, "")
-    assert "[Task.NotFound]: Task not found: there is no DAG" in said.err
+    assert "[Task.NotFound]: Task not found: DAG " in said.err
 
 
 # --- whose word counts -----------------------------------------------------------------------
@@ -133,7 +133,7 @@ async def test_the_verdict_is_by_the_holder_and_not_by_who_found_the_lock_taken(
     turned_away = await world.type("stop", "--json")
     second = turned_away.document["id"]
     assert turned_away.code == 1
-    assert "see who holds the lock, and how it goes:  dagengine show" in turned_away.err
+    assert "see the holder of the lock and its progress:  dagengine show" in turned_away.err
     assert "rollback" not in turned_away.err
 
     lines = (await world.type("show")).out.splitlines()
@@ -141,7 +141,7 @@ async def test_the_verdict_is_by_the_holder_and_not_by_who_found_the_lock_taken(
     assert lines[1] == f"  {FIRST}  not known yet"
     assert lines[2].startswith("      waits for step: Look, since 20")
     assert lines[3] == f"  {SECOND}  not known yet"
-    assert f"Stop OB {second} found the lock taken: it has touched no server" in lines
+    assert f"Stop OB {second} found the lock held: it did not touch any server" in lines
     assert f"lock: Stop OB {holder} since " in lines[-3]
     assert lines[-2:] == [
         f"next: follow it with  dagengine show --follow {holder}",
@@ -155,9 +155,9 @@ async def test_the_verdict_is_by_the_holder_and_not_by_who_found_the_lock_taken(
         f"by Stop OB {holder} (SUCCEED, {at:%Y-%m-%d %H:%M:%S %z}):",
         f"  {FIRST}  in service (level sql)",
         f"  {SECOND}  in service (level sql)",
-        f"Stop OB {second} found the lock taken: it has touched no server",
+        f"Stop OB {second} found the lock held: it did not touch any server",
         "lock: free",
-        "next: nothing to do; to look at the servers now:  dagengine start --dry-run",
+        "next: nothing to do; to check the servers now:  dagengine start --dry-run",
     ]
     assert (await world.type("show")).out.splitlines() == ended
     await world.type("pass", second)

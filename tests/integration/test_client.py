@@ -58,7 +58,7 @@ async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None
 async def test_the_example_says_that_nobody_answers() -> None:
     code, said, err = await run_example("http://127.0.0.1:9")
     assert (code, said) == (1, [])
-    assert "no controller answers at http://127.0.0.1:9" in err
+    assert "the controller at http://127.0.0.1:9 does not respond" in err
 
 
 def test_the_page_names_every_call_and_every_error() -> None:

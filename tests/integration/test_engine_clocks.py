@@ -103,7 +103,7 @@ async def test_a_jump_of_the_wall_clock_gives_node_and_dag_no_time_that_is_over(
     async with open_engine(lanes.operation(whose), clock=lanes.clock) as engine:
         detail = await run(engine, "a", "b")
         said = task(detail, 2, "b")
-        assert f"the 600 s of its {whose} are over" in said.logs[-1].content
+        assert f"the 600 s of its {whose} have passed" in said.logs[-1].content
         outcomes = [a.outcome for a in await engine.find_attempts(said.sub_task.sub_task_id)]
         assert outcomes == ["TimedOut"]
         assert task(detail, 2, "a").sub_task.state == "SUCCEED"

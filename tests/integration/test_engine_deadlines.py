@@ -48,7 +48,7 @@ async def test_not_in_time_is_told_apart_from_failed_and_names_whose_time_it_was
         detail = await run(engine)
         (attempt,) = await engine.find_attempts(1)
         assert attempt.outcome == "TimedOut"
-        assert f"the 0.05 s of its {whose} are over" in task(detail, 1, None).logs[-1].content
+        assert f"the 0.05 s of its {whose} have passed" in task(detail, 1, None).logs[-1].content
 
 
 async def test_a_jump_of_the_wall_clock_ends_nothing(open_engine: Open, script: Script) -> None:
@@ -99,7 +99,7 @@ async def test_the_end_of_a_cancelled_step_is_proven_or_its_result_is_unknown(
         assert how(detail) == ("FAILED", "CANCEL", 1)
         assert [a.outcome for a in await engine.find_attempts(1)] == [outcome]
         if outcome == "ResultUnknown":
-            assert "is not proven" in task(detail, 1, "a").logs[-1].content
+            assert "is not confirmed" in task(detail, 1, "a").logs[-1].content
 
 
 @pytest.mark.parametrize(("proof", "outcome"), [(True, "TimedOut"), (False, "ResultUnknown")])
@@ -122,7 +122,7 @@ async def test_the_end_of_a_step_that_took_too_long_is_proven_or_its_result_is_u
         assert asked == ["a"]
         assert [a.outcome for a in await engine.find_attempts(1)] == [outcome]
         said = task(detail, 1, "a").logs[-1].content
-        assert ("are over" if proof else "is not proven") in said
+        assert ("have passed" if proof else "is not confirmed") in said
 
 
 async def test_a_server_whose_end_is_not_proven_stays_marked_until_a_step_has_looked(

@@ -67,8 +67,8 @@ async def test_while_the_end_of_a_step_is_proven_it_says_so(open_engine: Open) -
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (DagengineError("no way to look"), "is not proven: no way to look"),
-        (ValueError("a defect"), "is not proven: ValueError: a defect"),
+        (DagengineError("no way to look"), "is not confirmed: no way to look"),
+        (ValueError("a defect"), "is not confirmed: ValueError: a defect"),
     ],
 )
 async def test_a_proof_that_fails_is_no_proof(

@@ -125,7 +125,7 @@ async def test_a_node_is_not_passed_once_a_rollback_has_undone_something(
         assert how(undone) == ("FAILED", "ROLLBACK", 3)
         refusal = await _refused_pass(engine, undone, 3)
         assert refusal.err_code == "Task.Node.Operator.PassNotAllowed"
-        assert "a rollback of DAG 'op' has begun" in str(refusal)
+        assert "a rollback of DAG 'op' has started" in str(refusal)
         assert script.ran["verify", None] == 1
 
 

@@ -134,7 +134,7 @@ async def test_a_submission_that_differs_in_anything_is_another_dag(
 
 async def test_an_unknown_operation_is_refused_by_name(open_engine: Open, script: Script) -> None:
     async with open_engine(script.operation()) as engine:
-        with pytest.raises(UnknownOperation, match=r"no operation 'nope'.*known: op"):
+        with pytest.raises(UnknownOperation, match=r"operation 'nope' is not registered.*: op"):
             await engine.submit(Submission("nope"))
         with pytest.raises(TaskNotFound):
             await engine.operate_dag(99, Operator.CANCEL)

@@ -25,7 +25,7 @@ HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
         (Succeeded({"x": float("nan")}), "'s0' has a result that cannot be stored"),
         (Succeeded(evidence={"x": HALF}), "'s0' has a result that cannot be stored"),
         (Failed(Problem("X", f"no file {HALF}")), r"no file \ud800"),
-        (None, "stopped on TypeError: a step returned None, which is no outcome"),
+        (None, "stopped on TypeError: a step returned None, which is not an outcome"),
         (Interrupted(), "stopped on TypeError: a step returned Interrupted()"),
     ],
 )

@@ -675,7 +675,7 @@ def test_a_socket_that_is_left_over_is_replaced_and_goes_at_the_end(tmp_path: Pa
 def test_only_a_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
-    with pytest.raises(ConfigError, match="is no socket"), listen_at(path):
+    with pytest.raises(ConfigError, match="is not a socket"), listen_at(path):
         pass
     assert path.read_text() == "data"
     with pytest.raises(ConfigError, match="107 bytes"), listen_at(tmp_path / ("x" * 200)):

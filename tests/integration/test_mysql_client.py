@@ -223,7 +223,7 @@ async def test_login_wrong_sequence_is_refused() -> None:
 )
 async def test_login_silent_peer_times_out(script: Script) -> None:
     async with open_peer(script) as peer:
-        with pytest.raises(MysqlTimedOut, match=r"no complete answer within 0\.05 s"):
+        with pytest.raises(MysqlTimedOut, match=r"no complete response within 0\.05 s"):
             await log_in(peer, timeout_s=SHORT_S)
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)  # the client has closed
 
@@ -369,7 +369,7 @@ async def test_query_cancelled_closes_the_connection() -> None:
         connection = await log_in(peer)
         asking = asyncio.create_task(connection.query("select 1"), name="ask")
         await asyncio.wait_for(has_asked.wait(), LIMIT_S)
-        with pytest.raises(MysqlRequestRefused, match="under way"):
+        with pytest.raises(MysqlRequestRefused, match="in progress"):
             await connection.query("select 2")
         asking.cancel()
         await asyncio.wait([asking])

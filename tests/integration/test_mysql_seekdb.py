@@ -159,7 +159,7 @@ async def test_big_answer_of_seekdb_is_read_up_to_the_bounds(seekdb: Seekdb) -> 
     assert {row[1] for row in rows} == {"x" * 1000}
     connection.close()
     async with login(seekdb.home / "run/sql.sock", "") as bounded:
-        with pytest.raises(SqlNotReady, match="answer has more than"):
+        with pytest.raises(SqlNotReady, match="response has more than"):
             await query_rows(bounded, "select t from test.big")
 
 

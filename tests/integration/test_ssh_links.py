@@ -108,7 +108,7 @@ async def test_a_broken_connection_loses_what_runs_and_the_next_command_gets_a_n
     host.signal(signal.SIGKILL, listener=False)
     with pytest.raises(ConnectionLost) as lost:
         await running
-    assert "look at the host before repeating it" in lost.value.remedy
+    assert "check the host before repeating it" in lost.value.remedy
     assert psutil.pid_exists(pid)  # which is why nothing is repeated unseen
     psutil.Process(pid).kill()
     assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
@@ -192,7 +192,7 @@ async def test_more_commands_than_the_host_has_sessions_for_are_ended_all_the_sa
 
 async def test_a_host_that_opens_no_session_at_all_is_told_with_the_key_to_set(lab, ssh_pool):
     _, runner = await runner_for(lab, ssh_pool, "MaxSessions 0")
-    with pytest.raises(HostUnreachable, match="opens no session") as caught:
+    with pytest.raises(HostUnreachable, match="does not open a session") as caught:
         await runner.run(Command(("true",)), timeout_s=30)
     assert "ssh.max_sessions" in caught.value.remedy
 

@@ -84,7 +84,7 @@ async def test_a_key_that_is_replaced_on_disk_is_read_again(lab, ssh_pool):
     host = await lab.sshd()
     key = await lab.key("key")
     address = lab.address(host, key_file=key)
-    assert "was not let in" in await refusal(ssh_pool, address)
+    assert "was rejected" in await refusal(ssh_pool, address)
     other = await lab.key("other")
     lab.let_in(other, host)
     other.replace(key)
@@ -157,7 +157,7 @@ async def test_an_agent_is_asked_only_when_the_cluster_file_says_so(lab, ssh_poo
     lab.let_in(held, host)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(await lab.agent(held)))
     said = await refusal(ssh_pool, lab.address(host, key_file=other))
-    assert f"was not let in with {other}" in said
+    assert f"was rejected with {other}" in said
 
 
 async def test_what_is_wrong_with_an_agent_is_said(lab, ssh_pool, monkeypatch):
@@ -166,16 +166,16 @@ async def test_what_is_wrong_with_an_agent_is_said(lab, ssh_pool, monkeypatch):
     assert "SSH_AUTH_SOCK is not set" in await refusal(ssh_pool, lab.address(host, agent=True))
     nowhere = lab.directory / "nowhere"
     said = await refusal(ssh_pool, lab.address(host, agent=nowhere))
-    assert f"no ssh agent answers at {nowhere}" in said
+    assert f"the ssh agent at {nowhere} does not respond" in said
     socket = await lab.agent()
-    assert "holds no key" in await refusal(ssh_pool, lab.address(host, agent=socket))
+    assert "does not hold a key" in await refusal(ssh_pool, lab.address(host, agent=socket))
     await run("ssh-add", "-q", str(key), SSH_AUTH_SOCK=str(socket))
     said = await refusal(ssh_pool, lab.address(host, agent=socket, key_file=absent))
     assert f"does not hold the key {absent}" in said
     said = await refusal(ssh_pool, lab.address(host, agent=socket, key_file=nowhere))
     assert f"neither {nowhere} nor {nowhere}.pub is a public key" in said
     said = await refusal(ssh_pool, lab.address(host, agent=socket))
-    assert "was not let in with any key of the ssh agent" in said
+    assert "was rejected with any key of the ssh agent" in said
 
 
 # --- certificates -----------------------------------------------------------------------------

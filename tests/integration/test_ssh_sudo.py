@@ -225,13 +225,13 @@ async def test_what_sudoers_do_not_allow_is_told(become, sudo_users, lines):
 async def test_sudo_that_wants_a_terminal_is_told(become, sudo_users):
     sudo_users.allow("Defaults:{login} requiretty", RULE)
     error = await refusal(await become())
-    assert "to have a terminal" in error.message
+    assert "requires a terminal" in error.message
     assert f"Defaults:{sudo_users.login} !requiretty" in error.remedy
 
 
 async def test_a_user_that_the_host_does_not_have_is_told(become):
     error = await refusal(await become(sudo="dagt-nobody"))
-    assert "there is no user dagt-nobody" in error.message
+    assert "the user dagt-nobody of ssh.sudo does not exist" in error.message
 
 
 async def test_a_host_without_sudo_is_told(become, place):

@@ -25,9 +25,9 @@ def test_the_scope_is_what_was_given(
 
 @pytest.mark.parametrize("empty", ["", ",", " , "])
 def test_an_option_that_names_nothing_never_means_the_whole_cluster(empty: str) -> None:
-    with pytest.raises(typer.BadParameter, match="--zone names no zone"):
+    with pytest.raises(typer.BadParameter, match="--zone does not name a zone"):
         read_scope(empty, None)
-    with pytest.raises(typer.BadParameter, match="--server names no server"):
+    with pytest.raises(typer.BadParameter, match="--server does not name a server"):
         read_scope(None, empty)
 
 

@@ -23,7 +23,10 @@ def task(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("logs", "said"),
     [
-        (["begun", "ERROR: port is taken"], "passed by an operator; it had said: ERROR: port"),
+        (
+            ["begun", "ERROR: port is taken"],
+            "passed by an operator; its last log line: ERROR: port",
+        ),
         (None, "passed by an operator"),
     ],
 )

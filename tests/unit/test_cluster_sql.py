@@ -141,7 +141,7 @@ NODES = [Node(f"{zone}{n}", zone) for zone in ("a", "b", "c") for n in (1, 2)]
 def test_what_is_missing_for_a_majority_is_named_with_what_is_known_of_it() -> None:
     found = explain_majority(NODES, ["a1"], ["a1", "a2", "b1"])
     assert "servers of 2 of its 3 zones are needed" in found.message
-    assert "1 answer (a)" in found.message
+    assert "servers of 1 (a)" in found.message
     assert "a: a2 (not up)" in found.message
     assert "b: b1 (not up), b2 (out of this task's scope, state unknown)" in found.message
     assert "c: c1, c2 (out of this task's scope, state unknown)" in found.message
@@ -158,7 +158,7 @@ def test_with_enough_zones_the_rest_of_their_servers_is_named() -> None:
 
 def test_with_nothing_up_the_message_says_none() -> None:
     found = explain_majority(NODES, [], ["c2"])
-    assert "0 answer (none)" in found.message
+    assert "servers of 0 (none)" in found.message
     assert found.remedy == "start the servers of 2 more zones, then RETRY"
 
 

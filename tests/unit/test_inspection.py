@@ -55,7 +55,7 @@ def make_store(path: Path) -> None:
 def test_a_set_up_that_was_never_started_is_well(engine_file: Path) -> None:
     found = look(engine_file)
     assert {inspection.health for inspection in found.values()} == {SelfCheckStatus.OK}
-    assert "first start makes it" in found["store"].said
+    assert "first start creates it" in found["store"].said
     assert "free" in found["API"].said
 
 
@@ -71,7 +71,7 @@ def test_a_store_that_nobody_uses_tells_its_schema(engine_file: Path) -> None:
     make_store(engine_file.parent / "store.sqlite")
     found = look(engine_file)["store"]
     assert found.health is SelfCheckStatus.OK
-    assert "nobody uses it; schema" in found.said
+    assert "not in use; schema" in found.said
 
 
 def test_a_database_of_another_program_is_no_store(engine_file: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_database_of_another_program_is_no_store(engine_file: Path) -> None:
         other.execute("CREATE TABLE t (x)")
     other.close()
     found = look(engine_file)["store"]
-    assert (found.health, found.said) == (SelfCheckStatus.BAD, "is no store of this program")
+    assert (found.health, found.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
 
 
 def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:

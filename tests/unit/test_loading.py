@@ -151,7 +151,7 @@ def test_a_dagengine_without_its_own_tasks_says_which_file_is_missing(tmp_path: 
     done = run(tmp_path, "-c", program)
     assert done.returncode == 1
     missing = home / "tasks" / "__init__.py"
-    assert f"refused: {missing} is missing; install dagengine again" in done.stderr
+    assert f"refused: {missing} is missing; reinstall dagengine" in done.stderr
     assert "the foreign module was run" not in done.stderr
 
 
@@ -177,7 +177,7 @@ def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) 
     ("entry", "module", "says"),
     [
         ("gone = gone:POINT", "", "the extension gone (gone:POINT) cannot be loaded: No module"),
-        ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is no Plugin"),
+        ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is not a Plugin"),
         ("more = more:ABSENT", "POINT = 5", "(more:ABSENT) cannot be loaded"),
         ("mine = tasks:EXTENSION", "", "the package more registers the extension tasks:EXTENSION"),
     ],

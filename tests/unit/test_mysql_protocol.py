@@ -183,11 +183,11 @@ def test_greeting_valid_is_read() -> None:
     [
         (b"", "within a field"),
         (b"\x09old\0", "does not greet"),
-        (b"\x0a8.0", "has no end"),
+        (b"\x0a8.0", "is not terminated"),
         (b"\x0a8.0\0", "within a field"),
         (greeting(capabilities=0x208), "SECURE_CONNECTION, PLUGIN_AUTH"),
         (greeting(salt=bytes(20) + b"x" * 20), "salt"),
-        (greeting()[:-1], "has no end"),
+        (greeting()[:-1], "is not terminated"),
     ],
 )
 def test_greeting_malformed_is_refused(payload: bytes, words: str) -> None:

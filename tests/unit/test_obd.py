@@ -124,24 +124,27 @@ def test_obd_outline_is_told_from_a_cluster_file() -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("seekdb: {}\n", "seekdb.servers is no list"),
-        ("seekdb: {servers: []}\n", "seekdb.servers is no list"),
-        ("seekdb: {servers: [host1]}\n", "number 1 has no ip address, it has 'host1'"),
-        ("seekdb: {servers: [{name: a}]}\n", "number 1 has no ip address"),
+        ("seekdb: {}\n", "seekdb.servers must be a list"),
+        ("seekdb: {servers: []}\n", "seekdb.servers must be a list"),
+        ("seekdb: {servers: [host1]}\n", "number 1 needs an ip address, not 'host1'"),
+        ("seekdb: {servers: [{name: a}]}\n", "number 1 needs an ip address"),
         ("seekdb: {servers: [10.1.1.1]}\n", "home_path is missing"),
         ("seekdb: {servers: [10.1.1.1], global: {home_path: h}}\n", "absolute `home`"),
-        ("seekdb: {servers: [10.1.1.1], global: 7}\n", "seekdb.global holds no keys"),
-        (GOOD + "  10.1.1.1: []\n", "seekdb.10.1.1.1 holds no keys"),
-        (GOOD + "  include: x.yaml\n", "include is not followed"),
+        ("seekdb: {servers: [10.1.1.1], global: 7}\n", "seekdb.global must be a mapping"),
+        (GOOD + "  10.1.1.1: []\n", "seekdb.10.1.1.1 must be a mapping"),
+        (GOOD + "  include: x.yaml\n", "include is not supported"),
         (GOOD + "oceanbase-ce: {servers: [10.1.1.2]}\n", "oceanbase-ce and seekdb"),
-        (GOOD + "user: admin\n", "user holds no keys"),
+        (GOOD + "user: admin\n", "user must be a mapping"),
         (GOOD.replace("[10.1.1.1]", "[10.1.1.1, 10.1.1.1]"), "10.1.1.1 occurs twice"),
         (
             GOOD.replace("{home_path", "{mysql_port: many, home_path"),
-            "mysql_port is no integer: many",
+            "mysql_port is not an integer: many",
         ),
-        (GOOD.replace("{home_path", "{rpc_port: 0, home_path"), "rpc_port is no port: 0"),
-        (GOOD.replace("{home_path", "{cluster_id: x, home_path"), "cluster_id is no integer: x"),
+        (GOOD.replace("{home_path", "{rpc_port: 0, home_path"), "rpc_port is not a port: 0"),
+        (
+            GOOD.replace("{home_path", "{cluster_id: x, home_path"),
+            "cluster_id is not an integer: x",
+        ),
         (GOOD.replace("{home_path", "{data_dir: x, home_path"), "absolute `data_dir`"),
         (GOOD + "user: {port: 99999}\n", "ssh.port"),
     ],
@@ -165,6 +168,6 @@ def test_obd_passwords_that_differ_are_not_shown(tmp_path: Path) -> None:
             "10.1.1.2": {"root_password": "two-secret"},
         }
     }
-    with pytest.raises(ValueError, match="different root_password") as caught:
+    with pytest.raises(ValueError, match="different values of root_password") as caught:
         convert_obd(raw, login="me")
     assert "secret" not in str(caught.value)

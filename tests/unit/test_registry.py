@@ -36,7 +36,7 @@ def submit(*targets: str, **params: Any) -> DagRecord:
     ("operations", "says"),
     [
         ((OPERATION, OPERATION), "operation 'op' is registered twice"),
-        ((Operation("op", ()),), "operation 'op' has no stages"),
+        ((Operation("op", ()),), "operation 'op' does not have stages"),
         ((Operation("op", (NORMAL, NORMAL)),), "operation 'op' has two stages 'first'"),
     ],
 )

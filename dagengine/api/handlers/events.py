@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from dagengine.api import messages
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.event_streams import DagEventStream
@@ -29,8 +30,10 @@ async def follow_dag(ctx: ApiContext, bound: BoundRequest) -> web.StreamResponse
     async with ctx.feeds.follow(local_row_id(ctx, bound)) as feed:
         if after > feed.last:
             raise IllegalArgument(
-                f"{LAST_EVENT_ID} {after} is beyond the last event {feed.last} of {bound.text}",
-                remedy="follow it from the beginning: leave the header out",
+                messages.EVENT_ID_TOO_LARGE(
+                    header=LAST_EVENT_ID, event_id=after, last=feed.last, dag_id=bound.text
+                ),
+                remedy=messages.OMIT_EVENT_ID(),
             )
         if feed.is_over and after == feed.last:
             return web.Response(status=204)
@@ -78,7 +81,7 @@ def _parse_last(text: str) -> int:
         return 0
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
         raise IllegalArgument(
-            f"{LAST_EVENT_ID} {text[:_DIGITS]!r} is not the id of an event",
-            remedy="send back the last `id:` that came, or leave the header out",
+            messages.EVENT_ID_INVALID(header=LAST_EVENT_ID, value=text[:_DIGITS]),
+            remedy=messages.SEND_LAST_EVENT_ID(),
         )
     return int(text)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
+from dagengine.api import messages
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
@@ -85,8 +86,8 @@ async def _audit(ctx: ApiContext, asked: AuditPage, dag_id: int | None) -> Page[
     cursor = asked.cursor
     if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _DIGITS):
         raise IllegalArgument(
-            f"The input parameter 'cursor' is illegal: {cursor[:_DIGITS]!r}",
-            remedy="send the next_cursor of the page before",
+            messages.PARAMETER_VALUE(name="cursor", value=cursor[:_DIGITS]),
+            remedy=messages.SEND_NEXT_CURSOR(),
         )
     before = int(cursor) if cursor else None
     rows = await ctx.engine.list_audit(dag_id, limit=asked.limit + 1, before=before)

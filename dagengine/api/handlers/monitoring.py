@@ -11,6 +11,7 @@ import asyncio
 from aiohttp import web
 from prometheus_client import generate_latest
 
+from dagengine.api import messages
 from dagengine.api.envelope import render_json
 from dagengine.api.metrics import CONTENT_TYPE, Metrics
 from dagengine.engine.engine import Engine
@@ -60,12 +61,15 @@ class Health:
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _ask(self) -> dict[str, str]:
-        scheduler = "ok" if self._engine.is_scheduling else "not running"
+        scheduler = "ok" if self._engine.is_scheduling else messages.SCHEDULER_NOT_RUNNING()
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._engine.probe_store(self._clock.now())
         except TimeoutError:
-            return {"store": f"no write within {_PATIENCE_S:g} s", "scheduler": scheduler}
+            return {
+                "store": messages.STORE_WRITE_TIMEOUT(timeout_s=_PATIENCE_S),
+                "scheduler": scheduler,
+            }
         except StoreError:
-            return {"store": "refuses to write: see the log", "scheduler": scheduler}
+            return {"store": messages.STORE_NOT_WRITABLE(), "scheduler": scheduler}
         return {"store": "ok", "scheduler": scheduler}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from dagengine.api import messages
 from dagengine.api.binding import ShowDetails
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
@@ -71,9 +72,9 @@ async def get_dag(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     row_id = local_row_id(ctx, bound)
     found = await ctx.engine.find_dag(row_id, details=bound.query.show_details)
     if found is None:
-        raise TaskNotFound(f"there is no DAG {bound.text}")
+        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.text))
     if ctx.wire.id(row_id) != bound.text:
-        raise TaskNotFound("dag id not match")
+        raise TaskNotFound(messages.DAG_ID_MISMATCH())
     return ctx.wire.dag(found)
 
 
@@ -82,14 +83,14 @@ async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> Non
     body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_dag(row_id, details=False) is None:
-        raise TaskNotFound(f"there is no DAG {bound.text}")
+        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.text))
     if ctx.wire.id(row_id) != (body.id or bound.text):
-        raise TaskNotFound("dag id not match")
+        raise TaskNotFound(messages.DAG_ID_MISMATCH())
     if body.operator.upper() not in _OPERATORS:
         raise OperatorRefused(
             "Task.Dag.Operator.NotSupport",
-            f"Operator {body.operator} is not supported",
-            remedy="send ROLLBACK, RETRY, CANCEL or PASS",
+            messages.OPERATOR_UNKNOWN(operator=body.operator),
+            remedy=messages.SEND_DAG_OPERATOR(),
         )
     operator = Operator(body.operator.upper())
     if operator in (Operator.RETRY, Operator.ROLLBACK):
@@ -101,7 +102,7 @@ async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
     """One stage of a DAG."""
     found = await ctx.engine.find_node(local_row_id(ctx, bound), details=bound.query.show_details)
     if found is None:
-        raise TaskNotFound(f"there is no node {bound.text}")
+        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.text))
     return ctx.wire.node(found)
 
 
@@ -110,12 +111,12 @@ async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> No
     body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_node(row_id, details=False) is None:
-        raise TaskNotFound(f"there is no node {bound.text}")
+        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.text))
     if body.operator.upper() != Operator.PASS:
         raise OperatorRefused(
             "Task.Node.Operator.NotSupport",
-            f"Operator {body.operator} is not supported",
-            remedy="a node can only be passed: send PASS",
+            messages.OPERATOR_UNKNOWN(operator=body.operator),
+            remedy=messages.SEND_PASS(),
         )
     ctx.before_retry()
     await ctx.engine.pass_node(row_id, by=bound.caller, reason=body.reason)
@@ -125,7 +126,7 @@ async def get_sub_task(ctx: ApiContext, bound: BoundRequest) -> TaskDetailDTO:
     """A sub-task: one server of a node, or the whole cluster."""
     found = await ctx.engine.find_sub_task(local_row_id(ctx, bound))
     if found is None:
-        raise TaskNotFound(f"there is no sub-task {bound.text}")
+        raise TaskNotFound(messages.SUB_TASK_NOT_FOUND(sub_task_id=bound.text))
     return ctx.wire.sub_task(found)
 
 
@@ -160,7 +161,7 @@ async def get_holder(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     held = await _list_holders(ctx, bound)
     if not held:
         whose = "Agent" if bound.request.path.endswith("/agent") else "Cluster"
-        raise TaskNotFound(f"{whose} is not under maintenance")
+        raise TaskNotFound(messages.NOT_UNDER_MAINTENANCE(subject=whose))
     return held[0]
 
 
@@ -190,5 +191,5 @@ def local_row_id(ctx: ApiContext, bound: BoundRequest[B]) -> int:
     task = bound.task
     assert task is not None
     if task.kind is not IdKind.LOCAL or task.agent != ctx.engine.agent:
-        raise TaskNotFound(f"{bound.text} is not an id of this controller ({ctx.engine.agent})")
+        raise TaskNotFound(messages.FOREIGN_ID(task_id=bound.text, agent=ctx.engine.agent))
     return task.row_id

@@ -12,7 +12,7 @@ from dagengine.api.schemas.base import Time
 Identity = Literal["CLUSTER AGENT"]
 SeenAt = Annotated[
     Time,
-    Field(description="when the servers were last looked at; left out before the first look"),
+    Field(description="when the servers were last probed; omitted before the first probe"),
 ]
 SeenAge = Annotated[int, Field(ge=0, description="how long ago that was, in milliseconds")]
 

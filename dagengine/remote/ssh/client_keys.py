@@ -13,6 +13,7 @@ from typing import TypeAlias
 import asyncssh
 
 from dagengine.errors import AuthenticationFailed
+from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.runtime.watched_file import WatchedFile, read_first_line
 
@@ -74,17 +75,19 @@ def read_passphrase(address: HostAddress) -> str:
     """
     if (variable := address.key_passphrase_env) is not None:
         if not (passphrase := os.environ.get(variable, "")):
-            raise _no_passphrase(address, f"the variable {variable} is not set or empty")
+            raise _no_passphrase(address, messages.VARIABLE_UNSET(variable=variable))
         return passphrase
     if (file := address.key_passphrase_file) is not None:
         try:
             passphrase = read_first_line(file)
         except UnicodeDecodeError:  # the exception text would show the passphrase
-            raise _no_passphrase(address, f"the file {file} is not UTF-8") from None
+            raise _no_passphrase(address, messages.FILE_NOT_UTF8(file=file)) from None
         except OSError as exc:
-            raise _no_passphrase(address, f"cannot read {file}: {exc.strerror}") from exc
+            raise _no_passphrase(
+                address, messages.FILE_UNREADABLE(file=file, reason=exc.strerror)
+            ) from exc
         if not passphrase:
-            raise _no_passphrase(address, f"the first line of {file} is empty")
+            raise _no_passphrase(address, messages.FIRST_LINE_EMPTY(file=file))
         return passphrase
     return ""
 
@@ -96,9 +99,11 @@ async def _agent_keys(address: HostAddress) -> AsyncIterator[tuple[ClientKey, ..
         agent = await asyncssh.connect_agent(str(place))
     except OSError as exc:
         raise AuthenticationFailed(
-            f"no ssh agent answers at {place} for {address.user}@{address}: {exc.strerror or exc}",
+            messages.AGENT_SILENT(
+                place=place, user=address.user, address=address, reason=exc.strerror or exc
+            ),
             host=str(address),
-            remedy="start it (ssh-agent), or correct ssh.agent or SSH_AUTH_SOCK",
+            remedy=messages.START_AGENT(),
         ) from exc
     try:
         yield await _choose_agent_keys(address, agent, place)
@@ -115,16 +120,18 @@ async def _choose_agent_keys(
         held = await agent.get_keys(None if wanted is None else [wanted.public_data])
     except (OSError, ValueError, EOFError) as exc:
         raise AuthenticationFailed(
-            f"the ssh agent at {place} does not say which keys it holds: {exc}",
+            messages.AGENT_LISTING_FAILED(place=place, reason=exc),
             host=str(address),
-            remedy="try it: ssh-add -l",
+            remedy=messages.LIST_AGENT_KEYS(),
         ) from exc
     if not held:
-        what = "holds no key" if file is None else f"does not hold the key {file}"
+        fields = {"place": place, "user": address.user, "address": address}
         raise AuthenticationFailed(
-            f"the ssh agent at {place} {what} for {address.user}@{address}",
+            messages.AGENT_EMPTY(**fields)
+            if file is None
+            else messages.AGENT_WITHOUT_KEY(**fields, key_file=file),
             host=str(address),
-            remedy="load it with ssh-add; ssh-add -l lists what it holds",
+            remedy=messages.LOAD_KEY(),
         )
     if file is None:
         return tuple(held)
@@ -136,9 +143,11 @@ def _agent_place(address: HostAddress) -> Path:
         return address.agent
     if not (text := os.environ.get(_AGENT_VARIABLE, "")):
         raise AuthenticationFailed(
-            f"ssh.agent is set for {address.user}@{address}, but {_AGENT_VARIABLE} is not set",
+            messages.AGENT_VARIABLE_UNSET(
+                user=address.user, address=address, variable=_AGENT_VARIABLE
+            ),
             host=str(address),
-            remedy=f"give the controller {_AGENT_VARIABLE}, or name the socket in ssh.agent",
+            remedy=messages.SET_AGENT_VARIABLE(variable=_AGENT_VARIABLE),
         )
     return Path(text)
 
@@ -157,21 +166,20 @@ def _unusable_key(
             return _unreadable(address, file)
         case asyncssh.KeyEncryptionError():
             return AuthenticationFailed(
-                f"the passphrase for the key file {file} of {who} is wrong",
+                messages.PASSPHRASE_WRONG(file=file, user=who),
                 host=str(address),
-                remedy="correct what ssh.key_passphrase_env or ssh.key_passphrase_file names",
+                remedy=messages.CORRECT_PASSPHRASE(),
             )
         case _ if not passphrase and "assphrase" in str(error):
             return AuthenticationFailed(
-                f"the key file {file} for {who} is locked with a passphrase",
+                messages.KEY_LOCKED(file=file, user=who),
                 host=str(address),
-                remedy="say where it is kept in ssh.key_passphrase_env or "
-                "ssh.key_passphrase_file, or load the key into an agent and set ssh.agent",
+                remedy=messages.NAME_PASSPHRASE(),
             )
     return AuthenticationFailed(
-        f"{file} for {who} is not a usable private key: {error}",
+        messages.KEY_UNUSABLE(file=file, user=who, reason=error),
         host=str(address),
-        remedy="name a private key in ssh.key_file",
+        remedy=messages.NAME_PRIVATE_KEY(),
     )
 
 
@@ -182,10 +190,9 @@ def _read_public_key(address: HostAddress, file: Path) -> asyncssh.SSHKey:
         except (OSError, asyncssh.KeyImportError):
             continue
     raise AuthenticationFailed(
-        f"neither {file} nor {file}.pub is a public key: which key of the agent is meant for "
-        f"{address.user}@{address}?",
+        messages.AGENT_KEY_AMBIGUOUS(user=address.user, address=address, file=file),
         host=str(address),
-        remedy="put the public key there, or leave ssh.key_file out to try all keys of the agent",
+        remedy=messages.PUT_PUBLIC_KEY(),
     )
 
 
@@ -199,9 +206,11 @@ def _with_certificate(
         return key, asyncssh.read_certificate(str(place))
     except (OSError, asyncssh.KeyImportError) as exc:
         raise AuthenticationFailed(
-            f"the certificate {place} for {address.user}@{address} cannot be used: {exc}",
+            messages.CERTIFICATE_UNUSABLE(
+                certificate=place, user=address.user, address=address, reason=exc
+            ),
             host=str(address),
-            remedy="have it signed anew, or remove it",
+            remedy=messages.RENEW_CERTIFICATE(),
         ) from exc
 
 
@@ -212,16 +221,17 @@ def certificate_file(key_file: Path) -> Path:
 
 def _unreadable(address: HostAddress, file: Path) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"the key file {file} for {address.user}@{address} cannot be read",
+        messages.KEY_UNREADABLE(file=file, user=address.user, address=address),
         host=str(address),
-        remedy="put the private key there or name another one in ssh.key_file",
+        remedy=messages.PUT_PRIVATE_KEY(),
     )
 
 
 def _no_passphrase(address: HostAddress, why: str) -> AuthenticationFailed:
     return AuthenticationFailed(
-        f"there is no passphrase for the key file {address.key_file} of "
-        f"{address.user}@{address}: {why}",
+        messages.PASSPHRASE_MISSING(
+            key_file=address.key_file, user=address.user, address=address, reason=why
+        ),
         host=str(address),
-        remedy="put it there, or correct ssh.key_passphrase_env or ssh.key_passphrase_file",
+        remedy=messages.PROVIDE_PASSPHRASE(),
     )

@@ -11,6 +11,7 @@ from random import Random
 import asyncssh
 
 from dagengine.errors import HostUnreachable, RemoteError
+from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.connector import Login, no_answer
 from dagengine.runtime.clock import Clock
@@ -146,7 +147,7 @@ class SshConnection:
             async with asyncio.timeout(bound_s), self._opening:
                 if self._closed:
                     raise HostUnreachable(
-                        f"the connection to {self.address} was closed for good",
+                        messages.CONNECTION_CLOSED(address=self.address),
                         host=str(self.address),
                     )
                 if self._offered is None or self._offered.is_closed():
@@ -170,7 +171,7 @@ class SshConnection:
             return await self._bastion.take()
         except RemoteError as error:
             raise type(error)(
-                f"the bastion of {self.address} cannot be used: {error.message}",
+                messages.BASTION_UNUSABLE(address=self.address, reason=error.message),
                 host=error.host,
                 remedy=error.remedy,
             ) from error
@@ -208,9 +209,9 @@ class SshConnection:
             return
         bastion.retire(through)
         raise HostUnreachable(
-            f"the bastion {bastion.address} of {self.address} no longer answers",
+            messages.BASTION_SILENT(bastion=bastion.address, address=self.address),
             host=str(bastion.address),
-            remedy="check that it is up; the next attempt connects to it anew",
+            remedy=messages.CHECK_BASTION(),
         )
 
     def _drop_if_unused(self, connection: asyncssh.SSHClientConnection) -> None:

@@ -12,6 +12,7 @@ import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
 from dagengine.errors import AuthenticationFailed, HostUnreachable, RemoteError
+from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
 from dagengine.remote.ssh.known_hosts import TrustedHosts, host_key_rejected
@@ -127,7 +128,7 @@ async def connect_and_await_banner(host: str, port: int) -> socket.socket:
             raise
         else:
             return sock
-    raise failed or OSError(f"{host} has no address")
+    raise failed or OSError(messages.ADDRESS_MISSING(host=host))
 
 
 async def _until_readable(sock: socket.socket) -> None:
@@ -143,10 +144,9 @@ async def _until_readable(sock: socket.socket) -> None:
 def no_answer(address: HostAddress) -> HostUnreachable:
     """Build the error for a host that does not respond."""
     return HostUnreachable(
-        f"{address} did not complete an SSH login within {address.connect_timeout_s:g} s"
-        f"{_way(address)}",
+        messages.LOGIN_TIMED_OUT(host=_route(address), timeout_s=address.connect_timeout_s),
         host=str(address),
-        remedy="check that the host is up, that no firewall drops packets and that sshd answers",
+        remedy=messages.CHECK_HOST_AND_FIREWALL(),
     )
 
 
@@ -175,9 +175,9 @@ def explain_failure(
         case _:
             detail = str(error) or type(error).__name__
     return HostUnreachable(
-        f"{address} cannot be reached over SSH{_way(address)}: {detail}",
+        messages.UNREACHABLE(host=_route(address), reason=detail),
         host=host,
-        remedy="check that the host is up and that sshd listens on this address and port",
+        remedy=messages.CHECK_HOST_AND_PORT(),
     )
 
 
@@ -209,17 +209,17 @@ async def _connect(
 
 
 def _not_let_in(address: HostAddress) -> AuthenticationFailed:
-    key = str(address.key_file or "the default keys in ~/.ssh")
+    key = str(address.key_file or messages.DEFAULT_KEYS())
     if address.agent:
-        key = f"{address.key_file or 'any key'} of the ssh agent"
+        key = messages.ANY_AGENT_KEY()
+        if address.key_file:
+            key = messages.AGENT_KEY(key=address.key_file)
     elif address.key_file and (certificate := certificate_file(address.key_file)).exists():
-        key = f"{key} and the certificate {certificate}"
+        key = messages.KEY_AND_CERTIFICATE(key=key, certificate=certificate)
     return AuthenticationFailed(
-        f"{address.user}@{address} was not let in with {key}",
+        messages.LOGIN_REJECTED(user=address.user, address=address, key=key),
         host=str(address),
-        remedy=f"add its public key to {address.user}'s authorized_keys there, "
-        "or correct ssh.user and ssh.key_file; a certificate may have expired or name other "
-        "principals (ssh-keygen -L -f shows it)",
+        remedy=messages.AUTHORIZE_KEY(user=address.user),
     )
 
 
@@ -227,16 +227,19 @@ def _not_forwarded(error: asyncssh.ChannelOpenError, address: HostAddress) -> Ho
     bastion = address.jump
     if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
         return HostUnreachable(
-            f"the bastion {bastion} forwards no connection to {address}: {error.reason}",
+            messages.FORWARDING_PROHIBITED(bastion=bastion, address=address, reason=error.reason),
             host=str(bastion),
-            remedy="look for AllowTcpForwarding and PermitOpen in its sshd_config",
+            remedy=messages.ALLOW_FORWARDING(),
         )
     return HostUnreachable(
-        f"the bastion {bastion} cannot connect to {address}: {error.reason}",
+        messages.FORWARDING_FAILED(bastion=bastion, address=address, reason=error.reason),
         host=str(address),
-        remedy="check that the host is up, and that the bastion reaches its address and port",
+        remedy=messages.CHECK_HOST_AND_ROUTE(),
     )
 
 
-def _way(address: HostAddress) -> str:
-    return f", through the bastion {address.jump}" if address.jump else ""
+def _route(address: HostAddress) -> str:
+    """Return the address as messages show it, with its bastion."""
+    if address.jump is None:
+        return str(address)
+    return messages.ADDRESS_VIA(address=address, bastion=address.jump)

@@ -9,6 +9,7 @@ from enum import StrEnum
 import asyncssh
 
 from dagengine.errors import ConfigError, HostUnreachable
+from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.connector import explain_failure, no_answer
 from dagengine.remote.ssh.known_hosts import (
@@ -108,8 +109,8 @@ class HostKeys:
             replace_file(file, with_pin(text, name, key.public_key, salt=new_salt()))
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(
-                f"cannot pin the key of {key.address} in {file}: {exc}",
-                remedy="mend the file, or name another one in ssh.known_hosts",
+                messages.PIN_FAILED(address=key.address, file=file, reason=exc),
+                remedy=messages.CORRECT_KNOWN_HOSTS(),
             ) from exc
         left = matches_of(self._trusted.of(key.address), key.address).keys
         return tuple(f for other in left if (f := other.get_fingerprint()) != key.fingerprint)
@@ -169,7 +170,7 @@ async def _ask_key(
         server_host_key_algs=algorithms,
     )
     if key is None:
-        raise HostUnreachable(f"{address} shows no host key", host=str(address))
+        raise HostUnreachable(messages.HOST_KEY_MISSING(address=address), host=str(address))
     return key
 
 

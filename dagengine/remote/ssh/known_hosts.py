@@ -17,6 +17,7 @@ from typing import NamedTuple
 import asyncssh
 
 from dagengine.errors import HostKeyRejected
+from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.runtime.watched_file import WatchedFile
 
@@ -45,9 +46,9 @@ class TrustedHosts:
             return self._files.setdefault(file, WatchedFile(file, _read_known_hosts)).read()
         except (OSError, ValueError) as error:
             raise HostKeyRejected(
-                f"the file with the trusted host keys of {address} cannot be read: {file}: {error}",
+                messages.KNOWN_HOSTS_UNREADABLE(address=address, file=file, reason=error),
                 host=str(address),
-                remedy="correct it or name another one in ssh.known_hosts",
+                remedy=messages.CORRECT_KNOWN_HOSTS(),
             ) from error
 
 
@@ -89,28 +90,26 @@ def host_key_rejected(
     matches = matches_of(trusted, address)
     if matches.revoked and "revoked" in why:
         return HostKeyRejected(
-            f"the host key of {address} is marked @revoked in {file}",
+            messages.HOST_KEY_REVOKED(address=address, file=file),
             host=str(address),
-            remedy="give the host a new key, then pin it: dagengine hosts trust",
+            remedy=messages.REPLACE_REVOKED_KEY(),
         )
     if matches.keys:
         return HostKeyRejected(
-            f"the host key of {address} is not the one in {file}",
+            messages.HOST_KEY_CHANGED(address=address, file=file),
             host=str(address),
-            remedy="somebody may be in between: only if the host was really set up anew, "
-            f"replace it: dagengine hosts trust --replace '{address}'",
+            remedy=messages.REPLACE_CHANGED_KEY(address=address),
         )
     if matches.authorities:
         return HostKeyRejected(
-            f"the host key of {address} is not certified by the authority in {file}: {why}",
+            messages.HOST_KEY_NOT_CERTIFIED(address=address, file=file, reason=why),
             host=str(address),
-            remedy="have the host's certificate signed anew for this name (ssh-keygen -L shows "
-            "it), or pin its key: dagengine hosts trust",
+            remedy=messages.CERTIFY_OR_PIN(),
         )
     return HostKeyRejected(
-        f"the host key of {address} is unknown: {file} has no line for it",
+        messages.HOST_KEY_UNKNOWN(address=address, file=file),
         host=str(address),
-        remedy="pin it: dagengine hosts trust shows its fingerprint and asks",
+        remedy=messages.PIN_KEY(),
     )
 
 

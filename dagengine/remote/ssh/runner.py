@@ -16,6 +16,7 @@ from dagengine.errors import (
     HostUnreachable,
     RemoteError,
 )
+from dagengine.remote import messages
 from dagengine.remote.command import Command
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.process_group import END_BOUND_S, GroupIdParser, announced, end_group
@@ -131,9 +132,9 @@ class SshRunner:
                     self._link.retire(connection)
                     if is_second_try:
                         raise HostUnreachable(
-                            f"{self.address} opens no session: {error.reason}",
+                            messages.SESSION_REJECTED(address=self.address, reason=error.reason),
                             host=str(self.address),
-                            remedy="set ssh.max_sessions to MaxSessions of its sshd_config",
+                            remedy=messages.SET_MAX_SESSIONS(),
                         ) from error
                 except (asyncssh.Error, OSError) as error:
                     raise self._lost(command) from error
@@ -206,38 +207,46 @@ class SshRunner:
     def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
         what, host = command.render_short(), str(self.address)
         if session.was_opened:
-            left = "" if session.confirmed_ended else ", and may still run there"
+            has_ended = session.confirmed_ended
+            timed_out = (
+                messages.COMMAND_TIMED_OUT if has_ended else messages.COMMAND_TIMED_OUT_MAY_RUN
+            )
             return CommandTimedOut(
-                f"{what} on {host} ran longer than {timeout_s:g} s{left}",
+                timed_out(command=what, host=host, timeout_s=timeout_s),
                 host=host,
                 confirmed_ended=session.confirmed_ended,
             )
         if self._link.is_open:
             return CommandTimedOut(
-                f"{what} was not sent to {host}: no session was free within {timeout_s:g} s",
+                messages.SESSIONS_BUSY(command=what, host=host, timeout_s=timeout_s),
                 host=host,
                 confirmed_ended=True,
             )
         return HostUnreachable(
-            f"{what} was not sent: {host} gave no answer within {timeout_s:g} s",
+            messages.HOST_SILENT(command=what, host=host, timeout_s=timeout_s),
             host=host,
-            remedy="check that the host is up and that sshd answers",
+            remedy=messages.CHECK_HOST(),
         )
 
     def _lost(self, command: Command) -> ConnectionLost:
         return ConnectionLost(
-            f"the connection to {self.address} broke while {command.render_short()} ran there",
+            messages.CONNECTION_LOST(address=self.address, command=command.render_short()),
             host=str(self.address),
-            remedy="whether it ran to its end is unknown: look at the host before repeating it",
+            remedy=messages.CHECK_BEFORE_REPEATING(),
         )
 
     def _not_run(self, command: Command, session: _Session) -> AuthenticationFailed:
-        user, said = self.address.user, session.words or "nothing"
+        user, said = self.address.user, session.words
         return AuthenticationFailed(
-            f"the login shell of {user}@{self.address} did not run {command.render_short()}: "
-            f"exit status {session.exit_status}, it said {said!r}",
+            messages.SHELL_DID_NOT_RUN(
+                user=user,
+                address=self.address,
+                command=command.render_short(),
+                status=session.exit_status,
+                output=said,
+            ),
             host=str(self.address),
-            remedy=f"give {user} a POSIX login shell, without a forced command",
+            remedy=messages.GIVE_POSIX_SHELL(user=user),
         )
 
 

@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
+from dagengine.store import messages
 from dagengine.store.sqlite.migrate import APPLICATION_ID
 from dagengine.store.sqlite.remedies import remedy_for
 
-_NAME_IT = "name its engine file with -c"
+_NAME_IT = messages.NAME_ENGINE_FILE()
 
 
 def backup_store(source: Path, target: Path) -> int:
@@ -29,16 +30,16 @@ def backup_store(source: Path, target: Path) -> int:
             target exists.
     """
     if not source.is_file():
-        raise StoreUnavailable(f"there is no store {source}", remedy=_NAME_IT)
+        raise StoreUnavailable(messages.SOURCE_MISSING(path=source), remedy=_NAME_IT)
     if target.exists():
-        raise StoreUnavailable(f"{target} exists", remedy="name a new file, or move that one away")
+        raise StoreUnavailable(messages.TARGET_EXISTS(path=target), remedy=messages.NAME_NEW_FILE())
     part = target.with_name(f"{target.name}.part")
     try:
         _copy(source, part)
         part.rename(target)
     except (sqlite3.Error, OSError) as exc:
         raise StoreUnavailable(
-            f"{source} cannot be copied to {target}: {exc}",
+            messages.COPY_FAILED(source=source, target=target, reason=exc),
             remedy=remedy_for(exc, source),
         ) from exc
     finally:
@@ -60,13 +61,13 @@ def _copy(source: Path, part: Path) -> None:
         closing(sqlite3.connect(part)) as writer,
     ):
         if reader.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
-            raise StoreUnavailable(f"{source} is no store of this program", remedy=_NAME_IT)
+            raise StoreUnavailable(messages.NOT_A_STORE(path=source), remedy=_NAME_IT)
         # Copy all pages in one step: with several steps, each concurrent commit would restart it.
         reader.backup(writer)
         (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
         if said != "ok":
             raise StoreUnavailable(
-                f"the copy of {source} is damaged: {said}",
-                remedy="so is the store, most likely: keep the last good backup",
+                messages.COPY_DAMAGED(source=source, reason=said),
+                remedy=messages.KEEP_LAST_BACKUP(),
             )
         writer.execute("PRAGMA journal_mode = DELETE")  # a single file without -wal

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreTooOld, StoreUnavailable
+from dagengine.store import messages
 from dagengine.store.sqlite.database_file import chmod_private, prepare
 from dagengine.store.sqlite.migrate import (
     APPLICATION_ID,
@@ -48,11 +49,8 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if result != "ok":
         raise StoreUnavailable(
-            f"the store {path} is damaged: {result}",
-            remedy=(
-                "it was left as it is; move it away together with its -wal and -shm, "
-                "and put a backup in its place"
-            ),
+            messages.STORE_DAMAGED(path=path, reason=result),
+            remedy=(messages.RESTORE_BACKUP()),
         )
     chmod_private(path)  # the file may be a copy with wider permissions
     connection.execute("PRAGMA journal_mode = WAL")
@@ -69,28 +67,24 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
     newest = newest_version()
     if tables and application_id != APPLICATION_ID:
         raise StoreUnavailable(
-            f"{path} is a database of some other program",
-            remedy="name another path for the store",
+            messages.FOREIGN_DATABASE(path=path),
+            remedy=messages.NAME_OTHER_STORE(),
         )
     if version > newest:
         raise StoreTooNew(
-            f"the store {path} has schema {version}, this program knows up to {newest}",
-            remedy="use the newer program that wrote it",
+            messages.SCHEMA_TOO_NEW(path=path, version=version, newest=newest),
+            remedy=messages.USE_NEWER_PROGRAM(),
         )
     if (tables or version) and version < OLDEST_VERSION:
         raise StoreTooOld(
-            f"the store {path} has schema {version}, which was never released: this program"
-            f" upgrades schema {OLDEST_VERSION} and later",
-            remedy=(
-                "it was left as it is; move it away together with its -wal and -shm: the next "
-                "start creates a new store"
-            ),
+            messages.SCHEMA_TOO_OLD(path=path, version=version, oldest=OLDEST_VERSION),
+            remedy=(messages.REPLACE_OLD_STORE()),
         )
     return int(version)
 
 
 def _unusable(path: Path, exc: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(
-        f"the store {path} cannot be used: {exc}",
-        remedy=f"it was left as it is; {remedy_for(exc, path)}",
+        messages.STORE_UNUSABLE(path=path, reason=exc),
+        remedy=messages.STORE_UNCHANGED(remedy=remedy_for(exc, path)),
     )

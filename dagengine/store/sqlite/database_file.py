@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
+from dagengine.store import messages
 from dagengine.store.sqlite.remedies import remedy_for
 
 _BESIDE = ("-wal", "-shm")
@@ -35,21 +36,21 @@ def prepare(path: Path) -> None:
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
             raise StoreUnavailable(
-                f"the store {path} is missing or empty, and {log} beside it is not",
-                remedy="put back the file that this log belongs to, or move the log away",
+                messages.ORPHANED_LOG(path=path, log=log),
+                remedy=messages.RESTORE_LOG_OWNER(),
             )
         with suppress(FileExistsError):
             os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
     except OSError as exc:
         raise StoreUnavailable(
-            f"cannot make the store {path}: {exc.strerror}", remedy=remedy_for(exc, path)
+            messages.CREATE_FAILED(path=path, reason=exc.strerror), remedy=remedy_for(exc, path)
         ) from exc
     # Check access without opening: closing the file would drop this process's locks on it.
     for file in (real, *sidecar_files(real)):
         if file.exists() and not os.access(file, os.R_OK | os.W_OK, effective_ids=True):
             raise StoreUnavailable(
-                f"the store {path} cannot be used: this user may not read and write {file}",
-                remedy="mend its owner and mode (`chmod 600`), or name another store",
+                messages.FILE_FORBIDDEN(path=path, file=file),
+                remedy=messages.CORRECT_FILE_MODE(),
             )
 
 

@@ -10,7 +10,8 @@ from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
-from dagengine.errors import StoreInUse, StoreUnavailable
+from dagengine.errors import Message, StoreInUse, StoreUnavailable
+from dagengine.store import messages
 from dagengine.store.sqlite.remedies import remedy_for
 
 
@@ -38,16 +39,16 @@ class StoreLock:
             opener = partial(os.open, mode=0o600)
             file = open(path, "a+", encoding="utf-8", opener=opener)  # noqa: SIM115  # see release
         except OSError as exc:
-            raise _unusable("open", path, exc) from exc
+            raise _unusable(messages.LOCK_FILE_NOT_OPENED, path, exc) from exc
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             file.seek(0)
-            owner = file.read().strip() or "an unnamed process"
+            owner = file.read().strip() or messages.OWNER_UNKNOWN()
             file.close()
             raise StoreInUse(
-                f"the store is in use by {owner} (lock file {path})",
-                remedy="stop that controller first; one store serves one controller",
+                messages.IN_USE(owner=owner, path=path),
+                remedy=messages.STOP_OWNER(),
             ) from exc
         try:
             file.truncate(0)
@@ -56,7 +57,7 @@ class StoreLock:
         except OSError as exc:
             with suppress(OSError):  # close() retries the write
                 file.close()
-            raise _unusable("write", path, exc) from exc
+            raise _unusable(messages.LOCK_FILE_NOT_WRITTEN, path, exc) from exc
         self._file = file
 
     def release(self) -> None:
@@ -72,8 +73,8 @@ def lock_file_of(store: Path) -> Path:
     return real.with_name(real.name + ".lock")
 
 
-def _unusable(what: str, path: Path, exc: OSError) -> StoreUnavailable:
+def _unusable(message: Message, path: Path, exc: OSError) -> StoreUnavailable:
     return StoreUnavailable(
-        f"cannot {what} {path}: {exc.strerror}",
+        message(path=path, reason=exc.strerror),
         remedy=remedy_for(exc, path),
     )

@@ -7,43 +7,35 @@ import shlex
 import sqlite3
 from pathlib import Path
 
-_FULL = "make room on the disk, or in the quota"
-_FORBIDDEN = "let this user write the file and in its directory, or name another path"
-_BROKEN_DISK = "look at the disk: its free space, and the kernel's log (`dmesg`)"
-_HELD = (
-    "another process holds {path}, a shell or a copying program perhaps: `fuser -v {quoted}` tells "
-    "which; end it, or wait for it"
-)
-_DAMAGED = (
-    "{path} is damaged, or no store: if the path is right, move it away together with its -wal and "
-    "-shm, and put a backup in its place"
-)
-_ANY = "look at the disk's free space and the file's permissions"
+from dagengine.store import messages
 
 _BY_SQLITE = {
-    sqlite3.SQLITE_BUSY: _HELD,
-    sqlite3.SQLITE_LOCKED: _HELD,
-    sqlite3.SQLITE_FULL: _FULL,
-    sqlite3.SQLITE_READONLY: _FORBIDDEN,
-    sqlite3.SQLITE_PERM: _FORBIDDEN,
-    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
-    sqlite3.SQLITE_IOERR: _BROKEN_DISK,
-    sqlite3.SQLITE_CORRUPT: _DAMAGED,
-    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_BUSY: messages.END_HOLDER,
+    sqlite3.SQLITE_LOCKED: messages.END_HOLDER,
+    sqlite3.SQLITE_FULL: messages.MAKE_ROOM,
+    sqlite3.SQLITE_READONLY: messages.GRANT_ACCESS,
+    sqlite3.SQLITE_PERM: messages.GRANT_ACCESS,
+    sqlite3.SQLITE_CANTOPEN: messages.GRANT_ACCESS,
+    sqlite3.SQLITE_IOERR: messages.CHECK_DISK,
+    sqlite3.SQLITE_CORRUPT: messages.REPLACE_DAMAGED,
+    sqlite3.SQLITE_NOTADB: messages.REPLACE_DAMAGED,
 }
 _BY_ERRNO = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _FORBIDDEN),
-    errno.EIO: _BROKEN_DISK,
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), messages.MAKE_ROOM),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), messages.GRANT_ACCESS),
+    errno.EIO: messages.CHECK_DISK,
 }
 
 
 def remedy_for(exc: sqlite3.Error | OSError, path: Path) -> str:
     """Return the remedy for an error on `path`."""
     if isinstance(exc, OSError):
-        found = _BY_ERRNO.get(exc.errno or 0, _ANY)
+        remedy = _BY_ERRNO.get(exc.errno or 0, messages.CHECK_DISK_AND_FILE)
     elif (code := getattr(exc, "sqlite_errorcode", None)) is not None:
-        found = _BY_SQLITE.get(code & 0xFF, _ANY)  # the higher bits hold the extended code
+        remedy = _BY_SQLITE.get(
+            code & 0xFF, messages.CHECK_DISK_AND_FILE
+        )  # the higher bits hold the extended code
     else:
-        found = _ANY
-    return found.format(path=path, quoted=shlex.quote(str(path)))
+        remedy = messages.CHECK_DISK_AND_FILE
+    fields = {"path": path, "quoted": shlex.quote(str(path))}
+    return remedy(**{name: fields[name] for name in remedy.fields})

@@ -29,6 +29,7 @@ from dagengine.model.records import (
 )
 from dagengine.model.states import State
 from dagengine.runtime.cancellation import wait_out
+from dagengine.store import messages
 from dagengine.store.contract import BatchRefused, DagRows, LastIds, Retention
 from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.events import merge_events
@@ -71,7 +72,8 @@ class SqliteStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise StoreUnavailable(
-                f"cannot make {self.path.parent}: {exc.strerror}", remedy=remedy_for(exc, self.path)
+                messages.DIRECTORY_FAILED(path=self.path.parent, reason=exc.strerror),
+                remedy=remedy_for(exc, self.path),
             ) from exc
         self._claim.take()
         self._recent = ReadCache()
@@ -278,10 +280,10 @@ class SqliteStore:
 
     def _unreadable(self, exc: sqlite3.Error) -> StoreUnavailable:
         remedy = remedy_for(exc, self.path)
-        return StoreUnavailable(f"the store {self.path} cannot be read: {exc}", remedy=remedy)
+        return StoreUnavailable(messages.UNREADABLE(path=self.path, reason=exc), remedy=remedy)
 
     def _closed(self) -> StoreUnavailable:
-        return StoreUnavailable(f"the store {self.path} is closed")
+        return StoreUnavailable(messages.CLOSED(path=self.path))
 
     @property
     def _open_writer(self) -> Writer:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from dagengine.errors import NotSerializable, StaleWrite, StoreUnavailable
 from dagengine.model.changes import Batch
+from dagengine.store import messages
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.writes import write_batch
@@ -101,7 +102,7 @@ class Writer:
 
     async def _request(self, **what: Any) -> Any:
         if self._is_ending:  # it would never be answered
-            raise StoreUnavailable(f"the store {self._path} is closed")
+            raise StoreUnavailable(messages.CLOSED(path=self._path))
         future: asyncio.Future[Any] = self._loop.create_future()
         self.asked += 1
         self._queue.put(_Request(future, **what))
@@ -186,16 +187,15 @@ class Writer:
         """
         if identify(self._path) != self._opened:
             raise StoreUnavailable(
-                f"the store {self._path} was removed or replaced while the controller runs",
-                remedy="put the very file back if it was moved away; else stop the controller, put "
-                "a backup in its place and start it again",
+                messages.FILE_REPLACED(path=self._path),
+                remedy=messages.RESTORE_FILE(),
             )
 
     def _translate(self, exc: Exception) -> Exception:
         if not isinstance(exc, sqlite3.Error | OSError):
             return exc
         error = StoreUnavailable(
-            f"the store {self._path} cannot be written: {exc}",
+            messages.UNWRITABLE(path=self._path, reason=exc),
             remedy=remedy_for(exc, self._path),
         )
         error.__cause__ = exc

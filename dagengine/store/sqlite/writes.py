@@ -25,6 +25,7 @@ from dagengine.model.changes import (
     TargetUnconfirmed,
 )
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord, UnconfirmedRecord
+from dagengine.store import messages
 from dagengine.store.sqlite.events import render_events
 from dagengine.store.sqlite.queries import QUERIES
 from dagengine.store.sqlite.rows import (
@@ -65,7 +66,9 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
     except _UNSTORABLE as exc:
         # The error names a type, a column or one character, never the value, which may be secret.
         raise NotSerializable(
-            f"a {what} of DAG {batch.dag_id} cannot be stored: {type(exc).__name__}: {exc}"
+            messages.NOT_SERIALIZABLE(
+                change=what, dag_id=batch.dag_id, error=type(exc).__name__, reason=exc
+            )
         ) from exc
 
 
@@ -80,7 +83,9 @@ def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
             QUERIES["check_lock_token"], (batch.dag_id, batch.lock_token)
         ).fetchone()
         if found is None:
-            raise StaleWrite(f"DAG {batch.dag_id} no longer has lock token {batch.lock_token}")
+            raise StaleWrite(
+                messages.LOCK_TOKEN_LOST(dag_id=batch.dag_id, lock_token=batch.lock_token)
+            )
 
 
 def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -> None:
@@ -93,8 +98,11 @@ def _write_change(connection: sqlite3.Connection, dag_id: int, change: Change) -
     name, render, row = _GUARDED[type(change)]
     if connection.execute(QUERIES[name], render(change)).rowcount != 1:
         # Omit the change itself: the log must not contain parameters, data or log lines.
-        what = f"a {type(change).__name__} of DAG {dag_id}"
-        raise StaleWrite(f"{what} found another state of {row.format(change)}")
+        raise StaleWrite(
+            messages.ROW_CHANGED(
+                change=type(change).__name__, dag_id=dag_id, row=row.format(change)
+            )
+        )
 
 
 def _insert_dag(connection: sqlite3.Connection, change: DagCreated) -> None:
@@ -266,12 +274,12 @@ _GUARDED: dict[type[Change], tuple[str, Callable[[Any], Row], str]] = {
     TargetUnconfirmed: (
         "mark_unconfirmed",
         lambda change: _unconfirmed_row(change.mark),
-        "the mark of {0.mark.target}",
+        "the marker of {0.mark.target}",
     ),
     TargetConfirmed: (
         "mark_confirmed",
         lambda change: _unconfirmed_row(change.mark),
-        "the mark of {0.mark.target}",
+        "the marker of {0.mark.target}",
     ),
     AuditAppended: ("insert_audit", _audit_row, "the audit"),
     IdempotencyKeyUsed: (

@@ -1,0 +1,72 @@
+"""Messages of `dagengine.api`. Texts that OBShell's clients know are kept literally."""
+
+from __future__ import annotations
+
+from dagengine.errors import Message
+
+# --- Request bodies and parameters -----------------------------------------------
+
+BODY_NOT_JSON = Message("api.body_not_json", "Bind JSON failed: the body is not JSON: {reason}")
+BODY_NOT_OBJECT = Message("api.body_not_object", "Bind JSON failed: the body is not a JSON object")
+BODY_INVALID = Message("api.body_invalid", "Bind JSON failed: {where}: {reason}")
+PARAMETER_INVALID = Message(
+    "api.parameter_invalid",
+    "The input parameter '{name}' is illegal: {reason}",
+)
+PARAMETER_VALUE = Message(
+    "api.parameter_value",
+    "The input parameter '{name}' is illegal: {value!r}",
+)
+SEND_TRUE_OR_FALSE = Message("api.send_true_or_false", "send true or false")
+SEND_NEXT_CURSOR = Message("api.send_next_cursor", "send the next_cursor of the previous page")
+NOT_BOOLEAN = Message("api.not_boolean", "{value!r} is neither true nor false")
+IDEMPOTENCY_KEY_INVALID = Message(
+    "api.idempotency_key_invalid",
+    "the header {header} has {length} characters, or characters that are not allowed",
+)
+SEND_IDEMPOTENCY_KEY = Message(
+    "api.send_idempotency_key",
+    "send 1 to {limit} visible ASCII characters, such as a UUID",
+)
+EVENT_ID_INVALID = Message("api.event_id_invalid", "{header} {value!r} is not the id of an event")
+SEND_LAST_EVENT_ID = Message(
+    "api.send_last_event_id",
+    "send the `id` of the last event received, or omit the header",
+)
+EVENT_ID_TOO_LARGE = Message(
+    "api.event_id_too_large",
+    "{header} {event_id} is beyond the last event {last} of {dag_id}",
+)
+OMIT_EVENT_ID = Message(
+    "api.omit_event_id",
+    "omit the header to read the events from the beginning",
+)
+
+# --- DAGs, nodes, sub-tasks ------------------------------------------------------
+
+DAG_NOT_FOUND = Message("api.dag_not_found", "DAG {dag_id} does not exist")
+NODE_NOT_FOUND = Message("api.node_not_found", "node {node_id} does not exist")
+SUB_TASK_NOT_FOUND = Message("api.sub_task_not_found", "sub-task {sub_task_id} does not exist")
+DAG_ID_MISMATCH = Message("api.dag_id_mismatch", "dag id not match")
+FOREIGN_ID = Message("api.foreign_id", "{task_id} is not an id of this controller ({agent})")
+OPERATOR_UNKNOWN = Message("api.operator_unknown", "Operator {operator} is not supported")
+SEND_DAG_OPERATOR = Message("api.send_dag_operator", "send ROLLBACK, RETRY, CANCEL or PASS")
+SEND_PASS = Message("api.send_pass", "send PASS, the only operator of a node")
+NOT_UNDER_MAINTENANCE = Message("api.not_under_maintenance", "{subject} is not under maintenance")
+
+# --- Health ----------------------------------------------------------------------
+
+SCHEDULER_NOT_RUNNING = Message("api.scheduler_not_running", "not running")
+STORE_WRITE_TIMEOUT = Message(
+    "api.store_write_timeout",
+    "did not complete a write within {timeout_s:g} s",
+)
+STORE_NOT_WRITABLE = Message("api.store_not_writable", "rejects writes; see the log")
+
+# --- Requests --------------------------------------------------------------------
+
+UNEXPECTED_ERROR = Message("api.unexpected_error", "Unexpected error")
+SEE_LOG = Message("api.see_log", "see the log for trace {trace_id}")
+REQUEST_REJECTED = Message("api.request_rejected", "request rejected")
+PAGE_NOT_FOUND = Message("api.page_not_found", "404 page not found")
+ROUTE_NOT_FOUND = Message("api.route_not_found", "Element not found: 404 not found")

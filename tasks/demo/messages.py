@@ -1,0 +1,25 @@
+"""Messages of `tasks.demo`."""
+
+from __future__ import annotations
+
+from dagengine.errors import Message
+
+ERROR = Message("tasks.demo.error", "dagengine: {error}")
+STOPPED = Message("tasks.demo.stopped", "stopped; everything is removed")
+HOSTS = Message("tasks.demo.hosts", "hosts: {count} on loopback, each behind its own {server}")
+OPENSSH_UNUSED = Message("tasks.demo.openssh_unused", "{server} is not used: {reason}")
+CONTROLLER = Message("tasks.demo.controller", "controller: {url}")
+RUNNING = Message("tasks.demo.running", "runs until Ctrl-C; to use it from another terminal:")
+REMOVED = Message("tasks.demo.removed", "every process and file of the demo is removed")
+START_REJECTED = Message("tasks.demo.start_rejected", "the start was not accepted")
+SEE_LINES_ABOVE = Message("tasks.demo.see_lines_above", "see the lines above for the reason")
+CONTROLLER_NOT_READY = Message(
+    "tasks.demo.controller_not_ready",
+    "the controller did not start; its log is {log}",
+)
+SEEKDB_MISSING = Message("tasks.demo.seekdb_missing", "the demo needs the seekdb server")
+INSTALL_SEEKDB = Message("tasks.demo.install_seekdb", "run pip install 'dagengine[demo]'")
+SERVER_ENDED = Message("tasks.demo.server_ended", "{program} ended: {reason}")
+SERVER_SILENT = Message("tasks.demo.server_silent", "{program} does not respond: {reason}")
+NOT_INSTALLED = Message("tasks.demo.not_installed", "it is not installed")
+LOG_EMPTY = Message("tasks.demo.log_empty", "its log is empty")
