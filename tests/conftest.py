@@ -15,7 +15,7 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
-from tests.sudo_users import RULE, SudoUsers, make_users, why_not
+from tests.sudo_users import RULE, SudoUsers, make_users, skip_reason
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in its background so, and programs that tests start inherit it:
@@ -53,7 +53,7 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
 @pytest.fixture(scope="session")
 def made_users() -> Iterator[SudoUsers]:
     """Two users, one of whom may become the other. Made once; use them through `sudo_users`."""
-    if (reason := why_not()) is not None:
+    if (reason := skip_reason()) is not None:
         pytest.skip(reason)
     with make_users() as users:
         yield users

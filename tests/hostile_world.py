@@ -34,7 +34,7 @@ FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
 PROGRAMS = {"seekdb": "seekdb", "oceanbase": "observer"}
 
 
-class Thief(StrEnum):
+class ListenerOwner(StrEnum):
     """Which process listens on the SQL port of the first server."""
 
     OTHER_USER = "a process of another user"
@@ -110,7 +110,7 @@ def row_answers(servers: tuple[Server, ...]) -> dict[str, Any]:
     }
 
 
-class HostileWorld:
+class HostileCluster:
     """A cluster of two servers on this machine, of which the first one is attacked.
 
     Attributes:
@@ -138,20 +138,20 @@ class HostileWorld:
         self._stack = ExitStack()
         self.server = self._start(self.homes[0] / program, self.homes[0])
         self.friend = self._start(self.homes[1] / program, self.homes[1])
-        self._thieves: dict[Thief, ListenerProcess] = {Thief.SERVER: self.server}
+        self._thieves: dict[ListenerOwner, ListenerProcess] = {ListenerOwner.SERVER: self.server}
 
     @property
     def first(self) -> Server:
         return self.cluster.servers[0]
 
-    def thief(self, kind: Thief) -> ListenerProcess:
+    def rogue_listener(self, kind: ListenerOwner) -> ListenerProcess:
         """Return the process of this kind."""
         if kind not in self._thieves:
-            uid = NOBODY if kind is Thief.OTHER_USER else None
+            uid = NOBODY if kind is ListenerOwner.OTHER_USER else None
             self._thieves[kind] = self._start(None, self.directory, uid=uid)
         return self._thieves[kind]
 
-    def befriend(self, changed: Mapping[str, Any] | None = None) -> None:
+    def listen_on_second_server(self, changed: Mapping[str, Any] | None = None) -> None:
         """Let the second server answer SQL; `changed` replaces some of its answers."""
         answers = row_answers(tuple(self.cluster.servers)) | dict(changed or {})
         self.friend.listen(FRIENDLY, self.ports[1], answers)
@@ -208,7 +208,7 @@ class HostileWorld:
 
 
 @asynccontextmanager
-async def open_hostile_world(flavour: str, directory: Path) -> AsyncIterator[HostileWorld]:
+async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[HostileCluster]:
     """A world with its controller, in which a wait for SQL ends after one attempt."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
@@ -217,7 +217,7 @@ async def open_hostile_world(flavour: str, directory: Path) -> AsyncIterator[Hos
         patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # a busy machine is no reason to fail
         patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
         patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
-        world = HostileWorld(flavour, directory)
+        world = HostileCluster(flavour, directory)
         try:
             config = load_config(directory / "engine.yaml", {})
             async with run_controller(config, [EXTENSION]) as controller:

@@ -27,22 +27,22 @@ def find_leftovers(directory: Path) -> list[str]:
 
 async def assert_nothing_left(hosts: DemoHosts) -> None:
     """Nothing of ours is there; what a killed controller began may come to its own end first."""
-    found: Sequence[str] = ()
+    remains: Sequence[str] = ()
 
     async def is_clean() -> bool:
-        nonlocal found
-        found = find_leftovers(hosts.directory)
-        return not found
+        nonlocal remains
+        remains = find_leftovers(hosts.directory)
+        return not remains
 
     try:
         await eventually(is_clean, timeout_s=60)
     except AssertionError:
-        raise AssertionError(f"left on the hosts: {found}") from None
+        raise AssertionError(f"left on the hosts: {remains}") from None
 
 
 def _find_processes(directory: Path) -> list[str]:
-    marks = tuple(f"HOME={host}".encode() for host in directory.glob("host*"))
-    found = []
+    home_variables = tuple(f"HOME={host}".encode() for host in directory.glob("host*"))
+    remains = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environment = (process / "environ").read_bytes().split(b"\0")
@@ -50,11 +50,11 @@ def _find_processes(directory: Path) -> list[str]:
             words = (process / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        is_marked = any(mark in environment for mark in marks)
+        is_marked = any(variable in environment for variable in home_variables)
         if is_marked and words != [b""] and not _is_server(name, words):
             line = b" ".join(word[:60] for word in words).decode(errors="replace")
-            found.append(f"process {process.name}: {line[:300]}")
-    return found
+            remains.append(f"process {process.name}: {line[:300]}")
+    return remains
 
 
 def _is_server(name: str, words: list[bytes]) -> bool:
@@ -66,12 +66,12 @@ def _is_server(name: str, words: list[bytes]) -> bool:
 
 def _find_locks(directory: Path) -> list[str]:
     homes = {home.stat().st_ino: home for home in directory.glob("host*/*") if home.is_dir()}
-    found = []
+    remains = []
     for line in Path("/proc/locks").read_text().splitlines():
         fields = line.split()
         if "FLOCK" not in fields or "->" in fields:
             continue
         inode = int(fields[-3].rpartition(":")[2])
         if inode in homes:
-            found.append(f"lock on {homes[inode]} by pid {fields[-4]}")
-    return found
+            remains.append(f"lock on {homes[inode]} by pid {fields[-4]}")
+    return remains

@@ -86,12 +86,12 @@ class Sshd:
     def sessions(self) -> list[int]:
         """The processes that serve connections."""
         assert self.process is not None
-        found, parents = [], [self.process.pid]
+        pids, parents = [], [self.process.pid]
         while parents:
             children = _children(parents.pop())
-            found += children
+            pids += children
             parents += children
-        return [pid for pid in found if _is_sshd(pid)]
+        return [pid for pid in pids if _is_sshd(pid)]
 
     def signal(self, number: signal.Signals, *, listener: bool = True) -> None:
         """Signal the processes that serve connections and, unless told not to, the listener."""

@@ -24,7 +24,7 @@ RULE = "{login} ALL=({owner}) NOPASSWD: /bin/sh"
 """What docs/operations/ssh.md says."""
 
 
-def why_not() -> str | None:
+def skip_reason() -> str | None:
     """Why there cannot be such users here; None when there can."""
     if os.geteuid() != 0:
         return "users for sudo can be made by root only"
@@ -67,7 +67,7 @@ class SudoUsers:
 @contextmanager
 def make_users() -> Iterator[SudoUsers]:
     """Both users, with the rule; afterwards nothing of them is left, however the tests ended."""
-    _sweep()
+    _remove_stale()
     pid = os.getpid()
     users = SudoUsers(f"dagt{pid}l", f"dagt{pid}s")
     try:
@@ -81,7 +81,7 @@ def make_users() -> Iterator[SudoUsers]:
         _remove(pid)
 
 
-def _sweep() -> None:
+def _remove_stale() -> None:
     """Remove the users and the drop-ins of sessions that are gone."""
     named = [found[1] for user in pwd.getpwall() if (found := _NAME.fullmatch(user.pw_name))]
     named += [file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")]
@@ -104,8 +104,8 @@ def _drop_in(pid: int) -> Path:
 
 
 def _run(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 def _uids(*names: str) -> set[int]:

@@ -23,7 +23,7 @@ from tests.leftovers import assert_nothing_left
 GATED = Path(__file__).with_name("gated_controller.py")
 
 
-class World:
+class ClusterTestbed:
     """Hosts, a cluster on them, and at most one controller at a time."""
 
     def __init__(self, hosts: DemoHosts, cluster: DemoCluster) -> None:
@@ -42,9 +42,9 @@ class World:
         assert self._controller is not None
         return self._controller.pid
 
-    async def start_controller(self, **gate: str) -> None:
+    async def start_controller(self, **hold: str) -> None:
         """Run a controller; with a gate the one that can be held (see gated_controller.py)."""
-        program = (str(GATED), json.dumps(gate)) if gate else ("-m", "dagengine", "serve")
+        program = (str(GATED), json.dumps(hold)) if hold else ("-m", "dagengine", "serve")
         with self.log.open("ab") as log:
             self._controller = await self.cluster.start_controller(log, program=program)
         self.hosts.guard.watch_process(self._controller.pid)
@@ -74,37 +74,37 @@ class World:
     def server_pids(self) -> list[int]:
         """The servers that run in the homes, found without any help of the product."""
         homes = {server.home for server in self.cluster.servers}
-        found = []
+        pids = []
         for directory in Path("/proc").glob("[0-9]*"):
             try:
-                words = (directory / "cmdline").read_bytes().split(b"\0")
-                home = Path(words[words.index(b"--base-dir") + 1].decode())
-                is_daemon = (directory / "cwd").resolve() in homes and words[0].endswith(b"seekdb")
+                argv = (directory / "cmdline").read_bytes().split(b"\0")
+                home = Path(argv[argv.index(b"--base-dir") + 1].decode())
+                is_daemon = (directory / "cwd").resolve() in homes and argv[0].endswith(b"seekdb")
             except (OSError, ValueError, IndexError):
                 continue
             if home in homes and is_daemon:
-                found.append(int(directory.name))
-        return sorted(found)
+                pids.append(int(directory.name))
+        return sorted(pids)
 
 
-WorldOf = Callable[[int], AbstractAsyncContextManager[World]]
+OpenTestbed = Callable[[int], AbstractAsyncContextManager[ClusterTestbed]]
 
 
 @asynccontextmanager
-async def make_world(count: int) -> AsyncIterator[World]:
+async def make_testbed(count: int) -> AsyncIterator[ClusterTestbed]:
     """A world of its own for one test, which leaves nothing of ours on its hosts."""
     async with DemoHosts(count) as hosts:
-        world = World(hosts, DemoCluster(hosts))
+        testbed = ClusterTestbed(hosts, DemoCluster(hosts))
         try:
-            yield world
+            yield testbed
         finally:
-            await world.close()
+            await testbed.close()
         await assert_nothing_left(hosts)
 
 
 @pytest.fixture
-def world_of() -> WorldOf:
-    return make_world
+def open_testbed() -> OpenTestbed:
+    return make_testbed
 
 
 def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
@@ -113,7 +113,7 @@ def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
     return {f"{t['execute_agent']['ip']}:{t['execute_agent']['port']}": t for t in tasks}
 
 
-def told(dag: dict[str, Any]) -> str:
+def all_log_lines(dag: dict[str, Any]) -> str:
     """All log lines of a DAG, for the message of a failed test."""
     return "\n".join(
         line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"] or []
@@ -122,11 +122,11 @@ def told(dag: dict[str, Any]) -> str:
 
 async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:
     """Follow a DAG to its end."""
-    seen: list[dict[str, Any]] = []
+    polled: list[dict[str, Any]] = []
 
     async def has_ended() -> bool:
-        seen.append(await client.get_dag(dag_id))
-        return seen[-1]["state"] in ("SUCCEED", "FAILED")
+        polled.append(await client.get_dag(dag_id))
+        return polled[-1]["state"] in ("SUCCEED", "FAILED")
 
     await eventually(has_ended, timeout_s=120, what=f"the end of DAG {dag_id}")
-    return seen[-1]
+    return polled[-1]

@@ -7,23 +7,23 @@ import json
 import sys
 from typing import Any
 
-from tests.acceptance.conftest import World
+from tests.acceptance.conftest import ClusterTestbed
 
 
-async def doctor(world: World, *options: str) -> tuple[int, dict[str, Any]]:
+async def doctor(testbed: ClusterTestbed, *options: str) -> tuple[int, dict[str, Any]]:
     """Exit code and document of the command in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dagengine", "doctor", "-c", str(world.cluster.engine_file)),
+        *(sys.executable, "-m", "dagengine", "doctor", "-c", str(testbed.cluster.engine_file)),
         *("--json", *options),
-        env=world.cluster.environment,
+        env=testbed.cluster.environment,
         stdout=asyncio.subprocess.PIPE,
     )
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, json.loads(said)
+    return process.returncode, json.loads(output)
 
 
-def found(document: dict[str, Any], subject: str, check: str) -> dict[str, Any]:
+def find_entry(document: dict[str, Any], subject: str, check: str) -> dict[str, Any]:
     entries = [e for e in document["found"] if (e["subject"], e["check"]) == (subject, check)]
     assert len(entries) == 1, document
     entry: dict[str, Any] = entries[0]

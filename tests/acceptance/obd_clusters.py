@@ -78,7 +78,7 @@ def _trust(home: Path, server: DemoServer) -> None:
     (home / ".ssh" / "known_hosts").write_bytes(server.host.known_hosts.read_bytes())
 
 
-def _environment(given: Mapping[str, str], home: Path) -> Mapping[str, str]:
+def _environment(inherited: Mapping[str, str], home: Path) -> Mapping[str, str]:
     """Without the variable of the password, so that the file's counts."""
-    kept = {name: value for name, value in given.items() if name != PASSWORD_VARIABLE}
-    return {**kept, "HOME": str(home)}
+    remaining = {name: value for name, value in inherited.items() if name != PASSWORD_VARIABLE}
+    return {**remaining, "HOME": str(home)}

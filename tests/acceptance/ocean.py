@@ -11,13 +11,13 @@ from pathlib import Path
 
 from dagengine.testing import eventually
 from tasks.demo.hosts import LOOPBACK, DemoHosts
-from tests.acceptance.conftest import World
+from tests.acceptance.conftest import ClusterTestbed
 from tests.leftovers import assert_nothing_left
 from tests.standin.cluster import OceanCluster
 from tests.standin.ledger import Ledger
 
 
-class OceanWorld(World):
+class OceanTestbed(ClusterTestbed):
     """Nine servers in three zones, when nothing else is asked for."""
 
     cluster: OceanCluster
@@ -101,14 +101,14 @@ class OceanWorld(World):
 
 
 @asynccontextmanager
-async def make_ocean(*, zones: int = 3, per_zone: int = 3) -> AsyncIterator[OceanWorld]:
+async def make_ocean_testbed(*, zones: int = 3, per_zone: int = 3) -> AsyncIterator[OceanTestbed]:
     """A bootstrapped cluster of which nothing runs, without a controller."""
     async with DemoHosts(zones * per_zone) as hosts:
-        world = OceanWorld(hosts, OceanCluster(hosts, zones=zones))
-        world.set_sql_timeout(60)
+        testbed = OceanTestbed(hosts, OceanCluster(hosts, zones=zones))
+        testbed.set_sql_timeout(60)
         try:
-            yield world
+            yield testbed
         finally:
-            await world.close()
-            world.ledger.close()
+            await testbed.close()
+            testbed.ledger.close()
         await assert_nothing_left(hosts)

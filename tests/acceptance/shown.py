@@ -24,7 +24,7 @@ import pytest
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from tests.acceptance.conftest import World, wait_dag
+from tests.acceptance.conftest import ClusterTestbed, wait_dag
 
 SECRETS = {
     "root password": "Gr'ün 芝麻 \"x\\ root-7f3a9c41",
@@ -38,13 +38,13 @@ SECRETS = {
 CORE = re.compile(r"[a-z]+-[0-9a-f]{8}")
 
 
-class Wire:
+class TrafficRecorder:
     """What goes to the controller and comes back, recorded by a relay in between."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self.asked = bytearray()
-        self.answered = bytearray()
+        self.sent_bytes = bytearray()
+        self.received_bytes = bytearray()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[str]:
@@ -57,8 +57,8 @@ class Wire:
             relays.add(task)
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
             await asyncio.gather(
-                self._copy(reader, far_writer, self.asked),
-                self._copy(far_reader, writer, self.answered),
+                self._copy(reader, far_writer, self.sent_bytes),
+                self._copy(far_reader, writer, self.received_bytes),
             )
 
         server = await asyncio.start_server(relay, "127.0.0.1", 0)
@@ -106,7 +106,7 @@ async def preview_and_stop(client: Client) -> Mapping[str, Any]:
     return dag
 
 
-async def call_wrongly(url: str) -> None:
+async def send_refused_requests(url: str) -> None:
     """Requests of every kind that is refused, each with a secret in it."""
     async with aiohttp.ClientSession() as session:
         for header in ("X-OCS-Header", "X-OCS-Agent-Header"):
@@ -120,11 +120,13 @@ async def call_wrongly(url: str) -> None:
             await client.start("GLOBAL")
 
 
-async def say(world: World, *words: str, password: str = "root password") -> bytes:
+async def run_command(
+    testbed: ClusterTestbed, *argv: str, password: str = "root password"
+) -> bytes:
     """What a command prints, on stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dagengine", *words),
-        env=dict(world.cluster.environment) | {"DAGENGINE_PASSWORD": SECRETS[password]},
+        *(sys.executable, "-m", "dagengine", *argv),
+        env=dict(testbed.cluster.environment) | {"DAGENGINE_PASSWORD": SECRETS[password]},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -132,11 +134,11 @@ async def say(world: World, *words: str, password: str = "root password") -> byt
     return out
 
 
-async def say_all(world: World, dag_id: str) -> bytes:
+async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
     """What the commands that call the controller print, with the right and a wrong password."""
     said = [
-        await say(world, *words)
-        for words in (
+        await run_command(testbed, *argv)
+        for argv in (
             ["show"],
             ["show", dag_id],
             ["list", "--json"],
@@ -147,33 +149,37 @@ async def say_all(world: World, dag_id: str) -> bytes:
             ["stop", "--force", "--dry-run"],
         )
     ]
-    return b"".join([*said, await say(world, "list", password="wrong password")])
+    return b"".join([*said, await run_command(testbed, "list", password="wrong password")])
 
 
-async def look_over(world: World) -> bytes:
+async def run_file_commands(testbed: ClusterTestbed) -> bytes:
     """What the commands that read the files print: `doctor`, `hosts trust`."""
-    config = ("-c", str(world.cluster.engine_file))
+    config = ("-c", str(testbed.cluster.engine_file))
     said = [
-        await say(world, "doctor", *config),
-        await say(world, "doctor", "--all", *config),
-        await say(world, "doctor", "--json", *config),
-        await say(world, "hosts", "trust", "--yes", *config),
-        await say(world, "hosts", "trust", "--json", "--yes", *config),
+        await run_command(testbed, "doctor", *config),
+        await run_command(testbed, "doctor", "--all", *config),
+        await run_command(testbed, "doctor", "--json", *config),
+        await run_command(testbed, "hosts", "trust", "--yes", *config),
+        await run_command(testbed, "hosts", "trust", "--json", "--yes", *config),
     ]
     assert all(said)
     return b"".join(said)
 
 
-async def backup_controller(world: World) -> bytes:
+async def backup_controller(testbed: ClusterTestbed) -> bytes:
     """Make a backup beside the store; returns what the command prints."""
-    file = world.cluster.directory / "backup.sqlite"
-    said = await say(world, "backup", str(file), "-c", str(world.cluster.engine_file))
+    file = testbed.cluster.directory / "backup.sqlite"
+    said = await run_command(testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file))
     assert file.exists(), said
     return said
 
 
-def find_shown(
-    world: World, wire: Wire, keys: list[bytes], said: bytes, secret_files: set[str]
+def find_leaks(
+    testbed: ClusterTestbed,
+    recorder: TrafficRecorder,
+    keys: list[bytes],
+    said: bytes,
+    secret_files: set[str],
 ) -> list[tuple[str, str]]:
     """(secret, place) of each that is found.
 
@@ -184,9 +190,9 @@ def find_shown(
         said: what commands have printed.
         secret_files: names of files that are there to hold secrets.
     """
-    places = {"the commands' output": said, "the answers": bytes(wire.answered)}
-    places |= _read_files(world.cluster.directory, secret_files)
-    needles = _needles_of(wire, keys)
+    places = {"the commands' output": said, "the answers": bytes(recorder.received_bytes)}
+    places |= _read_files(testbed.cluster.directory, secret_files)
+    needles = _needles_of(recorder, keys)
     return [
         (what, place)
         for place, content in places.items()
@@ -195,7 +201,7 @@ def find_shown(
     ]
 
 
-def _needles_of(wire: Wire, keys: list[bytes]) -> list[tuple[str, bytes]]:
+def _needles_of(recorder: TrafficRecorder, keys: list[bytes]) -> list[tuple[str, bytes]]:
     """What must be found nowhere: passwords, and what a signed request is made of."""
     needles = []
     for name, secret in SECRETS.items():
@@ -207,7 +213,9 @@ def _needles_of(wire: Wire, keys: list[bytes]) -> list[tuple[str, bytes]]:
         needles.append(("AES key", pair[:16]))
         needles.append(("AES key in hex", pair[:16].hex().encode()))
         needles.append(("AES keys, encoded", base64.b64encode(pair)))
-    headers = set(re.findall(rb"X-OCS-(?:Agent-)?Header: *([A-Za-z0-9+/=]{40,})", wire.asked))
+    headers = set(
+        re.findall(rb"X-OCS-(?:Agent-)?Header: *([A-Za-z0-9+/=]{40,})", recorder.sent_bytes)
+    )
     assert len(headers) > 20
     needles += [("signed header", header[:40]) for header in headers if b"bm90" not in header]
     return needles

@@ -12,7 +12,7 @@ import pytest
 
 from dagengine.errors import ApiRefused
 from dagengine.testing import eventually
-from tests.acceptance.conftest import WorldOf, sub_tasks, told, wait_dag
+from tests.acceptance.conftest import OpenTestbed, all_log_lines, sub_tasks, wait_dag
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 CHECK, START, HEALTH = 2, 3, 4
@@ -25,11 +25,11 @@ def checks_of(dag: dict[str, Any], server: str) -> dict[str, dict[str, Any]]:
     return {entry["check"]: entry for entry in evidence.get("checks", ())}
 
 
-async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: WorldOf) -> None:
-    async with world_of(2) as world, world.client() as client:
-        world.cluster.server_entry(1)["start_options"] = {"memory_limit": "4000G"}
-        world.cluster.write()
-        await world.start_controller()
+async def test_skip_checks_is_logged_audited_and_does_not_block(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(2) as testbed, testbed.client() as client:
+        testbed.cluster.server_entry(1)["start_options"] = {"memory_limit": "4000G"}
+        testbed.cluster.write()
+        await testbed.start_controller()
         with pytest.raises(ApiRefused) as unknown:
             await client.start("GLOBAL", skip_checks=["no-such"])
         assert (unknown.value.status, unknown.value.code) == (400, "Common.IllegalArgument")
@@ -39,20 +39,20 @@ async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: Worl
         assert "cannot be skipped" in str(harmful.value)
 
         blocked = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert (blocked["state"], blocked["stage"]) == ("FAILED", CHECK), told(blocked)
+        assert (blocked["state"], blocked["stage"]) == ("FAILED", CHECK), all_log_lines(blocked)
         assert "--skip-check memory" in sub_tasks(blocked, CHECK)[BAD]["task_logs"][-1]
         assert checks_of(blocked, BAD)["memory"]["level"] == "block"
 
-        entry = world.cluster.server_entry(1)["start_options"]
-        with closing(socket.create_server(("127.0.0.1", world.cluster.servers[1].sql_port))):
+        entry = testbed.cluster.server_entry(1)["start_options"]
+        with closing(socket.create_server(("127.0.0.1", testbed.cluster.servers[1].sql_port))):
             entry["memory_limit"] = "2G"
-            world.cluster.write()
+            testbed.cluster.write()
             dag = await client.start("SERVER", [BAD], skip_checks=["ports"])
             ended = await wait_dag(client, dag["id"])
         lines = sub_tasks(ended, CHECK)[BAD]["task_logs"]
         assert any("skipped on request: [ports]" in line for line in lines)
         # It was let through, and the server itself said what the check would have said.
-        assert (ended["state"], ended["stage"]) == ("FAILED", HEALTH), told(ended)
+        assert (ended["state"], ended["stage"]) == ("FAILED", HEALTH), all_log_lines(ended)
         assert "a port is taken" in sub_tasks(ended, HEALTH)[BAD]["task_logs"][-1]
         (audited,) = await client.list_audit(dag["id"])
         assert (audited["action"], audited["reason"]) == ("START", "skips the checks ports")
@@ -60,14 +60,14 @@ async def test_a_skipped_check_is_told_audited_and_does_not_block(world_of: Worl
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_data_of_another_user_are_not_started_by_root_even_when_skipped(
-    world_of: WorldOf,
+async def test_owner_check_as_root_cannot_be_skipped(
+    open_testbed: OpenTestbed,
 ) -> None:
-    async with world_of(1) as world, world.client() as client:
-        store = world.cluster.servers[0].home / "store"
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        store = testbed.cluster.servers[0].home / "store"
         store.mkdir()
         os.chown(store, 12345, 12345)
-        await world.start_controller()
+        await testbed.start_controller()
         dag = await wait_dag(client, (await client.start("GLOBAL", skip_checks=["owner"]))["id"])
         assert (dag["state"], dag["stage"]) == ("FAILED", CHECK)
         line = sub_tasks(dag, CHECK)[GOOD]["task_logs"][-1]
@@ -75,14 +75,14 @@ async def test_data_of_another_user_are_not_started_by_root_even_when_skipped(
         assert "root cannot skip" in line
 
 
-async def test_a_server_that_dies_while_it_is_to_stay_healthy_is_noticed_at_once(
-    world_of: WorldOf,
+async def test_health_stage_killed_server_fails_at_once(
+    open_testbed: OpenTestbed,
 ) -> None:
-    async with world_of(1) as world, world.client() as client:
+    async with open_testbed(1) as testbed, testbed.client() as client:
         # Longer than the test waits: only the death itself can end the stage.
-        world.cluster.entries["health"] = {"stable_s": 250}
-        world.cluster.write()
-        await world.start_controller()
+        testbed.cluster.entries["health"] = {"stable_s": 250}
+        testbed.cluster.write()
+        await testbed.start_controller()
         dag_id = (await client.start("GLOBAL"))["id"]
 
         async def is_staying() -> bool:
@@ -91,21 +91,21 @@ async def test_a_server_that_dies_while_it_is_to_stay_healthy_is_noticed_at_once
             return bool(wait.get("kind") == "stable") and "level sql" in wait.get("last", "")
 
         await eventually(is_staying, timeout_s=60, what="the answer to SQL")
-        (pid,) = world.server_pids()
+        (pid,) = testbed.server_pids()
         os.kill(pid, signal.SIGKILL)
         dag = await wait_dag(client, dag_id)
-        assert (dag["state"], dag["stage"]) == ("FAILED", HEALTH), told(dag)
+        assert (dag["state"], dag["stage"]) == ("FAILED", HEALTH), all_log_lines(dag)
         assert f"pid {pid}) is gone" in sub_tasks(dag, HEALTH)[GOOD]["task_logs"][-1]
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "none"
 
 
-async def test_a_server_that_stays_healthy_for_its_time_succeeds(world_of: WorldOf) -> None:
-    async with world_of(1) as world, world.client() as client:
-        world.cluster.entries["health"] = {"stable_s": 1.5}
-        world.cluster.write()
-        await world.start_controller()
+async def test_health_stage_server_stable_for_stable_s_succeeds(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        testbed.cluster.entries["health"] = {"stable_s": 1.5}
+        testbed.cluster.write()
+        await testbed.start_controller()
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert dag["state"] == "SUCCEED", told(dag)
+        assert dag["state"] == "SUCCEED", all_log_lines(dag)
         lines = sub_tasks(dag, HEALTH)[GOOD]["task_logs"]
         assert any("stayed healthy for 1.5 s" in line for line in lines)
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "sql"

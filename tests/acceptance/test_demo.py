@@ -31,17 +31,17 @@ class Demo:
     def processes(self) -> dict[int, str]:
         """Command lines of all that names the directory, works in it or was told of it."""
         name = str(self.directory).encode()
-        found = {}
+        command_lines = {}
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 words = (entry / "cmdline").read_bytes()
-                told = f"TMPDIR={self.directory}".encode() in (entry / "environ").read_bytes()
+                has_tmpdir = f"TMPDIR={self.directory}".encode() in (entry / "environ").read_bytes()
                 inside = (entry / "cwd").resolve().is_relative_to(self.directory)
             except OSError:
                 continue
-            if words and (told or inside or name in words) and int(entry.name) != os.getpid():
-                found[int(entry.name)] = words.replace(b"\0", b" ").decode(errors="replace")
-        return found
+            if words and (has_tmpdir or inside or name in words) and int(entry.name) != os.getpid():
+                command_lines[int(entry.name)] = words.replace(b"\0", b" ").decode(errors="replace")
+        return command_lines
 
     def files(self) -> list[Path]:
         return list(self.directory.iterdir())
@@ -56,17 +56,17 @@ class Demo:
     async def wait_gone(self, family: list[psutil.Process]) -> None:
         """Wait for the end of every process and file; those that stay are named."""
 
-        def left() -> list[object]:
+        def find_remaining() -> list[object]:
             alive = [process for process in family if is_alive(process)]
             return [*alive, *self.processes().items(), *self.files()]
 
         async def is_gone() -> bool:
-            return not left()
+            return not find_remaining()
 
         try:
             await eventually(is_gone, timeout_s=20, what="the end of all processes and files")
         except AssertionError as error:
-            raise AssertionError(f"left behind: {left()}") from error
+            raise AssertionError(f"left behind: {find_remaining()}") from error
 
     async def wait_servers(self) -> list[psutil.Process]:
         """Wait for the middle of the start; returns all that the demo has started by then."""
@@ -121,22 +121,22 @@ async def wait_end(demo: Demo) -> int:
         return await demo.process.wait()
 
 
-async def test_once_prints_the_final_dag_alone_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_demo_once_prints_final_dag_and_removes_everything(tmp_path: Path) -> None:
     async with launch(tmp_path, "--once", "--json") as demo:
         assert await wait_end(demo) == 0
         assert (demo.processes(), demo.files()) == ({}, [])
 
         dag = json.loads((tmp_path / "out").read_text())
-        where = (dag["name"], dag["state"], dag["stage"], dag["max_stage"])
-        assert where == ("Start OB", "SUCCEED", 6, 6)
+        summary = (dag["name"], dag["state"], dag["stage"], dag["max_stage"])
+        assert summary == ("Start OB", "SUCCEED", 6, 6)
         evidence = dag["additional_data"]["evidence"]
         assert [facts["level"] for facts in evidence.values()] == ["sql"] * 3
-        said = (tmp_path / "err").read_text()
-        assert f"Start OB {dag['id']}: SUCCEED" in said
-        assert "every process and file of the demo is removed" in said
+        text = (tmp_path / "err").read_text()
+        assert f"Start OB {dag['id']}: SUCCEED" in text
+        assert "every process and file of the demo is removed" in text
 
 
-async def test_where_sshd_does_not_work_another_server_is_used_and_named(tmp_path: Path) -> None:
+async def test_demo_without_working_sshd_uses_asyncssh_server(tmp_path: Path) -> None:
     # Looked for on the path first: where this one is found, the installed one is not.
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -145,14 +145,14 @@ async def test_where_sshd_does_not_work_another_server_is_used_and_named(tmp_pat
     async with launch(tmp_path, "--once", PATH=f"{programs}:{os.environ['PATH']}") as demo:
         assert await wait_end(demo) == 0, (tmp_path / "err").read_text()
         assert (demo.processes(), demo.files()) == ({}, [])
-        said = (tmp_path / "out").read_text()
-        assert "hosts: 3 on loopback, each behind its own asyncssh server" in said
-        assert "OpenSSH sshd is not used: " in said
-        assert "no sshd for this test" in said
-        assert re.search(r"^Start OB \S+: SUCCEED$", said, re.MULTILINE)
+        text = (tmp_path / "out").read_text()
+        assert "hosts: 3 on loopback, each behind its own asyncssh server" in text
+        assert "OpenSSH sshd is not used: " in text
+        assert "no sshd for this test" in text
+        assert re.search(r"^Start OB \S+: SUCCEED$", text, re.MULTILINE)
 
 
-async def test_ctrl_c_in_the_middle_removes_everything_before_the_demo_ends(
+async def test_demo_sigint_during_start_removes_everything(
     tmp_path: Path,
 ) -> None:
     async with launch(tmp_path) as demo:
@@ -161,12 +161,12 @@ async def test_ctrl_c_in_the_middle_removes_everything_before_the_demo_ends(
         assert await wait_end(demo) == 130
         assert (demo.processes(), demo.files()) == ({}, [])
         assert [process for process in family if is_alive(process)] == []
-        said = (tmp_path / "err").read_text()
-        assert said.endswith("stopped; everything is removed\n")
-        assert "Traceback" not in said
+        text = (tmp_path / "err").read_text()
+        assert text.endswith("stopped; everything is removed\n")
+        assert "Traceback" not in text
 
 
-async def test_kill_9_of_the_demo_leaves_nothing_either(tmp_path: Path) -> None:
+async def test_demo_sigkill_during_start_removes_everything(tmp_path: Path) -> None:
     async with launch(tmp_path) as demo:
         family = await demo.wait_servers()
         demo.process.kill()
@@ -174,7 +174,7 @@ async def test_kill_9_of_the_demo_leaves_nothing_either(tmp_path: Path) -> None:
         await demo.wait_gone(family)
 
 
-async def test_ctrl_c_before_anything_is_up_leaves_nothing(tmp_path: Path) -> None:
+async def test_demo_sigint_before_start_removes_everything(tmp_path: Path) -> None:
     async with launch(tmp_path) as demo:
 
         async def has_begun() -> bool:

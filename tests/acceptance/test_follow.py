@@ -12,7 +12,7 @@ import pytest
 
 from dagengine.client import Client, Event
 from dagengine.testing import eventually
-from tests.acceptance.conftest import WorldOf
+from tests.acceptance.conftest import OpenTestbed
 
 STAGE = "Start observers"
 
@@ -23,34 +23,34 @@ async def collect(client: Client, dag_id: str) -> list[Event]:
 
 
 @pytest.mark.slow
-async def test_followers_of_a_killed_controller_are_told_everything_once(
-    world_of: WorldOf,
+async def test_event_stream_survives_controller_kill_without_loss(
+    open_testbed: OpenTestbed,
 ) -> None:
-    async with world_of(1) as world, world.client() as client, world.client() as other:
-        reached = world.cluster.directory / "reached"
-        await world.start_controller(stage=STAGE, side="before", reached=str(reached))
+    async with open_testbed(1) as testbed, testbed.client() as client, testbed.client() as other:
+        reached = testbed.cluster.directory / "reached"
+        await testbed.start_controller(stage=STAGE, side="before", reached=str(reached))
         dag_id = (await client.start("GLOBAL"))["id"]
         following = asyncio.create_task(collect(other, dag_id), name="following")
         command = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dagengine", "show", "--follow", dag_id),
             env={
                 **os.environ,
-                "DAGENGINE_URL": world.cluster.url,
-                "DAGENGINE_PASSWORD": world.cluster.password,
+                "DAGENGINE_URL": testbed.cluster.url,
+                "DAGENGINE_PASSWORD": testbed.cluster.password,
             },
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         assert command.stdout is not None
         async with asyncio.timeout(60):
-            said = await command.stdout.readline()
+            first_line = await command.stdout.readline()
 
         async def is_held() -> bool:
             return reached.exists()
 
         await eventually(is_held, timeout_s=60, what=f"the gate in '{STAGE}'")
-        await world.end_controller(signal.SIGKILL)
-        await world.start_controller()
+        await testbed.end_controller(signal.SIGKILL)
+        await testbed.start_controller()
 
         events = await following
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
@@ -58,14 +58,14 @@ async def test_followers_of_a_killed_controller_are_told_everything_once(
         assert events == await collect(client, dag_id), "what was told is what is stored"
         dag = await client.get_dag(dag_id)
         lines = [line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"]]
-        told = [event.data["log_content"] for event in events if event.kind == "line"]
-        assert sorted(told) == sorted(lines)
+        streamed_lines = [event.data["log_content"] for event in events if event.kind == "line"]
+        assert sorted(streamed_lines) == sorted(lines)
 
         async with asyncio.timeout(60):
             out, err = await command.communicate()
         assert command.returncode == 0, err.decode()
-        shown = (said + out).decode().splitlines()
-        assert len(shown) == len(set(shown))
+        printed = (first_line + out).decode().splitlines()
+        assert len(printed) == len(set(printed))
         for stage in range(1, 7):
-            assert sum(f"[{stage}/6]" in line and "SUCCEED" in line for line in shown) == 1
-        assert ": SUCCEED, took" in shown[-1]
+            assert sum(f"[{stage}/6]" in line and "SUCCEED" in line for line in printed) == 1
+        assert ": SUCCEED, took" in printed[-1]

@@ -8,14 +8,14 @@ import pytest
 from obshell.service.client_v1 import TaskExecuteFailedError
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import WorldOf, wait_dag
+from tests.acceptance.conftest import OpenTestbed, wait_dag
 
 
-async def test_a_second_start_fails_at_stage_1_and_names_the_holder(world_of: WorldOf) -> None:
-    async with world_of(1) as world, world.client() as client:
-        reached = world.cluster.directory / "reached"
-        gate = {"stage": "Start observers", "side": "before", "reached": str(reached)}
-        await world.start_controller(**gate)
+async def test_start_while_lock_is_held_fails_and_names_holder(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        reached = testbed.cluster.directory / "reached"
+        hold = {"stage": "Start observers", "side": "before", "reached": str(reached)}
+        await testbed.start_controller(**hold)
         first = await client.start("GLOBAL")
 
         async def is_held() -> bool:
@@ -24,7 +24,7 @@ async def test_a_second_start_fails_at_stage_1_and_names_the_holder(world_of: Wo
         await eventually(is_held, timeout_s=60, what="the gate")
         with pytest.raises(TaskExecuteFailedError) as caught:
             # Another scope: the same one within a second is answered with the first DAG.
-            await asyncio.to_thread(world.sdk().start_sync, "SERVER", ["127.0.0.1:2886"])
+            await asyncio.to_thread(testbed.sdk().start_sync, "SERVER", ["127.0.0.1:2886"])
         assert first["id"] in str(caught.value)
         second = (await client.list_dags(details=True))[0]
         assert (second["state"], second["stage"]) == ("FAILED", 1)
@@ -33,11 +33,11 @@ async def test_a_second_start_fails_at_stage_1_and_names_the_holder(world_of: Wo
         assert (await wait_dag(client, first["id"]))["state"] == "SUCCEED"
 
 
-async def test_the_same_start_within_a_second_is_the_same_dag(world_of: WorldOf) -> None:
-    async with world_of(1) as world, world.client() as client:
-        reached = world.cluster.directory / "reached"
-        gate = {"stage": "Check operation lock", "side": "before", "reached": str(reached)}
-        await world.start_controller(**gate)
+async def test_start_repeated_within_second_returns_same_dag(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        reached = testbed.cluster.directory / "reached"
+        hold = {"stage": "Check operation lock", "side": "before", "reached": str(reached)}
+        await testbed.start_controller(**hold)
         body = {"scope": {"type": "GLOBAL"}}
         # Without a key, as the SDK repeats a call.
         first, twin = await asyncio.gather(*(client.post("/ob/start", body) for _ in range(2)))
@@ -46,11 +46,11 @@ async def test_the_same_start_within_a_second_is_the_same_dag(world_of: WorldOf)
         assert (first["nodes"], first["additional_data"]) == (None, None)
 
 
-async def test_cancel_ends_the_dag_and_frees_the_lock(world_of: WorldOf) -> None:
-    async with world_of(1) as world, world.client() as client:
-        reached = world.cluster.directory / "reached"
-        gate = {"stage": "Start observers", "side": "before", "reached": str(reached)}
-        await world.start_controller(**gate)
+async def test_cancel_running_start_fails_dag_and_releases_lock(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        reached = testbed.cluster.directory / "reached"
+        hold = {"stage": "Start observers", "side": "before", "reached": str(reached)}
+        await testbed.start_controller(**hold)
         first = await client.start("GLOBAL")
 
         async def is_held() -> bool:
@@ -60,7 +60,7 @@ async def test_cancel_ends_the_dag_and_frees_the_lock(world_of: WorldOf) -> None
         await client.operate_dag(first["id"], "CANCEL")
         dag = await wait_dag(client, first["id"])
         assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", 3)
-        assert world.server_pids() == []
+        assert testbed.server_pids() == []
         reached.unlink()
         await client.operate_dag(first["id"], "RETRY")
 

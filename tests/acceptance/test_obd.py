@@ -8,36 +8,36 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from tasks.demo.hosts import DemoHosts
-from tests.acceptance.conftest import World, told, wait_dag
-from tests.acceptance.doctor import doctor, found
+from tests.acceptance.conftest import ClusterTestbed, all_log_lines, wait_dag
+from tests.acceptance.doctor import doctor, find_entry
 from tests.acceptance.obd_clusters import ObdOcean, ObdSeekdb
 from tests.leftovers import assert_nothing_left
 
 pytestmark = pytest.mark.slow
 
-Make = Callable[[], AbstractAsyncContextManager[World]]
+Make = Callable[[], AbstractAsyncContextManager[ClusterTestbed]]
 
 
 @asynccontextmanager
-async def make_seekdb() -> AsyncIterator[World]:
+async def make_seekdb() -> AsyncIterator[ClusterTestbed]:
     async with DemoHosts(1) as hosts:
-        world = World(hosts, ObdSeekdb(hosts))
+        testbed = ClusterTestbed(hosts, ObdSeekdb(hosts))
         try:
-            yield world
+            yield testbed
         finally:
-            await world.close()
+            await testbed.close()
         await assert_nothing_left(hosts)
 
 
 @asynccontextmanager
-async def make_ocean() -> AsyncIterator[World]:
+async def make_ocean() -> AsyncIterator[ClusterTestbed]:
     async with DemoHosts(3) as hosts:
         cluster = ObdOcean(hosts, zones=3)
-        world = World(hosts, cluster)
+        testbed = ClusterTestbed(hosts, cluster)
         try:
-            yield world
+            yield testbed
         finally:
-            await world.close()
+            await testbed.close()
             cluster.ledger.close()
         await assert_nothing_left(hosts)
 
@@ -47,32 +47,32 @@ async def make_ocean() -> AsyncIterator[World]:
     [(make_seekdb, "seekdb", "sql"), (make_ocean, "shop", "in service")],
     ids=["seekdb", "oceanbase-ce"],
 )
-async def test_a_start_from_an_obd_file_succeeds_and_doctor_finds_nothing_wrong(
+async def test_obd_file_start_succeeds_and_doctor_is_healthy(
     make: Make, name: str, level: str
 ) -> None:
-    async with make() as world:
-        servers = [server.name for server in world.cluster.servers]
-        status, document = await doctor(world)
+    async with make() as testbed:
+        servers = [server.name for server in testbed.cluster.servers]
+        status, document = await doctor(testbed)
         assert (status, document["healthy"]) == (0, True), document
         for server in servers:
-            assert "a server does not run" in found(document, server, "login")["said"]
+            assert "a server does not run" in find_entry(document, server, "login")["said"]
 
-        await world.start_controller()
-        async with world.client() as client:
+        await testbed.start_controller()
+        async with testbed.client() as client:
             dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-            assert dag["state"] == "SUCCEED", told(dag)
+            assert dag["state"] == "SUCCEED", all_log_lines(dag)
             evidence = dag["additional_data"]["evidence"]
             assert {each: evidence[each]["level"] for each in servers} == dict.fromkeys(
                 servers, level
             )
             assert (await client.get("/obcluster/info"))["cluster_name"] == name
 
-        status, document = await doctor(world)
+        status, document = await doctor(testbed)
         assert (status, document["healthy"]) == (0, True), document
         for server in servers:
-            assert "the server runs, pid" in found(document, server, "login")["said"]
-            assert found(document, server, "sql")["health"] == "ok"
+            assert "the server runs, pid" in find_entry(document, server, "login")["said"]
+            assert find_entry(document, server, "sql")["health"] == "ok"
         assert "root_password is in this file in clear" in str(document)
-        assert world.cluster.password not in str(document)
-        assert world.cluster.password not in world.log.read_text()
-        assert "root_password is in this file in clear" in world.log.read_text()
+        assert testbed.cluster.password not in str(document)
+        assert testbed.cluster.password not in testbed.log.read_text()
+        assert "root_password is in this file in clear" in testbed.log.read_text()

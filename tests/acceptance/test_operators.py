@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import World, WorldOf, sub_tasks, told, wait_dag
+from tests.acceptance.conftest import (
+    ClusterTestbed,
+    OpenTestbed,
+    all_log_lines,
+    sub_tasks,
+    wait_dag,
+)
 from tests.acceptance.test_failures import BAD, GOOD, home_missing
 
 CHECK, START, HEALTH = 2, 3, 4
 
 
-async def wait_gone(world: World) -> None:
+async def wait_gone(testbed: ClusterTestbed) -> None:
     async def is_gone() -> bool:
-        return world.server_pids() == []
+        return testbed.server_pids() == []
 
     await eventually(is_gone, what="the end of every server")
 
 
-async def test_a_rollback_stops_what_this_dag_started_and_a_start_works_again(
-    world_of: WorldOf,
+async def test_rollback_stops_started_server_and_allows_new_start(
+    open_testbed: OpenTestbed,
 ) -> None:
-    async with world_of(2) as world, world.client() as client:
-        mend = home_missing(world)
-        await world.start_controller()
+    async with open_testbed(2) as testbed, testbed.client() as client:
+        fix = home_missing(testbed)
+        await testbed.start_controller()
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert (dag["state"], len(world.server_pids())) == ("FAILED", 1)
+        assert (dag["state"], len(testbed.server_pids())) == ("FAILED", 1)
         await client.operate_dag(dag["id"], "ROLLBACK", reason="wrong disk")
         undone = await wait_dag(client, dag["id"])
         assert (undone["state"], undone["operator"], undone["stage"]) == ("SUCCEED", "ROLLBACK", 1)
         assert "stopped, pid" in sub_tasks(undone, START)[GOOD]["task_logs"][-1]
         assert sub_tasks(undone, START)[BAD]["state"] == "PENDING"
-        await wait_gone(world)
+        await wait_gone(testbed)
         newest, oldest = await client.list_audit(dag["id"])
         assert (newest["action"], newest["reason"], oldest["action"]) == (
             "ROLLBACK",
@@ -37,45 +43,45 @@ async def test_a_rollback_stops_what_this_dag_started_and_a_start_works_again(
             "START",
         )
         assert newest["by"] == "root@sys from 127.0.0.1"
-        mend()
-        again = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        assert again["state"] == "SUCCEED", told(again)
-        assert len(world.server_pids()) == 2
+        fix()
+        restarted = await wait_dag(client, (await client.start("GLOBAL"))["id"])
+        assert restarted["state"] == "SUCCEED", all_log_lines(restarted)
+        assert len(testbed.server_pids()) == 2
 
 
-async def test_a_rollback_leaves_a_server_alone_that_ran_before(world_of: WorldOf) -> None:
-    async with world_of(2) as world, world.client() as client:
-        await world.start_controller()
+async def test_rollback_keeps_server_that_ran_before(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(2) as testbed, testbed.client() as client:
+        await testbed.start_controller()
         first = await wait_dag(client, (await client.start("SERVER", [GOOD]))["id"])
         assert first["state"] == "SUCCEED"
-        before = world.server_pids()
-        home_missing(world)
+        before = testbed.server_pids()
+        home_missing(testbed)
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
         assert dag["state"] == "FAILED"
         await client.operate_dag(dag["id"], "ROLLBACK")
         undone = await wait_dag(client, dag["id"])
         assert undone["state"] == "SUCCEED"
         assert "not started by this task" in sub_tasks(undone, START)[GOOD]["task_logs"][-1]
-        assert world.server_pids() == before
+        assert testbed.server_pids() == before
 
 
-async def test_a_force_pass_frees_the_cluster_from_a_task_that_hangs(world_of: WorldOf) -> None:
-    async with world_of(1) as world, world.client() as client:
-        reached = world.cluster.directory / "reached"
-        gate = {"stage": "Start observers", "side": "after", "reached": str(reached)}
-        await world.start_controller(**gate)
-        stuck = await client.start("GLOBAL")
+async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        reached = testbed.cluster.directory / "reached"
+        hold = {"stage": "Start observers", "side": "after", "reached": str(reached)}
+        await testbed.start_controller(**hold)
+        hanging = await client.start("GLOBAL")
 
         async def is_held() -> bool:
             return reached.exists()
 
         await eventually(is_held, timeout_s=60, what="the gate")
-        waits = (await client.get_dag(stuck["id"]))["additional_data"]["wait"]
+        waits = (await client.get_dag(hanging["id"]))["additional_data"]["wait"]
         assert waits[GOOD]["kind"] == "ssh"
-        lock_successor_id = await client.start("GLOBAL", force_pass=[stuck["id"]])
+        successor = await client.start("GLOBAL", force_pass=[hanging["id"]])
 
         async def is_passed() -> bool:
-            return (await client.get_dag(stuck["id"]))["state"] == "SUCCEED"
+            return (await client.get_dag(hanging["id"]))["state"] == "SUCCEED"
 
         await eventually(is_passed, timeout_s=60, what="the force pass")
         reached.unlink(missing_ok=True)
@@ -85,24 +91,24 @@ async def test_a_force_pass_frees_the_cluster_from_a_task_that_hangs(world_of: W
 
         await eventually(is_held_again, timeout_s=60, what="the heir's gate")
         reached.unlink()
-        dag = await wait_dag(client, lock_successor_id["id"])
+        dag = await wait_dag(client, successor["id"])
         assert dag["state"] == "SUCCEED"
         (line, *_) = next(iter(sub_tasks(dag, 1).values()))["task_logs"]
-        assert stuck["id"] in line
-        assert len(world.server_pids()) == 1
-        passed = await client.get_dag(stuck["id"])
+        assert hanging["id"] in line
+        assert len(testbed.server_pids()) == 1
+        passed = await client.get_dag(hanging["id"])
         assert (passed["state"], passed["operator"]) == ("SUCCEED", "PASS")
 
 
-async def test_a_passed_check_lets_the_lane_go_on_to_its_start(world_of: WorldOf) -> None:
-    async with world_of(2) as world, world.client() as client:
-        mend = home_missing(world)
-        await world.start_controller()
+async def test_pass_node_failed_check_resumes_lane(open_testbed: OpenTestbed) -> None:
+    async with open_testbed(2) as testbed, testbed.client() as client:
+        fix = home_missing(testbed)
+        await testbed.start_controller()
         dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-        mend()
+        fix()
         await client.pass_node(dag["nodes"][CHECK - 1]["id"])
         done = await wait_dag(client, dag["id"])
         assert done["state"] == "SUCCEED"
         assert sub_tasks(done, CHECK)[BAD]["operator"] == "PASS"
         assert sub_tasks(done, HEALTH)[BAD]["state"] == "SUCCEED"
-        assert len(world.server_pids()) == 2
+        assert len(testbed.server_pids()) == 2

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from obshell.service.client_v1 import OBShellHandleError
 
-from tests.acceptance.conftest import World, make_world
+from tests.acceptance.conftest import ClusterTestbed, make_testbed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,43 +18,43 @@ LANES = ("Check servers", "Start observers", "Wait for observers to become healt
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world() -> AsyncIterator[World]:
+async def testbed() -> AsyncIterator[ClusterTestbed]:
     """Three servers that the SDK has started."""
-    async with make_world(3) as found:
-        await found.start_controller()
-        found.first = await start(found, "GLOBAL", [])
-        yield found
+    async with make_testbed(3) as opened:
+        await opened.start_controller()
+        opened.first = await start(opened, "GLOBAL", [])
+        yield opened
 
 
-async def start(world: World, level: str, targets: list[str]) -> Any:
-    return await asyncio.to_thread(world.sdk().start_sync, level, targets)
+async def start(testbed: ClusterTestbed, level: str, targets: list[str]) -> Any:
+    return await asyncio.to_thread(testbed.sdk().start_sync, level, targets)
 
 
 def logs_of(dag: Any) -> list[str]:
     return [line for node in dag.nodes for task in node.sub_tasks for line in task.task_logs]
 
 
-async def test_a_global_start_brings_every_server_up(world: World) -> None:
-    dag = world.first
+async def test_sdk_start_global_starts_every_server(testbed: ClusterTestbed) -> None:
+    dag = testbed.first
     assert (dag.name, dag.state, dag.max_stage) == ("Start OB", "SUCCEED", 6)
     assert len(dag.nodes) == 6
     for node in dag.nodes:
         assert len(node.sub_tasks) == (3 if node.name in LANES else 1)
         assert all(task.task_logs for task in node.sub_tasks), node.name
-    assert len(world.server_pids()) == 3
+    assert len(testbed.server_pids()) == 3
 
 
-async def test_a_second_start_finds_nothing_to_do_and_changes_no_process(world: World) -> None:
-    before = world.server_pids()
-    dag = await start(world, "GLOBAL", [])
+async def test_sdk_start_repeated_changes_no_process(testbed: ClusterTestbed) -> None:
+    before = testbed.server_pids()
+    dag = await start(testbed, "GLOBAL", [])
     assert dag.state == "SUCCEED"
     assert sum("already running" in line for line in logs_of(dag)) == 6
-    assert world.server_pids() == before
+    assert testbed.server_pids() == before
 
 
-async def test_zone_and_server_scopes_take_only_their_servers(world: World) -> None:
-    by_zone = await start(world, "ZONE", ["zone2"])
-    by_server = await start(world, "SERVER", ["127.0.0.1:2888", "127.0.0.1:2886"])
+async def test_sdk_start_zone_and_server_scopes_limit_targets(testbed: ClusterTestbed) -> None:
+    by_zone = await start(testbed, "ZONE", ["zone2"])
+    by_server = await start(testbed, "SERVER", ["127.0.0.1:2888", "127.0.0.1:2886"])
     agents = [
         [str(task.execute_agent) for task in dag.nodes[2].sub_tasks] for dag in (by_zone, by_server)
     ]
@@ -62,18 +62,18 @@ async def test_zone_and_server_scopes_take_only_their_servers(world: World) -> N
     assert (by_zone.state, by_server.state) == ("SUCCEED", "SUCCEED")
 
 
-async def test_nodes_and_sub_tasks_can_be_read_one_by_one(world: World) -> None:
-    sdk = world.sdk()
-    dag = world.first
+async def test_sdk_get_node_and_get_sub_task_return_single_records(testbed: ClusterTestbed) -> None:
+    sdk = testbed.sdk()
+    dag = testbed.first
     node = await asyncio.to_thread(sdk.get_node, dag.nodes[1].generic_id)
     task = await asyncio.to_thread(sdk.get_sub_task, node.sub_tasks[0].generic_id)
     assert (node.name, task.name, task.state) == ("Check servers", "Check servers", "SUCCEED")
     assert await asyncio.to_thread(sdk.get_unfinished_dags) == []
 
 
-async def test_operators_on_a_finished_dag_are_refused_by_name(world: World) -> None:
-    sdk = world.sdk()
-    dag = world.first
+async def test_sdk_operators_on_finished_dag_are_refused(testbed: ClusterTestbed) -> None:
+    sdk = testbed.sdk()
+    dag = testbed.first
     for operator, code in (
         ("CANCEL", "Task.Dag.Operator.CancelFinishedDag"),
         ("RETRY", "Task.Dag.Operator.RetryNotFailedDag"),
@@ -96,18 +96,18 @@ async def test_operators_on_a_finished_dag_are_refused_by_name(world: World) -> 
         ("SERVER", [""], "Common.InvalidAddress"),
     ],
 )
-async def test_a_scope_that_is_wrong_is_refused_by_name(
-    world: World, level: str, targets: list[str], code: str
+async def test_sdk_start_invalid_scope_is_refused(
+    testbed: ClusterTestbed, level: str, targets: list[str], code: str
 ) -> None:
     with pytest.raises(OBShellHandleError, match=code):
-        await asyncio.to_thread(world.sdk().start, level, targets)
+        await asyncio.to_thread(testbed.sdk().start, level, targets)
 
 
-async def test_a_wrong_password_is_refused_and_no_secret_is_logged(world: World) -> None:
+async def test_sdk_wrong_password_is_refused_without_secret_in_log(testbed: ClusterTestbed) -> None:
     with pytest.raises(OBShellHandleError, match="IncorrectOceanbasePassword"):
-        await asyncio.to_thread(world.sdk("not-the-password").start, "GLOBAL", [])
-    written = world.log.read_text() + "".join(
-        file.read_bytes().decode("latin-1") for file in world.log.parent.glob("var/*.sqlite*")
+        await asyncio.to_thread(testbed.sdk("not-the-password").start, "GLOBAL", [])
+    written = testbed.log.read_text() + "".join(
+        file.read_bytes().decode("latin-1") for file in testbed.log.parent.glob("var/*.sqlite*")
     )
-    assert world.cluster.password not in written
+    assert testbed.cluster.password not in written
     assert "not-the-password" not in written

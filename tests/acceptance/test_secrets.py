@@ -15,18 +15,18 @@ from dagengine.client import Client, signing
 from dagengine.security.replay import KEYS_BYTES
 from tasks.demo.cluster import DemoCluster
 from tasks.demo.hosts import DemoHosts
-from tests.acceptance.conftest import World, told, wait_dag
+from tests.acceptance.conftest import ClusterTestbed, all_log_lines, wait_dag
 from tests.acceptance.obd_clusters import ObdSeekdb
 from tests.acceptance.shown import (
     SECRETS,
-    Wire,
+    TrafficRecorder,
     backup_controller,
-    call_wrongly,
-    find_shown,
-    look_over,
+    find_leaks,
     preview_and_stop,
     read_everything,
-    say_all,
+    run_client_commands,
+    run_file_commands,
+    send_refused_requests,
 )
 from tests.sshd import MISSING, PROGRAMS
 
@@ -36,9 +36,9 @@ pytestmark = [
 ]
 
 
-def make_troubled(world: World) -> None:
+def break_cluster(testbed: ClusterTestbed) -> None:
     """A locked key with the wrong passphrase, and a second server that cannot boot."""
-    cluster = world.cluster
+    cluster = testbed.cluster
     key = cluster.server_entry(0)["ssh"]["key_file"]
     command = [str(PROGRAMS["ssh-keygen"]), "-q", "-p", "-P", "", "-N", SECRETS["key passphrase"]]
     subprocess.run([*command, "-f", key], check=True)
@@ -54,13 +54,13 @@ def make_troubled(world: World) -> None:
     )
 
 
-def mend(world: World, *, passphrase: bool = False, options: bool = False) -> None:
+def fix(testbed: ClusterTestbed, *, passphrase: bool = False, options: bool = False) -> None:
     if passphrase:
-        file = world.cluster.directory / "passphrase"
+        file = testbed.cluster.directory / "passphrase"
         file.write_text(SECRETS["key passphrase"] + "\n")
     if options:
-        del world.cluster.server_entry(1)["start_options"]
-        world.cluster.write()
+        del testbed.cluster.server_entry(1)["start_options"]
+        testbed.cluster.write()
 
 
 @pytest.fixture
@@ -79,49 +79,51 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return made
 
 
-async def run_with_troubles(world: World, client: Client, url: str) -> None:
+async def run_with_troubles(testbed: ClusterTestbed, client: Client, url: str) -> None:
     """Refused logins, a death, two RETRYs, a success; then everything that can be read."""
     dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
     assert dag["state"] == "FAILED"
     assert "the passphrase for the key file" in json.dumps(dag)
-    mend(world, passphrase=True)
+    fix(testbed, passphrase=True)
     await client.operate_dag(dag["id"], "RETRY", reason="the passphrase is mended")
     dag = await wait_dag(client, dag["id"])
     assert dag["state"] == "FAILED"
     assert "root had no password; set the configured one" in json.dumps(dag)
-    mend(world, options=True)
+    fix(testbed, options=True)
     await client.operate_dag(dag["id"], "RETRY", reason="the options are mended")
     dag = await wait_dag(client, dag["id"])
-    assert dag["state"] == "SUCCEED", told(dag)
+    assert dag["state"] == "SUCCEED", all_log_lines(dag)
     await read_everything(client, url, dag)
 
 
-async def test_no_secret_shows_in_a_log_a_row_an_answer_or_a_file(keys: list[bytes]) -> None:
+async def test_secrets_of_cluster_appear_in_no_output(keys: list[bytes]) -> None:
     async with DemoHosts(2) as hosts:
-        world = World(hosts, DemoCluster(hosts, password=SECRETS["root password"]))
-        make_troubled(world)
-        wire = Wire(int(world.cluster.url.rpartition(":")[2]))
-        said = await look_over(world)
-        await world.start_controller()
+        testbed = ClusterTestbed(hosts, DemoCluster(hosts, password=SECRETS["root password"]))
+        break_cluster(testbed)
+        recorder = TrafficRecorder(int(testbed.cluster.url.rpartition(":")[2]))
+        output = await run_file_commands(testbed)
+        await testbed.start_controller()
         try:
-            async with wire.opened() as url:
-                async with Client(url, world.cluster.password) as client:
-                    await run_with_troubles(world, client, url)
-                    said += await look_over(world)
+            async with recorder.opened() as url:
+                async with Client(url, testbed.cluster.password) as client:
+                    await run_with_troubles(testbed, client, url)
+                    output += await run_file_commands(testbed)
                     stopped = await preview_and_stop(client)
                     await read_everything(client, url, stopped)
-                said += await say_all(world, stopped["id"]) + await backup_controller(world)
-                await call_wrongly(url)
+                output += await run_client_commands(
+                    testbed, stopped["id"]
+                ) + await backup_controller(testbed)
+                await send_refused_requests(url)
         finally:
-            await world.end_controller()
-        shown = find_shown(world, wire, keys, said, {"passphrase", "agent_password"})
+            await testbed.end_controller()
+        shown = find_leaks(testbed, recorder, keys, output, {"passphrase", "agent_password"})
 
-    assert b"wrongword-90ab13de" in wire.asked  # the relay does see what is sent
+    assert b"wrongword-90ab13de" in recorder.sent_bytes  # the relay does see what is sent
     assert len(keys) > 20
     assert shown == []
 
 
-async def test_no_secret_of_an_obd_file_shows_anywhere_but_in_it(keys: list[bytes]) -> None:
+async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
     async with DemoHosts(1) as hosts:
         cluster = ObdSeekdb(hosts, password=SECRETS["root password"])
         cluster.entries["user"]["password"] = SECRETS["obd's password of the user"]
@@ -130,23 +132,25 @@ async def test_no_secret_of_an_obd_file_shows_anywhere_but_in_it(keys: list[byte
         cluster.entries["obproxy-ce"] = {"global": {"obproxy_sys_password": other}}
         cluster.write()
         (cluster.directory / ".ssh" / "known_hosts").unlink()
-        world = World(hosts, cluster)
-        wire = Wire(int(cluster.url.rpartition(":")[2]))
-        said = await look_over(world)  # it pins the host's key, too
-        await world.start_controller()
+        testbed = ClusterTestbed(hosts, cluster)
+        recorder = TrafficRecorder(int(cluster.url.rpartition(":")[2]))
+        output = await run_file_commands(testbed)  # it pins the host's key, too
+        await testbed.start_controller()
         try:
-            async with wire.opened() as url:
+            async with recorder.opened() as url:
                 async with Client(url, cluster.password) as client:
                     dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
-                    assert dag["state"] == "SUCCEED", told(dag)
+                    assert dag["state"] == "SUCCEED", all_log_lines(dag)
                     await read_everything(client, url, dag)
-                    said += await look_over(world)
+                    output += await run_file_commands(testbed)
                     await read_everything(client, url, await preview_and_stop(client))
-                said += await say_all(world, dag["id"]) + await backup_controller(world)
-                await call_wrongly(url)
+                output += await run_client_commands(testbed, dag["id"]) + await backup_controller(
+                    testbed
+                )
+                await send_refused_requests(url)
         finally:
-            await world.end_controller()
-        shown = find_shown(world, wire, keys, said, {"cluster.yaml"})
+            await testbed.end_controller()
+        shown = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
 
-    assert b"stands in this file in clear" in said
+    assert b"stands in this file in clear" in output
     assert shown == []

@@ -85,13 +85,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     bin_directory = home / "venv" / "bin"
     python = bin_directory / "python"
     subprocess.run([*PIP, "--python", python, "install", "--no-deps", wheel], check=True)
-    found = subprocess.run(
+    completed = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True,
         text=True,
         check=True,
     )
-    site = Path(found.stdout.strip())
+    site = Path(completed.stdout.strip())
     # The dependencies are those of the tests. A .pth file adds a directory to the path, but the
     # .pth files in there, such as the checkout's editable install, are not read.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -101,27 +101,29 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
     return Installed(bin_directory / "dagengine", python, site, cwd)
 
 
-def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_exactly_both_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    kept = (".py", ".sql", ".sh", "py.typed")
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    suffixes = (".py", ".sql", ".sh", "py.typed")
     packages = ("dagengine/", "tasks/")
-    wanted = {name for name in tracked_files() if name.startswith(packages) and name.endswith(kept)}
-    assert held == wanted
-    assert {"dagengine/py.typed", "dagengine/store/sqlite/migrations/0007_terms.sql"} <= held
+    expected = {
+        name for name in tracked_files() if name.startswith(packages) and name.endswith(suffixes)
+    }
+    assert packed == expected
+    assert {"dagengine/py.typed", "dagengine/store/sqlite/migrations/0007_terms.sql"} <= packed
 
 
-def test_what_is_run_is_the_wheel_and_not_the_checkout(installed: Installed) -> None:
+def test_wheel_is_imported_instead_of_checkout(installed: Installed) -> None:
     program = "import dagengine; print(dagengine.__file__)"
     done = installed.run(installed.python, "-c", program)
     assert done.stdout.strip() == str(installed.site / "dagengine" / "__init__.py")
 
 
-@pytest.mark.parametrize("how", ["script", "module"])
-def test_help_lists_the_commands_although_another_tasks_lies_here(
-    installed: Installed, how: str
+@pytest.mark.parametrize("launcher", ["script", "module"])
+def test_wheel_help_lists_commands_despite_foreign_tasks(
+    installed: Installed, launcher: str
 ) -> None:
-    program = [installed.program] if how == "script" else [installed.python, "-m", "dagengine"]
+    program = [installed.program] if launcher == "script" else [installed.python, "-m", "dagengine"]
     done = installed.run(*program, "--help")
     assert done.returncode == 0, done.stderr
     named = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ")}
@@ -129,10 +131,10 @@ def test_help_lists_the_commands_although_another_tasks_lies_here(
     assert "the foreign module was run" not in done.stderr
     # Only `python -m` puts the working directory on the path.
     foreign = installed.cwd / "tasks.py"
-    assert (f"the foreign module tasks at {foreign}" in done.stderr) == (how == "module")
+    assert (f"the foreign module tasks at {foreign}" in done.stderr) == (launcher == "module")
 
 
-async def test_serve_makes_its_store_answers_and_ends_on_sigterm(
+async def test_wheel_serve_creates_store_and_ends_on_sigterm(
     wheel: Path, installed: Installed
 ) -> None:
     (installed.cwd / "cluster.yaml").write_text(CLUSTER)

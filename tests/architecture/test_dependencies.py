@@ -111,7 +111,7 @@ def test_every_runtime_requirement_is_imported() -> None:
     assert unused == []
 
 
-def test_every_requirement_has_a_lower_bound() -> None:
+def test_every_requirement_has_lower_bound() -> None:
     lines = [line for lines in declared().values() for line in lines]
     assert [line for line in lines if not REQUIREMENT.fullmatch(line)] == []
 

@@ -97,7 +97,7 @@ def named_by(value: Any) -> set[type]:
     return {found for hint in hints.values() for found in classes_in(hint)}
 
 
-def test_what_is_named_by_a_type_can_be_imported() -> None:
+def test_public_api_types_in_annotations_are_exported() -> None:
     values = set(CLASSES.values())
     missing = {
         f"{found.__name__} of {where}"
@@ -108,52 +108,52 @@ def test_what_is_named_by_a_type_can_be_imported() -> None:
     assert missing == set()
 
 
-def test_an_exception_is_one_only_while_it_is_needed() -> None:
+def test_public_api_exemptions_are_needed() -> None:
     named = {found.__name__ for _, value in annotated() for found in named_by(value)}
     assert set(NOT_EXPORTED) <= named - set(EXPORTED)
 
 
-def test_the_walk_sees_what_it_has_to() -> None:
-    walked = dict(annotated())
+def test_public_api_walk_finds_known_members() -> None:
+    members = dict(annotated())
     assert {"Engine.submit", "Engine.find_dag", "Engine.__init__", "SqliteStore.commit"} <= {
-        *walked
+        *members
     }
-    assert {"StepContext.unconfirmed", "Store.prune", "Subscription.next", "script"} <= {*walked}
-    assert {found.__name__ for found in named_by(walked["Engine.list_events"])} == {"EventRecord"}
-    assert {found.__name__ for found in named_by(walked["EngineEvent"])} >= {"DagUpdated"}
-    assert {found.__name__ for found in named_by(walked["Stage"])} >= {"StepContext", "Failed"}
+    assert {"StepContext.unconfirmed", "Store.prune", "Subscription.next", "script"} <= {*members}
+    assert {found.__name__ for found in named_by(members["Engine.list_events"])} == {"EventRecord"}
+    assert {found.__name__ for found in named_by(members["EngineEvent"])} >= {"DagUpdated"}
+    assert {found.__name__ for found in named_by(members["Stage"])} >= {"StepContext", "Failed"}
 
 
-async def test_what_an_object_has_can_be_imported(tmp_path: Path) -> None:
+async def test_public_api_types_of_attributes_are_exported(tmp_path: Path) -> None:
     """Attributes that no annotation names."""
     store = SqliteStore(tmp_path / "store.sqlite")
-    for made in (Engine(store=store, operations=[]), store, Subscription()):
-        for name, value in vars(made).items():
+    for instance in (Engine(store=store, operations=[]), store, Subscription()):
+        for name, value in vars(instance).items():
             if not name.startswith("_") and type(value).__module__.startswith("dagengine"):
-                assert type(value) in CLASSES.values(), f"{name} of {made}"
+                assert type(value) in CLASSES.values(), f"{name} of {instance}"
 
 
-def test_what_a_call_says_that_it_raises_can_be_caught() -> None:
-    said = {
+def test_public_api_documented_errors_are_exported() -> None:
+    declared = {
         (name, where)
         for where, value in annotated()
         for part in [(inspect.getdoc(value) or "").partition("Raises:\n")[2].partition("\n\n")[0]]
         for names in re.findall(r"^    (\w[\w, ]*): ", part, re.MULTILINE)
         for name in names.split(", ")
     }
-    assert {name for name, _ in said} >= {"TaskNotFound", "LockHeld", "Conflict", "StoreInUse"}
+    assert {name for name, _ in declared} >= {"TaskNotFound", "LockHeld", "Conflict", "StoreInUse"}
     builtin = {"AssertionError", "OSError", "ValueError"}
-    assert {pair for pair in said if pair[0] not in {*EXPORTED, *builtin}} == set()
+    assert {pair for pair in declared if pair[0] not in {*EXPORTED, *builtin}} == set()
 
 
-def test_every_error_of_the_engine_and_its_store_can_be_caught() -> None:
+def test_public_api_store_and_remote_errors_are_exported() -> None:
     families = (dagengine.errors.StoreError, dagengine.errors.RemoteError)
     found = {error for family in families for error in (family, *family.__subclasses__())}
     assert found <= set(CLASSES.values())
     assert {"EngineStopped", "UnknownOperation", "InvalidId", "NotSerializable"} <= set(EXPORTED)
 
 
-def test_the_mysql_module_names_what_its_calls_name() -> None:
+def test_mysql_api_types_in_annotations_are_exported() -> None:
     public = {name: getattr(dagengine.mysql, name) for name in dagengine.mysql.__all__}
     calls = [value for value in public.values() if inspect.isroutine(value)]
     for owner in filter(inspect.isclass, public.values()):
@@ -177,7 +177,7 @@ def test_public_names_are_unique_and_documented() -> None:
 
 
 @pytest.mark.parametrize("owner", ["Engine", "SqliteStore", "Store", "StepContext", "Subscription"])
-def test_every_call_is_documented(owner: str) -> None:
+def test_public_api_methods_are_documented(owner: str) -> None:
     # A method says nothing only where it is what its contract says, or where its name is all of it.
     plain = {"dag_id", "start"}
     bare = {

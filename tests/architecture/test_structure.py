@@ -80,7 +80,7 @@ def dotted(node: ast.AST) -> str:
     return ""
 
 
-def test_both_packages_are_looked_at() -> None:
+def test_sources_include_both_packages() -> None:
     found = {name_of(path) for path in SOURCES}
     assert {
         "dagengine/engine/attempt.py",
@@ -89,7 +89,7 @@ def test_both_packages_are_looked_at() -> None:
     } <= found
 
 
-def test_every_arrow_between_rooms_is_one_of_the_contracts() -> None:
+def test_imports_follow_contracts() -> None:
     lint = Path(sysconfig.get_path("scripts")) / "lint-imports"
     done = subprocess.run(
         [lint, "--no-cache", "--config", "setup.cfg"],
@@ -104,16 +104,16 @@ def test_every_arrow_between_rooms_is_one_of_the_contracts() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_file_stays_short(path: Path) -> None:
+def test_source_files_stay_within_line_limit(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
 @pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_a_file_of_tests_has_one_subject(path: Path) -> None:
+def test_test_files_stay_within_line_limit(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_TEST_LINES
 
 
-def test_every_file_is_named_after_what_it_holds() -> None:
+def test_source_files_have_specific_names() -> None:
     names = {path: {*path.relative_to(ROOT).with_suffix("").parts} for path in SOURCES}
     vague = [name_of(path) for path, parts in names.items() if parts & VAGUE_NAMES]
     assert vague == []
@@ -136,7 +136,7 @@ def test_dagengine_never_imports_tasks() -> None:
     assert found == []
 
 
-def test_every_import_is_absolute() -> None:
+def test_imports_are_absolute() -> None:
     assert find(lambda node: isinstance(node, ast.ImportFrom) and node.level > 0) == []
 
 
@@ -148,15 +148,15 @@ def catches(node: ast.AST, *names: str) -> bool:
     return any(kind is not None and dotted(kind) in names for kind in kinds)
 
 
-def test_only_attempts_loops_and_answers_catch_whatever_is_raised() -> None:
+def test_broad_except_occurs_only_in_listed_files() -> None:
     assert files_of(find(lambda node: catches(node, "Exception"))) == BROAD_EXCEPTS
 
 
-def test_no_handler_is_bare() -> None:
+def test_except_is_never_bare() -> None:
     assert find(lambda node: isinstance(node, ast.ExceptHandler) and node.type is None) == []
 
 
-def test_whoever_catches_even_a_cancellation_raises_it_again() -> None:
+def test_except_of_base_exception_reraises() -> None:
     def swallows(node: ast.AST) -> bool:
         if not catches(node, "BaseException"):
             return False
@@ -167,7 +167,7 @@ def test_whoever_catches_even_a_cancellation_raises_it_again() -> None:
     assert find(swallows) == []
 
 
-def test_nothing_is_suppressed_wholesale() -> None:
+def test_suppress_is_never_broad() -> None:
     def is_wholesale(node: ast.AST) -> bool:
         return (
             isinstance(node, ast.Call)
@@ -178,7 +178,7 @@ def test_nothing_is_suppressed_wholesale() -> None:
     assert find(is_wholesale) == []
 
 
-def test_every_task_has_a_name() -> None:
+def test_asyncio_tasks_have_names() -> None:
     def is_called(node: ast.AST, *names: str) -> bool:
         if not isinstance(node, ast.Call):
             return False
@@ -196,7 +196,7 @@ def test_every_task_has_a_name() -> None:
     assert find(lambda node: is_called(node, "ensure_future")) == []
 
 
-def test_only_the_clock_reads_a_clock() -> None:
+def test_clock_is_read_only_in_listed_files() -> None:
     # Any mention counts: passing `time.monotonic` on is reading it elsewhere.
     mentions = find(lambda node: isinstance(node, ast.Attribute) and dotted(node) in CLOCKS)
     assert files_of(mentions) == CLOCK_READERS
@@ -226,7 +226,7 @@ def test_serve_does_not_load_typer() -> None:
     assert loaded & {"typer", "click", "pytest", "pylibseekdb"} == set()
 
 
-def test_nothing_but_structlog_loads_rich_into_serve() -> None:
+def test_serve_loads_rich_only_through_structlog() -> None:
     # structlog takes rich where it is installed and does without where it is not: with rich
     # hidden, anything else that wanted it would fail here.
     loaded = modules_of_serve("sys.modules['rich'] = None")
@@ -234,19 +234,19 @@ def test_nothing_but_structlog_loads_rich_into_serve() -> None:
     assert "rich" not in loaded
 
 
-def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
-    drawn, path = {}, [DagengineError.__name__]
+def test_errors_docstring_matches_class_tree() -> None:
+    documented_bases, path = {}, [DagengineError.__name__]
     for line in (errors.__doc__ or "").splitlines():
         if found := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
             depth = 1 + len(found[1]) // 4
             path[depth:] = [found[2]]
-            drawn[found[2]] = path[depth - 1]
-    there = {
+            documented_bases[found[2]] = path[depth - 1]
+    actual_bases = {
         name: value.__base__.__name__
         for name, value in vars(errors).items()
         if inspect.isclass(value) and issubclass(value, DagengineError) and name not in path[:1]
     }
-    assert drawn == there
+    assert documented_bases == actual_bases
 
 
 def test_migrations_are_numbered_without_gap_or_duplicate() -> None:
@@ -254,7 +254,7 @@ def test_migrations_are_numbered_without_gap_or_duplicate() -> None:
     assert [int(name[:4]) for name in names] == list(range(7, len(names) + 7)), names
 
 
-def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
+def test_decision_pages_are_numbered_without_gap() -> None:
     pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     numbers = [int(page.name[:4]) for page in pages]
     assert numbers == list(range(1, len(pages) + 1))
@@ -262,8 +262,8 @@ def test_each_decision_has_a_number_of_its_own_and_says_it() -> None:
         assert page.read_text(encoding="utf-8").startswith(f"# {number}. ")
 
 
-def test_every_refusal_of_an_operator_says_what_to_do_next() -> None:
-    made = [
+def test_operator_refused_always_has_remedy() -> None:
+    calls = [
         (path.name, call)
         for path in SOURCES
         for call in ast.walk(ast.parse(path.read_text()))
@@ -271,8 +271,8 @@ def test_every_refusal_of_an_operator_says_what_to_do_next() -> None:
     ]
     bare = [
         f"{name}:{call.lineno}"
-        for name, call in made
+        for name, call in calls
         if "remedy" not in [keyword.arg for keyword in call.keywords]
     ]
-    assert made
+    assert calls
     assert bare == []

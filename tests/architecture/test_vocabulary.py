@@ -105,7 +105,7 @@ def hits_in(text: str) -> list[str]:
     return [match[0] for pattern in patterns() for match in pattern.finditer(text)]
 
 
-def test_no_replaced_name_is_used_again() -> None:
+def test_vocabulary_replaced_names_are_not_used() -> None:
     used = {
         f"{file.relative_to(ROOT)}: {name}, now {old_names()[name]}"
         for file in tracked_files(".py")
@@ -116,12 +116,12 @@ def test_no_replaced_name_is_used_again() -> None:
     assert used == set()
 
 
-def test_replaced_name_in_source_is_found() -> None:
+def test_vocabulary_replaced_name_in_source_is_detected() -> None:
     assert [name for name in python_names("x = Desk()  # Door") if name in old_names()] == ["Desk"]
 
 
 @pytest.mark.parametrize("suffixes", [(".py",), (".sh", ".sql"), (".md", ".yaml")])
-def test_texts_stay_below_the_limit_of_markers(suffixes: tuple[str, ...]) -> None:
+def test_vocabulary_texts_stay_below_marker_limit(suffixes: tuple[str, ...]) -> None:
     words, hits = 0, []
     for file in tracked_files(*suffixes):
         if file.relative_to(ROOT).parts[0] == "tests":
@@ -186,7 +186,7 @@ def test_commit_subject_with_a_fault_is_found(subject: str) -> None:
     assert subject_faults(subject)
 
 
-def test_list_of_markers_is_not_shortened() -> None:
+def test_vocabulary_marker_list_is_not_shortened() -> None:
     assert len(patterns()) >= FEWEST_PATTERNS
 
 
@@ -203,5 +203,5 @@ def test_list_of_markers_is_not_shortened() -> None:
         "an OBShell (pid 5) looks at this home; mend it",
     ],
 )
-def test_sentence_of_the_old_texts_is_found(sentence: str) -> None:
+def test_vocabulary_markers_match_old_sentences(sentence: str) -> None:
     assert hits_in(sentence)

@@ -53,8 +53,8 @@ class EndingStore(SqliteStore):
 
 
 def main(name: str, directory: Path, step: int) -> None:
-    crashes, wrong, number = 0, [], 1
-    while not wrong:
+    crashes, failures, number = 0, [], 1
+    while not failures:
         ended = []
         for side in ("before", "after"):
             place = directory / f"{number}-{side}"
@@ -66,12 +66,12 @@ def main(name: str, directory: Path, step: int) -> None:
                     crashes += run_child(name, place, 1 + number % 5, side) == CRASHED
                     ended.append(run_child(name, place, 0, ""))
             if WRONG in ended or any(code not in (0, CRASHED) for code in ended):
-                said = (place / "wrong").read_text() if (place / "wrong").exists() else ended
-                wrong.append(f"{name}, {side} write {number}: {said}")
+                detail = (place / "wrong").read_text() if (place / "wrong").exists() else ended
+                failures.append(f"{name}, {side} write {number}: {detail}")
         if all(code == 0 for code in ended):
             break  # the scenario has no more writes
         number += step
-    sys.stdout.write(json.dumps({"crashes": crashes, "wrong": wrong}) + "\n")
+    sys.stdout.write(json.dumps({"crashes": crashes, "wrong": failures}) + "\n")
 
 
 def make_world(name: str, place: Path) -> World:
@@ -127,16 +127,19 @@ async def check(world: World, path: Path) -> None:
                 assert [a.attempt_no for a in attempts] == list(range(1, task.attempt_no + 1))
                 assert all(a.outcome for a in attempts[:-1]), "an attempt was left open"
         written = Counter(lines)
-        told = world.notes("told")
+        acknowledgements = world.notes("told")
         acknowledged = Counter(
-            (dag_id, line) for kind, dag_id, *rest in told for line in rest if kind == "line"
+            (dag_id, line)
+            for kind, dag_id, *rest in acknowledgements
+            for line in rest
+            if kind == "line"
         )
         assert acknowledged <= written, f"lines were lost: {acknowledged - written}"
         known = {dag.dag_id for dag in dags}
-        assert {dag_id for kind, dag_id, *_ in told if kind == "accepted"} <= known
+        assert {dag_id for kind, dag_id, *_ in acknowledgements if kind == "accepted"} <= known
         audit = Counter((row.dag_id, row.action) for row in await store.list_audit(None, limit=99))
-        asked = Counter((w[1], w[2]) for w in told if w[0] == "asked")
-        assert asked <= audit, "an operator was lost"
+        operated = Counter((w[1], w[2]) for w in acknowledgements if w[0] == "asked")
+        assert operated <= audit, "an operator was lost"
         world.check_outside()
     finally:
         await store.close()

@@ -38,7 +38,7 @@ from tests.standin.sql import write_config
 IPS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 NAMES = tuple(f"{ip}:2886" for ip in IPS)
 BOUND_S = 60.0  # on a hang
-ASKED, BYSTANDER = NAMES[:2], NAMES[2]
+STOPPED_TARGETS, UNRELATED = NAMES[:2], NAMES[2]
 _PASSWORD = "word"  # of the stand-ins
 
 # A second SIGTERM would be noted, too, as long as the server takes to end: the second one takes
@@ -59,7 +59,7 @@ class _Runner(LocalRunner):
         self._world = world
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
-        if self.address.host in self._world.broken and not self._world.is_mended:
+        if self.address.host in self._world.broken and not self._world.is_repaired:
             raise HostUnreachable("cannot be reached", host=str(self.address), remedy="mend it")
         return await super().run(command, timeout_s=timeout_s)
 
@@ -72,7 +72,7 @@ class _Pool(LocalRunnerPool):
         return _Runner(address, self._world)
 
 
-class _Noting:
+class _RecordingContext:
     """A step's context that notes each line once the store has it."""
 
     def __init__(self, context: StepContext, world: World) -> None:
@@ -199,12 +199,12 @@ class StopWorld(World):
     def operation(self) -> Operation:
         cluster = ClusterFile(self.directory / "cluster.yaml", FLAVOURS)
         real = stop_operation(ClusterAccess(cluster, _Pool(self), SystemClock()))
-        return replace(real, stages=tuple(self._noting(stage) for stage in real.stages))
+        return replace(real, stages=tuple(self._with_recording(stage) for stage in real.stages))
 
-    def _noting(self, stage: Stage) -> Stage:
+    def _with_recording(self, stage: Stage) -> Stage:
         async def run(context: StepContext) -> Outcome:
-            noting: Any = _Noting(context, self)
-            return await stage.run(noting)
+            recording: Any = _RecordingContext(context, self)
+            return await stage.run(recording)
 
         return replace(stage, run=run)
 
@@ -233,9 +233,9 @@ class StopWorld(World):
     def check_outside(self) -> None:
         """At any moment: nothing is ended twice, and nothing that was not asked for."""
         signals = {name: self.signals(name) for name in NAMES}
-        allowed = ASKED if self.mode == "force" else ()
+        allowed = STOPPED_TARGETS if self.mode == "force" else ()
         assert all(n <= (name in allowed) for name, n in signals.items()), f"signals: {signals}"
-        assert self.is_up(BYSTANDER)
+        assert self.is_up(UNRELATED)
         assert all(self.is_up(name) or signals[name] for name in NAMES), "killed without SIGTERM"
         with self._ledger() as ledger:
             assert set(ledger.statements()) <= {"ALTER SYSTEM STOP ZONE 'zone2'"}
@@ -247,46 +247,46 @@ class StopWorld(World):
 
 
 async def stop_force(world: World, engine: Engine) -> None:
-    dag = await world.end_of(engine, await world.submit(engine, ASKED))
+    dag = await world.end_of(engine, await world.submit(engine, STOPPED_TARGETS))
     assert dag.state is State.SUCCEED, dag
-    assert not any(world.is_up(target) for target in ASKED)
+    assert not any(world.is_up(target) for target in STOPPED_TARGETS)
 
 
 async def stop_plain(world: World, engine: Engine) -> None:
     assert isinstance(world, StopWorld)
-    dag = await world.end_of(engine, await world.submit(engine, ASKED[1:]))
+    dag = await world.end_of(engine, await world.submit(engine, STOPPED_TARGETS[1:]))
     assert dag.state is State.SUCCEED, dag
     assert world.zones() == ["ACTIVE", "INACTIVE", "ACTIVE"]
 
 
 async def stop_retry(world: World, engine: Engine) -> None:
     """A host was away: the other server is ended, which no rollback undoes; RETRY does the rest."""
-    dag_id = await world.submit(engine, ASKED)
+    dag_id = await world.submit(engine, STOPPED_TARGETS)
     dag = await world.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        assert [world.is_up(target) for target in ASKED] == [True, False]
+        assert [world.is_up(target) for target in STOPPED_TARGETS] == [True, False]
         try:
             await engine.operate_dag(dag_id, Operator.ROLLBACK, by="chaos")
         except OperatorRefused:
-            world.mend()
+            world.repair()
         else:
             raise AssertionError("a stop was rolled back")
-        await world.ask(engine, dag_id, Operator.RETRY)
+        await world.operate(engine, dag_id, Operator.RETRY)
         dag = await world.end_of(engine, dag_id)
     assert dag.state is State.SUCCEED, dag
-    assert not any(world.is_up(target) for target in ASKED)
+    assert not any(world.is_up(target) for target in STOPPED_TARGETS)
 
 
 async def stop_rollback(world: World, engine: Engine) -> None:
     """No host could be reached: nothing was stopped, and the rollback has nothing to undo."""
-    dag_id = await world.submit(engine, ASKED)
+    dag_id = await world.submit(engine, STOPPED_TARGETS)
     dag = await world.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        world.mend()
-        await world.ask(engine, dag_id, Operator.ROLLBACK)
+        world.repair()
+        await world.operate(engine, dag_id, Operator.ROLLBACK)
         dag = await world.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.SUCCEED, Operator.ROLLBACK), dag
-    assert all(world.is_up(target) for target in ASKED)
+    assert all(world.is_up(target) for target in STOPPED_TARGETS)
 
 
 STOP_SCENARIOS: dict[str, tuple[Scenario, type[World], dict[str, Any]]] = {

@@ -24,17 +24,17 @@ def crash(scenario: str, directory: Path, step: int) -> int:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["wrong"] == []
-    return int(found["crashes"])
+    report = json.loads(done.stdout)
+    assert report["wrong"] == []
+    return int(report["crashes"])
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_some_crashes_are_survived(scenario: str, tmp_path: Path) -> None:
+def test_engine_crash_at_each_fifth_write_loses_nothing(scenario: str, tmp_path: Path) -> None:
     assert crash(scenario, tmp_path, 5) > 4
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_crash_at_any_write_is_survived(scenario: str, tmp_path: Path) -> None:
+def test_engine_crash_at_any_write_loses_nothing(scenario: str, tmp_path: Path) -> None:
     assert crash(scenario, tmp_path, 1) > 20

@@ -24,7 +24,7 @@ from tests.chaos.world import TARGETS, World
 ROOT = Path(__file__).parents[2]
 
 
-async def test_a_disk_that_is_full_holds_everything_up_and_loses_nothing(tmp_path: Path) -> None:
+async def test_engine_full_disk_refuses_submission_and_recovers(tmp_path: Path) -> None:
     """SQLite's own limit on pages makes it answer as on a full disk (SQLITE_FULL)."""
     world = World(tmp_path)
     store = SqliteStore(tmp_path / "store.sqlite")
@@ -43,7 +43,7 @@ async def test_a_disk_that_is_full_holds_everything_up_and_loses_nothing(tmp_pat
         assert dag.state is State.SUCCEED
 
 
-async def test_a_disk_that_fills_up_in_the_middle_is_waited_out(tmp_path: Path) -> None:
+async def test_engine_unwritable_store_delays_running_dag(tmp_path: Path) -> None:
     world = World(tmp_path)
     store = SqliteStore(tmp_path / "store.sqlite")
     async with asyncio.timeout(30), Engine(store=store, operations=[world.operation()]) as engine:
@@ -60,7 +60,7 @@ async def test_a_disk_that_fills_up_in_the_middle_is_waited_out(tmp_path: Path) 
         assert (await waiting).dag.state is State.SUCCEED
 
 
-async def test_a_store_that_is_taken_away_is_refused_by_name_until_it_is_put_back(
+async def test_engine_moved_store_file_is_refused_until_restored(
     tmp_path: Path,
 ) -> None:
     world = World(tmp_path)
@@ -82,7 +82,7 @@ async def test_a_store_that_is_taken_away_is_refused_by_name_until_it_is_put_bac
         assert dag.state is State.SUCCEED
 
 
-async def test_a_store_that_another_process_has_locked_is_waited_for(tmp_path: Path) -> None:
+async def test_engine_waits_for_store_locked_by_other_process(tmp_path: Path) -> None:
     world = World(tmp_path)
     path = tmp_path / "store.sqlite"
     async with (
@@ -109,7 +109,7 @@ def open_path() -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize("how", ["all of it", "the file alone"])
-async def test_a_store_that_another_user_owns_is_refused_by_name(open_path: Path, how: str) -> None:
+async def test_sqlite_store_of_other_user_is_refused_by_name(open_path: Path, how: str) -> None:
     program = (
         "import asyncio, os, sys\n"
         "from dagengine.store.sqlite.store import SqliteStore\n"
@@ -121,8 +121,8 @@ async def test_a_store_that_another_user_owns_is_refused_by_name(open_path: Path
     await store.open()
     await store.close()
     if how == "the file alone":
-        for mine in (open_path, open_path / "store.sqlite.lock"):
-            os.chown(mine, 65534, 65534)
+        for owned_path in (open_path, open_path / "store.sqlite.lock"):
+            os.chown(owned_path, 65534, 65534)
     done = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
@@ -136,7 +136,7 @@ async def test_a_store_that_another_user_owns_is_refused_by_name(open_path: Path
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.01, 0.05])
-async def test_sigterm_in_the_middle_of_work_leaves_a_store_that_goes_on(
+async def test_engine_sigterm_during_work_leaves_resumable_store(
     tmp_path: Path, after_s: float
 ) -> None:
     program = (

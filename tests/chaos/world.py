@@ -36,7 +36,7 @@ from dagengine import (
 
 FLAGS = Flags(can_rollback=True)
 TARGETS = ("a", "b")
-HOLDER, HEIR = ("b",), ("a",)
+HOLDER, SUCCESSOR = ("b",), ("a",)
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class World:
     def is_up(self, target: str) -> bool:
         return (self.directory / f"up-{target}").exists()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         (self.directory / "mended").touch()
 
     @property
-    def is_mended(self) -> bool:
+    def is_repaired(self) -> bool:
         return (self.directory / "mended").exists()
 
     # --- the operation ------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class World:
 
     async def start(self, context: StepContext) -> Outcome:
         target = context.target or ""
-        if target in self.broken and not self.is_mended:
+        if target in self.broken and not self.is_repaired:
             return Failed(Problem("Test.Broken", f"{target} is broken", "mend it"))
         if target in self.hanging:
             self.note("hangs", context.dag_id)
@@ -166,20 +166,20 @@ class World:
         self.note("told", "accepted", dag_id)
         return dag_id
 
-    async def ask(self, engine: Engine, dag_id: int, operator: Operator) -> None:
+    async def operate(self, engine: Engine, dag_id: int, operator: Operator) -> None:
         await engine.operate_dag(dag_id, operator, by="chaos")
         self.note("told", "asked", dag_id, operator)
 
     async def end_of(self, engine: Engine, dag_id: int) -> DagRecord:
         return (await engine.wait(dag_id)).dag
 
-    async def until_it_hangs(self, engine: Engine, dag_id: int) -> bool:
+    async def wait_until_hanging(self, engine: Engine, dag_id: int) -> bool:
         """True when the DAG's step hangs now, False when the DAG has ended."""
         before = len(self.notes("hangs"))
         while True:
-            found = await engine.find_dag(dag_id, details=False)
-            assert found is not None
-            if found.dag.state.is_final or found.dag.operator is Operator.CANCEL:
+            current = await engine.find_dag(dag_id, details=False)
+            assert current is not None
+            if current.dag.state.is_final or current.dag.operator is Operator.CANCEL:
                 return False
             if len(self.notes("hangs")) > before or self._hangs_already(engine, dag_id):
                 return True
@@ -213,8 +213,8 @@ async def retry(world: World, engine: Engine) -> None:
     dag_id = await world.submit(engine, TARGETS)
     dag = await world.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        world.mend()
-        await world.ask(engine, dag_id, Operator.RETRY)
+        world.repair()
+        await world.operate(engine, dag_id, Operator.RETRY)
         dag = await world.end_of(engine, dag_id)
     assert dag.state is State.SUCCEED, dag
     assert all(world.is_up(target) for target in TARGETS)
@@ -224,7 +224,7 @@ async def rollback(world: World, engine: Engine) -> None:
     dag_id = await world.submit(engine, TARGETS)
     dag = await world.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        await world.ask(engine, dag_id, Operator.ROLLBACK)
+        await world.operate(engine, dag_id, Operator.ROLLBACK)
         dag = await world.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.SUCCEED, Operator.ROLLBACK), dag
     assert not any(world.is_up(target) for target in TARGETS)
@@ -232,8 +232,8 @@ async def rollback(world: World, engine: Engine) -> None:
 
 async def cancel(world: World, engine: Engine) -> None:
     dag_id = await world.submit(engine, TARGETS)
-    if await world.until_it_hangs(engine, dag_id):
-        await world.ask(engine, dag_id, Operator.CANCEL)
+    if await world.wait_until_hanging(engine, dag_id):
+        await world.operate(engine, dag_id, Operator.CANCEL)
     dag = await world.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.FAILED, Operator.CANCEL), dag
     assert world.notes("settled"), "its end was not proven"
@@ -242,12 +242,12 @@ async def cancel(world: World, engine: Engine) -> None:
 async def force_pass(world: World, engine: Engine) -> None:
     holder_id = await world.submit(engine, HOLDER)
     known = await engine.list_dags(limit=9, details=False)
-    if not any(detail.dag.targets == HEIR for detail in known):
-        await world.until_it_hangs(engine, holder_id)
-    successor_id = await world.submit(engine, HEIR, engine.generic_id(holder_id))
-    lock_successor_id = await world.end_of(engine, successor_id)
+    if not any(detail.dag.targets == SUCCESSOR for detail in known):
+        await world.wait_until_hanging(engine, holder_id)
+    successor_id = await world.submit(engine, SUCCESSOR, engine.generic_id(holder_id))
+    successor = await world.end_of(engine, successor_id)
     holder = await world.end_of(engine, holder_id)
-    assert lock_successor_id.state is State.SUCCEED, lock_successor_id
+    assert successor.state is State.SUCCEED, successor
     assert (holder.state, holder.operator) == (State.SUCCEED, Operator.PASS), holder
     assert [row.action for row in await engine.list_audit(holder_id)].count("FORCE_PASS") == 1
 

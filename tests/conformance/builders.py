@@ -63,16 +63,16 @@ async def prune(store: SqliteStore, retention: Retention) -> int:
 @asynccontextmanager
 async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
     """While it is held, what is asked of the writer waits in its queue."""
-    holds, go_on = threading.Event(), threading.Event()
+    is_held, release = threading.Event(), threading.Event()
 
     def hold(connection: sqlite3.Connection) -> None:
-        holds.set()
-        assert go_on.wait(60)
+        is_held.set()
+        assert release.wait(60)
 
     holding = asyncio.ensure_future(store._open_writer.call(hold))
-    assert await asyncio.to_thread(holds.wait, 60)
+    assert await asyncio.to_thread(is_held.wait, 60)
     try:
         yield
     finally:
-        go_on.set()
+        release.set()
     await holding

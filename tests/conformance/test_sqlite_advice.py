@@ -35,7 +35,7 @@ def damage(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-async def test_a_file_that_another_process_holds_is_not_blamed_on_the_disk(
+async def test_remedy_for_locked_file_names_other_process(
     sqlite_store: SqliteStore,
 ) -> None:
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA busy_timeout = 1"))
@@ -48,7 +48,7 @@ async def test_a_file_that_another_process_holds_is_not_blamed_on_the_disk(
     await sqlite_store.probe(NOW)
 
 
-async def test_a_damaged_store_is_not_blamed_on_the_disk_by_a_backup(
+async def test_remedy_for_damaged_store_in_backup_names_damage(
     sqlite_store: SqliteStore, tmp_path: Path
 ) -> None:
     await sqlite_store.commit([batch_of(create())])
@@ -61,7 +61,7 @@ async def test_a_damaged_store_is_not_blamed_on_the_disk_by_a_backup(
     assert "space" not in caught.value.remedy
 
 
-async def test_a_database_of_another_program_is_named_by_a_backup(tmp_path: Path) -> None:
+async def test_remedy_for_foreign_database_in_backup_names_option(tmp_path: Path) -> None:
     path = tmp_path / "theirs"
     with closing(sqlite3.connect(path)) as other:
         other.execute("CREATE TABLE theirs (x)")
@@ -71,7 +71,7 @@ async def test_a_database_of_another_program_is_named_by_a_backup(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-async def test_a_store_that_cannot_be_read_any_more_says_what_to_do(
+async def test_remedy_for_unreadable_store_names_backup(
     sqlite_store: SqliteStore,
 ) -> None:
     await sqlite_store.commit([batch_of(create())])
@@ -106,23 +106,21 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 100, 5000])
-def test_a_disk_without_room_for_a_new_store_is_told_and_it_opens_once_there_is(
-    tmp_path: Path, limit_bytes: int
-) -> None:
+def test_remedy_for_full_disk_at_open_names_disk_space(tmp_path: Path, limit_bytes: int) -> None:
     """A limit on the size of files stands for the disk: EFBIG, and SQLite's I/O error."""
     path = tmp_path / "store.sqlite"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path), str(limit_bytes)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    said, opened = done.stdout.splitlines()
-    assert str(path) in said
-    assert limit_bytes or f"cannot write {path}.lock" in said
-    assert "space on the disk" in said or "check the disk: its free space" in said
+    assert (completed.returncode, completed.stderr) == (0, "")
+    error_line, opened = completed.stdout.splitlines()
+    assert str(path) in error_line
+    assert limit_bytes or f"cannot write {path}.lock" in error_line
+    assert "space on the disk" in error_line or "check the disk: its free space" in error_line
     assert opened == "opened"
 
 
@@ -135,11 +133,11 @@ def test_a_disk_without_room_for_a_new_store_is_told_and_it_opens_once_there_is(
         (errno.ENAMETOOLONG, "free space of the disk and the permissions of the file"),
     ],
 )
-def test_what_the_system_refuses_has_its_own_remedy(number: int, word: str) -> None:
+def test_remedy_for_os_error_depends_on_errno(number: int, word: str) -> None:
     assert word in remedy_for(OSError(number, os.strerror(number)), Path("x"))
 
 
-def test_a_path_with_a_blank_can_be_copied_into_a_shell() -> None:
+def test_remedy_for_path_with_blank_is_quoted() -> None:
     exc = sqlite3.OperationalError("database is locked")
     exc.sqlite_errorcode = sqlite3.SQLITE_BUSY
     assert "`fuser -v 'a b'`" in remedy_for(exc, Path("a b"))

@@ -13,7 +13,7 @@ from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, line_of
 
 
-async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
+async def test_backup_store_during_writes_gives_valid_store(
     sqlite_store: SqliteStore, tmp_path: Path
 ) -> None:
     created = create()
@@ -37,7 +37,7 @@ async def test_a_backup_is_taken_while_others_write_and_opens_as_a_store(
     await copy.close()
 
 
-async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path: Path) -> None:
+async def test_backup_store_refuses_existing_target_and_non_store(tmp_path: Path) -> None:
     target = tmp_path / "copy"
     with pytest.raises(StoreUnavailable, match="does not exist"):
         backup_store(tmp_path / "nothing", target)
@@ -51,7 +51,7 @@ async def test_a_backup_overwrites_nothing_and_refuses_what_is_no_store(tmp_path
     assert target.read_text() == "precious"
 
 
-async def test_a_backup_of_a_damaged_store_says_so_and_leaves_nothing_behind(
+async def test_backup_store_of_damaged_store_leaves_no_file(
     sqlite_store: SqliteStore, tmp_path: Path
 ) -> None:
     for _ in range(20):
@@ -63,8 +63,8 @@ async def test_a_backup_of_a_damaged_store_says_so_and_leaves_nothing_behind(
     sqlite_store.path.write_bytes(content)
     place = tmp_path / "backups"
     place.mkdir()
-    with pytest.raises(StoreUnavailable, match="cannot be copied") as refused:
+    with pytest.raises(StoreUnavailable, match="cannot be copied") as caught:
         backup_store(sqlite_store.path, place / "copy")
-    assert "free space" not in refused.value.remedy
-    assert "put a backup in its place" in refused.value.remedy
+    assert "free space" not in caught.value.remedy
+    assert "put a backup in its place" in caught.value.remedy
     assert list(place.iterdir()) == []

@@ -18,7 +18,7 @@ from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create
 
 
-async def test_what_was_written_reaches_the_disk_before_it_is_told(
+async def test_sqlite_store_commit_is_durable_before_result(
     sqlite_store: SqliteStore,
 ) -> None:
     """WAL with synchronous=FULL: seen by another connection, and flushed by that pragma."""
@@ -35,7 +35,7 @@ async def test_what_was_written_reaches_the_disk_before_it_is_told(
     other.close()
 
 
-async def test_the_audit_can_be_read_and_never_changed(sqlite_store: SqliteStore) -> None:
+async def test_sqlite_store_audit_is_append_only(sqlite_store: SqliteStore) -> None:
     rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1)]
     await sqlite_store.commit([batch_of(AuditAppended(row)) for row in rows])
     assert [row.audit_id for row in await sqlite_store.list_audit(None, limit=9)] == [3, 2, 1]
@@ -46,7 +46,7 @@ async def test_the_audit_can_be_read_and_never_changed(sqlite_store: SqliteStore
             await sqlite_store._open_writer.call(methodcaller("execute", statement))
 
 
-async def test_a_second_controller_is_refused_by_the_name_of_the_first(
+async def test_store_lock_second_controller_is_refused_with_pid(
     sqlite_store: SqliteStore,
 ) -> None:
     second = SqliteStore(sqlite_store.path)
@@ -58,17 +58,17 @@ async def test_a_second_controller_is_refused_by_the_name_of_the_first(
         "from dagengine.store.sqlite.store import SqliteStore\n"
         "asyncio.run(SqliteStore(sys.argv[1]).open())\n"
     )
-    done = subprocess.run(  # noqa: ASYNC221
+    completed = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", program, str(sqlite_store.path)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "StoreInUse" in done.stderr
+    assert "StoreInUse" in completed.stderr
 
 
 @pytest.mark.parametrize("how", ["link", "link to a link", "linked directory", "relative"])
-async def test_the_same_file_by_another_name_is_in_use(
+async def test_store_lock_same_file_by_other_name_is_in_use(
     sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,7 +90,7 @@ async def test_the_same_file_by_another_name_is_in_use(
     await second.close()
 
 
-async def test_a_claim_that_cannot_be_written_is_given_up(tmp_path: Path) -> None:
+async def test_store_lock_write_failure_releases_lock(tmp_path: Path) -> None:
     (tmp_path / "store.sqlite.lock").symlink_to("/dev/full")
     store = SqliteStore(tmp_path / "store.sqlite")
     with pytest.raises(StoreUnavailable, match=r"cannot write .*store\.sqlite\.lock"):
@@ -100,7 +100,7 @@ async def test_a_claim_that_cannot_be_written_is_given_up(tmp_path: Path) -> Non
     await store.close()
 
 
-async def test_a_store_that_cannot_be_written_says_so_to_who_asks(
+async def test_sqlite_store_probe_of_read_only_store_fails(
     sqlite_store: SqliteStore,
 ) -> None:
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
@@ -121,13 +121,13 @@ async def refuse(path: Path, error: type[Exception], match: str) -> None:
     assert path.read_bytes() == before, "a file that was refused was changed"
 
 
-async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_sqlite_store_open_refuses_non_database_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     path.write_bytes(b"precious notes " * 1000)
     await refuse(path, StoreUnavailable, "file is not a database")
 
 
-async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_sqlite_store_open_refuses_foreign_database_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
@@ -135,7 +135,7 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
     await refuse(path, StoreUnavailable, "another program")
 
 
-async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_sqlite_store_open_refuses_newer_schema_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = SqliteStore(path)
     await store.open()
@@ -146,7 +146,7 @@ async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
     await refuse(path, StoreTooNew, "schema 999")
 
 
-async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_sqlite_store_open_refuses_damaged_file_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     store = SqliteStore(path)
     await store.open()
@@ -158,7 +158,7 @@ async def test_a_damaged_store_is_refused_and_left_alone(tmp_path: Path) -> None
     await refuse(path, StoreUnavailable, "damaged")
 
 
-async def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_sqlite_store_open_names_directory_it_cannot_create(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match=r"cannot create .*file/var"):
         await SqliteStore(tmp_path / "file" / "var" / "store.sqlite").open()

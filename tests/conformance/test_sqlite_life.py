@@ -42,38 +42,38 @@ async def no_threads() -> bool:
 # --- opening -------------------------------------------------------------------------------------
 
 
-async def test_an_opening_that_is_cancelled_while_the_file_is_opened_leaves_nothing(
+async def test_sqlite_store_open_cancelled_at_writer_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, go_on, real = threading.Event(), threading.Event(), module.connect_writer
+    connecting, proceed, original = threading.Event(), threading.Event(), module.connect_writer
 
     def connect(path: Path) -> sqlite3.Connection:
-        begun.set()
-        assert go_on.wait(60)
-        return real(path)
+        connecting.set()
+        assert proceed.wait(60)
+        return original(path)
 
     monkeypatch.setattr(module, "connect_writer", connect)
     store = SqliteStore(tmp_path / "store.sqlite")
     opening = asyncio.ensure_future(store.open())
-    assert await asyncio.to_thread(begun.wait, 60)
+    assert await asyncio.to_thread(connecting.wait, 60)
     opening.cancel()
     await asyncio.sleep(0)
     opening.cancel()
-    go_on.set()
+    proceed.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
     monkeypatch.undo()
     assert await is_free(store.path)
 
 
-async def test_an_opening_that_is_cancelled_while_the_reader_connects_leaves_nothing(
+async def test_sqlite_store_open_cancelled_at_reader_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = asyncio.Event()
+    connecting = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     async def connect() -> aiosqlite.Connection:
-        begun.set()
+        connecting.set()
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -84,7 +84,7 @@ async def test_an_opening_that_is_cancelled_while_the_reader_connects_leaves_not
     monkeypatch.setattr(aiosqlite, "connect", begin)
     store = SqliteStore(tmp_path / "store.sqlite")
     opening = asyncio.ensure_future(store.open())
-    await begun.wait()
+    await connecting.wait()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
@@ -92,22 +92,22 @@ async def test_an_opening_that_is_cancelled_while_the_reader_connects_leaves_not
     assert await is_free(store.path)
 
 
-async def test_an_opening_may_be_cancelled_at_any_moment(tmp_path: Path) -> None:
-    path, turns, was_cancelled = tmp_path / "store.sqlite", 0, True
+async def test_sqlite_store_open_cancelled_at_any_step_leaves_nothing(tmp_path: Path) -> None:
+    path, loop_passes, was_cancelled = tmp_path / "store.sqlite", 0, True
     while was_cancelled:
         store = SqliteStore(path)
         opening = asyncio.ensure_future(store.open())
-        for _ in range(turns):
+        for _ in range(loop_passes):
             await asyncio.sleep(0)
         was_cancelled = opening.cancel()
         await asyncio.wait([opening])
         if not was_cancelled:
             await store.close()
         assert await is_free(path)
-        turns = turns * 2 + 1
+        loop_passes = loop_passes * 2 + 1
 
 
-async def test_a_reader_that_cannot_be_opened_gives_the_store_up(
+async def test_sqlite_store_open_reader_failure_releases_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def connect() -> aiosqlite.Connection:
@@ -121,7 +121,7 @@ async def test_a_reader_that_cannot_be_opened_gives_the_store_up(
     assert await is_free(store.path)
 
 
-async def test_a_thread_that_cannot_be_started_gives_the_store_up(
+async def test_sqlite_store_open_thread_failure_releases_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(thread: threading.Thread) -> None:
@@ -135,7 +135,7 @@ async def test_a_thread_that_cannot_be_started_gives_the_store_up(
     assert await is_free(store.path)
 
 
-async def test_a_store_that_is_closed_while_it_is_opened_is_not_half_open(tmp_path: Path) -> None:
+async def test_sqlite_store_close_during_open_leaves_it_closed(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     opening = asyncio.ensure_future(store.open())
     await asyncio.sleep(0)
@@ -145,7 +145,7 @@ async def test_a_store_that_is_closed_while_it_is_opened_is_not_half_open(tmp_pa
     assert await is_free(store.path)
 
 
-async def test_a_relative_path_means_the_same_file_wherever_the_process_goes(
+async def test_sqlite_store_relative_path_survives_chdir(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -164,7 +164,7 @@ async def test_a_relative_path_means_the_same_file_wherever_the_process_goes(
 # --- closing -------------------------------------------------------------------------------------
 
 
-async def test_a_closing_that_is_cancelled_comes_to_its_end(sqlite_store: SqliteStore) -> None:
+async def test_sqlite_store_close_cancelled_still_completes(sqlite_store: SqliteStore) -> None:
     created = create()
     await sqlite_store.commit([batch_of(created)])
     async with held_writer(sqlite_store):
@@ -182,7 +182,7 @@ async def test_a_closing_that_is_cancelled_comes_to_its_end(sqlite_store: Sqlite
     assert await is_free(sqlite_store.path)
 
 
-async def test_a_second_closing_waits_for_the_first(sqlite_store: SqliteStore) -> None:
+async def test_sqlite_store_second_close_waits_for_first(sqlite_store: SqliteStore) -> None:
     async with held_writer(sqlite_store):
         closings = [asyncio.ensure_future(sqlite_store.close()) for _ in range(2)]
         _, waiting = await asyncio.wait(closings, timeout=0.05)
@@ -207,7 +207,7 @@ REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("what", REQUESTS)
-async def test_what_is_asked_while_it_closes_is_refused_at_once(
+async def test_sqlite_store_call_during_close_is_refused(
     sqlite_store: SqliteStore, what: str
 ) -> None:
     async with held_writer(sqlite_store):
@@ -221,7 +221,7 @@ async def test_what_is_asked_while_it_closes_is_refused_at_once(
         await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
 
 
-async def test_a_writer_that_ends_refuses_who_still_knows_it(sqlite_store: SqliteStore) -> None:
+async def test_sqlite_writer_call_after_end_is_refused(sqlite_store: SqliteStore) -> None:
     writer = sqlite_store._open_writer
     async with held_writer(sqlite_store):
         writer.end()
@@ -229,12 +229,14 @@ async def test_a_writer_that_ends_refuses_who_still_knows_it(sqlite_store: Sqlit
             await asyncio.wait_for(writer.call(lambda connection: None), 5)
 
 
-async def test_nothing_but_the_file_is_left_of_a_closed_store(sqlite_store: SqliteStore) -> None:
+async def test_sqlite_store_close_leaves_only_store_and_lock_file(
+    sqlite_store: SqliteStore,
+) -> None:
     await sqlite_store.commit([batch_of(create())])
     await sqlite_store.find_dag(1, details=True)
     await sqlite_store.close()
-    left = sorted(path.name for path in sqlite_store.path.parent.iterdir())
-    assert left == ["store.sqlite", "store.sqlite.lock"]
+    file_names = sorted(path.name for path in sqlite_store.path.parent.iterdir())
+    assert file_names == ["store.sqlite", "store.sqlite.lock"]
 
 
 # --- the end of the process ----------------------------------------------------------------------
@@ -286,7 +288,9 @@ if sys.argv[2] == "close":
         ("close 0.1", 0),
     ],
 )
-def test_a_process_ends_whatever_became_of_its_store(tmp_path: Path, what: str, code: int) -> None:
+def test_sqlite_store_left_open_does_not_block_process_exit(
+    tmp_path: Path, what: str, code: int
+) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *what.split()],
         capture_output=True,

@@ -63,7 +63,7 @@ def check_newest(path: Path) -> None:
 # --- the schema ----------------------------------------------------------------------------------
 
 
-async def test_new_store_has_the_schema_of_the_file(tmp_path: Path) -> None:
+async def test_new_store_has_schema_of_schema_file(tmp_path: Path) -> None:
     await open_and_close(tmp_path / "store.sqlite")
     check_newest(tmp_path / "store.sqlite")
 
@@ -80,7 +80,7 @@ def test_recorded_store_has_its_version_and_is_small(tmp_path: Path, version: in
 
 
 @pytest.mark.parametrize("version", RECORDED)
-async def test_upgraded_store_has_the_schema_of_the_file(tmp_path: Path, version: int) -> None:
+async def test_upgraded_store_has_schema_of_schema_file(tmp_path: Path, version: int) -> None:
     path = write_store(tmp_path / "store.sqlite", version)
     await open_and_close(path)
     check_newest(path)
@@ -116,7 +116,7 @@ async def test_upgraded_store_enforces_references_and_audit(tmp_path: Path) -> N
     await store.close()
 
 
-async def test_upgrade_of_a_killed_controllers_files_keeps_its_log(tmp_path: Path) -> None:
+async def test_upgrade_after_kill_keeps_write_ahead_log(tmp_path: Path) -> None:
     """Its last commits are only in the write-ahead log."""
     old = write_store(tmp_path / "old.sqlite")
     with closing(sqlite3.connect(old, isolation_level=None)) as writer:
@@ -208,15 +208,15 @@ print(*versions)
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_upgrade_killed_at_any_statement_leaves_6_or_7(tmp_path: Path, moment: str) -> None:
     path = write_store(tmp_path / "store.sqlite")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", KILL, str(path), moment],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    versions = [int(word) for word in done.stdout.split()]
+    assert (completed.returncode, completed.stderr) == (0, "")
+    versions = [int(word) for word in completed.stdout.split()]
     assert versions == sorted(versions)
     assert versions.count(6) > len(read_sql("migrations/0007_terms.sql").split(";")) - 1
     assert versions[-1] == 7
@@ -252,22 +252,22 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 
 @pytest.mark.parametrize("moment", ["opening", "migration"])
 @pytest.mark.parametrize("limit_bytes", [0, 4_000, 12_000])
-async def test_upgrade_on_a_full_disk_changes_nothing(
+async def test_upgrade_on_full_disk_changes_nothing(
     tmp_path: Path, moment: str, limit_bytes: int
 ) -> None:
     """A limit on the size of files has the same effect as the full disk."""
     path = write_store(tmp_path / "store.sqlite")
     before = rows_of(path)
-    done = subprocess.run(  # noqa: ASYNC221
+    completed = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", FULL_DISK, str(path), moment, str(limit_bytes)],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"the store {path} cannot be used: " in done.stdout
-    assert "space on the disk" in done.stdout or "free space" in done.stdout
+    assert (completed.returncode, completed.stderr) == (0, "")
+    assert f"the store {path} cannot be used: " in completed.stdout
+    assert "space on the disk" in completed.stdout or "free space" in completed.stdout
     assert version_of(path) == 6
     assert rows_of(path) == before
     await open_and_close(path)
@@ -293,22 +293,22 @@ except StoreError as exc:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize("what", ["file", "directory"])
-def test_upgrade_of_a_read_only_store_says_so(what: str) -> None:
+def test_upgrade_of_read_only_store_is_refused(what: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = write_store(Path(name) / "store.sqlite")
         Path(name).chmod(0o777 if what == "file" else 0o755)
         path.chmod(0o644 if what == "file" else 0o666)
         before = path.read_bytes()
-        done = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-c", READ_ONLY, str(path)],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert f"the store {path} cannot be used: " in done.stdout
-        assert "owner and mode" in done.stdout or "let this user write" in done.stdout
+        assert (completed.returncode, completed.stderr) == (0, "")
+        assert f"the store {path} cannot be used: " in completed.stdout
+        assert "owner and mode" in completed.stdout or "let this user write" in completed.stdout
         assert path.read_bytes() == before
 
 
@@ -316,7 +316,7 @@ def test_upgrade_of_a_read_only_store_says_so(what: str) -> None:
 
 
 @pytest.mark.parametrize("version", RECORDED)
-async def test_backup_of_an_older_version_copies_it_as_it_is(tmp_path: Path, version: int) -> None:
+async def test_backup_of_older_version_copies_it_unchanged(tmp_path: Path, version: int) -> None:
     source, copy = write_store(tmp_path / "store.sqlite", version), tmp_path / "copy.sqlite"
     before = rows_of(source)
     backup_store(source, copy)

@@ -45,28 +45,28 @@ async def make(path: Path) -> None:
 # --- who may read --------------------------------------------------------------------------------
 
 
-async def test_a_new_store_is_for_its_owner_alone_from_the_beginning(
+async def test_sqlite_store_new_files_are_private_from_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[dict[str, str]] = []
+    recorded_modes: list[dict[str, str]] = []
     migrate = connect.apply_migrations
 
-    def look(connection: sqlite3.Connection, done: int) -> None:
-        seen.append(modes_of(tmp_path))
+    def record_modes(connection: sqlite3.Connection, done: int) -> None:
+        recorded_modes.append(modes_of(tmp_path))
         migrate(connection, done)
 
-    monkeypatch.setattr(connect, "apply_migrations", look)
+    monkeypatch.setattr(connect, "apply_migrations", record_modes)
     store = SqliteStore(tmp_path / "store.sqlite")
     await store.open()
     await store.commit([batch_of(create())])
-    seen.append(modes_of(tmp_path))
+    recorded_modes.append(modes_of(tmp_path))
     await store.close()
-    seen.append(modes_of(tmp_path))
-    assert [set(modes.values()) for modes in seen] == [{"600"}] * 3
-    assert seen[1] == ALL_FILES | {"store.sqlite.lock": "600"}
+    recorded_modes.append(modes_of(tmp_path))
+    assert [set(modes.values()) for modes in recorded_modes] == [{"600"}] * 3
+    assert recorded_modes[1] == ALL_FILES | {"store.sqlite.lock": "600"}
 
 
-async def test_a_store_that_was_copied_there_for_all_to_read_is_taken_from_them(
+async def test_sqlite_store_open_makes_copied_file_private(
     tmp_path: Path,
 ) -> None:
     await make(tmp_path / "store.sqlite")
@@ -77,7 +77,7 @@ async def test_a_store_that_was_copied_there_for_all_to_read_is_taken_from_them(
     await store.close()
 
 
-async def test_what_a_killed_controller_left_is_taken_from_others(tmp_path: Path) -> None:
+async def test_sqlite_store_open_makes_files_of_killed_owner_private(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     await store.open()
     await store.commit([batch_of(create())])
@@ -86,14 +86,14 @@ async def test_what_a_killed_controller_left_is_taken_from_others(tmp_path: Path
         shutil.copyfile(tmp_path / name, tmp_path / "killed" / name)
     await store.close()
     assert set(modes_of(tmp_path / "killed").values()) == {"644"}
-    left = SqliteStore(tmp_path / "killed" / "store.sqlite")
-    await left.open()
-    assert await left.load_dag(1) is not None
+    reopened = SqliteStore(tmp_path / "killed" / "store.sqlite")
+    await reopened.open()
+    assert await reopened.load_dag(1) is not None
     assert set(modes_of(tmp_path / "killed").values()) == {"600"}
-    await left.close()
+    await reopened.close()
 
 
-async def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
+async def test_sqlite_store_foreign_file_keeps_mode(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE theirs (x)")
@@ -103,7 +103,7 @@ async def test_a_file_that_is_not_ours_keeps_its_mode(tmp_path: Path) -> None:
     assert modes_of(tmp_path)["store.sqlite"] == "644"
 
 
-async def test_a_link_to_a_store_that_is_still_to_be_made_is_followed(tmp_path: Path) -> None:
+async def test_sqlite_store_link_to_missing_store_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "store.sqlite")
     store = SqliteStore(tmp_path / "link")
@@ -115,7 +115,7 @@ async def test_a_link_to_a_store_that_is_still_to_be_made_is_followed(tmp_path: 
 # --- empty files ---------------------------------------------------------------------------------
 
 
-async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
+async def test_sqlite_store_empty_file_becomes_store(tmp_path: Path) -> None:
     """As a first opening leaves it that was killed before it wrote anything."""
     path = tmp_path / "store.sqlite"
     path.touch()
@@ -127,7 +127,7 @@ async def test_an_empty_file_is_a_new_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["emptied", "taken away"])
-async def test_a_log_is_not_deleted_because_its_store_is_gone(tmp_path: Path, what: str) -> None:
+async def test_sqlite_store_wal_without_store_is_not_deleted(tmp_path: Path, what: str) -> None:
     path, log = tmp_path / "store.sqlite", tmp_path / "store.sqlite-wal"
     log.write_bytes(b"commits")
     if what == "emptied":
@@ -194,7 +194,7 @@ async def open_as_nobody(path: Path, *modes: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-async def test_a_store_that_may_only_be_read_is_refused_by_name_and_opens_once_it_is_mended(
+async def test_sqlite_store_read_only_file_is_refused_by_name(
     open_path: Path,
 ) -> None:
     path = open_path / "store.sqlite"
@@ -205,7 +205,7 @@ async def test_a_store_that_may_only_be_read_is_refused_by_name_and_opens_once_i
     assert opened == "opened, it has 1"
 
 
-async def test_a_log_that_may_only_be_read_is_named(open_path: Path) -> None:
+async def test_sqlite_store_read_only_sidecar_file_is_named(open_path: Path) -> None:
     path = open_path / "store.sqlite"
     await make(path)
     (open_path / "store.sqlite-shm").touch()
@@ -214,7 +214,7 @@ async def test_a_log_that_may_only_be_read_is_named(open_path: Path) -> None:
     assert opened == "opened, it has 1"
 
 
-async def test_a_store_that_cannot_be_made_is_refused_by_name(open_path: Path) -> None:
+async def test_sqlite_store_read_only_directory_is_refused(open_path: Path) -> None:
     path = open_path / "new" / "store.sqlite"
     path.parent.mkdir()
     (open_path / "new" / "store.sqlite.lock").touch()

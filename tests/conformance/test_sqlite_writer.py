@@ -13,7 +13,7 @@ from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, held_writer, line_of
 
 
-async def test_calls_at_once_share_commits(sqlite_store: SqliteStore) -> None:
+async def test_writer_concurrent_calls_share_commit(sqlite_store: SqliteStore) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
     before = count_commits(sqlite_store), sqlite_store.commit_count
@@ -36,7 +36,7 @@ def count_commits(store: SqliteStore) -> int:
     return sum(int.from_bytes(data[at + 4 : at + 8], "big") != 0 for at in frames)
 
 
-async def test_a_full_disk_is_not_blamed_on_the_batches(sqlite_store: SqliteStore) -> None:
+async def test_writer_full_disk_does_not_blame_batches(sqlite_store: SqliteStore) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
     call = sqlite_store._open_writer.call
@@ -52,7 +52,7 @@ async def test_a_full_disk_is_not_blamed_on_the_batches(sqlite_store: SqliteStor
     assert await commit_one(sqlite_store, big) is None
 
 
-async def test_a_text_that_is_longer_than_sqlite_takes_is_its_own_batchs_affair(
+async def test_writer_too_long_text_rejects_own_batch_only(
     sqlite_store: SqliteStore,
 ) -> None:
     created = create()
@@ -66,7 +66,7 @@ async def test_a_text_that_is_longer_than_sqlite_takes_is_its_own_batchs_affair(
     assert written is None
 
 
-async def test_a_defect_in_the_writer_is_told_and_the_next_commit_works(
+async def test_writer_defect_is_raised_and_next_commit_succeeds(
     sqlite_store: SqliteStore,
 ) -> None:
     with pytest.raises(ZeroDivisionError):
@@ -74,28 +74,28 @@ async def test_a_defect_in_the_writer_is_told_and_the_next_commit_works(
     assert await commit_one(sqlite_store, batch_of(create())) is None
 
 
-async def test_an_unchanged_dag_is_read_from_the_file_once(
+async def test_read_cache_unchanged_dag_is_read_once(
     sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
     first = await sqlite_store.find_dag(1, details=True)
-    asked: list[str] = []
+    read_names: list[str] = []
     read = sqlite_store._read  # whether the file is asked cannot be seen from outside
 
-    def note(name: str, *values: int | str | None) -> object:
-        asked.append(name)
+    def record_read(name: str, *values: int | str | None) -> object:
+        read_names.append(name)
         return read(name, *values)
 
-    monkeypatch.setattr(sqlite_store, "_read", note)
+    monkeypatch.setattr(sqlite_store, "_read", record_read)
     assert await sqlite_store.find_dag(1, details=True) is first
-    assert asked == []
+    assert read_names == []
     await commit_one(sqlite_store, batch_of(line_of(created, "more")))
     assert await sqlite_store.find_dag(1, details=True) != first
-    assert asked != []
+    assert read_names != []
 
 
-async def test_a_dag_with_very_many_lines_is_not_kept_in_memory(sqlite_store: SqliteStore) -> None:
+async def test_read_cache_large_dag_is_not_cached(sqlite_store: SqliteStore) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
     lines = [line_of(created, f"line {number}") for number in range(2001)]

@@ -36,7 +36,7 @@ from tests.conformance.builders import NOW, batch_of, commit_one, create, line_o
 # --- reading what was written --------------------------------------------------------------------
 
 
-async def test_what_was_created_is_read_as_it_was(store: SqliteStore) -> None:
+async def test_store_created_dag_is_read_back(store: SqliteStore) -> None:
     created = create()
     assert await commit_one(store, batch_of(created)) is None
     rows = await store.load_dag(1)
@@ -57,7 +57,7 @@ async def test_what_was_created_is_read_as_it_was(store: SqliteStore) -> None:
     ]
 
 
-async def test_what_does_not_exist_is_none_or_empty(store: SqliteStore) -> None:
+async def test_store_missing_row_is_none_or_empty(store: SqliteStore) -> None:
     assert await store.load_dag(7) is None
     assert await store.find_dag(7, details=True) is None
     assert await store.find_node(7, details=True) is None
@@ -67,7 +67,7 @@ async def test_what_does_not_exist_is_none_or_empty(store: SqliteStore) -> None:
     assert await store.last_ids() == LastIds(0, 0, 0)
 
 
-async def test_lists_are_newest_first_and_limited(store: SqliteStore) -> None:
+async def test_store_list_dags_is_newest_first_and_limited(store: SqliteStore) -> None:
     await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2, 3)])
     dag = create(2).dag
     ended = dag._replace(state=State.SUCCEED)
@@ -76,7 +76,7 @@ async def test_lists_are_newest_first_and_limited(store: SqliteStore) -> None:
     assert [d.dag_id for d in await store.list_dags(limit=9, unfinished=True)] == [3, 1]
 
 
-async def test_lines_come_back_in_the_order_of_writing(store: SqliteStore) -> None:
+async def test_store_log_lines_keep_order_of_writing(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     for number in range(20):
@@ -85,31 +85,31 @@ async def test_lines_come_back_in_the_order_of_writing(store: SqliteStore) -> No
     assert [line.content for line in lines] == [f"line {n}" for n in range(20)]
 
 
-async def test_instants_keep_their_microseconds(store: SqliteStore) -> None:
+async def test_store_instants_keep_microseconds(store: SqliteStore) -> None:
     created = create()
-    odd = NOW + timedelta(microseconds=123_457)
-    created = replace(created, dag=created.dag._replace(start_at=odd))
+    instant = NOW + timedelta(microseconds=123_457)
+    created = replace(created, dag=created.dag._replace(start_at=instant))
     await commit_one(store, batch_of(created))
     rows = await store.load_dag(1)
     assert rows is not None
-    assert rows.dag.start_at == odd
+    assert rows.dag.start_at == instant
 
 
-async def test_the_running_attempt_is_read_from_its_sub_task(store: SqliteStore) -> None:
+async def test_store_running_attempt_is_read_from_sub_task(store: SqliteStore) -> None:
     created = create()
     task = created.sub_tasks[0]
-    begun = task._replace(state=State.RUNNING, attempt_no=1, start_at=NOW)
+    started_task = task._replace(state=State.RUNNING, attempt_no=1, start_at=NOW)
     await commit_one(store, batch_of(created))
-    await commit_one(store, batch_of(SubTaskChanged(task, begun)))
+    await commit_one(store, batch_of(SubTaskChanged(task, started_task)))
     running = AttemptRecord(task.sub_task_id, 1, None, None, NOW, NOW)
     assert await store.find_attempts(task.sub_task_id) == (running,)
     ended = AttemptRecord(task.sub_task_id, 1, "Failed", "why", NOW, NOW)
-    failed = SubTaskChanged(begun, begun._replace(state=State.FAILED))
+    failed = SubTaskChanged(started_task, started_task._replace(state=State.FAILED))
     await commit_one(store, batch_of(AttemptClosed(ended), failed))
     assert await store.find_attempts(task.sub_task_id) == (ended,)
 
 
-async def test_a_dag_is_read_as_it_is_now_whatever_was_read_before(store: SqliteStore) -> None:
+async def test_store_find_dag_returns_current_rows(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     written = 0
@@ -139,7 +139,7 @@ async def test_a_dag_is_read_as_it_is_now_whatever_was_read_before(store: Sqlite
     assert await count_lines() == 100
 
 
-async def test_everything_is_there_after_closing_and_opening(store: SqliteStore) -> None:
+async def test_store_reopen_keeps_rows(store: SqliteStore) -> None:
     await commit_one(store, batch_of(create()))
     await store.close()
     await store.close()
@@ -150,7 +150,7 @@ async def test_everything_is_there_after_closing_and_opening(store: SqliteStore)
 # --- what belongs to no DAG, or outlives it ------------------------------------------------------
 
 
-async def test_reserved_requests_are_read_back_until_they_have_expired(store: SqliteStore) -> None:
+async def test_store_reserved_requests_are_kept_until_expiry(store: SqliteStore) -> None:
     soon, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=99)
     await store.reserve([b"a", b"b"], soon, NOW)
     await store.reserve([b"b", b"c"], late, NOW)  # the same one again is no error
@@ -161,12 +161,12 @@ async def test_reserved_requests_are_read_back_until_they_have_expired(store: Sq
     assert sorted(await store.load_reserved()) == [(b"c", late), (b"d", late)]
 
 
-async def test_a_pinned_value_is_never_changed(store: SqliteStore) -> None:
+async def test_store_pinned_value_is_never_changed(store: SqliteStore) -> None:
     assert await store.pin("advertise", "first") == "first"
     assert await store.pin("advertise", "second") == "first"
 
 
-async def test_a_target_stays_unproven_until_somebody_has_looked(store: SqliteStore) -> None:
+async def test_store_target_stays_unconfirmed_until_confirmed(store: SqliteStore) -> None:
     await commit_one(store, batch_of(create()))
     first, second = (UnconfirmedRecord("a", 1, stage, NOW) for stage in ("start", "stop"))
     assert await commit_one(store, batch_of(TargetUnconfirmed(first))) is None
@@ -188,28 +188,30 @@ async def test_a_target_stays_unproven_until_somebody_has_looked(store: SqliteSt
     ],
     ids=["of another DAG", "of another stage", "set later"],
 )
-async def test_a_mark_that_was_set_after_the_look_stays(
+async def test_store_newer_unconfirmed_record_stays(
     store: SqliteStore, newer: UnconfirmedRecord
 ) -> None:
-    looked_at, other = (
+    inspected, other = (
         UnconfirmedRecord("a", 1, "start", NOW),
         UnconfirmedRecord("b", 1, "start", NOW),
     )
-    marks = [TargetUnconfirmed(mark) for mark in (looked_at, other, newer)]
-    assert await commit_one(store, batch_of(*marks)) is None
-    assert isinstance(await commit_one(store, batch_of(TargetConfirmed(looked_at))), StaleWrite)
+    unconfirmed_changes = [TargetUnconfirmed(mark) for mark in (inspected, other, newer)]
+    assert await commit_one(store, batch_of(*unconfirmed_changes)) is None
+    assert isinstance(await commit_one(store, batch_of(TargetConfirmed(inspected))), StaleWrite)
     assert await store.load_unconfirmed() == (newer, other)
     assert await commit_one(store, batch_of(TargetConfirmed(newer))) is None
     assert await store.load_unconfirmed() == (other,)
 
 
-async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteStore) -> None:
+async def test_store_idempotency_key_creates_one_dag(store: SqliteStore) -> None:
     created, key = create(), IdempotencyKey("k", "digest")
     assert await store.find_key("k") is None
     assert await commit_one(store, batch_of(created, IdempotencyKeyUsed(key, 1))) is None
     assert await store.find_key("k") == ("digest", 1)
-    again = await commit_one(store, batch_of(create(2), IdempotencyKeyUsed(key, 2), dag_id=2))
-    assert isinstance(again, StaleWrite)
+    second_result = await commit_one(
+        store, batch_of(create(2), IdempotencyKeyUsed(key, 2), dag_id=2)
+    )
+    assert isinstance(second_result, StaleWrite)
     assert await store.load_dag(2) is None
     ended = created.dag._replace(state=State.SUCCEED)
     await commit_one(store, batch_of(DagChanged(created.dag, ended)))
@@ -222,9 +224,7 @@ async def test_an_idempotency_key_makes_one_dag_and_goes_with_it(store: SqliteSt
 
 
 @pytest.mark.parametrize("what", ["dag", "node", "sub-task", "attempt", "line", "fence"])
-async def test_a_change_of_something_that_moved_on_is_stale_and_its_whole_batch_is_left_out(
-    store: SqliteStore, what: str
-) -> None:
+async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, what: str) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
@@ -250,14 +250,14 @@ async def test_a_change_of_something_that_moved_on_is_stale_and_its_whole_batch_
     assert await store.find_logs(task.sub_task_id) == ()
 
 
-async def test_a_lock_goes_to_one_and_its_token_grows(store: SqliteStore) -> None:
+async def test_store_lock_has_one_owner_and_growing_token(store: SqliteStore) -> None:
     await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2)])
     first = LockRecord("k", 1, 1, "op", NOW)
     assert await commit_one(store, batch_of(LockTaken(first))) is None
     rival = LockRecord("k", 2, 2, "op", NOW)
     assert isinstance(await commit_one(store, batch_of(LockTaken(rival), dag_id=2)), StaleWrite)
-    wrong = LockReleased("k", 2, 1, NOW)
-    assert isinstance(await commit_one(store, batch_of(wrong, dag_id=2)), StaleWrite)
+    release_by_other = LockReleased("k", 2, 1, NOW)
+    assert isinstance(await commit_one(store, batch_of(release_by_other, dag_id=2)), StaleWrite)
     assert await commit_one(store, batch_of(LockReleased("k", 1, 1, NOW))) is None
     same_token = LockRecord("k", 2, 1, "op", NOW)
     taking = batch_of(LockTaken(same_token), dag_id=2)
@@ -269,7 +269,7 @@ async def test_a_lock_goes_to_one_and_its_token_grows(store: SqliteStore) -> Non
 # --- several callers -----------------------------------------------------------------------------
 
 
-async def test_calls_at_once_are_written_in_their_order(store: SqliteStore) -> None:
+async def test_store_concurrent_calls_are_written_in_order(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     calls = [store.commit([batch_of(line_of(created, str(n)))]) for n in range(300)]
@@ -279,7 +279,7 @@ async def test_calls_at_once_are_written_in_their_order(store: SqliteStore) -> N
     assert [line.content for line in lines] == [str(n) for n in range(300)]
 
 
-async def test_a_cancelled_caller_leaves_no_transaction_open(store: SqliteStore) -> None:
+async def test_store_cancelled_caller_leaves_no_open_transaction(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     calls = [
@@ -297,32 +297,36 @@ async def test_a_cancelled_caller_leaves_no_transaction_open(store: SqliteStore)
 
 # --- values that cannot be kept ------------------------------------------------------------------
 
-UNSTORABLE: dict[str, Callable[[DagCreated], Batch]] = {
-    "text that is no Unicode": lambda made: batch_of(line_of(made, "secret\udcff")),
-    "no JSON": lambda made: batch_of(evidence_of(made, {"x": {"secret"}})),
-    "JSON without an end": lambda made: batch_of(evidence_of(made, endless())),
-    "JSON that holds itself": lambda made: batch_of(evidence_of(made, circle())),
-    "no text": lambda made: batch_of(AuditAppended(replace(audit_row(), by=None))),  # type: ignore[arg-type]
-    "no value of SQL": lambda made: batch_of(AuditAppended(replace(audit_row(), by={}))),  # type: ignore[arg-type]
-    "too big a number": lambda made: batch_of(AuditAppended(replace(audit_row(), node_id=2**70))),
-    "too big a number for the guard": lambda made: batch_of(line_of(made, "x"), lock_token=2**70),
+NOT_SERIALIZABLE: dict[str, Callable[[DagCreated], Batch]] = {
+    "text that is no Unicode": lambda new_dag: batch_of(line_of(new_dag, "secret\udcff")),
+    "no JSON": lambda new_dag: batch_of(evidence_of(new_dag, {"x": {"secret"}})),
+    "JSON without an end": lambda new_dag: batch_of(evidence_of(new_dag, deep_json())),
+    "JSON that holds itself": lambda new_dag: batch_of(evidence_of(new_dag, circular_json())),
+    "no text": lambda new_dag: batch_of(AuditAppended(replace(audit_row(), by=None))),  # type: ignore[arg-type]
+    "no value of SQL": lambda new_dag: batch_of(AuditAppended(replace(audit_row(), by={}))),  # type: ignore[arg-type]
+    "too big a number": lambda new_dag: batch_of(
+        AuditAppended(replace(audit_row(), node_id=2**70))
+    ),
+    "too big a number for the guard": lambda new_dag: batch_of(
+        line_of(new_dag, "x"), lock_token=2**70
+    ),
     "an id that is taken": batch_of,
 }
 
 
-def evidence_of(made: DagCreated, evidence: Json) -> SubTaskChanged:
-    task = made.sub_tasks[0]
+def evidence_of(new_dag: DagCreated, evidence: Json) -> SubTaskChanged:
+    task = new_dag.sub_tasks[0]
     return SubTaskChanged(task, task._replace(evidence=evidence))
 
 
-def endless() -> Json:
+def deep_json() -> Json:
     nested: Json = {}
     for _ in range(5000):
         nested = {"x": nested}
     return nested
 
 
-def circle() -> Json:
+def circular_json() -> Json:
     nested: Json = {}
     nested["x"] = nested
     return nested
@@ -332,26 +336,26 @@ def audit_row() -> AuditRecord:
     return AuditRecord(0, NOW, 1, None, "RETRY", "me", "why")
 
 
-@pytest.mark.parametrize("what", UNSTORABLE)
-async def test_a_batch_that_cannot_be_kept_is_left_out_and_harms_no_other(
+@pytest.mark.parametrize("what", NOT_SERIALIZABLE)
+async def test_store_not_serializable_batch_does_not_affect_others(
     store: SqliteStore, what: str
 ) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    bad = UNSTORABLE[what](created)
+    bad = NOT_SERIALIZABLE[what](created)
     bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
     stale, good = batch_of(line_of(created, "x"), lock_token=9), batch_of(line_of(created, "good"))
     results = await store.commit([good, bad, stale, good])
     assert [type(result) for result in results] == [NoneType, NotSerializable, StaleWrite, NoneType]
-    said = str(results[1])
-    assert "of DAG 1 cannot be stored" in said
-    assert "secret" not in said
+    error_text = str(results[1])
+    assert "of DAG 1 cannot be stored" in error_text
+    assert "secret" not in error_text
     lines = await store.find_logs(created.sub_tasks[0].sub_task_id)
     assert [line.content for line in lines] == ["good", "good"]
     assert await store.last_event(1) == 3
 
 
-async def test_callers_at_once_get_each_what_their_own_batches_deserve(store: SqliteStore) -> None:
+async def test_store_concurrent_callers_get_own_results(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     good, bad = batch_of(line_of(created, "good")), batch_of(line_of(created, "\ud800"))
@@ -361,7 +365,7 @@ async def test_callers_at_once_get_each_what_their_own_batches_deserve(store: Sq
     assert len(await store.find_logs(created.sub_tasks[0].sub_task_id)) == 3
 
 
-async def test_a_dag_that_is_there_already_is_refused_and_the_first_stays(
+async def test_store_duplicate_dag_is_refused(
     store: SqliteStore,
 ) -> None:
     first, second = await store.commit([batch_of(create()), batch_of(create())])
@@ -371,7 +375,7 @@ async def test_a_dag_that_is_there_already_is_refused_and_the_first_stays(
     assert await commit_one(store, batch_of(line_of(create(), "x"))) is None
 
 
-async def test_a_reserved_request_that_cannot_be_kept_is_told(store: SqliteStore) -> None:
+async def test_store_not_serializable_reserved_request_is_refused(store: SqliteStore) -> None:
     with pytest.raises(NotSerializable, match="RequestReserved"):
         await store.reserve([None], NOW, NOW)  # type: ignore[list-item]
     assert await store.load_reserved() == []

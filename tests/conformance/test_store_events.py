@@ -20,7 +20,7 @@ from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 
 
-def begun(created: DagCreated) -> tuple[Change, ...]:
+def first_stage_changes(created: DagCreated) -> tuple[Change, ...]:
     """The first stage begins, as the rules write it: its sub-task has had one attempt."""
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
     running = State.RUNNING
@@ -31,9 +31,9 @@ def begun(created: DagCreated) -> tuple[Change, ...]:
     )
 
 
-async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStore) -> None:
+async def test_store_events_are_numbered_in_order_of_commits(store: SqliteStore) -> None:
     created, other = create(), create(2)
-    await commit_one(store, batch_of(created, *begun(created)))
+    await commit_one(store, batch_of(created, *first_stage_changes(created)))
     await commit_one(store, batch_of(other, dag_id=2))
     await commit_one(store, batch_of(line_of(created, "first", attempt_no=1)))
     await commit_one(store, batch_of(line_of(other, "not ours"), dag_id=2))
@@ -55,7 +55,7 @@ async def test_events_are_numbered_in_the_order_of_the_commits(store: SqliteStor
     assert await store.last_event(2) == 2
 
 
-async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteStore) -> None:
+async def test_store_events_end_of_dag_is_last_of_commit(store: SqliteStore) -> None:
     created = create()
     dag, node = created.dag, created.nodes[0]
     ended = dag._replace(state=State.SUCCEED)
@@ -66,14 +66,14 @@ async def test_the_end_of_a_dag_is_the_last_event_of_its_commit(store: SqliteSto
     assert last.what.state is State.SUCCEED
 
 
-async def test_what_no_follower_can_see_is_no_event(store: SqliteStore) -> None:
+async def test_store_events_invisible_change_adds_no_event(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(lock_token=1))))
     assert await store.last_event(1) == 1
 
 
-async def test_a_batch_that_was_left_out_leaves_no_gap(store: SqliteStore) -> None:
+async def test_store_events_rejected_batch_leaves_no_gap(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     good, stale = line_of(created, "good"), line_of(created, "stale", attempt_no=7)
@@ -89,9 +89,9 @@ async def test_a_batch_that_was_left_out_leaves_no_gap(store: SqliteStore) -> No
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-async def test_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> None:
+async def test_store_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> None:
     created = create()
-    await commit_one(store, batch_of(created, *begun(created)))
+    await commit_one(store, batch_of(created, *first_stage_changes(created)))
     for number in range(5):
         await commit_one(store, batch_of(line_of(created, f"line {number}", attempt_no=1)))
     whole = await store.list_events(1, after=0, limit=100)
@@ -102,10 +102,10 @@ async def test_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> No
     assert tuple(read) == whole
 
 
-async def test_the_events_of_what_is_pruned_go_with_it(store: SqliteStore) -> None:
+async def test_store_events_of_pruned_dag_are_deleted(store: SqliteStore) -> None:
     created = create()
     ended = created.dag._replace(state=State.SUCCEED)
-    await commit_one(store, batch_of(created, *begun(created)[1:]))
+    await commit_one(store, batch_of(created, *first_stage_changes(created)[1:]))
     await commit_one(store, batch_of(line_of(created, "a line", attempt_no=1)))
     await commit_one(store, batch_of(DagChanged(created.dag, ended)))
     await commit_one(store, batch_of(create(2), dag_id=2))

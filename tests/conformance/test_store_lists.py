@@ -20,13 +20,13 @@ STATES = [State.SUCCEED, State.FAILED, State.RUNNING, State.FAILED, State.READY,
 NAMES = ["start", "stop"]  # in turn
 
 
-async def fill(store: SqliteStore) -> None:
+async def create_dags(store: SqliteStore) -> None:
     """DAGs 1 to 6, with STATES and NAMES."""
     for dag_id, state in enumerate(STATES, 1):
         created = create(dag_id)
         dag = created.dag._replace(name=NAMES[dag_id % 2], state=state)
-        made = batch_of(replace(created, dag=dag), dag_id=dag_id)
-        assert await commit_one(store, made) is None
+        created_batch = batch_of(replace(created, dag=dag), dag_id=dag_id)
+        assert await commit_one(store, created_batch) is None
 
 
 async def search(
@@ -37,21 +37,21 @@ async def search(
     name: str | None = None,
     limit: int = 9,
 ) -> list[int]:
-    found = await store.search_dags(before=before, state=state, name=name, limit=limit)
-    return [dag.dag_id for dag in found]
+    matching = await store.search_dags(before=before, state=state, name=name, limit=limit)
+    return [dag.dag_id for dag in matching]
 
 
 # --- DAGs ----------------------------------------------------------------------------------------
 
 
-async def test_a_search_is_newest_first_and_limited(store: SqliteStore) -> None:
-    await fill(store)
+async def test_search_dags_is_newest_first_and_limited(store: SqliteStore) -> None:
+    await create_dags(store)
     assert await search(store) == [6, 5, 4, 3, 2, 1]
     assert await search(store, limit=2) == [6, 5]
 
 
-async def test_a_search_goes_on_before_the_last_that_was_read(store: SqliteStore) -> None:
-    await fill(store)
+async def test_search_dags_before_id_continues_list(store: SqliteStore) -> None:
+    await create_dags(store)
     assert await search(store, before=5, limit=2) == [4, 3]
     assert await search(store, before=1) == []
     assert await search(store, before=99, limit=1) == [6]
@@ -63,7 +63,7 @@ async def test_a_search_goes_on_before_the_last_that_was_read(store: SqliteStore
 
 
 @pytest.mark.parametrize(
-    ("state", "name", "found"),
+    ("state", "name", "matching"),
     [
         (State.FAILED, None, [4, 2]),
         (State.SUCCEED, None, [6, 1]),
@@ -77,29 +77,29 @@ async def test_a_search_goes_on_before_the_last_that_was_read(store: SqliteStore
         (State.SUCCEED, "stop", [1]),
     ],
 )
-async def test_a_search_finds_what_is_in_that_state_and_of_that_name(
-    store: SqliteStore, state: State | None, name: str | None, found: list[int]
+async def test_search_dags_filters_by_state_and_name(
+    store: SqliteStore, state: State | None, name: str | None, matching: list[int]
 ) -> None:
-    await fill(store)
-    assert await search(store, state=state, name=name) == found
-    assert await search(store, state=state, name=name, before=5) == [n for n in found if n < 5]
+    await create_dags(store)
+    assert await search(store, state=state, name=name) == matching
+    assert await search(store, state=state, name=name, before=5) == [n for n in matching if n < 5]
 
 
-async def test_what_a_search_finds_is_the_row(store: SqliteStore) -> None:
+async def test_search_dags_returns_dag_records(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    (found,) = await store.search_dags(before=None, state=None, name="op", limit=1)
-    assert found == created.dag
+    (matching,) = await store.search_dags(before=None, state=None, name="op", limit=1)
+    assert matching == created.dag
 
 
-async def test_dags_are_counted_by_their_state(store: SqliteStore) -> None:
+async def test_count_dags_counts_by_state(store: SqliteStore) -> None:
     assert not any((await store.count_dags()).values())
-    await fill(store)
+    await create_dags(store)
     counted = {state: count for state, count in (await store.count_dags()).items() if count}
     assert counted == {state: STATES.count(state) for state in STATES}
 
 
-async def test_a_dag_that_moves_is_counted_and_found_where_it_is_now(store: SqliteStore) -> None:
+async def test_search_dags_and_count_dags_follow_state_change(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     assert await search(store, state=State.READY) == [1]
@@ -111,26 +111,26 @@ async def test_a_dag_that_moves_is_counted_and_found_where_it_is_now(store: Sqli
     assert (counted.get(State.READY, 0), counted[State.RUNNING]) == (0, 1)
 
 
-async def test_what_was_pruned_is_neither_counted_nor_found(store: SqliteStore) -> None:
-    await fill(store)
+async def test_search_dags_and_count_dags_omit_pruned_dags(store: SqliteStore) -> None:
+    await create_dags(store)
     while await store.prune(Retention(max_count=1), NOW + timedelta(days=1)):
         pass
-    left = await search(store)
-    assert left[0] == 6  # the newest stays, and what is unfinished
-    assert {3, 5} <= set(left) < {1, 2, 3, 4, 5, 6}
-    assert sum((await store.count_dags()).values()) == len(left)
+    remaining_ids = await search(store)
+    assert remaining_ids[0] == 6  # the newest stays, and what is unfinished
+    assert {3, 5} <= set(remaining_ids) < {1, 2, 3, 4, 5, 6}
+    assert sum((await store.count_dags()).values()) == len(remaining_ids)
 
 
 # --- the audit -----------------------------------------------------------------------------------
 
 
-async def test_the_audit_is_read_on_before_the_last_that_was_read(store: SqliteStore) -> None:
+async def test_list_audit_before_id_continues_list(store: SqliteStore) -> None:
     rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1, 2, 1)]
     await store.commit([batch_of(AuditAppended(row)) for row in rows])
 
     async def ids(dag_id: int | None, *, before: int | None = None, limit: int = 9) -> list[int]:
-        found = await store.list_audit(dag_id, limit=limit, before=before)
-        return [row.audit_id for row in found]
+        matching = await store.list_audit(dag_id, limit=limit, before=before)
+        return [row.audit_id for row in matching]
 
     assert await ids(None, before=None) == [5, 4, 3, 2, 1]
     assert await ids(None, before=4, limit=2) == [3, 2]
@@ -146,7 +146,7 @@ async def test_the_audit_is_read_on_before_the_last_that_was_read(store: SqliteS
 # --- whether it can be written and asked ----------------------------------------------------------
 
 
-async def test_somebody_may_ask_again_and_again_and_no_row_moves(store: SqliteStore) -> None:
+async def test_store_probe_changes_no_row(store: SqliteStore) -> None:
     created = create()
     await commit_one(store, batch_of(created, line_of(created, "a line")))
     before = await store.find_dag(1, details=True)
@@ -160,18 +160,18 @@ async def test_somebody_may_ask_again_and_again_and_no_row_moves(store: SqliteSt
     assert await store.pin("advertise", "first") == "first"  # in the same table, if it has one
 
 
-async def test_a_store_that_is_closed_answers_nobody(store: SqliteStore) -> None:
+async def test_store_closed_refuses_each_call(store: SqliteStore) -> None:
     await store.close()
-    for asked in (store.probe(NOW), store.ping(), store.pin("a", "b"), store.count_dags()):
+    for call in (store.probe(NOW), store.ping(), store.pin("a", "b"), store.count_dags()):
         with pytest.raises(StoreUnavailable):
-            await asked
+            await call
     with pytest.raises(StoreUnavailable):
         await search(store)
     with pytest.raises(StoreUnavailable):
         await store.commit([batch_of(create())])
 
 
-async def test_a_ping_comes_back_after_what_was_submitted_before(store: SqliteStore) -> None:
+async def test_store_ping_waits_for_earlier_commits(store: SqliteStore) -> None:
     writing = asyncio.ensure_future(store.commit([batch_of(create())]))
     await asyncio.sleep(0)  # it is submitted
     await store.ping()

@@ -21,11 +21,11 @@ async def finish(store: SqliteStore, dag_id: int, end_at: datetime, lines: int =
     await store.commit([batch, batch_of(DagChanged(created.dag, ended), dag_id=dag_id)])
 
 
-async def kept(store: SqliteStore) -> list[int]:
+async def list_dag_ids(store: SqliteStore) -> list[int]:
     return [dag.dag_id for dag in await store.list_dags(limit=99)]
 
 
-async def test_old_dags_go_and_unfinished_and_the_newest_stay(store: SqliteStore) -> None:
+async def test_store_prune_keeps_unfinished_and_newest_dags(store: SqliteStore) -> None:
     long_ago = NOW - timedelta(days=100)
     await finish(store, 1, long_ago)
     await store.commit([batch_of(create(2), dag_id=2)])
@@ -33,44 +33,44 @@ async def test_old_dags_go_and_unfinished_and_the_newest_stay(store: SqliteStore
     await finish(store, 4, long_ago)
     ids = await store.last_ids()
     await prune(store, Retention(max_age_s=86_400))
-    assert await kept(store) == [4, 3, 2]
+    assert await list_dag_ids(store) == [4, 3, 2]
     assert await store.last_ids() == ids
     assert await store.find_logs(1) == ()
 
 
-async def test_of_many_dags_the_newest_are_kept(store: SqliteStore) -> None:
+async def test_store_prune_max_count_keeps_newest(store: SqliteStore) -> None:
     for dag_id in range(1, 8):
         await finish(store, dag_id, NOW)
     await prune(store, Retention(max_count=3))
-    assert await kept(store) == [7, 6, 5]
+    assert await list_dag_ids(store) == [7, 6, 5]
 
 
 @pytest.mark.parametrize("max_age_s", [1e6 * 86_400, 1e300, math.inf])
-async def test_an_age_beyond_all_dates_keeps_what_the_number_allows(
+async def test_store_prune_huge_max_age_applies_max_count(
     store: SqliteStore, max_age_s: float
 ) -> None:
     for dag_id in range(1, 5):
         await finish(store, dag_id, NOW - timedelta(days=10_000))
     assert await prune(store, Retention(max_age_s=max_age_s, max_count=2**80)) == 0
-    assert await kept(store) == [4, 3, 2, 1]
+    assert await list_dag_ids(store) == [4, 3, 2, 1]
     await prune(store, Retention(max_age_s=max_age_s, max_count=2))
-    assert await kept(store) == [4, 3]
+    assert await list_dag_ids(store) == [4, 3]
 
 
-async def test_a_number_beyond_all_numbers_keeps_what_the_age_allows(store: SqliteStore) -> None:
+async def test_store_prune_huge_max_count_applies_max_age(store: SqliteStore) -> None:
     for dag_id in range(1, 5):
         await finish(store, dag_id, NOW - timedelta(days=4 - dag_id))
     await prune(store, Retention(max_age_s=1.5 * 86_400, max_count=2**80))
-    assert await kept(store) == [4, 3]
+    assert await list_dag_ids(store) == [4, 3]
 
 
-async def test_a_dag_with_many_lines_goes_in_slices_and_others_write_meanwhile(
+async def test_store_prune_large_dag_is_deleted_in_slices(
     store: SqliteStore,
 ) -> None:
     await finish(store, 1, NOW - timedelta(days=9), lines=5000)
     await store.commit([batch_of(create(2), dag_id=2)])
     assert 0 < await store.prune(Retention(max_age_s=1), NOW) <= 2000
-    assert await kept(store) == [2, 1]
+    assert await list_dag_ids(store) == [2, 1]
     assert await commit_one(store, batch_of(line_of(create(2), "meanwhile"), dag_id=2)) is None
     assert await prune(store, Retention(max_age_s=1)) >= 2
-    assert await kept(store) == [2]
+    assert await list_dag_ids(store) == [2]

@@ -125,7 +125,7 @@ def encrypt_body(plain: bytes, keys: bytes = KEYS) -> str:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     status: int
     headers: Mapping[str, str]
     text: str
@@ -152,7 +152,7 @@ class OddBody(BaseModel):
 
 
 @dataclass
-class World:
+class ApiController:
     """A controller, what its steps shall do, and a caller."""
 
     directory: Path
@@ -163,7 +163,7 @@ class World:
     agent_password: str = ""
     broken: set[str] = field(default_factory=set)
     flags: Flags = Flags()  # noqa: RUF009  # frozen
-    gate: Latch | None = None
+    latch: Latch | None = None
     reloads: int = 0
 
     def __post_init__(self) -> None:
@@ -202,7 +202,7 @@ class World:
         *,
         headers: Mapping[str, str] | None = None,
         body: str | io.BytesIO | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """One request, exactly as it is given."""
         async with self.session.request(
             method,
@@ -211,7 +211,7 @@ class World:
             data=body,
             allow_redirects=False,
         ) as response:
-            return Answer(response.status, response.headers, await response.text())
+            return ApiResponse(response.status, response.headers, await response.text())
 
     def sign(
         self, target: str, *, name: str = ROOT_HEADER, auth: str = PASSWORD, **changes: Any
@@ -225,7 +225,9 @@ class World:
         } | changes
         return {name: encrypt_header(json.dumps(plain).encode())}
 
-    async def ask(self, method: str, path: str, body: Any = None, **header: Any) -> Answer:
+    async def send_signed(
+        self, method: str, path: str, body: Any = None, **header: Any
+    ) -> ApiResponse:
         """A signed request below `/api/v1`, as the SDK sends it."""
         target = f"/api/v1{path}"
         plain = body if isinstance(body, bytes | None) else dump(body)
@@ -235,10 +237,10 @@ class World:
         return await self.send(method, target, headers=self.sign(target, **header), body=text)
 
     async def get(self, path: str, **header: Any) -> Any:
-        return (await self.ask("GET", path, **header)).data
+        return (await self.send_signed("GET", path, **header)).data
 
     async def start(self, body: Any = START) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.ask("POST", "/ob/start", body)).data
+        found: dict[str, Any] = (await self.send_signed("POST", "/ob/start", body)).data
         return found
 
     async def ended(self, dag: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,10 +252,10 @@ class World:
 
     async def running(self) -> dict[str, Any]:
         """A DAG whose second stage waits at the gate."""
-        self.gate = Latch()
+        self.latch = Latch()
         dag = await self.start()
         async with asyncio.timeout(20):
-            await self.gate.reached.wait()
+            await self.latch.reached.wait()
         found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
         return found
 
@@ -272,8 +274,8 @@ class World:
         target = context.target
         assert target is not None
         await context.log(f"{target}: at work")
-        if self.gate is not None:
-            await self.gate.wait()
+        if self.latch is not None:
+            await self.latch.wait()
         self.clock.advance(1)
         if target in self.broken:
             return Failed(Problem("Wire.Broken", f"{target} is broken", "mend it"), {"level": "no"})
@@ -284,8 +286,8 @@ class World:
         return Succeeded(summary="all done")
 
     async def _stay(self, context: StepContext) -> Outcome:
-        if self.gate is not None:
-            await self.gate.wait()
+        if self.latch is not None:
+            await self.latch.wait()
         return Failed(Problem("Wire.Broken", "it never works"))
 
     # --- the application ---------------------------------------------------------------------
@@ -324,14 +326,14 @@ def dump(body: Any) -> bytes:
 
 
 @asynccontextmanager
-async def open_world(
+async def open_api_controller(
     directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ApiController]:
     """A controller that answers within the context."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        found = World(directory, session, agent=agent)
+        found = ApiController(directory, session, agent=agent)
         async with found.engine:
             runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()
@@ -346,9 +348,11 @@ async def open_world(
 @pytest_asyncio.fixture
 async def world(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ApiController]:
     """A controller at AGENT, or at the address that a test asks for."""
-    async with open_world(tmp_path, monkeypatch, getattr(request, "param", AGENT)) as found:
+    async with open_api_controller(
+        tmp_path, monkeypatch, getattr(request, "param", AGENT)
+    ) as found:
         yield found
 
 

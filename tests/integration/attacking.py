@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 URL = sys.argv[1]
 PORT = int(URL.rpartition(":")[2])
 READ, ACT = "/api/v1/task/dags/ob", "/api/v1/ob/start"
-GUESSES, LINES, PROBES = 10_000, 500, 300
+GUESSES, CONNECTIONS, PROBES = 10_000, 500, 300
 GIB = 1024**3
 
 Attack = Callable[[], Awaitable[Counter[str]]]
@@ -52,7 +52,7 @@ def sign(key: rsa.RSAPublicKey, target: str, auth: str) -> str:
     return base64.b64encode(b"".join(key.encrypt(b, padding.PKCS1v15()) for b in blocks)).decode()
 
 
-async def ask(
+async def request_code(
     session: aiohttp.ClientSession, method: str, target: str, value: str, body: object = None
 ) -> str:
     headers = {"X-OCS-Header": value}
@@ -69,11 +69,11 @@ async def guess(key: rsa.RSAPublicKey) -> Counter[str]:
     signed = [sign(key, READ, f"s3cret-guess-{number}") for number in range(50)]
     numbers = iter(range(GUESSES))
 
-    async def go_on(session: aiohttp.ClientSession) -> Counter[str]:
-        return Counter([await ask(session, "GET", READ, signed[n % 50]) for n in numbers])
+    async def guess_next(session: aiohttp.ClientSession) -> Counter[str]:
+        return Counter([await request_code(session, "GET", READ, signed[n % 50]) for n in numbers])
 
     async with session_at("127.0.0.2") as session:
-        return sum(await asyncio.gather(*(go_on(session) for _ in range(4))), Counter[str]())
+        return sum(await asyncio.gather(*(guess_next(session) for _ in range(4))), Counter[str]())
 
 
 async def probe(key: rsa.RSAPublicKey) -> Counter[str]:
@@ -84,7 +84,7 @@ async def probe(key: rsa.RSAPublicKey) -> Counter[str]:
         for number in range(PROBES):
             block = b"\0" + secrets.token_bytes(size - 1)
             value = base64.b64encode(block * (1 + number % 16)).decode()
-            found[await ask(session, "GET", READ, value)] += 1
+            found[await request_code(session, "GET", READ, value)] += 1
     return found
 
 
@@ -113,7 +113,7 @@ async def trickle() -> Counter[str]:
         found["cut off"] += 1
 
     async with asyncio.timeout(120):
-        await asyncio.gather(*(hold() for _ in range(LINES)))
+        await asyncio.gather(*(hold() for _ in range(CONNECTIONS)))
     return found
 
 
@@ -121,7 +121,7 @@ async def bloat() -> Counter[str]:
     """Headers of 100,000 bytes."""
     async with session_at("127.0.0.5") as session:
         values = [base64.b64encode(secrets.token_bytes(75_000)).decode() for _ in range(20)]
-        return Counter([await ask(session, "GET", READ, value) for value in values])
+        return Counter([await request_code(session, "GET", READ, value) for value in values])
 
 
 async def flood(key: rsa.RSAPublicKey) -> Counter[str]:
@@ -137,7 +137,7 @@ async def flood(key: rsa.RSAPublicKey) -> Counter[str]:
     found: Counter[str] = Counter()
     async with session_at("127.0.0.6") as session:
         for auth in ("", "s3cret-flood"):
-            found[await ask(session, "POST", ACT, sign(key, ACT, auth), stream())] += 1
+            found[await request_code(session, "POST", ACT, sign(key, ACT, auth), stream())] += 1
     found["bytes"] = sent
     return found
 
@@ -155,14 +155,14 @@ async def main() -> None:
     key = await fetch_key()
     over = asyncio.Event()
 
-    async def guess_on() -> Counter[str]:
+    async def guess_until_end() -> Counter[str]:
         try:
             return await guess(key)
         finally:
             over.set()
 
     attacks = {
-        "guess": guess_on(),
+        "guess": guess_until_end(),
         "probe": repeat(partial(probe, key), over),
         "trickle": repeat(trickle, over),
         "bloat": repeat(bloat, over),

@@ -49,7 +49,7 @@ class StopBody(BaseModel):
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command printed, and its exit code."""
 
     code: int
@@ -63,15 +63,15 @@ class Said:
 
 
 @dataclass
-class World(FakeController):
+class CliController(FakeController):
     """A controller, what its steps shall do, and a keyboard."""
 
     targets: tuple[str, ...] = (FIRST, SECOND)
     broken: set[str] = field(default_factory=set)
-    gate: Latch | None = None
+    latch: Latch | None = None
     verified: bool = True
-    ending: Latch | None = None  #: holds what is cancelled
-    asked: list[StartBody] = field(default_factory=list)
+    end_latch: Latch | None = None  #: holds what is cancelled
+    start_bodies: list[StartBody] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -99,20 +99,20 @@ class World(FakeController):
                 process.kill()
             await process.communicate()
 
-    async def type(self, *argv: str, **environ: str) -> Said:
+    async def type(self, *argv: str, **environ: str) -> CommandResult:
         """Run a command to its end."""
         async with self.launch(*argv, **environ) as process, asyncio.timeout(30):
             out, err = await process.communicate()
         assert process.returncode is not None
         assert b"Traceback" not in err, err.decode()
-        return Said(process.returncode, out.decode(), err.decode())
+        return CommandResult(process.returncode, out.decode(), err.decode())
 
     async def failed_dag(self) -> str:
         """The id of a DAG that has failed on the second server."""
         self.broken = {SECOND}
-        said = await self.type("start", "--json")
-        assert said.code == 1
-        return str(said.document["id"])
+        result = await self.type("start", "--json")
+        assert result.code == 1
+        return str(result.document["id"])
 
     async def dag(self, dag_id: str) -> dict[str, Any]:
         async with self.client() as client:
@@ -127,11 +127,11 @@ class World(FakeController):
         assert context.target is not None
         await context.log(f"{context.target}: looked at")
         try:
-            if self.gate is not None:
-                await self.gate.wait()
+            if self.latch is not None:
+                await self.latch.wait()
         except asyncio.CancelledError:
-            if self.ending is not None:
-                await self.ending.wait()
+            if self.end_latch is not None:
+                await self.end_latch.wait()
             raise
         if context.target in self.broken:
             return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
@@ -143,19 +143,19 @@ class World(FakeController):
     @asynccontextmanager
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         async def start(call: Call[StartBody]) -> DagDetail:
-            self.asked.append(call.body)
+            self.start_bodies.append(call.body)
             return await call.engine.submit(Submission("Start OB", self.targets))
 
         async def stop(call: Call[StopBody]) -> DagDetail:
             return await call.engine.submit(Submission("Stop OB", self.targets))
 
-        look = Stage("Look", StageKind.PARALLEL, self._step)
+        look_stage = Stage("Look", StageKind.PARALLEL, self._step)
         lock = Stage(LOCK_STAGE, StageKind.NORMAL, self._take_lock, flags=Flags(can_pass=True))
         verify = Stage("Verify", StageKind.NORMAL, self._verify)
-        tell = Stage("Tell", StageKind.NORMAL, self._verify)
+        tell_stage = Stage("Tell", StageKind.NORMAL, self._verify)
         operations = [
-            Operation("Start OB", (look,)),
-            Operation("Stop OB", (lock, look, verify, tell), lock_key=LOCK_KEY),
+            Operation("Start OB", (look_stage,)),
+            Operation("Stop OB", (lock, look_stage, verify, tell_stage), lock_key=LOCK_KEY),
         ]
         routes = [
             Route("POST", "/ob/start", StartBody, start),
@@ -165,7 +165,7 @@ class World(FakeController):
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    found = World(tmp_path)
-    async with found.controller():
-        yield found
+async def world(tmp_path: Path) -> AsyncIterator[CliController]:
+    opened = CliController(tmp_path)
+    async with opened.controller():
+        yield opened

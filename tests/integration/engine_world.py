@@ -83,13 +83,13 @@ def script() -> Script:
     return Script()
 
 
-Open = Callable[..., AbstractAsyncContextManager[Engine]]
+OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture
-def open_engine(tmp_path: Path) -> Open:
+def open_engine(tmp_path: Path) -> OpenEngine:
     @asynccontextmanager
-    async def open_it(
+    async def open_on_store(
         *operations: Operation, store: SqliteStore | None = None, clock: Clock | None = None
     ) -> AsyncIterator[Engine]:
         store = store or SqliteStore(tmp_path / "store.sqlite")
@@ -97,7 +97,7 @@ def open_engine(tmp_path: Path) -> Open:
         async with asyncio.timeout(30), engine:
             yield engine
 
-    return open_it
+    return open_on_store
 
 
 async def submit(engine: Engine, *targets: str, **params: Any) -> int:
@@ -120,28 +120,28 @@ def states(detail: DagDetail) -> list[str]:
     return [f"{n.node.state}+{n.node.operator}" for n in detail.nodes]
 
 
-def task(detail: DagDetail, stage: int, target: str | None) -> Any:
+def sub_task_of(detail: DagDetail, stage: int, target: str | None) -> Any:
     assert detail.nodes is not None
     tasks = detail.nodes[stage - 1].sub_tasks
-    return next(found for found in tasks if found.sub_task.target == target)
+    return next(entry for entry in tasks if entry.sub_task.target == target)
 
 
-def how(detail: DagDetail) -> tuple[str, str, int]:
+def dag_state(detail: DagDetail) -> tuple[str, str, int]:
     return str(detail.dag.state), str(detail.dag.operator), detail.dag.stage
 
 
-def held(operation: Operation, stage_name: str, gate: Latch, *targets: str) -> Operation:
+def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
     """The operation, with the steps of one stage waiting at a gate: all, or those of targets."""
 
     async def wait(context: StepContext) -> None:
         if not targets or context.target in targets:
-            await gate.wait()
+            await latch.wait()
 
     return gated(operation, stage_name, before=wait)
 
 
-async def hold_at(engine: Engine, gate: Latch, *targets: str) -> int:
+async def submit_until_latch(engine: Engine, latch: Latch, *targets: str) -> int:
     """Submit a DAG; returns when one of its steps waits at the gate."""
     dag_id = await submit(engine, *targets)
-    await gate.reached.wait()
+    await latch.reached.wait()
     return dag_id

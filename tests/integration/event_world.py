@@ -40,14 +40,14 @@ class AnyBody(BaseModel):
 
 
 @dataclass
-class World(FakeController):
+class EventController(FakeController):
     """A controller that can be restarted, and what its steps shall do."""
 
     lines: tuple[str, ...] = ("looked at",)
     is_broken: bool = False
     takes_lock: bool = False
     dedupe_window_s: float = 0.0
-    gate: Latch | None = None
+    latch: Latch | None = None
 
     @asynccontextmanager
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
@@ -72,8 +72,8 @@ class World(FakeController):
             await context.acquire_lock()
         for line in self.lines:
             await context.log(line)
-        if self.gate is not None:
-            await self.gate.wait()
+        if self.latch is not None:
+            await self.latch.wait()
         if self.is_broken and context.target == SECOND:
             return Failed(Problem("Fake.Broken", "it is broken", "mend it"))
         return Succeeded()
@@ -87,7 +87,9 @@ class World(FakeController):
         return dag_id, await collect(client, dag_id)
 
     @asynccontextmanager
-    async def raw(self, dag_id: str, **headers: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def open_stream(
+        self, dag_id: str, **headers: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer of the events route, as it comes."""
         door = Transport(self.url, PASSWORD, 30)
         await door.open()
@@ -106,17 +108,17 @@ async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> World:
-    return World(tmp_path)
+def event_controller(tmp_path: Path) -> EventController:
+    return EventController(tmp_path)
 
 
 @pytest_asyncio.fixture
-async def world(stage: World) -> AsyncIterator[World]:
-    async with stage.controller():
-        yield stage
+async def running_controller(event_controller: EventController) -> AsyncIterator[EventController]:
+    async with event_controller.controller():
+        yield event_controller
 
 
 @pytest_asyncio.fixture
-async def client(world: World) -> AsyncIterator[Client]:
-    async with world.client() as opened:
+async def client(running_controller: EventController) -> AsyncIterator[Client]:
+    async with running_controller.client() as opened:
         yield opened

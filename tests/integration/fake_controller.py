@@ -58,7 +58,7 @@ class FakeController:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def point(self) -> Plugin:
+    def plugin(self) -> Plugin:
         return Plugin("fake", self.open_extension)
 
     def client(self) -> Client:
@@ -72,7 +72,7 @@ class FakeController:
             store=StoreConfig(path=self.directory / "store.sqlite"),
             cluster=self.directory / "none.yaml",
         )
-        async with run_controller(config, [self.point]):
+        async with run_controller(config, [self.plugin]):
             yield
 
     def open_extension(

@@ -13,10 +13,10 @@ from dagengine.api.connections import Limits
 from dagengine.runtime.clock import SystemClock
 from dagengine.server.listener import serving
 
-CALLERS = 300
+CONNECTION_COUNT = 300
 
 
-class Passes:
+class LoopPassCounter:
     """Counts the passes of the running loop."""
 
     def __init__(self) -> None:
@@ -32,14 +32,14 @@ class Passes:
         self._next.cancel()
 
 
-async def test_a_crowd_is_let_in_a_few_at_a_time_and_none_is_turned_away() -> None:
+async def test_listener_connection_burst_is_accepted_gradually() -> None:
     served: list[int] = []
-    everybody = asyncio.Event()
+    all_served = asyncio.Event()
 
     async def serve(request: web.Request) -> web.Response:
-        served.append(passes.count)
-        if len(served) == CALLERS:
-            everybody.set()
+        served.append(counter.count)
+        if len(served) == CONNECTION_COUNT:
+            all_served.set()
         return web.Response()
 
     app = web.Application()
@@ -47,12 +47,12 @@ async def test_a_crowd_is_let_in_a_few_at_a_time_and_none_is_turned_away() -> No
     listener = socket.create_server(("127.0.0.1", 0))
     with ExitStack() as stack:
         async with serving(app, Limits(), SystemClock(), [(listener, None)]):
-            for _ in range(CALLERS):  # the loop does not run meanwhile: they all wait
+            for _ in range(CONNECTION_COUNT):  # the loop does not run meanwhile: they all wait
                 caller = stack.enter_context(socket.create_connection(listener.getsockname(), 20))
                 caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            passes = Passes()
+            counter = LoopPassCounter()
             async with asyncio.timeout(60):
-                await everybody.wait()
-            passes.stop()
+                await all_served.wait()
+            counter.stop()
     at_once = max(Counter(served).values())
-    assert at_once <= CALLERS // 6, f"{at_once} of {CALLERS} in one pass"
+    assert at_once <= CONNECTION_COUNT // 6, f"{at_once} of {CONNECTION_COUNT} in one pass"

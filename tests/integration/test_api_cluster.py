@@ -19,7 +19,7 @@ from tests.integration.api_world import (
     FIRST,
     SECOND,
     START,
-    World,
+    ApiController,
     world,
 )
 
@@ -28,7 +28,7 @@ __all__ = ["world"]  # the fixture
 # --- 3.1 POST ob/start ---------------------------------------------------------------------------
 
 
-async def test_a_start_answers_with_a_ready_dag_without_details(world: World) -> None:
+async def test_start_route_returns_ready_dag_without_details(world: ApiController) -> None:
     world.clock.advance(7)
     dag = await world.start()
     at = dag["start_time"]
@@ -70,11 +70,13 @@ async def test_a_start_answers_with_a_ready_dag_without_details(world: World) ->
         ("SERVER", [""], "Common.InvalidAddress"),
     ],
 )
-async def test_a_scope_that_is_wrong_starts_nothing(
-    world: World, kind: str | None, target: list[str] | None, expected: str
+async def test_start_route_invalid_scope_starts_nothing(
+    world: ApiController, kind: str | None, target: list[str] | None, expected: str
 ) -> None:
-    answer = await world.ask("POST", "/ob/start", {"scope": {"type": kind, "target": target}})
-    assert answer.refusal == (400, expected, None)
+    response = await world.send_signed(
+        "POST", "/ob/start", {"scope": {"type": kind, "target": target}}
+    )
+    assert response.refusal == (400, expected, None)
     assert await world.get("/task/dags/ob") == {"contents": []}
 
 
@@ -87,29 +89,29 @@ async def test_a_scope_that_is_wrong_starts_nothing(
         ("Server", ["[fe80::1]:2887", "10.0.0.1"], [FIRST, SECOND]),
     ],
 )
-async def test_a_scope_has_a_sub_task_for_each_of_its_servers(
-    world: World, kind: str, target: list[str] | None, servers: list[str]
+async def test_start_route_scope_creates_sub_task_per_server(
+    world: ApiController, kind: str, target: list[str] | None, servers: list[str]
 ) -> None:
     dag = await world.ended(await world.start({"scope": {"type": kind, "target": target}}))
     agents = [AgentAddress(**task["execute_agent"]) for task in dag["nodes"][1]["sub_tasks"]]
     assert [str(agent) for agent in agents] == servers
 
 
-async def test_the_same_start_within_a_second_answers_with_the_same_dag(world: World) -> None:
+async def test_start_route_repeated_within_second_returns_same_dag(world: ApiController) -> None:
     first = await world.running()
-    again = await world.start({"scope": {"type": "global"}})
-    assert (again["id"], again["nodes"]) == (first["id"], None)
+    repeated = await world.start({"scope": {"type": "global"}})
+    assert (repeated["id"], repeated["nodes"]) == (first["id"], None)
     other = {"scope": {"type": "ZONE", "target": ["zone1"]}}
     assert (await world.start(other))["id"] != first["id"]
     for force in ({"id": ["1"]}, ["1"]):
         assert (await world.start(START | {"forcePassDag": force}))["id"] != first["id"]
     world.clock.advance(1)
     assert (await world.start())["id"] != first["id"]
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
 
 
-async def test_the_same_start_after_its_end_is_a_new_dag(world: World) -> None:
+async def test_start_route_repeated_after_end_creates_new_dag(world: ApiController) -> None:
     first = await world.ended(await world.start())
     assert (await world.start())["id"] != first["id"]
 
@@ -117,22 +119,22 @@ async def test_the_same_start_after_its_end_is_a_new_dag(world: World) -> None:
 # --- 3.3 reading the cluster --------------------------------------------------------------------
 
 
-def see(world: World, name: str, ob_state: int, **more: Any) -> None:
+def record(world: ApiController, name: str, ob_state: int, **more: Any) -> None:
     """What a look at the server has just seen; no host is asked for a while."""
     world.cluster.record_observation(name, Observation(world.clock.now(), ob_state, **more))
 
 
 @pytest_asyncio.fixture
-async def seen(world: World) -> World:
+async def observed(world: ApiController) -> ApiController:
     """A world that has just been looked at: nobody answered."""
     await world.monitor.refresh()
     return world
 
 
-async def test_what_was_seen_has_an_age(world: World) -> None:
+async def test_info_and_status_routes_report_observation_age(world: ApiController) -> None:
     for path in ("info", "status"):
         assert "observedAt" not in (await world.send("GET", f"/api/v1/{path}")).data
-    see(world, FIRST, 3, version="1.4.0")
+    record(world, FIRST, 3, version="1.4.0")
     at = (await world.send("GET", "/api/v1/time")).data
     world.clock.advance(2.5)
     for path in ("info", "status"):
@@ -141,7 +143,7 @@ async def test_what_was_seen_has_an_age(world: World) -> None:
     assert (await world.send("GET", "/api/v1/info")).data["obVersion"] == "1.4.0"
 
 
-async def test_a_controller_at_a_servers_address_tells_its_home_and_ports(world: World) -> None:
+async def test_info_route_at_server_address_reports_home_and_ports(world: ApiController) -> None:
     path = world.cluster.path
     path.write_text(path.read_text().replace("10.0.0.1", AGENT.ip))
     world.cluster.reload()
@@ -150,17 +152,17 @@ async def test_a_controller_at_a_servers_address_tells_its_home_and_ports(world:
     assert (await world.send("GET", "/api/v1/status")).data["sqlPort"] == 2881
 
 
-async def test_status_says_whether_a_task_holds_the_lock(world: World) -> None:
+async def test_status_route_reports_under_maintenance_while_locked(world: ApiController) -> None:
     dag = await world.running()
     assert (await world.send("GET", "/api/v1/status")).data["underMaintenance"] is True
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     await world.ended(dag)
     assert (await world.send("GET", "/api/v1/status")).data["underMaintenance"] is False
 
 
 @pytest.mark.parametrize("text", ["1", "-1", "", "1) */ drop", "x" * 300, "%27%3B--"])
-async def test_no_query_timeout_goes_anywhere(world: World, text: str) -> None:
+async def test_status_route_ignores_ob_query_timeout(world: ApiController, text: str) -> None:
     target = f"/api/v1/status?ob_query_timeout={text.replace(' ', '%20')}"
     for method in ("GET", "POST"):
         assert (await world.send(method, target)).data["state"] == 2
@@ -168,8 +170,10 @@ async def test_no_query_timeout_goes_anywhere(world: World, text: str) -> None:
     assert str(AGENT) in status
 
 
-async def test_ob_info_without_a_server_that_answers_has_no_topology(seen: World) -> None:
-    info = await seen.get("/ob/info")
+async def test_ob_info_route_without_reachable_server_has_no_topology(
+    observed: ApiController,
+) -> None:
+    info = await observed.get("/ob/info")
     assert list(info) == ["agent_info", "obcluster_info"]
     agent = {"zone": "zone1", "identity": "CLUSTER AGENT", "version": dagengine.__version__}
     assert info["agent_info"] == [
@@ -185,9 +189,11 @@ async def test_ob_info_without_a_server_that_answers_has_no_topology(seen: World
     }
 
 
-async def test_ob_info_tells_every_server_once_one_answers(seen: World) -> None:
-    see(seen, FIRST, 3, version="4.3.1.0-12")
-    cluster = (await seen.get("/ob/info"))["obcluster_info"]
+async def test_ob_info_route_with_reachable_server_lists_every_server(
+    observed: ApiController,
+) -> None:
+    record(observed, FIRST, 3, version="4.3.1.0-12")
+    cluster = (await observed.get("/ob/info"))["obcluster_info"]
     assert cluster["version"] == "4.3.1.0-12"
     first, second = cluster["topology"]["zone1"][0], cluster["topology"]["zone2"][0]
     assert first == {
@@ -201,22 +207,22 @@ async def test_ob_info_tells_every_server_once_one_answers(seen: World) -> None:
     }
     assert (second["status"], second["build_version"]) == ("UNKNOWN", "")
     rows = {("10.0.0.1", 2882): TableRow("ACTIVE", is_stopped=True, with_rootserver=True)}
-    seen.cluster.record_table(rows)
-    stopped = (await seen.get("/ob/info"))["obcluster_info"]["topology"]["zone1"][0]
+    observed.cluster.record_table(rows)
+    stopped = (await observed.get("/ob/info"))["obcluster_info"]["topology"]["zone1"][0]
     assert (stopped["status"], stopped["with_rootserver"]) == ("STOPPED", True)
 
 
-async def test_ob_agents_are_the_servers(world: World) -> None:
+async def test_ob_agents_route_lists_servers(world: ApiController) -> None:
     agents = [{"ip": "10.0.0.1", "port": 2886}, {"ip": "fe80::1", "port": 2887}]
     assert await world.get("/ob/agents") == {"contents": agents}
 
 
-async def test_agents_status_leaves_out_whose_host_is_silent(seen: World) -> None:
-    assert list(await seen.get("/agents/status")) == [str(AGENT)]
-    see(seen, SECOND, 1)
-    found = await seen.get("/agents/status")
-    assert set(found) == {str(AGENT), SECOND}
-    assert found[SECOND] | {"pid": 0, "startAt": 0, "version": ""} == {
+async def test_agents_status_route_omits_unreachable_hosts(observed: ApiController) -> None:
+    assert list(await observed.get("/agents/status")) == [str(AGENT)]
+    record(observed, SECOND, 1)
+    status_by_agent = await observed.get("/agents/status")
+    assert set(status_by_agent) == {str(AGENT), SECOND}
+    assert status_by_agent[SECOND] | {"pid": 0, "startAt": 0, "version": ""} == {
         "agent": {"ip": "fe80::1", "port": 2887, "identity": "CLUSTER AGENT"},
         "state": 2,
         "version": "",
@@ -229,9 +235,9 @@ async def test_agents_status_leaves_out_whose_host_is_silent(seen: World) -> Non
     }
 
 
-async def test_obcluster_info_tells_what_a_controller_knows(seen: World) -> None:
-    see(seen, FIRST, 3, version="4.3.1.0-12")
-    info = await seen.get("/obcluster/info")
+async def test_obcluster_info_route_reports_known_state(observed: ApiController) -> None:
+    record(observed, FIRST, 3, version="4.3.1.0-12")
+    info = await observed.get("/obcluster/info")
     assert list(info) == [
         *("cluster_name", "cluster_id", "status", "is_community_edition", "is_standalone"),
         *("ob_version", "dead_lock_detection_enabled", "startup_mode", "is_shared_storage"),
@@ -247,32 +253,32 @@ async def test_obcluster_info_tells_what_a_controller_knows(seen: World) -> None
     assert (first["status"], first["obshell_port"]) == ("RUNNING", 2886)
     assert (second["status"], second["ob_status"]) == ("UNAVAILABLE", "UNKNOWN")
     assert "127.0.0.1:1" in second["why"]
-    assert await seen.get("/obcluster/topology/info") == {"zones": info["zones"]}
+    assert await observed.get("/obcluster/topology/info") == {"zones": info["zones"]}
 
 
-async def test_the_targets_of_a_start_are_starting(seen: World) -> None:
-    seen.gate = Latch()
-    dag = await seen.start({"scope": {"type": "ZONE", "target": ["zone2"]}})
+async def test_obcluster_info_route_reports_start_targets_starting(observed: ApiController) -> None:
+    observed.latch = Latch()
+    dag = await observed.start({"scope": {"type": "ZONE", "target": ["zone2"]}})
     async with asyncio.timeout(20):
-        await seen.gate.reached.wait()
-    info = await seen.get("/obcluster/info")
+        await observed.latch.reached.wait()
+    info = await observed.get("/obcluster/info")
     assert info["local_task_id"] == dag["id"]
     first, second = info["zones"]
     assert "local_task_id" not in first
     assert (second["status"], second["local_task_id"]) == ("STARTING", dag["id"])
     (server,) = second["servers"]
     assert (server["status"], server["local_task_id"]) == ("STARTING", dag["id"])
-    seen.gate.open()
-    await seen.ended(dag)
-    assert "local_task_id" not in await seen.get("/obcluster/info")
+    observed.latch.open()
+    await observed.ended(dag)
+    assert "local_task_id" not in await observed.get("/obcluster/info")
 
 
-async def test_maintain_shows_who_holds_the_lock(world: World) -> None:
+async def test_maintain_routes_return_dag_holding_lock(world: ApiController) -> None:
     for path, whose in (("ob", "Cluster"), ("agent", "Agent")):
-        answer = await world.ask("GET", f"/task/dag/maintain/{path}")
-        assert answer.refusal == (404, "Task.NotFound", None)
+        response = await world.send_signed("GET", f"/task/dag/maintain/{path}")
+        assert response.refusal == (404, "Task.NotFound", None)
         expected = f"Task not found: {whose} is not under maintenance"
-        assert answer.body["error"]["message"] == expected
+        assert response.body["error"]["message"] == expected
     assert await world.get("/task/dag/maintain/agents") == {"contents": []}
     dag = await world.running()
     for path in ("ob", "agent"):
@@ -280,15 +286,15 @@ async def test_maintain_shows_who_holds_the_lock(world: World) -> None:
         short = await world.get(f"/task/dag/maintain/{path}?show_details=false")
         assert (short["id"], short["nodes"]) == (dag["id"], None)
     assert await world.get("/task/dag/maintain/agents") == {"contents": [dag]}
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     await world.ended(dag)
-    assert (await world.ask("GET", "/task/dag/maintain/ob")).status == 404
+    assert (await world.send_signed("GET", "/task/dag/maintain/ob")).status == 404
 
 
-async def test_there_are_no_main_dags_of_sub_dags(world: World) -> None:
+async def test_main_dags_route_is_empty(world: ApiController) -> None:
     dag = await world.running()
     assert await world.get("/task/dag/agent/main_dags") == {"contents": []}
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     await world.ended(dag)

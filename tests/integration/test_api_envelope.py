@@ -24,7 +24,7 @@ from tests.integration.api_world import (
     START,
     TIME,
     VECTORS,
-    World,
+    ApiController,
     dump,
     encrypt_body,
     world,
@@ -35,52 +35,54 @@ __all__ = ["world"]  # the fixture
 # --- 1.1 the envelope --------------------------------------------------------------------------
 
 
-async def test_an_answer_has_the_envelope_in_its_order_and_types(world: World) -> None:
-    answer = await world.ask("GET", "/task/dags/ob")
-    body = answer.body
+async def test_envelope_success_has_fields_in_order_and_type(world: ApiController) -> None:
+    response = await world.send_signed("GET", "/task/dags/ob")
+    body = response.body
     assert list(body) == [*ENVELOPE, "data"]
-    assert (body["successful"], body["status"], answer.status) == (True, 200, 200)
+    assert (body["successful"], body["status"], response.status) == (True, 200, 200)
     assert TIME.fullmatch(body["timestamp"])
     assert type(body["duration"]) is int
     assert body["duration"] >= 0
     assert re.fullmatch("[0-9a-f]{16}", body["traceId"])
 
 
-async def test_a_refusal_has_an_error_and_no_data(world: World) -> None:
-    answer = await world.ask("GET", "/task/dag/ob")
-    body = answer.body
+async def test_envelope_refusal_has_error_and_no_data(world: ApiController) -> None:
+    response = await world.send_signed("GET", "/task/dag/ob")
+    body = response.body
     assert list(body) == [*ENVELOPE, "error"]
-    assert (body["successful"], body["status"], answer.status) == (False, 400, 400)
+    assert (body["successful"], body["status"], response.status) == (False, 400, 400)
     assert list(body["error"]) == ["errCode", "message"]
-    body = (await world.ask("GET", "/task/dag/ob", auth="x")).body
+    body = (await world.send_signed("GET", "/task/dag/ob", auth="x")).body
     assert list(body["error"]) == ["code", "errCode", "message"]
 
 
-async def test_json_is_compact_and_escapes_what_html_would_read(world: World) -> None:
-    answer = await world.ask("POST", "/ob/start", {"scope": {"type": "ZONE", "target": ["<&> ä"]}})
-    assert answer.refusal == (400, "OB.Zone.NotExist", None)
-    assert "\\u003c\\u0026\\u003e ä" in answer.text
-    assert not set("<>&") & set(answer.text)
-    assert answer.text == answer.text.strip()
-    assert '": ' not in answer.text
+async def test_envelope_json_is_compact_and_html_escaped(world: ApiController) -> None:
+    response = await world.send_signed(
+        "POST", "/ob/start", {"scope": {"type": "ZONE", "target": ["<&> ä"]}}
+    )
+    assert response.refusal == (400, "OB.Zone.NotExist", None)
+    assert "\\u003c\\u0026\\u003e ä" in response.text
+    assert not set("<>&") & set(response.text)
+    assert response.text == response.text.strip()
+    assert '": ' not in response.text
 
 
-async def test_an_answer_tells_its_type_and_nothing_of_the_server(world: World) -> None:
-    answer = await world.send("GET", "/api/v1/time", headers={"X-OBSHELL-Trace-ID": "t"})
-    assert set(answer.headers) == {"Content-Type", "Content-Length", "Date"}
-    assert answer.headers["Content-Type"] == "application/json"
+async def test_envelope_has_only_content_and_date_headers(world: ApiController) -> None:
+    response = await world.send("GET", "/api/v1/time", headers={"X-OBSHELL-Trace-ID": "t"})
+    assert set(response.headers) == {"Content-Type", "Content-Length", "Date"}
+    assert response.headers["Content-Type"] == "application/json"
 
 
 @pytest.mark.parametrize(
     ("method", "target"),
     [("GET", "/api/v1/time"), ("GET", "/api/v1/none"), ("GET", "/api/v1/task/dags/ob")],
 )
-async def test_the_trace_id_of_the_request_is_the_one_of_the_answer(
-    world: World, method: str, target: str
+async def test_trace_id_of_request_is_returned_in_envelope(
+    world: ApiController, method: str, target: str
 ) -> None:
-    answer = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": "trace <1>"})
-    assert answer.body["traceId"] == "trace <1>"
-    assert answer.body["traceId"] not in answer.headers.values()
+    response = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": "trace <1>"})
+    assert response.body["traceId"] == "trace <1>"
+    assert response.body["traceId"] not in response.headers.values()
     made = {(await world.send(method, target)).body["traceId"] for _ in range(3)}
     assert len(made) == 3
     empty = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": ""})
@@ -88,21 +90,21 @@ async def test_the_trace_id_of_the_request_is_the_one_of_the_answer(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_status_alone_has_no_trace_id(world: World, method: str) -> None:
+async def test_trace_id_is_empty_for_status_route(world: ApiController, method: str) -> None:
     trace = {"X-OBSHELL-Trace-ID": "t"}
     assert (await world.send(method, "/api/v1/status", headers=trace)).body["traceId"] == ""
-    asked = await world.send(method, "/api/v1/status?ob_query_timeout=1", headers=trace)
-    assert asked.body["traceId"] == "t"
+    with_query = await world.send(method, "/api/v1/status?ob_query_timeout=1", headers=trace)
+    assert with_query.body["traceId"] == "t"
 
 
-async def test_what_cannot_be_deciphered_has_no_trace_id_and_another_type(world: World) -> None:
+async def test_trace_id_is_empty_for_undecipherable_request(world: ApiController) -> None:
     target = "/api/v1/ob/start"
     trace = {"X-OBSHELL-Trace-ID": "t"}
     garbage = await world.send("POST", target, headers=trace | {ROOT_HEADER: "AAAA"})
     plain = await world.send("POST", target, headers=trace | world.sign(target), body="{}")
-    for answer in (garbage, plain):
-        assert answer.body["traceId"] == ""
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    for response in (garbage, plain):
+        assert response.body["traceId"] == ""
+        assert response.headers["Content-Type"] == "application/json; charset=utf-8"
     wrong = await world.send("POST", target, headers=trace | world.sign(target, auth="x"))
     assert wrong.body["traceId"] == "t"
     assert wrong.headers["Content-Type"] == "application/json"
@@ -132,7 +134,9 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     ],
     indirect=["zone"],
 )
-async def test_times_carry_the_local_offset(world: World, zone: str, expected: str) -> None:
+async def test_envelope_times_have_local_offset(
+    world: ApiController, zone: str, expected: str
+) -> None:
     body = (await world.send("GET", "/api/v1/time")).body
     assert (body["data"], body["timestamp"]) == (expected, expected)
     world.clock.advance(1 - 0.513664)
@@ -170,28 +174,30 @@ async def test_times_carry_the_local_offset(world: World, zone: str, expected: s
         ("TRACE", "/api/v1/info"),
     ],
 )
-async def test_an_unknown_path_or_method_is_404_for_everybody(
-    world: World, method: str, target: str
+async def test_app_unknown_path_or_method_returns_404(
+    world: ApiController, method: str, target: str
 ) -> None:
-    answer = await world.send(method, target)
-    assert answer.refusal == (404, "Common.NotFound", None)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert "Allow" not in answer.headers
+    response = await world.send(method, target)
+    assert response.refusal == (404, "Common.NotFound", None)
+    assert response.headers["Content-Type"] == "application/json"
+    assert "Allow" not in response.headers
 
 
 @pytest.mark.parametrize("target", ["/api/v1/info", "/api/v1/ob/start", "/api/v1/none"])
-async def test_head_is_404_without_a_body(world: World, target: str) -> None:
-    answer = await world.send("HEAD", target)
-    assert (answer.status, answer.text) == (404, "")
+async def test_app_head_request_returns_404_without_body(world: ApiController, target: str) -> None:
+    response = await world.send("HEAD", target)
+    assert (response.status, response.text) == (404, "")
 
 
 @pytest.mark.parametrize(
     "target", ["/", "/index.html", "/api", "/api/v2/info", "/x/api/v1/info", "/API/v1/info"]
 )
-async def test_outside_of_the_api_there_is_only_a_text(world: World, target: str) -> None:
-    answer = await world.send("GET", target)
-    assert (answer.status, answer.text) == (404, "404 page not found")
-    assert answer.headers["Content-Type"].startswith("text/plain")
+async def test_app_path_outside_api_returns_plain_text_404(
+    world: ApiController, target: str
+) -> None:
+    response = await world.send("GET", target)
+    assert (response.status, response.text) == (404, "404 page not found")
+    assert response.headers["Content-Type"].startswith("text/plain")
 
 
 @pytest.mark.parametrize(
@@ -207,23 +213,27 @@ async def test_outside_of_the_api_there_is_only_a_text(world: World, target: str
         ("GET", "/api/v1/task/dag/a%3Fb%C3%A4/", 301, "/api/v1/task/dag/a%3Fb%C3%A4"),
     ],
 )
-async def test_a_slash_at_the_end_of_a_known_path_leads_to_the_path_without_it(
-    world: World, method: str, target: str, status: int, location: str
+async def test_app_trailing_slash_is_redirected(
+    world: ApiController, method: str, target: str, status: int, location: str
 ) -> None:
-    answer = await world.send(method, target)
-    assert (answer.status, answer.headers["Location"], answer.text) == (status, location, "")
+    response = await world.send(method, target)
+    assert (response.status, response.headers["Location"], response.text) == (status, location, "")
 
 
-async def test_the_lists_win_over_ids(world: World) -> None:
+async def test_app_list_routes_take_precedence_over_ids(world: ApiController) -> None:
     assert await world.get("/task/dag/unfinish") == {"contents": []}
-    assert (await world.ask("GET", "/task/dag/ob")).refusal == (400, "Task.GenericID.Invalid", None)
+    assert (await world.send_signed("GET", "/task/dag/ob")).refusal == (
+        400,
+        "Task.GenericID.Invalid",
+        None,
+    )
 
 
-async def test_what_breaks_inside_is_one_answer_that_shows_nothing_of_it(world: World) -> None:
-    answer = await world.ask("POST", "/odd")
-    assert answer.refusal == (500, "Common.Unexpected", None)
-    assert list(answer.body) == [*ENVELOPE, "error"]
-    assert "inside" not in answer.text
+async def test_app_internal_error_reveals_no_details(world: ApiController) -> None:
+    response = await world.send_signed("POST", "/odd")
+    assert response.refusal == (500, "Common.Unexpected", None)
+    assert list(response.body) == [*ENVELOPE, "error"]
+    assert "inside" not in response.text
     assert (await world.send("GET", "/api/v1/time")).status == 200
 
 
@@ -231,26 +241,20 @@ async def test_what_breaks_inside_is_one_answer_that_shows_nothing_of_it(world: 
 
 
 @pytest.mark.parametrize("body", [None, b"", b"null", b" null ", b"{}", dump({"other": 1})])
-async def test_no_body_null_and_an_empty_object_give_no_field(
-    world: World, body: bytes | None
-) -> None:
-    answer = await world.ask("POST", "/ob/start", body)
-    assert answer.refusal == (400, "OB.Cluster.Scope.Invalid", None)
+async def test_bind_empty_body_sets_no_field(world: ApiController, body: bytes | None) -> None:
+    response = await world.send_signed("POST", "/ob/start", body)
+    assert response.refusal == (400, "OB.Cluster.Scope.Invalid", None)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"{} {}", b"7", b"\xff", b'{"scope": 7}'])
-async def test_a_body_that_is_no_object_of_the_right_types_cannot_be_bound(
-    world: World, body: bytes
-) -> None:
-    answer = await world.ask("POST", "/ob/start", body)
-    assert answer.refusal == (400, "Common.BindJsonFailed", None)
-    assert answer.body["error"]["message"].startswith("Bind JSON failed: ")
+async def test_bind_body_of_wrong_type_is_refused(world: ApiController, body: bytes) -> None:
+    response = await world.send_signed("POST", "/ob/start", body)
+    assert response.refusal == (400, "Common.BindJsonFailed", None)
+    assert response.body["error"]["message"].startswith("Bind JSON failed: ")
 
 
 @pytest.mark.parametrize("half", [b"\\ud800", b"\\udfff", b"\\ud800\\ud800", b"\xed\xa0\x80"])
-async def test_text_that_is_no_unicode_is_refused_wherever_it_stands(
-    world: World, half: bytes
-) -> None:
+async def test_bind_invalid_unicode_is_refused(world: ApiController, half: bytes) -> None:
     dag = await world.ended(await world.start())
     for path, body in (
         ("/ob/start", b'{"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": ["%b"]}}'),
@@ -260,31 +264,33 @@ async def test_text_that_is_no_unicode_is_refused_wherever_it_stands(
         (f"/task/dag/{dag['id']}", b'{"operator": "%b"}'),
     ):
         async with asyncio.timeout(10):
-            answer = await world.ask("POST", path, body % half)
-        assert answer.refusal == (400, "Common.BindJsonFailed", None), body
-        assert "line 1 column" in answer.body["error"]["message"]
+            response = await world.send_signed("POST", path, body % half)
+        assert response.refusal == (400, "Common.BindJsonFailed", None), body
+        assert "line 1 column" in response.body["error"]["message"]
     assert len((await world.get("/task/dags"))["contents"]) == 1
 
 
 @pytest.mark.parametrize("half", ["%ED%A0%80", "%FF"])
-async def test_what_is_no_unicode_in_a_path_or_a_query_is_a_value_like_any_other(
-    world: World, half: str
+async def test_app_invalid_unicode_in_path_or_query_is_plain_value(
+    world: ApiController, half: str
 ) -> None:
-    assert (await world.ask("GET", f"/task/dag/{half}")).refusal[1] == "Task.GenericID.Invalid"
+    assert (await world.send_signed("GET", f"/task/dag/{half}")).refusal[
+        1
+    ] == "Task.GenericID.Invalid"
     assert await world.get(f"/task/dags?name={half}") == {"contents": [], "next_cursor": None}
-    refused = await world.ask("GET", f"/task/dags?state={half}")
+    refused = await world.send_signed("GET", f"/task/dags?state={half}")
     assert refused.refusal == (400, "Common.IllegalArgument", None)
 
 
-async def test_a_whole_pair_of_surrogates_is_a_character(world: World) -> None:
+async def test_bind_surrogate_pair_is_one_character(world: ApiController) -> None:
     dag = await world.failed()
     body = b'{"operator": "PASS", "reason": "\\ud83d\\ude00"}'
-    assert (await world.ask("POST", f"/task/dag/{dag['id']}", body)).status == 200
+    assert (await world.send_signed("POST", f"/task/dag/{dag['id']}", body)).status == 200
     (row, _) = (await world.get(f"/task/dag/{dag['id']}/audit"))["contents"]
     assert row["reason"] == "\U0001f600"
 
 
-async def test_names_are_matched_in_any_case_and_unknown_ones_ignored(world: World) -> None:
+async def test_bind_ignores_case_and_unknown_names(world: ApiController) -> None:
     body = {"SCOPE": {"Type": "zone", "TARGET": ["zone1"], "x": 1}, "FORCEPASSDAG": {"ID": []}}
     dag = await world.start(body)
     assert [
@@ -292,26 +298,26 @@ async def test_names_are_matched_in_any_case_and_unknown_ones_ignored(world: Wor
     ] == ["10.0.0.1"]
 
 
-async def test_a_body_may_be_broken_into_lines(world: World) -> None:
+async def test_decrypt_body_accepts_line_breaks(world: ApiController) -> None:
     target = "/api/v1/ob/start"
     text = encrypt_body(dump(START))
     lines = "\r\n".join(text[at : at + 20] for at in range(0, len(text), 20)) + "\n"
-    answer = await world.send("POST", target, headers=world.sign(target), body=lines)
-    assert answer.data["state"] == "READY"
+    response = await world.send("POST", target, headers=world.sign(target), body=lines)
+    assert response.data["state"] == "READY"
 
 
-async def test_a_body_that_is_too_large_is_refused_in_the_envelope(world: World) -> None:
+async def test_app_oversized_body_returns_413_in_envelope(world: ApiController) -> None:
     target = "/api/v1/ob/start"
     body = io.BytesIO(b"A" * (1024 * 1024 + 1))
-    answer = await world.send("POST", target, headers=world.sign(target), body=body)
-    assert answer.refusal == (413, "Common.BadRequest", None)
+    response = await world.send("POST", target, headers=world.sign(target), body=body)
+    assert response.refusal == (413, "Common.BadRequest", None)
     assert (await world.start())["state"] == "READY"
 
 
 # --- 2.1 without a login -------------------------------------------------------------------------
 
 
-async def test_anybody_may_ask_who_the_controller_is(world: World) -> None:
+async def test_info_route_without_login_describes_controller(world: ApiController) -> None:
     info = (await world.send("GET", "/api/v1/info")).data
     started = int(world.engine.started_at.timestamp() * 1_000_000) * 1000
     assert info == {
@@ -335,7 +341,7 @@ async def test_anybody_may_ask_who_the_controller_is(world: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_anybody_may_ask_for_its_state(world: World, method: str) -> None:
+async def test_status_route_without_login_reports_state(world: ApiController, method: str) -> None:
     world.cluster.record_observation(
         FIRST, Observation(world.clock.now(), AVAILABLE, version="1.4.0")
     )
@@ -352,7 +358,7 @@ async def test_anybody_may_ask_for_its_state(world: World, method: str) -> None:
     assert "sqlPort" not in status
 
 
-async def test_anybody_may_ask_for_its_key_and_its_build(world: World) -> None:
+async def test_secret_and_git_info_routes_need_no_login(world: ApiController) -> None:
     secret = (await world.send("GET", "/api/v1/secret")).data
     served = VECTORS["rsa_keys"]["2048"]["public_key_pkcs1_der_base64_as_served_by_secret"]
     assert secret == {"ip": "10.10.10.1", "port": 2886, "public_key": served}
@@ -361,43 +367,43 @@ async def test_anybody_may_ask_for_its_key_and_its_build(world: World) -> None:
     assert all(isinstance(value, str) for value in build.values())
 
 
-async def test_anybody_may_read_the_openapi_document(world: World) -> None:
-    answer = await world.send("GET", "/openapi.json")
-    assert answer.status == 200
-    assert answer.headers["Content-Type"].startswith("application/json")
-    assert "/api/v1/fixed" in answer.body["paths"]
+async def test_openapi_route_needs_no_login(world: ApiController) -> None:
+    response = await world.send("GET", "/openapi.json")
+    assert response.status == 200
+    assert response.headers["Content-Type"].startswith("application/json")
+    assert "/api/v1/fixed" in response.body["paths"]
 
 
 # --- what `data` is when something failed (protocol 1.1) -----------------------------------------
 
 
-async def test_a_list_that_cannot_be_read_has_null_contents(world: World) -> None:
+async def test_list_routes_unreadable_store_return_null_contents(world: ApiController) -> None:
     await world.engine_store.close()
     for path in ("/task/dag/unfinish", "/task/dags/ob"):
-        answer = await world.ask("GET", path)
-        assert (answer.status, answer.body["data"]) == (500, {"contents": None})
+        response = await world.send_signed("GET", path)
+        assert (response.status, response.body["data"]) == (500, {"contents": None})
 
 
-async def test_a_start_that_was_tried_and_failed_has_null_data(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_start_route_store_error_returns_null_data(
+    world: ApiController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: object, **__: object) -> None:
+    async def raise_store_unavailable(*_: object, **__: object) -> None:
         raise StoreUnavailable("the disk is full")
 
-    monkeypatch.setattr(world.engine, "submit", refuse)
+    monkeypatch.setattr(world.engine, "submit", raise_store_unavailable)
     with capture_logs() as logged:
-        failed = await world.ask("POST", "/ob/start", START)
+        failed = await world.send_signed("POST", "/ob/start", START)
     assert (failed.status, failed.body["data"]) == (500, None)
     (line,) = [line for line in logged if line["event"] == "request_refused"]
     assert (line["log_level"], line["error"]) == ("warning", "the disk is full")
     assert failed.body["error"]["errCode"] == StoreUnavailable.err_code
-    found_earlier = await world.ask("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
+    found_earlier = await world.send_signed("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
     assert found_earlier.status == 400
     assert "data" not in found_earlier.body
 
 
-async def test_one_thing_that_cannot_be_read_has_no_data(world: World) -> None:
+async def test_dag_route_unreadable_store_returns_no_data(world: ApiController) -> None:
     await world.engine_store.close()
-    answer = await world.ask("GET", f"/task/dag/{world.engine.generic_id(1)}")
-    assert answer.status == 500
-    assert "data" not in answer.body
+    response = await world.send_signed("GET", f"/task/dag/{world.engine.generic_id(1)}")
+    assert response.status == 500
+    assert "data" not in response.body

@@ -38,7 +38,7 @@ from tests.integration.api_world import (
     START,
     WRONG_AGENT,
     WRONG_ROOT,
-    World,
+    ApiController,
     dump,
     encrypt_body,
     encrypt_header,
@@ -75,12 +75,12 @@ PROTECTED = [
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-async def test_nothing_else_is_told_to_who_does_not_know_the_password(
-    world: World, method: str, path: str
+async def test_protected_routes_without_password_are_refused(
+    world: ApiController, method: str, path: str
 ) -> None:
     assert (await world.send(method, f"/api/v1{path}")).refusal == NO_HEADER
-    assert (await world.ask(method, path, auth="wrong")).refusal == WRONG_ROOT
-    assert (await world.ask(method, path, auth="")).refusal == WRONG_ROOT
+    assert (await world.send_signed(method, path, auth="wrong")).refusal == WRONG_ROOT
+    assert (await world.send_signed(method, path, auth="")).refusal == WRONG_ROOT
     assert await world.engine.list_dags(limit=9, details=False) == ()
 
 
@@ -115,12 +115,12 @@ async def test_nothing_else_is_told_to_who_does_not_know_the_password(
         ({"keys": "!", "auth": "wrong"}, GARBAGE),
     ],
 )
-async def test_a_header_that_does_not_fit_says_what_does_not(
-    world: World, changes: dict[str, Any], expected: tuple[int, str, int | None]
+async def test_header_mismatch_is_refused_with_its_reason(
+    world: ApiController, changes: dict[str, Any], expected: tuple[int, str, int | None]
 ) -> None:
-    answer = await world.ask("GET", "/task/dags/ob", **changes)
-    assert answer.refusal == expected
-    assert PASSWORD not in answer.text
+    response = await world.send_signed("GET", "/task/dags/ob", **changes)
+    assert response.refusal == expected
+    assert PASSWORD not in response.text
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,14 @@ async def test_a_header_that_does_not_fit_says_what_does_not(
         {"token": None, "forwardtype": 0, "unknown": [1]},
     ],
 )
-async def test_a_header_that_fits_passes(world: World, changes: dict[str, Any]) -> None:
+async def test_header_valid_variants_are_accepted(
+    world: ApiController, changes: dict[str, Any]
+) -> None:
     assert await world.get("/task/dags/ob", **changes) == {"contents": []}
 
 
-async def test_the_names_of_the_header_are_matched_in_any_case_and_its_end_is_ignored(
-    world: World,
+async def test_header_ignores_case_of_names_and_trailing_text(
+    world: ApiController,
 ) -> None:
     target = "/api/v1/task/dags/ob"
     plain = json.dumps({"AUTH": PASSWORD, "Ts": "4102444740", "uRI": target, "Keys": None})
@@ -173,18 +175,18 @@ async def test_the_names_of_the_header_are_matched_in_any_case_and_its_end_is_ig
         ),
     ],
 )
-async def test_a_garbage_header_always_gets_the_same_answer(world: World, value: str) -> None:
+async def test_header_garbage_is_refused_with_one_error(world: ApiController, value: str) -> None:
     target = "/api/v1/ob/start"
     expected = None
     for name in (ROOT_HEADER, AGENT_HEADER):
         for body in (None, "garbage", encrypt_body(dump(START))):
-            answer = await world.send("POST", target, headers={name: value}, body=body)
-            assert answer.refusal == GARBAGE
-            expected = expected or answer.body["error"]
-            assert answer.body["error"] == expected
+            response = await world.send("POST", target, headers={name: value}, body=body)
+            assert response.refusal == GARBAGE
+            expected = expected or response.body["error"]
+            assert response.body["error"] == expected
 
 
-async def test_an_empty_header_is_none(world: World) -> None:
+async def test_header_empty_counts_as_missing(world: ApiController) -> None:
     headers = {ROOT_HEADER: "", AGENT_HEADER: ""}
     assert (await world.send("GET", "/api/v1/task/dags/ob", headers=headers)).refusal == NO_HEADER
 
@@ -209,43 +211,43 @@ async def test_an_empty_header_is_none(world: World) -> None:
     ],
 )
 @pytest.mark.parametrize("auth", [PASSWORD, "wrong"])
-async def test_a_body_that_cannot_be_deciphered_is_told_before_the_password(
-    world: World, auth: str, keys: bytes, body: str, expected: tuple[int, str, int | None]
+async def test_body_undecipherable_is_refused_before_password_check(
+    world: ApiController, auth: str, keys: bytes, body: str, expected: tuple[int, str, int | None]
 ) -> None:
     target = "/api/v1/ob/start"
     headers = world.sign(target, auth=auth, keys=base64.b64encode(keys).decode())
     assert (await world.send("POST", target, headers=headers, body=body)).refusal == expected
 
 
-async def test_root_without_a_password_lets_in_who_sends_none(world: World) -> None:
+async def test_authenticator_root_without_password_accepts_empty_one(world: ApiController) -> None:
     file = world.cluster.path
     env = "root_password_env: WIRE_PASSWORD"
     file.write_text(file.read_text().replace(env, "root_password: none"))
     world.cluster.reload()
     assert await world.get("/task/dags/ob", auth="", ts="never") == {"contents": []}
-    assert (await world.ask("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
+    assert (await world.send_signed("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
 
 
-async def test_a_changed_root_password_counts_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+async def test_authenticator_changed_root_password_applies_at_once(
+    world: ApiController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WIRE_PASSWORD", "pässwört")
-    assert (await world.ask("GET", "/task/dags/ob")).refusal == WRONG_ROOT
+    assert (await world.send_signed("GET", "/task/dags/ob")).refusal == WRONG_ROOT
     assert await world.get("/task/dags/ob", auth="pässwört") == {"contents": []}
 
 
-async def test_the_agent_header_needs_an_agent_password(world: World) -> None:
+async def test_agent_header_requires_agent_password(world: ApiController) -> None:
     path, agent = "/task/dags/ob", {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
-    assert (await world.ask("GET", path, **agent)).refusal == NOT_AGENT
-    assert (await world.ask("GET", path, name=AGENT_HEADER, auth="")).refusal == NOT_AGENT
+    assert (await world.send_signed("GET", path, **agent)).refusal == NOT_AGENT
+    assert (await world.send_signed("GET", path, name=AGENT_HEADER, auth="")).refusal == NOT_AGENT
     world.agent_password = AGENT_PASSWORD
     assert await world.get(path, **agent) == {"contents": []}
-    assert (await world.ask("GET", path, name=AGENT_HEADER)).refusal == WRONG_AGENT
-    assert (await world.ask("GET", path, auth=AGENT_PASSWORD)).refusal == WRONG_ROOT
+    assert (await world.send_signed("GET", path, name=AGENT_HEADER)).refusal == WRONG_AGENT
+    assert (await world.send_signed("GET", path, auth=AGENT_PASSWORD)).refusal == WRONG_ROOT
     assert await world.get(path) == {"contents": []}
 
 
-async def test_of_both_headers_the_agent_header_counts(world: World) -> None:
+async def test_agent_header_takes_precedence_over_root_header(world: ApiController) -> None:
     world.agent_password = AGENT_PASSWORD
     target = "/api/v1/task/dags/ob"
     root = world.sign(target)
@@ -256,17 +258,19 @@ async def test_of_both_headers_the_agent_header_counts(world: World) -> None:
     assert (await world.send("GET", target, headers=right | garbage)).status == 200
 
 
-async def test_the_uri_is_compared_as_it_stands_on_the_request_line(world: World) -> None:
+async def test_header_uri_is_compared_without_decoding(world: ApiController) -> None:
     path = "/task/dag/unfinish?show_details=%74rue&x=a%20b+c"
     assert await world.get(path) == {"contents": []}
-    answer = await world.ask("GET", path, uri="/api/v1/task/dag/unfinish?show_details=true&x=a b c")
-    assert answer.refusal == FOREIGN
+    response = await world.send_signed(
+        "GET", path, uri="/api/v1/task/dag/unfinish?show_details=true&x=a b c"
+    )
+    assert response.refusal == FOREIGN
 
 
 # --- the client of this package, and the logs ----------------------------------------------------
 
 
-async def test_the_client_of_this_package_starts_follows_and_operates(world: World) -> None:
+async def test_client_starts_and_operates_dag(world: ApiController) -> None:
     world.broken = {SECOND}
     # It signs by the real clock, and what acts must not be signed for years.
     world.clock.jump((datetime.now(UTC) - world.clock.now()).total_seconds())
@@ -288,7 +292,7 @@ async def test_the_client_of_this_package_starts_follows_and_operates(world: Wor
         assert (listed["state"], listed["operator"]) == ("SUCCEED", "PASS")
 
 
-async def test_the_client_says_that_its_password_is_wrong(world: World) -> None:
+async def test_client_wrong_password_raises_api_refused(world: ApiController) -> None:
     async with Client(world.url, "wrong") as client:
         with pytest.raises(ApiRefused, match="password is incorrect") as caught:
             await client.list_dags()
@@ -307,8 +311,8 @@ def logged() -> Iterator[io.StringIO]:
     structlog.reset_defaults()
 
 
-async def test_no_secret_is_logged_whatever_is_sent(
-    logged: io.StringIO, world: World, capfd: pytest.CaptureFixture[str]
+async def test_log_contains_no_secret_of_any_request(
+    logged: io.StringIO, world: ApiController, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world.agent_password = AGENT_PASSWORD
     target = "/api/v1/ob/start"
@@ -337,17 +341,17 @@ async def test_no_secret_is_logged_whatever_is_sent(
         signed(b"s3cret-text"),
         signed(body),
     ]
-    answers = [await world.send("POST", target, headers=h, body=b) for h, b in tries]
-    assert all(answer.status >= 400 for answer in answers)
-    assert (await world.ask("POST", "/odd", {"password": "s3cret-odd"})).status == 500
+    responses = [await world.send("POST", target, headers=h, body=b) for h, b in tries]
+    assert all(response.status >= 400 for response in responses)
+    assert (await world.send_signed("POST", "/odd", {"password": "s3cret-odd"})).status == 500
     await world.ended(await world.start())
     written = logged.getvalue()
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     lines = [json.loads(line) for line in written.splitlines()]
     events = [line["event"] for line in lines]
     assert events.count("request_refused") == len(tries)
     assert {"request_failed", "dag_submitted"} <= set(events)
-    assert (said.out, said.err) == ("", "")
+    assert (captured.out, captured.err) == ("", "")
     sent = [value for headers, _ in tries for value in headers.values()]
     bodies = [body for _, body in tries]
     for secret in (PASSWORD, AGENT_PASSWORD, "s3cret", garbage, *used, *bodies, *sent):

@@ -11,7 +11,7 @@ from tests.integration.api_world import (
     ENVELOPE,
     FIRST,
     SECOND,
-    World,
+    ApiController,
     world,
 )
 
@@ -37,12 +37,12 @@ __all__ = ["world"]  # the fixture
         ({"OPERATOR": "Pass"}, "Task.Dag.Operator.PassNotFailedDag"),
     ],
 )
-async def test_what_may_not_be_done_to_a_dag_that_succeeded(
-    world: World, body: Any, expected: str
+async def test_operator_route_on_succeeded_dag_is_refused(
+    world: ApiController, body: Any, expected: str
 ) -> None:
     dag = await world.ended(await world.start())
-    answer = await world.ask("POST", f"/task/dag/{dag['id']}", body)
-    assert answer.refusal == (400, expected, None)
+    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", body)
+    assert response.refusal == (400, expected, None)
     assert await world.get(f"/task/dag/{dag['id']}") == dag
 
 
@@ -53,43 +53,43 @@ async def test_what_may_not_be_done_to_a_dag_that_succeeded(
         ("PASS", "Task.Dag.Operator.PassNotFailedDag"),
     ],
 )
-async def test_what_may_not_be_done_to_a_running_dag(
-    world: World, operator: str, expected: str
+async def test_operator_route_on_running_dag_is_refused(
+    world: ApiController, operator: str, expected: str
 ) -> None:
     dag = await world.running()
-    answer = await world.ask("POST", f"/task/dag/{dag['id']}", {"operator": operator})
-    assert answer.refusal == (400, expected, None)
-    assert world.gate is not None
-    world.gate.open()
+    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": operator})
+    assert response.refusal == (400, expected, None)
+    assert world.latch is not None
+    world.latch.open()
     assert (await world.ended(dag))["state"] == "SUCCEED"
 
 
-async def test_a_stage_says_what_may_not_be_done_to_it(world: World) -> None:
-    world.gate = Latch()
-    dag = (await world.ask("POST", "/fixed")).data
+async def test_operator_route_forbidden_by_flags_names_stage(world: ApiController) -> None:
+    world.latch = Latch()
+    dag = (await world.send_signed("POST", "/fixed")).data
     path = f"/task/dag/{dag['id']}"
     refusal = (400, "Task.Dag.Operator.CancelNotAllowed", None)
-    assert (await world.ask("POST", path, {"operator": "CANCEL"})).refusal == refusal
-    world.gate.open()
+    assert (await world.send_signed("POST", path, {"operator": "CANCEL"})).refusal == refusal
+    world.latch.open()
     await world.ended(dag)
     for operator in ("RETRY", "PASS"):
-        answer = await world.ask("POST", path, {"operator": operator})
+        response = await world.send_signed("POST", path, {"operator": operator})
         code = f"Task.Dag.Operator.{operator.title()}NotAllowed"
-        assert answer.refusal == (400, code, None)
-        assert "'Stay'" in answer.body["error"]["message"]
+        assert response.refusal == (400, code, None)
+        assert "'Stay'" in response.body["error"]["message"]
 
 
-async def test_an_operator_answers_without_data(world: World) -> None:
+async def test_operator_route_returns_no_data(world: ApiController) -> None:
     dag = await world.failed()
-    answer = await world.ask("POST", f"/task/dag/{dag['id']}", {"operator": "pass"})
-    assert (answer.status, list(answer.body)) == (200, ENVELOPE)
+    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "pass"})
+    assert (response.status, list(response.body)) == (200, ENVELOPE)
 
 
-async def test_a_passed_dag_has_succeeded_at_its_stage(world: World) -> None:
+async def test_operator_route_pass_succeeds_dag_at_its_stage(world: ApiController) -> None:
     world.broken = {FIRST, SECOND}
     failed = await world.ended(await world.start())
     world.clock.advance(5)
-    await world.ask("POST", f"/task/dag/{failed['id']}", {"operator": "PASS"})
+    await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "PASS"})
     dag = await world.ended(failed)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("SUCCEED", "PASS", 2)
     assert dag["start_time"] == failed["start_time"]
@@ -97,17 +97,17 @@ async def test_a_passed_dag_has_succeeded_at_its_stage(world: World) -> None:
     assert (prepare["state"], prepare["operator"]) == ("SUCCEED", "RUN")
     passed += [task for node in passed for task in node["sub_tasks"]]
     assert [(t["state"], t["operator"]) for t in passed] == [("SUCCEED", "PASS")] * 5
-    assert {thing["end_time"] for thing in passed} == {dag["end_time"]}
+    assert {record["end_time"] for record in passed} == {dag["end_time"]}
     assert dag["end_time"] > failed["end_time"]
 
 
-async def test_a_retried_dag_shows_run_and_ends_well_once_it_is_mended(world: World) -> None:
+async def test_operator_route_retry_reloads_config_and_completes_dag(world: ApiController) -> None:
     failed = await world.failed()
     world.broken = set()
     for operator in ("PASS ", "CANCEL"):
-        await world.ask("POST", f"/task/dag/{failed['id']}", {"operator": operator})
+        await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": operator})
     assert world.reloads == 0
-    await world.ask("POST", f"/task/dag/{failed['id']}", {"operator": "RETRY"})
+    await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "RETRY"})
     assert world.reloads == 1
     dag = await world.ended(failed)
     assert (dag["state"], dag["operator"], dag["id"]) == ("SUCCEED", "RUN", failed["id"])
@@ -115,9 +115,9 @@ async def test_a_retried_dag_shows_run_and_ends_well_once_it_is_mended(world: Wo
     assert (good["execute_times"], bad["execute_times"]) == (1, 2)
 
 
-async def test_a_cancelled_dag_has_failed_and_keeps_the_operator(world: World) -> None:
+async def test_operator_route_cancel_fails_dag_and_is_recorded(world: ApiController) -> None:
     running = await world.running()
-    await world.ask("POST", f"/task/dag/{running['id']}", {"operator": "CANCEL"})
+    await world.send_signed("POST", f"/task/dag/{running['id']}", {"operator": "CANCEL"})
     dag = await world.ended(running)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", 2)
     assert (dag["nodes"][1]["state"], dag["nodes"][1]["operator"]) == ("FAILED", "CANCEL")
@@ -125,13 +125,13 @@ async def test_a_cancelled_dag_has_failed_and_keeps_the_operator(world: World) -
     assert dag["nodes"][2]["state"] == "PENDING"
 
 
-async def test_an_id_in_the_body_must_be_the_one_of_the_dag(world: World) -> None:
+async def test_operator_route_body_id_must_match_path(world: ApiController) -> None:
     dag = await world.failed()
     path = f"/task/dag/{dag['id']}"
-    other = await world.ask("POST", path, {"operator": "PASS", "id": dag["id"] + "9"})
+    other = await world.send_signed("POST", path, {"operator": "PASS", "id": dag["id"] + "9"})
     assert other.refusal == (404, "Task.NotFound", None)
     assert (await world.get(path))["state"] == "FAILED"
-    same = await world.ask("POST", path, {"operator": "PASS", "id": dag["id"]})
+    same = await world.send_signed("POST", path, {"operator": "PASS", "id": dag["id"]})
     assert same.status == 200
 
 
@@ -146,25 +146,25 @@ async def test_an_id_in_the_body_must_be_the_one_of_the_dag(world: World) -> Non
         ("20168430081028861", {"operator": "STOP"}, (400, "Task.Dag.Operator.NotSupport")),
     ],
 )
-async def test_of_several_things_wrong_with_an_operator_the_first_is_told(
-    world: World, text: str, body: Any, expected: tuple[int, str]
+async def test_operator_route_reports_first_error_in_order(
+    world: ApiController, text: str, body: Any, expected: tuple[int, str]
 ) -> None:
     await world.ended(await world.start())
-    answer = await world.ask("POST", f"/task/dag/{text}", body)
-    assert answer.refusal == (*expected, None)
+    response = await world.send_signed("POST", f"/task/dag/{text}", body)
+    assert response.refusal == (*expected, None)
 
 
-async def test_a_passed_node_lets_the_dag_go_on(world: World) -> None:
+async def test_node_route_pass_resumes_dag(world: ApiController) -> None:
     world.broken = {FIRST, SECOND}
     failed = await world.ended(await world.start())
     path = f"/task/node/{failed['nodes'][1]['id']}"
-    answer = await world.ask("POST", path, {"operator": "pass"})
-    assert (answer.status, list(answer.body)) == (200, ENVELOPE)
+    response = await world.send_signed("POST", path, {"operator": "pass"})
+    assert (response.status, list(response.body)) == (200, ENVELOPE)
     dag = await world.ended(failed)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("SUCCEED", "RUN", 3)
     _, work, finish = dag["nodes"]
     passed = (work, *work["sub_tasks"])
-    assert {(thing["state"], thing["operator"]) for thing in passed} == {("SUCCEED", "PASS")}
+    assert {(record["state"], record["operator"]) for record in passed} == {("SUCCEED", "PASS")}
     assert (finish["state"], finish["operator"]) == ("SUCCEED", "RUN")
 
 
@@ -177,16 +177,18 @@ async def test_a_passed_node_lets_the_dag_go_on(world: World) -> None:
         (0, {"operator": "PASS"}, "Task.Node.Operator.PassNotFailedNode"),
     ],
 )
-async def test_what_may_not_be_done_to_a_node(
-    world: World, node: int, body: Any, expected: str
+async def test_node_route_invalid_operator_is_refused(
+    world: ApiController, node: int, body: Any, expected: str
 ) -> None:
     dag = await world.failed()
-    answer = await world.ask("POST", f"/task/node/{dag['nodes'][node]['id']}", body)
-    assert answer.refusal == (400, expected, None)
+    response = await world.send_signed("POST", f"/task/node/{dag['nodes'][node]['id']}", body)
+    assert response.refusal == (400, expected, None)
     assert await world.get(f"/task/dag/{dag['id']}") == dag
 
 
-async def test_a_node_of_a_dag_that_has_not_failed_cannot_be_passed(world: World) -> None:
+async def test_node_route_pass_of_succeeded_dag_is_refused(world: ApiController) -> None:
     dag = await world.ended(await world.start())
-    answer = await world.ask("POST", f"/task/node/{dag['nodes'][1]['id']}", {"operator": "PASS"})
-    assert answer.refusal == (400, "Task.Node.Operator.PassNotFailedDag", None)
+    response = await world.send_signed(
+        "POST", f"/task/node/{dag['nodes'][1]['id']}", {"operator": "PASS"}
+    )
+    assert response.refusal == (400, "Task.Node.Operator.PassNotFailedDag", None)

@@ -19,7 +19,7 @@ from tests.integration.api_world import (
     SECOND,
     SUB_TASK,
     TIME,
-    World,
+    ApiController,
     world,
 )
 
@@ -28,7 +28,7 @@ __all__ = ["world"]  # the fixture
 # --- 3.4 reading tasks ---------------------------------------------------------------------------
 
 
-async def test_details_have_every_field_in_order_and_every_node(world: World) -> None:
+async def test_dag_route_details_have_every_field_in_order(world: ApiController) -> None:
     dag = await world.running()
     assert list(dag) == DAG
     assert [list(node) for node in dag["nodes"]] == [NODE] * 3
@@ -37,39 +37,41 @@ async def test_details_have_every_field_in_order_and_every_node(world: World) ->
     assert [node["name"] for node in dag["nodes"]] == ["Prepare", "Work", "Finish"]
     assert [node["state"] for node in dag["nodes"]] == ["SUCCEED", "RUNNING", "PENDING"]
     assert (dag["state"], dag["stage"], dag["max_stage"]) == ("RUNNING", 2, 3)
-    assert {thing["operator"] for thing in (dag, *dag["nodes"], *tasks)} == {"RUN"}
-    assert world.gate is not None
-    world.gate.open()
+    assert {record["operator"] for record in (dag, *dag["nodes"], *tasks)} == {"RUN"}
+    assert world.latch is not None
+    world.latch.open()
 
 
-async def test_a_normal_node_runs_in_the_controller_and_a_parallel_one_on_each_server(
-    world: World,
+async def test_dag_route_execute_agent_depends_on_node_kind(
+    world: ApiController,
 ) -> None:
     dag = await world.ended(await world.start())
-    where = [[task["execute_agent"] for task in node["sub_tasks"]] for node in dag["nodes"]]
-    here = {"ip": "10.10.10.1", "port": 2886}
+    agents_by_node = [
+        [task["execute_agent"] for task in node["sub_tasks"]] for node in dag["nodes"]
+    ]
+    controller_agent = {"ip": "10.10.10.1", "port": 2886}
     first, second = {"ip": "10.0.0.1", "port": 2886}, {"ip": "fe80::1", "port": 2887}
-    assert where == [[here], [first, second], [here]]
+    assert agents_by_node == [[controller_agent], [first, second], [controller_agent]]
     names = [{task["name"] for task in node["sub_tasks"]} for node in dag["nodes"]]
     assert names == [{"Prepare"}, {"Work"}, {"Finish"}]
 
 
-async def test_times_end_where_they_began_until_the_end(world: World) -> None:
+async def test_dag_route_end_time_equals_start_time_until_end(world: ApiController) -> None:
     dag = await world.running()
     _, work, finish = dag["nodes"]
-    for thing in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
-        assert thing["end_time"] == thing["start_time"]
-        assert TIME.fullmatch(thing["start_time"])
-    assert world.gate is not None
-    world.gate.open()
+    for record in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
+        assert record["end_time"] == record["start_time"]
+        assert TIME.fullmatch(record["start_time"])
+    assert world.latch is not None
+    world.latch.open()
     dag = await world.ended(dag)
     _, work, finish = dag["nodes"]
-    for thing in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
-        begun, ended = map(datetime.fromisoformat, (thing["start_time"], thing["end_time"]))
-        assert ended > begun
+    for record in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
+        started, ended = map(datetime.fromisoformat, (record["start_time"], record["end_time"]))
+        assert ended > started
 
 
-async def test_log_lines_are_null_until_a_sub_task_runs(world: World) -> None:
+async def test_dag_route_task_logs_are_null_before_run(world: ApiController) -> None:
     dag = await world.running()
     prepare, work, finish = dag["nodes"]
     assert prepare["sub_tasks"][0]["task_logs"] == []
@@ -80,11 +82,11 @@ async def test_log_lines_are_null_until_a_sub_task_runs(world: World) -> None:
     (waiting,) = finish["sub_tasks"]
     assert (waiting["state"], waiting["task_logs"]) == ("PENDING", None)
     assert (waiting["execute_times"], work["sub_tasks"][0]["execute_times"]) == (0, 1)
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
 
 
-async def test_a_failed_sub_task_says_why_in_its_last_line(world: World) -> None:
+async def test_dag_route_failed_sub_task_ends_with_error_line(world: ApiController) -> None:
     dag = await world.failed()
     assert (dag["state"], dag["stage"]) == ("FAILED", 2)
     good, bad = dag["nodes"][1]["sub_tasks"]
@@ -96,40 +98,40 @@ async def test_a_failed_sub_task_says_why_in_its_last_line(world: World) -> None
     assert bad["task_logs"][-1] == f"ERROR: [Wire.Broken]: {SECOND} is broken; mend it"
 
 
-async def test_the_lock_shows_only_while_it_is_held(world: World) -> None:
+async def test_dag_route_maintenance_type_is_2_while_locked(world: ApiController) -> None:
     dag = await world.running()
     assert dag["maintenance_type"] == 2
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     assert (await world.ended(dag))["maintenance_type"] == 1
 
 
-async def test_additional_data_is_merged_in_the_dag_or_in_the_node_that_is_asked_for(
-    world: World,
+async def test_additional_data_is_merged_into_requested_record(
+    world: ApiController,
 ) -> None:
     dag = await world.ended(await world.start())
     evidence = {"a": {"x": 2, "y": 1}, "level": "sql", "z": 1}
     both = {"evidence": {FIRST: evidence, SECOND: evidence}}
     assert dag["additional_data"] == both | {"summary": "all done"}
     tasks = [task for node in dag["nodes"] for task in node["sub_tasks"]]
-    assert {str(thing["additional_data"]) for thing in (*dag["nodes"], *tasks)} == {"None"}
+    assert {str(record["additional_data"]) for record in (*dag["nodes"], *tasks)} == {"None"}
     prepare, work, finish = [await world.get(f"/task/node/{n['id']}") for n in dag["nodes"]]
     assert prepare["additional_data"] is None  # of one part: its value
     assert work["additional_data"] == both
     assert finish["additional_data"] == {"summary": "all done"}
     assert [task["additional_data"] for task in work["sub_tasks"]] == [None, None]
-    one = await world.get(f"/task/sub_task/{work['sub_tasks'][1]['id']}")
-    assert one["additional_data"] == {"evidence": {SECOND: evidence}}
+    single = await world.get(f"/task/sub_task/{work['sub_tasks'][1]['id']}")
+    assert single["additional_data"] == {"evidence": {SECOND: evidence}}
 
 
-async def test_the_keys_of_additional_data_are_sorted(world: World) -> None:
+async def test_additional_data_keys_are_sorted(world: ApiController) -> None:
     dag = await world.ended(await world.start())
-    text = (await world.ask("GET", f"/task/dag/{dag['id']}")).text
+    text = (await world.send_signed("GET", f"/task/dag/{dag['id']}")).text
     assert '{"a":{"x":2,"y":1},"level":"sql","z":1}' in text
     assert text.index(f'"{FIRST}":') < text.index(f'"{SECOND}":')
 
 
-async def test_a_node_and_a_sub_task_read_alone_are_the_ones_in_the_dag(world: World) -> None:
+async def test_node_and_sub_task_routes_match_dag_details(world: ApiController) -> None:
     dag = await world.ended(await world.start())
     for node in dag["nodes"]:
         alone = await world.get(f"/task/node/{node['id']}")
@@ -152,34 +154,34 @@ async def test_a_node_and_a_sub_task_read_alone_are_the_ones_in_the_dag(world: W
         ("?other=false", True),
     ],
 )
-async def test_details_are_shown_unless_they_are_declined(
-    world: World, query: str, details: bool
+async def test_show_details_defaults_to_true(
+    world: ApiController, query: str, details: bool
 ) -> None:
     dag = await world.ended(await world.start())
-    found = await world.get(f"/task/dag/{dag['id']}{query}")
-    assert (found["nodes"] is not None) is details
-    assert (found["additional_data"] is not None) is details
-    assert found | {"nodes": 0, "additional_data": 0} == dag | {"nodes": 0, "additional_data": 0}
+    fetched = await world.get(f"/task/dag/{dag['id']}{query}")
+    assert (fetched["nodes"] is not None) is details
+    assert (fetched["additional_data"] is not None) is details
+    assert fetched | {"nodes": 0, "additional_data": 0} == dag | {"nodes": 0, "additional_data": 0}
     node = await world.get(f"/task/node/{dag['nodes'][1]['id']}{query}")
     assert (node["sub_tasks"] is not None) is details
     assert (node["additional_data"] is not None) is details
     for path in ("/task/dags/ob", "/task/dags/agent"):
         (listed,) = (await world.get(path + query))["contents"]
-        assert listed == found
+        assert listed == fetched
 
 
 @pytest.mark.parametrize("text", ["yes", "TrUe", "2", "-", "%20true", "null"])
-async def test_a_show_details_that_is_neither_is_refused(world: World, text: str) -> None:
+async def test_show_details_invalid_value_is_refused(world: ApiController, text: str) -> None:
     dag = await world.ended(await world.start())
     for path in (f"/task/dag/{dag['id']}", f"/task/node/{dag['nodes'][0]['id']}", "/task/dags/ob"):
-        answer = await world.ask("GET", f"{path}?show_details={text}")
-        assert answer.refusal == (400, "Common.IllegalArgument", None)
+        response = await world.send_signed("GET", f"{path}?show_details={text}")
+        assert response.refusal == (400, "Common.IllegalArgument", None)
 
 
-async def test_log_rows_name_their_attempt_and_their_time(world: World) -> None:
+async def test_logs_route_rows_have_attempt_and_time(world: ApiController) -> None:
     dag = await world.failed()
     bad = dag["nodes"][1]["sub_tasks"][1]
-    await world.ask("POST", f"/task/dag/{dag['id']}", {"operator": "RETRY"})
+    await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "RETRY"})
     await world.ended(dag)
     rows = (await world.get(f"/task/sub_task/{bad['id']}/logs"))["contents"]
     assert [list(row) for row in rows] == [LOG] * 4
@@ -193,11 +195,11 @@ async def test_log_rows_name_their_attempt_and_their_time(world: World) -> None:
         assert row["update_time"] == row["create_time"]
 
 
-async def test_an_unknown_sub_task_has_no_log_rows(world: World) -> None:
+async def test_logs_route_unknown_sub_task_is_empty(world: ApiController) -> None:
     assert await world.get("/task/sub_task/201684300810288619/logs") == {"contents": []}
 
 
-async def test_the_lists_of_unfinished_tasks_hold_what_runs(world: World) -> None:
+async def test_unfinish_routes_list_running_dags(world: ApiController) -> None:
     failed = await world.failed()
     running = await world.running()
     for path in ("/task/dag/unfinish", "/task/dag/ob/unfinish", "/task/dag/agent/unfinish"):
@@ -207,8 +209,8 @@ async def test_the_lists_of_unfinished_tasks_hold_what_runs(world: World) -> Non
         assert (listed["id"], listed["nodes"]) == (running["id"], None)
     everything = (await world.get("/task/dags/ob?show_details=false"))["contents"]
     assert [dag["id"] for dag in everything] == [running["id"], failed["id"]]
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     await world.ended(running)
     assert await world.get("/task/dag/unfinish") == {"contents": []}
 
@@ -249,11 +251,13 @@ OPERATOR = {"operator": "PASS"}
         "%C3%A4",
     ],
 )
-async def test_a_garbage_id_is_refused(world: World, text: str) -> None:
+async def test_task_routes_invalid_id_is_refused(world: ApiController, text: str) -> None:
     for method, path in ID_ROUTES:
-        answer = await world.ask(method, path.format(text), OPERATOR if method == "POST" else None)
-        assert answer.refusal == (400, "Task.GenericID.Invalid", None)
-        assert answer.body["error"]["message"].startswith("Invalid ID: ")
+        response = await world.send_signed(
+            method, path.format(text), OPERATOR if method == "POST" else None
+        )
+        assert response.refusal == (400, "Task.GenericID.Invalid", None)
+        assert response.body["error"]["message"].startswith("Invalid ID: ")
 
 
 @pytest.mark.parametrize(
@@ -269,17 +273,19 @@ async def test_a_garbage_id_is_refused(world: World, text: str) -> None:
         "3" + "338288524927261089654018896841347694593" + "02886" + "1",
     ],
 )
-async def test_an_id_of_nothing_here_is_not_found(world: World, text: str) -> None:
+async def test_task_routes_unknown_id_is_not_found(world: ApiController, text: str) -> None:
     await world.ended(await world.start())
     for method, path in ID_ROUTES[:-1]:
-        answer = await world.ask(method, path.format(text), OPERATOR if method == "POST" else None)
-        assert answer.refusal == (404, "Task.NotFound", None)
-        assert answer.body["error"]["message"].startswith("Task not found")
+        response = await world.send_signed(
+            method, path.format(text), OPERATOR if method == "POST" else None
+        )
+        assert response.refusal == (404, "Task.NotFound", None)
+        assert response.body["error"]["message"].startswith("Task not found")
 
 
-async def test_an_id_of_another_agent_has_no_log_rows_here(world: World) -> None:
-    answer = await world.ask("GET", "/task/sub_task/201684300820288611/logs")
-    assert answer.refusal == (404, "Task.NotFound", None)
+async def test_logs_route_id_of_other_agent_is_not_found(world: ApiController) -> None:
+    response = await world.send_signed("GET", "/task/sub_task/201684300820288611/logs")
+    assert response.refusal == (404, "Task.NotFound", None)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +297,7 @@ async def test_an_id_of_another_agent_has_no_log_rows_here(world: World) -> None
     indirect=True,
     ids=str,
 )
-async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: World) -> None:
+async def test_task_routes_resolve_id_of_any_agent_address(world: ApiController) -> None:
     dag = await world.ended(await world.start())
     assert dag["state"] == "SUCCEED"
     node = await world.get(f"/task/node/{dag['nodes'][1]['id']}")
@@ -299,43 +305,41 @@ async def test_an_id_that_this_controller_issues_leads_back_to_its_row(world: Wo
     assert task["name"] == "Work"
     running = await world.running()
     forced = {"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": [running["id"]]}}
-    lock_successor_id = await world.start(forced)
+    successor = await world.start(forced)
 
     async def is_ended_for_it() -> bool:
         return bool((await world.get(f"/task/dag/{running['id']}"))["operator"] != "RUN")
 
     await eventually(is_ended_for_it, what="the holder's cancel")
-    assert world.gate is not None
-    world.gate.open()
+    assert world.latch is not None
+    world.latch.open()
     assert (await world.ended(running))["operator"] == "PASS"
-    assert (await world.ended(lock_successor_id))["state"] == "SUCCEED"
+    assert (await world.ended(successor))["state"] == "SUCCEED"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_an_id_that_is_written_otherwise_is_not_the_one_of_the_dag(
-    world: World, method: str
-) -> None:
+async def test_dag_route_non_canonical_id_is_not_found(world: ApiController, method: str) -> None:
     dag = await world.ended(await world.start())
     body = OPERATOR if method == "POST" else None
     for text in ("2016843008102886001", "2016843008102886+1"):
-        answer = await world.ask(method, f"/task/dag/{text}", body)
-        assert answer.refusal == (404, "Task.NotFound", None)
-        assert "dag id not match" in answer.body["error"]["message"]
+        response = await world.send_signed(method, f"/task/dag/{text}", body)
+        assert response.refusal == (404, "Task.NotFound", None)
+        assert "dag id not match" in response.body["error"]["message"]
     assert dag["id"] == "20168430081028861"
 
 
 @pytest.mark.parametrize(("method", "path"), ID_ROUTES)
 @pytest.mark.parametrize("text", ["40168430081028861", "5x"])
-async def test_an_id_of_an_obproxy_task_needs_the_agent_password(
-    world: World, method: str, path: str, text: str
+async def test_task_routes_obproxy_id_requires_agent_password(
+    world: ApiController, method: str, path: str, text: str
 ) -> None:
     path, body = path.format(text), OPERATOR if method == "POST" else None
     unset = (401, "Security.Authentication.AgentPasswordNotInitialized", 10008)
     for name in (ROOT_HEADER, AGENT_HEADER):
-        assert (await world.ask(method, path, body, name=name)).refusal == unset
+        assert (await world.send_signed(method, path, body, name=name)).refusal == unset
     world.agent_password = AGENT_PASSWORD
     needed = (401, "Security.Authentication.WithAgentPassword", 10008)
-    assert (await world.ask(method, path, body)).refusal == needed
+    assert (await world.send_signed(method, path, body)).refusal == needed
     agent = {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
     expected = (400, "Task.GenericID.Invalid") if text == "5x" else (404, "Task.NotFound")
-    assert (await world.ask(method, path, body, **agent)).refusal == (*expected, None)
+    assert (await world.send_signed(method, path, body, **agent)).refusal == (*expected, None)

@@ -37,26 +37,28 @@ CLUSTER = (
 )
 
 
-class Empty(BaseModel):
+class EmptyBody(BaseModel):
     """No body."""
 
 
-def point(gate: Latch) -> Plugin:
+def make_plugin(latch: Latch) -> Plugin:
     async def hold(context: StepContext) -> Outcome:
         await context.log("said before the move" if not context.resumed else "said after it")
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
-    async def go(call: Call[Empty]) -> DagDetail:
+    async def submit_operation(call: Call[EmptyBody]) -> DagDetail:
         return await call.engine.submit(Submission("op"), by=call.caller)
 
     @asynccontextmanager
-    async def opened(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
+    async def open_extension(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         operation = Operation("op", (Stage("hold", StageKind.NORMAL, hold),))
         cluster = ClusterFile(surroundings.cluster_file, FLAVOURS)
-        yield Extension([operation], [Route("POST", "/go", Empty, go)], cluster, lambda: None)
+        yield Extension(
+            [operation], [Route("POST", "/go", EmptyBody, submit_operation)], cluster, lambda: None
+        )
 
-    return Plugin("test", opened)
+    return Plugin("test", open_extension)
 
 
 def make_host(directory: Path) -> str:
@@ -70,15 +72,15 @@ def make_host(directory: Path) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work(
+async def test_backup_restored_on_other_host_resumes_dag(
     tmp_path: Path,
 ) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    url, gate = make_host(here), Latch()
-    config = load_config(here / "engine.yaml", {})
-    async with run_controller(config, [point(gate)]), Client(url, "") as client:
+    source_host, target_host = tmp_path / "here", tmp_path / "there"
+    url, latch = make_host(source_host), Latch()
+    config = load_config(source_host / "engine.yaml", {})
+    async with run_controller(config, [make_plugin(latch)]), Client(url, "") as client:
         dag = await client.post("/go", {})
-        await gate.reached.wait()
+        await latch.reached.wait()
         done = await asyncio.to_thread(
             subprocess.run,
             [
@@ -88,7 +90,7 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
                 "backup",
                 str(tmp_path / "copy.sqlite"),
                 "-c",
-                str(here / "engine.yaml"),
+                str(source_host / "engine.yaml"),
             ],
             capture_output=True,
             text=True,
@@ -97,20 +99,20 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
         assert done.returncode == 0, done.stderr
         secret = await client.get("/secret")
 
-    url, gate = make_host(there), Latch()
-    (tmp_path / "copy.sqlite").rename(there / "s.sqlite")
-    (tmp_path / "copy.key.pem").rename(there / "s.key.pem")
-    gate.open()
-    config = load_config(there / "engine.yaml", {})
-    async with run_controller(config, [point(gate)]), Client(url, "") as client:
+    url, latch = make_host(target_host), Latch()
+    (tmp_path / "copy.sqlite").rename(target_host / "s.sqlite")
+    (tmp_path / "copy.key.pem").rename(target_host / "s.key.pem")
+    latch.open()
+    config = load_config(target_host / "engine.yaml", {})
+    async with run_controller(config, [make_plugin(latch)]), Client(url, "") as client:
         assert await client.get("/secret") == secret
 
         async def has_ended() -> bool:
             return bool((await client.get_dag(dag["id"]))["state"] == "SUCCEED")
 
         await eventually(has_ended, what="the end of the carried DAG")
-        found = await client.get_dag(dag["id"])
-        assert found["nodes"][0]["sub_tasks"][0]["task_logs"] == [
+        ended_dag = await client.get_dag(dag["id"])
+        assert ended_dag["nodes"][0]["sub_tasks"][0]["task_logs"] == [
             "said before the move",
             "said after it",
         ]
@@ -118,26 +120,28 @@ async def test_a_controller_is_carried_to_another_host_in_the_middle_of_its_work
         assert audit["action"] == "START"
 
 
-async def test_a_backup_overwrites_no_key_and_leaves_nothing_when_it_has_no_key(
+async def test_backup_existing_or_missing_key_writes_nothing(
     tmp_path: Path,
 ) -> None:
-    here, kept = tmp_path / "here", tmp_path / "kept"
-    make_host(here)
-    kept.mkdir()
-    config = load_config(here / "engine.yaml", {})
-    async with run_controller(config, [point(Latch())]):
+    source_host, backup_dir = tmp_path / "here", tmp_path / "kept"
+    make_host(source_host)
+    backup_dir.mkdir()
+    config = load_config(source_host / "engine.yaml", {})
+    async with run_controller(config, [make_plugin(Latch())]):
         pass
-    (kept / "s.key.pem").write_text("of another controller")
+    (backup_dir / "s.key.pem").write_text("of another controller")
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
-        backup_controller(config, kept / "s.bak")
-    assert (kept / "s.key.pem").read_text() == "of another controller"
-    assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
+        backup_controller(config, backup_dir / "s.bak")
+    assert (backup_dir / "s.key.pem").read_text() == "of another controller"
+    assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]
 
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
-        backup_controller(config, here / "s.bak")  # beside the store: the key would be its very own
+        backup_controller(
+            config, source_host / "s.bak"
+        )  # beside the store: the key would be its very own
 
-    (here / "s.key.pem").unlink()
-    (here / "s.key.pem").mkdir()  # cannot be read, whoever asks
+    (source_host / "s.key.pem").unlink()
+    (source_host / "s.key.pem").mkdir()  # cannot be read, whoever asks
     with pytest.raises(StoreUnavailable, match="cannot be copied"):
-        backup_controller(config, kept / "t.bak")
-    assert [file.name for file in kept.iterdir()] == ["s.key.pem"]
+        backup_controller(config, backup_dir / "t.bak")
+    assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]

@@ -16,12 +16,18 @@ import pytest
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
 from dagengine.testing import Latch
-from tests.integration.event_world import World, client, collect, stage, world
+from tests.integration.event_world import (
+    EventController,
+    client,
+    collect,
+    event_controller,
+    running_controller,
+)
 from tests.integration.fake_controller import PASSWORD
 from tests.integration.test_listening import PASSWORD as LISTENING_PASSWORD
-from tests.integration.test_listening import Authority, running
+from tests.integration.test_listening import Authority, open_controller
 
-__all__ = ["client", "stage", "world"]  # fixtures
+__all__ = ["client", "event_controller", "running_controller"]  # fixtures
 
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "howto" / "client.py"
@@ -40,13 +46,13 @@ async def run_example(url: str) -> tuple[int, list[str], str]:
     return process.returncode, out.decode().splitlines(), err.decode()
 
 
-async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None:
-    world.takes_lock = True
-    code, said, err = await run_example(world.url)
+async def test_client_example_prints_documented_output(running_controller: EventController) -> None:
+    running_controller.takes_lock = True
+    code, output, err = await run_example(running_controller.url)
     assert (code, err) == (0, "")
-    assert said[0] == "Start OB is READY"
-    assert said.count("  Look: looked at") == 2
-    assert said[-5:] == [
+    assert output[0] == "Start OB is READY"
+    assert output.count("  Look: looked at") == 2
+    assert output[-5:] == [
         "Start OB is SUCCEED",
         "2 stages, SUCCEED",
         "succeeded: Start OB",
@@ -55,13 +61,13 @@ async def test_the_example_runs_and_shows_what_it_promises(world: World) -> None
     ]
 
 
-async def test_the_example_says_that_nobody_answers() -> None:
-    code, said, err = await run_example("http://127.0.0.1:9")
-    assert (code, said) == (1, [])
+async def test_client_example_without_controller_names_url() -> None:
+    code, output, err = await run_example("http://127.0.0.1:9")
+    assert (code, output) == (1, [])
     assert "the controller at http://127.0.0.1:9 does not respond" in err
 
 
-def test_the_page_names_every_call_and_every_error() -> None:
+def test_client_page_documents_every_call_and_error() -> None:
     page = EXAMPLE.with_suffix(".md").read_text(encoding="utf-8")
     calls = {name for name, _ in inspect.getmembers(Client, inspect.isfunction)}
     public = {name for name in calls if not name.startswith("_")}
@@ -69,35 +75,40 @@ def test_the_page_names_every_call_and_every_error() -> None:
     assert {name for name in public | errors if f"`{name}" not in page} == set()
 
 
-def test_the_example_needs_nothing_but_the_client() -> None:
+def test_client_example_imports_only_dagengine_client() -> None:
     imported = re.findall(r"^from (dagengine\S*) import", EXAMPLE.read_text(), re.MULTILINE)
     assert set(imported) == {"dagengine.client"}
 
 
 @pytest.mark.parametrize("text", ["", "..", "../../x", "1/2", "1?x=y", "1#x", "%2e", "1 2", "é"])
-async def test_a_text_that_cannot_be_an_id_is_refused_before_anything_is_sent(text: str) -> None:
-    async with Client("http://127.0.0.1:9", "") as nobody:
-        for call in (nobody.get_dag, nobody.get_logs, nobody.list_attempts, nobody.pass_node):
+async def test_client_invalid_id_raises_before_request(text: str) -> None:
+    async with Client("http://127.0.0.1:9", "") as unconnected:
+        for call in (
+            unconnected.get_dag,
+            unconnected.get_logs,
+            unconnected.list_attempts,
+            unconnected.pass_node,
+        ):
             with pytest.raises(InvalidId, match="Invalid ID"):
                 await call(text)
         with pytest.raises(InvalidId):
-            await nobody.operate_dag(text, "RETRY")
+            await unconnected.operate_dag(text, "RETRY")
         with pytest.raises(InvalidId):
-            nobody.follow(text)
+            unconnected.follow(text)
         if text:  # an empty one asks for everybody's
             with pytest.raises(InvalidId):
-                await nobody.list_audit(text)
+                await unconnected.list_audit(text)
 
 
 # --- repeating -------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def losing_answers(port: int, losses: int) -> AsyncIterator[tuple[str, list[bytes]]]:
+async def open_lossy_relay(port: int, losses: int) -> AsyncIterator[tuple[str, list[bytes]]]:
     """A way to the controller that loses its first answers to POST: its URL, and the POSTs."""
     posts: list[bytes] = []
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner, outer = await asyncio.open_connection("127.0.0.1", port)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
@@ -118,41 +129,52 @@ async def losing_answers(port: int, losses: int) -> AsyncIterator[tuple[str, lis
             outer.close()
             writer.close()
 
-    server = await asyncio.start_server(carry, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", posts
 
 
-async def test_a_start_whose_answer_was_lost_is_repeated_and_makes_one_dag(
-    world: World,
+async def test_client_start_lost_response_is_repeated_as_same_dag(
+    running_controller: EventController,
     client: Client,
 ) -> None:
-    world.gate = Latch()
-    async with losing_answers(world.port, 2) as (url, posts), Client(url, PASSWORD) as far:
-        dag = await far.start("GLOBAL")
+    running_controller.latch = Latch()
+    async with (
+        open_lossy_relay(running_controller.port, 2) as (url, posts),
+        Client(url, PASSWORD) as relayed,
+    ):
+        dag = await relayed.start("GLOBAL")
     assert len(posts) == 3
     keys = {re.search(rb"(?i)idempotency-key: (\w+)", head)[1] for head in posts}  # type: ignore[index]
     assert len(keys) == 1
     assert [found["id"] for found in await client.list_dags()] == [dag["id"]]
-    world.gate.open()
+    running_controller.latch.open()
 
 
-async def test_each_start_has_a_key_of_its_own(client: Client) -> None:
+async def test_client_start_uses_new_idempotency_key_per_call(client: Client) -> None:
     first, second = await client.start("GLOBAL"), await client.start("GLOBAL")
     assert first["id"] != second["id"]
 
 
-async def test_a_start_that_never_gets_through_is_given_up(world: World) -> None:
-    async with losing_answers(world.port, 99) as (url, posts), Client(url, PASSWORD) as far:
+async def test_client_start_never_answered_raises_unreachable(
+    running_controller: EventController,
+) -> None:
+    async with (
+        open_lossy_relay(running_controller.port, 99) as (url, posts),
+        Client(url, PASSWORD) as relayed,
+    ):
         with pytest.raises(ControllerUnreachable, match=url):
-            await far.start("GLOBAL")
+            await relayed.start("GLOBAL")
     assert len(posts) == 3
 
 
-async def test_a_refusal_is_not_repeated(world: World) -> None:
-    async with losing_answers(world.port, 0) as (url, posts), Client(url, "wrong") as far:
+async def test_client_refused_request_is_not_repeated(running_controller: EventController) -> None:
+    async with (
+        open_lossy_relay(running_controller.port, 0) as (url, posts),
+        Client(url, "wrong") as relayed,
+    ):
         with pytest.raises(ApiRefused) as refused:
-            await far.start("GLOBAL")
+            await relayed.start("GLOBAL")
     assert refused.value.status == 401
     assert len(posts) == 1
 
@@ -160,7 +182,7 @@ async def test_a_refusal_is_not_repeated(world: World) -> None:
 # --- reading ---------------------------------------------------------------------------------
 
 
-async def test_a_search_fetches_page_after_page(client: Client) -> None:
+async def test_client_search_dags_fetches_every_page(client: Client) -> None:
     ids = []
     for _ in range(5):
         ids.append((await client.start("GLOBAL"))["id"])
@@ -173,10 +195,12 @@ async def test_a_search_fetches_page_after_page(client: Client) -> None:
 # --- other ways in ---------------------------------------------------------------------------
 
 
-async def test_over_https_the_authority_can_be_named(tmp_path: Path) -> None:
+async def test_client_https_trusts_only_named_authority(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
-    async with running(tmp_path, tls_cert_file=str(cert), tls_key_file=str(key)) as controller:
+    async with open_controller(
+        tmp_path, tls_cert_file=str(cert), tls_key_file=str(key)
+    ) as controller:
         trust = TlsConfig(ca_file=authority.file)
         async with Client(controller.url, LISTENING_PASSWORD, trust=trust) as client:
             assert await client.list_dags() == []
@@ -185,9 +209,9 @@ async def test_over_https_the_authority_can_be_named(tmp_path: Path) -> None:
                 await client.list_dags()
 
 
-async def test_at_the_socket_nothing_is_signed(tmp_path: Path) -> None:
+async def test_client_unix_socket_needs_no_password(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
-    async with running(tmp_path, socket=str(path)), Client(f"unix:{path}", "") as client:
+    async with open_controller(tmp_path, socket=str(path)), Client(f"unix:{path}", "") as client:
         assert await client.list_dags() == []
         with pytest.raises(ApiRefused, match=r"OB\.Zone\.NotExist"):
             await client.start("ZONE", ["none"])

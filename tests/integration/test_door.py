@@ -29,8 +29,8 @@ flavour: seekdb
 zones: {z1: [{ip: 10.0.0.1, home: /srv/seekdb}]}
 """
 
-MAY_BE_READ = "whoever listens on the way can come in"
-WITHOUT_PASSWORD = "anybody can start and stop servers"
+PLAINTEXT_CONSENT = "whoever listens on the way can come in"
+NO_PASSWORD_CONSENT = "anybody can start and stop servers"
 
 
 @asynccontextmanager
@@ -56,15 +56,15 @@ async def controller(
     ("host", "more"),
     [
         ("127.0.0.1", ""),
-        ("0.0.0.0", f"without_tls: {MAY_BE_READ}"),
-        ("0.0.0.0", f"without_tls: {MAY_BE_READ}, without_password: {WITHOUT_PASSWORD}"),
+        ("0.0.0.0", f"without_tls: {PLAINTEXT_CONSENT}"),
+        ("0.0.0.0", f"without_tls: {PLAINTEXT_CONSENT}, without_password: {NO_PASSWORD_CONSENT}"),
     ],
 )
 @pytest.mark.parametrize("content", ["", "\n", " \n"])
 async def test_controller_refuses_while_password_file_is_empty(
     tmp_path: Path, host: str, more: str, content: str
 ) -> None:
-    with capture_logs() as said:
+    with capture_logs() as logs:
         async with controller(tmp_path, host=host, more=more) as url:
             async with Client(url, "root's own") as client:
                 assert await client.list_dags() == []
@@ -78,7 +78,7 @@ async def test_controller_refuses_while_password_file_is_empty(
             (tmp_path / "password").write_text("root's new\n")
             async with Client(url, "root's new") as client:
                 assert await client.list_dags() == []
-    errors = [line["error"] for line in said if line["event"] == "password_unavailable"]
+    errors = [line["error"] for line in logs if line["event"] == "password_unavailable"]
     assert all("root_password_file" in error and "is empty" in error for error in errors)
     assert len(errors) == 2
 
@@ -93,7 +93,7 @@ async def test_controller_refuses_while_password_file_is_empty(
         ("root_password: none\nroot_password_file: password", "contradict each other"),
     ],
 )
-async def test_controller_without_password_does_not_open(
+async def test_controller_without_password_does_not_start(
     tmp_path: Path, password: str, named: str
 ) -> None:
     (tmp_path / "empty").write_text("\n")
@@ -126,9 +126,7 @@ async def test_serve_without_password_exits_with_2(tmp_path: Path, value: str | 
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \n"])
-async def test_controller_with_empty_agent_password_stays_closed(
-    tmp_path: Path, content: str
-) -> None:
+async def test_controller_empty_agent_password_does_not_start(tmp_path: Path, content: str) -> None:
     (tmp_path / "agent").write_text(content)
     with pytest.raises(ConfigError, match=r"api\.agent_password_file .* is empty; write"):
         async with controller(tmp_path, more="agent_password_file: agent"):
@@ -138,17 +136,17 @@ async def test_controller_with_empty_agent_password_stays_closed(
 @pytest.mark.parametrize(
     ("password", "warned"), [("root_password_file: password", 0), ("root_password: none", 1)]
 )
-async def test_that_no_password_is_needed_is_said_when_it_starts(
+async def test_controller_without_root_password_logs_warning(
     tmp_path: Path, password: str, warned: int
 ) -> None:
-    with capture_logs() as said:
+    with capture_logs() as logs:
         async with controller(tmp_path, password=password) as url:
             pass
-    found = [line for line in said if line["event"] == "no_password_needed"]
-    assert [line["url"] for line in found] == [url] * warned
+    warnings = [line for line in logs if line["event"] == "no_password_needed"]
+    assert [line["url"] for line in warnings] == [url] * warned
 
 
-async def test_a_password_file_that_is_gone_is_named_in_the_log_alone(tmp_path: Path) -> None:
+async def test_controller_missing_password_file_hides_its_path(tmp_path: Path) -> None:
     async with controller(tmp_path) as url:
         (tmp_path / "password").unlink()
         async with Client(url, "root's own") as client:
@@ -157,7 +155,7 @@ async def test_a_password_file_that_is_gone_is_named_in_the_log_alone(tmp_path: 
         assert str(tmp_path) not in str(caught.value)
 
 
-async def test_a_header_longer_than_any_real_one_gets_the_answer_of_the_api(
+async def test_controller_oversized_header_is_refused_in_envelope(
     tmp_path: Path,
 ) -> None:
     garbage = base64.b64encode(b"x" * 60_000).decode()

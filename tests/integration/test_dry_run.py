@@ -23,7 +23,7 @@ from tasks.demo.hosts import DemoHost, free_port
 PASSWORD = "r00t-p@ss"
 
 
-class World:
+class PlanCluster:
     """A controller for servers on one host, whose homes are in the test's directory."""
 
     def __init__(self, directory: Path, host: DemoHost) -> None:
@@ -93,13 +93,13 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, ssh_host: DemoHost) -> World:
-    return World(tmp_path, ssh_host)
+def plan_cluster(tmp_path: Path, ssh_host: DemoHost) -> PlanCluster:
+    return PlanCluster(tmp_path, ssh_host)
 
 
-async def test_a_plan_says_what_a_start_would_do_and_does_nothing(world: World) -> None:
-    good, bad = world.add(2886), world.add(2887, installed=False)
-    async with world.client() as client:
+async def test_dry_run_start_reports_plan_and_changes_nothing(plan_cluster: PlanCluster) -> None:
+    good, bad = plan_cluster.add(2886), plan_cluster.add(2887, installed=False)
+    async with plan_cluster.client() as client:
         plan = await client.start("GLOBAL", dry_run=True)
         assert (plan["dry_run"], plan["name"]) == (True, "Start OB")
         assert plan["lock"] == {"key": "cluster", "dag_id": None, "about": "free"}
@@ -113,29 +113,29 @@ async def test_a_plan_says_what_a_start_would_do_and_does_nothing(world: World) 
         assert "seekdb" in second["reason"]
         assert any(check["level"] == "block" for check in second["checks"])
         assert PASSWORD not in json.dumps(plan)
-        await world.assert_nothing_happened(client)
+        await plan_cluster.assert_nothing_happened(client)
 
 
-async def test_a_host_that_says_nothing_is_a_part_of_the_plan(world: World) -> None:
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def test_dry_run_silent_host_has_verdict_unknown(plan_cluster: PlanCluster) -> None:
+    async def accept_silently(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):  # and never say anything
             pass
         writer.close()
 
-    silent = await asyncio.start_server(take, "127.0.0.1", 0)
+    silent = await asyncio.start_server(accept_silently, "127.0.0.1", 0)
     async with silent:
-        good = world.add(2886)
-        dead = world.add(2887, ssh_port=silent.sockets[0].getsockname()[1])
-        async with world.client() as client, asyncio.timeout(30):
+        good = plan_cluster.add(2886)
+        silent_server = plan_cluster.add(2887, ssh_port=silent.sockets[0].getsockname()[1])
+        async with plan_cluster.client() as client, asyncio.timeout(30):
             servers = (await client.start("GLOBAL", dry_run=True))["servers"]
             verdicts = {server["server"]: server["verdict"] for server in servers}
-            assert verdicts == {good: "start", dead: "unknown"}
-            await world.assert_nothing_happened(client)
+            assert verdicts == {good: "start", silent_server: "unknown"}
+            await plan_cluster.assert_nothing_happened(client)
 
 
-async def test_a_plan_is_refused_as_the_call_would_be(world: World) -> None:
-    world.add(2886)
-    async with world.client() as client:
+async def test_dry_run_invalid_request_is_refused_like_call(plan_cluster: PlanCluster) -> None:
+    plan_cluster.add(2886)
+    async with plan_cluster.client() as client:
         with pytest.raises(ApiRefused) as refused:
             await client.start("ZONE", ["none"], dry_run=True)
         assert refused.value.code == "OB.Zone.NotExist"
@@ -146,41 +146,43 @@ async def test_a_plan_is_refused_as_the_call_would_be(world: World) -> None:
             await client.post("/ob/start?dryRun=perhaps", {"scope": {"type": "GLOBAL"}})
 
 
-async def test_a_plan_of_a_stop_says_what_runs(world: World) -> None:
-    world.add(2886)
-    async with world.client() as client:
+async def test_dry_run_stop_of_stopped_server_has_verdict_nothing(
+    plan_cluster: PlanCluster,
+) -> None:
+    plan_cluster.add(2886)
+    async with plan_cluster.client() as client:
         plan = await client.stop("GLOBAL", force=True, dry_run=True)
         (server,) = plan["servers"]
         assert (plan["name"], server["verdict"], server["reason"]) == (
             *("Stop OB", "nothing"),
             "does not run",
         )
-        await world.assert_nothing_happened(client)
+        await plan_cluster.assert_nothing_happened(client)
 
 
-async def test_the_command_prints_the_plan_and_tells_by_its_code(world: World) -> None:
-    world.add(2886)
-    async with world.client() as client:
-        code, said = await type_command(world, "start", "--dry-run")
+async def test_cli_dry_run_prints_plan_and_sets_exit_code(plan_cluster: PlanCluster) -> None:
+    plan_cluster.add(2886)
+    async with plan_cluster.client() as client:
+        code, output = await run_command(plan_cluster, "start", "--dry-run")
         assert code == 0
-        assert said[0] == "Start OB: this is what it would do; nothing was changed"
-        assert said[1] == "lock 'cluster': free"
-        assert said[2].startswith("  127.0.0.1:2886  start ")
-        assert any(line.startswith("      would run: dagengine-start") for line in said)
-        await world.assert_nothing_happened(client)
-    world.add(2887, installed=False)
-    async with world.client() as client:
-        code, said = await type_command(world, "start", "--dry-run")
+        assert output[0] == "Start OB: this is what it would do; nothing was changed"
+        assert output[1] == "lock 'cluster': free"
+        assert output[2].startswith("  127.0.0.1:2886  start ")
+        assert any(line.startswith("      would run: dagengine-start") for line in output)
+        await plan_cluster.assert_nothing_happened(client)
+    plan_cluster.add(2887, installed=False)
+    async with plan_cluster.client() as client:
+        code, output = await run_command(plan_cluster, "start", "--dry-run")
         assert code == 1
-        assert any("  127.0.0.1:2887  blocked" in line for line in said)
-        await world.assert_nothing_happened(client)
+        assert any("  127.0.0.1:2887  blocked" in line for line in output)
+        await plan_cluster.assert_nothing_happened(client)
 
 
-async def type_command(world: World, *argv: str) -> tuple[int, list[str]]:
+async def run_command(plan_cluster: PlanCluster, *argv: str) -> tuple[int, list[str]]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dagengine", *argv),
-        env=clean | {"DAGENGINE_URL": world.url, "DAGENGINE_PASSWORD": PASSWORD},
+        env=clean | {"DAGENGINE_URL": plan_cluster.url, "DAGENGINE_PASSWORD": PASSWORD},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "howto" / "embed.py"
 PAGE = EXAMPLE.with_suffix(".md")
 
 
-def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
+def test_embed_example_prints_documented_output(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLE), str(tmp_path / "dags.sqlite")],
         capture_output=True,
@@ -21,11 +21,11 @@ def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    said = done.stdout.splitlines()
+    lines = done.stdout.splitlines()
     assert "dag_submitted" in done.stderr
-    assert said[0] == "DAG 1 is SUCCEED"
-    assert {"Choose: 2 machines, colour red", "Start: a runs", "Start: b runs"} <= set(said)
-    assert said[-5:] == [
+    assert lines[0] == "DAG 1 is SUCCEED"
+    assert {"Choose: 2 machines, colour red", "Start: a runs", "Start: b runs"} <= set(lines)
+    assert lines[-5:] == [
         "DAG 2 is FAILED",
         "DAG 2 is SUCCEED + ROLLBACK",
         "audit: ROLLBACK by example",
@@ -34,14 +34,14 @@ def test_the_example_runs_and_shows_what_it_promises(tmp_path: Path) -> None:
     ]
 
 
-def test_the_example_needs_nothing_but_the_public_face() -> None:
+def test_embed_example_imports_only_dagengine() -> None:
     imported = re.findall(r"^from (dagengine\S*) import", EXAMPLE.read_text(), re.MULTILINE)
     assert set(imported) == {"dagengine"}
 
 
-def test_what_the_page_shows_in_passing_works(tmp_path: Path) -> None:
+def test_embed_page_snippets_run(tmp_path: Path) -> None:
     follow, logs = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    program = PASSING.replace("FOLLOW\n", indent(follow, " " * 8)).replace("LOGS\n", logs)
+    program = SNIPPET_PROGRAM.replace("FOLLOW\n", indent(follow, " " * 8)).replace("LOGS\n", logs)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program, str(tmp_path / "dags.sqlite")],
         capture_output=True,
@@ -53,7 +53,7 @@ def test_what_the_page_shows_in_passing_works(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "SUCCEED\n", "")
 
 
-PASSING = """
+SNIPPET_PROGRAM = """
 import asyncio, logging, sys
 import structlog
 from dagengine import *

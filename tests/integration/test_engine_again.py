@@ -14,7 +14,7 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
 from dagengine.testing import Latch, eventually
-from tests.integration.engine_world import Open, open_engine
+from tests.integration.engine_world import OpenEngine, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed, take_lock
 
 __all__ = ["open_engine"]  # a fixture
@@ -22,12 +22,12 @@ __all__ = ["open_engine"]  # a fixture
 HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
-class Meddled(SqliteStore):
+class InterferingStore(SqliteStore):
     """A store whose next call of a kind is preceded by, or fails with, what a test says."""
 
     before_load: Callable[[int], Awaitable[None]] | None = None
     fails_to_load_locks = False
-    hides_a_commit = False
+    hides_next_commit = False
 
     async def load_dag(self, dag_id: int) -> Any:
         rows = await super().load_dag(dag_id)
@@ -45,69 +45,71 @@ class Meddled(SqliteStore):
     async def commit(self, batches: Sequence[Batch]) -> Any:
         written = await super().commit(batches)
         moves = any(isinstance(c, SubTaskChanged) for b in batches for c in b.changes)
-        if self.hides_a_commit and moves:
-            self.hides_a_commit = False
+        if self.hides_next_commit and moves:
+            self.hides_next_commit = False
             raise StoreUnavailable("fsync failed")
         return written
 
 
-def racing(gate: asyncio.Event, then: Any = succeed) -> Operation:
+def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
     """An operation of which two at once make one decision stale."""
 
-    async def want(context: StepContext) -> Outcome:
+    async def wait_and_lock(context: StepContext) -> Outcome:
         await gate.wait()
         return await take_lock(context)
 
-    return op(want, then, name="locked", lock_key="k")
+    return op(wait_and_lock, then, name="locked", lock_key="k")
 
 
-async def test_what_comes_while_a_dag_is_read_again_is_not_lost(
-    open_engine: Open, tmp_path: Path
+async def test_scheduler_message_during_reload_is_not_lost(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, go, asked = Meddled(tmp_path / "store.sqlite"), asyncio.Event(), []
-    async with open_engine(racing(go, hang), store=store) as engine:
+    store, release, cancel_tasks = InterferingStore(tmp_path / "store.sqlite"), asyncio.Event(), []
+    async with open_engine(contending_operation(release, hang), store=store) as engine:
         for _ in range(2):
             await submit(engine, "locked")
 
         async def cancel(dag_id: int) -> None:
-            asked.append((dag_id, asyncio.create_task(engine.operate_dag(dag_id, Operator.CANCEL))))
+            cancel_tasks.append(
+                (dag_id, asyncio.create_task(engine.operate_dag(dag_id, Operator.CANCEL)))
+            )
             await asyncio.sleep(0.01)
 
         await asyncio.sleep(0.05)
         store.before_load = cancel
-        go.set()
-        await eventually(lambda: _some(asked), what="a DAG that is read again")
-        ((dag_id, asking),) = asked
+        release.set()
+        await eventually(lambda: is_not_empty(cancel_tasks), what="a DAG that is read again")
+        ((dag_id, cancel_task),) = cancel_tasks
         async with asyncio.timeout(5):
-            await asking
+            await cancel_task
             assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
 
 
-async def _some(found: list[Any]) -> bool:
-    return bool(found)
+async def is_not_empty(items: list[Any]) -> bool:
+    return bool(items)
 
 
-async def test_a_read_that_fails_costs_nobody_anything(open_engine: Open, tmp_path: Path) -> None:
-    store, go = Meddled(tmp_path / "store.sqlite"), asyncio.Event()
+async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_path: Path) -> None:
+    store, release = InterferingStore(tmp_path / "store.sqlite"), asyncio.Event()
 
     async def wait(context: StepContext) -> Outcome:
-        await go.wait()
+        await release.wait()
         return Succeeded()
 
-    async with open_engine(racing(go), op(wait, succeed), store=store) as engine:
+    async with open_engine(contending_operation(release), op(wait, succeed), store=store) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op")]
         await asyncio.sleep(0.05)
         store.fails_to_load_locks = True
-        go.set()
+        release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
         assert sorted(ends) == [State.FAILED, State.SUCCEED, State.SUCCEED]
         assert not store.fails_to_load_locks, "no decision was stale"
 
 
-async def test_a_commit_that_is_reported_as_refused_but_is_durable_is_followed(
-    open_engine: Open, tmp_path: Path
+async def test_scheduler_durable_commit_reported_failed_is_followed(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, gate = Meddled(tmp_path / "store.sqlite"), Latch()
+    store, gate = InterferingStore(tmp_path / "store.sqlite"), Latch()
     ran: list[str] = []
 
     async def first(context: StepContext) -> Outcome:
@@ -121,33 +123,33 @@ async def test_a_commit_that_is_reported_as_refused_but_is_durable_is_followed(
     async with open_engine(op(first, second), store=store) as engine:
         dag_id = await submit(engine)
         await gate.reached.wait()
-        store.hides_a_commit = True
+        store.hides_next_commit = True
         gate.open()
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
         assert ran == ["second"]
 
 
-async def test_a_defect_of_the_rules_costs_one_dag_not_the_others(
-    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+async def test_scheduler_error_in_rules_fails_one_dag_only(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, right = asyncio.Event(), plan.end_attempt
-    spoilt: list[int] = []
+    release, original = asyncio.Event(), plan.end_attempt
+    failed_dag_ids: list[int] = []
 
-    def wrong(snapshot: Any, *more: Any) -> list[plan.Start]:
-        if snapshot.dag.name == "bad" and not spoilt:
-            spoilt.append(snapshot.dag.dag_id)
+    def raise_once(snapshot: Any, *more: Any) -> list[plan.Start]:
+        if snapshot.dag.name == "bad" and not failed_dag_ids:
+            failed_dag_ids.append(snapshot.dag.dag_id)
             raise ZeroDivisionError
-        return right(snapshot, *more)
+        return original(snapshot, *more)
 
     async def wait(context: StepContext) -> Outcome:
-        await go.wait()
+        await release.wait()
         return Succeeded()
 
-    monkeypatch.setattr(plan, "end_attempt", wrong)
+    monkeypatch.setattr(plan, "end_attempt", raise_once)
     async with open_engine(op(wait, name="bad"), op(wait)) as engine:
         ids = [await submit(engine, name) for name in ("op", "bad", "op")]
         await asyncio.sleep(0.05)
-        go.set()
+        release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
         assert ends == [State.SUCCEED, State.FAILED, State.SUCCEED]
         (line,) = await engine.find_logs(ids[1])

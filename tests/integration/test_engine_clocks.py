@@ -14,24 +14,24 @@ from tests.integration.engine_world import (
     BROKEN,
     LANE,
     NORMAL,
-    Open,
+    OpenEngine,
     Script,
+    dag_state,
     held,
-    hold_at,
-    how,
     open_engine,
     operate,
     run,
     script,
+    sub_task_of,
     submit,
-    task,
+    submit_until_latch,
 )
 
 __all__ = ["open_engine", "script"]  # fixtures
 
-HOUR = 3600.0
-WHOSE = pytest.mark.parametrize("whose", ["node", "DAG"])
-JUMPS = pytest.mark.parametrize("jump_s", [HOUR, 0.0, -HOUR])
+HOUR_S = 3600.0
+SCOPES = pytest.mark.parametrize("scope", ["node", "DAG"])
+JUMPS = pytest.mark.parametrize("jump_s", [HOUR_S, 0.0, -HOUR_S])
 
 
 class TwoLanes:
@@ -44,15 +44,15 @@ class TwoLanes:
 
     def __init__(self, passed_s: float, jump_s: float) -> None:
         self.clock = FakeClock()
-        self.left: dict[str | None, timedelta] = {}
+        self.remaining: dict[str | None, timedelta] = {}
         self.passed_s = passed_s
         self._jump_s = jump_s
         self._a_works, self._b_ended = asyncio.Event(), asyncio.Event()
 
-    def operation(self, whose: str) -> Operation:
+    def operation(self, scope: str) -> Operation:
         """600 s for the last stage, or for all."""
-        node_s, dag_s = (600.0, None) if whose == "node" else (None, 600.0)
-        last = Stage("last", LANE, self._last, timeout_s=HOUR, node_timeout_s=node_s)
+        node_s, dag_s = (600.0, None) if scope == "node" else (None, 600.0)
+        last = Stage("last", LANE, self._last, timeout_s=HOUR_S, node_timeout_s=node_s)
         return Operation("op", (Stage("first", LANE, self._first), last), timeout_s=dag_s)
 
     async def _first(self, context: StepContext) -> Outcome:
@@ -63,7 +63,7 @@ class TwoLanes:
         return Succeeded()
 
     async def _last(self, context: StepContext) -> Outcome:
-        self.left[context.target] = _deadline(context) - self.clock.now()
+        self.remaining[context.target] = _deadline(context) - self.clock.now()
         if context.target == "a":
             self._a_works.set()
             await self._b_ended.wait()
@@ -83,88 +83,88 @@ def _deadline(context: StepContext) -> datetime:
     return found
 
 
-@WHOSE
+@SCOPES
 @JUMPS
-async def test_a_jump_of_the_wall_clock_leaves_node_and_dag_the_time_that_they_have(
-    open_engine: Open, whose: str, jump_s: float
+async def test_deadline_clock_jump_keeps_remaining_node_and_dag_time(
+    open_engine: OpenEngine, scope: str, jump_s: float
 ) -> None:
     lanes = TwoLanes(100, jump_s)
-    async with open_engine(lanes.operation(whose), clock=lanes.clock) as engine:
-        assert how(await run(engine, "a", "b")) == ("SUCCEED", "RUN", 2)
-    assert lanes.left == {"a": timedelta(seconds=600), "b": timedelta(seconds=500)}
+    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
+        assert dag_state(await run(engine, "a", "b")) == ("SUCCEED", "RUN", 2)
+    assert lanes.remaining == {"a": timedelta(seconds=600), "b": timedelta(seconds=500)}
 
 
-@WHOSE
+@SCOPES
 @JUMPS
-async def test_a_jump_of_the_wall_clock_gives_node_and_dag_no_time_that_is_over(
-    open_engine: Open, whose: str, jump_s: float
+async def test_deadline_clock_jump_restores_no_elapsed_time(
+    open_engine: OpenEngine, scope: str, jump_s: float
 ) -> None:
     lanes = TwoLanes(700, jump_s)
-    async with open_engine(lanes.operation(whose), clock=lanes.clock) as engine:
+    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
         detail = await run(engine, "a", "b")
-        said = task(detail, 2, "b")
-        assert f"the 600 s of its {whose} have passed" in said.logs[-1].content
-        outcomes = [a.outcome for a in await engine.find_attempts(said.sub_task.sub_task_id)]
+        late_task = sub_task_of(detail, 2, "b")
+        assert f"the 600 s of its {scope} have passed" in late_task.logs[-1].content
+        outcomes = [a.outcome for a in await engine.find_attempts(late_task.sub_task.sub_task_id)]
         assert outcomes == ["TimedOut"]
-        assert task(detail, 2, "a").sub_task.state == "SUCCEED"
-    assert lanes.left["b"] == timedelta(0)
+        assert sub_task_of(detail, 2, "a").sub_task.state == "SUCCEED"
+    assert lanes.remaining["b"] == timedelta(0)
 
 
-async def test_the_time_of_a_node_begins_with_the_node(open_engine: Open, script: Script) -> None:
-    clock, left = FakeClock(), []
+async def test_deadline_of_node_starts_with_node(open_engine: OpenEngine, script: Script) -> None:
+    clock, remaining = FakeClock(), []
 
-    async def dawdle(context: StepContext) -> Outcome:
+    async def advance_clock(context: StepContext) -> Outcome:
         clock.advance(500)
         return Succeeded()
 
-    async def note(context: StepContext) -> Outcome:
-        left.append(_deadline(context) - clock.now())
+    async def record_remaining(context: StepContext) -> Outcome:
+        remaining.append(_deadline(context) - clock.now())
         return Succeeded()
 
     stages = (
-        Stage("first", NORMAL, dawdle, timeout_s=HOUR, node_timeout_s=600),
-        Stage("last", NORMAL, note, timeout_s=HOUR, node_timeout_s=600),
+        Stage("first", NORMAL, advance_clock, timeout_s=HOUR_S, node_timeout_s=600),
+        Stage("last", NORMAL, record_remaining, timeout_s=HOUR_S, node_timeout_s=600),
     )
     async with open_engine(Operation("op", stages), clock=clock) as engine:
-        assert how(await run(engine)) == ("SUCCEED", "RUN", 2)
-    assert left == [timedelta(seconds=600)]
+        assert dag_state(await run(engine)) == ("SUCCEED", "RUN", 2)
+    assert remaining == [timedelta(seconds=600)]
 
 
-@WHOSE
-async def test_a_retry_has_all_of_the_time_again(
-    open_engine: Open, script: Script, whose: str
+@SCOPES
+async def test_deadline_after_retry_is_full_again(
+    open_engine: OpenEngine, script: Script, scope: str
 ) -> None:
     lanes = TwoLanes(700, 0)
-    async with open_engine(lanes.operation(whose), clock=lanes.clock) as engine:
+    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
         dag_id = (await run(engine, "a", "b")).dag.dag_id
-        lanes.left.clear()
+        lanes.remaining.clear()
         lanes.passed_s = 0
-        assert how(await operate(engine, dag_id, Operator.RETRY)) == ("SUCCEED", "RUN", 2)
-    assert lanes.left == {"b": timedelta(seconds=600)}
+        assert dag_state(await operate(engine, dag_id, Operator.RETRY)) == ("SUCCEED", "RUN", 2)
+    assert lanes.remaining == {"b": timedelta(seconds=600)}
 
 
-@WHOSE
-async def test_what_an_earlier_process_used_up_counts_after_a_restart(
-    open_engine: Open, script: Script, whose: str
+@SCOPES
+async def test_deadline_after_restart_counts_time_of_earlier_process(
+    open_engine: OpenEngine, script: Script, scope: str
 ) -> None:
     """A new process has only the wall clock to go by; one that was put back has used up nothing."""
-    for passed_s, left_s in ((250, 350), (-HOUR, 600)):
-        clock, gate = FakeClock(), Latch()
+    for passed_s, left_s in ((250, 350), (-HOUR_S, 600)):
+        clock, latch = FakeClock(), Latch()
         lanes = TwoLanes(0, 0)
         lanes.clock = clock
-        operation = lanes.operation(whose)
-        async with open_engine(held(operation, "last", gate, "b"), clock=clock) as engine:
-            dag_id = await hold_at(engine, gate, "a", "b")
-        lanes.left.clear()
+        operation = lanes.operation(scope)
+        async with open_engine(held(operation, "last", latch, "b"), clock=clock) as engine:
+            dag_id = await submit_until_latch(engine, latch, "a", "b")
+        lanes.remaining.clear()
         clock.jump(passed_s)
         async with open_engine(operation, clock=clock) as engine:
-            assert how(await engine.wait(dag_id)) == ("SUCCEED", "RUN", 2)
-        assert lanes.left == dict.fromkeys(("a", "b"), timedelta(seconds=left_s))
+            assert dag_state(await engine.wait(dag_id)) == ("SUCCEED", "RUN", 2)
+        assert lanes.remaining == dict.fromkeys(("a", "b"), timedelta(seconds=left_s))
 
 
-@pytest.mark.parametrize("first_s", [HOUR, -HOUR])
-async def test_a_run_whose_wall_clock_jumps_to_and_fro_ends_as_any_other(
-    open_engine: Open, script: Script, first_s: float
+@pytest.mark.parametrize("first_s", [HOUR_S, -HOUR_S])
+async def test_engine_repeated_clock_jumps_do_not_change_outcome(
+    open_engine: OpenEngine, script: Script, first_s: float
 ) -> None:
     clock, jumps = FakeClock(), []
 
@@ -179,10 +179,10 @@ async def test_a_run_whose_wall_clock_jumps_to_and_fro_ends_as_any_other(
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(replace(operation, stages=stages), clock=clock) as engine:
         dag_id = await submit(engine)
-        assert how(await engine.wait(dag_id)) == ("FAILED", "RUN", 3)
+        assert dag_state(await engine.wait(dag_id)) == ("FAILED", "RUN", 3)
         script.outcomes.clear()
         detail = await operate(engine, dag_id, Operator.RETRY)
-        assert how(detail) == ("SUCCEED", "RUN", 4)
+        assert dag_state(detail) == ("SUCCEED", "RUN", 4)
         outcomes = [
             attempt.outcome
             for node in detail.nodes or ()

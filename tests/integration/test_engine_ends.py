@@ -10,34 +10,42 @@ import pytest
 from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.errors import DagengineError
 from dagengine.testing import FakeClock, Latch
-from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine, run, task
+from tests.integration.engine_world import (
+    BROKEN,
+    LANE,
+    NORMAL,
+    OpenEngine,
+    open_engine,
+    run,
+    sub_task_of,
+)
 from tests.integration.small_operations import end_of, hang, op, submit
 
 __all__ = ["open_engine"]  # a fixture
 
 
-async def test_a_cancel_while_the_end_of_a_late_step_is_proven_leaves_the_proof_alone(
-    open_engine: Open,
+async def test_confirm_stopped_is_not_interrupted_by_cancel(
+    open_engine: OpenEngine,
 ) -> None:
-    proof = Latch()
+    confirm_latch = Latch()
 
     async def confirm_stopped(context: StepContext) -> bool:
-        await proof.wait()
+        await confirm_latch.wait()
         return True
 
     stage = Stage("hang", LANE, hang, timeout_s=0.05, confirm_stopped=confirm_stopped)
     async with open_engine(Operation("op", (stage,))) as engine:
         dag_id = await submit(engine, "op", "a")
-        await proof.reached.wait()
+        await confirm_latch.reached.wait()
         await engine.operate_dag(dag_id, Operator.CANCEL)
         await engine.operate_dag(dag_id, Operator.CANCEL)
-        proof.open()
+        confirm_latch.open()
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
         assert [a.outcome for a in await engine.find_attempts(1)] == ["TimedOut"]
 
 
-async def test_while_the_end_of_a_step_is_proven_it_says_so(open_engine: Open) -> None:
-    clock, proof, working = FakeClock(), Latch(), asyncio.Event()
+async def test_explain_wait_during_confirm_stopped_reports_proof(open_engine: OpenEngine) -> None:
+    clock, confirm_latch, working = FakeClock(), Latch(), asyncio.Event()
 
     async def act(context: StepContext) -> Outcome:
         context.wait_for("sql", "port 1")
@@ -45,7 +53,7 @@ async def test_while_the_end_of_a_step_is_proven_it_says_so(open_engine: Open) -
         return await hang(context)
 
     async def confirm_stopped(context: StepContext) -> bool:
-        await proof.wait()
+        await confirm_latch.wait()
         return True
 
     stage = Stage("act", LANE, act, confirm_stopped=confirm_stopped)
@@ -54,25 +62,25 @@ async def test_while_the_end_of_a_step_is_proven_it_says_so(open_engine: Open) -
         await working.wait()
         clock.advance(5)
         await engine.operate_dag(dag_id, Operator.CANCEL)
-        await proof.reached.wait()
+        await confirm_latch.reached.wait()
         wait = engine.explain_wait(dag_id, 1)
         assert wait is not None
         assert (wait.kind, wait.on) == ("proof", "the end of 'act'")
         assert wait.since_at == clock.now()
-        proof.open()
+        confirm_latch.open()
         await engine.wait(dag_id)
         assert engine.explain_wait(dag_id, 1) is None
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected_line"),
     [
         (DagengineError("no way to look"), "is not confirmed: no way to look"),
         (ValueError("a defect"), "is not confirmed: ValueError: a defect"),
     ],
 )
-async def test_a_proof_that_fails_is_no_proof(
-    open_engine: Open, error: Exception, said: str
+async def test_confirm_stopped_raising_leaves_result_unknown(
+    open_engine: OpenEngine, error: Exception, expected_line: str
 ) -> None:
     working = asyncio.Event()
 
@@ -91,7 +99,7 @@ async def test_a_proof_that_fails_is_no_proof(
         await engine.operate_dag(dag_id, Operator.CANCEL)
         detail = await engine.wait(dag_id)
         assert [a.outcome for a in await engine.find_attempts(1)] == ["ResultUnknown"]
-        assert said in task(detail, 1, "a").logs[-1].content
+        assert expected_line in sub_task_of(detail, 1, "a").logs[-1].content
 
 
 def _fail() -> Outcome:
@@ -103,27 +111,29 @@ def _crash() -> Outcome:
 
 
 @pytest.mark.parametrize(
-    ("end", "said"),
+    ("end", "expected_line"),
     [(_fail, "it is broken"), (_crash, "stopped on ValueError: while it tidied up")],
 )
-async def test_a_step_that_fails_after_its_time_has_failed_as_it_says(
-    open_engine: Open, end: Callable[[], Outcome], said: str
+async def test_attempt_failure_after_deadline_is_kept(
+    open_engine: OpenEngine, end: Callable[[], Outcome], expected_line: str
 ) -> None:
-    async def late(context: StepContext) -> Outcome:
+    async def end_late(context: StepContext) -> Outcome:
         try:
             return await hang(context)
         except asyncio.CancelledError:
             return end()
 
-    async with open_engine(Operation("op", (Stage("late", NORMAL, late, timeout_s=0.02),))) as e:
+    async with open_engine(
+        Operation("op", (Stage("late", NORMAL, end_late, timeout_s=0.02),))
+    ) as e:
         detail = await run(e)
         assert [a.outcome for a in await e.find_attempts(1)] == ["Failed"]
-        lines = [line.content for line in task(detail, 1, None).logs]
+        lines = [line.content for line in sub_task_of(detail, 1, None).logs]
         assert len(lines) == 1
-        assert said in lines[0]
+        assert expected_line in lines[0]
 
 
-async def test_a_time_out_within_a_step_is_not_the_end_of_its_own_time(open_engine: Open) -> None:
+async def test_attempt_inner_timeout_error_fails_step(open_engine: OpenEngine) -> None:
     async def give_up(context: StepContext) -> Outcome:
         async with asyncio.timeout(0):
             return await hang(context)
@@ -131,24 +141,24 @@ async def test_a_time_out_within_a_step_is_not_the_end_of_its_own_time(open_engi
     async with open_engine(op(give_up)) as engine:
         detail = await run(engine)
         assert [a.outcome for a in await engine.find_attempts(1)] == ["Failed"]
-        assert "stopped on TimeoutError" in task(detail, 1, None).logs[-1].content
+        assert "stopped on TimeoutError" in sub_task_of(detail, 1, None).logs[-1].content
 
 
-async def test_what_a_step_does_to_what_it_was_given_nobody_else_sees(open_engine: Open) -> None:
-    seen = []
+async def test_step_context_mutation_is_invisible_to_other_steps(open_engine: OpenEngine) -> None:
+    observed = []
 
     async def make(context: StepContext) -> Outcome:
         return Succeeded({"list": [1]})
 
-    async def spoil(context: StepContext) -> Outcome:
+    async def mutate_inputs(context: StepContext) -> Outcome:
         for _ in range(2):
-            made, wish = context.data_of("s0"), context.params["wish"]
-            assert made is not None
-            seen.append((list(made["list"]), list(wish)))
-            made["list"].append(2)
+            data, wish = context.data_of("s0"), context.params["wish"]
+            assert data is not None
+            observed.append((list(data["list"]), list(wish)))
+            data["list"].append(2)
             wish.append(2)
         return Succeeded()
 
-    async with open_engine(op(make, spoil, spoil)) as engine:
+    async with open_engine(op(make, mutate_inputs, mutate_inputs)) as engine:
         assert (await end_of(engine, await submit(engine, wish=[1])))[0] is State.SUCCEED
-    assert seen == [([1], [1])] * 4
+    assert observed == [([1], [1])] * 4

@@ -8,7 +8,7 @@ import pytest
 
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.errors import OperatorRefused
-from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
+from tests.integration.engine_world import BROKEN, LANE, NORMAL, OpenEngine, open_engine
 from tests.integration.small_operations import end_of, submit
 
 __all__ = ["open_engine"]  # a fixture
@@ -16,33 +16,36 @@ __all__ = ["open_engine"]  # a fixture
 HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
-async def test_a_lane_stage_that_cannot_be_cancelled_is_not_though_another_lane_is_behind(
-    open_engine: Open,
+async def test_can_cancel_false_refuses_cancel_despite_slower_lane(
+    open_engine: OpenEngine,
 ) -> None:
-    go, there = asyncio.Event(), asyncio.Event()
+    release, reached = asyncio.Event(), asyncio.Event()
 
     async def first(context: StepContext) -> Outcome:
         if context.target == "slow":
-            await go.wait()
+            await release.wait()
         return Succeeded()
 
-    async def rigid(context: StepContext) -> Outcome:
-        there.set()
-        await go.wait()
+    async def uncancellable(context: StepContext) -> Outcome:
+        reached.set()
+        await release.wait()
         return Succeeded()
 
-    stages = (Stage("f", LANE, first), Stage("r", LANE, rigid, flags=Flags(can_cancel=False)))
+    stages = (
+        Stage("f", LANE, first),
+        Stage("r", LANE, uncancellable, flags=Flags(can_cancel=False)),
+    )
     async with open_engine(Operation("op", stages)) as engine:
         dag_id = await submit(engine, "op", "slow", "quick")
-        await there.wait()
+        await reached.wait()
         with pytest.raises(OperatorRefused, match="stage 'r' cannot be cancelled"):
             await engine.operate_dag(dag_id, Operator.CANCEL)
-        go.set()
+        release.set()
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
 
 
-async def test_a_stage_that_cannot_be_retried_does_not_run_again_for_another_ones_sake(
-    open_engine: Open,
+async def test_can_retry_false_refuses_retry_of_earlier_stage(
+    open_engine: OpenEngine,
 ) -> None:
     ran: list[str] = []
 

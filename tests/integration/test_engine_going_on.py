@@ -15,38 +15,38 @@ from tests.integration.engine_world import (
     ALL,
     BROKEN,
     LANE,
-    Open,
+    OpenEngine,
     Script,
+    dag_state,
     held,
-    hold_at,
-    how,
     open_engine,
     operate,
     run,
     script,
+    sub_task_of,
     submit,
-    task,
+    submit_until_latch,
 )
 
 __all__ = ["open_engine", "script"]  # fixtures
 
 
-def node_of(detail: DagDetail, stage: int) -> int:
+def node_id_of(detail: DagDetail, stage: int) -> int:
     assert detail.nodes is not None
     return detail.nodes[stage - 1].node.node_id
 
 
-def slow_second_time(script: Script, gate: Latch) -> Operation:
+def with_latch_after_failure(script: Script, latch: Latch) -> Operation:
     """Lane a fails in `start`; what runs after that, there or behind it or back, waits."""
 
-    async def gate_it(context: StepContext) -> None:
+    async def wait_at_latch(context: StepContext) -> None:
         if script.ran["start", "a"]:
-            await gate.wait()
+            await latch.wait()
 
     def wrap(name: str, inner: Any) -> Any:
         async def step(context: StepContext) -> Outcome:
             if (name, context.target) in (("start", "a"), ("end", "a")):
-                await gate_it(context)
+                await wait_at_latch(context)
             outcome: Outcome = await inner(context)
             return outcome
 
@@ -60,47 +60,53 @@ def slow_second_time(script: Script, gate: Latch) -> Operation:
 
 
 @pytest.mark.parametrize("operator", [Operator.RETRY, Operator.ROLLBACK, Operator.PASS])
-async def test_a_dag_that_goes_on_has_its_lock_to_itself_until_it_ends(
-    open_engine: Open, script: Script, operator: Operator
+async def test_reopened_dag_holds_lock_until_its_end(
+    open_engine: OpenEngine, script: Script, operator: Operator
 ) -> None:
-    gate = Latch()
+    latch = Latch()
     script.outcomes["start", "a"] = BROKEN
-    async with open_engine(slow_second_time(script, gate)) as engine:
+    async with open_engine(with_latch_after_failure(script, latch)) as engine:
         failed = await run(engine)
         dag_id = failed.dag.dag_id
         assert engine.holder("k") is None
         script.outcomes.clear()
-        asking: Coroutine[Any, Any, None] = (
-            engine.pass_node(node_of(failed, 2))
+        request: Coroutine[Any, Any, None] = (
+            engine.pass_node(node_id_of(failed, 2))
             if operator is Operator.PASS
             else engine.operate_dag(dag_id, operator)
         )
-        await asking
-        await gate.reached.wait()
+        await request
+        await latch.reached.wait()
         holder = engine.holder("k")
         assert holder is not None
         assert holder.dag_id == dag_id
         other = await run(engine, "c")
-        assert how(other) == ("FAILED", "RUN", 1)
-        assert engine.generic_id(dag_id) in task(other, 1, None).logs[-1].content
-        gate.open()
+        assert dag_state(other) == ("FAILED", "RUN", 1)
+        assert engine.generic_id(dag_id) in sub_task_of(other, 1, None).logs[-1].content
+        latch.open()
         assert (await engine.wait(dag_id)).dag.state == "SUCCEED"
         assert engine.holder("k") is None
-        assert how(await operate(engine, other.dag.dag_id, Operator.RETRY)) == ("SUCCEED", "RUN", 3)
+        assert dag_state(await operate(engine, other.dag.dag_id, Operator.RETRY)) == (
+            "SUCCEED",
+            "RUN",
+            3,
+        )
 
 
 async def _refused_pass(engine: Engine, detail: DagDetail, stage: int) -> OperatorRefused:
     """The refusal of PASS of a node, which changes nothing."""
     before = await engine.find_dag(detail.dag.dag_id)
     with pytest.raises(OperatorRefused) as caught:
-        await engine.pass_node(node_of(detail, stage))
+        await engine.pass_node(node_id_of(detail, stage))
     assert await engine.find_dag(detail.dag.dag_id) == before
     actions = [row.action for row in await engine.list_audit(detail.dag.dag_id)]
     assert "PASS" not in actions
     return caught.value
 
 
-async def test_a_node_that_may_not_be_passed_is_not(open_engine: Open, script: Script) -> None:
+async def test_pass_node_without_can_pass_is_refused(
+    open_engine: OpenEngine, script: Script
+) -> None:
     script.outcomes["start", "a"] = BROKEN
     stages = (
         script.stage("start", LANE, flags=replace(ALL, can_pass=False)),
@@ -113,8 +119,8 @@ async def test_a_node_that_may_not_be_passed_is_not(open_engine: Open, script: S
         assert script.ran["verify", "a"] == 0
 
 
-async def test_a_node_is_not_passed_once_a_rollback_has_undone_something(
-    open_engine: Open, script: Script
+async def test_pass_node_after_partial_rollback_is_refused(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     script.undo_fails.add(("start", "b"))
@@ -122,24 +128,24 @@ async def test_a_node_is_not_passed_once_a_rollback_has_undone_something(
         dag_id = await submit(engine)
         await engine.wait(dag_id)
         undone = await operate(engine, dag_id, Operator.ROLLBACK)
-        assert how(undone) == ("FAILED", "ROLLBACK", 3)
+        assert dag_state(undone) == ("FAILED", "ROLLBACK", 3)
         refusal = await _refused_pass(engine, undone, 3)
         assert refusal.err_code == "Task.Node.Operator.PassNotAllowed"
         assert "a rollback of DAG 'op' has started" in str(refusal)
         assert script.ran["verify", None] == 1
 
 
-async def test_what_has_not_failed_is_refused_for_that_whoever_holds_the_lock(
-    open_engine: Open, script: Script
+async def test_operate_dag_succeeded_dag_is_refused_despite_held_lock(
+    open_engine: OpenEngine, script: Script
 ) -> None:
-    gate = Latch()
-    async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
         done = await run(engine)
-        slow = await hold_at(engine, gate, "slow")
+        slow = await submit_until_latch(engine, latch, "slow")
         for operator in (Operator.RETRY, Operator.ROLLBACK):
             with pytest.raises(OperatorRefused, match="is SUCCEED, not FAILED"):
                 await engine.operate_dag(done.dag.dag_id, operator)
         with pytest.raises(OperatorRefused, match="is SUCCEED, not FAILED"):
-            await engine.pass_node(node_of(done, 2))
-        gate.open()
+            await engine.pass_node(node_id_of(done, 2))
+        latch.open()
         await engine.wait(slow)

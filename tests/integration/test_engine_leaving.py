@@ -12,7 +12,7 @@ import pytest
 from dagengine import Engine, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import Batch
-from tests.integration.engine_world import Open, open_engine
+from tests.integration.engine_world import OpenEngine, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, succeed
 
 __all__ = ["open_engine"]  # a fixture
@@ -20,14 +20,14 @@ __all__ = ["open_engine"]  # a fixture
 HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
-async def test_whoever_waits_for_an_engine_that_is_left_is_told(
-    open_engine: Open, tmp_path: Path
+async def test_engine_stop_raises_engine_stopped_in_waiters(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    class Stuck(SqliteStore):
-        is_stuck = False
+    class BlockedStore(SqliteStore):
+        is_blocked = False
 
         async def commit(self, batches: Sequence[Batch]) -> Any:
-            if self.is_stuck:
+            if self.is_blocked:
                 await asyncio.Event().wait()
             return await super().commit(batches)
 
@@ -36,11 +36,11 @@ async def test_whoever_waits_for_an_engine_that_is_left_is_told(
             async for _ in events:
                 pass
 
-    store = Stuck(tmp_path / "store.sqlite")
+    store = BlockedStore(tmp_path / "store.sqlite")
     async with open_engine(op(hang), store=store) as engine:
         dag_id = await submit(engine)
         await asyncio.sleep(0.05)
-        store.is_stuck = True
+        store.is_blocked = True
         waiting = [
             asyncio.create_task(work)
             for work in (
@@ -52,69 +52,69 @@ async def test_whoever_waits_for_an_engine_that_is_left_is_told(
         ]
         await asyncio.sleep(0.05)
     async with asyncio.timeout(5):
-        told = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [type(each) for each in told] == [EngineStopped] * 4
-        for late in (
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in results] == [EngineStopped] * 4
+        for call in (
             engine.wait(dag_id),
             engine.operate_dag(dag_id, Operator.CANCEL),
             submit(engine),
         ):
             with pytest.raises(EngineStopped):
-                await late
+                await call
 
 
-async def test_an_engine_that_is_left_in_a_hurry_still_gives_its_store_back(
-    open_engine: Open,
+async def test_engine_stop_after_time_out_releases_store(
+    open_engine: OpenEngine,
 ) -> None:
-    async def linger(context: StepContext) -> Outcome:
+    async def end_slowly(context: StepContext) -> Outcome:
         try:
             return await hang(context)
         finally:
             await asyncio.sleep(0.3)
 
-    async def hurry() -> None:
-        async with open_engine(op(linger)) as engine, asyncio.timeout(0.2):
+    async def run_until_time_out() -> None:
+        async with open_engine(op(end_slowly)) as engine, asyncio.timeout(0.2):
             await submit(engine)
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await hurry()
+        await run_until_time_out()
     async with open_engine(op(succeed)) as engine:
         assert (await end_of(engine, 1))[0] is State.SUCCEED
 
 
-async def test_a_leaving_that_is_cancelled_goes_on_to_its_end(open_engine: Open) -> None:
-    lingering = asyncio.Event()
+async def test_engine_stop_cancelled_still_completes(open_engine: OpenEngine) -> None:
+    ending = asyncio.Event()
 
-    async def linger(context: StepContext) -> Outcome:
+    async def end_slowly(context: StepContext) -> Outcome:
         try:
             return await hang(context)
         finally:
-            lingering.set()
+            ending.set()
             await asyncio.sleep(0.3)
 
-    async def live() -> None:
-        async with open_engine(op(linger)) as engine:
+    async def run_engine() -> None:
+        async with open_engine(op(end_slowly)) as engine:
             await submit(engine)
             await asyncio.sleep(0.05)
 
-    life = asyncio.create_task(live())
-    await lingering.wait()
-    life.cancel()
+    engine_task = asyncio.create_task(run_engine())
+    await ending.wait()
+    engine_task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await life
+        await engine_task
     async with open_engine(op(succeed)) as engine:
         assert (await end_of(engine, 1))[0] is State.SUCCEED
 
 
-async def test_a_step_that_takes_no_notice_of_its_end_is_left_behind(
-    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+async def test_engine_stop_abandons_step_ignoring_cancellation(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagengine.runtime.service.Service.patience_s", 0.05)
     cancels = 0
     done = asyncio.Event()
 
-    async def stubborn(context: StepContext) -> Outcome:
+    async def ignore_cancellation(context: StepContext) -> Outcome:
         nonlocal cancels
         while not done.is_set():
             try:
@@ -123,7 +123,7 @@ async def test_a_step_that_takes_no_notice_of_its_end_is_left_behind(
                 cancels += 1
         return Succeeded()
 
-    async with open_engine(op(stubborn)) as engine:
+    async with open_engine(op(ignore_cancellation)) as engine:
         dag_id = await submit(engine)
         await asyncio.sleep(0.05)
     assert cancels > 1

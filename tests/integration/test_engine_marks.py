@@ -21,18 +21,18 @@ from dagengine.model.changes import Batch, TargetConfirmed
 from dagengine.model.records import UnconfirmedRecord
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch
-from tests.integration.engine_world import LANE, Open, open_engine, operate, run, submit
+from tests.integration.engine_world import LANE, OpenEngine, open_engine, operate, run, submit
 
 __all__ = ["open_engine"]  # a fixture
 
 
-class Marked:
+class ConfirmScript:
     """An operation whose steps act until they are cancelled, or look at what was left, or tell."""
 
     def __init__(self) -> None:
-        self.acting = Latch()
-        self.looking = Latch()
-        self.seen: list[int | None] = []  #: whose mark a step was shown, in order
+        self.act_latch = Latch()
+        self.look_latch = Latch()
+        self.observed_dag_ids: list[int | None] = []  #: whose mark a step was shown, in order
         self.operation = Operation(
             "op", (Stage("act", LANE, self.act, confirm_stopped=self.confirm_stopped),)
         )
@@ -43,100 +43,100 @@ class Marked:
     async def act(self, context: StepContext) -> Outcome:
         match context.params["does"]:
             case "act":
-                await self.acting.wait()
+                await self.act_latch.wait()
             case "look":
-                self.note(context)
-                await self.looking.wait()
+                self.record(context)
+                await self.look_latch.wait()
                 await context.mark_confirmed()
             case "look unasked":
-                await self.looking.wait()
+                await self.look_latch.wait()
                 await context.mark_confirmed()
             case "look twice":
-                self.note(context)
-                await self.looking.wait()
-                self.note(context)
+                self.record(context)
+                await self.look_latch.wait()
+                self.record(context)
                 await context.mark_confirmed()
             case "tell":
-                self.note(context)
+                self.record(context)
         return Succeeded()
 
-    def note(self, context: StepContext) -> None:
-        mark = context.unconfirmed
-        self.seen.append(mark.dag_id if mark is not None else None)
+    def record(self, context: StepContext) -> None:
+        current = context.unconfirmed
+        self.observed_dag_ids.append(current.dag_id if current is not None else None)
 
 
-async def hold_at_act(engine: Engine, marked: Marked) -> int:
+async def submit_until_act(engine: Engine, script: ConfirmScript) -> int:
     dag_id = await submit(engine, "a", does="act")
-    await marked.acting.reached.wait()
+    await script.act_latch.reached.wait()
     return dag_id
 
 
-async def hold_at_look(engine: Engine, marked: Marked, does: str) -> int:
+async def submit_until_look(engine: Engine, script: ConfirmScript, does: str) -> int:
     dag_id = await submit(engine, "a", does=does)
-    await marked.looking.reached.wait()
+    await script.look_latch.reached.wait()
     return dag_id
 
 
-async def test_a_mark_that_is_set_while_a_step_looks_outlives_the_look(open_engine: Open) -> None:
+async def test_mark_confirmed_keeps_newer_unconfirmed_target(open_engine: OpenEngine) -> None:
     for does in ("look", "look unasked"):
-        marked = Marked()
-        async with open_engine(marked.operation) as engine:
-            first = await hold_at_act(engine, marked)
+        script = ConfirmScript()
+        async with open_engine(script.operation) as engine:
+            first = await submit_until_act(engine, script)
             second = await submit(engine, "a", does="act")
             await operate(engine, first, Operator.CANCEL)
-            looker = await hold_at_look(engine, marked, does)
+            confirming_dag_id = await submit_until_look(engine, script, does)
             await operate(engine, second, Operator.CANCEL)
-            marked.looking.open()
-            await engine.wait(looker)
+            script.look_latch.open()
+            await engine.wait(confirming_dag_id)
             await run(engine, "a", does="tell")
-        async with open_engine(marked.operation) as engine:  # on the disk, too
+        async with open_engine(script.operation) as engine:  # on the disk, too
             await run(engine, "a", does="tell")
-        assert marked.seen[-2:] == [second, second], does
+        assert script.observed_dag_ids[-2:] == [second, second], does
 
 
-async def test_a_step_that_looks_again_proves_what_it_was_shown_last(open_engine: Open) -> None:
-    marked = Marked()
-    async with open_engine(marked.operation) as engine:
-        first = await hold_at_act(engine, marked)
+async def test_mark_confirmed_clears_record_last_read(open_engine: OpenEngine) -> None:
+    script = ConfirmScript()
+    async with open_engine(script.operation) as engine:
+        first = await submit_until_act(engine, script)
         second = await submit(engine, "a", does="act")
         await operate(engine, first, Operator.CANCEL)
-        looker = await hold_at_look(engine, marked, "look twice")
+        confirming_dag_id = await submit_until_look(engine, script, "look twice")
         await operate(engine, second, Operator.CANCEL)
-        marked.looking.open()
-        await engine.wait(looker)
+        script.look_latch.open()
+        await engine.wait(confirming_dag_id)
         await run(engine, "a", does="tell")
-    assert marked.seen == [first, second, None]
+    assert script.observed_dag_ids == [first, second, None]
 
 
-async def test_of_two_steps_that_look_at_once_the_slower_one_is_no_failure(
-    open_engine: Open,
+async def test_mark_confirmed_by_two_steps_succeeds_for_both(
+    open_engine: OpenEngine,
 ) -> None:
-    marked = Marked()
-    async with open_engine(marked.operation) as engine:
-        first = await hold_at_act(engine, marked)
+    script = ConfirmScript()
+    async with open_engine(script.operation) as engine:
+        first = await submit_until_act(engine, script)
         await operate(engine, first, Operator.CANCEL)
-        looker = await hold_at_look(engine, marked, "look")
+        confirming_dag_id = await submit_until_look(engine, script, "look")
         other = await submit(engine, "a", does="look")
-        marked.looking.open()
-        ended = [await engine.wait(dag_id) for dag_id in (looker, other)]
+        script.look_latch.open()
+        ended = [await engine.wait(dag_id) for dag_id in (confirming_dag_id, other)]
         await run(engine, "a", does="tell")
     assert [detail.dag.state for detail in ended] == ["SUCCEED", "SUCCEED"]
-    assert marked.seen == [first, first, None]
+    assert script.observed_dag_ids == [first, first, None]
 
 
-async def test_a_step_may_prove_the_mark_of_its_beginning_without_asking_for_it(
-    open_engine: Open,
+async def test_mark_confirmed_without_read_clears_initial_record(
+    open_engine: OpenEngine,
 ) -> None:
-    marked = Marked()
-    marked.looking.open()
-    async with open_engine(marked.operation) as engine:
-        await operate(engine, await hold_at_act(engine, marked), Operator.CANCEL)
+    script = ConfirmScript()
+    script.look_latch.open()
+    async with open_engine(script.operation) as engine:
+        await operate(engine, await submit_until_act(engine, script), Operator.CANCEL)
         await run(engine, "a", does="look unasked")
         await run(engine, "a", does="tell")
-    assert marked.seen == [None]
+    assert script.observed_dag_ids == [None]
 
 
-class Refusing(SqliteStore):
+class StaleConfirmStore(SqliteStore):
     """Finds every mark changed."""
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
@@ -147,21 +147,21 @@ class Refusing(SqliteStore):
         return await super().commit(batches)
 
 
-async def test_what_the_store_does_not_unmark_stays_marked(
-    open_engine: Open, tmp_path: Path
+async def test_mark_confirmed_stale_write_keeps_record(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    marked = Marked()
-    marked.looking.open()
-    async with open_engine(marked.operation, store=Refusing(tmp_path / "store")) as engine:
-        first = await hold_at_act(engine, marked)
+    script = ConfirmScript()
+    script.look_latch.open()
+    async with open_engine(script.operation, store=StaleConfirmStore(tmp_path / "store")) as engine:
+        first = await submit_until_act(engine, script)
         await operate(engine, first, Operator.CANCEL)
         detail = await run(engine, "a", does="look")
         await run(engine, "a", does="tell")
     assert detail.dag.state == "SUCCEED"
-    assert marked.seen == [first, first]
+    assert script.observed_dag_ids == [first, first]
 
 
-def test_the_picture_keeps_a_mark_that_is_newer_than_what_was_proven() -> None:
+def test_unconfirmed_targets_apply_keeps_newer_record() -> None:
     now = FakeClock().now()
     older, newer = UnconfirmedRecord("a", 1, "act", now), UnconfirmedRecord("a", 2, "act", now)
     marks = UnconfirmedTargets()

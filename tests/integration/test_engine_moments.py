@@ -21,7 +21,7 @@ from dagengine import (
 )
 from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Latch, eventually
-from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
+from tests.integration.engine_world import BROKEN, LANE, NORMAL, OpenEngine, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock
 
 __all__ = ["open_engine"]  # a fixture
@@ -29,8 +29,8 @@ __all__ = ["open_engine"]  # a fixture
 HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
-async def test_a_cancel_beside_the_retry_that_it_is_meant_for_is_not_lost(
-    open_engine: Open,
+async def test_cancel_in_same_pass_as_retry_is_not_lost(
+    open_engine: OpenEngine,
 ) -> None:
     runs = 0
 
@@ -49,51 +49,51 @@ async def test_a_cancel_beside_the_retry_that_it_is_meant_for_is_not_lost(
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
 
 
-async def test_a_cancel_beside_the_end_of_the_stage_before_is_not_lost(open_engine: Open) -> None:
-    asked = []
+async def test_cancel_in_same_pass_as_stage_end_is_not_lost(open_engine: OpenEngine) -> None:
+    cancel_tasks = []
 
     async def first(context: StepContext) -> Outcome:
-        asking = engine.operate_dag(context.dag_id, Operator.CANCEL)
-        asked.append(asyncio.get_running_loop().create_task(asking))
+        request = engine.operate_dag(context.dag_id, Operator.CANCEL)
+        cancel_tasks.append(asyncio.get_running_loop().create_task(request))
         return Succeeded()
 
     async with open_engine(op(first, hang)) as engine:
         dag_id = await submit(engine)
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
-        await asked[0]
+        await cancel_tasks[0]
 
 
-async def test_who_waits_is_told_though_another_dag_has_to_be_read_again(
-    open_engine: Open,
+async def test_engine_wait_returns_while_other_dag_is_reloaded(
+    open_engine: OpenEngine,
 ) -> None:
     """Two want the lock at once, so one's decision is stale; three others end in the same pass."""
-    go = asyncio.Event()
+    release = asyncio.Event()
 
-    async def want(context: StepContext) -> Outcome:
-        await go.wait()
+    async def wait_and_lock(context: StepContext) -> Outcome:
+        await release.wait()
         return await take_lock(context)
 
     async def end(context: StepContext) -> Outcome:
-        await go.wait()
+        await release.wait()
         return Succeeded()
 
-    locked = op(want, name="locked", lock_key="k")
+    locked = op(wait_and_lock, name="locked", lock_key="k")
     async with open_engine(locked, op(end)) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op", "op", "op")]
         waiting = [asyncio.create_task(engine.wait(dag_id)) for dag_id in ids]
         await asyncio.sleep(0.05)
-        go.set()
+        release.set()
         async with asyncio.timeout(5):
             ends = [(await task).dag.state for task in waiting]
         assert sorted(ends) == [State.FAILED, *[State.SUCCEED] * 4]
 
 
-async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
-    open_engine: Open, tmp_path: Path
+async def test_lock_handover_skips_successor_that_timed_out(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
     """A forced lock comes free in the moment in which the time of the one who waits is up."""
 
-    class SlowEnd(SqliteStore):
+    class SlowReleaseStore(SqliteStore):
         is_slow = False
 
         async def commit(self, batches: Sequence[Batch]) -> Any:
@@ -103,27 +103,27 @@ async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
                 await asyncio.sleep(0.6)
             return await super().commit(batches)
 
-    gate = Latch()
+    latch = Latch()
 
     async def lock(context: StepContext) -> Outcome:
         if "force" in context.params:
-            await gate.wait()
+            await latch.wait()
         return await take_lock(context)
 
     async def work(context: StepContext) -> Outcome:
         if "hold" in context.params:
-            await gate.wait()
+            await latch.wait()
         return Succeeded()
 
     stages = (Stage("lock", NORMAL, lock, timeout_s=0.3), Stage("work", NORMAL, work))
-    store = SlowEnd(tmp_path / "store.sqlite")
+    store = SlowReleaseStore(tmp_path / "store.sqlite")
     async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
         holder = await submit(engine, hold=True)
-        await gate.reached.wait()
+        await latch.reached.wait()
         lock_successor_id = await submit(engine, force=[engine.generic_id(holder)])
         await asyncio.sleep(0.05)
         store.is_slow = True
-        gate.open()
+        latch.open()
         await engine.wait(holder)
         assert (await end_of(engine, lock_successor_id))[0] is State.FAILED
         assert engine.holder("k") is None
@@ -131,7 +131,9 @@ async def test_a_lock_is_not_given_to_a_step_that_has_ended_meanwhile(
 
 
 @asynccontextmanager
-async def forced(open_engine: Open, proof: Latch) -> AsyncIterator[tuple[Engine, int, int]]:
+async def open_forced_lock(
+    open_engine: OpenEngine, confirm_latch: Latch
+) -> AsyncIterator[tuple[Engine, int, int]]:
     """An engine, a holder whose end is being proven, and the heir that has forced its lock."""
     working = asyncio.Event()
 
@@ -142,7 +144,7 @@ async def forced(open_engine: Open, proof: Latch) -> AsyncIterator[tuple[Engine,
         return Succeeded()
 
     async def confirm_stopped(context: StepContext) -> bool:
-        await proof.wait()
+        await confirm_latch.wait()
         return True
 
     stages = (
@@ -153,46 +155,46 @@ async def forced(open_engine: Open, proof: Latch) -> AsyncIterator[tuple[Engine,
         holder = await submit(engine, "op", "holder")
         await working.wait()
         lock_successor_id = await submit(engine, "op", "first", force=[engine.generic_id(holder)])
-        await proof.reached.wait()
+        await confirm_latch.reached.wait()
         yield engine, holder, lock_successor_id
 
 
-async def test_a_second_one_may_force_a_lock_whose_first_heir_has_ended(open_engine: Open) -> None:
-    proof = Latch()
-    async with forced(open_engine, proof) as (engine, holder, first):
+async def test_force_pass_after_successor_ended_names_new_successor(
+    open_engine: OpenEngine,
+) -> None:
+    confirm_latch = Latch()
+    async with open_forced_lock(open_engine, confirm_latch) as (engine, holder, first):
         force = [engine.generic_id(holder)]
         await engine.operate_dag(first, Operator.CANCEL)
         await engine.wait(first)
         second = await submit(engine, "op", "second", force=force)
-        await eventually(lambda: _is_heir(engine, holder, second), what="the second heir")
-        proof.open()
+        await eventually(lambda: is_lock_successor(engine, holder, second), what="the second heir")
+        confirm_latch.open()
         assert await end_of(engine, second) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
 
 
-async def test_a_lock_that_already_has_an_heir_is_not_promised_to_another(
-    open_engine: Open,
+async def test_force_pass_with_existing_successor_is_refused(
+    open_engine: OpenEngine,
 ) -> None:
-    proof = Latch()
-    async with forced(open_engine, proof) as (engine, holder, first):
+    confirm_latch = Latch()
+    async with open_forced_lock(open_engine, confirm_latch) as (engine, holder, first):
         force = [engine.generic_id(holder)]
         second = await submit(engine, "op", "second", force=force)
         assert await end_of(engine, second) == (State.FAILED, Operator.RUN)
-        assert await _is_heir(engine, holder, first)
+        assert await is_lock_successor(engine, holder, first)
         assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
-        proof.open()
+        confirm_latch.open()
         assert await end_of(engine, first) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
 
 
-async def _is_heir(engine: Engine, holder: int, lock_successor_id: int) -> bool:
-    found = await engine.find_dag(holder, details=False)
-    return found is not None and found.dag.lock_successor_id == lock_successor_id
+async def is_lock_successor(engine: Engine, holder: int, lock_successor_id: int) -> bool:
+    detail = await engine.find_dag(holder, details=False)
+    return detail is not None and detail.dag.lock_successor_id == lock_successor_id
 
 
-async def test_a_lock_whose_owner_has_ended_is_released_by_the_next_start(
-    open_engine: Open, tmp_path: Path
-) -> None:
+async def test_recovery_releases_lock_of_ended_dag(open_engine: OpenEngine, tmp_path: Path) -> None:
     """No way is known that leads there; stores of earlier versions may have got there."""
     path = tmp_path / "store.sqlite"
     async with open_engine(op(take_lock, lock_key="k")) as engine:

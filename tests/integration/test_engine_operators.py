@@ -15,37 +15,37 @@ from tests.integration.engine_world import (
     ALL,
     BROKEN,
     LANE,
-    Open,
+    OpenEngine,
     Script,
+    dag_state,
     held,
-    hold_at,
-    how,
     open_engine,
     operate,
     run,
     script,
     states,
-    task,
+    sub_task_of,
+    submit_until_latch,
 )
 
 __all__ = ["open_engine", "script"]  # fixtures
 
 
-async def test_cancel_ends_what_runs_and_leaves_the_rest(open_engine: Open, script: Script) -> None:
-    gate = Latch()
-    async with open_engine(held(script.operation(), "start", gate, "a")) as engine:
-        dag_id = await hold_at(engine, gate)
+async def test_cancel_ends_running_steps_only(open_engine: OpenEngine, script: Script) -> None:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "start", latch, "a")) as engine:
+        dag_id = await submit_until_latch(engine, latch)
         assert engine.holder("k") is not None
         detail = await operate(engine, dag_id, Operator.CANCEL)
-        assert how(detail) == ("FAILED", "CANCEL", 3)
-        assert task(detail, 3, "a").logs[-1].content == "sub task cancelled"
+        assert dag_state(detail) == ("FAILED", "CANCEL", 3)
+        assert sub_task_of(detail, 3, "a").logs[-1].content == "sub task cancelled"
         assert states(detail)[3] == "PENDING+RUN"
         assert script.ran["verify", None] == 0
         assert engine.holder("k") is None
 
 
-async def test_operators_are_refused_where_they_make_no_sense(
-    open_engine: Open, script: Script
+async def test_operate_dag_succeeded_dag_refuses_every_operator(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     async with open_engine(script.operation()) as engine:
         dag_id = (await run(engine)).dag.dag_id
@@ -70,8 +70,8 @@ async def test_operators_are_refused_where_they_make_no_sense(
         ("can_pass", Operator.PASS, "PassNotAllowed"),
     ],
 )
-async def test_a_flag_that_is_missing_refuses_and_names_the_stage(
-    open_engine: Open, script: Script, flag: str, operator: Operator, code: str
+async def test_operate_dag_missing_flag_is_refused_with_stage(
+    open_engine: OpenEngine, script: Script, flag: str, operator: Operator, code: str
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     stage = script.stage("start", LANE, flags=replace(ALL, **{flag: False}))
@@ -82,18 +82,20 @@ async def test_a_flag_that_is_missing_refuses_and_names_the_stage(
         assert caught.value.err_code == f"Task.Dag.Operator.{code}"
 
 
-async def test_pass_calls_everything_unfinished_done(open_engine: Open, script: Script) -> None:
+async def test_pass_dag_sets_unfinished_nodes_to_succeed(
+    open_engine: OpenEngine, script: Script
+) -> None:
     script.outcomes["check", None] = BROKEN
     script.outcomes["start", "a"] = script.outcomes["start", "b"] = BROKEN
     async with open_engine(script.operation()) as engine:
         failed = await run(engine)
         passed = await operate(engine, failed.dag.dag_id, Operator.PASS)
-        assert how(passed) == ("SUCCEED", "PASS", 3)
+        assert dag_state(passed) == ("SUCCEED", "PASS", 3)
         assert states(passed) == ["SUCCEED+RUN", "SUCCEED+RUN", "SUCCEED+PASS", "SUCCEED+PASS"]
         assert script.ran["verify", None] == 0
 
 
-async def test_a_passed_node_lets_its_lanes_go_on(open_engine: Open, script: Script) -> None:
+async def test_pass_node_resumes_its_lanes(open_engine: OpenEngine, script: Script) -> None:
     script.outcomes["check", "a"] = BROKEN
     async with open_engine(script.operation()) as engine:
         failed = await run(engine)
@@ -102,7 +104,7 @@ async def test_a_passed_node_lets_its_lanes_go_on(open_engine: Open, script: Scr
         node_id = failed.nodes[1].node.node_id
         await engine.pass_node(node_id, by="me", reason="looked at it")
         done = await engine.wait(failed.dag.dag_id)
-        assert how(done) == ("SUCCEED", "RUN", 4)
+        assert dag_state(done) == ("SUCCEED", "RUN", 4)
         assert states(done)[1] == "SUCCEED+PASS"
         assert script.ran["check", "a"] == 1
         assert script.ran["start", "a"] == script.ran["start", "b"] == 1
@@ -119,12 +121,14 @@ async def test_a_passed_node_lets_its_lanes_go_on(open_engine: Open, script: Scr
         assert caught.value.err_code == "Task.Node.Operator.PassNotFailedDag"
 
 
-async def test_a_rollback_undoes_downwards_what_has_run(open_engine: Open, script: Script) -> None:
+async def test_rollback_undoes_executed_stages_in_reverse(
+    open_engine: OpenEngine, script: Script
+) -> None:
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(script.operation()) as engine:
         failed = await run(engine)
         undone = await operate(engine, failed.dag.dag_id, Operator.ROLLBACK)
-        assert how(undone) == ("SUCCEED", "ROLLBACK", 1)
+        assert dag_state(undone) == ("SUCCEED", "ROLLBACK", 1)
         assert states(undone) == ["SUCCEED+ROLLBACK"] * 4
         assert script.undone == Counter(
             dict.fromkeys(
@@ -138,25 +142,25 @@ async def test_a_rollback_undoes_downwards_what_has_run(open_engine: Open, scrip
         assert engine.holder("k") is None
 
 
-async def test_a_failed_rollback_can_be_repeated_and_what_is_undone_stays_so(
-    open_engine: Open, script: Script
+async def test_rollback_failed_is_repeated_for_rest_only(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     script.undo_fails.add(("start", "b"))
     async with open_engine(script.operation()) as engine:
         failed = await run(engine)
-        again = await operate(engine, failed.dag.dag_id, Operator.ROLLBACK)
-        assert how(again) == ("FAILED", "ROLLBACK", 3)
-        assert states(again)[:2] == ["PENDING+ROLLBACK"] * 2
+        failed_rollback = await operate(engine, failed.dag.dag_id, Operator.ROLLBACK)
+        assert dag_state(failed_rollback) == ("FAILED", "ROLLBACK", 3)
+        assert states(failed_rollback)[:2] == ["PENDING+ROLLBACK"] * 2
         script.undo_fails.clear()
         undone = await operate(engine, failed.dag.dag_id, Operator.ROLLBACK)
-        assert how(undone) == ("SUCCEED", "ROLLBACK", 1)
+        assert dag_state(undone) == ("SUCCEED", "ROLLBACK", 1)
         assert script.undone["start", "b"] == 2
         assert script.undone["start", "a"] == script.undone["verify", None] == 1
 
 
-async def test_a_retry_after_a_failed_rollback_does_everything_again(
-    open_engine: Open, script: Script
+async def test_retry_after_failed_rollback_reruns_undone_stages(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     script.undo_fails.add(("start", "b"))
@@ -164,12 +168,12 @@ async def test_a_retry_after_a_failed_rollback_does_everything_again(
         dag_id = (await run(engine)).dag.dag_id
         await operate(engine, dag_id, Operator.ROLLBACK)
         script.outcomes.clear()
-        assert how(await operate(engine, dag_id, Operator.RETRY)) == ("SUCCEED", "RUN", 4)
+        assert dag_state(await operate(engine, dag_id, Operator.RETRY)) == ("SUCCEED", "RUN", 4)
         assert script.ran["start", "b"] == 2
 
 
-async def test_a_rollback_is_refused_once_another_dag_has_held_the_lock(
-    open_engine: Open, script: Script
+async def test_rollback_after_other_lock_holder_is_refused(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(script.operation()) as engine:
@@ -180,30 +184,30 @@ async def test_a_rollback_is_refused_once_another_dag_has_held_the_lock(
 
 
 @pytest.mark.parametrize("operator", [Operator.RETRY, Operator.ROLLBACK, Operator.PASS])
-async def test_what_goes_on_needs_the_lock(
-    open_engine: Open, script: Script, operator: Operator
+async def test_operate_dag_while_lock_is_held_is_refused(
+    open_engine: OpenEngine, script: Script, operator: Operator
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
-    gate = Latch()
-    async with open_engine(held(script.operation(), "check", gate, "slow")) as engine:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
         failed = await run(engine)
-        slow = await hold_at(engine, gate, "slow")
+        slow = await submit_until_latch(engine, latch, "slow")
         assert failed.nodes is not None
-        asking = (
+        request = (
             engine.pass_node(failed.nodes[2].node.node_id)
             if operator is Operator.PASS
             else engine.operate_dag(failed.dag.dag_id, operator)
         )
         with pytest.raises(LockHeld, match=engine.generic_id(slow)):
-            await asking
+            await request
         untouched = await engine.find_dag(failed.dag.dag_id)
         assert untouched == failed
-        gate.open()
+        latch.open()
         await engine.wait(slow)
 
 
-async def test_of_two_operators_at_once_one_wins_and_the_other_is_told(
-    open_engine: Open, script: Script
+async def test_operate_dag_concurrent_operators_accept_only_one(
+    open_engine: OpenEngine, script: Script
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(script.operation()) as engine:

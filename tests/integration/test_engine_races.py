@@ -26,65 +26,65 @@ from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, 
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch, eventually
-from tests.integration.engine_world import BROKEN, LANE, NORMAL, Open, open_engine
+from tests.integration.engine_world import BROKEN, LANE, NORMAL, OpenEngine, open_engine
 from tests.integration.small_operations import end_of, hang, op, submit, take_lock
 
 __all__ = ["open_engine"]  # a fixture
 
 
-class Picky(SqliteStore):
+class ControlledStore(SqliteStore):
     """Holds up, or refuses once, the batches that have changes of all these kinds."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.gate = Latch()
-        self.holds: set[type] = set()
-        self.refuses: set[type] = set()
+        self.latch = Latch()
+        self.held_kinds: set[type] = set()
+        self.refused_kinds: set[type] = set()
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         kinds = {type(change) for batch in batches for change in batch.changes}
-        if self.refuses and self.refuses <= kinds:
-            self.refuses = set()
+        if self.refused_kinds and self.refused_kinds <= kinds:
+            self.refused_kinds = set()
             return [StaleWrite("refused by the test") for _ in batches]
-        if self.holds and self.holds <= kinds:
-            self.holds = set()
-            await self.gate.wait()
+        if self.held_kinds and self.held_kinds <= kinds:
+            self.held_kinds = set()
+            await self.latch.wait()
         return await super().commit(batches)
 
 
-async def test_a_retry_that_comes_while_the_end_is_written_is_told_to_look_again(
-    open_engine: Open, tmp_path: Path
+async def test_retry_during_commit_of_end_raises_conflict(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, go = Picky(tmp_path / "store.sqlite"), asyncio.Event()
+    store, release = ControlledStore(tmp_path / "store.sqlite"), asyncio.Event()
 
     async def step(context: StepContext) -> Outcome:
-        await go.wait()
+        await release.wait()
         return BROKEN if context.attempt_no == 1 else Succeeded()
 
     async with open_engine(op(step), store=store) as engine:
         dag_id = await submit(engine)
-        store.holds = {SubTaskChanged}
-        go.set()
-        await store.gate.reached.wait()
+        store.held_kinds = {SubTaskChanged}
+        release.set()
+        await store.latch.reached.wait()
         inbox = engine._scheduler.active[dag_id].inbox
-        asking = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
-        await eventually(lambda: _some(inbox), what="the retry")
-        store.gate.open()
+        request = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
+        await eventually(lambda: is_not_empty(inbox), what="the retry")
+        store.latch.open()
         with pytest.raises(Conflict, match="has just ended"):
-            await asking
+            await request
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
         await engine.operate_dag(dag_id, Operator.RETRY)
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
 
 
-async def _some(found: Sequence[object]) -> bool:
+async def is_not_empty(found: Sequence[object]) -> bool:
     return bool(found)
 
 
-async def test_a_lock_that_could_not_be_handed_over_is_handed_over_at_the_second_try(
-    open_engine: Open, tmp_path: Path
+async def test_lock_handover_stale_write_is_repeated(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, working = Picky(tmp_path / "store.sqlite"), asyncio.Event()
+    store, working = ControlledStore(tmp_path / "store.sqlite"), asyncio.Event()
 
     async def work(context: StepContext) -> Outcome:
         if context.target == "holder":
@@ -96,23 +96,23 @@ async def test_a_lock_that_could_not_be_handed_over_is_handed_over_at_the_second
     async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
-        store.refuses = {LockReleased, LockTaken}
+        store.refused_kinds = {LockReleased, LockTaken}
         lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
         async with asyncio.timeout(10):
             assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
             assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
-        assert not store.refuses, "nothing was refused"
+        assert not store.refused_kinds, "nothing was refused"
         assert engine.holder("k") is None
 
 
-async def test_whoever_asks_for_what_a_defect_prevents_is_told(
-    open_engine: Open, monkeypatch: pytest.MonkeyPatch
+async def test_operate_dag_internal_error_raises_dagengine_error(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right: Callable[..., list[int]] = operators.cancel_dag
+    original: Callable[..., list[int]] = operators.cancel_dag
     working = asyncio.Event()
 
-    def wrong(*_: object) -> list[int]:
-        monkeypatch.setattr(operators, "cancel_dag", right)
+    def raise_once(*_: object) -> list[int]:
+        monkeypatch.setattr(operators, "cancel_dag", original)
         raise ZeroDivisionError("a defect")
 
     async def step(context: StepContext) -> Outcome:
@@ -122,7 +122,7 @@ async def test_whoever_asks_for_what_a_defect_prevents_is_told(
     async with open_engine(op(step)) as engine:
         dag_id = await submit(engine)
         await working.wait()
-        monkeypatch.setattr(operators, "cancel_dag", wrong)
+        monkeypatch.setattr(operators, "cancel_dag", raise_once)
         async with asyncio.timeout(10):
             with pytest.raises(DagengineError, match="a defect"):
                 await engine.operate_dag(dag_id, Operator.CANCEL)
@@ -130,8 +130,8 @@ async def test_whoever_asks_for_what_a_defect_prevents_is_told(
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
 
 
-async def test_a_cancel_of_what_may_not_continue_is_finished_after_a_restart(
-    open_engine: Open,
+async def test_cancel_of_can_continue_false_completes_after_restart(
+    open_engine: OpenEngine,
 ) -> None:
     """Nothing of it is to go on, so the next start only proves its end."""
     working, ending = asyncio.Event(), asyncio.Event()
@@ -147,20 +147,22 @@ async def test_a_cancel_of_what_may_not_continue_is_finished_after_a_restart(
     async def confirm_stopped(context: StepContext) -> bool:
         return True
 
-    once = Stage("act", LANE, act, confirm_stopped=confirm_stopped, flags=Flags(can_continue=False))
-    async with open_engine(Operation("op", (once,))) as engine:
+    stage = Stage(
+        "act", LANE, act, confirm_stopped=confirm_stopped, flags=Flags(can_continue=False)
+    )
+    async with open_engine(Operation("op", (stage,))) as engine:
         dag_id = await submit(engine, "op", "a")
         await working.wait()
         await engine.operate_dag(dag_id, Operator.CANCEL)
         await ending.wait()
-    async with open_engine(Operation("op", (once,))) as engine:
+    async with open_engine(Operation("op", (stage,))) as engine:
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
         outcomes = [a.outcome for a in await engine.find_attempts(1)]
         assert outcomes == ["Interrupted", "Cancelled"]
 
 
-async def test_a_dag_whose_orphaned_lock_was_released_does_not_believe_that_it_holds_it(
-    open_engine: Open, tmp_path: Path
+async def test_recovery_orphaned_lock_clears_lock_token_of_dag(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
     operation = op(take_lock, lock_key="k")
     async with open_engine(operation) as engine:
@@ -180,16 +182,16 @@ async def test_a_dag_whose_orphaned_lock_was_released_does_not_believe_that_it_h
         assert found.dag.lock_token == 0
 
 
-async def test_an_orphaned_lock_that_cannot_be_released_counts_as_held(tmp_path: Path) -> None:
-    store, locks, now = Picky(tmp_path / "store.sqlite"), LockTable(), FakeClock().now()
+async def test_release_orphans_stale_write_keeps_lock_held(tmp_path: Path) -> None:
+    store, locks, now = ControlledStore(tmp_path / "store.sqlite"), LockTable(), FakeClock().now()
     await store.open()
     try:
-        store.refuses = {LockReleased}
-        held = locks.next("k", 7, "op", now)
-        locks.load([held])
+        store.refused_kinds = {LockReleased}
+        lock_record = locks.next("k", 7, "op", now)
+        locks.load([lock_record])
         await release_orphans(store, locks, {7}, now)
-        assert store.refuses, "a lock of an unfinished DAG was released"
+        assert store.refused_kinds, "a lock of an unfinished DAG was released"
         await release_orphans(store, locks, (), now)
-        assert locks.holder("k") == held
+        assert locks.holder("k") == lock_record
     finally:
         await store.close()

@@ -15,102 +15,100 @@ from tests.integration.engine_world import (
     BROKEN,
     LANE,
     NORMAL,
-    Open,
+    OpenEngine,
     Script,
+    dag_state,
     held,
-    hold_at,
-    how,
     open_engine,
     operate,
     run,
     script,
     states,
+    sub_task_of,
     submit,
-    task,
+    submit_until_latch,
 )
 
 __all__ = ["open_engine", "script"]  # fixtures
 
 
-async def test_a_stopped_engine_goes_on_where_it_was_and_that_costs_no_attempt(
-    open_engine: Open, script: Script
+async def test_engine_restart_resumes_dag_with_same_execute_times(
+    open_engine: OpenEngine, script: Script
 ) -> None:
-    gate = Latch()
-    async with open_engine(held(script.operation(), "start", gate)) as engine:
-        dag_id = await hold_at(engine, gate)
+    latch = Latch()
+    async with open_engine(held(script.operation(), "start", latch)) as engine:
+        dag_id = await submit_until_latch(engine, latch)
     async with open_engine(script.operation()) as engine:
         detail = await engine.wait(dag_id)
-        assert how(detail) == ("SUCCEED", "RUN", 4)
-        found = task(detail, 3, "a").sub_task
-        assert (found.attempt_no, found.execute_times) == (2, 1)
-        outcomes = [a.outcome for a in await engine.find_attempts(found.sub_task_id)]
+        assert dag_state(detail) == ("SUCCEED", "RUN", 4)
+        sub_task_record = sub_task_of(detail, 3, "a").sub_task
+        assert (sub_task_record.attempt_no, sub_task_record.execute_times) == (2, 1)
+        outcomes = [a.outcome for a in await engine.find_attempts(sub_task_record.sub_task_id)]
         assert outcomes == ["Interrupted", "Succeeded"]
         assert script.ran["check", "a"] == 1
 
 
-async def test_what_may_not_continue_fails_at_the_restart(
-    open_engine: Open, script: Script
-) -> None:
-    gate = Latch()
+async def test_can_continue_false_fails_at_restart(open_engine: OpenEngine, script: Script) -> None:
+    latch = Latch()
     stage = script.stage("once", NORMAL, flags=replace(ALL, can_continue=False))
     operation = Operation("op", (stage,))
-    async with open_engine(held(operation, "once", gate)) as engine:
-        dag_id = await hold_at(engine, gate)
+    async with open_engine(held(operation, "once", latch)) as engine:
+        dag_id = await submit_until_latch(engine, latch)
     async with open_engine(operation) as engine:
         detail = await engine.wait(dag_id)
-        assert "interrupted by a restart" in task(detail, 1, None).logs[-1].content
+        assert "interrupted by a restart" in sub_task_of(detail, 1, None).logs[-1].content
 
 
 @pytest.mark.parametrize("case", ["unknown", "newer"])
-async def test_a_dag_that_cannot_be_run_here_fails_by_name_and_can_be_passed(
-    open_engine: Open, script: Script, case: str
+async def test_engine_restart_unknown_operation_fails_dag(
+    open_engine: OpenEngine, script: Script, case: str
 ) -> None:
-    gate = Latch()
+    latch = Latch()
     newer = replace(script.operation(), version=2)
-    async with open_engine(held(newer, "check", gate)) as engine:
-        dag_id = await hold_at(engine, gate)
-    here = (script.operation(),) if case == "newer" else ()
-    async with open_engine(*here) as engine:
+    async with open_engine(held(newer, "check", latch)) as engine:
+        dag_id = await submit_until_latch(engine, latch)
+    operations = (script.operation(),) if case == "newer" else ()
+    async with open_engine(*operations) as engine:
         detail = await engine.wait(dag_id)
         assert detail.dag.state is State.FAILED
-        said = task(detail, 2, "a").logs[-1].content
-        assert ("version 2" if case == "newer" else "operation 'op' is not registered") in said
+        last_line = sub_task_of(detail, 2, "a").logs[-1].content
+        assert ("version 2" if case == "newer" else "operation 'op' is not registered") in last_line
         assert engine.holder("k") is None
         with pytest.raises(UnknownOperation):
             await engine.operate_dag(dag_id, Operator.RETRY)
-        assert how(await operate(engine, dag_id, Operator.PASS))[:2] == ("SUCCEED", "PASS")
+        assert dag_state(await operate(engine, dag_id, Operator.PASS))[:2] == ("SUCCEED", "PASS")
 
 
-async def test_a_cancel_that_was_under_way_is_finished_after_the_restart(
-    open_engine: Open, script: Script
+async def test_cancel_in_progress_completes_after_restart(
+    open_engine: OpenEngine, script: Script
 ) -> None:
-    gate, settling = Latch(), Latch()
+    latch, confirm_latch = Latch(), Latch()
 
     async def confirm_stopped(context: StepContext) -> bool:
-        await settling.wait()
+        await confirm_latch.wait()
         return True
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
-    async with open_engine(held(operation, "start", gate)) as engine:
-        dag_id = await hold_at(engine, gate, "a")
+    async with open_engine(held(operation, "start", latch)) as engine:
+        dag_id = await submit_until_latch(engine, latch, "a")
         await engine.operate_dag(dag_id, Operator.CANCEL)
-        await settling.reached.wait()
-    settling.open()
+        await confirm_latch.reached.wait()
+    confirm_latch.open()
     async with open_engine(operation) as engine:
         detail = await engine.wait(dag_id)
-        assert how(detail) == ("FAILED", "CANCEL", 2)
+        assert dag_state(detail) == ("FAILED", "CANCEL", 2)
         assert script.ran["start", "a"] == 0
         assert engine.holder("k") is None
 
 
-async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_any_more(
-    open_engine: Open,
+async def test_confirm_stopped_is_not_called_by_stopping_engine(
+    open_engine: OpenEngine,
 ) -> None:
     """The attempt stays open in the store, and the next start looks what is left of it."""
     working, ending = asyncio.Event(), asyncio.Event()
-    settled: list[str] = []
-    life = "first"
+    confirmed_by: list[str] = []
+    phase = "first"
 
     async def act(context: StepContext) -> Outcome:
         try:
@@ -122,7 +120,7 @@ async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_
         return Succeeded()
 
     async def confirm_stopped(context: StepContext) -> bool:
-        settled.append(life)
+        confirmed_by.append(phase)
         return True
 
     operation = Operation("op", (Stage("act", LANE, act, confirm_stopped=confirm_stopped),))
@@ -131,65 +129,67 @@ async def test_an_engine_that_is_left_while_a_cancel_ends_a_step_proves_nothing_
         await working.wait()
         await engine.operate_dag(dag_id, Operator.CANCEL)
         await ending.wait()
-    assert settled == []
-    life = "second"
+    assert confirmed_by == []
+    phase = "second"
     async with open_engine(operation) as engine:
-        assert how(await engine.wait(dag_id)) == ("FAILED", "CANCEL", 1)
+        assert dag_state(await engine.wait(dag_id)) == ("FAILED", "CANCEL", 1)
         outcomes = [a.outcome for a in await engine.find_attempts(1)]
         assert outcomes == ["Interrupted", "Cancelled"]
-    assert settled == ["second"]
+    assert confirmed_by == ["second"]
 
 
-async def test_a_lane_that_failed_before_a_restart_is_not_waited_for_after_it(
-    open_engine: Open, script: Script
+async def test_engine_restart_does_not_wait_for_failed_lane(
+    open_engine: OpenEngine, script: Script
 ) -> None:
-    gate = Latch()
+    latch = Latch()
     script.outcomes["check", "a"] = BROKEN
-    async with open_engine(held(script.operation(), "start", gate, "b")) as engine:
-        dag_id = await hold_at(engine, gate)
+    async with open_engine(held(script.operation(), "start", latch, "b")) as engine:
+        dag_id = await submit_until_latch(engine, latch)
         await eventually(lambda: _has_failed(engine, dag_id, "a"), what="the end of lane a")
     async with open_engine(script.operation()) as engine:
         detail = await engine.wait(dag_id)
-        assert how(detail) == ("FAILED", "RUN", 2)
+        assert dag_state(detail) == ("FAILED", "RUN", 2)
         assert states(detail)[1:] == ["FAILED+RUN", "SUCCEED+RUN", "SUCCEED+RUN"]
         assert script.ran["start", "a"] == 0
 
 
 async def _has_failed(engine: Engine, dag_id: int, target: str) -> bool:
     detail = await engine.find_dag(dag_id)
-    return detail is not None and task(detail, 2, target).sub_task.state is State.FAILED
+    return detail is not None and sub_task_of(detail, 2, target).sub_task.state is State.FAILED
 
 
-async def test_a_force_pass_that_was_under_way_is_finished_after_the_restart(
-    open_engine: Open, script: Script
+async def test_force_pass_in_progress_completes_after_restart(
+    open_engine: OpenEngine, script: Script
 ) -> None:
-    gate, settling = Latch(), Latch()
+    latch, confirm_latch = Latch(), Latch()
 
     async def confirm_stopped(context: StepContext) -> bool:
-        await settling.wait()
+        await confirm_latch.wait()
         return True
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
-    async with open_engine(held(operation, "start", gate, "stuck")) as engine:
-        holder = await hold_at(engine, gate, "stuck")
+    async with open_engine(held(operation, "start", latch, "stuck")) as engine:
+        holder = await submit_until_latch(engine, latch, "stuck")
         lock_successor_id = await submit(engine, "b", force_pass=[engine.generic_id(holder)])
-        await settling.reached.wait()
-    settling.open()
+        await confirm_latch.reached.wait()
+    confirm_latch.open()
     async with open_engine(operation) as engine:
-        assert how(await engine.wait(lock_successor_id)) == ("SUCCEED", "RUN", 2)
+        assert dag_state(await engine.wait(lock_successor_id)) == ("SUCCEED", "RUN", 2)
         ended = await engine.wait(holder)
-        assert how(ended)[:2] == ("SUCCEED", "PASS")
+        assert dag_state(ended)[:2] == ("SUCCEED", "PASS")
         assert script.ran["start", "b"] == 1
 
 
-async def test_a_rollback_goes_on_after_a_restart(open_engine: Open, script: Script) -> None:
+async def test_rollback_in_progress_completes_after_restart(
+    open_engine: OpenEngine, script: Script
+) -> None:
     script.outcomes["start", "a"] = BROKEN
-    gate = Latch()
+    latch = Latch()
     inner = script.stage("check", LANE)
 
     async def undo(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         assert inner.undo is not None
         return await inner.undo(context)
 
@@ -199,8 +199,8 @@ async def test_a_rollback_goes_on_after_a_restart(open_engine: Open, script: Scr
     async with open_engine(operation) as engine:
         dag_id = (await run(engine)).dag.dag_id
         await engine.operate_dag(dag_id, Operator.ROLLBACK)
-        await gate.reached.wait()
-    gate.open()
+        await latch.reached.wait()
+    latch.open()
     async with open_engine(operation) as engine:
-        assert how(await engine.wait(dag_id)) == ("SUCCEED", "ROLLBACK", 1)
+        assert dag_state(await engine.wait(dag_id)) == ("SUCCEED", "ROLLBACK", 1)
         assert script.undone["check", "a"] == script.undone["start", "b"] == 1

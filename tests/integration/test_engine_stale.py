@@ -15,16 +15,16 @@ from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch
-from tests.integration.engine_world import BROKEN, Open, open_engine
+from tests.integration.engine_world import BROKEN, OpenEngine, open_engine
 from tests.integration.small_operations import end_of, op, submit, succeed, take_lock
 
 __all__ = ["open_engine"]  # a fixture
 
 
-class Forgetful(SqliteStore):
+class RefusingStore(SqliteStore):
     """Refuses the next batch that moves a sub-task, if it is told to; knows what it has written."""
 
-    refuses = False
+    refuses_next = False
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -32,50 +32,50 @@ class Forgetful(SqliteStore):
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         moves = any(isinstance(c, SubTaskChanged) for b in batches for c in b.changes)
-        if self.refuses and moves:
-            self.refuses = False
+        if self.refuses_next and moves:
+            self.refuses_next = False
             return [StaleWrite("refused by the test") for _ in batches]
         results = await super().commit(batches)
-        self.written += [b for b, no in zip(batches, results, strict=True) if no is None]
+        self.written += [b for b, refusal in zip(batches, results, strict=True) if refusal is None]
         return results
 
 
-async def test_readers_are_told_nothing_that_was_not_written(
-    open_engine: Open, tmp_path: Path
+async def test_subscription_receives_only_committed_events(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, gate = Forgetful(tmp_path / "store.sqlite"), Latch()
+    store, latch = RefusingStore(tmp_path / "store.sqlite"), Latch()
 
     async def first(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
     async with open_engine(op(first, succeed), store=store) as engine:
         dag_id = await submit(engine)
-        await gate.reached.wait()
+        await latch.reached.wait()
         written_before = len(store.written)
-        with engine.subscribe(dag_id) as told:
-            store.refuses = True
-            gate.open()
+        with engine.subscribe(dag_id) as subscription:
+            store.refuses_next = True
+            latch.open()
             assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
-        assert not store.refuses, "nothing was refused"
+        assert not store.refuses_next, "nothing was refused"
         moves = (NodeUpdated, SubTaskUpdated)
         written = [e for b in store.written[written_before:] for e in events_of(b)]
-        told.close()
-        assert [e for e in await _rest(told) if isinstance(e, moves)] == [
+        subscription.close()
+        assert [e for e in await unread_events(subscription) if isinstance(e, moves)] == [
             e for e in written if isinstance(e, moves)
         ]
 
 
-async def _rest(told: Any) -> list[Any]:
+async def unread_events(subscription: Any) -> list[Any]:
     """What a reader that was closed has not read yet."""
-    found = []
-    while told._waiting:
-        found.append(await told.next())
-    return found
+    unread = []
+    while subscription._waiting:
+        unread.append(await subscription.next())
+    return unread
 
 
-async def test_a_lock_that_was_taken_behind_the_back_of_the_engine_is_seen_at_the_second_try(
-    open_engine: Open, tmp_path: Path
+async def test_lock_table_lock_taken_externally_is_reloaded(
+    open_engine: OpenEngine, tmp_path: Path
 ) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     async with open_engine(op(take_lock, lock_key="k"), store=store) as engine:
@@ -90,11 +90,11 @@ async def test_a_lock_that_was_taken_behind_the_back_of_the_engine_is_seen_at_th
         assert engine.holder("k") == taken
 
 
-async def test_an_attempt_that_has_ended_before_it_began_is_not_begun(open_engine: Open) -> None:
-    gate, ran = Latch(), []
+async def test_scheduler_attempt_ended_before_start_is_not_run(open_engine: OpenEngine) -> None:
+    latch, ran = Latch(), []
 
     async def first(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
     async def second(context: StepContext) -> Outcome:
@@ -103,10 +103,10 @@ async def test_an_attempt_that_has_ended_before_it_began_is_not_begun(open_engin
 
     async with open_engine(op(first, second)) as engine:
         dag_id = await submit(engine)
-        await gate.reached.wait()
+        await latch.reached.wait()
         engine._scheduler.post(dag_id, AttemptEnded(1, 1, Succeeded()))
         engine._scheduler.post(dag_id, AttemptEnded(2, 1, BROKEN))  # decided in the same pass
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
-        gate.open()
+        latch.open()
         assert [a.outcome for a in await engine.find_attempts(2)] == ["Failed"]
     assert ran == []

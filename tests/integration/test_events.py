@@ -16,16 +16,24 @@ from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Latch
-from tests.integration.event_world import World, client, collect, stage, world
+from tests.integration.event_world import (
+    EventController,
+    client,
+    collect,
+    event_controller,
+    running_controller,
+)
 from tests.integration.fake_controller import PASSWORD
 
-__all__ = ["client", "stage", "world"]  # fixtures
+__all__ = ["client", "event_controller", "running_controller"]  # fixtures
 
 # --- what comes ------------------------------------------------------------------------------
 
 
-async def test_every_event_comes_once_and_in_order(world: World, client: Client) -> None:
-    dag_id, events = await world.ended(client)
+async def test_event_stream_delivers_every_event_once_in_order(
+    running_controller: EventController, client: Client
+) -> None:
+    dag_id, events = await running_controller.ended(client)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert {event.kind for event in events} == {"dag", "node", "sub_task", "line"}
     first, last = events[0], events[-1]
@@ -42,8 +50,10 @@ async def test_every_event_comes_once_and_in_order(world: World, client: Client)
     assert {line["name"] for line in lines} == {"Look"}
 
 
-async def test_an_event_is_as_it_is_documented(world: World, client: Client) -> None:
-    dag_id, events = await world.ended(client)
+async def test_event_stream_events_have_documented_fields(
+    running_controller: EventController, client: Client
+) -> None:
+    dag_id, events = await running_controller.ended(client)
     dag = await client.get_dag(dag_id)
     fields = {event.kind: list(event.data) for event in events}
     common = ["seq", "time", "id", "name", "stage"]
@@ -64,11 +74,11 @@ async def test_an_event_is_as_it_is_documented(world: World, client: Client) -> 
     assert last
 
 
-async def test_the_stream_says_that_it_has_ended_and_then_ends(
-    world: World, client: Client
+async def test_event_stream_ends_with_end_event(
+    running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await world.ended(client)
-    async with world.raw(dag_id) as response:
+    dag_id, events = await running_controller.ended(client)
+    async with running_controller.open_stream(dag_id) as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         text = (await response.read()).decode()
     frames = text.strip().split("\n\n")
@@ -77,30 +87,35 @@ async def test_the_stream_says_that_it_has_ended_and_then_ends(
     assert len(frames) == len(events) + 1
 
 
-async def test_a_follower_is_told_while_the_dag_runs(world: World, client: Client) -> None:
-    world.gate = Latch()
+async def test_event_stream_delivers_events_while_dag_runs(
+    running_controller: EventController, client: Client
+) -> None:
+    running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
-    seen: list[Event] = []
+    received: list[Event] = []
     async with asyncio.timeout(30), aclosing(client.follow(dag_id)) as events:
         async for event in events:
-            seen.append(event)
-            if sum(event.kind == "line" for event in seen) == 2 and world.gate is not None:
+            received.append(event)
+            if (
+                sum(event.kind == "line" for event in received) == 2
+                and running_controller.latch is not None
+            ):
                 assert (await client.get_dag(dag_id))["state"] == "RUNNING"
-                world.gate.open()
-                world.gate = None
-    assert seen == await collect(client, dag_id)
+                running_controller.latch.open()
+                running_controller.latch = None
+    assert received == await collect(client, dag_id)
 
 
-async def test_many_followers_who_come_at_different_times_are_told_the_same(
-    world: World, client: Client
+async def test_event_stream_many_subscribers_get_same_events(
+    running_controller: EventController, client: Client
 ) -> None:
-    gate = world.gate = Latch()
+    latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     early = [asyncio.create_task(collect(client, dag_id), name="early") for _ in range(5)]
     async with asyncio.timeout(30):
-        await gate.reached.wait()
+        await latch.reached.wait()
     late = [asyncio.create_task(collect(client, dag_id), name="late") for _ in range(5)]
-    gate.open()
+    latch.open()
     first, *others = await asyncio.gather(*early, *late)
     assert all(other == first for other in others)
 
@@ -108,25 +123,31 @@ async def test_many_followers_who_come_at_different_times_are_told_the_same(
 # --- coming back -----------------------------------------------------------------------------
 
 
-async def test_from_any_event_on_only_later_ones_come(world: World, client: Client) -> None:
-    dag_id, events = await world.ended(client)
+async def test_event_stream_last_event_id_resumes_after_it(
+    running_controller: EventController, client: Client
+) -> None:
+    dag_id, events = await running_controller.ended(client)
     for after in range(1, len(events) + 1):
         assert await collect(client, dag_id, after) == events[after:]
 
 
-async def test_who_has_been_told_everything_is_told_that_nothing_is_left(
-    world: World, client: Client
+async def test_event_stream_without_new_events_returns_204(
+    running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await world.ended(client)
-    async with world.raw(dag_id, **{"Last-Event-ID": str(len(events))}) as response:
+    dag_id, events = await running_controller.ended(client)
+    async with running_controller.open_stream(
+        dag_id, **{"Last-Event-ID": str(len(events))}
+    ) as response:
         assert (response.status, await response.read()) == (204, b"")
 
 
-async def test_a_retry_goes_on_with_the_numbers(world: World, client: Client) -> None:
-    world.is_broken = True
-    dag_id, before = await world.ended(client)
+async def test_event_stream_retry_continues_numbering(
+    running_controller: EventController, client: Client
+) -> None:
+    running_controller.is_broken = True
+    dag_id, before = await running_controller.ended(client)
     assert before[-1].data["state"] == "FAILED"
-    world.is_broken = False
+    running_controller.is_broken = False
     await client.operate_dag(dag_id, "RETRY")
     after = await collect(client, dag_id, before[-1].seq)
     assert [event.seq for event in after] == [before[-1].seq + 1 + n for n in range(len(after))]
@@ -134,23 +155,25 @@ async def test_a_retry_goes_on_with_the_numbers(world: World, client: Client) ->
     assert await collect(client, dag_id) == before + after
 
 
-async def test_the_numbers_are_the_same_after_a_restart(stage: World) -> None:
-    async with stage.client() as client:
-        async with stage.controller():
-            dag_id, events = await stage.ended(client)
-        async with stage.controller():
+async def test_event_stream_numbers_are_kept_after_restart(
+    event_controller: EventController,
+) -> None:
+    async with event_controller.client() as client:
+        async with event_controller.controller():
+            dag_id, events = await event_controller.ended(client)
+        async with event_controller.controller():
             assert await collect(client, dag_id) == events
 
 
-async def test_a_follower_goes_on_when_the_controller_is_restarted(stage: World) -> None:
-    gate = stage.gate = Latch()
-    async with stage.client() as client:
-        async with stage.controller(), asyncio.timeout(30):
+async def test_client_follow_reconnects_after_restart(event_controller: EventController) -> None:
+    latch = event_controller.latch = Latch()
+    async with event_controller.client() as client:
+        async with event_controller.controller(), asyncio.timeout(30):
             dag_id = (await client.start("GLOBAL"))["id"]
             following = asyncio.create_task(collect(client, dag_id), name="following")
-            await gate.reached.wait()
-        gate.open()
-        async with stage.controller():
+            await latch.reached.wait()
+        latch.open()
+        async with event_controller.controller():
             events = await following
             assert events == await collect(client, dag_id)
     # Each server's attempt was interrupted and made anew.
@@ -158,8 +181,10 @@ async def test_a_follower_goes_on_when_the_controller_is_restarted(stage: World)
     assert max(attempts) == 2
 
 
-async def test_a_controller_that_stays_away_is_given_up(stage: World) -> None:
-    async with stage.client() as client:
+async def test_client_follow_absent_controller_raises_unreachable(
+    event_controller: EventController,
+) -> None:
+    async with event_controller.client() as client:
         with pytest.raises(ControllerUnreachable):
             async for _ in client.follow("2213070643302886" + "1", patience_s=0.1):
                 pass
@@ -169,27 +194,31 @@ async def test_a_controller_that_stays_away_is_given_up(stage: World) -> None:
 
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "99", "9" * 19, "²"])
-async def test_a_last_event_that_never_was_is_refused(
-    world: World, client: Client, last: str
+async def test_event_stream_invalid_last_event_id_is_refused(
+    running_controller: EventController, client: Client, last: str
 ) -> None:
-    dag_id, _ = await world.ended(client)
+    dag_id, _ = await running_controller.ended(client)
     with pytest.raises(ApiRefused) as refused:
-        async with world.raw(dag_id, **{"Last-Event-ID": last}):
+        async with running_controller.open_stream(dag_id, **{"Last-Event-ID": last}):
             pass
     assert (refused.value.status, refused.value.code) == (400, "Common.IllegalArgument")
 
 
-async def test_the_events_of_no_dag_are_not_found(world: World, client: Client) -> None:
-    dag_id, _ = await world.ended(client)
+async def test_event_stream_unknown_dag_is_not_found(
+    running_controller: EventController, client: Client
+) -> None:
+    dag_id, _ = await running_controller.ended(client)
     with pytest.raises(ApiRefused, match="Task not found"):
         await collect(client, f"{dag_id}9")
 
 
-async def test_nobody_follows_without_a_login(world: World, client: Client) -> None:
-    dag_id, _ = await world.ended(client)
+async def test_event_stream_without_login_is_refused(
+    running_controller: EventController, client: Client
+) -> None:
+    dag_id, _ = await running_controller.ended(client)
     async with (
         aiohttp.ClientSession() as session,
-        session.get(f"{world.url}/api/v1/task/dag/{dag_id}/events") as response,
+        session.get(f"{running_controller.url}/api/v1/task/dag/{dag_id}/events") as response,
     ):
         assert response.status == 400
         assert (await response.json())["error"]["errCode"] == "Request.Header.NotFound"
@@ -198,12 +227,12 @@ async def test_nobody_follows_without_a_login(world: World, client: Client) -> N
 # --- slow followers --------------------------------------------------------------------------
 
 
-async def test_who_falls_behind_what_is_kept_misses_nothing(
-    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+async def test_event_stream_slow_subscriber_misses_no_event(
+    running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "_KEPT", 4)
     monkeypatch.setattr(feed, "_PAGE", 7)
-    world.lines = tuple(f"line {number}" for number in range(100))
+    running_controller.lines = tuple(f"line {number}" for number in range(100))
     dag_id = (await client.start("GLOBAL"))["id"]
     early, late = await asyncio.gather(collect(client, dag_id), collect(client, dag_id, 1))
     assert [event.seq for event in early] == list(range(1, len(early) + 1))
@@ -211,49 +240,49 @@ async def test_who_falls_behind_what_is_kept_misses_nothing(
     assert sum(event.kind == "line" for event in early) == 200
 
 
-async def test_silence_is_told_from_a_broken_connection(
-    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+async def test_event_stream_idle_sends_keepalive(
+    running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "KEEPALIVE_S", 0.01)
-    gate = world.gate = Latch()
+    latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
-    async with asyncio.timeout(30), world.raw(dag_id) as response:
+    async with asyncio.timeout(30), running_controller.open_stream(dag_id) as response:
         while await response.content.readline() != b": nothing new\n":
             pass
-        gate.open()
+        latch.open()
         assert b"event: end" in await response.read()
 
 
-async def test_who_takes_nothing_is_left_behind_and_holds_nobody_up(
-    world: World, client: Client, monkeypatch: pytest.MonkeyPatch
+async def test_event_stream_blocked_subscriber_is_disconnected(
+    running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left_behind, write = asyncio.Event(), follow._write
+    disconnected, write = asyncio.Event(), follow._write
 
     async def note(response: web.StreamResponse, frames: bytes) -> None:
         try:
             await write(response, frames)
         except TimeoutError:
-            left_behind.set()
+            disconnected.set()
             raise
 
     monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
     monkeypatch.setattr(follow, "_write", note)
-    world.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
-    gate = world.gate = Latch()
+    running_controller.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
+    latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     target = f"/api/v1/task/dag/{dag_id}/events"
     key = load_key((await client.secret())["public_key"])
     header = sign(key, PASSWORD, target, None).header
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.port, limit=1024)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running_controller.port, limit=1024)
     writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {header}\r\n\r\n".encode())
     async with asyncio.timeout(60), AsyncExitStack() as stack:
         stack.callback(writer.close)
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
-        await gate.reached.wait()
-        gate.open()
+        await latch.reached.wait()
+        latch.open()
         events = await collect(client, dag_id)  # while the other one has not read on
         assert sum(event.kind == "line" for event in events) == 40
-        await left_behind.wait()
+        await disconnected.wait()
         taken = b""
         with suppress(ConnectionError):
             while chunk := await reader.read(65536):

@@ -34,10 +34,10 @@ from tests.hostile_world import (
     SECOND,
     SQL_TIMEOUT_S,
     FakeContext,
-    HostileWorld,
-    Thief,
+    HostileCluster,
+    ListenerOwner,
     find_disclosures,
-    open_hostile_world,
+    open_hostile_cluster,
     wait_dag,
 )
 from tests.sql_listener import FRIENDLY, HOSTILE, NATIVE, ListenerProcess, Recording
@@ -48,95 +48,95 @@ FLAVOURS = ("seekdb", "oceanbase")
 NO_MESSAGE = {"ob/info", "agents/status"}  # their form has no room for one
 WITHOUT_SQL = {("seekdb", "plain stop"), ("seekdb", "plain stop, dry run")}
 
-Command: TypeAlias = Callable[[HostileWorld, Client], Awaitable[str]]
+Command: TypeAlias = Callable[[HostileCluster, Client], Awaitable[str]]
 """Runs a command that must fail for the first server; returns all that it tells the user."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=FLAVOURS)
 async def world(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[HostileWorld]:
+) -> AsyncIterator[HostileCluster]:
     directory = tmp_path_factory.mktemp("hostile")
-    async with open_hostile_world(request.param, directory) as opened:
+    async with open_hostile_cluster(request.param, directory) as opened:
         yield opened
 
 
 # --- the commands --------------------------------------------------------------------------------
 
 
-async def start(world: HostileWorld, client: Client) -> str:
+async def start(world: HostileCluster, client: Client) -> str:
     """The health wait of a start that found the server running."""
     dag = await wait_dag(client, (await client.start("SERVER", [FIRST]))["id"])
-    told = json.dumps([sub["task_logs"] for node in dag["nodes"] for sub in node["sub_tasks"]])
-    assert (dag["state"], dag["stage"]) == ("FAILED", 4), told
-    return told
+    output = json.dumps([sub["task_logs"] for node in dag["nodes"] for sub in node["sub_tasks"]])
+    assert (dag["state"], dag["stage"]) == ("FAILED", 4), output
+    return output
 
 
-async def first_start(world: HostileWorld, client: Client) -> str:
+async def first_start(world: HostileCluster, client: Client) -> str:
     """The health wait of a first start, which sets the password of root."""
     return _failure(await _wait_first_start(world))
 
 
-async def start_cluster(world: HostileWorld, client: Client) -> str:
+async def start_cluster(world: HostileCluster, client: Client) -> str:
     """Stage 5 of a start."""
     return _failure_or_nothing(await _run_stage(world, 5), world)
 
 
-async def verify(world: HostileWorld, client: Client) -> str:
+async def verify(world: HostileCluster, client: Client) -> str:
     """Stage 6 of a start."""
     return _failure(await _run_stage(world, 6))
 
 
-async def plain_stop(world: HostileWorld, client: Client, *, dry_run: bool = False) -> str:
+async def plain_stop(world: HostileCluster, client: Client, *, dry_run: bool = False) -> str:
     """A stop by SQL, while no other server answers."""
     return await _refusal(client.stop("ZONE", ["zone1"], dry_run=dry_run))
 
 
-async def dry_plain_stop(world: HostileWorld, client: Client) -> str:
+async def dry_plain_stop(world: HostileCluster, client: Client) -> str:
     return await plain_stop(world, client, dry_run=True)
 
 
-async def terminate(world: HostileWorld, client: Client) -> str:
+async def terminate(world: HostileCluster, client: Client) -> str:
     """A stop that freezes first, while no other server answers."""
     return await _refusal(client.stop("SERVER", [FIRST], terminate=True))
 
 
-async def dry_terminate(world: HostileWorld, client: Client) -> str:
+async def dry_terminate(world: HostileCluster, client: Client) -> str:
     return await _refusal(client.stop("SERVER", [FIRST], terminate=True, dry_run=True))
 
 
-async def freeze(world: HostileWorld, client: Client) -> str:
+async def freeze(world: HostileCluster, client: Client) -> str:
     """The stage of a stop that freezes."""
     context = FakeContext(None, params={"scope": {"type": "SERVER", "target": [FIRST]}})
     outcome = await select_actions(world.access).freeze(context.as_context(), [FIRST])
-    told = outcome.problem.render() if isinstance(outcome, Failed) else ""
+    output = outcome.problem.render() if isinstance(outcome, Failed) else ""
     assert isinstance(outcome, Failed) or world.flavour == "seekdb"
-    return "\n".join([*context.lines, told])
+    return "\n".join([*context.lines, output])
 
 
-async def ob_info(world: HostileWorld, client: Client) -> str:
+async def ob_info(world: HostileCluster, client: Client) -> str:
     data = await client.get("/ob/info")
     (row,) = data["obcluster_info"]["topology"]["zone2"]
     assert (row["status"], row["sql_port"]) == ("ACTIVE", world.ports[1])
     return json.dumps(data)
 
 
-async def agents_status(world: HostileWorld, client: Client) -> str:
+async def agents_status(world: HostileCluster, client: Client) -> str:
     data = await client.get("/agents/status")
     assert (data[FIRST]["obState"], data[SECOND]["obState"]) == (1, 3)
     return json.dumps(data)
 
 
-async def cluster_info(world: HostileWorld, client: Client) -> str:
+async def cluster_info(world: HostileCluster, client: Client) -> str:
     data = await client.get("/obcluster/info")
     first, second = (zone["servers"][0] for zone in data["zones"])
     assert (second["status"], "why" in second) == ("RUNNING", False)
     return str(first["why"])
 
 
-async def doctor(world: HostileWorld, client: Client) -> str:
-    found = await examine(world.directory / "engine.yaml", world.pool, world.clock)
-    by_name = {entry.subject: entry for entry in found if entry.check == "sql"}
+async def doctor(world: HostileCluster, client: Client) -> str:
+    results = await examine(world.directory / "engine.yaml", world.pool, world.clock)
+    by_name = {entry.subject: entry for entry in results if entry.check == "sql"}
     assert str(by_name[SECOND].health) == "ok"
     assert str(by_name[FIRST].health) == "bad"
     return f"{by_name[FIRST].said}; {by_name[FIRST].remedy}"
@@ -161,7 +161,7 @@ COMMANDS_BESIDE_A_FRIEND: dict[str, Command] = {
 }
 
 
-async def _process(world: HostileWorld) -> ProcessIdentity:
+async def _process(world: HostileCluster) -> ProcessIdentity:
     if world.process is not None:
         return world.process
     process = (await read_sql_facts(world.first, LocalRunner())).process
@@ -171,7 +171,7 @@ async def _process(world: HostileWorld) -> ProcessIdentity:
     return process
 
 
-async def _wait_first_start(world: HostileWorld) -> Any:
+async def _wait_first_start(world: HostileCluster) -> Any:
     monitored = MonitoredServer(
         *(world.first, LocalRunner(), await _process(world), 0, PASSWORD),
         is_first=True,
@@ -182,7 +182,7 @@ async def _wait_first_start(world: HostileWorld) -> Any:
     return await health_outcome(result, monitored, context)
 
 
-async def _run_stage(world: HostileWorld, number: int) -> Any:
+async def _run_stage(world: HostileCluster, number: int) -> Any:
     operation = start_operation(world.access)
     data = {"process": asdict(await _process(world)), "log_from": 0}
     params = {"scope": {"type": "SERVER", "target": [FIRST]}}
@@ -201,7 +201,7 @@ def _failure(outcome: Any) -> str:
     return outcome.problem.render()
 
 
-def _failure_or_nothing(outcome: Any, world: HostileWorld) -> str:
+def _failure_or_nothing(outcome: Any, world: HostileCluster) -> str:
     if world.flavour == "seekdb":
         assert isinstance(outcome, Succeeded)
         return f"nothing to do; {world.flavour}"
@@ -211,37 +211,46 @@ def _failure_or_nothing(outcome: Any, world: HostileWorld) -> str:
 # --- the matrix ----------------------------------------------------------------------------------
 
 
-async def _check_all(world: HostileWorld, kind: Thief, behaviour: str) -> None:
+async def _check_all(world: HostileCluster, kind: ListenerOwner, behaviour: str) -> None:
     """Run each command while the listener has the port of the first server."""
-    thief = world.thief(kind)
-    thief.listen(behaviour, world.ports[0])
+    rogue_listener = world.rogue_listener(kind)
+    rogue_listener.listen(behaviour, world.ports[0])
     try:
         async with world.client() as client:
             for name, command in COMMANDS.items():
-                _check(world, kind, thief, name, await command(world, client))
-            world.befriend()
+                _check(world, kind, rogue_listener, name, await command(world, client))
+            world.listen_on_second_server()
             for name, command in COMMANDS_BESIDE_A_FRIEND.items():
-                _check(world, kind, thief, name, await command(world, client))
+                _check(world, kind, rogue_listener, name, await command(world, client))
             assert find_disclosures(world.friend.take_recording()) == []
     finally:
-        thief.close_port()
+        rogue_listener.close_port()
         world.friend.close_port()
 
 
-def _check(world: HostileWorld, kind: Thief, thief: ListenerProcess, name: str, told: str) -> None:
-    recording = thief.take_recording()
+def _check(
+    world: HostileCluster,
+    kind: ListenerOwner,
+    rogue_listener: ListenerProcess,
+    name: str,
+    output: str,
+) -> None:
+    recording = rogue_listener.take_recording()
     assert find_disclosures(recording) == [], name
-    assert PASSWORD not in told
+    assert PASSWORD not in output
     uses_sql = (world.flavour, name) not in WITHOUT_SQL | {("seekdb", "start of the cluster")}
-    if kind is Thief.SERVER:
+    if kind is ListenerOwner.SERVER:
         _check_logins(recording)
-        greets = thief.behaviour.startswith("greets") and "caching" not in thief.behaviour
+        greets = (
+            rogue_listener.behaviour.startswith("greets")
+            and "caching" not in rogue_listener.behaviour
+        )
         assert bool(recording.received) is (uses_sql and not greets), name
         return
     assert recording.connections == (), name
     if uses_sql and name not in NO_MESSAGE:
-        assert f"pid {thief.pid}" in told, (name, told)
-        assert "stop that process" in told, (name, told)
+        assert f"pid {rogue_listener.pid}" in output, (name, output)
+        assert "stop that process" in output, (name, output)
 
 
 def _check_logins(recording: Recording) -> None:
@@ -257,25 +266,29 @@ def _check_logins(recording: Recording) -> None:
 
 
 @pytest.mark.parametrize("behaviour", HOSTILE)
-async def test_server_that_is_hostile_gets_only_a_proof(
-    world: HostileWorld, behaviour: str
+async def test_login_hostile_server_receives_only_proof(
+    world: HostileCluster, behaviour: str
 ) -> None:
-    await _check_all(world, Thief.SERVER, behaviour)
+    await _check_all(world, ListenerOwner.SERVER, behaviour)
 
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 @pytest.mark.parametrize("behaviour", HOSTILE)
-async def test_listener_of_another_user_gets_no_login(world: HostileWorld, behaviour: str) -> None:
-    await _check_all(world, Thief.OTHER_USER, behaviour)
+async def test_login_listener_of_other_user_receives_nothing(
+    world: HostileCluster, behaviour: str
+) -> None:
+    await _check_all(world, ListenerOwner.OTHER_USER, behaviour)
 
 
 @pytest.mark.parametrize("behaviour", ["clear by switch", "greets caching_sha2"])
-async def test_listener_of_the_same_user_gets_no_login(world: HostileWorld, behaviour: str) -> None:
-    await _check_all(world, Thief.OTHER_PROCESS, behaviour)
+async def test_login_listener_of_same_user_receives_nothing(
+    world: HostileCluster, behaviour: str
+) -> None:
+    await _check_all(world, ListenerOwner.OTHER_PROCESS, behaviour)
 
 
-async def test_first_start_sets_the_password_by_its_hash(world: HostileWorld) -> None:
+async def test_first_start_sets_password_by_hash(world: HostileCluster) -> None:
     if world.flavour == "oceanbase":
         pytest.skip("the bootstrap of a cluster sets its password")
     world.server.listen(FRIENDLY, world.ports[0])
@@ -288,13 +301,13 @@ async def test_first_start_sets_the_password_by_its_hash(world: HostileWorld) ->
         world.server.close_port()
 
 
-async def test_plain_stop_goes_through_another_server(world: HostileWorld) -> None:
+async def test_plain_stop_uses_server_without_attacker(world: HostileCluster) -> None:
     if world.flavour == "seekdb":
         pytest.skip("seekdb has no stop by SQL")
-    thief = world.thief(Thief.OTHER_PROCESS)
-    thief.listen("clear by switch", world.ports[0])
+    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen("clear by switch", world.ports[0])
     zones = [["zone1", "INACTIVE"], ["zone2", "ACTIVE"]]
-    world.befriend({"FROM oceanbase.DBA_OB_ZONES": zones})
+    world.listen_on_second_server({"FROM oceanbase.DBA_OB_ZONES": zones})
     world.set_sql_timeout(60)
     try:
         async with world.client() as client:
@@ -303,17 +316,17 @@ async def test_plain_stop_goes_through_another_server(world: HostileWorld) -> No
             dag = await wait_dag(client, (await client.stop("ZONE", ["zone1"]))["id"])
         assert dag["state"] == "SUCCEED", dag
         assert b"ALTER SYSTEM STOP ZONE 'zone1'" in world.friend.take_recording().received
-        assert thief.take_recording() == Recording(())
+        assert rogue_listener.take_recording() == Recording(())
     finally:
         world.set_sql_timeout(SQL_TIMEOUT_S)
-        thief.close_port()
+        rogue_listener.close_port()
         world.friend.close_port()
 
 
-async def test_start_of_both_fails_for_the_attacked_server_only(world: HostileWorld) -> None:
-    thief = world.thief(Thief.OTHER_PROCESS)
-    thief.listen("clear by switch", world.ports[0])
-    world.befriend()
+async def test_start_global_fails_for_attacked_server_only(world: HostileCluster) -> None:
+    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen("clear by switch", world.ports[0])
+    world.listen_on_second_server()
     try:
         async with world.client() as client:
             dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
@@ -322,9 +335,9 @@ async def test_start_of_both_fails_for_the_attacked_server_only(world: HostileWo
             for task in dag["nodes"][3]["sub_tasks"]
         }
         assert health == {FIRST: "FAILED", SECOND: "SUCCEED"}
-        assert thief.take_recording() == Recording(())
+        assert rogue_listener.take_recording() == Recording(())
     finally:
-        thief.close_port()
+        rogue_listener.close_port()
         world.friend.close_port()
 
 
@@ -341,11 +354,11 @@ async def test_start_of_both_fails_for_the_attacked_server_only(world: HostileWo
         "greets caching_sha2",
     ],
 )
-async def test_recorder_shows_the_password_of_an_obedient_driver(
-    world: HostileWorld, behaviour: str
+async def test_recorder_shows_password_sent_by_aiomysql(
+    world: HostileCluster, behaviour: str
 ) -> None:
-    thief = world.thief(Thief.OTHER_PROCESS)
-    thief.listen(behaviour, world.ports[0])
+    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen(behaviour, world.ports[0])
     try:
         sent = PASSWORD.encode("utf-8").decode("latin-1")
         async with LocalRunner().tunnel("127.0.0.1", world.ports[0]) as socket:
@@ -357,6 +370,6 @@ async def test_recorder_shows_the_password_of_an_obedient_driver(
                 pass
             else:
                 connection.close()
-        assert PASSWORD.encode() in thief.take_recording().received
+        assert PASSWORD.encode() in rogue_listener.take_recording().received
     finally:
-        thief.close_port()
+        rogue_listener.close_port()

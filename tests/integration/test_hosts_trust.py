@@ -24,11 +24,11 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TrustResult:
     """What the command said."""
 
     code: int
-    shown: str
+    printed: str
     document: Mapping[str, Any]
 
     def states(self) -> list[tuple[str, bool]]:
@@ -44,19 +44,19 @@ async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
 @pytest.fixture
 def trust(
     lab: SshLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Awaitable[Said]]:
+) -> Callable[..., Awaitable[TrustResult]]:
     """Runs the command as a person does; `answer` is what they type."""
 
-    async def run_it(*options: str, answer: str = "") -> Said:
+    async def run_trust(*options: str, answer: str = "") -> TrustResult:
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))
         cluster = str(lab.directory / "cluster.yaml")
         code = await asyncio.to_thread(
             main, ["hosts", "trust", "--json", "--cluster", cluster, *options]
         )
         out, err = capsys.readouterr()
-        return Said(code, err, json.loads(out) if out else {})
+        return TrustResult(code, err, json.loads(out) if out else {})
 
-    return run_it
+    return run_trust
 
 
 def write_cluster(lab: SshLab, *hosts: Sshd, **ssh: object) -> None:
@@ -88,20 +88,18 @@ async def renew_key(host: Sshd) -> None:
     await host.start()
 
 
-async def test_new_keys_are_shown_with_their_fingerprints_and_pinned_on_agreement(
-    lab, trust, ssh_pool
-):
+async def test_hosts_trust_confirmed_pins_new_keys(lab, trust, ssh_pool):
     hosts = [await lab.sshd(known=False) for _ in range(2)]
     write_cluster(lab, *hosts)
     refused = await trust(answer="\n")
     assert (refused.code, lab.known_hosts.read_text()) == (1, "")
     for host in hosts:
-        assert await fingerprint(host) in refused.shown
-    assert "Pin these 2 keys? [y/N]" in refused.shown
+        assert await fingerprint(host) in refused.printed
+    assert "Pin these 2 keys? [y/N]" in refused.printed
 
-    agreed = await trust(answer="y\n")
-    assert agreed.code == 0
-    assert agreed.states() == [("new", True), ("new", True)]
+    confirmed = await trust(answer="y\n")
+    assert confirmed.code == 0
+    assert confirmed.states() == [("new", True), ("new", True)]
     key = await lab.key("key")
     lab.let_in(key, *hosts)
     for host in hosts:
@@ -110,35 +108,35 @@ async def test_new_keys_are_shown_with_their_fingerprints_and_pinned_on_agreemen
         assert done.exit_status == 0
 
     before = lab.known_hosts.read_text()
-    again = await trust()
-    assert (again.code, again.states()) == (0, [("known", False), ("known", False)])
+    repeated = await trust()
+    assert (repeated.code, repeated.states()) == (0, [("known", False), ("known", False)])
     assert lab.known_hosts.read_text() == before
-    assert "Pin" not in again.shown
+    assert "Pin" not in repeated.printed
 
 
-async def test_yes_pins_what_is_new_and_leaves_a_changed_key_alone(lab, trust):
+async def test_hosts_trust_yes_keeps_changed_key_until_replace(lab, trust):
     changed, new = await lab.sshd(), await lab.sshd(known=False)
     before = lab.known_hosts.read_text()
-    was = await fingerprint(changed)
+    old_fingerprint = await fingerprint(changed)
     await renew_key(changed)
     write_cluster(lab, changed, new)
-    said = await trust("--yes")
-    assert said.code == 1
-    assert said.states() == [("changed", False), ("new", True)]
-    assert said.document["hosts"][0]["pinned_before"] == [was]
-    assert f"--replace '127.0.0.1:{changed.port}'" in said.shown
+    result = await trust("--yes")
+    assert result.code == 1
+    assert result.states() == [("changed", False), ("new", True)]
+    assert result.document["hosts"][0]["pinned_before"] == [old_fingerprint]
+    assert f"--replace '127.0.0.1:{changed.port}'" in result.printed
     assert lab.known_hosts.read_text().startswith(before)
 
-    wrong = await trust("--yes", "--replace", "10.9.9.9")
-    assert wrong.code == 2
-    assert "does not contain this host" in wrong.shown
-    said = await trust("--yes", "--replace", f"127.0.0.1:{changed.port}")
-    assert (said.code, said.states()) == (0, [("changed", True), ("known", False)])
+    unknown_host = await trust("--yes", "--replace", "10.9.9.9")
+    assert unknown_host.code == 2
+    assert "does not contain this host" in unknown_host.printed
+    result = await trust("--yes", "--replace", f"127.0.0.1:{changed.port}")
+    assert (result.code, result.states()) == (0, [("changed", True), ("known", False)])
     assert before not in lab.known_hosts.read_text()
     assert (await trust()).code == 0
 
 
-async def test_a_bastion_is_trusted_first_and_then_what_lies_behind_it(lab, trust):
+async def test_hosts_trust_pins_bastion_before_host_behind_it(lab, trust):
     bastion, host = await lab.sshd(known=False), await lab.sshd(known=False)
     key = await lab.key("key")
     lab.let_in(key, bastion)
@@ -149,22 +147,22 @@ async def test_a_bastion_is_trusted_first_and_then_what_lies_behind_it(lab, trus
     assert [state for state, _ in declined.states()] == ["new", "unreachable"]
     assert "the bastion of" in declined.document["hosts"][1]["problem"]
 
-    said = await trust(answer="y\ny\n")
-    assert (said.code, said.states()) == (0, [("new", True), ("new", True)])
-    assert [h["via"] for h in said.document["hosts"]] == [None, f"127.0.0.1:{bastion.port}"]
+    result = await trust(answer="y\ny\n")
+    assert (result.code, result.states()) == (0, [("new", True), ("new", True)])
+    assert [h["via"] for h in result.document["hosts"]] == [None, f"127.0.0.1:{bastion.port}"]
     assert host.logins() == 0
 
 
-async def test_a_host_that_does_not_answer_does_not_keep_the_others_from_being_pinned(lab, trust):
+async def test_hosts_trust_unreachable_host_does_not_block_others(lab, trust):
     down, host = await lab.sshd(known=False), await lab.sshd(known=False)
     await down.stop()
     write_cluster(lab, down, host)
-    said = await trust("--yes")
-    assert (said.code, said.states()) == (1, [("unreachable", False), ("new", True)])
-    assert "cannot be reached" in said.document["hosts"][0]["problem"]
+    result = await trust("--yes")
+    assert (result.code, result.states()) == (1, [("unreachable", False), ("new", True)])
+    assert "cannot be reached" in result.document["hosts"][0]["problem"]
 
 
-async def test_a_host_with_a_certificate_of_a_trusted_authority_needs_no_pin(lab, trust):
+async def test_hosts_trust_certified_host_needs_no_pin(lab, trust):
     authority, host = await lab.key("authority"), await lab.sshd(known=False)
     options = ("-q", "-s", str(authority), "-I", "id", "-h", "-n", "127.0.0.1")
     await run("ssh-keygen", *options, str(host.host_key))
@@ -174,11 +172,11 @@ async def test_a_host_with_a_certificate_of_a_trusted_authority_needs_no_pin(lab
     public = Path(f"{authority}.pub").read_text()
     lab.known_hosts.write_text(f"@cert-authority [127.0.0.1]:* {public}")
     write_cluster(lab, host)
-    said = await trust()
-    assert (said.code, said.states()) == (0, [("certified", False)])
+    result = await trust()
+    assert (result.code, result.states()) == (0, [("certified", False)])
 
 
-async def test_the_engine_file_leads_to_the_cluster_file(lab):
+async def test_hosts_trust_reads_cluster_file_of_engine_file(lab):
     host = await lab.sshd(known=False)
     write_cluster(lab, host)
     (lab.directory / "engine.yaml").write_text("cluster: cluster.yaml\n")

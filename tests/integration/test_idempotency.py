@@ -11,9 +11,15 @@ import pytest
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import Latch
-from tests.integration.event_world import World, client, collect, stage, world
+from tests.integration.event_world import (
+    EventController,
+    client,
+    collect,
+    event_controller,
+    running_controller,
+)
 
-__all__ = ["client", "stage", "world"]  # fixtures
+__all__ = ["client", "event_controller", "running_controller"]  # fixtures
 
 
 BODY: dict[str, Any] = {"scope": {"type": "GLOBAL", "target": []}}
@@ -27,15 +33,15 @@ async def count(client: Client) -> int:
     return len(await client.list_dags())
 
 
-async def test_the_same_key_and_body_answer_with_the_same_dag(
-    world: World,
+async def test_idempotency_key_repeated_request_returns_same_dag(
+    running_controller: EventController,
     client: Client,
 ) -> None:
-    world.gate = Latch()
+    running_controller.latch = Latch()
     first = await client.post("/ob/start", BODY, key="k-1")
     running = await client.post("/ob/start", BODY, key="k-1")
     assert (running["id"], running["state"], running["nodes"]) == (first["id"], "RUNNING", None)
-    world.gate.open()
+    running_controller.latch.open()
     await collect(client, first["id"])
     ended = await client.post("/ob/start", BODY, key="k-1")
     assert (ended["id"], ended["state"]) == (first["id"], "SUCCEED")
@@ -43,24 +49,24 @@ async def test_the_same_key_and_body_answer_with_the_same_dag(
     assert await count(client) == 1
 
 
-async def test_requests_at_the_same_moment_make_one_dag(client: Client) -> None:
+async def test_idempotency_key_concurrent_requests_create_one_dag(client: Client) -> None:
     ids = await asyncio.gather(*(start(client, "together") for _ in range(20)))
     assert len(set(ids)) == 1
     assert await count(client) == 1
 
 
-async def test_a_key_is_remembered_over_a_restart(tmp_path: Path) -> None:
-    found = World(tmp_path)
-    async with found.client() as client:
-        async with found.controller():
+async def test_idempotency_key_is_remembered_after_restart(tmp_path: Path) -> None:
+    stopped = EventController(tmp_path)
+    async with stopped.client() as client:
+        async with stopped.controller():
             dag_id = await start(client, "k")
             await collect(client, dag_id)
-        async with found.controller():
+        async with stopped.controller():
             assert await start(client, "k") == dag_id
             assert await count(client) == 1
 
 
-async def test_another_body_under_the_same_key_is_refused(client: Client) -> None:
+async def test_idempotency_key_with_other_body_is_refused(client: Client) -> None:
     dag_id = await start(client, "k")
     for body in ({"scope": {"type": "ZONE", "target": ["z1"]}}, {}):
         with pytest.raises(ApiRefused, match=dag_id) as refused:
@@ -69,36 +75,36 @@ async def test_another_body_under_the_same_key_is_refused(client: Client) -> Non
     assert await count(client) == 1
 
 
-async def test_how_a_body_is_spelt_does_not_count(client: Client) -> None:
+async def test_idempotency_key_ignores_spelling_of_body(client: Client) -> None:
     dag_id = await start(client, "k", {"scope": {"type": "GLOBAL", "target": []}})
-    respelt = {"unknown": 1, "SCOPE": {"target": [], "type": "GLOBAL"}}
-    assert await start(client, "k", respelt) == dag_id
+    other_spelling = {"unknown": 1, "SCOPE": {"target": [], "type": "GLOBAL"}}
+    assert await start(client, "k", other_spelling) == dag_id
 
 
-async def test_another_key_makes_another_dag_even_within_the_window(
-    world: World,
+async def test_idempotency_key_overrides_dedupe_window(
+    running_controller: EventController,
     client: Client,
 ) -> None:
-    world.dedupe_window_s = 3600.0
-    world.gate = Latch()
+    running_controller.dedupe_window_s = 3600.0
+    running_controller.latch = Latch()
     first = await start(client, "k-1")
     assert await start(client, "k-2") != first
     assert await start(client, "k-1") == first
-    world.gate.open()
+    running_controller.latch.open()
 
 
-async def test_without_a_key_nothing_is_remembered(client: Client) -> None:
+async def test_idempotency_key_missing_creates_new_dag(client: Client) -> None:
     assert await start(client, "") != await start(client, "")
 
 
 @pytest.mark.parametrize("key", ["x" * 201, "a b", "ü", "k\tk"])
-async def test_a_key_that_is_none_is_refused(client: Client, key: str) -> None:
+async def test_idempotency_key_invalid_is_refused(client: Client, key: str) -> None:
     with pytest.raises(ApiRefused) as refused:
         await start(client, key)
     assert (refused.value.status, refused.value.code) == (400, "Common.IllegalArgument")
     assert await count(client) == 0
 
 
-async def test_a_key_of_two_hundred_characters_is_taken(client: Client) -> None:
+async def test_idempotency_key_of_200_characters_is_accepted(client: Client) -> None:
     dag_id = await start(client, "x" * 200)
     assert await start(client, "x" * 200) == dag_id

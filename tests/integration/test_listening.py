@@ -50,7 +50,7 @@ zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
 
 
 @asynccontextmanager
-async def running(directory: Path, **api: Any) -> AsyncIterator[Controller]:
+async def open_controller(directory: Path, **api: Any) -> AsyncIterator[Controller]:
     """A controller with these keys of the engine file's section `api`."""
     (directory / "password").write_text(PASSWORD)
     (directory / "cluster.yaml").write_text(CLUSTER)
@@ -58,11 +58,11 @@ async def running(directory: Path, **api: Any) -> AsyncIterator[Controller]:
     section = {"host": "127.0.0.1", "port": port, "advertise": f"127.0.0.1:{port}"} | api
     engine = {"api": section, "store": {"path": "store.sqlite"}, "cluster": "cluster.yaml"}
     (directory / "engine.yaml").write_text(json.dumps(engine))
-    async with run_controller(load_config(directory / "engine.yaml", {}), [EXTENSION]) as found:
-        yield found
+    async with run_controller(load_config(directory / "engine.yaml", {}), [EXTENSION]) as opened:
+        yield opened
 
 
-class Line:
+class RawConnection:
     """A connection on which anything can be written."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -70,11 +70,11 @@ class Line:
         self._writer = writer
 
     @classmethod
-    async def open(cls, controller: Controller, address: str = "127.0.0.1") -> Line:
+    async def open(cls, controller: Controller, address: str = "127.0.0.1") -> RawConnection:
         port = int(controller.url.rpartition(":")[2])
         streams = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
         line = cls(*streams)
-        LINES.append(line)
+        OPEN_CONNECTIONS.append(line)
         return line
 
     async def write(self, data: bytes) -> None:
@@ -102,14 +102,14 @@ class Line:
             await self._writer.wait_closed()
 
 
-LINES: list[Line] = []
+OPEN_CONNECTIONS: list[RawConnection] = []
 
 
 @pytest_asyncio.fixture(autouse=True)
-async def _lines_are_closed() -> AsyncIterator[None]:
+async def _close_raw_connections() -> AsyncIterator[None]:
     yield
-    while LINES:
-        await LINES.pop().close()
+    while OPEN_CONNECTIONS:
+        await OPEN_CONNECTIONS.pop().close()
 
 
 TIME = b"GET /api/v1/time HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -119,16 +119,16 @@ TIME = b"GET /api/v1/time HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /api/v1/ti", TIME[:-2], TIME[:-2] + b"X-A: b\r\n"])
-async def test_a_request_that_does_not_arrive_is_cut_off(tmp_path: Path, sent: bytes) -> None:
-    async with running(tmp_path, header_timeout_s=0.2) as controller:
-        line = await Line.open(controller)
+async def test_connections_incomplete_request_is_closed(tmp_path: Path, sent: bytes) -> None:
+    async with open_controller(tmp_path, header_timeout_s=0.2) as controller:
+        line = await RawConnection.open(controller)
         await line.write(sent)
         assert await line.is_closed()
 
 
-async def test_a_trickle_does_not_keep_a_connection_open(tmp_path: Path) -> None:
-    async with running(tmp_path, header_timeout_s=0.2) as controller:
-        line = await Line.open(controller)
+async def test_connections_trickled_header_is_closed(tmp_path: Path) -> None:
+    async with open_controller(tmp_path, header_timeout_s=0.2) as controller:
+        line = await RawConnection.open(controller)
         await line.write(TIME)
         assert (await line.answer())[0] == 200
 
@@ -146,60 +146,60 @@ async def test_a_trickle_does_not_keep_a_connection_open(tmp_path: Path) -> None
             writing.exception()
 
 
-async def test_a_connection_without_a_request_is_closed_after_a_while(tmp_path: Path) -> None:
-    async with running(tmp_path, header_timeout_s=60, idle_timeout_s=0.2) as controller:
-        line = await Line.open(controller)
+async def test_connections_idle_connection_is_closed(tmp_path: Path) -> None:
+    async with open_controller(tmp_path, header_timeout_s=60, idle_timeout_s=0.2) as controller:
+        line = await RawConnection.open(controller)
         for _ in range(3):
             await line.write(TIME)
             assert (await line.answer())[0] == 200
         assert await line.is_closed()
 
 
-async def test_requests_may_be_sent_ahead(tmp_path: Path) -> None:
-    async with running(tmp_path) as controller:
-        line = await Line.open(controller)
+async def test_connections_pipelined_requests_are_answered(tmp_path: Path) -> None:
+    async with open_controller(tmp_path) as controller:
+        line = await RawConnection.open(controller)
         await line.write(TIME * 20)
         assert [(await line.answer())[0] for _ in range(20)] == [200] * 20
 
 
-async def test_a_header_may_come_in_pieces(tmp_path: Path) -> None:
-    async with running(tmp_path) as controller:
-        line = await Line.open(controller)
+async def test_connections_header_in_single_bytes_is_read(tmp_path: Path) -> None:
+    async with open_controller(tmp_path) as controller:
+        line = await RawConnection.open(controller)
         for at in range(len(TIME)):
             await line.write(TIME[at : at + 1])
             await asyncio.sleep(0)
         assert (await line.answer())[0] == 200
 
 
-async def test_headers_beyond_any_real_size_are_refused_unread(tmp_path: Path) -> None:
-    async with running(tmp_path) as controller:
+async def test_connections_oversized_headers_are_refused_unread(tmp_path: Path) -> None:
+    async with open_controller(tmp_path) as controller:
         for filler in (b"X-A: " + b"a" * 200_000, b"X-A: a\r\n" * 30_000):
-            line = await Line.open(controller)
+            line = await RawConnection.open(controller)
             await line.write(TIME[:-2] + filler)
             status, content = await line.answer()
             assert (status, content["error"]["errCode"]) == (431, "Common.BadRequest")
             assert await line.is_closed()
-        line = await Line.open(controller)
+        line = await RawConnection.open(controller)
         await line.write(TIME[:-2] + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n")
         assert (await line.answer())[0] == 200
 
 
-async def test_one_address_may_have_so_many_connections_and_others_their_own(
+async def test_connections_limit_per_address_spares_others(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path, max_connections_per_address=3) as controller:
-        lines = [await Line.open(controller, "127.0.0.2") for _ in range(3)]
-        for line in lines:
+    async with open_controller(tmp_path, max_connections_per_address=3) as controller:
+        raw_connections = [await RawConnection.open(controller, "127.0.0.2") for _ in range(3)]
+        for line in raw_connections:
             await line.write(TIME)
             assert (await line.answer())[0] == 200
-        assert await (await Line.open(controller, "127.0.0.2")).is_closed()
-        other = await Line.open(controller)
+        assert await (await RawConnection.open(controller, "127.0.0.2")).is_closed()
+        other = await RawConnection.open(controller)
         await other.write(TIME)
         assert (await other.answer())[0] == 200
-        await lines[0].close()
+        await raw_connections[0].close()
 
         async def has_room() -> bool:
-            line = await Line.open(controller, "127.0.0.2")
+            line = await RawConnection.open(controller, "127.0.0.2")
             try:
                 await line.write(TIME)
                 return (await line.answer())[0] == 200
@@ -209,13 +209,13 @@ async def test_one_address_may_have_so_many_connections_and_others_their_own(
         await eventually(has_room, what="room for another connection")
 
 
-async def test_there_is_a_limit_for_all_together(tmp_path: Path) -> None:
-    async with running(tmp_path, max_connections=3) as controller:
-        lines = [await Line.open(controller, f"127.0.0.{n}") for n in (2, 3, 4)]
-        for line in lines:
+async def test_connections_total_limit_closes_excess(tmp_path: Path) -> None:
+    async with open_controller(tmp_path, max_connections=3) as controller:
+        raw_connections = [await RawConnection.open(controller, f"127.0.0.{n}") for n in (2, 3, 4)]
+        for line in raw_connections:
             await line.write(TIME)
             assert (await line.answer())[0] == 200
-        assert await (await Line.open(controller, "127.0.0.5")).is_closed()
+        assert await (await RawConnection.open(controller, "127.0.0.5")).is_closed()
 
 
 class Flood(asyncio.Protocol):
@@ -229,7 +229,7 @@ class Flood(asyncio.Protocol):
         self._transport.write(bytes(64 * 2**20))
 
 
-async def test_who_does_not_read_an_answer_is_cut_off() -> None:
+async def test_connections_unread_response_is_aborted() -> None:
     clock = FakeClock()
     limits = Limits(header_timeout_s=1000, write_timeout_s=60)
     connections = Connections(clock, limits, lambda: b"")
@@ -282,30 +282,30 @@ def encrypt(plain: bytes, keys: bytes) -> bytes:
 
 CHUNKED = "Transfer-Encoding: chunked"
 CHUNK = b"10000\r\n" + b"A" * 65536 + b"\r\n"
-NOT_READ, TOO_LARGE = (400, "Request.Body.ReadFailed"), (413, "Common.BadRequest")
+READ_FAILED, TOO_LARGE = (400, "Request.Body.ReadFailed"), (413, "Common.BadRequest")
 
 
 @pytest.mark.parametrize(
-    ("about", "sent", "expected"),
+    ("length_header", "sent", "expected"),
     [
-        ("Content-Length: 64", b"AAAA", NOT_READ),
+        ("Content-Length: 64", b"AAAA", READ_FAILED),
         ("Content-Length: 1073741824", b"A" * 1000, TOO_LARGE),
-        (CHUNKED, CHUNK, NOT_READ),
+        (CHUNKED, CHUNK, READ_FAILED),
         (CHUNKED, CHUNK * 40, TOO_LARGE),
     ],
     ids=["short", "said to be large", "without an end", "large"],
 )
-async def test_a_body_that_does_not_come_or_does_not_end_is_refused_and_left(
-    tmp_path: Path, about: str, sent: bytes, expected: tuple[int, str]
+async def test_body_incomplete_or_oversized_is_refused_and_closed(
+    tmp_path: Path, length_header: str, sent: bytes, expected: tuple[int, str]
 ) -> None:
     target = "/api/v1/ob/start"
     async with (
-        running(tmp_path, body_timeout_s=1) as controller,
+        open_controller(tmp_path, body_timeout_s=1) as controller,
         aiohttp.ClientSession() as session,
     ):
         signed = sign(await public_key(session, controller.url), target, secrets.token_bytes(32))
-        line = await Line.open(controller)
-        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {signed}\r\n{about}\r\n\r\n"
+        line = await RawConnection.open(controller)
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {signed}\r\n{length_header}\r\n\r\n"
         await line.write(head.encode())
         await line.write(sent)
         status, content = await line.answer()
@@ -313,11 +313,11 @@ async def test_a_body_that_does_not_come_or_does_not_end_is_refused_and_left(
         assert await line.is_closed()
 
 
-async def test_a_header_that_cannot_be_read_is_refused_before_its_body_has_come(
+async def test_header_undecipherable_is_refused_before_body(
     tmp_path: Path,
 ) -> None:
-    async with running(tmp_path) as controller:
-        line = await Line.open(controller)
+    async with open_controller(tmp_path) as controller:
+        line = await RawConnection.open(controller)
         await line.write(
             b"POST /api/v1/ob/start HTTP/1.1\r\nHost: x\r\nX-OCS-Header: AAAA\r\n"
             b"Content-Length: 1000000\r\n\r\n"
@@ -383,11 +383,11 @@ async def fetch_info(url: str, context: ssl.SSLContext) -> str:
         return str((await response.json())["data"]["identity"])
 
 
-async def test_with_a_certificate_it_is_https_of_tls_1_2_or_newer(tmp_path: Path) -> None:
+async def test_listener_with_certificate_serves_tls_1_2_or_newer(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": "server.key"}
-    async with running(tmp_path, **files) as controller:
+    async with open_controller(tmp_path, **files) as controller:
         assert controller.url.startswith("https://127.0.0.1:")
         trusting = ssl.create_default_context(cafile=authority.file)
         assert await fetch_info(controller.url, trusting) == "CLUSTER AGENT"
@@ -403,22 +403,22 @@ async def test_with_a_certificate_it_is_https_of_tls_1_2_or_newer(tmp_path: Path
     assert Tls(api).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-async def test_a_handshake_that_does_not_come_is_cut_off(tmp_path: Path) -> None:
+async def test_listener_missing_tls_handshake_is_closed(tmp_path: Path) -> None:
     cert, key = Authority(tmp_path, "authority").issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
-    async with running(tmp_path, **files, header_timeout_s=0.2) as controller:
+    async with open_controller(tmp_path, **files, header_timeout_s=0.2) as controller:
         for sent in (b"", b"\x16\x03\x01\x02\x00"):
-            line = await Line.open(controller)
+            line = await RawConnection.open(controller)
             await line.write(sent)
             assert await line.is_closed()
 
 
-async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Path) -> None:
+async def test_client_supports_https_and_unix_socket(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": str(key), "socket": "x.sock"}
-    asking = {"tls_client_ca_file": str(authority.file)}
-    async with running(tmp_path, **files, **asking) as controller:
+    client_ca = {"tls_client_ca_file": str(authority.file)}
+    async with open_controller(tmp_path, **files, **client_ca) as controller:
         own = authority.issue("client")
         trust = TlsConfig(authority.file, *own)
         async with Client(controller.url, PASSWORD, trust=trust) as client:
@@ -447,42 +447,46 @@ async def test_this_projects_client_speaks_https_and_to_the_socket(tmp_path: Pat
         TlsConfig(tmp_path / "none").make_context()
 
 
-async def test_the_official_sdk_speaks_https_with_its_certificate(tmp_path: Path) -> None:
+async def test_sdk_supports_https_with_client_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "authority")
     cert, key = authority.issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
-    async with running(tmp_path, **files, tls_client_ca_file=str(authority.file)) as controller:
+    async with open_controller(
+        tmp_path, **files, tls_client_ca_file=str(authority.file)
+    ) as controller:
         own = authority.issue("client")
         options = ProtocolOptions.https(str(authority.file), (str(own[0]), str(own[1])))
         port = int(controller.url.rpartition(":")[2])
 
-        def ask() -> object:
+        def call_sdk() -> object:
             sdk = ClientSet("127.0.0.1", port, PasswordAuth(PASSWORD), protocol_options=options)
             return sdk.v1.get_unfinished_dags()
 
-        assert await asyncio.to_thread(ask) == []
+        assert await asyncio.to_thread(call_sdk) == []
 
 
-async def test_clients_may_have_to_show_a_certificate(tmp_path: Path) -> None:
+async def test_tls_client_ca_rejects_unknown_certificates(tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path, "authority"), Authority(tmp_path, "stranger")
     cert, key = authority.issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
-    async with running(tmp_path, **files, tls_client_ca_file=str(authority.file)) as controller:
-        known = ssl.create_default_context(cafile=authority.file)
-        known.load_cert_chain(*authority.issue("client"))
-        assert await fetch_info(controller.url, known) == "CLUSTER AGENT"
-        unknown = ssl.create_default_context(cafile=authority.file)
-        unknown.load_cert_chain(*stranger.issue("other"))
-        for context in (unknown, ssl.create_default_context(cafile=authority.file)):
+    async with open_controller(
+        tmp_path, **files, tls_client_ca_file=str(authority.file)
+    ) as controller:
+        trusted_context = ssl.create_default_context(cafile=authority.file)
+        trusted_context.load_cert_chain(*authority.issue("client"))
+        assert await fetch_info(controller.url, trusted_context) == "CLUSTER AGENT"
+        untrusted_context = ssl.create_default_context(cafile=authority.file)
+        untrusted_context.load_cert_chain(*stranger.issue("other"))
+        for context in (untrusted_context, ssl.create_default_context(cafile=authority.file)):
             with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
                 await fetch_info(controller.url, context)
 
 
-async def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(tmp_path: Path) -> None:
+async def test_tls_reload_accepts_renewed_and_ignores_broken_pair(tmp_path: Path) -> None:
     old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
     cert, key = old.issue("server")
     files = {"tls_cert_file": str(cert), "tls_key_file": str(key)}
-    async with running(tmp_path, **files) as controller:
+    async with open_controller(tmp_path, **files) as controller:
         trusts_old = ssl.create_default_context(cafile=old.file)
         trusts_new = ssl.create_default_context(cafile=new.file)
         cert.write_bytes(new.file.read_bytes())  # without its key
@@ -495,7 +499,7 @@ async def test_a_renewed_certificate_is_taken_and_a_broken_one_is_not(tmp_path: 
             await fetch_info(controller.url, trusts_old)
 
 
-def test_a_certificate_that_cannot_be_used_is_named_and_nobody_is_asked_for_a_passphrase(
+def test_tls_unusable_certificate_is_named_without_prompt(
     tmp_path: Path,
 ) -> None:
     cert, key = Authority(tmp_path, "authority").issue("server")
@@ -516,12 +520,12 @@ def test_a_certificate_that_cannot_be_used_is_named_and_nobody_is_asked_for_a_pa
 
 
 @pytest.mark.parametrize("key", ["tls_cert_file", "tls_key_file", "tls_client_ca_file"])
-def test_half_of_a_pair_is_refused(key: str) -> None:
+def test_api_config_incomplete_tls_pair_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="tls_cert_file"):
         ApiConfig(**{key: "a"})  # type: ignore[arg-type]
 
 
-IN_WORDS = {
+CONSENTS = {
     "without_tls": "whoever listens on the way can come in",
     "without_password": "anybody can start and stop servers",
 }
@@ -537,13 +541,13 @@ PAIR = {"tls_cert_file": "c", "tls_key_file": "k"}
         ({"host": "192.0.2.1"}, "", "api.without_password"),
         ({"host": "::"} | PAIR, "", "api.without_password"),
         ({"host": "::"} | PAIR, "x", None),
-        ({"host": "::"} | PAIR | IN_WORDS, "", None),
-        ({"host": "0.0.0.0"} | IN_WORDS, "", None),
-        ({"host": "0.0.0.0", "without_tls": IN_WORDS["without_tls"]}, "x", None),
-        ({"host": "0.0.0.0", "without_tls": IN_WORDS["without_tls"]}, "", "api.without_password"),
+        ({"host": "::"} | PAIR | CONSENTS, "", None),
+        ({"host": "0.0.0.0"} | CONSENTS, "", None),
+        ({"host": "0.0.0.0", "without_tls": CONSENTS["without_tls"]}, "x", None),
+        ({"host": "0.0.0.0", "without_tls": CONSENTS["without_tls"]}, "", "api.without_password"),
     ],
 )
-def test_an_open_door_must_be_accepted_in_words(
+def test_check_exposure_requires_written_consent(
     keys: dict[str, Any], password: str, missing: str | None
 ) -> None:
     api = ApiConfig(**keys)
@@ -553,14 +557,14 @@ def test_an_open_door_must_be_accepted_in_words(
     with pytest.raises(ConfigError) as caught:
         check_exposure(api, password)
     # The error holds the very line to write.
-    assert f"{missing}: {IN_WORDS[missing.removeprefix('api.')]}" in str(caught.value)
+    assert f"{missing}: {CONSENTS[missing.removeprefix('api.')]}" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", IN_WORDS)
-@pytest.mark.parametrize("said", [True, "yes", "", "I accept"])
-def test_anything_but_the_words_is_refused(key: str, said: object) -> None:
-    with pytest.raises(ValueError, match=IN_WORDS[key]):
-        ApiConfig(**{key: said})  # type: ignore[arg-type]
+@pytest.mark.parametrize("key", CONSENTS)
+@pytest.mark.parametrize("consent", [True, "yes", "", "I accept"])
+def test_api_config_wrong_consent_text_is_refused(key: str, consent: object) -> None:
+    with pytest.raises(ValueError, match=CONSENTS[key]):
+        ApiConfig(**{key: consent})  # type: ignore[arg-type]
 
 
 # --- the unix socket -----------------------------------------------------------------------------
@@ -573,26 +577,29 @@ async def at_socket(path: Path) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_at_the_socket_no_header_is_needed_and_the_audit_says_who_it_was(
+async def test_unix_socket_needs_no_header_and_audits_peer_uid(
     tmp_path: Path,
 ) -> None:
     async with (
-        running(tmp_path, socket="run/x.sock") as controller,
+        open_controller(tmp_path, socket="run/x.sock") as controller,
         at_socket(tmp_path / "run" / "x.sock") as session,
     ):
         answer = await session.post("/api/v1/ob/start", json={"scope": {"type": "GLOBAL"}})
         dag = (await answer.json())["data"]
         assert dag["state"] == "READY"
         audit = await (await session.get(f"/api/v1/task/dag/{dag['id']}/audit")).json()
-        who = f"uid {os.geteuid()} (pid {os.getpid()}) at the socket"
-        assert audit["data"]["contents"][0]["by"] == who
+        peer = f"uid {os.geteuid()} (pid {os.getpid()}) at the socket"
+        assert audit["data"]["contents"][0]["by"] == peer
         over_tcp = await session.get(f"{controller.url}/api/v1/info")
         assert over_tcp.status in (200, 400)
 
 
-async def test_a_header_at_the_socket_is_for_the_body_alone(tmp_path: Path) -> None:
+async def test_unix_socket_header_is_used_for_body_only(tmp_path: Path) -> None:
     target = "/api/v1/ob/start"
-    async with running(tmp_path, socket="x.sock"), at_socket(tmp_path / "x.sock") as session:
+    async with (
+        open_controller(tmp_path, socket="x.sock"),
+        at_socket(tmp_path / "x.sock") as session,
+    ):
         key = await public_key(session, "")
         keys = secrets.token_bytes(32)
         signed = sign(key, "/elsewhere", keys, auth="not the password")
@@ -607,8 +614,11 @@ async def test_a_header_at_the_socket_is_for_the_body_alone(tmp_path: Path) -> N
         assert (answer.status, (await answer.json())["error"]["code"]) == (401, 1)
 
 
-async def test_outside_of_the_api_the_socket_answers_with_a_text(tmp_path: Path) -> None:
-    async with running(tmp_path, socket="x.sock"), at_socket(tmp_path / "x.sock") as session:
+async def test_unix_socket_path_outside_api_returns_plain_text(tmp_path: Path) -> None:
+    async with (
+        open_controller(tmp_path, socket="x.sock"),
+        at_socket(tmp_path / "x.sock") as session,
+    ):
         for path in ("/", "/index.html", "/x/api/v1/info"):
             answer = await session.get(path)
             assert (answer.status, await answer.text()) == (404, "404 page not found")
@@ -632,13 +642,13 @@ for target in ("/api/v1/info", "/api/v1/task/dags/ob", "/api/v1/none"):
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-async def test_another_user_gets_nothing_at_the_socket(
+async def test_unix_socket_other_user_is_refused(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
     for directory in (tmp_path, *tmp_path.parents):
         if directory.name.startswith(("test_", "popen-", "pytest-")):
             directory.chmod(0o755)  # pytest keeps its directories to itself
-    async with running(tmp_path, socket="x.sock"):
+    async with open_controller(tmp_path, socket="x.sock"):
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", OTHER_USER, str(tmp_path / "x.sock")],
@@ -653,16 +663,16 @@ async def test_another_user_gets_nothing_at_the_socket(
         head, _, content = answer.partition("||")
         assert head.startswith("HTTP/1.1 401 ")
         assert "Content-Type: application/json; charset=utf-8" in head
-        told = json.loads(content)
-        assert told["error"]["errCode"] == "Security.User.PermissionDenied"
-        assert (told["traceId"], told["duration"]) == ("", 0)
-        assert "uid 65534" in told["error"]["message"]
+        envelope = json.loads(content)
+        assert envelope["error"]["errCode"] == "Security.User.PermissionDenied"
+        assert (envelope["traceId"], envelope["duration"]) == ("", 0)
+        assert "uid 65534" in envelope["error"]["message"]
 
 
-def test_a_socket_that_is_left_over_is_replaced_and_goes_at_the_end(tmp_path: Path) -> None:
+def test_listen_at_replaces_stale_socket_and_removes_own(tmp_path: Path) -> None:
     path = tmp_path / "x.sock"
-    left = listen_at(path)
-    left.__enter__().close()  # as a killed controller leaves it
+    stale = listen_at(path)
+    stale.__enter__().close()  # as a killed controller leaves it
     assert path.is_socket()
     with listen_at(path):
         assert path.stat().st_mode & 0o777 == 0o666
@@ -672,7 +682,7 @@ def test_a_socket_that_is_left_over_is_replaced_and_goes_at_the_end(tmp_path: Pa
     assert not path.exists()
 
 
-def test_only_a_socket_is_replaced(tmp_path: Path) -> None:
+def test_listen_at_refuses_to_replace_other_file(tmp_path: Path) -> None:
     path = tmp_path / "precious"
     path.write_text("data")
     with pytest.raises(ConfigError, match="is not a socket"), listen_at(path):

@@ -20,13 +20,13 @@ from tasks.demo.hosts import DemoHost, DemoHosts, free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.routes.monitor import CACHE_S, ClusterMonitor
 
-LookoutOf = Callable[..., tuple[ClusterMonitor, ClusterFile]]
+MonitorFactory = Callable[..., tuple[ClusterMonitor, ClusterFile]]
 
 
 @pytest_asyncio.fixture
-async def lookout_of(
+async def make_monitor(
     tmp_path: Path, ssh_hosts: DemoHosts, ssh_pool: SshPool
-) -> AsyncIterator[LookoutOf]:
+) -> AsyncIterator[MonitorFactory]:
     """A lookout over the shared hosts, each with a home that may be empty."""
     async with AsyncExitStack() as stack:
 
@@ -74,9 +74,11 @@ def _entry(host: DemoHost, home: Path, port: int | None) -> dict[str, Any]:
     }
 
 
-async def test_a_home_without_a_server_is_seen_as_not_running(lookout_of: LookoutOf) -> None:
+async def test_cluster_monitor_home_without_server_is_not_running(
+    make_monitor: MonitorFactory,
+) -> None:
     clock = FakeClock()
-    monitor, cluster = lookout_of(clock)
+    monitor, cluster = make_monitor(clock)
     assert (cluster.observed_at, cluster.ob_state, cluster.version) == (None, 0, "")
     answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z2", "z3"]
@@ -87,9 +89,9 @@ async def test_a_home_without_a_server_is_seen_as_not_running(lookout_of: Lookou
     assert cluster.observed_at == clock.now()
 
 
-async def test_a_look_counts_for_five_seconds(lookout_of: LookoutOf) -> None:
+async def test_cluster_monitor_refresh_is_cached_for_cache_s(make_monitor: MonitorFactory) -> None:
     clock = FakeClock()
-    monitor, cluster = lookout_of(clock)
+    monitor, cluster = make_monitor(clock)
     await asyncio.gather(*(monitor.refresh() for _ in range(5)))
     first = [cluster.observation(server.name) for server in cluster.servers]
     clock.advance(CACHE_S - 0.1)
@@ -102,8 +104,10 @@ async def test_a_look_counts_for_five_seconds(lookout_of: LookoutOf) -> None:
     assert {cluster.observation(s.name).observed_at for s in cluster.servers} == {clock.now()}  # type: ignore[union-attr]
 
 
-async def test_a_dead_host_is_left_out_and_says_why(lookout_of: LookoutOf) -> None:
-    monitor, cluster = lookout_of(FakeClock(), z2=free_port())
+async def test_cluster_monitor_dead_host_is_omitted_with_reason(
+    make_monitor: MonitorFactory,
+) -> None:
+    monitor, cluster = make_monitor(FakeClock(), z2=free_port())
     answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z3"]
     seen = cluster.observation("127.0.0.1:3002")
@@ -112,24 +116,26 @@ async def test_a_dead_host_is_left_out_and_says_why(lookout_of: LookoutOf) -> No
     assert "127.0.0.1" in seen.why
 
 
-async def test_a_host_that_hangs_does_not_hold_up_the_others(lookout_of: LookoutOf) -> None:
+async def test_cluster_monitor_hanging_host_does_not_delay_others(
+    make_monitor: MonitorFactory,
+) -> None:
     silent = asyncio.Event()
 
-    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept_silently(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await silent.wait()
         writer.close()
 
-    async with await asyncio.start_server(swallow, "127.0.0.1", 0) as hanging:
+    async with await asyncio.start_server(accept_silently, "127.0.0.1", 0) as hanging:
         port = hanging.sockets[0].getsockname()[1]
-        monitor, cluster = lookout_of(FakeClock(), z1=port)
+        monitor, cluster = make_monitor(FakeClock(), z1=port)
         answered = await monitor.refresh()
         assert [server.zone for server in answered] == ["z2", "z3"]
         assert cluster.observation("127.0.0.1:3002") is not None
         silent.set()
 
 
-async def test_a_server_that_is_gone_from_the_file_counts_no_more(lookout_of: LookoutOf) -> None:
-    monitor, cluster = lookout_of(FakeClock())
+async def test_cluster_monitor_removed_server_is_not_counted(make_monitor: MonitorFactory) -> None:
+    monitor, cluster = make_monitor(FakeClock())
     await monitor.refresh()
     entries = yaml.safe_load(cluster.path.read_text())
     del entries["zones"]["z3"]
@@ -139,11 +145,13 @@ async def test_a_server_that_is_gone_from_the_file_counts_no_more(lookout_of: Lo
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_an_end_ends_what_is_under_way(lookout_of: LookoutOf, times: int) -> None:
-    monitor, _ = lookout_of(FakeClock())
-    looking = asyncio.create_task(monitor.refresh(), name="refresh")
+async def test_cluster_monitor_close_cancels_refresh(
+    make_monitor: MonitorFactory, times: int
+) -> None:
+    monitor, _ = make_monitor(FakeClock())
+    refreshing = asyncio.create_task(monitor.refresh(), name="refresh")
     await asyncio.sleep(0)
     for _ in range(times):
         await monitor.close()
-    looking.cancel()
-    await asyncio.wait([looking])
+    refreshing.cancel()
+    await asyncio.wait([refreshing])

@@ -51,7 +51,7 @@ def server_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         assert process.poll() is None, "somebody has ended it"
 
 
-class ResolvedScope:
+class ProbedHome:
     """A home on a host, looked at over SSH; units are looked for in `units`."""
 
     def __init__(self, directory: Path, pool: SshPool, host: DemoHost, address: AddressOf) -> None:
@@ -61,40 +61,40 @@ class ResolvedScope:
         self._runner = pool.runner(self.server.address)
 
     async def facts(self) -> HostFacts:
-        question = facts_command(self.server, units=[str(self.units)])
-        facts = parse_facts((await self._runner.run(question, timeout_s=60)).stdout)
+        command = facts_command(self.server, units=[str(self.units)])
+        facts = parse_facts((await self._runner.run(command, timeout_s=60)).stdout)
         assert facts.complete
         return facts
 
 
 @pytest.fixture
-def asked(
+def probed_home(
     tmp_path: Path, ssh_pool: SshPool, ssh_host: DemoHost, address_of: AddressOf
-) -> ResolvedScope:
-    return ResolvedScope(tmp_path, ssh_pool, ssh_host, address_of)
+) -> ProbedHome:
+    return ProbedHome(tmp_path, ssh_pool, ssh_host, address_of)
 
 
 @pytest.mark.parametrize("name", MANAGERS)
-async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
-    asked: ResolvedScope, name: str
+async def test_decide_home_with_manager_is_blocked_with_remedy(
+    probed_home: ProbedHome, name: str
 ) -> None:
-    manager, said, remedy = MANAGERS[name]
-    with manager(asked.units, asked.home):
-        facts = await asked.facts()
-        decision = decide_start(facts, StartTarget(asked.server), skip=["manager"])
+    manager, expected_text, remedy = MANAGERS[name]
+    with manager(probed_home.units, probed_home.home):
+        facts = await probed_home.facts()
+        decision = decide_start(facts, StartTarget(probed_home.server), skip=["manager"])
         assert isinstance(decision, Blocked)
-        blocks = [verdict for verdict in decision.check_results if said in str(verdict)]
+        blocks = [verdict for verdict in decision.check_results if expected_text in str(verdict)]
         assert blocks, decision
         assert remedy in str(blocks[0])
-        with server_of(asked.home) as process:
-            facts = await asked.facts()
+        with server_of(probed_home.home) as process:
+            facts = await probed_home.facts()
             assert facts.process is not None
             assert facts.process.pid == process.pid
-            stop = decide_stop(facts, home=asked.server.home)
+            stop = decide_stop(facts, home=probed_home.server.home)
             assert isinstance(stop, Blocked)
-            assert said in stop.message
+            assert expected_text in stop.message
             assert remedy in stop.remedy
-    assert find_other_manager(await asked.facts()) is None
+    assert find_other_manager(await probed_home.facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,13 @@ async def test_a_home_with_a_manager_is_blocked_and_the_remedy_named(
     ["ExecStart={home}2/bin/seekdb --base-dir {home}2", "# WorkingDirectory={home}er"],
     ids=["of a home whose name begins alike", "of none"],
 )
-async def test_a_unit_of_another_home_is_no_manager(asked: ResolvedScope, line: str) -> None:
-    with unit_of(asked.units, line.format(home=asked.home)), server_of(asked.home):
-        facts = await asked.facts()
+async def test_check_manager_unit_of_other_home_is_ignored(
+    probed_home: ProbedHome, line: str
+) -> None:
+    with (
+        unit_of(probed_home.units, line.format(home=probed_home.home)),
+        server_of(probed_home.home),
+    ):
+        facts = await probed_home.facts()
         assert find_other_manager(facts) is None
-        assert isinstance(decide_stop(facts, home=asked.server.home), Stop)
+        assert isinstance(decide_stop(facts, home=probed_home.server.home), Stop)

@@ -228,7 +228,7 @@ async def test_login_silent_peer_times_out(script: Script) -> None:
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)  # the client has closed
 
 
-async def test_login_nothing_listens_is_a_lost_connection(tmp_path: Path) -> None:
+async def test_login_nothing_listens_is_connection_lost(tmp_path: Path) -> None:
     async with open_peer(raw(b"")) as peer:
         pass
     for address in (peer.address, tmp_path / "none.sock", tmp_path / ("x" * 200), ("::1", 99999)):
@@ -236,7 +236,7 @@ async def test_login_nothing_listens_is_a_lost_connection(tmp_path: Path) -> Non
             await connect(address, user="root", password=PASSWORD)
 
 
-async def test_login_after_one_switch_sends_the_proof_of_the_new_salt() -> None:
+async def test_login_after_switch_sends_proof_of_new_salt() -> None:
     salt = b"another salt of  20 "
     switch = b"\xfe" + NATIVE + b"\0" + salt + b"\0"
     async with open_peer(sending(switch, then=(OK,))) as peer:
@@ -262,7 +262,7 @@ async def test_login_hook_runs_before_anything_is_sent() -> None:
 
 
 @pytest.mark.parametrize("error", [LookupError("another process"), TimeoutError("the host")])
-async def test_login_hook_that_raises_ends_it_unsent(error: Exception) -> None:
+async def test_login_hook_that_raises_ends_login_unsent(error: Exception) -> None:
     async def check() -> None:
         raise error
 
@@ -298,22 +298,22 @@ ANSWERS: dict[str, tuple[bytes, ...]] = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_query_malformed_answer_closes_the_connection(name: str) -> None:
+async def test_query_malformed_answer_closes_connection(name: str) -> None:
     async with open_peer(answering(*ANSWERS[name])) as peer:
         connection = await log_in(peer)
         with pytest.raises(MysqlProtocolError) as caught:
             await connection.query("select 1")
         assert caught.value.result_unknown
         assert not connection.is_open
-        with pytest.raises(MysqlConnectionLost) as again:
+        with pytest.raises(MysqlConnectionLost) as second_error:
             await connection.query("select 2")
-        assert not again.value.result_unknown
+        assert not second_error.value.result_unknown
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
     assert len(peer.dialogs[0].payloads) == 2  # no file, and no second statement
     assert b"select 2" not in peer.received
 
 
-async def test_query_lost_before_the_answer_is_unknown() -> None:
+async def test_query_lost_before_answer_is_unknown() -> None:
     async def script(dialog: Dialog) -> None:
         await dialog.let_in()
         await dialog.read()
@@ -327,7 +327,7 @@ async def test_query_lost_before_the_answer_is_unknown() -> None:
         assert caught.value.result_unknown
 
 
-async def test_query_error_leaves_the_connection_open() -> None:
+async def test_query_error_leaves_connection_open() -> None:
     async def script(dialog: Dialog) -> None:
         await dialog.let_in()
         for answer in (b"\xff\x88\x13#42000bad\x1b[0m", OK):
@@ -347,7 +347,7 @@ async def test_query_error_leaves_the_connection_open() -> None:
 
 
 @pytest.mark.parametrize("answer", [(), (b"\x01", column(TEXT), EOF, row_of(b"a"))])
-async def test_query_time_out_closes_the_connection(answer: tuple[bytes, ...]) -> None:
+async def test_query_time_out_closes_connection(answer: tuple[bytes, ...]) -> None:
     async with open_peer(answering(*answer)) as peer:
         connection = await log_in(peer)
         with pytest.raises(MysqlTimedOut) as caught:
@@ -357,7 +357,7 @@ async def test_query_time_out_closes_the_connection(answer: tuple[bytes, ...]) -
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
 
 
-async def test_query_cancelled_closes_the_connection() -> None:
+async def test_query_cancelled_closes_connection() -> None:
     has_asked = asyncio.Event()
 
     async def script(dialog: Dialog) -> None:
@@ -367,19 +367,19 @@ async def test_query_cancelled_closes_the_connection() -> None:
 
     async with open_peer(script) as peer:
         connection = await log_in(peer)
-        asking = asyncio.create_task(connection.query("select 1"), name="ask")
+        query_task = asyncio.create_task(connection.query("select 1"), name="ask")
         await asyncio.wait_for(has_asked.wait(), LIMIT_S)
         with pytest.raises(MysqlRequestRefused, match="in progress"):
             await connection.query("select 2")
-        asking.cancel()
-        await asyncio.wait([asking])
-        assert asking.cancelled()
+        query_task.cancel()
+        await asyncio.wait([query_task])
+        assert query_task.cancelled()
         assert not connection.is_open
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
 
 
 @pytest.mark.parametrize("statement", ["select '\ud800'", "x" * (16 << 20)])
-async def test_query_that_cannot_be_sent_leaves_it_open(statement: str) -> None:
+async def test_query_that_cannot_be_sent_leaves_connection_open(statement: str) -> None:
     async with open_peer(answering(OK)) as peer:
         connection = await log_in(peer)
         with pytest.raises(MysqlRequestRefused) as caught:
@@ -389,7 +389,7 @@ async def test_query_that_cannot_be_sent_leaves_it_open(statement: str) -> None:
         connection.close()
 
 
-async def test_query_unsolicited_bytes_close_the_connection() -> None:
+async def test_query_unsolicited_bytes_close_connection() -> None:
     async with open_peer(answering(OK, OK)) as peer:
         connection = await log_in(peer)
         await connection.query("one")
@@ -426,7 +426,7 @@ class _Collected:
         self.data += data
 
 
-async def test_open_connection_closes_it() -> None:
+async def test_open_connection_closes_connection_at_exit() -> None:
     async with open_peer(sending(OK)) as peer:
         async with open_connection(
             peer.address, user="u", password="", options=Options("db", found_rows=True)
@@ -446,17 +446,17 @@ async def test_tasks_login_hostile_peer_is_one_of_two_errors(name: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-async def test_tasks_question_malformed_answer_is_not_ready(name: str, tmp_path: Path) -> None:
-    for ask in (query_version, partial(query_rows, statement="select 1")):
+async def test_tasks_query_malformed_answer_is_not_ready(name: str, tmp_path: Path) -> None:
+    for run_query in (query_version, partial(query_rows, statement="select 1")):
         peer = open_peer(answering(*ANSWERS[name]), tmp_path / "s")
         async with peer, login(tmp_path / "s", PASSWORD) as connection:
             with pytest.raises(SqlNotReady):
-                await ask(connection)
+                await run_query(connection)
         (tmp_path / "s").unlink()
 
 
 @pytest.mark.parametrize(
-    ("raw_version", "shown"),
+    ("raw_version", "expected"),
     [
         (b"4.4", "4.4"),
         (b"\x1b[31m4\nfake", "\\x1b[31m4\\x0afake"),
@@ -464,15 +464,15 @@ async def test_tasks_question_malformed_answer_is_not_ready(name: str, tmp_path:
     ],
 )
 async def test_tasks_version_is_shown_on_one_line(
-    raw_version: bytes, shown: str, tmp_path: Path
+    raw_version: bytes, expected: str, tmp_path: Path
 ) -> None:
     answer = (b"\x01", column(TEXT), EOF, row_of(raw_version), EOF)
     peer = open_peer(answering(*answer), tmp_path / "s")
     async with peer, login(tmp_path / "s", PASSWORD) as connection:
-        assert await query_version(connection) == shown
+        assert await query_version(connection) == expected
 
 
-async def test_tasks_new_password_refused_is_not_in_the_error(tmp_path: Path) -> None:
+async def test_tasks_new_password_refused_is_not_in_error(tmp_path: Path) -> None:
     error = b"\xff\x28\x04#42000near '" + PASSWORD.encode()
     peer = open_peer(answering(error), tmp_path / "s")
     async with peer, login(tmp_path / "s", "") as connection:
@@ -481,19 +481,19 @@ async def test_tasks_new_password_refused_is_not_in_the_error(tmp_path: Path) ->
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_tasks_login_hook_runs_before_the_proof(tmp_path: Path) -> None:
-    async def refuse() -> None:
+async def test_tasks_login_hook_runs_before_proof(tmp_path: Path) -> None:
+    async def raise_refusal() -> None:
         raise LookupError("another process listens")
 
     async with open_peer(sending(OK), tmp_path / "s") as peer:
         with pytest.raises(LookupError):
-            async with login(tmp_path / "s", PASSWORD, before_login=refuse):
+            async with login(tmp_path / "s", PASSWORD, before_login=raise_refusal):
                 pass
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
     assert peer.received == b""
 
 
-async def test_control_the_driver_before_sent_the_password() -> None:
+async def test_control_aiomysql_sends_password_in_clear() -> None:
     """The recordings can show a disclosure: aiomysql obeys the switch."""
     async with open_peer(LOGINS["clear"][0]) as peer:
         host, port = peer.address

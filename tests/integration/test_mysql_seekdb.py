@@ -67,24 +67,24 @@ def booting() -> Iterator[Seekdb]:
     home, port = guard.directory / "seekdb", free_port()
     home.mkdir()
     guard.watch_home(home)
-    words = [str(find_seekdb()), "--base-dir", str(home), "--port", str(port)]
+    argv = [str(find_seekdb()), "--base-dir", str(home), "--port", str(port)]
     for name, value in START_OPTIONS.items():
-        words += ["--parameter", f"{name}={value}"]
-    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        argv += ["--parameter", f"{name}={value}"]
+    subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     yield Seekdb(port, home)
     assert guard.close()
 
 
 @pytest.fixture
 async def seekdb(booting: Seekdb) -> Seekdb:
-    async def lets_in() -> bool:
+    async def accepts_login() -> bool:
         try:
             (await booting.connect()).close()
         except MysqlConnectionLost:
             return False
         return True
 
-    await eventually(lets_in, timeout_s=BOOT_S, what="seekdb")
+    await eventually(accepts_login, timeout_s=BOOT_S, what="seekdb")
     return booting
 
 
@@ -102,7 +102,7 @@ async def test_query_on_seekdb_gives_typed_values(seekdb: Seekdb) -> None:
     connection.close()
 
 
-async def test_query_error_on_seekdb_leaves_it_open(seekdb: Seekdb) -> None:
+async def test_query_error_on_seekdb_leaves_connection_open(seekdb: Seekdb) -> None:
     connection = await seekdb.connect()
     with pytest.raises(MysqlServerError) as caught:
         await connection.query("select nosuch")
@@ -139,7 +139,7 @@ async def test_several_statements_on_seekdb_give_their_results(seekdb: Seekdb) -
     connection.close()
 
 
-async def test_second_statement_that_is_not_agreed_on_closes(seekdb: Seekdb) -> None:
+async def test_second_statement_without_capability_closes_connection(seekdb: Seekdb) -> None:
     # seekdb 1.4 executes several statements although the capability was not set.
     connection = await seekdb.connect()
     with pytest.raises(MysqlProtocolError, match="more results"):
@@ -147,7 +147,7 @@ async def test_second_statement_that_is_not_agreed_on_closes(seekdb: Seekdb) -> 
     assert not connection.is_open
 
 
-async def test_big_answer_of_seekdb_is_read_up_to_the_bounds(seekdb: Seekdb) -> None:
+async def test_large_result_of_seekdb_is_read_up_to_bounds(seekdb: Seekdb) -> None:
     connection = await seekdb.connect(options=Options("test"))
     await connection.query("create table big (id int primary key auto_increment, t text)")
     rows_of_500 = ", ".join(["(repeat('x', 1000))"] * 500)
@@ -163,7 +163,7 @@ async def test_big_answer_of_seekdb_is_read_up_to_the_bounds(seekdb: Seekdb) -> 
             await query_rows(bounded, "select t from test.big")
 
 
-async def test_time_out_on_seekdb_closes_the_connection(seekdb: Seekdb) -> None:
+async def test_time_out_on_seekdb_closes_connection(seekdb: Seekdb) -> None:
     connection = await seekdb.connect()
     with pytest.raises(MysqlTimedOut) as caught:
         await connection.query("select sleep(5)", timeout_s=0.05)
@@ -181,7 +181,7 @@ async def test_killed_connection_of_seekdb_is_lost(seekdb: Seekdb) -> None:
     other.close()
 
 
-async def test_a_port_of_another_protocol_is_not_ready(seekdb: Seekdb, tmp_path: Path) -> None:
+async def test_login_socket_without_listener_is_not_ready(seekdb: Seekdb, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         with pytest.raises(SqlNotReady, match="no connection"):
@@ -193,17 +193,17 @@ async def test_a_port_of_another_protocol_is_not_ready(seekdb: Seekdb, tmp_path:
     "password",
     ["p@ss'word", "pä\N{EURO SIGN}\N{GRINNING FACE}", "a\\b'c\"%_--", "\\", "x" * 60],
 )
-async def test_password_of_seekdb_is_set_and_proven(seekdb: Seekdb, password: str) -> None:
-    way = seekdb.home / "run/sql.sock"
-    async with login(way, "") as connection:
+async def test_set_root_password_on_seekdb_is_verified(seekdb: Seekdb, password: str) -> None:
+    socket_path = seekdb.home / "run/sql.sock"
+    async with login(socket_path, "") as connection:
         await connection.query("SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'")
         await set_root_password(connection, password)
         try:
             for wrong in ("", password + "x", password.upper() + "A"):
                 with pytest.raises(SqlPasswordRefused):
-                    async with login(way, wrong):
+                    async with login(socket_path, wrong):
                         pass
-            async with login(way, password) as second:
+            async with login(socket_path, password) as second:
                 assert await query_value(second, "select 1") == 1
         finally:
             await connection.query("ALTER USER root IDENTIFIED BY ''")

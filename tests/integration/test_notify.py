@@ -31,7 +31,7 @@ zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
 """
 
 
-class Manager:
+class ServiceManager:
     """The service manager's end."""
 
     def __init__(self, address: str) -> None:
@@ -40,7 +40,7 @@ class Manager:
         self._line.bind(address.replace("@", "\0", 1))
         self._line.settimeout(60)
 
-    def hear(self) -> list[str]:
+    def receive(self) -> list[str]:
         """The next message; waits for it."""
         return self._line.recv(4096).decode().split("\n")
 
@@ -58,15 +58,17 @@ class Manager:
 
 
 @pytest.fixture(params=["file", "abstract"])
-def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServiceManager]:
     is_abstract = request.param == "abstract"
-    found = Manager(f"@dagengine-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify"))
-    yield found
-    found.close()
+    opened = ServiceManager(
+        f"@dagengine-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
+    )
+    yield opened
+    opened.close()
 
 
-def test_serve_says_when_it_is_ready_that_it_lives_and_that_it_stops(
-    manager: Manager, tmp_path: Path
+def test_serve_notifies_ready_watchdog_and_stopping(
+    manager: ServiceManager, tmp_path: Path
 ) -> None:
     port = free_port()
     (tmp_path / "cluster.yaml").write_text(CLUSTER)
@@ -82,12 +84,12 @@ def test_serve_says_when_it_is_ready_that_it_lives_and_that_it_stops(
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            assert manager.hear() == ["READY=1", f"STATUS=serving http://127.0.0.1:{port}"]
+            assert manager.receive() == ["READY=1", f"STATUS=serving http://127.0.0.1:{port}"]
             with socket.create_connection(("127.0.0.1", port), timeout=60):
                 pass
-            assert [manager.hear() for _ in range(3)] == [["WATCHDOG=1"]] * 3
+            assert [manager.receive() for _ in range(3)] == [["WATCHDOG=1"]] * 3
             process.send_signal(signal.SIGTERM)
-            while (said := manager.hear()) == ["WATCHDOG=1"]:
+            while (said := manager.receive()) == ["WATCHDOG=1"]:
                 pass
             assert said[0] == "STOPPING=1"
             assert process.wait(60) == 0
@@ -95,34 +97,34 @@ def test_serve_says_when_it_is_ready_that_it_lives_and_that_it_stops(
             process.kill()
 
 
-async def test_there_is_no_sign_of_life_while_the_writer_is_stuck(
-    manager: Manager, tmp_path: Path
+async def test_watchdog_blocked_writer_withholds_ping(
+    manager: ServiceManager, tmp_path: Path
 ) -> None:
     store = SqliteStore(tmp_path / "store.sqlite")
     await store.open()
     watchdog = Watchdog(Notifier(manager.address), 0.6, store.ping)
     assert await watchdog.run_pass()
-    assert manager.hear() == ["WATCHDOG=1"]
+    assert manager.receive() == ["WATCHDOG=1"]
     release = threading.Event()
 
-    def stick(connection: sqlite3.Connection) -> None:
+    def block_writer(connection: sqlite3.Connection) -> None:
         release.wait(60)
 
     assert store._writer is not None
-    stuck = asyncio.create_task(store._writer.call(stick), name="stuck")
+    blocked = asyncio.create_task(store._writer.call(block_writer), name="stuck")
     await asyncio.sleep(0)
     assert not await watchdog.run_pass()
     assert manager.is_silent()
     release.set()
-    await stuck
+    await blocked
     assert await Watchdog(Notifier(manager.address), 180, store.ping).run_pass()
-    assert manager.hear() == ["WATCHDOG=1"]
+    assert manager.receive() == ["WATCHDOG=1"]
     await store.close()
     assert not await watchdog.run_pass()
     assert manager.is_silent()
 
 
-def test_without_a_manager_or_when_it_is_gone_nothing_happens(tmp_path: Path) -> None:
+def test_notifier_without_manager_does_nothing(tmp_path: Path) -> None:
     Notifier.from_env({}).send("READY=1")
     Notifier.from_env({"NOTIFY_SOCKET": str(tmp_path / "none")}).send("READY=1")
 
@@ -138,12 +140,14 @@ def test_without_a_manager_or_when_it_is_gone_nothing_happens(tmp_path: Path) ->
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
 )
-def test_the_period_is_what_systemd_says(environ: dict[str, str], expected: float | None) -> None:
+def test_watchdog_period_s_is_read_from_environment(
+    environ: dict[str, str], expected: float | None
+) -> None:
     assert watchdog_period_s(environ) == expected
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_systemd_understands_the_unit() -> None:
+def test_unit_file_passes_systemd_analyze_verify() -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", UNIT], capture_output=True, text=True, check=False, timeout=60
     )
@@ -151,7 +155,7 @@ def test_systemd_understands_the_unit() -> None:
     assert [line for line in said if "dagengine" in line] == []
 
 
-def test_the_unit_uses_what_the_program_says_to_systemd() -> None:
+def test_unit_file_matches_notifications_of_program() -> None:
     keys = dict(
         line.split("=", 1)
         for line in UNIT.read_text().splitlines()

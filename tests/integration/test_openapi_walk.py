@@ -19,8 +19,8 @@ from tests.integration.api_world import (
     PASSWORD,
     START,
     WRONG_ROOT,
-    Answer,
-    World,
+    ApiController,
+    ApiResponse,
     world,
 )
 
@@ -41,7 +41,7 @@ BODIES = {
 BREAKS = "/api/v1/odd"  # on purpose
 
 
-async def document(world: World) -> dict[str, Any]:
+async def document(world: ApiController) -> dict[str, Any]:
     found: dict[str, Any] = (await world.send("GET", "/openapi.json")).body
     return found
 
@@ -58,9 +58,11 @@ def streams(operation: dict[str, Any]) -> bool:
     return "application/json" not in operation["responses"]["200"].get("content", {})
 
 
-async def ask(world: World, method: str, path: str, task_id: str, *, auth: str) -> Answer:
+async def send_signed(
+    world: ApiController, method: str, path: str, task_id: str, *, auth: str
+) -> ApiResponse:
     short = path.removeprefix("/api/v1").replace("{id}", task_id)
-    return await world.ask(method, short, BODIES.get(path), auth=auth)
+    return await world.send_signed(method, short, BODIES.get(path), auth=auth)
 
 
 def times(value: Any) -> Iterator[str]:
@@ -86,14 +88,14 @@ def data_schema(document: dict[str, Any], operation: dict[str, Any]) -> dict[str
     return found
 
 
-async def test_every_answer_is_as_described_with_strict_times_and_data_in_its_objects(
-    world: World,
+async def test_openapi_every_response_matches_its_schema(
+    world: ApiController,
 ) -> None:
     described = await document(world)
     failed = await world.failed()
-    looked_at, told = 0, 0
+    response_count, time_count = 0, 0
     for method, path, operation in routes(described):
-        answer = await ask(world, method, path, failed["id"], auth=PASSWORD)
+        answer = await send_signed(world, method, path, failed["id"], auth=PASSWORD)
         where = f"{method} {path}: {answer.text[:300]}"
         assert str(answer.status) in operation["responses"], where
         content = operation["responses"][str(answer.status)]["content"]["application/json"]
@@ -101,19 +103,19 @@ async def test_every_answer_is_as_described_with_strict_times_and_data_in_its_ob
         jsonschema_rs.validate(whole, answer.body)
         for text in times(answer.body):
             assert RFC_3339.fullmatch(text), f"{where}: {text}"
-            told += 1
+            time_count += 1
         schema = data_schema(described, operation)
         if answer.status == 200 and schema is not None and schema.get("type") == "object":
             data = answer.body["data"]
             assert isinstance(data, dict), where
             assert data, where
-        looked_at += 1
-    assert looked_at >= 28
-    assert told >= 60
+        response_count += 1
+    assert response_count >= 28
+    assert time_count >= 60
 
 
-async def test_every_route_but_the_open_ones_is_closed_to_who_has_no_password(
-    world: World,
+async def test_openapi_secured_routes_require_password(
+    world: ApiController,
 ) -> None:
     described = await document(world)
     is_open = {path for _, path, operation in routes(described) if not operation["security"]}
@@ -125,7 +127,7 @@ async def test_every_route_but_the_open_ones_is_closed_to_who_has_no_password(
         target = path.replace("{id}", "201684300810288611")
         assert (await world.send(method, target)).refusal == NO_HEADER, path
         world.clock.advance(60)  # or the address would have to pause
-        answer = await ask(world, method, path, "201684300810288611", auth="wrong")
+        answer = await send_signed(world, method, path, "201684300810288611", auth="wrong")
         assert answer.refusal == WRONG_ROOT, path
     assert await world.engine.list_dags(limit=9, details=False) == ()
 
@@ -134,5 +136,5 @@ async def test_every_route_but_the_open_ones_is_closed_to_who_has_no_password(
     "text",
     ["2024-01-10 11:24:44", "2024-01-10T11:24:44", "2024-13-10T11:24:44Z", "2024-01-10T1:2Z"],
 )
-def test_the_walk_knows_a_bad_time(text: str) -> None:
+def test_rfc_3339_rejects_invalid_time(text: str) -> None:
     assert not RFC_3339.fullmatch(text)

@@ -26,7 +26,7 @@ from tests.fixtures.recorded_dags import (
     open_recorded,
 )
 from tests.fixtures.stores import version_of, write_store
-from tests.integration.api_world import PASSWORD, World
+from tests.integration.api_world import PASSWORD, ApiController
 
 # Log lines that recovery writes have other texts since then: DAG, text as recorded, text now.
 REWORDED = (
@@ -61,7 +61,7 @@ def steps() -> Steps:
 @pytest_asyncio.fixture
 async def world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Steps
-) -> AsyncIterator[World]:
+) -> AsyncIterator[ApiController]:
     """The recorded store, upgraded and opened, once the same steps hang as in the recording."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     path = write_store(tmp_path / "recorded.sqlite")
@@ -77,7 +77,7 @@ async def world(
     assert version_of(path) == 7
 
 
-async def detail_of(world: World, dag_id: int) -> DagDetail:
+async def detail_of(world: ApiController, dag_id: int) -> DagDetail:
     detail = await world.engine.find_dag(dag_id, details=True)
     assert detail is not None
     return detail
@@ -87,7 +87,9 @@ def end_of(detail: DagDetail) -> tuple[State, Operator, int]:
     return detail.dag.state, detail.dag.operator, detail.dag.stage
 
 
-async def outcomes_of(world: World, dag_id: int, stage: int, target: str | None) -> list[str]:
+async def outcomes_of(
+    world: ApiController, dag_id: int, stage: int, target: str | None
+) -> list[str]:
     detail = await detail_of(world, dag_id)
     assert detail.nodes is not None
     (task,) = [t for t in detail.nodes[stage - 1].sub_tasks if t.sub_task.target == target]
@@ -98,7 +100,7 @@ async def outcomes_of(world: World, dag_id: int, stage: int, target: str | None)
 # --- the API -------------------------------------------------------------------------------------
 
 
-async def test_api_of_an_upgraded_store_responds_as_recorded(world: World) -> None:
+async def test_api_of_upgraded_store_responds_as_recorded(world: ApiController) -> None:
     responses: dict[str, Any] = RECORDED["responses"]
     different = [path for path in responses if await fetch(world, path) != responses[path]]
     assert different == []
@@ -107,19 +109,19 @@ async def test_api_of_an_upgraded_store_responds_as_recorded(world: World) -> No
         assert json.dumps(await fetch(world, path)) == json.dumps(responses[path])
 
 
-async def test_event_streams_of_an_upgraded_store_are_as_recorded(world: World) -> None:
+async def test_event_streams_of_upgraded_store_are_as_recorded(world: ApiController) -> None:
     for dag_id, lines in RECORDED["events"].items():
         assert await fetch_events(world, dag_id) == lines
 
 
-async def test_wait_of_an_upgraded_store_keeps_its_keys(world: World) -> None:
-    shown = await fetch(world, f"/task/dag/{world.engine.generic_id(23)}")
-    wait = shown["additional_data"]["wait"][B]
+async def test_wait_of_upgraded_store_keeps_its_keys(world: ApiController) -> None:
+    response = await fetch(world, f"/task/dag/{world.engine.generic_id(23)}")
+    wait = response["additional_data"]["wait"][B]
     assert list(wait) == ["deadline", "kind", "last", "next", "on", "since"]
     assert (wait["kind"], wait["on"], wait["last"]) == ("sql", f"{B} 2881", "refused → abgelehnt")
 
 
-async def test_log_lines_of_an_upgraded_store_are_unchanged(world: World) -> None:
+async def test_log_lines_of_upgraded_store_are_unchanged(world: ApiController) -> None:
     detail = await detail_of(world, 19)
     assert detail.nodes is not None
     logs = detail.nodes[0].sub_tasks[0].logs
@@ -129,7 +131,9 @@ async def test_log_lines_of_an_upgraded_store_are_unchanged(world: World) -> Non
 # --- recovery ------------------------------------------------------------------------------------
 
 
-async def test_recovery_of_an_upgraded_store_ends_every_dag(world: World, steps: Steps) -> None:
+async def test_recovery_of_upgraded_store_ends_every_dag(
+    world: ApiController, steps: Steps
+) -> None:
     steps.released.set()
     async with asyncio.timeout(20):
         ends = {n: end_of(await world.engine.wait(n)) for n in range(20, 29)}
@@ -148,7 +152,9 @@ async def test_recovery_of_an_upgraded_store_ends_every_dag(world: World, steps:
     assert world.engine.holders() == ()
 
 
-async def test_recovery_of_an_upgraded_store_closes_attempts(world: World, steps: Steps) -> None:
+async def test_recovery_of_upgraded_store_closes_attempts(
+    world: ApiController, steps: Steps
+) -> None:
     steps.released.set()
     async with asyncio.timeout(20):
         for dag_id in range(20, 29):
@@ -161,7 +167,9 @@ async def test_recovery_of_an_upgraded_store_closes_attempts(world: World, steps
     assert await outcomes_of(world, 28, 1, None) == ["Succeeded"]
 
 
-async def test_lock_of_an_upgraded_store_goes_to_its_successor(world: World, steps: Steps) -> None:
+async def test_lock_of_upgraded_store_goes_to_its_successor(
+    world: ApiController, steps: Steps
+) -> None:
     holder = world.engine.holder("cluster")
     assert holder is not None
     assert (holder.dag_id, holder.token) == (20, 20)
@@ -182,28 +190,28 @@ async def test_lock_of_an_upgraded_store_goes_to_its_successor(world: World, ste
 
 
 @pytest.mark.parametrize("operator", [Operator.RETRY, Operator.ROLLBACK])
-async def test_failed_dag_of_an_upgraded_store_is_operated(
-    world: World, steps: Steps, operator: Operator
+async def test_failed_dag_of_upgraded_store_is_operated(
+    world: ApiController, steps: Steps, operator: Operator
 ) -> None:
     steps.released.set()
     async with asyncio.timeout(20):
         await world.engine.wait(23)
         await world.engine.operate_dag(23, operator, by="test")
         ended = await world.engine.wait(23)
-    wanted = State.SUCCEED if operator is Operator.ROLLBACK else State.FAILED
-    assert (ended.dag.state, ended.dag.held) == (wanted, 2)
+    expected_state = State.SUCCEED if operator is Operator.ROLLBACK else State.FAILED
+    assert (ended.dag.state, ended.dag.held) == (expected_state, 2)
 
 
 # --- unconfirmed targets, keys, requests ---------------------------------------------------------
 
 
-async def test_unconfirmed_target_of_an_upgraded_store_is_resolved(
-    tmp_path: Path, world: World, steps: Steps
+async def test_unconfirmed_target_of_upgraded_store_is_resolved(
+    tmp_path: Path, world: ApiController, steps: Steps
 ) -> None:
-    marks = {mark.target: mark for mark in await world.engine_store.load_unconfirmed()}
-    assert sorted(marks) == [A, B, C]
-    assert (marks[C].dag_id, marks[C].stage) == (11, "Start")
-    assert (marks[A].dag_id, marks[A].stage) == (26, "Break")
+    records = {mark.target: mark for mark in await world.engine_store.load_unconfirmed()}
+    assert sorted(records) == [A, B, C]
+    assert (records[C].dag_id, records[C].stage) == (11, "Start")
+    assert (records[A].dag_id, records[A].stage) == (26, "Break")
     steps.resolves = True
     steps.released.set()
     async with asyncio.timeout(20):
@@ -215,22 +223,22 @@ async def test_unconfirmed_target_of_an_upgraded_store_is_resolved(
     assert await world.engine_store.load_unconfirmed() == ()
 
 
-async def test_idempotency_key_of_an_upgraded_store_names_its_dag(world: World) -> None:
+async def test_idempotency_key_of_upgraded_store_names_its_dag(world: ApiController) -> None:
     text = "probe key"
     submission = Submission("Probe")
-    known = await world.engine.submit(submission, key=IdempotencyKey(text, text[::-1] * 2))
-    assert known.dag.dag_id == 19
+    existing = await world.engine.submit(submission, key=IdempotencyKey(text, text[::-1] * 2))
+    assert existing.dag.dag_id == 19
     with pytest.raises(IdempotencyKeyReused):
         await world.engine.submit(submission, key=IdempotencyKey(text, "another"))
 
 
-async def test_reserved_requests_of_an_upgraded_store_are_kept(world: World) -> None:
+async def test_reserved_requests_of_upgraded_store_are_kept(world: ApiController) -> None:
     reserved = dict(await world.engine_store.load_reserved())
     assert set(reserved) == {b"\x01" * 32, bytes(range(32)), b"\xff" * 32}
     assert (reserved[b"\xff" * 32] - reserved[b"\x01" * 32]).total_seconds() == 3600
 
 
-async def test_upgraded_store_gives_old_dags_to_a_later_engine(
+async def test_recovery_of_upgraded_store_continues_after_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A restart during the recovery continues it."""

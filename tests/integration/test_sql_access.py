@@ -47,7 +47,7 @@ class CountingRunner(LocalRunner):
         return await super().run(command, timeout_s=timeout_s)
 
 
-class Lab:
+class SqlLab:
     """A server that listens, and processes that may take its port."""
 
     def __init__(self, directory: Path) -> None:
@@ -86,13 +86,13 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path)
-    yield made
-    made.close()
+def lab(tmp_path: Path) -> Iterator[SqlLab]:
+    opened = SqlLab(tmp_path)
+    yield opened
+    opened.close()
 
 
-async def log_in(lab: Lab, server: Server | None = None) -> str:
+async def log_in(lab: SqlLab, server: Server | None = None) -> str:
     async with open_sql(server or lab.server, lab.runner, PASSWORD) as connection:
         return await query_version(connection)
 
@@ -101,7 +101,7 @@ async def log_in(lab: Lab, server: Server | None = None) -> str:
 
 
 @pytest.mark.parametrize("via", ["ssh", "direct"])
-async def test_login_identifies_twice_and_sends_one_proof(lab: Lab, via: str) -> None:
+async def test_login_identifies_twice_and_sends_one_proof(lab: SqlLab, via: str) -> None:
     assert await log_in(lab, replace(lab.server, sql_via=via)) == "1"
     assert lab.runner.identifications == 2
     assert len(lab.process.take_recording().connections) == 1
@@ -121,8 +121,8 @@ async def test_login_identifies_twice_and_sends_one_proof(lab: Lab, via: str) ->
         ),
     ],
 )
-async def test_login_port_taken_after_the_greeting_is_refused(
-    lab: Lab, uid: int | None, via: str
+async def test_login_port_taken_after_greeting_is_refused(
+    lab: SqlLab, uid: int | None, via: str
 ) -> None:
     thief = lab.start_thief(uid)
 
@@ -137,7 +137,7 @@ async def test_login_port_taken_after_the_greeting_is_refused(
     assert thief.take_recording() == Recording(())
 
 
-async def test_login_port_taken_before_the_greeting_is_refused(lab: Lab) -> None:
+async def test_login_port_taken_before_greeting_is_refused(lab: SqlLab) -> None:
     thief = lab.start_thief()
     tunnel = lab.runner.tunnel
 
@@ -154,7 +154,7 @@ async def test_login_port_taken_before_the_greeting_is_refused(lab: Lab) -> None
     assert thief.take_recording() == NO_LOGIN  # it greeted, and received nothing
 
 
-async def test_login_server_gone_and_port_taken_is_refused(lab: Lab) -> None:
+async def test_login_server_gone_and_port_taken_is_refused(lab: SqlLab) -> None:
     thief = lab.start_thief()
 
     def swap() -> None:
@@ -167,7 +167,7 @@ async def test_login_server_gone_and_port_taken_is_refused(lab: Lab) -> None:
     assert thief.take_recording() == Recording(())
 
 
-async def test_login_another_server_process_took_over_is_refused(lab: Lab) -> None:
+async def test_login_port_taken_by_other_server_process_is_refused(lab: SqlLab) -> None:
     second: list[ListenerProcess] = []
 
     def restart() -> None:
@@ -180,7 +180,7 @@ async def test_login_another_server_process_took_over_is_refused(lab: Lab) -> No
     assert second[0].take_recording() == Recording(())
 
 
-async def test_login_port_shared_with_a_thief_is_refused(lab: Lab) -> None:
+async def test_login_port_shared_with_other_process_is_refused(lab: SqlLab) -> None:
     """The server listens on one address of the port and the thief on another."""
     thief = lab.start_thief()
     thief.listen("clear by switch", lab.server.sql_port, address="127.0.0.2")
@@ -189,7 +189,7 @@ async def test_login_port_shared_with_a_thief_is_refused(lab: Lab) -> None:
     assert lab.process.take_recording() == Recording(())
 
 
-async def test_login_nothing_listens_is_not_ready(lab: Lab) -> None:
+async def test_login_nothing_listens_is_not_ready(lab: SqlLab) -> None:
     lab.process.close_port()
     with pytest.raises(SqlNotReady, match="nothing listens") as caught:
         await log_in(lab)
@@ -205,7 +205,7 @@ async def use(session: SqlSession, process: ProcessIdentity, password: str) -> C
     return connection
 
 
-async def test_session_used_twice_logs_in_once(lab: Lab) -> None:
+async def test_session_used_twice_logs_in_once(lab: SqlLab) -> None:
     session, process = SqlSession(lab.server, lab.runner), await lab.identity()
     first = await use(session, process, PASSWORD)
     assert await use(session, process, PASSWORD) is first
@@ -214,7 +214,7 @@ async def test_session_used_twice_logs_in_once(lab: Lab) -> None:
     await session.close()
 
 
-async def test_session_other_password_logs_in_again(lab: Lab) -> None:
+async def test_session_other_password_logs_in_again(lab: SqlLab) -> None:
     session, process = SqlSession(lab.server, lab.runner), await lab.identity()
     first = await use(session, process, PASSWORD)
     assert await use(session, process, "another") is not first
@@ -223,7 +223,7 @@ async def test_session_other_password_logs_in_again(lab: Lab) -> None:
     await session.close()
 
 
-async def test_session_restarted_server_is_identified_again(lab: Lab) -> None:
+async def test_session_restarted_server_is_identified_again(lab: SqlLab) -> None:
     session = SqlSession(lab.server, lab.runner)
     await use(session, await lab.identity(), PASSWORD)
     lab.process.end()
@@ -234,7 +234,7 @@ async def test_session_restarted_server_is_identified_again(lab: Lab) -> None:
     await session.close()
 
 
-async def test_session_lost_connection_is_opened_again(lab: Lab) -> None:
+async def test_session_lost_connection_is_opened_again(lab: SqlLab) -> None:
     session, process = SqlSession(lab.server, lab.runner), await lab.identity()
     first = await use(session, process, PASSWORD)
     lab.process.close_port()
@@ -245,7 +245,7 @@ async def test_session_lost_connection_is_opened_again(lab: Lab) -> None:
     await session.close()
 
 
-async def test_session_port_taken_later_is_refused(lab: Lab) -> None:
+async def test_session_port_taken_later_is_refused(lab: SqlLab) -> None:
     session, process = SqlSession(lab.server, lab.runner), await lab.identity()
     await use(session, process, PASSWORD)
     thief = lab.start_thief()
@@ -257,8 +257,8 @@ async def test_session_port_taken_later_is_refused(lab: Lab) -> None:
     assert thief.take_recording() == Recording(())
 
 
-async def test_lookout_logs_in_once_until_the_server_restarts(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_cluster_monitor_logs_in_once_per_server_process(
+    lab: SqlLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
     for limit in ("WITHIN_S", "_CALL_S"):
@@ -274,20 +274,20 @@ async def test_lookout_logs_in_once_until_the_server_restarts(
     monitor = ClusterMonitor(ClusterAccess(cluster, LocalRunnerPool(), clock))
     name = cluster.servers[0].name
 
-    async def look() -> int:
+    async def refresh_state() -> int:
         clock.advance(CACHE_S)
         await monitor.refresh()
         seen = cluster.observation(name)
         assert seen is not None
         return seen.ob_state
 
-    assert [await look(), await look(), await look()] == [3, 3, 3]
+    assert [await refresh_state(), await refresh_state(), await refresh_state()] == [3, 3, 3]
     assert len(lab.process.take_recording().connections) == 1
     lab.process.end()
     second = lab.start_server()
-    assert [await look(), await look()] == [3, 3]
+    assert [await refresh_state(), await refresh_state()] == [3, 3]
     assert len(second.take_recording().connections) == 1
     monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", "another")
-    assert [await look(), await look()] == [3, 3]
+    assert [await refresh_state(), await refresh_state()] == [3, 3]
     assert len(second.take_recording().connections) == 2  # the first one was kept until now
     await monitor.close()

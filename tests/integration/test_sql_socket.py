@@ -137,7 +137,7 @@ async def test_socket_is_preferred_where_sshd_forwards(
 
 
 @pytest.mark.parametrize("line", ["DisableForwarding yes", "AllowTcpForwarding no"])
-async def test_neither_way_open_is_not_ready(
+async def test_login_without_any_route_is_not_ready(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome, line: str
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool, line)
@@ -148,7 +148,7 @@ async def test_neither_way_open_is_not_ready(
 
 @pytest.mark.parametrize("part", [".", "run"])
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777])
-async def test_socket_that_others_may_replace_is_not_used(
+async def test_socket_replaceable_by_others_is_not_used(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome, part: str, mode: int
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
@@ -160,7 +160,7 @@ async def test_socket_that_others_may_replace_is_not_used(
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 @pytest.mark.parametrize("part", [".", "run"])
-async def test_socket_in_a_directory_of_another_user_is_not_used(
+async def test_socket_in_directory_of_other_user_is_not_used(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome, part: str
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
@@ -169,7 +169,7 @@ async def test_socket_in_a_directory_of_another_user_is_not_used(
     assert runner.routes == [PORT]
 
 
-async def test_socket_through_a_link_of_run_counts_its_target(
+async def test_socket_behind_symlink_is_judged_by_its_target(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
@@ -189,7 +189,7 @@ async def test_socket_path_too_long_is_not_used(
     assert runner.routes == [PORT]
 
 
-async def test_stale_socket_falls_back_to_the_port(
+async def test_stale_socket_falls_back_to_port(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
@@ -199,7 +199,7 @@ async def test_stale_socket_falls_back_to_the_port(
     assert runner.routes == [SOCKET, PORT]
 
 
-async def test_stale_socket_and_a_stolen_port_is_refused(
+async def test_stale_socket_and_foreign_port_are_refused(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome, tmp_path: Path
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
@@ -215,7 +215,7 @@ async def test_stale_socket_and_a_stolen_port_is_refused(
 
 
 @pytest.mark.root
-async def test_login_by_sudo_takes_the_port(
+async def test_login_by_sudo_uses_port(
     open_hosts: DemoHosts,
     sudo_users: SudoUsers,
     ssh_pool: SshPool,
@@ -255,7 +255,7 @@ async def test_login_of_another_user_is_refused(
 
 
 @pytest.mark.root
-async def test_port_of_a_third_user_is_refused_by_its_uid(
+async def test_port_of_third_user_is_refused_by_its_uid(
     open_hosts: DemoHosts,
     sudo_users: SudoUsers,
     ssh_pool: SshPool,
@@ -289,10 +289,10 @@ def seekdb() -> Iterator[Server]:
     (home / "bin").mkdir(parents=True)
     (home / "bin/seekdb").symlink_to(find_seekdb())
     guard.watch_home(home)
-    words = [str(home / "bin/seekdb"), "--base-dir", str(home), "--port", str(port)]
+    argv = [str(home / "bin/seekdb"), "--base-dir", str(home), "--port", str(port)]
     for name, value in START_OPTIONS.items():
-        words += ["--parameter", f"{name}={value}"]
-    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
+        argv += ["--parameter", f"{name}={value}"]
+    subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=True)
     yield make_server(home=str(home), sql_port=port)
     assert guard.close()
 
@@ -301,7 +301,7 @@ def seekdb() -> Iterator[Server]:
 @pytest.mark.parametrize(
     ("lines", "routes"), [((), [SOCKET]), (("AllowStreamLocalForwarding no",), [SOCKET, PORT])]
 )
-async def test_seekdb_lets_root_in_by_either_way(
+async def test_seekdb_accepts_root_by_socket_and_port(
     lab: SshLab, ssh_pool: SshPool, seekdb: Server, lines: tuple[str, ...], routes: list[str]
 ) -> None:
     runner = await runner_at(lab, ssh_pool, *lines)

@@ -49,7 +49,7 @@ async def runner_for(lab: SshLab, pool, *lines: str, **fields: object):
     return host, pool.runner(lab.address(host, key_file=key, **fields))
 
 
-async def begun(file: Path) -> int:
+async def read_pid(file: Path) -> int:
     """The pid that a command wrote as it began."""
 
     async def is_written() -> bool:
@@ -59,18 +59,16 @@ async def begun(file: Path) -> int:
     return int(file.read_text())
 
 
-def says_its_pid(file: Path) -> Command:
+def pid_command(file: Path) -> Command:
     return script('echo $$ >"$1"; exec sleep 1000', "busy", str(file))
 
 
-async def test_a_connection_that_falls_silent_under_a_command_is_noticed_by_keepalive(
-    lab, ssh_pool
-):
+async def test_keepalive_silent_connection_fails_command(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.2, keepalive_misses=2)
     assert runner.address.death_bound_s == pytest.approx(0.6)
     pid_file = lab.directory / "pid"
-    running = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=600), name="busy")
-    pid = await begun(pid_file)
+    running = asyncio.create_task(runner.run(pid_command(pid_file), timeout_s=600), name="busy")
+    pid = await read_pid(pid_file)
     host.signal(signal.SIGSTOP, listener=False)
     async with asyncio.timeout(60):  # far below the command's own bound
         with pytest.raises(ConnectionLost, match="broke while busy"):
@@ -78,13 +76,13 @@ async def test_a_connection_that_falls_silent_under_a_command_is_noticed_by_keep
     psutil.Process(pid).kill()
 
 
-async def test_a_quiet_command_outlives_any_number_of_keepalives(lab, ssh_pool):
+async def test_keepalive_quiet_command_is_not_interrupted(lab, ssh_pool):
     _, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.1, keepalive_misses=1)
     result = await runner.run(script("sleep 1; echo done", "quiet"), timeout_s=60)
     assert result.stdout == "done\n"
 
 
-async def test_an_idle_connection_that_froze_is_replaced_before_anybody_waits_for_it(lab, ssh_pool):
+async def test_keepalive_frozen_idle_connection_is_replaced(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool, keepalive_interval_s=0.2, keepalive_misses=1)
     await runner.run(Command(("true",)), timeout_s=30)
     host.signal(signal.SIGSTOP, listener=False)
@@ -98,13 +96,11 @@ async def test_an_idle_connection_that_froze_is_replaced_before_anybody_waits_fo
     assert host.logins() == 2
 
 
-async def test_a_broken_connection_loses_what_runs_and_the_next_command_gets_a_new_one(
-    lab, ssh_pool
-):
+async def test_connection_broken_loses_command_and_is_replaced(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool)
     pid_file = lab.directory / "pid"
-    running = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=600), name="busy")
-    pid = await begun(pid_file)
+    running = asyncio.create_task(runner.run(pid_command(pid_file), timeout_s=600), name="busy")
+    pid = await read_pid(pid_file)
     host.signal(signal.SIGKILL, listener=False)
     with pytest.raises(ConnectionLost) as lost:
         await running
@@ -114,7 +110,7 @@ async def test_a_broken_connection_loses_what_runs_and_the_next_command_gets_a_n
     assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
 
 
-async def test_a_restarted_sshd_serves_the_next_command(lab, ssh_pool):
+async def test_connection_after_sshd_restart_serves_next_command(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool)
     await runner.run(Command(("true",)), timeout_s=30)
     await host.stop()
@@ -122,7 +118,7 @@ async def test_a_restarted_sshd_serves_the_next_command(lab, ssh_pool):
     assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
 
 
-async def test_an_sshd_that_accepts_and_says_nothing_is_given_up_in_time(lab, ssh_pool):
+async def test_connect_silent_sshd_times_out(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool, connect_timeout_s=0.5)
     host.signal(signal.SIGSTOP)
     async with asyncio.timeout(30):
@@ -132,12 +128,12 @@ async def test_an_sshd_that_accepts_and_says_nothing_is_given_up_in_time(lab, ss
     host.signal(signal.SIGCONT)
 
 
-async def narrow(lab: SshLab, pool, **fields: object):
+async def single_session_runner(lab: SshLab, pool, **fields: object):
     return await runner_for(lab, pool, "MaxSessions 1", **fields)
 
 
-async def test_where_one_session_is_allowed_commands_wait_for_each_other(lab, ssh_pool):
-    host, runner = await narrow(lab, ssh_pool, max_sessions=1)
+async def test_max_sessions_one_serializes_commands(lab, ssh_pool):
+    host, runner = await single_session_runner(lab, ssh_pool, max_sessions=1)
     async with asyncio.TaskGroup() as group:
         running = [
             group.create_task(runner.run(Command(("echo", str(n))), timeout_s=60), name=f"echo {n}")
@@ -147,7 +143,7 @@ async def test_where_one_session_is_allowed_commands_wait_for_each_other(lab, ss
     assert host.logins() == 1
 
 
-async def test_many_short_commands_at_once_stay_on_one_connection(lab, ssh_pool):
+async def test_max_sessions_short_commands_share_one_connection(lab, ssh_pool):
     """Sessions that end and begin in one breath count twice for sshd."""
     host, runner = await runner_for(lab, ssh_pool)
     async with asyncio.TaskGroup() as group:
@@ -156,32 +152,30 @@ async def test_many_short_commands_at_once_stay_on_one_connection(lab, ssh_pool)
     assert host.logins() == 1
 
 
-async def test_where_one_session_is_allowed_a_command_is_ended_over_a_second_connection(
-    lab, ssh_pool
-):
-    host, runner = await narrow(lab, ssh_pool, max_sessions=1)
+async def test_max_sessions_one_ends_command_over_new_connection(lab, ssh_pool):
+    host, runner = await single_session_runner(lab, ssh_pool, max_sessions=1)
     pid_file = lab.directory / "pid"
     with pytest.raises(CommandTimedOut) as caught:
-        await runner.run(says_its_pid(pid_file), timeout_s=1.5)
+        await runner.run(pid_command(pid_file), timeout_s=1.5)
     assert caught.value.confirmed_ended
-    assert not is_alive(await begun(pid_file))
+    assert not is_alive(await read_pid(pid_file))
     assert host.logins() == 2
 
 
-async def test_more_commands_than_the_host_has_sessions_for_are_ended_all_the_same(lab, ssh_pool):
-    _, runner = await narrow(lab, ssh_pool)
+async def test_max_sessions_exhausted_commands_are_still_ended(lab, ssh_pool):
+    _, runner = await single_session_runner(lab, ssh_pool)
     pid_file = lab.directory / "pid"
-    holding = asyncio.create_task(runner.run(says_its_pid(pid_file), timeout_s=60), name="holding")
-    await begun(pid_file)
+    holding = asyncio.create_task(runner.run(pid_command(pid_file), timeout_s=60), name="holding")
+    await read_pid(pid_file)
     # The second command gets a connection of its own: now both are full.
     second_file = lab.directory / "second"
-    second = asyncio.create_task(runner.run(says_its_pid(second_file), timeout_s=60), name="second")
-    await begun(second_file)
+    second = asyncio.create_task(runner.run(pid_command(second_file), timeout_s=60), name="second")
+    await read_pid(second_file)
     for task in (holding, second):
         task.cancel()
     await asyncio.gather(holding, second, return_exceptions=True)
     for file in (pid_file, second_file):
-        pid = await begun(file)
+        pid = await read_pid(file)
 
         async def is_ended(pid: int = pid) -> bool:
             return not is_alive(pid)
@@ -190,7 +184,7 @@ async def test_more_commands_than_the_host_has_sessions_for_are_ended_all_the_sa
         await eventually(is_ended, timeout_s=30, what=f"the end of {pid}")
 
 
-async def test_a_host_that_opens_no_session_at_all_is_told_with_the_key_to_set(lab, ssh_pool):
+async def test_max_sessions_zero_names_configuration_key(lab, ssh_pool):
     _, runner = await runner_for(lab, ssh_pool, "MaxSessions 0")
     with pytest.raises(HostUnreachable, match="does not open a session") as caught:
         await runner.run(Command(("true",)), timeout_s=30)
@@ -204,7 +198,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_the_bound_on_noticing_is_the_interval_times_one_more_than_the_misses(tmp_path):
+def test_death_bound_s_is_interval_times_misses_plus_one(tmp_path):
     sshd = Sshd(tmp_path, "127.0.0.1", 22)
     assert SshLab(tmp_path).address(sshd).death_bound_s == 15
 
@@ -212,7 +206,7 @@ def test_the_bound_on_noticing_is_the_interval_times_one_more_than_the_misses(tm
 # --- what is left behind ------------------------------------------------------------------------
 
 
-async def test_what_is_left_on_a_host_is_found_by_kind(own_ssh_hosts):
+async def test_find_leftovers_reports_process_lock_and_file(own_ssh_hosts):
     """The check that other tests end with does see what it is there for."""
     host = own_ssh_hosts.hosts[0]
     home = host.directory / "home"
@@ -227,22 +221,22 @@ async def test_what_is_left_on_a_host_is_found_by_kind(own_ssh_hosts):
     running = asyncio.create_task(
         runner.run(script(holds, "dagengine-busy", str(home)), timeout_s=60), name="busy"
     )
-    await begun(home / "pid")
-    found = " ".join(find_leftovers(own_ssh_hosts.directory))
+    await read_pid(home / "pid")
+    report = " ".join(find_leftovers(own_ssh_hosts.directory))
     for kind in ("process", "dagengine-busy", f"lock on {home}", "file", "tmp.x"):
-        assert kind in found
+        assert kind in report
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert [what.split()[0] for what in find_leftovers(own_ssh_hosts.directory)] == ["file"]
     await pool.close()
 
 
-def test_a_killed_process_leaves_no_tunnel_for_long(monkeypatch):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
+def test_private_socket_path_removes_stale_directory(monkeypatch):
+    exited = subprocess.Popen(["true"])
+    exited.wait()
     with tempfile.TemporaryDirectory() as place:
         monkeypatch.setattr("tempfile.tempdir", place)
-        stale, ours = (Path(place, f"dagengine-{pid}-abc") for pid in (gone.pid, os.getpid()))
+        stale, ours = (Path(place, f"dagengine-{pid}-abc") for pid in (exited.pid, os.getpid()))
         stale.mkdir()
         ours.mkdir()
         with private_socket_path() as path:
@@ -255,19 +249,19 @@ def test_a_killed_process_leaves_no_tunnel_for_long(monkeypatch):
 # --- many hosts at once -------------------------------------------------------------------------
 
 
-async def test_hosts_that_say_nothing_do_not_keep_others_from_being_logged_in_to(lab, ssh_pool):
+async def test_ssh_pool_silent_hosts_do_not_block_other_logins(lab, ssh_pool):
     """More of them than logins are carried out at once."""
     _, runner = await runner_for(lab, ssh_pool)
 
-    async def swallow(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept_silently(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         open_ends.append(writer)
 
     open_ends: list[asyncio.StreamWriter] = []
     port = free_port()
-    places = [f"127.0.0.{n}" for n in range(2, 66)]
-    server = await asyncio.start_server(swallow, places, port)
-    silent = [HostAddress(place, port, known_hosts=lab.known_hosts) for place in places]
-    stuck = [
+    addresses = [f"127.0.0.{n}" for n in range(2, 66)]
+    server = await asyncio.start_server(accept_silently, addresses, port)
+    silent = [HostAddress(place, port, known_hosts=lab.known_hosts) for place in addresses]
+    blocked = [
         asyncio.create_task(ssh_pool.runner(a).run(Command(("true",)), timeout_s=600), name=str(a))
         for a in silent
     ]
@@ -278,16 +272,16 @@ async def test_hosts_that_say_nothing_do_not_keep_others_from_being_logged_in_to
     await eventually(all_wait)
     done = await runner.run(Command(("echo", "served")), timeout_s=60)
     assert done.stdout == "served\n"
-    assert not any(task.done() for task in stuck)
-    for task in stuck:
+    assert not any(task.done() for task in blocked)
+    for task in blocked:
         task.cancel()
-    await asyncio.gather(*stuck, return_exceptions=True)
+    await asyncio.gather(*blocked, return_exceptions=True)
     for writer in open_ends:
         writer.close()
     server.close()
 
 
-async def test_many_logins_to_one_sshd_stay_below_its_limit_on_startups(lab, ssh_pool):
+async def test_ssh_pool_login_burst_respects_max_startups(lab, ssh_pool):
     """MaxStartups 10 drops whoever comes while ten are not let in yet."""
     host, key = await lab.sshd("MaxStartups 10"), await lab.key("key")
     lab.let_in(key, host)
@@ -300,7 +294,7 @@ async def test_many_logins_to_one_sshd_stay_below_its_limit_on_startups(lab, ssh
     assert host.logins() == 24
 
 
-async def test_a_closed_port_and_an_unknown_name_are_told_apart(lab, ssh_pool):
+async def test_connect_closed_port_and_unknown_name_differ(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool)
     await host.stop()
     with pytest.raises(HostUnreachable, match="cannot be reached over SSH"):

@@ -34,7 +34,7 @@ READY, BUSY = "/ready", 'trap "" TERM; sleep 1000 & : >"$1"; wait; sleep 1000'
 
 
 @pytest.fixture
-def place() -> Iterator[Path]:
+def shared_dir() -> Iterator[Path]:
     """A directory that every user may look into and write to."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o777)
@@ -42,13 +42,13 @@ def place() -> Iterator[Path]:
 
 
 @pytest_asyncio.fixture
-async def lab(place: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(place) as lab:
+async def lab(shared_dir: Path) -> AsyncIterator[SshLab]:
+    async with open_lab(shared_dir) as lab:
         yield lab
 
 
 @pytest_asyncio.fixture
-async def become(lab: SshLab, sudo_users: SudoUsers, ssh_pool) -> Callable[..., object]:
+async def sudo_runner(lab: SshLab, sudo_users: SudoUsers, ssh_pool) -> Callable[..., object]:
     """Gives a runner of a new host that logs in as the login and becomes the owner."""
 
     async def make(*lines: str, **fields: object) -> SshRunner:
@@ -56,20 +56,20 @@ async def become(lab: SshLab, sudo_users: SudoUsers, ssh_pool) -> Callable[..., 
         if not key.exists():
             await lab.key("key")
         lab.let_in(key, host)
-        given = {"user": sudo_users.login, "sudo": sudo_users.owner, "key_file": key}
-        address: HostAddress = lab.address(host, **(given | fields))
+        defaults = {"user": sudo_users.login, "sudo": sudo_users.owner, "key_file": key}
+        address: HostAddress = lab.address(host, **(defaults | fields))
         return ssh_pool.runner(address)
 
     return make
 
 
-async def out(runner: SshRunner, text: str, *args: str) -> str:
+async def run_output(runner: SshRunner, text: str, *args: str) -> str:
     result = await runner.run(script(text, "t", *args), timeout_s=30)
     assert (result.exit_status, result.stderr) == (0, "")
     return result.stdout.strip()
 
 
-async def refusal(runner: SshRunner) -> SudoRefused:
+async def sudo_error(runner: SshRunner) -> SudoRefused:
     with pytest.raises(SudoRefused) as caught:
         await runner.run(Command(("true",)), timeout_s=30)
     assert caught.value.host == str(runner.address)
@@ -80,35 +80,40 @@ async def refusal(runner: SshRunner) -> SudoRefused:
 # --- who the command is -----------------------------------------------------------------------
 
 
-async def test_a_command_is_the_user_that_is_named_and_without_a_name_the_login(become, sudo_users):
+async def test_sudo_command_runs_as_named_user_or_login(sudo_runner, sudo_users):
     both = 'id -un; echo "$HOME $USER"'
-    runner = await become()
-    assert (await out(runner, both)).splitlines() == [sudo_users.owner, f"/ {sudo_users.owner}"]
+    runner = await sudo_runner()
+    assert (await run_output(runner, both)).splitlines() == [
+        sudo_users.owner,
+        f"/ {sudo_users.owner}",
+    ]
     sudo_users.allow()  # sudo would refuse: it is not asked
-    alone = await become(sudo=None)
-    assert (await out(alone, "id -un")) == sudo_users.login
+    alone = await sudo_runner(sudo=None)
+    assert (await run_output(alone, "id -un")) == sudo_users.login
 
 
-async def test_what_it_makes_belongs_to_that_user(become, sudo_users, place):
-    runner = await become()
-    await out(runner, 'mkdir "$1/made" && : >"$1/made/file"', str(place))
-    uids = {path.stat().st_uid for path in (place / "made", place / "made" / "file")}
+async def test_sudo_created_files_belong_to_named_user(sudo_runner, sudo_users, shared_dir):
+    runner = await sudo_runner()
+    await run_output(runner, 'mkdir "$1/made" && : >"$1/made/file"', str(shared_dir))
+    uids = {path.stat().st_uid for path in (shared_dir / "made", shared_dir / "made" / "file")}
     assert uids == {sudo_users.owner_uid}
 
 
-async def test_its_environment_is_that_of_sudo_without_the_text_of_the_command(become):
-    names = await out(await become(), "env | sed 's/=.*//'; echo end")
+async def test_sudo_environment_omits_command_text(sudo_runner):
+    names = await run_output(await sudo_runner(), "env | sed 's/=.*//'; echo end")
     assert "SUDO_USER" in names.split()
     assert "SUDO_COMMAND" not in names.split()
-    path = await out(await become("SetEnv HOME=/x PATH=/usr/bin:/bin:/odd"), 'echo "$PATH"')
+    path = await run_output(
+        await sudo_runner("SetEnv HOME=/x PATH=/usr/bin:/bin:/odd"), 'echo "$PATH"'
+    )
     assert "/odd" not in path
 
 
-async def test_one_host_serves_several_users_at_once(become, sudo_users):
+async def test_sudo_one_host_serves_several_users(sudo_runner, sudo_users):
     sudo_users.allow("{login} ALL=({owner}, root) NOPASSWD: /bin/sh")
-    runners = [await become(), await become(sudo="root"), await become(sudo=None)]
-    said = await asyncio.gather(*(out(runner, "id -un") for runner in runners))
-    assert said == [sudo_users.owner, "root", sudo_users.login]
+    runners = [await sudo_runner(), await sudo_runner(sudo="root"), await sudo_runner(sudo=None)]
+    users = await asyncio.gather(*(run_output(runner, "id -un") for runner in runners))
+    assert users == [sudo_users.owner, "root", sudo_users.login]
 
 
 # --- how it ends ------------------------------------------------------------------------------
@@ -126,24 +131,24 @@ async def test_one_host_serves_several_users_at_once(become, sudo_users):
         ),
     ],
 )
-async def test_all_of_its_processes_are_ended_whatever_sudo_does(
-    become, sudo_users, place, lines, max_sessions
+async def test_sudo_command_timed_out_or_cancelled_is_ended(
+    sudo_runner, sudo_users, shared_dir, lines, max_sessions
 ):
-    sudo_users.allow(*(line.replace("%s", f"{place}/iolog") for line in lines), RULE)
+    sudo_users.allow(*(line.replace("%s", f"{shared_dir}/iolog") for line in lines), RULE)
     host_line = ("MaxSessions 1",) if max_sessions == 1 else ()
-    runner = await become(*host_line, max_sessions=max_sessions)
+    runner = await sudo_runner(*host_line, max_sessions=max_sessions)
     await runner.run(Command(("true",)), timeout_s=30)  # logs in: the time is for the command alone
     with pytest.raises(CommandTimedOut) as caught:
-        await runner.run(script(BUSY, "busy", f"{place}{READY}1"), timeout_s=2)
+        await runner.run(script(BUSY, "busy", f"{shared_dir}{READY}1"), timeout_s=2)
     assert caught.value.confirmed_ended
     assert [line for line in sudo_users.processes() if "sleep" in line] == []
 
     running = asyncio.create_task(
-        runner.run(script(BUSY, "busy", f"{place}{READY}2"), timeout_s=60), name="busy"
+        runner.run(script(BUSY, "busy", f"{shared_dir}{READY}2"), timeout_s=60), name="busy"
     )
 
     async def is_busy() -> bool:
-        return (place / "ready2").exists()
+        return (shared_dir / "ready2").exists()
 
     await eventually(is_busy, timeout_s=30)
     assert [line for line in sudo_users.processes() if "sleep" in line] != []
@@ -151,38 +156,38 @@ async def test_all_of_its_processes_are_ended_whatever_sudo_does(
     with pytest.raises(asyncio.CancelledError):
         await running
     assert [line for line in sudo_users.processes() if "sleep" in line] == []
-    assert (await out(runner, "id -un")) == sudo_users.owner
+    assert (await run_output(runner, "id -un")) == sudo_users.owner
 
 
-async def test_commands_of_root_are_ended_as_well(become, sudo_users, place):
+async def test_sudo_command_of_root_is_ended_on_cancel(sudo_runner, sudo_users, shared_dir):
     sudo_users.allow("{login} ALL=(root) NOPASSWD: /bin/sh")
-    runner = await become(sudo="root")
+    runner = await sudo_runner(sudo="root")
     busy = 'trap "" TERM; echo $$ >"$1.new"; mv "$1.new" "$1"; sleep 1000'
     running = asyncio.create_task(
-        runner.run(script(busy, "busy", f"{place}{READY}"), timeout_s=60), name="busy"
+        runner.run(script(busy, "busy", f"{shared_dir}{READY}"), timeout_s=60), name="busy"
     )
 
     async def is_busy() -> bool:
-        return (place / "ready").exists()
+        return (shared_dir / "ready").exists()
 
     await eventually(is_busy, timeout_s=30)
-    pid = int((place / "ready").read_text())
-    assert _runs(pid)
+    pid = int((shared_dir / "ready").read_text())
+    assert is_running(pid)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert not _runs(pid)
+    assert not is_running(pid)
 
 
-async def test_an_end_that_sudo_no_longer_allows_is_not_taken_for_proven(become, sudo_users, place):
-    runner = await become()
+async def test_sudo_end_without_permission_is_unconfirmed(sudo_runner, sudo_users, shared_dir):
+    runner = await sudo_runner()
     await runner.run(Command(("true",)), timeout_s=30)
     running = asyncio.create_task(
-        runner.run(script(BUSY, "busy", f"{place}{READY}"), timeout_s=5), name="busy"
+        runner.run(script(BUSY, "busy", f"{shared_dir}{READY}"), timeout_s=5), name="busy"
     )
 
     async def is_busy() -> bool:
-        return (place / "ready").exists()
+        return (shared_dir / "ready").exists()
 
     await eventually(is_busy, timeout_s=30)
     sudo_users.allow()
@@ -195,16 +200,16 @@ async def test_an_end_that_sudo_no_longer_allows_is_not_taken_for_proven(become,
 # --- what refuses it --------------------------------------------------------------------------
 
 
-async def test_sudo_that_needs_a_password_is_told_with_the_line_that_is_missing(become, sudo_users):
-    runner = await become()
-    wanted = f"`{sudo_users.login} ALL=({sudo_users.owner}) NOPASSWD: /bin/sh`"
+async def test_sudo_password_required_names_missing_rule(sudo_runner, sudo_users):
+    runner = await sudo_runner()
+    rule = f"`{sudo_users.login} ALL=({sudo_users.owner}) NOPASSWD: /bin/sh`"
     for lines in (("{login} ALL=({owner}) /bin/sh",), ()):
         sudo_users.allow(*lines)
-        error = await refusal(runner)
+        error = await sudo_error(runner)
         assert "needs a password to let" in error.message
-        assert wanted in error.remedy
+        assert rule in error.remedy
     sudo_users.allow(RULE)  # as it says
-    assert (await out(runner, "id -un")) == sudo_users.owner
+    assert (await run_output(runner, "id -un")) == sudo_users.owner
 
 
 @pytest.mark.parametrize(
@@ -215,41 +220,41 @@ async def test_sudo_that_needs_a_password_is_told_with_the_line_that_is_missing(
         pytest.param(("{login} ALL=({owner}) /bin/true",), id="another program"),
     ],
 )
-async def test_what_sudoers_do_not_allow_is_told(become, sudo_users, lines):
+async def test_sudo_missing_rule_is_refused_with_remedy(sudo_runner, sudo_users, lines):
     sudo_users.allow(NO_PASSWORD, *lines)
-    error = await refusal(await become())
+    error = await sudo_error(await sudo_runner())
     assert f"does not allow {sudo_users.login} to run /bin/sh as {sudo_users.owner}" in str(error)
     assert "NOPASSWD: /bin/sh" in error.remedy
 
 
-async def test_sudo_that_wants_a_terminal_is_told(become, sudo_users):
+async def test_sudo_requiring_terminal_is_refused_with_remedy(sudo_runner, sudo_users):
     sudo_users.allow("Defaults:{login} requiretty", RULE)
-    error = await refusal(await become())
+    error = await sudo_error(await sudo_runner())
     assert "requires a terminal" in error.message
     assert f"Defaults:{sudo_users.login} !requiretty" in error.remedy
 
 
-async def test_a_user_that_the_host_does_not_have_is_told(become):
-    error = await refusal(await become(sudo="dagt-nobody"))
+async def test_sudo_unknown_user_is_named(sudo_runner):
+    error = await sudo_error(await sudo_runner(sudo="dagt-nobody"))
     assert "the user dagt-nobody of ssh.sudo does not exist" in error.message
 
 
-async def test_a_host_without_sudo_is_told(become, place):
-    programs = place / "bin"
+async def test_sudo_not_installed_is_named(sudo_runner, shared_dir):
+    programs = shared_dir / "bin"
     programs.mkdir()
     for name in ("id", "setsid"):
         (programs / name).symlink_to(str(shutil.which(name)))
-    error = await refusal(await become(f"SetEnv PATH={programs}"))
+    error = await sudo_error(await sudo_runner(f"SetEnv PATH={programs}"))
     assert "sudo is not installed on" in error.message
 
 
-async def test_a_login_shell_that_runs_nothing_is_not_taken_for_sudo(become):
-    runner = await become("ForceCommand echo nothing for you")
+async def test_sudo_forced_command_raises_authentication_failed(sudo_runner):
+    runner = await sudo_runner("ForceCommand echo nothing for you")
     with pytest.raises(AuthenticationFailed, match="nothing for you"):
         await runner.run(Command(("true",)), timeout_s=30)
 
 
-def _runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()

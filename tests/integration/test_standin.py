@@ -91,18 +91,18 @@ def observers() -> Iterator[Observers]:
         ports.add(free_port())
     members = [Member("127.0.0.1", ports.pop(), ports.pop(), f"zone{n}") for n in (1, 2, 3)]
     ledger = Ledger(guard.directory / "ledger.sqlite")
-    found = Observers(guard.directory, members, ledger)
+    opened = Observers(guard.directory, members, ledger)
     ledger.bootstrap(members, PASSWORD)
     for number, member in enumerate(members):
-        install(found.home(number))
-        write_config(found.home(number), member, guard.directory / "ledger.sqlite")
-        guard.watch_home(found.home(number))
-    yield found
+        install(opened.home(number))
+        write_config(opened.home(number), member, guard.directory / "ledger.sqlite")
+        guard.watch_home(opened.home(number))
+    yield opened
     ledger.close()
     assert guard.close()
 
 
-async def test_it_becomes_a_daemon_that_serves_sql_and_is_known_by_its_pid_file(
+async def test_standin_observer_daemonizes_and_serves_sql(
     observers: Observers,
 ) -> None:
     for number in range(3):
@@ -118,14 +118,14 @@ async def test_it_becomes_a_daemon_that_serves_sql_and_is_known_by_its_pid_file(
     )
     assert servers == [(m.ip, m.rpc_port, m.zone, "ACTIVE") for m in observers.members]
     pid = observers.pid(0)
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    assert words[0].decode() == str(observers.home(0) / "bin/observer")
+    argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    assert argv[0].decode() == str(observers.home(0) / "bin/observer")
     assert Path(f"/proc/{pid}/cwd").resolve() == observers.home(0)
     assert observers.launch(0).returncode == 1  # it runs already
     assert observers.pid(0) == pid
 
 
-async def test_a_dead_one_is_inactive_and_without_a_majority_only_select_1_works(
+async def test_standin_without_majority_answers_only_select_1(
     observers: Observers,
 ) -> None:
     for number in range(3):
@@ -145,7 +145,7 @@ async def test_a_dead_one_is_inactive_and_without_a_majority_only_select_1_works
     assert await observers.run_query(0, query) == [("ACTIVE",), ("ACTIVE",), ("INACTIVE",)]
 
 
-async def test_servers_and_zones_are_stopped_and_started_by_sql(observers: Observers) -> None:
+async def test_standin_stops_and_starts_servers_and_zones_by_sql(observers: Observers) -> None:
     for number in range(3):
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
@@ -170,7 +170,7 @@ async def test_servers_and_zones_are_stopped_and_started_by_sql(observers: Obser
     assert await observers.code_of(2, "ALTER SYSTEM STOP ZONE 'zone3'") == 4179
 
 
-async def test_a_minor_freeze_moves_the_checkpoint_on(observers: Observers) -> None:
+async def test_standin_minor_freeze_advances_checkpoint(observers: Observers) -> None:
     for number in range(3):
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
@@ -184,21 +184,21 @@ async def test_a_minor_freeze_moves_the_checkpoint_on(observers: Observers) -> N
     assert grown == [observers.members[1].rpc_port]
 
 
-async def test_it_fails_as_it_is_told(observers: Observers) -> None:
-    def wish(number: int, text: str) -> None:
+async def test_standin_fails_as_configured(observers: Observers) -> None:
+    def configure(number: int, text: str) -> None:
         (observers.home(number) / "etc/standin.json").write_text(text)
 
-    wish(0, '{"dies": "out of disk"}')
+    configure(0, '{"dies": "out of disk"}')
     assert observers.launch(0).returncode == 0
     log = observers.home(0) / "log/observer.log"
 
     async def is_dead() -> bool:
-        has_told = log.is_file() and "errcode=-4184" in log.read_text()
-        return has_told and not Path(f"/proc/{observers.pid(0)}").exists()
+        has_logged = log.is_file() and "errcode=-4184" in log.read_text()
+        return has_logged and not Path(f"/proc/{observers.pid(0)}").exists()
 
     await eventually(is_dead, what="its death")
-    wish(0, '{"password": "another", "failures": 1, "code": 4023}')
-    wish(1, '{"refuses_sql": true}')
+    configure(0, '{"password": "another", "failures": 1, "code": 4023}')
+    configure(1, '{"refuses_sql": true}')
     for number in range(3):
         observers.launch(number)
     await observers.wait_serving(0, 1, 2)
@@ -207,13 +207,13 @@ async def test_it_fails_as_it_is_told(observers: Observers) -> None:
     assert await observers.run_query(0, "select 1", "another") == [(1,)]
     with pytest.raises(MysqlConnectionLost):
         await observers.run_query(1, "select 1")
-    wish(0, '{"failures": 1, "code": 4023}')
+    configure(0, '{"failures": 1, "code": 4023}')
     assert await observers.code_of(0, "ALTER SYSTEM STOP ZONE 'zone1'") == 4023
     await observers.run_query(0, "ALTER SYSTEM STOP ZONE 'zone1'")
 
 
-def test_without_its_libraries_or_its_configuration_it_does_not_start(observers: Observers) -> None:
-    wrong = observers.launch(0, LD_LIBRARY_PATH="/elsewhere")
-    assert (wrong.returncode, "shared libraries" in wrong.stderr) == (127, True)
+def test_standin_without_library_or_config_does_not_start(observers: Observers) -> None:
+    failed_launch = observers.launch(0, LD_LIBRARY_PATH="/elsewhere")
+    assert (failed_launch.returncode, "shared libraries" in failed_launch.stderr) == (127, True)
     (observers.home(0) / "etc/observer.config.bin").unlink()
     assert observers.launch(0).returncode == 1

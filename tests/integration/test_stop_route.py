@@ -30,7 +30,7 @@ ZONE = {"scope": {"type": "ZONE", "target": ["z1"]}}
 ZONES = {"scope": {"type": "ZONE", "target": ["z1", "z2"]}}
 SERVER = {"scope": {"type": "SERVER", "target": [FIRST]}}
 
-Refuse = Callable[..., Awaitable[ApiError]]
+RefuseStop = Callable[..., Awaitable[ApiError]]
 
 SCOPE, ILLEGAL = "OB.Cluster.Scope.Invalid", "Common.IllegalArgument"
 REQUIRED = "OB.Cluster.ForceStopOrTerminateRequired"
@@ -38,10 +38,10 @@ CONFLICT, DOWN = "OB.Cluster.StopModeConflict", "OB.Cluster.ForceStopRequired"
 
 
 @pytest.fixture
-def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
+def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
     """Asks for a stop of servers of which none can be reached."""
 
-    async def ask(flavour: str, body: dict[str, Any]) -> ApiError:
+    async def request_stop(flavour: str, body: dict[str, Any]) -> ApiError:
         file = tmp_path / "cluster.yaml"
         down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # nobody listens there
         servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
@@ -60,7 +60,7 @@ def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
         assert (type(planned.value), str(planned.value)) == (type(caught.value), str(caught.value))
         return caught.value
 
-    return ask
+    return request_stop
 
 
 @pytest.mark.parametrize(
@@ -95,29 +95,31 @@ def refuse(tmp_path: Path, ssh_pool: SshPool) -> Refuse:
         ("seekdb", SERVER, REQUIRED),
     ],
 )
-async def test_a_stop_that_must_not_be_is_refused_by_the_first_check_that_fails(
-    refuse: Refuse, flavour: str, body: dict[str, Any], code: str
+async def test_stop_route_refuses_by_first_failing_check(
+    refuse_stop: RefuseStop, flavour: str, body: dict[str, Any], code: str
 ) -> None:
-    found = await refuse(flavour, body)
-    assert (found.err_code, found.http_status) == (code, 400)
-    assert found.message
+    error = await refuse_stop(flavour, body)
+    assert (error.err_code, error.http_status) == (code, 400)
+    assert error.message
 
 
-async def test_what_is_missing_for_a_majority_is_in_the_refusal(refuse: Refuse) -> None:
-    found = await refuse("oceanbase", SERVER)
-    assert "servers of 2 of its 2 zones are needed" in found.message
-    assert f"{SECOND} (out of this task's scope, state unknown)" in found.message
-    assert "force" in found.remedy
+async def test_stop_route_refusal_names_servers_missing_for_majority(
+    refuse_stop: RefuseStop,
+) -> None:
+    error = await refuse_stop("oceanbase", SERVER)
+    assert "servers of 2 of its 2 zones are needed" in error.message
+    assert f"{SECOND} (out of this task's scope, state unknown)" in error.message
+    assert "force" in error.remedy
 
 
 @pytest.mark.parametrize("flag", ["force", "terminate"])
 @pytest.mark.parametrize("value", ["yes", 1, "true", []])
-def test_a_flag_that_is_no_bool_is_refused(flag: str, value: object) -> None:
+def test_stop_request_non_boolean_flag_is_refused(flag: str, value: object) -> None:
     with pytest.raises(BindFailed):
         bind(json.dumps({**GLOBAL, flag: value}).encode(), StopRequest)
 
 
-def test_flags_are_false_when_they_are_absent_or_null() -> None:
+def test_stop_request_absent_or_null_flags_are_false() -> None:
     for body in (GLOBAL, {**GLOBAL, "force": None, "terminate": None}):
         request = bind(json.dumps(body).encode(), StopRequest)
         assert (bool(request.force), bool(request.terminate)) == (False, False)

@@ -35,49 +35,49 @@ def server_at(directory: Path) -> Server:
     return load_cluster(file, FLAVOURS).servers[0]
 
 
-async def test_a_start_waits_until_nothing_of_the_earlier_task_runs_on(tmp_path: Path) -> None:
-    server, gate = server_at(tmp_path), Latch()
+async def test_resolve_unconfirmed_waits_for_end_of_earlier_task(tmp_path: Path) -> None:
+    server, latch = server_at(tmp_path), Latch()
 
     async def hang(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
-    async def is_proven(context: StepContext) -> bool:
+    async def never_confirmed(context: StepContext) -> bool:
         return False
 
-    async def look(context: StepContext) -> Outcome:
+    async def resolve(context: StepContext) -> Outcome:
         return await resolve_unconfirmed(context, server, LocalRunner()) or Succeeded()
 
     lane = StageKind.PARALLEL
     operations = [
-        Operation("hang", (Stage("start it", lane, hang, confirm_stopped=is_proven),)),
-        Operation("look", (Stage("look", lane, look),)),
+        Operation("hang", (Stage("start it", lane, hang, confirm_stopped=never_confirmed),)),
+        Operation("look", (Stage("look", lane, resolve),)),
     ]
     store = SqliteStore(tmp_path / "store.sqlite")
     async with asyncio.timeout(60), Engine(store=store, operations=operations) as engine:
-        left = (await engine.submit(Submission("hang", (server.name,)))).dag.dag_id
-        await gate.reached.wait()
-        await engine.operate_dag(left, Operator.CANCEL)
-        await engine.wait(left)
+        cancelled_id = (await engine.submit(Submission("hang", (server.name,)))).dag.dag_id
+        await latch.reached.wait()
+        await engine.operate_dag(cancelled_id, Operator.CANCEL)
+        await engine.wait(cancelled_id)
         home = os.open(server.home, os.O_RDONLY)
         fcntl.flock(home, fcntl.LOCK_EX)  # as a start script that was left behind does
-        looking = (await engine.submit(Submission("look", (server.name,)))).dag.dag_id
+        resolving_id = (await engine.submit(Submission("look", (server.name,)))).dag.dag_id
 
         async def waits() -> bool:
-            found = await engine.find_dag(looking)
-            assert found is not None
-            assert found.nodes is not None
-            (task,) = found.nodes[0].sub_tasks
+            detail = await engine.find_dag(resolving_id)
+            assert detail is not None
+            assert detail.nodes is not None
+            (task,) = detail.nodes[0].sub_tasks
             return task.wait is not None and task.wait.kind == "proof"
 
         await eventually(waits, what="the wait for the proof")
         os.close(home)
-        done = await engine.wait(looking)
+        done = await engine.wait(resolving_id)
         assert done.nodes is not None
         (line,) = done.nodes[0].sub_tasks[0].logs
-        assert engine.generic_id(left) in line.content
-        again = await engine.wait(
+        assert engine.generic_id(cancelled_id) in line.content
+        repeated = await engine.wait(
             (await engine.submit(Submission("look", (server.name,)))).dag.dag_id
         )
-        assert again.nodes is not None
-        assert again.nodes[0].sub_tasks[0].logs == ()
+        assert repeated.nodes is not None
+        assert repeated.nodes[0].sub_tasks[0].logs == ()

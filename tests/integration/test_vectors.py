@@ -123,7 +123,7 @@ async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 @pytest.mark.parametrize("vector", VECTORS["valid"], ids=lambda vector: vector["name"])
-async def test_a_valid_request_passes_the_door(api: Api, vector: dict[str, Any]) -> None:
+async def test_api_valid_vector_passes_authentication(api: Api, vector: dict[str, Any]) -> None:
     answer = await api.send(vector, vector["body_cipher"] or None)
     error = answer.body.get("error", {})
     assert not error.get("errCode", "").startswith(("Security.", "Request.")), error
@@ -131,9 +131,7 @@ async def test_a_valid_request_passes_the_door(api: Api, vector: dict[str, Any])
 
 
 @pytest.mark.parametrize("vector", VECTORS["invalid"], ids=lambda vector: vector["name"])
-async def test_an_invalid_request_gets_the_answer_of_the_original(
-    api: Api, vector: dict[str, Any]
-) -> None:
+async def test_api_invalid_vector_gets_obshell_response(api: Api, vector: dict[str, Any]) -> None:
     answer = await api.send(vector, vector["body"])
     if vector["name"] == "forcepass-as-list":  # accepted here: the published document's form
         assert answer.status == 200
@@ -149,13 +147,13 @@ async def test_an_invalid_request_gets_the_answer_of_the_original(
 
 
 @pytest.mark.parametrize("row", IDS["encode"], ids=lambda row: row["generic_id"])
-def test_ids_are_written_as_the_original_writes_them(row: dict[str, Any]) -> None:
+def test_encode_id_matches_vectors(row: dict[str, Any]) -> None:
     agent = AgentAddress(row["ip"], row["port"])
     assert encode_id(IdKind(row["kind"]), agent, row["id"]) == row["generic_id"]
 
 
 @pytest.mark.parametrize("row", IDS["decode"], ids=lambda row: row["generic_id"])
-def test_ids_are_read_as_the_original_reads_them(row: dict[str, Any]) -> None:
+def test_decode_id_matches_vectors(row: dict[str, Any]) -> None:
     if "error" in row:
         with pytest.raises(InvalidId):
             decode_id(row["generic_id"])
@@ -165,7 +163,7 @@ def test_ids_are_read_as_the_original_reads_them(row: dict[str, Any]) -> None:
     assert (decoded.row_id, decoded.agent) == (row["id"], agent)
 
 
-def test_the_public_key_is_served_as_pkcs1() -> None:
+def test_server_key_public_key_is_pkcs1() -> None:
     for bits in ("1024", "2048"):
         key = VECTORS["rsa_keys"][bits]
         private = serialization.load_pem_private_key(key["private_key_pkcs1_pem"].encode(), None)

@@ -12,7 +12,13 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from tests.integration.api_world import Answer, World, dump, encrypt_body, open_world
+from tests.integration.api_world import (
+    ApiController,
+    ApiResponse,
+    dump,
+    encrypt_body,
+    open_api_controller,
+)
 
 FILE = Path(__file__).with_name("wire_cases.yaml")
 SECTIONS: dict[str, list[dict[str, Any]]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -24,17 +30,17 @@ CASES = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiController]:
     """A controller with a DAG that has failed and one that has succeeded."""
     with pytest.MonkeyPatch.context() as patch:
-        async with open_world(tmp_path_factory.mktemp("wire"), patch) as found:
+        async with open_api_controller(tmp_path_factory.mktemp("wire"), patch) as found:
             await found.failed()
             found.broken = set()
             await found.ended(await found.start())
             yield found
 
 
-async def send(world: World, case: dict[str, Any]) -> Answer:
+async def send(world: ApiController, case: dict[str, Any]) -> ApiResponse:
     method, _, target = case["ask"].partition(" ")
     target = target if target.startswith("/") else f"/api/v1/{target}"
     keys = secrets.token_bytes(32)
@@ -51,7 +57,9 @@ async def send(world: World, case: dict[str, Any]) -> Answer:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", CASES)
-async def test_a_case_gets_its_answer(world: World, case: dict[str, Any]) -> None:
+async def test_api_wire_case_gets_expected_response(
+    world: ApiController, case: dict[str, Any]
+) -> None:
     world.clock.advance(60)  # or the address would have to pause after some refusals
     before = await world.engine.list_dags(limit=9, details=False)
     answer = await send(world, case)
@@ -65,6 +73,6 @@ async def test_a_case_gets_its_answer(world: World, case: dict[str, Any]) -> Non
     assert await world.engine.list_dags(limit=9, details=False) == before
 
 
-def test_there_are_cases_of_every_section() -> None:
+def test_wire_cases_cover_every_section() -> None:
     assert len(CASES) >= 150
     assert min(map(len, SECTIONS.values())) >= 25

@@ -63,15 +63,15 @@ class Actions:
     @property
     def cluster(self) -> ClusterFile:
         """A cluster file as the case has it, beside the restored directory."""
-        said = self.restored.cluster_file
-        server: dict[str, Any] = {"ip": "127.0.0.1", "home": said.home}
+        case_file = self.restored.cluster_file
+        server: dict[str, Any] = {"ip": "127.0.0.1", "home": case_file.home}
         server["sql_port"] = self.restored.recording.sql_port or _DEFAULT_PORT
-        server |= {"data_dir": said.data_dir} if said.data_dir else {}
-        server |= {"redo_dir": said.redo_dir} if said.redo_dir else {}
+        server |= {"data_dir": case_file.data_dir} if case_file.data_dir else {}
+        server |= {"redo_dir": case_file.redo_dir} if case_file.redo_dir else {}
         text = {
             "name": "layouts",
             "id": 1,
-            "flavour": said.flavour,
+            "flavour": case_file.flavour,
             "root_password_env": "LAYOUTS_PASSWORD",
             "zones": {"zone1": [server]},
         }
@@ -83,14 +83,14 @@ class Actions:
     def server(self) -> Server:
         return self.cluster.current.servers[0]
 
-    async def look(self) -> HostFacts:
+    async def gather(self) -> HostFacts:
         facts = await gather_facts(self.server, LocalRunner(), FakeClock())
         assert facts.complete
         return facts
 
     async def decide_start(self) -> Decision:
         # Ports of a recording may be in use here; they have tests of their own.
-        return decide_start(await self.look(), StartTarget(self.server), skip=["ports"])
+        return decide_start(await self.gather(), StartTarget(self.server), skip=["ports"])
 
     async def start(self, kind: StartKind) -> StartReport:
         """Run the start script, as stage 3 does."""
@@ -101,7 +101,7 @@ class Actions:
 
     async def decide_stop(self) -> StopDecision:
         server = self.server
-        return decide_stop(await self.look(), home=server.home, sql_port=server.sql_port)
+        return decide_stop(await self.gather(), home=server.home, sql_port=server.sql_port)
 
     async def stop(self, *, marker: str = "") -> StopReport:
         """Run the stop script, as stop and rollback do."""
@@ -131,7 +131,7 @@ class Actions:
 
     async def examine(self) -> str:
         """What doctor shows of the checks that depend on the layout."""
-        check_results = run_checks(await self.look(), StartTarget(self.server))
+        check_results = run_checks(await self.gather(), StartTarget(self.server))
         blocks = [v for v in check_results if v.level is Severity.BLOCK and v.check != "ports"]
         assert all(verdict.cause and verdict.remedy for verdict in blocks)
         return " ".join(verdict.check for verdict in blocks) or "well"

@@ -16,7 +16,7 @@ from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
-from tests.acceptance.conftest import World, told
+from tests.acceptance.conftest import ClusterTestbed, all_log_lines
 from tests.acceptance.doctor import doctor
 from tests.layouts.expected import Expected, Running, Start
 from tests.layouts.listing import Listing, find_changes, find_losses, list_data
@@ -45,7 +45,7 @@ class Site:
         sql_port: as the cluster file names it.
     """
 
-    world: World
+    world: ClusterTestbed
     real: RealLayout
     expected: Expected
     password: str
@@ -120,10 +120,10 @@ class Site:
 
     def assert_refused(self, dag: dict[str, Any], *words: str) -> None:
         """A check has failed; the log names the contradiction and the remedy."""
-        assert (dag["state"], dag["stage"]) == ("FAILED", _CHECK), told(dag)
+        assert (dag["state"], dag["stage"]) == ("FAILED", _CHECK), all_log_lines(dag)
         (task,) = dag["nodes"][_CHECK - 1]["sub_tasks"]
-        assert re.search("; .*, then RETRY$", task["task_logs"][-1]), told(dag)
-        assert all(word in told(dag) for word in words), told(dag)
+        assert re.search("; .*, then RETRY$", task["task_logs"][-1]), all_log_lines(dag)
+        assert all(word in all_log_lines(dag) for word in words), all_log_lines(dag)
 
     def assert_serves(self) -> int:
         """Return the pid of the one server that runs, in this home and with the same data."""
@@ -147,18 +147,18 @@ class Site:
                 self.assert_unchanged(before)
                 assert self.real.find_servers() == []
             case Start.SERVES | Start.FIRST:
-                assert dag["state"] == "SUCCEED", told(dag)
+                assert dag["state"] == "SUCCEED", all_log_lines(dag)
                 self.assert_serves()
             case Start.FAILS:
-                assert dag["state"] == "FAILED", told(dag)
-                assert dag["stage"] > _CHECK, told(dag)
+                assert dag["state"] == "FAILED", all_log_lines(dag)
+                assert dag["stage"] > _CHECK, all_log_lines(dag)
         self.assert_nothing_lost(before)
 
     def assert_doubted(self, dag: dict[str, Any], pid: int, stage: int = _CHECK) -> None:
         """The DAG names the process, both directories and the remedy, and it runs on."""
-        assert (dag["state"], dag["stage"]) == ("FAILED", stage), told(dag)
+        assert (dag["state"], dag["stage"]) == ("FAILED", stage), all_log_lines(dag)
         for word in (f"pid {pid}", str(self.real.home), f"{self.real.root}/link", "`home`"):
-            assert word in told(dag), told(dag)
+            assert word in all_log_lines(dag), all_log_lines(dag)
         assert self.real.find_servers() == [pid]
 
     def occupy_port(self) -> AbstractContextManager[object]:
@@ -180,8 +180,8 @@ async def _start_running(site: Site) -> None:
     if site.expected.running is Running.DOUBTED:
         site.assert_doubted(dag, pid)
     else:
-        assert dag["state"] == "SUCCEED", told(dag)
-        assert f"already running, pid {pid}" in told(dag)
+        assert dag["state"] == "SUCCEED", all_log_lines(dag)
+        assert f"already running, pid {pid}" in all_log_lines(dag)
         assert site.assert_serves() == pid
     site.assert_nothing_lost(before)
 
@@ -194,9 +194,9 @@ async def start_and_stop(site: Site) -> None:
     site.real.name_in_pid_file(site.sleep.pid)
     dag = await site.stop(force=True)
     assert not isinstance(dag, ApiRefused)
-    assert dag["state"] == "SUCCEED", told(dag)
+    assert dag["state"] == "SUCCEED", all_log_lines(dag)
     assert site.real.find_servers() == []
-    assert ("does not run: nothing to stop" in told(dag)) is not bool(ran)
+    assert ("does not run: nothing to stop" in all_log_lines(dag)) is not bool(ran)
     site.assert_nothing_lost(before)
 
 
@@ -205,14 +205,14 @@ async def retry(site: Site) -> None:
     before = site.list_data()
     dag, pid = await _fail(site)
     site.configure()
-    again = await site.operate(dag, "RETRY")
+    retried = await site.operate(dag, "RETRY")
     if site.expected.start is Start.FAILS:  # a check may refuse now what the program has written
-        assert again["state"] == "FAILED", told(again)
+        assert retried["state"] == "FAILED", all_log_lines(retried)
         site.assert_nothing_lost(before)
         return
     if site.expected.start is Start.REFUSED:
         site.assert_refused(dag, *site.expected.words)
-    site.assert_start(again, before)
+    site.assert_start(retried, before)
     if pid is not None:
         assert site.real.find_servers() == [pid]
 
@@ -225,10 +225,10 @@ async def _fail(site: Site) -> tuple[dict[str, Any], int | None]:
     is_first = site.expected.start is Start.FIRST
     with site.occupy_port() if is_first else nullcontext():
         dag = await site.start()
-    assert dag["state"] == "FAILED", told(dag)
+    assert dag["state"] == "FAILED", all_log_lines(dag)
     if not serves:
         return dag, None
-    assert dag["stage"] == _HEALTH, told(dag)
+    assert dag["stage"] == _HEALTH, all_log_lines(dag)
     (pid,) = site.real.find_servers()
     return dag, pid
 
@@ -241,8 +241,8 @@ async def rollback(site: Site) -> None:
         site.configure()
     before = site.list_data()
     dag, _ = await _fail(site)
-    undone = await site.operate(dag, "ROLLBACK")
-    assert undone["state"] == "SUCCEED", told(undone)
+    rolled_back = await site.operate(dag, "ROLLBACK")
+    assert rolled_back["state"] == "SUCCEED", all_log_lines(rolled_back)
     assert site.real.find_servers() == []
     site.assert_nothing_lost(before)
     if site.expected.start in (Start.REFUSED, Start.FIRST):
@@ -255,9 +255,9 @@ async def _rollback_running(site: Site) -> None:
     pid = site.launch()
     site.configure(WRONG_PASSWORD)
     dag = await site.start()
-    assert dag["state"] == "FAILED", told(dag)
-    undone = await site.operate(dag, "ROLLBACK")
-    assert undone["state"] == "SUCCEED", told(undone)
+    assert dag["state"] == "FAILED", all_log_lines(dag)
+    rolled_back = await site.operate(dag, "ROLLBACK")
+    assert rolled_back["state"] == "SUCCEED", all_log_lines(rolled_back)
     assert site.assert_serves() == pid
 
 
@@ -285,8 +285,8 @@ async def stop_force(site: Site) -> None:
     before = site.list_data()
     dag = await site.stop(force=True)
     assert not isinstance(dag, ApiRefused)
-    assert dag["state"] == "SUCCEED", told(dag)
-    assert "does not run: nothing to stop" in told(dag)
+    assert dag["state"] == "SUCCEED", all_log_lines(dag)
+    assert "does not run: nothing to stop" in all_log_lines(dag)
     site.assert_unchanged(before)
     await _stop_running(site, force=True)
 
@@ -304,8 +304,8 @@ async def _stop_running(site: Site, *, force: bool = False, terminate: bool = Fa
             site.assert_doubted(dag, pid)
         return
     assert not isinstance(dag, ApiRefused), dag
-    assert dag["state"] == "SUCCEED", told(dag)
-    assert f"stopped, pid {pid}" in told(dag)
+    assert dag["state"] == "SUCCEED", all_log_lines(dag)
+    assert f"stopped, pid {pid}" in all_log_lines(dag)
     assert site.real.find_servers() == []
     site.assert_nothing_lost(before)
     if terminate:

@@ -32,7 +32,7 @@ class Expected:
     """
 
     start: str
-    says: tuple[str, ...] = ()
+    message_parts: tuple[str, ...] = ()
     remedy: str = ""
     check: str = "first-start"
     is_marked: bool = False
@@ -99,19 +99,19 @@ _MOVED = ("home/etc/", "home/store/")
 
 
 @dataclass(frozen=True)
-class World:
+class LayoutCase:
     """One restored layout, and a process whose pid is in its pid file."""
 
     actions: Actions
     expected: Expected
     sleeper: subprocess.Popen[bytes]
 
-    def fill(self, text: str) -> str:
+    def expand_root(self, text: str) -> str:
         return text.replace("@", str(self.actions.restored.root))
 
 
 @pytest.fixture(params=EXPECTED)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def layout_case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LayoutCase]:
     expected = EXPECTED[request.param]
     recording = read_recording(request.param.removesuffix(" marked"))
     arguments, program = tmp_path / "arguments", tmp_path / "program/seekdb"
@@ -124,7 +124,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         restored = restore(recording, tmp_path / "root", program=program, pid=sleeper.pid)
         if expected.is_marked:
             write_marker(restored)
-        yield World(Actions(restored, arguments), expected, sleeper)
+        yield LayoutCase(Actions(restored, arguments), expected, sleeper)
         assert sleeper.poll() is None, "a process was ended for its pid alone"
 
 
@@ -132,12 +132,12 @@ def test_expectations_cover_every_recording() -> None:
     assert {name.removesuffix(" marked") for name in EXPECTED} == set(recording_names())
 
 
-async def test_decisions_about_a_layout_change_nothing(world: World) -> None:
+async def test_decisions_about_layout_change_nothing(layout_case: LayoutCase) -> None:
     """Dry run, doctor, three ways to stop, and rollback; then that nothing has changed."""
-    actions, expected = world.actions, world.expected
+    actions, expected = layout_case.actions, layout_case.expected
     before = actions.list_files()
     decision = await actions.decide_start()
-    assert_expected(decision, world)
+    assert_expected(decision, layout_case)
     is_blocked = expected.start == "blocked"
     assert await actions.dry_run() == (expected.start if is_blocked else f"start {expected.start}")
     examined = await actions.examine()
@@ -152,12 +152,12 @@ async def test_decisions_about_a_layout_change_nothing(world: World) -> None:
     assert actions.list_files() == before
 
 
-async def test_start_of_a_layout_keeps_its_data(world: World) -> None:
+async def test_start_of_layout_keeps_data(layout_case: LayoutCase) -> None:
     """Start and RETRY by the real script, with a program that fails."""
-    actions, expected = world.actions, world.expected
+    actions, expected = layout_case.actions, layout_case.expected
     before = actions.list_files()
     decision = await actions.decide_start()
-    assert_expected(decision, world)
+    assert_expected(decision, layout_case)
     for kind in StartKind:
         if not (isinstance(decision, Start) and kind is decision.kind):
             await assert_refused(actions, kind, expected)
@@ -175,19 +175,23 @@ async def test_start_of_a_layout_keeps_its_data(world: World) -> None:
     else:
         assert changed(before, after) <= {f"home/{MARKER}"}
         assert report.moved_aside == ()
-    again = await actions.decide_start()
+    second_decision = await actions.decide_start()
     retried = StartKind.LATER if decision.kind is StartKind.LATER else StartKind.FIRST
-    assert name_decision(again) == retried
+    assert name_decision(second_decision) == retried
     assert (await actions.start(retried)).outcome is StartOutcome.LAUNCHED
     assert changed(after, actions.list_files()) <= {f"home/{MARKER}"}
 
 
-def assert_expected(decision: Decision, world: World) -> None:
-    assert name_decision(decision) == world.expected.start, decision
+def assert_expected(decision: Decision, layout_case: LayoutCase) -> None:
+    assert name_decision(decision) == layout_case.expected.start, decision
     if isinstance(decision, Blocked):
-        missing = [text for text in world.expected.says if world.fill(text) not in decision.message]
+        missing = [
+            text
+            for text in layout_case.expected.message_parts
+            if layout_case.expand_root(text) not in decision.message
+        ]
         assert missing == [], decision.message
-        assert world.expected.remedy in decision.remedy
+        assert layout_case.expected.remedy in decision.remedy
         assert decision.remedy
 
 
@@ -208,11 +212,11 @@ def assert_moved_aside(
     before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]
 ) -> None:
     """Every file of etc/ and store/ is in one directory beside them, and nothing else changed."""
-    moved = {name for name in before if name.startswith(_MOVED)}
-    assert changed(before, after) - moved - {f"home/{MARKER}"} == set()
+    moved_files = {name for name in before if name.startswith(_MOVED)}
+    assert changed(before, after) - moved_files - {f"home/{MARKER}"} == set()
     (aside,) = {name.split("/")[1] for name in after.keys() - before.keys()} - {MARKER}
     assert aside.startswith("failed-start-")
-    for name in moved:
+    for name in moved_files:
         assert after[name.replace("home/", f"home/{aside}/", 1)] == before[name]
 
 

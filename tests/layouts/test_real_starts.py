@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import World, make_world
+from tests.acceptance.conftest import ClusterTestbed, make_testbed
 from tests.layouts.database import boot_with_row
 from tests.layouts.expected import EXPECTED
 from tests.layouts.layouts import LAYOUTS
@@ -36,25 +36,25 @@ START_OPTIONS = SIZES | {"datafile_size": "64M"}
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class LayoutSetup:
     """A world with one host, and the layouts on it."""
 
-    world: World
+    world: ClusterTestbed
     store: LayoutStore
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bench() -> AsyncIterator[Bench]:
+async def layout_setup() -> AsyncIterator[LayoutSetup]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RealSeekdb, "wait_until_booted", boot_with_row(PASSWORD, WORD))
         patch.setitem(SIZES, "datafile_size", START_OPTIONS["datafile_size"])
-        async with make_world(1) as world:
+        async with make_testbed(1) as world:
             store = LayoutStore(world.hosts.hosts[0].directory, PASSWORD)
             for home in store.homes:
                 world.hosts.guard.watch_home(home)
             _prepare(world)
             await world.start_controller()
-            yield Bench(world, store)
+            yield LayoutSetup(world, store)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def sleep() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def _prepare(world: World) -> None:
+def _prepare(world: ClusterTestbed) -> None:
     """Let the password be in a file, which can change while the controller runs."""
     file = world.cluster.directory / "root_password"
     file.touch(mode=0o600)
@@ -93,29 +93,31 @@ def _list_cases() -> Iterator[object]:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("name", "action"), _list_cases())
-async def test_action_on_real_layout_keeps_its_data(
-    bench: Bench, sleep: subprocess.Popen[bytes], name: str, action: Action
+async def test_action_on_real_layout_keeps_data(
+    layout_setup: LayoutSetup, sleep: subprocess.Popen[bytes], name: str, action: Action
 ) -> None:
     layout = LAYOUTS[name]
     if os.geteuid() != 0 and (layout.in_small_disk or layout.is_read_only):
         pytest.skip("mounting needs root")
-    with bench.store.restored(layout) as real:
+    with layout_setup.store.restored(layout) as real:
         real.name_in_pid_file(sleep.pid)
-        site = Site(bench.world, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real))
+        site = Site(
+            layout_setup.world, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real)
+        )
         site.configure()
         try:
             await action(site)
             assert sleep.poll() is None
         finally:
             site.configure()
-            await _end_dags(bench.world)
+            await _end_dags(layout_setup.world)
 
 
-def test_every_layout_has_an_expectation() -> None:
+def test_expectations_cover_every_layout() -> None:
     assert EXPECTED.keys() == LAYOUTS.keys()
 
 
-async def _end_dags(world: World) -> None:
+async def _end_dags(world: ClusterTestbed) -> None:
     """Cancel what a failed test has left, which would keep the lock of the cluster."""
     async with world.client() as client:
         for dag in await client.list_unfinished():

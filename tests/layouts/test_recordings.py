@@ -68,11 +68,13 @@ def test_restore_puts_new_paths_into_meta_db(name: str, tmp_path: Path) -> None:
     recording = read_recording(name)
     restored = restore(recording, tmp_path / "root")
     parameters = read_parameters(restored.home)
-    shown = {key: value.replace(str(restored.root), ROOT) for key, value in parameters.items()}
-    assert shown == recording.parameters
+    with_placeholders = {
+        key: value.replace(str(restored.root), ROOT) for key, value in parameters.items()
+    }
+    assert with_placeholders == recording.parameters
 
 
-def test_restore_keeps_the_order_of_times(tmp_path: Path) -> None:
+def test_restore_keeps_order_of_times(tmp_path: Path) -> None:
     recording = read_recording("by_hand_absolute")
     restored = restore(recording, tmp_path / "root")
     by_time = sorted(recording.entries, key=lambda entry: entry.mtime_s)
@@ -90,7 +92,7 @@ def test_restore_puts_log_lines_at_their_offsets(tmp_path: Path) -> None:
     assert b"\0" not in log
 
 
-def test_restored_backup_needs_its_wal(tmp_path: Path) -> None:
+def test_restore_of_backup_needs_wal(tmp_path: Path) -> None:
     restored = restore(read_recording("restored_from_backup"), tmp_path / "root")
     database = restored.home / "store/sstable/meta.db"
     statement = "SELECT count(*) FROM __all_sys_parameter WHERE name = 'redo_dir'"
@@ -99,7 +101,7 @@ def test_restored_backup_needs_its_wal(tmp_path: Path) -> None:
     assert read_parameters(restored.home)["redo_dir"] == "store/redo"
 
 
-def test_last_rows_of_a_boot_are_where_it_came_that_far(tmp_path: Path) -> None:
+def test_recordings_last_boot_rows_imply_complete_boot(tmp_path: Path) -> None:
     complete = {name for name in recording_names() if _has_last_rows(name, tmp_path / name)}
     assert complete & _NEVER_BOOTED == set()
     assert set(recording_names()) - complete == _NEVER_BOOTED | _LOST_META_DB
@@ -115,10 +117,10 @@ def test_write_recording_keeps_expectations(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _RECORDED_AGAIN)
-def test_installed_seekdb_makes_the_recorded_files(name: str) -> None:
-    again = record(LAYOUTS[name])
-    assert _list_files(again) == _list_files(read_recording(name))
-    assert again.parameters.keys() == read_recording(name).parameters.keys()
+def test_installed_seekdb_creates_recorded_files(name: str) -> None:
+    recreated = record(LAYOUTS[name])
+    assert _list_files(recreated) == _list_files(read_recording(name))
+    assert recreated.parameters.keys() == read_recording(name).parameters.keys()
 
 
 def _find_differences(recording: Recording, restored: RestoredHome) -> list[str]:

@@ -69,12 +69,12 @@ def _order(snapshot: Snapshot) -> Iterator[str]:
         return
     for group in snapshot.groups:
         for stage in group.stages:
-            begun = [s for s in snapshot.sub_tasks_of(stage) if s.state is State.RUNNING]
-            if begun and any(
+            running_tasks = [s for s in snapshot.sub_tasks_of(stage) if s.state is State.RUNNING]
+            if running_tasks and any(
                 not snapshot.nodes[earlier].state.is_final for earlier in range(1, group.first)
             ):
                 yield f"I6: stage {stage} runs before an earlier group has ended"
-            for sub_task in begun if stage > group.first else ():
+            for sub_task in running_tasks if stage > group.first else ():
                 before = snapshot.sub_task_at(stage - 1, sub_task.target)
                 if before is None or before.state is not State.SUCCEED:
                     yield f"I5: {sub_task.target} runs in stage {stage} before stage {stage - 1}"

@@ -45,12 +45,12 @@ class Reference:
             for stage in stages
             for lane in self._lanes(is_lanes)
         }
-        self.begun: set[Cell] = set()
+        self.started: set[Cell] = set()
         self.undoing: set[Cell] = set()
         self.undone: set[Cell] = set()
         self.not_undone: set[Cell] = set()  # it was tried, and failed
         self.stage: int | None = None
-        self.dag, self.going = RUNNING, "up"
+        self.dag, self.direction = RUNNING, "up"
         self._advance()
 
     # --- what happens --------------------------------------------------------------------------
@@ -61,13 +61,13 @@ class Reference:
             self.undoing.discard(cell)
             self.not_undone.discard(cell)
             (self.undone if well else self.not_undone).add(cell)
-        if self.going == "down":
-            self._go_down(cell[0])
+        if self.direction == "down":
+            self._advance_rollback(cell[0])
         else:
             self._advance()
 
     def cancel(self) -> None:
-        self.going = "nowhere"
+        self.direction = "nowhere"
         self._advance()
 
     def retry(self) -> None:
@@ -77,7 +77,7 @@ class Reference:
                 is_good = is_lanes and cell[1] not in failed and self.cells[cell] is SUCCEED
                 if self.was_touched or not is_good:
                     self.cells[cell] = PENDING
-        self._rise()
+        self._restart_forward()
 
     def pass_node(self, stage: int) -> None:
         for cell in self.cells:
@@ -87,15 +87,15 @@ class Reference:
         for cell in self.cells:
             if cell[0] > own[-1]:
                 self.cells[cell] = PENDING
-        self._rise()
+        self._restart_forward()
 
     def pass_dag(self) -> None:
         self.cells = dict.fromkeys(self.cells, SUCCEED)
         self.dag = SUCCEED
 
     def roll_back(self) -> None:
-        self.dag, self.going = RUNNING, "down"
-        self._go_down(None)
+        self.dag, self.direction = RUNNING, "down"
+        self._advance_rollback(None)
 
     # --- what follows ------------------------------------------------------------------------
 
@@ -113,14 +113,14 @@ class Reference:
     def _first_open(self) -> int:
         return min(stage for (stage, _), state in self.cells.items() if state is not SUCCEED)
 
-    def _rise(self) -> None:
+    def _restart_forward(self) -> None:
         self.undone.clear()
         self.not_undone.clear()
-        self.dag, self.going = RUNNING, "up"
+        self.dag, self.direction = RUNNING, "up"
         self._advance()
 
     def _advance(self) -> None:
-        if self.going == "nowhere":
+        if self.direction == "nowhere":
             if RUNNING not in self.cells.values():
                 self._finish()
             return
@@ -141,27 +141,27 @@ class Reference:
                     return
                 if self.cells[cell] is PENDING:
                     self.cells[cell] = RUNNING
-                    self.begun.add(cell)
+                    self.started.add(cell)
                     return
 
     def _finish(self) -> None:
         self.dag, self.stage = SUCCEED, None
         if set(self.cells.values()) != {SUCCEED} or self.was_touched:
             self.dag = FAILED
-            is_plain = self.going == "up" and not self.was_touched
+            is_plain = self.direction == "up" and not self.was_touched
             self.stage = self._first_open() if is_plain else None
 
-    def _go_down(self, from_stage: int | None) -> None:
+    def _advance_rollback(self, from_stage: int | None) -> None:
         """Undo the highest stage that is left, once all of the one before is undone."""
         if RUNNING in self.cells.values():
             return
         if any(stage == from_stage for stage, _ in self.not_undone):
             self.dag, self.stage = FAILED, from_stage
             return
-        left = self.begun - self.undone
-        if not left:
+        remaining = self.started - self.undone
+        if not remaining:
             self.dag = SUCCEED
-        for cell in left:
-            if cell[0] == max(stage for stage, _ in left):
+        for cell in remaining:
+            if cell[0] == max(stage for stage, _ in remaining):
                 self.cells[cell] = RUNNING
                 self.undoing.add(cell)

@@ -30,7 +30,7 @@ from dagengine.security.server_key import ServerKey
 from tasks.cluster.scope import parse_address
 from tasks.routes.start import StartRequest
 
-fixed = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+fixed_budget = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # half surrogate pairs too
 NAMES = st.sampled_from(
@@ -46,28 +46,28 @@ KEY = ServerKey(rsa.generate_private_key(public_exponent=65537, key_size=1024))
 SIZE = KEY.block_bytes
 
 
-def dumped(value: object) -> bytes:
+def to_json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
 # --- header --------------------------------------------------------------------------------------
 
 
-@fixed
+@fixed_budget
 @given(ANY_TEXT | st.binary(max_size=200).map(lambda b: base64.b64encode(b).decode()))
-def test_a_headers_value_is_bytes_or_refused(value: str) -> None:
+def test_decode_header_any_value_is_decoded_or_refused(value: str) -> None:
     with contextlib.suppress(HeaderDecryptFailed):
         assert isinstance(decode_header(value), bytes)
 
 
-@fixed
-@given(st.binary(max_size=300) | st.builds(lambda v, t: dumped(v) + t, VALUES, TAILS))
+@fixed_budget
+@given(st.binary(max_size=300) | st.builds(lambda v, t: to_json(v) + t, VALUES, TAILS))
 @example(b"[" * 100_000)
 @example(b'{"ts":' + b"9" * 5000 + b"}")
 @example(b'{"auth": "\\ud800"}')
 @example(b'{"auth": NaN, "ts": Infinity}')
 @example("\ufeff{}".encode())
-def test_a_headers_text_is_a_header_or_refused(plain: bytes) -> None:
+def test_parse_header_any_text_is_parsed_or_refused(plain: bytes) -> None:
     try:
         header = parse_header(plain, is_agent=False)
     except HeaderDecryptFailed:
@@ -77,19 +77,19 @@ def test_a_headers_text_is_a_header_or_refused(plain: bytes) -> None:
     sight(plain * 3, SIZE, header.keys)
 
 
-@fixed
+@fixed_budget
 @given(st.binary(max_size=SIZE * 3) | st.binary(min_size=SIZE, max_size=SIZE).map(lambda b: b * 17))
 @example(bytes(SIZE))
 @example(b"\xff" * SIZE)
-def test_a_cipher_text_is_decrypted_or_refused(cipher: bytes) -> None:
+def test_server_key_any_ciphertext_is_decrypted_or_refused(cipher: bytes) -> None:
     with contextlib.suppress(HeaderDecryptFailed):
         assert isinstance(asyncio.run(KEY.decrypt(cipher)), bytes)
 
 
-@fixed
+@fixed_budget
 @given(st.integers(0, SIZE * 8 - 1), st.integers(0, 1))
-def test_a_flipped_bit_never_gives_another_header(bit: int, block: int) -> None:
-    plain = dumped({"auth": "x", "ts": "1", "uri": "/api/v1/task/dags/ob", "keys": ""})
+def test_server_key_flipped_bit_gives_no_header(bit: int, block: int) -> None:
+    plain = to_json({"auth": "x", "ts": "1", "uri": "/api/v1/task/dags/ob", "keys": ""})
     public = KEY._private.public_key()
     parts = [public.encrypt(plain[at : at + 53], padding.PKCS1v15()) for at in (0, 53)]
     flipped = bytearray(parts[block])
@@ -99,7 +99,7 @@ def test_a_flipped_bit_never_gives_another_header(bit: int, block: int) -> None:
         parse_header(asyncio.run(KEY.decrypt(b"".join(parts))), is_agent=False)
 
 
-async def test_wrong_padding_costs_what_right_padding_costs() -> None:
+async def test_server_key_wrong_padding_gives_constant_text() -> None:
     """OpenSSL's implicit rejection: no error, but a text that is no header, always the same."""
     block = b"\0" + bytes(range(1, 128))
     first = await KEY.decrypt(block)
@@ -111,23 +111,23 @@ async def test_wrong_padding_costs_what_right_padding_costs() -> None:
 # --- time and credentials ------------------------------------------------------------------------
 
 
-@fixed
+@fixed_budget
 @given(ANY_TEXT | st.integers().map(str) | st.from_regex(r"[+-]?[0-9]{1,40}", fullmatch=True))
 @example("9" * 5000)
 @example("-9223372036854775808")
-def test_a_time_is_a_64_bit_number_or_refused(text: str) -> None:
+def test_parse_time_any_text_is_64_bit_or_refused(text: str) -> None:
     with contextlib.suppress(TimestampInvalid):
         assert -(2**63) < parse_time(text) < 2**63
 
 
-@fixed
+@fixed_budget
 @given(
     header=st.builds(SignedHeader, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.binary(), st.booleans()),
     passwords=st.builds(Passwords, ANY_TEXT, st.none() | ANY_TEXT),
     agent_only=st.booleans(),
     max_ahead_s=st.none() | st.just(900),
 )
-def test_credentials_pass_only_with_the_password(
+def test_check_credentials_passes_only_with_password(
     header: SignedHeader, passwords: Passwords, agent_only: bool, max_ahead_s: int | None
 ) -> None:
     try:
@@ -157,28 +157,24 @@ BODIES = st.binary(max_size=200)
 KEYS = st.binary(min_size=32, max_size=32)
 
 
-@fixed
+@fixed_budget
 @given(BODIES | BODIES.map(base64.b64encode), st.binary(max_size=40) | KEYS)
-def test_a_body_is_bytes_or_refused(body: bytes, keys: bytes) -> None:
+def test_decrypt_body_any_bytes_are_decrypted_or_refused(body: bytes, keys: bytes) -> None:
     with contextlib.suppress(DECRYPTION_ERRORS):
         assert isinstance(decrypt_body(body, keys), bytes)
 
 
-@fixed
+@fixed_budget
 @given(BODIES, KEYS, st.integers(0, 80))
-def test_a_body_comes_back_however_it_is_broken_into_lines(
-    plain: bytes, keys: bytes, width: int
-) -> None:
+def test_decrypt_body_ignores_line_breaks(plain: bytes, keys: bytes, width: int) -> None:
     text = base64.b64encode(encrypt(plain, keys))
     lines = [text[at : at + width] for at in range(0, len(text), width)] if width else [text]
     assert decrypt_body(b"\r\n".join(lines), keys) == plain
 
 
-@fixed
+@fixed_budget
 @given(BODIES, KEYS, st.integers(0, 10_000))
-def test_a_flipped_bit_of_a_body_is_refused_or_other_bytes(
-    plain: bytes, keys: bytes, bit: int
-) -> None:
+def test_decrypt_body_flipped_bit_gives_other_bytes(plain: bytes, keys: bytes, bit: int) -> None:
     cipher = bytearray(encrypt(plain, keys))
     at = bit % (len(cipher) * 8)
     cipher[at // 8] ^= 1 << at % 8
@@ -186,13 +182,13 @@ def test_a_flipped_bit_of_a_body_is_refused_or_other_bytes(
         assert decrypt_body(base64.b64encode(cipher), keys) != plain
 
 
-@fixed
-@given(BODIES | st.builds(lambda v, t: dumped(v) + t, VALUES, TAILS))
+@fixed_budget
+@given(BODIES | st.builds(lambda v, t: to_json(v) + t, VALUES, TAILS))
 @example(b'{"scope": ' * 5000)
 @example(b'{"scope": {"type": "\\ud800", "target": ["\\udfff"]}}')
 @example(b'{"scope": {"type": 1' + b"0" * 5000 + b"}}")
 @example(b'{"SCOPE": {}, "scope": {"TYPE": "x", "type": null}}')
-def test_a_clear_body_is_bound_or_refused(body: bytes) -> None:
+def test_bind_any_body_is_bound_or_refused(body: bytes) -> None:
     with contextlib.suppress(BindFailed):
         assert isinstance(bind(body, StartRequest), StartRequest)
 
@@ -200,12 +196,12 @@ def test_a_clear_body_is_bound_or_refused(body: bytes) -> None:
 # --- ids and addresses ---------------------------------------------------------------------------
 
 
-@fixed
+@fixed_budget
 @given(ANY_TEXT | st.from_regex(r"[0-9+-]{1,90}", fullmatch=True))
 @example("2" + "9" * 6000)
 @example("3" + "-" * 50)
 @example("2" + "\u0663" * 16)  # digits of another script
-def test_an_id_is_decoded_or_refused(text: str) -> None:
+def test_decode_id_any_text_is_decoded_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidId):
         assert isinstance(decode_id(text).row_id, int)
 
@@ -215,28 +211,28 @@ ADDRESSES = st.ip_addresses(v=4).filter(lambda ip: ip.packed[0]) | st.ip_address
 )
 
 
-@fixed
+@fixed_budget
 @given(
     st.sampled_from([IdKind.LOCAL, IdKind.OBPROXY]),
     ADDRESSES,
     st.integers(1, 65535),
     st.integers(1, 2**40),
 )
-def test_an_id_comes_back_as_what_it_was_made_of(
+def test_encode_id_round_trip_keeps_parts(
     kind: IdKind, ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, row_id: int
 ) -> None:
     agent = AgentAddress(str(ip), port)
-    found = decode_id(encode_id(kind, agent, row_id))
-    assert (found.kind, found.row_id, found.agent) == (kind, row_id, agent)
+    decoded = decode_id(encode_id(kind, agent, row_id))
+    assert (decoded.kind, decoded.row_id, decoded.agent) == (kind, row_id, agent)
 
 
-@fixed
+@fixed_budget
 @given(ANY_TEXT | st.from_regex(r"[\[\]0-9a-fA-F:.%]{1,60}", fullmatch=True))
 @example("[::1]:" + "9" * 5000)
 @example("1.2.3.4:" + "9" * 5000)
 @example("1.2.3.4:\u0663\u0663\u0663\u0663")
 @example("f" * 100_000)
-def test_an_address_is_taken_apart_or_refused(text: str) -> None:
+def test_parse_address_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         ip, port = parse_address(text)
     except ApiError:

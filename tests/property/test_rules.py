@@ -130,12 +130,12 @@ class OneDag(RuleBasedStateMachine):
 
     @precondition(lambda self: self.has_running and self.snapshot.is_cancelling)
     @rule(data=st.data())
-    def an_attempt_is_cancelled(self, data: Any) -> None:
+    def attempt_is_cancelled(self, data: Any) -> None:
         self.end(data, Cancelled())
 
     @precondition(lambda self: self.has_running)
     @rule(data=st.data())
-    def an_outcome_comes_twice_or_late(self, data: Any) -> None:
+    def outcome_is_repeated_or_late(self, data: Any) -> None:
         sub_task = data.draw(st.sampled_from(list(self.snapshot.sub_tasks.values())))
         before = self.snapshot.dag, dict(self.snapshot.nodes), dict(self.snapshot.sub_tasks)
         stale = sub_task.attempt_no - 1
@@ -148,11 +148,11 @@ class OneDag(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
     @rule()
-    def the_engine_restarts(self) -> None:
+    def engine_restarts(self) -> None:
         self.snapshot = self.read()
-        self.go_on(None)
+        self.resume_dag(None)
 
-    def go_on(self, lost: set[int] | None) -> None:
+    def resume_dag(self, lost: set[int] | None) -> None:
         """Attempts are gone; those of steps that cannot continue have failed by that."""
         is_cancelling = self.snapshot.is_cancelling
         for task in self.snapshot.running:
@@ -163,7 +163,7 @@ class OneDag(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.snapshot.dag.state.is_final)
     @rule(seldom=SELDOM)
-    def the_engine_restarts_without_the_operation(self, seldom: bool) -> None:
+    def engine_restarts_without_operation(self, seldom: bool) -> None:
         if not seldom:
             return
         self.snapshot = self.read()
@@ -180,7 +180,7 @@ class OneDag(RuleBasedStateMachine):
     def attempts_are_lost(self, data: Any) -> None:
         running = [task.sub_task_id for task in self.snapshot.running]
         lost = data.draw(st.sets(st.sampled_from(running), min_size=1))
-        self.go_on(lost)  # `follow` knows if one that runs was begun again
+        self.resume_dag(lost)  # `follow` knows if one that runs was begun again
 
     def refused(self, exc: OperatorRefused, *, allowed: bool) -> None:
         """A refusal has a reason, and changes nothing."""
@@ -188,7 +188,7 @@ class OneDag(RuleBasedStateMachine):
         assert self.snapshot.drain_batch() is None
 
     @rule()
-    def a_person_cancels(self) -> None:
+    def user_cancels(self) -> None:
         try:
             to_end = operators.cancel_dag(self.snapshot.at(self.tick()))
         except OperatorRefused as exc:
@@ -199,7 +199,7 @@ class OneDag(RuleBasedStateMachine):
         self.write()
 
     @rule()
-    def a_person_retries(self) -> None:
+    def user_retries(self) -> None:
         self.token += 1
         lock = LockRecord("k", self.snapshot.dag.dag_id, self.token, "op", self.now)
         finished = {
@@ -220,7 +220,7 @@ class OneDag(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.snapshot.dag.lock_token)
     @rule()
-    def another_dag_holds_the_lock_for_a_while(self) -> None:
+    def other_dag_holds_lock_temporarily(self) -> None:
         self.token += 1
         self.hold_lock_elsewhere(self.token)
 
@@ -228,7 +228,7 @@ class OneDag(RuleBasedStateMachine):
         """Nothing to do without a store."""
 
     @rule()
-    def a_person_rolls_back(self) -> None:
+    def user_rolls_back(self) -> None:
         dag = self.snapshot.dag
         before = LockRecord("k", None, self.token, "op", self.now) if self.token else None
         lock = LockRecord("k", dag.dag_id, self.token + 1, "op", self.now)
@@ -246,7 +246,7 @@ class OneDag(RuleBasedStateMachine):
             assert self.snapshot.dag.stage == 1
 
     @rule(data=st.data())
-    def a_person_passes_a_node(self, data: Any) -> None:
+    def user_passes_node(self, data: Any) -> None:
         stage = data.draw(st.sampled_from(list(self.snapshot.nodes)))
         lock = LockRecord("k", self.snapshot.dag.dag_id, self.token + 1, "op", self.now)
         before = self.snapshot.nodes[stage].state
@@ -261,7 +261,7 @@ class OneDag(RuleBasedStateMachine):
         assert self.snapshot.nodes[stage].state is State.SUCCEED
 
     @rule(seldom=SELDOM)
-    def a_person_passes(self, seldom: bool) -> None:
+    def user_passes_dag(self, seldom: bool) -> None:
         if not seldom:  # it ends all that could be tried
             return
         try:
@@ -274,12 +274,12 @@ class OneDag(RuleBasedStateMachine):
         self.write()
 
     @invariant()
-    def every_named_invariant_holds(self) -> None:
+    def invariants_hold(self) -> None:
         if hasattr(self, "snapshot"):
             assert find_violations(self.snapshot) == []
 
     @invariant()
-    def it_is_as_the_reference_says(self) -> None:
+    def snapshot_matches_reference(self) -> None:
         if not hasattr(self, "snapshot"):
             return
         tasks = self.snapshot.sub_tasks.values()
@@ -289,7 +289,7 @@ class OneDag(RuleBasedStateMachine):
             assert self.snapshot.dag.stage == self.reference.stage
 
     @invariant()
-    def an_unfinished_dag_always_has_something_that_moves_it(self) -> None:
+    def unfinished_dag_has_running_sub_task(self) -> None:
         if hasattr(self, "snapshot") and not self.snapshot.dag.state.is_final:
             assert self.snapshot.running
 

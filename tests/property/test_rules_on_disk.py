@@ -80,13 +80,13 @@ class OneDagOnDisk(OneDag):
 
     def hold_lock_elsewhere(self, token: int) -> None:
         dag_id = self.other.dag.dag_id
-        taken = LockTaken(LockRecord("k", dag_id, token, "other", NOW))
+        lock_taken = LockTaken(LockRecord("k", dag_id, token, "other", NOW))
         released = LockReleased("k", dag_id, token, NOW)
-        assert self.commit(Batch(dag_id, None, (taken, released))) is None
+        assert self.commit(Batch(dag_id, None, (lock_taken, released))) is None
 
     @precondition(lambda self: self.has_running)
     @rule(data=st.data(), ends_well=st.booleans())
-    def the_engine_ends_before_a_write(self, data: Any, ends_well: bool) -> None:
+    def engine_ends_before_write(self, data: Any, ends_well: bool) -> None:
         durable = self.rows()
         task = data.draw(st.sampled_from(self.snapshot.running))
         outcome = Succeeded() if ends_well else Failed(Problem("X", "broken"))
@@ -95,7 +95,7 @@ class OneDagOnDisk(OneDag):
         self.runner.run(self.store.open())
         assert self.rows() == durable
         self.snapshot = self.read()
-        self.go_on(None)
+        self.resume_dag(None)
 
 
 OneDagOnDisk.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

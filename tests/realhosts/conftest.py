@@ -12,70 +12,70 @@ import pytest
 import pytest_asyncio
 
 from tests.realhosts.report import PROPERTY, Row, render_table
-from tests.realhosts.world import World, find_leftovers, make_world
+from tests.realhosts.world import HostCluster, find_leftovers, make_world
 
 _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
 
 
-def why_not() -> str | None:
+def skip_reason() -> str | None:
     """Why the hosts cannot be made here; None when they can."""
     if os.geteuid() != 0:
         return "hosts as network namespaces need root"
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         return f"hosts as network namespaces need {', '.join(missing)}"
-    made = subprocess.run(
+    completed = subprocess.run(
         ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"],
         capture_output=True,
         text=True,
         check=False,
     )
-    return None if made.returncode == 0 else f"no namespaces here: {made.stderr.strip()}"
+    return None if completed.returncode == 0 else f"no namespaces here: {completed.stderr.strip()}"
 
 
 @pytest.fixture(scope="session")
-def made_worlds() -> Iterator[list[World]]:
+def made_worlds() -> Iterator[list[HostCluster]]:
     """All worlds of the session; at its end nothing of them may be left."""
-    reason = why_not()
+    reason = skip_reason()
     if reason is not None:
         pytest.skip(reason)
-    worlds: list[World] = []
+    worlds: list[HostCluster] = []
     yield worlds
-    left = []
+    remains = []
     for world in worlds:
-        left += find_leftovers(world.directory, [host.pid_namespace for host in world.hosts])
+        remains += find_leftovers(world.directory, [host.pid_namespace for host in world.hosts])
         for host in world.hosts:
             host.forget()
-    assert left == []
+    assert remains == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_world(made_worlds: list[World]) -> AsyncIterator[World]:
+async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """A world whose three servers run. Shared: use it through `world`."""
-    async with make_world() as found:
-        made_worlds.append(found)
-        dag = await found.end_of(await found.start())
-        assert dag["state"] == "SUCCEED", found.log.read_text()[-2000:]
-        yield found
+    async with make_world() as new_world:
+        made_worlds.append(new_world)
+        dag = await new_world.end_of(await new_world.start())
+        assert dag["state"] == "SUCCEED", new_world.log.read_text()[-2000:]
+        yield new_world
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(running_world: World) -> AsyncIterator[World]:
+async def world(running_world: HostCluster) -> AsyncIterator[HostCluster]:
     """Three servers that run, on hosts with nothing wrong; mended again when a test has failed."""
     yield running_world
     await running_world.make_whole()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def own_world(made_worlds: list[World]) -> AsyncIterator[World]:
+async def own_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """A world of this test alone, in which no server has ever been started."""
-    async with make_world() as found:
-        made_worlds.append(found)
-        yield found
+    async with make_world() as new_world:
+        made_worlds.append(new_world)
+        yield new_world
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
+def add_row(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
     """Put a row into the table at the end of the session."""
 
     def put(row: Row) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tests.realhosts.host import Host
 from tests.realhosts.network import CONTROLLER_IP
-from tests.realhosts.world import World
+from tests.realhosts.world import HostCluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,40 +23,40 @@ class Fault:
     """
 
     name: str
-    cause: Callable[[World, Host], None]
-    mend: Callable[[World, Host], None]
+    cause: Callable[[HostCluster, Host], None]
+    repair: Callable[[HostCluster, Host], None]
     is_silent: bool = True
 
 
-def _link_down(world: World, host: Host) -> None:
+def _link_down(world: HostCluster, host: Host) -> None:
     world.network.set_link(host.number, up=False)
 
 
-def _link_up(world: World, host: Host) -> None:
+def _link_up(world: HostCluster, host: Host) -> None:
     world.network.set_link(host.number, up=True)
 
 
-def _drop_packets(world: World, host: Host) -> None:
+def _drop_packets(world: HostCluster, host: Host) -> None:
     host.run("ip", "route", "add", "blackhole", CONTROLLER_IP)
 
 
-def _let_packets_through(world: World, host: Host) -> None:
+def _let_packets_through(world: HostCluster, host: Host) -> None:
     host.run("ip", "route", "del", "blackhole", CONTROLLER_IP)
 
 
-def _freeze_sshd(world: World, host: Host) -> None:
+def _freeze_sshd(world: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGSTOP)
 
 
-def _thaw_sshd(world: World, host: Host) -> None:
+def _thaw_sshd(world: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGCONT)
 
 
-def _kill_sshd(world: World, host: Host) -> None:
+def _kill_sshd(world: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGKILL)
 
 
-def _start_sshd(world: World, host: Host) -> None:
+def _start_sshd(world: HostCluster, host: Host) -> None:
     host.start_sshd()
 
 

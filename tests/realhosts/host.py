@@ -63,7 +63,7 @@ class Process:
         return name == "observer" or (name == "seekdb" and "--base-dir" in self.argv)
 
 
-class Gate:
+class Barrier:
     """A place on a host where something waits until the gate is opened, or this process ends."""
 
     def __init__(self, path: Path) -> None:
@@ -216,7 +216,7 @@ class Host:
     def servers(self) -> list[Process]:
         return [process for process in self.processes() if process.is_server]
 
-    def strangers(self) -> list[Process]:
+    def other_processes(self) -> list[Process]:
         """What is neither sshd nor a server: there is nothing of the kind while nobody works."""
         return [p for p in self.processes() if not p.is_sshd and not p.is_server]
 
@@ -255,12 +255,12 @@ class Host:
     def temporary_files(self) -> list[str]:
         """What lies in /tmp and its like there, but for what the host was given to see."""
         found = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
-        given = [f"{place}/" for place in self._sources]
-        return sorted(path for path in found if not any(g.startswith(f"{path}/") for g in given))
+        visible = [f"{place}/" for place in self._sources]
+        return sorted(path for path in found if not any(g.startswith(f"{path}/") for g in visible))
 
-    def gate(self, name: str) -> Gate:
+    def barrier(self, name: str) -> Barrier:
         """Make a gate: the name of a script, or `launch` for the server program."""
-        return Gate(self.directory / "gates" / name)
+        return Barrier(self.directory / "gates" / name)
 
     def make_host_key(self) -> str:
         """Give sshd a new key, which counts when it starts; returns the public half."""

@@ -60,8 +60,8 @@ class Installation:
         """Directories of this machine that the host sees, by where."""
         if self.flavour == "seekdb":
             return {"/home/package": find_seekdb().parent}
-        seen = {str(path): path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
-        return {"/home/ledger": world / "ledger", **seen}
+        shared = {str(path): path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
+        return {"/home/ledger": world / "ledger", **shared}
 
     def put(self, home: Path, gates: Path, ip: str, zone: str) -> None:
         """Install it.

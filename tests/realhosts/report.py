@@ -40,8 +40,8 @@ class Row:
             others = f"{self.others_s:.2f} s" if self.others_s > 0 else "before"
             idle = f"{abs(self.idle):.0%}"
         words = " ".join(self.words.split())
-        shown = words if len(words) <= _WORDS_LENGTH else f"{words[:_WORDS_LENGTH]}…"
-        return self.what, f"{self.noticed_s:.2f} s", others, idle, shown
+        shortened = words if len(words) <= _WORDS_LENGTH else f"{words[:_WORDS_LENGTH]}…"
+        return self.what, f"{self.noticed_s:.2f} s", others, idle, shortened
 
 
 def render_table(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -13,12 +13,12 @@ from tests.realhosts.world import make_world, until
 
 async def main() -> None:
     async with make_world() as world:
-        gate = world.hosts[0].gate("launch")
+        barrier = world.hosts[0].barrier("launch")
         await world.start()
-        await until(lambda: gate.is_reached, "the launch")
+        await until(lambda: barrier.is_reached, "the launch")
         inits = [host.init_pid for host in world.hosts]
-        said = {"directory": str(world.directory), "inits": inits}
-        print(json.dumps(said), flush=True)  # noqa: T201  # it is read by the test
+        details = {"directory": str(world.directory), "inits": inits}
+        print(json.dumps(details), flush=True)  # noqa: T201  # it is read by the test
         await asyncio.Event().wait()
 
 

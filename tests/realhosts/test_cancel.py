@@ -9,20 +9,22 @@ import pytest
 
 from dagengine.testing import eventually
 from tests.realhosts.faults import FAULTS, LINK_DOWN, PACKETS_DROPPED, Fault
-from tests.realhosts.moments import MOMENTS, Moment
+from tests.realhosts.moments import FAULT_POINTS, FaultPoint
 from tests.realhosts.report import Row, ended_at
-from tests.realhosts.world import Dag, World, sub_task, told
+from tests.realhosts.world import Dag, HostCluster, log_text, sub_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Tell = Callable[[Row], None]
-MIDDLES = [moment for moment in MOMENTS if moment.name.startswith("in the middle")]
+AddRow = Callable[[Row], None]
+MIDDLES = [
+    fault_point for fault_point in FAULT_POINTS if fault_point.name.startswith("in the middle")
+]
 START = 3
 SILENT = (LINK_DOWN, PACKETS_DROPPED)
 LOST = [(m, fault) for m in MIDDLES for fault in (FAULTS if m.stage == START else SILENT)]
 
 
-async def cancel(world: World, dag_id: str) -> tuple[Dag, float]:
+async def cancel(world: HostCluster, dag_id: str) -> tuple[Dag, float]:
     """The DAG's end, and how long it took, in seconds."""
     asked_at = datetime.now(UTC)
     await world.client.operate_dag(dag_id, "CANCEL")
@@ -30,80 +32,84 @@ async def cancel(world: World, dag_id: str) -> tuple[Dag, float]:
     return dag, (ended_at(dag) - asked_at).total_seconds()
 
 
-@pytest.mark.parametrize("moment", MIDDLES, ids=lambda moment: moment.name)
-async def test_after_a_cancel_nothing_of_ours_runs_on(
-    world: World, moment: Moment, tell: Tell
+@pytest.mark.parametrize("fault_point", MIDDLES, ids=lambda fault_point: fault_point.name)
+async def test_cancel_leaves_nothing_running_on_hosts(
+    world: HostCluster, fault_point: FaultPoint, add_row: AddRow
 ) -> None:
     host = world.hosts[2]
-    if moment.is_fresh:
+    if fault_point.is_fresh:
         await world.end_server(host)
-    come = moment.prepare(world, host)
+    wait_for_point = fault_point.prepare(world, host)
     dag_id = await world.start()
-    await come()
+    await wait_for_point()
 
     async def is_there() -> bool:  # every lane, not only the one that is held
-        return (await world.client.get_dag(dag_id))["stage"] == moment.stage
+        return (await world.client.get_dag(dag_id))["stage"] == fault_point.stage
 
-    await eventually(is_there, timeout_s=120, what=f"stage {moment.stage} of all lanes")
+    await eventually(is_there, timeout_s=120, what=f"stage {fault_point.stage} of all lanes")
     dag, took_s = await cancel(world, dag_id)
 
-    assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", moment.stage)
+    assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", fault_point.stage)
     # At this very moment, not eventually: the end was proven before the DAG ended.
     for each in world.hosts:
-        assert each.strangers() == [], each.ip
+        assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
         assert each.temporary_files() == [], each.ip
-    running = 0 if moment.stage == START else 1
+    running = 0 if fault_point.stage == START else 1
     assert [len(each.servers()) for each in world.hosts] == [1, 1, running]
     assert await world.client.list_unfinished() == []
-    tell(Row(f"CANCEL {moment.name}", took_s, last_words(dag, moment, world.name(host))))
+    add_row(
+        Row(f"CANCEL {fault_point.name}", took_s, last_words(dag, fault_point, world.name(host)))
+    )
 
     await world.reset()
-    again = await world.end_of(await world.start())
-    assert again["state"] == "SUCCEED", told(again)
+    next_dag = await world.end_of(await world.start())
+    assert next_dag["state"] == "SUCCEED", log_text(next_dag)
     await world.expect_nothing_left()
 
 
 @pytest.mark.parametrize(
-    ("moment", "fault"), LOST, ids=[f"{fault.name} {moment.name}" for moment, fault in LOST]
+    ("fault_point", "fault"),
+    LOST,
+    ids=[f"{fault.name} {fault_point.name}" for fault_point, fault in LOST],
 )
-async def test_a_cancel_ends_although_the_host_is_gone_and_the_next_start_looks_first(
-    world: World, moment: Moment, fault: Fault, tell: Tell
+async def test_cancel_with_lost_host_ends_and_next_start_probes_first(
+    world: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
 ) -> None:
     host = world.hosts[2]
-    if moment.is_fresh:
+    if fault_point.is_fresh:
         await world.end_server(host)
     launches = [each.launches for each in world.hosts]
-    come = moment.prepare(world, host)
-    if moment.is_lane:
+    wait_for_point = fault_point.prepare(world, host)
+    if fault_point.is_lane:
         (world.holds / "5-before").touch()  # a loud loss must not end the DAG before the cancel
     dag_id = await world.start()
-    await come()
+    await wait_for_point()
     servers = [[server.pid for server in each.servers()] for each in world.hosts[:2]]
     fault.cause(world, host)
-    world.undo.callback(fault.mend, world, host)
+    world.undo.callback(fault.repair, world, host)
     dag, took_s = await cancel(world, dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL")
     assert await world.client.list_unfinished() == []
     for each, running in zip(world.hosts, servers, strict=False):
-        assert each.strangers() == [], each.ip
+        assert each.other_processes() == [], each.ip
         assert [server.pid for server in each.servers()] == running
-    last = last_words(dag, moment, world.name(host))
-    tell(Row(f"CANCEL {moment.name}, {fault.name}", took_s, last))
+    last = last_words(dag, fault_point, world.name(host))
+    add_row(Row(f"CANCEL {fault_point.name}, {fault.name}", took_s, last))
 
     # What was lost goes on where nobody can see it; the next start finds what it started.
     await world.reset()
-    again = await world.end_of(await world.start())
-    assert again["state"] == "SUCCEED", told(again)
+    next_dag = await world.end_of(await world.start())
+    assert next_dag["state"] == "SUCCEED", log_text(next_dag)
     launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
-    assert launched == [0, 0, 1 if moment.is_fresh else 0], told(again)
+    assert launched == [0, 0, 1 if fault_point.is_fresh else 0], log_text(next_dag)
     await world.expect_nothing_left()
 
 
-def last_words(dag: Dag, moment: Moment, server: str) -> str:
-    if moment.stage in (2, 3, 4):
-        tasks = [sub_task(dag, moment.stage, server)]
+def last_words(dag: Dag, fault_point: FaultPoint, server: str) -> str:
+    if fault_point.stage in (2, 3, 4):
+        tasks = [sub_task(dag, fault_point.stage, server)]
     else:
-        tasks = dag["nodes"][moment.stage - 1]["sub_tasks"]
+        tasks = dag["nodes"][fault_point.stage - 1]["sub_tasks"]
     lines = [line for task in tasks for line in task["task_logs"] or ["nothing"]]
     return str(lines[-1])

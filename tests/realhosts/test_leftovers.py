@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.realhosts.conftest import why_not
+from tests.realhosts.conftest import skip_reason
 from tests.realhosts.world import find_leftovers, until
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
-async def test_nothing_is_left_when_the_maker_of_the_hosts_is_interrupted_or_killed(
+async def test_hosts_of_killed_process_leave_nothing(
     number: signal.Signals,
 ) -> None:
-    if (reason := why_not()) is not None:
+    if (reason := skip_reason()) is not None:
         pytest.skip(reason)
     maker = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.realhosts.stranded"),
@@ -33,11 +33,11 @@ async def test_nothing_is_left_when_the_maker_of_the_hosts_is_interrupted_or_kil
     assert maker.stdout is not None
     try:
         async with asyncio.timeout(400):
-            said = json.loads(await maker.stdout.readline())
+            details = json.loads(await maker.stdout.readline())
         # Held open, so that the numbers are nobody else's meanwhile.
-        files = [os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY) for pid in said["inits"]]
-        left = (Path(said["directory"]), [os.fstat(file).st_ino for file in files])
-        assert len(find_leftovers(*left)) > len(files)
+        files = [os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY) for pid in details["inits"]]
+        arguments = (Path(details["directory"]), [os.fstat(file).st_ino for file in files])
+        assert len(find_leftovers(*arguments)) > len(files)
         maker.send_signal(number)
         async with asyncio.timeout(120):
             await maker.wait()
@@ -45,6 +45,6 @@ async def test_nothing_is_left_when_the_maker_of_the_hosts_is_interrupted_or_kil
         if maker.returncode is None:
             maker.kill()
             await maker.wait()
-    await until(lambda: find_leftovers(*left) == [], f"an end of {find_leftovers(*left)}")
+    await until(lambda: find_leftovers(*arguments) == [], f"an end of {find_leftovers(*arguments)}")
     for file in files:
         os.close(file)

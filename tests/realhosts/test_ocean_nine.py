@@ -12,60 +12,62 @@ from tests.realhosts.faults import LINK_DOWN, PACKETS_DROPPED, SSHD_FROZEN, Faul
 from tests.realhosts.host import Host
 from tests.realhosts.ocean import launches, make_ocean, open_ledger, serving
 from tests.realhosts.report import Row, ended_at
-from tests.realhosts.world import World, sub_task, told, until
+from tests.realhosts.world import HostCluster, log_text, sub_task, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Tell = Callable[[Row], None]
+AddRow = Callable[[Row], None]
 CHECK, START, CLUSTER = 2, 3, 5
 ALL = list(range(1, 10))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_world(made_worlds: list[World]) -> AsyncIterator[World]:
+async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """Nine hosts; every server is in service."""
-    async with make_ocean(made_worlds, per_zone=3) as found:
-        yield found
+    async with make_ocean(made_worlds, per_zone=3) as new_world:
+        yield new_world
 
 
-def zone(world: World, name: str) -> list[Host]:
+def zone(world: HostCluster, name: str) -> list[Host]:
     return [host for host in world.hosts if host.zone == name]
 
 
-def pids(world: World) -> list[list[int]]:
+def pids(world: HostCluster) -> list[list[int]]:
     return [[server.pid for server in host.servers()] for host in world.hosts]
 
 
-def lose(world: World, hosts: Sequence[Host], fault: Fault) -> None:
+def lose(world: HostCluster, hosts: Sequence[Host], fault: Fault) -> None:
     for host in hosts:
         fault.cause(world, host)
-        world.undo.callback(fault.mend, world, host)
+        world.undo.callback(fault.repair, world, host)
 
 
-def held_launch(world: World, host: Host) -> Callable[[], bool]:
+def held_launch(world: HostCluster, host: Host) -> Callable[[], bool]:
     """The start script of that host waits, under no lock yet, until the world is reset."""
-    gate = host.gate("dagengine-start")
-    world.undo.callback(gate.open)
-    return lambda: gate.is_reached
+    barrier = host.barrier("dagengine-start")
+    world.undo.callback(barrier.open)
+    return lambda: barrier.is_reached
 
 
-async def forget_connections(world: World) -> None:
+async def restart_controller(world: HostCluster) -> None:
     """Another controller: whatever it asks of a host is a new connection in its sshd's log."""
     await world.end_controller()
     await world.start_controller()
 
 
-async def test_a_start_of_a_server_a_zone_and_all_reaches_its_own_hosts_alone(
-    world: World,
+async def test_start_nine_hosts_each_scope_contacts_only_own_hosts(
+    world: HostCluster,
 ) -> None:
     for host in world.hosts:
         await world.end_server(host)
-    await forget_connections(world)
+    await restart_controller(world)
     contacts = [host.contacts for host in world.hosts]
     # No majority lives: the process comes up, and the cluster itself does not serve.
-    alone = await world.end_of(await world.start("SERVER", [world.names[0]]))
-    assert (alone["state"], alone["stage"]) == ("FAILED", CLUSTER), told(alone)
-    assert "majority" in told(alone)
+    single_start = await world.end_of(await world.start("SERVER", [world.names[0]]))
+    assert (single_start["state"], single_start["stage"]) == ("FAILED", CLUSTER), log_text(
+        single_start
+    )
+    assert "majority" in log_text(single_start)
     assert [len(host.servers()) for host in world.hosts] == [1] + [0] * 8
 
     by_zone = await world.start("ZONE", ["zone2"])
@@ -75,99 +77,103 @@ async def test_a_start_of_a_server_a_zone_and_all_reaches_its_own_hosts_alone(
     assert [host.contacts - contacts[host.number - 1] for host in silent] == [0] * 5
 
     by_global = await world.end_of(await world.start())
-    assert by_global["state"] == "SUCCEED", told(by_global)
+    assert by_global["state"] == "SUCCEED", log_text(by_global)
     assert serving(world) == ALL
     evidence = by_global["additional_data"]["evidence"]
     assert all(evidence[name]["cross_checked"] for name in world.names)
     await world.expect_nothing_left()
 
 
-async def test_a_start_of_one_server_leaves_a_host_alone_that_answers_nothing(
-    world: World,
+async def test_start_one_server_does_not_contact_frozen_host(
+    world: HostCluster,
 ) -> None:
-    one, away = world.hosts[0], world.hosts[8]
+    one, lost_host = world.hosts[0], world.hosts[8]
     await world.end_server(one)
-    await forget_connections(world)
-    lose(world, [away], SSHD_FROZEN)
+    await restart_controller(world)
+    lose(world, [lost_host], SSHD_FROZEN)
     contacts = [host.contacts for host in world.hosts[1:]]
     dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
-    assert dag["state"] == "SUCCEED", told(dag)
+    assert dag["state"] == "SUCCEED", log_text(dag)
     await world.reset()  # it would log now who has called meanwhile
     dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
-    assert dag["state"] == "SUCCEED", told(dag)
+    assert dag["state"] == "SUCCEED", log_text(dag)
     assert [host.contacts for host in world.hosts[1:]] == contacts
     assert serving(world) == ALL
 
 
-async def test_a_zone_stopped_by_sql_is_started_again_and_no_process_changes(
-    world: World,
+async def test_start_of_zone_stopped_by_sql_keeps_processes(
+    world: HostCluster,
 ) -> None:
     before = pids(world)
     stopped = await world.end_of((await world.client.stop("ZONE", ["zone2"]))["id"])
-    assert stopped["state"] == "SUCCEED", told(stopped)
+    assert stopped["state"] == "SUCCEED", log_text(stopped)
     with open_ledger(world) as ledger:
         zones = "SELECT zone FROM DBA_OB_ZONES WHERE status = 'INACTIVE'"
         assert ledger.rows(zones) == [("zone2",)]
         dag = await world.end_of(await world.start("ZONE", ["zone2"]))
-        assert dag["state"] == "SUCCEED", told(dag)
+        assert dag["state"] == "SUCCEED", log_text(dag)
         assert ledger.rows(zones) == []
         assert ledger.statements()[-1] == "ALTER SYSTEM START ZONE 'zone2'"
     assert pids(world) == before
 
 
-async def test_a_zone_whose_hosts_are_all_lost_leaves_the_other_two_in_service(
-    world: World, tell: Tell
+async def test_start_with_lost_zone_leaves_other_zones_in_service(
+    world: HostCluster, add_row: AddRow
 ) -> None:
-    lost, rest = zone(world, "zone2"), zone(world, "zone1") + zone(world, "zone3")
-    await world.end_server(rest[0])
-    for host in lost:
+    lost_hosts, other_hosts = zone(world, "zone2"), zone(world, "zone1") + zone(world, "zone3")
+    await world.end_server(other_hosts[0])
+    for host in lost_hosts:
         await world.end_server(host)
-    lose(world, lost, PACKETS_DROPPED)
+    lose(world, lost_hosts, PACKETS_DROPPED)
     lost_at = datetime.now(UTC)
     dag = await world.end_of(await world.start())
-    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), told(dag)
-    tasks = [sub_task(dag, CHECK, world.name(host)) for host in lost]
-    assert all(host.ip in task["task_logs"][-1] for host, task in zip(lost, tasks, strict=True))
+    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
+    tasks = [sub_task(dag, CHECK, world.name(host)) for host in lost_hosts]
+    assert all(
+        host.ip in task["task_logs"][-1] for host, task in zip(lost_hosts, tasks, strict=True)
+    )
     assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
-    assert serving(world) == [host.number for host in rest]
+    assert serving(world) == [host.number for host in other_hosts]
     last = max(tasks, key=ended_at)
     noticed_s = (ended_at(last) - lost_at).total_seconds()
-    tell(Row("oceanbase 3x3: a zone's hosts lost", noticed_s, last["task_logs"][-1]))
+    add_row(Row("oceanbase 3x3: a zone's hosts lost", noticed_s, last["task_logs"][-1]))
 
     await world.reset()
-    mended = await world.retry(dag["id"])
-    assert mended["state"] == "SUCCEED", told(mended)
+    retried = await world.retry(dag["id"])
+    assert retried["state"] == "SUCCEED", log_text(retried)
     assert serving(world) == ALL
     await world.expect_nothing_left()
 
 
-async def test_a_lost_majority_is_named_and_a_retry_regains_it(world: World, tell: Tell) -> None:
+async def test_start_with_lost_majority_names_it_and_retry_recovers(
+    world: HostCluster, add_row: AddRow
+) -> None:
     for host in world.hosts:
         await world.end_server(host)
-    lost = zone(world, "zone2") + zone(world, "zone3")
-    lose(world, lost, LINK_DOWN)
+    lost_hosts = zone(world, "zone2") + zone(world, "zone3")
+    lose(world, lost_hosts, LINK_DOWN)
     lost_at = datetime.now(UTC)
     dag = await world.end_of(await world.start())
-    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), told(dag)
+    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
     (task,) = dag["nodes"][CLUSTER - 1]["sub_tasks"]
     last = task["task_logs"][-1]
     assert "no majority of the cluster answers: servers of 2 of its 3 zones" in last, last
-    assert all(host.ip in last for host in lost), last
+    assert all(host.ip in last for host in lost_hosts), last
     assert serving(world) == []
     before = pids(world)
     noticed_s = (ended_at(task) - lost_at).total_seconds()
-    tell(Row("oceanbase 3x3: six of nine links down", noticed_s, last))
+    add_row(Row("oceanbase 3x3: six of nine links down", noticed_s, last))
 
     await world.reset()
-    mended = await world.retry(dag["id"])
-    assert mended["state"] == "SUCCEED", told(mended)
+    retried = await world.retry(dag["id"])
+    assert retried["state"] == "SUCCEED", log_text(retried)
     assert serving(world) == ALL
     assert pids(world)[:3] == before[:3]
     await world.expect_nothing_left()
 
 
-async def test_a_host_lost_in_the_middle_of_its_start_is_found_started_once(
-    world: World, tell: Tell
+async def test_start_with_host_lost_during_launch_launches_once(
+    world: HostCluster, add_row: AddRow
 ) -> None:
     host = world.hosts[4]
     await world.end_server(host)
@@ -178,25 +184,25 @@ async def test_a_host_lost_in_the_middle_of_its_start_is_found_started_once(
     lose(world, [host], PACKETS_DROPPED)
     lost_at = datetime.now(UTC)
     dag = await world.end_of(dag_id)
-    assert (dag["state"], dag["stage"]) == ("FAILED", START), told(dag)
+    assert (dag["state"], dag["stage"]) == ("FAILED", START), log_text(dag)
     task = sub_task(dag, START, world.name(host))
     assert host.ip in task["task_logs"][-1]
     assert serving(world) == [number for number in ALL if number != host.number]
     noticed_s = (ended_at(task) - lost_at).total_seconds()
-    tell(Row("oceanbase 3x3: packets dropped in stage 3", noticed_s, task["task_logs"][-1]))
+    add_row(Row("oceanbase 3x3: packets dropped in stage 3", noticed_s, task["task_logs"][-1]))
 
     await world.reset()  # the lost script goes on, and starts the server
-    mended = await world.retry(dag_id)
-    assert mended["state"] == "SUCCEED", told(mended)
-    assert launches(host) - before == 1, told(mended)
+    retried = await world.retry(dag_id)
+    assert retried["state"] == "SUCCEED", log_text(retried)
+    assert launches(host) - before == 1, log_text(retried)
     others[4] = [server.pid for server in host.servers()]
     assert pids(world) == others
     assert serving(world) == ALL
     await world.expect_nothing_left()
 
 
-async def test_a_cancel_leaves_nothing_at_work_and_the_others_as_they_were(
-    world: World,
+async def test_cancel_during_launch_leaves_other_servers_unchanged(
+    world: HostCluster,
 ) -> None:
     host = world.hosts[4]
     await world.end_server(host)
@@ -206,36 +212,38 @@ async def test_a_cancel_leaves_nothing_at_work_and_the_others_as_they_were(
     await until(is_reached, "the start script")
     await world.client.operate_dag(dag_id, "CANCEL")
     dag = await world.end_of(dag_id)
-    assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL"), told(dag)
+    assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL"), log_text(dag)
     for each in world.hosts:  # at this very moment: its end is proven
-        assert each.strangers() == [], each.ip
+        assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
     assert pids(world) == before
     assert await world.client.list_unfinished() == []
 
     await world.reset()
-    again = await world.end_of(await world.start())
-    assert again["state"] == "SUCCEED", told(again)
+    next_dag = await world.end_of(await world.start())
+    assert next_dag["state"] == "SUCCEED", log_text(next_dag)
     await world.expect_nothing_left()
 
 
-async def test_a_rollback_ends_what_it_started_and_leaves_running_what_ran_before(
-    world: World,
+async def test_rollback_nine_hosts_ends_only_servers_it_started(
+    world: HostCluster,
 ) -> None:
-    started, away = world.hosts[1], world.hosts[8]
-    for host in (started, away):
+    started, lost_host = world.hosts[1], world.hosts[8]
+    for host in (started, lost_host):
         await world.end_server(host)
-    lose(world, [away], LINK_DOWN)
+    lose(world, [lost_host], LINK_DOWN)
     before = pids(world)
     dag = await world.end_of(await world.start())
-    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), told(dag)
+    assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
     assert len(started.servers()) == 1
 
     await world.client.operate_dag(dag["id"], "ROLLBACK")
-    undone = await world.end_of(dag["id"])
-    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    rolled_back = await world.end_of(dag["id"])
+    assert (rolled_back["state"], rolled_back["operator"]) == ("SUCCEED", "ROLLBACK"), log_text(
+        rolled_back
+    )
     assert pids(world) == before
     await world.reset()
-    again = await world.end_of(await world.start())
-    assert again["state"] == "SUCCEED", told(again)
+    next_dag = await world.end_of(await world.start())
+    assert next_dag["state"] == "SUCCEED", log_text(next_dag)
     assert serving(world) == ALL

@@ -13,23 +13,23 @@ import pytest
 
 from tests.realhosts.host import Host
 from tests.realhosts.installation import SQL_PORT
-from tests.realhosts.moments import MOMENTS, release
+from tests.realhosts.moments import FAULT_POINTS, release
 from tests.realhosts.report import Row, ended_at, idle_share, row_of
-from tests.realhosts.world import Dag, World, sub_task, told, until
+from tests.realhosts.world import Dag, HostCluster, log_text, sub_task, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-Tell = Callable[[Row], None]
+AddRow = Callable[[Row], None]
 CHECK, START, HEALTH = 2, 3, 4
-BY_NAME = {moment.name: moment for moment in MOMENTS}
+BY_NAME = {moment.name: moment for moment in FAULT_POINTS}
 
 
-def expect_failed(world: World, dag: Dag, stage: int, *words: str) -> Dag:
+def expect_failed(world: HostCluster, dag: Dag, stage: int, *words: str) -> Dag:
     """The third server failed there with these words, the others are in service."""
-    assert (dag["state"], dag["stage"]) == ("FAILED", stage), told(dag)
+    assert (dag["state"], dag["stage"]) == ("FAILED", stage), log_text(dag)
     task = sub_task(dag, stage, world.names[2])
     for word in words:
-        assert word in task["task_logs"][-1], told(dag)
+        assert word in task["task_logs"][-1], log_text(dag)
     for name in world.names[:2]:
         assert sub_task(dag, HEALTH, name)["state"] == "SUCCEED"
         assert dag["additional_data"]["evidence"][name]["verified"]
@@ -38,16 +38,16 @@ def expect_failed(world: World, dag: Dag, stage: int, *words: str) -> Dag:
     return task
 
 
-async def mend(world: World, dag: Dag) -> None:
+async def repair(world: HostCluster, dag: Dag) -> None:
     """Undo the trouble and RETRY: all is well, and nothing is left."""
     await world.reset()
-    mended = await world.retry(dag["id"])
-    assert mended["state"] == "SUCCEED", told(mended)
+    retried = await world.retry(dag["id"])
+    assert retried["state"] == "SUCCEED", log_text(retried)
     await world.expect_nothing_left()
 
 
-async def test_a_changed_host_key_is_refused_before_anything_is_said_to_the_host(
-    world: World, tell: Tell
+async def test_start_with_changed_host_key_is_refused_before_login(
+    world: HostCluster, add_row: AddRow
 ) -> None:
     host = world.hosts[2]
     logins = host.sshd_log.count("Accepted publickey")
@@ -58,15 +58,15 @@ async def test_a_changed_host_key_is_refused_before_anything_is_said_to_the_host
     dag = await world.end_of(await world.start())
     task = expect_failed(world, dag, CHECK, host.ip, "host key", "known_hosts")
     assert host.sshd_log.count("Accepted publickey") == logins
-    tell(row_of("host key changed", since, task, dag, world.names[:2]))
+    add_row(row_of("host key changed", since, task, dag, world.names[:2]))
 
     host.public_key = new_key  # the person found out why, and corrected the file
     world.write()
-    await mend(world, dag)
+    await repair(world, dag)
 
 
-async def test_a_foreign_process_on_the_port_is_named_and_left_alone(
-    world: World, tell: Tell
+async def test_start_with_foreign_process_on_port_names_it(
+    world: HostCluster, add_row: AddRow
 ) -> None:
     host = world.hosts[2]
     await world.end_server(host)
@@ -76,21 +76,21 @@ async def test_a_foreign_process_on_the_port_is_named_and_left_alone(
     since = datetime.now(UTC)
     dag = await world.end_of(await world.start())
     task = expect_failed(world, dag, CHECK, str(SQL_PORT), "taken")
-    tell(row_of("foreign process on the port", since, task, dag, world.names[:2]))
+    add_row(row_of("foreign process on the port", since, task, dag, world.names[:2]))
     assert foreign.poll() is None
     assert host.servers() == []
-    await mend(world, dag)
+    await repair(world, dag)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda n: n.name)
-async def test_a_server_that_dies_during_the_health_wait_is_noticed_at_once(
-    world: World, number: signal.Signals, tell: Tell
+async def test_start_server_death_during_health_wait_is_noticed(
+    world: HostCluster, number: signal.Signals, add_row: AddRow
 ) -> None:
     host, moment = world.hosts[2], BY_NAME["in the middle of stage 4"]
     await world.end_server(host)
-    come = moment.prepare(world, host)
+    wait_for_point = moment.prepare(world, host)
     dag_id = await world.start()
-    await come()
+    await wait_for_point()
     (server,) = host.servers()
     died_at = datetime.now(UTC)
     host.signal([server], number)
@@ -101,13 +101,13 @@ async def test_a_server_that_dies_during_the_health_wait_is_noticed_at_once(
     (noticed,) = [line for line in lines if "looking for the cause" in line["log_content"]]
     noticed_s = (datetime.fromisoformat(noticed["create_time"]) - died_at).total_seconds()
     what = f"{number.name} during the health wait"
-    tell(Row(what, noticed_s, noticed["log_content"]))
-    tell(row_of(f"{what}, cause told", died_at, task, dag, world.names[:2]))
-    await mend(world, dag)
+    add_row(Row(what, noticed_s, noticed["log_content"]))
+    add_row(row_of(f"{what}, cause told", died_at, task, dag, world.names[:2]))
+    await repair(world, dag)
 
 
 @asynccontextmanager
-async def home_of_size(world: World, host: Host, size: str) -> AsyncIterator[None]:
+async def home_of_size(world: HostCluster, host: Host, size: str) -> AsyncIterator[None]:
     """Within the context the server's home is an empty file system of that size."""
     await world.end_server(host)
     host.mount_home(size=size)
@@ -119,48 +119,50 @@ async def home_of_size(world: World, host: Host, size: str) -> AsyncIterator[Non
         host.unmount_home()
 
 
-async def mend_disk(world: World, host: Host, dag: Dag) -> None:
+async def repair_disk(world: HostCluster, host: Host, dag: Dag) -> None:
     """Make room on that very file system, and RETRY."""
     host.resize_home("20g")
-    mended = await world.retry(dag["id"])
-    assert mended["state"] == "SUCCEED", told(mended)
+    retried = await world.retry(dag["id"])
+    assert retried["state"] == "SUCCEED", log_text(retried)
     await world.expect_nothing_left()
 
 
-async def test_a_disk_that_fills_up_under_a_start_is_the_cause_that_is_told(
-    world: World, tell: Tell
+async def test_start_disk_full_during_start_is_named_as_cause(
+    world: HostCluster, add_row: AddRow
 ) -> None:
     host = world.hosts[2]
     async with home_of_size(world, host, "20g"):
-        gate = host.gate("launch")
-        world.undo.callback(gate.open)
+        barrier = host.barrier("launch")
+        world.undo.callback(barrier.open)
         dag_id = await world.start()
-        await until(lambda: gate.is_reached, "the launch")
+        await until(lambda: barrier.is_reached, "the launch")
         host.resize_home("40m")  # there was room at the check
         full_at = datetime.now(UTC)
-        gate.open()
+        barrier.open()
         dag = await world.end_of(dag_id)
         task = expect_failed(world, dag, HEALTH, "disk is full", "free")
-        tell(row_of("disk fills up during the start", full_at, task, dag, world.names[:2]))
-        await mend_disk(world, host, dag)
+        add_row(row_of("disk fills up during the start", full_at, task, dag, world.names[:2]))
+        await repair_disk(world, host, dag)
         assert any(name.startswith("failed-start-") for name in host.home_entries())
 
 
-async def test_a_disk_that_is_too_small_is_seen_before_the_start(world: World, tell: Tell) -> None:
+async def test_start_with_too_small_disk_is_reported_by_check(
+    world: HostCluster, add_row: AddRow
+) -> None:
     host = world.hosts[2]
     async with home_of_size(world, host, "200m"):
         since = datetime.now(UTC)
         dag = await world.end_of(await world.start())
         assert dag["state"] == "FAILED"
-        seen = "\n".join(sub_task(dag, CHECK, world.names[2])["task_logs"])
-        assert "bytes are free" in seen, told(dag)
+        check_log = "\n".join(sub_task(dag, CHECK, world.names[2])["task_logs"])
+        assert "bytes are free" in check_log, log_text(dag)
         task = sub_task(dag, dag["stage"], world.names[2])
-        tell(row_of("disk too small", since, task, dag, world.names[:2]))
-        await mend_disk(world, host, dag)
+        add_row(row_of("disk too small", since, task, dag, world.names[:2]))
+        await repair_disk(world, host, dag)
 
 
-async def test_a_rollback_stops_what_this_start_started_and_leaves_what_ran_before(
-    world: World,
+async def test_rollback_ends_only_servers_it_started(
+    world: HostCluster,
 ) -> None:
     first, second, third = world.hosts
     await world.end_server(second)
@@ -173,22 +175,26 @@ async def test_a_rollback_stops_what_this_start_started_and_leaves_what_ran_befo
     assert [len(host.servers()) for host in world.hosts] == [1, 1, 0]
 
     await world.client.operate_dag(dag["id"], "ROLLBACK")
-    undone = await world.end_of(dag["id"])
-    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    rolled_back = await world.end_of(dag["id"])
+    assert (rolled_back["state"], rolled_back["operator"]) == ("SUCCEED", "ROLLBACK"), log_text(
+        rolled_back
+    )
     assert first.servers() == [ran_before]
     assert second.servers() == []
-    assert "not started by this task" in sub_task(undone, START, world.names[0])["task_logs"][-1]
-    assert [host.strangers() for host in world.hosts] == [[], [], []]
+    assert (
+        "not started by this task" in sub_task(rolled_back, START, world.names[0])["task_logs"][-1]
+    )
+    assert [host.other_processes() for host in world.hosts] == [[], [], []]
 
 
-async def test_a_rollback_that_cannot_reach_a_host_says_so_and_ends_it_when_the_host_is_back(
-    world: World, tell: Tell
+async def test_rollback_with_lost_host_fails_until_host_returns(
+    world: HostCluster, add_row: AddRow
 ) -> None:
     host, moment = world.hosts[2], BY_NAME["in the middle of stage 4"]
     await world.end_server(host)
-    come = moment.prepare(world, host)
+    wait_for_point = moment.prepare(world, host)
     dag_id = await world.start()
-    await come()
+    await wait_for_point()
     world.network.set_link(host.number, up=False)
     world.undo.callback(world.network.set_link, host.number, up=True)
     release(world)
@@ -202,22 +208,24 @@ async def test_a_rollback_that_cannot_reach_a_host_says_so_and_ends_it_when_the_
     assert host.ip in task["task_logs"][-1]
     assert task["task_logs"][-1].endswith("then ROLLBACK again")
     noticed_s = (ended_at(task) - asked_at).total_seconds()
-    tell(Row("ROLLBACK, link down", noticed_s, task["task_logs"][-1]))
+    add_row(Row("ROLLBACK, link down", noticed_s, task["task_logs"][-1]))
 
     await world.reset()
     await world.client.operate_dag(dag_id, "ROLLBACK")
-    undone = await world.end_of(dag_id)
-    assert (undone["state"], undone["operator"]) == ("SUCCEED", "ROLLBACK"), told(undone)
+    rolled_back = await world.end_of(dag_id)
+    assert (rolled_back["state"], rolled_back["operator"]) == ("SUCCEED", "ROLLBACK"), log_text(
+        rolled_back
+    )
     assert [len(each.servers()) for each in world.hosts] == [1, 1, 0]
 
 
 def listen_there(host: Host, port: int) -> subprocess.Popen[bytes]:
     """A program of somebody else that listens on a port of the host."""
     listen = f"import socket; s = socket.create_server(('', {port})); s.accept()"
-    there = host.entering("--net", "--pid")
-    return subprocess.Popen([*there, sys.executable, "-I", "-c", listen])
+    namespaces = host.entering("--net", "--pid")
+    return subprocess.Popen([*namespaces, sys.executable, "-I", "-c", listen])
 
 
 def end_there(host: Host, process: subprocess.Popen[bytes]) -> None:
-    host.signal(host.strangers(), signal.SIGKILL)
+    host.signal(host.other_processes(), signal.SIGKILL)
     process.wait()

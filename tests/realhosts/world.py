@@ -38,7 +38,7 @@ _LOOK_EVERY_S = 0.1  # a look at everything costs some CPU
 Dag = dict[str, Any]
 
 
-class World:
+class HostCluster:
     """What a test acts on. `undo` holds what mends the present fault; `reset` runs it.
 
     Attributes:
@@ -107,8 +107,8 @@ class World:
 
     def write(self) -> None:
         """Write the files that the controller and its SSH client read."""
-        known = (f"{host.ip} {host.public_key}\n" for host in self.hosts)
-        (self.directory / "known_hosts").write_text("".join(known))
+        key_lines = (f"{host.ip} {host.public_key}\n" for host in self.hosts)
+        (self.directory / "known_hosts").write_text("".join(key_lines))
         (self.directory / "cluster.yaml").write_text(yaml.safe_dump(self.entries))
         engine = {"store": {"path": "var/dagengine.sqlite"}, "cluster": "cluster.yaml"}
         (self.directory / "engine.yaml").write_text(yaml.safe_dump(engine))
@@ -150,15 +150,15 @@ class World:
 
     async def end_of(self, dag_id: str) -> Dag:
         """Follow a DAG to its end."""
-        seen: list[Dag] = []
+        snapshots: list[Dag] = []
 
         async def has_ended() -> bool:
-            seen.append(await self.client.get_dag(dag_id))
-            return seen[-1]["state"] in ("SUCCEED", "FAILED")
+            snapshots.append(await self.client.get_dag(dag_id))
+            return snapshots[-1]["state"] in ("SUCCEED", "FAILED")
 
         what = f"the end of DAG {dag_id}"
         await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
-        return seen[-1]
+        return snapshots[-1]
 
     async def retry(self, dag_id: str) -> Dag:
         await self.client.operate_dag(dag_id, "RETRY")
@@ -175,7 +175,9 @@ class World:
             hold.unlink()
         self.undo.close()
         for host in self.hosts:
-            await until(lambda host=host: not host.strangers(), f"an end of work on {host.ip}")
+            await until(
+                lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
+            )
 
     async def make_whole(self) -> None:
         """After a test, however it ended: nothing broken, no task at work, every server up."""
@@ -189,7 +191,9 @@ class World:
     async def expect_nothing_left(self) -> None:
         """No command, lock or temporary file of ours is on any host; one server runs on each."""
         for host in self.hosts:
-            await until(lambda host=host: not host.strangers(), f"an end of work on {host.ip}")
+            await until(
+                lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
+            )
             assert not host.is_home_locked(), host.ip
             assert (host.ip, host.temporary_files()) == (host.ip, [])
             assert len(host.servers()) == 1, host.ip
@@ -225,7 +229,7 @@ class World:
 @asynccontextmanager
 async def make_world(
     installation: Installation = SEEKDB, *, per_zone: int = 1
-) -> AsyncIterator[World]:
+) -> AsyncIterator[HostCluster]:
     """A world, and this thread in its controller's network. Nothing of it is left afterwards.
 
     Args:
@@ -234,7 +238,7 @@ async def make_world(
     """
     guard = ProcessReaper("dagengine-hosts-")
     network = Network()
-    world = World(guard.directory, network, guard, installation, per_zone)
+    world = HostCluster(guard.directory, network, guard, installation, per_zone)
     try:
         with network.entered():
             world.make_hosts()
@@ -269,10 +273,10 @@ def find_leftovers(directory: Path, pid_namespaces: Collection[int]) -> list[str
 async def until(holds: Callable[[], bool], what: str) -> None:
     """Wait for something that a look from outside shows."""
 
-    async def look() -> bool:
+    async def check() -> bool:
         return holds()
 
-    await eventually(look, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+    await eventually(check, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
 
 
 def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
@@ -285,7 +289,7 @@ def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
     raise AssertionError(f"stage {stage} has no sub-task of {server}")
 
 
-def told(dag: Dag) -> str:
+def log_text(dag: Dag) -> str:
     """All log lines of a DAG, for the message of a failed test."""
     return "\n".join(
         line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"] or []

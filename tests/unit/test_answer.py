@@ -13,15 +13,15 @@ from dagengine.testing import FakeClock
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [(Conflict("somebody else"), ("trace", 1500)), (SocketPermissionDenied("uid 1"), ("", 0))],
 )
-def test_whom_a_socket_refuses_learns_neither_trace_nor_duration(
-    error: DagengineError, told: tuple[str, int]
+def test_response_builder_socket_denial_omits_trace_and_duration(
+    error: DagengineError, expected: tuple[str, int]
 ) -> None:
     clock = FakeClock()
     answer = ResponseBuilder(clock, clock.monotonic_s() - 1.5, "trace")
     body = answer.failure(error).body
     assert isinstance(body, bytes)
     envelope = json.loads(body)
-    assert (envelope["traceId"], envelope["duration"]) == told
+    assert (envelope["traceId"], envelope["duration"]) == expected

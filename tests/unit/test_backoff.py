@@ -8,7 +8,7 @@ from dagengine.security.errors import TooManyFailures
 from dagengine.security.login_throttle import FREE_FAILURES, LoginBackoff
 from dagengine.testing import FakeClock
 
-HERE, THERE = "192.0.2.1", "192.0.2.2"
+ADDRESS, OTHER_ADDRESS = "192.0.2.1", "192.0.2.2"
 
 
 def fail(backoff: LoginBackoff, address: str, times: int) -> None:
@@ -25,50 +25,50 @@ def pause_of(backoff: LoginBackoff, address: str) -> int:
     return 0
 
 
-def test_a_few_failures_cost_nothing() -> None:
+def test_login_backoff_few_failures_do_not_pause() -> None:
     backoff = LoginBackoff(FakeClock())
-    fail(backoff, HERE, FREE_FAILURES - 1)
-    assert pause_of(backoff, HERE) == 0
+    fail(backoff, ADDRESS, FREE_FAILURES - 1)
+    assert pause_of(backoff, ADDRESS) == 0
 
 
-def test_the_pause_doubles_up_to_a_minute() -> None:
+def test_login_backoff_pause_doubles_up_to_one_minute() -> None:
     clock = FakeClock()
     backoff = LoginBackoff(clock)
-    fail(backoff, HERE, FREE_FAILURES - 1)
+    fail(backoff, ADDRESS, FREE_FAILURES - 1)
     pauses = []
     for _ in range(8):
-        backoff.note_failure(HERE)
-        pauses.append(pause_of(backoff, HERE))
+        backoff.note_failure(ADDRESS)
+        pauses.append(pause_of(backoff, ADDRESS))
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_no_other_address_has_to_pause() -> None:
+def test_login_backoff_other_address_is_not_paused() -> None:
     backoff = LoginBackoff(FakeClock())
-    fail(backoff, HERE, 100)
-    assert pause_of(backoff, HERE) > 0
-    assert pause_of(backoff, THERE) == 0
+    fail(backoff, ADDRESS, 100)
+    assert pause_of(backoff, ADDRESS) > 0
+    assert pause_of(backoff, OTHER_ADDRESS) == 0
 
 
-def test_after_the_pause_a_login_is_looked_at_again_although_it_was_tried_meanwhile() -> None:
+def test_login_backoff_attempt_during_pause_does_not_extend_it() -> None:
     clock = FakeClock()
     backoff = LoginBackoff(clock)
-    fail(backoff, HERE, 100)
+    fail(backoff, ADDRESS, 100)
     for _ in range(60):
-        assert pause_of(backoff, HERE) > 0
+        assert pause_of(backoff, ADDRESS) > 0
         clock.advance(1)
-    assert pause_of(backoff, HERE) == 0
+    assert pause_of(backoff, ADDRESS) == 0
 
 
-def test_three_failures_a_minute_may_go_on_for_ever() -> None:
+def test_login_backoff_three_failures_per_minute_never_pause() -> None:
     clock = FakeClock()
     backoff = LoginBackoff(clock)
     for _ in range(1000):
-        backoff.note_failure(HERE)
+        backoff.note_failure(ADDRESS)
         clock.advance(20)
-        assert pause_of(backoff, HERE) == 0
+        assert pause_of(backoff, ADDRESS) == 0
 
 
-def test_one_network_of_ipv6_is_one_address() -> None:
+def test_login_backoff_ipv6_network_counts_as_one_address() -> None:
     backoff = LoginBackoff(FakeClock())
     for host in range(FREE_FAILURES):
         backoff.note_failure(f"2001:db8:1:2::{host:x}")
@@ -80,13 +80,13 @@ def test_one_network_of_ipv6_is_one_address() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "unix", "fe80::1%eth0", "a:b"])
-def test_any_text_may_be_an_address(address: str) -> None:
+def test_login_backoff_accepts_any_text_as_address(address: str) -> None:
     backoff = LoginBackoff(FakeClock())
     fail(backoff, address, FREE_FAILURES)
     assert pause_of(backoff, address) == 1
 
 
-def test_only_so_many_addresses_are_remembered_and_the_oldest_failure_goes_first() -> None:
+def test_login_backoff_at_capacity_forgets_oldest_failure() -> None:
     backoff = LoginBackoff(FakeClock(), max_addresses=3)
     for address in ("a", "b", "c"):
         fail(backoff, address, FREE_FAILURES)

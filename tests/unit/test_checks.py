@@ -46,103 +46,103 @@ GOOD = HostFacts(
 )
 
 
-def facts_of(given: dict[str, Any]) -> HostFacts:
+def facts_of(inputs: dict[str, Any]) -> HostFacts:
     """What JSON cannot say is put into the types of the facts."""
     fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in inputs.items()
     }
-    if "process" in given:
-        fields["process"] = ProcessIdentity(**given["process"])
-    if "disks" in given:
-        fields["disks"] = tuple(Disk(**disk) for disk in given["disks"])
-    if "foreign" in given:
-        fields["foreign"] = tuple((whose, path) for whose, path in given["foreign"])
-    if "listeners" in given:
+    if "process" in inputs:
+        fields["process"] = ProcessIdentity(**inputs["process"])
+    if "disks" in inputs:
+        fields["disks"] = tuple(Disk(**disk) for disk in inputs["disks"])
+    if "foreign" in inputs:
+        fields["foreign"] = tuple((whose, path) for whose, path in inputs["foreign"])
+    if "listeners" in inputs:
         fields["listeners"] = {
             int(port): tuple(Listener(**each) for each in listeners)
-            for port, listeners in given["listeners"].items()
+            for port, listeners in inputs["listeners"].items()
         }
-    if "doubts" in given:
+    if "doubts" in inputs:
         fields["doubts"] = tuple(
-            Doubt(**{**doubt, "kind": DoubtKind(doubt["kind"])}) for doubt in given["doubts"]
+            Doubt(**{**doubt, "kind": DoubtKind(doubt["kind"])}) for doubt in inputs["doubts"]
         )
-    if "files" in given:
-        fields["files"] = files_of(given["files"])
+    if "files" in inputs:
+        fields["files"] = files_of(inputs["files"])
     return replace(GOOD, **fields)
 
 
-def files_of(given: dict[str, Any]) -> HomeFiles:
+def files_of(inputs: dict[str, Any]) -> HomeFiles:
     fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in inputs.items()
     }
-    if "places" in given:
+    if "places" in inputs:
         fields["places"] = {
             Place(name): Directory(place["identity"], place["path"], tuple(place["files"]))
-            for name, place in given["places"].items()
+            for name, place in inputs["places"].items()
         }
-    if "parameters" in given:
-        fields["parameters"] = StoredParameters(**given["parameters"])
+    if "parameters" in inputs:
+        fields["parameters"] = StoredParameters(**inputs["parameters"])
     return HomeFiles(**fields)
 
 
 def decision_of(case: dict[str, Any]) -> Decision:
-    given = case["given"]
-    wish = StartTarget(make_server(**given.get("server", {})), given.get("other_programs", {}))
-    return decide_start(facts_of(given.get("facts", {})), wish, given.get("skip", ()))
+    inputs = case["given"]
+    wish = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
+    return decide_start(facts_of(inputs.get("facts", {})), wish, inputs.get("skip", ()))
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
-def test_a_case_is_decided_as_its_file_says(file: Path) -> None:
+def test_decide_start_case_file_gives_expected_decision(file: Path) -> None:
     case = json.loads(file.read_text())
-    then, decision = case["then"], decision_of(case)
-    told = [v for v in decision.check_results if v.level is not Severity.OK]
-    assert [f"{v.check} {v.level}" for v in told] == then["told"]
+    expected, decision = case["then"], decision_of(case)
+    reported = [v for v in decision.check_results if v.level is not Severity.OK]
+    assert [f"{v.check} {v.level}" for v in reported] == expected["told"]
     match decision:
         case Blocked(code, message, remedy):
-            assert then["decision"] == "blocked"
-            assert code == then.get("code", code)
-            assert [part for part in then.get("says", ()) if part not in message] == []
-            assert [part for part in then.get("remedy", ()) if part not in remedy] == []
+            assert expected["decision"] == "blocked"
+            assert code == expected.get("code", code)
+            assert [part for part in expected.get("says", ()) if part not in message] == []
+            assert [part for part in expected.get("remedy", ()) if part not in remedy] == []
         case NoOp(reason, process):
-            assert then["decision"] == "no-op"
+            assert expected["decision"] == "no-op"
             assert f"pid {process.pid}" in reason
         case Start(kind):
-            assert (then["decision"], then["kind"]) == ("start", kind)
-    for part in then.get("says_warn", ()):
-        assert any(part in v.cause for v in told if v.level is Severity.WARN)
-    assert all(v.cause and v.remedy for v in told)
+            assert (expected["decision"], expected["kind"]) == ("start", kind)
+    for part in expected.get("says_warn", ()):
+        assert any(part in v.cause for v in reported if v.level is Severity.WARN)
+    assert all(v.cause and v.remedy for v in reported)
 
 
-def test_every_check_has_a_case_in_which_it_is_not_well() -> None:
-    told = {
+def test_checks_each_has_case_file_with_failure() -> None:
+    reported = {
         line.split()[0] for file in CASES for line in json.loads(file.read_text())["then"]["told"]
     }
-    assert told == {check.name for check in CHECKS}
+    assert reported == {check.name for check in CHECKS}
 
 
-def test_a_host_without_a_fault_passes_every_check() -> None:
+def test_checks_healthy_host_passes_all() -> None:
     check_results = run_checks(GOOD, StartTarget(make_server()))
     assert [v.check for v in check_results] == [check.name for check in CHECKS]
     assert {v.level for v in check_results} == {Severity.OK}
 
 
 @pytest.mark.parametrize("check", list(CHECKS), ids=lambda check: check.name)
-def test_a_check_is_skipped_by_its_name_unless_it_would_do_harm(check: Any) -> None:
-    wrong = find_skip_problem(["memory", check.name])
-    assert (wrong is None) == (check.skip is not SkipPolicy.NO)
-    assert wrong is None or f"'{check.name}' cannot be skipped" in wrong
+def test_find_skip_problem_rejects_harmful_skips_only(check: Any) -> None:
+    problem = find_skip_problem(["memory", check.name])
+    assert (problem is None) == (check.skip is not SkipPolicy.NO)
+    assert problem is None or f"'{check.name}' cannot be skipped" in problem
 
 
-def test_an_unknown_check_is_refused_and_the_known_ones_are_named() -> None:
-    wrong = find_skip_problem(["no-such"])
-    assert wrong is not None
-    assert "'no-such'" in wrong
-    assert all(check.name in wrong for check in CHECKS)
+def test_find_skip_problem_unknown_name_lists_known_checks() -> None:
+    problem = find_skip_problem(["no-such"])
+    assert problem is not None
+    assert "'no-such'" in problem
+    assert all(check.name in problem for check in CHECKS)
 
 
-def test_what_would_do_harm_cannot_be_skipped() -> None:
-    never = {check.name for check in CHECKS if check.skip is SkipPolicy.NO}
-    assert never == {
+def test_checks_that_cannot_be_skipped_are_listed() -> None:
+    unskippable = {check.name for check in CHECKS if check.skip is SkipPolicy.NO}
+    assert unskippable == {
         *("file-systems", "tools", "home", "process", "manager", "program"),
         *("first-start", "stored-port"),
     }
@@ -173,7 +173,7 @@ def test_added_check_runs_after_the_others() -> None:
     assert "uptime" not in {result.check for result in run_checks(GOOD, target)}
 
 
-def test_added_check_blocks_a_start_until_skipped() -> None:
+def test_added_check_blocks_start_until_skipped() -> None:
     checks, target = registry_with_uptime_check(), StartTarget(make_server())
     decision = decide_start(GOOD, target, checks=checks)
     assert isinstance(decision, Blocked)
@@ -188,12 +188,12 @@ def test_added_check_is_documented() -> None:
     assert page == render_checks() + row
 
 
-def test_two_checks_with_one_name_are_refused() -> None:
+def test_check_registry_duplicate_name_is_refused() -> None:
     with pytest.raises(ValueError, match="two checks have the name 'file-systems'"):
         CheckRegistry(CHECKS, CHECKS)
 
 
-def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
+def test_manager_check_reports_obshell_and_unit() -> None:
     process = ProcessIdentity("boot", 1, 2, 1000, "77")
     running = replace(GOOD, process=process)
     assert find_other_manager(running) is None
@@ -203,7 +203,7 @@ def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "now", "answered", "off"),
+    ("sent_s", "now", "received_s", "offset_s"),
     [
         (1000.0, 1000, 1000.0, 0.0),
         (1000.0, 1050, 1100.0, 0.0),
@@ -211,13 +211,13 @@ def test_a_stop_is_refused_for_what_somebody_else_looks_after() -> None:
         (1000.0, 1600, 1100.0, 0.5),
     ],
 )
-def test_a_clock_is_off_only_by_what_the_answers_way_cannot_explain(
-    asked: float, now: int, answered: float, off: float
+def test_clock_difference_s_allows_for_response_time(
+    sent_s: float, now: int, received_s: float, offset_s: float
 ) -> None:
-    assert clock_difference_s(asked, now, answered) == off
+    assert clock_difference_s(sent_s, now, received_s) == offset_s
 
 
-def test_lines_name_the_server_the_check_and_what_to_do() -> None:
+def test_render_check_results_names_server_check_and_remedy() -> None:
     check_results = [
         CheckResult("a", Severity.OK),
         CheckResult("b", Severity.BLOCK, "cause b", "do b", "X"),
@@ -230,13 +230,13 @@ def test_lines_name_the_server_the_check_and_what_to_do() -> None:
         "WARN: s: [d] cause d; do d",
         "WARN: s: skipped on request: [e] cause e; do e",
     ]
-    told = describe_check_results(check_results)["checks"]
-    assert [entry["check"] for entry in told] == ["b", "c", "d", "e"]
+    reported = describe_check_results(check_results)["checks"]
+    assert [entry["check"] for entry in reported] == ["b", "c", "d", "e"]
     assert describe_check_results(check_results[:1]) == {}
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_pages_are_what_the_tables_say(name: str) -> None:
+def test_generated_pages_match_committed_files(name: str) -> None:
     page = Path(__file__).parents[2] / "docs" / name
     present = page.read_text(encoding="utf-8")
     assert present == PAGES[name](present)

@@ -17,20 +17,20 @@ from dagengine.cli.options import read_scope
         (None, "10.0.0.1:2886", ("SERVER", ["10.0.0.1:2886"])),
     ],
 )
-def test_the_scope_is_what_was_given(
+def test_read_scope_options_give_type_and_targets(
     zone: str | None, server: str | None, expected: tuple[str, list[str]]
 ) -> None:
     assert read_scope(zone, server) == expected
 
 
 @pytest.mark.parametrize("empty", ["", ",", " , "])
-def test_an_option_that_names_nothing_never_means_the_whole_cluster(empty: str) -> None:
+def test_read_scope_empty_option_is_rejected(empty: str) -> None:
     with pytest.raises(typer.BadParameter, match="--zone does not name a zone"):
         read_scope(empty, None)
     with pytest.raises(typer.BadParameter, match="--server does not name a server"):
         read_scope(None, empty)
 
 
-def test_both_options_are_too_many() -> None:
+def test_read_scope_zone_and_server_together_are_rejected() -> None:
     with pytest.raises(typer.BadParameter, match="not both"):
         read_scope("z1", "")

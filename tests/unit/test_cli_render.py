@@ -21,7 +21,7 @@ def task(**fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("logs", "said"),
+    ("logs", "text_part"),
     [
         (
             ["begun", "ERROR: port is taken"],
@@ -30,9 +30,9 @@ def task(**fields: Any) -> dict[str, Any]:
         (None, "passed by an operator"),
     ],
 )
-def test_what_was_passed_is_not_shown_as_if_it_had_failed_now(
-    logs: list[str] | None, said: str
+def test_sub_task_line_passed_sub_task_is_not_shown_as_failed(
+    logs: list[str] | None, text_part: str
 ) -> None:
     passed = task(operator="PASS", task_logs=logs)
     layout = Layout.of({"nodes": [{"name": "Start observer", "sub_tasks": [passed]}]})
-    assert f"0.00 s  {said}" in sub_task_line(layout, 1, passed, NOW).text
+    assert f"0.00 s  {text_part}" in sub_task_line(layout, 1, passed, NOW).text

@@ -45,30 +45,30 @@ def server_of(tmp_path: Path, ip: str) -> Server:
 
 def unquote(literal: str) -> str:
     """As the server reads a literal; fails when the text broke out of it."""
-    text, read, at = literal[1:-1], [], 0
+    text, decoded, at = literal[1:-1], [], 0
     while at < len(text):
         pair = text[at : at + 2]
         if pair[0] == "\\":
-            read.append({"0": "\0"}.get(pair[1], pair[1]))
+            decoded.append({"0": "\0"}.get(pair[1], pair[1]))
         else:
             assert pair[0] != "'" or pair == "''", f"{literal} ends early"
-            read.append(pair[0])
+            decoded.append(pair[0])
         at += 2 if pair[0] in "\\'" else 1
-    return "".join(read)
+    return "".join(decoded)
 
 
 @given(st.text())
-def test_no_text_breaks_out_of_a_literal(text: str) -> None:
+def test_quote_text_any_text_stays_within_literal(text: str) -> None:
     literal = quote_text(text)
     assert literal[0] == literal[-1] == "'"
     assert unquote(literal) == text
 
 
-def test_servers_and_zones_are_named_as_the_cluster_names_them(tmp_path: Path) -> None:
-    four, six = server_of(tmp_path, "10.0.0.1"), server_of(tmp_path, "fe80::1")
-    assert render_address(four) == "10.0.0.1:9"
-    assert render_server_change("START", four) == "ALTER SYSTEM START SERVER '10.0.0.1:9'"
-    assert render_server_change("STOP", six) == "ALTER SYSTEM STOP SERVER '[fe80::1]:9'"
+def test_render_server_change_and_zone_change_quote_names(tmp_path: Path) -> None:
+    server_v4, server_v6 = server_of(tmp_path, "10.0.0.1"), server_of(tmp_path, "fe80::1")
+    assert render_address(server_v4) == "10.0.0.1:9"
+    assert render_server_change("START", server_v4) == "ALTER SYSTEM START SERVER '10.0.0.1:9'"
+    assert render_server_change("STOP", server_v6) == "ALTER SYSTEM STOP SERVER '[fe80::1]:9'"
     assert render_zone_change("START", "z'; DROP") == "ALTER SYSTEM START ZONE 'z''; DROP'"
 
 
@@ -84,7 +84,7 @@ def test_servers_and_zones_are_named_as_the_cluster_names_them(tmp_path: Path) -
         ("DELETING", AT, None, False),
     ],
 )
-def test_a_server_serves_when_it_is_active_in_service_and_not_stopped(
+def test_parse_servers_serves_when_active_started_not_stopped(
     status: str, started: object, stopped: object, serves: bool
 ) -> None:
     rows = parse_servers([("10.0.0.1", 2882, "z1", status, started, stopped)])
@@ -92,7 +92,7 @@ def test_a_server_serves_when_it_is_active_in_service_and_not_stopped(
     assert isinstance(rows[("10.0.0.1", 2882)], ServerRow)
 
 
-def test_zones_are_read_with_their_status() -> None:
+def test_parse_zones_maps_name_to_status() -> None:
     assert parse_zones([("z1", "ACTIVE"), ("z2", "INACTIVE")]) == {"z1": "ACTIVE", "z2": "INACTIVE"}
 
 
@@ -107,17 +107,17 @@ def test_zones_are_read_with_their_status() -> None:
         (parse_table, ("10.0.0.1", 2882, "ACTIVE", None, "YES", "4.3", Decimal("1704857084.5"))),
     ],
 )
-def test_parser_row_of_any_shape_is_read_or_not_ready(
+def test_sql_parsers_malformed_row_raises_sql_not_ready(
     parse: Callable[[Sequence[Sequence[object]]], object], row: tuple[object, ...]
 ) -> None:
     assert parse([row])
-    strange: list[object] = [None, b"\xff", "x", "1:2", "a:b:c", "9" * 5000, 10**400, -1, 1e308]
-    strange += [Decimal("1e300"), "nan", "inf", ""]
+    malformed: list[object] = [None, b"\xff", "x", "1:2", "a:b:c", "9" * 5000, 10**400, -1, 1e308]
+    malformed += [Decimal("1e300"), "nan", "inf", ""]
     rows = [
         row[:-1],
         (*row, 1),
         (),
-        *((*row[:n], s, *row[n + 1 :]) for n in range(len(row)) for s in strange),
+        *((*row[:n], s, *row[n + 1 :]) for n in range(len(row)) for s in malformed),
     ]
     refusals = []
     for changed in rows:
@@ -138,31 +138,31 @@ class Node:
 NODES = [Node(f"{zone}{n}", zone) for zone in ("a", "b", "c") for n in (1, 2)]
 
 
-def test_what_is_missing_for_a_majority_is_named_with_what_is_known_of_it() -> None:
-    found = explain_majority(NODES, ["a1"], ["a1", "a2", "b1"])
-    assert "servers of 2 of its 3 zones are needed" in found.message
-    assert "servers of 1 (a)" in found.message
-    assert "a: a2 (not up)" in found.message
-    assert "b: b1 (not up), b2 (out of this task's scope, state unknown)" in found.message
-    assert "c: c1, c2 (out of this task's scope, state unknown)" in found.message
-    assert found.remedy == "start the servers of 1 more zone, then RETRY"
+def test_explain_majority_names_missing_servers_and_their_state() -> None:
+    explanation = explain_majority(NODES, ["a1"], ["a1", "a2", "b1"])
+    assert "servers of 2 of its 3 zones are needed" in explanation.message
+    assert "servers of 1 (a)" in explanation.message
+    assert "a: a2 (not up)" in explanation.message
+    assert "b: b1 (not up), b2 (out of this task's scope, state unknown)" in explanation.message
+    assert "c: c1, c2 (out of this task's scope, state unknown)" in explanation.message
+    assert explanation.remedy == "start the servers of 1 more zone, then RETRY"
 
 
-def test_with_enough_zones_the_rest_of_their_servers_is_named() -> None:
-    found = explain_majority(NODES, ["a1", "b2"], [node.name for node in NODES])
-    assert "missing: a: a2 (not up); b: b1 (not up); c: c1, c2 (not up)" in found.message
-    assert "wait for an election" in found.remedy
-    whole = explain_majority(NODES, [n.name for n in NODES], [n.name for n in NODES])
-    assert "missing" not in whole.message
+def test_explain_majority_enough_zones_names_remaining_servers() -> None:
+    explanation = explain_majority(NODES, ["a1", "b2"], [node.name for node in NODES])
+    assert "missing: a: a2 (not up); b: b1 (not up); c: c1, c2 (not up)" in explanation.message
+    assert "wait for an election" in explanation.remedy
+    complete = explain_majority(NODES, [n.name for n in NODES], [n.name for n in NODES])
+    assert "missing" not in complete.message
 
 
-def test_with_nothing_up_the_message_says_none() -> None:
-    found = explain_majority(NODES, [], ["c2"])
-    assert "servers of 0 (none)" in found.message
-    assert found.remedy == "start the servers of 2 more zones, then RETRY"
+def test_explain_majority_no_server_up_says_none() -> None:
+    explanation = explain_majority(NODES, [], ["c2"])
+    assert "servers of 0 (none)" in explanation.message
+    assert explanation.remedy == "start the servers of 2 more zones, then RETRY"
 
 
-def test_the_example_of_an_oceanbase_cluster_can_be_read() -> None:
+def test_load_cluster_oceanbase_example_is_valid() -> None:
     cluster = load_cluster(OCEAN, FLAVOURS)
     assert cluster.flavour.name == "oceanbase"
     assert len({server.zone for server in cluster.servers}) == 3

@@ -17,11 +17,11 @@ TESTS = {
 }
 
 
-def test_every_point_has_one_line() -> None:
+def test_compatibility_page_has_one_line_per_point() -> None:
     assert sorted(POINTS) == list(range(1, 44))
 
 
-def test_every_point_names_a_test_and_every_named_test_exists() -> None:
+def test_compatibility_page_names_existing_tests() -> None:
     named = {number: re.findall(r"`(test_\w+)`", text) for number, text in POINTS.items()}
     assert [number for number, names in named.items() if not names] == []
     missing = {name for names in named.values() for name in names} - TESTS

@@ -24,36 +24,36 @@ def refusal(tmp_path: Path, text: str, environ: dict[str, str] | None = None) ->
     return str(caught.value)
 
 
-def test_the_cluster_is_the_only_key_without_a_default(tmp_path: Path) -> None:
+def test_load_config_requires_only_cluster(tmp_path: Path) -> None:
     config = load(tmp_path, "cluster: c.yaml")
     assert (config.api.host, config.api.port) == ("127.0.0.1", 2886)
     assert config.store.path == tmp_path / "var" / "dagengine.sqlite"
     assert "cluster is missing" in refusal(tmp_path, "api: {port: 1}")
 
 
-def test_the_example_file_shows_the_defaults(tmp_path: Path) -> None:
-    shown = load_config(EXAMPLE, {})
+def test_load_config_example_file_has_defaults(tmp_path: Path) -> None:
+    example_config = load_config(EXAMPLE, {})
     default = load(tmp_path, "cluster: x")
-    assert shown.api == default.api
-    assert shown.store.path == EXAMPLE.parent / "var" / "dagengine.sqlite"
-    assert shown.cluster == EXAMPLE.parent / "clusters" / "example.yaml"
-    assert shown.cluster.is_file()
+    assert example_config.api == default.api
+    assert example_config.store.path == EXAMPLE.parent / "var" / "dagengine.sqlite"
+    assert example_config.cluster == EXAMPLE.parent / "clusters" / "example.yaml"
+    assert example_config.cluster.is_file()
 
 
-def test_the_example_file_describes_every_key() -> None:
+def test_engine_config_example_file_describes_every_key() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
     keys = [*EngineConfig.model_fields, "host", "port", "advertise", "agent_password_file", "path"]
     assert [key for key in keys if f"{key}:" not in text] == []
 
 
-def test_paths_are_relative_to_the_file_and_absolute_ones_stay(tmp_path: Path) -> None:
+def test_load_config_resolves_relative_paths_against_file(tmp_path: Path) -> None:
     config = load(tmp_path, "{cluster: a/c.yaml, store: {path: /s}, api: {agent_password_file: p}}")
     assert config.cluster == tmp_path / "a" / "c.yaml"
     assert config.store.path == Path("/s")
     assert config.api.agent_password_file == tmp_path / "p"
 
 
-def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+def test_load_config_environment_overrides_file(tmp_path: Path) -> None:
     environ = {
         "DAGENGINE_API__PORT": "3000",
         "DAGENGINE_STORE__PATH": "other.sqlite",
@@ -65,11 +65,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert config.cluster == tmp_path / "d.yaml"
 
 
-def test_an_empty_section_means_its_defaults(tmp_path: Path) -> None:
+def test_load_config_empty_section_means_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, "api:\nstore:\ncluster: c").api.port == 2886
 
 
-def test_other_variables_with_the_prefix_are_left_alone(tmp_path: Path) -> None:
+def test_load_config_ignores_other_prefixed_variables(tmp_path: Path) -> None:
     load(tmp_path, "cluster: c", {"DAGENGINE_ROOT_PASSWORD": "x", "DAGENGINE_URL": "y"})
 
 
@@ -100,19 +100,19 @@ def test_other_variables_with_the_prefix_are_left_alone(tmp_path: Path) -> None:
         ("cluster: c\ncluster: d", {}, ["engine.yaml", "the key 'cluster' occurs twice"]),
     ],
 )
-def test_a_refusal_names_the_place_the_key_and_the_value(
+def test_load_config_invalid_value_names_place_key_and_value(
     tmp_path: Path, text: str, environ: dict[str, str], named: list[str]
 ) -> None:
     message = refusal(tmp_path, text, environ)
     assert [part for part in named if part not in message] == []
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_load_config_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: No such file"):
         load_config(tmp_path / "none.yaml", {})
 
 
-def test_ids_carry_the_advertised_address_or_else_the_one_listened_on(tmp_path: Path) -> None:
+def test_api_config_advertised_defaults_to_listen_address(tmp_path: Path) -> None:
     def api(keys: str) -> tuple[str, int]:
         return load(tmp_path, f"{{cluster: c, api: {{{keys}}}}}").api.advertised
 
@@ -128,5 +128,7 @@ def test_ids_carry_the_advertised_address_or_else_the_one_listened_on(tmp_path: 
     ("host", "expected"),
     [("127.0.0.1", True), ("localhost", True), ("'::1'", True), ("192.0.2.1", False)],
 )
-def test_loopback_is_told_apart(tmp_path: Path, host: str, expected: bool) -> None:
+def test_api_config_is_loopback_for_loopback_hosts_only(
+    tmp_path: Path, host: str, expected: bool
+) -> None:
     assert load(tmp_path, f"{{cluster: c, api: {{host: {host}}}}}").api.is_loopback is expected

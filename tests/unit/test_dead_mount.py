@@ -85,7 +85,9 @@ def read_doubts(output: str) -> list[Doubt]:
     return list(parse_doubts(parse_lines(output)))
 
 
-def test_facts_with_a_sleep_in_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_facts_command_other_program_in_dead_mount_is_ignored(
+    dead: DeadMount, server: Server
+) -> None:
     text = in_mount(dead)
     with run_server(Path("/"), program="sleep", text=text, user=NOBODY) as process:
         dead.die()
@@ -96,7 +98,7 @@ def test_facts_with_a_sleep_in_a_dead_mount(dead: DeadMount, server: Server) -> 
 
 
 @pytest.mark.slow
-def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_host_scripts_server_in_dead_mount_is_doubtful(dead: DeadMount, server: Server) -> None:
     with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
         dead.die()
         doubt = Doubt(DoubtKind.UNEXAMINED, process.pid)
@@ -114,7 +116,7 @@ def test_scripts_with_a_server_in_a_dead_mount(dead: DeadMount, server: Server) 
 
 
 @pytest.mark.slow
-def test_find_server_in_a_detached_dead_mount_is_bounded(dead: DeadMount, server: Server) -> None:
+def test_find_server_detached_dead_mount_is_bounded(dead: DeadMount, server: Server) -> None:
     with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
         dead.detach()
         dead.die()
@@ -124,14 +126,14 @@ def test_find_server_in_a_detached_dead_mount_is_bounded(dead: DeadMount, server
         assert "end=yes" in output
 
 
-def test_bounded_with_a_full_disk_fails(dead: DeadMount) -> None:
+def test_bounded_with_full_disk_fails(dead: DeadMount) -> None:
     """Lost output is not taken for an empty one, whatever the command makes of its failed write."""
     text = read_script("bounded") + "bounded 2 print_word; echo status=$?"
     command = script(f"print_word() {{ echo word || :; }}\n{text}", "test")
     assert run_with_full_disk(command, dead.path.parent / "full") == "status=125\n"
 
 
-def test_scripts_with_a_full_disk_examine_nothing(dead: DeadMount, server: Server) -> None:
+def test_host_scripts_with_full_disk_examine_nothing(dead: DeadMount, server: Server) -> None:
     home = Path(server.home)
     facts = parse_facts(run_with_full_disk(facts_command(server, units=[]), dead.path.parent / "1"))
     assert (facts.complete, facts.home, facts.unanswered) == (True, "", (server.home,))
@@ -145,7 +147,7 @@ def test_scripts_with_a_full_disk_examine_nothing(dead: DeadMount, server: Serve
 
 
 @pytest.mark.slow
-def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
+def test_host_scripts_home_on_dead_mount_is_unanswered(dead: DeadMount) -> None:
     dead.die()
     server = make_server(home=f"{dead.path}/home")
     facts = parse_facts(run_as_nobody(facts_command(server, units=[])))
@@ -159,23 +161,25 @@ def test_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["data_dir", "redo_dir"])
-def test_facts_with_data_on_a_dead_mount(dead: DeadMount, server: Server, place: str) -> None:
+def test_facts_command_data_on_dead_mount_is_unanswered(
+    dead: DeadMount, server: Server, place: str
+) -> None:
     dead.die()
-    elsewhere = replace(server, **{place: f"{dead.path}/{place}"})
-    facts = parse_facts(run_as_nobody(facts_command(elsewhere, units=[])))
+    moved_server = replace(server, **{place: f"{dead.path}/{place}"})
+    facts = parse_facts(run_as_nobody(facts_command(moved_server, units=[])))
     assert facts.complete
     assert [text for text in facts.unanswered if server.home in text]
     assert_unlocked(Path(server.home))
 
 
 @pytest.mark.slow
-def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_start_command_data_on_dead_mount_moves_nothing(dead: DeadMount, server: Server) -> None:
     (Path(server.home) / ".dagengine-first-start").write_text("77 0 0\n")
     os.utime(Path(server.home) / ".dagengine-first-start", (1, 1))
     (Path(server.home) / "etc" / "left").touch()
     dead.die()
-    elsewhere = replace(server, data_dir=f"{dead.path}/data")
-    command = start_command(elsewhere, "77", StartKind.LEFTOVER)
+    moved_server = replace(server, data_dir=f"{dead.path}/data")
+    command = start_command(moved_server, "77", StartKind.LEFTOVER)
     report = parse_start(run_as_nobody(command))
     assert report.outcome is StartOutcome.UNANSWERED
     assert (Path(server.home) / "etc" / "left").exists()
@@ -183,7 +187,7 @@ def test_start_with_data_on_a_dead_mount(dead: DeadMount, server: Server) -> Non
 
 
 @pytest.mark.slow
-def test_later_start_with_store_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_start_command_store_on_dead_mount_is_unanswered(dead: DeadMount, server: Server) -> None:
     (Path(server.home) / "store").symlink_to(dead.path / "store")
     dead.die()
     report = parse_start(run_as_nobody(start_command(server, "77", StartKind.LATER)))
@@ -192,7 +196,7 @@ def test_later_start_with_store_on_a_dead_mount(dead: DeadMount, server: Server)
 
 
 @pytest.mark.slow
-def test_small_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
+def test_query_scripts_home_on_dead_mount_terminate(dead: DeadMount) -> None:
     dead.die()
     home = f"{dead.path}/home"
     log = f"{home}/log/seekdb.log"
@@ -203,7 +207,7 @@ def test_small_scripts_with_the_home_on_a_dead_mount(dead: DeadMount) -> None:
 
 
 @pytest.mark.slow
-def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_facts_command_program_on_dead_mount_is_unanswered(dead: DeadMount, server: Server) -> None:
     program = Path(server.binary)
     program.unlink()
     program.symlink_to(dead.path / "seekdb")
@@ -214,7 +218,7 @@ def test_facts_with_the_program_on_a_dead_mount(dead: DeadMount, server: Server)
 
 
 @pytest.mark.slow
-def test_facts_with_units_on_a_dead_mount(dead: DeadMount, server: Server) -> None:
+def test_facts_command_units_on_dead_mount_are_unanswered(dead: DeadMount, server: Server) -> None:
     dead.die()
     facts = parse_facts(run_as_nobody(facts_command(server, units=[str(dead.path)])))
     assert facts.complete

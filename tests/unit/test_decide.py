@@ -55,13 +55,13 @@ class Host:
         assert result.stderr == ""
         return result.stdout
 
-    async def ask(self) -> HostFacts:
+    async def inspect(self) -> HostFacts:
         facts = parse_facts(await self.run(facts_command(self.server, units=[self.units])))
         assert facts.complete
         return facts
 
     async def decide(self) -> Decision:
-        return decide_start(await self.ask(), StartTarget(self.server))
+        return decide_start(await self.inspect(), StartTarget(self.server))
 
     @contextmanager
     def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
@@ -81,8 +81,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
         yield found
 
 
-async def test_a_home_with_a_program_is_ready_for_a_first_start(host: Host) -> None:
-    facts = await host.ask()
+async def test_decide_start_home_with_program_gives_first_start(host: Host) -> None:
+    facts = await host.inspect()
     assert (facts.uid, facts.home_owner, facts.home) == (os.getuid(), os.getuid(), "directory")
     assert {disk.path for disk in facts.disks} == {str(host.home)}
     assert facts.total_bytes is not None
@@ -95,7 +95,7 @@ async def test_a_home_with_a_program_is_ready_for_a_first_start(host: Host) -> N
     assert decision.kind is StartKind.FIRST
 
 
-async def test_running_server_is_not_started_again(host: Host) -> None:
+async def test_start_command_running_server_is_not_started_again(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
         decision = await host.decide()
         assert isinstance(decision, NoOp)
@@ -107,37 +107,37 @@ async def test_running_server_is_not_started_again(host: Host) -> None:
         assert report.process == decision.process
 
 
-async def test_an_observer_is_started_from_its_home_with_its_libraries_and_no_option(
+async def test_start_command_observer_uses_home_libraries_no_options(
     host: Host,
 ) -> None:
-    ocean = replace(host, flavour="oceanbase")
-    ocean.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
-    ocean.binary.chmod(0o755)
-    start = start_command(ocean.server, "77", StartKind.LATER)
+    observer_host = replace(host, flavour="oceanbase")
+    observer_host.binary.write_text('#!/bin/sh\necho "$PWD $LD_LIBRARY_PATH $# $0"\nexit 3\n')
+    observer_host.binary.chmod(0o755)
+    start = start_command(observer_host.server, "77", StartKind.LATER)
     assert parse_start(await host.run(start)).outcome is StartOutcome.CHANGED
     (host.home / "etc").mkdir()
     (host.home / "etc" / "observer.config.bin").touch()
     report = parse_start(await host.run(start))
-    assert report.said == f"{host.home} {host.home}/lib 0 {ocean.binary}"
+    assert report.said == f"{host.home} {host.home}/lib 0 {observer_host.binary}"
     assert (report.status, report.moved_aside) == (3, ())
 
 
-async def test_a_process_of_another_home_is_not_our_server(host: Host, tmp_path: Path) -> None:
+async def test_facts_command_ignores_process_of_other_home(host: Host, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with (
         host.running("--base-dir", str(other), cwd=other),
         host.running("--home", str(host.home), cwd=other),
-        subprocess.Popen(["sleep", "60"], cwd=host.home) as near,  # noqa: ASYNC220
+        subprocess.Popen(["sleep", "60"], cwd=host.home) as unrelated,  # noqa: ASYNC220
     ):
-        facts = await host.ask()
+        facts = await host.inspect()
         assert (facts.process, facts.doubts) == (None, ())
-        near.kill()
+        unrelated.kill()
 
 
-async def test_a_zombie_is_dead(host: Host) -> None:
+async def test_probe_command_zombie_counts_as_gone(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
-        found = (await host.ask()).process
+        found = (await host.inspect()).process
         assert found is not None
         alive = probe_command(found.pid, found.started, host.port)
         assert parse_alive(await host.run(alive)).is_alive
@@ -149,18 +149,18 @@ async def test_a_zombie_is_dead(host: Host) -> None:
         assert isinstance(await host.decide(), Start)
 
 
-async def test_another_process_with_the_pid_is_not_the_one_that_was_started(host: Host) -> None:
+async def test_probe_command_reused_pid_counts_as_gone(host: Host) -> None:
     with host.running("--base-dir", str(host.home)):
-        found = (await host.ask()).process
+        found = (await host.inspect()).process
         assert found is not None
-        later = probe_command(found.pid, found.started + 1, host.port)
-        assert parse_alive(await host.run(later)).is_gone
+        other_start = probe_command(found.pid, found.started + 1, host.port)
+        assert parse_alive(await host.run(other_start)).is_gone
 
 
 @pytest.mark.parametrize(
     ("family", "ip"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
-async def test_a_port_of_another_program_blocks(
+async def test_decide_start_port_of_other_program_is_blocked(
     host: Host, family: socket.AddressFamily, ip: str
 ) -> None:
     with socket.socket(family) as other:
@@ -177,12 +177,12 @@ async def test_a_port_of_another_program_blocks(
 @pytest.mark.parametrize(
     ("family", "ip"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
 )
-async def test_a_port_is_open_once_something_listens_there_however_many_connections_there_are(
+async def test_probe_command_connections_without_listener_are_ignored(
     host: Host, family: socket.AddressFamily, ip: str
 ) -> None:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(host.running("--base-dir", str(host.home)))
-        found = (await host.ask()).process
+        found = (await host.inspect()).process
         assert found is not None
         assert found.pid == process.pid
         with socket.create_server((ip, 0), family=family) as before:
@@ -190,14 +190,14 @@ async def test_a_port_is_open_once_something_listens_there_however_many_connecti
             for _ in range(50):  # they outlive what listened, on its port
                 stack.enter_context(socket.create_connection((ip, port)))
                 stack.enter_context(before.accept()[0])
-        look = probe_command(found.pid, found.started, port)
-        assert not parse_alive(await host.run(look)).is_listening
+        probe = probe_command(found.pid, found.started, port)
+        assert not parse_alive(await host.run(probe)).is_listening
         stack.enter_context(socket.create_server((ip, port), family=family))
-        seen = parse_alive(await host.run(look))
-        assert (seen.is_listening, seen.is_alive) == (True, True)
+        process_state = parse_alive(await host.run(probe))
+        assert (process_state.is_listening, process_state.is_alive) == (True, True)
 
 
-async def test_a_home_that_is_missing_or_no_directory_blocks(host: Host, tmp_path: Path) -> None:
+async def test_decide_start_home_missing_or_file_is_blocked(host: Host, tmp_path: Path) -> None:
     missing = replace(host, home=tmp_path / "none")
     decision = await missing.decide()
     assert isinstance(decision, Blocked)
@@ -208,7 +208,7 @@ async def test_a_home_that_is_missing_or_no_directory_blocks(host: Host, tmp_pat
     assert decision.message == f"the home {missing.home} is not a directory"
 
 
-async def test_a_program_that_is_missing_or_not_executable_blocks(host: Host) -> None:
+async def test_decide_start_missing_or_not_executable_program_blocks(host: Host) -> None:
     host.binary.chmod(0o644)
     decision = await host.decide()
     assert isinstance(decision, Blocked)
@@ -219,7 +219,7 @@ async def test_a_program_that_is_missing_or_not_executable_blocks(host: Host) ->
     assert decision.message == f"the program {host.binary} does not exist"
 
 
-async def test_what_stands_in_the_way_is_told_all_at_once(host: Host) -> None:
+async def test_decide_start_reports_all_blocking_checks(host: Host) -> None:
     host.binary.unlink()
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -229,19 +229,17 @@ async def test_what_stands_in_the_way_is_told_all_at_once(host: Host) -> None:
     assert blocks == ["program", "ports"]
 
 
-async def test_a_library_that_is_missing_blocks_by_its_name(host: Host) -> None:
-    real = Path("/bin/sh").resolve().read_bytes()
+async def test_decide_start_missing_library_is_named(host: Host) -> None:
+    shell_bytes = Path("/bin/sh").resolve().read_bytes()
     # The same program, that asks for a library of another name of the same length.
-    host.binary.write_bytes(real.replace(b"libc.so.6\0", b"libz.no.6\0"))
+    host.binary.write_bytes(shell_bytes.replace(b"libc.so.6\0", b"libz.no.6\0"))
     decision = await host.decide()
     assert isinstance(decision, Blocked)
     assert "libz.no.6" in decision.message
     assert "--skip-check libraries" in decision.remedy
 
 
-async def test_an_obshell_of_this_home_blocks_and_one_of_another_home_does_not(
-    host: Host, tmp_path: Path
-) -> None:
+async def test_decide_start_obshell_blocks_its_own_home_only(host: Host, tmp_path: Path) -> None:
     program = host.home / "bin" / "obshell"
     shutil.copy(Path("/bin/sh").resolve(), program)
     other = tmp_path / "other" / "obshell"
@@ -254,31 +252,31 @@ async def test_an_obshell_of_this_home_blocks_and_one_of_another_home_does_not(
         )
 
     with run(other):
-        assert (await host.ask()).obshell is None
+        assert (await host.inspect()).obshell is None
         with run(program) as process:
-            assert (await host.ask()).obshell == process.pid
+            assert (await host.inspect()).obshell == process.pid
             decision = await host.decide()
             assert isinstance(decision, Blocked)
             assert "OBShell" in decision.message
             assert "--skip-check" not in decision.remedy
 
 
-async def test_a_unit_that_starts_this_very_home_at_boot_blocks(host: Host, tmp_path: Path) -> None:
-    wants = tmp_path / "units" / "multi-user.target.wants"
-    wants.mkdir(parents=True)
-    (wants / "other.service").write_text(f"ExecStart=/x --base-dir {host.home}2\n")
-    ours = replace(host, units=str(tmp_path / "units"))
-    assert (await ours.ask()).units == ()
-    (wants / "db.service").write_text(
+async def test_decide_start_unit_for_same_home_blocks(host: Host, tmp_path: Path) -> None:
+    wants_directory = tmp_path / "units" / "multi-user.target.wants"
+    wants_directory.mkdir(parents=True)
+    (wants_directory / "other.service").write_text(f"ExecStart=/x --base-dir {host.home}2\n")
+    configured = replace(host, units=str(tmp_path / "units"))
+    assert (await configured.inspect()).units == ()
+    (wants_directory / "db.service").write_text(
         f"[Service]\nExecStart={host.binary} --base-dir {host.home}\n"
     )
-    assert (await ours.ask()).units == ("db.service",)
-    decision = await ours.decide()
+    assert (await configured.inspect()).units == ("db.service",)
+    decision = await configured.decide()
     assert isinstance(decision, Blocked)
     assert "db.service" in decision.message
 
 
-async def test_a_directory_of_another_user_is_found_by_its_path(host: Host) -> None:
+async def test_decide_start_directory_of_other_user_is_named(host: Host) -> None:
     (host.home / "store").symlink_to("/")
     decision = await host.decide()
     if os.getuid() == 0:
@@ -291,34 +289,32 @@ async def test_a_directory_of_another_user_is_found_by_its_path(host: Host) -> N
     assert [cause for cause in causes if f"{host.home}/store belongs to uid" in cause]
 
 
-async def test_a_running_server_tells_its_control_groups(host: Host) -> None:
+async def test_facts_command_reports_control_groups_of_server(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
-        facts = await host.ask()
-        theirs = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
-        assert list(facts.groups) == theirs
+        facts = await host.inspect()
+        control_groups = Path(f"/proc/{process.pid}/cgroup").read_text().splitlines()
+        assert list(facts.groups) == control_groups
         assert facts.own_groups != ()
 
 
-async def test_data_and_redo_directories_of_their_own_are_looked_at(
-    host: Host, tmp_path: Path
-) -> None:
+async def test_facts_command_inspects_separate_data_and_redo(host: Host, tmp_path: Path) -> None:
     data, redo = tmp_path / "data", tmp_path / "redo"
     data.mkdir()
     redo.mkdir()
     server = replace(host.server, data_dir=str(data), redo_dir=str(redo))
-    question = facts_command(server, units=[])
-    facts = parse_facts(await host.run(question))
+    inspection = facts_command(server, units=[])
+    facts = parse_facts(await host.run(inspection))
     assert [disk.path for disk in facts.disks] == [str(host.home), str(data), str(redo)]
     assert facts.files.files == ()
     (redo / "sys" / "log_stream").mkdir(parents=True)
     (redo / "sys" / "log_stream" / "0").touch()
-    files = parse_facts(await host.run(question)).files
+    files = parse_facts(await host.run(inspection)).files
     assert files.places[Place.REDO].files == (f"{redo}/sys/log_stream/0",)
     assert files.places[Place.DATA].path == str(data)
 
 
 @pytest.mark.slow
-async def test_the_real_program_tells_its_version_and_lacks_no_library(host: Host) -> None:
+async def test_facts_command_real_program_has_version_and_libraries(host: Host) -> None:
     host.binary.unlink()
     host.binary.symlink_to(find_seekdb())
     facts = parse_facts(await host.run(facts_command(host.server, with_version=True, units=[])))
@@ -326,12 +322,12 @@ async def test_the_real_program_tells_its_version_and_lacks_no_library(host: Hos
     assert facts.missing == ()
 
 
-async def test_a_quiet_home_is_one_on_which_no_start_holds_its_lock(host: Host) -> None:
+async def test_wait_for_lock_command_unlocked_home_is_quiet(host: Host) -> None:
     assert "quiet=yes" in await host.run(wait_for_lock_command(str(host.home)))
     assert "quiet=yes" in await host.run(wait_for_lock_command(str(host.home / "none")))
 
 
-async def test_only_error_lines_since_the_start_are_read_from_the_log(host: Host) -> None:
+async def test_error_lines_command_reads_errors_since_start_only(host: Host) -> None:
     log = host.home / "log" / "seekdb.log"
     assert await host.run(error_lines_command(str(log), 0)) == ""
     log.parent.mkdir()

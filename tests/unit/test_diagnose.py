@@ -23,39 +23,39 @@ def line(text: str, level: str = "ERROR") -> str:
     return f"[2024-01-10 03:24:44.513664] {level} [SERVER] start (main.cpp:1) [123][seekdb] {text}"
 
 
-def judge(*log: str, **traces: Any) -> Diagnosis:
-    return diagnose(Postmortem(log=log, **traces), pid=PID, program="seekdb")
+def diagnose_lines(*log: str, **evidence: Any) -> Diagnosis:
+    return diagnose(Postmortem(log=log, **evidence), pid=PID, program="seekdb")
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
-def test_a_case_is_judged_as_its_file_says(file: Path) -> None:
+def test_diagnose_case_file_gives_expected_cause(file: Path) -> None:
     case = json.loads(file.read_text())
     fields = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in case["given"]["traces"].items()
     }
     options = case["given"].get("options", {})
-    found = diagnose(Postmortem(**fields), pid=PID, program="seekdb", options=options)
-    then = case["then"]
-    assert found.errcode == then["errcode"]
-    assert then["cause"] in found.cause
-    assert then["remedy"] in found.remedy
-    assert found.names_error == then.get("names_error", True)
-    for hint in then.get("hints", ()):
-        assert hint in found.sentence
+    result = diagnose(Postmortem(**fields), pid=PID, program="seekdb", options=options)
+    expected = case["then"]
+    assert result.errcode == expected["errcode"]
+    assert expected["cause"] in result.cause
+    assert expected["remedy"] in result.remedy
+    assert result.names_error == expected.get("names_error", True)
+    for hint in expected.get("hints", ()):
+        assert hint in result.sentence
 
 
 @pytest.mark.parametrize("code", KNOWN_ERRORS)
-def test_a_known_code_is_put_in_words_with_what_to_do(code: int) -> None:
-    found = judge(line(f"[lt=1][errcode={code}] it failed"))
+def test_diagnose_known_code_gives_cause_and_remedy(code: int) -> None:
+    result = diagnose_lines(line(f"[lt=1][errcode={code}] it failed"))
     known = KNOWN_ERRORS[code]
-    assert found.cause == f"{known.cause} (errcode {code}, {known.name})"
-    assert found.remedy == known.remedy
+    assert result.cause == f"{known.cause} (errcode {code}, {known.name})"
+    assert result.remedy == known.remedy
     assert known.source in (LIST, HERE)
     assert known.name.startswith("OB_")
 
 
-def test_the_table_holds_what_people_meet() -> None:
+def test_known_errors_table_is_complete_and_unique() -> None:
     assert len(KNOWN_ERRORS) >= 20
     assert len({known.name for known in KNOWN_ERRORS.values()}) == len(KNOWN_ERRORS)
     assert all(KNOWN_ERRORS[sign.code].is_general for sign in ERROR_PATTERNS)
@@ -89,34 +89,36 @@ def test_the_table_holds_what_people_meet() -> None:
         (["fail to start net frame [errcode=-4184]"], -4184),
     ],
 )
-def test_the_cause_is_the_last_telling_code(texts: list[str], code: int | None) -> None:
-    found = judge(*(line(text) for text in texts))
-    assert found.errcode == code
-    assert found.names_error == (code is not None)
+def test_diagnose_uses_last_specific_code(texts: list[str], code: int | None) -> None:
+    result = diagnose_lines(*(line(text) for text in texts))
+    assert result.errcode == code
+    assert result.names_error == (code is not None)
 
 
-def test_the_first_two_and_the_last_three_lines_are_kept_short_and_without_backtrace() -> None:
+def test_diagnose_keeps_five_short_lines_without_backtrace() -> None:
     lines = [line(f"{number} " + "x" * 400) for number in range(9)]
-    found = judge(*lines, line("[errcode=-4184] BACKTRACE:0x1 0x2"))
-    assert [kept.split("[seekdb] ")[1].split()[0] for kept in found.lines[:4]] == list("0178")
-    assert found.lines[4].endswith("[errcode=-4184]")
-    assert max(len(kept) for kept in found.lines) == 300
+    result = diagnose_lines(*lines, line("[errcode=-4184] BACKTRACE:0x1 0x2"))
+    assert [excerpt.split("[seekdb] ")[1].split()[0] for excerpt in result.lines[:4]] == list(
+        "0178"
+    )
+    assert result.lines[4].endswith("[errcode=-4184]")
+    assert max(len(excerpt) for excerpt in result.lines) == 300
 
 
 @given(st.lists(st.text()), st.lists(st.text()), st.lists(st.text()))
-def test_any_traces_give_a_cause_a_remedy_and_few_short_lines(
+def test_diagnose_any_postmortem_gives_cause_and_remedy(
     log: list[str], kernel: list[str], cores: list[str]
 ) -> None:
-    traces = Postmortem(log=tuple(log), kernel=tuple(kernel), cores=tuple(cores))
-    found = diagnose(traces, pid=PID, program="seekdb")
-    assert found.cause
-    assert found.remedy
-    assert len(found.lines) <= 5
-    assert all(len(kept) <= 300 for kept in found.lines)
+    evidence = Postmortem(log=tuple(log), kernel=tuple(kernel), cores=tuple(cores))
+    result = diagnose(evidence, pid=PID, program="seekdb")
+    assert result.cause
+    assert result.remedy
+    assert len(result.lines) <= 5
+    assert all(len(excerpt) <= 300 for excerpt in result.lines)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "cause_part"),
     [
         ({"log_disk_size": "1G"}, "log_disk_size 1G is too small"),
         ({"log_disk_size": "2047mb"}, "log_disk_size 2047mb is too small"),
@@ -128,25 +130,25 @@ def test_any_traces_give_a_cause_a_remedy_and_few_short_lines(
         ({}, None),
     ],
 )
-def test_without_a_word_in_the_log_the_options_are_looked_at(
-    options: dict[str, str], says: str | None
+def test_suspect_too_small_start_option_is_named(
+    options: dict[str, str], cause_part: str | None
 ) -> None:
-    found = find_small_option(options)
-    assert (found is None) == (says is None)
-    if found is not None:
-        assert says is not None
-        assert says in found.cause
+    result = find_small_option(options)
+    assert (result is None) == (cause_part is None)
+    if result is not None:
+        assert cause_part is not None
+        assert cause_part in result.cause
 
 
-def test_options_say_nothing_of_a_death_whose_cause_the_log_tells() -> None:
-    traces = Postmortem(log=(line("[errcode=-4184]"),))
-    found = diagnose(traces, pid=PID, program="seekdb", options={"log_disk_size": "1G"})
-    assert found.errcode == -4184
+def test_diagnose_cause_in_log_precedes_start_options() -> None:
+    evidence = Postmortem(log=(line("[errcode=-4184]"),))
+    result = diagnose(evidence, pid=PID, program="seekdb", options={"log_disk_size": "1G"})
+    assert result.errcode == -4184
 
 
 @pytest.mark.parametrize(
     ("text", "size"),
     [("1", 1), ("2k", 2048), ("3MB", 3 << 20), ("4g", 4 << 30), ("x", None), ("-1G", None)],
 )
-def test_sizes_are_read_as_the_server_reads_them(text: str, size: int | None) -> None:
+def test_parse_size_reads_units_of_server(text: str, size: int | None) -> None:
     assert parse_size(text) == size

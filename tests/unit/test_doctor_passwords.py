@@ -39,7 +39,7 @@ def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
         ("", "", 0o600, SelfCheckStatus.BAD, "are missing"),
     ],
 )
-def test_doctor_judges_root_password(
+def test_inspect_password_status_depends_on_configuration(
     tmp_path: Path, keys: str, content: str, mode: int, health: SelfCheckStatus, said: str
 ) -> None:
     (tmp_path / "root").write_text(content)
@@ -53,7 +53,7 @@ def test_doctor_judges_root_password(
 @pytest.mark.parametrize(
     ("value", "said"), [(None, "not set"), ("", "the variable is empty"), ("x", None)]
 )
-def test_doctor_judges_passphrase_variable(
+def test_inspect_login_files_unusable_passphrase_variable_is_bad(
     monkeypatch: pytest.MonkeyPatch, value: str | None, said: str | None
 ) -> None:
     monkeypatch.delenv("DOCTOR_PHRASE", raising=False)
@@ -66,7 +66,9 @@ def test_doctor_judges_passphrase_variable(
 
 
 @pytest.mark.parametrize(("content", "is_bad"), [("pw\n", False), ("", True), (" \n", True)])
-def test_doctor_judges_agent_password(tmp_path: Path, content: str, is_bad: bool) -> None:
+def test_inspect_controller_blank_agent_password_is_bad(
+    tmp_path: Path, content: str, is_bad: bool
+) -> None:
     (tmp_path / "agent").write_text(content)
     (tmp_path / "agent").chmod(0o600)
     engine_file = tmp_path / "engine.yaml"

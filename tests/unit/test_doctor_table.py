@@ -10,7 +10,7 @@ from dagengine.extension import SelfCheckResult, SelfCheckStatus
 from tasks.cli.doctor_report import print_report
 
 
-def test_doctor_table_with_markup_shows_it_as_it_is() -> None:
+def test_doctor_report_markup_is_printed_literally() -> None:
     inspection = SelfCheckResult(
         subject="127.0.0.1:2886",
         check="ports",

@@ -107,7 +107,7 @@ NOTHING = HostFacts(
 )
 
 
-def test_a_whole_answer_is_read() -> None:
+def test_parse_facts_complete_output_is_read() -> None:
     assert parse_facts(FACTS) == HostFacts(
         complete=True,
         uid=1000,
@@ -165,7 +165,7 @@ def test_a_whole_answer_is_read() -> None:
     )
 
 
-def test_a_report_of_a_start_is_read() -> None:
+def test_parse_start_complete_report_is_read() -> None:
     assert parse_start(START) == StartReport(
         outcome=StartOutcome.LAUNCHED,
         status=0,
@@ -177,54 +177,54 @@ def test_a_report_of_a_start_is_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n", "Last login: today\n", "=\n", "end\n", "END=yes\n"])
-def test_an_answer_without_its_end_is_not_complete_and_says_nothing(text: str) -> None:
+def test_facts_parsers_output_without_end_is_incomplete(text: str) -> None:
     assert parse_facts(text) == NOTHING
     assert parse_start(text) == StartReport(StartOutcome.UNKNOWN, None, "", (), 0, None)
     assert parse_alive(text) == ProcessLook(False, False, False)
 
 
-def test_an_answer_that_broke_off_anywhere_is_not_complete() -> None:
+def test_facts_parsers_truncated_output_is_incomplete() -> None:
     whole = FACTS.index("end=yes") + len("end=yes")
     assert [cut for cut in range(whole) if parse_facts(FACTS[:cut]).complete] == []
     assert [cut for cut in range(whole) if any(astuple(parse_alive(FACTS[:cut])))] == []
     assert parse_facts(FACTS[:whole]).complete
 
 
-def test_a_report_that_broke_off_before_the_start_time_names_no_process() -> None:
+def test_parse_start_truncated_report_has_no_process() -> None:
     cuts = range(START.index("started=") + len("started="))
     assert [cut for cut in cuts if parse_start(START[:cut]).process is not None] == []
 
 
-def test_a_greeting_of_the_login_shell_around_the_answer_does_no_harm() -> None:
+def test_parse_facts_ignores_output_of_login_shell() -> None:
     assert parse_facts(f"Welcome!\nmail: none\n{FACTS}bye\n") == parse_facts(FACTS)
 
 
-def test_of_lines_that_came_twice_the_last_counts() -> None:
+def test_facts_parsers_repeated_line_last_value_counts() -> None:
     assert parse_facts("uid=7\nlistening=yes\n" + FACTS).uid == 1000
     assert parse_facts(FACTS + FACTS) == parse_facts(FACTS)
     assert parse_start("outcome=locked\n" + START).outcome is StartOutcome.LAUNCHED
 
 
-def test_a_value_may_hold_the_mark_between_name_and_value() -> None:
+def test_parse_start_value_may_contain_equals_sign() -> None:
     assert parse_start("said=k=v\n").said == "k=v"
 
 
 @pytest.mark.parametrize(
     "number", ["", "-1", "+1", "1.5", "0x1", " 1", "1 ", "٣", "²", "one", "9" * 20, "9" * 5000]
 )
-def test_what_is_no_number_counts_as_not_said(number: str) -> None:
+def test_facts_parsers_invalid_number_is_missing(number: str) -> None:
     facts = parse_facts(f"{FACTS}program_bytes={number}\nhome_owner={number}\npid={number}\n")
     assert (facts.program_bytes, facts.home_owner, facts.process) == (None, None, None)
     assert parse_start(f"{START}status={number}\n").status is None
 
 
 @pytest.mark.parametrize("outcome", ["", "Launched", "launched ", "done"])
-def test_an_outcome_that_nobody_knows_is_unknown(outcome: str) -> None:
+def test_parse_start_undefined_outcome_is_unknown(outcome: str) -> None:
     assert parse_start(f"{START}outcome={outcome}\n").outcome is StartOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
-def test_what_the_server_program_said_cannot_pass_for_an_answer_of_the_script(end: str) -> None:
+def test_parse_start_program_output_cannot_forge_lines(end: str) -> None:
     report = parse_start(f"status=1\nsaid=50 %{end}pid=1{end}started=1{end}status=0\n")
     assert report.process is None
     assert report.status == 1
@@ -241,25 +241,25 @@ def test_what_the_server_program_said_cannot_pass_for_an_answer_of_the_script(en
         ("alive=yes\nend=y", None),
     ],
 )
-def test_alive_is_yes_no_or_not_known(text: str, expected: bool | None) -> None:
-    seen = parse_alive(text)
-    assert (seen.is_alive, seen.is_gone) == (expected is True, expected is False)
+def test_parse_alive_distinguishes_alive_gone_and_unknown(text: str, expected: bool | None) -> None:
+    process_state = parse_alive(text)
+    assert (process_state.is_alive, process_state.is_gone) == (expected is True, expected is False)
 
 
 @given(st.text())
-def test_any_text_is_taken(text: str) -> None:
+def test_facts_parsers_accept_any_text(text: str) -> None:
     whole = any(line == "end=yes" for line in text.split("\n"))
     assert parse_facts(text).complete is whole
-    seen = parse_alive(text)
-    assert (seen.is_alive or seen.is_gone) is whole
+    process_state = parse_alive(text)
+    assert (process_state.is_alive or process_state.is_gone) is whole
     assert isinstance(parse_start(text).outcome, StartOutcome)
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 20))
-def test_a_damaged_answer_is_taken_too(dice: random.Random, hits: int) -> None:
+def test_parse_facts_accepts_damaged_output(rng: random.Random, changed_bytes: int) -> None:
     damaged = bytearray(FACTS.encode())
-    for _ in range(hits):
-        damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+    for _ in range(changed_bytes):
+        damaged[rng.randrange(len(damaged))] = rng.randrange(256)
     text = damaged.decode("utf-8", "replace")
     facts = parse_facts(text)
     assert facts.complete is ("end=yes" in text.split("\n"))

@@ -48,7 +48,7 @@ def home(tmp_path: Path) -> Path:
     ],
     ids=" ".join,
 )
-def test_find_server_goes_by_its_directory(home: Path, words: tuple[str, ...]) -> None:
+def test_find_server_identifies_by_working_directory(home: Path, words: tuple[str, ...]) -> None:
     link = home.with_name("link")
     link.symlink_to(home)
     with run_server(home, *(word.format(link=link) for word in words)) as process:
@@ -60,7 +60,7 @@ def test_find_server_goes_by_its_directory(home: Path, words: tuple[str, ...]) -
         assert doubts == []
 
 
-def test_find_server_through_a_link_to_the_home(home: Path) -> None:
+def test_find_server_link_to_home_is_followed(home: Path) -> None:
     link = home.with_name("link")
     link.symlink_to(home)
     with run_server(home) as process:
@@ -70,7 +70,7 @@ def test_find_server_through_a_link_to_the_home(home: Path) -> None:
 
 
 @pytest.mark.parametrize("style", ["two words", "one word", "relative", "link", "given path"])
-def test_find_server_with_its_base_here_is_doubtful(home: Path, style: str) -> None:
+def test_find_server_base_dir_at_home_is_doubtful(home: Path, style: str) -> None:
     elsewhere = home.with_name("elsewhere")
     elsewhere.mkdir()
     link = home.with_name("link")
@@ -88,7 +88,7 @@ def test_find_server_with_its_base_here_is_doubtful(home: Path, style: str) -> N
         assert find(home) == (None, [doubt])
 
 
-def test_find_server_behind_a_changed_link_is_doubtful(home: Path) -> None:
+def test_find_server_changed_link_is_doubtful(home: Path) -> None:
     link, after = home.with_name("link"), home.with_name("after")
     after.mkdir()
     link.symlink_to(home)
@@ -128,7 +128,7 @@ def test_stop_with_freeze_of_a_moved_home_is_refused(tmp_path: Path, change: str
         assert decision.remedy == f"move {after} back to {before}, or stop the server with force"
 
 
-def test_find_server_ignores_a_pid_file_that_names_sleep(home: Path) -> None:
+def test_find_server_ignores_pid_file_of_other_program(home: Path) -> None:
     with subprocess.Popen(["sleep", "60"], cwd=home) as sleeper:
         (home / "run" / "seekdb.pid").write_text(str(sleeper.pid))
         assert find(home) == (None, [])
@@ -136,19 +136,19 @@ def test_find_server_ignores_a_pid_file_that_names_sleep(home: Path) -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_find_server_counts_a_pid_file_held_open(home: Path, is_open: bool) -> None:
+def test_find_server_open_pid_file_is_doubtful(home: Path, is_open: bool) -> None:
     file, other = home / "run" / "seekdb.pid", home.with_name("elsewhere")
     (other / "run").mkdir(parents=True)
     (other / "run" / "seekdb.pid").touch()
-    held = file if is_open else other / "run" / "seekdb.pid"
-    text = f"exec 5>{shlex.quote(str(held))}; {SAYS_READY}"
+    open_file = file if is_open else other / "run" / "seekdb.pid"
+    text = f"exec 5>{shlex.quote(str(open_file))}; {SAYS_READY}"
     with run_server(other, text=text) as process:
         file.write_text(str(process.pid))
         doubt = Doubt(DoubtKind.PID_FILE, process.pid, str(other))
         assert find(home) == (None, [doubt] if is_open else [])
 
 
-def test_find_server_of_another_flavour_is_doubtful(home: Path) -> None:
+def test_find_server_other_flavour_is_doubtful(home: Path) -> None:
     with run_server(home, program="observer") as process:
         assert find(home) == (None, [Doubt(DoubtKind.FLAVOUR, process.pid, str(home))])
 
@@ -160,14 +160,14 @@ def test_find_server_ignores_other_programs(home: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("base", [".", "{home}"])
-def test_find_server_with_another_name_is_doubtful(home: Path, base: str) -> None:
+def test_find_server_other_program_name_is_doubtful(home: Path, base: str) -> None:
     with run_server(home, "--base-dir", base.format(home=home), program="seekdb-1.4") as process:
         server, doubts = find(home)
         assert server is None
         assert [(doubt.kind, doubt.pid) for doubt in doubts] == [(DoubtKind.PROGRAM, process.pid)]
 
 
-def test_find_server_by_the_program_behind_its_link(home: Path) -> None:
+def test_find_server_program_behind_link_is_identified(home: Path) -> None:
     installed = home.with_name("installed-seekdb-1.4")
     shutil.copy(Path("/bin/sh").resolve(), installed)
     (home / "bin").mkdir()
@@ -182,7 +182,7 @@ def test_find_server_by_the_program_behind_its_link(home: Path) -> None:
         assert (server.pid, doubts) == (process.pid, [])
 
 
-def test_find_server_reads_no_pid_file_that_is_a_pipe(home: Path) -> None:
+def test_find_server_does_not_read_pid_file_that_is_pipe(home: Path) -> None:
     os.mkfifo(home / "run" / "seekdb.pid")
     elsewhere = home.with_name("elsewhere")
     elsewhere.mkdir()
@@ -192,7 +192,7 @@ def test_find_server_reads_no_pid_file_that_is_a_pipe(home: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make processes of other users")
-def test_find_server_of_a_user_without_the_home_is_doubtful() -> None:
+def test_find_server_process_of_non_owner_is_doubtful() -> None:
     with open_directory() as home, run_server(home, user=NOBODY) as process:
         server, doubts = find(home)
         assert server is None
@@ -205,7 +205,7 @@ def test_find_server_of_a_user_without_the_home_is_doubtful() -> None:
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_home_that_cannot_be_examined_is_not_absent() -> None:
+def test_process_command_inaccessible_home_is_unanswered() -> None:
     with open_directory() as parent:
         home = parent / "home"
         home.mkdir()
@@ -216,7 +216,7 @@ def test_home_that_cannot_be_examined_is_not_absent() -> None:
         assert find(home) == (None, [])
 
 
-def test_find_server_ignores_a_zombie(home: Path) -> None:
+def test_find_server_ignores_zombie(home: Path) -> None:
     with run_server(home) as process:
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
@@ -224,7 +224,7 @@ def test_find_server_ignores_a_zombie(home: Path) -> None:
         assert find(home) == (None, [])
 
 
-def test_find_server_output_holds_one_value_a_line(home: Path) -> None:
+def test_find_server_output_has_one_value_per_line(home: Path) -> None:
     elsewhere = home.with_name("else\nwhere\\npid=6")
     elsewhere.mkdir()
     base = f"{home}/.\npid=5\nstarted=5"
@@ -243,7 +243,7 @@ def test_find_server_output_holds_one_value_a_line(home: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make processes of other users")
 @pytest.mark.parametrize("may_write", [True, False])
-def test_find_server_cannot_examine_another_user(may_write: bool) -> None:
+def test_find_server_process_of_other_user_is_unexamined(may_write: bool) -> None:
     with open_directory() as home:
         home.chmod(0o777 if may_write else 0o755)
         os.chown(home, NOBODY, NOBODY)

@@ -11,7 +11,5 @@ from tasks.operations.health import choose_pause_s
     ("waited_s", "pause_s"),
     [(0, 0.02), (0.4, 0.02), (1, 0.05), (2, 0.1), (5, 0.1), (29.9, 0.1), (30, 1.0), (60, 1.0)],
 )
-def test_a_look_adds_little_to_the_wait_and_is_seldom_once_it_is_long(
-    waited_s: float, pause_s: float
-) -> None:
+def test_choose_pause_s_grows_with_waited_time(waited_s: float, pause_s: float) -> None:
     assert choose_pause_s(waited_s) == pytest.approx(pause_s)

@@ -31,18 +31,18 @@ ETC = Directory("1:2", "/h/etc", ("/h/etc/seekdb.data_version.bin",))
 DATA = Directory("2:1", "/data", ("/data/sstable/block_file",))
 REDO = Directory("3:1", "/redo", ("/redo/sys/log_stream/log/0",))
 META = ("store/sstable/meta.db",)
-INSIDE = StoredParameters(2881, None, "store/redo")
+INNER_PARAMETERS = StoredParameters(2881, None, "store/redo")
 INNER_REDO = Directory("1:3", "/h/store/redo", ("/h/store/redo/sys/log_stream/log/0",))
 
-LEFT = HomeFiles({Place.STORE: STORE, Place.ETC: ETC}, configuration=META, first_start="77")
+LEFTOVER = HomeFiles({Place.STORE: STORE, Place.ETC: ETC}, configuration=META, first_start="77")
 BOOTED = HomeFiles(
     {Place.STORE: STORE, Place.ETC: ETC},
     configuration=META,
     has_telemetry=True,
-    parameters=INSIDE,
+    parameters=INNER_PARAMETERS,
     stored_places={Place.REDO: INNER_REDO},
 )
-BOTH = replace(
+BOTH_ELSEWHERE = replace(
     BOOTED,
     parameters=StoredParameters(2881, "/data", "/redo"),
     stored_places={Place.DATA: DATA, Place.REDO: REDO},
@@ -62,10 +62,10 @@ class Case:
     name: str
     files: HomeFiles
     state: type[HomeState]
-    says: tuple[str, ...] = ()
+    cause_parts: tuple[str, ...] = ()
     remedy: str = ""
     flavour: Flavour = SEEKDB
-    asked: dict[str, str] = field(default_factory=dict)
+    named_directories: dict[str, str] = field(default_factory=dict)
 
 
 CASES = [
@@ -83,15 +83,15 @@ CASES = [
         (*ETC.files, "/h/store is empty"),
     ),
     # A first start that failed.
-    Case("leftover", LEFT, FailedFirstStart),
-    Case("leftover, data in store", at(LEFT, data=INNER_REDO), FailedFirstStart),
-    Case("leftover, data is store", at(LEFT, data=STORE), FailedFirstStart),
-    Case("leftover, empty data", at(LEFT, data=empty(DATA)), FailedFirstStart),
-    Case("leftover, data", at(LEFT, data=DATA), Contradictory, ("77", *DATA.files), "by hand"),
-    Case("leftover, redo", at(LEFT, redo=REDO), Contradictory, ("77", *REDO.files), "by hand"),
+    Case("leftover", LEFTOVER, FailedFirstStart),
+    Case("leftover, data in store", at(LEFTOVER, data=INNER_REDO), FailedFirstStart),
+    Case("leftover, data is store", at(LEFTOVER, data=STORE), FailedFirstStart),
+    Case("leftover, empty data", at(LEFTOVER, data=empty(DATA)), FailedFirstStart),
+    Case("leftover, data", at(LEFTOVER, data=DATA), Contradictory, ("77", *DATA.files), "by hand"),
+    Case("leftover, redo", at(LEFTOVER, redo=REDO), Contradictory, ("77", *REDO.files), "by hand"),
     Case(
         "leftover, data beside store",
-        at(LEFT, data=Directory("1:9", "/h/store2", ("/h/store2/a",))),
+        at(LEFTOVER, data=Directory("1:9", "/h/store2", ("/h/store2/a",))),
         Contradictory,
         ("/h/store2/a",),
     ),
@@ -101,48 +101,60 @@ CASES = [
         Contradictory,
         DATA.files,
     ),
-    Case("leftover, link", replace(LEFT, links=("store",)), Contradictory, STORE.files, "by hand"),
+    Case(
+        "leftover, link", replace(LEFTOVER, links=("store",)), Contradictory, STORE.files, "by hand"
+    ),
     Case(
         "leftover, link to nothing",
-        replace(at(LEFT, store=empty(STORE)), links=("store",)),
+        replace(at(LEFTOVER, store=empty(STORE)), links=("store",)),
         FailedFirstStart,
     ),
     Case(
         "leftover, older file",
-        replace(LEFT, older_files=("/h/etc/own",)),
+        replace(LEFTOVER, older_files=("/h/etc/own",)),
         Contradictory,
         ("/h/etc/own", "77"),
         "by hand",
     ),
     Case(
         "leftover, telemetry",
-        replace(LEFT, has_telemetry=True, parameters=INSIDE, stored_places=BOOTED.stored_places),
+        replace(
+            LEFTOVER,
+            has_telemetry=True,
+            parameters=INNER_PARAMETERS,
+            stored_places=BOOTED.stored_places,
+        ),
         HasData,
     ),
     Case(
         "leftover, boot completed",
-        replace(LEFT, boot_completed=True, parameters=INSIDE, stored_places=BOOTED.stored_places),
+        replace(
+            LEFTOVER,
+            boot_completed=True,
+            parameters=INNER_PARAMETERS,
+            stored_places=BOOTED.stored_places,
+        ),
         HasData,
     ),
     Case(
         "leftover, last rows of a boot",
         replace(
-            LEFT,
-            parameters=replace(INSIDE, boot_completed=True),
+            LEFTOVER,
+            parameters=replace(INNER_PARAMETERS, boot_completed=True),
             stored_places=BOOTED.stored_places,
         ),
         HasData,
     ),
     Case(
         "leftover, unreadable record",
-        replace(LEFT, parameters_problem="/h/meta.db has 5,000,000 bytes"),
+        replace(LEFTOVER, parameters_problem="/h/meta.db has 5,000,000 bytes"),
         Contradictory,
         ("/h/meta.db has",),
         "by hand",
     ),
     Case(
         "leftover, empty record",
-        replace(LEFT, parameters_problem="/h/meta.db has no table", is_record_empty=True),
+        replace(LEFTOVER, parameters_problem="/h/meta.db has no table", is_record_empty=True),
         FailedFirstStart,
     ),
     Case(
@@ -184,56 +196,56 @@ CASES = [
         ("/h/store", "is empty"),
         "mount",
     ),
-    Case("elsewhere, silent", BOTH, HasData),
+    Case("elsewhere, silent", BOTH_ELSEWHERE, HasData),
     Case(
         "elsewhere, named",
-        at(BOTH, data=DATA, redo=REDO),
+        at(BOTH_ELSEWHERE, data=DATA, redo=REDO),
         HasData,
-        asked={"data_dir": "/data", "redo_dir": "/redo"},
+        named_directories={"data_dir": "/data", "redo_dir": "/redo"},
     ),
     Case(
         "elsewhere, named by a link",
-        at(BOTH, data=replace(DATA, path="/link")),
+        at(BOTH_ELSEWHERE, data=replace(DATA, path="/link")),
         HasData,
-        asked={"data_dir": "/link"},
+        named_directories={"data_dir": "/link"},
     ),
     Case(
         "stored data missing",
-        replace(BOTH, stored_places={Place.REDO: REDO}),
+        replace(BOTH_ELSEWHERE, stored_places={Place.REDO: REDO}),
         Contradictory,
         ("/data", "does not exist"),
         "mount",
     ),
     Case(
         "stored data empty",
-        replace(BOTH, stored_places={Place.DATA: empty(DATA), Place.REDO: REDO}),
+        replace(BOTH_ELSEWHERE, stored_places={Place.DATA: empty(DATA), Place.REDO: REDO}),
         Contradictory,
         ("/data", "is empty"),
         "mount",
     ),
     Case(
         "stored redo missing, another named",
-        replace(BOTH, stored_places={Place.DATA: DATA}),
+        replace(BOTH_ELSEWHERE, stored_places={Place.DATA: DATA}),
         Contradictory,
         ("/redo", "/other", "does not exist"),
         "mount",
-        asked={"redo_dir": "/other"},
+        named_directories={"redo_dir": "/other"},
     ),
     Case(
         "data in another directory",
-        at(BOTH, data=Directory("9:9", "/other", ("/other/a",))),
+        at(BOTH_ELSEWHERE, data=Directory("9:9", "/other", ("/other/a",))),
         Contradictory,
         ("/data", "/other"),
         "data_dir",
-        asked={"data_dir": "/other"},
+        named_directories={"data_dir": "/other"},
     ),
     Case(
         "named data is missing",
-        BOTH,
+        BOTH_ELSEWHERE,
         Contradictory,
         ("/data", "/other"),
         "data_dir",
-        asked={"data_dir": "/other"},
+        named_directories={"data_dir": "/other"},
     ),
     Case(
         "data in store, another named",
@@ -241,13 +253,13 @@ CASES = [
         Contradictory,
         ("/h/store", "/other"),
         "data_dir",
-        asked={"data_dir": "/other"},
+        named_directories={"data_dir": "/other"},
     ),
     Case(
         "data in store, store named",
         at(BOOTED, data=STORE),
         HasData,
-        asked={"data_dir": "/h/store"},
+        named_directories={"data_dir": "/h/store"},
     ),
     Case(
         "redo not recorded, named and missing",
@@ -255,7 +267,7 @@ CASES = [
         Contradictory,
         ("redo_dir /r", "does not exist"),
         "redo_dir",
-        asked={"redo_dir": "/r"},
+        named_directories={"redo_dir": "/r"},
     ),
     Case(
         "redo not recorded, named and empty",
@@ -263,13 +275,13 @@ CASES = [
         Contradictory,
         ("redo_dir /redo", "is empty"),
         "redo_dir",
-        asked={"redo_dir": "/redo"},
+        named_directories={"redo_dir": "/redo"},
     ),
     Case(
         "redo not recorded, named and there",
         at(replace(BOOTED, parameters=StoredParameters(2881)), redo=REDO),
         HasData,
-        asked={"redo_dir": "/redo"},
+        named_directories={"redo_dir": "/redo"},
     ),
     # Flavours.
     Case(
@@ -314,11 +326,11 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_decide_home_of_a_case(case: Case) -> None:
-    state = decide_home(case.files, case.flavour, **case.asked)
+def test_decide_home_case_gives_expected_state(case: Case) -> None:
+    state = decide_home(case.files, case.flavour, **case.named_directories)
     assert isinstance(state, case.state), state
     if isinstance(state, Contradictory):
-        assert [text for text in case.says if text not in state.cause] == []
+        assert [text for text in case.cause_parts if text not in state.cause] == []
         assert state.remedy
         assert case.remedy in state.remedy
     if isinstance(state, FailedFirstStart):
@@ -326,7 +338,7 @@ def test_decide_home_of_a_case(case: Case) -> None:
 
 
 @pytest.mark.parametrize("kind", StartKind)
-def test_describe_kind_has_words_for_each(kind: StartKind) -> None:
+def test_describe_kind_has_text_for_each_kind(kind: StartKind) -> None:
     assert "started" in describe_kind(kind)
 
 
@@ -344,7 +356,9 @@ _FILES = st.builds(
     first_start=st.sampled_from(["", "77"]),
     boot_completed=st.booleans(),
     older_files=_PATHS,
-    parameters=st.none() | st.just(INSIDE) | st.just(StoredParameters(None, "/data", "/redo")),
+    parameters=st.none()
+    | st.just(INNER_PARAMETERS)
+    | st.just(StoredParameters(None, "/data", "/redo")),
     parameters_problem=st.sampled_from(["", "damaged"]),
     is_record_empty=st.booleans(),
     stored_places=_PLACES,
@@ -352,7 +366,7 @@ _FILES = st.builds(
 
 
 @given(_FILES, st.sampled_from([SEEKDB, OCEANBASE]), st.sampled_from([None, "/data"]))
-def test_decide_home_never_takes_data_for_nothing(
+def test_decide_home_any_files_with_data_are_not_empty(
     files: HomeFiles, flavour: Flavour, data_dir: str | None
 ) -> None:
     state = decide_home(files, flavour, data_dir=data_dir)

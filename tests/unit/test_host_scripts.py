@@ -73,14 +73,14 @@ def test_commands_cover_every_script() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_sends_the_text_of_its_script_file(name: str) -> None:
+def test_host_command_sends_text_of_script_file(name: str) -> None:
     text = COMMANDS[name].argv[2]
     assert isinstance(text, str)
     assert text.endswith("\n".join(source_lines(name)) + "\n")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_script_is_complete_and_parsed_by_the_shell(name: str) -> None:
+def test_read_script_is_complete_and_valid_shell(name: str) -> None:
     text = read_script(name)
     assert text.splitlines() == source_lines(name)
     subprocess.run(["/bin/sh", "-n", "-c", text], check=True)

@@ -25,7 +25,7 @@ _VALUES = st.text(st.characters(exclude_characters="\n"), max_size=20) | st.samp
 
 
 @given(st.lists(st.tuples(st.sampled_from(_NAMES), _VALUES)))
-def test_parsers_take_any_values(lines: list[tuple[str, str]]) -> None:
+def test_identity_parsers_accept_any_values(lines: list[tuple[str, str]]) -> None:
     values = parse_lines("".join(f"{name}={value}\n" for name, value in lines))
     process = parse_process(values)
     assert process is None or (process.pid >= 0 and process.started >= 0)
@@ -38,12 +38,12 @@ def test_parsers_take_any_values(lines: list[tuple[str, str]]) -> None:
 
 
 @given(st.text())
-def test_parsers_take_any_text(text: str) -> None:
+def test_identity_parsers_accept_any_text(text: str) -> None:
     values = parse_lines(text)
     parse_process(values), parse_doubts(values), parse_listeners(values)
 
 
-def test_parse_doubts_counts_an_unknown_kind() -> None:
+def test_parse_doubts_unknown_kind_is_unexamined() -> None:
     values = parse_lines("doubt=new 7\ndoubt=base 8\ndoubt_cwd=8 /a b\ndoubt_base=8 ../x y\n")
     assert parse_doubts(values) == (
         Doubt(DoubtKind.UNEXAMINED, 7),
@@ -61,7 +61,7 @@ def test_parse_doubts_counts_an_unknown_kind() -> None:
         (Listener(0, 7, "nc"), False),
     ],
 )
-def test_listener_that_is_known_is_no_server(listener: Listener, may_be: bool) -> None:
+def test_listener_may_be_server_unless_other_program(listener: Listener, may_be: bool) -> None:
     assert listener.may_be_server is may_be
 
 

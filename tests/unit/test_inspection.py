@@ -20,17 +20,17 @@ from tests.fixtures.stores import write_store
 
 @pytest.fixture
 def engine_file(tmp_path: Path) -> Iterator[Path]:
-    with socket.socket() as held:  # bound, but not listened on: nobody else gets the port
-        held.bind(("127.0.0.1", 0))
+    with socket.socket() as reserved:  # bound, but not listened on: nobody else gets the port
+        reserved.bind(("127.0.0.1", 0))
         file = tmp_path / "engine.yaml"
         file.write_text(
-            f"api: {{port: {held.getsockname()[1]}}}\nstore: {{path: store.sqlite}}\n"
+            f"api: {{port: {reserved.getsockname()[1]}}}\nstore: {{path: store.sqlite}}\n"
             "cluster: cluster.yaml\n"
         )
         yield file
 
 
-def look(engine_file: Path) -> dict[str, SelfCheckResult]:
+def inspect(engine_file: Path) -> dict[str, SelfCheckResult]:
     before = listing(engine_file.parent)
     _, found = inspect_controller(engine_file, {})
     assert listing(engine_file.parent) == before
@@ -52,43 +52,43 @@ def make_store(path: Path) -> None:
     asyncio.run(make())
 
 
-def test_a_set_up_that_was_never_started_is_well(engine_file: Path) -> None:
-    found = look(engine_file)
+def test_inspect_controller_before_first_start_is_ok(engine_file: Path) -> None:
+    found = inspect(engine_file)
     assert {inspection.health for inspection in found.values()} == {SelfCheckStatus.OK}
     assert "first start creates it" in found["store"].said
     assert "free" in found["API"].said
 
 
-def test_an_engine_file_that_cannot_be_used_is_all_that_is_told(engine_file: Path) -> None:
+def test_inspect_controller_invalid_engine_file_is_only_result(engine_file: Path) -> None:
     engine_file.write_text("clustr: x\n")
-    found = look(engine_file)
+    found = inspect(engine_file)
     assert list(found) == ["engine file"]
     assert found["engine file"].health is SelfCheckStatus.BAD
     assert "did you mean cluster" in found["engine file"].remedy
 
 
-def test_a_store_that_nobody_uses_tells_its_schema(engine_file: Path) -> None:
+def test_inspect_controller_unused_store_shows_schema(engine_file: Path) -> None:
     make_store(engine_file.parent / "store.sqlite")
-    found = look(engine_file)["store"]
+    found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.OK
     assert "not in use; schema" in found.said
 
 
-def test_a_database_of_another_program_is_no_store(engine_file: Path) -> None:
+def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
     with sqlite3.connect(engine_file.parent / "store.sqlite") as other:
         other.execute("CREATE TABLE t (x)")
     other.close()
-    found = look(engine_file)["store"]
+    found = inspect(engine_file)["store"]
     assert (found.health, found.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
 
 
-def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
+def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
     path = engine_file.parent / "store.sqlite"
     make_store(path)
     with sqlite3.connect(path) as store:
         store.execute("PRAGMA user_version = 9999")
     store.close()
-    found = look(engine_file)["store"]
+    found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.BAD
     assert "schema 9999" in found.said
 
@@ -100,53 +100,53 @@ def test_a_store_of_a_newer_program_is_told(engine_file: Path) -> None:
         (5, SelfCheckStatus.BAD, "has schema 5, which was never released and cannot be upgraded"),
     ],
 )
-def test_inspect_store_of_older_schema_names_it(
+def test_inspect_controller_older_schema_is_named(
     engine_file: Path, version: int, health: SelfCheckStatus, text: str
 ) -> None:
     path = write_store(engine_file.parent / "store.sqlite")
     with sqlite3.connect(path) as store:
         store.execute(f"PRAGMA user_version = {version}")
     store.close()
-    inspection = look(engine_file)["store"]
+    inspection = inspect(engine_file)["store"]
     assert inspection.health is health
     assert text in inspection.said
     assert inspection.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
 
 
-def test_a_controller_that_runs_is_named_and_not_disturbed(engine_file: Path) -> None:
+def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> None:
     lock = engine_file.parent / "store.sqlite.lock"
     with lock.open("w") as file:
         assert find_lock_owner(lock) is None
         fcntl.flock(file, fcntl.LOCK_EX)
-        found = look(engine_file)
+        found = inspect(engine_file)
         assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
         assert found["API"].health is SelfCheckStatus.WARN  # nothing listens for it
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
 
 
-def test_a_controller_whose_store_is_behind_a_link_is_named(engine_file: Path) -> None:
-    real = engine_file.parent / "elsewhere.sqlite"
-    make_store(real)
-    (engine_file.parent / "store.sqlite").symlink_to(real)
-    with real.with_name("elsewhere.sqlite.lock").open("w") as file:
+def test_inspect_controller_linked_store_in_use_names_controller(engine_file: Path) -> None:
+    target = engine_file.parent / "elsewhere.sqlite"
+    make_store(target)
+    (engine_file.parent / "store.sqlite").symlink_to(target)
+    with target.with_name("elsewhere.sqlite.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        said = look(engine_file)["store"].said
+        said = inspect(engine_file)["store"].said
     assert said == f"in use by the controller with pid {os.getpid()}"
 
 
-def test_a_port_of_another_program_is_told(engine_file: Path) -> None:
+def test_inspect_controller_port_of_other_program_is_bad(engine_file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         text = f"api: {{port: {other.getsockname()[1]}}}\ncluster: cluster.yaml\n"
         engine_file.write_text(text)
-        assert look(engine_file)["API"].health is SelfCheckStatus.BAD
+        assert inspect(engine_file)["API"].health is SelfCheckStatus.BAD
 
 
-def test_the_key_beside_the_store_belongs_to_its_owner_alone(engine_file: Path) -> None:
+def test_inspect_controller_key_readable_by_others_is_warning(engine_file: Path) -> None:
     key = engine_file.parent / "store.key.pem"
     key.write_text("x")
     key.chmod(0o644)
-    found = look(engine_file)["key of the store"]
+    found = inspect(engine_file)["key of the store"]
     assert (found.health, found.remedy) == (SelfCheckStatus.WARN, f"chmod 600 {key}")
 
 
@@ -159,7 +159,7 @@ def test_the_key_beside_the_store_belongs_to_its_owner_alone(engine_file: Path) 
         (0o666, False, SelfCheckStatus.WARN),
     ],
 )
-def test_a_file_is_judged_by_who_else_may_use_it(
+def test_inspect_file_access_by_others_is_warning(
     tmp_path: Path, mode: int, is_secret: bool, health: SelfCheckStatus
 ) -> None:
     file = tmp_path / "file"
@@ -168,25 +168,25 @@ def test_a_file_is_judged_by_who_else_may_use_it(
     assert inspect_file(file, "what", is_secret=is_secret).health is health
 
 
-def test_a_file_that_is_missing_is_bad(tmp_path: Path) -> None:
+def test_inspect_file_missing_is_bad(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "none", "what", is_secret=True)
     assert found.health is SelfCheckStatus.BAD
     assert "No such file" in found.said
 
 
-def test_an_empty_store_is_one_that_the_first_start_fills(engine_file: Path) -> None:
+def test_inspect_controller_empty_store_is_ok(engine_file: Path) -> None:
     (engine_file.parent / "store.sqlite").touch()
-    found = look(engine_file)["store"]
+    found = inspect(engine_file)["store"]
     assert (found.health, found.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_a_log_without_its_store_is_told(engine_file: Path, is_there: bool) -> None:
+def test_inspect_controller_wal_without_store_is_bad(engine_file: Path, is_there: bool) -> None:
     path = engine_file.parent / "store.sqlite"
     if is_there:
         path.touch()
     path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
-    found = look(engine_file)["store"]
+    found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.BAD
     assert "its log" in found.said
     assert "move the log away" in found.remedy

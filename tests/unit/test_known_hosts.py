@@ -12,23 +12,23 @@ SALT = bytes(20)
 NEW = "ssh-ed25519 NEW comment"
 
 
-def pinned(text: str, name: str = "10.0.0.1") -> str:
+def add_entry(text: str, name: str = "10.0.0.1") -> str:
     return with_pin(text, name, NEW, salt=SALT)
 
 
-def test_a_port_other_than_22_is_part_of_the_name() -> None:
+def test_known_hosts_name_includes_port_other_than_22() -> None:
     assert name_in_file("h", 22) == "h"
     assert name_in_file("2001:db8::1", 2222) == "[2001:db8::1]:2222"
 
 
-def test_a_pin_is_added_at_the_end_and_the_rest_stays_byte_for_byte() -> None:
+def test_known_hosts_new_entry_is_appended_to_unchanged_text() -> None:
     text = "# ours\n\n10.0.0.2,h2 ssh-rsa AAA me@here\n@cert-authority * ssh-rsa CA\n"
-    assert pinned(text) == text + "10.0.0.1 ssh-ed25519 NEW\n"
-    assert pinned(text.rstrip("\n")) == text + "10.0.0.1 ssh-ed25519 NEW\n"
+    assert add_entry(text) == text + "10.0.0.1 ssh-ed25519 NEW\n"
+    assert add_entry(text.rstrip("\n")) == text + "10.0.0.1 ssh-ed25519 NEW\n"
 
 
 @pytest.mark.parametrize(
-    ("line", "left"),
+    ("line", "remaining"),
     [
         ("10.0.0.1 ssh-rsa OLD", ""),
         ("10.0.0.1,h1 ssh-rsa OLD c", "h1 ssh-rsa OLD c\n"),
@@ -39,20 +39,22 @@ def test_a_pin_is_added_at_the_end_and_the_rest_stays_byte_for_byte() -> None:
         ("@revoked 10.0.0.1 ssh-rsa OLD", "@revoked 10.0.0.1 ssh-rsa OLD\n"),
     ],
 )
-def test_what_was_pinned_for_this_very_name_goes(line: str, left: str) -> None:
-    assert pinned(f"{line}\n") == f"{left}10.0.0.1 ssh-ed25519 NEW\n"
+def test_known_hosts_new_entry_replaces_same_name_only(line: str, remaining: str) -> None:
+    assert add_entry(f"{line}\n") == f"{remaining}10.0.0.1 ssh-ed25519 NEW\n"
 
 
-def test_in_a_hashed_file_the_name_is_hashed_and_found_again() -> None:
+def test_known_hosts_entry_in_hashed_file_is_hashed() -> None:
     other = with_pin("|1|x|y ssh-rsa ODD\n", "10.0.0.2", NEW, salt=b"a" * 20)
-    both = pinned(other)
-    assert "10.0.0" not in both
-    assert both.startswith(other)
-    again = with_pin(both, "10.0.0.1", "ssh-rsa THIRD", salt=SALT)
-    assert again == other + both.removeprefix(other).replace("ssh-ed25519 NEW", "ssh-rsa THIRD")
+    combined = add_entry(other)
+    assert "10.0.0" not in combined
+    assert combined.startswith(other)
+    replaced = with_pin(combined, "10.0.0.1", "ssh-rsa THIRD", salt=SALT)
+    assert replaced == other + combined.removeprefix(other).replace(
+        "ssh-ed25519 NEW", "ssh-rsa THIRD"
+    )
 
 
-def test_a_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: Path) -> None:
+def test_replace_file_keeps_mode_and_follows_link(tmp_path: Path) -> None:
     file, link = tmp_path / "known_hosts", tmp_path / "link"
     file.write_text("old\n")
     file.chmod(0o640)
@@ -63,13 +65,13 @@ def test_a_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: Pat
     assert {file.name for file in tmp_path.iterdir()} == {"known_hosts", "link"}
 
 
-def test_a_new_file_is_private(tmp_path: Path) -> None:
+def test_replace_file_new_file_is_private(tmp_path: Path) -> None:
     file = tmp_path / "keys" / "known_hosts"
     replace_file(file, "new\n")
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_cannot_be_written_stays_as_it_is(tmp_path: Path) -> None:
+def test_replace_file_failure_keeps_old_file(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text("old\n")
     with pytest.raises(UnicodeEncodeError):

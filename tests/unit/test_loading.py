@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OWN = ROOT / "tasks" / "__init__.py"
+OWN_TASKS = ROOT / "tasks" / "__init__.py"
 
 LOAD = """
 import sys
@@ -47,11 +47,11 @@ def run(
     )
 
 
-def loaded_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
-    assert (done.returncode, done.stderr) == (0, "")
-    points, package, module, *notices = done.stdout.splitlines()
+def loaded_lines(completed: subprocess.CompletedProcess[str]) -> list[str]:
+    assert (completed.returncode, completed.stderr) == (0, "")
+    points, package, module, *notices = completed.stdout.splitlines()
     assert points.startswith("['oceanbase'")
-    assert (package, module) == (str(OWN), str(OWN.parent / "operations" / "start.py"))
+    assert (package, module) == (str(OWN_TASKS), str(OWN_TASKS.parent / "operations" / "start.py"))
     return [notice for notice in notices if notice]
 
 
@@ -68,52 +68,50 @@ def write_foreign(directory: Path, form: str) -> Path:
     return file
 
 
-def test_nothing_is_said_where_there_is_no_other_tasks(tmp_path: Path) -> None:
+def test_load_extension_points_own_tasks_give_no_notice(tmp_path: Path) -> None:
     assert loaded_lines(run(tmp_path, "-c", LOAD)) == []
 
 
 @pytest.mark.parametrize("form", ["file", "package"])
-def test_a_foreign_module_in_the_working_directory_is_passed_over_and_named(
-    tmp_path: Path, form: str
-) -> None:
+def test_load_extension_points_skips_foreign_module_in_cwd(tmp_path: Path, form: str) -> None:
     foreign = write_foreign(tmp_path, form)
     (notice,) = loaded_lines(run(tmp_path, "-c", LOAD))
     assert f"the foreign module tasks at {foreign} was not loaded" in notice
-    assert f"dagengine uses {OWN}" in notice
+    assert f"dagengine uses {OWN_TASKS}" in notice
 
 
 @pytest.mark.parametrize("form", ["file", "package"])
-def test_a_foreign_module_on_pythonpath_is_passed_over_and_named(tmp_path: Path, form: str) -> None:
+def test_load_extension_points_skips_foreign_module_on_path(tmp_path: Path, form: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     foreign = write_foreign(elsewhere, form)
-    done = run(tmp_path, "-P", "-c", LOAD, environ={"PYTHONPATH": str(elsewhere)})
-    (notice,) = loaded_lines(done)
+    completed = run(tmp_path, "-P", "-c", LOAD, environ={"PYTHONPATH": str(elsewhere)})
+    (notice,) = loaded_lines(completed)
     assert str(foreign) in notice
 
 
-def test_a_bare_directory_named_tasks_is_never_taken_for_the_package(tmp_path: Path) -> None:
+def test_load_extension_points_ignores_bare_tasks_directory(tmp_path: Path) -> None:
     write_foreign(tmp_path, "bare directory")
     loaded_lines(run(tmp_path, "-c", LOAD))
 
 
-def test_a_foreign_module_that_is_already_imported_is_refused_by_file(tmp_path: Path) -> None:
+def test_load_extension_points_imported_foreign_is_refused(tmp_path: Path) -> None:
     foreign = tmp_path.resolve() / "tasks.py"
     foreign.write_text("")
-    done = run(tmp_path, "-c", f"import tasks\n{LOAD}")
-    assert done.returncode == 1
-    assert f"refused: a foreign module tasks ({foreign}) is already imported" in done.stderr
-    assert str(OWN) in done.stderr
+    completed = run(tmp_path, "-c", f"import tasks\n{LOAD}")
+    assert completed.returncode == 1
+    assert f"refused: a foreign module tasks ({foreign}) is already imported" in completed.stderr
+    assert str(OWN_TASKS) in completed.stderr
 
 
-def test_a_made_up_module_that_is_already_imported_is_refused_too(tmp_path: Path) -> None:
+def test_load_extension_points_synthetic_module_is_refused(tmp_path: Path) -> None:
     program = f"import sys, types\nsys.modules['tasks'] = types.ModuleType('tasks')\n{LOAD}"
-    done = run(tmp_path, "-c", program)
-    assert done.returncode == 1
-    assert "refused: a foreign module tasks (None)" in done.stderr
+    completed = run(tmp_path, "-c", program)
+    assert completed.returncode == 1
+    assert "refused: a foreign module tasks (None)" in completed.stderr
 
 
-def test_loading_twice_finds_the_same_package_and_says_nothing_more(tmp_path: Path) -> None:
+def test_load_extension_points_second_call_gives_no_notice(tmp_path: Path) -> None:
     write_foreign(tmp_path, "file")
     load = "from dagengine.server.plugins import load_extension_points\n"
     program = f"{load}load_extension_points()\n"
@@ -121,38 +119,38 @@ def test_loading_twice_finds_the_same_package_and_says_nothing_more(tmp_path: Pa
 
 
 @pytest.mark.parametrize("argv", [("-m", "dagengine", "demo", "--help"), ("-c", "@script")])
-def test_the_command_line_names_the_foreign_file_on_stderr_and_runs_its_own_command(
+def test_cli_names_foreign_module_and_runs_own_command(
     tmp_path: Path, argv: tuple[str, ...]
 ) -> None:
     foreign = write_foreign(tmp_path, "file")
     if argv[-1] == "@script":
         call = "sys.exit(dagengine.cli.main(['demo', '--help']))"
         argv = ("-c", f"import sys, dagengine.cli; {call}")
-    done = run(tmp_path, *argv)
-    assert done.returncode == 0
-    assert "Usage: dagengine demo" in done.stdout
-    assert f"dagengine: the foreign module tasks at {foreign} was not loaded" in done.stderr
+    completed = run(tmp_path, *argv)
+    assert completed.returncode == 0
+    assert "Usage: dagengine demo" in completed.stdout
+    assert f"dagengine: the foreign module tasks at {foreign} was not loaded" in completed.stderr
 
 
-def test_serve_logs_the_foreign_file(tmp_path: Path) -> None:
+def test_serve_logs_foreign_module(tmp_path: Path) -> None:
     foreign = write_foreign(tmp_path, "file")
-    done = run(tmp_path, "-m", "dagengine", "serve", "-c", "absent.yaml")
-    assert done.returncode == 2
-    assert "foreign_module_skipped" in done.stderr
-    assert str(foreign) in done.stderr
-    assert "the foreign module was run" not in done.stderr
+    completed = run(tmp_path, "-m", "dagengine", "serve", "-c", "absent.yaml")
+    assert completed.returncode == 2
+    assert "foreign_module_skipped" in completed.stderr
+    assert str(foreign) in completed.stderr
+    assert "the foreign module was run" not in completed.stderr
 
 
-def test_a_dagengine_without_its_own_tasks_says_which_file_is_missing(tmp_path: Path) -> None:
+def test_load_extension_points_without_tasks_names_missing_file(tmp_path: Path) -> None:
     home = tmp_path.resolve() / "site"
     shutil.copytree(ROOT / "dagengine", home / "dagengine")
     write_foreign(tmp_path, "file")
     program = f"import sys\nsys.path.insert(0, {str(home)!r})\n{LOAD}"
-    done = run(tmp_path, "-c", program)
-    assert done.returncode == 1
+    completed = run(tmp_path, "-c", program)
+    assert completed.returncode == 1
     missing = home / "tasks" / "__init__.py"
-    assert f"refused: {missing} is missing; reinstall dagengine" in done.stderr
-    assert "the foreign module was run" not in done.stderr
+    assert f"refused: {missing} is missing; reinstall dagengine" in completed.stderr
+    assert "the foreign module was run" not in completed.stderr
 
 
 def install(site: Path, name: str, entry: str, module: str = "") -> None:
@@ -165,16 +163,16 @@ def install(site: Path, name: str, entry: str, module: str = "") -> None:
         (site / f"{name}.py").write_text(module)
 
 
-def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) -> None:
+def test_load_extension_points_installed_plugin_is_last(tmp_path: Path) -> None:
     module = "from dagengine.extension import Plugin\nPOINT = Plugin('more', None)\n"
     install(tmp_path / "site", "more", "more = more:POINT", module)
-    done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
-    assert loaded_lines(done) == []
-    assert done.stdout.startswith("['oceanbase', 'more']")
+    completed = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
+    assert loaded_lines(completed) == []
+    assert completed.stdout.startswith("['oceanbase', 'more']")
 
 
 @pytest.mark.parametrize(
-    ("entry", "module", "says"),
+    ("entry", "module", "error_part"),
     [
         ("gone = gone:POINT", "", "the extension gone (gone:POINT) cannot be loaded: No module"),
         ("more = more:POINT", "POINT = 5", "the extension more (more:POINT) is not a Plugin"),
@@ -182,11 +180,11 @@ def test_an_installed_extension_is_loaded_after_the_bundled_one(tmp_path: Path) 
         ("mine = tasks:EXTENSION", "", "the package more registers the extension tasks:EXTENSION"),
     ],
 )
-def test_an_installed_extension_that_cannot_be_used_is_named(
-    tmp_path: Path, entry: str, module: str, says: str
+def test_load_extension_points_unusable_plugin_is_named(
+    tmp_path: Path, entry: str, module: str, error_part: str
 ) -> None:
     install(tmp_path / "site", "more", entry, module)
-    done = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    completed = run(tmp_path, "-c", LOAD, environ={"PYTHONPATH": str(tmp_path / "site")})
+    assert completed.returncode == 1
+    assert error_part in completed.stderr
+    assert "Traceback" not in completed.stderr

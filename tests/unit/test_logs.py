@@ -28,7 +28,7 @@ def lines() -> Iterator[Lines]:
     structlog.reset_defaults()
 
 
-def test_an_event_is_one_json_object_a_line(lines: Lines) -> None:
+def test_configure_logs_event_is_one_json_object_per_line(lines: Lines) -> None:
     structlog.get_logger("dagengine.x").info("dag_submitted", dag_id=7, text="two\nlines")
     (line,) = lines()
     assert line["event"] == "dag_submitted"
@@ -36,13 +36,13 @@ def test_an_event_is_one_json_object_a_line(lines: Lines) -> None:
     assert line["timestamp"].endswith("Z")
 
 
-def test_loggers_of_the_standard_library_take_the_same_way(lines: Lines) -> None:
+def test_configure_logs_standard_library_has_same_format(lines: Lines) -> None:
     logging.getLogger("somebody").warning("%d of %d", 1, 2)
     (line,) = lines()
     assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "somebody", "warning")
 
 
-def test_a_traceback_stays_within_its_line(lines: Lines) -> None:
+def test_configure_logs_traceback_stays_within_line(lines: Lines) -> None:
     try:
         raise ValueError("odd")
     except ValueError:
@@ -62,14 +62,14 @@ def test_a_traceback_stays_within_its_line(lines: Lines) -> None:
         {"calls": [{"keys": "s3cret"}]},
     ],
 )
-def test_a_secret_is_never_written(lines: Lines, fields: dict[str, Any]) -> None:
+def test_configure_logs_secret_field_is_masked(lines: Lines, fields: dict[str, Any]) -> None:
     structlog.get_logger("a").info("request_received", **fields)
     (line,) = lines()
     assert "s3cret" not in json.dumps(line)
     assert "***" in json.dumps(line)
 
 
-def test_the_chatter_of_libraries_is_left_out(lines: Lines) -> None:
+def test_configure_logs_info_of_libraries_is_dropped(lines: Lines) -> None:
     logging.getLogger("asyncssh").info("command: cat /etc/passwd")
     logging.getLogger("aiohttp.access").info("GET /")
     assert lines() == []

@@ -35,7 +35,7 @@ LEGAL = {
 }
 
 
-def test_every_rule_ends_in_a_pair_that_clients_know() -> None:
+def test_next_state_each_rule_gives_legal_pair() -> None:
     for rule in RULES:
         for state in rule.states:
             for operator in rule.operators:
@@ -44,12 +44,12 @@ def test_every_rule_ends_in_a_pair_that_clients_know() -> None:
                 assert next_state(rule.entity, state, operator, rule.event) in LEGAL[rule.entity]
 
 
-def test_an_unknown_transition_names_entity_state_and_event() -> None:
+def test_next_state_illegal_transition_names_state_and_event() -> None:
     with pytest.raises(IllegalTransition, match="a dag that is SUCCEED \\+ RUN cannot retry"):
         next_state(Entity.DAG, State.SUCCEED, Operator.RUN, Event.RETRY)
 
 
-def test_no_two_rules_speak_of_the_same_case() -> None:
+def test_state_machine_rules_do_not_overlap() -> None:
     cases = [
         (rule.entity, state, operator, rule.event)
         for rule in RULES
@@ -59,6 +59,6 @@ def test_no_two_rules_speak_of_the_same_case() -> None:
     assert len(cases) == len(set(cases))
 
 
-def test_the_page_in_docs_is_what_the_table_says() -> None:
+def test_state_machine_page_matches_generated_text() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "state_machine.md"
     assert page.read_text(encoding="utf-8") == render_state_machine()

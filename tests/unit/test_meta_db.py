@@ -50,30 +50,32 @@ def make(tmp_path: Path, *statements: str, **values: object) -> MetaDb:
     return MetaDb(path.read_bytes(), b"")
 
 
-def test_read_parameters_of_a_server(tmp_path: Path) -> None:
+def test_read_parameters_returns_stored_values(tmp_path: Path) -> None:
     copy = make(tmp_path, TABLE, mysql_port="2899", data_dir="/data/ä b", redo_dir="store/redo")
     assert read_parameters(copy) == StoredParameters(2899, "/data/ä b", "store/redo")
 
 
 @pytest.mark.parametrize("missing", ["", *LAST_ROWS])
-def test_read_parameters_knows_a_completed_boot(tmp_path: Path, missing: str) -> None:
+def test_read_parameters_detects_completed_boot(tmp_path: Path, missing: str) -> None:
     rows: dict[str, object] = {name: "x" for name in LAST_ROWS if name != missing}
     copy = make(tmp_path, TABLE, mysql_port="1", data_dir="/d", redo_dir="/r", **rows)
     assert read_parameters(copy) == StoredParameters(1, "/d", "/r", boot_completed=not missing)
 
 
 @pytest.mark.parametrize("database", [b"", None])
-def test_read_parameters_without_any_table(tmp_path: Path, database: bytes | None) -> None:
+def test_read_parameters_without_table_raises_meta_db_empty(
+    tmp_path: Path, database: bytes | None
+) -> None:
     copy = make(tmp_path, "PRAGMA user_version = 1")
     with pytest.raises(MetaDbEmpty):
         read_parameters(copy if database is None else MetaDb(database, b""))
 
 
-def test_read_parameters_without_rows(tmp_path: Path) -> None:
+def test_read_parameters_without_rows_is_empty(tmp_path: Path) -> None:
     assert read_parameters(make(tmp_path, TABLE, other="x", data_dir="")) == NOTHING
 
 
-def test_read_parameters_takes_the_newest_from_the_wal(tmp_path: Path) -> None:
+def test_read_parameters_wal_overrides_database(tmp_path: Path) -> None:
     path = tmp_path / "made.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -93,13 +95,13 @@ def test_read_parameters_takes_the_newest_from_the_wal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "", "2881x", "٣", "9" * 4000, " 2881", "1e3"])
-def test_read_parameters_refuses_what_is_no_port(tmp_path: Path, port: str) -> None:
+def test_read_parameters_invalid_port_is_refused(tmp_path: Path, port: str) -> None:
     with pytest.raises(MetaDbUnreadable, match="mysql_port"):
         read_parameters(make(tmp_path, TABLE, mysql_port=port))
 
 
 @pytest.mark.parametrize("text", ["/a\nb", "/a\x1b[2J", "/a\x00b", "\u202e/a", "/a\u2028b"])
-def test_read_parameters_refuses_control_characters(tmp_path: Path, text: str) -> None:
+def test_read_parameters_control_character_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(MetaDbUnreadable):
         read_parameters(make(tmp_path, TABLE, data_dir=text))
 
@@ -120,14 +122,14 @@ def test_read_parameters_refuses_control_characters(tmp_path: Path, text: str) -
     ],
     ids=["empty", "another table", "no value", "view", "named view", "virtual", "generated"],
 )
-def test_read_parameters_refuses_another_schema(
+def test_read_parameters_other_schema_is_refused(
     tmp_path: Path, statements: tuple[str, ...]
 ) -> None:
     with pytest.raises(MetaDbUnreadable):
         read_parameters(make(tmp_path, *statements))
 
 
-def test_read_parameters_with_a_huge_table_is_bounded(tmp_path: Path) -> None:
+def test_read_parameters_huge_table_is_interrupted(tmp_path: Path) -> None:
     table = "CREATE TABLE __all_sys_parameter (name TEXT, value TEXT)"
     fill = (
         "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 200000)"
@@ -137,16 +139,16 @@ def test_read_parameters_with_a_huge_table_is_bounded(tmp_path: Path) -> None:
         read_parameters(make(tmp_path, table, fill))
 
 
-def test_read_parameters_ignores_a_value_that_is_too_long(tmp_path: Path) -> None:
+def test_read_parameters_too_long_value_is_ignored(tmp_path: Path) -> None:
     assert read_parameters(make(tmp_path, TABLE, data_dir="/" * 5000)) == NOTHING
 
 
-def test_read_parameters_with_a_huge_row_is_bounded(tmp_path: Path) -> None:
+def test_read_parameters_huge_row_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MetaDbUnreadable, match="too big"):
         read_parameters(make(tmp_path, TABLE, data_dir="/" * (2 << 20)))
 
 
-def test_read_parameters_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_read_parameters_undecodable_value_is_refused(tmp_path: Path) -> None:
     table = "CREATE TABLE __all_sys_parameter (name TEXT, value TEXT)"
     row = "INSERT INTO __all_sys_parameter VALUES ('data_dir', CAST(x'2fff' AS TEXT))"
     with pytest.raises(MetaDbUnreadable):
@@ -154,20 +156,20 @@ def test_read_parameters_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["UTF-16le", "UTF-16be"])
-def test_read_parameters_takes_other_encodings(tmp_path: Path, encoding: str) -> None:
+def test_read_parameters_utf_16_database_is_read(tmp_path: Path, encoding: str) -> None:
     copy = make(tmp_path, f"PRAGMA encoding = '{encoding}'", TABLE, data_dir="/ä")
     assert read_parameters(copy).data_dir == "/ä"
 
 
 @pytest.mark.parametrize("database", [b"", b"\0" * 4096, b"SQLite format 3\0", b"junk" * 4096])
-def test_read_parameters_refuses_what_is_no_database(database: bytes) -> None:
+def test_read_parameters_other_file_is_refused(database: bytes) -> None:
     with pytest.raises(MetaDbUnreadable):
         read_parameters(MetaDb(database, b""))
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.data())
-def test_read_parameters_takes_any_damage(data: st.DataObject) -> None:
+def test_read_parameters_any_damage_is_handled(data: st.DataObject) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(TABLE)
         connection.execute(INSERT, ("mysql_port", "2899"))
@@ -200,7 +202,7 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "error_part"),
     [
         ("", "was not read"),
         ("end=yes\n", "cannot be read"),
@@ -211,8 +213,8 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
         (f"size=0\ndata={_ONE_BYTE}\nend=yes\n", "intact"),
     ],
 )
-async def test_fetch_parameters_of_a_hostile_host_ends(answer: str, says: str) -> None:
+async def test_fetch_parameters_hostile_host_terminates(answer: str, error_part: str) -> None:
     host = _Host(answer)
-    with pytest.raises(MetaDbUnreadable, match=says):
+    with pytest.raises(MetaDbUnreadable, match=error_part):
         await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # not all of Runner
     assert host.count < 10

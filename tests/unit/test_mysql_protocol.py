@@ -51,15 +51,15 @@ CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 @contextmanager
 def refusal() -> Iterator[None]:
     """What is done within succeeds or raises one of our errors, safe to show on one line."""
-    shown = ""
+    displayed = ""
     try:
         yield
     except MysqlError as exc:
-        shown = str(exc)
-    assert CONTROLS.search(shown) is None
+        displayed = str(exc)
+    assert CONTROLS.search(displayed) is None
 
 
-def ask(*payloads: bytes, multi: bool = False, bounds: Bounds | None = None) -> Answer:
+def read_answer(*payloads: bytes, multi: bool = False, bounds: Bounds | None = None) -> Answer:
     answer = Answer(bounds or Bounds(), multi_statements=multi)
     for payload in payloads:
         answer.take(payload)
@@ -67,7 +67,7 @@ def ask(*payloads: bytes, multi: bool = False, bounds: Bounds | None = None) -> 
 
 
 def one_value(code: int, raw: bytes, charset: int = 45) -> Value:
-    answer = ask(b"\x01", column(code, charset), EOF, row(raw), EOF)
+    answer = read_answer(b"\x01", column(code, charset), EOF, row(raw), EOF)
     assert answer.is_complete
     return answer.results[0].rows[0][0]
 
@@ -75,16 +75,16 @@ def one_value(code: int, raw: bytes, charset: int = 45) -> Value:
 # --- packets -----------------------------------------------------------------------
 
 
-def test_buffer_any_chunks_gives_the_payloads_in_order() -> None:
+def test_packet_buffer_any_chunks_keep_payload_order() -> None:
     payloads = [b"", b"x", bytes(300), *(bytes([n]) for n in range(254))]
     stream = b"".join(frame(payload, n) for n, payload in enumerate(payloads))
     for size in (1, 3, 7, len(stream)):
-        buffer, taken = PacketBuffer(), []
+        buffer, received = PacketBuffer(), []
         for at in range(0, len(stream), size):
             buffer.feed(stream[at : at + size])
             while (payload := buffer.take()) is not None:
-                taken.append(payload)
-        assert taken == payloads
+                received.append(payload)
+        assert received == payloads
         assert len(buffer) == 0
 
 
@@ -92,14 +92,14 @@ def test_buffer_any_chunks_gives_the_payloads_in_order() -> None:
     ("header", "words"),
     [(b"HTTP", "packet number 80"), (b"\x01\0\0\x01", "number 1 instead of 0")],
 )
-def test_buffer_wrong_sequence_is_refused(header: bytes, words: str) -> None:
+def test_packet_buffer_wrong_sequence_is_refused(header: bytes, words: str) -> None:
     buffer = PacketBuffer()
     buffer.feed(header)
     with pytest.raises(MysqlProtocolError, match=words):
         buffer.take()
 
 
-def test_buffer_packet_of_16_mib_is_refused_by_its_header() -> None:
+def test_packet_buffer_16_mib_packet_is_refused_by_header() -> None:
     buffer = PacketBuffer()
     buffer.feed(b"\xff\xff\xff\0")
     with pytest.raises(MysqlProtocolError, match="more than 16777214 bytes"):
@@ -122,14 +122,14 @@ def test_frame_payload_too_large_is_refused() -> None:
         (b"\xfe" + b"\xff" * 8, 2**64 - 1),
     ],
 )
-def test_length_valid_is_read(raw: bytes, value: int) -> None:
+def test_read_length_valid_is_decoded(raw: bytes, value: int) -> None:
     assert read_length(raw, 0) == (value, len(raw))
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"\xfb", b"\xff", b"\xfc\x01", b"\xfd\0\0", b"\xfe" + bytes(7)]
 )
-def test_length_invalid_is_refused(raw: bytes) -> None:
+def test_read_length_invalid_is_refused(raw: bytes) -> None:
     with pytest.raises(MysqlProtocolError):
         read_length(raw, 0)
 
@@ -172,7 +172,7 @@ async def test_wire_unread_bytes_pause_reading_until_read() -> None:
 # --- login -------------------------------------------------------------------------
 
 
-def test_greeting_valid_is_read() -> None:
+def test_parse_greeting_valid_is_read() -> None:
     read = parse_greeting(greeting())
     assert (read.version, read.thread_id, read.salt) == ("8.0.0-peer", 1, SALT)
     assert parse_greeting(greeting(plugin=b"caching_sha2_password")).salt == SALT
@@ -190,7 +190,7 @@ def test_greeting_valid_is_read() -> None:
         (greeting()[:-1], "is not terminated"),
     ],
 )
-def test_greeting_malformed_is_refused(payload: bytes, words: str) -> None:
+def test_parse_greeting_malformed_is_refused(payload: bytes, words: str) -> None:
     with pytest.raises(MysqlProtocolError, match=words):
         parse_greeting(payload)
 
@@ -198,12 +198,12 @@ def test_greeting_malformed_is_refused(payload: bytes, words: str) -> None:
 @pytest.mark.parametrize(
     "plugin", [b"mysql_clear_password", b"sha256_password", b"dialog", b"\xff\xfe", b""]
 )
-def test_greeting_of_other_plugin_is_refused(plugin: bytes) -> None:
+def test_parse_greeting_other_plugin_is_refused(plugin: bytes) -> None:
     with pytest.raises(MysqlAuthPluginRefused):
         parse_greeting(greeting(plugin=plugin))
 
 
-def test_greeting_error_is_the_servers() -> None:
+def test_parse_greeting_error_packet_raises_server_error() -> None:
     with pytest.raises(MysqlServerError, match="Too many") as caught:
         parse_greeting(b"\xff\x10\x04Too many connections")
     assert (caught.value.number, caught.value.sqlstate) == (1040, "")
@@ -222,19 +222,19 @@ def test_greeting_error_is_the_servers() -> None:
     ],
 )
 @pytest.mark.parametrize("offered", [0xFFFFFFFF, 0x000BA20A])
-def test_login_flags_are_ours_whatever_is_offered(
+def test_render_login_flags_do_not_depend_on_offer(
     options: Options, more: Capability, offered: int
 ) -> None:
     greeted = parse_greeting(greeting(capabilities=offered))
-    sent = render_login(greeted, "root", "secret", options)
-    flags = int.from_bytes(sent[:4], "little")
+    login_packet = render_login(greeted, "root", "secret", options)
+    flags = int.from_bytes(login_packet[:4], "little")
     assert flags == 0x0008A201 | more
     assert not flags & (1 << 7)  # LOCAL_FILES
-    assert sent[8] == 45  # utf8mb4
-    assert sent.endswith(b"mysql_native_password\0")
+    assert login_packet[8] == 45  # utf8mb4
+    assert login_packet.endswith(b"mysql_native_password\0")
 
 
-def test_login_option_that_is_not_offered_is_refused() -> None:
+def test_render_login_option_not_offered_is_refused() -> None:
     greeted = parse_greeting(greeting(capabilities=0x0008A200))
     for options in (Options("d"), Options(found_rows=True), Options(multi_statements=True)):
         with pytest.raises(MysqlProtocolError, match="lacks the capability"):
@@ -242,22 +242,24 @@ def test_login_option_that_is_not_offered_is_refused() -> None:
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_scramble_can_be_checked_by_a_server(password: str) -> None:
+def test_scramble_is_verifiable_by_server(password: str) -> None:
     # As a server does: from what it stores, SHA1(SHA1(password)), and the salt.
     stored = hashlib.sha1(hashlib.sha1(password.encode()).digest()).digest()
-    proof = scramble(password, SALT)
-    once = bytes(a ^ b for a, b in zip(proof, hashlib.sha1(SALT + stored).digest(), strict=True))
-    assert hashlib.sha1(once).digest() == stored
+    response = scramble(password, SALT)
+    first_hash = bytes(
+        a ^ b for a, b in zip(response, hashlib.sha1(SALT + stored).digest(), strict=True)
+    )
+    assert hashlib.sha1(first_hash).digest() == stored
 
 
-def test_scramble_of_an_empty_password_is_empty() -> None:
+def test_scramble_empty_password_is_empty() -> None:
     assert scramble("", SALT) == b""
-    sent = render_login(parse_greeting(greeting()), "root", "", Options())
-    assert sent[32:] == b"root\0\0mysql_native_password\0"
+    login_packet = render_login(parse_greeting(greeting()), "root", "", Options())
+    assert login_packet[32:] == b"root\0\0mysql_native_password\0"
 
 
 @pytest.mark.parametrize(("user", "password"), [("ro\0ot", "x"), ("\ud800", "x"), ("r", "\udfff")])
-def test_login_text_that_cannot_be_sent_is_refused(user: str, password: str) -> None:
+def test_render_login_unsendable_text_is_refused(user: str, password: str) -> None:
     with pytest.raises(MysqlRequestRefused) as caught:
         render_login(parse_greeting(greeting()), user, password, Options())
     assert caught.value.__cause__ is None
@@ -278,17 +280,17 @@ def test_login_text_that_cannot_be_sent_is_refused(user: str, password: str) -> 
         (b"\xfemysql_native_password\0" + SALT + b"\0\0", MysqlProtocolError),
     ],
 )
-def test_switch_to_anything_else_is_refused(payload: bytes, error: type[MysqlError]) -> None:
+def test_parse_auth_switch_other_plugin_is_refused(payload: bytes, error: type[MysqlError]) -> None:
     with pytest.raises(error):
         parse_auth_switch(payload)
 
 
 @pytest.mark.parametrize("end", [b"", b"\0"])
-def test_switch_to_the_native_plugin_gives_its_salt(end: bytes) -> None:
+def test_parse_auth_switch_native_plugin_gives_salt(end: bytes) -> None:
     assert parse_auth_switch(b"\xfemysql_native_password\0" + SALT + end) == SALT
 
 
-def test_error_text_is_one_clean_line() -> None:
+def test_parse_error_text_is_one_escaped_line() -> None:
     read = parse_error(
         b"\xff\x15\x05#HY000\x1b[2J\x1b]0;pwned\x07 evil\nWARN \xff\xc2\x9b\xe2\x80\xae"
     )
@@ -300,9 +302,14 @@ def test_error_text_is_one_clean_line() -> None:
         parse_error(b"\xff\x15")
 
 
-def test_ok_is_read() -> None:
-    done = parse_ok(b"\0\xfc\x01\x02\x07\x02\0\x03\0whatever")
-    assert (done.affected_rows, done.last_insert_id, done.status, done.warnings) == (513, 7, 2, 3)
+def test_parse_ok_is_read() -> None:
+    ok_packet = parse_ok(b"\0\xfc\x01\x02\x07\x02\0\x03\0whatever")
+    assert (
+        ok_packet.affected_rows,
+        ok_packet.last_insert_id,
+        ok_packet.status,
+        ok_packet.warnings,
+    ) == (513, 7, 2, 3)
 
 
 # --- answers -----------------------------------------------------------------------
@@ -324,12 +331,12 @@ def test_ok_is_read() -> None:
         (TIME, b"2024-01-10 11:24:44.000000", "2024-01-10 11:24:44.000000"),
     ],
 )
-def test_value_is_decoded_by_its_type(code: int, raw: bytes, value: Value) -> None:
+def test_answer_value_is_decoded_by_type(code: int, raw: bytes, value: Value) -> None:
     decoded = one_value(code, raw)
     assert (decoded, type(decoded)) == (value, type(value))
 
 
-def test_value_of_binary_charset_is_bytes() -> None:
+def test_answer_value_of_binary_charset_is_bytes() -> None:
     assert one_value(TEXT, b"\xff\0", charset=63) == b"\xff\0"
     assert one_value(BLOB, b"\xff\0", charset=63) == b"\xff\0"
     assert one_value(JSON, "ä".encode(), charset=63) == "ä"
@@ -356,7 +363,7 @@ def test_value_of_binary_charset_is_bytes() -> None:
         (NULL, b"x"),
     ],
 )
-def test_value_not_of_its_type_is_refused(code: int, raw: bytes) -> None:
+def test_answer_value_of_wrong_type_is_refused(code: int, raw: bytes) -> None:
     with pytest.raises(MysqlProtocolError):
         one_value(code, raw)
 
@@ -385,7 +392,7 @@ def test_value_not_of_its_type_is_refused(code: int, raw: bytes) -> None:
 )
 def test_answer_malformed_is_refused(payloads: tuple[bytes, ...]) -> None:
     with pytest.raises(MysqlProtocolError):
-        ask(*payloads)
+        read_answer(*payloads)
 
 
 @pytest.mark.parametrize(
@@ -397,26 +404,26 @@ def test_answer_malformed_is_refused(payloads: tuple[bytes, ...]) -> None:
         (Bounds(answer_bytes=60), "60 bytes"),
     ],
 )
-def test_answer_beyond_a_bound_is_refused(bounds: Bounds, words: str) -> None:
+def test_answer_beyond_bound_is_refused(bounds: Bounds, words: str) -> None:
     payloads = [b"\x02", column(TEXT), column(TEXT), EOF, *[row(b"a", b"b")] * 3, EOF]
-    assert ask(*payloads).results[0].rows == [("a", "b")] * 3
+    assert read_answer(*payloads).results[0].rows == [("a", "b")] * 3
     with pytest.raises(MysqlProtocolError, match=words):
-        ask(*payloads, bounds=bounds)
+        read_answer(*payloads, bounds=bounds)
 
 
-def test_answer_of_several_results_is_taken_only_on_request() -> None:
+def test_answer_multiple_results_need_multi_statements() -> None:
     more = b"\0\x01\0\x0a\0\0\0"
-    results = ask(more, b"\x01", column(INT), EOF, row(None), EOF, multi=True).results
+    results = read_answer(more, b"\x01", column(INT), EOF, row(None), EOF, multi=True).results
     assert [(r.affected_rows, list(r.rows)) for r in results] == [(1, []), (0, [(None,)])]
     with pytest.raises(MysqlServerError):
-        ask(more, b"\xff\x15\x05bad", multi=True)
+        read_answer(more, b"\xff\x15\x05bad", multi=True)
     with pytest.raises(MysqlProtocolError, match="more results"):
-        ask(more, OK)
+        read_answer(more, OK)
 
 
 @given(st.binary(max_size=200))
 @example(b"\xfe")
-def test_any_bytes_of_a_login_raise_only_our_errors(raw: bytes) -> None:
+def test_login_parsers_any_bytes_raise_only_mysql_error(raw: bytes) -> None:
     for parse in (parse_greeting, parse_auth_switch, parse_ok, parse_error, parse_column):
         for payload in (raw, b"\x0a" + raw, b"\xfemysql_native_password\0" + raw):
             with refusal():
@@ -431,19 +438,19 @@ PACKETS = st.one_of(
 
 
 @given(st.lists(PACKETS, max_size=12), st.booleans())
-def test_any_packets_of_an_answer_raise_only_our_errors(packets: list[bytes], multi: bool) -> None:
+def test_answer_any_packets_raise_only_mysql_error(packets: list[bytes], multi: bool) -> None:
     with refusal():
-        ask(*packets, multi=multi)
+        read_answer(*packets, multi=multi)
 
 
 @given(st.integers(0, 255), st.binary(max_size=30))
-def test_any_value_raises_only_our_errors(code: int, raw: bytes) -> None:
+def test_answer_any_value_raises_only_mysql_error(code: int, raw: bytes) -> None:
     with refusal():
         one_value(code, raw)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=8))
-def test_any_stream_of_bytes_raises_only_our_errors(chunks: list[bytes]) -> None:
+def test_packet_buffer_any_bytes_raise_only_mysql_error(chunks: list[bytes]) -> None:
     buffer = PacketBuffer()
     with refusal():
         for chunk in chunks:
@@ -453,13 +460,13 @@ def test_any_stream_of_bytes_raises_only_our_errors(chunks: list[bytes]) -> None
 
 
 @given(st.binary(max_size=3000))
-def test_shown_text_is_short_and_has_no_controls(raw: bytes) -> None:
-    shown = show_text(raw, 100)
-    assert len(shown) <= 601
-    assert CONTROLS.search(shown) is None
+def test_show_text_is_short_without_controls(raw: bytes) -> None:
+    displayed = show_text(raw, 100)
+    assert len(displayed) <= 601
+    assert CONTROLS.search(displayed) is None
 
 
-def test_literals_hold_any_text() -> None:
+def test_hex_literal_and_quote_text_hold_any_text() -> None:
     assert hex_literal("a'ä") == "x'6127c3a4'"
     assert hex_literal(b"\0\xff") == "x'00ff'"
     assert hex_literal("") == "''"  # seekdb reads x'' as text of three characters

@@ -16,8 +16,8 @@ from tasks.flavours.select import FLAVOURS
 
 CASES = sorted((Path(__file__).parents[1] / "cases" / "obd").glob("*.yaml"))
 EXPECTED = {file: json.loads(file.with_suffix(".json").read_text()) for file in CASES}
-TAKEN = [file for file, then in EXPECTED.items() if "refused" not in then]
-REFUSED = [file for file, then in EXPECTED.items() if "refused" in then]
+TAKEN = [file for file, expectation in EXPECTED.items() if "refused" not in expectation]
+REFUSED = [file for file, expectation in EXPECTED.items() if "refused" in expectation]
 
 GOOD = """
 seekdb:
@@ -26,36 +26,38 @@ seekdb:
 """
 
 
-def test_obd_cases_are_enough() -> None:
+def test_obd_case_files_reach_minimum_count() -> None:
     assert len(CASES) >= 40
     assert len(REFUSED) >= 15
 
 
 @pytest.mark.parametrize("file", TAKEN, ids=lambda file: file.stem)
-def test_obd_file_is_read_as_its_case_says(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_obd_case_file_gives_expected_cluster(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "me")
-    then = EXPECTED[file]
+    expectation = EXPECTED[file]
     cluster = load_cluster(file, FLAVOURS)
     assert (cluster.name, cluster.cluster_id, cluster.flavour.name) == (
-        then["name"],
-        then["id"],
-        then["flavour"],
+        expectation["name"],
+        expectation["id"],
+        expectation["flavour"],
     )
-    assert (cluster.password.value if cluster.password else None) == then["password"]
-    assert [server.name for server in cluster.servers] == [s["name"] for s in then["servers"]]
-    for server, expected in zip(cluster.servers, then["servers"], strict=True):
+    assert (cluster.password.value if cluster.password else None) == expectation["password"]
+    assert [server.name for server in cluster.servers] == [
+        s["name"] for s in expectation["servers"]
+    ]
+    for server, expected in zip(cluster.servers, expectation["servers"], strict=True):
         for key, value in expected.items():
             if key == "ssh":
                 assert {name: getattr(server.address, name) for name in value} == value
             else:
                 assert getattr(server, key) == value, key
-    assert len(cluster.notices) == len(then["notices"])
-    for notice, expected in zip(cluster.notices, then["notices"], strict=True):
+    assert len(cluster.notices) == len(expectation["notices"])
+    for notice, expected in zip(cluster.notices, expectation["notices"], strict=True):
         assert expected in notice
 
 
 @pytest.mark.parametrize("file", REFUSED, ids=lambda file: file.stem)
-def test_obd_file_is_refused_as_its_case_says(file: Path) -> None:
+def test_obd_invalid_case_file_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_cluster(file, FLAVOURS)
     message = str(caught.value)
@@ -66,11 +68,11 @@ def test_obd_file_is_refused_as_its_case_says(file: Path) -> None:
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 def test_obd_file_secrets_are_not_kept(file: Path) -> None:
     try:
-        shown = repr(load_cluster(file, FLAVOURS))
+        rendered = repr(load_cluster(file, FLAVOURS))
     except ConfigError as exc:
-        shown = str(exc).replace("/other", "")
+        rendered = str(exc).replace("/other", "")
     for secret in ("s3cret", "other", "login-secret"):
-        assert secret not in shown
+        assert secret not in rendered
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_obd_file_secrets_are_not_kept(file: Path) -> None:
         ("!!str 0123", "0123"),
     ],
 )
-def test_obd_scalar_is_the_text_that_obd_uses(tmp_path: Path, text: str, expected: str) -> None:
+def test_obd_scalar_has_same_text_as_in_obd(tmp_path: Path, text: str, expected: str) -> None:
     """obd: `str` of what ruamel.yaml reads; password and zone alike."""
     assert str(YAML().load(f"a: {text}\n")["a"]) == expected
     file = tmp_path / "config.yaml"
@@ -108,7 +110,7 @@ def test_obd_scalar_is_the_text_that_obd_uses(tmp_path: Path, text: str, expecte
     assert (cluster.password.value, cluster.servers[0].zone) == (expected, expected)
 
 
-def test_obd_outline_is_told_from_a_cluster_file() -> None:
+def test_is_obd_outline_rejects_cluster_file() -> None:
     def is_obd(**keys: set[str]) -> bool:
         return is_obd_outline({key: frozenset(below) for key, below in keys.items()})
 
@@ -149,9 +151,7 @@ def test_obd_outline_is_told_from_a_cluster_file() -> None:
         (GOOD + "user: {port: 99999}\n", "ssh.port"),
     ],
 )
-def test_obd_file_with_a_wrong_value_is_refused_at_its_place(
-    tmp_path: Path, text: str, named: str
-) -> None:
+def test_obd_file_wrong_value_names_place(tmp_path: Path, text: str, named: str) -> None:
     file = tmp_path / "obd.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -160,7 +160,7 @@ def test_obd_file_with_a_wrong_value_is_refused_at_its_place(
     assert str(file) in str(caught.value)
 
 
-def test_obd_passwords_that_differ_are_not_shown(tmp_path: Path) -> None:
+def test_obd_different_passwords_are_not_shown(tmp_path: Path) -> None:
     raw: dict[str, Any] = {
         "seekdb": {
             "servers": ["10.1.1.1", "10.1.1.2"],

@@ -19,17 +19,17 @@ from tasks.cluster.observation import (
 
 AT = datetime(2024, 1, 10, tzinfo=UTC)
 DOWN, PROCESS, RESTRICTED, UP = (Observation(AT, state) for state in range(4))
-AWAY = Observation(AT, 0, is_reachable=False)
+UNREACHABLE = Observation(AT, 0, is_reachable=False)
 ACTIVE, INACTIVE = TableRow("ACTIVE"), TableRow("INACTIVE")
 STOPPED = TableRow("ACTIVE", is_stopped=True)
 DELETING = TableRow("DELETING")
 
 
 @pytest.mark.parametrize(
-    ("seen", "row", "expected"),
+    ("observed", "row", "expected"),
     [
         (None, None, ("UNKNOWN", "UNAVAILABLE")),
-        (AWAY, None, ("UNKNOWN", "UNAVAILABLE")),
+        (UNREACHABLE, None, ("UNKNOWN", "UNAVAILABLE")),
         (DOWN, None, ("INACTIVE", "PROCESS_STOPPED")),
         (PROCESS, None, ("INACTIVE", "UNAVAILABLE")),
         (RESTRICTED, None, ("INACTIVE", "UNAVAILABLE")),
@@ -40,19 +40,19 @@ DELETING = TableRow("DELETING")
         (DOWN, STOPPED, ("ACTIVE", "PROCESS_STOPPED")),
         (DOWN, INACTIVE, ("INACTIVE", "PROCESS_STOPPED")),
         (UP, DELETING, ("DELETING", "DELETING")),
-        (AWAY, ACTIVE, ("ACTIVE", "RUNNING")),  # the others of the cluster still see it
+        (UNREACHABLE, ACTIVE, ("ACTIVE", "RUNNING")),  # the others of the cluster still see it
     ],
 )
-def test_what_was_seen_and_the_table_make_the_status(
-    seen: Observation | None, row: TableRow | None, expected: tuple[str, str]
+def test_read_server_status_combines_observation_and_table(
+    observed: Observation | None, row: TableRow | None, expected: tuple[str, str]
 ) -> None:
-    assert (read_inner_status(seen, row), read_server_status(seen, row)) == expected
+    assert (read_inner_status(observed, row), read_server_status(observed, row)) == expected
 
 
-@pytest.mark.parametrize("move", list(ServerActivity))
-def test_what_a_task_does_to_a_server_counts_more_than_what_was_seen(move: ServerActivity) -> None:
-    for seen in (None, DOWN, UP, AWAY):
-        assert read_server_status(seen, ACTIVE, move) == move
+@pytest.mark.parametrize("activity", list(ServerActivity))
+def test_read_server_status_activity_overrides_observation(activity: ServerActivity) -> None:
+    for observed in (None, DOWN, UP, UNREACHABLE):
+        assert read_server_status(observed, ACTIVE, activity) == activity
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_a_task_does_to_a_server_counts_more_than_what_was_seen(move: Serve
         (["PROCESS_STOPPING"], "STOPPING"),
     ],
 )
-def test_a_zone_is_what_its_servers_are(servers: list[str], expected: str) -> None:
+def test_read_zone_status_derives_from_servers(servers: list[str], expected: str) -> None:
     assert read_zone_status(servers) == expected
 
 
@@ -82,7 +82,7 @@ def test_a_zone_is_what_its_servers_are(servers: list[str], expected: str) -> No
         (["STOPPED"], "UNAVAILABLE"),
     ],
 )
-def test_a_cluster_serves_while_most_of_its_zones_do(zones: list[str], expected: str) -> None:
+def test_read_cluster_status_needs_majority_of_zones(zones: list[str], expected: str) -> None:
     assert read_cluster_status(zones) == expected
 
 
@@ -90,5 +90,5 @@ def test_a_cluster_serves_while_most_of_its_zones_do(zones: list[str], expected:
     ("version", "expected"),
     [("4.3.1.0-102024el7", "4.3.1.0"), ("4.3.1.0", "4.3.1.0"), ("", ""), ("4-1-2", "4")],
 )
-def test_a_build_version_ends_at_its_first_dash(version: str, expected: str) -> None:
+def test_cut_build_ends_version_at_first_dash(version: str, expected: str) -> None:
     assert cut_build(version) == expected

@@ -19,11 +19,11 @@ from dagengine.errors import BindFailed
 from tasks.routes.start import StartRequest, start_route
 
 
-async def never(_call: Call[StartRequest]) -> Plan:
+async def unused_planner(_call: Call[StartRequest]) -> Plan:
     raise NotImplementedError  # nothing is called
 
 
-ROUTES = (*CORE, make_endpoint(start_route(None, never)))  # type: ignore[arg-type]  # likewise
+ROUTES = (*CORE, make_endpoint(start_route(None, unused_planner)))  # type: ignore[arg-type]  # likewise
 DOCUMENT = render_openapi(ROUTES, "1.2.3")
 
 
@@ -32,8 +32,8 @@ def name_of(endpoint: Endpoint[Any]) -> str:
 
 
 def operation_of(endpoint: Endpoint[Any]) -> dict[str, Any]:
-    found: dict[str, Any] = DOCUMENT["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
-    return found
+    entry: dict[str, Any] = DOCUMENT["paths"][f"/api/v1{endpoint.path}"][endpoint.method.lower()]
+    return entry
 
 
 def parts(value: Any) -> Iterator[dict[str, Any]]:
@@ -46,7 +46,7 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
-def test_a_route_is_described(endpoint: Endpoint[Any]) -> None:
+def test_openapi_describes_each_route(endpoint: Endpoint[Any]) -> None:
     operation = operation_of(endpoint)
     assert operation["summary"]
     assert bool(operation["security"]) is endpoint.needs_login
@@ -58,10 +58,10 @@ def test_a_route_is_described(endpoint: Endpoint[Any]) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ROUTES, ids=name_of)
-def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint[Any]) -> None:
+def test_openapi_route_lists_all_error_codes(endpoint: Endpoint[Any]) -> None:
     responses = operation_of(endpoint)["responses"]
-    done = {"200", "204"} if endpoint.is_stream else {"200"}
-    assert set(responses) == {*done, *map(str, codes_of(endpoint))}
+    success_codes = {"200", "204"} if endpoint.is_stream else {"200"}
+    assert set(responses) == {*success_codes, *map(str, codes_of(endpoint))}
     for status, codes in codes_of(endpoint).items():
         assert responses[str(status)]["description"] == ", ".join(codes)
     if endpoint.needs_login:
@@ -70,15 +70,15 @@ def test_a_route_lists_every_code_that_it_may_refuse_with(endpoint: Endpoint[Any
 
 @pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.has_body], ids=name_of)
 @pytest.mark.parametrize("text", [b"", b"null", b"{}"])
-def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
-    endpoint: Endpoint[Any], text: bytes
-) -> None:
+def test_openapi_empty_body_matches_binding(endpoint: Endpoint[Any], text: bytes) -> None:
     assert endpoint.has_body
-    described = operation_of(endpoint)["requestBody"]
-    schema = described["content"]["application/json"]["schema"]
-    whole = {**schema, "components": DOCUMENT["components"]}
+    request_body = operation_of(endpoint)["requestBody"]
+    schema = request_body["content"]["application/json"]["schema"]
+    full_schema = {**schema, "components": DOCUMENT["components"]}
     is_allowed = (
-        jsonschema_rs.is_valid(whole, json.loads(text)) if text else not described["required"]
+        jsonschema_rs.is_valid(full_schema, json.loads(text))
+        if text
+        else not request_body["required"]
     )
     try:
         bind(text, endpoint.body)
@@ -89,17 +89,17 @@ def test_no_body_and_null_are_described_as_the_empty_object_that_they_are(
 
 
 @pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.query is not None], ids=name_of)
-def test_the_default_of_a_parameter_is_what_may_be_sent(endpoint: Endpoint[Any]) -> None:
+def test_openapi_parameter_default_is_accepted(endpoint: Endpoint[Any]) -> None:
     assert endpoint.query is not None
     for parameter in operation_of(endpoint)["parameters"]:
         schema = parameter["schema"]
         if "default" in schema:
             jsonschema_rs.validate(schema, schema["default"])
-            sent = bind_query({parameter["name"]: str(schema["default"])}, endpoint.query)
-            assert sent == bind_query({}, endpoint.query)
+            bound_default = bind_query({parameter["name"]: str(schema["default"])}, endpoint.query)
+            assert bound_default == bind_query({}, endpoint.query)
 
 
-def test_every_kind_of_event_is_described_with_its_data() -> None:
+def test_openapi_describes_each_event_kind() -> None:
     kinds = DOCUMENT["components"]["schemas"]["Event"]["oneOf"]
     assert [kind["properties"]["event"]["const"] for kind in kinds] == list(EVENTS)
     (path,) = [path for path in DOCUMENT["paths"] if path.endswith("/events")]
@@ -107,7 +107,7 @@ def test_every_kind_of_event_is_described_with_its_data() -> None:
     assert content == {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}}
 
 
-def test_operations_have_names_of_their_own() -> None:
+def test_openapi_operation_ids_are_unique() -> None:
     names = [
         operation["operationId"]
         for path in DOCUMENT["paths"].values()
@@ -116,21 +116,21 @@ def test_operations_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names) == len(ROUTES)
 
 
-def test_every_reference_leads_somewhere() -> None:
-    known = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
-    assert {part["$ref"] for part in parts(DOCUMENT) if "$ref" in part} <= known
+def test_openapi_references_resolve() -> None:
+    schema_refs = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert {part["$ref"] for part in parts(DOCUMENT) if "$ref" in part} <= schema_refs
 
 
-def test_every_example_is_what_its_schema_says() -> None:
-    shown = 0
+def test_openapi_examples_match_schemas() -> None:
+    example_count = 0
     for name, schema in DOCUMENT["components"]["schemas"].items():
-        whole = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+        full_schema = {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
         for example in schema.get("examples", ()):
-            jsonschema_rs.validate(whole, example)
-            shown += 1
-    assert shown >= 5
+            jsonschema_rs.validate(full_schema, example)
+            example_count += 1
+    assert example_count >= 5
 
 
-def test_the_document_is_json_and_the_same_each_time() -> None:
+def test_openapi_document_is_deterministic_json() -> None:
     assert json.dumps(render_openapi(ROUTES, "1.2.3")) == json.dumps(DOCUMENT)
     assert DOCUMENT["openapi"].startswith("3.1")

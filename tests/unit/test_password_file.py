@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
     return file
 
 
-def test_it_is_the_first_line(path: Path) -> None:
+def test_password_file_password_is_first_line(path: Path) -> None:
     file = PasswordFile(path, "key")
     assert file.read() == "first"
     path.write_bytes(b"p\xc3\xa4ss \r\n")
@@ -33,7 +33,7 @@ def test_it_is_the_first_line(path: Path) -> None:
     assert file.read() == ""
 
 
-def test_a_settled_file_is_not_read_again_until_it_changes(
+def test_password_file_unchanged_is_not_read_again(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = PasswordFile(path, "key", a_minute_later())
@@ -53,7 +53,7 @@ def test_a_settled_file_is_not_read_again_until_it_changes(
     assert reads == [path]
 
 
-def test_a_file_that_is_written_twice_within_a_tick_counts_as_it_is(path: Path) -> None:
+def test_password_file_change_with_same_mtime_is_noticed(path: Path) -> None:
     file = PasswordFile(path, "key")
     for word in ("aaaaa", "bbbbb", "ccccc"):
         before = path.stat()
@@ -62,7 +62,7 @@ def test_a_file_that_is_written_twice_within_a_tick_counts_as_it_is(path: Path) 
         assert file.read() == word
 
 
-def test_a_file_that_takes_its_place_counts(path: Path, tmp_path: Path) -> None:
+def test_password_file_replacement_is_noticed(path: Path, tmp_path: Path) -> None:
     file = PasswordFile(path, "key", a_minute_later())
     assert file.read() == "first"
     new = tmp_path / "new"
@@ -71,7 +71,7 @@ def test_a_file_that_takes_its_place_counts(path: Path, tmp_path: Path) -> None:
     assert file.read() == "fresh"
 
 
-def test_what_cannot_be_read_is_named_without_its_content(path: Path) -> None:
+def test_password_file_unreadable_is_named_without_content(path: Path) -> None:
     file = PasswordFile(path, "root_password_file", a_minute_later())
     assert file.read() == "first"
     path.write_bytes(b"s3cret\xff")

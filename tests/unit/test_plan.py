@@ -40,7 +40,7 @@ def end(snapshot: Snapshot, stage: int, target: str | None, outcome: Outcome) ->
     plan.end_attempt(snapshot.at(NOW), task.sub_task_id, task.attempt_no, outcome)
 
 
-def test_a_lane_enters_its_next_stage_while_another_is_still_in_the_first() -> None:
+def test_planning_lane_advances_independently_of_others() -> None:
     snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL)
     end(snapshot, 1, "a", Succeeded())
     assert [(s.stage, s.target) for s in snapshot.running] == [(1, "b"), (2, "a")]
@@ -48,7 +48,7 @@ def test_a_lane_enters_its_next_stage_while_another_is_still_in_the_first() -> N
     assert snapshot.dag.stage == 1
 
 
-def test_a_failed_lane_leaves_its_later_sub_tasks_pending_and_the_others_go_on() -> None:
+def test_planning_failed_lane_does_not_stop_others() -> None:
     snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL, StageKind.NORMAL)
     end(snapshot, 1, "a", BROKEN)
     end(snapshot, 1, "b", Succeeded())
@@ -65,7 +65,7 @@ def test_a_failed_lane_leaves_its_later_sub_tasks_pending_and_the_others_go_on()
     assert pending.state is State.PENDING
 
 
-def test_without_a_surviving_lane_the_dag_ends_there() -> None:
+def test_planning_all_lanes_failed_ends_dag() -> None:
     snapshot = begin(StageKind.PARALLEL, StageKind.NORMAL)
     end(snapshot, 1, "a", BROKEN)
     end(snapshot, 1, "b", BROKEN)
@@ -73,7 +73,7 @@ def test_without_a_surviving_lane_the_dag_ends_there() -> None:
     assert snapshot.nodes[2].state is State.PENDING
 
 
-def test_a_cancel_closes_a_lane_node_that_waited_for_lanes_which_will_not_come() -> None:
+def test_cancel_dag_closes_node_that_waits_for_lanes() -> None:
     snapshot = begin(StageKind.PARALLEL, StageKind.PARALLEL)
     operators.cancel_dag(snapshot.at(NOW))
     end(snapshot, 1, "a", Succeeded())
@@ -86,7 +86,7 @@ def test_a_cancel_closes_a_lane_node_that_waited_for_lanes_which_will_not_come()
     assert snapshot.nodes[2].state is State.FAILED
 
 
-def test_a_lane_that_fails_before_a_stage_that_was_passed_for_it_ends_all_the_same() -> None:
+def test_planning_lane_failure_before_passed_node_ends_lane() -> None:
     snapshot = begin(*[StageKind.PARALLEL] * 3)
     end(snapshot, 1, "a", BROKEN)
     for stage in (1, 2):
@@ -99,7 +99,7 @@ def test_a_lane_that_fails_before_a_stage_that_was_passed_for_it_ends_all_the_sa
     assert find_violations(snapshot) == []
 
 
-def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_begins() -> None:
+def test_planning_unreachable_node_is_closed_before_next_stage() -> None:
     kinds = (StageKind.PARALLEL, StageKind.NORMAL) * 2
     snapshot = begin(*kinds, targets=("a", "b", "c"))
     end(snapshot, 1, "a", BROKEN)
@@ -121,7 +121,7 @@ def test_a_lane_stage_that_no_lane_comes_to_any_more_is_closed_before_the_next_b
     assert find_violations(snapshot) == []
 
 
-def test_a_lane_goes_on_behind_a_stage_that_was_passed_for_it() -> None:
+def test_planning_lane_continues_after_passed_node() -> None:
     snapshot = begin(*[StageKind.PARALLEL] * 4)
     end(snapshot, 1, "a", BROKEN)
     for stage in (1, 2):
@@ -137,7 +137,7 @@ def test_a_lane_goes_on_behind_a_stage_that_was_passed_for_it() -> None:
     assert find_violations(snapshot) == []
 
 
-def test_a_rollback_undoes_what_ran_before_a_retry_that_did_not_come_to_it_again() -> None:
+def test_rollback_dag_undoes_stage_not_reached_by_retry() -> None:
     snapshot = begin(*[StageKind.PARALLEL] * 2, targets=("a",))
     end(snapshot, 1, "a", Succeeded())
     end(snapshot, 2, "a", BROKEN)

@@ -33,57 +33,60 @@ def submit(*targets: str, **params: Any) -> DagRecord:
 
 
 @pytest.mark.parametrize(
-    ("operations", "says"),
+    ("operations", "message_part"),
     [
         ((OPERATION, OPERATION), "operation 'op' is registered twice"),
         ((Operation("op", ()),), "operation 'op' does not have stages"),
         ((Operation("op", (NORMAL, NORMAL)),), "operation 'op' has two stages 'first'"),
     ],
 )
-def test_an_operation_that_is_none_is_refused_with_its_own_mistake(
-    operations: tuple[Operation, ...], says: str
+def test_registry_invalid_operation_is_refused_by_name(
+    operations: tuple[Operation, ...], message_part: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         Registry(operations)
-    assert caught.value.message == says
+    assert caught.value.message == message_part
 
 
 @pytest.mark.parametrize("value", [0, -1, -0.5, math.nan, math.inf, -math.inf, 1e12])
 @pytest.mark.parametrize("name", ["timeout_s", "node_timeout_s", "Operation.timeout_s"])
-def test_a_time_that_is_none_is_refused_and_names_its_owner(name: str, value: float) -> None:
+def test_registry_invalid_timeout_names_owner(name: str, value: float) -> None:
     if name == "Operation.timeout_s":
-        wrong, says = replace(OPERATION, timeout_s=value), "operation 'op': timeout_s is "
+        invalid_operation, message_part = (
+            replace(OPERATION, timeout_s=value),
+            "operation 'op': timeout_s is ",
+        )
     else:
         stages = (NORMAL, replace(LANE, **{name: value}))
-        wrong = replace(OPERATION, stages=stages)
-        says = f"stage 'second' of operation 'op': {name} is "
+        invalid_operation = replace(OPERATION, stages=stages)
+        message_part = f"stage 'second' of operation 'op': {name} is "
     with pytest.raises(ConfigError) as caught:
-        Registry([wrong])
-    assert caught.value.message == f"{says}{value}"
+        Registry([invalid_operation])
+    assert caught.value.message == f"{message_part}{value}"
 
 
-def test_lanes_without_targets_are_a_mistake_of_the_caller() -> None:
+def test_registry_lanes_without_targets_are_refused() -> None:
     with pytest.raises(IllegalArgument, match="'op' needs at least one target"):
         submit()
 
 
-def test_a_target_that_is_named_twice_is_one_target() -> None:
+def test_registry_duplicate_target_counts_once() -> None:
     assert submit("b", "a", "b").targets == unique_targets(["b", "a", "b"]) == ("b", "a")
 
 
-def test_parameters_are_kept_as_they_will_be_read_again() -> None:
-    mine: dict[str, Any] = {"zones": ("z1", "z2"), "ports": {1: True}}
-    dag = submit("a", **mine)
-    mine["ports"][2] = False
+def test_registry_parameters_are_normalized() -> None:
+    given_params: dict[str, Any] = {"zones": ("z1", "z2"), "ports": {1: True}}
+    dag = submit("a", **given_params)
+    given_params["ports"][2] = False
     assert dag.params == {"zones": ["z1", "z2"], "ports": {"1": True}}
 
 
 @pytest.mark.parametrize("value", [math.nan, {1, 2}, "\ud800", object()])
-def test_what_cannot_be_stored_is_refused(value: object) -> None:
+def test_registry_not_serializable_parameter_is_refused(value: object) -> None:
     with pytest.raises(NotSerializable):
         submit("a", x=value)
 
 
-def test_a_target_that_is_no_text_is_refused() -> None:
+def test_registry_target_with_surrogate_is_refused() -> None:
     with pytest.raises(NotSerializable):
         submit("a\udcff")

@@ -41,7 +41,7 @@ def header(*blocks: int) -> bytes:
     return b"".join(bytes([block]) * BLOCK for block in blocks)
 
 
-def seen(*blocks: int, keys: bytes = KEYS) -> HeaderFingerprint:
+def fingerprint(*blocks: int, keys: bytes = KEYS) -> HeaderFingerprint:
     return sight(header(*blocks), BLOCK, keys)
 
 
@@ -54,120 +54,122 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-async def test_the_same_keys_or_a_block_of_the_same_header_act_once(clock: FakeClock) -> None:
+async def test_replay_guard_repeated_keys_or_block_are_rejected(clock: FakeClock) -> None:
     guard = ReplayGuard(clock)
     until_s = now_s(clock) + 60
-    await guard.reserve(seen(1, 2), until_s=until_s)
-    for again in (
-        seen(1, 2),
-        seen(3, 4),  # the same keys in a header of its own
-        seen(1, 9, keys=OTHER_KEYS),  # a recorded block before blocks of somebody else
-        seen(9, 2, keys=b""),
+    await guard.reserve(fingerprint(1, 2), until_s=until_s)
+    for repeated in (
+        fingerprint(1, 2),
+        fingerprint(3, 4),  # the same keys in a header of its own
+        fingerprint(1, 9, keys=OTHER_KEYS),  # a recorded block before blocks of somebody else
+        fingerprint(9, 2, keys=b""),
     ):
         with pytest.raises(HeaderReplayed):
-            await guard.reserve(again, until_s=until_s)
-    await guard.reserve(seen(5, 6, keys=OTHER_KEYS), until_s=until_s)
+            await guard.reserve(repeated, until_s=until_s)
+    await guard.reserve(fingerprint(5, 6, keys=OTHER_KEYS), until_s=until_s)
 
 
-async def test_requests_without_keys_are_told_apart_by_their_headers(clock: FakeClock) -> None:
+async def test_replay_guard_without_keys_compares_headers(clock: FakeClock) -> None:
     guard = ReplayGuard(clock)
     for keys in (b"", b"short"):
         first, second = len(keys), len(keys) + 20
-        await guard.reserve(seen(first, keys=keys), until_s=now_s(clock))
-        await guard.reserve(seen(second, keys=keys), until_s=now_s(clock))
+        await guard.reserve(fingerprint(first, keys=keys), until_s=now_s(clock))
+        await guard.reserve(fingerprint(second, keys=keys), until_s=now_s(clock))
         with pytest.raises(HeaderReplayed):
-            await guard.reserve(seen(first, keys=keys), until_s=now_s(clock))
+            await guard.reserve(fingerprint(first, keys=keys), until_s=now_s(clock))
 
 
-async def test_of_two_that_come_together_one_is_refused(clock: FakeClock) -> None:
+async def test_replay_guard_concurrent_duplicates_pass_once(clock: FakeClock) -> None:
     guard = ReplayGuard(clock, MemoryLog())
     results = await asyncio.gather(
-        *(guard.reserve(seen(1), until_s=now_s(clock) + 60) for _ in range(5)),
+        *(guard.reserve(fingerprint(1), until_s=now_s(clock) + 60) for _ in range(5)),
         return_exceptions=True,
     )
     assert sum(result is None for result in results) == 1
     assert sum(isinstance(result, HeaderReplayed) for result in results) == 4
 
 
-async def test_a_restart_forgets_nothing_that_has_not_expired(clock: FakeClock) -> None:
+async def test_replay_guard_restart_keeps_unexpired_entries(clock: FakeClock) -> None:
     log = MemoryLog()
-    await ReplayGuard(clock, log).reserve(seen(1), until_s=now_s(clock) + 60)
+    await ReplayGuard(clock, log).reserve(fingerprint(1), until_s=now_s(clock) + 60)
     clock.advance(61)
     guard = ReplayGuard(clock, log)
     await guard.load()
     with pytest.raises(HeaderReplayed):  # its ts has passed, but the clock may be set back
-        await guard.reserve(seen(1), until_s=now_s(clock))
+        await guard.reserve(fingerprint(1), until_s=now_s(clock))
 
 
-async def test_what_has_expired_is_dropped_here_and_in_the_log(clock: FakeClock) -> None:
+async def test_replay_guard_expired_entries_are_discarded(clock: FakeClock) -> None:
     log = MemoryLog()
     guard = ReplayGuard(clock, log, limit=4)
     for number in range(40):
         keys = bytes([number]) * 32
-        await guard.reserve(seen(100 + number, keys=keys), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(100 + number, keys=keys), until_s=now_s(clock) + 60)
         clock.advance(361)
     assert len(log.rows) <= 4
 
 
-async def test_what_could_not_be_written_does_not_act_not_even_later(clock: FakeClock) -> None:
+async def test_replay_guard_failed_write_rejects_header_for_good(clock: FakeClock) -> None:
     log = MemoryLog()
     log.is_broken = True
     guard = ReplayGuard(clock, log)
     with pytest.raises(StoreUnavailable):
-        await guard.reserve(seen(1), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(1), until_s=now_s(clock) + 60)
     log.is_broken = False
     with pytest.raises(HeaderReplayed):
-        await guard.reserve(seen(1), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(1), until_s=now_s(clock) + 60)
 
 
-async def test_when_no_more_can_be_remembered_nothing_more_acts_until_some_has_expired(
+async def test_replay_guard_at_limit_rejects_until_expiry(
     clock: FakeClock,
 ) -> None:
     guard = ReplayGuard(clock, limit=4)
     for number in (1, 2):
-        await guard.reserve(seen(number, keys=bytes([number]) * 32), until_s=now_s(clock) + 60)
+        await guard.reserve(
+            fingerprint(number, keys=bytes([number]) * 32), until_s=now_s(clock) + 60
+        )
     with pytest.raises(TooManyRequests):
-        await guard.reserve(seen(3, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(3, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
     clock.advance(361)
-    await guard.reserve(seen(3, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+    await guard.reserve(fingerprint(3, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
 
 
-async def test_a_stranger_cannot_fill_what_is_durable_nor_the_memory(clock: FakeClock) -> None:
+async def test_replay_guard_unauthenticated_headers_are_bounded(clock: FakeClock) -> None:
     log = MemoryLog()
     guard = ReplayGuard(clock, log, limit=100)
     for number in range(200):
-        guard.note_try(seen(number, keys=bytes([number]) * 32))
+        guard.note_try(fingerprint(number, keys=bytes([number]) * 32))
     assert log.rows == {}
-    await guard.reserve(seen(250, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+    await guard.reserve(fingerprint(250, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
     with pytest.raises(HeaderReplayed):  # the newest tries are known
-        guard.note_try(seen(251, keys=bytes([199]) * 32))
-    guard.note_try(seen(252, keys=bytes([0]) * 32))  # the oldest are not
+        guard.note_try(fingerprint(251, keys=bytes([199]) * 32))
+    guard.note_try(fingerprint(252, keys=bytes([0]) * 32))  # the oldest are not
 
 
-async def test_a_strangers_body_with_keys_that_were_seen_is_not_decrypted(
+async def test_replay_guard_known_keys_are_rejected_before_decryption(
     clock: FakeClock,
 ) -> None:
     guard = ReplayGuard(clock)
-    await guard.reserve(seen(1), until_s=now_s(clock) + 60)
+    await guard.reserve(fingerprint(1), until_s=now_s(clock) + 60)
     with pytest.raises(HeaderReplayed):
-        guard.note_try(seen(2))
-    guard.note_try(seen(3, keys=OTHER_KEYS))
+        guard.note_try(fingerprint(2))
+    guard.note_try(fingerprint(3, keys=OTHER_KEYS))
     with pytest.raises(HeaderReplayed):
-        guard.note_try(seen(4, keys=OTHER_KEYS))
+        guard.note_try(fingerprint(4, keys=OTHER_KEYS))
     with pytest.raises(HeaderReplayed):
-        await guard.reserve(seen(5, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(5, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
 
 
-async def test_the_same_read_may_come_again_but_not_as_a_part_of_another_request(
+async def test_replay_guard_read_may_repeat_but_not_in_other_request(
     clock: FakeClock,
 ) -> None:
     guard = ReplayGuard(clock)
-    guard.note_read(seen(1, 2))
-    guard.note_read(seen(1, 2))
+    guard.note_read(fingerprint(1, 2))
+    guard.note_read(fingerprint(1, 2))
     with pytest.raises(HeaderReplayed):
-        guard.note_read(seen(1, 9))
+        guard.note_read(fingerprint(1, 9))
     with pytest.raises(HeaderReplayed):
-        await guard.reserve(seen(1, 9, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
-    await guard.reserve(seen(5, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+        await guard.reserve(fingerprint(1, 9, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
+    await guard.reserve(fingerprint(5, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
     with pytest.raises(HeaderReplayed):
-        guard.note_read(seen(5, 6))
+        guard.note_read(fingerprint(5, 6))

@@ -50,12 +50,12 @@ def refusal(cluster: ClusterFile) -> str:
 # --- own files -------------------------------------------------------------------------------
 
 
-def test_password_none_in_words_is_empty(tmp_path: Path) -> None:
+def test_root_password_none_is_empty(tmp_path: Path) -> None:
     assert cluster_of(tmp_path, ONE + "root_password: none\n").root_password() == ""
     assert cluster_of(tmp_path, ONE + "root_password: 'none'\n").root_password() == ""
 
 
-def test_password_without_key_names_keys_and_remedies(tmp_path: Path) -> None:
+def test_root_password_without_key_names_keys_and_remedies(tmp_path: Path) -> None:
     message = refusal(cluster_of(tmp_path, ONE))
     for part in (str(tmp_path / "cluster.yaml"), "root_password_env", "root_password_file"):
         assert part in message
@@ -63,7 +63,7 @@ def test_password_without_key_names_keys_and_remedies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", BLANKS)
-def test_password_variable_without_value_is_an_error(
+def test_root_password_variable_without_value_is_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     set_variable(monkeypatch, "SOME_PASSWORD", value)
@@ -71,11 +71,11 @@ def test_password_variable_without_value_is_an_error(
     for part in ("root_password_env", "SOME_PASSWORD", "root_password_file"):
         assert part in message
     assert "`root_password: none`" in message
-    said = {None: "not set", "": "empty"}.get(value, "only white space")
-    assert f"which is {said}" in message
+    description = {None: "not set", "": "empty"}.get(value, "only white space")
+    assert f"which is {description}" in message
 
 
-def test_password_variable_counts_as_it_is_now(
+def test_root_password_variable_is_read_each_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = cluster_of(tmp_path, ONE + "root_password_env: SOME_PASSWORD\n")
@@ -86,7 +86,7 @@ def test_password_variable_counts_as_it_is_now(
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \n", b"\r\n", b"\nsecond line\n", b"\t"])
-def test_password_file_without_first_line_is_an_error(tmp_path: Path, content: bytes) -> None:
+def test_root_password_file_without_first_line_is_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "root").write_bytes(content)
     message = refusal(cluster_of(tmp_path, ONE + "root_password_file: root\n"))
     for part in ("root_password_file", str(tmp_path / "root"), "root_password_env"):
@@ -105,7 +105,7 @@ def test_password_file_without_first_line_is_an_error(tmp_path: Path, content: b
         ("pässwört\n".encode(), "pässwört"),
     ],
 )
-def test_password_file_first_line_is_the_password(
+def test_root_password_file_first_line_is_password(
     tmp_path: Path, content: bytes, expected: str
 ) -> None:
     cluster = cluster_of(tmp_path, ONE + "root_password_file: secrets/root\n")
@@ -114,7 +114,7 @@ def test_password_file_first_line_is_the_password(
     assert cluster.root_password() == expected
 
 
-def test_password_file_that_becomes_empty_keeps_refusing(tmp_path: Path) -> None:
+def test_root_password_file_emptied_is_refused_each_time(tmp_path: Path) -> None:
     file = tmp_path / "root"
     cluster = cluster_of(tmp_path, ONE + "root_password_file: root\n")
     for content in ("first\n", "other\n"):
@@ -126,7 +126,7 @@ def test_password_file_that_becomes_empty_keeps_refusing(tmp_path: Path) -> None
     assert cluster.root_password() == "third"
 
 
-def test_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_root_password_file_unreadable_is_named(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, ONE + "root_password_file: root\n")
     assert f"root_password_file {tmp_path / 'root'}: No such file" in refusal(cluster)
     (tmp_path / "root").write_bytes(b"s3cret\xff")
@@ -143,7 +143,7 @@ def test_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         "root_password_env: A\nroot_password_file: a\n",
     ],
 )
-def test_password_named_twice_is_an_error(tmp_path: Path, keys: str) -> None:
+def test_root_password_named_twice_is_error(tmp_path: Path, keys: str) -> None:
     with pytest.raises(ConfigError) as caught:
         cluster_of(tmp_path, ONE + keys)
     for key in (line.partition(":")[0] for line in keys.splitlines()):
@@ -155,7 +155,7 @@ def test_password_named_twice_is_an_error(tmp_path: Path, keys: str) -> None:
     "value",
     ["s3cret", "None", "NONE", "no", "~", "''", "0123", "[none]", "{none: 1}", "false", "12:30"],
 )
-def test_password_in_own_file_is_refused_not_repeated(tmp_path: Path, value: str) -> None:
+def test_root_password_in_cluster_file_is_refused_not_shown(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError) as caught:
         cluster_of(tmp_path, ONE + f"root_password: {value}\n")
     message = str(caught.value).replace(str(tmp_path), "")
@@ -165,13 +165,15 @@ def test_password_in_own_file_is_refused_not_repeated(tmp_path: Path, value: str
 
 
 @pytest.mark.parametrize("key", ["root_password_env: s3cret!", "root_password_env: ''"])
-def test_password_variable_name_is_checked_not_shown(tmp_path: Path, key: str) -> None:
+def test_root_password_variable_name_is_checked_not_shown(tmp_path: Path, key: str) -> None:
     with pytest.raises(ConfigError, match="root_password_env") as caught:
         cluster_of(tmp_path, f"{ONE}{key}\n")
     assert "s3cret" not in str(caught.value)
 
 
-def test_password_is_not_in_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_password_is_not_kept_in_cluster_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_PASSWORD", "s3cret")
     cluster = cluster_of(tmp_path, ONE + "root_password_env: SOME_PASSWORD\n")
     assert cluster.root_password() == "s3cret"
@@ -184,7 +186,7 @@ def test_password_is_not_in_what_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "text", [ONE, ONE + "root_password_env: SOME_OTHER\n", ONE + "root_password_file: gone\n", OBD]
 )
-def test_reload_without_password_keeps_the_old_file(
+def test_root_password_missing_after_reload_keeps_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     monkeypatch.setenv("SOME_PASSWORD", "pw")
@@ -198,7 +200,7 @@ def test_reload_without_password_keeps_the_old_file(
         assert cluster.root_password() == "pw"
 
 
-def test_reload_with_none_in_words_is_taken(
+def test_root_password_none_after_reload_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOME_PASSWORD", "pw")
@@ -256,7 +258,7 @@ def test_obd_password_comes_from_variable_then_file(
         (ENCRYPTED, None, None, ["obd pwd encrypt", VARIABLE, "`obd pwd encrypt disable`"]),
     ],
 )
-def test_obd_password_missing_or_contradicted_is_named(
+def test_obd_password_missing_or_contradictory_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     text: str,
@@ -274,7 +276,7 @@ def test_obd_password_missing_or_contradicted_is_named(
     assert not any(secret in message for secret in ("from-file", CIPHERTEXT, "pw "))
 
 
-def test_obd_variables_do_not_count_for_own_files(
+def test_obd_password_variables_are_ignored_for_cluster_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, "pw")
@@ -296,7 +298,7 @@ def test_obd_variables_do_not_count_for_own_files(
         ("\ufeff\x01", False),
     ],
 )
-def test_obd_marker_beside_the_file_means_encrypted(
+def test_obd_password_marker_file_means_encrypted(
     tmp_path: Path, inner: str, is_refused: bool
 ) -> None:
     (tmp_path / "inner_config.yaml").write_text(inner)
@@ -308,14 +310,14 @@ def test_obd_marker_beside_the_file_means_encrypted(
         assert cluster.root_password() == "from-file"
 
 
-def test_obd_ciphertext_is_not_kept(tmp_path: Path) -> None:
+def test_obd_password_ciphertext_is_not_kept(tmp_path: Path) -> None:
     cluster = load_cluster(cluster_of(tmp_path, ENCRYPTED).path, FLAVOURS)
     assert (cluster.password, cluster.root_password.is_encrypted) == (None, True)
     assert CIPHERTEXT not in repr(cluster)
 
 
 @pytest.mark.parametrize("blocks", [2, 3, 4, 8, 16, 32])
-def test_ciphertext_of_whole_blocks_looks_encrypted(blocks: int) -> None:
+def test_looks_encrypted_accepts_ciphertext_of_whole_blocks(blocks: int) -> None:
     assert all(
         looks_encrypted(base64.b64encode(os.urandom(16 * blocks)).decode()) for _ in range(100)
     )
@@ -335,5 +337,5 @@ def test_ciphertext_of_whole_blocks_looks_encrypted(blocks: int) -> None:
         "ä" * 44,
     ],
 )
-def test_ordinary_password_does_not_look_encrypted(password: str) -> None:
+def test_looks_encrypted_rejects_ordinary_password(password: str) -> None:
     assert not looks_encrypted(password)

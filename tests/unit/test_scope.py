@@ -60,7 +60,7 @@ IP = "Common.InvalidIp"
         ("SERVER", ["[fe80::1]:2886", "fe80::1"], [V6.name]),
     ],
 )
-def test_a_scope_means_these_servers_in_the_order_of_the_cluster(
+def test_resolve_scope_keeps_order_of_cluster(
     kind: str, targets: list[str], expected: list[str]
 ) -> None:
     assert list(resolve_scope(CLUSTER, kind, targets)) == expected
@@ -97,7 +97,7 @@ def test_a_scope_means_these_servers_in_the_order_of_the_cluster(
         ("SERVER", ["[fe80::1]:2887"], SERVER, "'[fe80::1]:2887'"),
     ],
 )
-def test_the_first_thing_that_is_wrong_is_refused_by_name(
+def test_resolve_scope_first_error_is_named(
     kind: str, targets: list[str], code: str, named: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
@@ -129,7 +129,7 @@ def test_the_first_thing_that_is_wrong_is_refused_by_name(
         ("::", ("::", 2886)),
     ],
 )
-def test_an_address_is_read_as_the_original_reads_it(text: str, expected: tuple[str, int]) -> None:
+def test_parse_address_accepts_same_forms_as_original(text: str, expected: tuple[str, int]) -> None:
     assert parse_address(text) == expected
 
 
@@ -165,19 +165,19 @@ def test_an_address_is_read_as_the_original_reads_it(text: str, expected: tuple[
         ("[fe80::1::2]:2886", IP),
     ],
 )
-def test_a_text_that_is_no_address_says_which_part_is_wrong(text: str, code: str) -> None:
+def test_parse_address_invalid_part_gives_error_code(text: str, code: str) -> None:
     with pytest.raises(ApiError) as caught:
         parse_address(text)
     assert (caught.value.err_code, caught.value.http_status) == (code, 400)
 
 
-def test_a_refusal_tells_what_the_cluster_has() -> None:
+def test_resolve_scope_unknown_name_lists_known_names() -> None:
     with pytest.raises(ApiError, match="Zone3, zone1, zone2"):
         resolve_scope(CLUSTER, "ZONE", ["nope"])
     with pytest.raises(ApiError, match=r"10\.0\.0\.1:2886, 10\.0\.0\.2:2886"):
         resolve_scope(CLUSTER, "SERVER", ["10.0.0.9"])
 
 
-def test_the_reading_of_zone1_as_an_address_names_its_hex_run() -> None:
+def test_parse_address_zone_name_error_names_hex_run() -> None:
     with pytest.raises(ApiError, match="'e1' is not a valid IP address"):
         parse_address("zone1")

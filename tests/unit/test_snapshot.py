@@ -54,25 +54,25 @@ def counts(snapshot: Snapshot) -> list[object]:
     ]
 
 
-def test_nothing_is_waited_for_that_a_failed_lane_would_have_done() -> None:
+def test_snapshot_does_not_wait_for_failed_lane() -> None:
     snapshot = begin()
     end(snapshot, 1, "a", BROKEN)
-    for seen in (snapshot, read_again(snapshot)):
-        assert seen.waiting_in == {1: 0, 2: 2, 3: 2, 4: 1}
-        assert seen.running_in == {1: 2, 2: 0, 3: 0, 4: 0}
-        assert seen.failed_in == {1: 1, 2: 0, 3: 0, 4: 0}
-        assert seen.healthy_targets == ("b", "c")
-        assert not seen.is_over(1)
+    for snapshot_view in (snapshot, read_again(snapshot)):
+        assert snapshot_view.waiting_in == {1: 0, 2: 2, 3: 2, 4: 1}
+        assert snapshot_view.running_in == {1: 2, 2: 0, 3: 0, 4: 0}
+        assert snapshot_view.failed_in == {1: 1, 2: 0, 3: 0, 4: 0}
+        assert snapshot_view.healthy_targets == ("b", "c")
+        assert not snapshot_view.is_over(1)
     end(snapshot, 1, "b", BROKEN)
     end(snapshot, 1, "c", BROKEN)
-    for seen in (snapshot, read_again(snapshot)):
-        assert seen.waiting_in == {1: 0, 2: 0, 3: 0, 4: 1}
-        assert seen.healthy_targets == ()
-        assert [seen.is_over(stage) for stage in (1, 2, 3)] == [True] * 3
+    for snapshot_view in (snapshot, read_again(snapshot)):
+        assert snapshot_view.waiting_in == {1: 0, 2: 0, 3: 0, 4: 1}
+        assert snapshot_view.healthy_targets == ()
+        assert [snapshot_view.is_over(stage) for stage in (1, 2, 3)] == [True] * 3
 
 
 @pytest.mark.parametrize("fails_at", [1, 2, 3])
-def test_what_is_counted_on_the_way_is_what_is_counted_after_reading(fails_at: int) -> None:
+def test_snapshot_counters_match_recount_of_rows(fails_at: int) -> None:
     snapshot = begin()
     for stage in (1, 2, 3):
         for target in ("a", "b", "c"):

@@ -24,7 +24,7 @@ def socket_file(directory: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("is_linked", [False, True], ids=["directory", "link"])
-def test_sql_listener_refuses_a_linked_run_directory(is_linked: bool) -> None:
+def test_sql_listener_command_linked_run_directory_is_refused(is_linked: bool) -> None:
     """The owner and mode of a link's target say nothing about who can replace the link."""
     with open_directory() as root:
         home, elsewhere = root / "home", root / "run"

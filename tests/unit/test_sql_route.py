@@ -25,16 +25,16 @@ from tests.made_server import make_server
 
 SERVER = make_server(home="/home/x/seekdb", sql_port=2881)
 PROCESS = ProcessIdentity("boot", 42, 7, 1000, "")
-OWN, OTHER = PortSocket(1000, is_held=True), PortSocket(1001, is_held=False)
+OWN_SOCKET, OTHER_SOCKET = PortSocket(1000, is_held=True), PortSocket(1001, is_held=False)
 HIDDEN = PortSocket(1000, is_held=False)
-THIEF = Listener(1001, 77, "nc")
+FOREIGN_LISTENER = Listener(1001, 77, "nc")
 
 VISIBLE = SqlFacts(
     complete=True,
     uid=1000,
     process=PROCESS,
     are_descriptors_visible=True,
-    sockets=(OWN,),
+    sockets=(OWN_SOCKET,),
     has_socket_file=True,
     directories=((1000, 0o755), (1000, 0o755)),
 )
@@ -48,13 +48,15 @@ INVISIBLE = replace(VISIBLE, uid=1002, are_descriptors_visible=False, sockets=(H
     "facts",
     [
         VISIBLE,
-        replace(VISIBLE, sockets=(OWN, OWN)),
-        replace(VISIBLE, sockets=(replace(OWN, uid=0),)),  # opened before it changed its user
+        replace(VISIBLE, sockets=(OWN_SOCKET, OWN_SOCKET)),
+        replace(
+            VISIBLE, sockets=(replace(OWN_SOCKET, uid=0),)
+        ),  # opened before it changed its user
         INVISIBLE,
         replace(VISIBLE, doubts=(Doubt(DoubtKind.UNEXAMINED, 9),)),
     ],
 )
-def test_port_of_the_server_is_taken(facts: SqlFacts) -> None:
+def test_decide_port_of_server_is_accepted(facts: SqlFacts) -> None:
     assert decide_port(facts, SERVER) == ThroughPort()
 
 
@@ -66,56 +68,68 @@ def test_port_of_the_server_is_taken(facts: SqlFacts) -> None:
         (SqlFacts(complete=True), "no server of /home/x/seekdb runs"),
     ],
 )
-def test_port_that_nothing_serves_is_not_ready(facts: SqlFacts, reason: str) -> None:
-    found = decide_port(facts, SERVER)
-    assert isinstance(found, NotListening)
-    assert reason in found.reason
+def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: str) -> None:
+    outcome = decide_port(facts, SERVER)
+    assert isinstance(outcome, NotListening)
+    assert reason in outcome.reason
 
 
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
         # another process
-        (replace(VISIBLE, sockets=(OTHER,), listeners=(THIEF,)), ["nc, pid 77", "pid 42"]),
-        (replace(VISIBLE, sockets=(OTHER,)), ["uid 1001", "pid 42"]),
+        (
+            replace(VISIBLE, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
+            ["nc, pid 77", "pid 42"],
+        ),
+        (replace(VISIBLE, sockets=(OTHER_SOCKET,)), ["uid 1001", "pid 42"]),
         # the same user is not enough where descriptors are visible
         (replace(VISIBLE, sockets=(HIDDEN,)), ["uid 1000", "pid 42"]),
         # another process beside the server
         (
-            replace(VISIBLE, sockets=(OWN, OTHER), listeners=(Listener(1000, 42, "seekdb"), THIEF)),
+            replace(
+                VISIBLE,
+                sockets=(OWN_SOCKET, OTHER_SOCKET),
+                listeners=(Listener(1000, 42, "seekdb"), FOREIGN_LISTENER),
+            ),
             ["nc, pid 77"],
         ),
         # a listener of another user whose pid is not visible
-        (replace(VISIBLE, sockets=(OTHER,), listeners=(Listener(1001),)), ["uid 1001"]),
+        (replace(VISIBLE, sockets=(OTHER_SOCKET,), listeners=(Listener(1001),)), ["uid 1001"]),
         # the owner of the port is not visible
-        (replace(INVISIBLE, sockets=(OTHER,)), ["uid 1001", "uid 1000"]),
-        (replace(INVISIBLE, sockets=(HIDDEN, OTHER), listeners=(Listener(1001),)), ["uid 1001"]),
+        (replace(INVISIBLE, sockets=(OTHER_SOCKET,)), ["uid 1001", "uid 1000"]),
+        (
+            replace(INVISIBLE, sockets=(HIDDEN, OTHER_SOCKET), listeners=(Listener(1001),)),
+            ["uid 1001"],
+        ),
         (replace(INVISIBLE, sockets=(PortSocket(-1, is_held=False),)), ["uid -1"]),
         (replace(INVISIBLE, sockets=(PortSocket(0, is_held=False),)), ["uid 0"]),
         # no server
         (
-            SqlFacts(complete=True, sockets=(OTHER,), listeners=(THIEF,)),
+            SqlFacts(complete=True, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
             ["nc, pid 77", "no server of /home/x/seekdb was identified"],
         ),
     ],
 )
-def test_port_of_another_process_is_refused(facts: SqlFacts, words: list[str]) -> None:
-    found = decide_port(facts, SERVER)
-    assert isinstance(found, Refused)
+def test_decide_port_of_other_process_is_refused(facts: SqlFacts, words: list[str]) -> None:
+    outcome = decide_port(facts, SERVER)
+    assert isinstance(outcome, Refused)
     assert [
-        word for word in [*words, "2881", "no password was sent"] if word not in found.cause
+        word for word in [*words, "2881", "no password was sent"] if word not in outcome.cause
     ] == []
-    assert found.remedy.startswith("stop that process")
+    assert outcome.remedy.startswith("stop that process")
 
 
 @pytest.mark.parametrize("kind", DoubtKind)
-@pytest.mark.parametrize("sockets", [(), (OTHER,)])
-def test_port_with_doubts_only_is_refused(kind: DoubtKind, sockets: tuple[PortSocket, ...]) -> None:
+@pytest.mark.parametrize("sockets", [(), (OTHER_SOCKET,)])
+def test_decide_port_with_doubts_only_is_refused(
+    kind: DoubtKind, sockets: tuple[PortSocket, ...]
+) -> None:
     doubt = Doubt(kind, 99, "/srv", "/home/x/seekdb")
-    found = decide_port(SqlFacts(complete=True, doubts=(doubt,), sockets=sockets), SERVER)
-    assert isinstance(found, Refused)
-    assert "99" in found.cause
-    assert found.remedy
+    outcome = decide_port(SqlFacts(complete=True, doubts=(doubt,), sockets=sockets), SERVER)
+    assert isinstance(outcome, Refused)
+    assert "99" in outcome.cause
+    assert outcome.remedy
 
 
 # --- the unix socket -----------------------------------------------------------------------------
@@ -127,12 +141,12 @@ def test_port_with_doubts_only_is_refused(kind: DoubtKind, sockets: tuple[PortSo
         VISIBLE,
         replace(VISIBLE, uid=0),
         replace(VISIBLE, sockets=()),
-        replace(VISIBLE, sockets=(OTHER,)),  # the port does not matter
+        replace(VISIBLE, sockets=(OTHER_SOCKET,)),  # the port does not matter
         replace(VISIBLE, directories=((0, 0o755), (1000, 0o700))),
         replace(VISIBLE, directories=((1000, 0o1755), (1000, 0o2750))),
     ],
 )
-def test_socket_file_that_is_private_is_taken(facts: SqlFacts) -> None:
+def test_find_socket_file_private_is_accepted(facts: SqlFacts) -> None:
     assert find_socket_file(facts, SERVER) == ThroughSocketFile("/home/x/seekdb/run/sql.sock")
 
 
@@ -155,22 +169,22 @@ def test_socket_file_that_is_private_is_taken(facts: SqlFacts) -> None:
         replace(VISIBLE, complete=False),
     ],
 )
-def test_socket_file_of_unclear_owner_is_not_taken(facts: SqlFacts) -> None:
+def test_find_socket_file_of_unclear_owner_is_none(facts: SqlFacts) -> None:
     assert find_socket_file(facts, SERVER) is None
 
 
-def test_socket_file_is_not_taken_with_sudo_or_direct() -> None:
+def test_find_socket_file_with_sudo_or_direct_is_none() -> None:
     sudo = replace(SERVER, address=HostAddress("10.0.0.1", user="x", sudo="ob"))
     for server in (sudo, replace(SERVER, sql_via="direct")):
         assert find_socket_file(VISIBLE, server) is None
 
 
 @pytest.mark.parametrize(
-    ("letter", "most"), [("a", 93), ("\N{LATIN SMALL LETTER U WITH DIAERESIS}", 46)]
+    ("letter", "longest"), [("a", 93), ("\N{LATIN SMALL LETTER U WITH DIAERESIS}", 46)]
 )
-def test_socket_file_is_not_taken_beyond_107_bytes(letter: str, most: int) -> None:
-    assert find_socket_file(VISIBLE, replace(SERVER, home="/" + letter * most)) is not None
-    assert find_socket_file(VISIBLE, replace(SERVER, home="/" + letter * (most + 1))) is None
+def test_find_socket_file_beyond_107_bytes_is_none(letter: str, longest: int) -> None:
+    assert find_socket_file(VISIBLE, replace(SERVER, home="/" + letter * longest)) is not None
+    assert find_socket_file(VISIBLE, replace(SERVER, home="/" + letter * (longest + 1))) is None
 
 
 # --- the parser ----------------------------------------------------------------------------------
@@ -193,21 +207,21 @@ end=yes
 """
 
 
-def test_parse_complete_output_is_taken_whole() -> None:
+def test_parse_sql_facts_complete_output_is_read() -> None:
     assert parse_sql_facts(OUTPUT) == SqlFacts(
         complete=True,
         uid=0,
         process=ProcessIdentity("b1", 42, 7, 1000, ""),
         are_descriptors_visible=True,
-        sockets=(OWN, OTHER),
-        listeners=(THIEF,),
+        sockets=(OWN_SOCKET, OTHER_SOCKET),
+        listeners=(FOREIGN_LISTENER,),
         has_socket_file=True,
         directories=((1000, 0o755), (1000, 0o700)),
     )
 
 
 @pytest.mark.parametrize("end", ["", "unanswered=/home/x\nend=yes\n", "end=ye"])
-def test_parse_incomplete_output_is_not_complete(end: str) -> None:
+def test_parse_sql_facts_truncated_output_is_incomplete(end: str) -> None:
     facts = parse_sql_facts(OUTPUT.replace("end=yes\n", end))
     assert not facts.complete
     assert isinstance(decide_port(facts, SERVER), NotListening)
@@ -217,7 +231,7 @@ def test_parse_incomplete_output_is_not_complete(end: str) -> None:
 @pytest.mark.parametrize(
     ("line", "socket"),
     [
-        ("socket=1000 held", OWN),
+        ("socket=1000 held", OWN_SOCKET),
         ("socket=1000 other", HIDDEN),
         ("socket=1000", HIDDEN),
         ("socket=", PortSocket(-1, is_held=False)),
@@ -226,12 +240,12 @@ def test_parse_incomplete_output_is_not_complete(end: str) -> None:
         (f"socket={'9' * 30} other", PortSocket(-1, is_held=False)),
     ],
 )
-def test_parse_socket_unknown_uid_is_minus_one(line: str, socket: PortSocket) -> None:
+def test_parse_sql_facts_unknown_uid_is_minus_one(line: str, socket: PortSocket) -> None:
     assert parse_sql_facts(line).sockets == (socket,)
 
 
 @pytest.mark.parametrize("line", ["directory=x 755", "directory=0 9", "directory=", "directory=0"])
-def test_parse_directory_malformed_drops_all(line: str) -> None:
+def test_parse_sql_facts_malformed_directory_discards_all(line: str) -> None:
     assert parse_sql_facts(f"directory=0 755\n{line}\n").directories == ()
 
 
@@ -269,7 +283,7 @@ LINES = st.lists(
 
 
 @given(st.one_of(st.text(), LINES))
-def test_parse_any_text_leads_to_a_decision(text: str) -> None:
+def test_parse_sql_facts_any_text_leads_to_decision(text: str) -> None:
     facts = parse_sql_facts(text)
     route = decide_port(facts, SERVER)
     if isinstance(route, ThroughPort):

@@ -12,7 +12,7 @@ from dagengine.errors import BindFailed
 from tasks.routes.start import StartRequest
 
 
-def read(body: Any) -> tuple[str, list[str], list[str]]:
+def bind_body(body: Any) -> tuple[str, list[str], list[str]]:
     """Scope type, targets, ids to force, as the route uses them."""
     request = bind(body if isinstance(body, bytes) else json.dumps(body).encode(), StartRequest)
     scope, force = request.scope, request.force_pass_dag
@@ -60,8 +60,10 @@ def read(body: Any) -> tuple[str, list[str], list[str]]:
         ({"force_pass_dag": {"id": ["1"]}}, ("", [], [])),
     ],
 )
-def test_a_body_is_read(body: Any, expected: tuple[str, list[str], list[str]]) -> None:
-    assert read(body) == expected
+def test_start_request_valid_body_is_bound(
+    body: Any, expected: tuple[str, list[str], list[str]]
+) -> None:
+    assert bind_body(body) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,14 +96,14 @@ def test_a_body_is_read(body: Any, expected: tuple[str, list[str], list[str]]) -
         ({"forcePassDag": {"id": [None]}}, "forcePassDag.id.0"),
     ],
 )
-def test_a_body_of_the_wrong_type_is_refused_at_its_place(body: Any, named: str) -> None:
+def test_start_request_wrong_type_names_place(body: Any, named: str) -> None:
     with pytest.raises(BindFailed) as caught:
-        read(body)
+        bind_body(body)
     assert caught.value.message.startswith("Bind JSON failed: ")
     assert named in caught.value.message
 
 
-def test_a_refusal_does_not_repeat_what_was_sent() -> None:
+def test_start_request_error_does_not_show_body() -> None:
     with pytest.raises(BindFailed) as caught:
-        read({"scope": {"type": {"password": "s3cret"}}})
+        bind_body({"scope": {"type": {"password": "s3cret"}}})
     assert "s3cret" not in str(caught.value)

@@ -92,7 +92,7 @@ def home(tmp_path: Path) -> Home:
         *("etc/failed-start-1", "../data dir/a", "../redo/a"),
     ],
 )
-def test_first_start_with_a_file_changes_nothing(home: Home, name: str) -> None:
+def test_start_script_first_start_with_file_changes_nothing(home: Home, name: str) -> None:
     (home.path / ".hidden").mkdir()
     home.write(name)
     before = home.files()
@@ -101,13 +101,13 @@ def test_first_start_with_a_file_changes_nothing(home: Home, name: str) -> None:
     assert home.files() == before
 
 
-def test_first_start_with_a_dangling_link_is_refused(home: Home) -> None:
+def test_start_script_first_start_with_dangling_link_is_refused(home: Home) -> None:
     (home.path / "store").mkdir()
     (home.path / "store" / "sstable").symlink_to("/nowhere")
     assert home.start(StartKind.FIRST).outcome is StartOutcome.CHANGED
 
 
-def test_first_start_writes_its_marker(home: Home) -> None:
+def test_start_script_first_start_writes_marker(home: Home) -> None:
     log = home.write("log/seekdb.log", "12345")
     (home.path / "etc").mkdir()
     report = home.start(StartKind.FIRST)
@@ -118,12 +118,12 @@ def test_first_start_writes_its_marker(home: Home) -> None:
     assert not (home.path / MARKER).exists()
 
 
-def test_first_start_without_a_log_writes_zeros(home: Home) -> None:
+def test_start_script_first_start_without_log_writes_zeros(home: Home) -> None:
     home.start(StartKind.FIRST)
     assert (home.path / MARKER).read_text() == "78 0 0\n"
 
 
-def test_started_program_inherits_no_descriptor(home: Home) -> None:
+def test_start_script_program_inherits_no_descriptor(home: Home) -> None:
     report = home.start(StartKind.FIRST)
     descriptors = {int(word) for word in report.said.split() if word.isdecimal()} - {2881}
     assert descriptors & {7, 8, 9} == set()
@@ -137,7 +137,7 @@ def test_started_program_inherits_no_descriptor(home: Home) -> None:
         *("no marker", "damaged marker", "data elsewhere", "redo elsewhere"),
     ],
 )
-def test_leftover_start_that_is_none_changes_nothing(home: Home, change: str) -> None:
+def test_start_script_invalid_leftover_start_changes_nothing(home: Home, change: str) -> None:
     home.leave_failed_start(log_from=5)
     match change:
         case "telemetry":
@@ -188,7 +188,9 @@ def find_files(home: Home) -> HomeFiles:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 @pytest.mark.parametrize("place", ["store", "store/redo", "etc/a b"])
 @pytest.mark.parametrize("is_bind", [False, True], ids=["tmpfs", "bind"])
-def test_leftover_start_moves_no_mount_point(home: Home, place: str, is_bind: bool) -> None:
+def test_start_script_leftover_start_moves_no_mount_point(
+    home: Home, place: str, is_bind: bool
+) -> None:
     home.data.mkdir()
     with mounted(home.path / place, home.data if is_bind else None):
         home.leave_failed_start()
@@ -205,7 +207,7 @@ def test_leftover_start_moves_no_mount_point(home: Home, place: str, is_bind: bo
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_leftover_start_keeps_an_empty_mount_point(home: Home) -> None:
+def test_start_script_leftover_start_keeps_empty_mount_point(home: Home) -> None:
     with mounted(home.path / "store"):
         home.leave_failed_start()
         shutil.rmtree(home.path / "store/sstable")
@@ -265,7 +267,7 @@ def test_first_start_ignores_lost_and_found(places: str) -> None:
         ("telemetry", False),  # it shows more than the log, which is not read then
     ],
 )
-def test_facts_read_a_long_log_behind_its_offset(
+def test_facts_command_reads_long_log_after_offset(
     home: Home, change: str, is_completed: bool
 ) -> None:
     filler = "[t] INFO  [SHARE] a line of no meaning\n" * 100_000
@@ -289,7 +291,7 @@ def test_facts_read_a_long_log_behind_its_offset(
     assert (report.outcome is StartOutcome.LAUNCHED) is is_leftover
 
 
-def test_start_reports_output_without_a_line_end(home: Home) -> None:
+def test_start_script_reports_output_without_line_end(home: Home) -> None:
     program = home.write("bin/seekdb", "#!/bin/sh\nprintf 'first\nlast word'\nexit 87\n")
     program.chmod(0o755)
     report = home.start(StartKind.FIRST)
@@ -298,7 +300,7 @@ def test_start_reports_output_without_a_line_end(home: Home) -> None:
 
 
 @pytest.mark.parametrize("record", ["older", "missing"])
-def test_leftover_start_needs_the_record_of_a_boot(home: Home, record: str) -> None:
+def test_start_script_leftover_start_needs_boot_record(home: Home, record: str) -> None:
     home.leave_failed_start(log_from=5)
     if record == "older":
         home.write("etc/seekdb.config.bin")
@@ -312,7 +314,7 @@ def test_leftover_start_needs_the_record_of_a_boot(home: Home, record: str) -> N
 
 
 @pytest.mark.parametrize("data", ["elsewhere", "in store"])
-def test_leftover_start_moves_files_aside(home: Home, data: str) -> None:
+def test_start_script_leftover_start_moves_files_aside(home: Home, data: str) -> None:
     home.leave_failed_start()
     home.write("store/inner/block_file")
     home.data.mkdir()
@@ -328,7 +330,7 @@ def test_leftover_start_moves_files_aside(home: Home, data: str) -> None:
     assert (home.path / MARKER).read_text() == f"78 {inode} {size}\n"
 
 
-def test_leftover_start_ignores_the_boot_before_it(home: Home) -> None:
+def test_start_script_leftover_start_ignores_earlier_boot(home: Home) -> None:
     home.leave_failed_start()
     text = f"{BOOTED}\n"
     log = home.write("log/seekdb.log", text)
@@ -337,7 +339,7 @@ def test_leftover_start_ignores_the_boot_before_it(home: Home) -> None:
     assert home.start(StartKind.LEFTOVER).outcome is StartOutcome.LAUNCHED
 
 
-def test_later_start_without_a_record_is_refused(home: Home) -> None:
+def test_start_script_later_start_without_record_is_refused(home: Home) -> None:
     home.write("store/redo/sys/log_stream/log/0")
     before = home.files()
     assert home.start(StartKind.LATER).outcome is StartOutcome.CHANGED
@@ -347,7 +349,7 @@ def test_later_start_without_a_record_is_refused(home: Home) -> None:
 @pytest.mark.parametrize(
     "record", ["store/sstable/meta.db", "etc/seekdb.config.bin", "etc/meta.db"]
 )
-def test_later_start_passes_no_options(home: Home, record: str) -> None:
+def test_start_script_later_start_passes_no_options(home: Home, record: str) -> None:
     home.write(record)
     before = home.files()
     report = home.start(StartKind.LATER, data_dir=str(home.data))
@@ -357,7 +359,7 @@ def test_later_start_passes_no_options(home: Home, record: str) -> None:
 
 
 @pytest.mark.parametrize("kind", StartKind)
-def test_start_of_a_doubtful_process_changes_nothing(home: Home, kind: StartKind) -> None:
+def test_start_script_doubtful_process_changes_nothing(home: Home, kind: StartKind) -> None:
     home.leave_failed_start()
     before = home.files()
     with run_server(home.path.parent, "--base-dir", str(home.path)) as process:

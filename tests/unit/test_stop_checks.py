@@ -47,7 +47,7 @@ MULTI, REPLICA = "OB.Server.StoppedInMultiZone", "OB.Cluster.Tenant.Replica.Inva
 
 
 @pytest.mark.parametrize(
-    ("found", "scope", "zones", "code", "says"),
+    ("cluster_snapshot", "scope", "zones", "code", "message_part"),
     [
         (snapshot(), "ZONE", ["z1"], "", ""),
         (snapshot(), "SERVER", ["z1"], "", ""),
@@ -65,42 +65,42 @@ MULTI, REPLICA = "OB.Server.StoppedInMultiZone", "OB.Cluster.Tenant.Replica.Inva
         (snapshot(stopped=("z2",), dead=("z2",)), "ZONE", ["z1"], MULTI, "z2"),
     ],
 )
-def test_a_plain_stop_is_refused_when_it_would_cost_too_much(
-    found: ClusterSnapshot, scope: str, zones: list[str], code: str, says: str
+def test_check_plain_stop_refuses_unsafe_stops_only(
+    cluster_snapshot: ClusterSnapshot, scope: str, zones: list[str], code: str, message_part: str
 ) -> None:
     if not code:
-        check_plain_stop(found, ScopeKind(scope), zones)
+        check_plain_stop(cluster_snapshot, ScopeKind(scope), zones)
         return
     with pytest.raises(ApiError) as caught:
-        check_plain_stop(found, ScopeKind(scope), zones)
+        check_plain_stop(cluster_snapshot, ScopeKind(scope), zones)
     assert (caught.value.err_code, caught.value.http_status) == (code, 400)
-    assert says in caught.value.message
+    assert message_part in caught.value.message
     assert caught.value.remedy
 
 
-def test_the_leader_of_a_log_stream_is_believed() -> None:
+def test_parse_streams_uses_row_of_leader() -> None:
     rows = [
         (1002, 1, "FOLLOWER", "10.0.0.1:2882:1", 1),
         (1002, 1, "LEADER", "10.0.0.1:2882:1,[fe80::1]:2883:1", 3),
         (1002, 1, "FOLLOWER", "10.0.0.9:2882:1", 1),
         (1, 1, "FOLLOWER", "", 1),
     ]
-    both, alone = parse_streams(rows)
-    assert both == LogStream(1002, 1, frozenset({("10.0.0.1", 2882), ("fe80::1", 2883)}), 3)
-    assert alone.members == frozenset()
+    led_stream, leaderless_stream = parse_streams(rows)
+    assert led_stream == LogStream(1002, 1, frozenset({("10.0.0.1", 2882), ("fe80::1", 2883)}), 3)
+    assert leaderless_stream.members == frozenset()
 
 
-def test_checkpoints_are_read_by_address() -> None:
+def test_parse_checkpoints_maps_address_to_checkpoint() -> None:
     assert parse_checkpoints([("10.0.0.1", 2882, 17)]) == {("10.0.0.1", 2882): 17}
     assert render_minor_freeze([]) == "ALTER SYSTEM MINOR FREEZE SERVER = ()"
 
 
 def facts_of(**lines: Any) -> HostFacts:
-    told = {"uid": 1000, "boot": "b", "home": "directory", "end": "yes"} | lines
-    return parse_facts("".join(f"{name}={value}\n" for name, value in told.items()))
+    values = {"uid": 1000, "boot": "b", "home": "directory", "end": "yes"} | lines
+    return parse_facts("".join(f"{name}={value}\n" for name, value in values.items()))
 
 
-def test_only_our_own_process_is_stopped() -> None:
+def test_decide_stop_stops_own_unmanaged_process_only() -> None:
     runs = {"pid": 7, "started": 8, "owner": 1000}
     assert decide_stop(facts_of(), home="/h") == NothingRuns()
     assert decide_stop(facts_of(**runs), home="/h") == Stop(ProcessIdentity("b", 7, 8, 1000, ""))
@@ -108,9 +108,9 @@ def test_only_our_own_process_is_stopped() -> None:
     assert isinstance(other, Blocked)
     assert "uid 0, pid 7" in other.message
     for managed in ({"obshell": 9}, {"unit": "db.service"}, {"group": "0::/a/db.service"}):
-        left = decide_stop(facts_of(**runs | managed), home="/h")
-        assert isinstance(left, Blocked)
-        assert left.remedy
+        decision = decide_stop(facts_of(**runs | managed), home="/h")
+        assert isinstance(decision, Blocked)
+        assert decision.remedy
         assert decide_stop(facts_of(**managed), home="/h") == NothingRuns()
     broken = decide_stop(facts_of(end="no"), home="/h")
     assert isinstance(broken, Blocked)
@@ -118,10 +118,10 @@ def test_only_our_own_process_is_stopped() -> None:
 
 
 @pytest.mark.parametrize("outcome", list(StopOutcome))
-def test_every_outcome_of_the_stop_script_is_read(outcome: StopOutcome) -> None:
+def test_parse_stop_each_outcome_is_read(outcome: StopOutcome) -> None:
     assert parse_stop(f"pid=7\nstarted=8\noutcome={outcome}\n").outcome is outcome
 
 
-def test_an_outcome_that_nobody_knows_is_no_success() -> None:
+def test_parse_stop_undefined_outcome_is_unknown() -> None:
     assert parse_stop("outcome=splendid\n").outcome is StopOutcome.UNKNOWN
     assert parse_stop("").process is None

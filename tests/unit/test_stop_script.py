@@ -26,25 +26,25 @@ async def end(
     return parse_stop(result.stdout)
 
 
-async def test_a_server_is_ended_by_sigterm_and_only_that_of_this_home(tmp_path: Path) -> None:
+async def test_stop_script_sigterm_ends_server_of_home_only(tmp_path: Path) -> None:
     home, other = tmp_path / "home with 'odd' $name", tmp_path / "other"
     home.mkdir()
     other.mkdir()
     with (
-        run_server(home, program="observer") as ours,
-        run_server(other, program="observer") as theirs,
-        subprocess.Popen(["sleep", "60"], cwd=home) as near,  # noqa: ASYNC220
+        run_server(home, program="observer") as own_server,
+        run_server(other, program="observer") as other_server,
+        subprocess.Popen(["sleep", "60"], cwd=home) as unrelated,  # noqa: ASYNC220
     ):
         report = await end(home)
         assert report.outcome is StopOutcome.STOPPED
         assert report.process is not None
-        assert report.process.pid == ours.pid
-        assert ours.wait() == -15
-        assert (theirs.poll(), near.poll()) == (None, None)
-        near.kill()
+        assert report.process.pid == own_server.pid
+        assert own_server.wait() == -15
+        assert (other_server.poll(), unrelated.poll()) == (None, None)
+        unrelated.kill()
 
 
-async def test_a_server_that_ignores_sigterm_is_killed_after_the_stated_time(
+async def test_stop_script_kills_server_that_ignores_sigterm(
     tmp_path: Path,
 ) -> None:
     text = f"trap '' TERM; {SAYS_READY}"
@@ -53,7 +53,7 @@ async def test_a_server_that_ignores_sigterm_is_killed_after_the_stated_time(
         assert process.wait() == -9
 
 
-async def test_where_nothing_runs_there_is_nothing_to_stop(tmp_path: Path) -> None:
+async def test_stop_script_without_server_reports_gone(tmp_path: Path) -> None:
     assert (await end(tmp_path)).outcome is StopOutcome.GONE
     assert (await end(tmp_path / "none")).outcome is StopOutcome.GONE
 
@@ -61,7 +61,7 @@ async def test_where_nothing_runs_there_is_nothing_to_stop(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("marker", "outcome"), [("77", StopOutcome.STOPPED), ("78", StopOutcome.FOREIGN)]
 )
-async def test_a_rollback_ends_only_what_its_own_dag_has_started(
+async def test_stop_script_marker_limits_stop_to_own_dag(
     tmp_path: Path, marker: str, outcome: StopOutcome
 ) -> None:
     with run_server(tmp_path, program="observer") as process:
@@ -71,7 +71,7 @@ async def test_a_rollback_ends_only_what_its_own_dag_has_started(
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a process of another user")
-async def test_a_server_of_another_user_is_not_touched(tmp_path: Path) -> None:
+async def test_stop_script_server_of_other_user_is_not_touched(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     os.chown(tmp_path, 65534, 65534)
     with run_server(tmp_path, program="observer", user=65534) as process:
@@ -81,7 +81,9 @@ async def test_a_server_of_another_user_is_not_touched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["seekdb", "observer"])
-async def test_stop_of_nothing_names_a_server_on_its_port(tmp_path: Path, program: str) -> None:
+async def test_stop_script_without_server_names_server_on_port(
+    tmp_path: Path, program: str
+) -> None:
     with listen(program=program) as (port, pid):
         report = await end(tmp_path, sql_port=port)
         assert report.outcome is StopOutcome.GONE
@@ -90,7 +92,7 @@ async def test_stop_of_nothing_names_a_server_on_its_port(tmp_path: Path, progra
         assert (await end(tmp_path / "none", sql_port=port)).contradiction is not None
 
 
-async def test_stop_of_nothing_accepts_another_program_there(tmp_path: Path) -> None:
+async def test_stop_script_other_program_on_port_is_accepted(tmp_path: Path) -> None:
     with listen(program="nc") as (port, pid):
         report = await end(tmp_path, sql_port=port)
         assert (report.outcome, report.contradiction) == (StopOutcome.GONE, None)
@@ -98,7 +100,7 @@ async def test_stop_of_nothing_accepts_another_program_there(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("is_linked", [False, True], ids=["home", "link"])
-async def test_stop_of_nothing_names_a_listener_in_its_home(
+async def test_stop_script_without_server_names_listener_in_home(
     tmp_path: Path, is_linked: bool
 ) -> None:
     home = tmp_path / "home"
@@ -113,7 +115,7 @@ async def test_stop_of_nothing_names_a_listener_in_its_home(
         assert (await end(tmp_path, sql_port=port)).contradiction is None
 
 
-async def test_stop_reports_who_listens_after_the_end(tmp_path: Path) -> None:
+async def test_stop_script_reports_listener_after_stop(tmp_path: Path) -> None:
     with listen() as (port, pid), run_server(tmp_path, program="observer"):
         report = await end(tmp_path, sql_port=port)
         assert report.outcome is StopOutcome.STOPPED
@@ -121,7 +123,7 @@ async def test_stop_reports_who_listens_after_the_end(tmp_path: Path) -> None:
         assert report.contradiction.pid == pid
 
 
-async def test_stop_of_a_doubtful_process_ends_nothing(tmp_path: Path) -> None:
+async def test_stop_script_doubtful_process_is_not_ended(tmp_path: Path) -> None:
     with run_server(tmp_path, program="seekdb") as process:
         report = await end(tmp_path)
         assert report.outcome is StopOutcome.DOUBTFUL
@@ -129,7 +131,7 @@ async def test_stop_of_a_doubtful_process_ends_nothing(tmp_path: Path) -> None:
         assert process.poll() is None
 
 
-async def test_stop_of_a_missing_home_sees_its_server_elsewhere(tmp_path: Path) -> None:
+async def test_stop_script_missing_home_finds_server_elsewhere(tmp_path: Path) -> None:
     home = tmp_path / "removed link"
     words = ("--base-dir", str(home))
     with run_server(tmp_path, *words, program="observer") as process:

@@ -11,10 +11,10 @@ from dagengine.errors import NotSerializable
 from dagengine.model.json_values import normalize_json, normalize_text
 
 
-def test_a_value_is_as_it_will_be_read_again() -> None:
+def test_normalize_json_gives_value_as_read_back() -> None:
     shared = ["x"]
-    given = {"ports": (1, 2), 3: "x", "list": shared, "text": "\u00fc", "none": None}
-    stored = normalize_json(given)  # type: ignore[arg-type]  # what a caller without types may give
+    original = {"ports": (1, 2), 3: "x", "list": shared, "text": "\u00fc", "none": None}
+    stored = normalize_json(original)  # type: ignore[arg-type]  # what a caller without types may give
     assert stored == {"ports": [1, 2], "3": "x", "list": ["x"], "text": "\u00fc", "none": None}
     shared.append("y")
     assert stored["list"] == ["x"]
@@ -31,10 +31,10 @@ def _nested() -> dict[str, Any]:
     [{"x": {1, 2}}, {"x": math.nan}, {"x": math.inf}, {"x": "\ud800"}, {"\udcff": 1}, _nested()],
     ids=["set", "nan", "infinite", "half a pair", "half a pair in a key", "itself"],
 )
-def test_what_cannot_be_kept_is_refused(value: dict[str, Any]) -> None:
+def test_normalize_json_not_serializable_value_is_refused(value: dict[str, Any]) -> None:
     with pytest.raises(NotSerializable, match="cannot be stored"):
         normalize_json(value)
 
 
-def test_text_that_is_no_unicode_is_written_out() -> None:
+def test_normalize_text_escapes_surrogates() -> None:
     assert normalize_text("caf\u00e9 \udcff") == "caf\u00e9 \\udcff"

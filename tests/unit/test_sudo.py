@@ -14,12 +14,12 @@ ADDRESS = HostAddress("10.0.0.1", user="deploy", sudo="admin")
 LINE = "deploy ALL=(admin) NOPASSWD: /bin/sh"
 
 
-def test_without_a_user_to_become_a_command_stays_what_it_is() -> None:
+def test_with_sudo_without_user_returns_same_command() -> None:
     command = Command(("echo", "x"), stdin="y")
     assert with_sudo(command, None) is command
 
 
-def test_words_of_a_command_and_its_secrets_stay_what_they_are() -> None:
+def test_with_sudo_keeps_arguments_and_secrets() -> None:
     command = Command(("printf", "a b", "-n", "$HOME", Secret("s3cret")), stdin=Secret("in"))
     wrapped = with_sudo(command, "admin")
     words = shlex.split(wrapped.render())
@@ -29,13 +29,13 @@ def test_words_of_a_command_and_its_secrets_stay_what_they_are() -> None:
     assert "s3cret" not in wrapped.render_masked()
 
 
-def test_sudo_is_tried_with_the_only_program_that_a_rule_has_to_allow() -> None:
+def test_probe_sudo_runs_permitted_program_only() -> None:
     words = shlex.split(probe_sudo("admin").render())
     assert words[-9:] == ["sudo", "-n", "-H", "-u", "admin", "--", "/bin/sh", "-c", ":"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "trouble"),
+    ("answer", "failure"),
     [
         ("missing\n", SudoFailure.MISSING),
         ("unknown\n", SudoFailure.UNKNOWN_USER),
@@ -54,21 +54,21 @@ def test_sudo_is_tried_with_the_only_program_that_a_rule_has_to_allow() -> None:
         ("works\n", None),
     ],
 )
-def test_a_refusal_is_known_by_what_the_host_says(answer: str, trouble: SudoFailure | None) -> None:
-    assert parse_sudo_probe(answer)[0] is trouble
+def test_parse_sudo_probe_output_gives_failure(answer: str, failure: SudoFailure | None) -> None:
+    assert parse_sudo_probe(answer)[0] is failure
 
 
-def test_sudos_words_are_one_short_line() -> None:
-    _, said = parse_sudo_probe("refused\nsudo: bad\n  thing\n" + "x" * 1000)
-    assert said.startswith("sudo: bad thing xxx")
-    assert len(said) == 300
+def test_parse_sudo_probe_text_is_one_short_line() -> None:
+    _, summary = parse_sudo_probe("refused\nsudo: bad\n  thing\n" + "x" * 1000)
+    assert summary.startswith("sudo: bad thing xxx")
+    assert len(summary) == 300
 
 
-@pytest.mark.parametrize("trouble", list(SudoFailure))
-def test_every_refusal_names_the_host_and_what_to_do(trouble: SudoFailure) -> None:
-    error = sudo_error(ADDRESS, trouble, "its words")
+@pytest.mark.parametrize("failure", list(SudoFailure))
+def test_sudo_error_names_host_and_remedy(failure: SudoFailure) -> None:
+    error = sudo_error(ADDRESS, failure, "its words")
     assert "10.0.0.1:22" in error.message
     assert error.host == "10.0.0.1:22"
     assert error.remedy
-    if trouble in (SudoFailure.PASSWORD, SudoFailure.NOT_ALLOWED):
+    if failure in (SudoFailure.PASSWORD, SudoFailure.NOT_ALLOWED):
         assert LINE in error.remedy

@@ -43,7 +43,7 @@ def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
 # --- what it says ----------------------------------------------------------------------------
 
 
-def test_a_server_needs_an_ip_and_a_home_and_everything_else_has_a_default(tmp_path: Path) -> None:
+def test_cluster_file_server_needs_only_ip_and_home(tmp_path: Path) -> None:
     (server,) = cluster_of(tmp_path, ONE).servers
     assert (server.name, server.zone, server.home) == ("10.0.0.1:2886", "z1", "/h")
     assert (server.agent_port, server.sql_port, server.rpc_port) == (2886, 2881, 2882)
@@ -52,7 +52,7 @@ def test_a_server_needs_an_ip_and_a_home_and_everything_else_has_a_default(tmp_p
     assert server.binary == "/h/bin/seekdb"
 
 
-def test_defaults_hold_for_every_server_that_does_not_say_otherwise(tmp_path: Path) -> None:
+def test_cluster_file_server_overrides_defaults(tmp_path: Path) -> None:
     first, second = cluster_of(
         tmp_path,
         HEAD
@@ -95,18 +95,18 @@ zones:
     assert address.key_file == tmp_path / "keys/id"
 
 
-def test_servers_come_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_cluster_file_keeps_order_of_servers(tmp_path: Path) -> None:
     text = HEAD + "defaults: {home: /h}\nzones: {z9: [{ip: 10.0.0.9}], z1: [{ip: 10.0.0.1}]}\n"
     assert [server.zone for server in cluster_of(tmp_path, text).servers] == ["z9", "z1"]
 
 
-def test_an_ipv6_server_is_named_with_brackets_and_its_text_is_kept(tmp_path: Path) -> None:
+def test_cluster_file_ipv6_server_name_has_brackets(tmp_path: Path) -> None:
     text = HEAD + 'zones: {z1: [{ip: "FE80:0::1", home: /h}]}\n'
     (server,) = cluster_of(tmp_path, text).servers
     assert (server.name, server.ip) == ("[FE80:0::1]:2886", "FE80:0::1")
 
 
-def test_two_servers_may_share_an_ip_when_their_ports_and_homes_differ(tmp_path: Path) -> None:
+def test_cluster_file_servers_may_share_ip(tmp_path: Path) -> None:
     text = (
         HEAD
         + "zones: {z1: [{ip: 10.0.0.1, home: /a},"
@@ -116,7 +116,7 @@ def test_two_servers_may_share_an_ip_when_their_ports_and_homes_differ(tmp_path:
     assert names == ["10.0.0.1:2886", "10.0.0.1:2887"]
 
 
-def test_two_servers_behind_one_ip_of_different_hosts_may_have_the_same_home(
+def test_cluster_file_servers_of_two_ssh_hosts_may_share_home(
     tmp_path: Path,
 ) -> None:
     text = (
@@ -127,7 +127,7 @@ def test_two_servers_behind_one_ip_of_different_hosts_may_have_the_same_home(
     assert len(cluster_of(tmp_path, text).servers) == 2
 
 
-def test_the_example_file_is_read() -> None:
+def test_load_cluster_example_file_is_valid() -> None:
     cluster = load_cluster(EXAMPLE, FLAVOURS)
     assert [server.name for server in cluster.servers] == ["10.0.0.1:2886", "10.0.0.2:2886"]
     assert cluster.root_password.env == "DAGENGINE_ROOT_PASSWORD"
@@ -204,7 +204,7 @@ def test_the_example_file_is_read() -> None:
         ("name: \0", ["not YAML"]),
     ],
 )
-def test_a_refusal_names_the_file_and_the_place(
+def test_load_cluster_invalid_file_names_file_and_place(
     tmp_path: Path, text: str, named: list[str]
 ) -> None:
     message = refusal(tmp_path, text)
@@ -221,7 +221,7 @@ def test_a_refusal_names_the_file_and_the_place(
         ("{ip: 10.0.0.2, home: /a, sql_port: 1, ssh: {host: 10.0.0.1}}", "the same home /a"),
     ],
 )
-def test_two_servers_that_would_be_one_are_refused_by_both_names(
+def test_load_cluster_conflicting_servers_are_both_named(
     tmp_path: Path, second: str, named: str
 ) -> None:
     text = HEAD + f"zones: {{z1: [{{ip: 10.0.0.1, home: /a}}], z2: [{second}]}}\n"
@@ -233,7 +233,7 @@ def test_two_servers_that_would_be_one_are_refused_by_both_names(
 @pytest.mark.parametrize("key", ["home", "data_dir", "redo_dir"])
 @pytest.mark.parametrize("character", ["\\\\", "\\n", "\\t", "\\e", "\\x7f", "\\u0085", "\\u2028"])
 @pytest.mark.parametrize("is_default", [True, False], ids=["default", "server"])
-def test_cluster_directory_with_odd_characters_is_refused(
+def test_load_cluster_directory_with_odd_characters_is_refused(
     tmp_path: Path, key: str, character: str, is_default: bool
 ) -> None:
     odd, plain = f'{key}: "/srv/a{character}b"', "" if key == "home" else "home: /srv/x"
@@ -246,7 +246,7 @@ def test_cluster_directory_with_odd_characters_is_refused(
     assert caught.value.remedy == "rename the directory on the host"
 
 
-def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
+def test_load_cluster_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml"):
         ClusterFile(tmp_path / "none.yaml", FLAVOURS)
     with pytest.raises(ConfigError, match=r"none\.yaml"):
@@ -273,14 +273,14 @@ def test_a_file_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
         ONE + "root_password: s3cret\n  - x",
     ],
 )
-def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+def test_load_cluster_password_in_file_is_not_shown(tmp_path: Path, text: str) -> None:
     assert "s3cret" not in refusal(tmp_path, text)
 
 
 # --- when it changes -------------------------------------------------------------------------
 
 
-def test_a_changed_file_is_taken_at_the_next_reading_and_not_before(tmp_path: Path) -> None:
+def test_cluster_file_change_takes_effect_at_reload(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, OPEN + ONE)
     write(cluster.path, OPEN + TWO)
     assert len(cluster.servers) == 1
@@ -288,7 +288,7 @@ def test_a_changed_file_is_taken_at_the_next_reading_and_not_before(tmp_path: Pa
     assert [server.name for server in cluster.servers] == ["10.0.0.1:2886", "10.0.0.2:2886"]
 
 
-def test_a_file_of_the_same_size_and_time_in_place_of_the_old_one_is_noticed(
+def test_cluster_file_reload_notices_same_size_and_mtime(
     tmp_path: Path,
 ) -> None:
     cluster = cluster_of(tmp_path, OPEN + ONE)
@@ -300,9 +300,7 @@ def test_a_file_of_the_same_size_and_time_in_place_of_the_old_one_is_noticed(
 
 
 @pytest.mark.parametrize("broken", ["", "a: [", ONE + "nam: x\n", HEAD + "zones: {}\n"])
-def test_a_broken_new_file_is_refused_each_time_and_the_old_one_stays(
-    tmp_path: Path, broken: str
-) -> None:
+def test_cluster_file_reload_of_invalid_file_keeps_old(tmp_path: Path, broken: str) -> None:
     cluster = cluster_of(tmp_path, OPEN + ONE)
     before = cluster.current
     write(cluster.path, broken)
@@ -315,7 +313,7 @@ def test_a_broken_new_file_is_refused_each_time_and_the_old_one_stays(
     assert len(cluster.servers) == 2
 
 
-def test_a_file_that_is_gone_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
+def test_cluster_file_reload_of_missing_file_keeps_old(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, OPEN + ONE)
     cluster.path.unlink()
     with pytest.raises(ConfigError, match=r"cluster\.yaml"):
@@ -323,7 +321,7 @@ def test_a_file_that_is_gone_is_refused_and_the_old_one_stays(tmp_path: Path) ->
     assert len(cluster.servers) == 1
 
 
-def test_a_server_that_has_vanished_fails_by_name(tmp_path: Path) -> None:
+def test_cluster_file_removed_server_is_named(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, OPEN + TWO)
     assert cluster.server("10.0.0.2:2886").zone == "z2"
     write(cluster.path, OPEN + ONE)
@@ -332,7 +330,7 @@ def test_a_server_that_has_vanished_fails_by_name(tmp_path: Path) -> None:
         cluster.server("10.0.0.2:2886")
 
 
-def test_a_zone_that_is_named_twice_is_refused_and_not_half_lost(tmp_path: Path) -> None:
+def test_load_cluster_duplicate_zone_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text("name: x\nzones:\n  z1: [{ip: 10.0.0.1}]\n  z1: [{ip: 10.0.0.2}]\n")
     with pytest.raises(ConfigError, match="the key 'z1' occurs twice in line 4"):
@@ -348,7 +346,7 @@ def address_of(tmp_path: Path, ssh: str, entry: str = "") -> HostAddress:
     return server.address
 
 
-def test_every_key_of_the_ssh_section_reaches_the_address(tmp_path: Path) -> None:
+def test_ssh_section_each_key_reaches_host_address(tmp_path: Path) -> None:
     address = address_of(
         tmp_path,
         "{host: h, port: 2200, user: u, key_file: k, key_passphrase_file: p, agent: /run/agent,"
@@ -373,20 +371,24 @@ def test_every_key_of_the_ssh_section_reaches_the_address(tmp_path: Path) -> Non
     assert {f.name for f in dataclasses.fields(HostAddress)} == set(SshSection.model_fields)
 
 
-def test_a_bastion_is_reached_as_the_hosts_are_unless_it_says_otherwise(tmp_path: Path) -> None:
+def test_ssh_section_jump_inherits_settings_of_hosts(tmp_path: Path) -> None:
     section = "{user: u, port: 2200, key_file: k, key_passphrase_env: P, agent: true, jump: J}"
     short = address_of(tmp_path, section.replace("J", '"gate.example:2201"'))
     assert short.jump == dataclasses.replace(short, host="gate.example", port=2201, jump=None)
     with_user = address_of(tmp_path, section.replace("J", '"me@[2001:db8::1]"')).jump
     assert with_user is not None
     assert (with_user.user, with_user.host, with_user.port) == ("me", "2001:db8::1", 22)
-    own = address_of(tmp_path, section.replace("J", "{host: gate, key_file: other}")).jump
-    assert own is not None
-    assert (own.key_file, own.user, own.port) == (tmp_path / "other", "u", 22)
-    assert (own.key_passphrase_env, own.agent) == (None, False)
+    explicit_jump = address_of(tmp_path, section.replace("J", "{host: gate, key_file: other}")).jump
+    assert explicit_jump is not None
+    assert (explicit_jump.key_file, explicit_jump.user, explicit_jump.port) == (
+        tmp_path / "other",
+        "u",
+        22,
+    )
+    assert (explicit_jump.key_passphrase_env, explicit_jump.agent) == (None, False)
 
 
-def test_bastions_can_follow_each_other_and_be_left_out_for_one_server(tmp_path: Path) -> None:
+def test_ssh_section_jumps_can_be_chained_and_omitted(tmp_path: Path) -> None:
     section = "{jump: {host: inner, jump: me@outer}}"
     inner = address_of(tmp_path, section).jump
     assert inner is not None
@@ -398,7 +400,7 @@ def test_bastions_can_follow_each_other_and_be_left_out_for_one_server(tmp_path:
     assert (other.host, other.jump) == ("gate", None)
 
 
-def test_servers_of_one_bastion_name_the_very_same_bastion(tmp_path: Path) -> None:
+def test_ssh_section_servers_of_one_jump_have_equal_addresses(tmp_path: Path) -> None:
     servers = cluster_of(tmp_path, f"ssh: {{jump: me@gate}}\n{TWO}").servers
     assert servers[0].address.jump == servers[1].address.jump
 
@@ -426,11 +428,11 @@ def test_servers_of_one_bastion_name_the_very_same_bastion(tmp_path: Path) -> No
         ),
     ],
 )
-def test_a_wrong_ssh_section_is_refused_by_name(tmp_path: Path, ssh: str, complaint: str) -> None:
+def test_ssh_section_invalid_value_is_named(tmp_path: Path, ssh: str, complaint: str) -> None:
     assert complaint in refusal(tmp_path, f"ssh: {ssh}\n{ONE}")
 
 
-def test_one_server_may_do_without_sudo_or_become_somebody_else(tmp_path: Path) -> None:
+def test_ssh_section_server_overrides_sudo(tmp_path: Path) -> None:
     assert address_of(tmp_path, "{user: u}").sudo is None
     assert address_of(tmp_path, "{sudo: none}").sudo is None
     assert address_of(tmp_path, "{sudo: admin}", ", ssh: {sudo: none}").sudo is None
@@ -439,20 +441,20 @@ def test_one_server_may_do_without_sudo_or_become_somebody_else(tmp_path: Path) 
     assert address_of(tmp_path, r"{sudo: 'CORP\svc.db-1$'}").sudo == r"CORP\svc.db-1$"
 
 
-def test_a_bastion_is_the_same_whoever_the_commands_behind_it_run_as(tmp_path: Path) -> None:
+def test_ssh_section_jump_does_not_depend_on_sudo(tmp_path: Path) -> None:
     with_sudo = address_of(tmp_path, "{user: u, sudo: admin, jump: gate}")
     without = address_of(tmp_path, "{user: u, jump: gate}")
     assert (with_sudo.sudo, without.sudo) == ("admin", None)
     assert with_sudo.jump == without.jump
 
 
-def test_a_server_may_keep_its_passphrase_elsewhere(tmp_path: Path) -> None:
+def test_ssh_section_server_overrides_passphrase_source(tmp_path: Path) -> None:
     entry = ", ssh: {key_passphrase_file: p}"
     address = address_of(tmp_path, "{key_passphrase_env: P}", entry)
     assert (address.key_passphrase_env, address.key_passphrase_file) == (None, tmp_path / "p")
 
 
-def test_every_key_of_the_ssh_section_is_in_the_example_and_in_the_docs() -> None:
+def test_ssh_section_each_key_is_documented() -> None:
     example = EXAMPLE.read_text(encoding="utf-8")
     page = (EXAMPLE.parents[2] / "docs" / "operations" / "ssh.md").read_text(encoding="utf-8")
     for key in SshSection.model_fields:
@@ -460,6 +462,6 @@ def test_every_key_of_the_ssh_section_is_in_the_example_and_in_the_docs() -> Non
         assert f"`{key}`" in page
 
 
-def test_by_default_a_dead_host_is_the_cause_and_not_a_question_that_took_too_long() -> None:
+def test_host_address_default_death_bound_precedes_timeout() -> None:
     address = HostAddress("192.0.2.1")
     assert address.death_bound_s + address.connect_timeout_s < address.command_timeout_s

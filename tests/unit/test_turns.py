@@ -16,27 +16,27 @@ ATTACKER, OTHER = "192.0.2.1", "192.0.2.2"
 SAME_NETWORK = ("2001:db8::1", "2001:db8::2:1")
 
 
-class Transport:
+class LoginRecorder:
     """Judges logins in turn; writes down whose turn came."""
 
     def __init__(self) -> None:
-        self.gate = Latch()  # what a refusal lingers at
-        self.judged: list[str] = []
-        self._turns = LoginLimiter(self.gate.wait)
+        self.latch = Latch()  # what a refusal lingers at
+        self.attempted: list[str] = []
+        self._turns = LoginLimiter(self.latch.wait)
 
-    async def judge(self, address: str, error: Callable[[], Exception] | None = None) -> None:
+    async def attempt(self, address: str, error: Callable[[], Exception] | None = None) -> None:
         async with self._turns.take(address):
-            self.judged.append(address)
+            self.attempted.append(address)
             if error is not None:
                 raise error()
 
-    async def confirm_stopped(self) -> None:
+    async def run_pending(self) -> None:
         """Until everything that can go on has."""
         for _ in range(20):
             await asyncio.sleep(0)
 
 
-def pause() -> Exception:
+def pause_error() -> Exception:
     return TooManyFailures(1.0)
 
 
@@ -45,50 +45,50 @@ async def finish(*tasks: asyncio.Task[None]) -> list[BaseException | None]:
         return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def begin(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+def start_login(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.create_task(coroutine, name="a login")
 
 
-async def test_refusals_of_one_address_come_two_at_a_time_and_no_other_address_waits() -> None:
-    door = Transport()
-    refused = [begin(door.judge(ATTACKER, pause)) for _ in range(5)]
-    await door.confirm_stopped()
-    assert door.judged == [ATTACKER] * 2
+async def test_login_limiter_address_has_two_slots() -> None:
+    recorder = LoginRecorder()
+    refused = [start_login(recorder.attempt(ATTACKER, pause_error)) for _ in range(5)]
+    await recorder.run_pending()
+    assert recorder.attempted == [ATTACKER] * 2
     assert not any(task.done() for task in refused)
-    await door.judge(OTHER)
-    assert door.judged == [ATTACKER] * 2 + [OTHER]
-    door.gate.open()
+    await recorder.attempt(OTHER)
+    assert recorder.attempted == [ATTACKER] * 2 + [OTHER]
+    recorder.latch.open()
     assert all(isinstance(end, TooManyFailures) for end in await finish(*refused))
-    assert door.judged.count(ATTACKER) == 5
+    assert recorder.attempted.count(ATTACKER) == 5
 
 
-async def test_one_network_of_ipv6_has_the_turns_of_one_address() -> None:
-    door = Transport()
-    refused = [begin(door.judge(SAME_NETWORK[n % 2], pause)) for n in range(4)]
-    await door.confirm_stopped()
-    assert len(door.judged) == 2
-    door.gate.open()
+async def test_login_limiter_ipv6_network_shares_slots() -> None:
+    recorder = LoginRecorder()
+    refused = [start_login(recorder.attempt(SAME_NETWORK[n % 2], pause_error)) for n in range(4)]
+    await recorder.run_pending()
+    assert len(recorder.attempted) == 2
+    recorder.latch.open()
     await finish(*refused)
 
 
 @pytest.mark.parametrize("error", [None, HeaderDecryptFailed])
-async def test_who_need_not_pause_gives_the_turn_back_at_once(
+async def test_login_limiter_without_pause_releases_slot_at_once(
     error: Callable[[], Exception] | None,
 ) -> None:
-    door = Transport()
-    await finish(*(begin(door.judge(ATTACKER, error)) for _ in range(5)))
-    assert len(door.judged) == 5
-    assert not door.gate.reached.is_set()
+    recorder = LoginRecorder()
+    await finish(*(start_login(recorder.attempt(ATTACKER, error)) for _ in range(5)))
+    assert len(recorder.attempted) == 5
+    assert not recorder.latch.reached.is_set()
 
 
-async def test_who_goes_away_while_it_is_refused_leaves_its_turn() -> None:
-    door = Transport()
-    refused = [begin(door.judge(ATTACKER, pause)) for _ in range(3)]
-    await door.confirm_stopped()
+async def test_login_limiter_cancelled_login_releases_slot() -> None:
+    recorder = LoginRecorder()
+    refused = [start_login(recorder.attempt(ATTACKER, pause_error)) for _ in range(3)]
+    await recorder.run_pending()
     for task in refused[:2]:
         task.cancel()
-    await door.confirm_stopped()
-    assert len(door.judged) == 3
-    door.gate.open()
+    await recorder.run_pending()
+    assert len(recorder.attempted) == 3
+    recorder.latch.open()
     await finish(*refused)
-    await door.judge(ATTACKER)
+    await recorder.attempt(ATTACKER)

@@ -26,7 +26,7 @@ def dag_with(evidence: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "says"),
+    ("evidence", "service_text"),
     [
         ({"level": "in service", "verified": True}, "  in service (level in service)"),
         ({"level": "sql", "verified": True}, "  in service (level sql)"),
@@ -35,9 +35,9 @@ def dag_with(evidence: dict[str, Any]) -> dict[str, Any]:
         ({}, "  NOT in service (level unknown)"),
     ],
 )
-def test_a_server_is_in_service_only_when_its_evidence_says_so(
-    evidence: dict[str, Any], says: str
+def test_render_cluster_status_in_service_needs_evidence(
+    evidence: dict[str, Any], service_text: str
 ) -> None:
     dag = dag_with(evidence)
     lines = render_cluster_status(ClusterStatus(dag, dag, [], "10.0.0.9:2886"))
-    assert f"  10.0.0.1:2886{says}" in lines
+    assert f"  10.0.0.1:2886{service_text}" in lines

@@ -32,17 +32,17 @@ def detail_of(state: State = State.READY, *, lines: int = 0) -> DagDetail:
     return DagDetail(created.dag._replace(state=state), nodes)
 
 
-def test_the_same_detail_is_rendered_once_and_another_one_anew() -> None:
-    wire = RecordRenderer(AgentAddress("10.0.0.9", 2886))
+def test_record_renderer_caches_unchanged_dag() -> None:
+    renderer = RecordRenderer(AgentAddress("10.0.0.9", 2886))
     before, after = detail_of(), detail_of(State.SUCCEED)
-    rendered = wire.dag(before)
-    assert wire.dag(before) is rendered
-    assert wire.dag(after)["state"] == "SUCCEED"
-    assert wire.dag(before) == rendered
+    rendered = renderer.dag(before)
+    assert renderer.dag(before) is rendered
+    assert renderer.dag(after)["state"] == "SUCCEED"
+    assert renderer.dag(before) == rendered
 
 
-def test_what_has_very_many_lines_is_not_kept() -> None:
-    wire = RecordRenderer(AgentAddress("10.0.0.9", 2886))
+def test_record_renderer_large_dag_is_not_cached() -> None:
+    renderer = RecordRenderer(AgentAddress("10.0.0.9", 2886))
     large = detail_of(lines=2001)
-    assert wire.dag(large) is not wire.dag(large)
-    assert wire.dag(large) == wire.dag(large)
+    assert renderer.dag(large) is not renderer.dag(large)
+    assert renderer.dag(large) == renderer.dag(large)

@@ -58,13 +58,13 @@ def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
     document = case.operation.schema.raw_schema
     for method in sorted({*METHODS} - methods_at(path, document)):
         for auth in (None, Signer()):
-            found = send(response, case.operation, method=method, auth=auth)
-            where = f"{method} {path}: {found.status_code} {found.text[:300]}"
-            assert found.status_code == 404, where
-            assert "Allow" not in found.headers, where
+            probe_response = send(response, case.operation, method=method, auth=auth)
+            where = f"{method} {path}: {probe_response.status_code} {probe_response.text[:300]}"
+            assert probe_response.status_code == 404, where
+            assert "Allow" not in probe_response.headers, where
             if method != "HEAD":
-                validate({"$ref": "#/components/schemas/Failure"}, found, document)
-                assert found.json()["error"]["errCode"] == "Common.NotFound", where
+                validate({"$ref": "#/components/schemas/Failure"}, probe_response, document)
+                assert probe_response.json()["error"]["errCode"] == "Common.NotFound", where
 
 
 @schemathesis.check
@@ -82,29 +82,29 @@ def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) ->
         (Signer("a guess"), {}, "IncorrectOceanbasePassword"),
     ]
     for auth, headers, code in attempts:
-        found = send(response, operation, method=method, auth=auth, headers=headers)
-        where = f"{method} {operation.path} with {headers}: {found.status_code} {found.text[:300]}"
-        status = str(found.status_code)
+        probe_response = send(response, operation, method=method, auth=auth, headers=headers)
+        where = f"{method} {operation.path} with {headers}: {probe_response.status_code} {probe_response.text[:300]}"
+        status = str(probe_response.status_code)
         assert status in described["responses"], where
         content = described["responses"][status]["content"]["application/json"]
-        validate(content["schema"], found, operation.schema.raw_schema)
-        answer = found.json()
+        validate(content["schema"], probe_response, operation.schema.raw_schema)
+        answer = probe_response.json()
         assert "data" not in answer, where
         # Who was refused too often has to pause, and is not looked at meanwhile.
-        paused = found.status_code == 429 and "Retry-After" in found.headers
-        assert paused or answer["error"]["errCode"].endswith(code), where
+        is_throttled = probe_response.status_code == 429 and "Retry-After" in probe_response.headers
+        assert is_throttled or answer["error"]["errCode"].endswith(code), where
 
 
 # --- below: the parts --------------------------------------------------------------------------
 
 
-def is_first(what: str) -> bool:
+def is_first(key: str) -> bool:
     """True once for each text; it is written down, so that the test knows what was probed."""
-    if what in done:
+    if key in done:
         return False
-    done.add(what)
+    done.add(key)
     with PROBED.open("a") as file:
-        file.write(f"{what}\n")
+        file.write(f"{key}\n")
     return True
 
 
@@ -112,8 +112,8 @@ def methods_at(path: str, document: dict[str, Any]) -> set[str]:
     """What is served at a path, also by a route whose `{id}` it fits."""
     return {
         method.upper()
-        for other, methods in document["paths"].items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", other), path)
+        for template, methods in document["paths"].items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)
         for method in methods
     }
 
@@ -144,6 +144,8 @@ def send(
     )
 
 
-def validate(schema: dict[str, Any], found: requests.Response, document: dict[str, Any]) -> None:
+def validate(
+    schema: dict[str, Any], probe_response: requests.Response, document: dict[str, Any]
+) -> None:
     whole = {**schema, "components": document["components"]}
-    jsonschema_rs.validate(whole, found.json())
+    jsonschema_rs.validate(whole, probe_response.json())
