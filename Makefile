@@ -20,10 +20,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 # Each library is used by at least one of these; together they take about a minute on two cores.
 LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
-    tests/conformance/test_store.py tests/conformance/test_sqlite_life.py \
-    tests/conformance/test_runner.py tests/integration/test_api_envelope.py \
-    tests/integration/test_api_login.py tests/integration/test_watch.py \
-    tests/integration/test_standin.py
+    tests/conformance/test_store.py tests/conformance/test_sqlite_lifecycle.py \
+    tests/conformance/test_runner.py tests/integration/api/test_envelope.py \
+    tests/integration/api/test_login.py tests/integration/client/test_monitoring_routes.py \
+    tests/integration/cluster/test_standin.py
 
 .PHONY: demo test test-slow test-all soak-data test-lowest check docs bench bench-engine bench-api bench-mysql clean
 

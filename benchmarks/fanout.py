@@ -117,9 +117,8 @@ async def _poll_until_end(client: Client, dag_id: str) -> None:
 
 
 def _run_openssh(loopback: LoopbackHosts, options: Sequence[str]) -> RoundResult:
-    cluster = load_cluster(
-        loopback.directory / "cluster.yaml", FLAVOURS
-    )  # written by start_controller
+    cluster_file = loopback.directory / "cluster.yaml"  # written by start_controller
+    cluster = load_cluster(cluster_file, FLAVOURS)
     for host, server in zip(loopback.hosts, cluster.servers, strict=True):
         commands = (
             facts_command(server),

@@ -15,7 +15,7 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
-from tests.sudo_users import RULE, SudoUsers, make_users, skip_reason
+from tests.support.sudo_users import RULE, SudoUsers, make_users, skip_reason
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in its background so, and programs that tests start inherit it:

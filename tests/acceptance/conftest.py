@@ -18,7 +18,7 @@ from dagengine.client import Client
 from dagengine.testing import eventually
 from tasks.demo.cluster import DemoCluster
 from tasks.demo.hosts import DemoHosts
-from tests.leftovers import assert_nothing_left
+from tests.support.leftovers import assert_nothing_left
 
 GATED = Path(__file__).with_name("gated_controller.py")
 

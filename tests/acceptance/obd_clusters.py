@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.demo.cluster import PASSWORD_VARIABLE, START_OPTIONS, DemoCluster, DemoServer
 from tasks.demo.hosts import LOOPBACK
-from tests.standin.cluster import OceanCluster
+from tests.support.standin.cluster import OceanCluster
 
 
 class ObdSeekdb(DemoCluster):

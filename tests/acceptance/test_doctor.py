@@ -12,7 +12,7 @@ import pytest
 
 from tasks.demo.hosts import OPENSSH
 from tests.acceptance.conftest import OpenTestbed, all_log_lines, wait_dag
-from tests.acceptance.doctor import doctor, find_entry
+from tests.acceptance.doctor_command import doctor, find_entry
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 

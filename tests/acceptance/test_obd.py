@@ -9,9 +9,9 @@ import pytest
 
 from tasks.demo.hosts import DemoHosts
 from tests.acceptance.conftest import ClusterTestbed, all_log_lines, wait_dag
-from tests.acceptance.doctor import doctor, find_entry
+from tests.acceptance.doctor_command import doctor, find_entry
 from tests.acceptance.obd_clusters import ObdOcean, ObdSeekdb
-from tests.leftovers import assert_nothing_left
+from tests.support.leftovers import assert_nothing_left
 
 pytestmark = pytest.mark.slow
 

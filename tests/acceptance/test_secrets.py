@@ -17,7 +17,7 @@ from tasks.demo.cluster import DemoCluster
 from tasks.demo.hosts import DemoHosts
 from tests.acceptance.conftest import ClusterTestbed, all_log_lines, wait_dag
 from tests.acceptance.obd_clusters import ObdSeekdb
-from tests.acceptance.shown import (
+from tests.acceptance.secret_leak_scan import (
     SECRETS,
     TrafficRecorder,
     backup_controller,
@@ -28,7 +28,7 @@ from tests.acceptance.shown import (
     run_file_commands,
     send_refused_requests,
 )
-from tests.sshd import MISSING, PROGRAMS
+from tests.support.sshd import MISSING, PROGRAMS
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,7 +22,7 @@ from tests.acceptance.conftest import (
     wait_dag,
 )
 from tests.acceptance.test_doctor import doctor, find_entry
-from tests.sudo_users import RULE, SudoUsers
+from tests.support.sudo_users import RULE, SudoUsers
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

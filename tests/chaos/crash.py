@@ -24,9 +24,9 @@ from dagengine.model.changes import Batch
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
-from tests.chaos.stop_world import STOP_SCENARIOS
-from tests.chaos.world import SCENARIOS as START_SCENARIOS
-from tests.chaos.world import World
+from tests.chaos.start_scenarios import SCENARIOS as START_SCENARIOS
+from tests.chaos.start_scenarios import World
+from tests.chaos.stop_scenarios import STOP_SCENARIOS
 from tests.property.invariants import find_violations
 
 SCENARIOS = START_SCENARIOS | STOP_SCENARIOS

@@ -20,7 +20,7 @@ from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.runner import CommandResult, Runner
 from dagengine.testing import LocalRunner
 from tasks.demo.hosts import OPENSSH, DemoHosts, free_port
-from tests.leftovers import assert_nothing_left
+from tests.support.leftovers import assert_nothing_left
 
 ODD = (
     "a b",

@@ -17,7 +17,7 @@ from dagengine.errors import ApiRefused
 from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
 from tests.acceptance.conftest import ClusterTestbed, all_log_lines
-from tests.acceptance.doctor import doctor
+from tests.acceptance.doctor_command import doctor
 from tests.layouts.expected import Expected, Running, Start
 from tests.layouts.listing import Listing, find_changes, find_losses, list_data
 from tests.layouts.real_layout import RealLayout

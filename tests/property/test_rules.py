@@ -29,7 +29,7 @@ from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import LastIds
 from tests.property.invariants import find_violations
-from tests.property.reference import RUNNING, Reference
+from tests.property.reference_model import RUNNING, Reference
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL
 NOW = datetime(2024, 1, 1, tzinfo=UTC)

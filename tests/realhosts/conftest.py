@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.realhosts.host_cluster import HostCluster, find_leftovers, make_world
 from tests.realhosts.report import PROPERTY, Row, render_table
-from tests.realhosts.world import HostCluster, find_leftovers, make_world
 
 _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
 

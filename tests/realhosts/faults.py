@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.realhosts.host import Host
+from tests.realhosts.host_cluster import HostCluster
 from tests.realhosts.network import CONTROLLER_IP
-from tests.realhosts.world import HostCluster
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncssh
 
-from tests.realhosts.etc import make_etc
+from tests.realhosts.host_etc import make_etc
 from tests.realhosts.installation import Installation
 from tests.realhosts.network import Network, host_ip, host_network_commands
 

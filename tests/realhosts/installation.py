@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasks.demo.cluster import find_seekdb
-from tests.standin.cluster import ROOT, install
-from tests.standin.ledger import Member
-from tests.standin.sql import write_config
+from tests.support.standin.cluster import ROOT, install
+from tests.support.standin.cluster_state import Member
+from tests.support.standin.sql import write_config
 
 USER_HOME = "/home/admin"
 SQL_PORT, RPC_PORT = 2881, 2882

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tests.realhosts.world import Dag, sub_task
+from tests.realhosts.host_cluster import Dag, sub_task
 
 PROPERTY = "realhosts"
 _HEADINGS = ("what happened", "noticed after", "the others done after", "idle", "in words")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 
 from dagengine.testing import eventually
+from tests.realhosts.fault_points import FAULT_POINTS, FaultPoint
 from tests.realhosts.faults import FAULTS, LINK_DOWN, PACKETS_DROPPED, Fault
-from tests.realhosts.moments import FAULT_POINTS, FaultPoint
+from tests.realhosts.host_cluster import Dag, HostCluster, log_text, sub_task
 from tests.realhosts.report import Row, ended_at
-from tests.realhosts.world import Dag, HostCluster, log_text, sub_task
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

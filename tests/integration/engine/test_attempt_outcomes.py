@@ -1,0 +1,164 @@
+"""The end of an attempt in its odd cases: late, while it is proven, and by a proof that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
+from dagengine.errors import DagengineError
+from dagengine.testing import FakeClock, Latch
+from tests.support.engine_script import (
+    BROKEN,
+    LANE,
+    NORMAL,
+    OpenEngine,
+    open_engine,
+    run,
+    sub_task_of,
+)
+from tests.support.minimal_operations import end_of, hang, op, submit
+
+__all__ = ["open_engine"]  # a fixture
+
+
+async def test_confirm_stopped_is_not_interrupted_by_cancel(
+    open_engine: OpenEngine,
+) -> None:
+    confirm_latch = Latch()
+
+    async def confirm_stopped(context: StepContext) -> bool:
+        await confirm_latch.wait()
+        return True
+
+    stage = Stage("hang", LANE, hang, timeout_s=0.05, confirm_stopped=confirm_stopped)
+    async with open_engine(Operation("op", (stage,))) as engine:
+        dag_id = await submit(engine, "op", "a")
+        await confirm_latch.reached.wait()
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        confirm_latch.open()
+        assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["TimedOut"]
+
+
+async def test_explain_wait_during_confirm_stopped_reports_proof(open_engine: OpenEngine) -> None:
+    clock, confirm_latch, working = FakeClock(), Latch(), asyncio.Event()
+
+    async def act(context: StepContext) -> Outcome:
+        context.wait_for("sql", "port 1")
+        working.set()
+        return await hang(context)
+
+    async def confirm_stopped(context: StepContext) -> bool:
+        await confirm_latch.wait()
+        return True
+
+    stage = Stage("act", LANE, act, confirm_stopped=confirm_stopped)
+    async with open_engine(Operation("op", (stage,)), clock=clock) as engine:
+        dag_id = await submit(engine, "op", "a")
+        await working.wait()
+        clock.advance(5)
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        await confirm_latch.reached.wait()
+        wait = engine.explain_wait(dag_id, 1)
+        assert wait is not None
+        assert (wait.kind, wait.on) == ("proof", "the end of 'act'")
+        assert wait.since_at == clock.now()
+        confirm_latch.open()
+        await engine.wait(dag_id)
+        assert engine.explain_wait(dag_id, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "expected_line"),
+    [
+        (DagengineError("no way to look"), "is not confirmed: no way to look"),
+        (ValueError("a defect"), "is not confirmed: ValueError: a defect"),
+    ],
+)
+async def test_confirm_stopped_raising_leaves_result_unknown(
+    open_engine: OpenEngine, error: Exception, expected_line: str
+) -> None:
+    working = asyncio.Event()
+
+    async def act(context: StepContext) -> Outcome:
+        working.set()
+        return await hang(context)
+
+    async def confirm_stopped(context: StepContext) -> bool:
+        raise error
+
+    async with open_engine(
+        Operation("op", (Stage("act", LANE, act, confirm_stopped=confirm_stopped),))
+    ) as engine:
+        dag_id = await submit(engine, "op", "a")
+        await working.wait()
+        await engine.operate_dag(dag_id, Operator.CANCEL)
+        detail = await engine.wait(dag_id)
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["ResultUnknown"]
+        assert expected_line in sub_task_of(detail, 1, "a").logs[-1].content
+
+
+def _fail() -> Outcome:
+    return BROKEN
+
+
+def _crash() -> Outcome:
+    raise ValueError("while it tidied up")
+
+
+@pytest.mark.parametrize(
+    ("end", "expected_line"),
+    [(_fail, "it is broken"), (_crash, "stopped on ValueError: while it tidied up")],
+)
+async def test_attempt_failure_after_deadline_is_kept(
+    open_engine: OpenEngine, end: Callable[[], Outcome], expected_line: str
+) -> None:
+    async def end_late(context: StepContext) -> Outcome:
+        try:
+            return await hang(context)
+        except asyncio.CancelledError:
+            return end()
+
+    async with open_engine(
+        Operation("op", (Stage("late", NORMAL, end_late, timeout_s=0.02),))
+    ) as e:
+        detail = await run(e)
+        assert [a.outcome for a in await e.find_attempts(1)] == ["Failed"]
+        lines = [line.content for line in sub_task_of(detail, 1, None).logs]
+        assert len(lines) == 1
+        assert expected_line in lines[0]
+
+
+async def test_attempt_inner_timeout_error_fails_step(open_engine: OpenEngine) -> None:
+    async def give_up(context: StepContext) -> Outcome:
+        async with asyncio.timeout(0):
+            return await hang(context)
+
+    async with open_engine(op(give_up)) as engine:
+        detail = await run(engine)
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["Failed"]
+        assert "stopped on TimeoutError" in sub_task_of(detail, 1, None).logs[-1].content
+
+
+async def test_step_context_mutation_is_invisible_to_other_steps(open_engine: OpenEngine) -> None:
+    observed = []
+
+    async def make(context: StepContext) -> Outcome:
+        return Succeeded({"list": [1]})
+
+    async def mutate_inputs(context: StepContext) -> Outcome:
+        for _ in range(2):
+            data, wish = context.data_of("s0"), context.params["wish"]
+            assert data is not None
+            observed.append((list(data["list"]), list(wish)))
+            data["list"].append(2)
+            wish.append(2)
+        return Succeeded()
+
+    async with open_engine(op(make, mutate_inputs, mutate_inputs)) as engine:
+        assert (await end_of(engine, await submit(engine, wish=[1])))[0] is State.SUCCEED
+    assert observed == [([1], [1])] * 4

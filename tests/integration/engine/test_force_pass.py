@@ -1,0 +1,159 @@
+"""Who waits for a broken lock: it is asked for twice, too late, or by nobody any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from dagengine import (
+    Engine,
+    Operation,
+    Operator,
+    Outcome,
+    SqliteStore,
+    Stage,
+    State,
+    StepContext,
+    Succeeded,
+)
+from dagengine.errors import OperatorRefused
+from dagengine.model.changes import Batch, SubTaskChanged
+from dagengine.store.contract import BatchRefused
+from dagengine.testing import Latch, eventually
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
+
+__all__ = ["open_engine"]  # a fixture
+
+
+async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: OpenEngine) -> None:
+    confirm_latch, working, requested_again = Latch(), asyncio.Event(), asyncio.Event()
+
+    async def lock(context: StepContext) -> Outcome:
+        if "force" not in context.params:
+            return await take_lock(context)
+        first = asyncio.create_task(context.acquire_lock(context.params["force"]))
+        await eventually(lambda: is_lock_successor(engine, 1, context.dag_id), what="the heir")
+        first.cancel()
+        second = asyncio.create_task(context.acquire_lock(context.params["force"]))
+        await engine.list_audit(1, limit=1)  # as the asking does
+        requested_again.set()
+        reply = await second
+        return Succeeded() if reply.holder is None else BROKEN
+
+    async def work(context: StepContext) -> Outcome:
+        if context.target == "holder":
+            working.set()
+            await hang(context)
+        return Succeeded()
+
+    async def confirm_stopped(context: StepContext) -> bool:
+        await confirm_latch.wait()
+        return True
+
+    stages = (
+        Stage("lock", NORMAL, lock),
+        Stage("work", LANE, work, confirm_stopped=confirm_stopped),
+    )
+    async with open_engine(Operation("op", stages, lock_key="k")) as engine:
+        holder = await submit(engine, "op", "holder")
+        await working.wait()
+        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        await requested_again.wait()
+        for dag_id in (
+            lock_successor_id,
+            holder,
+            holder,
+        ):  # what was asked before these has been decided
+            with pytest.raises(OperatorRefused):
+                await engine.operate_dag(dag_id, Operator.PASS)
+        confirm_latch.open()
+        assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
+        assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
+        assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
+
+
+async def is_lock_successor(engine: Engine, holder: int, lock_successor_id: int) -> bool:
+    found = await engine.find_dag(holder, details=False)
+    return found is not None and found.dag.lock_successor_id == lock_successor_id
+
+
+class SlowStore(SqliteStore):
+    """Is slow, when it is told to, with the next batch that moves a sub-task of that DAG."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.slow_dag_id = 0
+        self.latch = Latch()
+
+    async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
+        for batch in batches:
+            moves = any(isinstance(change, SubTaskChanged) for change in batch.changes)
+            if moves and batch.dag_id == self.slow_dag_id:
+                await self.latch.wait()
+        return await super().commit(batches)
+
+
+async def test_force_pass_of_holder_ending_in_same_pass_takes_lock(
+    open_engine: OpenEngine, tmp_path: Path
+) -> None:
+    store, releases = SlowStore(tmp_path / "store.sqlite"), [asyncio.Event() for _ in range(3)]
+
+    async def lock(context: StepContext) -> Outcome:
+        if "force" in context.params:
+            await releases[2].wait()
+        return await take_lock(context)
+
+    async def work(context: StepContext) -> Outcome:
+        if context.target == "holder":
+            await releases[1].wait()
+        return Succeeded()
+
+    async def other(context: StepContext) -> Outcome:
+        await releases[0].wait()
+        return Succeeded()
+
+    stages = (Stage("lock", NORMAL, lock), Stage("work", LANE, work))
+    locked = Operation("op", stages, lock_key="k")
+    async with open_engine(locked, op(other, name="other"), store=store) as engine:
+        holder = await submit(engine, "op", "holder")
+        await eventually(lambda: is_at_work(engine, holder), what="the holder at work")
+        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        store.slow_dag_id = await submit(engine, "other")
+        releases[0].set()
+        await store.latch.reached.wait()  # what comes now is decided in one pass, later
+        live = engine._scheduler.active
+        for dag_id, step in ((holder, releases[1]), (lock_successor_id, releases[2])):
+            step.set()
+            inbox = live[dag_id].inbox
+            await eventually(lambda inbox=inbox: is_not_empty(inbox), what="what the step says")
+        store.latch.open()
+        async with asyncio.timeout(10):
+            assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
+            assert await end_of(engine, holder) == (State.SUCCEED, Operator.RUN)
+        assert engine.holder("k") is None
+
+
+async def is_at_work(engine: Engine, dag_id: int) -> bool:
+    found = await engine.find_dag(dag_id, details=False)
+    return found is not None and found.dag.stage == 2
+
+
+async def is_not_empty(found: Sequence[object]) -> bool:
+    return bool(found)
+
+
+async def test_acquire_lock_cancelled_request_takes_no_lock(open_engine: OpenEngine) -> None:
+    async def lock(context: StepContext) -> Outcome:
+        request = asyncio.create_task(context.acquire_lock())
+        await asyncio.sleep(0)  # it has asked, and nobody has decided
+        request.cancel()
+        return Succeeded()
+
+    async with open_engine(op(lock, succeed, lock_key="k")) as engine:
+        dag = (await engine.wait(await submit(engine))).dag
+        assert (dag.state, dag.held) == (State.SUCCEED, 0)
+        assert engine.list_locks() == ()

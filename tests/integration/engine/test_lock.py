@@ -1,0 +1,113 @@
+"""Two DAGs that want one lock, and the force pass that ends its holder."""
+
+from __future__ import annotations
+
+from dagengine import Flags, Operation, Operator, State, Submission
+from dagengine.testing import Latch
+from tests.support.engine_script import (
+    LANE,
+    OpenEngine,
+    Script,
+    dag_state,
+    held,
+    open_engine,
+    run,
+    script,
+    sub_task_of,
+    submit_until_latch,
+)
+
+__all__ = ["open_engine", "script"]  # fixtures
+
+
+async def test_lock_held_second_dag_fails_and_names_holder(
+    open_engine: OpenEngine, script: Script
+) -> None:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "check", latch)) as engine:
+        holder = await submit_until_latch(engine, latch)
+        second = await run(engine)
+        assert dag_state(second) == ("FAILED", "RUN", 1)
+        description = sub_task_of(second, 1, None).logs[-1].content
+        assert engine.generic_id(holder) in description
+        assert "'check'" in description
+        latch.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED
+
+
+async def test_describe_holder_names_dag_and_survives_restart(
+    open_engine: OpenEngine, script: Script
+) -> None:
+    latch = Latch()
+    operation = held(script.operation(name="Start it"), "check", latch)
+    async with open_engine(operation) as engine:
+        holder = (await engine.submit(Submission("Start it", ("a",)))).dag.dag_id
+        await latch.reached.wait()
+        lock = engine.holder("k")
+        assert lock is not None
+        assert (lock.reason, lock.dag_id) == ("Start it", holder)
+        description = await engine.describe_holder(lock)
+        assert description.startswith(
+            f"'Start it' {engine.generic_id(holder)}, at stage 2 of 4 'check'"
+        )
+    async with open_engine(operation) as engine:
+        assert engine.holder("k") == lock
+        latch.open()
+        await engine.wait(holder)
+        (free,) = engine.list_locks()
+        assert (free.reason, free.dag_id, free.token) == ("", None, lock.token)
+
+
+async def test_force_pass_cancels_holder_and_hands_over_lock(
+    open_engine: OpenEngine, script: Script
+) -> None:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "check", latch, "stuck")) as engine:
+        holder = await submit_until_latch(engine, latch, "stuck")
+        token = engine.holder("k").token  # type: ignore[union-attr]
+        submission = Submission("op", ("b",), {"force_pass": [engine.generic_id(holder)]})
+        lock_successor_id = await engine.wait(
+            (await engine.submit(submission, by="impatient")).dag.dag_id
+        )
+        assert dag_state(lock_successor_id) == ("SUCCEED", "RUN", 4)
+        assert sub_task_of(lock_successor_id, 1, None).logs[0].content == "broken"
+        ended = await engine.find_dag(holder)
+        assert ended is not None
+        assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
+        assert ended.dag.lock_successor_id is None
+        assert lock_successor_id.dag.held == token + 1
+        forced, started = await engine.list_audit(holder)
+        assert (forced.action, started.action) == ("FORCE_PASS", "START")
+        assert forced.by == "impatient"
+        assert (
+            forced.reason
+            == f"forcePassDag of DAG {engine.generic_id(lock_successor_id.dag.dag_id)}"
+        )
+
+
+async def test_force_pass_of_other_id_changes_nothing(
+    open_engine: OpenEngine, script: Script
+) -> None:
+    latch = Latch()
+    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+        holder = await submit_until_latch(engine, latch, "slow")
+        refused = await run(engine, "b", force_pass=[engine.generic_id(99), "garbage"])
+        assert dag_state(refused) == ("FAILED", "RUN", 1)
+        latch.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED
+        free = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        assert sub_task_of(free, 1, None).logs[0].content == "taken"
+
+
+async def test_force_pass_of_uncancellable_holder_is_refused(
+    open_engine: OpenEngine, script: Script
+) -> None:
+    latch = Latch()
+    uncancellable = script.stage("check", LANE, flags=Flags(can_cancel=False))
+    operation = Operation("op", (script.lock_stage(), uncancellable), lock_key="k")
+    async with open_engine(held(operation, "check", latch, "slow")) as engine:
+        holder = await submit_until_latch(engine, latch, "slow")
+        refused = await run(engine, "b", force_pass=[engine.generic_id(holder)])
+        assert dag_state(refused) == ("FAILED", "RUN", 1)
+        latch.open()
+        assert (await engine.wait(holder)).dag.state is State.SUCCEED

@@ -1,0 +1,191 @@
+"""`dagengine hosts trust` against real sshds: looks, asks, pins; never a changed key by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from dagengine.cli import main
+from dagengine.remote.command import Command
+from tests.support.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrustResult:
+    """What the command said."""
+
+    code: int
+    printed: str
+    document: Mapping[str, Any]
+
+    def states(self) -> list[tuple[str, bool]]:
+        return [(host["state"], host["pinned"]) for host in self.document["hosts"]]
+
+
+@pytest_asyncio.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
+    async with open_lab(tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture
+def trust(
+    lab: SshLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Awaitable[TrustResult]]:
+    """Runs the command as a person does; `answer` is what they type."""
+
+    async def run_trust(*options: str, answer: str = "") -> TrustResult:
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        cluster = str(lab.directory / "cluster.yaml")
+        code = await asyncio.to_thread(
+            main, ["hosts", "trust", "--json", "--cluster", cluster, *options]
+        )
+        out, err = capsys.readouterr()
+        return TrustResult(code, err, json.loads(out) if out else {})
+
+    return run_trust
+
+
+def write_cluster(lab: SshLab, *hosts: Sshd, **ssh: object) -> None:
+    entries = [
+        {"ip": host.ip, "agent_port": 3000 + n, "sql_port": 4000 + n, "ssh": {"port": host.port}}
+        for n, host in enumerate(hosts)
+    ]
+    content = {
+        "name": "c",
+        "id": 1,
+        "flavour": "seekdb",
+        "ssh": {"user": user_name(), "known_hosts": "known_hosts", **ssh},
+        "defaults": {"home": "/h"},
+        "zones": {"z": entries},
+    }
+    (lab.directory / "cluster.yaml").write_text(yaml.safe_dump(content))
+
+
+async def fingerprint(host: Sshd) -> str:
+    return (await run("ssh-keygen", "-l", "-f", str(host.host_key))).split()[1]
+
+
+async def renew_key(host: Sshd) -> None:
+    await host.stop()
+    for file in (host.host_key, host.host_key.with_suffix("")):
+        file.unlink()
+    options = ("-q", "-t", "ecdsa", "-N", "", "-f", str(host.host_key.with_suffix("")))
+    await run("ssh-keygen", *options)
+    await host.start()
+
+
+async def test_hosts_trust_confirmed_pins_new_keys(lab, trust, ssh_pool):
+    hosts = [await lab.sshd(known=False) for _ in range(2)]
+    write_cluster(lab, *hosts)
+    refused = await trust(answer="\n")
+    assert (refused.code, lab.known_hosts.read_text()) == (1, "")
+    for host in hosts:
+        assert await fingerprint(host) in refused.printed
+    assert "Pin these 2 keys? [y/N]" in refused.printed
+
+    confirmed = await trust(answer="y\n")
+    assert confirmed.code == 0
+    assert confirmed.states() == [("new", True), ("new", True)]
+    key = await lab.key("key")
+    lab.let_in(key, *hosts)
+    for host in hosts:
+        address = lab.address(host, key_file=key)
+        done = await ssh_pool.runner(address).run(Command(("true",)), timeout_s=30)
+        assert done.exit_status == 0
+
+    before = lab.known_hosts.read_text()
+    repeated = await trust()
+    assert (repeated.code, repeated.states()) == (0, [("known", False), ("known", False)])
+    assert lab.known_hosts.read_text() == before
+    assert "Pin" not in repeated.printed
+
+
+async def test_hosts_trust_yes_keeps_changed_key_until_replace(lab, trust):
+    changed, new = await lab.sshd(), await lab.sshd(known=False)
+    before = lab.known_hosts.read_text()
+    old_fingerprint = await fingerprint(changed)
+    await renew_key(changed)
+    write_cluster(lab, changed, new)
+    result = await trust("--yes")
+    assert result.code == 1
+    assert result.states() == [("changed", False), ("new", True)]
+    assert result.document["hosts"][0]["pinned_before"] == [old_fingerprint]
+    assert f"--replace '127.0.0.1:{changed.port}'" in result.printed
+    assert lab.known_hosts.read_text().startswith(before)
+
+    unknown_host = await trust("--yes", "--replace", "10.9.9.9")
+    assert unknown_host.code == 2
+    assert "does not contain this host" in unknown_host.printed
+    result = await trust("--yes", "--replace", f"127.0.0.1:{changed.port}")
+    assert (result.code, result.states()) == (0, [("changed", True), ("known", False)])
+    assert before not in lab.known_hosts.read_text()
+    assert (await trust()).code == 0
+
+
+async def test_hosts_trust_pins_bastion_before_host_behind_it(lab, trust):
+    bastion, host = await lab.sshd(known=False), await lab.sshd(known=False)
+    key = await lab.key("key")
+    lab.let_in(key, bastion)
+    jump = f"{user_name()}@127.0.0.1:{bastion.port}"
+    write_cluster(lab, host, jump=jump, key_file="key")
+    declined = await trust(answer="n\n")
+    assert declined.code == 1
+    assert [state for state, _ in declined.states()] == ["new", "unreachable"]
+    assert "the bastion of" in declined.document["hosts"][1]["problem"]
+
+    result = await trust(answer="y\ny\n")
+    assert (result.code, result.states()) == (0, [("new", True), ("new", True)])
+    assert [h["via"] for h in result.document["hosts"]] == [None, f"127.0.0.1:{bastion.port}"]
+    assert host.logins() == 0
+
+
+async def test_hosts_trust_unreachable_host_does_not_block_others(lab, trust):
+    down, host = await lab.sshd(known=False), await lab.sshd(known=False)
+    await down.stop()
+    write_cluster(lab, down, host)
+    result = await trust("--yes")
+    assert (result.code, result.states()) == (1, [("unreachable", False), ("new", True)])
+    assert "cannot be reached" in result.document["hosts"][0]["problem"]
+
+
+async def test_hosts_trust_certified_host_needs_no_pin(lab, trust):
+    authority, host = await lab.key("authority"), await lab.sshd(known=False)
+    options = ("-q", "-s", str(authority), "-I", "id", "-h", "-n", "127.0.0.1")
+    await run("ssh-keygen", *options, str(host.host_key))
+    await host.stop()
+    host.lines = (f"HostCertificate {host.directory}/host_key-cert.pub",)
+    await host.start()
+    public = Path(f"{authority}.pub").read_text()
+    lab.known_hosts.write_text(f"@cert-authority [127.0.0.1]:* {public}")
+    write_cluster(lab, host)
+    result = await trust()
+    assert (result.code, result.states()) == (0, [("certified", False)])
+
+
+async def test_hosts_trust_reads_cluster_file_of_engine_file(lab):
+    host = await lab.sshd(known=False)
+    write_cluster(lab, host)
+    (lab.directory / "engine.yaml").write_text("cluster: cluster.yaml\n")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "dagengine", "hosts", "trust", "--yes"),
+        *("-c", str(lab.directory / "engine.yaml")),
+        env={k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await process.communicate()
+    assert process.returncode == 0
+    assert host.name in lab.known_hosts.read_text()

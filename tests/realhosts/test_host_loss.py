@@ -1,0 +1,108 @@
+"""A host is lost before each stage and in the middle of it, in each of four ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.realhosts.fault_points import FAULT_POINTS, FaultPoint, release
+from tests.realhosts.faults import FAULTS, Fault
+from tests.realhosts.host_cluster import Dag, HostCluster, log_text, sub_task
+from tests.realhosts.report import Row, ended_at, idle_share, row_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+AddRow = Callable[[Row], None]
+LANES = (2, 3, 4)
+
+
+async def lose_host(
+    world: HostCluster, fault_point: FaultPoint, fault: Fault
+) -> tuple[Dag, datetime]:
+    """Start all servers and lose the third host at that moment; the DAG's end, and when it was."""
+    host = world.hosts[2]
+    if fault_point.is_fresh:
+        await world.end_server(host)
+    wait_for_point = fault_point.prepare(world, host)
+    dag_id = await world.start()
+    await wait_for_point()
+    fault.cause(world, host)
+    world.undo.callback(fault.repair, world, host)
+    lost_at = datetime.now(UTC)
+    release(world)
+    return await world.end_of(dag_id), lost_at
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault_point", FAULT_POINTS, ids=lambda fault_point: fault_point.name)
+async def test_start_with_lost_host_names_it_and_retry_recovers(
+    world: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
+) -> None:
+    host, healthy, lost_server = world.hosts[2], world.names[:2], world.names[2]
+    launches = [each.launches for each in world.hosts]
+    dag, lost_at = await lose_host(world, fault_point, fault)
+
+    # It is noticed where the host was next needed, and named with what to do.
+    assert (dag["state"], dag["operator"], dag["stage"]) == (
+        "FAILED",
+        "RUN",
+        fault_point.noticing_stage,
+    )
+    failed = [number for number, node in enumerate(dag["nodes"], 1) if node["state"] == "FAILED"]
+    assert failed == [fault_point.noticing_stage]
+    task = find_task(dag, fault_point, lost_server)
+    last = task["task_logs"][-1]
+    assert "[Agent.RPC.RequestError]" in last, last
+    assert host.ip in last, last
+    assert "check that the host is up" in last, last
+    assert last.endswith("then RETRY"), last
+
+    # Nobody else had to wait for it.
+    for stage in LANES:
+        assert {sub_task(dag, stage, name)["state"] for name in healthy} == {"SUCCEED"}
+    if fault_point.is_lane:
+        assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
+        if fault.is_silent:
+            assert max(ended_at(sub_task(dag, 4, n)) for n in healthy) < ended_at(task)
+    assert idle_share(dag, healthy) < 0.5, log_text(dag)
+    evidence = dag["additional_data"]["evidence"]
+    assert all(evidence[name]["verified"] for name in healthy)
+
+    # With the host back, the rest is done, and nothing that was done is done again.
+    await world.reset()
+    retried = await world.retry(dag["id"])
+    assert retried["state"] == "SUCCEED", log_text(retried)
+    for stage in LANES:
+        for name in healthy:
+            assert sub_task(retried, stage, name) == sub_task(dag, stage, name)
+    launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
+    assert launched == [0, 0, 1 if fault_point.is_fresh else 0]
+    await world.expect_nothing_left()
+    add_row(row_of(f"{fault.name} {fault_point.name}", lost_at, task, dag, healthy))
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+async def test_retry_with_host_still_lost_fails_alone(
+    world: HostCluster, fault: Fault, add_row: AddRow
+) -> None:
+    dag, _ = await lose_host(world, FAULT_POINTS[0], fault)
+    begun_at = datetime.now(UTC)
+    second_try = await world.retry(dag["id"])
+    assert (second_try["state"], second_try["stage"]) == ("FAILED", 2)
+    task = sub_task(second_try, 2, world.names[2])
+    assert task["execute_times"] == 2
+    assert world.hosts[2].ip in task["task_logs"][-1]
+    for name in world.names[:2]:
+        assert sub_task(second_try, 2, name) == sub_task(dag, 2, name)
+    noticed_s = (ended_at(task) - begun_at).total_seconds()
+    add_row(Row(f"{fault.name} before the first connection", noticed_s, task["task_logs"][-1]))
+
+
+def find_task(dag: Dag, fault_point: FaultPoint, server: str) -> Dag:
+    """The sub-task that notices the loss."""
+    if fault_point.is_lane:
+        return sub_task(dag, fault_point.noticing_stage, server)
+    task: Dag = dag["nodes"][fault_point.noticing_stage - 1]["sub_tasks"][0]
+    return task

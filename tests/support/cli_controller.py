@@ -1,0 +1,171 @@
+"""A controller with operations of no effect, and a keyboard to type commands at it.
+
+`start` looks at two servers; `stop` does it under the lock, and verifies the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from pydantic import BaseModel
+
+from dagengine import (
+    DagDetail,
+    Failed,
+    Flags,
+    Operation,
+    Outcome,
+    Problem,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+from dagengine.extension import Call, Extension, ExtensionContext, Route
+from dagengine.testing import Latch
+from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
+from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
+
+
+class StartBody(BaseModel):
+    """Body of POST /ob/start: taken as it is."""
+
+    scope: dict[str, Any]
+    forcePassDag: dict[str, Any]  # noqa: N815  # the wire's name
+
+
+class StopBody(BaseModel):
+    """Body of POST /ob/stop: whatever it is."""
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Stdout, which must be one JSON document and nothing else."""
+        return json.loads(self.out)
+
+
+@dataclass
+class CliController(FakeController):
+    """A controller, what its steps shall do, and a keyboard."""
+
+    targets: tuple[str, ...] = (FIRST, SECOND)
+    broken: set[str] = field(default_factory=set)
+    latch: Latch | None = None
+    verified: bool = True
+    end_latch: Latch | None = None  #: holds what is cancelled
+    start_bodies: list[StartBody] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")}
+        return clean | {"DAGENGINE_URL": self.url, "DAGENGINE_PASSWORD": PASSWORD}
+
+    @asynccontextmanager
+    async def launch(self, *argv: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A command that runs; it ends with the context at the latest."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dagengine",
+            *argv,
+            cwd=self.directory,
+            env=self.environment | environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+    async def type(self, *argv: str, **environ: str) -> CommandResult:
+        """Run a command to its end."""
+        async with self.launch(*argv, **environ) as process, asyncio.timeout(30):
+            out, err = await process.communicate()
+        assert process.returncode is not None
+        assert b"Traceback" not in err, err.decode()
+        return CommandResult(process.returncode, out.decode(), err.decode())
+
+    async def failed_dag(self) -> str:
+        """The id of a DAG that has failed on the second server."""
+        self.broken = {SECOND}
+        result = await self.type("start", "--json")
+        assert result.code == 1
+        return str(result.document["id"])
+
+    async def dag(self, dag_id: str) -> dict[str, Any]:
+        async with self.client() as client:
+            return await client.get_dag(dag_id)
+
+    async def _verify(self, context: StepContext) -> Outcome:
+        if self.verified:
+            return Succeeded()
+        return Failed(Problem("Fake.Unverified", "one server does not see the other", "mend it"))
+
+    async def _step(self, context: StepContext) -> Outcome:
+        assert context.target is not None
+        await context.log(f"{context.target}: looked at")
+        try:
+            if self.latch is not None:
+                await self.latch.wait()
+        except asyncio.CancelledError:
+            if self.end_latch is not None:
+                await self.end_latch.wait()
+            raise
+        if context.target in self.broken:
+            return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
+        return Succeeded(evidence={"level": "sql"})
+
+    async def _take_lock(self, context: StepContext) -> Outcome:
+        return await take_lock(context, context.params.get("force_pass", ()))
+
+    @asynccontextmanager
+    async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
+        async def start(call: Call[StartBody]) -> DagDetail:
+            self.start_bodies.append(call.body)
+            return await call.engine.submit(Submission("Start OB", self.targets))
+
+        async def stop(call: Call[StopBody]) -> DagDetail:
+            return await call.engine.submit(Submission("Stop OB", self.targets))
+
+        look_stage = Stage("Look", StageKind.PARALLEL, self._step)
+        lock = Stage(LOCK_STAGE, StageKind.NORMAL, self._take_lock, flags=Flags(can_pass=True))
+        verify = Stage("Verify", StageKind.NORMAL, self._verify)
+        tell_stage = Stage("Tell", StageKind.NORMAL, self._verify)
+        operations = [
+            Operation("Start OB", (look_stage,)),
+            Operation("Stop OB", (lock, look_stage, verify, tell_stage), lock_key=LOCK_KEY),
+        ]
+        routes = [
+            Route("POST", "/ob/start", StartBody, start),
+            Route("POST", "/ob/stop", StopBody, stop),
+        ]
+        yield Extension(operations, routes, FakeCluster(), lambda: None)
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[CliController]:
+    opened = CliController(tmp_path)
+    async with opened.controller():
+        yield opened

@@ -1,0 +1,124 @@
+"""A controller whose DAGs say what a test asks for, and who follows them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from pydantic import BaseModel
+
+from dagengine import (
+    DagDetail,
+    Failed,
+    Operation,
+    Outcome,
+    Problem,
+    Stage,
+    StageKind,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+from dagengine.client import Client, Event
+from dagengine.client.transport import Transport
+from dagengine.extension import Call, Extension, ExtensionContext, Route
+from dagengine.testing import Latch
+from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
+
+
+class AnyBody(BaseModel):
+    """Body of POST /ob/start: nothing of it is looked at."""
+
+    scope: dict[str, Any] = {}  # pydantic copies it
+
+
+@dataclass
+class EventController(FakeController):
+    """A controller that can be restarted, and what its steps shall do."""
+
+    lines: tuple[str, ...] = ("looked at",)
+    is_broken: bool = False
+    takes_lock: bool = False
+    dedupe_window_s: float = 0.0
+    latch: Latch | None = None
+
+    @asynccontextmanager
+    async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
+        async def start(call: Call[AnyBody]) -> DagDetail:
+            submission = Submission("Start OB", (FIRST, SECOND))
+            return await call.submit(submission, dedupe_window_s=self.dedupe_window_s)
+
+        stages = (
+            Stage("Look", StageKind.PARALLEL, self._step),
+            Stage("Finish", StageKind.NORMAL, self._finish),
+        )
+        route = Route("POST", "/ob/start", AnyBody, start)
+        yield Extension(
+            [Operation("Start OB", stages, lock_key="cluster")],
+            [route],
+            FakeCluster(),
+            lambda: None,
+        )
+
+    async def _step(self, context: StepContext) -> Outcome:
+        if self.takes_lock:
+            await context.acquire_lock()
+        for line in self.lines:
+            await context.log(line)
+        if self.latch is not None:
+            await self.latch.wait()
+        if self.is_broken and context.target == SECOND:
+            return Failed(Problem("Fake.Broken", "it is broken", "mend it"))
+        return Succeeded()
+
+    async def _finish(self, context: StepContext) -> Outcome:
+        return Succeeded()
+
+    async def ended(self, client: Client) -> tuple[str, list[Event]]:
+        """A DAG that has ended, and all of its events."""
+        dag_id = (await client.start("GLOBAL"))["id"]
+        return dag_id, await collect(client, dag_id)
+
+    @asynccontextmanager
+    async def open_stream(
+        self, dag_id: str, **headers: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer of the events route, as it comes."""
+        door = Transport(self.url, PASSWORD, 30)
+        await door.open()
+        try:
+            path = f"/task/dag/{dag_id}/events"
+            async with door.stream("GET", path, None, headers) as response:
+                yield response
+        finally:
+            await door.close()
+
+
+async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
+    """All events after that one, until the DAG has ended."""
+    async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
+        return [event async for event in events]
+
+
+@pytest.fixture
+def event_controller(tmp_path: Path) -> EventController:
+    return EventController(tmp_path)
+
+
+@pytest_asyncio.fixture
+async def running_controller(event_controller: EventController) -> AsyncIterator[EventController]:
+    async with event_controller.controller():
+        yield event_controller
+
+
+@pytest_asyncio.fixture
+async def client(running_controller: EventController) -> AsyncIterator[Client]:
+    async with running_controller.client() as opened:
+        yield opened

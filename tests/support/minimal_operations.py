@@ -1,0 +1,48 @@
+"""Steps and operations as small as they can be, for tests of the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from dagengine import (
+    Engine,
+    Operation,
+    Operator,
+    Outcome,
+    Stage,
+    State,
+    StepContext,
+    Submission,
+    Succeeded,
+)
+from tests.support.engine_script import BROKEN, NORMAL
+
+
+async def succeed(context: StepContext) -> Outcome:
+    return Succeeded()
+
+
+async def hang(context: StepContext) -> Outcome:
+    await asyncio.Event().wait()
+    return Succeeded()
+
+
+async def take_lock(context: StepContext) -> Outcome:
+    reply = await context.acquire_lock(context.params.get("force", ()))
+    return Succeeded() if reply.holder is None else BROKEN
+
+
+def op(*steps: Any, name: str = "op", **more: Any) -> Operation:
+    """An operation whose stages s0, s1, … run these steps."""
+    stages = tuple(Stage(f"s{number}", NORMAL, step) for number, step in enumerate(steps))
+    return Operation(name, stages, **more)
+
+
+async def submit(engine: Engine, name: str = "op", *targets: str, **params: Any) -> int:
+    return (await engine.submit(Submission(name, targets, params))).dag.dag_id
+
+
+async def end_of(engine: Engine, dag_id: int) -> tuple[State, Operator]:
+    dag = (await engine.wait(dag_id)).dag
+    return dag.state, dag.operator
