@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
 from dagengine.engine.step_context import AttemptContext
 from dagengine.errors import DagengineError, NotSerializable, RemoteError, StaleWrite
 from dagengine.model.json_values import outcome_as_stored

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from dagengine.engine.active_dag import ActiveDag
+from dagengine.engine.active_dag import ActiveDag, AttemptEnded, Mailbox
 from dagengine.engine.attempt import Attempt
 from dagengine.engine.deadlines import find_limit
-from dagengine.engine.messages import AttemptEnded, Mailbox
 from dagengine.engine.registry import Registry
 from dagengine.engine.step_context import AttemptContext
 from dagengine.model.ids import OwnIds

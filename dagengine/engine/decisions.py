@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from dagengine.engine import user_messages as messages
-from dagengine.engine.active_dag import ActiveDag
-from dagengine.engine.messages import (
+from dagengine.engine import messages
+from dagengine.engine.active_dag import (
+    ActiveDag,
     AttemptEnded,
     AttemptsLost,
+    DagMessage,
     DagRecovered,
     ForcePassRequested,
     LockRequested,
-    Message,
     OperatorRequested,
     Reply,
     refuse,
@@ -56,10 +56,10 @@ class Decision:
     batch: Batch | None = None
     starts: list[plan.Start] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
-    posts: list[tuple[int, Message]] = field(default_factory=list)
+    posts: list[tuple[int, DagMessage]] = field(default_factory=list)
     replies: list[Reply[LockResult] | Reply[None]] = field(default_factory=list)
     lock_successor: ActiveDag | None = None
-    messages: list[Message] = field(default_factory=list)
+    messages: list[DagMessage] = field(default_factory=list)
     failure: Exception | None = None
 
 
@@ -107,7 +107,7 @@ class DecisionMaker:
             decision.messages, decision.failure = messages, exc
         return decision
 
-    def reject_late(self, dag_id: int, message: Message) -> tuple[int, Message] | None:
+    def reject_late(self, dag_id: int, message: DagMessage) -> tuple[int, DagMessage] | None:
         """Discard a message whose DAG has ended; returns a message to post instead, if any."""
         if isinstance(message, ForcePassRequested):
             reply = self._successors.pop(message.successor_id, None)
@@ -128,7 +128,7 @@ class DecisionMaker:
 
     # --- one message -------------------------------------------------------------------------
 
-    def _decide_one(self, decision: Decision, message: Message) -> None:
+    def _decide_one(self, decision: Decision, message: DagMessage) -> None:
         snapshot = decision.active_dag.snapshot
         match message:
             case DagRecovered(refusal) if refusal is not None:

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 from types import TracebackType
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
+from dagengine.engine.active_dag import DagRecovered
 from dagengine.engine.attempt_runner import AttemptRunner
 from dagengine.engine.events import DagUpdated, Events, Subscription
-from dagengine.engine.messages import DagRecovered
 from dagengine.engine.operator_requests import OperatorRequests
 from dagengine.engine.projections import Projections, release_orphans
 from dagengine.engine.pruner import Pruner

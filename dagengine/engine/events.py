@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import (
     Batch,

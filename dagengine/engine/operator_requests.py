@@ -6,8 +6,8 @@ import asyncio
 
 import structlog
 
-from dagengine.engine import user_messages as messages
-from dagengine.engine.messages import OperatorRequested
+from dagengine.engine import messages
+from dagengine.engine.active_dag import OperatorRequested
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler, engine_stopped_error
 from dagengine.errors import TaskNotFound, UnknownOperation

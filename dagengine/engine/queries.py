@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
 from dagengine.engine.active_dag import ActiveDag
 from dagengine.errors import IdempotencyKeyReused
 from dagengine.model.ids import OwnIds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
 from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
 from dagengine.model.changes import DagCreated
 from dagengine.model.json_values import normalize_json

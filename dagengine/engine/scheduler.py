@@ -13,20 +13,21 @@ from typing import TypeVar
 
 import structlog
 
-from dagengine.engine import user_messages as messages
-from dagengine.engine.active_dag import ActiveDag, describe_holder
-from dagengine.engine.attempt_runner import AttemptRunner
-from dagengine.engine.decisions import Decision, DecisionMaker
-from dagengine.engine.events import DagUpdated, Events, LineLogged, events_of, log_fields
-from dagengine.engine.messages import (
+from dagengine.engine import messages
+from dagengine.engine.active_dag import (
+    ActiveDag,
     AttemptEnded,
     AttemptsLost,
+    DagMessage,
     DagRecovered,
     ForcePassRequested,
     LockRequested,
-    Message,
+    describe_holder,
     refuse,
 )
+from dagengine.engine.attempt_runner import AttemptRunner
+from dagengine.engine.decisions import Decision, DecisionMaker
+from dagengine.engine.events import DagUpdated, Events, LineLogged, events_of, log_fields
 from dagengine.engine.projections import Projections
 from dagengine.errors import (
     DagengineError,
@@ -101,7 +102,7 @@ class Scheduler(Service):
         if not self.is_running:
             raise engine_stopped_error()
 
-    def track(self, snapshot: Snapshot, message: Message) -> None:
+    def track(self, snapshot: Snapshot, message: DagMessage) -> None:
         """Make a DAG active and post its first message."""
         dag_id = snapshot.dag.dag_id
         self.active[dag_id] = ActiveDag(snapshot)
@@ -113,7 +114,7 @@ class Scheduler(Service):
         self._publish([batch])
         self._run_effects(Decision(active_dag, batch, starts))
 
-    def post(self, dag_id: int, message: Message) -> None:
+    def post(self, dag_id: int, message: DagMessage) -> None:
         """Queue a message. If the DAG is not active, the message is out of date and discarded."""
         active_dag = self.active.get(dag_id)
         if active_dag is None:
@@ -123,7 +124,7 @@ class Scheduler(Service):
         self._due[dag_id] = active_dag
         self._wake.set()
 
-    def _drop(self, dag_id: int, message: Message) -> None:
+    def _drop(self, dag_id: int, message: DagMessage) -> None:
         """Discard a message because its DAG has ended, and inform the waiting caller."""
         if (post := self._decider.reject_late(dag_id, message)) is not None:
             self.post(*post)
@@ -229,7 +230,7 @@ class Scheduler(Service):
         if decision.lock_successor is not None:
             await self._reload(decision.lock_successor, [])
 
-    def _refuse_all(self, dag_id: int, messages: Iterable[Message], failure: Exception) -> None:
+    def _refuse_all(self, dag_id: int, messages: Iterable[DagMessage], failure: Exception) -> None:
         """Report a failure to the callers of messages that cannot be decided or written."""
         error = failure if isinstance(failure, DagengineError) else NotSerializable(str(failure))
         for message in messages:
@@ -239,7 +240,7 @@ class Scheduler(Service):
                 refuse(message, error)
 
     async def _reload(
-        self, active_dag: ActiveDag, messages: list[Message], *, is_spoilt: bool = False
+        self, active_dag: ActiveDag, messages: list[DagMessage], *, is_spoilt: bool = False
     ) -> None:
         dag_id = active_dag.snapshot.dag.dag_id
         rows = await self._commit_with_retry(lambda: self._store.load_dag(dag_id))
@@ -260,7 +261,7 @@ class Scheduler(Service):
             self._due[dag_id] = active_dag
             self._wake.set()
 
-    def _detect_lost_attempts(self, active_dag: ActiveDag, is_spoilt: bool) -> list[Message]:
+    def _detect_lost_attempts(self, active_dag: ActiveDag, is_spoilt: bool) -> list[DagMessage]:
         """Return messages for sub-tasks that are RUNNING in the store but have no attempt here."""
         if any(isinstance(message, DagRecovered) for message in active_dag.inbox):
             return []  # the recovery message covers all attempts

@@ -6,10 +6,9 @@ import copy
 from collections.abc import Sequence
 from datetime import timedelta
 
-from dagengine.engine import user_messages as messages
-from dagengine.engine.active_dag import ActiveDag
+from dagengine.engine import messages
+from dagengine.engine.active_dag import ActiveDag, Mailbox
 from dagengine.engine.deadlines import Deadline
-from dagengine.engine.messages import Mailbox
 from dagengine.errors import DagengineError
 from dagengine.model.ids import OwnIds
 from dagengine.model.json_values import normalize_text

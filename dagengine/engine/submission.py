@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import structlog
 
-from dagengine.engine import user_messages as messages
+from dagengine.engine import messages
 from dagengine.engine.registry import Registry
 from dagengine.engine.scheduler import Scheduler
 from dagengine.errors import EngineStopped

@@ -276,3 +276,15 @@ def test_operator_refused_always_has_remedy() -> None:
     ]
     assert calls
     assert bare == []
+
+
+def test_product_folders_have_at_most_16_modules() -> None:
+    folders = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    sizes = {
+        folder.relative_to(ROOT).as_posix(): len(
+            [module for module in folder.glob("*.py") if module.name != "__init__.py"]
+        )
+        for folder in folders
+    }
+    assert len(sizes) > 20
+    assert {folder: size for folder, size in sizes.items() if size > 16} == {}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dagengine import Operator, Outcome, SqliteStore, State, StepContext, Succeeded
+from dagengine.engine.active_dag import AttemptEnded
 from dagengine.engine.events import NodeUpdated, SubTaskUpdated, events_of
-from dagengine.engine.messages import AttemptEnded
 from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
 from dagengine.store.contract import BatchRefused
