@@ -92,7 +92,7 @@ def _list_cases() -> Iterator[object]:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(("name", "action"), _list_cases())
+@pytest.mark.parametrize(("name", "action"), tuple(_list_cases()))
 async def test_action_on_real_layout_keeps_data(
     layout_setup: LayoutSetup, sleep: subprocess.Popen[bytes], name: str, action: Action
 ) -> None:
