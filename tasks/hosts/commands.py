@@ -1,7 +1,7 @@
 """Commands for hosts: constant POSIX scripts that receive data only as arguments.
 
-A host needs only sh, coreutils and util-linux (flock, setsid). Every script prints `name=value`
-lines, which facts.py parses.
+A host needs only sh, coreutils, grep, sed, find and util-linux (flock, setsid). Every script prints
+`name=value` lines, which facts.py parses.
 """
 
 from __future__ import annotations
