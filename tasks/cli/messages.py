@@ -25,7 +25,7 @@ CLUSTER_FILE = Message(
 )
 PASSWORD_EMPTY = Message(
     "tasks.cli.password_empty",
-    "root has no password: every caller who reaches the API may start servers",
+    "root has an empty password: every caller who reaches the API may start servers",
 )
 SET_PASSWORD = Message(
     "tasks.cli.set_password",
