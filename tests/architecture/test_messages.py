@@ -24,7 +24,7 @@ NEGATED_NOUN = re.compile(r"\b[Nn]o \w+ (that|which|who)\b")
 # Constructors and functions whose texts users see, in addition to all errors. Two kinds of texts
 # stay outside `messages.py`, because their declarations are catalogues themselves: the arguments
 # `examines`, `remedy` and `blocks_when` of `@check` in tasks/preflight/checks_*.py, which belong to
-# the name and severity of a check at its function, and the errors in tasks/diagnosis/error_codes.py.
+# the name and severity of a check at its function, and errors in tasks/diagnosis/error_codes.py.
 OTHER_SHOWN = {
     *("Problem", "YamlRefused", "SelfCheckResult", "typer.BadParameter"),
     *("Finding", "Blocked", "NoOp", "Contradictory", "Diagnosis"),
