@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tasks.cluster.sizes import parse_size
+from tasks.diagnosis import messages
 from tasks.diagnosis.error_codes import ERROR_PATTERNS, KNOWN_ERRORS
 from tasks.diagnosis.postmortem import Postmortem
 
@@ -48,7 +49,9 @@ class Diagnosis:
     @property
     def sentence(self) -> str:
         """The cause, followed by the hints."""
-        return "; ".join((self.cause, *self.hints))
+        if not self.hints:
+            return self.cause
+        return messages.WITH_OBSERVATIONS(cause=self.cause, observations="; ".join(self.hints))
 
 
 def diagnose(
@@ -85,8 +88,8 @@ def find_small_option(options: Mapping[str, str], lines: tuple[str, ...] = ()) -
     for name, (least, text) in _LEAST_BYTES.items():
         size = parse_size(options.get(name, ""))
         if size is not None and 0 < size < least:
-            cause = f"{name} {options[name]} is too small (its log does not mention this)"
-            return Diagnosis(cause, f"set {name} to at least {text}", lines)
+            cause = messages.OPTION_TOO_SMALL(option=name, value=options[name])
+            return Diagnosis(cause, messages.RAISE_OPTION(option=name, minimum=text), lines)
     return None
 
 
@@ -94,7 +97,7 @@ def _find_kill(postmortem: Postmortem, pid: int) -> Diagnosis | None:
     for line in reversed(postmortem.kernel):
         killed = _KILLED.search(line)
         if killed and pid and int(killed[1]) == pid:
-            return _out_of_memory(f"the kernel killed it because memory ran out (pid {pid})", line)
+            return _out_of_memory(messages.KILLED(pid=pid), line)
     return None
 
 
@@ -103,29 +106,26 @@ def _find_kill_by_name(postmortem: Postmortem, program: str) -> Diagnosis | None
     for line in reversed(postmortem.kernel):
         killed = _KILLED.search(line)
         if killed and killed[2] == program:
-            cause = (
-                f"its log names no error, but the kernel killed a {program} since it was started"
-            )
-            return _out_of_memory(f"{cause}, because memory ran out", line)
+            return _out_of_memory(messages.KILLED_BY_NAME(program=program), line)
     return None
 
 
 def _out_of_memory(cause: str, line: str) -> Diagnosis:
-    remedy = "free memory on the host, lower memory_limit, or raise its control group's limit"
-    return Diagnosis(cause, remedy, (line[:_LINE_LENGTH],))
+    return Diagnosis(cause, messages.FREE_MEMORY(), (line[:_LINE_LENGTH],))
 
 
 def _find_crash(
     postmortem: Postmortem, pid: int, program: str, lines: tuple[str, ...]
 ) -> Diagnosis | None:
-    remedy = "report the crash to the vendor, with the core file and the log"
+    remedy = messages.REPORT_CRASH()
     for line in reversed(postmortem.kernel):
         # The kernel logs the id of the crashed thread, but also the name of its program.
         if _CRASHED.search(line) and (f"[{pid}]" in line or f" in {program}[" in line):
-            cause = "it crashed, according to the log of the kernel"
-            return Diagnosis(cause, remedy, (line[:_LINE_LENGTH], *lines[-_LAST_KEPT:]))
+            evidence = (line[:_LINE_LENGTH], *lines[-_LAST_KEPT:])
+            return Diagnosis(messages.CRASHED(), remedy, evidence)
     if postmortem.cores:
-        return Diagnosis(f"it crashed and left a core file: {postmortem.cores[-1]}", remedy, lines)
+        cause = messages.CORE_FILE_LEFT(path=postmortem.cores[-1])
+        return Diagnosis(cause, remedy, lines)
     return None
 
 
@@ -138,7 +138,7 @@ def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | No
         codes = _codes(line)
         for pattern in ERROR_PATTERNS:
             if pattern.text in line and pattern.code in codes:
-                cause = f"{pattern.cause} (errcode {pattern.code})"
+                cause = messages.PATTERN_FOUND(cause=pattern.cause, code=pattern.code)
                 return Diagnosis(cause, pattern.remedy, lines, errcode=pattern.code)
         for code in reversed(codes):
             known = KNOWN_ERRORS.get(code)
@@ -151,8 +151,8 @@ def _find_taken_port(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosi
     """Find a port that another process has taken: the server is gone, yet the port is open."""
     if not postmortem.taken:
         return None
-    cause = f"a port is taken: another process listens on {postmortem.taken[0]}"
-    return Diagnosis(cause, "free the port or set another one", lines)
+    cause = messages.PORT_TAKEN(port=postmortem.taken[0])
+    return Diagnosis(cause, messages.FREE_PORT(), lines)
 
 
 def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
@@ -161,41 +161,36 @@ def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | Non
     if known:
         return _known(known[-1], lines)
     if codes:
-        return Diagnosis(f"errcode {codes[-1]}", "read the server's log", lines, errcode=codes[-1])
+        cause = messages.CODE_UNKNOWN(code=codes[-1])
+        return Diagnosis(cause, messages.READ_LOG(), lines, errcode=codes[-1])
     return None
 
 
 def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
     error = KNOWN_ERRORS[code]
-    cause = f"{error.cause} (errcode {code}, {error.name})"
+    cause = messages.CODE_FOUND(cause=error.cause, code=code, name=error.name)
     return Diagnosis(cause, error.remedy, lines, errcode=code)
 
 
 def _find_nothing(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
-    remedy = "read the server's log"
     if not postmortem.complete:
-        return Diagnosis(
-            "cause unknown: the response of the host was truncated", remedy, lines, False
-        )
+        return Diagnosis(messages.RESPONSE_TRUNCATED(), messages.READ_LOG(), lines, False)
     if postmortem.log_missing:
-        cause = "it has written no log"
-        return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
+        return Diagnosis(messages.LOG_MISSING(), messages.START_BY_HAND(), lines, False)
     if not postmortem.log_grew:
-        cause = "it ended without writing to its log"
-        return Diagnosis(cause, "start it by hand once, in the foreground", lines, False)
+        return Diagnosis(messages.LOG_UNCHANGED(), messages.START_BY_HAND(), lines, False)
     # A signal leaves no log line. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
-    cause = "its log names no error, as after a signal"
-    return Diagnosis(cause, "find out who ended it, and read the server's log", lines, False)
+    return Diagnosis(messages.LOG_WITHOUT_ERROR(), messages.FIND_SENDER(), lines, False)
 
 
 def _observations(postmortem: Postmortem) -> tuple[str, ...]:
-    observations = []
+    observations: list[str] = []
     if postmortem.free_bytes is not None and postmortem.free_bytes < _LITTLE_BYTES:
-        observations.append(f"only {postmortem.free_bytes:,} bytes are free for its home")
+        observations.append(messages.DISK_ALMOST_FULL(size=postmortem.free_bytes))
     if postmortem.free_files is not None and 0 < postmortem.free_files < _FEW_FILES:
-        observations.append(f"only {postmortem.free_files} more files can be created on its disk")
+        observations.append(messages.FILES_ALMOST_EXHAUSTED(count=postmortem.free_files))
     if any("I/O error" in line or "EXT4-fs error" in line for line in postmortem.kernel):
-        observations.append("the kernel has reported disk errors since its start")
+        observations.append(messages.DISK_ERRORS())
     return tuple(observations)
 
 

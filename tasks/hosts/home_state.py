@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from tasks.cluster.flavour import Flavour
+from tasks.hosts import messages
 
 
 class Place(StrEnum):
@@ -149,7 +150,6 @@ class Contradictory:
 
 HomeState: TypeAlias = Empty | FailedFirstStart | HasData | Contradictory
 
-_MOVE_HOME = "move the home away by hand if it holds nothing of value, or restore what is missing"
 _RECORD = "store/sstable/meta.db"
 _OLDER_RECORDS = ("etc/seekdb.config.bin", "etc/meta.db")
 
@@ -158,11 +158,11 @@ def describe_kind(kind: StartKind) -> str:
     """Return the state of the home in words, for users."""
     match kind:
         case StartKind.FIRST:
-            return "has never been started"
+            return messages.NEVER_STARTED()
         case StartKind.LEFTOVER:
-            return "has never been started, a first start failed"
+            return messages.FIRST_START_FAILED()
         case StartKind.LATER:
-            return "was started before"
+            return messages.STARTED_BEFORE()
 
 
 def decide_home(
@@ -181,14 +181,12 @@ def decide_home(
     foreign = [name for name in files.configuration if "observer" in name]
     if foreign:
         return Contradictory(
-            f"the home holds the configuration of another flavour ({foreign[0]})",
-            "correct `flavour` or `home` in the cluster file",
+            messages.OTHER_FLAVOUR(file=foreign[0]), messages.CORRECT_FLAVOUR_OR_HOME()
         )
     for name in files.links:
         if Place(name) not in files.places:
             return Contradictory(
-                f"the symbolic link {name} of the home leads nowhere",
-                "mount the file system that it leads to, or remove the link",
+                messages.LINK_TARGET_MISSING(name=name), messages.MOUNT_TARGET_OR_REMOVE_LINK()
             )
     if not files.files and not files.has_telemetry:
         return Empty()
@@ -202,16 +200,14 @@ def _decide_bootstrapped(files: HomeFiles) -> HomeState:
     seekdb = [name for name in files.configuration if "observer" not in name]
     if seekdb:
         return Contradictory(
-            f"the home holds the configuration of another flavour ({seekdb[0]})",
-            "correct `flavour` or `home` in the cluster file",
+            messages.OTHER_FLAVOUR(file=seekdb[0]), messages.CORRECT_FLAVOUR_OR_HOME()
         )
     if "etc/observer.config.bin" in files.configuration:
         return HasData()
     if files.configuration or (Place.STORE in files.places and files.places[Place.STORE].files):
         evidence = [*files.configuration, *files.files][0]
         return Contradictory(
-            f"etc/observer.config.bin is missing, but the home holds data ({evidence})",
-            "restore it, from etc2/ or etc3/ for example; move nothing of this home",
+            messages.CONFIGURATION_MISSING(file=evidence), messages.RESTORE_CONFIGURATION()
         )
     return Empty()
 
@@ -226,16 +222,14 @@ def _decide_leftover(files: HomeFiles) -> HomeState:
         for path in directory.files
     ]
     if files.older_files:
-        cause = f"{files.older_files[0]} is older than the first start (task {files.first_start})"
-        return Contradictory(f"that failed: {cause}", _MOVE_HOME)
+        cause = messages.FILE_OLDER(dag=files.first_start, file=files.older_files[0])
+        return Contradictory(cause, messages.MOVE_HOME_OR_RESTORE())
     fixed = [files.places[Place(name)] for name in files.links if Place(name) in files.places]
     outside = [*(path for directory in fixed for path in directory.files), *outside]
     if outside:
         return Contradictory(
-            f"a first start (task {files.first_start}) failed and left files that are not moved"
-            " automatically, as they are behind a link, beside a mount point or outside the home:"
-            f" {', '.join(outside[:3])}",
-            "empty their directories by hand",
+            messages.FILES_NOT_MOVED(dag=files.first_start, files=", ".join(outside[:3])),
+            messages.EMPTY_DIRECTORIES(),
         )
     return FailedFirstStart(files.first_start)
 
@@ -250,24 +244,21 @@ def _is_below_store(files: HomeFiles, directory: Directory) -> bool:
 def _decide_data(files: HomeFiles, data_dir: str | None, redo_dir: str | None) -> HomeState:
     store = files.places.get(Place.STORE)
     if files.parameters_problem:
-        return Contradictory(files.parameters_problem, _MOVE_HOME)
+        return Contradictory(files.parameters_problem, messages.MOVE_HOME_OR_RESTORE())
     if files.parameters is None and not any(n in files.configuration for n in _OLDER_RECORDS):
-        return Contradictory(_describe_unknown(files, store), _MOVE_HOME)
-    if store is None or not store.files:
-        what = "is empty" if store is not None else "does not exist"
-        where = f"store ({store.path})" if store is not None else "store"
-        return Contradictory(
-            f"the home holds a database whose directory {where} {what}",
-            "mount its file system, or restore it",
-        )
+        return Contradictory(_describe_unknown(files, store), messages.MOVE_HOME_OR_RESTORE())
+    if store is None:
+        return Contradictory(messages.STORE_MISSING(), messages.MOUNT_OR_RESTORE())
+    if not store.files:
+        return Contradictory(messages.STORE_EMPTY(path=store.path), messages.MOUNT_OR_RESTORE())
     named = files.parameters or StoredParameters()
     data = _find_stored(files, Place.DATA, named.data_dir, store)
     redo = _find_stored(files, Place.REDO, named.redo_dir, None)
-    for place, stored, said, asked in (
+    for place, stored, recorded_path, configured_path in (
         (Place.DATA, data, named.data_dir, data_dir),
         (Place.REDO, redo, named.redo_dir, redo_dir),
     ):
-        problem = _compare(files, place, stored, said, asked)
+        problem = _compare(files, place, stored, recorded_path, configured_path)
         if problem is not None:
             return problem
     return HasData(files.parameters)
@@ -280,40 +271,42 @@ def _find_stored(
 
 
 def _compare(
-    files: HomeFiles, place: Place, stored: Directory | None, named: str | None, asked: str | None
+    files: HomeFiles,
+    place: Place,
+    stored: Directory | None,
+    recorded_path: str | None,
+    configured_path: str | None,
 ) -> Contradictory | None:
     """Check that the server's directory exists, has files, and is the cluster file's directory."""
     key = f"{place}_dir"
-    if named is not None and (stored is None or not stored.files):
-        what = "does not exist" if stored is None else "is empty"
-        return Contradictory(
-            f"the server keeps its {place} in {named}, which {what}"
-            + (f"; the cluster file names {asked}" if asked else ""),
-            "mount its file system, or restore it",
-        )
-    if asked is None:
+    if recorded_path is not None and (stored is None or not stored.files):
+        problem = messages.PLACE_MISSING if stored is None else messages.PLACE_EMPTY
+        cause = problem(place=place, path=recorded_path)
+        if configured_path:
+            cause = messages.PLACE_CONFIGURED(problem=cause, path=configured_path)
+        return Contradictory(cause, messages.MOUNT_OR_RESTORE())
+    if configured_path is None:
         return None
     configured = files.places.get(place)
     if stored is None:  # not recorded: it has to be the configured directory
         if configured is None or not configured.files:
-            what = "does not exist" if configured is None else "is empty"
-            return Contradictory(
-                f"the home holds a database, but {key} {asked} of the cluster file {what}",
-                f"correct {key} in the cluster file, or mount its file system",
+            problem = (
+                messages.CONFIGURED_MISSING if configured is None else messages.CONFIGURED_EMPTY
             )
+            cause = problem(key=key, path=configured_path)
+            return Contradictory(cause, messages.CORRECT_KEY_OR_MOUNT(key=key))
         return None
     if configured is None or configured.identity != stored.identity:
         return Contradictory(
-            f"the server keeps its {place} in {stored.path}, the cluster file names {asked}",
-            f"correct {key} in the cluster file, or remove it there",
+            messages.PLACE_DIFFERS(place=place, path=stored.path, configured=configured_path),
+            messages.CORRECT_OR_REMOVE_KEY(key=key),
         )
     return None
 
 
 def _describe_unknown(files: HomeFiles, store: Directory | None) -> str:
-    known = [name for name, is_there in (("run/telemetry.json", files.has_telemetry),) if is_there]
+    known = ("run/telemetry.json",) if files.has_telemetry else ()
     evidence = ", ".join((*files.files, *known)[:4])
     if store is not None and not store.files:
-        where = store.path
-        return f"a server has run here ({evidence}), but its directory {where} is empty"
-    return f"the home holds files but no record of a server's parameters: {evidence}"
+        return messages.STORE_EMPTIED(files=evidence, path=store.path)
+    return messages.RECORD_MISSING(files=evidence)

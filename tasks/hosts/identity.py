@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from dagengine.errors import MessageText
+from tasks.hosts import messages
 from tasks.hosts.output import last_value, number_value
 
 _SERVER_PROGRAMS = ("seekdb", "observer")
@@ -83,7 +85,9 @@ class Listener:
         return not self.pid or self.is_in_home or self.name in (*_SERVER_PROGRAMS, "")
 
     def __str__(self) -> str:
-        return f"{self.name}, pid {self.pid}" if self.pid else f"a process of uid {self.uid}"
+        if self.pid:
+            return messages.LISTENER_PROGRAM(name=self.name, pid=self.pid)
+        return messages.LISTENER_OWNER(uid=self.uid)
 
 
 def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None:
@@ -120,62 +124,44 @@ def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[List
 
 def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
     """Return cause and remedy for operators."""
-    elsewhere = f"its working directory is {doubt.cwd or 'unknown'}"
+    pid, base = doubt.pid, doubt.base
+    directory = doubt.cwd or messages.DIRECTORY_UNKNOWN()
     match doubt.kind:
         case DoubtKind.UNEXAMINED:
-            return (
-                f"a server program (pid {doubt.pid}) could not be examined, it may be the server"
-                f" of {home}: it belongs to another user, or its directory does not answer",
-                f"examine pid {doubt.pid} on the host, or log in as its user or root (ssh.sudo)",
-            )
+            cause = messages.DOUBT_UNEXAMINED(pid=pid, home=home)
+            return cause, messages.EXAMINE_PROCESS(pid=pid)
         case DoubtKind.BASE:
-            return (
-                f"pid {doubt.pid} has {doubt.base} as base directory, which is the home {home},"
-                f" but {elsewhere}",
-                f"if it is this server, correct `home` in the cluster file to {doubt.cwd};"
-                f" else stop pid {doubt.pid} by hand",
-            )
+            cause = messages.DOUBT_BASE(pid=pid, base=base, home=home, directory=directory)
+            return cause, _correct_home(doubt)
         case DoubtKind.PID_FILE:
-            return (
-                f"pid {doubt.pid} holds the pid file of {home} open, but {elsewhere}",
-                f"if it is this server, correct `home` in the cluster file to {doubt.cwd};"
-                f" else stop pid {doubt.pid} by hand",
-            )
+            cause = messages.DOUBT_PID_FILE(pid=pid, home=home, directory=directory)
+            return cause, _correct_home(doubt)
         case DoubtKind.FLAVOUR:
-            return (
-                f"a server of another flavour (pid {doubt.pid}) runs in {home}",
-                "correct `flavour` or `home` in the cluster file",
-            )
+            cause = messages.DOUBT_FLAVOUR(pid=pid, home=home)
+            return cause, messages.CORRECT_FLAVOUR_OR_HOME()
         case DoubtKind.OWNER:
-            return (
-                f"a server program of another user (pid {doubt.pid}) runs in {home}, which does"
-                " not belong to that user",
-                f"stop pid {doubt.pid} by hand, or give the home to the user of the server",
-            )
+            cause = messages.DOUBT_OWNER(pid=pid, home=home)
+            return cause, messages.STOP_OR_CHANGE_OWNER(pid=pid)
         case DoubtKind.PROGRAM:
-            return (
-                f"pid {doubt.pid} runs in {home} with {doubt.base} as base directory, but its"
-                " program does not have the name of a server",
-                f"if it is this server, stop pid {doubt.pid} by hand and start bin/ of the home",
-            )
+            cause = messages.DOUBT_PROGRAM(pid=pid, home=home, base=base)
+            return cause, messages.STOP_AND_START_PROGRAM(pid=pid)
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:
     """Return cause and remedy if a script could not examine a path in time."""
-    return (
-        f"{path} could not be examined: its file system does not answer, this login may not reach"
-        " it, or the host has no space for temporary files",
-        "unmount or repair a dead NFS or FUSE mount, permit this login to reach the path, or free"
-        " space in /tmp on the host",
-    )
+    return messages.PATH_UNANSWERED(path=path), messages.REPAIR_PATH()
 
 
 def explain_listener(listener: Listener, port: int, home: str) -> tuple[str, str]:
     """Return cause and remedy if the SQL port contradicts a stop."""
-    return (
-        f"no server of {home} was identified, but its SQL port {port} is open: {listener}",
-        "correct `home` or `sql_port` in the cluster file, or log in as the user of that process",
-    )
+    cause = messages.PORT_STILL_OPEN(home=home, port=port, listener=str(listener))
+    return cause, messages.CORRECT_HOME_OR_PORT()
+
+
+def _correct_home(doubt: Doubt) -> MessageText:
+    if not doubt.cwd:
+        return messages.EXAMINE_DIRECTORY_OR_STOP(pid=doubt.pid)
+    return messages.CORRECT_HOME_OR_STOP(directory=doubt.cwd, pid=doubt.pid)
 
 
 def _texts_by_pid(values: Mapping[str, Sequence[str]], name: str) -> dict[str, str]:

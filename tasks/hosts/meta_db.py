@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dagengine.remote import Runner
+from tasks.hosts import messages
 from tasks.hosts.commands import directories_command, read_file_command
 from tasks.hosts.facts import parse_directories
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
@@ -45,7 +46,11 @@ class MetaDb:
 
 
 class MetaDbUnreadable(Exception):
-    """Raised when meta.db cannot be fetched or read; the message contains the reason."""
+    """Raised when meta.db cannot be fetched or read; `reason` is a text for operators."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class MetaDbEmpty(MetaDbUnreadable):
@@ -77,15 +82,18 @@ async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFil
     try:
         parameters = await fetch_parameters(runner, path)
     except MetaDbUnreadable as exc:
+        problem = messages.RECORD_UNREADABLE(path=path, reason=exc.reason)
         is_empty = isinstance(exc, MetaDbEmpty)
-        return replace(files, parameters_problem=f"{path} {exc}", is_record_empty=is_empty)
+        return replace(files, parameters_problem=problem, is_record_empty=is_empty)
     directories = {Place.DATA: parameters.data_dir, Place.REDO: parameters.redo_dir}
     named = {place: path for place, path in directories.items() if path is not None}
     places: Mapping[Place, Directory] = {}
     if named:
         output = (await run_query(runner, directories_command(home, named))).stdout
         if "end=yes" not in output:
-            problem = f"a directory that {path} names does not answer: {', '.join(named.values())}"
+            problem = messages.RECORD_DIRECTORY_UNANSWERED(
+                path=path, directories=", ".join(named.values())
+            )
             return replace(files, parameters_problem=problem)
         places = parse_directories(output)
     return replace(files, parameters=parameters, stored_places=places)
@@ -106,10 +114,10 @@ def read_parameters(copy: MetaDb) -> StoredParameters:
             with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
                 rows = _select(connection)
         except (sqlite3.Error, UnicodeDecodeError) as exc:
-            raise MetaDbUnreadable(f"is not a readable database ({exc})") from exc
+            raise MetaDbUnreadable(messages.RECORD_NOT_DATABASE(error=exc)) from exc
     values = {str(name): value for name, value in rows if isinstance(value, str)}
     if not all(value.isprintable() for value in values.values()):
-        raise MetaDbUnreadable("has a parameter with control characters")
+        raise MetaDbUnreadable(messages.RECORD_CONTROL_CHARACTERS())
     return StoredParameters(
         sql_port=_parse_port(values.get("mysql_port")),
         data_dir=values.get("data_dir") or None,
@@ -129,12 +137,12 @@ def _select(connection: sqlite3.Connection) -> list[tuple[object, object]]:
         " AND type = 'table' AND sql LIKE 'CREATE TABLE %'"
     ).fetchone()
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
-        raise MetaDbEmpty("has no table __all_sys_parameter")
+        raise MetaDbEmpty(messages.RECORD_TABLE_MISSING())
     if tables != (1,):
-        raise MetaDbUnreadable("has no table __all_sys_parameter")
+        raise MetaDbUnreadable(messages.RECORD_TABLE_MISSING())
     columns = connection.execute("PRAGMA table_xinfo(__all_sys_parameter)").fetchall()
     if any(hidden for *_, hidden in columns):
-        raise MetaDbUnreadable("has a table __all_sys_parameter with generated columns")
+        raise MetaDbUnreadable(messages.RECORD_COLUMNS_GENERATED())
     marks = ", ".join("?" * len(_NAMES))
     return connection.execute(
         f"SELECT name, value FROM __all_sys_parameter WHERE name IN ({marks})"  # noqa: S608
@@ -147,7 +155,7 @@ def _parse_port(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) <= 5 and 0 < int(text) < 65536):
-        raise MetaDbUnreadable("has a value for mysql_port that is not a port")
+        raise MetaDbUnreadable(messages.RECORD_PORT_INVALID())
     return int(text)
 
 
@@ -157,20 +165,20 @@ async def _fetch(runner: Runner, path: str, *, may_be_missing: bool = False) -> 
         command = read_file_command(path, len(content), _PART_BYTES)
         values = parse_lines((await run_query(runner, command)).stdout)
         if last_value(values, "end") != "yes":
-            raise MetaDbUnreadable("was not read within 10 s")
+            raise MetaDbUnreadable(messages.RECORD_READ_TIMEOUT())
         size = number_value(values, "size")
         if size is None:
             if may_be_missing:
                 return b""
-            raise MetaDbUnreadable("cannot be read by this login")
+            raise MetaDbUnreadable(messages.RECORD_NOT_PERMITTED())
         if size > LIMIT_BYTES:
-            raise MetaDbUnreadable(f"has {size:,} bytes, more than {LIMIT_BYTES:,}")
+            raise MetaDbUnreadable(messages.RECORD_TOO_LARGE(size=size, limit=LIMIT_BYTES))
         try:
             part = base64.b64decode(last_value(values, "data"), validate=True)
         except binascii.Error as exc:
-            raise MetaDbUnreadable("was not transferred intact") from exc
+            raise MetaDbUnreadable(messages.RECORD_TRANSFER_DAMAGED()) from exc
         content += part
         if len(content) == size:
             return bytes(content)
         if len(part) != _PART_BYTES or len(content) > size:
-            raise MetaDbUnreadable("was not transferred intact")
+            raise MetaDbUnreadable(messages.RECORD_TRANSFER_DAMAGED())

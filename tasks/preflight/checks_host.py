@@ -6,6 +6,7 @@ from tasks.cluster.sizes import parse_size
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import HasData
+from tasks.preflight import messages
 from tasks.preflight.registry import CheckRegistry, Needs, WhenRunning
 from tasks.preflight.result import Finding, Severity, StartTarget
 
@@ -25,18 +26,17 @@ _LATER_BYTES = 100 << 20
     "ports",
     examines="no other program listens on the SQL port and, where it is used, the RPC port",
     severity=Severity.BLOCK,
-    remedy="stop what listens there, or set another port",
+    remedy="stop the program that listens there, or set another port",
     code=Code.INVALID_PORT,
 )
 def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     for key, port in start_target.server.ports.items():
         if port in facts.listening:
             listeners = facts.listeners.get(port)
-            program = f"another program ({listeners[0]})" if listeners else "another program"
-            return Finding(
-                f"port {port} is taken by {program}",
-                f"stop what listens there, or set another {key}",
-            )
+            cause = messages.PORT_TAKEN(port=port)
+            if listeners:
+                cause = messages.PORT_TAKEN_BY(port=port, listener=str(listeners[0]))
+            return Finding(cause, messages.FREE_PORT(key=key))
     return None
 
 
@@ -44,7 +44,7 @@ def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     "disk",
     examines="free space of home, data and redo directory against the configured sizes",
     severity=Severity.WARN,
-    blocks_when="next to nothing is left for a first start",
+    blocks_when="almost no space is left for a first start",
     remedy="free disk space, or set smaller sizes",
     code=Code.CHECK_FAILED,
 )
@@ -69,24 +69,25 @@ def check_disk(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     for disk in (home, data, redo):
         if disk.free_bytes < least:
             return Finding(
-                f"only {disk.free_bytes:,} bytes are free for {disk.path}",
-                "free disk space there",
+                messages.SPACE_LOW(size=disk.free_bytes, path=disk.path),
+                messages.FREE_SPACE(),
                 Severity.WARN if is_later else Severity.BLOCK,
             )
     for disk in (home, data, redo):
         if disk.free_bytes < needs[disk.device]:
             return Finding(
-                f"only {disk.free_bytes:,} bytes are free for {disk.path};"
-                f" a first start with these sizes may take {needs[disk.device]:,}"
+                messages.SPACE_LOW_FIRST_START(
+                    size=disk.free_bytes, path=disk.path, needed=needs[disk.device]
+                )
             )
     return None
 
 
 @check(
     "memory",
-    examines="`memory_limit` against what the host has and what is free",
+    examines="`memory_limit` against the total and the free memory of the host",
     severity=Severity.WARN,
-    blocks_when="the host has less",
+    blocks_when="the host has less memory",
     remedy="set a smaller memory_limit",
     code=Code.CHECK_FAILED,
 )
@@ -94,11 +95,11 @@ def check_memory(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     text = start_target.server.start_options.get("memory_limit", "")
     limit = parse_size(text) or 0
     if facts.total_bytes is not None and limit > facts.total_bytes:
-        cause = f"memory_limit {text} is more than the host has ({facts.total_bytes:,} bytes)"
+        cause = messages.MEMORY_LIMIT_ABOVE_TOTAL(limit=text, size=facts.total_bytes)
         return Finding(cause, severity=Severity.BLOCK)
     if facts.available_bytes is not None and limit > facts.available_bytes:
-        cause = f"memory_limit {text} is more than is free ({facts.available_bytes:,} bytes)"
-        return Finding(cause, "free memory there, or set a smaller memory_limit")
+        cause = messages.MEMORY_LIMIT_ABOVE_FREE(limit=text, size=facts.available_bytes)
+        return Finding(cause, messages.FREE_MEMORY())
     return None
 
 
@@ -113,8 +114,7 @@ def check_open_files(facts: HostFacts, _start_target: StartTarget) -> Finding | 
     if not count or count >= _OPEN_FILES:
         return None
     return Finding(
-        f"this login may have {count} files open: a server needs {_OPEN_FILES},"
-        f" {_RECOMMENDED_LIMIT} are recommended"
+        messages.OPEN_FILES_LOW(count=count, needed=_OPEN_FILES, recommended=_RECOMMENDED_LIMIT)
     )
 
 
@@ -129,8 +129,7 @@ def check_processes(facts: HostFacts, _start_target: StartTarget) -> Finding | N
     if not count or count >= _PROCESSES:
         return None
     return Finding(
-        f"this login may have {count} processes and threads: a server needs {_PROCESSES},"
-        f" {_RECOMMENDED_LIMIT} are recommended"
+        messages.PROCESSES_LOW(count=count, needed=_PROCESSES, recommended=_RECOMMENDED_LIMIT)
     )
 
 
@@ -143,7 +142,7 @@ def check_processes(facts: HostFacts, _start_target: StartTarget) -> Finding | N
 def check_core_size(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     if facts.core_bytes != 0:
         return None
-    return Finding("a server that crashes would leave no core file: the limit is 0")
+    return Finding(messages.CORE_SIZE_ZERO())
 
 
 @check(
@@ -158,17 +157,14 @@ def check_aio(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     left = facts.aio_max - facts.aio_used
     if left >= _AIO:
         return None
-    return Finding(
-        f"{left} events of asynchronous I/O are left on the host: a server needs {_AIO},"
-        f" a limit of {_RECOMMENDED_AIO_LIMIT} is recommended"
-    )
+    return Finding(messages.AIO_LOW(count=left, needed=_AIO, recommended=_RECOMMENDED_AIO_LIMIT))
 
 
 @check(
     "clock",
     examines=f"the host's clock is within {_CLOCK_S:g} s of the controller's",
     severity=Severity.WARN,
-    remedy="let NTP set both",
+    remedy="synchronise both with NTP",
     needs=Needs.ANSWER,
     when_running=WhenRunning.WARNS,
 )
@@ -176,5 +172,5 @@ def check_clock(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     off_s = facts.clock_off_s
     if abs(off_s) <= _CLOCK_S:
         return None
-    direction = "ahead of" if off_s > 0 else "behind"
-    return Finding(f"the host's clock is at least {abs(off_s):.1f} s {direction} the controller's")
+    cause = messages.CLOCK_AHEAD if off_s > 0 else messages.CLOCK_BEHIND
+    return Finding(cause(difference_s=abs(off_s)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dagengine.errors import MessageText
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, HasData
 from tasks.hosts.identity import explain_doubt, explain_unanswered
+from tasks.preflight import messages
 from tasks.preflight.management import find_other_manager
 from tasks.preflight.registry import CheckRegistry, Needs, WhenRunning
 from tasks.preflight.result import Finding, Severity, SkipPolicy, StartTarget
@@ -18,7 +20,7 @@ _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
 
 @check(
     "file-systems",
-    examines="the home, its data and the program answer (a dead NFS or FUSE mount does not)",
+    examines="the home, its data and the program respond (a dead NFS or FUSE mount does not)",
     severity=Severity.BLOCK,
     remedy="unmount or repair the dead mount",
     skip=SkipPolicy.NO,
@@ -34,21 +36,21 @@ def check_file_systems(facts: HostFacts, _start_target: StartTarget) -> Finding 
 
 @check(
     "tools",
-    examines="flock and setsid, by which a start happens once and outlives the login",
+    examines="flock and setsid, with which a start happens once and outlives the login",
     severity=Severity.BLOCK,
     remedy="install util-linux",
     skip=SkipPolicy.NO,
     needs=Needs.ANSWER,
 )
 def check_tools(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
-    return None if facts.has_tools else Finding("flock or setsid is missing on the host")
+    return None if facts.has_tools else Finding(messages.TOOL_MISSING())
 
 
 @check(
     "home",
     examines="the home is a directory",
     severity=Severity.BLOCK,
-    remedy="make it, or correct `home` in the cluster file",
+    remedy="create it, or correct `home` in the cluster file",
     skip=SkipPolicy.NO,
     needs=Needs.ANSWER,
 )
@@ -56,15 +58,16 @@ def check_home(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     home = start_target.server.home
     if facts.home == "directory" or home in facts.unanswered:
         return None
-    return Finding(f"the home {home} {'is not a directory' if facts.home else 'does not exist'}")
+    cause = messages.HOME_NOT_DIRECTORY if facts.home else messages.HOME_MISSING
+    return Finding(cause(home=home))
 
 
 @check(
     "process",
-    examines="a server that runs in the home is ours, and no other process may be its server",
+    examines="a server that runs in the home belongs to this login, and no other process may be its"
+    " server",
     severity=Severity.BLOCK,
-    remedy="log in as the user whose server it is, become it (`ssh.sudo`),"
-    " or stop the other process",
+    remedy="log in as the user of the server, become it (`ssh.sudo`), or stop the other process",
     skip=SkipPolicy.NO,
     code=Code.CHECK_FAILED,
     when_running=WhenRunning.BLOCKS,
@@ -76,15 +79,14 @@ def check_process(facts: HostFacts, start_target: StartTarget) -> Finding | None
     if process is None or process.owner == facts.uid:
         return None
     return Finding(
-        f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
-        "log in as that user, or become it (ssh.sudo), or stop the server; "
-        f"this login has uid {facts.uid}",
+        messages.OTHER_USER(owner=process.owner, pid=process.pid, home=home),
+        messages.LOG_IN_OR_STOP(uid=facts.uid),
     )
 
 
 @check(
     "manager",
-    examines="no OBShell and no systemd unit looks after the home",
+    examines="neither an OBShell nor a systemd unit manages the home",
     severity=Severity.BLOCK,
     remedy="leave it to them, or stop and disable them first",
     skip=SkipPolicy.NO,
@@ -100,7 +102,7 @@ def check_manager(facts: HostFacts, _start_target: StartTarget) -> Finding | Non
     examines="the home is empty, holds only a failed first start, or holds a complete database;"
     " oceanbase: it was bootstrapped before",
     severity=Severity.BLOCK,
-    remedy="mount or restore what is missing, move the home by hand,"
+    remedy="mount or restore the missing files, move the home by hand,"
     " or bootstrap the cluster first",
     skip=SkipPolicy.NO,
     code=Code.NOT_STARTED,
@@ -110,12 +112,8 @@ def check_first_start(facts: HostFacts, start_target: StartTarget) -> Finding | 
         case Contradictory(cause, remedy):
             return Finding(cause, remedy)
         case Empty() if not start_target.server.flavour.can_initialise:
-            home = start_target.server.home
-            return Finding(
-                f"{home} was never bootstrapped: it has no etc/observer.config.bin",
-                "bootstrap the cluster first, with obd for example, or correct `home` in the"
-                " cluster file",
-            )
+            cause = messages.NEVER_BOOTSTRAPPED(home=start_target.server.home)
+            return Finding(cause, messages.BOOTSTRAP())
     return None
 
 
@@ -136,15 +134,8 @@ def check_stored_port(facts: HostFacts, start_target: StartTarget) -> Finding | 
     stored = recorded or _DEFAULT_PORT
     if stored == configured:
         return None
-    has = (
-        f"has recorded SQL port {stored}"
-        if recorded
-        else f"has recorded no SQL port and would use {stored}"
-    )
-    return Finding(
-        f"the server {has}, the cluster file names {configured}",
-        f"set `sql_port: {stored}` in the cluster file",
-    )
+    cause = messages.PORT_DIFFERS if recorded else messages.DEFAULT_PORT_DIFFERS
+    return Finding(cause(port=stored, configured=configured), messages.SET_PORT(port=stored))
 
 
 @check(
@@ -163,9 +154,8 @@ def check_owner(facts: HostFacts, start_target: StartTarget) -> Finding | None:
         return None
     owner, path = foreign[0]
     return Finding(
-        f"{_name(path, home)} belongs to uid {owner}, this login has {facts.uid}",
-        "log in as its owner, or become that user (ssh.sudo),"
-        f" or change its owner to uid {facts.uid}",
+        messages.OWNER_DIFFERS(directory=_name(path, home), owner=owner, uid=facts.uid),
+        messages.CHANGE_OWNER(uid=facts.uid),
     )
 
 
@@ -180,12 +170,12 @@ def check_writable(facts: HostFacts, start_target: StartTarget) -> Finding | Non
         return None
     home = start_target.server.home
     path = home if not facts.home_writable else facts.unwritable[0]
-    return Finding(f"{_name(path, home)} is not writable: its permissions or a read-only mount")
+    return Finding(messages.NOT_WRITABLE(directory=_name(path, home)))
 
 
 @check(
     "program",
-    examines="the server program is there and executable",
+    examines="the server program exists and is executable",
     severity=Severity.BLOCK,
     remedy="install it",
     skip=SkipPolicy.NO,
@@ -194,13 +184,14 @@ def check_program(facts: HostFacts, start_target: StartTarget) -> Finding | None
     if facts.binary_executable:
         return None
     server = start_target.server
-    problem = "is not executable" if facts.binary_present else "does not exist"
-    return Finding(f"the program {server.binary} {problem}", f"install {server.flavour.name} there")
+    cause = messages.PROGRAM_NOT_EXECUTABLE if facts.binary_present else messages.PROGRAM_MISSING
+    remedy = messages.INSTALL_PROGRAM(flavour=server.flavour.name)
+    return Finding(cause(program=server.binary), remedy)
 
 
 @check(
     "libraries",
-    examines="every library that the program names is there (ldd)",
+    examines="every library that the program needs is installed (ldd)",
     severity=Severity.BLOCK,
     remedy="install them",
 )
@@ -208,8 +199,8 @@ def check_libraries(facts: HostFacts, start_target: StartTarget) -> Finding | No
     if not facts.missing:
         return None
     return Finding(
-        f"libraries of the program are missing: {', '.join(facts.missing)}",
-        f"install them, or put them into {start_target.server.home}/lib",
+        messages.LIBRARIES_MISSING(libraries=", ".join(facts.missing)),
+        messages.INSTALL_LIBRARIES(directory=f"{start_target.server.home}/lib"),
     )
 
 
@@ -224,11 +215,8 @@ def check_version(facts: HostFacts, start_target: StartTarget) -> Finding | None
     others = [name for name, other in sorted(start_target.other_programs.items()) if other != size]
     if size is None or not others:
         return None
-    return Finding(
-        f"the program is another build than that of {', '.join(others)},"
-        " which is expected during an upgrade only"
-    )
+    return Finding(messages.BUILD_DIFFERS(servers=", ".join(others)))
 
 
-def _name(path: str, home: str) -> str:
-    return f"the {'home' if path == home else 'directory'} {path}"
+def _name(path: str, home: str) -> MessageText:
+    return messages.HOME(path=path) if path == home else messages.DIRECTORY(path=path)

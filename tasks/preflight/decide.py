@@ -10,6 +10,7 @@ from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import Contradictory, Empty, FailedFirstStart, HasData, StartKind
 from tasks.hosts.identity import ProcessIdentity
+from tasks.preflight import messages
 from tasks.preflight.checks import CHECKS
 from tasks.preflight.registry import CheckRegistry
 from tasks.preflight.result import CheckResult, Severity, StartTarget
@@ -83,10 +84,10 @@ def decide_start(
         if check_result.level is Severity.BLOCK:
             remedy = check_result.remedy
             if checks[check_result.check].may_be_skipped(facts):
-                remedy = f"{remedy} (or start with --skip-check {check_result.check})"
+                remedy = messages.OR_SKIP_CHECK(remedy=remedy, check=check_result.check)
             return Blocked(check_result.code, check_result.cause, remedy, check_results)
     if facts.process is not None:
-        reason = f"already running, pid {facts.process.pid}"
+        reason = messages.ALREADY_RUNNING(pid=facts.process.pid)
         return NoOp(reason, facts.process, check_results, bool(facts.files.first_start))
     match start_target.home_state(facts):
         case Empty():
@@ -99,10 +100,10 @@ def decide_start(
             return Blocked(Code.NOT_STARTED, cause, remedy, check_results)
 
 
-def block_truncated(facts: HostFacts, user: str = "the SSH user") -> Blocked:
-    """Block because the facts are incomplete."""
+def block_truncated(facts: HostFacts, user: str = "") -> Blocked:
+    """Block because the facts are incomplete; `user` is the one of the login, if known."""
     return Blocked(
         Code.REQUEST_FAILED,
-        f"the response of the host was truncated: {facts.said!r}",
-        f"check the login shell of {user}",
+        messages.RESPONSE_TRUNCATED(output=facts.said),
+        messages.CHECK_LOGIN_SHELL(user=user or messages.SSH_USER()),
     )

@@ -13,6 +13,7 @@ from tasks.hosts.identity import (
     explain_listener,
     explain_unanswered,
 )
+from tasks.preflight import messages
 from tasks.preflight.decide import Blocked, block_truncated
 from tasks.preflight.management import find_other_manager
 
@@ -55,17 +56,16 @@ def decide_stop(
     if process.owner != facts.uid:
         return Blocked(
             code,
-            f"a server of another user (uid {process.owner}, pid {process.pid}) runs in {home}",
-            f"log in as that user, or become it (ssh.sudo); this login has uid {facts.uid}",
+            messages.OTHER_USER(owner=process.owner, pid=process.pid, home=home),
+            messages.LOG_IN(uid=facts.uid),
         )
     if (manager := find_other_manager(facts)) is not None:
         return Blocked(code, manager.cause, manager.remedy)
     if with_freeze and facts.former_home:
         return Blocked(
             code,
-            f"pid {process.pid} runs in {home}, but its base directory is {facts.former_home}: the"
-            " home was moved while the server ran, so it can no longer write its data",
-            f"move {home} back to {facts.former_home}, or stop the server with force",
+            messages.HOME_MOVED(pid=process.pid, home=home, former_home=facts.former_home),
+            messages.MOVE_HOME_BACK(home=home, former_home=facts.former_home),
         )
     return Stop(process)
 

@@ -15,6 +15,7 @@ from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
 from tasks.hosts.home_state import describe_kind
 from tasks.hosts.meta_db import add_parameters
 from tasks.hosts.query import run_query
+from tasks.preflight import messages
 from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
 from tasks.preflight.result import CheckResult, Severity, StartTarget
@@ -63,14 +64,16 @@ class HostInspector:
             await context.log(line)
         match decision:
             case Blocked(code, message, remedy):
-                problem = retryable_problem(code, f"{server.name}: {message}", remedy)
-                return Failed(problem, evidence)
+                cause = messages.SERVER_PROBLEM(server=server.name, problem=message)
+                return Failed(retryable_problem(code, cause, remedy), evidence)
             case NoOp(reason):
-                await context.log(f"{server.name}: {reason}; no check blocks it")
+                await context.log(messages.NOTHING_TO_START(server=server.name, reason=reason))
                 return Succeeded(evidence=evidence)
             case _:
                 kind, count = describe_kind(decision.kind), len(check_results)
-                await context.log(f"{server.name}: {kind}; nothing blocks it, {count} checks")
+                await context.log(
+                    messages.START_PERMITTED(server=server.name, kind=kind, count=count)
+                )
                 data = {"kind": str(decision.kind), "awaits_password": decision.awaits_password}
                 return Succeeded(data, evidence)
 
@@ -98,7 +101,8 @@ class HostInspector:
         decision = decide_stop(facts, home=server.home)
         is_ours = facts.process is not None and facts.process.owner == facts.uid
         if isinstance(decision, Blocked) and (facts.process is None or is_ours):
-            return Problem(decision.code, f"{server.name}: {decision.message}", decision.remedy)
+            cause = messages.SERVER_PROBLEM(server=server.name, problem=decision.message)
+            return Problem(decision.code, cause, decision.remedy)
         return None
 
     def _other_programs(
@@ -116,20 +120,16 @@ def render_check_results(
     name: str, check_results: Sequence[CheckResult], *, but_first_block: bool
 ) -> list[str]:
     """Return log lines for all problems, except the first block if the outcome reports it."""
-    lines, is_first = [], but_first_block
-    for check_result in check_results:
-        match check_result.level:
-            case Severity.BLOCK if is_first:
-                is_first = False
-            case Severity.BLOCK:
-                lines.append(f"WARN: {name}: also blocked by {check_result}")
-            case Severity.WARN:
-                lines.append(f"WARN: {name}: {check_result}")
-            case Severity.SKIPPED:
-                lines.append(f"WARN: {name}: skipped on request: {check_result}")
-            case Severity.OK:
-                pass
-    return lines
+    formats = {
+        Severity.BLOCK: messages.ALSO_BLOCKED,
+        Severity.WARN: messages.WARNED,
+        Severity.SKIPPED: messages.SKIPPED,
+    }
+    reported = [result for result in check_results if result.level in formats]
+    if but_first_block:
+        first = next((each for each in reported if each.level is Severity.BLOCK), None)
+        reported = [each for each in reported if each is not first]
+    return [formats[each.level](server=name, check_result=str(each)) for each in reported]
 
 
 def describe_check_results(check_results: Sequence[CheckResult]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from tasks.hosts.facts import HostFacts
+from tasks.preflight import messages
 from tasks.preflight.result import Finding
 
 # Units of logins: processes started from a login are in these, which do not manage them.
@@ -15,21 +16,13 @@ _LOGIN_UNIT = re.compile(r"(ssh|sshd|ssh@.*|sshd@.*|cron|crond|dropbear.*|user@[
 def find_other_manager(facts: HostFacts) -> Finding | None:
     """Find another manager of the server; a start, a stop and a rollback then leave it alone."""
     if facts.obshell is not None:
-        return Finding(
-            f"an OBShell (pid {facts.obshell}) manages this home",
-            "use that OBShell, or stop it there first: `obshell agent stop`",
-        )
+        return Finding(messages.OBSHELL_MANAGES(pid=facts.obshell), messages.USE_OBSHELL())
     unit = _find_unit(facts.groups, facts.own_groups)
     if unit is not None:
-        return Finding(
-            f"the server runs in the systemd unit {unit}",
-            f"use `systemctl` with {unit}, or disable it and start the server from here",
-        )
+        return Finding(messages.RUNS_IN_UNIT(unit=unit), messages.USE_UNIT(unit=unit))
     if facts.units:
-        return Finding(
-            f"the systemd unit {facts.units[0]} starts this home when the host boots",
-            f"use `systemctl start {facts.units[0]}`, or disable it first",
-        )
+        unit = facts.units[0]
+        return Finding(messages.UNIT_STARTS_HOME(unit=unit), messages.START_UNIT(unit=unit))
     return None
 
 

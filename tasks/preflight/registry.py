@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
+from tasks.preflight import messages
 from tasks.preflight.result import CheckResult, Finding, Severity, SkipPolicy, StartTarget
 
 CheckFunction: TypeAlias = Callable[[HostFacts, StartTarget], Finding | None]
@@ -88,7 +89,7 @@ class Check:
         if is_skipped and self.may_be_skipped(facts):
             severity = Severity.SKIPPED
         elif is_skipped and self.skip is SkipPolicy.NOT_BY_ROOT:
-            remedy = f"{remedy}; root cannot skip this check"
+            remedy = messages.ROOT_CANNOT_SKIP(remedy=remedy)
         return CheckResult(self.name, severity, finding.cause, remedy, self.code)
 
 
@@ -164,12 +165,10 @@ class CheckRegistry:
         """Return why these checks cannot be skipped; None if they can."""
         for name in names:
             if name not in self._checks:
-                return f"there is no check '{name}'; known: {', '.join(self._checks)}"
+                return messages.CHECK_UNKNOWN(check=name, names=", ".join(self._checks))
             if self[name].skip is SkipPolicy.NO:
                 skippable = [check.name for check in self if check.skip is not SkipPolicy.NO]
-                return (
-                    f"the check '{name}' cannot be skipped; those that can: {', '.join(skippable)}"
-                )
+                return messages.CHECK_NOT_SKIPPABLE(check=name, names=", ".join(skippable))
         return None
 
     def _add(self, check: Check) -> None:

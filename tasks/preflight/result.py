@@ -10,6 +10,7 @@ from typing import Any
 from tasks.cluster.cluster_file import Server
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import HomeState, decide_home
+from tasks.preflight import messages
 
 
 class Severity(StrEnum):
@@ -84,4 +85,4 @@ class CheckResult:
         }
 
     def __str__(self) -> str:
-        return f"[{self.check}] {self.cause}; {self.remedy}"
+        return messages.CHECK_RESULT(check=self.check, cause=self.cause, remedy=self.remedy)

@@ -66,7 +66,7 @@ EXPECTED: Mapping[str, Expected] = {
     "both_named_later": _misnamed("data", "/home/store", "/disk/data", "data_dir"),
     "data_not_mounted": _NOT_MOUNTED,
     "store_link_empty": _NOT_MOUNTED,
-    "store_link_dangling": Expected(Start.REFUSED, ("store", "leads nowhere", "mount")),
+    "store_link_dangling": Expected(Start.REFUSED, ("store", "does not exist", "mount")),
     "half_initialised": _FAILS,
     "half_initialised_restarted": _FAILS,
     "killed_early": Expected(Start.REFUSED),  # for another reason at each moment

@@ -67,7 +67,7 @@ EXPECTED: dict[str, Expected] = {
     "redo_named_later": Expected("blocked", ("@/home/store/redo", "@/disk/redo"), "redo_dir"),
     "data_not_mounted": Expected("blocked", ("@/disk/data/redo", "is empty"), "mount"),
     "store_link_empty": Expected("blocked", ("@/disk/data/redo", "is empty"), "mount"),
-    "store_link_dangling": Expected("blocked", ("link store", "leads nowhere"), "mount"),
+    "store_link_dangling": Expected("blocked", ("link store", "does not exist"), "mount"),
     "other_flavour": Expected("blocked", ("another flavour", "observer"), "flavour"),
     "foreign_files": Expected("blocked", ("@/home/etc/notes.txt",), "by hand"),
     # Without a marker nobody knows whether a first start or a later one has left these.

@@ -161,7 +161,7 @@ CASES = [
         "link that dangles",
         HomeFiles(links=("store",)),
         Contradictory,
-        ("store", "leads nowhere"),
+        ("store", "does not exist"),
         "mount",
     ),
     # A database.

@@ -205,7 +205,7 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
     ("answer", "error_part"),
     [
         ("", "was not read"),
-        ("end=yes\n", "cannot be read"),
+        ("end=yes\n", "cannot read it"),
         (f"size={LIMIT_BYTES + 1}\ndata=\nend=yes\n", "more than"),
         ("size=9\ndata=!!\nend=yes\n", "intact"),
         (f"size={LIMIT_BYTES}\ndata={_ONE_BYTE}\nend=yes\n", "intact"),

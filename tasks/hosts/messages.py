@@ -1,0 +1,219 @@
+"""Messages of `tasks.hosts`."""
+
+from __future__ import annotations
+
+from dagengine.errors import Message
+
+# --- Process that may be the server ----------------------------------------------
+
+DOUBT_UNEXAMINED = Message(
+    "tasks.hosts.doubt_unexamined",
+    "a server program (pid {pid}) could not be examined and may be the server of {home}: it "
+    "belongs to another user, or its directory does not respond",
+)
+EXAMINE_PROCESS = Message(
+    "tasks.hosts.examine_process",
+    "examine pid {pid} on the host, or log in as its user or as root (ssh.sudo)",
+)
+DOUBT_BASE = Message(
+    "tasks.hosts.doubt_base",
+    "pid {pid} has {base} as base directory, which is the home {home}, but its working directory "
+    "is {directory}",
+)
+DOUBT_PID_FILE = Message(
+    "tasks.hosts.doubt_pid_file",
+    "pid {pid} holds the pid file of {home} open, but its working directory is {directory}",
+)
+DIRECTORY_UNKNOWN = Message("tasks.hosts.directory_unknown", "unknown")
+CORRECT_HOME_OR_STOP = Message(
+    "tasks.hosts.correct_home_or_stop",
+    "if it is this server, correct `home` in the cluster file to {directory}; otherwise stop pid "
+    "{pid} by hand",
+)
+EXAMINE_DIRECTORY_OR_STOP = Message(
+    "tasks.hosts.examine_directory_or_stop",
+    "examine the working directory of pid {pid}: if it is this server, correct `home` in the "
+    "cluster file to that directory; otherwise stop it by hand",
+)
+DOUBT_FLAVOUR = Message(
+    "tasks.hosts.doubt_flavour",
+    "a server of another flavour (pid {pid}) runs in {home}",
+)
+CORRECT_FLAVOUR_OR_HOME = Message(
+    "tasks.hosts.correct_flavour_or_home",
+    "correct `flavour` or `home` in the cluster file",
+)
+DOUBT_OWNER = Message(
+    "tasks.hosts.doubt_owner",
+    "a server program of another user (pid {pid}) runs in {home}, which does not belong to that "
+    "user",
+)
+STOP_OR_CHANGE_OWNER = Message(
+    "tasks.hosts.stop_or_change_owner",
+    "stop pid {pid} by hand, or make the user of the server the owner of the home",
+)
+DOUBT_PROGRAM = Message(
+    "tasks.hosts.doubt_program",
+    "pid {pid} runs in {home} with {base} as base directory, but its program does not have the "
+    "name of a server",
+)
+STOP_AND_START_PROGRAM = Message(
+    "tasks.hosts.stop_and_start_program",
+    "if it is this server, stop pid {pid} by hand and start the program in bin/ of the home",
+)
+
+# --- Paths and ports -------------------------------------------------------------
+
+PATH_UNANSWERED = Message(
+    "tasks.hosts.path_unanswered",
+    "{path} could not be examined: its file system does not respond, this login may not reach it, "
+    "or the host has no space for temporary files",
+)
+REPAIR_PATH = Message(
+    "tasks.hosts.repair_path",
+    "unmount or repair a dead NFS or FUSE mount, permit this login to reach the path, or free "
+    "space in /tmp on the host",
+)
+PORT_STILL_OPEN = Message(
+    "tasks.hosts.port_still_open",
+    "no server of {home} was identified, but its SQL port {port} is open: {listener}",
+)
+CORRECT_HOME_OR_PORT = Message(
+    "tasks.hosts.correct_home_or_port",
+    "correct `home` or `sql_port` in the cluster file, or log in as the user of that process",
+)
+LISTENER_PROGRAM = Message("tasks.hosts.listener_program", "{name}, pid {pid}")
+LISTENER_OWNER = Message("tasks.hosts.listener_owner", "a process of uid {uid}")
+
+# --- Content of a home -----------------------------------------------------------
+
+NEVER_STARTED = Message("tasks.hosts.never_started", "has never been started")
+FIRST_START_FAILED = Message(
+    "tasks.hosts.first_start_failed",
+    "has never been started, a first start failed",
+)
+STARTED_BEFORE = Message("tasks.hosts.started_before", "was started before")
+OTHER_FLAVOUR = Message(
+    "tasks.hosts.other_flavour",
+    "the home holds the configuration of another flavour ({file})",
+)
+LINK_TARGET_MISSING = Message(
+    "tasks.hosts.link_target_missing",
+    "the target of the symbolic link {name} in the home does not exist",
+)
+MOUNT_TARGET_OR_REMOVE_LINK = Message(
+    "tasks.hosts.mount_target_or_remove_link",
+    "mount the file system of the target, or remove the link",
+)
+CONFIGURATION_MISSING = Message(
+    "tasks.hosts.configuration_missing",
+    "etc/observer.config.bin is missing, but the home holds data ({file})",
+)
+RESTORE_CONFIGURATION = Message(
+    "tasks.hosts.restore_configuration",
+    "restore it, for example from etc2/ or etc3/; do not move any file of this home",
+)
+FILE_OLDER = Message(
+    "tasks.hosts.file_older",
+    "a first start (task {dag}) failed, but {file} is older than that start",
+)
+FILES_NOT_MOVED = Message(
+    "tasks.hosts.files_not_moved",
+    "a first start (task {dag}) failed and left files that are not moved automatically, because "
+    "they are behind a link, beside a mount point or outside the home: {files}",
+)
+EMPTY_DIRECTORIES = Message("tasks.hosts.empty_directories", "empty their directories by hand")
+MOVE_HOME_OR_RESTORE = Message(
+    "tasks.hosts.move_home_or_restore",
+    "move the home away by hand if it holds nothing of value, or restore the missing files",
+)
+STORE_MISSING = Message(
+    "tasks.hosts.store_missing",
+    "the home holds a database whose directory store does not exist",
+)
+STORE_EMPTY = Message(
+    "tasks.hosts.store_empty",
+    "the home holds a database whose directory store ({path}) is empty",
+)
+PLACE_MISSING = Message(
+    "tasks.hosts.place_missing",
+    "the server keeps its {place} in {path}, which does not exist",
+)
+PLACE_EMPTY = Message(
+    "tasks.hosts.place_empty",
+    "the server keeps its {place} in {path}, which is empty",
+)
+PLACE_CONFIGURED = Message(
+    "tasks.hosts.place_configured",
+    "{problem}; the cluster file names {path}",
+)
+MOUNT_OR_RESTORE = Message("tasks.hosts.mount_or_restore", "mount its file system, or restore it")
+CONFIGURED_MISSING = Message(
+    "tasks.hosts.configured_missing",
+    "the home holds a database, but {key} {path} of the cluster file does not exist",
+)
+CONFIGURED_EMPTY = Message(
+    "tasks.hosts.configured_empty",
+    "the home holds a database, but {key} {path} of the cluster file is empty",
+)
+CORRECT_KEY_OR_MOUNT = Message(
+    "tasks.hosts.correct_key_or_mount",
+    "correct {key} in the cluster file, or mount its file system",
+)
+PLACE_DIFFERS = Message(
+    "tasks.hosts.place_differs",
+    "the server keeps its {place} in {path}, but the cluster file names {configured}",
+)
+CORRECT_OR_REMOVE_KEY = Message(
+    "tasks.hosts.correct_or_remove_key",
+    "correct {key} in the cluster file, or remove it there",
+)
+STORE_EMPTIED = Message(
+    "tasks.hosts.store_emptied",
+    "a server has run here ({files}), but its directory {path} is empty",
+)
+RECORD_MISSING = Message(
+    "tasks.hosts.record_missing",
+    "the home holds files, but no record of a server's parameters: {files}",
+)
+
+# --- Parameters that a server has recorded ---------------------------------------
+
+RECORD_UNREADABLE = Message(
+    "tasks.hosts.record_unreadable",
+    "cannot read the server's parameters in {path}: {reason}",
+)
+RECORD_NOT_DATABASE = Message(
+    "tasks.hosts.record_not_database",
+    "it is not a readable database ({error})",
+)
+RECORD_TABLE_MISSING = Message(
+    "tasks.hosts.record_table_missing",
+    "it has no table __all_sys_parameter",
+)
+RECORD_COLUMNS_GENERATED = Message(
+    "tasks.hosts.record_columns_generated",
+    "its table __all_sys_parameter has generated columns",
+)
+RECORD_CONTROL_CHARACTERS = Message(
+    "tasks.hosts.record_control_characters",
+    "a parameter has control characters",
+)
+RECORD_PORT_INVALID = Message(
+    "tasks.hosts.record_port_invalid",
+    "its value for mysql_port is not a port",
+)
+RECORD_READ_TIMEOUT = Message("tasks.hosts.record_read_timeout", "it was not read within 10 s")
+RECORD_NOT_PERMITTED = Message("tasks.hosts.record_not_permitted", "this login cannot read it")
+RECORD_TOO_LARGE = Message(
+    "tasks.hosts.record_too_large",
+    "it has {size:,} bytes, more than {limit:,}",
+)
+RECORD_TRANSFER_DAMAGED = Message(
+    "tasks.hosts.record_transfer_damaged",
+    "it was not transferred intact",
+)
+RECORD_DIRECTORY_UNANSWERED = Message(
+    "tasks.hosts.record_directory_unanswered",
+    "a directory that {path} names does not respond: {directories}",
+)
