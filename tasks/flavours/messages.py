@@ -26,7 +26,7 @@ FREEZE_TIMED_OUT = Message(
 )
 FREEZE_SKIPPED = Message(
     "tasks.flavours.freeze_skipped",
-    "WARN: the minor freeze leaves a server out: {reason}",
+    "WARN: a server is excluded from the minor freeze: {reason}",
 )
 FREEZE_FAILED = Message(
     "tasks.flavours.freeze_failed",

@@ -25,6 +25,8 @@ NEGATED_NOUN = re.compile(r"\b[Nn]o \w+ (that|which|who)\b")
 OTHER_SHOWN = {
     *("Problem", "YamlRefused", "SelfCheckResult", "typer.BadParameter"),
     *("sys.stdout.write", "sys.stderr.write"),
+    *("retryable_problem", "context.log", "context.wait_for"),
+    *("ServerPlan", "Observation", "NotListening", "Refused"),
 }
 ALLOWED = {
     "dagengine/messages.py": "programming errors in a catalogue",
@@ -299,6 +301,8 @@ def test_allowed_files_exist() -> None:
         'class ConfigError(E):\n    def __init__(self):\n        super().__init__("a file")',
         'raise typer.BadParameter("give one of them")',
         'sys.stderr.write("it has ended\\n")',
+        'async def f(context):\n    await context.log(f"{x}: has ended")',
+        'def f(context):\n    context.wait_for("sql", f"the end of {x}")',
     ],
 )
 def test_literal_message_of_an_error_is_found(source: str) -> None:
