@@ -47,12 +47,6 @@ class StoredParamsInvalid(DagengineError):
 
     err_code = Code.ILLEGAL_ARGUMENT
 
-    def __init__(self, key: str, reason: str) -> None:
-        super().__init__(
-            f"the stored parameter '{key}' of this task is invalid: {reason}",
-            remedy="cancel this task and send the request again",
-        )
-
 
 class ScopeInvalid(ApiError):
     """Raised when the scope's type is not GLOBAL, ZONE or SERVER."""

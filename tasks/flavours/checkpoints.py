@@ -9,6 +9,7 @@ from typing import TypeAlias
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from tasks.cluster.access import ClusterAccess
 from tasks.errors import Code
+from tasks.flavours import messages
 
 _POLL_S = 0.3
 _SLOW_POLL_S = 5.0
@@ -20,7 +21,7 @@ Checkpoints: TypeAlias = Mapping[str, int]
 
 async def log_nothing_to_freeze(context: StepContext) -> Outcome:
     """Return the outcome of a freeze if no server answers SQL."""
-    await context.log("no server of this task serves: there is nothing to freeze")
+    await context.log(messages.FREEZE_UNNECESSARY())
     return Succeeded()
 
 
@@ -40,8 +41,9 @@ async def wait_for_growth(
     """
     clock, limit_s = access.clock, access.cluster.current.freeze_timeout_s
     started_s = clock.monotonic_s()
-    context.wait_for("sql", f"the checkpoints of {', '.join(before)}", next_in_s=_POLL_S)
-    await context.log(f"minor freeze of {', '.join(before)}; waiting for their checkpoints")
+    names = ", ".join(before)
+    context.wait_for("sql", messages.CHECKPOINTS(servers=names), next_in_s=_POLL_S)
+    await context.log(messages.FREEZE_STARTED(servers=names))
     while True:
         now = await read()
         left = [
@@ -49,18 +51,18 @@ async def wait_for_growth(
         ]
         waited_s = clock.monotonic_s() - started_s
         if not left:
-            await context.log(f"every checkpoint has grown, after {waited_s:.1f} s")
+            await context.log(messages.CHECKPOINTS_GROWN(waited_s=waited_s))
             return Succeeded()
         if waited_s >= limit_s:
             break
         pause_s = _POLL_S if waited_s < _SLOW_AFTER_S else _SLOW_POLL_S
-        what = f"the checkpoints of {', '.join(left)}"
-        context.wait_for("sql", what, next_in_s=pause_s)
+        subject = messages.CHECKPOINTS(servers=", ".join(left))
+        context.wait_for("sql", subject, next_in_s=pause_s)
         await asyncio.sleep(pause_s)
     return Failed(
         Problem(
             Code.FREEZE_TIMEOUT,
-            f"after {limit_s:g} s the checkpoint has not grown of {', '.join(left)}",
-            "RETRY; or PASS this stage, and they are stopped without it",
+            messages.FREEZE_TIMED_OUT(servers=", ".join(left), limit_s=limit_s),
+            messages.RETRY_OR_PASS_FREEZE(),
         )
     )

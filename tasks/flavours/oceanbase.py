@@ -18,6 +18,7 @@ from tasks.cluster.observation import AVAILABLE, TableRow
 from tasks.cluster.quorum import explain_majority
 from tasks.cluster.scope import RequestedScope, ScopeKind
 from tasks.errors import Code, retryable_problem
+from tasks.flavours import messages
 from tasks.flavours.base import ServiceReport, StopMode
 from tasks.flavours.checkpoints import Checkpoints, log_nothing_to_freeze, wait_for_growth
 from tasks.flavours.stop_safety import check_plain_stop, force_required_error, read_snapshot
@@ -54,9 +55,8 @@ OCEANBASE = Flavour(
     command_line=lambda home: ("env", f"LD_LIBRARY_PATH={home}/lib", f"{home}/bin/observer"),
 )
 
-_PREVIEW_S = 5.0  # limit for the database to answer the checks of a request
+_QUERY_TIMEOUT_S = 5.0  # limit for the database to answer the checks of a request
 _POLL_S = 0.3
-_READ_HISTORY = "read the event history of the cluster"
 _ALREADY_ACTIVE = "zone status not match"  # the server's text, known to clients (protocol 7.1)
 
 
@@ -74,7 +74,7 @@ class OceanbaseActions:
     async def start_cluster(self, context: StepContext, scope: RequestedScope) -> Outcome:
         """Send START SERVER for each healthy target, then START ZONE according to the scope."""
         servers = [self.access.server(name) for name in context.healthy_targets]
-        context.wait_for("sql", "the cluster's START SERVER and START ZONE")
+        context.wait_for("sql", messages.CLUSTER_START())
         problems: list[str] = []
         try:
             async with open_cluster_sql(self.access, servers) as sql:
@@ -86,9 +86,10 @@ class OceanbaseActions:
             return Failed(self._explain(context, exc, context.healthy_targets))
         if not problems:
             return Succeeded()
-        for line in problems[:-1]:
-            await context.log(f"ERROR: {line}")
-        return Failed(retryable_problem(SqlRefused.err_code, problems[-1], _READ_HISTORY))
+        for problem in problems[:-1]:
+            await context.log(messages.START_ERROR(reason=problem))
+        remedy = messages.READ_EVENT_HISTORY()
+        return Failed(retryable_problem(SqlRefused.err_code, problems[-1], remedy))
 
     async def confirm_service(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
         """Confirm that servers are ACTIVE and in service, through another server if possible."""
@@ -118,8 +119,8 @@ class OceanbaseActions:
                     waiting = [server.name for server in servers if not _serves(rows, server)]
                     if not waiting or sql.left_s <= _POLL_S:
                         break
-                    what = f"the service of {', '.join(waiting)}"
-                    context.wait_for("sql", what, next_in_s=_POLL_S)
+                    subject = messages.SERVICE(servers=", ".join(waiting))
+                    context.wait_for("sql", subject, next_in_s=_POLL_S)
                     await asyncio.sleep(_POLL_S)
                 through = sql.through
         except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
@@ -132,8 +133,11 @@ class OceanbaseActions:
                 findings.evidence[server.name]["in_service"] = False
                 continue
             is_crossed = through is not server
-            how = f"read through {through.name}" if is_crossed else "not cross-checked"
-            await context.log(f"{server.name}: ACTIVE and in service ({how})")
+            if is_crossed:
+                line = messages.IN_SERVICE(server=server.name, reader=through.name)
+            else:
+                line = messages.IN_SERVICE_UNCHECKED(server=server.name)
+            await context.log(line)
             observation = self.access.cluster.observation(server.name)
             version = observation.version if observation else ""
             self.access.record(server, AVAILABLE, version=version)
@@ -155,12 +159,12 @@ class OceanbaseActions:
         refused: list[SqlPeerRefused] = []
         for servers in (inside, outside):
             if snapshot is None and servers:
-                snapshot = await read_snapshot(self.access, servers, _PREVIEW_S, refused)
+                snapshot = await read_snapshot(self.access, servers, _QUERY_TIMEOUT_S, refused)
         if snapshot is None:
             majority = explain_majority(cluster.servers, (), targets)
             raise force_required_error(
-                f"the database does not answer: {majority.message}",
-                "start what is missing, or stop single servers with force",
+                messages.DATABASE_UNREACHABLE(reason=majority.message),
+                messages.START_MISSING_OR_FORCE(),
                 refused,
             )
         if mode is StopMode.PLAIN:
@@ -190,12 +194,13 @@ class OceanbaseActions:
             return Failed(self._explain_stop(context, exc))
 
     async def stop_by_sql(self, context: StepContext, scope: RequestedScope) -> Outcome:
-        context.wait_for("sql", f"STOP {scope.kind} of the cluster")
+        context.wait_for("sql", messages.CLUSTER_STOP(scope=scope.kind))
         try:
             async with self._open(context) as sql:
                 for statement in self._stop_statements(scope, context.targets):
                     await sql.run_query(statement)
-                    await context.log(f"through {sql.through.name}: {statement}")
+                    server = sql.through.name
+                    await context.log(messages.STOP_SENT(server=server, statement=statement))
                 return await self._confirm_stop(context, sql, scope)
         except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
             return Failed(self._explain_stop(context, exc))
@@ -224,13 +229,15 @@ class OceanbaseActions:
         self, context: StepContext, sql: ClusterSql, scope: RequestedScope
     ) -> Outcome:
         while (left := await self._not_stopped(sql, scope, context.targets)) and sql.left_s > 0:
-            context.wait_for("sql", f"the stop of {', '.join(left)}", next_in_s=_POLL_S)
+            subject = messages.STOP_CONFIRMATION(names=", ".join(left))
+            context.wait_for("sql", subject, next_in_s=_POLL_S)
             await asyncio.sleep(_POLL_S)
         if left:
-            what = f"the cluster does not show as stopped: {', '.join(left)}"
-            return Failed(retryable_problem(Code.CLUSTER_TIMEOUT, what, _READ_HISTORY))
+            message = messages.STOP_UNCONFIRMED(names=", ".join(left))
+            remedy = messages.READ_EVENT_HISTORY()
+            return Failed(retryable_problem(Code.CLUSTER_TIMEOUT, message, remedy))
         evidence = {name: {"level": "sql", "in_service": False} for name in context.targets}
-        return Succeeded(evidence=evidence, summary="out of service by SQL; the processes run on")
+        return Succeeded(evidence=evidence, summary=messages.OUT_OF_SERVICE())
 
     async def _not_stopped(
         self, sql: ClusterSql, scope: RequestedScope, targets: Sequence[str]
@@ -250,7 +257,7 @@ class OceanbaseActions:
         return await query_table(connection)
 
     def _explain_stop(self, context: StepContext, exc: DagengineError) -> Problem:
-        return self._explain(context, exc, (), alternative="; or stop with force")
+        return self._explain(context, exc, (), is_stop=True)
 
     def _explain(
         self,
@@ -258,17 +265,21 @@ class OceanbaseActions:
         exc: DagengineError,
         healthy: Collection[str],
         *,
-        alternative: str = "",
+        is_stop: bool = False,
     ) -> Problem:
         """Explain a failure; without a specific reason, assume that the majority is missing."""
         if isinstance(exc, SqlPasswordRefused):
-            return retryable_problem(exc.err_code, exc.message, "correct the configured password")
+            return retryable_problem(exc.err_code, exc.message, messages.CORRECT_PASSWORD())
         if isinstance(exc, SqlRefused) and not exc.may_pass:
-            return retryable_problem(exc.err_code, exc.message, "check the state of the cluster")
+            return retryable_problem(exc.err_code, exc.message, messages.CHECK_CLUSTER())
         majority = explain_majority(self.access.cluster.servers, healthy, context.targets)
-        text = f"{majority.message}; last answer: {exc.message}"
-        first = f"{exc.remedy}; " if exc.remedy else ""
-        return Problem(SqlNotReady.err_code, text, f"{first}{majority.remedy}{alternative}")
+        message = messages.MAJORITY_AND_ERROR(majority=majority.message, reason=exc.message)
+        remedy = majority.remedy
+        if exc.remedy:
+            remedy = messages.REMEDIES(first=exc.remedy, second=remedy)
+        if is_stop:
+            remedy = messages.OR_STOP_WITH_FORCE(remedy=remedy)
+        return Problem(SqlNotReady.err_code, message, remedy)
 
 
 @dataclass(slots=True)
@@ -283,8 +294,9 @@ async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -
     except SqlRefused as exc:
         if exc.may_pass:
             raise  # it was refused until the deadline, so other statements would fail as well
-        return [f"{server.name}: START SERVER was refused: {exc.message}"]
-    await context.log(f"{server.name}: START SERVER {render_address(server)}")
+        return [messages.SERVER_START_REFUSED(server=server.name, reason=exc.message)]
+    address = render_address(server)
+    await context.log(messages.SERVER_START_SENT(server=server.name, address=address))
     return []
 
 
@@ -299,7 +311,7 @@ async def _zones_to_start(sql: ClusterSql, scope: RequestedScope) -> list[str]:
 
 
 async def _start_zone(sql: ClusterSql, zone: str, context: StepContext) -> list[str]:
-    result = "started"
+    result = messages.ZONE_STARTED
     try:
         await sql.run_query(render_zone_change("START", zone))
     except SqlRefused as exc:
@@ -307,9 +319,9 @@ async def _start_zone(sql: ClusterSql, zone: str, context: StepContext) -> list[
             raise
         is_active = parse_zones(await sql.run_query(ZONES)).get(zone) == "ACTIVE"
         if _ALREADY_ACTIVE not in exc.text or not is_active:
-            return [f"zone {zone}: START ZONE was refused: {exc.message}"]
-        result = "ACTIVE already"
-    await context.log(f"zone {zone}: {result}")
+            return [messages.ZONE_START_REFUSED(zone=zone, reason=exc.message)]
+        result = messages.ZONE_ALREADY_ACTIVE
+    await context.log(result(zone=zone))
     return []
 
 
@@ -320,14 +332,15 @@ def _serves(rows: Mapping[Address, ServerRow], server: Server) -> bool:
 
 def _service_problem(row: ServerRow | None, server: Server) -> Problem | None:
     if row is None:
-        what = f"the cluster has no server {render_address(server)}"
-        remedy = "correct ip and rpc_port"
-        return retryable_problem(Code.AGENT_NOT_EXIST, f"{server.name}: {what}", remedy)
+        address = render_address(server)
+        message = messages.SERVER_NOT_IN_CLUSTER(server=server.name, address=address)
+        return retryable_problem(Code.AGENT_NOT_EXIST, message, messages.CORRECT_ADDRESS())
     if row.serves:
         return None
-    state = "stopped" if row.stopped else "not yet in service"
-    what = f"{server.name}: the cluster has it as {row.status}, {state}"
-    return retryable_problem(Code.CLUSTER_TIMEOUT, what, f"read {server.log_file}")
+    state = messages.SERVER_STOPPED if row.stopped else messages.SERVER_NOT_IN_SERVICE
+    message = state(server=server.name, status=row.status)
+    remedy = messages.READ_LOG(file=server.log_file)
+    return retryable_problem(Code.CLUSTER_TIMEOUT, message, remedy)
 
 
 async def _read_checkpoints(sql: ClusterSql, servers: Collection[Server]) -> Checkpoints:

@@ -16,6 +16,7 @@ from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import TableRow
 from tasks.cluster.scope import RequestedScope, ScopeKind
 from tasks.errors import ForceStopOrTerminateRequired
+from tasks.flavours import messages
 from tasks.flavours.base import ServiceReport, StopMode
 from tasks.flavours.checkpoints import Checkpoints, log_nothing_to_freeze, wait_for_growth
 from tasks.flavours.stop_safety import force_required_error
@@ -35,7 +36,7 @@ SEEKDB = Flavour(
     rpc_option="enable_rpc_service",
 )
 
-_LOOK_S = 5.0  # limit for the database to answer the checks of a request
+_QUERY_TIMEOUT_S = 5.0  # limit for the database to answer the checks of a request
 _CHECKPOINT = "SELECT MIN(checkpoint_scn) FROM oceanbase.__all_virtual_ls_info"
 
 
@@ -47,7 +48,7 @@ class SeekdbActions:
 
     async def start_cluster(self, context: StepContext, scope: RequestedScope) -> Outcome:
         del scope
-        await context.log("seekdb has no cluster of servers and zones to start: nothing to do")
+        await context.log(messages.CLUSTER_START_UNNECESSARY())
         return Succeeded()
 
     async def confirm_service(self, context: StepContext, names: Sequence[str]) -> ServiceReport:
@@ -64,9 +65,7 @@ class SeekdbActions:
         queries = (self._query_checkpoint(server, refused) for server in servers)
         if all(checkpoint is None for checkpoint in await asyncio.gather(*queries)):
             raise force_required_error(
-                "none of the servers answers SQL, so their data cannot be written first",
-                "send force instead of terminate",
-                refused,
+                messages.SERVERS_UNREACHABLE(), messages.SEND_FORCE(), refused
             )
 
     async def freeze(self, context: StepContext, names: Sequence[str]) -> Outcome:
@@ -81,7 +80,7 @@ class SeekdbActions:
 
         before = await read()
         for error in refused:
-            await context.log(f"WARN: not frozen: {error}")
+            await context.log(messages.FREEZE_SKIPPED(reason=error))
         if not before:
             return await log_nothing_to_freeze(context)
         for server in servers:
@@ -91,15 +90,14 @@ class SeekdbActions:
                 async with self._open(server) as sql:
                     await sql.run_query(MINOR_FREEZE)
             except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
-                what = f"{server.name}: the minor freeze was not taken: {exc.message}"
-                remedy = "RETRY; or PASS this stage, and they are stopped without it"
-                return Failed(Problem(exc.err_code, what, remedy))
+                message = messages.FREEZE_FAILED(server=server.name, reason=exc.message)
+                return Failed(Problem(exc.err_code, message, messages.RETRY_OR_PASS_FREEZE()))
         return await wait_for_growth(context, self.access, before, read)
 
     async def stop_by_sql(self, context: StepContext, scope: RequestedScope) -> Outcome:
         del context, scope
-        what = "seekdb has no STOP SERVER and no STOP ZONE"
-        return Failed(Problem(SqlRefused.err_code, what, "stop it with terminate or force"))
+        message, remedy = messages.STOP_BY_SQL_UNSUPPORTED(), messages.STOP_PROCESS()
+        return Failed(Problem(SqlRefused.err_code, message, remedy))
 
     def render_freeze(self, server: Server) -> str:
         del server
@@ -122,7 +120,7 @@ class SeekdbActions:
 
     async def _query_checkpoint(self, server: Server, refused: list[SqlPeerRefused]) -> int | None:
         try:
-            async with asyncio.timeout(_LOOK_S), self._open(server) as sql:
+            async with asyncio.timeout(_QUERY_TIMEOUT_S), self._open(server) as sql:
                 ((checkpoint,),) = await sql.run_query(_CHECKPOINT)
         except SqlPeerRefused as exc:
             refused.append(exc)
@@ -134,7 +132,5 @@ class SeekdbActions:
 
 def _plain_stop_error(scope: ScopeKind) -> ForceStopOrTerminateRequired:
     return ForceStopOrTerminateRequired(
-        f"seekdb cannot be taken out of service by SQL, as a {scope} stop without"
-        " terminate and force would do",
-        remedy="send terminate (its data is written first) or force",
+        messages.PLAIN_STOP_UNSUPPORTED(scope=scope), remedy=messages.SEND_TERMINATE_OR_FORCE()
     )

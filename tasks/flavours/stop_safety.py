@@ -11,6 +11,7 @@ from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import Server
 from tasks.cluster.scope import ScopeKind
 from tasks.errors import ForceStopRequired, ReplicaInvalid, StoppedInMultiZone
+from tasks.flavours import messages
 from tasks.sql.access import SqlPeerRefused
 from tasks.sql.cluster import (
     SERVERS,
@@ -52,14 +53,14 @@ def check_plain_stop(snapshot: ClusterSnapshot, scope: ScopeKind, zones: Collect
     """
     if len(zones) > 1:
         raise StoppedInMultiZone(
-            f"these are in more than one zone: {', '.join(sorted(zones))}",
-            remedy="stop one zone, or servers of one zone",
+            messages.SEVERAL_ZONES(zones=", ".join(sorted(zones))),
+            remedy=messages.STOP_ONE_ZONE(),
         )
     elsewhere = sorted(_stopped_zones(snapshot) - set(zones))
     if elsewhere:
         raise StoppedInMultiZone(
-            f"zone {', '.join(elsewhere)} is stopped, or has a stopped server",
-            remedy="start it first: only one zone may be out of service at a time",
+            messages.OTHER_ZONE_STOPPED(zones=", ".join(elsewhere)),
+            remedy=messages.START_OTHER_ZONE(),
         )
     if scope is ScopeKind.ZONE:
         _check_majority(snapshot, next(iter(zones)))
@@ -81,23 +82,25 @@ def _check_majority(snapshot: ClusterSnapshot, zone: str) -> None:
             and row.zone != zone
         ]
         if len(stay) * 2 <= stream.needed:
-            name = snapshot.tenants.get(stream.tenant_id, f"tenant {stream.tenant_id}")
+            unnamed = messages.TENANT_NUMBER(number=stream.tenant_id)
+            name = snapshot.tenants.get(stream.tenant_id, unnamed)
             lost.setdefault(name, []).append(stream.stream_id)
     if lost:
-        told = "; ".join(
-            f"{name} (log stream {', '.join(map(str, s))})" for name, s in lost.items()
+        tenants = "; ".join(
+            messages.TENANT_STREAMS(tenant=name, streams=", ".join(map(str, numbers)))
+            for name, numbers in lost.items()
         )
         raise ReplicaInvalid(
-            f"without zone {zone} these tenants would lose their majority: {told}",
-            remedy="start the servers of the other zones first",
+            messages.MAJORITY_LOST(zone=zone, tenants=tenants),
+            remedy=messages.START_OTHER_ZONES(),
         )
 
 
 def force_required_error(
-    what: str, remedy: str, refused: Sequence[SqlPeerRefused]
+    reason: str, remedy: str, refused: Sequence[SqlPeerRefused]
 ) -> ForceStopRequired:
     """Build the error; also names processes on SQL ports that are not the expected server."""
-    reasons, remedies = [what], [remedy]
+    reasons, remedies = [reason], [remedy]
     for error in refused:
         reasons.append(error.message)
         remedies.insert(0, error.remedy)
@@ -125,11 +128,11 @@ async def read_snapshot(
     answers: asyncio.Queue[ClusterSnapshot | None] = asyncio.Queue()
 
     async def run_query(server: Server) -> None:
-        found = None
+        snapshot = None
         try:
             async with asyncio.timeout(limit_s):
                 async with open_cluster_sql(access, [server], 0) as sql:
-                    found = ClusterSnapshot(
+                    snapshot = ClusterSnapshot(
                         parse_servers(await sql.run_query(SERVERS)),
                         parse_zones(await sql.run_query(ZONES)),
                         parse_streams(await sql.run_query(STREAMS)),
@@ -140,16 +143,17 @@ async def read_snapshot(
         except (DagengineError, TimeoutError):
             pass  # this server does not answer; another one may
         finally:
-            answers.put_nowait(found)
+            answers.put_nowait(snapshot)
 
     async with asyncio.TaskGroup() as group:
-        asking = [
-            group.create_task(run_query(s), name=f"ask {s.name} for the cluster") for s in servers
+        queries = [
+            group.create_task(run_query(server), name=f"query the cluster through {server.name}")
+            for server in servers
         ]
-        found = None
+        snapshot = None
         for _ in servers:
-            if (found := await answers.get()) is not None:
+            if (snapshot := await answers.get()) is not None:
                 break
-        for task in asking:
+        for task in queries:
             task.cancel()
-    return found
+    return snapshot

@@ -16,6 +16,7 @@ from tasks.hosts.commands import probe_command
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
 from tasks.hosts.query import run_query
+from tasks.operations import messages
 from tasks.sql.access import open_sql
 from tasks.sql.connection import (
     SqlNotReady,
@@ -113,7 +114,8 @@ async def wait_until_healthy(
         RemoteError: the host cannot be queried.
     """
     started_s = clock.monotonic_s()
-    pause_s, reason, remedy = _FIRST_POLL_S, "not probed yet", ""
+    pause_s, remedy = _FIRST_POLL_S, ""
+    reason: str = messages.NOT_PROBED()
     with _ProcessMonitor(monitored, clock).opened() as monitor:
         while (waited_s := clock.monotonic_s() - started_s) < LIMIT_S:
             try:
@@ -121,11 +123,12 @@ async def wait_until_healthy(
                 version = await _try_sql(monitored, context)
                 if await _remains_healthy(monitored, monitor, context):
                     return Healthy(version, clock.monotonic_s() - started_s)
-                reason = "it answered SQL and then ended"
+                reason = messages.ENDED_AFTER_ANSWER()
             except SqlNotReady as exc:
                 reason, remedy = exc.message, exc.remedy
-                subject = f"{monitored.server.name} to answer on port {monitored.server.sql_port}"
-                last_result = f"level {monitor.level}: {reason}"
+                server = monitored.server
+                subject = messages.SQL_ANSWER(server=server.name, port=server.sql_port)
+                last_result = messages.LEVEL_AND_REASON(level=monitor.level, reason=reason)
                 context.wait_for("sql", subject, last=last_result, next_in_s=pause_s)
             if await monitor.pause(pause_s):
                 return Exited()
@@ -150,8 +153,9 @@ async def _remains_healthy(
     left_s = monitored.server.stable_s
     while left_s > 0:
         pause_s = min(left_s, _SLOW_POLL_S)
-        subject = f"{monitored.server.name} to stay healthy for {left_s:g} s more"
-        context.wait_for("stable", subject, last=f"level {HealthLevel.SQL}", next_in_s=pause_s)
+        subject = messages.STABILITY(server=monitored.server.name, left_s=left_s)
+        last_result = messages.LEVEL(level=HealthLevel.SQL)
+        context.wait_for("stable", subject, last=last_result, next_in_s=pause_s)
         if await monitor.pause(pause_s):
             return False
         left_s -= pause_s
@@ -163,7 +167,7 @@ async def _remains_healthy(
 async def _wait_for_port(monitored: MonitoredServer) -> None:
     """Raise SqlNotReady while nothing listens; costs the booting host less than a login."""
     if not (await probe_process(monitored)).is_listening:
-        raise SqlNotReady(f"nothing listens on port {monitored.server.sql_port} yet")
+        raise SqlNotReady(messages.PORT_CLOSED(port=monitored.server.sql_port))
 
 
 class _ProcessMonitor:
@@ -234,8 +238,7 @@ async def _query_version(monitored: MonitoredServer, context: StepContext, passw
         if password != monitored.password:
             # The second login in stage 6 proves that the password is set.
             await set_root_password(connection, monitored.password)
-            name = monitored.server.name
-            await context.log(f"{name}: root had no password; set the configured one")
+            await context.log(messages.PASSWORD_SET(server=monitored.server.name))
         return version
 
 

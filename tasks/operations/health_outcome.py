@@ -7,6 +7,7 @@ from typing import assert_never
 from dagengine import Failed, StepContext, Succeeded
 from tasks.diagnosis.exit import diagnose_exit
 from tasks.errors import Code, retryable_problem
+from tasks.operations import messages
 from tasks.operations.health import (
     Exited,
     HealthLevel,
@@ -35,9 +36,13 @@ async def health_outcome(
             return Failed(
                 retryable_problem(
                     Code.CLUSTER_TIMEOUT,
-                    f"{server.name} runs (pid {monitored.process.pid}) but does not answer SQL"
-                    f" within {limit_s:g} s: {reason}",
-                    remedy or f"read {server.log_file}",
+                    messages.SQL_TIMED_OUT(
+                        server=server.name,
+                        pid=monitored.process.pid,
+                        limit_s=limit_s,
+                        reason=reason,
+                    ),
+                    remedy or messages.READ_LOG(file=server.log_file),
                 ),
                 _evidence(monitored, level),
             )
@@ -52,8 +57,7 @@ async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Fail
         RemoteError: the host cannot be queried.
     """
     server, process = monitored.server, monitored.process
-    gone = f"{server.name}: the server (pid {process.pid}) is gone"
-    await context.log(f"{gone}; looking for the cause")
+    await context.log(messages.SEARCHING_CAUSE(server=server.name, pid=process.pid))
     exit_diagnosis = await diagnose_exit(
         *(server, monitored.runner, process),
         log_from=monitored.log_from,
@@ -61,11 +65,16 @@ async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Fail
     )
     diagnosis = exit_diagnosis.diagnosis
     for line in diagnosis.lines:
-        await context.log(f"{server.name} log: {line}")
+        await context.log(messages.SERVER_LOG(server=server.name, line=line))
     return Failed(
         retryable_problem(
             Code.PROCESS_NOT_EXIST,
-            f"{gone}: {diagnosis.sentence} (log: {server.log_file})",
+            messages.SERVER_GONE(
+                server=server.name,
+                pid=process.pid,
+                cause=diagnosis.sentence,
+                file=server.log_file,
+            ),
             diagnosis.remedy,
         ),
         _evidence(monitored, HealthLevel.NONE) | exit_diagnosis.as_evidence(),
@@ -77,8 +86,8 @@ def password_refused_outcome(monitored: MonitoredServer) -> Failed:
     return Failed(
         retryable_problem(
             Code.LOGIN_REFUSED,
-            f"{monitored.server.name} runs, but refuses the configured password of root",
-            "correct the password that the cluster file names",
+            messages.PASSWORD_REFUSED(server=monitored.server.name),
+            messages.CORRECT_PASSWORD(),
         ),
         _evidence(monitored, HealthLevel.PORT),
     )
@@ -88,9 +97,14 @@ async def _healthy_outcome(
     result: Healthy, monitored: MonitoredServer, context: StepContext
 ) -> Succeeded:
     server = monitored.server
-    stable = f" and has stayed healthy for {server.stable_s:g} s" if server.stable_s else ""
-    answered_after_s = result.after_s - server.stable_s
-    await context.log(f"{server.name} answers SQL after {answered_after_s:.2f} s{stable}")
+    after_s = result.after_s - server.stable_s
+    if server.stable_s:
+        line = messages.HEALTHY_AND_STABLE(
+            server=server.name, after_s=after_s, stable_s=server.stable_s
+        )
+    else:
+        line = messages.HEALTHY(server=server.name, after_s=after_s)
+    await context.log(line)
     duration = {"healthy_after_s": round(result.after_s, 3)}
     evidence = _evidence(monitored, HealthLevel.SQL) | duration
     return Succeeded({**duration, "version": result.version}, evidence)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from tasks.errors import Code
+from tasks.operations import messages
 
 LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
@@ -18,25 +19,24 @@ async def take_lock(context: StepContext, force_pass: Sequence[str]) -> Outcome:
         context: of the step.
         force_pass: generic ids of the DAGs that the request names.
     """
-    by_force = ", by force pass" if force_pass else ""
-    context.wait_for("lock", f"the cluster lock{by_force}")
+    context.wait_for("lock", messages.LOCK_BY_FORCE() if force_pass else messages.LOCK())
     reply = await context.acquire_lock(force_pass)
-    names = ", ".join(force_pass)
+    ids = ", ".join(force_pass)
     holder = reply.holder
     if holder is None:
         if force_pass and not reply.was_forced:
-            await context.log("forcePassDag: the lock was free, no task was passed")
+            await context.log(messages.FORCE_PASS_UNNECESSARY())
         elif reply.was_forced:
-            await context.log(f"forcePassDag: passed the task that held it, {names}")
-        await context.log("took the cluster lock")
+            await context.log(messages.FORCE_PASS_DONE(ids=ids))
+        await context.log(messages.LOCK_TAKEN())
         return Succeeded()
     description = await context.describe_holder(holder)
     if force_pass:
-        await context.log(f"forcePassDag: not passed: {names}")
+        await context.log(messages.FORCE_PASS_FAILED(ids=ids))
     return Failed(
         Problem(
             Code.CLUSTER_UNDER_MAINTENANCE,
-            f"the cluster is locked by {description}",
-            "wait for it, or send the request again with its id in forcePassDag",
+            messages.LOCKED(holder=description),
+            messages.WAIT_OR_FORCE_PASS(),
         )
     )

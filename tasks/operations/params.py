@@ -14,6 +14,7 @@ from dagengine import Failed, Json, Outcome, Problem, StepContext, StepFunction
 from tasks.cluster.scope import RequestedScope, ScopeKind
 from tasks.errors import StoredParamsInvalid
 from tasks.flavours.base import StopMode
+from tasks.operations import messages
 
 P = TypeVar("P")
 E = TypeVar("E", bound=StrEnum)
@@ -116,7 +117,7 @@ def _render_common(scope: RequestedScope, force_pass: tuple[str, ...]) -> Json:
 def _parse_scope(params: Json) -> RequestedScope:
     scope = params.get("scope")
     if not isinstance(scope, dict):
-        raise StoredParamsInvalid("scope", f"{scope!r} is not an object")
+        raise _invalid_error("scope", messages.NOT_OBJECT(value=scope))
     kind = _parse_choice(ScopeKind, "scope.type", scope.get("type"))
     return RequestedScope(kind, _parse_names(scope, "target", name="scope.target"))
 
@@ -127,7 +128,7 @@ def _parse_names(params: Json, key: str, *, name: str = "") -> tuple[str, ...]:
     if names is None:
         return ()
     if not isinstance(names, list) or not all(isinstance(text, str) for text in names):
-        raise StoredParamsInvalid(name or key, f"{names!r} is not a list of texts")
+        raise _invalid_error(name or key, messages.NOT_TEXTS(value=names))
     return tuple(names)
 
 
@@ -135,4 +136,10 @@ def _parse_choice(choices: type[E], key: str, value: object) -> E:
     for choice in choices:
         if choice == value:
             return choice
-    raise StoredParamsInvalid(key, f"{value!r} is none of {', '.join(choices)}")
+    raise _invalid_error(key, messages.NOT_CHOICE(value=value, choices=", ".join(choices)))
+
+
+def _invalid_error(key: str, reason: str) -> StoredParamsInvalid:
+    return StoredParamsInvalid(
+        messages.PARAMETER_INVALID(key=key, reason=reason), remedy=messages.CANCEL_AND_REPEAT()
+    )

@@ -42,6 +42,7 @@ from tasks.hosts.facts import (
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_unanswered
 from tasks.hosts.query import run_query
+from tasks.operations import messages
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
@@ -71,10 +72,10 @@ HEALTH = "Wait for observers to become healthy"
 CLUSTER = "Start servers and zones"
 VERIFY = "Verify the cluster"
 
-_ASK_S = 30.0
+_RESPONSE_MARGIN_S = 30.0
 _REFUSED = {
-    StartOutcome.CHANGED: "the files of {home} have changed since they were checked",
-    StartOutcome.DOUBTFUL: "another process may be the server of {home}",
+    StartOutcome.CHANGED: messages.FILES_CHANGED,
+    StartOutcome.DOUBTFUL: messages.SERVER_DOUBTFUL,
 }
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
@@ -126,34 +127,38 @@ class _Steps:
         server, runner = self._server(context)
         if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
-        context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
+        address = server.address
+        context.wait_for("ssh", messages.FACTS(host=address.host, port=address.port))
         return await self.inspector.check(context, server, runner, params.skip_checks)
 
     async def start(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 3."""
         server, runner = self._server(context)
-        context.wait_for("ssh", f"the start of {server.name}")
+        context.wait_for("ssh", messages.SERVER_START(server=server.name))
         decision = self._cached_decision(context) or await self.inspector.decide(
             context, server, runner, params.skip_checks
         )
         match decision:
             case Blocked(code, message, remedy):
-                return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
+                text = messages.SERVER_PROBLEM(server=server.name, reason=message)
+                return Failed(retryable_problem(code, text, remedy))
             case NoOp(reason, process):
                 ours = process.by == context.generic_id
-                why = "by an earlier attempt of this task" if ours else "nothing to do"
-                await context.log(f"{server.name}: {reason}, {why}")
+                line = messages.STARTED_BEFORE if ours else messages.START_UNNECESSARY
+                await context.log(line(server=server.name, reason=reason))
                 awaits_password = decision.awaits_password
                 return _started(process, 0, was_running=not ours, awaits_password=awaits_password)
             case _:
                 kind = decision.kind
-        options = " ".join(first_start_options(server))
-        how = "as it was configured before" if kind is StartKind.LATER else f"with {options}"
-        await context.log(f"{server.name}: starting {server.binary} {how}")
+        if kind is StartKind.LATER:
+            how = messages.CONFIGURED_BEFORE()
+        else:
+            how = messages.WITH_OPTIONS(options=" ".join(first_start_options(server)))
+        await context.log(messages.STARTING(server=server.name, program=server.binary, how=how))
         self.access.cluster.root_password()  # fail before root could be left without one
         report = await self._launch(context, server, runner, kind)
         for path in report.moved_aside:
-            await context.log(f"{server.name}: moved leftovers of a failed first start to {path}")
+            await context.log(messages.LEFTOVERS_MOVED(server=server.name, path=path))
         return await self._start_outcome(context, server, runner, report, decision)
 
     async def undo_start(self, context: StepContext) -> Outcome:
@@ -176,7 +181,7 @@ class _Steps:
         """Return whether nothing of stage 3 is running, that is, its lock can be taken."""
         server, runner = self._server(context)
         result = await runner.run(
-            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S
         )
         return "quiet=yes" in result.stdout
 
@@ -212,7 +217,7 @@ class _Steps:
                 )
                 for name in context.healthy_targets
             }
-        problems = [found.problem for task in verifying.values() if (found := task.result())]
+        problems = [failed.problem for task in verifying.values() if (failed := task.result())]
         sound = [name for name, task in verifying.items() if task.result() is None]
         confirmed = await select_actions(self.access).confirm_service(context, sound)
         problems += confirmed.problems
@@ -220,7 +225,7 @@ class _Steps:
             for problem in problems[:-1]:
                 await context.log(problem.render())
             return Failed(problems[-1], confirmed.evidence)
-        summary = f"{len(sound)} of {len(context.targets)} servers are in service"
+        summary = messages.SERVERS_IN_SERVICE(count=len(sound), total=len(context.targets))
         return Succeeded(evidence=confirmed.evidence, summary=summary)
 
     # --- below: the parts ------------------------------------------------------------------
@@ -232,10 +237,10 @@ class _Steps:
 
     def _cached_decision(self, context: StepContext) -> Start | None:
         """Return stage 2's recent decision, if any; the start script verifies it under the lock."""
-        found = None if context.resumed else context.data_of(CHECK, context.target)
-        if not found or "kind" not in found:
+        data = None if context.resumed else context.data_of(CHECK, context.target)
+        if not data or "kind" not in data:
             return None
-        return Start(StartKind(found["kind"]), awaits_password=bool(found["awaits_password"]))
+        return Start(StartKind(data["kind"]), awaits_password=bool(data["awaits_password"]))
 
     async def _monitored_server(
         self, context: StepContext, params: StartParams, server: Server
@@ -254,19 +259,20 @@ class _Steps:
             return MonitoredServer(
                 server, runner, decision.process, 0, password, awaits_password=awaits
             )
-        return _failed(server, f"'{START}' was passed, but nothing runs there", "start it")
+        message = messages.STAGE_PASSED(server=server.name, stage=START)
+        return _failed(message, messages.START_IT())
 
     async def _launch(
         self, context: StepContext, server: Server, runner: Runner, kind: StartKind
     ) -> StartReport:
         command = start_command(server, context.generic_id, kind)
         try:
-            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S)
         except ConnectionLost as exc:
             # The result is unknown. Repeating the script cannot start the server twice: it
             # inspects the home first, under the lock that a lost command still holds.
-            await context.log(f"WARN: {server.name}: {exc.message}; looking again")
-            result = await runner.run(command, timeout_s=START_DEADLINE_S + _ASK_S)
+            await context.log(messages.CONNECTION_LOST(server=server.name, reason=exc.message))
+            result = await runner.run(command, timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S)
         return parse_start(result.stdout)
 
     async def _start_outcome(
@@ -280,8 +286,8 @@ class _Steps:
         process, is_first = report.process, decision.kind is not StartKind.LATER
         if process is not None:
             ours = process.by == context.generic_id
-            verb = "started" if ours else "found running"
-            await context.log(f"{server.name}: {verb}, pid {process.pid}")
+            line = messages.STARTED if ours else messages.FOUND_RUNNING
+            await context.log(line(server=server.name, pid=process.pid))
             return _started(
                 process,
                 report.log_from,
@@ -290,22 +296,25 @@ class _Steps:
                 awaits_password=decision.awaits_password,
             )
         if report.outcome is StartOutcome.LOCKED:
-            what = "another start of it has been under way for 25 s"
-            return _failed(server, what, "check the host")
+            return _failed(messages.START_LOCKED(server=server.name), messages.CHECK_HOST())
         if report.status == 0:
             gone = ProcessIdentity("", 0, 0, 0, "")
             monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
             return await exit_outcome(monitored, context)
         if report.outcome is StartOutcome.DOUBTFUL and report.doubts:
-            return _failed(server, *explain_doubt(report.doubts[0], server.home))
+            cause, remedy = explain_doubt(report.doubts[0], server.home)
+            return _failed(messages.SERVER_PROBLEM(server=server.name, reason=cause), remedy)
         if report.outcome is StartOutcome.UNANSWERED:
-            return _failed(server, *explain_unanswered(server.home))
+            cause, remedy = explain_unanswered(server.home)
+            return _failed(messages.SERVER_PROBLEM(server=server.name, reason=cause), remedy)
         if report.outcome in _REFUSED:
-            what = _REFUSED[report.outcome].format(home=server.home)
-            return _failed(server, what, "examine the host")
-        what = f"the program ended with status {report.status}: {report.said or 'no word'}"
-        by_hand = " ".join(server.flavour.command_line(server.home))
-        return _failed(server, what, f"try {by_hand} by hand")
+            message = _REFUSED[report.outcome](server=server.name, home=server.home)
+            return _failed(message, messages.EXAMINE_HOST())
+        output = report.said or messages.OUTPUT_EMPTY()
+        return _failed(
+            messages.PROGRAM_ENDED(server=server.name, status=report.status, output=output),
+            messages.RUN_BY_HAND(command=" ".join(server.flavour.command_line(server.home))),
+        )
 
     async def _verify_one(
         self, context: StepContext, params: StartParams, name: str
@@ -314,8 +323,7 @@ class _Steps:
             return await self._reinspect(context, params, self.access.server(name))
         except DagengineError as exc:
             # An unreachable host must not affect the verification of the other servers.
-            what = f"{name}: {exc.message}"
-            return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
+            return _check_failed(name, exc)
 
     async def _reinspect(
         self, context: StepContext, params: StartParams, server: Server
@@ -334,8 +342,8 @@ class _Steps:
             return await exit_outcome(monitored, context)
         if refused is not None:
             return refused
-        said = f"the same process (pid {monitored.process.pid}) answers SQL"
-        await context.log(f"{server.name}: {said}")
+        pid = monitored.process.pid
+        await context.log(messages.SAME_PROCESS(server=server.name, pid=pid))
         return None
 
 
@@ -344,10 +352,7 @@ async def remove_first_start_marker(context: StepContext, server: Server, runner
     result = await run_query(runner, confirm_first_start_command(server.home))
     if not is_first_start_confirmed(result.stdout):
         file = f"{server.home}/{FIRST_START_MARKER}"
-        await context.log(
-            f"WARN: {server.name}: the marker {file} of a first start could not be removed;"
-            f" remove {file} by hand, or root's empty password is tried at each start"
-        )
+        await context.log(messages.MARKER_REMAINS(server=server.name, file=file))
 
 
 async def _query_again(monitored: MonitoredServer) -> Failed | None:
@@ -356,8 +361,7 @@ async def _query_again(monitored: MonitoredServer) -> Failed | None:
         async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
             await query_value(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
-        what = f"{monitored.server.name}: {exc.message}"
-        return Failed(retryable_problem(exc.err_code, what, exc.remedy or "check the server"))
+        return _check_failed(monitored.server.name, exc)
     return None
 
 
@@ -378,6 +382,11 @@ def _started(
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
 
 
-def _failed(server: Server, what: str, remedy: str) -> Failed:
-    code = Code.NOT_STARTED
-    return Failed(retryable_problem(code, f"{server.name}: {what}", remedy))
+def _failed(message: str, remedy: str) -> Failed:
+    return Failed(retryable_problem(Code.NOT_STARTED, message, remedy))
+
+
+def _check_failed(name: str, exc: DagengineError) -> Failed:
+    message = messages.SERVER_PROBLEM(server=name, reason=exc.message)
+    remedy = exc.remedy or messages.CHECK_SERVER()
+    return Failed(retryable_problem(exc.err_code, message, remedy))

@@ -33,6 +33,7 @@ from tasks.hosts.commands import (
 )
 from tasks.hosts.facts import parse_facts
 from tasks.hosts.query import run_query
+from tasks.operations import messages
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import STOP_OB
 from tasks.operations.params import StopParams, with_params
@@ -47,8 +48,8 @@ STOP = "Stop observers"
 SQL = "Stop servers and zones"
 VERIFY = "Verify the stop"
 
-_ASK_S = 30.0
-_LONGEST_STOP_S = 600.0 + STOP_MARGIN_S + 2 * _ASK_S
+_RESPONSE_MARGIN_S = 30.0
+_LONGEST_STOP_S = 600.0 + STOP_MARGIN_S + 2 * _RESPONSE_MARGIN_S
 _LONGEST_FREEZE_S = 3600.0 + 600.0
 _BEFORE = Flags(
     can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True
@@ -99,27 +100,29 @@ class _Steps:
         """Run stage 2."""
         assert context.target is not None
         if params.mode is StopMode.PLAIN:
-            await context.log(f"{context.target}: is stopped by SQL; its process is left alone")
+            await context.log(messages.STOPPED_BY_SQL(server=context.target))
             return Succeeded({"runs": True})
         server, runner = self._server(context.target)
         if (unresolved := await resolve_unconfirmed(context, server, runner)) is not None:
             return unresolved
-        context.wait_for("ssh", f"the facts of {server.address.host}:{server.address.port}")
+        address = server.address
+        context.wait_for("ssh", messages.FACTS(host=address.host, port=address.port))
         with_freeze = params.mode is StopMode.TERMINATE
-        match await _look(server, runner, with_freeze=with_freeze):
+        match await _decide(server, runner, with_freeze=with_freeze):
             case Blocked(code, message, remedy):
-                return Failed(retryable_problem(code, f"{server.name}: {message}", remedy))
+                text = messages.SERVER_PROBLEM(server=server.name, reason=message)
+                return Failed(retryable_problem(code, text, remedy))
             case NothingRuns():
-                await context.log(f"{server.name}: does not run")
+                await context.log(messages.NOT_RUNNING(server=server.name))
                 return Succeeded({"runs": False})
             case Stop(process):
-                await context.log(f"{server.name}: runs, pid {process.pid}, and is ours to stop")
+                await context.log(messages.STOPPABLE(server=server.name, pid=process.pid))
                 return Succeeded({"runs": True})
 
     async def freeze(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 3."""
         if params.mode is not StopMode.TERMINATE:
-            await context.log("no minor freeze was asked for")
+            await context.log(messages.FREEZE_NOT_REQUESTED())
             return Succeeded()
         names = [name for name in context.healthy_targets if _is_running(context, name)]
         return await select_actions(self.access).freeze(context, names)
@@ -128,7 +131,7 @@ class _Steps:
         """Run stage 4."""
         assert context.target is not None
         if params.mode is StopMode.PLAIN:
-            await context.log(f"{context.target}: its process is left alone")
+            await context.log(messages.PROCESS_KEPT(server=context.target))
             return Succeeded()
         server, runner = self._server(context.target)
         kill_after_s = self.access.cluster.current.kill_after_s
@@ -144,34 +147,34 @@ class _Steps:
             return True
         server, runner = self._server(context.target)
         result = await runner.run(
-            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S
         )
         return "quiet=yes" in result.stdout
 
     async def stop_by_sql(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 5."""
         if params.mode is not StopMode.PLAIN:
-            await context.log("the processes were ended: there is nothing to stop by SQL")
+            await context.log(messages.STOP_BY_SQL_UNNECESSARY())
             return Succeeded()
         return await select_actions(self.access).stop_by_sql(context, params.scope)
 
     async def verify(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 6."""
         if params.mode is StopMode.PLAIN:
-            await context.log("the cluster itself showed the stop")
+            await context.log(messages.STOP_CONFIRMED_BY_CLUSTER())
             return Succeeded()
         names = context.healthy_targets
-        found = await asyncio.gather(*(self._find_remaining(name) for name in names))
-        problems = [problem for problem in found if problem is not None]
-        gone = [name for name, problem in zip(names, found, strict=True) if problem is None]
+        results = await asyncio.gather(*(self._find_remaining(name) for name in names))
+        problems = [problem for problem in results if problem is not None]
+        gone = [name for name, problem in zip(names, results, strict=True) if problem is None]
         for name in gone:
-            await context.log(f"{name}: nothing of it runs")
+            await context.log(messages.STOP_VERIFIED(server=name))
         evidence = {name: {"level": "none", "verified": True} for name in gone}
         if problems:
             for problem in problems[:-1]:
                 await context.log(problem.render())
             return Failed(problems[-1], evidence)
-        summary = f"{len(gone)} of {len(context.targets)} servers are stopped"
+        summary = messages.SERVERS_STOPPED(count=len(gone), total=len(context.targets))
         return Succeeded(evidence=evidence, summary=summary)
 
     # --- below: the parts ------------------------------------------------------------------
@@ -183,26 +186,28 @@ class _Steps:
     async def _find_remaining(self, name: str) -> Problem | None:
         server, runner = self._server(name)
         try:
-            decision = await _look(server, runner)
+            decision = await _decide(server, runner)
         except RemoteError as exc:
-            return Problem(exc.err_code, f"{exc.host}: {exc.message}", exc.remedy)
+            text = messages.HOST_PROBLEM(host=exc.host, reason=exc.message)
+            return Problem(exc.err_code, text, exc.remedy)
         match decision:
             case NothingRuns():
                 return None
             case Stop(process):
-                what = f"{name}: runs again, pid {process.pid}: something else has started it"
-                return retryable_problem(Code.STOP_FAILED, what, "find out what")
+                text = messages.RUNS_AGAIN(server=name, pid=process.pid)
+                return retryable_problem(Code.STOP_FAILED, text, messages.IDENTIFY_STARTER())
             case Blocked(code, message, remedy):
-                return retryable_problem(code, f"{name}: {message}", remedy)
+                text = messages.SERVER_PROBLEM(server=name, reason=message)
+                return retryable_problem(code, text, remedy)
 
 
 def _is_running(context: StepContext, name: str) -> bool:
-    """Return whether stage 2 saw the server running; True if stage 2 was passed."""
-    seen = context.data_of(CHECK, name)
-    return seen is None or bool(seen.get("runs", True))
+    """Return whether the server ran in stage 2; True if stage 2 was passed."""
+    data = context.data_of(CHECK, name)
+    return data is None or bool(data.get("runs", True))
 
 
-async def _look(server: Server, runner: Runner, *, with_freeze: bool = False) -> StopDecision:
+async def _decide(server: Server, runner: Runner, *, with_freeze: bool = False) -> StopDecision:
     result = await run_query(runner, facts_command(server))
     facts = parse_facts(result.stdout)
     home, sql_port = server.home, server.sql_port

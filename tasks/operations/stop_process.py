@@ -10,8 +10,9 @@ from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import STOP_MARGIN_S, stop_command
 from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import explain_doubt, explain_listener, explain_unanswered
+from tasks.operations import messages
 
-_ASK_S = 30.0
+_RESPONSE_MARGIN_S = 30.0
 _ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
 
 
@@ -27,34 +28,34 @@ async def stop_process(
         kill_after_s: delay between SIGTERM and SIGKILL.
         marker: id of a DAG; the server is ended only if that DAG started it. Empty: always.
     """
-    context.wait_for("process", f"the end of {server.name}")
+    context.wait_for("process", messages.SERVER_END(server=server.name))
     command = stop_command(server, kill_after_s, marker)
-    limit_s = kill_after_s + STOP_MARGIN_S + _ASK_S
+    limit_s = kill_after_s + STOP_MARGIN_S + _RESPONSE_MARGIN_S
     try:
         result = await runner.run(command, timeout_s=limit_s)
     except ConnectionLost as exc:
         # The result is unknown. The script is safe to repeat: it inspects the server first, under
         # the lock that the lost command may still hold.
-        await context.log(f"WARN: {server.name}: {exc.message}; looking again")
+        await context.log(messages.CONNECTION_LOST(server=server.name, reason=exc.message))
         result = await runner.run(command, timeout_s=limit_s)
     report = parse_stop(result.stdout)
     pid = report.process.pid if report.process else 0
     if report.outcome in _ENDS and (listener := report.contradiction) is not None:
         cause, remedy = explain_listener(listener, server.sql_port, server.home)
-        problem = retryable_problem(Code.CHECK_FAILED, f"{server.name}: {cause}", remedy)
-        return Failed(problem)
+        message = messages.SERVER_PROBLEM(server=server.name, reason=cause)
+        return Failed(retryable_problem(Code.CHECK_FAILED, message, remedy))
     match report.outcome:
         case StopOutcome.GONE:
-            said = "does not run: nothing to stop"
+            line = messages.STOP_UNNECESSARY(server=server.name)
         case StopOutcome.FOREIGN:
-            said = f"was not started by this task (pid {pid}): left as it is"
+            line = messages.NOT_STARTED_HERE(server=server.name, pid=pid)
         case StopOutcome.STOPPED:
-            said = f"stopped, pid {pid}"
+            line = messages.STOPPED(server=server.name, pid=pid)
         case StopOutcome.KILLED:
-            said = f"killed, pid {pid}: it did not end within {kill_after_s:g} s of SIGTERM"
+            line = messages.KILLED(server=server.name, pid=pid, limit_s=kill_after_s)
         case _:
             return Failed(_explain(server, report))
-    await context.log(f"{server.name}: {said}")
+    await context.log(line)
     ended = report.process is not None and report.outcome in _ENDS
     evidence = {"level": "none", "pid": pid, "ended_by": _signal(report)} if ended else {}
     return Succeeded({"outcome": str(report.outcome)}, evidence)
@@ -70,29 +71,29 @@ def _signal(report: StopReport) -> str:
 
 
 def _explain(server: Server, report: StopReport) -> Problem:
+    name = server.name
     pid = report.process.pid if report.process else 0
-    owner = report.process.owner if report.process else -1
-    code, remedy = Code.STOP_FAILED, "check the server on the host"
+    code, remedy = Code.STOP_FAILED, messages.CHECK_ON_HOST()
     match report.outcome:
         case StopOutcome.DOUBTFUL if report.doubts:
-            code = Code.CHECK_FAILED
-            what, remedy = explain_doubt(report.doubts[0], server.home)
-            what = f"could not be stopped: {what}"
+            cause, advice = explain_doubt(report.doubts[0], server.home)
+            message = messages.STOP_FAILED(server=name, reason=cause)
+            return retryable_problem(Code.CHECK_FAILED, message, advice)
         case StopOutcome.UNANSWERED:
-            code = Code.CHECK_FAILED
-            what, remedy = explain_unanswered(server.home)
-            what = f"could not be stopped: {what}"
+            cause, advice = explain_unanswered(server.home)
+            message = messages.STOP_FAILED(server=name, reason=cause)
+            return retryable_problem(Code.CHECK_FAILED, message, advice)
         case StopOutcome.OTHER_USER:
-            code = Code.CHECK_FAILED
-            what = f"runs as another user (uid {owner}, pid {pid}): it is not ours to stop"
-            remedy = "log in as that user, or become it (ssh.sudo)"
+            owner = report.process.owner if report.process else -1
+            code, remedy = Code.CHECK_FAILED, messages.BECOME_USER()
+            message = messages.OTHER_USER(server=name, uid=owner, pid=pid)
         case StopOutcome.ALIVE:
             code = Code.CLUSTER_TIMEOUT
-            what = f"still lives after SIGKILL (pid {pid}): it hangs in the kernel, on its disk say"
+            message = messages.SURVIVED_SIGKILL(server=name, pid=pid)
         case StopOutcome.LOCKED:
-            what = "could not be stopped: another start or stop of it was under way for 25 s"
+            message = messages.STOP_LOCKED(server=name)
         case StopOutcome.REFUSED:
-            what = f"could not be signalled (pid {pid})"
+            message = messages.SIGNAL_REFUSED(server=name, pid=pid)
         case _:
-            what = "could not be stopped: the host's answer broke off"
-    return retryable_problem(code, f"{server.name} {what}", remedy)
+            message = messages.STOP_UNKNOWN(server=name)
+    return retryable_problem(code, message, remedy)

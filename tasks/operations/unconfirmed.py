@@ -7,8 +7,9 @@ from dagengine.remote import Runner
 from tasks.cluster.cluster_file import Server
 from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import START_DEADLINE_S, wait_for_lock_command
+from tasks.operations import messages
 
-_ASK_S = 30.0
+_RESPONSE_MARGIN_S = 30.0
 
 
 async def resolve_unconfirmed(
@@ -27,20 +28,20 @@ async def resolve_unconfirmed(
     mark = context.unconfirmed
     if mark is None:
         return None
-    generic_id = context.id_of(mark.dag_id)
-    what = f"whether anything of '{mark.stage}' of task {generic_id} still runs there"
-    context.wait_for("proof", f"{server.name}: the end of '{mark.stage}' of task {generic_id}")
+    stage, task = mark.stage, context.id_of(mark.dag_id)
+    subject = messages.STAGE_END(server=server.name, stage=stage, task=task)
+    context.wait_for("proof", subject)
     result = await runner.run(
-        wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
+        wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S
     )
     if "quiet=yes" not in result.stdout:
         return Failed(
             retryable_problem(
                 Code.CANCEL_TIMEOUT,
-                f"{server.name}: a command of task {generic_id} still holds the lock of its home",
-                "find the process of dagengine on the host and end it",
+                messages.STAGE_STILL_RUNS(server=server.name, task=task),
+                messages.END_COMMAND(),
             )
         )
     await context.mark_confirmed()
-    await context.log(f"{server.name}: looked {what}: it does not")
+    await context.log(messages.STAGE_ENDED(server=server.name, stage=stage, task=task))
     return None

@@ -59,10 +59,10 @@ _NO_STATS: ResourceStatsDto = {
 
 
 class ObQuery(BaseModel):
-    """Query of the routes that tell the state of servers."""
+    """Query of the routes that report the state of servers."""
 
     ob_query_timeout: str = Field(
-        default="", description="microseconds; taken, and not used: every look has its own bound"
+        default="", description="microseconds; accepted and ignored: each probe has a fixed limit"
     )
 
 
@@ -139,13 +139,14 @@ class _Reads:
         """The controller's own status, and that of every server whose host answers."""
         answered = await self.monitor.refresh()
         agent = call.engine.agent
-        found = {str(agent): self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)}
+        own = self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)
+        statuses = {str(agent): own}
         for server in answered:
-            seen = self.cluster.observation(server.name)
-            state = seen.ob_state if seen else 0
+            observation = self.cluster.observation(server.name)
+            state = observation.ob_state if observation else 0
             status = self._status(call.engine, server.ip, server.agent_port, state)
-            found[server.name] = {**status, "sqlPort": server.sql_port}
-        return dict(sorted(found.items()))
+            statuses[server.name] = {**status, "sqlPort": server.sql_port}
+        return dict(sorted(statuses.items()))
 
     async def get_cluster_info(self, call: Call) -> ClusterInfoDto:
         """What a controller knows of its cluster; the rest is zero."""
@@ -184,16 +185,16 @@ class _Reads:
         return self.cluster.ob_state == AVAILABLE
 
     def _config(self, server: Server) -> ServerConfigDto:
-        seen, row = self.cluster.observation(server.name), self.cluster.row(server)
+        observation, row = self.cluster.observation(server.name), self.cluster.row(server)
         is_stopped = row is not None and row.is_stopped
-        version = row.build_version if row else seen.version if seen else ""
+        version = row.build_version if row else observation.version if observation else ""
         return {
             "svr_ip": server.ip,
             "svr_port": server.rpc_port,
             "sql_port": server.sql_port,
             "agent_port": server.agent_port,
             "with_rootserver": row is not None and row.with_rootserver,
-            "status": "STOPPED" if is_stopped else read_inner_status(seen, row),
+            "status": "STOPPED" if is_stopped else read_inner_status(observation, row),
             "build_version": cut_build(version),
         }
 
@@ -210,28 +211,28 @@ class _Reads:
         }
 
     def _observer(self, number: int, server: Server, moving: ActiveTask) -> ObserverDto:
-        seen, row = self.cluster.observation(server.name), self.cluster.row(server)
+        observation, row = self.cluster.observation(server.name), self.cluster.row(server)
         move = moving.of(server)
-        inner = read_inner_status(seen, row)
+        inner = read_inner_status(observation, row)
         observer: ObserverDto = {
             "id": number,
             "ip": server.ip,
             "svr_port": server.rpc_port,
             "sql_port": server.sql_port,
             "obshell_port": server.agent_port,
-            "version": row.build_version if row else seen.version if seen else "",
+            "version": row.build_version if row else observation.version if observation else "",
             "with_rootserver": row is not None and row.with_rootserver,
             "ob_status": inner,
             "inner_status": inner,
-            "status": read_server_status(seen, row, move),
+            "status": read_server_status(observation, row, move),
             "start_time": render_time(row.start_at if row and row.start_at else _NEVER),
             "stop_time": render_time(_NEVER),
             "architecture": platform.machine(),
         }
         if move is not None:
             observer["local_task_id"] = moving.task_id
-        if seen is not None and seen.why:
-            observer["why"] = seen.why
+        if observation is not None and observation.why:
+            observer["why"] = observation.why
         return observer
 
     def _zone(self, name: str, servers: list[ObserverDto]) -> ZoneDto:
@@ -257,12 +258,12 @@ class _Reads:
     async def _moving(self, engine: Engine) -> ActiveTask:
         """Return the activity of the task that holds the cluster lock."""
         holder = engine.holder(_LOCK)
-        found = None
+        detail = None
         if holder is not None and holder.dag_id is not None:
-            found = await engine.find_dag(holder.dag_id, details=False)
-        if found is None:
+            detail = await engine.find_dag(holder.dag_id, details=False)
+        if detail is None:
             return ActiveTask()
-        dag = found.dag
+        dag = detail.dag
         return ActiveTask(
             engine.generic_id(dag.dag_id), dag.targets, _read_move(dag.name, dag.params)
         )

@@ -23,11 +23,11 @@ from tasks.preflight.decide import Blocked, NoOp, decide_start
 from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
 from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import StartTarget
+from tasks.routes import messages
 from tasks.routes.start import StartRequest, reload_cluster, resolve_start
 from tasks.routes.stop import StopRequest, resolve_stop
 
-_LOOK_S = 10.0  # limit for one host; all hosts are queried at the same time
-_MARKER = "(id of the task)"
+_QUERY_TIMEOUT_S = 10.0  # limit for one host; all hosts are queried at the same time
 
 HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
 """By server: the facts of its host, or a plan that explains why they are unknown."""
@@ -79,7 +79,7 @@ def stop_planner(access: ClusterAccess) -> Planner[StopRequest]:
     return plan
 
 
-# --- judging: pure -----------------------------------------------------------------------------
+# --- decisions: pure ---------------------------------------------------------------------------
 
 
 def _plan_start(
@@ -89,13 +89,14 @@ def _plan_start(
     checks = tuple(check_result.as_evidence() for check_result in decision.check_results)
     match decision:
         case Blocked(_, message, remedy):
-            return ServerPlan(server.name, "blocked", f"{message}; {remedy}", checks)
+            text = messages.BLOCKED(reason=message, remedy=remedy)
+            return ServerPlan(server.name, "blocked", text, checks)
         case NoOp(reason):
             return ServerPlan(server.name, "nothing", reason, checks)
         case _:
-            said = describe_kind(decision.kind)
-            command = _show(start_command(server, _MARKER, decision.kind))
-            return ServerPlan(server.name, "start", said, checks, (command,))
+            kind = describe_kind(decision.kind)
+            command = _show(start_command(server, messages.TASK_ID(), decision.kind))
+            return ServerPlan(server.name, "start", kind, checks, (command,))
 
 
 def _plan_stop(
@@ -105,17 +106,18 @@ def _plan_stop(
     home, sql_port = server.home, server.sql_port
     match decide_stop(facts, home=home, sql_port=sql_port, with_freeze=with_freeze):
         case Blocked(_, message, remedy):
-            return ServerPlan(server.name, "blocked", f"{message}; {remedy}")
+            text = messages.BLOCKED(reason=message, remedy=remedy)
+            return ServerPlan(server.name, "blocked", text)
         case NothingRuns():
-            return ServerPlan(server.name, "nothing", "does not run")
+            return ServerPlan(server.name, "nothing", messages.NOT_RUNNING())
         case Stop(process):
-            reason = f"runs, pid {process.pid}; mode {mode}"
+            reason = messages.STOP_PLANNED(pid=process.pid, mode=mode)
             return ServerPlan(server.name, "stop", reason, commands=commands)
 
 
 def _plan_plain_stop(server: Server, scope: ScopeKind, actions: DatabaseActions) -> ServerPlan:
-    reason = "goes out of service by SQL; its process runs on"
     statement = actions.render_plain_stop(server, scope)
+    reason = messages.PLAIN_STOP_PLANNED()
     return ServerPlan(server.name, "stop", reason, commands=(statement,))
 
 
@@ -134,7 +136,9 @@ def _show(command: Command) -> str:
 async def _query_all(access: ClusterAccess, targets: Sequence[str]) -> HostAnswers:
     async with asyncio.TaskGroup() as group:
         queries = {
-            name: group.create_task(_query_one(access, access.server(name)), name=f"look at {name}")
+            name: group.create_task(
+                _query_one(access, access.server(name)), name=f"query the host of {name}"
+            )
             for name in targets
         }
     return {name: task.result() for name, task in queries.items()}
@@ -143,10 +147,11 @@ async def _query_all(access: ClusterAccess, targets: Sequence[str]) -> HostAnswe
 async def _query_one(access: ClusterAccess, server: Server) -> HostFacts | ServerPlan:
     """Return the host's facts; if it cannot be queried, a plan that contains the reason."""
     try:
-        async with asyncio.timeout(_LOOK_S):
+        async with asyncio.timeout(_QUERY_TIMEOUT_S):
             return await gather_facts(server, access.runner(server), access.clock)
     except TimeoutError:
-        return ServerPlan(server.name, "unknown", f"its host said nothing within {_LOOK_S:g} s")
+        reason = messages.HOST_SILENT(limit_s=_QUERY_TIMEOUT_S)
+        return ServerPlan(server.name, "unknown", reason)
     except DagengineError as exc:
         return ServerPlan(server.name, "unknown", str(exc))
 

@@ -20,6 +20,7 @@ from tasks.cluster.observation import (
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import process_command
 from tasks.hosts.facts import parse_process
+from tasks.routes import messages
 from tasks.sql.access import SqlSession
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused, query_version
 
@@ -38,7 +39,7 @@ class ClusterMonitor:
     def __init__(self, access: ClusterAccess) -> None:
         self._access = access
         self._cluster = access.cluster
-        self._looks: dict[str, asyncio.Task[None]] = {}
+        self._probes: dict[str, asyncio.Task[None]] = {}
         self._begun_s: dict[str, float] = {}
         self._sessions: dict[str, SqlSession] = {}
 
@@ -51,43 +52,47 @@ class ClusterMonitor:
         servers = self._cluster.servers
         now_s = self._access.clock.monotonic_s()
         for server in servers:
-            look = self._looks.get(server.name)
+            probe = self._probes.get(server.name)
             is_due = now_s - self._begun_s.get(server.name, now_s - CACHE_S) >= CACHE_S
-            if is_due and (look is None or look.done()):
+            if is_due and (probe is None or probe.done()):
                 self._begun_s[server.name] = now_s
-                name = f"look at {server.name}"
-                self._looks[server.name] = asyncio.create_task(self._look(server), name=name)
-        looks = [self._looks[server.name] for server in servers]
-        if looks:
-            await asyncio.wait(looks, timeout=WITHIN_S)
-        for look in looks:
-            if look.done():
-                look.result()
+                name = f"probe {server.name}"
+                self._probes[server.name] = asyncio.create_task(self._probe(server), name=name)
+        probes = [self._probes[server.name] for server in servers]
+        if probes:
+            await asyncio.wait(probes, timeout=WITHIN_S)
+        for probe in probes:
+            if probe.done():
+                probe.result()
         return [server for server in servers if self._has_answered(server)]
 
     async def close(self) -> None:
         """Cancel running probes and close the SQL sessions."""
-        for look in self._looks.values():
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        for probe in self._probes.values():
+            probe.cancel()
+        await asyncio.gather(*self._probes.values(), return_exceptions=True)
         for session in self._sessions.values():
             await session.close()
 
     def _has_answered(self, server: Server) -> bool:
-        seen = self._cluster.observation(server.name)
-        return self._looks[server.name].done() and seen is not None and seen.is_reachable
+        observation = self._cluster.observation(server.name)
+        return (
+            self._probes[server.name].done()
+            and observation is not None
+            and observation.is_reachable
+        )
 
-    async def _look(self, server: Server) -> None:
+    async def _probe(self, server: Server) -> None:
         try:
-            seen = await self._ask(server)
+            observation = await self._observe(server)
         except RemoteError as exc:
-            seen = Observation(
+            observation = Observation(
                 self._access.now(),
                 NOT_RUNNING,
                 is_reachable=False,
-                why=f"{exc.host}: {exc.message}",
+                why=messages.HOST_UNREACHABLE(host=exc.host, reason=exc.message),
             )
-        self._cluster.record_observation(server.name, seen)
+        self._cluster.record_observation(server.name, observation)
 
     async def _session(self, server: Server, runner: Runner) -> SqlSession:
         session = self._sessions.get(server.name)
@@ -97,13 +102,13 @@ class ClusterMonitor:
             session = self._sessions[server.name] = SqlSession(server, runner)
         return session
 
-    async def _ask(self, server: Server) -> Observation:
+    async def _observe(self, server: Server) -> Observation:
         runner = self._access.runner(server)
-        question = process_command(server.flavour, server.home)
-        result = await runner.run(question, timeout_s=_CALL_S)
+        command = process_command(server.flavour, server.home)
+        result = await runner.run(command, timeout_s=_CALL_S)
         process = parse_process(result.stdout)
         if process is None:
-            return Observation(self._access.now(), NOT_RUNNING, why="no process")
+            return Observation(self._access.now(), NOT_RUNNING, why=messages.PROCESS_MISSING())
         session = await self._session(server, runner)
         version = why = ""
         try:
@@ -114,7 +119,7 @@ class ClusterMonitor:
                 if rows is not None:
                     self._cluster.record_table(rows)
         except TimeoutError:
-            why = "SQL did not answer in time"
+            why = messages.SQL_TIMED_OUT()
         except (SqlNotReady, SqlRefused, SqlPasswordRefused, ConfigError) as exc:
             why = str(exc)
         if why:

@@ -28,7 +28,7 @@ class ServerConfigDto(TypedDict):
     sql_port: int
     agent_port: int
     with_rootserver: bool
-    status: Annotated[str, Field(description="STOPPED, else the database's word")]
+    status: Annotated[str, Field(description="STOPPED, else the status that the database reports")]
     build_version: str
 
 
@@ -102,7 +102,7 @@ class ObserverDto(TypedDict):
     stop_time: Annotated[Time, Field(description="the epoch when it has none")]
     architecture: str
     local_task_id: NotRequired[str]
-    why: NotRequired[Annotated[str, Field(description="what stood in the way of the last look")]]
+    why: NotRequired[Annotated[str, Field(description="reason why the last probe failed")]]
 
 
 class ZoneDto(TypedDict):

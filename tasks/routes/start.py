@@ -16,6 +16,7 @@ from tasks.errors import SCOPE_ERRORS
 from tasks.operations.names import START_OB
 from tasks.operations.params import StartParams
 from tasks.preflight.checks import find_skip_problem
+from tasks.routes import messages
 
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats requests after errors
 
@@ -51,7 +52,7 @@ _FORCE_PASS: dict[str, Any] = {
 """Schema of both accepted forms: the official clients' and the published document's."""
 
 
-_SKIP = "names of checks that shall not stand in the way (docs/reference/checks.md)"
+_SKIP = "names of checks that must not block the start (docs/reference/checks.md)"
 
 
 class ForcePass(BaseModel):
@@ -108,7 +109,7 @@ def start_route(
         skipped = ", ".join(params.skip_checks)
         return await call.submit(
             Submission(START_OB, targets, params.to_json()),
-            reason=f"skips the checks {skipped}" if skipped else "",
+            reason=messages.CHECKS_SKIPPED(names=skipped) if skipped else "",
             dedupe_window_s=0.0 if params.force_pass else DEDUPE_WINDOW_S,
         )
 
@@ -127,7 +128,7 @@ def resolve_start(
     scope, targets = resolve_targets(cluster, request)
     skips = tuple(dict.fromkeys(request.skip_checks or ()))
     if (problem := find_skip_problem(skips)) is not None:
-        raise IllegalArgument(f"The input parameter 'skipChecks' is illegal: {problem}")
+        raise IllegalArgument(messages.SKIP_CHECKS_ILLEGAL(reason=problem))
     return targets, StartParams(scope, read_force_pass(request), skips)
 
 

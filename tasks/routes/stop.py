@@ -19,6 +19,7 @@ from tasks.flavours.base import StopMode
 from tasks.flavours.select import select_actions
 from tasks.operations.names import STOP_OB
 from tasks.operations.params import StopParams
+from tasks.routes import messages
 from tasks.routes.start import (
     DEDUPE_WINDOW_S,
     ScopedRequest,
@@ -87,13 +88,10 @@ def choose_mode(scope: ScopeKind, *, force: bool, terminate: bool) -> StopMode:
     """Return the mode; raise ApiError if the flags contradict the scope or each other."""
     if scope is ScopeKind.GLOBAL and not force and not terminate:
         raise ForceStopOrTerminateRequired(
-            "the whole cluster cannot be taken out of service by SQL",
-            remedy="send terminate (data is written first) or force",
+            messages.PLAIN_STOP_OF_CLUSTER(), remedy=messages.SEND_TERMINATE_OR_FORCE()
         )
     if force and terminate:
-        raise StopModeConflict(
-            "force and terminate are two ways to stop", remedy="send one of them"
-        )
+        raise StopModeConflict(messages.STOP_MODES_CONFLICT(), remedy=messages.SEND_ONE_MODE())
     if force:
         return StopMode.FORCE
     return StopMode.TERMINATE if terminate else StopMode.PLAIN

@@ -13,6 +13,7 @@ from tasks.errors import Code
 from tasks.hosts.commands import sql_listener_command
 from tasks.hosts.identity import ProcessIdentity
 from tasks.hosts.query import run_query
+from tasks.sql import messages
 from tasks.sql.connection import SqlNotReady, login
 from tasks.sql.route import (
     NotListening,
@@ -92,18 +93,16 @@ async def _verify(before: SqlFacts, server: Server, runner: Runner) -> None:
     facts = await read_sql_facts(server, runner, only_port=True)
     _check_port(facts, server)
     if facts.process != before.process:
-        raise SqlPeerRefused(
-            "another server process has taken the SQL port during the login; no password was sent",
-            remedy="repeat the command",
-        )
+        raise SqlPeerRefused(messages.PORT_TAKEN_DURING_LOGIN(), remedy=messages.REPEAT_COMMAND())
 
 
 def _check_port(facts: SqlFacts, server: Server) -> None:
     match decide_port(facts, server):
         case NotListening(reason):
-            raise SqlNotReady(f"no SQL answer: {reason}")
+            raise SqlNotReady(messages.LOGIN_FAILED(reason=reason))
         case Refused(cause, remedy):
-            raise SqlPeerRefused(f"{server.name}: {cause}", remedy=remedy)
+            message = messages.LISTENER_REFUSED(server=server.name, reason=cause)
+            raise SqlPeerRefused(message, remedy=remedy)
         case ThroughPort():
             pass
 

@@ -141,15 +141,15 @@ def parse_zones(rows: Sequence[Sequence[object]]) -> dict[str, str]:
 @reads_rows
 def parse_streams(rows: Sequence[Sequence[object]]) -> list[LogStream]:
     """Parse the rows of STREAMS. Every replica lists the members; the leader's row is preferred."""
-    told: dict[tuple[int, int], tuple[bool, str, int]] = {}
+    rows_by_stream: dict[tuple[int, int], tuple[bool, str, int]] = {}
     for tenant, stream, role, members, needed in rows:
         key = read_number(tenant), read_number(stream)
         leads = read_text(role).upper() == "LEADER"
-        if key not in told or (leads and not told[key][0]):
-            told[key] = leads, read_text(members), read_number(needed)
+        if key not in rows_by_stream or (leads and not rows_by_stream[key][0]):
+            rows_by_stream[key] = leads, read_text(members), read_number(needed)
     return [
         LogStream(*key, frozenset(_parse_members(members)), needed)
-        for key, (_, members, needed) in told.items()
+        for key, (_, members, needed) in rows_by_stream.items()
     ]
 
 

@@ -23,6 +23,7 @@ from dagengine.mysql import (
     show_text,
 )
 from tasks.errors import Code
+from tasks.sql import messages
 
 _CALL_S = 5.0
 _CLUSTER_CALL_S = 15.0  # a server without a majority answers with an error only after 10 s
@@ -58,7 +59,7 @@ class SqlRefused(DagengineError):
     err_code = Code.SQL_ERROR
 
     def __init__(self, number: int, text: str) -> None:
-        super().__init__(f"{text} (error {number})")
+        super().__init__(messages.STATEMENT_REFUSED(text=text, number=number))
         self.number = number
         self.text = text
         self.may_pass = number in _PASSING
@@ -90,9 +91,10 @@ async def login(
             before_login=before_login,
         )
     except MysqlAccessDenied as exc:
-        raise SqlPasswordRefused("the server refuses the password of root") from exc
+        raise SqlPasswordRefused(messages.PASSWORD_REFUSED()) from exc
     except MysqlError as exc:
-        raise SqlNotReady(f"no SQL answer: {exc.message}", remedy=exc.remedy) from exc
+        message = messages.LOGIN_FAILED(reason=exc.message)
+        raise SqlNotReady(message, remedy=exc.remedy) from exc
     try:
         yield connection
     finally:
@@ -108,7 +110,8 @@ async def query_value(connection: Connection, statement: str) -> Value:
     try:
         rows = (await connection.query(statement)).rows
     except MysqlError as exc:
-        raise SqlNotReady(f"{statement!r} failed: {exc.message}") from exc
+        message = messages.STATEMENT_FAILED(statement=statement, reason=exc.message)
+        raise SqlNotReady(message) from exc
     return rows[0][0] if rows else None
 
 
@@ -120,7 +123,7 @@ async def query_version(connection: Connection) -> str:
     """
     version = await query_value(connection, "select version()")
     if not isinstance(version, str):
-        raise SqlNotReady("the server's version is not a text")
+        raise SqlNotReady(messages.VERSION_NOT_TEXT())
     return show_text(version.encode(), _MAX_TEXT)
 
 
@@ -136,9 +139,13 @@ async def query_rows(connection: Connection, statement: str) -> list[Row]:
     except MysqlServerError as exc:
         if not _is_lost(exc.number):
             raise SqlRefused(exc.number, exc.text) from exc
-        raise SqlNotReady(f"{statement!r} got no answer: {exc.message}") from exc
+        raise _unanswered_error(statement, exc) from exc
     except MysqlError as exc:
-        raise SqlNotReady(f"{statement!r} got no answer: {exc.message}") from exc
+        raise _unanswered_error(statement, exc) from exc
+
+
+def _unanswered_error(statement: str, exc: MysqlError) -> SqlNotReady:
+    return SqlNotReady(messages.STATEMENT_UNANSWERED(statement=statement, reason=exc.message))
 
 
 def _is_lost(number: int) -> bool:
@@ -162,7 +169,7 @@ async def set_root_password(connection: Connection, password: str) -> None:
         await connection.query(statement)
     except MysqlError:
         # The server's text may quote the statement: keep the hash out of the message and chain.
-        raise SqlNotReady("the server refused to set the password of root") from None
+        raise SqlNotReady(messages.PASSWORD_NOT_SET()) from None
 
 
 _Parsed = TypeVar("_Parsed")
@@ -181,8 +188,8 @@ def reads_rows(
         try:
             return parse(rows)
         except (ValueError, TypeError, OverflowError, OSError) as exc:
-            why = show_text(str(exc).encode("utf-8", "replace"), _MAX_TEXT)
-            raise SqlNotReady(f"the server sent rows of an unexpected shape: {why}") from exc
+            reason = show_text(str(exc).encode("utf-8", "replace"), _MAX_TEXT)
+            raise SqlNotReady(messages.ROWS_MALFORMED(reason=reason)) from exc
 
     return parse_or_refuse
 

@@ -22,6 +22,7 @@ from tasks.hosts.identity import (
     parse_process,
 )
 from tasks.hosts.output import last_value, number_value, parse_lines
+from tasks.sql import messages
 
 SOCKET_FILE = "run/sql.sock"
 _LONGEST_PATH_BYTES = 107  # of a unix socket. Source: unix(7), sun_path
@@ -110,7 +111,7 @@ def parse_sql_facts(output: str) -> SqlFacts:
         doubts=parse_doubts(values),
         are_descriptors_visible=last_value(values, "descriptors") == "visible",
         sockets=_parse_sockets(values),
-        listeners=tuple(each for found in listeners.values() for each in found),
+        listeners=tuple(each for holders in listeners.values() for each in holders),
         has_socket_file=last_value(values, "socket_file") == "yes",
         directories=_parse_directories(values),
     )
@@ -135,37 +136,37 @@ def decide_port(facts: SqlFacts, server: Server) -> PortRoute:
     """Decide whether a login through the SQL port reaches the server and nothing else."""
     process = facts.process
     if not facts.complete:
-        return NotListening("the host's response was truncated")
+        return NotListening(messages.FACTS_TRUNCATED())
     if process is None:
         return _decide_without_server(facts, server)
     if not facts.sockets:
-        return NotListening(f"nothing listens on port {server.sql_port}")
+        return NotListening(messages.PORT_NOT_LISTENING(port=server.sql_port))
     if facts.are_descriptors_visible:
         is_safe = all(socket.is_held for socket in facts.sockets)
-        known = f"pid {process.pid} is the server"
+        expected = messages.SERVER_HAS_PID(pid=process.pid)
     else:
         is_safe = all(socket.uid == process.owner for socket in facts.sockets)
-        known = f"the server runs as uid {process.owner}"
-    return ThroughPort() if is_safe else _refuse(facts, server, known)
+        expected = messages.SERVER_HAS_USER(uid=process.owner)
+    return ThroughPort() if is_safe else _refuse(facts, server, expected)
 
 
 def _decide_without_server(facts: SqlFacts, server: Server) -> PortRoute:
     if facts.doubts:
         return Refused(*explain_doubt(facts.doubts[0], server.home))
     if facts.sockets:
-        return _refuse(facts, server, f"no server of {server.home} was identified")
-    return NotListening(f"no server of {server.home} runs")
+        return _refuse(facts, server, messages.SERVER_NOT_IDENTIFIED(home=server.home))
+    return NotListening(messages.SERVER_NOT_RUNNING(home=server.home))
 
 
-def _refuse(facts: SqlFacts, server: Server, known: str) -> Refused:
+def _refuse(facts: SqlFacts, server: Server, expected: str) -> Refused:
     strangers = [listener for listener in facts.listeners if listener.pid] or facts.listeners
     if facts.process is not None:
         pid = facts.process.pid
         strangers = [listener for listener in strangers if listener.pid != pid] or strangers
-    who = str(strangers[0]) if strangers else f"a process of uid {facts.sockets[0].uid}"
+    owner = str(strangers[0]) if strangers else messages.OWNER_IS_USER(uid=facts.sockets[0].uid)
     return Refused(
-        f"SQL port {server.sql_port} belongs to {who}, but {known}; no password was sent",
-        "stop that process, or correct `home` or `sql_port` in the cluster file",
+        messages.PORT_TAKEN(port=server.sql_port, owner=owner, expected=expected),
+        messages.FREE_PORT(),
     )
 
 

@@ -32,26 +32,60 @@ def names_in(node: ast.AST | None) -> set[str]:
     return names
 
 
-def function_types(trees: list[ast.Module]) -> set[str]:
-    """`Callable`, the aliases of it, and the classes whose instances can be called."""
-    found = {"Callable"}
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    found |= {
-        node.name
-        for node in nodes
-        if isinstance(node, ast.ClassDef)
-        and any(isinstance(part, ast.FunctionDef) and part.name == "__call__" for part in node.body)
-    }
-    aliases = {
-        node.target.id: names_in(node.value)
-        for node in nodes
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and "TypeAlias" in names_in(node.annotation)
-    }
-    while more := {name for name, parts in aliases.items() if parts & found} - found:
-        found |= more
-    return found
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+class FunctionTypes:
+    """The types of functions in some modules: `Callable`, its aliases, and callable classes.
+
+    Two modules may define the same name differently, so a name is followed through the imports to
+    its definition. A name without a known definition counts if it is one of those in any module.
+
+    Attributes:
+        types: module and name of each; the module of `Callable` is empty.
+    """
+
+    def __init__(self, modules: dict[str, ast.Module]) -> None:
+        self._defined: set[tuple[str, str]] = set()
+        self._aliases: dict[tuple[str, str], set[str]] = {}
+        self._imports: dict[tuple[str, str], tuple[str, str]] = {}
+        self.types = {("", "Callable")}
+        for module, tree in modules.items():
+            for node in ast.walk(tree):
+                self._register(module, node)
+        while more := self._aliases_of_known() - self.types:
+            self.types |= more
+
+    def _aliases_of_known(self) -> set[tuple[str, str]]:
+        return {key for key, names in self._aliases.items() if self.has_any(key[0], names)}
+
+    def _register(self, module: str, node: ast.AST) -> None:
+        match node:
+            case ast.ClassDef(name=name, body=body):
+                self._defined.add((module, name))
+                if any(isinstance(p, ast.FunctionDef) and p.name == "__call__" for p in body):
+                    self.types.add((module, name))
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
+                if "TypeAlias" in names_in(annotation):
+                    self._defined.add((module, name))
+                    self._aliases[module, name] = names_in(value)
+            case ast.ImportFrom(module=str(source), names=names):
+                for alias in names:
+                    self._imports[module, alias.asname or alias.name] = source, alias.name
+
+    def has_any(self, module: str, names: set[str]) -> bool:
+        """True if one of the names, as used in the module, is a type of functions."""
+        return any(self._is_function(module, name) for name in names)
+
+    def _is_function(self, module: str, name: str) -> bool:
+        key = module, name
+        while key in self._imports and key not in self._defined:
+            key = self._imports[key]
+        if key in self._defined:
+            return key in self.types
+        return key[1] in {known for _, known in self.types}
 
 
 def constructor_annotations(owner: ast.ClassDef) -> Iterator[ast.expr]:
@@ -66,13 +100,15 @@ def constructor_annotations(owner: ast.ClassDef) -> Iterator[ast.expr]:
             yield part.annotation
 
 
-def constructors_with_functions(tree: ast.Module, types: set[str]) -> list[str]:
+def constructors_with_functions(
+    tree: ast.Module, types: FunctionTypes, module: str = ""
+) -> list[str]:
     return [
         f"{owner.name}: {ast.unparse(annotation)}"
         for owner in ast.walk(tree)
         if isinstance(owner, ast.ClassDef)
         for annotation in constructor_annotations(owner)
-        if names_in(annotation) & types
+        if types.has_any(module, names_in(annotation))
     ]
 
 
@@ -103,10 +139,14 @@ def methods_passed_to_constructors(tree: ast.Module) -> list[str]:
 
 
 def test_engine_constructors_take_no_functions() -> None:
-    types = function_types([parse(path) for path in sorted((ROOT / "dagengine").rglob("*.py"))])
-    assert {"Callable", "StepFunction"} <= types
-    found = {path.name: constructors_with_functions(parse(path), types) for path in ENGINE}
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    paths = sorted((ROOT / "dagengine").rglob("*.py"))
+    types = FunctionTypes({module_name(path): parse(path) for path in paths})
+    assert {"Callable", "StepFunction"} <= {name for _, name in types.types}
+    faults = {
+        path.name: constructors_with_functions(parse(path), types, module_name(path))
+        for path in ENGINE
+    }
+    assert {name: lines for name, lines in faults.items() if lines} == {}
 
 
 def test_engine_objects_get_no_methods_of_others() -> None:
@@ -127,7 +167,19 @@ def test_engine_objects_get_no_methods_of_others() -> None:
 )
 def test_constructor_with_a_function_is_found(source: str) -> None:
     tree = ast.parse(source)
-    assert constructors_with_functions(tree, function_types([tree]))
+    assert constructors_with_functions(tree, FunctionTypes({"": tree}))
+
+
+def test_names_are_resolved_through_imports() -> None:
+    callable_class = ast.parse("class Text:\n    def __call__(self) -> str: ...")
+    data_class = ast.parse("class Text:\n    field: str")
+    importer = ast.parse("from other import Text")
+    user = "from {} import Text\nclass A:\n    def __init__(self, text: list[Text]): ..."
+    modules = {"functions": callable_class, "other": data_class, "importer": importer}
+    for source, count in (("functions", 1), ("other", 0), ("importer", 0)):
+        tree = ast.parse(user.format(source))
+        types = FunctionTypes({**modules, "user": tree})
+        assert len(constructors_with_functions(tree, types, "user")) == count
 
 
 @pytest.mark.parametrize("argument", ["self._start", "start=self._start", "lambda: None"])

@@ -29,6 +29,8 @@ OTHER_SHOWN = {
     *("Finding", "Blocked", "NoOp", "Contradictory", "Diagnosis"),
     *("MetaDbUnreadable", "MetaDbEmpty"),
     *("sys.stdout.write", "sys.stderr.write"),
+    *("retryable_problem", "context.log", "context.wait_for"),
+    *("ServerPlan", "Observation", "NotListening", "Refused"),
 }
 ALLOWED = {
     "dagengine/messages.py": "programming errors in a catalogue",
@@ -305,6 +307,8 @@ def test_allowed_files_exist() -> None:
         'sys.stderr.write("it has ended\\n")',
         'return Finding(f"the home {home} is missing")',
         'return Diagnosis(messages.A(), "read the log", lines)',
+        'async def f(context):\n    await context.log(f"{x}: has ended")',
+        'def f(context):\n    context.wait_for("sql", f"the end of {x}")',
     ],
 )
 def test_literal_message_of_an_error_is_found(source: str) -> None:

@@ -98,7 +98,7 @@ async def test_start_server_death_during_health_wait_is_noticed(
     dag = await world.end_of(dag_id)
     task = expect_failed(world, dag, HEALTH, "is gone", f"pid {server.pid_there}")
     lines = await world.client.get_logs(task["id"])
-    (noticed,) = [line for line in lines if "looking for the cause" in line["log_content"]]
+    (noticed,) = [line for line in lines if "searching for the cause" in line["log_content"]]
     noticed_s = (datetime.fromisoformat(noticed["create_time"]) - died_at).total_seconds()
     what = f"{number.name} during the health wait"
     add_row(Row(what, noticed_s, noticed["log_content"]))

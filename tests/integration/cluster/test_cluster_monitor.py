@@ -85,7 +85,7 @@ async def test_cluster_monitor_home_without_server_is_not_running(
     for server in cluster.servers:
         seen = cluster.observation(server.name)
         assert seen is not None
-        assert (seen.ob_state, seen.is_reachable, seen.why) == (0, True, "no process")
+        assert (seen.ob_state, seen.is_reachable, seen.why) == (0, True, "the server does not run")
     assert cluster.observed_at == clock.now()
 
 

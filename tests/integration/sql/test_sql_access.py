@@ -162,7 +162,7 @@ async def test_login_server_gone_and_port_taken_is_refused(lab: SqlLab) -> None:
         thief.listen("clear by switch", lab.server.sql_port)
 
     lab.runner.before[2] = swap
-    with pytest.raises(SqlPeerRefused, match=r"no server of \S+ was identified"):
+    with pytest.raises(SqlPeerRefused, match=r"the server of \S+ was not identified"):
         await log_in(lab)
     assert thief.take_recording() == Recording(())
 

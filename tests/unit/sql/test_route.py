@@ -65,7 +65,7 @@ def test_decide_port_of_server_is_accepted(facts: SqlFacts) -> None:
     [
         (replace(VISIBLE, complete=False), "truncated"),
         (replace(VISIBLE, sockets=()), "nothing listens on port 2881"),
-        (SqlFacts(complete=True), "no server of /home/x/seekdb runs"),
+        (SqlFacts(complete=True), "the server of /home/x/seekdb does not run"),
     ],
 )
 def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: str) -> None:
@@ -107,7 +107,7 @@ def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: 
         # no server
         (
             SqlFacts(complete=True, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
-            ["nc, pid 77", "no server of /home/x/seekdb was identified"],
+            ["nc, pid 77", "the server of /home/x/seekdb was not identified"],
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_decide_port_of_other_process_is_refused(facts: SqlFacts, words: list[st
     outcome = decide_port(facts, SERVER)
     assert isinstance(outcome, Refused)
     assert [
-        word for word in [*words, "2881", "no password was sent"] if word not in outcome.cause
+        word for word in [*words, "2881", "the password was not sent"] if word not in outcome.cause
     ] == []
     assert outcome.remedy.startswith("stop that process")
 
