@@ -1,4 +1,4 @@
-"""What an answer tells of itself."""
+"""The fields of a response that depend on the client's permissions."""
 
 from __future__ import annotations
 

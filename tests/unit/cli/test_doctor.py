@@ -1,4 +1,4 @@
-"""What doctor says about passwords: a missing one is bad, an open file and none are warnings."""
+"""Password checks of `doctor`: a missing file fails; an open file or an empty password warns."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def snapshot(
     inactive: tuple[str, ...] = (),
     members: tuple[str, ...] = ZONES,
 ) -> ClusterSnapshot:
-    """One server in each zone, and one log stream of the tenant `shop`."""
+    """Return one server per zone, and one log stream of the tenant `shop`."""
     servers = {
         (zone, 1): ServerRow(
             (zone, 1), zone, "INACTIVE" if zone in dead else "ACTIVE", True, zone in stopped

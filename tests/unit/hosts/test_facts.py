@@ -1,4 +1,4 @@
-"""Parsers of what hosts say: any text is taken, and only a whole answer counts."""
+"""Parsers of script output: any text is accepted, and truncated output is detected."""
 
 from __future__ import annotations
 

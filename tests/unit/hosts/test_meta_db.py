@@ -1,4 +1,4 @@
-"""The parameters in a copy of meta.db, which a host may have made to do harm."""
+"""Parameters in a copy of meta.db, which a compromised host may have crafted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.hosts.meta_db import (
     read_parameters,
 )
 
-# As seekdb 1.4 makes it (docs/concepts/flavours.md), without the columns that nothing reads.
+# As seekdb 1.4 creates it (docs/concepts/flavours.md), without the columns that are never read.
 TABLE = (
     "CREATE TABLE __all_sys_parameter (gmt_create INTEGER, name TEXT NOT NULL PRIMARY KEY,"
     " value TEXT NOT NULL)"
@@ -187,7 +187,7 @@ def test_read_parameters_any_damage_is_handled(data: st.DataObject) -> None:
 
 @dataclass
 class _Host:
-    """A host that answers each request for a part of a file with the same text."""
+    """A host that returns the same text for each request for a part of a file."""
 
     answer: str
     count: int = field(default=0)
@@ -216,5 +216,5 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
 async def test_fetch_parameters_hostile_host_terminates(answer: str, error_part: str) -> None:
     host = _Host(answer)
     with pytest.raises(MetaDbUnreadable, match=error_part):
-        await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # not all of Runner
+        await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # implements part of Runner
     assert host.count < 10

@@ -1,4 +1,4 @@
-"""The MySQL client's parsers: every byte of a peer becomes a value or one of our errors."""
+"""The MySQL client's parsers: any input from the peer yields a value or a MySQL client error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 @contextmanager
 def refusal() -> Iterator[None]:
-    """What is done within succeeds or raises one of our errors, safe to show on one line."""
+    """Require that the block succeeds or raises a MySQL client error that fits on one line."""
     displayed = ""
     try:
         yield
@@ -135,7 +135,7 @@ def test_read_length_invalid_is_refused(raw: bytes) -> None:
 
 
 class Pipe(asyncio.Transport):
-    """Keeps what it is called with."""
+    """A transport that records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ def test_render_login_option_not_offered_is_refused() -> None:
 
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_scramble_is_verifiable_by_server(password: str) -> None:
-    # As a server does: from what it stores, SHA1(SHA1(password)), and the salt.
+    # As a server does: from the stored SHA1(SHA1(password)) and the salt.
     stored = hashlib.sha1(hashlib.sha1(password.encode()).digest()).digest()
     response = scramble(password, SALT)
     first_hash = bytes(
@@ -312,7 +312,7 @@ def test_parse_ok_is_read() -> None:
     ) == (513, 7, 2, 3)
 
 
-# --- answers -----------------------------------------------------------------------
+# --- responses ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_show_text_is_short_without_controls(raw: bytes) -> None:
 def test_hex_literal_and_quote_text_hold_any_text() -> None:
     assert hex_literal("a'ä") == "x'6127c3a4'"
     assert hex_literal(b"\0\xff") == "x'00ff'"
-    assert hex_literal("") == "''"  # seekdb reads x'' as text of three characters
+    assert hex_literal("") == "''"  # seekdb parses x'' as a text of three characters
     assert quote_text("a'\\\0") == "'a''\\\\\\0'"
     with pytest.raises(MysqlRequestRefused):
         hex_literal("\ud800")

@@ -1,4 +1,4 @@
-"""The scripts that look and start, run on this machine, and what is decided from their answers."""
+"""The scripts that inspect and start, run on this machine, and decisions based on their output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.fake_servers import run_server
 
 @dataclass(frozen=True)
 class Host:
-    """A home on this machine with a server program that only says its arguments and fails."""
+    """A home on this machine with a server program that prints its arguments and fails."""
 
     home: Path
     port: int
@@ -65,14 +65,14 @@ class Host:
 
     @contextmanager
     def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that is the server by its program and its working directory."""
+        """Run a process that looks like the server by its program and its working directory."""
         with run_server(cwd or self.home, *words) as process:
             yield process
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    with socket.socket() as taken:  # bound, but not listened on: nobody else gets the port
+    with socket.socket() as taken:  # bound, but not listening: reserves the port
         taken.bind(("127.0.0.1", 0))
         found = Host(tmp_path / "home with 'odd' $name", taken.getsockname()[1])
         found.binary.parent.mkdir(parents=True)
@@ -142,7 +142,7 @@ async def test_probe_command_zombie_counts_as_gone(host: Host) -> None:
         alive = probe_command(found.pid, found.started, host.port)
         assert parse_alive(await host.run(alive)).is_alive
         process.kill()
-        # Ended, and not reaped: it was just killed, so this does not block.
+        # Ended, but not reaped: it was just killed, so this does not block.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
         assert Path(f"/proc/{process.pid}").exists()
         assert parse_alive(await host.run(alive)).is_gone
@@ -187,7 +187,7 @@ async def test_probe_command_connections_without_listener_are_ignored(
         assert found.pid == process.pid
         with socket.create_server((ip, 0), family=family) as before:
             port = before.getsockname()[1]
-            for _ in range(50):  # they outlive what listened, on its port
+            for _ in range(50):  # they outlive the listener, on its port
                 stack.enter_context(socket.create_connection((ip, port)))
                 stack.enter_context(before.accept()[0])
         probe = probe_command(found.pid, found.started, port)
@@ -231,7 +231,7 @@ async def test_decide_start_reports_all_blocking_checks(host: Host) -> None:
 
 async def test_decide_start_missing_library_is_named(host: Host) -> None:
     shell_bytes = Path("/bin/sh").resolve().read_bytes()
-    # The same program, that asks for a library of another name of the same length.
+    # The same program, linked against a library with another name of the same length.
     host.binary.write_bytes(shell_bytes.replace(b"libc.so.6\0", b"libz.no.6\0"))
     decision = await host.decide()
     assert isinstance(decision, Blocked)
@@ -335,5 +335,5 @@ async def test_error_lines_command_reads_errors_since_start_only(host: Host) -> 
     log.write_bytes(before + b"[t] INFO x\n[t] ERROR \xff bad\n[t] EDIAG why\n[t] WARN y\n")
     said = await host.run(error_lines_command(str(log), len(before)))
     assert said == "[t] ERROR \ufffd bad\n[t] EDIAG why\n"
-    # a log that has become shorter than it was is a new one: all of it counts
+    # a log that is shorter than its recorded offset is a new log and is read completely
     assert "old" in await host.run(error_lines_command(str(log), 10_000))

@@ -1,4 +1,4 @@
-"""How a command becomes one of another user, and how sudo's refusals are told apart."""
+"""Running commands as another user, and recognising sudo's errors."""
 
 from __future__ import annotations
 

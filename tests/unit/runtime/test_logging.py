@@ -1,4 +1,4 @@
-"""What a log line holds, and what it never does."""
+"""Content of log lines, and values that are never logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """Reads what was logged as JSON; puts the process's logging back afterwards."""
+    """Yield a reader of the logged JSON lines; restore the process's logging afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()

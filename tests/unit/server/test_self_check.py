@@ -1,4 +1,4 @@
-"""What `doctor` says of a controller's own files: it changes none of them."""
+"""`doctor` checks of a controller's own files, all of them read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fixtures.stores import write_store
 
 @pytest.fixture
 def engine_file(tmp_path: Path) -> Iterator[Path]:
-    with socket.socket() as reserved:  # bound, but not listened on: nobody else gets the port
+    with socket.socket() as reserved:  # bound, but not listening: reserves the port
         reserved.bind(("127.0.0.1", 0))
         file = tmp_path / "engine.yaml"
         file.write_text(
@@ -120,7 +120,7 @@ def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> 
         fcntl.flock(file, fcntl.LOCK_EX)
         found = inspect(engine_file)
         assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
-        assert found["API"].health is SelfCheckStatus.WARN  # nothing listens for it
+        assert found["API"].health is SelfCheckStatus.WARN  # its port is closed
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
 

@@ -1,4 +1,4 @@
-"""Statements for a cluster, what it answers, and which servers are missing for a majority."""
+"""Statements for a cluster, the parsed results, and the servers missing for a majority."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tasks.sql.connection import SqlNotReady
 from tests.support.standin.cluster import ROOT
 
 OCEAN = ROOT / "configs" / "clusters" / "oceanbase.yaml"
-AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver gives it
+AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver returns it
 
 
 def server_of(tmp_path: Path, ip: str) -> Server:
@@ -44,7 +44,7 @@ def server_of(tmp_path: Path, ip: str) -> Server:
 
 
 def unquote(literal: str) -> str:
-    """As the server reads a literal; fails when the text broke out of it."""
+    """Parse a literal as the server does; fail if the text ends the literal early."""
     text, decoded, at = literal[1:-1], [], 0
     while at < len(text):
         pair = text[at : at + 2]
