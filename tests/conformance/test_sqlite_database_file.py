@@ -1,4 +1,4 @@
-"""The SQLite store's own: its file, whose it is, and files that are not its."""
+"""The SQLite store: its file, the file's ownership, and files of other programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.builders import NOW, batch_of, commit_one, create
 async def test_sqlite_store_commit_is_durable_before_result(
     sqlite_store: SqliteStore,
 ) -> None:
-    """WAL with synchronous=FULL: seen by another connection, and flushed by that pragma."""
+    """Check WAL with synchronous=FULL: another connection sees commits, and they are flushed."""
     pragmas = await sqlite_store._open_writer.call(
         lambda connection: [
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -106,12 +106,12 @@ async def test_sqlite_store_probe_of_read_only_store_fails(
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
     with pytest.raises(StoreUnavailable):
         await sqlite_store.probe(NOW)
-    await sqlite_store.ping()  # its writer has its turn all the same
+    await sqlite_store.ping()  # its writer still processes requests
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
     await sqlite_store.probe(NOW)
 
 
-# --- files that are not ours ---------------------------------------------------------------------
+# --- foreign files -------------------------------------------------------------------------------
 
 
 async def refuse(path: Path, error: type[Exception], match: str) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite store's own: opening and closing, also when it fails or is cancelled."""
+"""The SQLite store: opening and closing, including failures and cancellation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conformance.builders import NOW, batch_of, create, held_writer, line_
 
 
 async def is_free(path: Path) -> bool:
-    """True when another store can be opened there, and nothing of an earlier one runs on."""
+    """Return whether another store can be opened there, with no thread of an earlier one left."""
     store = SqliteStore(path)
     try:
         await store.open()
@@ -284,7 +284,7 @@ if sys.argv[2] == "close":
     [
         ("forget", 0),
         ("fall", 3),
-        ("close 0", 0),  # cancelled when it has just begun
+        ("close 0", 0),  # cancelled immediately after it begins
         ("close 0.1", 0),
     ],
 )

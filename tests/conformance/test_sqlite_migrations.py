@@ -1,4 +1,4 @@
-"""The SQLite store's schema: new stores, and stores of earlier versions."""
+"""The SQLite store: the schema of new stores, and stores of earlier versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def open_and_close(path: Path) -> None:
 
 
 def schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Everything in the schema, without comments and spacing."""
+    """Return the whole schema, without comments and spacing."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     return sorted((kind, name, normalize(sql)) for kind, name, sql in rows)
 
@@ -51,7 +51,7 @@ def expected_schema() -> list[tuple[str, str, str]]:
 
 
 def check_newest(path: Path) -> None:
-    """The file is a sound store of the newest version."""
+    """Check that the file is a sound store of the newest version."""
     with closing(sqlite3.connect(path)) as connection:
         assert schema_of(connection) == expected_schema()
         assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST,)
@@ -117,7 +117,7 @@ async def test_upgraded_store_enforces_references_and_audit(tmp_path: Path) -> N
 
 
 async def test_upgrade_after_kill_keeps_write_ahead_log(tmp_path: Path) -> None:
-    """Its last commits are only in the write-ahead log."""
+    """The last commits of the recorded store are only in the write-ahead log."""
     old = write_store(tmp_path / "old.sqlite")
     with closing(sqlite3.connect(old, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
@@ -134,7 +134,7 @@ async def test_upgrade_after_kill_keeps_write_ahead_log(tmp_path: Path) -> None:
     check_newest(store.path)
 
 
-# --- versions that are refused -------------------------------------------------------------------
+# --- unsupported versions ------------------------------------------------------------------------
 
 
 def write_old(path: Path, version: int) -> Path:
@@ -255,7 +255,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 async def test_upgrade_on_full_disk_changes_nothing(
     tmp_path: Path, moment: str, limit_bytes: int
 ) -> None:
-    """A limit on the size of files has the same effect as the full disk."""
+    """A limit on the size of files has the same effect as a full disk."""
     path = write_store(tmp_path / "store.sqlite")
     before = rows_of(path)
     completed = subprocess.run(  # noqa: ASYNC221

@@ -1,4 +1,4 @@
-"""The contract dagengine.store.contract: what is written is read, or left out as a whole."""
+"""The contract dagengine.store.contract: a batch is stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -147,13 +147,13 @@ async def test_store_reopen_keeps_rows(store: SqliteStore) -> None:
     assert await store.load_dag(1) is not None
 
 
-# --- what belongs to no DAG, or outlives it ------------------------------------------------------
+# --- data without a DAG, or that outlives it -----------------------------------------------------
 
 
 async def test_store_reserved_requests_are_kept_until_expiry(store: SqliteStore) -> None:
     soon, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=99)
     await store.reserve([b"a", b"b"], soon, NOW)
-    await store.reserve([b"b", b"c"], late, NOW)  # the same one again is no error
+    await store.reserve([b"b", b"c"], late, NOW)  # a repeated reservation is allowed
     assert sorted(await store.load_reserved()) == [(b"a", soon), (b"b", soon), (b"c", late)]
     await store.close()
     await store.open()
@@ -295,7 +295,7 @@ async def test_store_cancelled_caller_leaves_no_open_transaction(store: SqliteSt
     assert {"1", "3", "5", "7"} <= {line.content for line in lines}
 
 
-# --- values that cannot be kept ------------------------------------------------------------------
+# --- values that cannot be stored ----------------------------------------------------------------
 
 NOT_SERIALIZABLE: dict[str, Callable[[DagCreated], Batch]] = {
     "text that is no Unicode": lambda new_dag: batch_of(line_of(new_dag, "secret\udcff")),

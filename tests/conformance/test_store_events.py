@@ -1,4 +1,4 @@
-"""The store's contract: events, which are numbered as they become durable."""
+"""The store's contract: events are numbered in the order of their commits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.builders import NOW, batch_of, commit_one, create, line_o
 
 
 def first_stage_changes(created: DagCreated) -> tuple[Change, ...]:
-    """The first stage begins, as the rules write it: its sub-task has had one attempt."""
+    """Return the changes that begin the first stage, with the first attempt of its sub-task."""
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
     running = State.RUNNING
     return (

@@ -1,4 +1,4 @@
-"""The store's contract: what is kept for how long, and how little is deleted at once."""
+"""The store's contract: retention, and the limit of rows deleted at once."""
 
 from __future__ import annotations
 
