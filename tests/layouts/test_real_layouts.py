@@ -1,7 +1,7 @@
-"""Real homes of the real seekdb, and a real controller: no action loses data, or a wrong process.
+"""Real homes of the real seekdb, and a real controller: no loss of data, no wrong process ended.
 
-The slow tests start and stop each layout once, and apply every action to those that older versions
-got wrong. `make soak-data` applies every action to every layout.
+The slow tests start and stop each layout once, and apply every action to the layouts that older
+versions handled wrongly. `make soak-data` applies every action to every layout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.layouts.real_seekdb import SIZES, RealSeekdb
 PASSWORD = "password of root"
 WORD = "written at the first boot"
 
-# Each of them lost data, or was reported stopped while it ran.
+# Each of them lost data, or was reported as stopped while it ran.
 ONCE_WRONG = (
     *("redo_named_later", "data_named_later", "both_named_later", "one_level_off"),
     *("by_hand_relative", "no_base_dir", "behind_changed_link"),
@@ -37,7 +37,7 @@ START_OPTIONS = SIZES | {"datafile_size": "64M"}
 
 @dataclass(frozen=True, slots=True)
 class LayoutSetup:
-    """A world with one host, and the layouts on it."""
+    """A testbed with one host, and the layouts on it."""
 
     world: ClusterTestbed
     store: LayoutStore
@@ -65,7 +65,7 @@ def sleep() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _prepare(world: ClusterTestbed) -> None:
-    """Let the password be in a file, which can change while the controller runs."""
+    """Store the password in a file, which can change while the controller runs."""
     file = world.cluster.directory / "root_password"
     file.touch(mode=0o600)
     file.write_text(PASSWORD)
@@ -78,13 +78,13 @@ def _prepare(world: ClusterTestbed) -> None:
 
 
 def _list_cases() -> Iterator[object]:
-    """Yield each layout with each action; those that one function makes follow each other."""
+    """Yield each layout with each action; those of one function are consecutive."""
     actions: dict[str, Action] = {"start_and_stop": start_and_stop, **ACTIONS}
     for name in sorted(LAYOUTS, key=lambda name: LAYOUTS[name].make.__name__):
         was_wrong = name in ONCE_WRONG
         for action_name, action in actions.items():
             is_pair = action is start_and_stop
-            if is_pair and was_wrong:  # each of its actions is slow already
+            if is_pair and was_wrong:  # already covered by its single actions
                 continue
             marks = [pytest.mark.slow] if is_pair or was_wrong else []
             marks += [] if is_pair else [pytest.mark.soak]
@@ -118,7 +118,7 @@ def test_expectations_cover_every_layout() -> None:
 
 
 async def _end_dags(world: ClusterTestbed) -> None:
-    """Cancel what a failed test has left, which would keep the lock of the cluster."""
+    """Cancel the DAGs of a failed test, which would keep the lock of the cluster."""
     async with world.client() as client:
         for dag in await client.list_unfinished():
             await client.operate_dag(dag["id"], "CANCEL")
