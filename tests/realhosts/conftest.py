@@ -18,7 +18,7 @@ _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/
 
 
 def skip_reason() -> str | None:
-    """Why the hosts cannot be made here; None when they can."""
+    """Return why hosts cannot be created on this machine; None if they can."""
     if os.geteuid() != 0:
         return "hosts as network namespaces need root"
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
@@ -35,7 +35,7 @@ def skip_reason() -> str | None:
 
 @pytest.fixture(scope="session")
 def made_worlds() -> Iterator[list[HostCluster]]:
-    """All worlds of the session; at its end nothing of them may be left."""
+    """Collect all host clusters of the session; check at its end that nothing of them is left."""
     reason = skip_reason()
     if reason is not None:
         pytest.skip(reason)
@@ -51,7 +51,7 @@ def made_worlds() -> Iterator[list[HostCluster]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A world whose three servers run. Shared: use it through `world`."""
+    """A host cluster whose three servers run. Shared: use it through `world`."""
     async with make_world() as new_world:
         made_worlds.append(new_world)
         dag = await new_world.end_of(await new_world.start())
@@ -61,14 +61,14 @@ async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostClu
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def world(running_world: HostCluster) -> AsyncIterator[HostCluster]:
-    """Three servers that run, on hosts with nothing wrong; mended again when a test has failed."""
+    """Three running servers on healthy hosts; a failed test is cleaned up afterwards."""
     yield running_world
     await running_world.make_whole()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def own_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A world of this test alone, in which no server has ever been started."""
+    """A host cluster for one test, in which no server has ever been started."""
     async with make_world() as new_world:
         made_worlds.append(new_world)
         yield new_world
@@ -76,7 +76,7 @@ async def own_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster
 
 @pytest.fixture
 def add_row(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
-    """Put a row into the table at the end of the session."""
+    """Return a function that adds a row to the table at the end of the session."""
 
     def put(row: Row) -> None:
         record_property(PROPERTY, row.cells())

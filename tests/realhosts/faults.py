@@ -1,4 +1,4 @@
-"""How a host goes out of reach, and how it comes back. Data for the matrix."""
+"""Faults that make a host unreachable, and their repair. Data for the matrix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.realhosts.network import CONTROLLER_IP
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way to lose a host.
+    """A fault that makes a host unreachable.
 
     Attributes:
-        name: for people.
-        cause: does it; it has happened when this returns.
-        mend: undoes it.
-        is_silent: nothing tells the controller: it has to notice by itself.
+        name: for reports.
+        cause: causes the fault; returns when it is effective.
+        repair: undoes the fault.
+        is_silent: the controller is not notified, so it has to detect the fault.
     """
 
     name: str

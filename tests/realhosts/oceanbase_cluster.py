@@ -15,7 +15,7 @@ from tests.support.standin.cluster_state import Ledger
 async def make_ocean(
     made_worlds: list[HostCluster], *, per_zone: int = 1
 ) -> AsyncIterator[HostCluster]:
-    """A cluster of which every server is in service, by one start of all."""
+    """Create a cluster and start all servers with one request; every server is in service."""
     async with make_world(OBSERVER, per_zone=per_zone) as new_world:
         made_worlds.append(new_world)
         new_world.entries["cluster_sql_timeout_s"] = 10
@@ -30,17 +30,17 @@ async def make_ocean(
 
 @contextmanager
 def open_ledger(world: HostCluster) -> Iterator[Ledger]:
-    """What the stand-ins know of their cluster."""
+    """Open the shared state of the stand-ins."""
     with closing(Ledger(ledger_file(world.directory))) as ledger:
         yield ledger
 
 
 def serving(world: HostCluster) -> list[int]:
-    """The numbers of the hosts whose server lives and is in service."""
+    """Return the numbers of the hosts whose server runs and is in service."""
     with open_ledger(world) as ledger:
         return [h.number for h in world.hosts if ledger.serves(member(h.ip, h.zone))]
 
 
 def launches(host: Host) -> int:
-    """How often the stand-in of a host has come up, as its own log tells."""
+    """Return the number of starts of a host's stand-in, according to its own log."""
     return (host.home / "log" / "observer.log").read_text().count("observer starts")

@@ -1,4 +1,4 @@
-"""CANCEL in the middle of each stage: nothing of ours runs on, whether the host answers or not."""
+"""CANCEL during each stage: no process of the task remains, whether or not the host responds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOST = [(m, fault) for m in MIDDLES for fault in (FAULTS if m.stage == START els
 
 
 async def cancel(world: HostCluster, dag_id: str) -> tuple[Dag, float]:
-    """The DAG's end, and how long it took, in seconds."""
+    """Cancel a DAG; return its end and the duration in seconds."""
     asked_at = datetime.now(UTC)
     await world.client.operate_dag(dag_id, "CANCEL")
     dag = await world.end_of(dag_id)
@@ -43,14 +43,14 @@ async def test_cancel_leaves_nothing_running_on_hosts(
     dag_id = await world.start()
     await wait_for_point()
 
-    async def is_there() -> bool:  # every lane, not only the one that is held
+    async def is_there() -> bool:  # every lane, not only the held one
         return (await world.client.get_dag(dag_id))["stage"] == fault_point.stage
 
     await eventually(is_there, timeout_s=120, what=f"stage {fault_point.stage} of all lanes")
     dag, took_s = await cancel(world, dag_id)
 
     assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", fault_point.stage)
-    # At this very moment, not eventually: the end was proven before the DAG ended.
+    # Checked immediately, without waiting: the DAG ends only after the confirmation.
     for each in world.hosts:
         assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
@@ -82,7 +82,9 @@ async def test_cancel_with_lost_host_ends_and_next_start_probes_first(
     launches = [each.launches for each in world.hosts]
     wait_for_point = fault_point.prepare(world, host)
     if fault_point.is_lane:
-        (world.holds / "5-before").touch()  # a loud loss must not end the DAG before the cancel
+        (
+            world.holds / "5-before"
+        ).touch()  # a loss that is noticed must not end the DAG before the cancel
     dag_id = await world.start()
     await wait_for_point()
     servers = [[server.pid for server in each.servers()] for each in world.hosts[:2]]
@@ -97,7 +99,7 @@ async def test_cancel_with_lost_host_ends_and_next_start_probes_first(
     last = last_words(dag, fault_point, world.name(host))
     add_row(Row(f"CANCEL {fault_point.name}, {fault.name}", took_s, last))
 
-    # What was lost goes on where nobody can see it; the next start finds what it started.
+    # The lost commands continue unobserved; the next start finds the server that they started.
     await world.reset()
     next_dag = await world.end_of(await world.start())
     assert next_dag["state"] == "SUCCEED", log_text(next_dag)

@@ -1,4 +1,4 @@
-"""What else goes wrong on one host: the cause is told, the others serve, RETRY mends it."""
+"""Other faults of one host: the log has the cause, the other servers start, RETRY completes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_NAME = {moment.name: moment for moment in FAULT_POINTS}
 
 
 def expect_failed(world: HostCluster, dag: Dag, stage: int, *words: str) -> Dag:
-    """The third server failed there with these words, the others are in service."""
+    """Check that the third server failed with these words, and that the others are in service."""
     assert (dag["state"], dag["stage"]) == ("FAILED", stage), log_text(dag)
     task = sub_task(dag, stage, world.names[2])
     for word in words:
@@ -39,7 +39,7 @@ def expect_failed(world: HostCluster, dag: Dag, stage: int, *words: str) -> Dag:
 
 
 async def repair(world: HostCluster, dag: Dag) -> None:
-    """Undo the trouble and RETRY: all is well, and nothing is left."""
+    """Undo the fault and RETRY; check that all is well, and that nothing is left."""
     await world.reset()
     retried = await world.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
@@ -60,7 +60,7 @@ async def test_start_with_changed_host_key_is_refused_before_login(
     assert host.sshd_log.count("Accepted publickey") == logins
     add_row(row_of("host key changed", since, task, dag, world.names[:2]))
 
-    host.public_key = new_key  # the person found out why, and corrected the file
+    host.public_key = new_key  # the operator has verified the key, and corrected the file
     world.write()
     await repair(world, dag)
 
@@ -94,7 +94,7 @@ async def test_start_server_death_during_health_wait_is_noticed(
     (server,) = host.servers()
     died_at = datetime.now(UTC)
     host.signal([server], number)
-    host.signal([server], signal.SIGCONT)  # a frozen process takes no other signal
+    host.signal([server], signal.SIGCONT)  # a stopped process handles no other signal
     dag = await world.end_of(dag_id)
     task = expect_failed(world, dag, HEALTH, "is gone", f"pid {server.pid_there}")
     lines = await world.client.get_logs(task["id"])
@@ -108,7 +108,7 @@ async def test_start_server_death_during_health_wait_is_noticed(
 
 @asynccontextmanager
 async def home_of_size(world: HostCluster, host: Host, size: str) -> AsyncIterator[None]:
-    """Within the context the server's home is an empty file system of that size."""
+    """Use an empty file system of this size as the server's home within the block."""
     await world.end_server(host)
     host.mount_home(size=size)
     try:
@@ -120,7 +120,7 @@ async def home_of_size(world: HostCluster, host: Host, size: str) -> AsyncIterat
 
 
 async def repair_disk(world: HostCluster, host: Host, dag: Dag) -> None:
-    """Make room on that very file system, and RETRY."""
+    """Enlarge the same file system, and RETRY."""
     host.resize_home("20g")
     retried = await world.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
@@ -136,7 +136,7 @@ async def test_start_disk_full_during_start_is_named_as_cause(
         world.undo.callback(barrier.open)
         dag_id = await world.start()
         await until(lambda: barrier.is_reached, "the launch")
-        host.resize_home("40m")  # there was room at the check
+        host.resize_home("40m")  # there was enough space at the check
         full_at = datetime.now(UTC)
         barrier.open()
         dag = await world.end_of(dag_id)
@@ -220,7 +220,7 @@ async def test_rollback_with_lost_host_fails_until_host_returns(
 
 
 def listen_there(host: Host, port: int) -> subprocess.Popen[bytes]:
-    """A program of somebody else that listens on a port of the host."""
+    """Start a foreign program that listens on a port of the host."""
     listen = f"import socket; s = socket.create_server(('', {port})); s.accept()"
     namespaces = host.entering("--net", "--pid")
     return subprocess.Popen([*namespaces, sys.executable, "-I", "-c", listen])

@@ -1,4 +1,4 @@
-"""A host is lost before each stage and in the middle of it, in each of four ways."""
+"""A host is lost before and during each stage, by each of four faults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LANES = (2, 3, 4)
 async def lose_host(
     world: HostCluster, fault_point: FaultPoint, fault: Fault
 ) -> tuple[Dag, datetime]:
-    """Start all servers and lose the third host at that moment; the DAG's end, and when it was."""
+    """Start all servers and lose the third host at this point; return the DAG and the time."""
     host = world.hosts[2]
     if fault_point.is_fresh:
         await world.end_server(host)
@@ -44,7 +44,7 @@ async def test_start_with_lost_host_names_it_and_retry_recovers(
     launches = [each.launches for each in world.hosts]
     dag, lost_at = await lose_host(world, fault_point, fault)
 
-    # It is noticed where the host was next needed, and named with what to do.
+    # The stage that next needs the host fails; the log has the host and the remedy.
     assert (dag["state"], dag["operator"], dag["stage"]) == (
         "FAILED",
         "RUN",
@@ -59,7 +59,7 @@ async def test_start_with_lost_host_names_it_and_retry_recovers(
     assert "check that the host is up" in last, last
     assert last.endswith("then RETRY"), last
 
-    # Nobody else had to wait for it.
+    # The loss did not delay the other hosts.
     for stage in LANES:
         assert {sub_task(dag, stage, name)["state"] for name in healthy} == {"SUCCEED"}
     if fault_point.is_lane:
@@ -70,7 +70,7 @@ async def test_start_with_lost_host_names_it_and_retry_recovers(
     evidence = dag["additional_data"]["evidence"]
     assert all(evidence[name]["verified"] for name in healthy)
 
-    # With the host back, the rest is done, and nothing that was done is done again.
+    # Once the host is back, RETRY completes the rest, and repeats nothing.
     await world.reset()
     retried = await world.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
@@ -101,7 +101,7 @@ async def test_retry_with_host_still_lost_fails_alone(
 
 
 def find_task(dag: Dag, fault_point: FaultPoint, server: str) -> Dag:
-    """The sub-task that notices the loss."""
+    """Return the sub-task that notices the loss."""
     if fault_point.is_lane:
         return sub_task(dag, fault_point.noticing_stage, server)
     task: Dag = dag["nodes"][fault_point.noticing_stage - 1]["sub_tasks"][0]

@@ -23,7 +23,7 @@ BY_NAME = {moment.name: moment for moment in FAULT_POINTS}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A bootstrapped cluster of which every server is in service."""
+    """A bootstrapped cluster with every server in service."""
     async with make_ocean(made_worlds) as new_world:
         yield new_world
 

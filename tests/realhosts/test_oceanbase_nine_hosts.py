@@ -1,4 +1,4 @@
-"""Three zones of three stand-in observers, each on a host of its own, that go and come back."""
+"""Three zones of three stand-in observers, each on its own host, which is lost and returns."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def lose(world: HostCluster, hosts: Sequence[Host], fault: Fault) -> None:
 
 
 def held_launch(world: HostCluster, host: Host) -> Callable[[], bool]:
-    """The start script of that host waits, under no lock yet, until the world is reset."""
+    """Hold the start script of that host, before it takes a lock, until the host cluster is reset."""
     barrier = host.barrier("dagengine-start")
     world.undo.callback(barrier.open)
     return lambda: barrier.is_reached
 
 
 async def restart_controller(world: HostCluster) -> None:
-    """Another controller: whatever it asks of a host is a new connection in its sshd's log."""
+    """Restart the controller, so that every access to a host is a new connection in sshd's log."""
     await world.end_controller()
     await world.start_controller()
 
@@ -62,7 +62,7 @@ async def test_start_nine_hosts_each_scope_contacts_only_own_hosts(
         await world.end_server(host)
     await restart_controller(world)
     contacts = [host.contacts for host in world.hosts]
-    # No majority lives: the process comes up, and the cluster itself does not serve.
+    # Without a majority the process comes up, but the cluster does not serve.
     single_start = await world.end_of(await world.start("SERVER", [world.names[0]]))
     assert (single_start["state"], single_start["stage"]) == ("FAILED", CLUSTER), log_text(
         single_start
@@ -94,7 +94,7 @@ async def test_start_one_server_does_not_contact_frozen_host(
     contacts = [host.contacts for host in world.hosts[1:]]
     dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
     assert dag["state"] == "SUCCEED", log_text(dag)
-    await world.reset()  # it would log now who has called meanwhile
+    await world.reset()  # log lines of the frozen sshd appear now
     dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
     assert dag["state"] == "SUCCEED", log_text(dag)
     assert [host.contacts for host in world.hosts[1:]] == contacts
@@ -191,7 +191,7 @@ async def test_start_with_host_lost_during_launch_launches_once(
     noticed_s = (ended_at(task) - lost_at).total_seconds()
     add_row(Row("oceanbase 3x3: packets dropped in stage 3", noticed_s, task["task_logs"][-1]))
 
-    await world.reset()  # the lost script goes on, and starts the server
+    await world.reset()  # the lost script continues, and starts the server
     retried = await world.retry(dag_id)
     assert retried["state"] == "SUCCEED", log_text(retried)
     assert launches(host) - before == 1, log_text(retried)
@@ -213,7 +213,7 @@ async def test_cancel_during_launch_leaves_other_servers_unchanged(
     await world.client.operate_dag(dag_id, "CANCEL")
     dag = await world.end_of(dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL"), log_text(dag)
-    for each in world.hosts:  # at this very moment: its end is proven
+    for each in world.hosts:  # checked immediately: the end is confirmed
         assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
     assert pids(world) == before

@@ -1,4 +1,4 @@
-"""Starts where nothing is wrong: each scope reaches its own hosts and no other."""
+"""Starts without faults: each scope contacts its own hosts and no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def connections(world: HostCluster) -> list[int]:
-    """How many SSH connections each host has seen, as its own sshd tells."""
+    """Return the number of SSH connections of each host, according to its own sshd."""
     return [host.sshd_log.count("Connection from") for host in world.hosts]
 
 
