@@ -19,7 +19,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def names_in(node: ast.AST | None) -> set[str]:
-    """Names in an expression, also those in an annotation that is a string."""
+    """Return the names in an expression, including those in an annotation that is a string."""
     names: set[str] = set()
     for part in ast.walk(node) if node is not None else ():
         if isinstance(part, ast.Name):
@@ -27,13 +27,13 @@ def names_in(node: ast.AST | None) -> set[str]:
         elif isinstance(part, ast.Attribute):
             names.add(part.attr)
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            with suppress(SyntaxError):  # a text that is not an annotation
+            with suppress(SyntaxError):  # the string is not an annotation
                 names |= names_in(ast.parse(part.value, mode="eval"))
     return names
 
 
 def function_types(trees: list[ast.Module]) -> set[str]:
-    """`Callable`, the aliases of it, and the classes whose instances can be called."""
+    """Return `Callable`, its aliases, and the classes whose instances can be called."""
     found = {"Callable"}
     nodes = [node for tree in trees for node in ast.walk(tree)]
     found |= {
@@ -55,7 +55,7 @@ def function_types(trees: list[ast.Module]) -> set[str]:
 
 
 def constructor_annotations(owner: ast.ClassDef) -> Iterator[ast.expr]:
-    """Annotations of the constructor, whether it is written or generated from fields."""
+    """Return the annotations of the constructor, whether it is written or generated from fields."""
     for part in owner.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
             arguments = part.args
@@ -77,7 +77,7 @@ def constructors_with_functions(tree: ast.Module, types: set[str]) -> list[str]:
 
 
 def methods_passed_to_constructors(tree: ast.Module) -> list[str]:
-    """Calls of a class with a method of the calling object, or a lambda, as an argument."""
+    """Return calls of a class with a method of the caller, or a lambda, as an argument."""
     passed = []
     for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
         methods = {

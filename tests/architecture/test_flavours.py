@@ -1,4 +1,4 @@
-"""A flavour is one file and one line in the table: no other module knows a flavour by name."""
+"""A flavour is one file and one line in the table: no other module refers to a flavour by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def names_a_flavour(node: ast.AST) -> bool:
-    """Whether a node is a flavour's name, its constant, or an import of its module."""
+    """Return whether a node is a flavour's name, its constant, or an import of its module."""
     names = {flavour.name for flavour in FLAVOURS}
     match node:
         case ast.Constant(value=str(text)):
@@ -47,7 +47,7 @@ def names_a_flavour(node: ast.AST) -> bool:
 
 
 def compares_a_flavour(node: ast.AST) -> bool:
-    """Whether a node is a comparison with a flavour, or a `match` of one."""
+    """Return whether a node is a comparison with a flavour, or a `match` on one."""
     match node:
         case ast.Compare(left=left, comparators=others):
             sides = [left, *others]

@@ -1,4 +1,4 @@
-"""One word per concept: replaced names do not return, and the texts stay plain English."""
+"""One word per concept: replaced names do not return, and texts stay plain English."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-LIMIT = 0.5  # hits per 1,000 words: the maximum of the projects that were compared
+LIMIT = 0.5  # hits per 1,000 words: the maximum among the reference projects
 FEWEST_PATTERNS = 23
-FIRST_COMMIT = "d8f0381"  # the rules for subjects apply to the commits after this one
+FIRST_COMMIT = "d8f0381"  # the rules for subjects apply to later commits
 LONGEST_SUBJECT = 72
 # Packages whose messages are not in a catalogue yet. The list may only shrink.
 WITHOUT_CATALOGUE = (
     *("tasks/diagnosis/", "tasks/flavours/", "tasks/hosts/", "tasks/operations/"),
     *("tasks/preflight/", "tasks/routes/", "tasks/sql/"),
 )
-# Files that name the old words: the migration, the fixture with its map of columns, and this list.
+# Files with replaced names: the migration, the fixture with its map of columns, and this list.
 EXEMPT = (
     "CHANGELOG.md",
     "dagengine/store/sqlite/migrations/",
@@ -38,7 +38,7 @@ EXEMPT = (
 
 @cache
 def tracked_files(*suffixes: str) -> tuple[Path, ...]:
-    """Files that git tracks with one of these suffixes, without the exempt ones."""
+    """Return the files tracked by git with one of these suffixes, without the exempt ones."""
     names = subprocess.run(
         ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -69,7 +69,7 @@ def python_names(source: str) -> Iterator[str]:
 
 
 def python_texts(source: str) -> Iterator[str]:
-    """Docstrings and comments."""
+    """Yield docstrings and comments."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
@@ -82,7 +82,7 @@ def python_texts(source: str) -> Iterator[str]:
 
 
 def python_literals(source: str) -> Iterator[str]:
-    """String literals that are not docstrings."""
+    """Yield string literals that are not docstrings."""
     tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
