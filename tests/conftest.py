@@ -52,7 +52,7 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
 
 @pytest.fixture(scope="session")
 def made_users() -> Iterator[SudoUsers]:
-    """Two users, one of which may become the other. Created once; use them through `sudo_users`."""
+    """Two users; one may become the other. Created once; use them through `sudo_users`."""
     if (reason := skip_reason()) is not None:
         pytest.skip(reason)
     with make_users() as users:

@@ -77,7 +77,7 @@ class OneDag(RuleBasedStateMachine):
         self.follow(plan.begin(self.snapshot.at(self.tick())))
 
     def create(self, created: DagCreated) -> None:
-        """Do nothing: there is no store."""
+        """Do nothing without a store."""
 
     def tick(self) -> datetime:
         self.now += timedelta(milliseconds=1)
@@ -225,7 +225,7 @@ class OneDag(RuleBasedStateMachine):
         self.hold_lock_elsewhere(self.token)
 
     def hold_lock_elsewhere(self, token: int) -> None:
-        """Do nothing: there is no store."""
+        """Do nothing without a store."""
 
     @rule()
     def user_rolls_back(self) -> None:

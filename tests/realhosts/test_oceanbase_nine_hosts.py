@@ -43,7 +43,7 @@ def lose(world: HostCluster, hosts: Sequence[Host], fault: Fault) -> None:
 
 
 def held_launch(world: HostCluster, host: Host) -> Callable[[], bool]:
-    """Hold the start script of that host, before it takes a lock, until the host cluster is reset."""
+    """Hold the start script of that host, before it takes a lock, until the next reset."""
     barrier = host.barrier("dagengine-start")
     world.undo.callback(barrier.open)
     return lambda: barrier.is_reached
