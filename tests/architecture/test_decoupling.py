@@ -34,9 +34,9 @@ def names_in(node: ast.AST | None) -> set[str]:
 
 def function_types(trees: list[ast.Module]) -> set[str]:
     """Return `Callable`, its aliases, and the classes whose instances can be called."""
-    found = {"Callable"}
+    names = {"Callable"}
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    found |= {
+    names |= {
         node.name
         for node in nodes
         if isinstance(node, ast.ClassDef)
@@ -49,9 +49,9 @@ def function_types(trees: list[ast.Module]) -> set[str]:
         and isinstance(node.target, ast.Name)
         and "TypeAlias" in names_in(node.annotation)
     }
-    while more := {name for name, parts in aliases.items() if parts & found} - found:
-        found |= more
-    return found
+    while new_names := {name for name, parts in aliases.items() if parts & names} - names:
+        names |= new_names
+    return names
 
 
 def constructor_annotations(owner: ast.ClassDef) -> Iterator[ast.expr]:
@@ -105,14 +105,14 @@ def methods_passed_to_constructors(tree: ast.Module) -> list[str]:
 def test_engine_constructors_take_no_functions() -> None:
     types = function_types([parse(path) for path in sorted((ROOT / "dagengine").rglob("*.py"))])
     assert {"Callable", "StepFunction"} <= types
-    found = {path.name: constructors_with_functions(parse(path), types) for path in ENGINE}
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    faults_by_file = {path.name: constructors_with_functions(parse(path), types) for path in ENGINE}
+    assert {name: faults for name, faults in faults_by_file.items() if faults} == {}
 
 
 def test_engine_objects_get_no_methods_of_others() -> None:
-    found = {path.name: methods_passed_to_constructors(parse(path)) for path in ENGINE}
-    assert len(found) > 10
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    faults_by_file = {path.name: methods_passed_to_constructors(parse(path)) for path in ENGINE}
+    assert len(faults_by_file) > 10
+    assert {name: faults for name, faults in faults_by_file.items() if faults} == {}
 
 
 @pytest.mark.parametrize(

@@ -59,18 +59,18 @@ def compares_a_flavour(node: ast.AST) -> bool:
 
 
 def test_flavours_are_named_only_in_their_own_files() -> None:
-    found = {name for name, tree in sources() for node in ast.walk(tree) if names_a_flavour(node)}
-    assert found == set(NAMED_FOR_ANOTHER_REASON)
+    files = {name for name, tree in sources() for node in ast.walk(tree) if names_a_flavour(node)}
+    assert files == set(NAMED_FOR_ANOTHER_REASON)
 
 
 def test_flavours_are_compared_nowhere() -> None:
-    found = [
+    comparisons = [
         f"{name}:{getattr(node, 'lineno', 0)}"
         for name, tree in sources()
         for node in ast.walk(tree)
         if compares_a_flavour(node)
     ]
-    assert found == []
+    assert comparisons == []
 
 
 @pytest.mark.parametrize(

@@ -169,8 +169,8 @@ def wrong_calls(source: str, catalogue: dict[str, Message]) -> list[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and (name := message_name(node.func)) in catalogue
-        and None not in (given := {keyword.arg for keyword in node.keywords})
-        and (node.args or given != catalogue[name].fields)
+        and None not in (keywords := {keyword.arg for keyword in node.keywords})
+        and (node.args or keywords != catalogue[name].fields)
     ]
 
 

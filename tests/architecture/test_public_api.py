@@ -94,22 +94,22 @@ def named_by(value: Any) -> set[type]:
     own = vars(sys.modules[value.__module__])
     # `typer` is imported for annotations only: a controller does not load it.
     hints = typing.get_type_hints(value, localns={**NAMES, "typer": typer, **own})
-    return {found for hint in hints.values() for found in classes_in(hint)}
+    return {cls for hint in hints.values() for cls in classes_in(hint)}
 
 
 def test_public_api_types_in_annotations_are_exported() -> None:
     values = set(CLASSES.values())
     missing = {
-        f"{found.__name__} of {where}"
-        for where, value in annotated()
-        for found in named_by(value) - values
-        if found.__name__ not in NOT_EXPORTED
+        f"{cls.__name__} of {owner}"
+        for owner, value in annotated()
+        for cls in named_by(value) - values
+        if cls.__name__ not in NOT_EXPORTED
     }
     assert missing == set()
 
 
 def test_public_api_exemptions_are_needed() -> None:
-    named = {found.__name__ for _, value in annotated() for found in named_by(value)}
+    named = {cls.__name__ for _, value in annotated() for cls in named_by(value)}
     assert set(NOT_EXPORTED) <= named - set(EXPORTED)
 
 
@@ -119,9 +119,9 @@ def test_public_api_walk_finds_known_members() -> None:
         *members
     }
     assert {"StepContext.unconfirmed", "Store.prune", "Subscription.next", "script"} <= {*members}
-    assert {found.__name__ for found in named_by(members["Engine.list_events"])} == {"EventRecord"}
-    assert {found.__name__ for found in named_by(members["EngineEvent"])} >= {"DagUpdated"}
-    assert {found.__name__ for found in named_by(members["Stage"])} >= {"StepContext", "Failed"}
+    assert {cls.__name__ for cls in named_by(members["Engine.list_events"])} == {"EventRecord"}
+    assert {cls.__name__ for cls in named_by(members["EngineEvent"])} >= {"DagUpdated"}
+    assert {cls.__name__ for cls in named_by(members["Stage"])} >= {"StepContext", "Failed"}
 
 
 async def test_public_api_types_of_attributes_are_exported(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ async def test_public_api_types_of_attributes_are_exported(tmp_path: Path) -> No
 
 def test_public_api_documented_errors_are_exported() -> None:
     declared = {
-        (name, where)
-        for where, value in annotated()
+        (name, owner)
+        for owner, value in annotated()
         for part in [(inspect.getdoc(value) or "").partition("Raises:\n")[2].partition("\n\n")[0]]
         for names in re.findall(r"^    (\w[\w, ]*): ", part, re.MULTILINE)
         for name in names.split(", ")
@@ -148,8 +148,8 @@ def test_public_api_documented_errors_are_exported() -> None:
 
 def test_public_api_store_and_remote_errors_are_exported() -> None:
     families = (dagengine.errors.StoreError, dagengine.errors.RemoteError)
-    found = {error for family in families for error in (family, *family.__subclasses__())}
-    assert found <= set(CLASSES.values())
+    error_classes = {error for family in families for error in (family, *family.__subclasses__())}
+    assert error_classes <= set(CLASSES.values())
     assert {"EngineStopped", "UnknownOperation", "InvalidId", "NotSerializable"} <= set(EXPORTED)
 
 
@@ -159,7 +159,7 @@ def test_mysql_api_types_in_annotations_are_exported() -> None:
     for owner in filter(inspect.isclass, public.values()):
         calls += [owner, *(function for _, function in functions_of(owner))]
     hidden = {"Wire", "Capability"}  # `connect` passes these to the connection
-    named = {found.__name__ for call in calls for found in named_by(call)}
+    named = {cls.__name__ for call in calls for cls in named_by(call)}
     assert {"Connection", "Result"} <= named <= {*public, *hidden}
 
 

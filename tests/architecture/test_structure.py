@@ -67,8 +67,8 @@ def find(select: Callable[[ast.AST], bool]) -> list[str]:
     ]
 
 
-def files_of(places: list[str]) -> set[str]:
-    return {place.rpartition(":")[0] for place in places}
+def files_of(locations: list[str]) -> set[str]:
+    return {location.rpartition(":")[0] for location in locations}
 
 
 def dotted(node: ast.AST) -> str:
@@ -81,12 +81,12 @@ def dotted(node: ast.AST) -> str:
 
 
 def test_sources_include_both_packages() -> None:
-    found = {name_of(path) for path in SOURCES}
+    names = {name_of(path) for path in SOURCES}
     assert {
         "dagengine/engine/attempt.py",
         "dagengine/cli/__init__.py",
         "tasks/operations/start.py",
-    } <= found
+    } <= names
 
 
 def test_imports_follow_contracts() -> None:
@@ -120,7 +120,7 @@ def test_source_files_have_specific_names() -> None:
 
 
 def test_dagengine_never_imports_tasks() -> None:
-    found = []
+    imports = []
     for name, tree in trees():
         if not name.startswith("dagengine/"):
             continue
@@ -132,8 +132,8 @@ def test_dagengine_never_imports_tasks() -> None:
                     modules = [module]
                 case _:
                     continue
-            found += [f"{name}: {m}" for m in modules if m.partition(".")[0] == "tasks"]
-    assert found == []
+            imports += [f"{name}: {m}" for m in modules if m.partition(".")[0] == "tasks"]
+    assert imports == []
 
 
 def test_imports_are_absolute() -> None:
@@ -237,10 +237,10 @@ def test_serve_loads_rich_only_through_structlog() -> None:
 def test_errors_docstring_matches_class_tree() -> None:
     documented_bases, path = {}, [DagengineError.__name__]
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
-            depth = 1 + len(found[1]) // 4
-            path[depth:] = [found[2]]
-            documented_bases[found[2]] = path[depth - 1]
+        if entry := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
+            depth = 1 + len(entry[1]) // 4
+            path[depth:] = [entry[2]]
+            documented_bases[entry[2]] = path[depth - 1]
     actual_bases = {
         name: value.__base__.__name__
         for name, value in vars(errors).items()

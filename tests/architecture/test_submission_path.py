@@ -83,9 +83,9 @@ def find_faults(listed: Sequence[Function], calls: Sequence[Call]) -> list[str]:
     if faults:
         return faults
     calls = calls[: [call.function for call in calls].index(listed[-1]) + 1]
-    made = [function for function in order if function in listed]
-    if made != list(listed):
-        faults.append(f"the order is {[function.name for function in made]}")
+    listed_order = [function for function in order if function in listed]
+    if listed_order != list(listed):
+        faults.append(f"the order is {[function.name for function in listed_order]}")
     files = {function.file for function in listed}
     for call in calls:
         if call.is_hop and call.function not in listed:

@@ -174,9 +174,9 @@ def test_commit_subjects_are_short_and_plain() -> None:
     log = git("log", "--format=%H %s", f"{FIRST_COMMIT}..HEAD").splitlines()
     commits = dict(line.split(" ", 1) for line in log)
     faults = {
-        f"{commit} {subject}": found
+        f"{commit} {subject}": reasons
         for commit, subject in commits.items()
-        if commit not in accepted and (found := subject_faults(subject))
+        if commit not in accepted and (reasons := subject_faults(subject))
     }
     assert faults == {}
 

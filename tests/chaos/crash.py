@@ -52,21 +52,23 @@ class EndingStore(SqliteStore):
         return written
 
 
-def main(name: str, directory: Path, step: int) -> None:
+def main(name: str, parent: Path, step: int) -> None:
     crashes, failures, number = 0, [], 1
     while not failures:
         ended = []
         for side in ("before", "after"):
-            place = directory / f"{number}-{side}"
-            place.mkdir()
-            with make_environment(name, place).shared_resources():
-                ended.append(run_child(name, place, number, side))
+            directory = parent / f"{number}-{side}"
+            directory.mkdir()
+            with make_environment(name, directory).shared_resources():
+                ended.append(run_child(name, directory, number, side))
                 if ended[-1] == CRASHED:
                     crashes += 1
-                    crashes += run_child(name, place, 1 + number % 5, side) == CRASHED
-                    ended.append(run_child(name, place, 0, ""))
+                    crashes += run_child(name, directory, 1 + number % 5, side) == CRASHED
+                    ended.append(run_child(name, directory, 0, ""))
             if WRONG in ended or any(code not in (0, CRASHED) for code in ended):
-                detail = (place / "wrong").read_text() if (place / "wrong").exists() else ended
+                detail = (
+                    (directory / "wrong").read_text() if (directory / "wrong").exists() else ended
+                )
                 failures.append(f"{name}, {side} write {number}: {detail}")
         if all(code == 0 for code in ended):
             break  # the scenario has no more writes
@@ -74,28 +76,28 @@ def main(name: str, directory: Path, step: int) -> None:
     sys.stdout.write(json.dumps({"crashes": crashes, "wrong": failures}) + "\n")
 
 
-def make_environment(name: str, place: Path) -> ChaosEnvironment:
-    _, kind, traits = SCENARIOS[name]
-    return kind(place, **traits)
+def make_environment(name: str, directory: Path) -> ChaosEnvironment:
+    _, kind, parameters = SCENARIOS[name]
+    return kind(directory, **parameters)
 
 
-def run_child(name: str, place: Path, at: int, side: str) -> int:
+def run_child(name: str, directory: Path, at: int, side: str) -> int:
     """Run the scenario in a child until it ends or exits at the write; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(run(name, place, at, side))
+            asyncio.run(run(name, directory, at, side))
             os._exit(0)
         except BaseException:  # noqa: BLE001  # the parent reads the traceback
-            (place / "wrong").write_text(traceback.format_exc()[-3000:])
+            (directory / "wrong").write_text(traceback.format_exc()[-3000:])
             os._exit(WRONG)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-async def run(name: str, place: Path, at: int, side: str) -> None:
-    scenario, environment = SCENARIOS[name][0], make_environment(name, place)
-    path = place / "store.sqlite"
+async def run(name: str, directory: Path, at: int, side: str) -> None:
+    scenario, environment = SCENARIOS[name][0], make_environment(name, directory)
+    path = directory / "store.sqlite"
     await check(environment, path)
     async with asyncio.timeout(BOUND_S):
         store = EndingStore(path, at, side)
@@ -138,8 +140,8 @@ async def check(environment: ChaosEnvironment, path: Path) -> None:
             if kind == "line"
         )
         assert acknowledged <= written, f"lines were lost: {acknowledged - written}"
-        known = {dag.dag_id for dag in dags}
-        assert {dag_id for kind, dag_id, *_ in acknowledgements if kind == "accepted"} <= known
+        dag_ids = {dag.dag_id for dag in dags}
+        assert {dag_id for kind, dag_id, *_ in acknowledgements if kind == "accepted"} <= dag_ids
         audit = Counter((row.dag_id, row.action) for row in await store.list_audit(None, limit=99))
         operated = Counter((w[1], w[2]) for w in acknowledgements if w[0] == "operated")
         assert operated <= audit, "an operator was lost"

@@ -241,8 +241,8 @@ async def cancel(environment: ChaosEnvironment, engine: Engine) -> None:
 
 async def force_pass(environment: ChaosEnvironment, engine: Engine) -> None:
     holder_id = await environment.submit(engine, HOLDER)
-    known = await engine.list_dags(limit=9, details=False)
-    if not any(detail.dag.targets == SUCCESSOR for detail in known):
+    dags = await engine.list_dags(limit=9, details=False)
+    if not any(detail.dag.targets == SUCCESSOR for detail in dags):
         await environment.wait_until_hanging(engine, holder_id)
     successor_id = await environment.submit(engine, SUCCESSOR, engine.generic_id(holder_id))
     successor = await environment.end_of(engine, successor_id)

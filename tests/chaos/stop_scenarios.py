@@ -227,8 +227,8 @@ class StopEnvironment(ChaosEnvironment):
         return stat.rpartition(") ")[2][0] != "Z"
 
     def signals(self, target: str) -> int:
-        noted = self.home(target.rpartition(":")[0]) / "signals"
-        return len(noted.read_text().splitlines()) if noted.exists() else 0
+        signal_file = self.home(target.rpartition(":")[0]) / "signals"
+        return len(signal_file.read_text().splitlines()) if signal_file.exists() else 0
 
     def check_effects(self) -> None:
         """Check at any moment: every server ends once at most, and only if it is in scope."""

@@ -114,8 +114,8 @@ def open_path() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-@pytest.mark.parametrize("how", ["all of it", "the file alone"])
-async def test_sqlite_store_of_other_user_is_refused_by_name(open_path: Path, how: str) -> None:
+@pytest.mark.parametrize("owned", ["all of it", "the file alone"])
+async def test_sqlite_store_of_other_user_is_refused_by_name(open_path: Path, owned: str) -> None:
     program = (
         "import asyncio, os, sys\n"
         "from dagengine.store.sqlite.store import SqliteStore\n"
@@ -126,18 +126,18 @@ async def test_sqlite_store_of_other_user_is_refused_by_name(open_path: Path, ho
     store = SqliteStore(path)
     await store.open()
     await store.close()
-    if how == "the file alone":
+    if owned == "the file alone":
         for owned_path in (open_path, open_path / "store.sqlite.lock"):
             os.chown(owned_path, 65534, 65534)
     done = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False
     )
-    said = {
+    expected_texts = {
         "all of it": f"cannot open {path}.lock: Permission denied",
         "the file alone": f"this user may not read and write {path};",
     }
     assert "StoreUnavailable: " in done.stderr
-    assert said[how] in done.stderr
+    assert expected_texts[owned] in done.stderr
     assert sorted(open_path.iterdir()) == [path, open_path / "store.sqlite.lock"]
 
 
@@ -187,9 +187,9 @@ async def test_engine_sigterm_during_work_leaves_resumable_store(
         asyncio.timeout(30),
         Engine(store=store, operations=[environment.operation()]) as engine,
     ):
-        known = {d.dag.dag_id for d in await engine.list_dags(limit=99, details=False)}
-        assert accepted <= known
-        for dag_id in known:
+        dag_ids = {d.dag.dag_id for d in await engine.list_dags(limit=99, details=False)}
+        assert accepted <= dag_ids
+        for dag_id in dag_ids:
             await engine.wait(dag_id)
         assert engine.holder("k") is None
     launches = [target for (target,) in environment.notes("launches")]

@@ -219,12 +219,12 @@ async def test_runner_more_commands_than_sessions_all_succeed(runner):
 
 
 async def test_tunnel_carries_both_ways_and_ends(runner):
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with runner.tunnel("127.0.0.1", port) as path:
@@ -264,7 +264,7 @@ async def test_tunnel_with_open_connection_can_be_closed(runner):
 async def socket_of_host() -> AsyncIterator[Path]:
     """Serve a unix socket that every user of this machine can reach; it responds in capitals."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
         writer.close()
@@ -272,7 +272,7 @@ async def socket_of_host() -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         path = Path(directory, "sql.sock")
-        async with await asyncio.start_unix_server(answer, path):
+        async with await asyncio.start_unix_server(respond, path):
             path.chmod(0o666)
             yield path
 
@@ -295,14 +295,14 @@ async def test_tunnel_to_socket_of_107_bytes_is_open(runner, socket_of_host):
         assert await exchange(path, b"hello") == b"HELLO"
 
 
-@pytest.mark.parametrize("what", ["missing", "stale", "a file"])
-async def test_tunnel_to_socket_unusable_is_closed_at_once(runner, socket_of_host, what):
+@pytest.mark.parametrize("path_state", ["missing", "stale", "a file"])
+async def test_tunnel_to_socket_unusable_is_closed_at_once(runner, socket_of_host, path_state):
     remote_path = socket_of_host.with_name("other")
-    if what == "stale":
+    if path_state == "stale":
         stale_socket = socket.socket(socket.AF_UNIX)
         stale_socket.bind(str(remote_path))
         stale_socket.close()
-    elif what == "a file":
+    elif path_state == "a file":
         remote_path.touch()
     async with runner.tunnel_to_socket(str(remote_path)) as path:
         assert await exchange(path, b"") == b""

@@ -67,9 +67,9 @@ async def test_store_lock_second_controller_is_refused_with_pid(
     assert "StoreInUse" in completed.stderr
 
 
-@pytest.mark.parametrize("how", ["link", "link to a link", "linked directory", "relative"])
+@pytest.mark.parametrize("path_kind", ["link", "link to a link", "linked directory", "relative"])
 async def test_store_lock_same_file_by_other_name_is_in_use(
-    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("link").symlink_to(sqlite_store.path)
@@ -81,7 +81,7 @@ async def test_store_lock_same_file_by_other_name_is_in_use(
         "linked directory": "directory/store.sqlite",
         "relative": "new/../new/store.sqlite",
     }
-    second = SqliteStore(names[how])
+    second = SqliteStore(names[path_kind])
     with pytest.raises(StoreInUse, match=rf"in use by pid {os.getpid()}"):
         await second.open()
     await second.close()

@@ -206,19 +206,19 @@ REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("what", REQUESTS)
+@pytest.mark.parametrize("request", REQUESTS)
 async def test_sqlite_store_call_during_close_is_refused(
-    sqlite_store: SqliteStore, what: str
+    sqlite_store: SqliteStore, request: str
 ) -> None:
     async with held_writer(sqlite_store):
         closing = asyncio.ensure_future(sqlite_store.close())
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-            await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+            await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
         assert not closing.done()
     await closing
     with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-        await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+        await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
 
 
 async def test_sqlite_writer_call_after_end_is_refused(sqlite_store: SqliteStore) -> None:
@@ -280,7 +280,7 @@ if sys.argv[2] == "close":
 
 
 @pytest.mark.parametrize(
-    ("what", "code"),
+    ("arguments", "code"),
     [
         ("forget", 0),
         ("fall", 3),
@@ -289,14 +289,14 @@ if sys.argv[2] == "close":
     ],
 )
 def test_sqlite_store_left_open_does_not_block_process_exit(
-    tmp_path: Path, what: str, code: int
+    tmp_path: Path, arguments: str, code: int
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *what.split()],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *arguments.split()],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     assert (done.returncode, done.stderr) == (code, "")
-    assert done.stdout == ("opened again\n" if "close" in what else "")
+    assert done.stdout == ("opened again\n" if "close" in arguments else "")

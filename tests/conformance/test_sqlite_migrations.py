@@ -189,9 +189,9 @@ for limit in range(1, 100):
         connect.connect_writer(path).close()
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    seen = real(f"file:{path}?mode=ro", uri=True)
-    (version,) = seen.execute("PRAGMA user_version").fetchone()
-    seen.close()
+    reader = real(f"file:{path}?mode=ro", uri=True)
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    reader.close()
     versions.append(version)
     connection = connect.connect_writer(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (7,)
@@ -292,12 +292,12 @@ except StoreError as exc:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-@pytest.mark.parametrize("what", ["file", "directory"])
-def test_upgrade_of_read_only_store_is_refused(what: str) -> None:
+@pytest.mark.parametrize("read_only_part", ["file", "directory"])
+def test_upgrade_of_read_only_store_is_refused(read_only_part: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = write_store(Path(name) / "store.sqlite")
-        Path(name).chmod(0o777 if what == "file" else 0o755)
-        path.chmod(0o644 if what == "file" else 0o666)
+        Path(name).chmod(0o777 if read_only_part == "file" else 0o755)
+        path.chmod(0o644 if read_only_part == "file" else 0o666)
         before = path.read_bytes()
         completed = subprocess.run(
             [sys.executable, "-c", READ_ONLY, str(path)],

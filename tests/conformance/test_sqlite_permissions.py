@@ -126,16 +126,16 @@ async def test_sqlite_store_empty_file_becomes_store(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("what", ["emptied", "taken away"])
-async def test_sqlite_store_wal_without_store_is_not_deleted(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("state", ["emptied", "taken away"])
+async def test_sqlite_store_wal_without_store_is_not_deleted(tmp_path: Path, state: str) -> None:
     path, log = tmp_path / "store.sqlite", tmp_path / "store.sqlite-wal"
     log.write_bytes(b"commits")
-    if what == "emptied":
+    if state == "emptied":
         path.touch()
     with pytest.raises(StoreUnavailable, match=r"is missing or empty, but its log .*-wal is not"):
         await SqliteStore(path).open()
     assert log.read_bytes() == b"commits"
-    assert path.exists() == (what == "emptied")
+    assert path.exists() == (state == "emptied")
     log.unlink()
     await make(path)
 

@@ -128,8 +128,8 @@ async def test_store_find_dag_returns_current_rows(store: SqliteStore) -> None:
 
     writing = asyncio.create_task(write(), name="writing")
     while not writing.done():
-        known = written
-        assert await count_lines() >= known
+        minimum = written
+        assert await count_lines() >= minimum
         await asyncio.sleep(0)
     await writing
     assert [await count_lines() for _ in range(3)] == [100, 100, 100]
@@ -223,8 +223,8 @@ async def test_store_idempotency_key_creates_one_dag(store: SqliteStore) -> None
 # --- guards --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["dag", "node", "sub-task", "attempt", "line", "fence"])
-async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, what: str) -> None:
+@pytest.mark.parametrize("kind", ["dag", "node", "sub-task", "attempt", "line", "fence"])
+async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, kind: str) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
@@ -240,7 +240,7 @@ async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, what: 
         "fence": batch_of(line_of(created, "x"), lock_token=9),
     }
     good = batch_of(SubTaskChanged(task, moved_task))
-    bad = replace(stale[what], changes=(line_of(created, "of the batch"), *stale[what].changes))
+    bad = replace(stale[kind], changes=(line_of(created, "of the batch"), *stale[kind].changes))
     results = await store.commit([bad, good])
     assert isinstance(results[0], StaleWrite)
     assert results[1] is None, "another batch was harmed"
@@ -336,13 +336,13 @@ def audit_row() -> AuditRecord:
     return AuditRecord(0, NOW, 1, None, "RETRY", "me", "why")
 
 
-@pytest.mark.parametrize("what", NOT_SERIALIZABLE)
+@pytest.mark.parametrize("kind", NOT_SERIALIZABLE)
 async def test_store_not_serializable_batch_does_not_affect_others(
-    store: SqliteStore, what: str
+    store: SqliteStore, kind: str
 ) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    bad = NOT_SERIALIZABLE[what](created)
+    bad = NOT_SERIALIZABLE[kind](created)
     bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
     stale, good = batch_of(line_of(created, "x"), lock_token=9), batch_of(line_of(created, "good"))
     results = await store.commit([good, bad, stale, good])

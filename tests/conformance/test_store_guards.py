@@ -112,9 +112,9 @@ GUARDS = {
 }
 
 
-@pytest.mark.parametrize("what", GUARDS)
-async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, what: str) -> None:
-    guard = GUARDS[what]
+@pytest.mark.parametrize("name", GUARDS)
+async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, name: str) -> None:
+    guard = GUARDS[name]
     assert await commit_one(store, batch_of(*STORED)) is None
     refused = await commit_one(store, batch_of(guard.stale))
     assert isinstance(refused, StaleWrite)

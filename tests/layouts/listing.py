@@ -67,8 +67,8 @@ def find_losses(before: Listing, after: Listing) -> list[str]:
 
 
 def _is_same(state: FileState, later: FileState | None) -> bool:
-    known = (state.kind, state.inode, state.target)
-    return later is not None and known == (later.kind, later.inode, later.target)
+    identity = (state.kind, state.inode, state.target)
+    return later is not None and identity == (later.kind, later.inode, later.target)
 
 
 def _read(path: Path) -> FileState:

@@ -247,8 +247,8 @@ def main() -> None:
             sys.stderr.write(f"{event}, {name}\n")
             rows.setdefault(measure(event, place), []).append(name)
         for cells, names in rows.items():
-            where = "all" if len(names) == len(PLACES) else ", ".join(names)
-            _write_row((event, where, *cells))
+            place_names = "all" if len(names) == len(PLACES) else ", ".join(names)
+            _write_row((event, place_names, *cells))
 
 
 def _write_row(cells: Iterable[str]) -> None:

@@ -57,10 +57,10 @@ class Site:
 
     def configure(self, password: str | None = None) -> None:
         """Write the cluster file of the layout, and the user's copy of the password."""
-        known = self.real.layout.cluster_file
+        case_file = self.real.layout.cluster_file
         entry = self.world.cluster.server_entry(0)
-        entry |= {"home": self.real.place(known.home), "sql_port": self.sql_port}
-        for key, path in (("data_dir", known.data_dir), ("redo_dir", known.redo_dir)):
+        entry |= {"home": self.real.place(case_file.home), "sql_port": self.sql_port}
+        for key, path in (("data_dir", case_file.data_dir), ("redo_dir", case_file.redo_dir)):
             entry.pop(key, None)
             if path is not None:
                 entry[key] = self.real.place(path)
@@ -190,13 +190,13 @@ async def start_and_stop(site: Site) -> None:
     """START without a running server, then a forced stop of the server."""
     before = site.list_data()
     site.assert_start(await site.start(), before)
-    ran = site.real.find_servers()
+    servers_before = site.real.find_servers()
     site.real.name_in_pid_file(site.sleep.pid)
     dag = await site.stop(force=True)
     assert not isinstance(dag, ApiRefused)
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     assert site.real.find_servers() == []
-    assert ("does not run: nothing to stop" in all_log_lines(dag)) is not bool(ran)
+    assert ("does not run: nothing to stop" in all_log_lines(dag)) is not bool(servers_before)
     site.assert_nothing_lost(before)
 
 

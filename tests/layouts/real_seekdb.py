@@ -116,11 +116,11 @@ class RealSeekdb:
         try:
             with self.pid_file.open("rb") as file:
                 # Query the lock only: taking it would make the server exit.
-                wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+                query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                lock_state = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
         except FileNotFoundError:
             return None
-        return None if answer[0] == fcntl.F_UNLCK else int(answer[4])
+        return None if lock_state[0] == fcntl.F_UNLCK else int(lock_state[4])
 
     @property
     def pid_file(self) -> Path:

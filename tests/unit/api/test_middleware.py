@@ -20,8 +20,8 @@ def test_response_builder_socket_denial_omits_trace_and_duration(
     error: DagengineError, expected: tuple[str, int]
 ) -> None:
     clock = FakeClock()
-    answer = ResponseBuilder(clock, clock.monotonic_s() - 1.5, "trace")
-    body = answer.failure(error).body
+    builder = ResponseBuilder(clock, clock.monotonic_s() - 1.5, "trace")
+    body = builder.failure(error).body
     assert isinstance(body, bytes)
     envelope = json.loads(body)
     assert (envelope["traceId"], envelope["duration"]) == expected

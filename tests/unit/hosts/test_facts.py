@@ -184,10 +184,10 @@ def test_facts_parsers_output_without_end_is_incomplete(text: str) -> None:
 
 
 def test_facts_parsers_truncated_output_is_incomplete() -> None:
-    whole = FACTS.index("end=yes") + len("end=yes")
-    assert [cut for cut in range(whole) if parse_facts(FACTS[:cut]).complete] == []
-    assert [cut for cut in range(whole) if any(astuple(parse_alive(FACTS[:cut])))] == []
-    assert parse_facts(FACTS[:whole]).complete
+    complete_length = FACTS.index("end=yes") + len("end=yes")
+    assert [cut for cut in range(complete_length) if parse_facts(FACTS[:cut]).complete] == []
+    assert [cut for cut in range(complete_length) if any(astuple(parse_alive(FACTS[:cut])))] == []
+    assert parse_facts(FACTS[:complete_length]).complete
 
 
 def test_parse_start_truncated_report_has_no_process() -> None:
@@ -248,10 +248,10 @@ def test_parse_alive_distinguishes_alive_gone_and_unknown(text: str, expected: b
 
 @given(st.text())
 def test_facts_parsers_accept_any_text(text: str) -> None:
-    whole = any(line == "end=yes" for line in text.split("\n"))
-    assert parse_facts(text).complete is whole
+    is_complete = any(line == "end=yes" for line in text.split("\n"))
+    assert parse_facts(text).complete is is_complete
     process_state = parse_alive(text)
-    assert (process_state.is_alive or process_state.is_gone) is whole
+    assert (process_state.is_alive or process_state.is_gone) is is_complete
     assert isinstance(parse_start(text).outcome, StartOutcome)
 
 

@@ -189,20 +189,20 @@ def test_read_parameters_any_damage_is_handled(data: st.DataObject) -> None:
 class _Host:
     """A host that returns the same text for each request for a part of a file."""
 
-    answer: str
+    text: str
     count: int = field(default=0)
     address: HostAddress = field(default_factory=lambda: HostAddress("127.0.0.1"))
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         self.count += 1
-        return CommandResult(0, None, self.answer, "")
+        return CommandResult(0, None, self.text, "")
 
 
 _ONE_BYTE = base64.b64encode(b"x").decode()
 
 
 @pytest.mark.parametrize(
-    ("answer", "error_part"),
+    ("text", "error_part"),
     [
         ("", "was not read"),
         ("end=yes\n", "cannot be read"),
@@ -213,8 +213,8 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
         (f"size=0\ndata={_ONE_BYTE}\nend=yes\n", "intact"),
     ],
 )
-async def test_fetch_parameters_hostile_host_terminates(answer: str, error_part: str) -> None:
-    host = _Host(answer)
+async def test_fetch_parameters_hostile_host_terminates(text: str, error_part: str) -> None:
+    host = _Host(text)
     with pytest.raises(MetaDbUnreadable, match=error_part):
         await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # implements part of Runner
     assert host.count < 10

@@ -173,8 +173,8 @@ async def test_wire_unread_bytes_pause_reading_until_read() -> None:
 
 
 def test_parse_greeting_valid_is_read() -> None:
-    read = parse_greeting(greeting())
-    assert (read.version, read.thread_id, read.salt) == ("8.0.0-peer", 1, SALT)
+    parsed = parse_greeting(greeting())
+    assert (parsed.version, parsed.thread_id, parsed.salt) == ("8.0.0-peer", 1, SALT)
     assert parse_greeting(greeting(plugin=b"caching_sha2_password")).salt == SALT
 
 
@@ -291,11 +291,11 @@ def test_parse_auth_switch_native_plugin_gives_salt(end: bytes) -> None:
 
 
 def test_parse_error_text_is_one_escaped_line() -> None:
-    read = parse_error(
+    parsed = parse_error(
         b"\xff\x15\x05#HY000\x1b[2J\x1b]0;pwned\x07 evil\nWARN \xff\xc2\x9b\xe2\x80\xae"
     )
-    assert read.text == "\\x1b[2J\\x1b]0;pwned\\x07 evil\\x0aWARN \ufffd\\x9b\\u202e"
-    assert (read.number, read.sqlstate) == (1301, "HY000")
+    assert parsed.text == "\\x1b[2J\\x1b]0;pwned\\x07 evil\\x0aWARN \ufffd\\x9b\\u202e"
+    assert (parsed.number, parsed.sqlstate) == (1301, "HY000")
     assert len(parse_error(b"\xff\x15\x05" + b"a" * 100_000).text) == 501
     assert isinstance(parse_error(b"\xff\x15\x04#28000no"), MysqlAccessDenied)
     with pytest.raises(MysqlProtocolError):

@@ -87,8 +87,8 @@ def files_of(inputs: dict[str, Any]) -> HomeFiles:
 
 def decision_of(case: dict[str, Any]) -> Decision:
     inputs = case["given"]
-    wish = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
-    return decide_start(facts_of(inputs.get("facts", {})), wish, inputs.get("skip", ()))
+    target = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
+    return decide_start(facts_of(inputs.get("facts", {})), target, inputs.get("skip", ()))
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)

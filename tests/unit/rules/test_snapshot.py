@@ -27,8 +27,8 @@ def begin() -> Snapshot:
     """Return a snapshot with three lanes of three stages each, followed by one stage."""
     kinds = (LANE, LANE, LANE, NORMAL)
     stages = tuple(Stage(f"s{number}", kind, do_nothing) for number, kind in enumerate(kinds, 1))
-    wanted = Submission("op", ("a", "b", "c"))
-    created = Registry([Operation("op", stages)]).instantiate(wanted, LastIds(0, 0, 0), NOW)
+    submission = Submission("op", ("a", "b", "c"))
+    created = Registry([Operation("op", stages)]).instantiate(submission, LastIds(0, 0, 0), NOW)
     snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
     plan.begin(snapshot.at(NOW))
     return snapshot
