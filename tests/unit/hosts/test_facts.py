@@ -15,9 +15,11 @@ from tasks.hosts.facts import (
     ProcessLook,
     StartOutcome,
     StartReport,
+    StopOutcome,
     parse_alive,
     parse_facts,
     parse_start,
+    parse_stop,
 )
 from tasks.hosts.home_state import Directory, HomeFiles, Place
 from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
@@ -265,3 +267,13 @@ def test_parse_facts_accepts_damaged_output(rng: random.Random, changed_bytes: i
     assert facts.complete is ("end=yes" in text.split("\n"))
     if facts.process is not None:
         assert (facts.process.pid, facts.process.started) >= (0, 0)
+
+
+@pytest.mark.parametrize("outcome", list(StopOutcome))
+def test_parse_stop_each_outcome_is_read(outcome: StopOutcome) -> None:
+    assert parse_stop(f"pid=7\nstarted=8\noutcome={outcome}\n").outcome is outcome
+
+
+def test_parse_stop_undefined_outcome_is_unknown() -> None:
+    assert parse_stop("outcome=splendid\n").outcome is StopOutcome.UNKNOWN
+    assert parse_stop("").process is None
