@@ -36,7 +36,7 @@ class Site:
     """The environment of the actions.
 
     Attributes:
-        world: a controller and one host.
+        testbed: a controller and one host.
         real: the layout on that host.
         expected: expectations of the layout.
         password: root's password, set when the layout was made.
@@ -45,7 +45,7 @@ class Site:
         sql_port: the port in the cluster file.
     """
 
-    world: ClusterTestbed
+    testbed: ClusterTestbed
     real: RealLayout
     expected: Expected
     password: str
@@ -58,24 +58,24 @@ class Site:
     def configure(self, password: str | None = None) -> None:
         """Write the cluster file of the layout, and the user's copy of the password."""
         case_file = self.real.layout.cluster_file
-        entry = self.world.cluster.server_entry(0)
+        entry = self.testbed.cluster.server_entry(0)
         entry |= {"home": self.real.place(case_file.home), "sql_port": self.sql_port}
         for key, path in (("data_dir", case_file.data_dir), ("redo_dir", case_file.redo_dir)):
             entry.pop(key, None)
             if path is not None:
                 entry[key] = self.real.place(path)
-        file = Path(self.world.cluster.entries["root_password_file"])
+        file = Path(self.testbed.cluster.entries["root_password_file"])
         file.write_text(password or self.password)
-        self.world.cluster.password = password or self.password
-        self.world.cluster.write()
+        self.testbed.cluster.password = password or self.password
+        self.testbed.cluster.write()
 
     async def start(self) -> dict[str, Any]:
         """Start the server, and follow the DAG to its end."""
-        async with self.world.client() as client:
+        async with self.testbed.client() as client:
             return await self._follow(client, (await client.start("SERVER", [TARGET]))["id"])
 
     async def operate(self, dag: dict[str, Any], operator: str) -> dict[str, Any]:
-        async with self.world.client() as client:
+        async with self.testbed.client() as client:
             await client.operate_dag(dag["id"], operator)
             return await self._follow(client, dag["id"])
 
@@ -83,7 +83,7 @@ class Site:
         self, *, force: bool = False, terminate: bool = False
     ) -> dict[str, Any] | ApiRefused:
         """Stop the server; return the DAG, or the refusal of the request."""
-        async with self.world.client() as client:
+        async with self.testbed.client() as client:
             try:
                 dag = await client.stop("SERVER", [TARGET], force=force, terminate=terminate)
             except ApiRefused as refusal:
@@ -342,13 +342,13 @@ async def dry_run(site: Site) -> None:
 
 
 async def _plan_start(site: Site) -> dict[str, Any]:
-    async with site.world.client() as client:
+    async with site.testbed.client() as client:
         plan = await client.start("SERVER", [TARGET], dry_run=True)
     return _only_server(plan)
 
 
 async def _plan_stop(site: Site) -> dict[str, Any]:
-    async with site.world.client() as client:
+    async with site.testbed.client() as client:
         plan = await client.stop("SERVER", [TARGET], force=True, dry_run=True)
     return _only_server(plan)
 
@@ -362,13 +362,13 @@ def _only_server(plan: Mapping[str, Any]) -> dict[str, Any]:
 async def examine(site: Site) -> None:
     """`dagengine doctor` names the contradiction, and changes nothing."""
     before = site.list_data()
-    _, document = await doctor(site.world)
+    _, document = await doctor(site.testbed)
     if site.expected.start is Start.REFUSED:
         assert all(word in json.dumps(document) for word in site.expected.words), document
     site.assert_unchanged(before)
     if site.expected.special_launch:
         pid = site.launch()
-        _, document = await doctor(site.world)
+        _, document = await doctor(site.testbed)
         if site.expected.running is Running.DOUBTED:
             assert f"pid {pid}" in json.dumps(document), document
         assert site.assert_serves() == pid

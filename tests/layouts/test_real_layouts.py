@@ -39,7 +39,7 @@ START_OPTIONS = SIZES | {"datafile_size": "64M"}
 class LayoutSetup:
     """A testbed with one host, and the layouts on it."""
 
-    world: ClusterTestbed
+    testbed: ClusterTestbed
     store: LayoutStore
 
 
@@ -48,13 +48,13 @@ async def layout_setup() -> AsyncIterator[LayoutSetup]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RealSeekdb, "wait_until_booted", boot_with_row(PASSWORD, WORD))
         patch.setitem(SIZES, "datafile_size", START_OPTIONS["datafile_size"])
-        async with make_testbed(1) as world:
-            store = LayoutStore(world.hosts.hosts[0].directory, PASSWORD)
+        async with make_testbed(1) as testbed:
+            store = LayoutStore(testbed.hosts.hosts[0].directory, PASSWORD)
             for home in store.homes:
-                world.hosts.guard.watch_home(home)
-            _prepare(world)
-            await world.start_controller()
-            yield LayoutSetup(world, store)
+                testbed.hosts.guard.watch_home(home)
+            _prepare(testbed)
+            await testbed.start_controller()
+            yield LayoutSetup(testbed, store)
 
 
 @pytest.fixture
@@ -64,17 +64,17 @@ def sleep() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def _prepare(world: ClusterTestbed) -> None:
+def _prepare(testbed: ClusterTestbed) -> None:
     """Store the password in a file, which can change while the controller runs."""
-    file = world.cluster.directory / "root_password"
+    file = testbed.cluster.directory / "root_password"
     file.touch(mode=0o600)
     file.write_text(PASSWORD)
-    world.cluster.password = PASSWORD
-    entries = world.cluster.entries
+    testbed.cluster.password = PASSWORD
+    entries = testbed.cluster.entries
     entries.pop("root_password_env")
     entries["root_password_file"] = str(file)
     entries["defaults"]["start_options"] = dict(START_OPTIONS)
-    world.cluster.write()
+    testbed.cluster.write()
 
 
 def _list_cases() -> Iterator[object]:
@@ -102,7 +102,7 @@ async def test_action_on_real_layout_keeps_data(
     with layout_setup.store.restored(layout) as real:
         real.name_in_pid_file(sleep.pid)
         site = Site(
-            layout_setup.world, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real)
+            layout_setup.testbed, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real)
         )
         site.configure()
         try:
@@ -110,16 +110,16 @@ async def test_action_on_real_layout_keeps_data(
             assert sleep.poll() is None
         finally:
             site.configure()
-            await _end_dags(layout_setup.world)
+            await _end_dags(layout_setup.testbed)
 
 
 def test_expectations_cover_every_layout() -> None:
     assert EXPECTED.keys() == LAYOUTS.keys()
 
 
-async def _end_dags(world: ClusterTestbed) -> None:
+async def _end_dags(testbed: ClusterTestbed) -> None:
     """Cancel the DAGs of a failed test, which would keep the lock of the cluster."""
-    async with world.client() as client:
+    async with testbed.client() as client:
         for dag in await client.list_unfinished():
             await client.operate_dag(dag["id"], "CANCEL")
 

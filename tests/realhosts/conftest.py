@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.realhosts.host_cluster import HostCluster, find_leftovers, make_world
+from tests.realhosts.host_cluster import HostCluster, find_leftovers, open_host_cluster
 from tests.realhosts.report import PROPERTY, Row, render_table
 
 _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
@@ -34,44 +34,44 @@ def skip_reason() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def made_worlds() -> Iterator[list[HostCluster]]:
+def made_clusters() -> Iterator[list[HostCluster]]:
     """Collect all host clusters of the session; check at its end that nothing of them is left."""
     reason = skip_reason()
     if reason is not None:
         pytest.skip(reason)
-    worlds: list[HostCluster] = []
-    yield worlds
+    clusters: list[HostCluster] = []
+    yield clusters
     remains = []
-    for world in worlds:
-        remains += find_leftovers(world.directory, [host.pid_namespace for host in world.hosts])
-        for host in world.hosts:
+    for cluster in clusters:
+        remains += find_leftovers(cluster.directory, [host.pid_namespace for host in cluster.hosts])
+        for host in cluster.hosts:
             host.forget()
     assert remains == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A host cluster whose three servers run. Shared: use it through `world`."""
-    async with make_world() as new_world:
-        made_worlds.append(new_world)
-        dag = await new_world.end_of(await new_world.start())
-        assert dag["state"] == "SUCCEED", new_world.log.read_text()[-2000:]
-        yield new_world
+async def running_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
+    """A host cluster whose three servers run. Shared: use it through `cluster`."""
+    async with open_host_cluster() as new_cluster:
+        made_clusters.append(new_cluster)
+        dag = await new_cluster.end_of(await new_cluster.start())
+        assert dag["state"] == "SUCCEED", new_cluster.log.read_text()[-2000:]
+        yield new_cluster
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(running_world: HostCluster) -> AsyncIterator[HostCluster]:
+async def cluster(running_cluster: HostCluster) -> AsyncIterator[HostCluster]:
     """Three running servers on healthy hosts; a failed test is cleaned up afterwards."""
-    yield running_world
-    await running_world.make_whole()
+    yield running_cluster
+    await running_cluster.restore()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def own_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
+async def own_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """A host cluster for one test, in which no server has ever been started."""
-    async with make_world() as new_world:
-        made_worlds.append(new_world)
-        yield new_world
+    async with open_host_cluster() as new_cluster:
+        made_clusters.append(new_cluster)
+        yield new_cluster
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == PROPERTY and report.when == "call"
     ]
     if rows:
-        terminalreporter.section("real hosts, real trouble")
+        terminalreporter.section("real hosts, real faults")
         for line in render_table(rows):
             terminalreporter.write_line(line)
 

@@ -43,13 +43,13 @@ class FaultPoint:
 def _held(hold: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
     """Hold the step of a stage in the controller, in every lane."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
         stage = int(hold[0])
-        who = world.names if stage in _LANES else ("cluster",)
-        (world.holds / hold).touch()
+        names = cluster.names if stage in _LANES else ("cluster",)
+        (cluster.holds / hold).touch()
 
         async def wait_for_point() -> None:
-            files = [world.holds / f"{hold}-{name}" for name in who]
+            files = [cluster.holds / f"{hold}-{name}" for name in names]
             await until(lambda: all(file.exists() for file in files), f"the hold {hold}")
 
         return wait_for_point
@@ -60,12 +60,12 @@ def _held(hold: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[Non
 def _barrier(name: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
     """Hold a program on the host itself."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
         barrier = host.barrier(name)
-        world.undo.callback(barrier.open)
+        cluster.undo.callback(barrier.open)
 
         async def wait_for_point() -> None:
-            await until(lambda: barrier.is_reached, f"the gate {name} on {host.ip}")
+            await until(lambda: barrier.is_reached, f"the barrier {name} on {host.ip}")
 
         return wait_for_point
 
@@ -75,15 +75,15 @@ def _barrier(name: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[
 def _frozen_server(stage: int) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
     """Let the server accept the connection without a response, so that the step waits for it."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
-        wait_for_hold = _held(f"{stage}-before")(world, host)
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+        wait_for_hold = _held(f"{stage}-before")(cluster, host)
 
         async def wait_for_point() -> None:
             await wait_for_hold()
             await until(lambda: host.is_listening(SQL_PORT), "the server's port")
             host.signal(host.servers(), signal.SIGSTOP)
-            world.undo.callback(lambda: host.signal(host.servers(), signal.SIGCONT))
-            release(world)
+            cluster.undo.callback(lambda: host.signal(host.servers(), signal.SIGCONT))
+            release(cluster)
             await until(lambda: host.has_connection(SQL_PORT), "the SQL login")
 
         return wait_for_point
@@ -91,9 +91,9 @@ def _frozen_server(stage: int) -> Callable[[HostCluster, Host], Callable[[], Awa
     return prepare
 
 
-def release(world: HostCluster) -> None:
+def release(cluster: HostCluster) -> None:
     """Let the held steps of the controller continue."""
-    for hold in world.holds.iterdir():
+    for hold in cluster.holds.iterdir():
         hold.unlink()
 
 

@@ -28,35 +28,35 @@ class Fault:
     is_silent: bool = True
 
 
-def _link_down(world: HostCluster, host: Host) -> None:
-    world.network.set_link(host.number, up=False)
+def _link_down(cluster: HostCluster, host: Host) -> None:
+    cluster.network.set_link(host.number, up=False)
 
 
-def _link_up(world: HostCluster, host: Host) -> None:
-    world.network.set_link(host.number, up=True)
+def _link_up(cluster: HostCluster, host: Host) -> None:
+    cluster.network.set_link(host.number, up=True)
 
 
-def _drop_packets(world: HostCluster, host: Host) -> None:
+def _drop_packets(cluster: HostCluster, host: Host) -> None:
     host.run("ip", "route", "add", "blackhole", CONTROLLER_IP)
 
 
-def _let_packets_through(world: HostCluster, host: Host) -> None:
+def _let_packets_through(cluster: HostCluster, host: Host) -> None:
     host.run("ip", "route", "del", "blackhole", CONTROLLER_IP)
 
 
-def _freeze_sshd(world: HostCluster, host: Host) -> None:
+def _freeze_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGSTOP)
 
 
-def _thaw_sshd(world: HostCluster, host: Host) -> None:
+def _thaw_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGCONT)
 
 
-def _kill_sshd(world: HostCluster, host: Host) -> None:
+def _kill_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGKILL)
 
 
-def _start_sshd(world: HostCluster, host: Host) -> None:
+def _start_sshd(cluster: HostCluster, host: Host) -> None:
     host.start_sshd()
 
 

@@ -36,12 +36,12 @@ PrintLastLog no
 
 # Replaces the host's shell. A script that has a barrier of its name waits there.
 _SHELL = """\
-#!/home/gates/dash
-gate=/home/gates/$3
+#!/home/control/dash
+barrier=/home/control/$3
 case "$1 $3" in
-    "-c dagengine"*) if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+    "-c dagengine"*) if [ -p "$barrier" ]; then : >"$barrier.reached"; read -r _ <"$barrier"; fi ;;
 esac
-exec /home/gates/dash "$@"
+exec /home/control/dash "$@"
 """
 
 
@@ -50,7 +50,7 @@ class Process:
     """A living process of a host, with its pid here, its pid in the host, and its command line."""
 
     pid: int
-    pid_there: int
+    host_pid: int
     argv: tuple[str, ...]
 
     @property
@@ -95,7 +95,7 @@ class Host:
     Attributes:
         ip: address of the host.
         init_pid: its first process, in the pid namespace of the test.
-        directory: contains `admin` (the user's home), `etc`, `run` and `gates`.
+        directory: contains `admin` (the user's home), `etc`, `run` and `control`.
         public_key: public host key of its sshd.
     """
 
@@ -103,7 +103,7 @@ class Host:
         self,
         number: int,
         zone: str,
-        world: Path,
+        parent: Path,
         network: Network,
         client_key: str,
         installation: Installation,
@@ -112,7 +112,7 @@ class Host:
         Args:
             number: number of the host, from 1.
             zone: zone of its server.
-            world: parent of its directory.
+            parent: parent of its directory.
             network: the network to connect to.
             client_key: the public key that may log in.
             installation: the server to install.
@@ -120,9 +120,9 @@ class Host:
         self.number = number
         self.zone = zone
         self.ip = host_ip(number)
-        self.directory = world / f"host{number}"
+        self.directory = parent / f"host{number}"
         self.installation = installation
-        self._sources = installation.sources(world)
+        self._sources = installation.sources(parent)
         self._network = network
         self._make_files(client_key)
         self.public_key = self.make_host_key()
@@ -161,7 +161,7 @@ class Host:
     @property
     def launches(self) -> int:
         """Return the number of starts of the server program on the host."""
-        file = self.directory / "gates" / "launches"
+        file = self.directory / "control" / "launches"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def run(self, *argv: str) -> str:
@@ -190,7 +190,7 @@ class Host:
         home, options = self.installation.home, f"size={size},uid={self.installation.uid},mode=755"
         self.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", home)
         self.run("mkdir", f"{home}/bin")
-        self.run("ln", "-s", "/home/gates/program", f"{home}/bin/seekdb")
+        self.run("ln", "-s", "/home/control/program", f"{home}/bin/seekdb")
 
     def resize_home(self, size: str) -> None:
         """Change the size of the file system mounted by `mount_home`."""
@@ -206,11 +206,11 @@ class Host:
 
     def processes(self) -> list[Process]:
         """Return the living processes of the host, without its first one. Zombies are dead."""
-        found = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
+        entries = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
         return [
             process
-            for process, where in filter(None, found)
-            if where == self.pid_namespace and process.pid_there != 1
+            for process, namespace in filter(None, entries)
+            if namespace == self.pid_namespace and process.host_pid != 1
         ]
 
     def servers(self) -> list[Process]:
@@ -254,13 +254,13 @@ class Host:
 
     def temporary_files(self) -> list[str]:
         """Return the temporary files on the host, without the directories mounted from here."""
-        found = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
-        visible = [f"{place}/" for place in self._sources]
-        return sorted(path for path in found if not any(g.startswith(f"{path}/") for g in visible))
+        paths = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
+        visible = [f"{mount_point}/" for mount_point in self._sources]
+        return sorted(path for path in paths if not any(g.startswith(f"{path}/") for g in visible))
 
     def barrier(self, name: str) -> Barrier:
         """Create a barrier for a script of this name, or `launch` for the server program."""
-        return Barrier(self.directory / "gates" / name)
+        return Barrier(self.directory / "control" / name)
 
     def make_host_key(self) -> str:
         """Create a new host key, which sshd uses from its next start; return the public key."""
@@ -283,19 +283,19 @@ class Host:
         os.close(self._pid_file)
 
     def _make_files(self, client_key: str) -> None:
-        for name in ("admin", "run/sshd", "gates"):
+        for name in ("admin", "run/sshd", "control"):
             (self.directory / name).mkdir(parents=True, mode=0o755)
         make_etc(self.directory / "etc", self.installation.user, self.installation.user_line)
         (self.directory / "etc" / "ssh" / "authorized_keys").write_text(client_key)
         (self.directory / "etc" / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
-        gates, what = self.directory / "gates", self.installation
-        shutil.copy("/bin/dash", gates / "dash")
-        (gates / "sh").write_text(_SHELL)
-        (gates / "sh").chmod(0o755)
-        gates.chmod(0o777)
-        what.put(self.home, gates, self.ip, self.zone)
+        control, installation = self.directory / "control", self.installation
+        shutil.copy("/bin/dash", control / "dash")
+        (control / "sh").write_text(_SHELL)
+        (control / "sh").chmod(0o755)
+        control.chmod(0o777)
+        installation.put(self.home, control, self.ip, self.zone)
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
-            os.chown(path, what.uid, what.uid, follow_symlinks=False)
+            os.chown(path, installation.uid, installation.uid, follow_symlinks=False)
 
     def _set_up(self) -> None:
         commands = [*self._mount_commands(), ["hostname", f"host{self.number}"]]
@@ -310,30 +310,30 @@ class Host:
     def _mount_commands(self) -> list[list[str]]:
         """Assemble all mounts below /mnt first: their sources may be below covered directories."""
         commands = [["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", "/mnt"]]
-        own = {f"/home/{name}": self.directory / name for name in ("admin", "gates")}
+        own = {f"/home/{name}": self.directory / name for name in ("admin", "control")}
         covered = [
-            (place, source)
-            for place, source in {**own, **self._sources}.items()
-            if place.startswith(("/home/", "/tmp/", "/var/tmp/"))
+            (mount_point, source)
+            for mount_point, source in {**own, **self._sources}.items()
+            if mount_point.startswith(("/home/", "/tmp/", "/var/tmp/"))
         ]
         for number, (_, source) in enumerate(covered):
             commands += [
                 ["mkdir", f"/mnt/{number}"],
                 ["mount", "--bind", str(source), f"/mnt/{number}"],
             ]
-        for name, place in (("etc", "/etc"), ("run", "/run")):
-            commands.append(["mount", "--bind", str(self.directory / name), place])
-        for place, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
-            commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place])
-        for number, (place, _) in enumerate(covered):
+        for name, mount_point in (("etc", "/etc"), ("run", "/run")):
+            commands.append(["mount", "--bind", str(self.directory / name), mount_point])
+        for mount_point, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
+            commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount_point])
+        for number, (mount_point, _) in enumerate(covered):
             commands += [
-                ["mkdir", "-p", place],
-                ["mount", "--move", f"/mnt/{number}", place],
+                ["mkdir", "-p", mount_point],
+                ["mount", "--move", f"/mnt/{number}", mount_point],
             ]
         return [
             *commands,
             ["umount", "/mnt"],
-            ["mount", "--bind", "/home/gates/sh", "/bin/dash"],
+            ["mount", "--bind", "/home/control/sh", "/bin/dash"],
         ]
 
 
@@ -357,8 +357,11 @@ def _find_init(keeper: subprocess.Popen[bytes]) -> int:
         if keeper.poll() is not None:
             raise RuntimeError("a host's namespaces could not be made")
         for pid in children.read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(b"host_init.py") for word in words) and words[0] != b"unshare":
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if (
+                any(argument.endswith(b"host_init.py") for argument in arguments)
+                and arguments[0] != b"unshare"
+            ):
                 return int(pid)
 
 
@@ -366,14 +369,14 @@ def _read_process(pid: int) -> tuple[Process, int] | None:
     """Return a living process and its pid namespace."""
     directory = Path(f"/proc/{pid}")
     try:
-        where = (directory / "ns" / "pid").stat().st_ino
+        namespace = (directory / "ns" / "pid").stat().st_ino
         status = dict(
             line.split(":\t", 1) for line in (directory / "status").read_text().splitlines()
         )
-        words = (directory / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        arguments = (directory / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except (OSError, ValueError):
         return None
     if status["State"][0] in "ZX":
         return None
-    argv = tuple(word.decode(errors="replace") for word in words)
-    return Process(pid, int(status["NSpid"].split()[-1]), argv), where
+    argv = tuple(argument.decode(errors="replace") for argument in arguments)
+    return Process(pid, int(status["NSpid"].split()[-1]), argv), namespace

@@ -33,7 +33,7 @@ URL = "http://127.0.0.1:2886"
 _CONTROLLER = Path(__file__).with_name("held_controller.py")
 _READY_BOUND_S = 240.0  # detects a hang; not a measure of speed
 _WAIT_BOUND_S = 300.0
-_LOOK_EVERY_S = 0.1  # a query of all states costs some CPU
+_PROBE_INTERVAL_S = 0.1  # a query of all states costs some CPU
 
 Dag = dict[str, Any]
 
@@ -157,7 +157,7 @@ class HostCluster:
             return snapshots[-1]["state"] in ("SUCCEED", "FAILED")
 
         what = f"the end of DAG {dag_id}"
-        await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+        await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_PROBE_INTERVAL_S, what=what)
         return snapshots[-1]
 
     async def retry(self, dag_id: str) -> Dag:
@@ -179,7 +179,7 @@ class HostCluster:
                 lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
             )
 
-    async def make_whole(self) -> None:
+    async def restore(self) -> None:
         """Restore the state after a test: no faults, no unfinished DAGs, every server up."""
         await self.reset()
         for dag in await self.client.list_unfinished():
@@ -227,7 +227,7 @@ class HostCluster:
 
 
 @asynccontextmanager
-async def make_world(
+async def open_host_cluster(
     installation: Installation = SEEKDB, *, per_zone: int = 1
 ) -> AsyncIterator[HostCluster]:
     """Create a host cluster, and move this thread to its controller's network; remove all at exit.
@@ -238,36 +238,36 @@ async def make_world(
     """
     guard = ProcessReaper("dagengine-hosts-")
     network = Network()
-    world = HostCluster(guard.directory, network, guard, installation, per_zone)
+    cluster = HostCluster(guard.directory, network, guard, installation, per_zone)
     try:
         with network.entered():
-            world.make_hosts()
-            await world.start_controller()
-            async with world.client:
-                yield world
+            cluster.make_hosts()
+            await cluster.start_controller()
+            async with cluster.client:
+                yield cluster
     finally:
-        world.undo.close()
-        await world.end_controller(signal.SIGKILL)
-        world.close_hosts()
+        cluster.undo.close()
+        await cluster.end_controller(signal.SIGKILL)
+        cluster.close_hosts()
         network.close()
         await asyncio.to_thread(guard.close)
 
 
 def find_leftovers(directory: Path, pid_namespaces: Collection[int]) -> list[str]:
     """Return the processes, mounts, links and files of a closed host cluster."""
-    found = []
+    leftovers = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            is_there = (entry / "ns" / "pid").stat().st_ino in pid_namespaces
+            is_on_host = (entry / "ns" / "pid").stat().st_ino in pid_namespaces
         except OSError:
             continue
-        if is_there:
-            found.append(f"process {entry.name}")
+        if is_on_host:
+            leftovers.append(f"process {entry.name}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    found += [f"mount {line}" for line in mounts if str(directory) in line]
+    leftovers += [f"mount {line}" for line in mounts if str(directory) in line]
     links = [entry.name for entry in Path("/sys/class/net").iterdir()]
-    found += [f"link {name}" for name in links if name in PORTS]
-    return found + ([f"files in {directory}"] if directory.exists() else [])
+    leftovers += [f"link {name}" for name in links if name in PORTS]
+    return leftovers + ([f"files in {directory}"] if directory.exists() else [])
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
@@ -276,7 +276,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
     async def check() -> bool:
         return holds()
 
-    await eventually(check, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+    await eventually(check, timeout_s=_WAIT_BOUND_S, every_s=_PROBE_INTERVAL_S, what=what)
 
 
 def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
@@ -284,8 +284,8 @@ def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
     for task in dag["nodes"][stage - 1]["sub_tasks"]:
         agent: Mapping[str, Any] = task["execute_agent"]
         if f"{agent['ip']}:{agent['port']}" == server:
-            found: dict[str, Any] = task
-            return found
+            result: dict[str, Any] = task
+            return result
     raise AssertionError(f"stage {stage} has no sub-task of {server}")
 
 

@@ -18,12 +18,12 @@ _LEDGER = "ledger.sqlite"
 
 # Replaces the server program: counts its starts, and waits at the barrier `launch`.
 _PROGRAM = """\
-#!/home/gates/dash
+#!/home/control/dash
 case "$*" in
     *--base-dir*)
-        echo "$$" >>/home/gates/launches
-        gate=/home/gates/launch
-        if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+        echo "$$" >>/home/control/launches
+        barrier=/home/control/launch
+        if [ -p "$barrier" ]; then : >"$barrier.reached"; read -r _ <"$barrier"; fi ;;
 esac
 exec /home/package/seekdb "$@"
 """
@@ -56,19 +56,19 @@ class Installation:
         """Return the user's line in the host's passwd file."""
         return f"{self.user}:x:{self.uid}:{self.uid}::{USER_HOME}:/bin/sh\n"
 
-    def sources(self, world: Path) -> Mapping[str, Path]:
+    def sources(self, cluster_directory: Path) -> Mapping[str, Path]:
         """Return the directories of this machine that the host sees, by mount point."""
         if self.flavour == "seekdb":
             return {"/home/package": find_seekdb().parent}
         shared = {str(path): path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
-        return {"/home/ledger": world / "ledger", **shared}
+        return {"/home/ledger": cluster_directory / "ledger", **shared}
 
-    def put(self, home: Path, gates: Path, ip: str, zone: str) -> None:
+    def put(self, home: Path, control: Path, ip: str, zone: str) -> None:
         """Install the server.
 
         Args:
             home: home of the server, as a path on this machine.
-            gates: `/home/gates` of its host, as a path on this machine.
+            control: `/home/control` of its host, as a path on this machine.
             ip: address of the host.
             zone: zone of the server.
         """
@@ -76,11 +76,11 @@ class Installation:
             install(home)
             write_config(home, member(ip, zone), Path("/home/ledger", _LEDGER))
             return
-        program = gates / "program"
+        program = control / "program"
         program.write_text(_PROGRAM)
         program.chmod(0o755)
         (home / "bin").mkdir(parents=True)
-        (home / "bin" / self.program).symlink_to("/home/gates/program")
+        (home / "bin" / self.program).symlink_to("/home/control/program")
 
 
 def member(ip: str, zone: str) -> Member:
@@ -88,9 +88,9 @@ def member(ip: str, zone: str) -> Member:
     return Member(ip, RPC_PORT, SQL_PORT, zone)
 
 
-def ledger_file(world: Path) -> Path:
+def ledger_file(cluster_directory: Path) -> Path:
     """Return the file with the shared state of the stand-ins of a host cluster."""
-    return world / "ledger" / _LEDGER
+    return cluster_directory / "ledger" / _LEDGER
 
 
 SEEKDB = Installation(

@@ -9,9 +9,9 @@ from datetime import datetime
 from tests.realhosts.host_cluster import Dag, sub_task
 
 PROPERTY = "realhosts"
-_HEADINGS = ("what happened", "noticed after", "the others done after", "idle", "in words")
+_HEADINGS = ("event", "noticed after", "others done after", "idle", "log line")
 _LANES = (2, 3, 4)
-_WORDS_LENGTH = 100
+_LOG_LINE_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,17 @@ class Row:
     """The measurements of one case.
 
     Attributes:
-        what: description of the event.
+        event: description of the event.
         noticed_s: time from the event to the end of the sub-task that noticed it, in seconds.
-        words: the last log line, for operators.
+        log_line: the last log line, for operators.
         others_s: time from the event to the end of the healthy hosts' lanes, in seconds; negative
             if they ended first, None if it is not measured.
         idle: fraction of their time for which those lanes were idle, 0..1.
     """
 
-    what: str
+    event: str
     noticed_s: float
-    words: str
+    log_line: str
     others_s: float | None = None
     idle: float = 0.0
 
@@ -39,9 +39,11 @@ class Row:
         if self.others_s is not None:
             others = f"{self.others_s:.2f} s" if self.others_s > 0 else "before"
             idle = f"{abs(self.idle):.0%}"
-        words = " ".join(self.words.split())
-        shortened = words if len(words) <= _WORDS_LENGTH else f"{words[:_WORDS_LENGTH]}…"
-        return self.what, f"{self.noticed_s:.2f} s", others, idle, shortened
+        log_line = " ".join(self.log_line.split())
+        shortened = (
+            log_line if len(log_line) <= _LOG_LINE_LENGTH else f"{log_line[:_LOG_LINE_LENGTH]}…"
+        )
+        return self.event, f"{self.noticed_s:.2f} s", others, idle, shortened
 
 
 def render_table(rows: Iterable[Sequence[str]]) -> list[str]:
@@ -51,11 +53,11 @@ def render_table(rows: Iterable[Sequence[str]]) -> list[str]:
     return ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
 
 
-def row_of(what: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[str]) -> Row:
+def row_of(event: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[str]) -> Row:
     """Return the row of a case in which a server's sub-task failed.
 
     Args:
-        what: description of the event.
+        event: description of the event.
         since: time of the event.
         task: the sub-task that noticed it.
         dag: its DAG, at its end.
@@ -63,7 +65,7 @@ def row_of(what: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[st
     """
     others_at = max(ended_at(sub_task(dag, _LANES[-1], name)) for name in healthy)
     return Row(
-        what,
+        event,
         (ended_at(task) - since).total_seconds(),
         task["task_logs"][-1],
         (others_at - since).total_seconds(),
