@@ -273,7 +273,7 @@ async def open_again():
     print("opened again")
 
 asyncio.run(globals()[sys.argv[2]](*map(float, sys.argv[3:])))
-time.sleep(0.5)  # the writer has somebody to tell, whose loop is closed
+time.sleep(0.5)  # the writer reports to a caller whose loop is closed
 if sys.argv[2] == "close":
     asyncio.run(open_again())
 """

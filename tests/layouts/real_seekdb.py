@@ -18,7 +18,7 @@ SIZES = {"memory_limit": "1G", "datafile_size": "2G", "log_disk_size": "2G"}
 _BOOTED = b"[server_start 14/14] observer start success"
 _DEADLINE_S = 60.0
 _STEP_S = 0.001
-_GRACE_S = 1.0  # between the pid file and its lock, or while there is no pid file yet
+_GRACE_S = 1.0  # until the pid file exists and is locked
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.layouts.recording import PID, Encoding, Entry, Kind
 
-_MAX_INLINE_BYTES = 4096  # for files in etc/, run/ and similar, all of which are smaller
+_MAX_INLINE_BYTES = 4096  # above the size of the files in etc/, run/ and similar
 _DATABASE = re.compile(r"meta\.db(-wal|-journal)?")
 _LOG = re.compile(r"(seekdb|observer)\.log(\.\d+)?")
 _SEGMENT = re.compile(r"(redo|slog)/.*/\d+")  # data: the size is sufficient
