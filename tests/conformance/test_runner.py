@@ -79,7 +79,7 @@ def fifo() -> Iterator[Path]:
     """Yield a fifo that commands of any user can write to."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
-        yield Path(directory, "said")
+        yield Path(directory, "fifo")
 
 
 async def test_runner_nonzero_exit_status_is_result(runner):

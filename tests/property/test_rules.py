@@ -33,7 +33,7 @@ from tests.property.reference_model import RUNNING, Reference
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
-UNKNOWN = ResultUnknown(Problem("X", "nobody knows"))
+UNKNOWN = ResultUnknown(Problem("X", "unknown cause"))
 
 
 ALL = Flags(can_rollback=True)

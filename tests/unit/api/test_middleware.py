@@ -14,7 +14,7 @@ from dagengine.testing import FakeClock
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(Conflict("somebody else"), ("trace", 1500)), (SocketPermissionDenied("uid 1"), ("", 0))],
+    [(Conflict("a conflict"), ("trace", 1500)), (SocketPermissionDenied("uid 1"), ("", 0))],
 )
 def test_response_builder_socket_denial_omits_trace_and_duration(
     error: DagengineError, expected: tuple[str, int]

@@ -37,9 +37,9 @@ def test_configure_logs_event_is_one_json_object_per_line(lines: Lines) -> None:
 
 
 def test_configure_logs_standard_library_has_same_format(lines: Lines) -> None:
-    logging.getLogger("somebody").warning("%d of %d", 1, 2)
+    logging.getLogger("library").warning("%d of %d", 1, 2)
     (line,) = lines()
-    assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "somebody", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "library", "warning")
 
 
 def test_configure_logs_traceback_stays_within_line(lines: Lines) -> None:

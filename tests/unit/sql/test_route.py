@@ -104,7 +104,7 @@ def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: 
         ),
         (replace(INVISIBLE, sockets=(PortSocket(-1, is_held=False),)), ["uid -1"]),
         (replace(INVISIBLE, sockets=(PortSocket(0, is_held=False),)), ["uid 0"]),
-        # no running server
+        # the server does not run
         (
             SqlFacts(complete=True, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
             ["nc, pid 77", "no server of /home/x/seekdb was identified"],
