@@ -12,7 +12,7 @@ from tests.support.standin.cluster_state import Ledger
 
 
 @asynccontextmanager
-async def make_ocean(
+async def open_oceanbase_cluster(
     made_clusters: list[HostCluster], *, per_zone: int = 1
 ) -> AsyncIterator[HostCluster]:
     """Create a cluster and start all servers with one request; every server is in service."""

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.realhosts.fault_points import FAULT_POINTS, release
 from tests.realhosts.faults import LINK_DOWN, SSHD_FROZEN, Fault
 from tests.realhosts.host_cluster import HostCluster, log_text, sub_task
-from tests.realhosts.oceanbase_cluster import make_ocean
+from tests.realhosts.oceanbase_cluster import open_oceanbase_cluster
 from tests.realhosts.report import Row, row_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +24,7 @@ BY_NAME = {point.name: point for point in FAULT_POINTS}
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """A bootstrapped cluster with every server in service."""
-    async with make_ocean(made_clusters) as new_cluster:
+    async with open_oceanbase_cluster(made_clusters) as new_cluster:
         yield new_cluster
 
 

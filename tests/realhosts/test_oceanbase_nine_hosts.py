@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.realhosts.faults import LINK_DOWN, PACKETS_DROPPED, SSHD_FROZEN, Fault
 from tests.realhosts.host import Host
 from tests.realhosts.host_cluster import HostCluster, log_text, sub_task, until
-from tests.realhosts.oceanbase_cluster import launches, make_ocean, open_ledger, serving
+from tests.realhosts.oceanbase_cluster import launches, open_oceanbase_cluster, open_ledger, serving
 from tests.realhosts.report import Row, ended_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +24,7 @@ ALL = list(range(1, 10))
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """Nine hosts; every server is in service."""
-    async with make_ocean(made_clusters, per_zone=3) as new_cluster:
+    async with open_oceanbase_cluster(made_clusters, per_zone=3) as new_cluster:
         yield new_cluster
 
 
