@@ -1,4 +1,4 @@
-"""What several tests share: hosts to log in to."""
+"""Fixtures that several folders share: hosts to log in to."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
 from tests.support.sudo_users import RULE, SudoUsers, make_users, skip_reason
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts what runs in its background so, and programs that tests start inherit it:
-    # Ctrl-C would not reach them.
+    # A shell starts background processes with SIGINT ignored, and programs that tests start inherit
+    # this: Ctrl-C would not reach them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def ssh_hosts() -> AsyncIterator[DemoHosts]:
-    """Three hosts, real sshd where there is one. Shared: leave them as they were."""
+    """Three hosts with a real sshd if there is one. Shared: leave them unchanged."""
     async with DemoHosts(3) as hosts:
         yield hosts
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def asyncssh_hosts() -> AsyncIterator[DemoHosts]:
-    """One host behind the server for machines without sshd. Shared as well."""
+    """One host behind the asyncssh server for machines without sshd. Shared: leave it unchanged."""
     async with DemoHosts(1, kind=ASYNCSSH) as hosts:
         yield hosts
 
@@ -45,14 +45,14 @@ def ssh_host(ssh_hosts: DemoHosts) -> DemoHost:
 
 @pytest_asyncio.fixture
 async def own_ssh_host() -> AsyncIterator[DemoHost]:
-    """A host of this test alone, which may do to it what it likes."""
+    """A host for one test, which may change it."""
     async with DemoHosts(1) as hosts:
         yield hosts.hosts[0]
 
 
 @pytest.fixture(scope="session")
 def made_users() -> Iterator[SudoUsers]:
-    """Two users, one of whom may become the other. Made once; use them through `sudo_users`."""
+    """Two users; one may become the other. Created once; use them through `sudo_users`."""
     if (reason := skip_reason()) is not None:
         pytest.skip(reason)
     with make_users() as users:
@@ -76,7 +76,7 @@ async def sudo_users(made_users: SudoUsers) -> AsyncIterator[SudoUsers]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def open_hosts() -> AsyncIterator[DemoHosts]:
-    """One host with OpenSSH where every user of this machine can log in, who has the key."""
+    """One host with OpenSSH where every user of this machine can log in with the key."""
     async with DemoHosts(1) as hosts:
         if hosts.kind != OPENSSH:
             pytest.skip(hosts.notice)
@@ -86,14 +86,14 @@ async def open_hosts() -> AsyncIterator[DemoHosts]:
 
 @pytest_asyncio.fixture
 async def ssh_pool() -> AsyncIterator[SshPool]:
-    """A pool of this test alone."""
+    """A pool for one test."""
     pool = SshPool(SystemClock(), Random(1))
     yield pool
     await pool.close()
 
 
 class AddressOf(Protocol):
-    """How a runner reaches a host, with any field replaced."""
+    """Return the address through which a runner reaches a host, with any field replaced."""
 
     def __call__(self, host: DemoHost, **changes: object) -> HostAddress: ...
 

@@ -30,7 +30,7 @@ async def make_seekdb() -> AsyncIterator[ClusterTestbed]:
 
 
 @asynccontextmanager
-async def make_ocean() -> AsyncIterator[ClusterTestbed]:
+async def open_oceanbase_cluster() -> AsyncIterator[ClusterTestbed]:
     async with DemoHosts(3) as hosts:
         cluster = ObdOcean(hosts, zones=3)
         testbed = ClusterTestbed(hosts, cluster)
@@ -44,7 +44,7 @@ async def make_ocean() -> AsyncIterator[ClusterTestbed]:
 
 @pytest.mark.parametrize(
     ("make", "name", "level"),
-    [(make_seekdb, "seekdb", "sql"), (make_ocean, "shop", "in service")],
+    [(make_seekdb, "seekdb", "sql"), (open_oceanbase_cluster, "shop", "in service")],
     ids=["seekdb", "oceanbase-ce"],
 )
 async def test_obd_file_start_succeeds_and_doctor_is_healthy(

@@ -43,7 +43,7 @@ def client_commands() -> list[str]:
 
 
 def run_commands(*commands: list[str], expected: int = 0) -> set[str]:
-    """Run commands in one process without POSIX modules; return the modules that it has loaded."""
+    """Run commands in one process without POSIX modules; return the loaded modules."""
     program = (
         f"{WITHOUT_POSIX}\nfrom dagengine.cli import main\n"
         f"codes = [main(command) for command in {list(commands)!r}]\n"

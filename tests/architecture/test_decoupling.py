@@ -19,7 +19,7 @@ def parse(path: Path) -> ast.Module:
 
 
 def names_in(node: ast.AST | None) -> set[str]:
-    """Names in an expression, also those in an annotation that is a string."""
+    """Return the names in an expression, including those in an annotation that is a string."""
     names: set[str] = set()
     for part in ast.walk(node) if node is not None else ():
         if isinstance(part, ast.Name):
@@ -27,7 +27,7 @@ def names_in(node: ast.AST | None) -> set[str]:
         elif isinstance(part, ast.Attribute):
             names.add(part.attr)
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            with suppress(SyntaxError):  # a text that is not an annotation
+            with suppress(SyntaxError):  # the string is not an annotation
                 names |= names_in(ast.parse(part.value, mode="eval"))
     return names
 
@@ -89,7 +89,7 @@ class FunctionTypes:
 
 
 def constructor_annotations(owner: ast.ClassDef) -> Iterator[ast.expr]:
-    """Annotations of the constructor, whether it is written or generated from fields."""
+    """Return the annotations of the constructor, whether it is written or generated from fields."""
     for part in owner.body:
         if isinstance(part, ast.FunctionDef) and part.name == "__init__":
             arguments = part.args
@@ -113,7 +113,7 @@ def constructors_with_functions(
 
 
 def methods_passed_to_constructors(tree: ast.Module) -> list[str]:
-    """Calls of a class with a method of the calling object, or a lambda, as an argument."""
+    """Return calls of a class with a method of the caller, or a lambda, as an argument."""
     passed = []
     for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
         methods = {
@@ -150,9 +150,9 @@ def test_engine_constructors_take_no_functions() -> None:
 
 
 def test_engine_objects_get_no_methods_of_others() -> None:
-    found = {path.name: methods_passed_to_constructors(parse(path)) for path in ENGINE}
-    assert len(found) > 10
-    assert {name: faults for name, faults in found.items() if faults} == {}
+    faults_by_file = {path.name: methods_passed_to_constructors(parse(path)) for path in ENGINE}
+    assert len(faults_by_file) > 10
+    assert {name: faults for name, faults in faults_by_file.items() if faults} == {}
 
 
 @pytest.mark.parametrize(

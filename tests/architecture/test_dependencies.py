@@ -15,11 +15,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"dagengine", "docs", "tasks", "tests"}
-SCRIPTS = {"benchmarks", "tests"}  # scripts import the files beside them by their bare names
+SCRIPTS = {"benchmarks", "tests"}  # scripts import modules in their own directory
 
 REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w,-]+\])?>=(?P<bound>\d[\w.]*)(,<\d[\w.]*)?")
-# The tree that imports, and the extras that it may use besides install_requires. Benchmarks are
-# run by `make bench` in an environment that has the extras of the tests, too.
+# The importing tree, and the extras that it may use besides install_requires. Benchmarks run by
+# `make bench` in an environment that includes the extras of the tests.
 TREES = {
     ("dagengine", "tasks"): (),
     ("tests",): ("demo", "test", "peers"),
@@ -66,7 +66,7 @@ def modules_imported(tree: ast.AST) -> set[str]:
 
 
 def is_beside(path: Path, module: str) -> bool:
-    """True if a script imports a file or package beside it, or beside the scripts it belongs to."""
+    """Return whether a script imports a file or package next to it, or next to its main script."""
     folders = [folder for folder in path.parents if ROOT in folder.parents]
     return any(
         (folder / module).is_dir() or (folder / f"{module}.py").is_file() for folder in folders
@@ -75,7 +75,7 @@ def is_beside(path: Path, module: str) -> bool:
 
 @cache
 def third_party_modules(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return each third-party module that these trees import, and the first file that does."""
+    """Return each third-party module that these trees import, and the first importing file."""
     modules: dict[str, str] = {}
     for path in (path for package in packages for path in sorted((ROOT / package).rglob("*.py"))):
         for module in modules_imported(ast.parse(path.read_text(encoding="utf-8"), path)):
@@ -92,7 +92,7 @@ def undeclared(packages: tuple[str, ...], extras: Iterable[str]) -> list[str]:
     return [
         f"{module} ({path})"
         for module, path in sorted(third_party_modules(packages).items())
-        # A module that is not installed, as dbos, has the name of its distribution.
+        # A module that is not installed, such as dbos, has the name of its distribution.
         if not distributions_by_module().get(module, {distribution_of(module)}) & permitted
     ]
 

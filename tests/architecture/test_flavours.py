@@ -1,4 +1,4 @@
-"""A flavour is one file and one line in the table: no other module knows a flavour by name."""
+"""A flavour is one file and one line in the table: no other module refers to a flavour by name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 
 def names_a_flavour(node: ast.AST) -> bool:
-    """Whether a node is a flavour's name, its constant, or an import of its module."""
+    """Return whether a node is a flavour's name, its constant, or an import of its module."""
     names = {flavour.name for flavour in FLAVOURS}
     match node:
         case ast.Constant(value=str(text)):
@@ -47,7 +47,7 @@ def names_a_flavour(node: ast.AST) -> bool:
 
 
 def compares_a_flavour(node: ast.AST) -> bool:
-    """Whether a node is a comparison with a flavour, or a `match` of one."""
+    """Return whether a node is a comparison with a flavour, or a `match` on one."""
     match node:
         case ast.Compare(left=left, comparators=others):
             sides = [left, *others]
@@ -59,18 +59,18 @@ def compares_a_flavour(node: ast.AST) -> bool:
 
 
 def test_flavours_are_named_only_in_their_own_files() -> None:
-    found = {name for name, tree in sources() for node in ast.walk(tree) if names_a_flavour(node)}
-    assert found == set(NAMED_FOR_ANOTHER_REASON)
+    files = {name for name, tree in sources() for node in ast.walk(tree) if names_a_flavour(node)}
+    assert files == set(NAMED_FOR_ANOTHER_REASON)
 
 
 def test_flavours_are_compared_nowhere() -> None:
-    found = [
+    comparisons = [
         f"{name}:{getattr(node, 'lineno', 0)}"
         for name, tree in sources()
         for node in ast.walk(tree)
         if compares_a_flavour(node)
     ]
-    assert found == []
+    assert comparisons == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The graph of imports has no cycle, counting those for types only and those inside functions."""
+"""The import graph has no cycle, including imports for types only and inside functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def module_name(path: Path) -> str:
 
 
 def sources() -> dict[str, str]:
-    """Source text by module."""
+    """Return the source text by module."""
     return {
         module_name(path): path.read_text(encoding="utf-8")
         for package in PACKAGES
@@ -28,7 +28,7 @@ def sources() -> dict[str, str]:
 
 
 def imported_modules(source: str, modules: Mapping[str, str]) -> Iterator[str]:
-    """Modules that any import statement of a source names, wherever the statement is.
+    """Yield the modules that any import statement of a source names, wherever it is.
 
     An import of a submodule also executes its packages; these edges are not counted, because
     the statement names the submodule only.
@@ -43,7 +43,7 @@ def imported_modules(source: str, modules: Mapping[str, str]) -> Iterator[str]:
 
 
 def find_cycle(modules: Mapping[str, str]) -> list[str]:
-    """The modules of one cycle of imports; empty without a cycle."""
+    """Return the modules of one import cycle; empty without a cycle."""
     graph = {name: set(imported_modules(source, modules)) for name, source in modules.items()}
     try:
         TopologicalSorter(graph).prepare()

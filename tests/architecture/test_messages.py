@@ -20,7 +20,7 @@ from tests.architecture.test_vocabulary import hits_in
 
 ROOT = Path(__file__).parents[2]
 NEGATED_NOUN = re.compile(r"\b[Nn]o \w+ (that|which|who)\b")
-# Constructors and functions whose texts users see, in addition to all errors. Two kinds of texts
+# Constructors and functions with texts for users, in addition to all errors. Two kinds of texts
 # stay outside `messages.py`, because their declarations are catalogues themselves: the arguments
 # `examines`, `remedy` and `blocks_when` of `@check` in tasks/preflight/checks_*.py, which belong to
 # the name and severity of a check at its function, and errors in tasks/diagnosis/error_codes.py.
@@ -43,7 +43,7 @@ class Catalogue:
     """The messages of one package.
 
     Attributes:
-        package: its path, such as `dagengine/api`.
+        package: path of the package, such as `dagengine/api`.
         constants: the messages by the names of their constants.
     """
 
@@ -52,7 +52,7 @@ class Catalogue:
 
     @property
     def prefix(self) -> str:
-        """The first part of each key: the package without `dagengine.`."""
+        """Return the first part of each key: the package without `dagengine.`."""
         return self.package.replace("/", ".").removeprefix("dagengine.")
 
     def sources(self) -> list[Path]:
@@ -87,7 +87,7 @@ def in_all() -> Iterator[tuple[Catalogue, str, Message]]:
 
 @cache
 def error_names() -> frozenset[str]:
-    """The names of all error classes of both packages."""
+    """Return the names of all error classes of both packages."""
     for package in (dagengine, tasks):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith("__main__"):
@@ -111,7 +111,7 @@ def checked_sources() -> list[Path]:
 
 
 def is_text(node: ast.AST) -> bool:
-    """True for a literal with words, as opposed to a code, a key or a composition of values."""
+    """Return whether a literal has words, unlike a code, a key or a composition of values."""
     match node:
         case ast.Constant(value=str(text)):
             words = text
@@ -129,7 +129,7 @@ def is_text(node: ast.AST) -> bool:
 
 
 def literal_names(function: ast.AST) -> set[str]:
-    """The local variables of a function to which a literal text is assigned."""
+    """Return the local variables of a function to which a literal text is assigned."""
     return {
         target.id
         for node in ast.walk(function)
@@ -175,8 +175,8 @@ def wrong_calls(source: str, catalogue: dict[str, Message]) -> list[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and (name := message_name(node.func)) in catalogue
-        and None not in (given := {keyword.arg for keyword in node.keywords})
-        and (node.args or given != catalogue[name].fields)
+        and None not in (keywords := {keyword.arg for keyword in node.keywords})
+        and (node.args or keywords != catalogue[name].fields)
     ]
 
 
@@ -193,7 +193,7 @@ def used_names(source: str) -> set[str]:
 
 
 def template_faults(template: str) -> list[str]:
-    """Return what is wrong with the text of a message."""
+    """Return the faults in the text of a message."""
     faults = hits_in(template)
     faults += [match[0] for match in NEGATED_NOUN.finditer(template)]
     if template.endswith((".", ";")):
@@ -275,7 +275,7 @@ def test_call_with_wrong_fields_is_found(call: str) -> None:
     assert wrong_calls(call, {"A": Message("x.a", "text {a}")}) == [call]
 
 
-# --- no texts elsewhere ---------------------------------------------------------------
+# --- no texts outside the catalogues --------------------------------------------------
 
 
 def test_errors_take_their_texts_from_catalogues() -> None:

@@ -1,4 +1,4 @@
-"""The public face is whole: whatever its calls take, answer or raise can be imported from it."""
+"""The public API is complete: every type in its parameters, results and errors can be imported."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NOT_EXPORTED = {
 }
 NAMES_OF_ITS_OWN = ("__init__", "__aenter__", "__aiter__")
 
-# Of every module: some annotations name what their own module imports for types only.
+# Of every module: some annotations use names that their module imports for types only.
 NAMES = {
     name: value
     for module in list(sys.modules.values())
@@ -61,7 +61,7 @@ NAMES = {
 
 
 def classes_in(hint: Any) -> Iterator[type]:
-    """The classes of this project that an annotation names."""
+    """Yield the classes of this project in an annotation."""
     if inspect.isclass(hint) and hint.__module__.partition(".")[0] == "dagengine":
         yield hint
     for part in typing.get_args(hint):
@@ -70,7 +70,7 @@ def classes_in(hint: Any) -> Iterator[type]:
 
 
 def functions_of(owner: type) -> Iterator[tuple[str, Any]]:
-    """Its public functions and properties, inherited ones of this project as well."""
+    """Yield its public functions and properties, including those inherited from this project."""
     for name, member in inspect.getmembers(owner):
         function = member.fget if isinstance(member, property) else inspect.unwrap(member)
         if name.startswith("_") and name not in NAMES_OF_ITS_OWN:
@@ -80,7 +80,7 @@ def functions_of(owner: type) -> Iterator[tuple[str, Any]]:
 
 
 def annotated() -> Iterator[tuple[str, Any]]:
-    """Everything that has annotations, by name."""
+    """Yield everything that has annotations, by name."""
     for name, value in EXPORTED.items():
         yield name, value
         if inspect.isclass(value):
@@ -94,22 +94,22 @@ def named_by(value: Any) -> set[type]:
     own = vars(sys.modules[value.__module__])
     # `typer` is imported for annotations only: a controller does not load it.
     hints = typing.get_type_hints(value, localns={**NAMES, "typer": typer, **own})
-    return {found for hint in hints.values() for found in classes_in(hint)}
+    return {cls for hint in hints.values() for cls in classes_in(hint)}
 
 
 def test_public_api_types_in_annotations_are_exported() -> None:
     values = set(CLASSES.values())
     missing = {
-        f"{found.__name__} of {where}"
-        for where, value in annotated()
-        for found in named_by(value) - values
-        if found.__name__ not in NOT_EXPORTED
+        f"{cls.__name__} of {owner}"
+        for owner, value in annotated()
+        for cls in named_by(value) - values
+        if cls.__name__ not in NOT_EXPORTED
     }
     assert missing == set()
 
 
 def test_public_api_exemptions_are_needed() -> None:
-    named = {found.__name__ for _, value in annotated() for found in named_by(value)}
+    named = {cls.__name__ for _, value in annotated() for cls in named_by(value)}
     assert set(NOT_EXPORTED) <= named - set(EXPORTED)
 
 
@@ -119,13 +119,13 @@ def test_public_api_walk_finds_known_members() -> None:
         *members
     }
     assert {"StepContext.unconfirmed", "Store.prune", "Subscription.next", "script"} <= {*members}
-    assert {found.__name__ for found in named_by(members["Engine.list_events"])} == {"EventRecord"}
-    assert {found.__name__ for found in named_by(members["EngineEvent"])} >= {"DagUpdated"}
-    assert {found.__name__ for found in named_by(members["Stage"])} >= {"StepContext", "Failed"}
+    assert {cls.__name__ for cls in named_by(members["Engine.list_events"])} == {"EventRecord"}
+    assert {cls.__name__ for cls in named_by(members["EngineEvent"])} >= {"DagUpdated"}
+    assert {cls.__name__ for cls in named_by(members["Stage"])} >= {"StepContext", "Failed"}
 
 
 async def test_public_api_types_of_attributes_are_exported(tmp_path: Path) -> None:
-    """Attributes that no annotation names."""
+    """Check attributes without an annotation."""
     store = SqliteStore(tmp_path / "store.sqlite")
     for instance in (Engine(store=store, operations=[]), store, Subscription()):
         for name, value in vars(instance).items():
@@ -135,8 +135,8 @@ async def test_public_api_types_of_attributes_are_exported(tmp_path: Path) -> No
 
 def test_public_api_documented_errors_are_exported() -> None:
     declared = {
-        (name, where)
-        for where, value in annotated()
+        (name, owner)
+        for owner, value in annotated()
         for part in [(inspect.getdoc(value) or "").partition("Raises:\n")[2].partition("\n\n")[0]]
         for names in re.findall(r"^    (\w[\w, ]*): ", part, re.MULTILINE)
         for name in names.split(", ")
@@ -148,8 +148,8 @@ def test_public_api_documented_errors_are_exported() -> None:
 
 def test_public_api_store_and_remote_errors_are_exported() -> None:
     families = (dagengine.errors.StoreError, dagengine.errors.RemoteError)
-    found = {error for family in families for error in (family, *family.__subclasses__())}
-    assert found <= set(CLASSES.values())
+    error_classes = {error for family in families for error in (family, *family.__subclasses__())}
+    assert error_classes <= set(CLASSES.values())
     assert {"EngineStopped", "UnknownOperation", "InvalidId", "NotSerializable"} <= set(EXPORTED)
 
 
@@ -158,8 +158,8 @@ def test_mysql_api_types_in_annotations_are_exported() -> None:
     calls = [value for value in public.values() if inspect.isroutine(value)]
     for owner in filter(inspect.isclass, public.values()):
         calls += [owner, *(function for _, function in functions_of(owner))]
-    hidden = {"Wire", "Capability"}  # what `connect` gives to the connection that it makes
-    named = {found.__name__ for call in calls for found in named_by(call)}
+    hidden = {"Wire", "Capability"}  # `connect` passes these to the connection
+    named = {cls.__name__ for call in calls for cls in named_by(call)}
     assert {"Connection", "Result"} <= named <= {*public, *hidden}
 
 
@@ -170,7 +170,7 @@ def test_public_names_are_unique_and_documented() -> None:
         name
         for name, value in EXPORTED.items()
         if inspect.isclass(value) or inspect.isroutine(value)
-        # A dataclass writes its own signature where there is nothing to read.
+        # A dataclass without a docstring has its signature as the docstring.
         if not value.__doc__ or value.__doc__.startswith(f"{name}(")
     }
     assert bare == set()
@@ -178,7 +178,7 @@ def test_public_names_are_unique_and_documented() -> None:
 
 @pytest.mark.parametrize("owner", ["Engine", "SqliteStore", "Store", "StepContext", "Subscription"])
 def test_public_api_methods_are_documented(owner: str) -> None:
-    # A method says nothing only where it is what its contract says, or where its name is all of it.
+    # A method needs no docstring if it implements a documented contract, or if its name suffices.
     plain = {"dag_id", "start"}
     bare = {
         name
@@ -204,7 +204,7 @@ def test_dagengine_has_at_most_50_names() -> None:
 
 
 def names_for_type_checkers(module: ModuleType) -> dict[str, str]:
-    """Return the names in the block `if TYPE_CHECKING:` of a module, and where they are from."""
+    """Return the names in the block `if TYPE_CHECKING:` of a module, and their origins."""
     tree = ast.parse(inspect.getsource(module))
     blocks = [
         node
@@ -236,7 +236,7 @@ def test_lazy_module_with_unknown_name_raises(module: ModuleType) -> None:
 
 
 def modules_loaded_by(program: str) -> set[str]:
-    """Return the modules that a fresh process has loaded after the program."""
+    """Return the modules that a fresh process has loaded after running the program."""
     done = subprocess.run(
         [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules)"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Addresses, watched files, pauses and exit codes have one definition each."""
+"""Addresses, watched files, backoff and exit codes have one definition each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def files_with(select: Callable[[ast.AST], bool]) -> set[str]:
 
 
 def splits_at_last_colon(node: ast.AST) -> bool:
-    """True for `text.rpartition(":")` and `text.rsplit(":", …)`."""
+    """Return whether a node is `text.rpartition(":")` or `text.rsplit(":", …)`."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -37,7 +37,7 @@ def splits_at_last_colon(node: ast.AST) -> bool:
 
 
 def puts_brackets_around_host(node: ast.AST) -> bool:
-    """True for an f-string such as `[{host}]` or `[{ip}]:{port}`."""
+    """Return whether a node is an f-string such as `[{host}]` or `[{ip}]:{port}`."""
     return isinstance(node, ast.JoinedStr) and bool(
         re.search(r"\[\{[^{}]*\b(host|ip)\b[^{}]*\}\]", ast.unparse(node))
     )
@@ -52,7 +52,7 @@ def reads_change_time(node: ast.AST) -> bool:
 
 
 def repeats_last_step(node: ast.AST) -> bool:
-    """True for `min(index, len(steps) - 1)`."""
+    """Return whether a node is `min(index, len(steps) - 1)`."""
     return (
         isinstance(node, ast.Call)
         and ast.unparse(node.func) == "min"
@@ -74,9 +74,9 @@ def assigns_exit_code(node: ast.AST) -> bool:
 @pytest.mark.parametrize(
     ("select", "expected"),
     [
-        # `ip:port:timestamp` in the database's lists of members: cuts the timestamp off.
+        # `ip:port:timestamp` in the database's lists of members: removes the timestamp.
         (splits_at_last_colon, {"dagengine/runtime/addresses.py", "tasks/sql/cluster.py"}),
-        # The names in a known_hosts file have brackets whenever they have a port.
+        # The names in a known_hosts file have brackets if they have a port.
         (
             puts_brackets_around_host,
             {"dagengine/runtime/addresses.py", "dagengine/remote/ssh/known_hosts.py"},

@@ -1,4 +1,4 @@
-"""Rules of the house that a program can check: rooms, sizes, names, tasks, clocks, imports."""
+"""Checked conventions: file and package sizes, names, tasks, clocks and imports."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 MAX_LINES = 400
-MAX_TEST_LINES = 700  # what it tests is read one test at a time, not as a whole
+MAX_TEST_LINES = 700  # the tests of a file are read one at a time
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
-# The places that end whatever is raised: the attempt, a DAG's part in a pass of the scheduler (a
-# defect must not cost the others theirs), the loops of the services and of the writer's thread
-# (whose callers would wait for ever), the HTTP answer.
+# Code that handles any exception: the attempt, the work for one DAG in a pass of the scheduler (a
+# defect must not affect other DAGs), the loops of the services and of the writer thread (whose
+# callers would wait forever), and the HTTP response.
 BROAD_EXCEPTS = {
     "dagengine/engine/attempt.py",
     "dagengine/engine/decisions.py",
@@ -38,8 +38,8 @@ BROAD_EXCEPTS = {
 }
 CLOCK_READERS = {
     "dagengine/runtime/clock.py",
-    "dagengine/client/signing.py",  # the wire's own clock: the header says how long it is valid
-    "tasks/demo/reaper.py",  # a program of its own, of the standard library only
+    "dagengine/client/signing.py",  # the wire format's clock: the header has an expiry time
+    "tasks/demo/reaper.py",  # a separate program, with the standard library only
 }
 CLOCKS = {
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter"),
@@ -58,7 +58,7 @@ def trees() -> Iterator[tuple[str, ast.Module]]:
 
 
 def find(select: Callable[[ast.AST], bool]) -> list[str]:
-    """Where in both packages there are such nodes, as `file:line`."""
+    """Return the locations of matching nodes in both packages, as `file:line`."""
     return [
         f"{name}:{getattr(node, 'lineno', 0)}"
         for name, tree in trees()
@@ -67,12 +67,12 @@ def find(select: Callable[[ast.AST], bool]) -> list[str]:
     ]
 
 
-def files_of(places: list[str]) -> set[str]:
-    return {place.rpartition(":")[0] for place in places}
+def files_of(locations: list[str]) -> set[str]:
+    return {location.rpartition(":")[0] for location in locations}
 
 
 def dotted(node: ast.AST) -> str:
-    """`a.b.c` of such an expression, else the empty text."""
+    """Return `a.b.c` for such an expression, else the empty text."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (front := dotted(node.value)):
@@ -81,12 +81,12 @@ def dotted(node: ast.AST) -> str:
 
 
 def test_sources_include_both_packages() -> None:
-    found = {name_of(path) for path in SOURCES}
+    names = {name_of(path) for path in SOURCES}
     assert {
         "dagengine/engine/attempt.py",
         "dagengine/cli/__init__.py",
         "tasks/operations/start.py",
-    } <= found
+    } <= names
 
 
 def test_imports_follow_contracts() -> None:
@@ -120,7 +120,7 @@ def test_source_files_have_specific_names() -> None:
 
 
 def test_dagengine_never_imports_tasks() -> None:
-    found = []
+    imports = []
     for name, tree in trees():
         if not name.startswith("dagengine/"):
             continue
@@ -132,8 +132,8 @@ def test_dagengine_never_imports_tasks() -> None:
                     modules = [module]
                 case _:
                     continue
-            found += [f"{name}: {m}" for m in modules if m.partition(".")[0] == "tasks"]
-    assert found == []
+            imports += [f"{name}: {m}" for m in modules if m.partition(".")[0] == "tasks"]
+    assert imports == []
 
 
 def test_imports_are_absolute() -> None:
@@ -141,7 +141,7 @@ def test_imports_are_absolute() -> None:
 
 
 def catches(node: ast.AST, *names: str) -> bool:
-    """True for a handler of one of these errors, alone or among others."""
+    """Return whether a node is a handler of one of these errors, alone or among others."""
     if not isinstance(node, ast.ExceptHandler):
         return False
     kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -192,12 +192,12 @@ def test_asyncio_tasks_have_names() -> None:
 
     assert find(lambda node: is_called(node, "create_task")) != []
     assert find(is_nameless) == []
-    # It takes no name.
+    # Tasks of `ensure_future` cannot be named.
     assert find(lambda node: is_called(node, "ensure_future")) == []
 
 
 def test_clock_is_read_only_in_listed_files() -> None:
-    # Any mention counts: passing `time.monotonic` on is reading it elsewhere.
+    # Every reference counts: passing `time.monotonic` as a value reads it elsewhere.
     mentions = find(lambda node: isinstance(node, ast.Attribute) and dotted(node) in CLOCKS)
     assert files_of(mentions) == CLOCK_READERS
 
@@ -208,7 +208,7 @@ def test_clock_is_read_only_in_listed_files() -> None:
 
 
 def modules_of_serve(first: str = "") -> set[str]:
-    """The top names of what a process has loaded that is about to serve."""
+    """Return the top-level modules that `serve` has loaded before it serves."""
     program = (
         f"import sys\n{first}\nimport dagengine.cli.serve, dagengine.server.controller\n"
         "assert dagengine.server.plugins.load_extension_points().points\n"
@@ -227,8 +227,8 @@ def test_serve_does_not_load_typer() -> None:
 
 
 def test_serve_loads_rich_only_through_structlog() -> None:
-    # structlog takes rich where it is installed and does without where it is not: with rich
-    # hidden, anything else that wanted it would fail here.
+    # structlog imports rich if it is installed, and works without it. With rich hidden, any other
+    # module that needs it fails here.
     loaded = modules_of_serve("sys.modules['rich'] = None")
     assert "structlog" in loaded
     assert "rich" not in loaded
@@ -237,10 +237,10 @@ def test_serve_loads_rich_only_through_structlog() -> None:
 def test_errors_docstring_matches_class_tree() -> None:
     documented_bases, path = {}, [DagengineError.__name__]
     for line in (errors.__doc__ or "").splitlines():
-        if found := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
-            depth = 1 + len(found[1]) // 4
-            path[depth:] = [found[2]]
-            documented_bases[found[2]] = path[depth - 1]
+        if entry := re.match(r"    ([│ ]*)[├└]── (\w+)", line):
+            depth = 1 + len(entry[1]) // 4
+            path[depth:] = [entry[2]]
+            documented_bases[entry[2]] = path[depth - 1]
     actual_bases = {
         name: value.__base__.__name__
         for name, value in vars(errors).items()

@@ -48,15 +48,15 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that was made, with the functions of the product on the stack, innermost first."""
+    """A call with the functions of the product on the stack, innermost first."""
 
     function: Function
     callers: tuple[Function, ...]
 
     @property
     def is_hop(self) -> bool:
-        """True for a call into another package, into another module of `engine`, and for the
-        start of a task of `engine`. Calls within `rules` and within `store` are details."""
+        """Return whether the call enters another package or another module of `engine`, or starts
+        a task of `engine`. Calls within `rules` and within `store` are details."""
         if self.function.package not in PATH_PACKAGES:
             return False
         if not self.callers:
@@ -68,7 +68,7 @@ class Call:
 
 
 def listed_calls() -> list[Function]:
-    """The table of the document, in order."""
+    """Return the table of the document, in order."""
     text = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
     section = text.partition(f"{HEADING}\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (\d+) \| `([\w.]+)` \| `([\w./]+)` \|", section, re.MULTILINE)
@@ -77,15 +77,15 @@ def listed_calls() -> list[Function]:
 
 
 def find_faults(listed: Sequence[Function], calls: Sequence[Call]) -> list[str]:
-    """Differences between the document and the calls up to the last one that it lists."""
+    """Return the differences between the document and the calls up to its last one."""
     order = list(dict.fromkeys(call.function for call in calls))
     faults = [f"{function.name} is not called" for function in listed if function not in order]
     if faults:
         return faults
     calls = calls[: [call.function for call in calls].index(listed[-1]) + 1]
-    made = [function for function in order if function in listed]
-    if made != list(listed):
-        faults.append(f"the order is {[function.name for function in made]}")
+    listed_order = [function for function in order if function in listed]
+    if listed_order != list(listed):
+        faults.append(f"the order is {[function.name for function in listed_order]}")
     files = {function.file for function in listed}
     for call in calls:
         if call.is_hop and call.function not in listed:
@@ -102,7 +102,7 @@ def find_faults(listed: Sequence[Function], calls: Sequence[Call]) -> list[str]:
 class Recorder:
     """Records the calls of functions of the product.
 
-    Covers threads that were started meanwhile, and not tasks that were started before.
+    Covers threads that are started during the recording, but not tasks that were started before.
     """
 
     def __init__(self) -> None:
@@ -161,7 +161,7 @@ def _callers_of(frame: FrameType) -> Iterator[Function]:
 
 @pytest.fixture
 async def calls(tmp_path: Path) -> list[Call]:
-    """The calls of one submission to an engine on a new store."""
+    """Return the calls of one submission to an engine on a new store."""
 
     async def step(context: StepContext) -> Outcome:
         await is_recorded.wait()

@@ -1,8 +1,8 @@
-"""Ends a process before or after every durable write: `python crash.py SCENARIO DIRECTORY STEP`.
+"""End a process before or after every durable write: `python crash.py SCENARIO DIRECTORY STEP`.
 
-For each write of the scenario, counted from 1 and taken every STEP: a child runs the scenario and
-ends with os._exit at that write; a second one goes on, and ends a little later itself; a third
-one goes on to the end. Prints one JSON object: how many crashes there were, and what was wrong.
+For each write of the scenario, counted from 1 in increments of STEP: a child runs the scenario and
+ends with os._exit at that write; a second child resumes it, and ends at a slightly later write; a
+third child completes it. Prints one JSON object with the number of crashes and the faults.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from dagengine.rules.snapshot import Snapshot
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
 from tests.chaos.start_scenarios import SCENARIOS as START_SCENARIOS
-from tests.chaos.start_scenarios import World
+from tests.chaos.start_scenarios import ChaosEnvironment
 from tests.chaos.stop_scenarios import STOP_SCENARIOS
 from tests.property.invariants import find_violations
 
 SCENARIOS = START_SCENARIOS | STOP_SCENARIOS
 CRASHED, WRONG = 77, 78
-BOUND_S = 60.0  # on a hang, not on a slow machine
+BOUND_S = 60.0  # detects a hang; not a measure of speed
 
 
 class EndingStore(SqliteStore):
-    """Ends the process at a write."""
+    """A store that ends the process at a write."""
 
     def __init__(self, path: Path, at: int, side: str) -> None:
         super().__init__(path)
@@ -52,21 +52,23 @@ class EndingStore(SqliteStore):
         return written
 
 
-def main(name: str, directory: Path, step: int) -> None:
+def main(name: str, parent: Path, step: int) -> None:
     crashes, failures, number = 0, [], 1
     while not failures:
         ended = []
         for side in ("before", "after"):
-            place = directory / f"{number}-{side}"
-            place.mkdir()
-            with make_world(name, place).outside():
-                ended.append(run_child(name, place, number, side))
+            directory = parent / f"{number}-{side}"
+            directory.mkdir()
+            with make_environment(name, directory).shared_resources():
+                ended.append(run_child(name, directory, number, side))
                 if ended[-1] == CRASHED:
                     crashes += 1
-                    crashes += run_child(name, place, 1 + number % 5, side) == CRASHED
-                    ended.append(run_child(name, place, 0, ""))
+                    crashes += run_child(name, directory, 1 + number % 5, side) == CRASHED
+                    ended.append(run_child(name, directory, 0, ""))
             if WRONG in ended or any(code not in (0, CRASHED) for code in ended):
-                detail = (place / "wrong").read_text() if (place / "wrong").exists() else ended
+                detail = (
+                    (directory / "wrong").read_text() if (directory / "wrong").exists() else ended
+                )
                 failures.append(f"{name}, {side} write {number}: {detail}")
         if all(code == 0 for code in ended):
             break  # the scenario has no more writes
@@ -74,42 +76,45 @@ def main(name: str, directory: Path, step: int) -> None:
     sys.stdout.write(json.dumps({"crashes": crashes, "wrong": failures}) + "\n")
 
 
-def make_world(name: str, place: Path) -> World:
-    _, kind, traits = SCENARIOS[name]
-    return kind(place, **traits)
+def make_environment(name: str, directory: Path) -> ChaosEnvironment:
+    _, kind, parameters = SCENARIOS[name]
+    return kind(directory, **parameters)
 
 
-def run_child(name: str, place: Path, at: int, side: str) -> int:
-    """Run the scenario in a child until it ends or is ended; returns its exit code."""
+def run_child(name: str, directory: Path, at: int, side: str) -> int:
+    """Run the scenario in a child until it ends or exits at the write; return its exit code."""
     child = os.fork()
     if child == 0:
         try:
-            asyncio.run(run(name, place, at, side))
+            asyncio.run(run(name, directory, at, side))
             os._exit(0)
-        except BaseException:  # noqa: BLE001  # the parent reads what it was
-            (place / "wrong").write_text(traceback.format_exc()[-3000:])
+        except BaseException:  # noqa: BLE001  # the parent reads the traceback
+            (directory / "wrong").write_text(traceback.format_exc()[-3000:])
             os._exit(WRONG)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-async def run(name: str, place: Path, at: int, side: str) -> None:
-    scenario, world = SCENARIOS[name][0], make_world(name, place)
-    path = place / "store.sqlite"
-    await check(world, path)
+async def run(name: str, directory: Path, at: int, side: str) -> None:
+    scenario, environment = SCENARIOS[name][0], make_environment(name, directory)
+    path = directory / "store.sqlite"
+    await check(environment, path)
     async with asyncio.timeout(BOUND_S):
         store = EndingStore(path, at, side)
-        operation = world.operation()
-        async with world.inside(), Engine(store=store, operations=[operation]) as engine:
-            await scenario(world, engine)
+        operation = environment.operation()
+        async with (
+            environment.child_resources(),
+            Engine(store=store, operations=[operation]) as engine,
+        ):
+            await scenario(environment, engine)
             assert operation.lock_key is not None
             assert engine.holder(operation.lock_key) is None, "the lock was not freed"
             assert await engine.list_unfinished(details=False) == ()
-    await check(world, path)
+    await check(environment, path)
 
 
-async def check(world: World, path: Path) -> None:
-    """What must be true of the files at any moment."""
+async def check(environment: ChaosEnvironment, path: Path) -> None:
+    """Check the files: these statements hold at any moment."""
     store = SqliteStore(path)
     await store.open()
     try:
@@ -127,7 +132,7 @@ async def check(world: World, path: Path) -> None:
                 assert [a.attempt_no for a in attempts] == list(range(1, task.attempt_no + 1))
                 assert all(a.outcome for a in attempts[:-1]), "an attempt was left open"
         written = Counter(lines)
-        acknowledgements = world.notes("told")
+        acknowledgements = environment.notes("responses")
         acknowledged = Counter(
             (dag_id, line)
             for kind, dag_id, *rest in acknowledgements
@@ -135,12 +140,12 @@ async def check(world: World, path: Path) -> None:
             if kind == "line"
         )
         assert acknowledged <= written, f"lines were lost: {acknowledged - written}"
-        known = {dag.dag_id for dag in dags}
-        assert {dag_id for kind, dag_id, *_ in acknowledgements if kind == "accepted"} <= known
+        dag_ids = {dag.dag_id for dag in dags}
+        assert {dag_id for kind, dag_id, *_ in acknowledgements if kind == "accepted"} <= dag_ids
         audit = Counter((row.dag_id, row.action) for row in await store.list_audit(None, limit=99))
-        operated = Counter((w[1], w[2]) for w in acknowledgements if w[0] == "asked")
+        operated = Counter((w[1], w[2]) for w in acknowledgements if w[0] == "operated")
         assert operated <= audit, "an operator was lost"
-        world.check_outside()
+        environment.check_effects()
     finally:
         await store.close()
 

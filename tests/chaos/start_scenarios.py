@@ -1,8 +1,8 @@
-"""What the chaos suite runs: an operation with effects outside of the store, and users.
+"""Scenarios of the chaos suite: an operation with effects outside the store, and its users.
 
-The effects are files: `up-<target>` is a server that runs. A step looks before it acts, as real
-ones do; every launch is counted in `launches`. What callers were told is noted in `told`: after a
-crash the store has to know all of it.
+The effects are files: `up-<target>` is a running server. As in real steps, a step probes before it
+acts; `launches` counts every launch. `responses` records every response to a caller: after a crash
+the store must contain all of it.
 """
 
 from __future__ import annotations
@@ -40,32 +40,32 @@ HOLDER, SUCCESSOR = ("b",), ("a",)
 
 
 @dataclass(frozen=True)
-class World:
+class ChaosEnvironment:
     """One directory; everything in it outlives the process."""
 
     directory: Path
-    broken: frozenset[str] = frozenset()  #: targets that do not start until they are mended
+    broken: frozenset[str] = frozenset()  #: targets that do not start until they are repaired
     hanging: frozenset[str] = frozenset()  #: targets whose start never ends by itself
 
-    # --- outside ----------------------------------------------------------------------------
+    # --- environment ------------------------------------------------------------------------
 
     @contextmanager
-    def outside(self) -> Iterator[None]:
-        """What is there before the first child, and outlives each of them."""
+    def shared_resources(self) -> Iterator[None]:
+        """Set up everything that exists before the first child and outlives all of them."""
         yield
 
     @asynccontextmanager
-    async def inside(self) -> AsyncIterator[None]:
-        """What is there in a child, beside its engine."""
+    async def child_resources(self) -> AsyncIterator[None]:
+        """Set up everything that a child needs in addition to its engine."""
         yield
 
-    def check_outside(self) -> None:
-        """What must be true outside of the store at any moment."""
+    def check_effects(self) -> None:
+        """Check conditions outside the store that hold at any moment."""
         launches = Counter(target for (target,) in self.notes("launches"))
-        assert all(count == 1 for count in launches.values()), f"launched twice: {launches}"
+        assert all(count == 1 for count in launches.values()), f"started twice: {launches}"
 
     def note(self, name: str, *words: object) -> None:
-        """Append a line in one write: it is there when the process ends right after."""
+        """Append a line in one write, so that it is complete if the process ends right after."""
         file = os.open(self.directory / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
         try:
             os.write(file, (json.dumps(words) + "\n").encode())
@@ -80,11 +80,11 @@ class World:
         return (self.directory / f"up-{target}").exists()
 
     def repair(self) -> None:
-        (self.directory / "mended").touch()
+        (self.directory / "repaired").touch()
 
     @property
     def is_repaired(self) -> bool:
-        return (self.directory / "mended").exists()
+        return (self.directory / "repaired").exists()
 
     # --- the operation ------------------------------------------------------------------------
 
@@ -111,43 +111,43 @@ class World:
     def submission(self, targets: tuple[str, ...], *force: str) -> Submission:
         return Submission("op", targets, {"force_pass": list(force)})
 
-    async def say(self, context: StepContext, line: str) -> None:
+    async def record_line(self, context: StepContext, line: str) -> None:
         await context.log(line)
-        self.note("told", "line", context.dag_id, line)
+        self.note("responses", "line", context.dag_id, line)
 
     async def lock(self, context: StepContext) -> Outcome:
         reply = await context.acquire_lock(context.params["force_pass"])
         if reply.holder is not None:
             return Failed(Problem("Test.Locked", "held"))
-        await self.say(context, "took the lock")
+        await self.record_line(context, "took the lock")
         return Succeeded()
 
     async def check(self, context: StepContext) -> Outcome:
-        await self.say(context, f"{context.target} is there")
+        await self.record_line(context, f"{context.target} is there")
         return Succeeded()
 
     async def start(self, context: StepContext) -> Outcome:
         target = context.target or ""
         if target in self.broken and not self.is_repaired:
-            return Failed(Problem("Test.Broken", f"{target} is broken", "mend it"))
+            return Failed(Problem("Test.Broken", f"{target} is broken", "repair it"))
         if target in self.hanging:
             self.note("hangs", context.dag_id)
             await asyncio.Event().wait()
         if not self.is_up(target):
             (self.directory / f"up-{target}").write_text(str(context.dag_id))
             self.note("launches", target)
-        await self.say(context, f"{target} runs")
+        await self.record_line(context, f"{target} runs")
         return Succeeded({"target": target})
 
     async def stop(self, context: StepContext) -> Outcome:
         up = self.directory / f"up-{context.target}"
         if up.exists() and up.read_text() == str(context.dag_id):
             up.unlink()
-        await self.say(context, f"{context.target} stopped")
+        await self.record_line(context, f"{context.target} stopped")
         return Succeeded()
 
     async def confirm_stopped(self, context: StepContext) -> bool:
-        self.note("settled", context.dag_id)
+        self.note("confirmed", context.dag_id)
         return True
 
     async def verify(self, context: StepContext) -> Outcome:
@@ -155,26 +155,26 @@ class World:
             return Failed(Problem("Test.Down", "not all are up"))
         return Succeeded(summary=f"{len(context.healthy_targets)} up")
 
-    # --- users, who come back after every crash -----------------------------------------------
+    # --- users, who return after every crash --------------------------------------------------
 
     async def submit(self, engine: Engine, targets: tuple[str, ...], *force: str) -> int:
-        """The DAG on these targets: the one that is there, or a new one."""
+        """Return the DAG on these targets: the existing one, or a new one."""
         for detail in await engine.list_dags(limit=9, details=False):
             if detail.dag.targets == targets:
                 return detail.dag.dag_id
         dag_id = (await engine.submit(self.submission(targets, *force), by="chaos")).dag.dag_id
-        self.note("told", "accepted", dag_id)
+        self.note("responses", "accepted", dag_id)
         return dag_id
 
     async def operate(self, engine: Engine, dag_id: int, operator: Operator) -> None:
         await engine.operate_dag(dag_id, operator, by="chaos")
-        self.note("told", "asked", dag_id, operator)
+        self.note("responses", "operated", dag_id, operator)
 
     async def end_of(self, engine: Engine, dag_id: int) -> DagRecord:
         return (await engine.wait(dag_id)).dag
 
     async def wait_until_hanging(self, engine: Engine, dag_id: int) -> bool:
-        """True when the DAG's step hangs now, False when the DAG has ended."""
+        """Return True once the DAG's step hangs, False if the DAG has ended."""
         before = len(self.notes("hangs"))
         while True:
             current = await engine.find_dag(dag_id, details=False)
@@ -193,70 +193,70 @@ class World:
         )
 
 
-Scenario = Callable[[World, Engine], Awaitable[None]]
+Scenario = Callable[[ChaosEnvironment, Engine], Awaitable[None]]
 
 
-async def start(world: World, engine: Engine) -> None:
-    dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+async def start(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag = await environment.end_of(engine, await environment.submit(engine, TARGETS))
     assert dag.state is State.SUCCEED, dag
-    assert all(world.is_up(target) for target in TARGETS)
+    assert all(environment.is_up(target) for target in TARGETS)
 
 
-async def failing_lane(world: World, engine: Engine) -> None:
-    dag = await world.end_of(engine, await world.submit(engine, TARGETS))
+async def failing_lane(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag = await environment.end_of(engine, await environment.submit(engine, TARGETS))
     assert (dag.state, dag.stage) == (State.FAILED, 3), dag
-    assert not world.is_up("a")
-    assert world.is_up("b")
+    assert not environment.is_up("a")
+    assert environment.is_up("b")
 
 
-async def retry(world: World, engine: Engine) -> None:
-    dag_id = await world.submit(engine, TARGETS)
-    dag = await world.end_of(engine, dag_id)
+async def retry(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag_id = await environment.submit(engine, TARGETS)
+    dag = await environment.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        world.repair()
-        await world.operate(engine, dag_id, Operator.RETRY)
-        dag = await world.end_of(engine, dag_id)
+        environment.repair()
+        await environment.operate(engine, dag_id, Operator.RETRY)
+        dag = await environment.end_of(engine, dag_id)
     assert dag.state is State.SUCCEED, dag
-    assert all(world.is_up(target) for target in TARGETS)
+    assert all(environment.is_up(target) for target in TARGETS)
 
 
-async def rollback(world: World, engine: Engine) -> None:
-    dag_id = await world.submit(engine, TARGETS)
-    dag = await world.end_of(engine, dag_id)
+async def rollback(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag_id = await environment.submit(engine, TARGETS)
+    dag = await environment.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        await world.operate(engine, dag_id, Operator.ROLLBACK)
-        dag = await world.end_of(engine, dag_id)
+        await environment.operate(engine, dag_id, Operator.ROLLBACK)
+        dag = await environment.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.SUCCEED, Operator.ROLLBACK), dag
-    assert not any(world.is_up(target) for target in TARGETS)
+    assert not any(environment.is_up(target) for target in TARGETS)
 
 
-async def cancel(world: World, engine: Engine) -> None:
-    dag_id = await world.submit(engine, TARGETS)
-    if await world.wait_until_hanging(engine, dag_id):
-        await world.operate(engine, dag_id, Operator.CANCEL)
-    dag = await world.end_of(engine, dag_id)
+async def cancel(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag_id = await environment.submit(engine, TARGETS)
+    if await environment.wait_until_hanging(engine, dag_id):
+        await environment.operate(engine, dag_id, Operator.CANCEL)
+    dag = await environment.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.FAILED, Operator.CANCEL), dag
-    assert world.notes("settled"), "its end was not proven"
+    assert environment.notes("confirmed"), "its end was not confirmed"
 
 
-async def force_pass(world: World, engine: Engine) -> None:
-    holder_id = await world.submit(engine, HOLDER)
-    known = await engine.list_dags(limit=9, details=False)
-    if not any(detail.dag.targets == SUCCESSOR for detail in known):
-        await world.wait_until_hanging(engine, holder_id)
-    successor_id = await world.submit(engine, SUCCESSOR, engine.generic_id(holder_id))
-    successor = await world.end_of(engine, successor_id)
-    holder = await world.end_of(engine, holder_id)
+async def force_pass(environment: ChaosEnvironment, engine: Engine) -> None:
+    holder_id = await environment.submit(engine, HOLDER)
+    dags = await engine.list_dags(limit=9, details=False)
+    if not any(detail.dag.targets == SUCCESSOR for detail in dags):
+        await environment.wait_until_hanging(engine, holder_id)
+    successor_id = await environment.submit(engine, SUCCESSOR, engine.generic_id(holder_id))
+    successor = await environment.end_of(engine, successor_id)
+    holder = await environment.end_of(engine, holder_id)
     assert successor.state is State.SUCCEED, successor
     assert (holder.state, holder.operator) == (State.SUCCEED, Operator.PASS), holder
     assert [row.action for row in await engine.list_audit(holder_id)].count("FORCE_PASS") == 1
 
 
-SCENARIOS: dict[str, tuple[Scenario, type[World], dict[str, Any]]] = {
-    "start": (start, World, {}),
-    "failing_lane": (failing_lane, World, {"broken": frozenset("a")}),
-    "retry": (retry, World, {"broken": frozenset("a")}),
-    "rollback": (rollback, World, {"broken": frozenset("a")}),
-    "cancel": (cancel, World, {"hanging": frozenset("b")}),
-    "force_pass": (force_pass, World, {"hanging": frozenset("b")}),
+SCENARIOS: dict[str, tuple[Scenario, type[ChaosEnvironment], dict[str, Any]]] = {
+    "start": (start, ChaosEnvironment, {}),
+    "failing_lane": (failing_lane, ChaosEnvironment, {"broken": frozenset("a")}),
+    "retry": (retry, ChaosEnvironment, {"broken": frozenset("a")}),
+    "rollback": (rollback, ChaosEnvironment, {"broken": frozenset("a")}),
+    "cancel": (cancel, ChaosEnvironment, {"hanging": frozenset("b")}),
+    "force_pass": (force_pass, ChaosEnvironment, {"hanging": frozenset("b")}),
 }

@@ -1,8 +1,8 @@
 """`Stop OB` itself under crashes: its own scripts, on processes of this machine.
 
-Each server is a process that is an observer by name and home, and that notes every SIGTERM it gets;
-the one in zone3 is never in scope. A plain stop talks to stand-ins of the same cluster, which
-outlive the child.
+Each server is a process that looks like an observer by name and home, and that records every
+SIGTERM; the one in zone3 is never in scope. A plain stop uses SQL stand-ins of the same cluster,
+which outlive the child.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import STOP_OB
 from tasks.operations.stop import stop_operation
-from tests.chaos.start_scenarios import Scenario, World
+from tests.chaos.start_scenarios import ChaosEnvironment, Scenario
 from tests.support.standin.cluster import install
 from tests.support.standin.cluster_state import Ledger, Member
 from tests.support.standin.sql import write_config
@@ -41,8 +41,8 @@ BOUND_S = 60.0  # on a hang
 STOPPED_TARGETS, UNRELATED = NAMES[:2], NAMES[2]
 _PASSWORD = "word"  # of the stand-ins
 
-# A second SIGTERM would be noted, too, as long as the server takes to end: the second one takes
-# longer, so that the controller is ended between the SIGTERM and the end.
+# A second SIGTERM is recorded, too, while the server is ending: the second server ends more slowly,
+# so that the controller can be ended between the SIGTERM and the end.
 _SERVER = """\
 trap 'echo TERM >>signals' TERM
 echo ready
@@ -52,53 +52,53 @@ case $PWD in *.2) sleep 0.4 ;; esac
 
 
 class _Runner(LocalRunner):
-    """This machine, or a host that cannot be reached until the world is mended."""
+    """This machine, or a host that cannot be reached until the environment is repaired."""
 
-    def __init__(self, address: HostAddress, world: StopWorld) -> None:
+    def __init__(self, address: HostAddress, environment: StopEnvironment) -> None:
         super().__init__(address)
-        self._world = world
+        self._environment = environment
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
-        if self.address.host in self._world.broken and not self._world.is_repaired:
-            raise HostUnreachable("cannot be reached", host=str(self.address), remedy="mend it")
+        if self.address.host in self._environment.broken and not self._environment.is_repaired:
+            raise HostUnreachable("cannot be reached", host=str(self.address), remedy="repair it")
         return await super().run(command, timeout_s=timeout_s)
 
 
 class _Pool(LocalRunnerPool):
-    def __init__(self, world: StopWorld) -> None:
-        self._world = world
+    def __init__(self, environment: StopEnvironment) -> None:
+        self._environment = environment
 
     def runner(self, address: HostAddress) -> LocalRunner:
-        return _Runner(address, self._world)
+        return _Runner(address, self._environment)
 
 
 class _RecordingContext:
-    """A step's context that notes each line once the store has it."""
+    """A step's context that records each log line after the store has it."""
 
-    def __init__(self, context: StepContext, world: World) -> None:
+    def __init__(self, context: StepContext, environment: ChaosEnvironment) -> None:
         self._context = context
-        self._world = world
+        self._environment = environment
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     async def log(self, line: str) -> None:
-        await self._world.say(self._context, line)
+        await self._environment.record_line(self._context, line)
 
 
 @dataclass(frozen=True)
-class StopWorld(World):
-    """Three servers in three zones, of which a stop is asked for the first two, or for zone2."""
+class StopEnvironment(ChaosEnvironment):
+    """Three servers in three zones; a stop has the first two, or zone2, in scope."""
 
     mode: str = "force"
 
     def home(self, ip: str) -> Path:
         return self.directory / ip
 
-    # --- outside ----------------------------------------------------------------------------
+    # --- environment ------------------------------------------------------------------------
 
     @contextmanager
-    def outside(self) -> Iterator[None]:
+    def shared_resources(self) -> Iterator[None]:
         members = [
             Member(ip, free_port(), free_port(), f"zone{number}")
             for number, ip in enumerate(IPS, 1)
@@ -135,7 +135,7 @@ class StopWorld(World):
 
     @contextmanager
     def _stand_in(self, member: Member) -> Iterator[None]:
-        """A stand-in observer that becomes a daemon."""
+        """Run a stand-in observer as a daemon."""
         home = self.home(member.ip)
         install(home)
         write_config(home, member, self._ledger_file)
@@ -161,7 +161,7 @@ class StopWorld(World):
             stdout=subprocess.PIPE,
         )
         assert server.stdout is not None
-        server.stdout.readline()  # it notes signals from here on
+        server.stdout.readline()  # it records signals from here on
         (home / "pid").write_text(str(server.pid))
         with server:
             try:
@@ -172,7 +172,7 @@ class StopWorld(World):
     # --- in the child -------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def inside(self) -> AsyncIterator[None]:
+    async def child_resources(self) -> AsyncIterator[None]:
         os.environ["CHAOS_PASSWORD"] = _PASSWORD
         if self.mode != "plain":
             yield
@@ -216,7 +216,7 @@ class StopWorld(World):
             STOP_OB, targets, {"mode": self.mode, "scope": scope, "force_pass": list(force)}
         )
 
-    # --- what must be true ----------------------------------------------------------------------
+    # --- conditions ------------------------------------------------------------------------------
 
     def is_up(self, target: str) -> bool:
         ip = target.rpartition(":")[0]
@@ -227,11 +227,11 @@ class StopWorld(World):
         return stat.rpartition(") ")[2][0] != "Z"
 
     def signals(self, target: str) -> int:
-        noted = self.home(target.rpartition(":")[0]) / "signals"
-        return len(noted.read_text().splitlines()) if noted.exists() else 0
+        signal_file = self.home(target.rpartition(":")[0]) / "signals"
+        return len(signal_file.read_text().splitlines()) if signal_file.exists() else 0
 
-    def check_outside(self) -> None:
-        """At any moment: nothing is ended twice, and nothing that was not asked for."""
+    def check_effects(self) -> None:
+        """Check at any moment: every server ends once at most, and only if it is in scope."""
         signals = {name: self.signals(name) for name in NAMES}
         allowed = STOPPED_TARGETS if self.mode == "force" else ()
         assert all(n <= (name in allowed) for name, n in signals.items()), f"signals: {signals}"
@@ -246,52 +246,52 @@ class StopWorld(World):
         return [status for (status,) in rows]
 
 
-async def stop_force(world: World, engine: Engine) -> None:
-    dag = await world.end_of(engine, await world.submit(engine, STOPPED_TARGETS))
+async def stop_force(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag = await environment.end_of(engine, await environment.submit(engine, STOPPED_TARGETS))
     assert dag.state is State.SUCCEED, dag
-    assert not any(world.is_up(target) for target in STOPPED_TARGETS)
+    assert not any(environment.is_up(target) for target in STOPPED_TARGETS)
 
 
-async def stop_plain(world: World, engine: Engine) -> None:
-    assert isinstance(world, StopWorld)
-    dag = await world.end_of(engine, await world.submit(engine, STOPPED_TARGETS[1:]))
+async def stop_plain(environment: ChaosEnvironment, engine: Engine) -> None:
+    assert isinstance(environment, StopEnvironment)
+    dag = await environment.end_of(engine, await environment.submit(engine, STOPPED_TARGETS[1:]))
     assert dag.state is State.SUCCEED, dag
-    assert world.zones() == ["ACTIVE", "INACTIVE", "ACTIVE"]
+    assert environment.zones() == ["ACTIVE", "INACTIVE", "ACTIVE"]
 
 
-async def stop_retry(world: World, engine: Engine) -> None:
-    """A host was away: the other server is ended, which no rollback undoes; RETRY does the rest."""
-    dag_id = await world.submit(engine, STOPPED_TARGETS)
-    dag = await world.end_of(engine, dag_id)
+async def stop_retry(environment: ChaosEnvironment, engine: Engine) -> None:
+    """One host is unreachable: the other server ends, rollback keeps it so; RETRY does the rest."""
+    dag_id = await environment.submit(engine, STOPPED_TARGETS)
+    dag = await environment.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        assert [world.is_up(target) for target in STOPPED_TARGETS] == [True, False]
+        assert [environment.is_up(target) for target in STOPPED_TARGETS] == [True, False]
         try:
             await engine.operate_dag(dag_id, Operator.ROLLBACK, by="chaos")
         except OperatorRefused:
-            world.repair()
+            environment.repair()
         else:
             raise AssertionError("a stop was rolled back")
-        await world.operate(engine, dag_id, Operator.RETRY)
-        dag = await world.end_of(engine, dag_id)
+        await environment.operate(engine, dag_id, Operator.RETRY)
+        dag = await environment.end_of(engine, dag_id)
     assert dag.state is State.SUCCEED, dag
-    assert not any(world.is_up(target) for target in STOPPED_TARGETS)
+    assert not any(environment.is_up(target) for target in STOPPED_TARGETS)
 
 
-async def stop_rollback(world: World, engine: Engine) -> None:
-    """No host could be reached: nothing was stopped, and the rollback has nothing to undo."""
-    dag_id = await world.submit(engine, STOPPED_TARGETS)
-    dag = await world.end_of(engine, dag_id)
+async def stop_rollback(environment: ChaosEnvironment, engine: Engine) -> None:
+    """All hosts are unreachable: nothing is stopped, and the rollback has nothing to undo."""
+    dag_id = await environment.submit(engine, STOPPED_TARGETS)
+    dag = await environment.end_of(engine, dag_id)
     if dag.state is State.FAILED:
-        world.repair()
-        await world.operate(engine, dag_id, Operator.ROLLBACK)
-        dag = await world.end_of(engine, dag_id)
+        environment.repair()
+        await environment.operate(engine, dag_id, Operator.ROLLBACK)
+        dag = await environment.end_of(engine, dag_id)
     assert (dag.state, dag.operator) == (State.SUCCEED, Operator.ROLLBACK), dag
-    assert all(world.is_up(target) for target in STOPPED_TARGETS)
+    assert all(environment.is_up(target) for target in STOPPED_TARGETS)
 
 
-STOP_SCENARIOS: dict[str, tuple[Scenario, type[World], dict[str, Any]]] = {
-    "stop_force": (stop_force, StopWorld, {}),
-    "stop_plain": (stop_plain, StopWorld, {"mode": "plain"}),
-    "stop_retry": (stop_retry, StopWorld, {"broken": frozenset(IPS[:1])}),
-    "stop_rollback": (stop_rollback, StopWorld, {"broken": frozenset(IPS[:2])}),
+STOP_SCENARIOS: dict[str, tuple[Scenario, type[ChaosEnvironment], dict[str, Any]]] = {
+    "stop_force": (stop_force, StopEnvironment, {}),
+    "stop_plain": (stop_plain, StopEnvironment, {"mode": "plain"}),
+    "stop_retry": (stop_retry, StopEnvironment, {"broken": frozenset(IPS[:1])}),
+    "stop_rollback": (stop_rollback, StopEnvironment, {"broken": frozenset(IPS[:2])}),
 }

@@ -1,4 +1,4 @@
-"""The process ends at every durable write: nothing is lost, nothing runs twice, all ends."""
+"""The process ends at every durable write: nothing is lost or runs twice, and all DAGs end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def crash(scenario: str, directory: Path, step: int) -> int:
-    """Returns how many crashes were survived."""
+    """Run crash.py; return the number of survived crashes."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.chaos.crash", scenario, str(directory), str(step)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""What the tests of stores write: rows and batches, with nothing in them that matters."""
+"""Rows and batches with minimal content, for tests of stores."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPERATION = Operation(
 
 
 def create(dag_id: int = 1) -> DagCreated:
-    """A DAG of one normal stage and one of two lanes."""
+    """Return a DAG with one normal stage and one parallel stage of two lanes."""
     before = LastIds(dag_id - 1, (dag_id - 1) * 2, (dag_id - 1) * 3)
     return Registry([OPERATION]).instantiate(Submission("op", ("a", "b"), {"x": "ü"}), before, NOW)
 
@@ -62,7 +62,7 @@ async def prune(store: SqliteStore, retention: Retention) -> int:
 
 @asynccontextmanager
 async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
-    """While it is held, what is asked of the writer waits in its queue."""
+    """Block the writer, so that submitted work waits in its queue."""
     is_held, release = threading.Event(), threading.Event()
 
     def hold(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""Opened stores: of every kind for the contract, and the one whose file is looked at."""
+"""Opened stores: every kind for the contract, and an SQLite store for tests of its file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STORES: dict[str, Callable[[Path], SqliteStore]] = {
 
 @pytest_asyncio.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """Each kind in turn."""
+    """Yield a store of each kind in turn."""
     opened = STORES[request.param](tmp_path / "new" / "store.sqlite")
     await opened.open()
     yield opened
@@ -28,7 +28,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest_asyncio.fixture
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    """For what is SQLite's own, and the same for every store that is one file of it."""
+    """Yield an SQLite store, for behaviour that all stores in one SQLite file share."""
     opened = SqliteStore(tmp_path / "new" / "store.sqlite")
     await opened.open()
     yield opened

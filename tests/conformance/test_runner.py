@@ -1,4 +1,4 @@
-"""One contract, four runners: this machine, OpenSSH's sshd, through sudo, the asyncssh server."""
+"""One contract, four runners: this machine, OpenSSH's sshd, sudo, and the asyncssh server."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ ODD = (
     params=["local", "openssh", "asyncssh", pytest.param("sudo", marks=pytest.mark.root)]
 )
 def hosts(request) -> DemoHosts | None:
-    """The hosts behind the runner; None for this machine."""
+    """Return the hosts behind the runner; None for this machine."""
     if request.param == "local":
         return None
     if request.param == "sudo":
@@ -57,7 +57,7 @@ def hosts(request) -> DemoHosts | None:
 
 @pytest.fixture
 def users(request) -> dict[str, str]:
-    """Who logs in and who runs the commands, where that is not whoever runs the tests."""
+    """Return the login and command users, if they differ from the user that runs the tests."""
     if "sudo" not in request.node.callspec.params.values():
         return {}
     users = request.getfixturevalue("sudo_users")
@@ -66,7 +66,7 @@ def users(request) -> dict[str, str]:
 
 @pytest_asyncio.fixture
 async def runner(hosts, users, ssh_pool, address_of) -> AsyncIterator[Runner]:
-    """A runner; nothing of what a test ran may be left on its host."""
+    """Yield a runner; check that the commands of the test have ended on its host."""
     if hosts is None:
         yield LocalRunner()
         return
@@ -76,10 +76,10 @@ async def runner(hosts, users, ssh_pool, address_of) -> AsyncIterator[Runner]:
 
 @pytest.fixture
 def fifo() -> Iterator[Path]:
-    """Where a command can say something, whoever it runs as."""
+    """Yield a fifo that commands of any user can write to."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
-        yield Path(directory, "said")
+        yield Path(directory, "fifo")
 
 
 async def test_runner_nonzero_exit_status_is_result(runner):
@@ -202,7 +202,7 @@ async def test_runner_second_cancel_does_not_stop_clean_up(runner, fifo):
 
 
 async def test_runner_after_timeout_runs_next_command(runner):
-    await runner.run(Command(("true",)), timeout_s=30)  # logs in: the time is for the command alone
+    await runner.run(Command(("true",)), timeout_s=30)  # log in before the time-out applies
     with pytest.raises(CommandTimedOut):
         await runner.run(Command(("sleep", "1000")), timeout_s=2)
     result = await runner.run(Command(("echo", "here")), timeout_s=30)
@@ -219,12 +219,12 @@ async def test_runner_more_commands_than_sessions_all_succeed(runner):
 
 
 async def test_tunnel_carries_both_ways_and_ends(runner):
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         async with runner.tunnel("127.0.0.1", port) as path:
@@ -262,9 +262,9 @@ async def test_tunnel_with_open_connection_can_be_closed(runner):
 
 @pytest_asyncio.fixture
 async def socket_of_host() -> AsyncIterator[Path]:
-    """A unix socket that each user of this machine can reach; it answers in capitals."""
+    """Serve a unix socket that every user of this machine can reach; it responds in capitals."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write((await reader.read()).upper())
         await writer.drain()
         writer.close()
@@ -272,7 +272,7 @@ async def socket_of_host() -> AsyncIterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         path = Path(directory, "sql.sock")
-        async with await asyncio.start_unix_server(answer, path):
+        async with await asyncio.start_unix_server(respond, path):
             path.chmod(0o666)
             yield path
 
@@ -295,21 +295,21 @@ async def test_tunnel_to_socket_of_107_bytes_is_open(runner, socket_of_host):
         assert await exchange(path, b"hello") == b"HELLO"
 
 
-@pytest.mark.parametrize("what", ["missing", "stale", "a file"])
-async def test_tunnel_to_socket_unusable_is_closed_at_once(runner, socket_of_host, what):
+@pytest.mark.parametrize("path_state", ["missing", "stale", "a file"])
+async def test_tunnel_to_socket_unusable_is_closed_at_once(runner, socket_of_host, path_state):
     remote_path = socket_of_host.with_name("other")
-    if what == "stale":
+    if path_state == "stale":
         stale_socket = socket.socket(socket.AF_UNIX)
         stale_socket.bind(str(remote_path))
         stale_socket.close()
-    elif what == "a file":
+    elif path_state == "a file":
         remote_path.touch()
     async with runner.tunnel_to_socket(str(remote_path)) as path:
         assert await exchange(path, b"") == b""
 
 
 async def test_tunnel_to_socket_connects_as_login_user(runner, hosts, socket_of_host):
-    """The mode of a socket keeps other users out, also a login that commands leave by sudo."""
+    """The mode of a socket keeps other users out, even if commands use sudo to change the user."""
     socket_of_host.chmod(0o600)
     may_connect = runner.address.sudo is None or hosts is None
     async with runner.tunnel_to_socket(str(socket_of_host)) as path:
@@ -317,7 +317,7 @@ async def test_tunnel_to_socket_connects_as_login_user(runner, hosts, socket_of_
 
 
 def persistent_group_command(fifo: Path, trap: str = "") -> Command:
-    """A shell with two children, all in one group, which tells its group through the fifo."""
+    """Return a shell with two children in one process group; it writes its group to the fifo."""
     return script(
         f'{trap} sleep 1000 & sleep 1000 & echo $$ >"$1"; wait; sleep 1000', "busy", str(fifo)
     )
@@ -336,7 +336,7 @@ def alive_in_group(group: int) -> list[int]:
 
 @asynccontextmanager
 async def open_fifo(fifo: Path) -> AsyncIterator:
-    """Gives a function that waits for the line which a command writes to a fifo."""
+    """Yield a function that waits for the line that a command writes to a fifo."""
     os.mkfifo(fifo)
     fifo.chmod(0o666)
     handle = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)

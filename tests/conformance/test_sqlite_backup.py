@@ -1,4 +1,4 @@
-"""The SQLite store's own: a copy of the file while others write it."""
+"""The SQLite store: copies of the file during concurrent writes."""
 
 from __future__ import annotations
 

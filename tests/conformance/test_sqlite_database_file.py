@@ -1,4 +1,4 @@
-"""The SQLite store's own: its file, whose it is, and files that are not its."""
+"""The SQLite store: its file, the file's ownership, and files of other programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.builders import NOW, batch_of, commit_one, create
 async def test_sqlite_store_commit_is_durable_before_result(
     sqlite_store: SqliteStore,
 ) -> None:
-    """WAL with synchronous=FULL: seen by another connection, and flushed by that pragma."""
+    """Check WAL with synchronous=FULL: another connection sees commits, and they are flushed."""
     pragmas = await sqlite_store._open_writer.call(
         lambda connection: [
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -67,9 +67,9 @@ async def test_store_lock_second_controller_is_refused_with_pid(
     assert "StoreInUse" in completed.stderr
 
 
-@pytest.mark.parametrize("how", ["link", "link to a link", "linked directory", "relative"])
+@pytest.mark.parametrize("path_kind", ["link", "link to a link", "linked directory", "relative"])
 async def test_store_lock_same_file_by_other_name_is_in_use(
-    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("link").symlink_to(sqlite_store.path)
@@ -81,7 +81,7 @@ async def test_store_lock_same_file_by_other_name_is_in_use(
         "linked directory": "directory/store.sqlite",
         "relative": "new/../new/store.sqlite",
     }
-    second = SqliteStore(names[how])
+    second = SqliteStore(names[path_kind])
     with pytest.raises(StoreInUse, match=rf"in use by pid {os.getpid()}"):
         await second.open()
     await second.close()
@@ -106,12 +106,12 @@ async def test_sqlite_store_probe_of_read_only_store_fails(
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
     with pytest.raises(StoreUnavailable):
         await sqlite_store.probe(NOW)
-    await sqlite_store.ping()  # its writer has its turn all the same
+    await sqlite_store.ping()  # its writer still processes requests
     await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
     await sqlite_store.probe(NOW)
 
 
-# --- files that are not ours ---------------------------------------------------------------------
+# --- foreign files -------------------------------------------------------------------------------
 
 
 async def refuse(path: Path, error: type[Exception], match: str) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite store's own: opening and closing, also when it fails or is cancelled."""
+"""The SQLite store: opening and closing, including failures and cancellation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.conformance.builders import NOW, batch_of, create, held_writer, line_
 
 
 async def is_free(path: Path) -> bool:
-    """True when another store can be opened there, and nothing of an earlier one runs on."""
+    """Return whether another store can be opened there, with no thread of an earlier one left."""
     store = SqliteStore(path)
     try:
         await store.open()
@@ -206,19 +206,19 @@ REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("what", REQUESTS)
+@pytest.mark.parametrize("request", REQUESTS)
 async def test_sqlite_store_call_during_close_is_refused(
-    sqlite_store: SqliteStore, what: str
+    sqlite_store: SqliteStore, request: str
 ) -> None:
     async with held_writer(sqlite_store):
         closing = asyncio.ensure_future(sqlite_store.close())
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-            await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+            await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
         assert not closing.done()
     await closing
     with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-        await asyncio.wait_for(REQUESTS[what](sqlite_store), 5)
+        await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
 
 
 async def test_sqlite_writer_call_after_end_is_refused(sqlite_store: SqliteStore) -> None:
@@ -273,30 +273,30 @@ async def open_again():
     print("opened again")
 
 asyncio.run(globals()[sys.argv[2]](*map(float, sys.argv[3:])))
-time.sleep(0.5)  # the writer has somebody to tell, whose loop is closed
+time.sleep(0.5)  # the writer reports to a caller whose loop is closed
 if sys.argv[2] == "close":
     asyncio.run(open_again())
 """
 
 
 @pytest.mark.parametrize(
-    ("what", "code"),
+    ("arguments", "code"),
     [
         ("forget", 0),
         ("fall", 3),
-        ("close 0", 0),  # cancelled when it has just begun
+        ("close 0", 0),  # cancelled immediately after it begins
         ("close 0.1", 0),
     ],
 )
 def test_sqlite_store_left_open_does_not_block_process_exit(
-    tmp_path: Path, what: str, code: int
+    tmp_path: Path, arguments: str, code: int
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *what.split()],
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "store.sqlite"), *arguments.split()],
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     assert (done.returncode, done.stderr) == (code, "")
-    assert done.stdout == ("opened again\n" if "close" in what else "")
+    assert done.stdout == ("opened again\n" if "close" in arguments else "")

@@ -1,4 +1,4 @@
-"""The SQLite store's schema: new stores, and stores of earlier versions."""
+"""The SQLite store: the schema of new stores, and stores of earlier versions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def open_and_close(path: Path) -> None:
 
 
 def schema_of(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Everything in the schema, without comments and spacing."""
+    """Return the whole schema, without comments and spacing."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     return sorted((kind, name, normalize(sql)) for kind, name, sql in rows)
 
@@ -51,7 +51,7 @@ def expected_schema() -> list[tuple[str, str, str]]:
 
 
 def check_newest(path: Path) -> None:
-    """The file is a sound store of the newest version."""
+    """Check that the file is a sound store of the newest version."""
     with closing(sqlite3.connect(path)) as connection:
         assert schema_of(connection) == expected_schema()
         assert connection.execute("PRAGMA user_version").fetchone() == (NEWEST,)
@@ -117,7 +117,7 @@ async def test_upgraded_store_enforces_references_and_audit(tmp_path: Path) -> N
 
 
 async def test_upgrade_after_kill_keeps_write_ahead_log(tmp_path: Path) -> None:
-    """Its last commits are only in the write-ahead log."""
+    """The last commits of the recorded store are only in the write-ahead log."""
     old = write_store(tmp_path / "old.sqlite")
     with closing(sqlite3.connect(old, isolation_level=None)) as writer:
         writer.execute("PRAGMA journal_mode = WAL")
@@ -134,7 +134,7 @@ async def test_upgrade_after_kill_keeps_write_ahead_log(tmp_path: Path) -> None:
     check_newest(store.path)
 
 
-# --- versions that are refused -------------------------------------------------------------------
+# --- unsupported versions ------------------------------------------------------------------------
 
 
 def write_old(path: Path, version: int) -> Path:
@@ -189,9 +189,9 @@ for limit in range(1, 100):
         connect.connect_writer(path).close()
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    seen = real(f"file:{path}?mode=ro", uri=True)
-    (version,) = seen.execute("PRAGMA user_version").fetchone()
-    seen.close()
+    reader = real(f"file:{path}?mode=ro", uri=True)
+    (version,) = reader.execute("PRAGMA user_version").fetchone()
+    reader.close()
     versions.append(version)
     connection = connect.connect_writer(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (7,)
@@ -255,7 +255,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 async def test_upgrade_on_full_disk_changes_nothing(
     tmp_path: Path, moment: str, limit_bytes: int
 ) -> None:
-    """A limit on the size of files has the same effect as the full disk."""
+    """A limit on the size of files has the same effect as a full disk."""
     path = write_store(tmp_path / "store.sqlite")
     before = rows_of(path)
     completed = subprocess.run(  # noqa: ASYNC221
@@ -292,12 +292,12 @@ except StoreError as exc:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-@pytest.mark.parametrize("what", ["file", "directory"])
-def test_upgrade_of_read_only_store_is_refused(what: str) -> None:
+@pytest.mark.parametrize("read_only_part", ["file", "directory"])
+def test_upgrade_of_read_only_store_is_refused(read_only_part: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = write_store(Path(name) / "store.sqlite")
-        Path(name).chmod(0o777 if what == "file" else 0o755)
-        path.chmod(0o644 if what == "file" else 0o666)
+        Path(name).chmod(0o777 if read_only_part == "file" else 0o755)
+        path.chmod(0o644 if read_only_part == "file" else 0o666)
         before = path.read_bytes()
         completed = subprocess.run(
             [sys.executable, "-c", READ_ONLY, str(path)],

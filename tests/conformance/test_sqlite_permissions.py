@@ -1,4 +1,4 @@
-"""The SQLite store's own: who may read its files, and files that may not be written."""
+"""The SQLite store: permissions of its files, and files that cannot be written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.builders import batch_of, create
 
 @pytest.fixture(autouse=True)
 def _usual_umask() -> Iterator[None]:
-    """One that lets everybody read."""
+    """Set a umask that lets all users read new files."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -35,14 +35,14 @@ ALL_FILES = dict.fromkeys(("store.sqlite", *(f"store.sqlite{e}" for e in ("-shm"
 
 
 async def make(path: Path) -> None:
-    """A store with one DAG in it."""
+    """Create a store with one DAG."""
     store = SqliteStore(path)
     await store.open()
     await store.commit([batch_of(create())])
     await store.close()
 
 
-# --- who may read --------------------------------------------------------------------------------
+# --- read permissions ----------------------------------------------------------------------------
 
 
 async def test_sqlite_store_new_files_are_private_from_start(
@@ -116,7 +116,7 @@ async def test_sqlite_store_link_to_missing_store_is_followed(tmp_path: Path) ->
 
 
 async def test_sqlite_store_empty_file_becomes_store(tmp_path: Path) -> None:
-    """As a first opening leaves it that was killed before it wrote anything."""
+    """A first opening that is killed before its first write leaves an empty file."""
     path = tmp_path / "store.sqlite"
     path.touch()
     await make(path)
@@ -126,21 +126,21 @@ async def test_sqlite_store_empty_file_becomes_store(tmp_path: Path) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("what", ["emptied", "taken away"])
-async def test_sqlite_store_wal_without_store_is_not_deleted(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("state", ["emptied", "taken away"])
+async def test_sqlite_store_wal_without_store_is_not_deleted(tmp_path: Path, state: str) -> None:
     path, log = tmp_path / "store.sqlite", tmp_path / "store.sqlite-wal"
     log.write_bytes(b"commits")
-    if what == "emptied":
+    if state == "emptied":
         path.touch()
     with pytest.raises(StoreUnavailable, match=r"is missing or empty, but its log .*-wal is not"):
         await SqliteStore(path).open()
     assert log.read_bytes() == b"commits"
-    assert path.exists() == (what == "emptied")
+    assert path.exists() == (state == "emptied")
     log.unlink()
     await make(path)
 
 
-# --- files that may not be written ---------------------------------------------------------------
+# --- files that cannot be written ----------------------------------------------------------------
 
 OPEN_AS_NOBODY = """
 import asyncio, os, sys
@@ -172,14 +172,14 @@ for mode in modes:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A directory that others can reach: pytest keeps its own to its user."""
+    """Yield a directory that other users can reach; pytest's own is private."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
 
 
 async def open_as_nobody(path: Path, *modes: str) -> list[str]:
-    """Answers to openings as a user who is not root; before each a mode is set (`x=400`)."""
+    """Open the store as another user after setting each mode (`x=400`); return the responses."""
     if os.geteuid() == 0:
         for file in (path.parent, *path.parent.iterdir()):
             os.chown(file, 65534, 65534)

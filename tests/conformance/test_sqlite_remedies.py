@@ -1,4 +1,4 @@
-"""The SQLite store's own: what it advises to who meets an error."""
+"""The SQLite store: remedies in its errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def held_by_another(path: Path) -> Iterator[None]:
 
 
 def damage(path: Path) -> None:
-    """Spoil every page but the first one, which says whose file it is."""
+    """Overwrite every page but the first one, which identifies the file's program."""
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
     path.write_bytes(bytes(data))
@@ -107,7 +107,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("limit_bytes", [0, 100, 5000])
 def test_remedy_for_full_disk_at_open_names_disk_space(tmp_path: Path, limit_bytes: int) -> None:
-    """A limit on the size of files stands for the disk: EFBIG, and SQLite's I/O error."""
+    """A limit on the size of files simulates a full disk: EFBIG, and SQLite's I/O error."""
     path = tmp_path / "store.sqlite"
     completed = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(path), str(limit_bytes)],

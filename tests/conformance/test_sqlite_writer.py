@@ -1,4 +1,4 @@
-"""The SQLite store's own: commits that are shared, and what is read without asking the file."""
+"""The SQLite store: grouped commits, and reads that do not access the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def test_writer_concurrent_calls_share_commit(sqlite_store: SqliteStore) -
     async with held_writer(sqlite_store):
         line = batch_of(line_of(created, "x"))
         calls = [asyncio.ensure_future(sqlite_store.commit([line])) for _ in range(300)]
-        await asyncio.sleep(0)  # they are handed in
+        await asyncio.sleep(0)  # they are submitted
     assert await asyncio.gather(*calls) == [[None]] * 300
     assert (count_commits(sqlite_store), sqlite_store.commit_count) == (
         before[0] + 1,
@@ -29,7 +29,7 @@ async def test_writer_concurrent_calls_share_commit(sqlite_store: SqliteStore) -
 
 
 def count_commits(store: SqliteStore) -> int:
-    """Commit frames of the write-ahead log: their header names the database's size."""
+    """Count the commit frames of the write-ahead log: their header has the database's size."""
     data = store.path.with_name(store.path.name + "-wal").read_bytes()
     page_bytes = int.from_bytes(data[8:12], "big")
     frames = range(32, len(data), 24 + page_bytes)
@@ -40,7 +40,7 @@ async def test_writer_full_disk_does_not_blame_batches(sqlite_store: SqliteStore
     created = create()
     await commit_one(sqlite_store, batch_of(created))
     call = sqlite_store._open_writer.call
-    await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # not one more than there are
+    await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # the present number of pages
     stale, big = (
         batch_of(line_of(created, "x"), lock_token=9),
         batch_of(line_of(created, "x" * 10**6)),
@@ -81,7 +81,7 @@ async def test_read_cache_unchanged_dag_is_read_once(
     await commit_one(sqlite_store, batch_of(created))
     first = await sqlite_store.find_dag(1, details=True)
     read_names: list[str] = []
-    read = sqlite_store._read  # whether the file is asked cannot be seen from outside
+    read = sqlite_store._read  # file access cannot be observed from outside
 
     def record_read(name: str, *values: int | str | None) -> object:
         read_names.append(name)

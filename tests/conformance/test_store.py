@@ -1,4 +1,4 @@
-"""The contract dagengine.store.contract: what is written is read, or left out as a whole."""
+"""The contract dagengine.store.contract: a batch is stored completely or not at all."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ async def test_store_find_dag_returns_current_rows(store: SqliteStore) -> None:
 
     writing = asyncio.create_task(write(), name="writing")
     while not writing.done():
-        known = written
-        assert await count_lines() >= known
+        minimum = written
+        assert await count_lines() >= minimum
         await asyncio.sleep(0)
     await writing
     assert [await count_lines() for _ in range(3)] == [100, 100, 100]
@@ -147,13 +147,13 @@ async def test_store_reopen_keeps_rows(store: SqliteStore) -> None:
     assert await store.load_dag(1) is not None
 
 
-# --- what belongs to no DAG, or outlives it ------------------------------------------------------
+# --- data without a DAG, or that outlives it -----------------------------------------------------
 
 
 async def test_store_reserved_requests_are_kept_until_expiry(store: SqliteStore) -> None:
     soon, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=99)
     await store.reserve([b"a", b"b"], soon, NOW)
-    await store.reserve([b"b", b"c"], late, NOW)  # the same one again is no error
+    await store.reserve([b"b", b"c"], late, NOW)  # a repeated reservation is allowed
     assert sorted(await store.load_reserved()) == [(b"a", soon), (b"b", soon), (b"c", late)]
     await store.close()
     await store.open()
@@ -223,8 +223,8 @@ async def test_store_idempotency_key_creates_one_dag(store: SqliteStore) -> None
 # --- guards --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["dag", "node", "sub-task", "attempt", "line", "fence"])
-async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, what: str) -> None:
+@pytest.mark.parametrize("kind", ["dag", "node", "sub-task", "attempt", "line", "fence"])
+async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, kind: str) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
@@ -240,7 +240,7 @@ async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, what: 
         "fence": batch_of(line_of(created, "x"), lock_token=9),
     }
     good = batch_of(SubTaskChanged(task, moved_task))
-    bad = replace(stale[what], changes=(line_of(created, "of the batch"), *stale[what].changes))
+    bad = replace(stale[kind], changes=(line_of(created, "of the batch"), *stale[kind].changes))
     results = await store.commit([bad, good])
     assert isinstance(results[0], StaleWrite)
     assert results[1] is None, "another batch was harmed"
@@ -295,7 +295,7 @@ async def test_store_cancelled_caller_leaves_no_open_transaction(store: SqliteSt
     assert {"1", "3", "5", "7"} <= {line.content for line in lines}
 
 
-# --- values that cannot be kept ------------------------------------------------------------------
+# --- values that cannot be stored ----------------------------------------------------------------
 
 NOT_SERIALIZABLE: dict[str, Callable[[DagCreated], Batch]] = {
     "text that is no Unicode": lambda new_dag: batch_of(line_of(new_dag, "secret\udcff")),
@@ -336,13 +336,13 @@ def audit_row() -> AuditRecord:
     return AuditRecord(0, NOW, 1, None, "RETRY", "me", "why")
 
 
-@pytest.mark.parametrize("what", NOT_SERIALIZABLE)
+@pytest.mark.parametrize("kind", NOT_SERIALIZABLE)
 async def test_store_not_serializable_batch_does_not_affect_others(
-    store: SqliteStore, what: str
+    store: SqliteStore, kind: str
 ) -> None:
     created = create()
     await commit_one(store, batch_of(created))
-    bad = NOT_SERIALIZABLE[what](created)
+    bad = NOT_SERIALIZABLE[kind](created)
     bad = replace(bad, changes=(line_of(created, "of the batch"), *bad.changes))
     stale, good = batch_of(line_of(created, "x"), lock_token=9), batch_of(line_of(created, "good"))
     results = await store.commit([good, bad, stale, good])

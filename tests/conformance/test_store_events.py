@@ -1,4 +1,4 @@
-"""The store's contract: events, which are numbered as they become durable."""
+"""The store's contract: events are numbered in the order of their commits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conformance.builders import NOW, batch_of, commit_one, create, line_o
 
 
 def first_stage_changes(created: DagCreated) -> tuple[Change, ...]:
-    """The first stage begins, as the rules write it: its sub-task has had one attempt."""
+    """Return the changes that begin the first stage, with the first attempt of its sub-task."""
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
     running = State.RUNNING
     return (
@@ -94,12 +94,12 @@ async def test_store_events_can_be_read_in_pages(store: SqliteStore, limit: int)
     await commit_one(store, batch_of(created, *first_stage_changes(created)))
     for number in range(5):
         await commit_one(store, batch_of(line_of(created, f"line {number}", attempt_no=1)))
-    whole = await store.list_events(1, after=0, limit=100)
-    read: list[EventRecord] = []
-    while page := await store.list_events(1, after=len(read), limit=limit):
+    all_events = await store.list_events(1, after=0, limit=100)
+    events_read: list[EventRecord] = []
+    while page := await store.list_events(1, after=len(events_read), limit=limit):
         assert len(page) <= limit
-        read += page
-    assert tuple(read) == whole
+        events_read += page
+    assert tuple(events_read) == all_events
 
 
 async def test_store_events_of_pruned_dag_are_deleted(store: SqliteStore) -> None:

@@ -1,4 +1,4 @@
-"""The store's contract: each guard refuses alone, and a refusal tells no value of the change."""
+"""The store's contract: each guard rejects a change alone; errors contain no stored value."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ STORED: Sequence[Change] = (
 
 @dataclass(frozen=True)
 class GuardCase:
-    """A change that differs from what is stored in one column that guards it."""
+    """A change that differs from the stored row in one guarded column."""
 
     stale: Change
     row: str
@@ -112,9 +112,9 @@ GUARDS = {
 }
 
 
-@pytest.mark.parametrize("what", GUARDS)
-async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, what: str) -> None:
-    guard = GUARDS[what]
+@pytest.mark.parametrize("name", GUARDS)
+async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, name: str) -> None:
+    guard = GUARDS[name]
     assert await commit_one(store, batch_of(*STORED)) is None
     refused = await commit_one(store, batch_of(guard.stale))
     assert isinstance(refused, StaleWrite)
@@ -131,7 +131,7 @@ async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, w
 
 
 async def test_store_guard_current_rows_accept_change(store: SqliteStore) -> None:
-    """With the same makers: it is the one column that made them stale."""
+    """Without a difference the same changes are accepted: each error is due to one column."""
     assert await commit_one(store, batch_of(*STORED)) is None
     guard_cases = (stale_dag(), stale_node(), stale_sub_task(), stale_lock(), stale_unconfirmed())
     line = line_of(CREATED, "x", attempt_no=1)

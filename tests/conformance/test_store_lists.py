@@ -1,4 +1,4 @@
-"""The store's contract: lists that grow, counts, and whether the store can be written and asked."""
+"""The store's contract: growing lists, counts, and whether the store can be written and read."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 
 STATES = [State.SUCCEED, State.FAILED, State.RUNNING, State.FAILED, State.READY, State.SUCCEED]
-NAMES = ["start", "stop"]  # in turn
+NAMES = ["start", "stop"]  # alternating
 
 
 async def create_dags(store: SqliteStore) -> None:
-    """DAGs 1 to 6, with STATES and NAMES."""
+    """Create DAGs 1 to 6, with STATES and NAMES."""
     for dag_id, state in enumerate(STATES, 1):
         created = create(dag_id)
         dag = created.dag._replace(name=NAMES[dag_id % 2], state=state)
@@ -116,7 +116,7 @@ async def test_search_dags_and_count_dags_omit_pruned_dags(store: SqliteStore) -
     while await store.prune(Retention(max_count=1), NOW + timedelta(days=1)):
         pass
     remaining_ids = await search(store)
-    assert remaining_ids[0] == 6  # the newest stays, and what is unfinished
+    assert remaining_ids[0] == 6  # the newest and the unfinished DAGs remain
     assert {3, 5} <= set(remaining_ids) < {1, 2, 3, 4, 5, 6}
     assert sum((await store.count_dags()).values()) == len(remaining_ids)
 
@@ -137,13 +137,13 @@ async def test_list_audit_before_id_continues_list(store: SqliteStore) -> None:
     assert await ids(None, before=1) == []
     assert await ids(None, before=99, limit=1) == [5]
     assert await ids(1, before=5) == [3, 1]
-    assert await ids(1, before=4) == [3, 1]  # that row is of another DAG
+    assert await ids(1, before=4) == [3, 1]  # row 2 belongs to another DAG
     assert await ids(1, before=3, limit=1) == [1]
     assert await ids(2, before=2) == []
     assert await ids(3) == []
 
 
-# --- whether it can be written and asked ----------------------------------------------------------
+# --- whether the store can be written and read ----------------------------------------------------
 
 
 async def test_store_probe_changes_no_row(store: SqliteStore) -> None:
@@ -157,7 +157,7 @@ async def test_store_probe_changes_no_row(store: SqliteStore) -> None:
     await store.open()
     await store.probe(NOW)
     assert await store.find_dag(1, details=True) == before
-    assert await store.pin("advertise", "first") == "first"  # in the same table, if it has one
+    assert await store.pin("advertise", "first") == "first"  # stored like the probe
 
 
 async def test_store_closed_refuses_each_call(store: SqliteStore) -> None:

@@ -1,4 +1,4 @@
-"""The store's contract: what is kept for how long, and how little is deleted at once."""
+"""The store's contract: retention, and the limit of rows deleted at once."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ async def test_store_prune_large_dag_is_deleted_in_slices(
     await store.commit([batch_of(create(2), dag_id=2)])
     assert 0 < await store.prune(Retention(max_age_s=1), NOW) <= 2000
     assert await list_dag_ids(store) == [2, 1]
-    assert await commit_one(store, batch_of(line_of(create(2), "meanwhile"), dag_id=2)) is None
+    assert await commit_one(store, batch_of(line_of(create(2), "a line"), dag_id=2)) is None
     assert await prune(store, Retention(max_age_s=1)) >= 2
     assert await list_dag_ids(store) == [2]

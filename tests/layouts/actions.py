@@ -1,4 +1,4 @@
-"""What the product decides and does about a restored home: each action by its own functions."""
+"""Decisions and actions of the product on a restored home, each by the product's own functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULT_PORT = 2881
 
 @dataclass(frozen=True)
 class LocalPool:
-    """Every host is this machine."""
+    """A pool whose only host is this machine."""
 
     def runner(self, address: HostAddress) -> LocalRunner:
         return LocalRunner(address)
@@ -54,7 +54,7 @@ class Actions:
 
     Attributes:
         restored: the home.
-        arguments: file to which its program writes how it was called.
+        arguments: file to which the server program writes its arguments.
     """
 
     restored: RestoredHome
@@ -62,7 +62,7 @@ class Actions:
 
     @property
     def cluster(self) -> ClusterFile:
-        """A cluster file as the case has it, beside the restored directory."""
+        """Return a cluster file for the case, next to the restored directory."""
         case_file = self.restored.cluster_file
         server: dict[str, Any] = {"ip": "127.0.0.1", "home": case_file.home}
         server["sql_port"] = self.restored.recording.sql_port or _DEFAULT_PORT
@@ -89,11 +89,11 @@ class Actions:
         return facts
 
     async def decide_start(self) -> Decision:
-        # Ports of a recording may be in use here; they have tests of their own.
+        # Ports of a recording may be in use here; other tests cover them.
         return decide_start(await self.gather(), StartTarget(self.server), skip=["ports"])
 
     async def start(self, kind: StartKind) -> StartReport:
-        """Run the start script, as stage 3 does."""
+        """Run the start script as stage 3 does."""
         self.arguments.unlink(missing_ok=True)
         result = await LocalRunner().run(start_command(self.server, DAG, kind), timeout_s=60)
         assert result.stderr == ""
@@ -104,7 +104,7 @@ class Actions:
         return decide_stop(await self.gather(), home=server.home, sql_port=server.sql_port)
 
     async def stop(self, *, marker: str = "") -> StopReport:
-        """Run the stop script, as stop and rollback do."""
+        """Run the stop script as stop and rollback do."""
         result = await LocalRunner().run(stop_command(self.server, 0.1, marker), timeout_s=60)
         assert result.stderr == ""
         return parse_stop(result.stdout)
@@ -118,7 +118,7 @@ class Actions:
         return f"{planned.verdict}{''.join(kinds)}"
 
     async def plan_stop(self, mode: str) -> str:
-        """The verdict of a stop's dry run, or the code of its refusal."""
+        """Return the verdict of a stop's dry run, or the code of its refusal."""
         scope = {"type": "SERVER", "target": [self.server.name]}
         body = {"scope": scope} | ({} if mode == "plain" else {mode: True})
         call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StopRequest), "test")
@@ -130,14 +130,14 @@ class Actions:
         return planned.verdict
 
     async def examine(self) -> str:
-        """What doctor shows of the checks that depend on the layout."""
+        """Return the output of `doctor` for the checks that depend on the layout."""
         check_results = run_checks(await self.gather(), StartTarget(self.server))
         blocks = [v for v in check_results if v.level is Severity.BLOCK and v.check != "ports"]
         assert all(verdict.cause and verdict.remedy for verdict in blocks)
         return " ".join(verdict.check for verdict in blocks) or "well"
 
     def list_files(self) -> dict[str, tuple[int, ...]]:
-        """Every path below the root with what changes when it is written, moved or replaced.
+        """Return every path below the root with metadata that changes when it is written or moved.
 
         Moving a directory changes the paths below it; ctime shows any other change.
         """
@@ -170,7 +170,7 @@ def name_decision(decision: Decision | StopDecision) -> str:
 
 
 def write_marker(restored: RestoredHome) -> None:
-    """As a first start of this product leaves it that did not succeed, with a log that was new."""
+    """Write the marker and log of a first start by this product that failed."""
     log = restored.home / "log/seekdb.log"
     inode = log.stat().st_ino if log.exists() else 0
     marker = restored.home / MARKER

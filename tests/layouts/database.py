@@ -1,4 +1,4 @@
-"""A row in the real database of a layout, which shows later that it is the same database."""
+"""A row in the real database of a layout; reading it later proves that the database is the same."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ANSWER_BOUND_S = 10.0
 
 
 def write_row(home: Path, password: str, word: str) -> None:
-    """Write a row into the server that has just booted for the first time, and set root's password.
+    """Write a row into a server right after its first boot, and set root's password.
 
     Args:
-        home: of the server, whose root has no password.
-        password: to set.
+        home: the server's home; root has no password yet.
+        password: the password to set.
         word: content of the row.
     """
     with _connect(home, "") as cursor:
@@ -34,10 +34,10 @@ def write_row(home: Path, password: str, word: str) -> None:
 
 
 def read_row(home: Path, password: str) -> str:
-    """Return the row's content; the server may be booting still.
+    """Return the row's content; the server may still be booting.
 
     Raises:
-        OSError, pymysql.Error: it does not answer, or has no such table.
+        OSError, pymysql.Error: the server does not respond, or has no such table.
     """
     begun_s = time.monotonic()
     while True:
@@ -53,7 +53,7 @@ def read_row(home: Path, password: str) -> str:
 
 
 def boot_with_row(password: str, word: str) -> Callable[[RealSeekdb], None]:
-    """Return what replaces `RealSeekdb.wait_until_booted`, so that each layout has the row."""
+    """Return a replacement of `RealSeekdb.wait_until_booted` that writes the row as well."""
     wait_until_booted = RealSeekdb.wait_until_booted
 
     def wait(server: RealSeekdb) -> None:
@@ -65,7 +65,7 @@ def boot_with_row(password: str, word: str) -> Callable[[RealSeekdb], None]:
 
 @contextmanager
 def _connect(home: Path, password: str) -> Iterator[pymysql.cursors.Cursor]:
-    # pymysql does not close a socket of its own that it could not connect.
+    # pymysql does not close a socket that it created and could not connect.
     with socket.socket(socket.AF_UNIX) as stream:
         stream.settimeout(_ANSWER_BOUND_S)
         stream.connect(str(home / "run/sql.sock"))

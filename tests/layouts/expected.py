@@ -1,4 +1,4 @@
-"""What each layout's start has to come to, and whether a server can run in it by hand."""
+"""Expected result of each layout's start, and whether a server can run in it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from enum import StrEnum
 
 
 class Start(StrEnum):
-    """How a start of a layout has to end."""
+    """Expected result of a start of a layout."""
 
     SERVES = "serves"  # a later start, with the same database
     FIRST = "first"  # a first start
-    REFUSED = "refused"  # by a check, before anything is changed
-    FAILS = "fails"  # a later start that the program itself does not survive, or root cannot log in
+    REFUSED = "refused"  # by a check, before any change
+    FAILS = "fails"  # a later start: the program exits, or root cannot log in
 
 
 class Running(StrEnum):
-    """What a server that was started by hand in a layout is for the product."""
+    """Expected result for a server that was started by hand in a layout."""
 
-    NEVER = "never"  # it cannot run
+    NEVER = "never"  # the server cannot run
     SERVER = "server"
-    DOUBTED = "doubted"  # its base directory is the home, its working directory is not
+    DOUBTED = "doubted"  # its base directory is the home, but its working directory is not
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Expected:
 _SERVES = Expected(Start.SERVES, running=Running.SERVER)
 _SERVES_SPECIAL = Expected(Start.SERVES, running=Running.SERVER, special_launch=True)
 _FAILS = Expected(Start.FAILS)
-# No difference can be seen between a disk that is not mounted and a first boot that made no log.
+# A disk that is not mounted looks like a first boot that wrote no log.
 _NOT_MOUNTED = Expected(Start.REFUSED, ("its redo in", "is empty", "mount its file system"))
 
 
@@ -69,7 +69,7 @@ EXPECTED: Mapping[str, Expected] = {
     "store_link_dangling": Expected(Start.REFUSED, ("store", "does not exist", "mount")),
     "half_initialised": _FAILS,
     "half_initialised_restarted": _FAILS,
-    "killed_early": Expected(Start.REFUSED),  # for another reason at each moment
+    "killed_early": Expected(Start.REFUSED),  # for a different reason at each moment
     "failed_log_disk": _NOT_MOUNTED,
     "failed_port_taken": _FAILS,
     "failed_disk_full": _NOT_MOUNTED,

@@ -1,4 +1,4 @@
-"""The layouts of homes: what each is, how it is made, and what the cluster file says of it."""
+"""Layouts of homes: a description, a maker, and the cluster file of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Layout:
     """One layout to record.
 
     Attributes:
-        make: leaves the layout in the given directory, with no server running.
+        make: creates the layout in the given directory, with no server running.
         real_home: relative to the directory.
         in_small_disk: the directory is a file system of 300 MB, which needs root.
     """

@@ -1,7 +1,7 @@
-"""The files of a layout as they are at one moment, to prove that none was moved, lost or written.
+"""The files of a layout at one moment, to prove that none was moved, lost or written.
 
-Inode and change time say more than a digest: no program can set the change time, and a file that
-was moved, replaced or written has another one. So two gigabytes need not be read.
+Inode and change time prove more than a digest: programs cannot set the change time, and a file that
+was moved, replaced or written has a different one. So two gigabytes need not be read.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _REPLACED = re.compile(r"(^|/)(slog/|meta\.db-|(log|run)/)")
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """One path.
+    """The state of one path.
 
     Attributes:
-        kind: as stat(2) tells it.
-        inode: 0 of a directory, which is compared by its name.
-        size: bytes of a file.
-        changed_ns: last change of content or metadata, in nanoseconds; 0 of a directory.
-        target: of a link.
+        kind: file type as in stat(2).
+        inode: 0 for a directory, which is compared by its name.
+        size: size of a file in bytes.
+        changed_ns: last change of content or metadata, in nanoseconds; 0 for a directory.
+        target: target of a link.
     """
 
     kind: int
@@ -41,24 +41,24 @@ Listing = Mapping[str, FileState]
 
 
 def list_data(root: Path) -> Listing:
-    """Return every path below a root but those in log/ and run/; links are not followed."""
+    """Return every path below a root except those in log/ and run/; links are not followed."""
     listing = {}
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
         if not _NOT_DATA.search(name):
-            with suppress(FileNotFoundError):  # SQLite's own files come and go
+            with suppress(FileNotFoundError):  # SQLite's transient files
                 listing[name] = _read(path)
     return listing
 
 
 def find_changes(before: Listing, after: Listing) -> list[str]:
-    """Return every path that is new, gone, moved or written."""
+    """Return every path that was added, removed, moved or written."""
     names = sorted(before.keys() | after.keys())
     return [name for name in names if before.get(name) != after.get(name)]
 
 
 def find_losses(before: Listing, after: Listing) -> list[str]:
-    """Return every path that is gone or another file now; a server may write to its files."""
+    """Return every path that was removed or replaced; a server may write to its files."""
     return [
         name
         for name, state in before.items()
@@ -67,8 +67,8 @@ def find_losses(before: Listing, after: Listing) -> list[str]:
 
 
 def _is_same(state: FileState, later: FileState | None) -> bool:
-    known = (state.kind, state.inode, state.target)
-    return later is not None and known == (later.kind, later.inode, later.target)
+    identity = (state.kind, state.inode, state.target)
+    return later is not None and identity == (later.kind, later.inode, later.target)
 
 
 def _read(path: Path) -> FileState:

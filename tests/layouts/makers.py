@@ -1,4 +1,4 @@
-"""How each layout comes about: each function leaves one in a directory, with no server running."""
+"""Makers of layouts: each function creates one in a directory, with no server running."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def make_without_base_dir(root: Path) -> None:
 
 
 def make_obd(root: Path) -> None:
-    """Make the directories that obd makes, and run the command that it runs."""
+    """Create the directories and run the command as obd does."""
     server = _prepare_home(root)
     for name in ("etc", "admin", ".conf", "log", "log_obshell", "lib"):
         (server.home / name).mkdir()
@@ -114,7 +114,7 @@ def make_both_and_others(root: Path) -> None:
 
 
 def make_data_not_mounted(root: Path) -> None:
-    """Take the data away, and let a later start write its new files."""
+    """Remove the data, and let a later start write new files."""
     make_data_elsewhere(root)
     shutil.rmtree(root / "disk/data")
     (root / "disk/data").mkdir()
@@ -123,7 +123,7 @@ def make_data_not_mounted(root: Path) -> None:
 
 
 def make_store_link_empty(root: Path) -> None:
-    """Take the disk behind the link away, and let a later start write a new meta.db."""
+    """Remove the disk behind the link, and let a later start write a new meta.db."""
     server = make_store_link(root)
     shutil.rmtree(root / "disk/data")
     (root / "disk/data").mkdir()
@@ -150,7 +150,7 @@ def make_half_initialised(root: Path) -> None:
 def make_half_then_telemetry(root: Path) -> None:
     server = _kill_at_sight(root, "store/redo/sys/log_stream/log/0")
     server.launch("--base-dir", server.home)
-    # It writes the file, and then either ends or waits for ever.
+    # It writes the file, and then either ends or hangs.
     with suppress(RuntimeError):
         server.wait_until((server.home / "run/telemetry.json").exists)
     server.kill()
@@ -178,7 +178,7 @@ def make_failed_disk(root: Path) -> None:
 
 
 def make_restored(root: Path) -> None:
-    """Copy a running server's home file by file, most parameters in the write-ahead log only."""
+    """Copy a running server's home by file; most parameters are only in the write-ahead log."""
     server = _prepare_home(root, "original")
     database = server.home / "store/sstable/meta.db"
     with server.launching("--base-dir", server.home, *_first_options()):
@@ -197,13 +197,13 @@ def make_restored(root: Path) -> None:
 
 
 def _find_excluded(home: Path, directory: str, names: list[str]) -> set[str]:
-    """Return what a backup of data leaves out: run/, log/ and SQLite's shared memory."""
+    """Return the entries that a backup of data excludes: run/, log/ and SQLite's shared memory."""
     excluded = {"run", "log"} if Path(directory) == home else {"meta.db-shm"}
     return excluded.intersection(names)
 
 
 def _is_readable(database: Path) -> bool:
-    """Return whether a database has a row, and a write-ahead log which a reader cannot disturb."""
+    """Return whether a database has a row, and a write-ahead log that a reader cannot change."""
     if not database.exists() or database.read_bytes()[18:20] != b"\x02\x02":
         return False
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
@@ -219,7 +219,7 @@ def _copy_sparse(source: str, target: str) -> None:
 
 @contextmanager
 def _keep_open(database: Path) -> Iterator[None]:
-    """Keep a reader's snapshot, so that the server cannot copy its log into the database."""
+    """Hold a reader's snapshot, so that the server cannot copy its log into the database."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT count(*) FROM __all_sys_parameter").fetchone()
@@ -271,7 +271,7 @@ def make_observer(root: Path) -> None:
 
 
 def make_older(root: Path) -> None:
-    """Write what a version before 1.4 leaves, which kept its parameters in etc/."""
+    """Write the files of a version before 1.4, which kept its parameters in etc/."""
     _prepare_home(root)
     _write(
         root,

@@ -1,9 +1,9 @@
-"""Measure what a first boot leaves that is killed or fails, for each place of its directories.
+"""Measure the files of a first boot that is killed or fails, for each place of its directories.
 
     python -m tests.layouts.measure [EVENT…]
 
-boots the installed seekdb 80 times, one at a time (1 GB of memory and 4 GB of disk each, some
-minutes in all), and prints a table for docs/concepts/flavours.md. Needs root for a small disk and
+boots the installed seekdb 80 times, one at a time (1 GB of memory and 4 GB of disk each, several
+minutes in total), and prints a table for docs/concepts/flavours.md. Needs root for a small disk and
 for a home that cannot be written to.
 """
 
@@ -34,7 +34,7 @@ _SERVED = b"[server_start 14/14] observer start success"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a first boot is told to keep its files; paths below the root of a run."""
+    """The directories of a first boot; paths below the root of a run."""
 
     options: Mapping[str, str]
     data: str = "home/store"
@@ -52,7 +52,7 @@ PLACES: Mapping[str, Place] = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One first boot: its home below `root`, and what its launcher and its log said."""
+    """One first boot: its home below `root`, and the output of its launcher and its log."""
 
     root: Path
     place: Place
@@ -67,7 +67,7 @@ class Run:
         return log.read_bytes() if log.exists() else b""
 
     def launch(self, *options: str, port: int | None = None, **sizes: str) -> int:
-        """Start for the first time; return the status of the launcher."""
+        """Start for the first time; return the exit status of the launcher."""
         places = [w for key, path in self.place.options.items() for w in (key, self.root / path)]
         words = ["--port", str(port or free_port()), *places, *options, *size_options(**sizes)]
         return self.launch_again(*map(str, words))
@@ -77,7 +77,7 @@ class Run:
         return subprocess.run(command, capture_output=True, check=False).returncode
 
     def wait_until_ended(self) -> bool:
-        """Return whether the server ended; it is killed if it did not."""
+        """Wait, and kill the server if it does not end; return whether it ended by itself."""
         begun_s = time.monotonic()
         while self.server.find_pid() is not None:
             if time.monotonic() - begun_s > _DEADLINE_S:
@@ -148,7 +148,7 @@ EVENTS: Mapping[str, Callable[[Run], int]] = {
 
 
 def measure(event: str, place: Place) -> tuple[str, ...]:
-    """Return the cells of a row: what is there after the event, then what a later start does."""
+    """Return the cells of a row: the files after the event, then the result of a later start."""
     with _make_root(is_small=event == SMALL_DISK) as root:
         home = root / "home"
         home.mkdir()
@@ -247,8 +247,8 @@ def main() -> None:
             sys.stderr.write(f"{event}, {name}\n")
             rows.setdefault(measure(event, place), []).append(name)
         for cells, names in rows.items():
-            where = "all" if len(names) == len(PLACES) else ", ".join(names)
-            _write_row((event, where, *cells))
+            place_names = "all" if len(names) == len(PLACES) else ", ".join(names)
+            _write_row((event, place_names, *cells))
 
 
 def _write_row(cells: Iterable[str]) -> None:

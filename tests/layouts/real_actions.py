@@ -1,4 +1,4 @@
-"""The actions of a user on a real layout, each with everything that must hold afterwards."""
+"""The actions of a user on a real layout, each with all conditions that must hold afterwards."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _LIMIT_S = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the actions run.
+    """The environment of the actions.
 
     Attributes:
-        world: a controller and one host.
+        testbed: a controller and one host.
         real: the layout on that host.
-        expected: of the layout.
-        password: of root, as it was set when the layout was made.
-        word: in the row that was written then.
+        expected: expectations of the layout.
+        password: root's password, set when the layout was made.
+        word: content of the row that was written then.
         sleep: a process that the pid file names, and that is not a server.
-        sql_port: as the cluster file names it.
+        sql_port: the port in the cluster file.
     """
 
-    world: ClusterTestbed
+    testbed: ClusterTestbed
     real: RealLayout
     expected: Expected
     password: str
@@ -56,34 +56,34 @@ class Site:
     # --- the product ---------------------------------------------------------------------------
 
     def configure(self, password: str | None = None) -> None:
-        """Write the cluster file of the layout, and the password as the user has it."""
-        known = self.real.layout.cluster_file
-        entry = self.world.cluster.server_entry(0)
-        entry |= {"home": self.real.place(known.home), "sql_port": self.sql_port}
-        for key, path in (("data_dir", known.data_dir), ("redo_dir", known.redo_dir)):
+        """Write the cluster file of the layout, and the user's copy of the password."""
+        case_file = self.real.layout.cluster_file
+        entry = self.testbed.cluster.server_entry(0)
+        entry |= {"home": self.real.place(case_file.home), "sql_port": self.sql_port}
+        for key, path in (("data_dir", case_file.data_dir), ("redo_dir", case_file.redo_dir)):
             entry.pop(key, None)
             if path is not None:
                 entry[key] = self.real.place(path)
-        file = Path(self.world.cluster.entries["root_password_file"])
+        file = Path(self.testbed.cluster.entries["root_password_file"])
         file.write_text(password or self.password)
-        self.world.cluster.password = password or self.password
-        self.world.cluster.write()
+        self.testbed.cluster.password = password or self.password
+        self.testbed.cluster.write()
 
     async def start(self) -> dict[str, Any]:
         """Start the server, and follow the DAG to its end."""
-        async with self.world.client() as client:
+        async with self.testbed.client() as client:
             return await self._follow(client, (await client.start("SERVER", [TARGET]))["id"])
 
     async def operate(self, dag: dict[str, Any], operator: str) -> dict[str, Any]:
-        async with self.world.client() as client:
+        async with self.testbed.client() as client:
             await client.operate_dag(dag["id"], operator)
             return await self._follow(client, dag["id"])
 
     async def stop(
         self, *, force: bool = False, terminate: bool = False
     ) -> dict[str, Any] | ApiRefused:
-        """Stop the server; returns the DAG, or the refusal to make one."""
-        async with self.world.client() as client:
+        """Stop the server; return the DAG, or the refusal of the request."""
+        async with self.testbed.client() as client:
             try:
                 dag = await client.stop("SERVER", [TARGET], force=force, terminate=terminate)
             except ApiRefused as refusal:
@@ -91,7 +91,7 @@ class Site:
             return await self._follow(client, dag["id"])
 
     async def _follow(self, client: Client, dag_id: str) -> dict[str, Any]:
-        """Follow a DAG to its end; one whose server never serves is cancelled."""
+        """Follow a DAG to its end; cancel it if its server never serves."""
         dag: dict[str, Any] = {}
 
         async def has_ended() -> bool:
@@ -107,7 +107,7 @@ class Site:
         await eventually(has_ended, timeout_s=_LIMIT_S, what=f"the end of DAG {dag_id}")
         return dag
 
-    # --- what must hold ------------------------------------------------------------------------
+    # --- conditions ----------------------------------------------------------------------------
 
     def list_data(self) -> Listing:
         return list_data(self.real.root)
@@ -119,14 +119,14 @@ class Site:
         assert find_losses(before, self.list_data()) == []
 
     def assert_refused(self, dag: dict[str, Any], *words: str) -> None:
-        """A check has failed; the log names the contradiction and the remedy."""
+        """Check that a check failed, and that the log has the contradiction and the remedy."""
         assert (dag["state"], dag["stage"]) == ("FAILED", _CHECK), all_log_lines(dag)
         (task,) = dag["nodes"][_CHECK - 1]["sub_tasks"]
         assert re.search("; .*, then RETRY$", task["task_logs"][-1]), all_log_lines(dag)
         assert all(word in all_log_lines(dag) for word in words), all_log_lines(dag)
 
     def assert_serves(self) -> int:
-        """Return the pid of the one server that runs, in this home and with the same data."""
+        """Return the pid of the only running server, in this home and with the same data."""
         (pid,) = self.real.find_servers()
         assert Path(f"/proc/{pid}/cwd").samefile(self.real.home)
         if self.expected.start is not Start.FIRST:
@@ -140,7 +140,7 @@ class Site:
         return pid
 
     def assert_start(self, dag: dict[str, Any], before: Listing) -> None:
-        """The start of a layout in which nothing ran has come to what it has to."""
+        """Check the expected result of a start of a layout without a running server."""
         match self.expected.start:
             case Start.REFUSED:
                 self.assert_refused(dag, *self.expected.words)
@@ -155,7 +155,7 @@ class Site:
         self.assert_nothing_lost(before)
 
     def assert_doubted(self, dag: dict[str, Any], pid: int, stage: int = _CHECK) -> None:
-        """The DAG names the process, both directories and the remedy, and it runs on."""
+        """Check that the DAG names the process, both directories and the remedy; it still runs."""
         assert (dag["state"], dag["stage"]) == ("FAILED", stage), all_log_lines(dag)
         for word in (f"pid {pid}", str(self.real.home), f"{self.real.root}/link", "`home`"):
             assert word in all_log_lines(dag), all_log_lines(dag)
@@ -166,7 +166,7 @@ class Site:
 
 
 async def start(site: Site) -> None:
-    """START, with nothing running; and with a server that was started in a special way."""
+    """START without a running server, and with one that was started in a special way."""
     if site.expected.special_launch:
         await _start_running(site)
         site.real.kill_servers()
@@ -187,26 +187,26 @@ async def _start_running(site: Site) -> None:
 
 
 async def start_and_stop(site: Site) -> None:
-    """START with nothing running, then a forced stop of what is there."""
+    """START without a running server, then a forced stop of the server."""
     before = site.list_data()
     site.assert_start(await site.start(), before)
-    ran = site.real.find_servers()
+    servers_before = site.real.find_servers()
     site.real.name_in_pid_file(site.sleep.pid)
     dag = await site.stop(force=True)
     assert not isinstance(dag, ApiRefused)
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     assert site.real.find_servers() == []
-    assert ("does not run: nothing to stop" in all_log_lines(dag)) is not bool(ran)
+    assert ("does not run: nothing to stop" in all_log_lines(dag)) is not bool(servers_before)
     site.assert_nothing_lost(before)
 
 
 async def retry(site: Site) -> None:
-    """RETRY of a start that failed: for a reason that is removed, or that stays."""
+    """RETRY of a failed start, whether or not the cause has been removed."""
     before = site.list_data()
     dag, pid = await _fail(site)
     site.configure()
     retried = await site.operate(dag, "RETRY")
-    if site.expected.start is Start.FAILS:  # a check may refuse now what the program has written
+    if site.expected.start is Start.FAILS:  # a check may refuse its files
         assert retried["state"] == "FAILED", all_log_lines(retried)
         site.assert_nothing_lost(before)
         return
@@ -218,7 +218,7 @@ async def retry(site: Site) -> None:
 
 
 async def _fail(site: Site) -> tuple[dict[str, Any], int | None]:
-    """Let a start fail that would not; returns the pid of the server that runs nevertheless."""
+    """Cause a failing start; return the pid of the server that runs nevertheless."""
     serves = site.expected.start is Start.SERVES
     if serves:
         site.configure(WRONG_PASSWORD)
@@ -234,7 +234,7 @@ async def _fail(site: Site) -> tuple[dict[str, Any], int | None]:
 
 
 async def rollback(site: Site) -> None:
-    """ROLLBACK ends the server that this start has started, and no other; nothing is undone."""
+    """ROLLBACK ends the server that this start has started, and no other; files are kept."""
     if site.expected.special_launch:
         await _rollback_running(site)
         site.real.kill_servers()
@@ -262,7 +262,7 @@ async def _rollback_running(site: Site) -> None:
 
 
 async def stop_plain(site: Site) -> None:
-    """A plain stop is refused for seekdb, whether it runs or not."""
+    """A plain stop is refused for seekdb, whether or not it runs."""
     before = site.list_data()
     await _refuse(site, "ForceStopOrTerminateRequired")
     site.assert_unchanged(before)
@@ -273,7 +273,7 @@ async def stop_plain(site: Site) -> None:
 
 
 async def stop_terminate(site: Site) -> None:
-    """A stop with a minor freeze first."""
+    """A stop after a minor freeze."""
     before = site.list_data()
     await _refuse(site, "ForceStopRequired", terminate=True)
     site.assert_unchanged(before)
@@ -281,7 +281,7 @@ async def stop_terminate(site: Site) -> None:
 
 
 async def stop_force(site: Site) -> None:
-    """A stop at once."""
+    """An immediate stop."""
     before = site.list_data()
     dag = await site.stop(force=True)
     assert not isinstance(dag, ApiRefused)
@@ -292,7 +292,7 @@ async def stop_force(site: Site) -> None:
 
 
 async def _stop_running(site: Site, *, force: bool = False, terminate: bool = False) -> None:
-    """Stop a server that was started by hand: it ends, or runs on and is not reported stopped."""
+    """Stop a server that was started by hand: it ends, or is not reported as stopped."""
     if site.expected.running is Running.NEVER:
         return
     pid, before = site.launch(), site.list_data()
@@ -319,7 +319,7 @@ async def _refuse(site: Site, code: str, *, terminate: bool = False) -> None:
 
 
 async def dry_run(site: Site) -> None:
-    """Dry runs of start and stop say what would be done, and change nothing."""
+    """Dry runs of start and stop report their decision, and change nothing."""
     before = site.list_data()
     plan = await _plan_start(site)
     if site.expected.start is Start.REFUSED:
@@ -342,13 +342,13 @@ async def dry_run(site: Site) -> None:
 
 
 async def _plan_start(site: Site) -> dict[str, Any]:
-    async with site.world.client() as client:
+    async with site.testbed.client() as client:
         plan = await client.start("SERVER", [TARGET], dry_run=True)
     return _only_server(plan)
 
 
 async def _plan_stop(site: Site) -> dict[str, Any]:
-    async with site.world.client() as client:
+    async with site.testbed.client() as client:
         plan = await client.stop("SERVER", [TARGET], force=True, dry_run=True)
     return _only_server(plan)
 
@@ -362,13 +362,13 @@ def _only_server(plan: Mapping[str, Any]) -> dict[str, Any]:
 async def examine(site: Site) -> None:
     """`dagengine doctor` names the contradiction, and changes nothing."""
     before = site.list_data()
-    _, document = await doctor(site.world)
+    _, document = await doctor(site.testbed)
     if site.expected.start is Start.REFUSED:
         assert all(word in json.dumps(document) for word in site.expected.words), document
     site.assert_unchanged(before)
     if site.expected.special_launch:
         pid = site.launch()
-        _, document = await doctor(site.world)
+        _, document = await doctor(site.testbed)
         if site.expected.running is Running.DOUBTED:
             assert f"pid {pid}" in json.dumps(document), document
         assert site.assert_serves() == pid
@@ -389,5 +389,5 @@ ACTIONS: Mapping[str, Action] = {
 
 
 def choose_port(real: RealLayout) -> int:
-    """Return the port that the server has recorded, or one that is free."""
+    """Return the port that the server has recorded, or a free one."""
     return real.sql_port or free_port()

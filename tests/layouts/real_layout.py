@@ -22,13 +22,13 @@ _STEP_S = 0.01
 
 
 class RealLayout:
-    """One layout as it is now.
+    """The present state of a layout.
 
     Attributes:
-        layout: which.
+        layout: the layout's description.
         root: directory that holds it.
-        home: its real home, whatever the cluster file names.
-        sql_port: that its server has recorded, None without a record.
+        home: the real home; the cluster file may name a link to it.
+        sql_port: port that its server has recorded; None without a record.
     """
 
     def __init__(self, layout: Layout, root: Path, password: str) -> None:
@@ -43,11 +43,11 @@ class RealLayout:
         return int(port) if port else None
 
     def place(self, path: str | None) -> str | None:
-        """Return a path of the layout's cluster file as it is here."""
+        """Return a path of the layout's cluster file with the present root."""
         return path and path.replace("@ROOT@", str(self.root))
 
     def find_servers(self) -> list[int]:
-        """Return the servers that work anywhere below the root, without help of the product."""
+        """Return the servers that work anywhere below the root, without using the product."""
         servers = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -60,7 +60,7 @@ class RealLayout:
         return sorted(servers)
 
     def launch(self) -> int:
-        """Start the server by hand, in the manner of this layout; returns its pid."""
+        """Start the server by hand, as this layout requires; return its pid."""
         server = RealSeekdb(self.home)
         match self.layout.name:
             case "by_hand_relative":
@@ -78,11 +78,11 @@ class RealLayout:
         return pid
 
     def read_row(self) -> str:
-        """Return the row that was written when the layout was made, once the server answers."""
+        """Return the row that was written when the layout was made, once the server responds."""
         return read_row(self.home, self._password)
 
     def name_in_pid_file(self, pid: int) -> None:
-        """Put a pid into the file in which the server's is expected, without replacing the file."""
+        """Write a pid into the server's pid file, without replacing the file."""
         if self.layout.is_read_only:
             return
         (self.home / "run").mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ class RealLayout:
             (self.home / "run" / name).write_text(str(pid))
 
     def kill_servers(self) -> None:
-        """Kill whatever runs here, and wait for its end."""
+        """Kill all servers below the root, and wait for their end."""
         begun_s = time.monotonic()
         while servers := self.find_servers():
             for pid in servers:
@@ -101,9 +101,9 @@ class RealLayout:
             time.sleep(_STEP_S)
 
     def _launch_and_move(self) -> None:
-        """Move the running server, so that its command line names another place.
+        """Move the running server, so that its command line names another directory.
 
-        Only where store is a link: the server could not write to files that are moved with it.
+        Only if store is a link: the server could not write to files that are moved with it.
         """
         before = self.root / "before"
         self.home.rename(before)
@@ -123,7 +123,7 @@ class RealLayout:
 
 
 class LayoutStore:
-    """Makes layouts, keeps a copy of the last one, and restores it at the same place."""
+    """Makes layouts, keeps a copy of the last one, and restores it in the same directory."""
 
     def __init__(self, directory: Path, password: str) -> None:
         self._root = directory / "root"
@@ -133,12 +133,12 @@ class LayoutStore:
 
     @property
     def homes(self) -> list[Path]:
-        """Where a server of any layout may work."""
+        """Return the homes in which a server of any layout may work."""
         return [self._root / name for name in ("home", "before", "original")]
 
     @contextmanager
     def restored(self, layout: Layout) -> Iterator[RealLayout]:
-        """A layout for one action; kills what runs there afterwards."""
+        """Yield a layout for one action; kill its servers afterwards."""
         real = RealLayout(layout, self._root, self._password)
         self._root.mkdir()
         try:
@@ -190,5 +190,5 @@ def _mounted(arguments: list[str], place: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # The controller's shells may have it as working directory for a moment.
+        # It may be the working directory of the controller's shells for a moment.
         subprocess.run(["umount", "--lazy", place], check=True)

@@ -1,4 +1,4 @@
-"""The installed seekdb program: start it in a home, wait for what it does, kill it."""
+"""The installed seekdb program: start it in a home, wait for its states, kill it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SIZES = {"memory_limit": "1G", "datafile_size": "2G", "log_disk_size": "2G"}
 _BOOTED = b"[server_start 14/14] observer start success"
 _DEADLINE_S = 60.0
 _STEP_S = 0.001
-_GRACE_S = 1.0  # between the pid file and its lock, or while there is no pid file yet
+_GRACE_S = 1.0  # until the pid file exists and is locked
 _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 
 
 def find_program() -> Path:
     """Return the program of the wheel."""
-    import pylibseekdb  # noqa: PLC0415  not needed to restore
+    import pylibseekdb  # noqa: PLC0415  # not needed for restoring
 
     return Path(pylibseekdb.__file__).parent / "seekdb"
 
@@ -41,7 +41,7 @@ def size_options(**changes: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class RealSeekdb:
-    """A server in a home, wherever its command line says that it is."""
+    """A server in a home, whatever path its command line uses."""
 
     home: Path
 
@@ -56,7 +56,7 @@ class RealSeekdb:
     def launching(
         self, *options: str | Path, cwd: Path | None = None, program: Path | None = None
     ) -> Iterator[None]:
-        """Start the program, and wait for its launcher at the end of the block only."""
+        """Start the program, and wait for its launcher only at the end of the block."""
         command = [program or find_program(), *options]
         quiet = subprocess.DEVNULL
         with subprocess.Popen(command, cwd=cwd, stdout=quiet, stderr=quiet) as launcher:
@@ -75,15 +75,15 @@ class RealSeekdb:
         self.wait_until(self.has_booted)
 
     def has_booted(self) -> bool:
-        """Return whether any boot of this home was completed, as its log says."""
+        """Return whether the log shows a completed boot of this home."""
         return _BOOTED in self._read_log()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition, in short steps: some last for milliseconds only.
+        """Wait for a condition, in short steps: some hold for milliseconds only.
 
         Raises:
             RuntimeError: the server ended first.
-            TimeoutError: neither happened.
+            TimeoutError: the condition was not met in time.
         """
         begun_s = running_s = time.monotonic()
         while not condition():
@@ -112,15 +112,15 @@ class RealSeekdb:
             self.wait_until_ended()
 
     def find_pid(self) -> int | None:
-        """Return the process that keeps the pid file locked, as a running server does."""
+        """Return the process that holds the lock of the pid file, as a running server does."""
         try:
             with self.pid_file.open("rb") as file:
-                # Only a question: a lock of ours would make the server give up.
-                wanted = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-                answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+                # Query the lock only: taking it would make the server exit.
+                query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                lock_state = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
         except FileNotFoundError:
             return None
-        return None if answer[0] == fcntl.F_UNLCK else int(answer[4])
+        return None if lock_state[0] == fcntl.F_UNLCK else int(lock_state[4])
 
     @property
     def pid_file(self) -> Path:

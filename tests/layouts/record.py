@@ -2,8 +2,8 @@
 
     python -m tests.layouts.record DIRECTORY [NAME…]
 
-writes `NAME.json` into the directory, for all layouts or the named ones. Expectations in a file
-that is there already are kept. Root is needed for `failed_disk_full` only.
+writes `NAME.json` into the directory, for all layouts or the named ones. Expectations in an
+existing file are kept. Root is needed for `failed_disk_full` only.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 RECORDINGS = Path(__file__).parent / "recordings"
-ROOT = "@ROOT@"  #: the directory that holds the home and everything outside it
+ROOT = "@ROOT@"  #: the directory that contains the home and everything outside it
 PROGRAM = "@PROGRAM@"  #: the seekdb program
 PID = "@PID@"  #: the pid of a server that has ended
 
@@ -27,20 +27,20 @@ class Kind(StrEnum):
 class Encoding(StrEnum):
     TEXT = "text"
     ZLIB = "zlib+base64"
-    LINES = "lines"  #: a log of which only some lines are kept, each with its offset
+    LINES = "lines"  #: a log with only some of its lines, each with its offset
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One path.
+    """One path of a recording.
 
     Attributes:
         path: relative to the root.
         mode: permissions, octal.
-        size: bytes of a file.
+        size: size of a file in bytes.
         mtime_s: seconds after the oldest path of the recording; gives the order.
-        target: of a link, with placeholders.
-        encoding: of the content; None when only the size is known.
+        target: target of a link, with placeholders.
+        encoding: encoding of the content; None if only the size is known.
         content: text, base64, or JSON pairs of offset and line.
     """
 
@@ -54,7 +54,7 @@ class Entry:
     content: Any = None
 
     def read_bytes(self) -> bytes:
-        """Return the recorded content of a file that is kept completely."""
+        """Return the recorded content of a file that is recorded completely."""
         if self.encoding is Encoding.ZLIB:
             return zlib.decompress(base64.b64decode(self.content))
         return str(self.content or "").encode()
@@ -62,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFile:
-    """What the cluster file of the case says of the server; paths begin with the root."""
+    """The server's entry in the cluster file of the case; paths begin with the root."""
 
     home: str
     flavour: str = "seekdb"
@@ -76,13 +76,13 @@ class Recording:
 
     Attributes:
         origin: `seekdb`, or `composed` for files that no program of the wheel writes.
-        version: of the program; empty when composed.
-        real_home: where the home really is, while the cluster file may name a link.
-        recorded_root: what the paths in meta.db begin with.
-        sql_port: of the recorded server, None without a readable meta.db that has it.
-        parameters: `mysql_port`, `data_dir` and `redo_dir` of meta.db, for readers.
+        version: version of the program; empty if composed.
+        real_home: the real home; the cluster file may name a link to it.
+        recorded_root: prefix of the paths in meta.db.
+        sql_port: port of the recorded server; None unless a readable meta.db has it.
+        parameters: `mysql_port`, `data_dir` and `redo_dir` in meta.db, for readers of the file.
         is_read_only: the case needs a file system that is mounted read-only.
-        expected: the decision about this layout, by action; filled by hand.
+        expected: the decision about this layout, by action; written by hand.
     """
 
     name: str
@@ -113,7 +113,7 @@ def read_recording(name: str, directory: Path = RECORDINGS) -> Recording:
 
 
 def write_recording(recording: Recording, directory: Path) -> None:
-    """Write one recording; the expectations that the file has already are kept."""
+    """Write one recording; keep the expectations of an existing file."""
     path = directory / f"{recording.name}.json"
     fields = dataclasses.asdict(recording)
     if path.exists():

@@ -1,4 +1,4 @@
-"""Make a recorded home again, for tests of what the product decides about it.
+"""Restore a recorded home, for tests of the product's decisions about it.
 
 restored = restore(read_recording("data_elsewhere"), tmp_path)
 server = make_server(home=restored.cluster_file.home, data_dir=restored.cluster_file.data_dir)
@@ -26,19 +26,19 @@ from tests.layouts.recording import (
     Recording,
 )
 
-_NO_PID = 4_194_305  # above the largest pid that Linux gives
-_OLDEST_S = 1_767_225_600  # 2026-01-01: the restored paths are older than what a test makes
+_NO_PID = 4_194_305  # above the largest pid of Linux
+_OLDEST_S = 1_767_225_600  # 2026-01-01: the restored paths are older than the files of a test
 _FILLER = b"." * 199 + b"\n"
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredHome:
-    """A recorded home as it is on this machine.
+    """A recorded home on this machine.
 
     Attributes:
-        root: holds the home and the directories outside it.
+        root: contains the home and the directories outside it.
         home: the real home; `cluster_file.home` may be a link.
-        cluster_file: what the cluster file of the case says, with paths of this machine.
+        cluster_file: the cluster file of the case, with paths of this machine.
     """
 
     recording: Recording
@@ -54,17 +54,17 @@ class RestoredHome:
 def restore(
     recording: Recording, directory: Path, *, program: Path | None = None, pid: int = _NO_PID
 ) -> RestoredHome:
-    """Restore a recording below a directory, which is made.
+    """Restore a recording below a new directory.
 
     Files have the recorded size, most of them as holes. Paths in meta.db, telemetry, links and logs
-    are those of the new place.
+    are adapted to the new directory.
 
     Args:
         recording: the layout.
         directory: becomes the root; must be missing or empty.
         program: the seekdb program for the links in bin/ and run/. Without one they
-            lead to a script beside the root that fails.
-        pid: in the pid file. The default belongs to no process.
+            point to a script next to the root that fails.
+        pid: content of the pid file. By default a pid that is not in use.
     """
     directory.mkdir(parents=True, exist_ok=True)
     root = directory.resolve()
@@ -121,7 +121,7 @@ def _restore_entry(root: Path, entry: Entry, texts: dict[str, str]) -> None:
 
 
 def _write_log(path: Path, entry: Entry, texts: dict[str, str]) -> None:
-    """Write the kept lines at their offsets, and lines of dots between them."""
+    """Write the recorded lines at their offsets, and lines of dots between them."""
     with path.open("wb") as file:
         for offset, line in [*entry.content, (entry.size, "")]:
             gap = offset - file.tell()
@@ -133,8 +133,8 @@ def _write_log(path: Path, entry: Entry, texts: dict[str, str]) -> None:
 
 
 def _replace_paths(database: Path, recorded_root: str, root: str) -> None:
-    """Let the parameters name the restored directories; leave a database without them alone."""
-    # Immutable: a reader would else leave -wal and -shm files beside the database.
+    """Set the restored directories as parameters; leave a database without them unchanged."""
+    # Immutable: otherwise a reader would leave -wal and -shm files next to the database.
     with closing(sqlite3.connect(f"file:{database}?immutable=1", uri=True)) as connection:
         try:
             statement = "SELECT count(*) FROM __all_sys_parameter WHERE instr(value, ?) = 1"

@@ -18,10 +18,10 @@ from typing import Any
 
 from tests.layouts.recording import PID, Encoding, Entry, Kind
 
-_MAX_INLINE_BYTES = 4096  # of the files in etc/, run/ and the like, all of which are smaller
+_MAX_INLINE_BYTES = 4096  # above the size of the files in etc/, run/ and similar
 _DATABASE = re.compile(r"meta\.db(-wal|-journal)?")
 _LOG = re.compile(r"(seekdb|observer)\.log(\.\d+)?")
-_SEGMENT = re.compile(r"(redo|slog)/.*/\d+")  # data: the size is enough
+_SEGMENT = re.compile(r"(redo|slog)/.*/\d+")  # data: the size is sufficient
 _MAX_LINE_CHARACTERS = 320
 _HEAD_LINES, _TAIL_LINES, _ERROR_LINES = 3, 12, 10
 # Codes that every healthy start logs as well.
@@ -33,8 +33,8 @@ def scan(root: Path, placeholders: Mapping[str, str]) -> tuple[Entry, ...]:
     """Return every path below a root, sorted.
 
     Args:
-        root: the directory; not itself part of the result.
-        placeholders: texts in contents and link targets, with what replaces them.
+        root: the directory; not part of the result.
+        placeholders: texts in contents and link targets, with their replacements.
     """
     entries = [_read_entry(root, path, placeholders) for path in sorted(root.rglob("*"))]
     oldest_s = min((entry.mtime_s for entry in entries), default=0.0)
@@ -42,7 +42,7 @@ def scan(root: Path, placeholders: Mapping[str, str]) -> tuple[Entry, ...]:
 
 
 def read_parameters(home: Path) -> dict[str, str]:
-    """Return the directories and the port that a copy of the home's meta.db names."""
+    """Return the directories and the port in a copy of the home's meta.db."""
     store = home / "store/sstable"
     with tempfile.TemporaryDirectory() as directory:
         for name in ("meta.db", "meta.db-wal"):
@@ -116,7 +116,7 @@ def _read_log_lines(content: bytes, placeholders: Mapping[str, str]) -> Iterator
 
 
 def _anonymise(content: bytes) -> str:
-    """Return the telemetry without what identifies the machine."""
+    """Return the telemetry without the values that identify the machine."""
     telemetry = json.loads(content)
     telemetry["content"]["id"] = "00000000-0000-0000-0000-000000000000"
     telemetry["content"]["instance"]["hostHash"] = "0" * 64

@@ -1,7 +1,7 @@
-"""Real homes of the real seekdb, and a real controller: no action loses data, or a wrong process.
+"""Real homes of the real seekdb, and a real controller: no loss of data, no wrong process ended.
 
-The slow tests start and stop each layout once, and apply every action to those that older versions
-got wrong. `make soak-data` applies every action to every layout.
+The slow tests start and stop each layout once, and apply every action to the layouts that older
+versions handled wrongly. `make soak-data` applies every action to every layout.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.layouts.real_seekdb import SIZES, RealSeekdb
 PASSWORD = "password of root"
 WORD = "written at the first boot"
 
-# Each of them lost data, or was reported stopped while it ran.
+# Each of them lost data, or was reported as stopped while it ran.
 ONCE_WRONG = (
     *("redo_named_later", "data_named_later", "both_named_later", "one_level_off"),
     *("by_hand_relative", "no_base_dir", "behind_changed_link"),
@@ -37,9 +37,9 @@ START_OPTIONS = SIZES | {"datafile_size": "64M"}
 
 @dataclass(frozen=True, slots=True)
 class LayoutSetup:
-    """A world with one host, and the layouts on it."""
+    """A testbed with one host, and the layouts on it."""
 
-    world: ClusterTestbed
+    testbed: ClusterTestbed
     store: LayoutStore
 
 
@@ -48,13 +48,13 @@ async def layout_setup() -> AsyncIterator[LayoutSetup]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RealSeekdb, "wait_until_booted", boot_with_row(PASSWORD, WORD))
         patch.setitem(SIZES, "datafile_size", START_OPTIONS["datafile_size"])
-        async with make_testbed(1) as world:
-            store = LayoutStore(world.hosts.hosts[0].directory, PASSWORD)
+        async with make_testbed(1) as testbed:
+            store = LayoutStore(testbed.hosts.hosts[0].directory, PASSWORD)
             for home in store.homes:
-                world.hosts.guard.watch_home(home)
-            _prepare(world)
-            await world.start_controller()
-            yield LayoutSetup(world, store)
+                testbed.hosts.guard.watch_home(home)
+            _prepare(testbed)
+            await testbed.start_controller()
+            yield LayoutSetup(testbed, store)
 
 
 @pytest.fixture
@@ -64,27 +64,27 @@ def sleep() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def _prepare(world: ClusterTestbed) -> None:
-    """Let the password be in a file, which can change while the controller runs."""
-    file = world.cluster.directory / "root_password"
+def _prepare(testbed: ClusterTestbed) -> None:
+    """Store the password in a file, which can change while the controller runs."""
+    file = testbed.cluster.directory / "root_password"
     file.touch(mode=0o600)
     file.write_text(PASSWORD)
-    world.cluster.password = PASSWORD
-    entries = world.cluster.entries
+    testbed.cluster.password = PASSWORD
+    entries = testbed.cluster.entries
     entries.pop("root_password_env")
     entries["root_password_file"] = str(file)
     entries["defaults"]["start_options"] = dict(START_OPTIONS)
-    world.cluster.write()
+    testbed.cluster.write()
 
 
 def _list_cases() -> Iterator[object]:
-    """Yield each layout with each action; those that one function makes follow each other."""
+    """Yield each layout with each action; those of one function are consecutive."""
     actions: dict[str, Action] = {"start_and_stop": start_and_stop, **ACTIONS}
     for name in sorted(LAYOUTS, key=lambda name: LAYOUTS[name].make.__name__):
         was_wrong = name in ONCE_WRONG
         for action_name, action in actions.items():
             is_pair = action is start_and_stop
-            if is_pair and was_wrong:  # each of its actions is slow already
+            if is_pair and was_wrong:  # already covered by its single actions
                 continue
             marks = [pytest.mark.slow] if is_pair or was_wrong else []
             marks += [] if is_pair else [pytest.mark.soak]
@@ -102,7 +102,7 @@ async def test_action_on_real_layout_keeps_data(
     with layout_setup.store.restored(layout) as real:
         real.name_in_pid_file(sleep.pid)
         site = Site(
-            layout_setup.world, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real)
+            layout_setup.testbed, real, EXPECTED[name], PASSWORD, WORD, sleep, choose_port(real)
         )
         site.configure()
         try:
@@ -110,16 +110,16 @@ async def test_action_on_real_layout_keeps_data(
             assert sleep.poll() is None
         finally:
             site.configure()
-            await _end_dags(layout_setup.world)
+            await _end_dags(layout_setup.testbed)
 
 
 def test_expectations_cover_every_layout() -> None:
     assert EXPECTED.keys() == LAYOUTS.keys()
 
 
-async def _end_dags(world: ClusterTestbed) -> None:
-    """Cancel what a failed test has left, which would keep the lock of the cluster."""
-    async with world.client() as client:
+async def _end_dags(testbed: ClusterTestbed) -> None:
+    """Cancel the DAGs of a failed test, which would keep the lock of the cluster."""
+    async with testbed.client() as client:
         for dag in await client.list_unfinished():
             await client.operate_dag(dag["id"], "CANCEL")
 

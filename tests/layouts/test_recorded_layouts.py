@@ -1,4 +1,4 @@
-"""Every recorded layout with every action: what is decided, and that no byte of data changes."""
+"""Every recorded layout with every action: the decision, and proof that the data is unchanged."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.layouts.restore import restore
 
 @dataclass(frozen=True)
 class Expected:
-    """What is decided about a layout.
+    """The expected decision about a layout.
 
     Attributes:
         start: kind of the start, or `blocked`.
-        says: what a refusal names; `@` is the root of the restored home.
-        remedy: what its remedy names.
-        check: by which doctor shows the refusal.
-        is_marked: a first start of this product has left its marker there.
-        is_proved_by_record: only meta.db shows that its boot was complete, which no script reads.
+        message_parts: parts of the refusal's message; `@` is the root of the restored home.
+        remedy: a part of its remedy.
+        check: the check of `doctor` that shows the refusal.
+        is_marked: a first start by this product has left its marker there.
+        is_proved_by_record: only meta.db proves a complete boot, and no script reads it.
     """
 
     start: str
@@ -70,7 +70,7 @@ EXPECTED: dict[str, Expected] = {
     "store_link_dangling": Expected("blocked", ("link store", "does not exist"), "mount"),
     "other_flavour": Expected("blocked", ("another flavour", "observer"), "flavour"),
     "foreign_files": Expected("blocked", ("@/home/etc/notes.txt",), "by hand"),
-    # Without a marker nobody knows whether a first start or a later one has left these.
+    # Without a marker it is unknown whether a first or a later start has written these.
     "half_initialised": LATER,
     "half_initialised_restarted": LATER,
     "failed_port_taken": LATER,
@@ -81,15 +81,15 @@ EXPECTED: dict[str, Expected] = {
     "killed_early marked": _LEFTOVER,
     "failed_log_disk marked": _LEFTOVER,
     "failed_disk_full marked": _LEFTOVER,
-    # Telemetry: the boot was complete but for its last step.
+    # The telemetry file is written before the last step of the boot.
     "failed_port_taken marked": Expected("later", is_marked=True),
     "half_initialised_restarted marked": Expected("later", is_marked=True),
     # The marker of a start that succeeded and was never confirmed.
     "log_removed marked": Expected("later", is_marked=True),
     "restored_from_backup marked": Expected("later", is_marked=True, is_proved_by_record=True),
 }
-# No server runs in any layout. Every cluster file names the flavour seekdb, which has no stop by
-# SQL and writes its data first only if it runs.
+# The servers are stopped in all layouts. Every cluster file names the flavour seekdb, which has no
+# stop by SQL; a freeze needs a running server.
 PLANNED_STOPS = {
     "plain": "OB.Cluster.ForceStopOrTerminateRequired",
     "terminate": "OB.Cluster.ForceStopRequired",
@@ -133,7 +133,7 @@ def test_expectations_cover_every_recording() -> None:
 
 
 async def test_decisions_about_layout_change_nothing(layout_case: LayoutCase) -> None:
-    """Dry run, doctor, three ways to stop, and rollback; then that nothing has changed."""
+    """Run a dry run, doctor, three ways to stop, and rollback; then check that nothing changed."""
     actions, expected = layout_case.actions, layout_case.expected
     before = actions.list_files()
     decision = await actions.decide_start()
@@ -153,7 +153,7 @@ async def test_decisions_about_layout_change_nothing(layout_case: LayoutCase) ->
 
 
 async def test_start_of_layout_keeps_data(layout_case: LayoutCase) -> None:
-    """Start and RETRY by the real script, with a program that fails."""
+    """Run a start and a RETRY by the real script, with a program that fails."""
     actions, expected = layout_case.actions, layout_case.expected
     before = actions.list_files()
     decision = await actions.decide_start()
@@ -196,11 +196,11 @@ def assert_expected(decision: Decision, layout_case: LayoutCase) -> None:
 
 
 async def assert_refused(actions: Actions, kind: StartKind, expected: Expected) -> None:
-    """The script does not trust a wrong decision about a home that holds data."""
+    """Check that the script rejects a wrong decision about a home that holds data."""
     if kind is StartKind.LATER or expected.start in ("first", "leftover"):
         return
     if not actions.restored.home.samefile(actions.server.home):
-        return  # another home than the one with the data
+        return  # a different home than the one with the data
     if kind is StartKind.LEFTOVER and expected.is_proved_by_record:
         return
     report = await actions.start(kind)
@@ -211,7 +211,7 @@ async def assert_refused(actions: Actions, kind: StartKind, expected: Expected) 
 def assert_moved_aside(
     before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]
 ) -> None:
-    """Every file of etc/ and store/ is in one directory beside them, and nothing else changed."""
+    """Check that the files of etc/ and store/ moved to a new directory; all else is unchanged."""
     moved_files = {name for name in before if name.startswith(_MOVED)}
     assert changed(before, after) - moved_files - {f"home/{MARKER}"} == set()
     (aside,) = {name.split("/")[1] for name in after.keys() - before.keys()} - {MARKER}
@@ -221,7 +221,7 @@ def assert_moved_aside(
 
 
 def changed(before: dict[str, tuple[int, ...]], after: dict[str, tuple[int, ...]]) -> set[str]:
-    """What is missing or different; the files of the controlled program's log are its own."""
+    """Return the missing or different paths, without the controlled program's log."""
     return {
         name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
     } - {

@@ -1,4 +1,4 @@
-"""Recordings of homes restore as they were, and the installed seekdb still makes the same files."""
+"""Recordings restore unchanged, and the installed seekdb still creates the same files."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ _NEVER_BOOTED = {
     *(name for name, layout in LAYOUTS.items() if layout.origin == "composed"),
 }
 _LOST_META_DB = {"store_link_empty", "store_link_dangling"}
-# Files that are there for moments: SQLite's own.
+# Transient files of SQLite.
 _TRANSIENT = re.compile(r"meta\.db-(wal|shm|journal)$")
-# Logs have another size in each run; a fast death may cost a start its complete log.
+# The size of logs varies between runs; a start that dies fast may lose a part of its log.
 _VARYING = re.compile(r"(seekdb\.log|meta\.db|slog/\w+/\d+|\.pid|telemetry\.json)$")
 
 
@@ -131,7 +131,7 @@ def _find_differences(recording: Recording, restored: RestoredHome) -> list[str]
         entry, status = recorded[name], paths[name].lstat()
         if entry.kind is not Kind.LINK and f"{status.st_mode & 0o7777:o}" != entry.mode:
             differences.append(f"{name}: mode {status.st_mode:o}")
-        is_text = entry.encoding is Encoding.TEXT  # the pid, which has another length
+        is_text = entry.encoding is Encoding.TEXT  # the pid, whose length varies
         is_file = entry.kind is Kind.FILE and not is_text and not name.endswith("meta.db")
         if is_file and status.st_size != entry.size:
             differences.append(f"{name}: {status.st_size} bytes instead of {entry.size}")
@@ -160,7 +160,7 @@ def _list_files(recording: Recording) -> list[str]:
 
 
 def _show(entry: Entry) -> str:
-    """One path as text, with a size where each run gives the same."""
+    """Return one path as text, with its size if it is the same in each run."""
     name = re.sub(r"\.log\.\d+$", ".log.<time>", entry.path)
     size = "" if entry.kind is not Kind.FILE or _VARYING.search(entry.path) else f" {entry.size}"
     target = f" -> {entry.target}" if entry.target else ""

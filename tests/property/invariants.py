@@ -1,18 +1,18 @@
-"""What is true of every DAG between two events, by name.
+"""Invariants of every DAG between two events, by name.
 
-I1  every (state, operator) pair can be reached by the state table
-I2  a DAG that has ended has nothing RUNNING and holds no lock
+I1  the state table permits every (state, operator) pair
+I2  a DAG that has ended has no RUNNING part and holds no lock
 I3  a sub-task runs only in a RUNNING node of a RUNNING DAG
-I4  a RUNNING node has a sub-task that runs, or one that still can
-I5  a lane's sub-task has run only if the one before it in the lane succeeded
-I6  a normal stage, or a group of lanes, begins only after every node before it has ended (I5
-    and I6 speak of the way up; a rollback undoes a stage only after every later one: I10)
+I4  a RUNNING node has a sub-task that runs or can still run
+I5  a lane's sub-task has run only if the previous one in the lane succeeded
+I6  a normal stage, or a group of lanes, begins only after every previous node has ended (I5
+    and I6 apply to forward execution; for rollbacks see I10)
 I7  a SUCCEED DAG (not passed) has only SUCCEED nodes; a FAILED one has a FAILED node,
     and its stage is the first of them
-I8  the stage of an unfinished DAG is its first unfinished node; in a rollback, the last one
-    that is still to be undone
-I9  the counters of a snapshot are what counting gives (when no rollback is under way)
-I10 a rollback undoes a stage only when nothing of a later one runs or is still to be undone
+I8  the stage of an unfinished DAG is its first unfinished node; in a rollback, the last node
+    that remains to be undone
+I9  the counters of a snapshot equal a fresh count (unless a rollback is in progress)
+I10 a rollback undoes a stage only when no later stage has a part that runs or remains to be undone
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dagengine.rules.state_machine import is_legal_pair
 
 
 def find_violations(snapshot: Snapshot) -> list[str]:
-    """The names of broken invariants with what broke them; empty when all hold."""
+    """Return the names of broken invariants with the offending values; empty if all hold."""
     return [
         *_pairs(snapshot),
         *_running(snapshot),

@@ -1,7 +1,7 @@
-"""What the rules promise, said a second time as simply as can be: no counters, no records.
+"""A second implementation of the rules, as simple as possible: no counters, no records.
 
-A cell is a stage of a lane (of no lane in a normal stage). After every event everything that may
-begin is looked for from the first group on; the real rules look only at what the event touches.
+A cell is a stage of a lane (of no lane in a normal stage). After every event the model searches for
+everything that may begin, from the first group; the real rules examine only the affected parts.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ PENDING, RUNNING, SUCCEED, FAILED = State.PENDING, State.RUNNING, State.SUCCEED,
 
 
 class Reference:
-    """One DAG.
+    """Model of one DAG.
 
     Attributes:
-        cells: the state of each.
-        undone: those that a rollback has undone.
+        cells: the state of each cell.
+        undoing: cells that a rollback is undoing.
+        undone: cells that a rollback has undone.
+        not_undone: cells whose undo failed.
         dag: RUNNING, SUCCEED or FAILED.
-        going: `up`, `nowhere` (it is being cancelled) or `down` (it is rolled back).
-        stage: where a FAILED DAG stands; None where this says nothing about it.
+        direction: `up`, `nowhere` (the DAG is being cancelled) or `down` (it is rolled back).
+        stage: the stage of a FAILED DAG; None where the model does not define it.
     """
 
     def __init__(self, kinds: Sequence[StageKind], targets: Sequence[str]) -> None:
@@ -48,12 +50,12 @@ class Reference:
         self.started: set[Cell] = set()
         self.undoing: set[Cell] = set()
         self.undone: set[Cell] = set()
-        self.not_undone: set[Cell] = set()  # it was tried, and failed
+        self.not_undone: set[Cell] = set()  # the undo failed
         self.stage: int | None = None
         self.dag, self.direction = RUNNING, "up"
         self._advance()
 
-    # --- what happens --------------------------------------------------------------------------
+    # --- events --------------------------------------------------------------------------------
 
     def end(self, cell: Cell, *, well: bool) -> None:
         self.cells[cell] = SUCCEED if well else FAILED
@@ -97,7 +99,7 @@ class Reference:
         self.dag, self.direction = RUNNING, "down"
         self._advance_rollback(None)
 
-    # --- what follows ------------------------------------------------------------------------
+    # --- consequences ------------------------------------------------------------------------
 
     def _lanes(self, is_lanes: bool) -> Iterable[str | None]:
         return self.targets if is_lanes else (None,)
@@ -107,7 +109,7 @@ class Reference:
 
     @property
     def was_touched(self) -> bool:
-        """A rollback has begun."""
+        """Return whether a rollback has begun."""
         return bool(self.undone or self.not_undone)
 
     def _first_open(self) -> int:
@@ -152,7 +154,7 @@ class Reference:
             self.stage = self._first_open() if is_plain else None
 
     def _advance_rollback(self, from_stage: int | None) -> None:
-        """Undo the highest stage that is left, once all of the one before is undone."""
+        """Undo the highest remaining stage, once the one before is undone completely."""
         if RUNNING in self.cells.values():
             return
         if any(stage == from_stage for stage, _ in self.not_undone):

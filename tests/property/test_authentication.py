@@ -1,4 +1,4 @@
-"""Whatever is sent, the parts of the door give a value or an error of their own. Fixed budget."""
+"""The parts of authentication return a value or their own error for any input. Fixed budget."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tasks.routes.start import StartRequest
 
 fixed_budget = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
-ANY_TEXT = st.text(st.characters(), max_size=60)  # half surrogate pairs too
+ANY_TEXT = st.text(st.characters(), max_size=60)  # includes lone surrogates
 NAMES = st.sampled_from(
     ["auth", "AUTH", "ts", "uri", "keys", "Keys", "token", "session_id", "forwardagent", "x"]
 )
@@ -100,7 +100,7 @@ def test_server_key_flipped_bit_gives_no_header(bit: int, block: int) -> None:
 
 
 async def test_server_key_wrong_padding_gives_constant_text() -> None:
-    """OpenSSL's implicit rejection: no error, but a text that is no header, always the same."""
+    """OpenSSL's implicit rejection: no error, but a constant text that is not a valid header."""
     block = b"\0" + bytes(range(1, 128))
     first = await KEY.decrypt(block)
     assert await KEY.decrypt(block) == first

@@ -1,4 +1,4 @@
-"""The rules under every interleaving that hypothesis can think of, crashes included."""
+"""The rules under the interleavings that hypothesis generates, crashes included."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ from tests.property.reference_model import RUNNING, Reference
 
 N, P = StageKind.NORMAL, StageKind.PARALLEL
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
-UNKNOWN = ResultUnknown(Problem("X", "nobody knows"))
+UNKNOWN = ResultUnknown(Problem("X", "unknown cause"))
 
 
 ALL = Flags(can_rollback=True)
@@ -43,7 +43,7 @@ SHAPES = st.lists(st.tuples(KINDS, st.just(ALL)), min_size=1, max_size=6) | st.l
     st.tuples(KINDS, FLAGS), min_size=1, max_size=6
 )
 FAILURES = (Failed(Problem("X", "broken")), TimedOut(Problem("X", "late")), UNKNOWN)
-ENDS = st.sampled_from((*[Succeeded()] * 5, *FAILURES))  # most go well, or no DAG gets far
+ENDS = st.sampled_from((*[Succeeded()] * 5, *FAILURES))  # most succeed, to reach later stages
 
 
 async def _step(context: StepContext) -> Succeeded:
@@ -51,7 +51,7 @@ async def _step(context: StepContext) -> Succeeded:
 
 
 class OneDag(RuleBasedStateMachine):
-    """One DAG driven by attempts that end in any order and any way, operators and restarts."""
+    """One DAG with attempts that end in any order and with any outcome, operators and restarts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class OneDag(RuleBasedStateMachine):
         self.follow(plan.begin(self.snapshot.at(self.tick())))
 
     def create(self, created: DagCreated) -> None:
-        """Nothing to do without a store."""
+        """Do nothing without a store."""
 
     def tick(self) -> datetime:
         self.now += timedelta(milliseconds=1)
@@ -88,16 +88,16 @@ class OneDag(RuleBasedStateMachine):
             sub_task = self.snapshot.sub_tasks[start.sub_task_id]
             assert sub_task.state is State.RUNNING
             attempts = self.starts.setdefault(start.sub_task_id, [])
-            assert sub_task.attempt_no == len(attempts) + 1, "an attempt was begun twice"
+            assert sub_task.attempt_no == len(attempts) + 1, "an attempt began twice"
             attempts.append(sub_task.attempt_no)
         self.write()
 
     def write(self) -> None:
-        """What was decided is durable."""
+        """Make the decided changes durable."""
         self.snapshot.drain_batch()
 
     def read(self) -> Snapshot:
-        """What an engine that comes up finds."""
+        """Return the snapshot that a restarted engine would read."""
         old = self.snapshot
         return Snapshot(old.dag, list(old.nodes.values()), old.sub_tasks.values())
 
@@ -122,7 +122,7 @@ class OneDag(RuleBasedStateMachine):
             if self.has_running:
                 self.end(data, outcome)
 
-    # As often as what people do, or no DAG gets far.
+    # As frequent as operators, so that DAGs reach later stages.
     _end = precondition(lambda self: self.has_running)(
         rule(data=st.data(), outcomes=st.lists(ENDS, min_size=1, max_size=12))(attempts_end)
     )
@@ -153,7 +153,7 @@ class OneDag(RuleBasedStateMachine):
         self.resume_dag(None)
 
     def resume_dag(self, lost: set[int] | None) -> None:
-        """Attempts are gone; those of steps that cannot continue have failed by that."""
+        """Lose attempts; those of steps that cannot be resumed become failed."""
         is_cancelling = self.snapshot.is_cancelling
         for task in self.snapshot.running:
             can_continue = self.snapshot.nodes[task.stage].flags.can_continue or is_cancelling
@@ -171,7 +171,7 @@ class OneDag(RuleBasedStateMachine):
             self.reference.end(running[0], well=False)
         recovery.give_up(self.snapshot.at(self.tick()), Problem("X", "no such operation"))
         assert self.snapshot.dag.state.is_final
-        for sub_task in self.snapshot.sub_tasks.values():  # some began in passing, and ended
+        for sub_task in self.snapshot.sub_tasks.values():  # some ended within the call
             self.starts[sub_task.sub_task_id] = list(range(1, sub_task.attempt_no + 1))
         self.write()
 
@@ -180,10 +180,10 @@ class OneDag(RuleBasedStateMachine):
     def attempts_are_lost(self, data: Any) -> None:
         running = [task.sub_task_id for task in self.snapshot.running]
         lost = data.draw(st.sets(st.sampled_from(running), min_size=1))
-        self.resume_dag(lost)  # `follow` knows if one that runs was begun again
+        self.resume_dag(lost)  # `follow` detects a running one that was begun again
 
     def refused(self, exc: OperatorRefused, *, allowed: bool) -> None:
-        """A refusal has a reason, and changes nothing."""
+        """Check that a refusal has a reason and changes nothing."""
         assert not allowed or exc.err_code.endswith("NotAllowed"), exc
         assert self.snapshot.drain_batch() is None
 
@@ -225,7 +225,7 @@ class OneDag(RuleBasedStateMachine):
         self.hold_lock_elsewhere(self.token)
 
     def hold_lock_elsewhere(self, token: int) -> None:
-        """Nothing to do without a store."""
+        """Do nothing without a store."""
 
     @rule()
     def user_rolls_back(self) -> None:
@@ -262,7 +262,7 @@ class OneDag(RuleBasedStateMachine):
 
     @rule(seldom=SELDOM)
     def user_passes_dag(self, seldom: bool) -> None:
-        if not seldom:  # it ends all that could be tried
+        if not seldom:  # it ends the DAG, so it must be rare
             return
         try:
             operators.pass_dag(self.snapshot.at(self.tick()))

@@ -1,4 +1,4 @@
-"""The same rules with the real store: on disk is what they decided, and what the reference says."""
+"""The same rules with the real store: the file matches the decisions and the reference model."""
 
 from __future__ import annotations
 

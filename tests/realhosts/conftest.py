@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.realhosts.host_cluster import HostCluster, find_leftovers, make_world
+from tests.realhosts.host_cluster import HostCluster, find_leftovers, open_host_cluster
 from tests.realhosts.report import PROPERTY, Row, render_table
 
 _PROGRAMS = ("ip", "ss", "unshare", "nsenter", "flock", "/usr/sbin/sshd", "/bin/dash")
 
 
 def skip_reason() -> str | None:
-    """Why the hosts cannot be made here; None when they can."""
+    """Return why hosts cannot be created on this machine; None if they can."""
     if os.geteuid() != 0:
         return "hosts as network namespaces need root"
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
@@ -34,49 +34,49 @@ def skip_reason() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def made_worlds() -> Iterator[list[HostCluster]]:
-    """All worlds of the session; at its end nothing of them may be left."""
+def made_clusters() -> Iterator[list[HostCluster]]:
+    """Collect all host clusters of the session; check at its end that nothing of them is left."""
     reason = skip_reason()
     if reason is not None:
         pytest.skip(reason)
-    worlds: list[HostCluster] = []
-    yield worlds
+    clusters: list[HostCluster] = []
+    yield clusters
     remains = []
-    for world in worlds:
-        remains += find_leftovers(world.directory, [host.pid_namespace for host in world.hosts])
-        for host in world.hosts:
+    for cluster in clusters:
+        remains += find_leftovers(cluster.directory, [host.pid_namespace for host in cluster.hosts])
+        for host in cluster.hosts:
             host.forget()
     assert remains == []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A world whose three servers run. Shared: use it through `world`."""
-    async with make_world() as new_world:
-        made_worlds.append(new_world)
-        dag = await new_world.end_of(await new_world.start())
-        assert dag["state"] == "SUCCEED", new_world.log.read_text()[-2000:]
-        yield new_world
+async def running_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
+    """A host cluster whose three servers run. Shared: use it through `cluster`."""
+    async with open_host_cluster() as new_cluster:
+        made_clusters.append(new_cluster)
+        dag = await new_cluster.end_of(await new_cluster.start())
+        assert dag["state"] == "SUCCEED", new_cluster.log.read_text()[-2000:]
+        yield new_cluster
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(running_world: HostCluster) -> AsyncIterator[HostCluster]:
-    """Three servers that run, on hosts with nothing wrong; mended again when a test has failed."""
-    yield running_world
-    await running_world.make_whole()
+async def cluster(running_cluster: HostCluster) -> AsyncIterator[HostCluster]:
+    """Three running servers on healthy hosts; a failed test is cleaned up afterwards."""
+    yield running_cluster
+    await running_cluster.restore()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def own_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
-    """A world of this test alone, in which no server has ever been started."""
-    async with make_world() as new_world:
-        made_worlds.append(new_world)
-        yield new_world
+async def own_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
+    """A host cluster for one test, in which no server has ever been started."""
+    async with open_host_cluster() as new_cluster:
+        made_clusters.append(new_cluster)
+        yield new_cluster
 
 
 @pytest.fixture
 def add_row(record_property: Callable[[str, object], None]) -> Callable[[Row], None]:
-    """Put a row into the table at the end of the session."""
+    """Return a function that adds a row to the table at the end of the session."""
 
     def put(row: Row) -> None:
         record_property(PROPERTY, row.cells())
@@ -92,7 +92,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == PROPERTY and report.when == "call"
     ]
     if rows:
-        terminalreporter.section("real hosts, real trouble")
+        terminalreporter.section("real hosts, real faults")
         for line in render_table(rows):
             terminalreporter.write_line(line)
 

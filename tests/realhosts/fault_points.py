@@ -1,6 +1,6 @@
-"""When something happens to a host: before a stage, or in the middle of it. Data for the matrix.
+"""Points of a start at which a host is lost: before a stage, or during it. Data for the matrix.
 
-A stage is held, not timed: the moment lasts as long as the test wants it to.
+A hold blocks the stage instead of timing it, so the point lasts until the test continues.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _LANES = (2, 3, 4)
 
 @dataclass(frozen=True, slots=True)
 class FaultPoint:
-    """A moment in the life of a start.
+    """A point of a start.
 
     Attributes:
-        name: for people.
-        stage: whose step is held.
-        seen_at: the first stage that needs the host from then on.
-        prepare: called before the start; returns what waits until the moment has come.
+        name: for reports.
+        stage: the stage whose step is held.
+        noticing_stage: the first later stage that needs the host, and that fails.
+        prepare: called before the start; returns a function that waits until the point is reached.
         is_fresh: the host's server must not run before.
     """
 
@@ -41,15 +41,15 @@ class FaultPoint:
 
 
 def _held(hold: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
-    """The controller holds a stage's step, in every lane."""
+    """Hold the step of a stage in the controller, in every lane."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
         stage = int(hold[0])
-        who = world.names if stage in _LANES else ("cluster",)
-        (world.holds / hold).touch()
+        names = cluster.names if stage in _LANES else ("cluster",)
+        (cluster.holds / hold).touch()
 
         async def wait_for_point() -> None:
-            files = [world.holds / f"{hold}-{name}" for name in who]
+            files = [cluster.holds / f"{hold}-{name}" for name in names]
             await until(lambda: all(file.exists() for file in files), f"the hold {hold}")
 
         return wait_for_point
@@ -58,14 +58,14 @@ def _held(hold: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[Non
 
 
 def _barrier(name: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
-    """Something waits on the host itself."""
+    """Hold a program on the host itself."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
         barrier = host.barrier(name)
-        world.undo.callback(barrier.open)
+        cluster.undo.callback(barrier.open)
 
         async def wait_for_point() -> None:
-            await until(lambda: barrier.is_reached, f"the gate {name} on {host.ip}")
+            await until(lambda: barrier.is_reached, f"the barrier {name} on {host.ip}")
 
         return wait_for_point
 
@@ -73,17 +73,17 @@ def _barrier(name: str) -> Callable[[HostCluster, Host], Callable[[], Awaitable[
 
 
 def _frozen_server(stage: int) -> Callable[[HostCluster, Host], Callable[[], Awaitable[None]]]:
-    """The server takes the connection and says nothing, so that the step waits for its answer."""
+    """Let the server accept the connection without a response, so that the step waits for it."""
 
-    def prepare(world: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
-        wait_for_hold = _held(f"{stage}-before")(world, host)
+    def prepare(cluster: HostCluster, host: Host) -> Callable[[], Awaitable[None]]:
+        wait_for_hold = _held(f"{stage}-before")(cluster, host)
 
         async def wait_for_point() -> None:
             await wait_for_hold()
             await until(lambda: host.is_listening(SQL_PORT), "the server's port")
             host.signal(host.servers(), signal.SIGSTOP)
-            world.undo.callback(lambda: host.signal(host.servers(), signal.SIGCONT))
-            release(world)
+            cluster.undo.callback(lambda: host.signal(host.servers(), signal.SIGCONT))
+            release(cluster)
             await until(lambda: host.has_connection(SQL_PORT), "the SQL login")
 
         return wait_for_point
@@ -91,9 +91,9 @@ def _frozen_server(stage: int) -> Callable[[HostCluster, Host], Callable[[], Awa
     return prepare
 
 
-def release(world: HostCluster) -> None:
-    """Let the controller's held steps go on."""
-    for hold in world.holds.iterdir():
+def release(cluster: HostCluster) -> None:
+    """Let the held steps of the controller continue."""
+    for hold in cluster.holds.iterdir():
         hold.unlink()
 
 

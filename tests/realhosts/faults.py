@@ -1,4 +1,4 @@
-"""How a host goes out of reach, and how it comes back. Data for the matrix."""
+"""Faults that make a host unreachable, and their repair. Data for the matrix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.realhosts.network import CONTROLLER_IP
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A way to lose a host.
+    """A fault that makes a host unreachable.
 
     Attributes:
-        name: for people.
-        cause: does it; it has happened when this returns.
-        mend: undoes it.
-        is_silent: nothing tells the controller: it has to notice by itself.
+        name: for reports.
+        cause: causes the fault; returns when it is effective.
+        repair: undoes the fault.
+        is_silent: the controller is not notified, so it has to detect the fault.
     """
 
     name: str
@@ -28,35 +28,35 @@ class Fault:
     is_silent: bool = True
 
 
-def _link_down(world: HostCluster, host: Host) -> None:
-    world.network.set_link(host.number, up=False)
+def _link_down(cluster: HostCluster, host: Host) -> None:
+    cluster.network.set_link(host.number, up=False)
 
 
-def _link_up(world: HostCluster, host: Host) -> None:
-    world.network.set_link(host.number, up=True)
+def _link_up(cluster: HostCluster, host: Host) -> None:
+    cluster.network.set_link(host.number, up=True)
 
 
-def _drop_packets(world: HostCluster, host: Host) -> None:
+def _drop_packets(cluster: HostCluster, host: Host) -> None:
     host.run("ip", "route", "add", "blackhole", CONTROLLER_IP)
 
 
-def _let_packets_through(world: HostCluster, host: Host) -> None:
+def _let_packets_through(cluster: HostCluster, host: Host) -> None:
     host.run("ip", "route", "del", "blackhole", CONTROLLER_IP)
 
 
-def _freeze_sshd(world: HostCluster, host: Host) -> None:
+def _freeze_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGSTOP)
 
 
-def _thaw_sshd(world: HostCluster, host: Host) -> None:
+def _thaw_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGCONT)
 
 
-def _kill_sshd(world: HostCluster, host: Host) -> None:
+def _kill_sshd(cluster: HostCluster, host: Host) -> None:
     host.signal_sshd(signal.SIGKILL)
 
 
-def _start_sshd(world: HostCluster, host: Host) -> None:
+def _start_sshd(cluster: HostCluster, host: Host) -> None:
     host.start_sshd()
 
 

@@ -1,7 +1,7 @@
-"""A controller whose steps can be held at any stage while it runs, for tests alone.
+"""A controller whose steps can be held at any stage while it runs; for tests only.
 
 argv: a directory, -c FILE. While the directory has a file `3-before` (or `3-after`), every step of
-stage 3 makes a file `3-before-<server or "cluster">` there and waits until `3-before` is gone.
+stage 3 makes a file `3-before-<server or "cluster">` there and waits until `3-before` is removed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def wait_at(hold: str, context: StepContext) -> None:
 
 
 def held(operation: Operation) -> Operation:
-    """The operation with a gate before and after every stage's step."""
+    """Return the operation with a hold before and after the step of every stage."""
     for number, stage in enumerate(operation.stages, start=1):
 
         async def before(context: StepContext, number: int = number) -> None:

@@ -1,4 +1,4 @@
-"""A host: its own processes, network, mounts, login user and sshd, as far as Linux can pretend."""
+"""A host with its own processes, network, mounts, login user and sshd, in Linux namespaces."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ PrintMotd no
 PrintLastLog no
 """
 
-# Stands where the host's shell stands. A script whose name is that of a gate waits at the gate.
+# Replaces the host's shell. A script that has a barrier of its name waits there.
 _SHELL = """\
-#!/home/gates/dash
-gate=/home/gates/$3
+#!/home/control/dash
+barrier=/home/control/$3
 case "$1 $3" in
-    "-c dagengine"*) if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+    "-c dagengine"*) if [ -p "$barrier" ]; then : >"$barrier.reached"; read -r _ <"$barrier"; fi ;;
 esac
-exec /home/gates/dash "$@"
+exec /home/control/dash "$@"
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A living process of a host: its pid here, its pid there, and what it was started as."""
+    """A living process of a host, with its pid here, its pid in the host, and its command line."""
 
     pid: int
-    pid_there: int
+    host_pid: int
     argv: tuple[str, ...]
 
     @property
@@ -64,7 +64,7 @@ class Process:
 
 
 class Barrier:
-    """A place on a host where something waits until the gate is opened, or this process ends."""
+    """A point on a host where programs wait until the barrier is opened, or this process ends."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,7 +77,7 @@ class Barrier:
         return self._reached.exists()
 
     def open(self) -> None:
-        """Let go what waits there, and do not stop anything any more."""
+        """Release the waiting programs, and do not stop any later ones."""
         if self._file is not None:
             self._path.unlink()
             os.close(self._file)
@@ -90,39 +90,39 @@ class Barrier:
 
 
 class Host:
-    """One host, plugged into a network. Its files lie in a directory of its own on this machine.
+    """One host, connected to a network. Its files are in a separate directory on this machine.
 
     Attributes:
-        ip: its address.
-        init_pid: its first process, as seen from here.
-        directory: holds `admin` (the user's home), `etc`, `run` and `gates`.
-        public_key: of its sshd.
+        ip: address of the host.
+        init_pid: its first process, in the pid namespace of the test.
+        directory: contains `admin` (the user's home), `etc`, `run` and `control`.
+        public_key: public host key of its sshd.
     """
 
     def __init__(
         self,
         number: int,
         zone: str,
-        world: Path,
+        parent: Path,
         network: Network,
         client_key: str,
         installation: Installation,
     ) -> None:
         """
         Args:
-            number: from 1.
-            zone: its server's.
-            world: in this directory its own is made.
-            network: what to plug it into.
+            number: number of the host, from 1.
+            zone: zone of its server.
+            parent: parent of its directory.
+            network: the network to connect to.
             client_key: the public key that may log in.
-            installation: the server to put there.
+            installation: the server to install.
         """
         self.number = number
         self.zone = zone
         self.ip = host_ip(number)
-        self.directory = world / f"host{number}"
+        self.directory = parent / f"host{number}"
         self.installation = installation
-        self._sources = installation.sources(world)
+        self._sources = installation.sources(parent)
         self._network = network
         self._make_files(client_key)
         self.public_key = self.make_host_key()
@@ -131,7 +131,7 @@ class Host:
             self.init_pid = _find_init(self._keeper)
             network.plug(number, self.init_pid)
             self._set_up()
-            # Held open, so that its number is nobody else's as long as it is looked for.
+            # Held open, so that the namespace's number is not reused while tests search for it.
             self._pid_file = os.open(f"/proc/{self.init_pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
             self.pid_namespace = os.fstat(self._pid_file).st_ino
             self.start_sshd()
@@ -141,12 +141,12 @@ class Host:
 
     @property
     def keeper_pid(self) -> int:
-        """The process on this machine that all of the host descends from."""
+        """Return the process on this machine that is the ancestor of all processes of the host."""
         return self._keeper.pid
 
     @property
     def home(self) -> Path:
-        """The server's home, as seen from here."""
+        """Return the path of the server's home on this machine."""
         return self.directory / "admin" / self.installation.program
 
     @property
@@ -155,20 +155,20 @@ class Host:
 
     @property
     def contacts(self) -> int:
-        """How many connections and sessions its sshd has seen."""
+        """Return the number of connections and sessions in the log of its sshd."""
         return self.sshd_log.count("Connection from") + self.sshd_log.count("Starting session")
 
     @property
     def launches(self) -> int:
-        """How often the server program was started here."""
-        file = self.directory / "gates" / "launches"
+        """Return the number of starts of the server program on the host."""
+        file = self.directory / "control" / "launches"
         return len(file.read_text().splitlines()) if file.exists() else 0
 
     def run(self, *argv: str) -> str:
-        """Run a command there as root; returns its output.
+        """Run a command on the host as root; return its output.
 
         Raises:
-            RuntimeError: it failed.
+            RuntimeError: the command failed.
         """
         done = subprocess.run(
             [*self.entering(*_KINDS), *argv],
@@ -182,42 +182,42 @@ class Host:
         return done.stdout
 
     def entering(self, *kinds: str) -> list[str]:
-        """The words before a command that is to run in some of the host's namespaces."""
+        """Return a command prefix that enters these namespaces of the host."""
         return ["nsenter", "--target", str(self.init_pid), *kinds, "--"]
 
     def mount_home(self, *, size: str) -> None:
-        """Put the server's home on a file system of its own, of that size; it is empty then."""
+        """Mount a new, empty file system of this size as the server's home."""
         home, options = self.installation.home, f"size={size},uid={self.installation.uid},mode=755"
         self.run("mount", "-t", "tmpfs", "-o", options, "tmpfs", home)
         self.run("mkdir", f"{home}/bin")
-        self.run("ln", "-s", "/home/gates/program", f"{home}/bin/seekdb")
+        self.run("ln", "-s", "/home/control/program", f"{home}/bin/seekdb")
 
     def resize_home(self, size: str) -> None:
-        """Change the size of the file system that `mount_home` made."""
+        """Change the size of the file system mounted by `mount_home`."""
         self.run("mount", "-o", f"remount,size={size}", self.installation.home)
 
     def unmount_home(self) -> None:
-        """Show the home again that `mount_home` has hidden."""
+        """Restore the home that `mount_home` has hidden."""
         self.run("umount", "--lazy", self.installation.home)
 
     def home_entries(self) -> list[str]:
-        """What lies in the server's home."""
+        """Return the names of the entries in the server's home."""
         return self.run("ls", self.installation.home).split()
 
     def processes(self) -> list[Process]:
-        """What lives there, but for its first process. Zombies are dead."""
-        found = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
+        """Return the living processes of the host, without its first one. Zombies are dead."""
+        entries = (_read_process(int(p.name)) for p in Path("/proc").glob("[0-9]*"))
         return [
             process
-            for process, where in filter(None, found)
-            if where == self.pid_namespace and process.pid_there != 1
+            for process, namespace in filter(None, entries)
+            if namespace == self.pid_namespace and process.host_pid != 1
         ]
 
     def servers(self) -> list[Process]:
         return [process for process in self.processes() if process.is_server]
 
     def other_processes(self) -> list[Process]:
-        """What is neither sshd nor a server: there is nothing of the kind while nobody works."""
+        """Return the processes that are neither sshd nor a server: none unless a command runs."""
         return [p for p in self.processes() if not p.is_sshd and not p.is_server]
 
     def signal(self, processes: Sequence[Process], number: signal.Signals) -> None:
@@ -228,24 +228,24 @@ class Host:
                 continue
 
     def signal_sshd(self, number: signal.Signals) -> None:
-        """To all of it, the sessions included."""
+        """Send a signal to all sshd processes, the sessions included."""
         self.signal([process for process in self.processes() if process.is_sshd], number)
 
     def start_sshd(self) -> None:
-        """Start it as the host's init would; it listens when this returns."""
+        """Start sshd as the host's init would; it listens when this returns."""
         (self.directory / "run" / "sshd.pid").unlink(missing_ok=True)
         self.run("/usr/sbin/sshd", "-E", "/run/sshd.log")
 
     def is_listening(self, port: int) -> bool:
-        """Whether something listens on a TCP port there."""
+        """Return whether a process listens on a TCP port of the host."""
         return bool(self.run("ss", "-H", "-l", "-t", "-n", f"sport = :{port}").strip())
 
     def has_connection(self, port: int) -> bool:
-        """Whether somebody is connected to a TCP port there."""
+        """Return whether a client is connected to a TCP port of the host."""
         return bool(self.run("ss", "-H", "-t", "-n", "state", "established", f"sport = :{port}"))
 
     def is_home_locked(self) -> bool:
-        """Whether somebody holds the lock of the server's home."""
+        """Return whether a process holds the lock of the server's home."""
         try:
             self.run("flock", "--nonblock", self.installation.home, "true")
         except RuntimeError:
@@ -253,17 +253,17 @@ class Host:
         return False
 
     def temporary_files(self) -> list[str]:
-        """What lies in /tmp and its like there, but for what the host was given to see."""
-        found = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
-        visible = [f"{place}/" for place in self._sources]
-        return sorted(path for path in found if not any(g.startswith(f"{path}/") for g in visible))
+        """Return the temporary files on the host, without the directories mounted from here."""
+        paths = self.run("find", "/tmp", "/var/tmp", "-xdev", "-mindepth", "1").splitlines()
+        visible = [f"{mount_point}/" for mount_point in self._sources]
+        return sorted(path for path in paths if not any(g.startswith(f"{path}/") for g in visible))
 
     def barrier(self, name: str) -> Barrier:
-        """Make a gate: the name of a script, or `launch` for the server program."""
-        return Barrier(self.directory / "gates" / name)
+        """Create a barrier for a script of this name, or `launch` for the server program."""
+        return Barrier(self.directory / "control" / name)
 
     def make_host_key(self) -> str:
-        """Give sshd a new key, which counts when it starts; returns the public half."""
+        """Create a new host key, which sshd uses from its next start; return the public key."""
         key = asyncssh.generate_private_key("ssh-ed25519")
         file = self.directory / "etc" / "ssh" / "host_key"
         key.write_private_key(str(file))
@@ -271,7 +271,7 @@ class Host:
         return key.export_public_key().decode().strip()
 
     def close(self) -> None:
-        """End the host with all that runs there."""
+        """End the host and all processes on it."""
         assert self._keeper.stdin is not None
         assert self._keeper.stdout is not None
         self._keeper.stdin.close()
@@ -279,23 +279,23 @@ class Host:
         self._keeper.stdout.close()
 
     def forget(self) -> None:
-        """Look for nothing of it any more."""
+        """Release the pid namespace: leftovers of the host can no longer be searched."""
         os.close(self._pid_file)
 
     def _make_files(self, client_key: str) -> None:
-        for name in ("admin", "run/sshd", "gates"):
+        for name in ("admin", "run/sshd", "control"):
             (self.directory / name).mkdir(parents=True, mode=0o755)
         make_etc(self.directory / "etc", self.installation.user, self.installation.user_line)
         (self.directory / "etc" / "ssh" / "authorized_keys").write_text(client_key)
         (self.directory / "etc" / "ssh" / "sshd_config").write_text(_SSHD_CONFIG)
-        gates, what = self.directory / "gates", self.installation
-        shutil.copy("/bin/dash", gates / "dash")
-        (gates / "sh").write_text(_SHELL)
-        (gates / "sh").chmod(0o755)
-        gates.chmod(0o777)
-        what.put(self.home, gates, self.ip, self.zone)
+        control, installation = self.directory / "control", self.installation
+        shutil.copy("/bin/dash", control / "dash")
+        (control / "sh").write_text(_SHELL)
+        (control / "sh").chmod(0o755)
+        control.chmod(0o777)
+        installation.put(self.home, control, self.ip, self.zone)
         for path in (self.directory / "admin", *(self.directory / "admin").rglob("*")):
-            os.chown(path, what.uid, what.uid, follow_symlinks=False)
+            os.chown(path, installation.uid, installation.uid, follow_symlinks=False)
 
     def _set_up(self) -> None:
         commands = [*self._mount_commands(), ["hostname", f"host{self.number}"]]
@@ -308,32 +308,32 @@ class Host:
             raise RuntimeError(f"host {self.number} could not be set up")
 
     def _mount_commands(self) -> list[list[str]]:
-        """Everything is put together below /mnt: what it comes from may lie where it covers."""
+        """Assemble all mounts below /mnt first: their sources may be below covered directories."""
         commands = [["mount", "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs", "/mnt"]]
-        own = {f"/home/{name}": self.directory / name for name in ("admin", "gates")}
+        own = {f"/home/{name}": self.directory / name for name in ("admin", "control")}
         covered = [
-            (place, source)
-            for place, source in {**own, **self._sources}.items()
-            if place.startswith(("/home/", "/tmp/", "/var/tmp/"))
+            (mount_point, source)
+            for mount_point, source in {**own, **self._sources}.items()
+            if mount_point.startswith(("/home/", "/tmp/", "/var/tmp/"))
         ]
         for number, (_, source) in enumerate(covered):
             commands += [
                 ["mkdir", f"/mnt/{number}"],
                 ["mount", "--bind", str(source), f"/mnt/{number}"],
             ]
-        for name, place in (("etc", "/etc"), ("run", "/run")):
-            commands.append(["mount", "--bind", str(self.directory / name), place])
-        for place, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
-            commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place])
-        for number, (place, _) in enumerate(covered):
+        for name, mount_point in (("etc", "/etc"), ("run", "/run")):
+            commands.append(["mount", "--bind", str(self.directory / name), mount_point])
+        for mount_point, size in (("/home", "1m,mode=755"), ("/tmp", "16m"), ("/var/tmp", "16m")):
+            commands.append(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", mount_point])
+        for number, (mount_point, _) in enumerate(covered):
             commands += [
-                ["mkdir", "-p", place],
-                ["mount", "--move", f"/mnt/{number}", place],
+                ["mkdir", "-p", mount_point],
+                ["mount", "--move", f"/mnt/{number}", mount_point],
             ]
         return [
             *commands,
             ["umount", "/mnt"],
-            ["mount", "--bind", "/home/gates/sh", "/bin/dash"],
+            ["mount", "--bind", "/home/control/sh", "/bin/dash"],
         ]
 
 
@@ -351,29 +351,32 @@ def _start_init() -> subprocess.Popen[bytes]:
 
 
 def _find_init(keeper: subprocess.Popen[bytes]) -> int:
-    """The pid of the host's first process, once it runs in the host's namespaces."""
+    """Return the pid of the host's first process, once it runs in the host's namespaces."""
     children = Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
     while True:
         if keeper.poll() is not None:
             raise RuntimeError("a host's namespaces could not be made")
         for pid in children.read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(b"host_init.py") for word in words) and words[0] != b"unshare":
+            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if (
+                any(argument.endswith(b"host_init.py") for argument in arguments)
+                and arguments[0] != b"unshare"
+            ):
                 return int(pid)
 
 
 def _read_process(pid: int) -> tuple[Process, int] | None:
-    """A living process and its pid namespace."""
+    """Return a living process and its pid namespace."""
     directory = Path(f"/proc/{pid}")
     try:
-        where = (directory / "ns" / "pid").stat().st_ino
+        namespace = (directory / "ns" / "pid").stat().st_ino
         status = dict(
             line.split(":\t", 1) for line in (directory / "status").read_text().splitlines()
         )
-        words = (directory / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        arguments = (directory / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except (OSError, ValueError):
         return None
     if status["State"][0] in "ZX":
         return None
-    argv = tuple(word.decode(errors="replace") for word in words)
-    return Process(pid, int(status["NSpid"].split()[-1]), argv), where
+    argv = tuple(argument.decode(errors="replace") for argument in arguments)
+    return Process(pid, int(status["NSpid"].split()[-1]), argv), namespace

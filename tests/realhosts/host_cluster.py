@@ -1,4 +1,4 @@
-"""Hosts with a server each, the network between, and a controller that can be held."""
+"""Hosts with one server each, their network, and a controller whose steps can be held."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from tests.realhosts.network import Network
 ZONES = 3
 MOST_HOSTS = 9
 PORTS = {"hosts", *(f"port{number}" for number in range(1, MOST_HOSTS + 1))}
-"""Names of links in the controller's network; nothing is called so outside."""
+"""Names of links in the controller's network, which this machine's network does not use."""
 
 URL = "http://127.0.0.1:2886"
 _CONTROLLER = Path(__file__).with_name("held_controller.py")
-_READY_BOUND_S = 240.0  # a bound on a hang, not on a slow machine
+_READY_BOUND_S = 240.0  # detects a hang; not a measure of speed
 _WAIT_BOUND_S = 300.0
-_LOOK_EVERY_S = 0.1  # a look at everything costs some CPU
+_PROBE_INTERVAL_S = 0.1  # a query of all states costs some CPU
 
 Dag = dict[str, Any]
 
 
 class HostCluster:
-    """What a test acts on. `undo` holds what mends the present fault; `reset` runs it.
+    """Hosts, network and controller of a test. `undo` holds the repairs of the present faults.
 
     Attributes:
-        hosts: in order: those of zone1, then those of zone2, then those of zone3.
-        entries: the cluster file, free to be changed; then `write`.
-        client: of the controller.
+        hosts: ordered by zone: those of zone1, then zone2, then zone3.
+        entries: content of the cluster file; call `write` after a change.
+        client: client of the controller.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class HostCluster:
 
     @property
     def log(self) -> Path:
-        """What the controllers of this world wrote to stderr."""
+        """Return the file with the controllers' stderr."""
         return self.directory / "controller.log"
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The servers, as in the API."""
+        """Return the names of the servers, as in the API."""
         return tuple(f"{host.ip}:2886" for host in self.hosts)
 
     def name(self, host: Host) -> str:
         return f"{host.ip}:2886"
 
     def make_hosts(self) -> None:
-        """Make the hosts and the files that name them."""
+        """Create the hosts, and the files that name them."""
         self.holds.mkdir()
         (self.directory / "ledger").mkdir()
         key = asyncssh.generate_private_key("ssh-ed25519")
@@ -114,14 +114,14 @@ class HostCluster:
         (self.directory / "engine.yaml").write_text(yaml.safe_dump(engine))
 
     def entry(self, host: Host) -> dict[str, Any]:
-        """The cluster file's entry of a host's server."""
+        """Return the entry of a host's server in the cluster file."""
         entry: dict[str, Any] = next(
             entry for entry in self.entries["zones"][host.zone] if entry["ip"] == host.ip
         )
         return entry
 
     async def start_controller(self) -> None:
-        """Run a controller until it is ready."""
+        """Start a controller and wait until it is ready."""
         with self.log.open("ab") as log:
             self._controller = await asyncio.create_subprocess_exec(
                 *(sys.executable, str(_CONTROLLER), str(self.holds)),
@@ -145,7 +145,7 @@ class HostCluster:
                 await controller.wait()
 
     async def start(self, scope: str = "GLOBAL", targets: list[str] | None = None) -> str:
-        """Ask for a start; returns the DAG's id."""
+        """Request a start; return the DAG's id."""
         return str((await self.client.start(scope, targets))["id"])
 
     async def end_of(self, dag_id: str) -> Dag:
@@ -157,7 +157,7 @@ class HostCluster:
             return snapshots[-1]["state"] in ("SUCCEED", "FAILED")
 
         what = f"the end of DAG {dag_id}"
-        await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+        await eventually(has_ended, timeout_s=_WAIT_BOUND_S, every_s=_PROBE_INTERVAL_S, what=what)
         return snapshots[-1]
 
     async def retry(self, dag_id: str) -> Dag:
@@ -170,7 +170,7 @@ class HostCluster:
         await until(lambda: not host.servers() and not host.is_listening(SQL_PORT), "its end")
 
     async def reset(self) -> None:
-        """Mend what was broken, open every gate, and wait until nobody works on any host."""
+        """Undo all faults and holds, and wait until no command runs on any host."""
         for hold in self.holds.iterdir():
             hold.unlink()
         self.undo.close()
@@ -179,8 +179,8 @@ class HostCluster:
                 lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
             )
 
-    async def make_whole(self) -> None:
-        """After a test, however it ended: nothing broken, no task at work, every server up."""
+    async def restore(self) -> None:
+        """Restore the state after a test: no faults, no unfinished DAGs, every server up."""
         await self.reset()
         for dag in await self.client.list_unfinished():
             await self.client.operate_dag(dag["id"], "CANCEL")
@@ -189,7 +189,7 @@ class HostCluster:
             assert (await self.end_of(await self.start()))["state"] == "SUCCEED"
 
     async def expect_nothing_left(self) -> None:
-        """No command, lock or temporary file of ours is on any host; one server runs on each."""
+        """Check that no command, lock or temporary file is left, and one server per host."""
         for host in self.hosts:
             await until(
                 lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
@@ -208,7 +208,7 @@ class HostCluster:
                 "user": self.installation.user,
                 "key_file": "client_key",
                 "known_hosts": "known_hosts",
-                # Short, for a short suite; docs/operations/failure_modes.md has the defaults.
+                # Short, for a fast suite; docs/operations/failure_modes.md has the defaults.
                 "connect_timeout_s": 2,
                 "command_timeout_s": 8,
                 "keepalive_interval_s": 1,
@@ -227,70 +227,70 @@ class HostCluster:
 
 
 @asynccontextmanager
-async def make_world(
+async def open_host_cluster(
     installation: Installation = SEEKDB, *, per_zone: int = 1
 ) -> AsyncIterator[HostCluster]:
-    """A world, and this thread in its controller's network. Nothing of it is left afterwards.
+    """Create a host cluster, and move this thread to its controller's network; remove all at exit.
 
     Args:
-        installation: the server that stands on every host.
+        installation: the server on every host.
         per_zone: hosts in each of the three zones, 1..3.
     """
     guard = ProcessReaper("dagengine-hosts-")
     network = Network()
-    world = HostCluster(guard.directory, network, guard, installation, per_zone)
+    cluster = HostCluster(guard.directory, network, guard, installation, per_zone)
     try:
         with network.entered():
-            world.make_hosts()
-            await world.start_controller()
-            async with world.client:
-                yield world
+            cluster.make_hosts()
+            await cluster.start_controller()
+            async with cluster.client:
+                yield cluster
     finally:
-        world.undo.close()
-        await world.end_controller(signal.SIGKILL)
-        world.close_hosts()
+        cluster.undo.close()
+        await cluster.end_controller(signal.SIGKILL)
+        cluster.close_hosts()
         network.close()
         await asyncio.to_thread(guard.close)
 
 
 def find_leftovers(directory: Path, pid_namespaces: Collection[int]) -> list[str]:
-    """What is left of a world that has ended: processes, mounts, links, files."""
-    found = []
+    """Return the processes, mounts, links and files of a closed host cluster."""
+    leftovers = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            is_there = (entry / "ns" / "pid").stat().st_ino in pid_namespaces
+            is_on_host = (entry / "ns" / "pid").stat().st_ino in pid_namespaces
         except OSError:
             continue
-        if is_there:
-            found.append(f"process {entry.name}")
+        if is_on_host:
+            leftovers.append(f"process {entry.name}")
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    found += [f"mount {line}" for line in mounts if str(directory) in line]
+    leftovers += [f"mount {line}" for line in mounts if str(directory) in line]
     links = [entry.name for entry in Path("/sys/class/net").iterdir()]
-    found += [f"link {name}" for name in links if name in PORTS]
-    return found + ([f"files in {directory}"] if directory.exists() else [])
+    leftovers += [f"link {name}" for name in links if name in PORTS]
+    return leftovers + ([f"files in {directory}"] if directory.exists() else [])
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
-    """Wait for something that a look from outside shows."""
+    """Wait for a condition that is visible from outside."""
 
     async def check() -> bool:
         return holds()
 
-    await eventually(check, timeout_s=_WAIT_BOUND_S, every_s=_LOOK_EVERY_S, what=what)
+    await eventually(check, timeout_s=_WAIT_BOUND_S, every_s=_PROBE_INTERVAL_S, what=what)
 
 
 def sub_task(dag: Dag, stage: int, server: str) -> dict[str, Any]:
-    """A server's sub-task of a stage."""
+    """Return a server's sub-task of a stage."""
     for task in dag["nodes"][stage - 1]["sub_tasks"]:
         agent: Mapping[str, Any] = task["execute_agent"]
         if f"{agent['ip']}:{agent['port']}" == server:
-            found: dict[str, Any] = task
-            return found
+            result: dict[str, Any] = task
+            return result
     raise AssertionError(f"stage {stage} has no sub-task of {server}")
 
 
 def log_text(dag: Dag) -> str:
-    """All log lines of a DAG, for the message of a failed test."""
+    """Return all log lines of a DAG, for the message of a failed test."""
     return "\n".join(
         line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"] or []
     )

@@ -1,7 +1,7 @@
-"""A host's own /etc: what programs there need of this machine's, and a user of its own.
+"""A host's own /etc, with the files that programs need and a separate user.
 
-A directory of its own, not files mounted over this machine's: a mount on a file is gone once
-anybody replaces that file, as `useradd` does with /etc/passwd.
+This is a separate directory, not files mounted over this machine's: a mount on a file is lost when
+the file is replaced, as `useradd` does with /etc/passwd.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _TAKEN_OVER = (
 
 
 def make_etc(directory: Path, user: str, user_line: str) -> None:
-    """Fill a directory that does not exist yet.
+    """Create and fill a directory.
 
     Args:
-        directory: to be /etc of the host.
-        user: name of the host's user, who may be one of this machine's.
+        directory: becomes /etc of the host.
+        user: name of the host's user; this machine may have the same one.
         user_line: that user's line in the passwd file.
     """
     directory.mkdir(mode=0o755)
@@ -43,5 +43,5 @@ def make_etc(directory: Path, user: str, user_line: str) -> None:
     lines = (_ETC / "passwd").read_text().splitlines(keepends=True)
     others = [line for line in lines if not line.startswith(f"{user}:")]
     (directory / "passwd").write_text("".join([user_line, *others]))
-    (directory / "shadow").write_text(f"{user}:*:::::::\n")  # no password, and not locked
+    (directory / "shadow").write_text(f"{user}:*:::::::\n")  # without a password, and not locked
     (directory / "shadow").chmod(0o600)

@@ -1,8 +1,8 @@
-"""The first process of a host: sets the host up, reaps what dies, and ends with its maker.
+"""The first process of a host: sets the host up, reaps processes, and ends with its parent.
 
-Run by itself, as PID 1 of the host's namespaces. The first line of stdin is a JSON list of argument
-vectors, which are run in order; then it prints `ready`. When stdin ends, however its writer ended,
-this process ends too, and the kernel ends everything else on the host with it.
+Runs as PID 1 of the host's namespaces. The first line of stdin is a JSON list of argument vectors,
+which are executed in order; then the program prints `ready`. At the end of stdin, for any reason,
+it exits, and the kernel ends all other processes on the host.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is installed on a host: a server program in its home, and the user that runs it."""
+"""The server program on a host, in its home, and the user that runs it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ USER_HOME = "/home/admin"
 SQL_PORT, RPC_PORT = 2881, 2882
 _LEDGER = "ledger.sqlite"
 
-# Stands where the server program stands: counts its launches, and waits at the gate `launch`.
+# Replaces the server program: counts its starts, and waits at the barrier `launch`.
 _PROGRAM = """\
-#!/home/gates/dash
+#!/home/control/dash
 case "$*" in
     *--base-dir*)
-        echo "$$" >>/home/gates/launches
-        gate=/home/gates/launch
-        if [ -p "$gate" ]; then : >"$gate.reached"; read -r _ <"$gate"; fi ;;
+        echo "$$" >>/home/control/launches
+        barrier=/home/control/launch
+        if [ -p "$barrier" ]; then : >"$barrier.reached"; read -r _ <"$barrier"; fi ;;
 esac
 exec /home/package/seekdb "$@"
 """
@@ -35,9 +35,9 @@ class Installation:
 
     Attributes:
         flavour: as in the cluster file.
-        program: its file name, below `bin` of the home.
-        user, uid: who logs in and runs it.
-        settings: what the cluster file says of every server.
+        program: file name of the program, below `bin` of the home.
+        user, uid: the user that logs in and runs the server.
+        settings: entries for every server in the cluster file.
     """
 
     flavour: str
@@ -48,49 +48,49 @@ class Installation:
 
     @property
     def home(self) -> str:
-        """The server's home on its host."""
+        """Return the server's home on its host."""
         return f"{USER_HOME}/{self.program}"
 
     @property
     def user_line(self) -> str:
-        """The user's line in the host's passwd file."""
+        """Return the user's line in the host's passwd file."""
         return f"{self.user}:x:{self.uid}:{self.uid}::{USER_HOME}:/bin/sh\n"
 
-    def sources(self, world: Path) -> Mapping[str, Path]:
-        """Directories of this machine that the host sees, by where."""
+    def sources(self, cluster_directory: Path) -> Mapping[str, Path]:
+        """Return the directories of this machine that the host sees, by mount point."""
         if self.flavour == "seekdb":
             return {"/home/package": find_seekdb().parent}
         shared = {str(path): path for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
-        return {"/home/ledger": world / "ledger", **shared}
+        return {"/home/ledger": cluster_directory / "ledger", **shared}
 
-    def put(self, home: Path, gates: Path, ip: str, zone: str) -> None:
-        """Install it.
+    def put(self, home: Path, control: Path, ip: str, zone: str) -> None:
+        """Install the server.
 
         Args:
-            home: of the server, as seen from here.
-            gates: `/home/gates` of its host, as seen from here.
-            ip: of the host.
-            zone: of the server.
+            home: home of the server, as a path on this machine.
+            control: `/home/control` of its host, as a path on this machine.
+            ip: address of the host.
+            zone: zone of the server.
         """
         if self.flavour == "oceanbase":
             install(home)
             write_config(home, member(ip, zone), Path("/home/ledger", _LEDGER))
             return
-        program = gates / "program"
+        program = control / "program"
         program.write_text(_PROGRAM)
         program.chmod(0o755)
         (home / "bin").mkdir(parents=True)
-        (home / "bin" / self.program).symlink_to("/home/gates/program")
+        (home / "bin" / self.program).symlink_to("/home/control/program")
 
 
 def member(ip: str, zone: str) -> Member:
-    """A server as its cluster of stand-ins knows it."""
+    """Return a server as a member of its cluster of stand-ins."""
     return Member(ip, RPC_PORT, SQL_PORT, zone)
 
 
-def ledger_file(world: Path) -> Path:
-    """Where the stand-ins of a world keep what they share."""
-    return world / "ledger" / _LEDGER
+def ledger_file(cluster_directory: Path) -> Path:
+    """Return the file with the shared state of the stand-ins of a host cluster."""
+    return cluster_directory / "ledger" / _LEDGER
 
 
 SEEKDB = Installation(
@@ -100,5 +100,5 @@ SEEKDB = Installation(
     6001,
     {"start_options": {"memory_limit": "2G", "log_disk_size": "2G"}},
 )
-# Root, because the stand-in needs this checkout and its interpreter, wherever they lie.
+# Root, because the stand-in needs this checkout and its interpreter, wherever they are.
 OBSERVER = Installation("oceanbase", "observer", "root", 0)

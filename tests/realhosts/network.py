@@ -1,7 +1,7 @@
-"""The network between the controller and its hosts, in namespaces that have no name.
+"""The network between the controller and its hosts, in unnamed namespaces.
 
-Nothing of it is to be seen from outside, so nothing can clash, and the kernel removes all of it
-when the last process in it has ended.
+It is invisible from outside, so names cannot clash, and the kernel removes it when its last process
+has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CONTROLLER_IP = "198.18.0.1"
-"""Of the range for tests of networks. Source: RFC 2544."""
+"""From the range for tests of networks. Source: RFC 2544."""
 
 _PREFIX_BITS = 24
 _CLONE_NEWNET = 0x40000000
@@ -22,15 +22,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def host_ip(number: int) -> str:
-    """The address of a host, counted from 1."""
+    """Return the address of a host, counted from 1."""
     return f"198.18.0.{10 + number}"
 
 
 class Network:
-    """The controller's network namespace. In it lies the bridge that the hosts are plugged into."""
+    """The controller's network namespace, with the bridge that the hosts are connected to."""
 
     def __init__(self) -> None:
-        # It does nothing but keep the namespace, and ends with this process.
+        # This process only keeps the namespace alive, and ends with the test process.
         self._keeper = subprocess.Popen(
             ["unshare", "--net", "cat"],
             stdin=subprocess.PIPE,
@@ -45,17 +45,17 @@ class Network:
         self._ip("link set hosts up")
 
     def plug(self, number: int, init_pid: int) -> None:
-        """Connect a host: its end of the cable is `eth0`."""
+        """Connect a host to the bridge; the host's interface is `eth0`."""
         self._ip(f"link add port{number} type veth peer name eth0 netns {init_pid}")
         self._ip(f"link set port{number} master hosts up")
 
     def set_link(self, number: int, *, up: bool) -> None:
-        """Pull a host's cable, or put it back."""
+        """Set a host's link up or down."""
         self._ip(f"link set port{number} {'up' if up else 'down'}")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Within the context this thread, and what it starts, is in the controller's network."""
+        """Run the block, and the processes it starts, in the controller's network."""
         before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             _enter(self._file)
@@ -76,14 +76,14 @@ class Network:
         _run_in(self._keeper.pid, ["--net"], ["ip", *arguments.split()])
 
     def _wait_apart(self) -> None:
-        """`cat` runs once the namespace is there."""
+        """Wait until `cat` runs, which means that the namespace exists."""
         while Path(f"/proc/{self._keeper.pid}/comm").read_text().strip() != "cat":
             if self._keeper.poll() is not None:
                 raise RuntimeError("no network namespace could be made")
 
 
 def host_network_commands(number: int) -> list[list[str]]:
-    """What a host runs to use its cable."""
+    """Return the commands with which a host configures its interface."""
     return [
         ["ip", "link", "set", "lo", "up"],
         ["ip", "address", "add", f"{host_ip(number)}/{_PREFIX_BITS}", "dev", "eth0"],

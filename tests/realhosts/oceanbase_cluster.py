@@ -6,41 +6,41 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 
 from tests.realhosts.host import Host
-from tests.realhosts.host_cluster import HostCluster, log_text, make_world
+from tests.realhosts.host_cluster import HostCluster, log_text, open_host_cluster
 from tests.realhosts.installation import OBSERVER, ledger_file, member
 from tests.support.standin.cluster_state import Ledger
 
 
 @asynccontextmanager
-async def make_ocean(
-    made_worlds: list[HostCluster], *, per_zone: int = 1
+async def open_oceanbase_cluster(
+    made_clusters: list[HostCluster], *, per_zone: int = 1
 ) -> AsyncIterator[HostCluster]:
-    """A cluster of which every server is in service, by one start of all."""
-    async with make_world(OBSERVER, per_zone=per_zone) as new_world:
-        made_worlds.append(new_world)
-        new_world.entries["cluster_sql_timeout_s"] = 10
-        new_world.write()
-        with open_ledger(new_world) as ledger:
-            members = [member(host.ip, host.zone) for host in new_world.hosts]
-            ledger.bootstrap(members, new_world.password)
-        dag = await new_world.end_of(await new_world.start())
+    """Create a cluster and start all servers with one request; every server is in service."""
+    async with open_host_cluster(OBSERVER, per_zone=per_zone) as new_cluster:
+        made_clusters.append(new_cluster)
+        new_cluster.entries["cluster_sql_timeout_s"] = 10
+        new_cluster.write()
+        with open_ledger(new_cluster) as ledger:
+            members = [member(host.ip, host.zone) for host in new_cluster.hosts]
+            ledger.bootstrap(members, new_cluster.password)
+        dag = await new_cluster.end_of(await new_cluster.start())
         assert dag["state"] == "SUCCEED", log_text(dag)
-        yield new_world
+        yield new_cluster
 
 
 @contextmanager
-def open_ledger(world: HostCluster) -> Iterator[Ledger]:
-    """What the stand-ins know of their cluster."""
-    with closing(Ledger(ledger_file(world.directory))) as ledger:
+def open_ledger(cluster: HostCluster) -> Iterator[Ledger]:
+    """Open the shared state of the stand-ins."""
+    with closing(Ledger(ledger_file(cluster.directory))) as ledger:
         yield ledger
 
 
-def serving(world: HostCluster) -> list[int]:
-    """The numbers of the hosts whose server lives and is in service."""
-    with open_ledger(world) as ledger:
-        return [h.number for h in world.hosts if ledger.serves(member(h.ip, h.zone))]
+def serving(cluster: HostCluster) -> list[int]:
+    """Return the numbers of the hosts whose server runs and is in service."""
+    with open_ledger(cluster) as ledger:
+        return [h.number for h in cluster.hosts if ledger.serves(member(h.ip, h.zone))]
 
 
 def launches(host: Host) -> int:
-    """How often the stand-in of a host has come up, as its own log tells."""
+    """Return the number of starts of a host's stand-in, according to its own log."""
     return (host.home / "log" / "observer.log").read_text().count("observer starts")

@@ -1,6 +1,6 @@
-"""A program that makes a world with a start under way, says so, and then does nothing.
+"""A program that creates a host cluster with a start in progress, reports it, and then hangs.
 
-For the test of what is left when its maker dies. Prints one JSON line.
+For the test of leftovers after the program is killed. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 
-from tests.realhosts.host_cluster import make_world, until
+from tests.realhosts.host_cluster import open_host_cluster, until
 
 
 async def main() -> None:
-    async with make_world() as world:
-        barrier = world.hosts[0].barrier("launch")
-        await world.start()
+    async with open_host_cluster() as cluster:
+        barrier = cluster.hosts[0].barrier("launch")
+        await cluster.start()
         await until(lambda: barrier.is_reached, "the launch")
-        inits = [host.init_pid for host in world.hosts]
-        details = {"directory": str(world.directory), "inits": inits}
-        print(json.dumps(details), flush=True)  # noqa: T201  # it is read by the test
+        inits = [host.init_pid for host in cluster.hosts]
+        details = {"directory": str(cluster.directory), "inits": inits}
+        print(json.dumps(details), flush=True)  # noqa: T201  # the test reads it
         await asyncio.Event().wait()
 
 

@@ -1,4 +1,4 @@
-"""What the cases measured, as a table at the end of the session."""
+"""The measurements of the cases, as a table at the end of the session."""
 
 from __future__ import annotations
 
@@ -9,61 +9,63 @@ from datetime import datetime
 from tests.realhosts.host_cluster import Dag, sub_task
 
 PROPERTY = "realhosts"
-_HEADINGS = ("what happened", "noticed after", "the others done after", "idle", "in words")
+_HEADINGS = ("event", "noticed after", "others done after", "idle", "log line")
 _LANES = (2, 3, 4)
-_WORDS_LENGTH = 100
+_LOG_LINE_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case.
+    """The measurements of one case.
 
     Attributes:
-        what: happened.
-        noticed_s: from then to the end of the sub-task that noticed it, in seconds.
-        words: what a person reads.
-        others_s: from then to the end of the healthy hosts' lanes, in seconds; negative when that
-            came first, None when it is not the point.
-        idle: share of their time that those lanes had nothing to do, 0..1.
+        event: description of the event.
+        noticed_s: time from the event to the end of the sub-task that noticed it, in seconds.
+        log_line: the last log line, for operators.
+        others_s: time from the event to the end of the healthy hosts' lanes, in seconds; negative
+            if they ended first, None if it is not measured.
+        idle: fraction of their time for which those lanes were idle, 0..1.
     """
 
-    what: str
+    event: str
     noticed_s: float
-    words: str
+    log_line: str
     others_s: float | None = None
     idle: float = 0.0
 
     def cells(self) -> tuple[str, ...]:
-        """As text, in the order of the headings."""
+        """Return the cells as text, in the order of the headings."""
         others = idle = ""
         if self.others_s is not None:
             others = f"{self.others_s:.2f} s" if self.others_s > 0 else "before"
             idle = f"{abs(self.idle):.0%}"
-        words = " ".join(self.words.split())
-        shortened = words if len(words) <= _WORDS_LENGTH else f"{words[:_WORDS_LENGTH]}…"
-        return self.what, f"{self.noticed_s:.2f} s", others, idle, shortened
+        log_line = " ".join(self.log_line.split())
+        shortened = (
+            log_line if len(log_line) <= _LOG_LINE_LENGTH else f"{log_line[:_LOG_LINE_LENGTH]}…"
+        )
+        return self.event, f"{self.noticed_s:.2f} s", others, idle, shortened
 
 
 def render_table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table with headings; columns as wide as their content."""
+    """Return the lines of a table with headings; columns are as wide as their content."""
     lines = [_HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     return ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
 
 
-def row_of(what: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[str]) -> Row:
-    """A case in which a server's sub-task failed.
+def row_of(event: str, since: datetime, task: Dag, dag: Dag, healthy: Sequence[str]) -> Row:
+    """Return the row of a case in which a server's sub-task failed.
 
     Args:
-        what: happened.
-        since: when it happened.
-        task: noticed it.
+        event: description of the event.
+        since: time of the event.
+        task: the sub-task that noticed it.
         dag: its DAG, at its end.
-        healthy: the servers with which nothing was wrong.
+        healthy: the servers without a fault.
     """
     others_at = max(ended_at(sub_task(dag, _LANES[-1], name)) for name in healthy)
     return Row(
-        what,
+        event,
         (ended_at(task) - since).total_seconds(),
         task["task_logs"][-1],
         (others_at - since).total_seconds(),
@@ -80,7 +82,7 @@ def ended_at(task: Dag) -> datetime:
 
 
 def idle_share(dag: Dag, servers: Iterable[str]) -> float:
-    """How much of its time a lane had nothing to do between its steps; the worst of the lanes."""
+    """Return the largest fraction of time for which a lane was idle between its steps."""
     shares = []
     for server in servers:
         tasks = [sub_task(dag, stage, server) for stage in _LANES]

@@ -1,4 +1,4 @@
-"""CANCEL in the middle of each stage: nothing of ours runs on, whether the host answers or not."""
+"""CANCEL during each stage: no process of the task remains, whether or not the host responds."""
 
 from __future__ import annotations
 
@@ -24,48 +24,52 @@ SILENT = (LINK_DOWN, PACKETS_DROPPED)
 LOST = [(m, fault) for m in MIDDLES for fault in (FAULTS if m.stage == START else SILENT)]
 
 
-async def cancel(world: HostCluster, dag_id: str) -> tuple[Dag, float]:
-    """The DAG's end, and how long it took, in seconds."""
-    asked_at = datetime.now(UTC)
-    await world.client.operate_dag(dag_id, "CANCEL")
-    dag = await world.end_of(dag_id)
-    return dag, (ended_at(dag) - asked_at).total_seconds()
+async def cancel(cluster: HostCluster, dag_id: str) -> tuple[Dag, float]:
+    """Cancel a DAG; return its end and the duration in seconds."""
+    requested_at = datetime.now(UTC)
+    await cluster.client.operate_dag(dag_id, "CANCEL")
+    dag = await cluster.end_of(dag_id)
+    return dag, (ended_at(dag) - requested_at).total_seconds()
 
 
 @pytest.mark.parametrize("fault_point", MIDDLES, ids=lambda fault_point: fault_point.name)
 async def test_cancel_leaves_nothing_running_on_hosts(
-    world: HostCluster, fault_point: FaultPoint, add_row: AddRow
+    cluster: HostCluster, fault_point: FaultPoint, add_row: AddRow
 ) -> None:
-    host = world.hosts[2]
+    host = cluster.hosts[2]
     if fault_point.is_fresh:
-        await world.end_server(host)
-    wait_for_point = fault_point.prepare(world, host)
-    dag_id = await world.start()
+        await cluster.end_server(host)
+    wait_for_point = fault_point.prepare(cluster, host)
+    dag_id = await cluster.start()
     await wait_for_point()
 
-    async def is_there() -> bool:  # every lane, not only the one that is held
-        return (await world.client.get_dag(dag_id))["stage"] == fault_point.stage
+    async def is_there() -> bool:  # every lane, not only the held one
+        return (await cluster.client.get_dag(dag_id))["stage"] == fault_point.stage
 
     await eventually(is_there, timeout_s=120, what=f"stage {fault_point.stage} of all lanes")
-    dag, took_s = await cancel(world, dag_id)
+    dag, took_s = await cancel(cluster, dag_id)
 
     assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", fault_point.stage)
-    # At this very moment, not eventually: the end was proven before the DAG ended.
-    for each in world.hosts:
+    # Checked immediately, without waiting: the DAG ends only after the confirmation.
+    for each in cluster.hosts:
         assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
         assert each.temporary_files() == [], each.ip
     running = 0 if fault_point.stage == START else 1
-    assert [len(each.servers()) for each in world.hosts] == [1, 1, running]
-    assert await world.client.list_unfinished() == []
+    assert [len(each.servers()) for each in cluster.hosts] == [1, 1, running]
+    assert await cluster.client.list_unfinished() == []
     add_row(
-        Row(f"CANCEL {fault_point.name}", took_s, last_words(dag, fault_point, world.name(host)))
+        Row(
+            f"CANCEL {fault_point.name}",
+            took_s,
+            last_log_line(dag, fault_point, cluster.name(host)),
+        )
     )
 
-    await world.reset()
-    next_dag = await world.end_of(await world.start())
+    await cluster.reset()
+    next_dag = await cluster.end_of(await cluster.start())
     assert next_dag["state"] == "SUCCEED", log_text(next_dag)
-    await world.expect_nothing_left()
+    await cluster.expect_nothing_left()
 
 
 @pytest.mark.parametrize(
@@ -74,39 +78,43 @@ async def test_cancel_leaves_nothing_running_on_hosts(
     ids=[f"{fault.name} {fault_point.name}" for fault_point, fault in LOST],
 )
 async def test_cancel_with_lost_host_ends_and_next_start_probes_first(
-    world: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
+    cluster: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
 ) -> None:
-    host = world.hosts[2]
+    host = cluster.hosts[2]
     if fault_point.is_fresh:
-        await world.end_server(host)
-    launches = [each.launches for each in world.hosts]
-    wait_for_point = fault_point.prepare(world, host)
+        await cluster.end_server(host)
+    launches = [each.launches for each in cluster.hosts]
+    wait_for_point = fault_point.prepare(cluster, host)
     if fault_point.is_lane:
-        (world.holds / "5-before").touch()  # a loud loss must not end the DAG before the cancel
-    dag_id = await world.start()
+        (
+            cluster.holds / "5-before"
+        ).touch()  # a loss that is noticed must not end the DAG before the cancel
+    dag_id = await cluster.start()
     await wait_for_point()
-    servers = [[server.pid for server in each.servers()] for each in world.hosts[:2]]
-    fault.cause(world, host)
-    world.undo.callback(fault.repair, world, host)
-    dag, took_s = await cancel(world, dag_id)
+    servers = [[server.pid for server in each.servers()] for each in cluster.hosts[:2]]
+    fault.cause(cluster, host)
+    cluster.undo.callback(fault.repair, cluster, host)
+    dag, took_s = await cancel(cluster, dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL")
-    assert await world.client.list_unfinished() == []
-    for each, running in zip(world.hosts, servers, strict=False):
+    assert await cluster.client.list_unfinished() == []
+    for each, running in zip(cluster.hosts, servers, strict=False):
         assert each.other_processes() == [], each.ip
         assert [server.pid for server in each.servers()] == running
-    last = last_words(dag, fault_point, world.name(host))
+    last = last_log_line(dag, fault_point, cluster.name(host))
     add_row(Row(f"CANCEL {fault_point.name}, {fault.name}", took_s, last))
 
-    # What was lost goes on where nobody can see it; the next start finds what it started.
-    await world.reset()
-    next_dag = await world.end_of(await world.start())
+    # The lost commands continue unobserved; the next start finds the server that they started.
+    await cluster.reset()
+    next_dag = await cluster.end_of(await cluster.start())
     assert next_dag["state"] == "SUCCEED", log_text(next_dag)
-    launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
+    launched = [
+        each.launches - before for each, before in zip(cluster.hosts, launches, strict=True)
+    ]
     assert launched == [0, 0, 1 if fault_point.is_fresh else 0], log_text(next_dag)
-    await world.expect_nothing_left()
+    await cluster.expect_nothing_left()
 
 
-def last_words(dag: Dag, fault_point: FaultPoint, server: str) -> str:
+def last_log_line(dag: Dag, fault_point: FaultPoint, server: str) -> str:
     if fault_point.stage in (2, 3, 4):
         tasks = [sub_task(dag, fault_point.stage, server)]
     else:

@@ -1,4 +1,4 @@
-"""However a session ends, nothing of its hosts is left on this machine."""
+"""Nothing of the hosts is left on this machine, however a session ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_hosts_of_killed_process_leave_nothing(
     try:
         async with asyncio.timeout(400):
             details = json.loads(await maker.stdout.readline())
-        # Held open, so that the numbers are nobody else's meanwhile.
+        # Held open, so that the namespace numbers are not reused.
         files = [os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY) for pid in details["inits"]]
         arguments = (Path(details["directory"]), [os.fstat(file).st_ino for file in files])
         assert len(find_leftovers(*arguments)) > len(files)

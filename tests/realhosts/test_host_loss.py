@@ -1,4 +1,4 @@
-"""A host is lost before each stage and in the middle of it, in each of four ways."""
+"""A host is lost before and during each stage, by each of four faults."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ LANES = (2, 3, 4)
 
 
 async def lose_host(
-    world: HostCluster, fault_point: FaultPoint, fault: Fault
+    cluster: HostCluster, fault_point: FaultPoint, fault: Fault
 ) -> tuple[Dag, datetime]:
-    """Start all servers and lose the third host at that moment; the DAG's end, and when it was."""
-    host = world.hosts[2]
+    """Start all servers and lose the third host at this point; return the DAG and the time."""
+    host = cluster.hosts[2]
     if fault_point.is_fresh:
-        await world.end_server(host)
-    wait_for_point = fault_point.prepare(world, host)
-    dag_id = await world.start()
+        await cluster.end_server(host)
+    wait_for_point = fault_point.prepare(cluster, host)
+    dag_id = await cluster.start()
     await wait_for_point()
-    fault.cause(world, host)
-    world.undo.callback(fault.repair, world, host)
+    fault.cause(cluster, host)
+    cluster.undo.callback(fault.repair, cluster, host)
     lost_at = datetime.now(UTC)
-    release(world)
-    return await world.end_of(dag_id), lost_at
+    release(cluster)
+    return await cluster.end_of(dag_id), lost_at
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("fault_point", FAULT_POINTS, ids=lambda fault_point: fault_point.name)
 async def test_start_with_lost_host_names_it_and_retry_recovers(
-    world: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
+    cluster: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
 ) -> None:
-    host, healthy, lost_server = world.hosts[2], world.names[:2], world.names[2]
-    launches = [each.launches for each in world.hosts]
-    dag, lost_at = await lose_host(world, fault_point, fault)
+    host, healthy, lost_server = cluster.hosts[2], cluster.names[:2], cluster.names[2]
+    launches = [each.launches for each in cluster.hosts]
+    dag, lost_at = await lose_host(cluster, fault_point, fault)
 
-    # It is noticed where the host was next needed, and named with what to do.
+    # The stage that next needs the host fails; the log has the host and the remedy.
     assert (dag["state"], dag["operator"], dag["stage"]) == (
         "FAILED",
         "RUN",
@@ -59,7 +59,7 @@ async def test_start_with_lost_host_names_it_and_retry_recovers(
     assert "check that the host is up" in last, last
     assert last.endswith("then RETRY"), last
 
-    # Nobody else had to wait for it.
+    # The loss did not delay the other hosts.
     for stage in LANES:
         assert {sub_task(dag, stage, name)["state"] for name in healthy} == {"SUCCEED"}
     if fault_point.is_lane:
@@ -70,38 +70,40 @@ async def test_start_with_lost_host_names_it_and_retry_recovers(
     evidence = dag["additional_data"]["evidence"]
     assert all(evidence[name]["verified"] for name in healthy)
 
-    # With the host back, the rest is done, and nothing that was done is done again.
-    await world.reset()
-    retried = await world.retry(dag["id"])
+    # Once the host is back, RETRY completes the rest, and repeats nothing.
+    await cluster.reset()
+    retried = await cluster.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
     for stage in LANES:
         for name in healthy:
             assert sub_task(retried, stage, name) == sub_task(dag, stage, name)
-    launched = [each.launches - before for each, before in zip(world.hosts, launches, strict=True)]
+    launched = [
+        each.launches - before for each, before in zip(cluster.hosts, launches, strict=True)
+    ]
     assert launched == [0, 0, 1 if fault_point.is_fresh else 0]
-    await world.expect_nothing_left()
+    await cluster.expect_nothing_left()
     add_row(row_of(f"{fault.name} {fault_point.name}", lost_at, task, dag, healthy))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_retry_with_host_still_lost_fails_alone(
-    world: HostCluster, fault: Fault, add_row: AddRow
+    cluster: HostCluster, fault: Fault, add_row: AddRow
 ) -> None:
-    dag, _ = await lose_host(world, FAULT_POINTS[0], fault)
+    dag, _ = await lose_host(cluster, FAULT_POINTS[0], fault)
     begun_at = datetime.now(UTC)
-    second_try = await world.retry(dag["id"])
+    second_try = await cluster.retry(dag["id"])
     assert (second_try["state"], second_try["stage"]) == ("FAILED", 2)
-    task = sub_task(second_try, 2, world.names[2])
+    task = sub_task(second_try, 2, cluster.names[2])
     assert task["execute_times"] == 2
-    assert world.hosts[2].ip in task["task_logs"][-1]
-    for name in world.names[:2]:
+    assert cluster.hosts[2].ip in task["task_logs"][-1]
+    for name in cluster.names[:2]:
         assert sub_task(second_try, 2, name) == sub_task(dag, 2, name)
     noticed_s = (ended_at(task) - begun_at).total_seconds()
     add_row(Row(f"{fault.name} before the first connection", noticed_s, task["task_logs"][-1]))
 
 
 def find_task(dag: Dag, fault_point: FaultPoint, server: str) -> Dag:
-    """The sub-task that notices the loss."""
+    """Return the sub-task that notices the loss."""
     if fault_point.is_lane:
         return sub_task(dag, fault_point.noticing_stage, server)
     task: Dag = dag["nodes"][fault_point.noticing_stage - 1]["sub_tasks"][0]

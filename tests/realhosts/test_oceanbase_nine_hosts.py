@@ -1,4 +1,4 @@
-"""Three zones of three stand-in observers, each on a host of its own, that go and come back."""
+"""Three zones of three stand-in observers, each on its own host, which is lost and returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.realhosts.faults import LINK_DOWN, PACKETS_DROPPED, SSHD_FROZEN, Fault
 from tests.realhosts.host import Host
 from tests.realhosts.host_cluster import HostCluster, log_text, sub_task, until
-from tests.realhosts.oceanbase_cluster import launches, make_ocean, open_ledger, serving
+from tests.realhosts.oceanbase_cluster import launches, open_oceanbase_cluster, open_ledger, serving
 from tests.realhosts.report import Row, ended_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,228 +22,231 @@ ALL = list(range(1, 10))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_world(made_worlds: list[HostCluster]) -> AsyncIterator[HostCluster]:
+async def running_cluster(made_clusters: list[HostCluster]) -> AsyncIterator[HostCluster]:
     """Nine hosts; every server is in service."""
-    async with make_ocean(made_worlds, per_zone=3) as new_world:
-        yield new_world
+    async with open_oceanbase_cluster(made_clusters, per_zone=3) as new_cluster:
+        yield new_cluster
 
 
-def zone(world: HostCluster, name: str) -> list[Host]:
-    return [host for host in world.hosts if host.zone == name]
+def zone(cluster: HostCluster, name: str) -> list[Host]:
+    return [host for host in cluster.hosts if host.zone == name]
 
 
-def pids(world: HostCluster) -> list[list[int]]:
-    return [[server.pid for server in host.servers()] for host in world.hosts]
+def pids(cluster: HostCluster) -> list[list[int]]:
+    return [[server.pid for server in host.servers()] for host in cluster.hosts]
 
 
-def lose(world: HostCluster, hosts: Sequence[Host], fault: Fault) -> None:
+def lose(cluster: HostCluster, hosts: Sequence[Host], fault: Fault) -> None:
     for host in hosts:
-        fault.cause(world, host)
-        world.undo.callback(fault.repair, world, host)
+        fault.cause(cluster, host)
+        cluster.undo.callback(fault.repair, cluster, host)
 
 
-def held_launch(world: HostCluster, host: Host) -> Callable[[], bool]:
-    """The start script of that host waits, under no lock yet, until the world is reset."""
+def held_launch(cluster: HostCluster, host: Host) -> Callable[[], bool]:
+    """Hold the start script of that host, before it takes a lock, until the next reset."""
     barrier = host.barrier("dagengine-start")
-    world.undo.callback(barrier.open)
+    cluster.undo.callback(barrier.open)
     return lambda: barrier.is_reached
 
 
-async def restart_controller(world: HostCluster) -> None:
-    """Another controller: whatever it asks of a host is a new connection in its sshd's log."""
-    await world.end_controller()
-    await world.start_controller()
+async def restart_controller(cluster: HostCluster) -> None:
+    """Restart the controller, so that every access to a host is a new connection in sshd's log."""
+    await cluster.end_controller()
+    await cluster.start_controller()
 
 
 async def test_start_nine_hosts_each_scope_contacts_only_own_hosts(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    for host in world.hosts:
-        await world.end_server(host)
-    await restart_controller(world)
-    contacts = [host.contacts for host in world.hosts]
-    # No majority lives: the process comes up, and the cluster itself does not serve.
-    single_start = await world.end_of(await world.start("SERVER", [world.names[0]]))
+    for host in cluster.hosts:
+        await cluster.end_server(host)
+    await restart_controller(cluster)
+    contacts = [host.contacts for host in cluster.hosts]
+    # Without a majority the process comes up, but the cluster does not serve.
+    single_start = await cluster.end_of(await cluster.start("SERVER", [cluster.names[0]]))
     assert (single_start["state"], single_start["stage"]) == ("FAILED", CLUSTER), log_text(
         single_start
     )
     assert "majority" in log_text(single_start)
-    assert [len(host.servers()) for host in world.hosts] == [1] + [0] * 8
+    assert [len(host.servers()) for host in cluster.hosts] == [1] + [0] * 8
 
-    by_zone = await world.start("ZONE", ["zone2"])
-    assert (await world.end_of(by_zone))["state"] == "SUCCEED"
-    assert serving(world) == [1, 4, 5, 6]
-    silent = zone(world, "zone3") + zone(world, "zone1")[1:]
+    by_zone = await cluster.start("ZONE", ["zone2"])
+    assert (await cluster.end_of(by_zone))["state"] == "SUCCEED"
+    assert serving(cluster) == [1, 4, 5, 6]
+    silent = zone(cluster, "zone3") + zone(cluster, "zone1")[1:]
     assert [host.contacts - contacts[host.number - 1] for host in silent] == [0] * 5
 
-    by_global = await world.end_of(await world.start())
+    by_global = await cluster.end_of(await cluster.start())
     assert by_global["state"] == "SUCCEED", log_text(by_global)
-    assert serving(world) == ALL
+    assert serving(cluster) == ALL
     evidence = by_global["additional_data"]["evidence"]
-    assert all(evidence[name]["cross_checked"] for name in world.names)
-    await world.expect_nothing_left()
+    assert all(evidence[name]["cross_checked"] for name in cluster.names)
+    await cluster.expect_nothing_left()
 
 
 async def test_start_one_server_does_not_contact_frozen_host(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    one, lost_host = world.hosts[0], world.hosts[8]
-    await world.end_server(one)
-    await restart_controller(world)
-    lose(world, [lost_host], SSHD_FROZEN)
-    contacts = [host.contacts for host in world.hosts[1:]]
-    dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
+    ended_host, lost_host = cluster.hosts[0], cluster.hosts[8]
+    await cluster.end_server(ended_host)
+    await restart_controller(cluster)
+    lose(cluster, [lost_host], SSHD_FROZEN)
+    contacts = [host.contacts for host in cluster.hosts[1:]]
+    dag = await cluster.end_of(await cluster.start("SERVER", [cluster.names[0]]))
     assert dag["state"] == "SUCCEED", log_text(dag)
-    await world.reset()  # it would log now who has called meanwhile
-    dag = await world.end_of(await world.start("SERVER", [world.names[0]]))
+    await cluster.reset()  # log lines of the frozen sshd appear now
+    dag = await cluster.end_of(await cluster.start("SERVER", [cluster.names[0]]))
     assert dag["state"] == "SUCCEED", log_text(dag)
-    assert [host.contacts for host in world.hosts[1:]] == contacts
-    assert serving(world) == ALL
+    assert [host.contacts for host in cluster.hosts[1:]] == contacts
+    assert serving(cluster) == ALL
 
 
 async def test_start_of_zone_stopped_by_sql_keeps_processes(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    before = pids(world)
-    stopped = await world.end_of((await world.client.stop("ZONE", ["zone2"]))["id"])
+    before = pids(cluster)
+    stopped = await cluster.end_of((await cluster.client.stop("ZONE", ["zone2"]))["id"])
     assert stopped["state"] == "SUCCEED", log_text(stopped)
-    with open_ledger(world) as ledger:
+    with open_ledger(cluster) as ledger:
         zones = "SELECT zone FROM DBA_OB_ZONES WHERE status = 'INACTIVE'"
         assert ledger.rows(zones) == [("zone2",)]
-        dag = await world.end_of(await world.start("ZONE", ["zone2"]))
+        dag = await cluster.end_of(await cluster.start("ZONE", ["zone2"]))
         assert dag["state"] == "SUCCEED", log_text(dag)
         assert ledger.rows(zones) == []
         assert ledger.statements()[-1] == "ALTER SYSTEM START ZONE 'zone2'"
-    assert pids(world) == before
+    assert pids(cluster) == before
 
 
 async def test_start_with_lost_zone_leaves_other_zones_in_service(
-    world: HostCluster, add_row: AddRow
+    cluster: HostCluster, add_row: AddRow
 ) -> None:
-    lost_hosts, other_hosts = zone(world, "zone2"), zone(world, "zone1") + zone(world, "zone3")
-    await world.end_server(other_hosts[0])
+    lost_hosts, other_hosts = (
+        zone(cluster, "zone2"),
+        zone(cluster, "zone1") + zone(cluster, "zone3"),
+    )
+    await cluster.end_server(other_hosts[0])
     for host in lost_hosts:
-        await world.end_server(host)
-    lose(world, lost_hosts, PACKETS_DROPPED)
+        await cluster.end_server(host)
+    lose(cluster, lost_hosts, PACKETS_DROPPED)
     lost_at = datetime.now(UTC)
-    dag = await world.end_of(await world.start())
+    dag = await cluster.end_of(await cluster.start())
     assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
-    tasks = [sub_task(dag, CHECK, world.name(host)) for host in lost_hosts]
+    tasks = [sub_task(dag, CHECK, cluster.name(host)) for host in lost_hosts]
     assert all(
         host.ip in task["task_logs"][-1] for host, task in zip(lost_hosts, tasks, strict=True)
     )
     assert [node["state"] for node in dag["nodes"][4:]] == ["SUCCEED", "SUCCEED"]
-    assert serving(world) == [host.number for host in other_hosts]
+    assert serving(cluster) == [host.number for host in other_hosts]
     last = max(tasks, key=ended_at)
     noticed_s = (ended_at(last) - lost_at).total_seconds()
     add_row(Row("oceanbase 3x3: a zone's hosts lost", noticed_s, last["task_logs"][-1]))
 
-    await world.reset()
-    retried = await world.retry(dag["id"])
+    await cluster.reset()
+    retried = await cluster.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
-    assert serving(world) == ALL
-    await world.expect_nothing_left()
+    assert serving(cluster) == ALL
+    await cluster.expect_nothing_left()
 
 
 async def test_start_with_lost_majority_names_it_and_retry_recovers(
-    world: HostCluster, add_row: AddRow
+    cluster: HostCluster, add_row: AddRow
 ) -> None:
-    for host in world.hosts:
-        await world.end_server(host)
-    lost_hosts = zone(world, "zone2") + zone(world, "zone3")
-    lose(world, lost_hosts, LINK_DOWN)
+    for host in cluster.hosts:
+        await cluster.end_server(host)
+    lost_hosts = zone(cluster, "zone2") + zone(cluster, "zone3")
+    lose(cluster, lost_hosts, LINK_DOWN)
     lost_at = datetime.now(UTC)
-    dag = await world.end_of(await world.start())
+    dag = await cluster.end_of(await cluster.start())
     assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
     (task,) = dag["nodes"][CLUSTER - 1]["sub_tasks"]
     last = task["task_logs"][-1]
     assert "no majority of the cluster answers: servers of 2 of its 3 zones" in last, last
     assert all(host.ip in last for host in lost_hosts), last
-    assert serving(world) == []
-    before = pids(world)
+    assert serving(cluster) == []
+    before = pids(cluster)
     noticed_s = (ended_at(task) - lost_at).total_seconds()
     add_row(Row("oceanbase 3x3: six of nine links down", noticed_s, last))
 
-    await world.reset()
-    retried = await world.retry(dag["id"])
+    await cluster.reset()
+    retried = await cluster.retry(dag["id"])
     assert retried["state"] == "SUCCEED", log_text(retried)
-    assert serving(world) == ALL
-    assert pids(world)[:3] == before[:3]
-    await world.expect_nothing_left()
+    assert serving(cluster) == ALL
+    assert pids(cluster)[:3] == before[:3]
+    await cluster.expect_nothing_left()
 
 
 async def test_start_with_host_lost_during_launch_launches_once(
-    world: HostCluster, add_row: AddRow
+    cluster: HostCluster, add_row: AddRow
 ) -> None:
-    host = world.hosts[4]
-    await world.end_server(host)
-    before, others = launches(host), pids(world)
-    is_reached = held_launch(world, host)
-    dag_id = await world.start()
+    host = cluster.hosts[4]
+    await cluster.end_server(host)
+    launches_before, expected_pids = launches(host), pids(cluster)
+    is_reached = held_launch(cluster, host)
+    dag_id = await cluster.start()
     await until(is_reached, "the start script")
-    lose(world, [host], PACKETS_DROPPED)
+    lose(cluster, [host], PACKETS_DROPPED)
     lost_at = datetime.now(UTC)
-    dag = await world.end_of(dag_id)
+    dag = await cluster.end_of(dag_id)
     assert (dag["state"], dag["stage"]) == ("FAILED", START), log_text(dag)
-    task = sub_task(dag, START, world.name(host))
+    task = sub_task(dag, START, cluster.name(host))
     assert host.ip in task["task_logs"][-1]
-    assert serving(world) == [number for number in ALL if number != host.number]
+    assert serving(cluster) == [number for number in ALL if number != host.number]
     noticed_s = (ended_at(task) - lost_at).total_seconds()
     add_row(Row("oceanbase 3x3: packets dropped in stage 3", noticed_s, task["task_logs"][-1]))
 
-    await world.reset()  # the lost script goes on, and starts the server
-    retried = await world.retry(dag_id)
+    await cluster.reset()  # the lost script continues, and starts the server
+    retried = await cluster.retry(dag_id)
     assert retried["state"] == "SUCCEED", log_text(retried)
-    assert launches(host) - before == 1, log_text(retried)
-    others[4] = [server.pid for server in host.servers()]
-    assert pids(world) == others
-    assert serving(world) == ALL
-    await world.expect_nothing_left()
+    assert launches(host) - launches_before == 1, log_text(retried)
+    expected_pids[4] = [server.pid for server in host.servers()]
+    assert pids(cluster) == expected_pids
+    assert serving(cluster) == ALL
+    await cluster.expect_nothing_left()
 
 
 async def test_cancel_during_launch_leaves_other_servers_unchanged(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    host = world.hosts[4]
-    await world.end_server(host)
-    before = pids(world)
-    is_reached = held_launch(world, host)
-    dag_id = await world.start()
+    host = cluster.hosts[4]
+    await cluster.end_server(host)
+    before = pids(cluster)
+    is_reached = held_launch(cluster, host)
+    dag_id = await cluster.start()
     await until(is_reached, "the start script")
-    await world.client.operate_dag(dag_id, "CANCEL")
-    dag = await world.end_of(dag_id)
+    await cluster.client.operate_dag(dag_id, "CANCEL")
+    dag = await cluster.end_of(dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL"), log_text(dag)
-    for each in world.hosts:  # at this very moment: its end is proven
+    for each in cluster.hosts:  # checked immediately: the end is confirmed
         assert each.other_processes() == [], each.ip
         assert not each.is_home_locked(), each.ip
-    assert pids(world) == before
-    assert await world.client.list_unfinished() == []
+    assert pids(cluster) == before
+    assert await cluster.client.list_unfinished() == []
 
-    await world.reset()
-    next_dag = await world.end_of(await world.start())
+    await cluster.reset()
+    next_dag = await cluster.end_of(await cluster.start())
     assert next_dag["state"] == "SUCCEED", log_text(next_dag)
-    await world.expect_nothing_left()
+    await cluster.expect_nothing_left()
 
 
 async def test_rollback_nine_hosts_ends_only_servers_it_started(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    started, lost_host = world.hosts[1], world.hosts[8]
+    started, lost_host = cluster.hosts[1], cluster.hosts[8]
     for host in (started, lost_host):
-        await world.end_server(host)
-    lose(world, [lost_host], LINK_DOWN)
-    before = pids(world)
-    dag = await world.end_of(await world.start())
+        await cluster.end_server(host)
+    lose(cluster, [lost_host], LINK_DOWN)
+    before = pids(cluster)
+    dag = await cluster.end_of(await cluster.start())
     assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), log_text(dag)
     assert len(started.servers()) == 1
 
-    await world.client.operate_dag(dag["id"], "ROLLBACK")
-    rolled_back = await world.end_of(dag["id"])
+    await cluster.client.operate_dag(dag["id"], "ROLLBACK")
+    rolled_back = await cluster.end_of(dag["id"])
     assert (rolled_back["state"], rolled_back["operator"]) == ("SUCCEED", "ROLLBACK"), log_text(
         rolled_back
     )
-    assert pids(world) == before
-    await world.reset()
-    next_dag = await world.end_of(await world.start())
+    assert pids(cluster) == before
+    await cluster.reset()
+    next_dag = await cluster.end_of(await cluster.start())
     assert next_dag["state"] == "SUCCEED", log_text(next_dag)
-    assert serving(world) == ALL
+    assert serving(cluster) == ALL

@@ -1,4 +1,4 @@
-"""Starts where nothing is wrong: each scope reaches its own hosts and no other."""
+"""Starts without faults: each scope contacts its own hosts and no other."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from tests.realhosts.installation import SQL_PORT
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def connections(world: HostCluster) -> list[int]:
-    """How many SSH connections each host has seen, as its own sshd tells."""
-    return [host.sshd_log.count("Connection from") for host in world.hosts]
+def connections(cluster: HostCluster) -> list[int]:
+    """Return the number of SSH connections of each host, according to its own sshd."""
+    return [host.sshd_log.count("Connection from") for host in cluster.hosts]
 
 
 async def test_start_each_scope_contacts_only_own_hosts(
-    own_world: HostCluster,
+    own_cluster: HostCluster,
 ) -> None:
-    world = own_world
-    one, two, _ = world.names
-    assert connections(world) == [0, 0, 0]
+    cluster = own_cluster
+    first, second, _ = cluster.names
+    assert connections(cluster) == [0, 0, 0]
 
-    by_server = await world.end_of(await world.start("SERVER", [one]))
+    by_server = await cluster.end_of(await cluster.start("SERVER", [first]))
     assert by_server["state"] == "SUCCEED", log_text(by_server)
-    assert connections(world) == [1, 0, 0]
-    assert [len(host.servers()) for host in world.hosts] == [1, 0, 0]
+    assert connections(cluster) == [1, 0, 0]
+    assert [len(host.servers()) for host in cluster.hosts] == [1, 0, 0]
 
-    by_zone = await world.end_of(await world.start("ZONE", ["zone2"]))
+    by_zone = await cluster.end_of(await cluster.start("ZONE", ["zone2"]))
     assert by_zone["state"] == "SUCCEED", log_text(by_zone)
-    assert connections(world) == [1, 1, 0]
-    assert [len(host.servers()) for host in world.hosts] == [1, 1, 0]
+    assert connections(cluster) == [1, 1, 0]
+    assert [len(host.servers()) for host in cluster.hosts] == [1, 1, 0]
     (task,) = by_zone["nodes"][2]["sub_tasks"]
-    assert task["execute_agent"] == {"ip": world.hosts[1].ip, "port": 2886}
+    assert task["execute_agent"] == {"ip": cluster.hosts[1].ip, "port": 2886}
 
-    by_global = await world.end_of(await world.start())
+    by_global = await cluster.end_of(await cluster.start())
     assert by_global["state"] == "SUCCEED", log_text(by_global)
-    assert connections(world) == [1, 1, 1], "one connection a host carries everything"
-    assert [host.launches for host in world.hosts] == [1, 1, 1]
-    assert "nothing to do" in sub_task(by_global, 3, two)["task_logs"][-1]
-    await world.expect_nothing_left()
+    assert connections(cluster) == [1, 1, 1], "one connection per host carries all commands"
+    assert [host.launches for host in cluster.hosts] == [1, 1, 1]
+    assert "nothing to do" in sub_task(by_global, 3, second)["task_logs"][-1]
+    await cluster.expect_nothing_left()
 
 
-async def test_start_does_not_contact_lost_host_outside_scope(world: HostCluster) -> None:
-    lost_host = world.hosts[2]
-    world.network.set_link(lost_host.number, up=False)
-    world.undo.callback(world.network.set_link, lost_host.number, up=True)
+async def test_start_does_not_contact_lost_host_outside_scope(cluster: HostCluster) -> None:
+    lost_host = cluster.hosts[2]
+    cluster.network.set_link(lost_host.number, up=False)
+    cluster.undo.callback(cluster.network.set_link, lost_host.number, up=True)
     before = lost_host.contacts
-    dag = await world.end_of(await world.start("SERVER", list(world.names[:2])))
+    dag = await cluster.end_of(await cluster.start("SERVER", list(cluster.names[:2])))
     assert dag["state"] == "SUCCEED", log_text(dag)
-    await world.reset()
+    await cluster.reset()
     assert lost_host.contacts == before
 
 
 async def test_start_after_power_cut_restarts_all_servers(
-    world: HostCluster,
+    cluster: HostCluster,
 ) -> None:
-    for host in world.hosts:
-        await world.end_server(host)
+    for host in cluster.hosts:
+        await cluster.end_server(host)
         host.signal_sshd(signal.SIGKILL)
         host.start_sshd()
-    dag = await world.end_of(await world.start())
+    dag = await cluster.end_of(await cluster.start())
     assert dag["state"] == "SUCCEED", log_text(dag)
-    assert all(host.is_listening(SQL_PORT) for host in world.hosts)
-    await world.expect_nothing_left()
+    assert all(host.is_listening(SQL_PORT) for host in cluster.hosts)
+    await cluster.expect_nothing_left()

@@ -1,4 +1,4 @@
-"""Messages: fields, text, and what survives on the way to a renderer."""
+"""Messages: fields, text, and the data kept until rendering."""
 
 from __future__ import annotations
 

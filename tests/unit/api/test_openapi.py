@@ -1,4 +1,4 @@
-"""The OpenAPI document says of every route what it takes, what it answers and how it refuses."""
+"""The OpenAPI document: parameters, responses and errors of every route."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tasks.routes.start import StartRequest, start_route
 
 
 async def unused_planner(_call: Call[StartRequest]) -> Plan:
-    raise NotImplementedError  # nothing is called
+    raise NotImplementedError  # the planner is never called
 
 
-ROUTES = (*CORE, make_endpoint(start_route(None, unused_planner)))  # type: ignore[arg-type]  # likewise
+ROUTES = (*CORE, make_endpoint(start_route(None, unused_planner)))  # type: ignore[arg-type]  # see above
 DOCUMENT = render_openapi(ROUTES, "1.2.3")
 
 
@@ -37,7 +37,7 @@ def operation_of(endpoint: Endpoint[Any]) -> dict[str, Any]:
 
 
 def parts(value: Any) -> Iterator[dict[str, Any]]:
-    """Every map in the document, however deep."""
+    """Yield every mapping in the document, at any depth."""
     if isinstance(value, dict):
         yield value
     for part in value.values() if isinstance(value, dict) else value:

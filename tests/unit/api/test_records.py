@@ -1,4 +1,4 @@
-"""Rendering a DAG: once, for as long as it is the very same."""
+"""Rendering of DAGs: the result is reused while the DAG is the same object."""
 
 from __future__ import annotations
 

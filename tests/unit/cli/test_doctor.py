@@ -1,4 +1,4 @@
-"""What doctor says about passwords: a missing one is bad, an open file and none are warnings."""
+"""Password checks of `doctor`: a missing file fails; an open file or an empty password warns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
 
 
 @pytest.mark.parametrize(
-    ("keys", "content", "mode", "health", "said"),
+    ("keys", "content", "mode", "health", "message_part"),
     [
         ("root_password_file: root\n", "pw\n", 0o600, SelfCheckStatus.OK, "mode 0600"),
         (
@@ -40,29 +40,31 @@ def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
     ],
 )
 def test_inspect_password_status_depends_on_configuration(
-    tmp_path: Path, keys: str, content: str, mode: int, health: SelfCheckStatus, said: str
+    tmp_path: Path, keys: str, content: str, mode: int, health: SelfCheckStatus, message_part: str
 ) -> None:
     (tmp_path / "root").write_text(content)
     (tmp_path / "root").chmod(mode)
     inspection = inspect_password(cluster_of(tmp_path, keys))
     assert (inspection.check, inspection.health) == ("root password", health)
-    assert said in inspection.said
+    assert message_part in inspection.said
     assert bool(inspection.remedy) == (health is not SelfCheckStatus.OK)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(None, "not set"), ("", "the variable is empty"), ("x", None)]
+    ("value", "message_part"), [(None, "not set"), ("", "the variable is empty"), ("x", None)]
 )
 def test_inspect_login_files_unusable_passphrase_variable_is_bad(
-    monkeypatch: pytest.MonkeyPatch, value: str | None, said: str | None
+    monkeypatch: pytest.MonkeyPatch, value: str | None, message_part: str | None
 ) -> None:
     monkeypatch.delenv("DOCTOR_PHRASE", raising=False)
     if value is not None:
         monkeypatch.setenv("DOCTOR_PHRASE", value)
     address = HostAddress("192.0.2.1", key_passphrase_env="DOCTOR_PHRASE")
     bad = [each for each in inspect_login_files(address) if each.subject == "DOCTOR_PHRASE"]
-    assert [said in each.said for each in bad if said] == [True] * (said is not None)
-    assert len(bad) == (said is not None)
+    assert [message_part in each.said for each in bad if message_part] == [True] * (
+        message_part is not None
+    )
+    assert len(bad) == (message_part is not None)
 
 
 @pytest.mark.parametrize(("content", "is_bad"), [("pw\n", False), ("", True), (" \n", True)])

@@ -1,4 +1,4 @@
-"""What the options of a command mean."""
+"""Parsing of command line options."""
 
 from __future__ import annotations
 

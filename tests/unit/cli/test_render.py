@@ -1,4 +1,4 @@
-"""What a person reads of a DAG, where the end-to-end tests of the commands do not get to."""
+"""Readable output of DAGs, in cases that the end-to-end tests of the commands do not cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`show` without an id: what it says of servers, from what the newest DAG has seen."""
+"""`show` without an id: the state of the servers according to the newest DAG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cluster file: what it says, what is refused and how, and what happens when it changes."""
+"""The cluster file: valid content, errors, and reloading after a change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TWO = HEAD + "defaults: {home: /h}\nzones: {z1: [{ip: 10.0.0.1}], z2: [{ip: 10.0
 
 
 def write(path: Path, text: str) -> Path:
-    """Put a file in place as an editor does: as a new one of that name."""
+    """Write a file as an editor does: a new file replaces the old one."""
     draft = path.with_name("draft")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
@@ -40,7 +40,7 @@ def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
     return ClusterFile(write(tmp_path / "cluster.yaml", text), FLAVOURS)
 
 
-# --- what it says ----------------------------------------------------------------------------
+# --- valid content ---------------------------------------------------------------------------
 
 
 def test_cluster_file_server_needs_only_ip_and_home(tmp_path: Path) -> None:
@@ -135,13 +135,13 @@ def test_load_cluster_example_file_is_valid() -> None:
     assert str(cluster.servers[1].address) == "192.0.2.7:2222"
 
 
-# --- what is refused -------------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        # unknown keys: their place, and the nearest known one of that place
+        # unknown keys: the error has the path and the nearest known key at that path
         (ONE + "nam: x\n", ["unknown key nam", "did you mean name?"]),
         (ONE + "root_password_evn: X\n", ["root_password_evn", "root_password_env?"]),
         (ONE + "home: /h\n", ["unknown key home", "known here:", "defaults"]),
@@ -192,7 +192,7 @@ def test_load_cluster_example_file_is_valid() -> None:
         (HEAD + "zones: []\n", ["zones", "dictionary"]),
         (HEAD + "zones: {z1: []}\n", ["zones.z1", "at least 1"]),
         (HEAD + "zones: {z1: [10.0.0.1]}\n", ["zones.z1.0", "dictionary"]),
-        # no map, no YAML
+        # not a mapping, or not YAML
         ("", ["not a mapping of keys"]),
         ("- 1", ["not a mapping of keys"]),
         ("name: 0123\n" + ONE[11:], ["name in line 1 has the value 0123", "quote it"]),
@@ -277,7 +277,7 @@ def test_load_cluster_password_in_file_is_not_shown(tmp_path: Path, text: str) -
     assert "s3cret" not in refusal(tmp_path, text)
 
 
-# --- when it changes -------------------------------------------------------------------------
+# --- reloading -------------------------------------------------------------------------------
 
 
 def test_cluster_file_change_takes_effect_at_reload(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_load_cluster_duplicate_zone_is_refused(tmp_path: Path) -> None:
         load_cluster(file, FLAVOURS)
 
 
-# --- how a host is reached ---------------------------------------------------------------------
+# --- connections to hosts ----------------------------------------------------------------------
 
 
 def address_of(tmp_path: Path, ssh: str, entry: str = "") -> HostAddress:

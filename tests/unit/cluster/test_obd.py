@@ -1,4 +1,4 @@
-"""obd's cluster files in place of the cluster file: the cases in tests/cases/obd, and refusals."""
+"""obd's files used as the cluster file: the cases in tests/cases/obd, and errors."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_obd_file_secrets_are_not_kept(file: Path) -> None:
     ],
 )
 def test_obd_scalar_has_same_text_as_in_obd(tmp_path: Path, text: str, expected: str) -> None:
-    """obd: `str` of what ruamel.yaml reads; password and zone alike."""
+    """obd applies `str` to the value from ruamel.yaml, for passwords and zones alike."""
     assert str(YAML().load(f"a: {text}\n")["a"]) == expected
     file = tmp_path / "config.yaml"
     file.write_text(GOOD.replace("{home_path", f"{{zone: {text}, root_password: {text}, home_path"))

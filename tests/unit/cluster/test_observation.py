@@ -1,4 +1,4 @@
-"""The words that the wire has for what was seen of a server."""
+"""Mapping of observed server states to the states on the wire."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DELETING = TableRow("DELETING")
         (DOWN, STOPPED, ("ACTIVE", "PROCESS_STOPPED")),
         (DOWN, INACTIVE, ("INACTIVE", "PROCESS_STOPPED")),
         (UP, DELETING, ("DELETING", "DELETING")),
-        (UNREACHABLE, ACTIVE, ("ACTIVE", "RUNNING")),  # the others of the cluster still see it
+        (UNREACHABLE, ACTIVE, ("ACTIVE", "RUNNING")),  # other servers reach it
     ],
 )
 def test_read_server_status_combines_observation_and_table(

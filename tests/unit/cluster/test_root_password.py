@@ -1,4 +1,4 @@
-"""Root has no password only where that is said in words; whatever else is missing is an error."""
+"""Root's password is empty only if the file states it; a missing password is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which servers a request means: protocol 3.1 as one table."""
+"""The servers that a request selects: protocol 3.1 as one table."""
 
 from __future__ import annotations
 
@@ -69,21 +69,21 @@ def test_resolve_scope_keeps_order_of_cluster(
 @pytest.mark.parametrize(
     ("kind", "targets", "code", "named"),
     [
-        # the type comes first
+        # the type is checked first
         ("", [], SCOPE, "''"),
         ("", ["zone1"], SCOPE, "''"),
         ("cluster", ["zone1"], SCOPE, "'CLUSTER'"),
         (" GLOBAL", [], SCOPE, "' GLOBAL'"),
-        # then whether there are targets
+        # then the presence of targets
         ("ZONE", [], ARGUMENT, "target is empty"),
         ("server", [], ARGUMENT, "target is empty"),
-        # zones: exact, and the case counts
+        # zones are matched exactly, with case
         ("ZONE", ["zone9"], ZONE, "'zone9'"),
         ("ZONE", ["ZONE1"], ZONE, "'ZONE1'"),
         ("ZONE", ["zone1 "], ZONE, "'zone1 '"),
         ("ZONE", [""], ZONE, "''"),
         ("ZONE", ["zone1", "x", "y"], ZONE, "'x'"),
-        # servers: the first wrong one is named as it was given
+        # servers: the error names the first invalid target as the request spelled it
         ("SERVER", ["10.0.0.9:2886"], SERVER, "'10.0.0.9:2886'"),
         ("SERVER", ["10.0.0.1:2887"], SERVER, "'10.0.0.1:2887'"),
         ("SERVER", ["10.0.0.1", "10.0.0.8", "::"], SERVER, "'10.0.0.8'"),
@@ -109,7 +109,7 @@ def test_resolve_scope_first_error_is_named(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        # with a dot and no colon: an ip that nobody checks
+        # with a dot and without a colon: the ip is not validated
         ("10.0.0.1", ("10.0.0.1", 2886)),
         ("a.b", ("a.b", 2886)),
         (".", (".", 2886)),
@@ -141,7 +141,7 @@ def test_parse_address_accepts_same_forms_as_original(text: str, expected: tuple
         ("[]", ADDRESS),
         ("::ffff:1.2.3.4", ADDRESS),
         ("1.2.3.4:5:6", ADDRESS),
-        # the port comes before the ip
+        # the port is checked before the ip
         ("a.b:80", PORT),
         ("a.b:2886", IP),
         ("10.0.0.1:", PORT),

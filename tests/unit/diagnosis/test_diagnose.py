@@ -1,4 +1,4 @@
-"""Why a server did not come up: the cases in tests/cases/diagnose, the table, any text."""
+"""Causes of failed starts: the cases in tests/cases/diagnose, the table, and arbitrary text."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ def test_known_errors_table_is_complete_and_unique() -> None:
         # the other spelling
         (["init failed(ret=-4184, x=1)"], -4184),
         (["init failed, ret=-4184"], -4184),
-        # the last telling one counts, also before later unknown ones and within one line
+        # the last specific code counts, also before later unknown ones and within one line
         (["[errcode=-4009]", "[errcode=-4184]"], -4184),
         (["[errcode=-4184]", "[errcode=-1]"], -4184),
         (["[errcode=-4009] again ret=-4184"], -4184),
         (["[errcode=-4184] again ret=-4009"], -4009),
-        # only general ones: the last of these; only unknown ones: the last of those
+        # only general codes: the last of these; only unknown codes: the last of those
         (["[errcode=-4015]", "[errcode=-4016]", "[errcode=-1]"], -4016),
         (["[errcode=-1]", "[errcode=-2]"], -2),
-        # what only looks like a code
+        # text that resembles a code
         (["[errcode=4184]"], None),
         (["[errcode=-]"], None),
         (["xret=-4184"], None),
@@ -85,7 +85,7 @@ def test_known_errors_table_is_complete_and_unique() -> None:
         (["[errcode=-٤١٨٤]"], None),
         ([], None),
         pytest.param(["[errcode=-" + "9" * 5000 + "]"], None, id="5000 digits"),
-        # a sign counts with its code only
+        # a message counts only together with its code
         (["fail to start net frame [errcode=-4184]"], -4184),
     ],
 )

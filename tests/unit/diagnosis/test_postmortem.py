@@ -1,4 +1,4 @@
-"""What a server has left on its host: the real script on this machine, and its answer."""
+"""Evidence of a dead server on its host: the real script on this machine, and its parsed output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from dagengine.testing import LocalRunner
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
 
-START_TICKS = 0  # since the boot: everything counts
+START_TICKS = 0  # since the boot, so every file is recent enough
 
 
 async def collect(
@@ -46,7 +46,7 @@ async def test_postmortem_command_reads_errors_since_start_only(tmp_path: Path) 
     assert collected.log == ("[t] ERROR a=b �", "[t] EDIAG why")
     assert collected.log_grew
     assert (await collect(tmp_path, log.stat().st_size)).log_grew is False
-    # A log that has become shorter than it was is a new one: all of it counts.
+    # A log that is shorter than its recorded offset is a new log and is read completely.
     assert "[t] ERROR old" in (await collect(tmp_path, 10_000)).log
 
 

@@ -1,4 +1,4 @@
-"""What can be registered and submitted, and which mistakes are told by name."""
+"""The operation registry: valid operations and submissions, and errors that name the mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parsers of what hosts say: any text is taken, and only a whole answer counts."""
+"""Parsers of script output: any text is accepted, and truncated output is detected."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from tasks.hosts.facts import (
     ProcessLook,
     StartOutcome,
     StartReport,
+    StopOutcome,
     parse_alive,
     parse_facts,
     parse_start,
+    parse_stop,
 )
 from tasks.hosts.home_state import Directory, HomeFiles, Place
 from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
@@ -184,10 +186,10 @@ def test_facts_parsers_output_without_end_is_incomplete(text: str) -> None:
 
 
 def test_facts_parsers_truncated_output_is_incomplete() -> None:
-    whole = FACTS.index("end=yes") + len("end=yes")
-    assert [cut for cut in range(whole) if parse_facts(FACTS[:cut]).complete] == []
-    assert [cut for cut in range(whole) if any(astuple(parse_alive(FACTS[:cut])))] == []
-    assert parse_facts(FACTS[:whole]).complete
+    complete_length = FACTS.index("end=yes") + len("end=yes")
+    assert [cut for cut in range(complete_length) if parse_facts(FACTS[:cut]).complete] == []
+    assert [cut for cut in range(complete_length) if any(astuple(parse_alive(FACTS[:cut])))] == []
+    assert parse_facts(FACTS[:complete_length]).complete
 
 
 def test_parse_start_truncated_report_has_no_process() -> None:
@@ -248,10 +250,10 @@ def test_parse_alive_distinguishes_alive_gone_and_unknown(text: str, expected: b
 
 @given(st.text())
 def test_facts_parsers_accept_any_text(text: str) -> None:
-    whole = any(line == "end=yes" for line in text.split("\n"))
-    assert parse_facts(text).complete is whole
+    is_complete = any(line == "end=yes" for line in text.split("\n"))
+    assert parse_facts(text).complete is is_complete
     process_state = parse_alive(text)
-    assert (process_state.is_alive or process_state.is_gone) is whole
+    assert (process_state.is_alive or process_state.is_gone) is is_complete
     assert isinstance(parse_start(text).outcome, StartOutcome)
 
 
@@ -265,3 +267,13 @@ def test_parse_facts_accepts_damaged_output(rng: random.Random, changed_bytes: i
     assert facts.complete is ("end=yes" in text.split("\n"))
     if facts.process is not None:
         assert (facts.process.pid, facts.process.started) >= (0, 0)
+
+
+@pytest.mark.parametrize("outcome", list(StopOutcome))
+def test_parse_stop_each_outcome_is_read(outcome: StopOutcome) -> None:
+    assert parse_stop(f"pid=7\nstarted=8\noutcome={outcome}\n").outcome is outcome
+
+
+def test_parse_stop_undefined_outcome_is_unknown() -> None:
+    assert parse_stop("outcome=splendid\n").outcome is StopOutcome.UNKNOWN
+    assert parse_stop("").process is None

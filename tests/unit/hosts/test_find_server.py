@@ -1,4 +1,4 @@
-"""Which process is the server of a home, and which may be: the script on fake processes."""
+"""Search for the server process of a home: the script, run on fake processes."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_find_server_changed_link_is_doubtful(home: Path) -> None:
 
 @pytest.mark.parametrize("change", ["moved", "replaced", "link", "none"])
 def test_stop_with_freeze_of_a_moved_home_is_refused(tmp_path: Path, change: str) -> None:
-    """The server opens its files below the real path that its base directory had at the start."""
+    """The server opens files below the resolved path of its base directory at start-up."""
     before, after, link = tmp_path / "before", tmp_path / "after", tmp_path / "link"
     before.mkdir()
     link.symlink_to(before)

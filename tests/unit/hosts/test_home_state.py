@@ -1,4 +1,4 @@
-"""What the files of a home mean: every branch of the decision, as a table."""
+"""Classification of a home by its files: one case per branch."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ CASES = [
         Contradictory,
         (*ETC.files, "/h/store is empty"),
     ),
-    # A first start that failed.
+    # A failed first start.
     Case("leftover", LEFTOVER, FailedFirstStart),
     Case("leftover, data in store", at(LEFTOVER, data=INNER_REDO), FailedFirstStart),
     Case("leftover, data is store", at(LEFTOVER, data=STORE), FailedFirstStart),

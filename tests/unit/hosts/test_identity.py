@@ -1,4 +1,4 @@
-"""What scripts say of processes and listeners: any text is taken."""
+"""Parsers of processes and listeners in script output: any text is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parameters in a copy of meta.db, which a host may have made to do harm."""
+"""Parameters in a copy of meta.db, which a compromised host may have crafted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.hosts.meta_db import (
     read_parameters,
 )
 
-# As seekdb 1.4 makes it (docs/concepts/flavours.md), without the columns that nothing reads.
+# As seekdb 1.4 creates it (docs/concepts/flavours.md), without the columns that are never read.
 TABLE = (
     "CREATE TABLE __all_sys_parameter (gmt_create INTEGER, name TEXT NOT NULL PRIMARY KEY,"
     " value TEXT NOT NULL)"
@@ -187,22 +187,22 @@ def test_read_parameters_any_damage_is_handled(data: st.DataObject) -> None:
 
 @dataclass
 class _Host:
-    """A host that answers each request for a part of a file with the same text."""
+    """A host that returns the same text for each request for a part of a file."""
 
-    answer: str
+    text: str
     count: int = field(default=0)
     address: HostAddress = field(default_factory=lambda: HostAddress("127.0.0.1"))
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         self.count += 1
-        return CommandResult(0, None, self.answer, "")
+        return CommandResult(0, None, self.text, "")
 
 
 _ONE_BYTE = base64.b64encode(b"x").decode()
 
 
 @pytest.mark.parametrize(
-    ("answer", "error_part"),
+    ("text", "error_part"),
     [
         ("", "was not read"),
         ("end=yes\n", "cannot read it"),
@@ -213,8 +213,8 @@ _ONE_BYTE = base64.b64encode(b"x").decode()
         (f"size=0\ndata={_ONE_BYTE}\nend=yes\n", "intact"),
     ],
 )
-async def test_fetch_parameters_hostile_host_terminates(answer: str, error_part: str) -> None:
-    host = _Host(answer)
+async def test_fetch_parameters_hostile_host_terminates(text: str, error_part: str) -> None:
+    host = _Host(text)
     with pytest.raises(MetaDbUnreadable, match=error_part):
-        await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # not all of Runner
+        await fetch_parameters(host, "/h/meta.db")  # type: ignore[arg-type]  # implements part of Runner
     assert host.count < 10

@@ -1,4 +1,4 @@
-"""Hosts receive the text of the script files, and nothing else."""
+"""Hosts receive the text of the script files, without changes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def source_lines(name: str) -> list[str]:
-    """The lines of a script file and of those that it includes, without comments."""
+    """Return the lines of a script file and of its includes, without comments."""
     lines: list[str] = []
     text = resources.files("tasks.hosts.scripts").joinpath(f"{name}.sh").read_text(encoding="utf-8")
     for line in text.splitlines():
@@ -67,7 +67,7 @@ def included_parts(name: str) -> list[str]:
 
 
 def test_commands_cover_every_script() -> None:
-    """A script that no other one includes is run by itself, so it needs a command here."""
+    """A script that is not included by another one is run directly, so it needs a command here."""
     parts = {part for name in SCRIPTS for part in included_parts(name)}
     assert sorted(COMMANDS) == [name for name in SCRIPTS if name not in parts]
 

@@ -1,4 +1,4 @@
-"""Host scripts beside and on a file system that does not answer: they end, and say so."""
+"""Host scripts on and next to an unresponsive file system: they end and report it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def in_mount(dead: DeadMount) -> str:
 
 
 def assert_unlocked(home: Path) -> None:
-    """Nothing that hangs holds the lock of the home."""
+    """Check that a hanging process does not hold the lock of the home."""
     descriptor = os.open(home, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -75,7 +75,7 @@ def assert_unlocked(home: Path) -> None:
 
 
 def run_with_full_disk(command: Command, full: Path) -> str:
-    """Run it with a full file system for temporary files, and with no other place for them."""
+    """Run a command with a full file system as the only place for temporary files."""
     full.mkdir()
     mounting = f"mount -t tmpfs -o size=4k,mode=1777 full '{full}' && export TMPDIR='{full}'"
     return run_as_nobody(command, f"{mounting} && head -c 4096 /dev/zero >'{full}/all'")
@@ -127,7 +127,7 @@ def test_find_server_detached_dead_mount_is_bounded(dead: DeadMount, server: Ser
 
 
 def test_bounded_with_full_disk_fails(dead: DeadMount) -> None:
-    """Lost output is not taken for an empty one, whatever the command makes of its failed write."""
+    """Lost output is not mistaken for empty output, even if the command ignores a failed write."""
     text = read_script("bounded") + "bounded 2 print_word; echo status=$?"
     command = script(f"print_word() {{ echo word || :; }}\n{text}", "test")
     assert run_with_full_disk(command, dead.path.parent / "full") == "status=125\n"

@@ -1,4 +1,4 @@
-"""The script that finds the way to a server's SQL, on a fake server and a real socket file."""
+"""The script that finds a server's SQL endpoint, on a fake server and a real socket file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def socket_file(directory: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("is_linked", [False, True], ids=["directory", "link"])
 def test_sql_listener_command_linked_run_directory_is_refused(is_linked: bool) -> None:
-    """The owner and mode of a link's target say nothing about who can replace the link."""
+    """The owner and mode of a link's target do not show who can replace the link."""
     with open_directory() as root:
         home, elsewhere = root / "home", root / "run"
         home.mkdir()

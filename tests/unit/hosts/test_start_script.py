@@ -1,4 +1,4 @@
-"""The script that starts a server: it verifies what was decided, and moves nothing else."""
+"""The script that starts a server: it verifies the decision and moves only the files it names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BOOTED = "[server_start 14/14] observer start success"
 
 @dataclass(frozen=True)
 class Home:
-    """A home whose program says its arguments and descriptors, and fails."""
+    """A home whose program prints its arguments and descriptors, and fails."""
 
     path: Path
     data: Path
@@ -53,7 +53,7 @@ class Home:
         return parse_start(run_as(None, start_command(server, "78", kind)))
 
     def write(self, name: str, text: str = "x", *, age: int = 0) -> Path:
-        """Make a file below the home, so many seconds older than the newest."""
+        """Create a file below the home, `age` seconds older than the newest."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -61,14 +61,14 @@ class Home:
         return path
 
     def leave_failed_start(self, *, log_from: int = 0) -> None:
-        """What a first start leaves that failed before its boot was complete."""
+        """Write the files of a first start that failed before its boot was complete."""
         log = self.write("log/seekdb.log", "[server_start 1/14] begin\n")
         self.write(MARKER, f"77 {log.stat().st_ino} {log_from}\n", age=100)
         self.write("etc/seekdb.data_version.bin")
         self.write("store/sstable/meta.db")
 
     def files(self) -> dict[str, bytes]:
-        """Everything below the home and beside it."""
+        """Return the content of all files below the home and next to it."""
         return {
             path.relative_to(self.path.parent).as_posix(): path.read_bytes()
             for path in sorted(self.path.parent.rglob("*"))
@@ -169,7 +169,7 @@ def test_start_script_invalid_leftover_start_changes_nothing(home: Home, change:
 
 @contextmanager
 def mounted(directory: Path, source: Path | None = None) -> Iterator[None]:
-    """Mount a small file system on a directory, or `source` once more."""
+    """Mount a small file system on a directory, or bind-mount `source`."""
     words = ["--bind", str(source)] if source else ["-t", "tmpfs", "-o", "size=1m", "test"]
     directory.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", *words, str(directory)], check=True)
@@ -235,7 +235,7 @@ async def test_confirm_first_start_warns_of_a_mark_that_remains(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of root for another user")
 @pytest.mark.parametrize("places", ["store", "data and redo"])
 def test_first_start_ignores_lost_and_found(places: str) -> None:
-    """A new file system has a directory of root in it that the server's user cannot read."""
+    """A new file system has a directory of root that the server's user cannot read."""
     with open_directory() as root:
         home = Home(root / "home", root / "data", root / "redo")
         home.write("bin/seekdb", "#!/bin/sh\nexit 87\n").chmod(0o755)
@@ -250,7 +250,7 @@ def test_first_start_ignores_lost_and_found(places: str) -> None:
         files = parse_facts(run_as_nobody(facts_command(server, units=[]))).files
         assert decide_home(files, SEEKDB, data_dir=server.data_dir) == Empty()
         command = start_command(server, "78", StartKind.FIRST)
-        (home.data / "closed").mkdir(mode=0o700)  # whatever else cannot be read is not ignored
+        (home.data / "closed").mkdir(mode=0o700)  # any other unreadable directory counts
         assert parse_start(run_as_nobody(command)).outcome is StartOutcome.CHANGED
         (home.data / "closed").rmdir()
         report = parse_start(run_as_nobody(command))
@@ -264,7 +264,7 @@ def test_first_start_ignores_lost_and_found(places: str) -> None:
         ("before the offset", False),
         ("rotated since", True),
         ("rotated before", False),
-        ("telemetry", False),  # it shows more than the log, which is not read then
+        ("telemetry", False),  # takes precedence over the log, which is not read then
     ],
 )
 def test_facts_command_reads_long_log_after_offset(
@@ -394,6 +394,6 @@ async def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_
     async def is_empty() -> bool:
         return list(directory.iterdir()) == []
 
-    # A signal in a command substitution ends the script; its subshell removes the file.
+    # A signal during a command substitution ends the script; its subshell removes the file.
     await eventually(is_empty, what="the removal of the temporary file")
     assert mktemp_calls.exists()

@@ -1,4 +1,4 @@
-"""The script that ends a server, run on this machine on processes that are servers by name."""
+"""The script that stops a server, run on this machine on processes that look like servers."""
 
 from __future__ import annotations
 

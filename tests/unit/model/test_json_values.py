@@ -1,4 +1,4 @@
-"""Values as the store gives them back."""
+"""Values as the store returns them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dagengine.model.json_values import normalize_json, normalize_text
 def test_normalize_json_gives_value_as_read_back() -> None:
     shared = ["x"]
     original = {"ports": (1, 2), 3: "x", "list": shared, "text": "\u00fc", "none": None}
-    stored = normalize_json(original)  # type: ignore[arg-type]  # what a caller without types may give
+    stored = normalize_json(original)  # type: ignore[arg-type]  # untyped callers may pass this
     assert stored == {"ports": [1, 2], "3": "x", "list": ["x"], "text": "\u00fc", "none": None}
     shared.append("y")
     assert stored["list"] == ["x"]

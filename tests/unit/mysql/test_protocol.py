@@ -1,4 +1,4 @@
-"""The MySQL client's parsers: every byte of a peer becomes a value or one of our errors."""
+"""The MySQL client's parsers: any input from the peer yields a value or a MySQL client error."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 @contextmanager
 def refusal() -> Iterator[None]:
-    """What is done within succeeds or raises one of our errors, safe to show on one line."""
+    """Require that the block succeeds or raises a MySQL client error that fits on one line."""
     displayed = ""
     try:
         yield
@@ -135,7 +135,7 @@ def test_read_length_invalid_is_refused(raw: bytes) -> None:
 
 
 class Pipe(asyncio.Transport):
-    """Keeps what it is called with."""
+    """A transport that records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -173,8 +173,8 @@ async def test_wire_unread_bytes_pause_reading_until_read() -> None:
 
 
 def test_parse_greeting_valid_is_read() -> None:
-    read = parse_greeting(greeting())
-    assert (read.version, read.thread_id, read.salt) == ("8.0.0-peer", 1, SALT)
+    parsed = parse_greeting(greeting())
+    assert (parsed.version, parsed.thread_id, parsed.salt) == ("8.0.0-peer", 1, SALT)
     assert parse_greeting(greeting(plugin=b"caching_sha2_password")).salt == SALT
 
 
@@ -243,7 +243,7 @@ def test_render_login_option_not_offered_is_refused() -> None:
 
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_scramble_is_verifiable_by_server(password: str) -> None:
-    # As a server does: from what it stores, SHA1(SHA1(password)), and the salt.
+    # As a server does: from the stored SHA1(SHA1(password)) and the salt.
     stored = hashlib.sha1(hashlib.sha1(password.encode()).digest()).digest()
     response = scramble(password, SALT)
     first_hash = bytes(
@@ -291,11 +291,11 @@ def test_parse_auth_switch_native_plugin_gives_salt(end: bytes) -> None:
 
 
 def test_parse_error_text_is_one_escaped_line() -> None:
-    read = parse_error(
+    parsed = parse_error(
         b"\xff\x15\x05#HY000\x1b[2J\x1b]0;pwned\x07 evil\nWARN \xff\xc2\x9b\xe2\x80\xae"
     )
-    assert read.text == "\\x1b[2J\\x1b]0;pwned\\x07 evil\\x0aWARN \ufffd\\x9b\\u202e"
-    assert (read.number, read.sqlstate) == (1301, "HY000")
+    assert parsed.text == "\\x1b[2J\\x1b]0;pwned\\x07 evil\\x0aWARN \ufffd\\x9b\\u202e"
+    assert (parsed.number, parsed.sqlstate) == (1301, "HY000")
     assert len(parse_error(b"\xff\x15\x05" + b"a" * 100_000).text) == 501
     assert isinstance(parse_error(b"\xff\x15\x04#28000no"), MysqlAccessDenied)
     with pytest.raises(MysqlProtocolError):
@@ -312,7 +312,7 @@ def test_parse_ok_is_read() -> None:
     ) == (513, 7, 2, 3)
 
 
-# --- answers -----------------------------------------------------------------------
+# --- responses ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_show_text_is_short_without_controls(raw: bytes) -> None:
 def test_hex_literal_and_quote_text_hold_any_text() -> None:
     assert hex_literal("a'ä") == "x'6127c3a4'"
     assert hex_literal(b"\0\xff") == "x'00ff'"
-    assert hex_literal("") == "''"  # seekdb reads x'' as text of three characters
+    assert hex_literal("") == "''"  # seekdb parses x'' as a text of three characters
     assert quote_text("a'\\\0") == "'a''\\\\\\0'"
     with pytest.raises(MysqlRequestRefused):
         hex_literal("\ud800")

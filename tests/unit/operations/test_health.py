@@ -1,4 +1,4 @@
-"""How often a booting server is looked at."""
+"""The interval at which a booting server is probed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters of the operations: what earlier versions stored is decoded; other content is named."""
+"""Parameters of operations: stored values of earlier versions are decoded; others are errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_to_json_gives_keys_and_order_as_recorded() -> None:
 
 
 def test_from_json_of_the_recorded_store_decodes_each_dag(tmp_path: Path) -> None:
-    # The DAGs of that store were submitted without a route, so without a scope.
+    # The DAGs of that store were submitted without a route, so they have no scope.
     connection = sqlite3.connect(write_store(tmp_path / "store.sqlite"))
     rows = connection.execute("SELECT params FROM dag WHERE name = 'Start OB'").fetchall()
     connection.close()

@@ -23,7 +23,7 @@ from tests.support.factories import make_server
 
 CASES = sorted((Path(__file__).parents[2] / "cases" / "checks").glob("*.json"))
 
-# A host on which nothing stands in the way of a first start.
+# A host on which a first start is possible.
 GOOD = HostFacts(
     complete=True,
     uid=1000,
@@ -47,7 +47,7 @@ GOOD = HostFacts(
 
 
 def facts_of(inputs: dict[str, Any]) -> HostFacts:
-    """What JSON cannot say is put into the types of the facts."""
+    """Convert JSON values to the types of the facts."""
     fields: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in inputs.items()
     }
@@ -87,8 +87,8 @@ def files_of(inputs: dict[str, Any]) -> HomeFiles:
 
 def decision_of(case: dict[str, Any]) -> Decision:
     inputs = case["given"]
-    wish = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
-    return decide_start(facts_of(inputs.get("facts", {})), wish, inputs.get("skip", ()))
+    target = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
+    return decide_start(facts_of(inputs.get("facts", {})), target, inputs.get("skip", ()))
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
@@ -149,7 +149,7 @@ def test_checks_that_cannot_be_skipped_are_listed() -> None:
 
 
 def registry_with_uptime_check() -> CheckRegistry:
-    """A copy of the registry with one more check."""
+    """Return a copy of the registry with one more check."""
     checks = CheckRegistry(CHECKS)
 
     @checks.check(

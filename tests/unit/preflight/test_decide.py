@@ -1,4 +1,4 @@
-"""The scripts that look and start, run on this machine, and what is decided from their answers."""
+"""The scripts that inspect and start, run on this machine, and decisions based on their output."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.fake_servers import run_server
 
 @dataclass(frozen=True)
 class Host:
-    """A home on this machine with a server program that only says its arguments and fails."""
+    """A home on this machine with a server program that prints its arguments and fails."""
 
     home: Path
     port: int
@@ -65,20 +65,20 @@ class Host:
 
     @contextmanager
     def running(self, *words: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that is the server by its program and its working directory."""
+        """Run a process that looks like the server by its program and its working directory."""
         with run_server(cwd or self.home, *words) as process:
             yield process
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    with socket.socket() as taken:  # bound, but not listened on: nobody else gets the port
-        taken.bind(("127.0.0.1", 0))
-        found = Host(tmp_path / "home with 'odd' $name", taken.getsockname()[1])
-        found.binary.parent.mkdir(parents=True)
-        found.binary.write_text('#!/bin/sh\necho "said $*"\nexit 87\n')
-        found.binary.chmod(0o755)
-        yield found
+    with socket.socket() as reserved:  # bound, but not listening: reserves the port
+        reserved.bind(("127.0.0.1", 0))
+        new_host = Host(tmp_path / "home with 'odd' $name", reserved.getsockname()[1])
+        new_host.binary.parent.mkdir(parents=True)
+        new_host.binary.write_text('#!/bin/sh\necho "said $*"\nexit 87\n')
+        new_host.binary.chmod(0o755)
+        yield new_host
 
 
 async def test_decide_start_home_with_program_gives_first_start(host: Host) -> None:
@@ -123,11 +123,11 @@ async def test_start_command_observer_uses_home_libraries_no_options(
 
 
 async def test_facts_command_ignores_process_of_other_home(host: Host, tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
+    other_home = tmp_path / "other"
+    other_home.mkdir()
     with (
-        host.running("--base-dir", str(other), cwd=other),
-        host.running("--home", str(host.home), cwd=other),
+        host.running("--base-dir", str(other_home), cwd=other_home),
+        host.running("--home", str(host.home), cwd=other_home),
         subprocess.Popen(["sleep", "60"], cwd=host.home) as unrelated,  # noqa: ASYNC220
     ):
         facts = await host.inspect()
@@ -137,23 +137,23 @@ async def test_facts_command_ignores_process_of_other_home(host: Host, tmp_path:
 
 async def test_probe_command_zombie_counts_as_gone(host: Host) -> None:
     with host.running("--base-dir", str(host.home)) as process:
-        found = (await host.inspect()).process
-        assert found is not None
-        alive = probe_command(found.pid, found.started, host.port)
-        assert parse_alive(await host.run(alive)).is_alive
+        identity = (await host.inspect()).process
+        assert identity is not None
+        probe = probe_command(identity.pid, identity.started, host.port)
+        assert parse_alive(await host.run(probe)).is_alive
         process.kill()
-        # Ended, and not reaped: it was just killed, so this does not block.
+        # Ended, but not reaped: it was just killed, so this does not block.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222
         assert Path(f"/proc/{process.pid}").exists()
-        assert parse_alive(await host.run(alive)).is_gone
+        assert parse_alive(await host.run(probe)).is_gone
         assert isinstance(await host.decide(), Start)
 
 
 async def test_probe_command_reused_pid_counts_as_gone(host: Host) -> None:
     with host.running("--base-dir", str(host.home)):
-        found = (await host.inspect()).process
-        assert found is not None
-        other_start = probe_command(found.pid, found.started + 1, host.port)
+        identity = (await host.inspect()).process
+        assert identity is not None
+        other_start = probe_command(identity.pid, identity.started + 1, host.port)
         assert parse_alive(await host.run(other_start)).is_gone
 
 
@@ -163,15 +163,15 @@ async def test_probe_command_reused_pid_counts_as_gone(host: Host) -> None:
 async def test_decide_start_port_of_other_program_is_blocked(
     host: Host, family: socket.AddressFamily, ip: str
 ) -> None:
-    with socket.socket(family) as other:
-        other.bind((ip, 0))
-        taken = replace(host, port=other.getsockname()[1])
-        assert isinstance(await taken.decide(), Start)
-        other.listen()
-        decision = await taken.decide()
+    with socket.socket(family) as listener:
+        listener.bind((ip, 0))
+        host_with_port = replace(host, port=listener.getsockname()[1])
+        assert isinstance(await host_with_port.decide(), Start)
+        listener.listen()
+        decision = await host_with_port.decide()
         assert isinstance(decision, Blocked)
         assert decision.code == "Common.InvalidPort"
-        assert taken.server.ports == {"sql_port": taken.port}
+        assert host_with_port.server.ports == {"sql_port": host_with_port.port}
 
 
 @pytest.mark.parametrize(
@@ -182,15 +182,15 @@ async def test_probe_command_connections_without_listener_are_ignored(
 ) -> None:
     with contextlib.ExitStack() as stack:
         process = stack.enter_context(host.running("--base-dir", str(host.home)))
-        found = (await host.inspect()).process
-        assert found is not None
-        assert found.pid == process.pid
-        with socket.create_server((ip, 0), family=family) as before:
-            port = before.getsockname()[1]
-            for _ in range(50):  # they outlive what listened, on its port
+        identity = (await host.inspect()).process
+        assert identity is not None
+        assert identity.pid == process.pid
+        with socket.create_server((ip, 0), family=family) as listener:
+            port = listener.getsockname()[1]
+            for _ in range(50):  # they outlive the listener, on its port
                 stack.enter_context(socket.create_connection((ip, port)))
-                stack.enter_context(before.accept()[0])
-        probe = probe_command(found.pid, found.started, port)
+                stack.enter_context(listener.accept()[0])
+        probe = probe_command(identity.pid, identity.started, port)
         assert not parse_alive(await host.run(probe)).is_listening
         stack.enter_context(socket.create_server((ip, port), family=family))
         process_state = parse_alive(await host.run(probe))
@@ -221,17 +221,17 @@ async def test_decide_start_missing_or_not_executable_program_blocks(host: Host)
 
 async def test_decide_start_reports_all_blocking_checks(host: Host) -> None:
     host.binary.unlink()
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        decision = await replace(host, port=other.getsockname()[1]).decide()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        decision = await replace(host, port=listener.getsockname()[1]).decide()
     blocks = [v.check for v in decision.check_results if v.level is Severity.BLOCK]
     assert blocks == ["program", "ports"]
 
 
 async def test_decide_start_missing_library_is_named(host: Host) -> None:
     shell_bytes = Path("/bin/sh").resolve().read_bytes()
-    # The same program, that asks for a library of another name of the same length.
+    # The same program, linked against a library with another name of the same length.
     host.binary.write_bytes(shell_bytes.replace(b"libc.so.6\0", b"libz.no.6\0"))
     decision = await host.decide()
     assert isinstance(decision, Blocked)
@@ -242,16 +242,16 @@ async def test_decide_start_missing_library_is_named(host: Host) -> None:
 async def test_decide_start_obshell_blocks_its_own_home_only(host: Host, tmp_path: Path) -> None:
     program = host.home / "bin" / "obshell"
     shutil.copy(Path("/bin/sh").resolve(), program)
-    other = tmp_path / "other" / "obshell"
-    other.parent.mkdir()
-    shutil.copy(program, other)
+    other_program = tmp_path / "other" / "obshell"
+    other_program.parent.mkdir()
+    shutil.copy(program, other_program)
 
     def run(path: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(path), "-c", "read -r word"], cwd=tmp_path, stdin=subprocess.PIPE
         )
 
-    with run(other):
+    with run(other_program):
         assert (await host.inspect()).obshell is None
         with run(program) as process:
             assert (await host.inspect()).obshell == process.pid
@@ -331,9 +331,9 @@ async def test_error_lines_command_reads_errors_since_start_only(host: Host) -> 
     log = host.home / "log" / "seekdb.log"
     assert await host.run(error_lines_command(str(log), 0)) == ""
     log.parent.mkdir()
-    before = b"[t] ERROR old\n"
-    log.write_bytes(before + b"[t] INFO x\n[t] ERROR \xff bad\n[t] EDIAG why\n[t] WARN y\n")
-    said = await host.run(error_lines_command(str(log), len(before)))
-    assert said == "[t] ERROR \ufffd bad\n[t] EDIAG why\n"
-    # a log that has become shorter than it was is a new one: all of it counts
+    old_lines = b"[t] ERROR old\n"
+    log.write_bytes(old_lines + b"[t] INFO x\n[t] ERROR \xff bad\n[t] EDIAG why\n[t] WARN y\n")
+    lines = await host.run(error_lines_command(str(log), len(old_lines)))
+    assert lines == "[t] ERROR \ufffd bad\n[t] EDIAG why\n"
+    # a log that is shorter than its recorded offset is a new log and is read completely
     assert "old" in await host.run(error_lines_command(str(log), 10_000))

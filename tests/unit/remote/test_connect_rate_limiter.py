@@ -1,4 +1,4 @@
-"""How fast connections are started, and how many hosts at once are logged in to."""
+"""The rate of new connections, and the number of concurrent logins."""
 
 from __future__ import annotations
 

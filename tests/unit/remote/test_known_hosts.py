@@ -1,4 +1,4 @@
-"""Editing known_hosts: what is pinned, what goes, what stays untouched."""
+"""Editing known_hosts: added, removed and unchanged entries."""
 
 from __future__ import annotations
 

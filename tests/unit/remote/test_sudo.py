@@ -1,4 +1,4 @@
-"""How a command becomes one of another user, and how sudo's refusals are told apart."""
+"""Running commands as another user, and recognising sudo's errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_probe_sudo_runs_permitted_program_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "failure"),
+    ("output", "failure"),
     [
         ("missing\n", SudoFailure.MISSING),
         ("unknown\n", SudoFailure.UNKNOWN_USER),
@@ -54,8 +54,8 @@ def test_probe_sudo_runs_permitted_program_only() -> None:
         ("works\n", None),
     ],
 )
-def test_parse_sudo_probe_output_gives_failure(answer: str, failure: SudoFailure | None) -> None:
-    assert parse_sudo_probe(answer)[0] is failure
+def test_parse_sudo_probe_output_gives_failure(output: str, failure: SudoFailure | None) -> None:
+    assert parse_sudo_probe(output)[0] is failure
 
 
 def test_parse_sudo_probe_text_is_one_short_line() -> None:

@@ -1,4 +1,4 @@
-"""Bodies of POST /ob/start: both forms of forcePassDag, null anywhere, names in any case."""
+"""Bodies of POST /ob/start: both forms of forcePassDag, null values, names in any case."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.routes.start import StartRequest
 
 
 def bind_body(body: Any) -> tuple[str, list[str], list[str]]:
-    """Scope type, targets, ids to force, as the route uses them."""
+    """Return the scope type, the targets and the ids to force-pass, as the route uses them."""
     request = bind(body if isinstance(body, bytes) else json.dumps(body).encode(), StartRequest)
     scope, force = request.scope, request.force_pass_dag
     return (
@@ -26,7 +26,7 @@ def bind_body(body: Any) -> tuple[str, list[str], list[str]]:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        # what the official clients send
+        # bodies of the official clients
         (
             {"scope": {"type": "GLOBAL", "target": []}, "forcePassDag": {"id": []}},
             ("GLOBAL", [], []),
@@ -41,7 +41,7 @@ def bind_body(body: Any) -> tuple[str, list[str], list[str]]:
         ({"forcePassDag": []}, ("", [], [])),
         ({"forcePassDag": {}}, ("", [], [])),
         ({"forcePassDag": None}, ("", [], [])),
-        # nothing, in every spelling
+        # empty bodies in every spelling
         (b"", ("", [], [])),
         (b"null", ("", [], [])),
         (b" null\n", ("", [], [])),
@@ -50,7 +50,7 @@ def bind_body(body: Any) -> tuple[str, list[str], list[str]]:
         ({"scope": {}}, ("", [], [])),
         ({"scope": {"type": None, "target": None}}, ("", [], [])),
         ({"scope": {"type": "GLOBAL", "target": None}}, ("GLOBAL", [], [])),
-        # names in any case, unknown names ignored
+        # names in any case; unknown names are ignored
         (
             {"SCOPE": {"TYPE": "zone", "Target": ["z"]}, "ForcePassDAG": {"ID": ["1"]}},
             ("zone", ["z"], ["1"]),

@@ -1,4 +1,4 @@
-"""Cases of the planning rules that are worth a name of their own."""
+"""Named cases of the planning rules."""
 
 from __future__ import annotations
 

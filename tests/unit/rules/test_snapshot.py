@@ -1,4 +1,4 @@
-"""The counters of a snapshot: what was counted on the way is what a reader would count."""
+"""The counters of a snapshot: incremental counts equal those of a snapshot read from the store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ async def do_nothing(context: StepContext) -> Outcome:
 
 
 def begin() -> Snapshot:
-    """Three lanes of three stages each, and one stage behind them."""
+    """Return a snapshot with three lanes of three stages each, followed by one stage."""
     kinds = (LANE, LANE, LANE, NORMAL)
     stages = tuple(Stage(f"s{number}", kind, do_nothing) for number, kind in enumerate(kinds, 1))
-    wanted = Submission("op", ("a", "b", "c"))
-    created = Registry([Operation("op", stages)]).instantiate(wanted, LastIds(0, 0, 0), NOW)
+    submission = Submission("op", ("a", "b", "c"))
+    created = Registry([Operation("op", stages)]).instantiate(submission, LastIds(0, 0, 0), NOW)
     snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
     plan.begin(snapshot.at(NOW))
     return snapshot

@@ -11,7 +11,7 @@ from docs.generate import render_state_machine
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 
-# protocol.md 5.1, the pairs that clients may see. (The rules reach a subset of them.)
+# protocol.md 5.1, the pairs that clients may see. (The rules produce a subset of them.)
 LEGAL = {
     Entity.DAG: {
         *((s, o) for s in ("READY", "RUNNING", "FAILED", "SUCCEED") for o in ("RUN", "ROLLBACK")),

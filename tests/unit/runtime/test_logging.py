@@ -1,4 +1,4 @@
-"""What a log line holds, and what it never does."""
+"""Content of log lines, and values that are never logged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def lines() -> Iterator[Lines]:
-    """Reads what was logged as JSON; puts the process's logging back afterwards."""
+    """Yield a reader of the logged JSON lines; restore the process's logging afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -37,9 +37,9 @@ def test_configure_logs_event_is_one_json_object_per_line(lines: Lines) -> None:
 
 
 def test_configure_logs_standard_library_has_same_format(lines: Lines) -> None:
-    logging.getLogger("somebody").warning("%d of %d", 1, 2)
+    logging.getLogger("library").warning("%d of %d", 1, 2)
     (line,) = lines()
-    assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "somebody", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("1 of 2", "library", "warning")
 
 
 def test_configure_logs_traceback_stays_within_line(lines: Lines) -> None:

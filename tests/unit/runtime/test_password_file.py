@@ -1,4 +1,4 @@
-"""A password file counts as it is now, and is not read when it has not changed."""
+"""Password files: a change takes effect immediately; an unchanged file is not read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML that other programs read differently is refused, and errors quote nothing else."""
+"""YAML that other programs read differently is rejected, and errors quote only that value."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_yaml_quoted_ambiguous_value_is_text() -> None:
 
 
 def test_yaml_every_short_scalar_is_clear_or_refused() -> None:
-    """PyYAML, ruamel.yaml and the core schema agree on every value that is taken."""
+    """PyYAML, ruamel.yaml and the core schema agree on every accepted value."""
     checked = 0
     for length in (1, 2, 3, 4):
         for letters in itertools.product("01.:_-+eox", repeat=length):

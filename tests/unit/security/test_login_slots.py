@@ -1,4 +1,4 @@
-"""Turns: two logins of one address at once; a refusal of one that has to pause keeps its turn."""
+"""Login slots: two concurrent logins per address; delayed rejections keep their slot."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SAME_NETWORK = ("2001:db8::1", "2001:db8::2:1")
 
 
 class LoginRecorder:
-    """Judges logins in turn; writes down whose turn came."""
+    """Checks logins in order, and records them."""
 
     def __init__(self) -> None:
-        self.latch = Latch()  # what a refusal lingers at
+        self.latch = Latch()  # delays rejections
         self.attempted: list[str] = []
         self._turns = LoginLimiter(self.latch.wait)
 
@@ -31,7 +31,7 @@ class LoginRecorder:
                 raise error()
 
     async def run_pending(self) -> None:
-        """Until everything that can go on has."""
+        """Run the event loop until all tasks have ended or wait."""
         for _ in range(20):
             await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Failed logins cost the address that makes them time, and no other address anything."""
+"""Failed logins throttle the client address that makes them, and no other address."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fail(backoff: LoginBackoff, address: str, times: int) -> None:
 
 
 def pause_of(backoff: LoginBackoff, address: str) -> int:
-    """Whole seconds that the address has to wait; 0 for none."""
+    """Return the remaining pause of an address in whole seconds; 0 if it may log in."""
     try:
         backoff.ensure_not_paused(address)
     except TooManyFailures as exc:

@@ -1,4 +1,4 @@
-"""What was seen is refused, within bounds, over a restart."""
+"""Replay protection: recorded keys are rejected, with bounded memory, across restarts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEYS, OTHER_KEYS = bytes(range(32)), bytes(range(1, 33))
 
 
 class MemoryLog:
-    """What a store keeps."""
+    """An in-memory store of fingerprints."""
 
     def __init__(self) -> None:
         self.rows: dict[bytes, datetime] = {}
@@ -60,8 +60,8 @@ async def test_replay_guard_repeated_keys_or_block_are_rejected(clock: FakeClock
     await guard.reserve(fingerprint(1, 2), until_s=until_s)
     for repeated in (
         fingerprint(1, 2),
-        fingerprint(3, 4),  # the same keys in a header of its own
-        fingerprint(1, 9, keys=OTHER_KEYS),  # a recorded block before blocks of somebody else
+        fingerprint(3, 4),  # the same keys in a header of their own
+        fingerprint(1, 9, keys=OTHER_KEYS),  # a recorded block before another client's blocks
         fingerprint(9, 2, keys=b""),
     ):
         with pytest.raises(HeaderReplayed):
@@ -141,7 +141,7 @@ async def test_replay_guard_unauthenticated_headers_are_bounded(clock: FakeClock
         guard.note_try(fingerprint(number, keys=bytes([number]) * 32))
     assert log.rows == {}
     await guard.reserve(fingerprint(250, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
-    with pytest.raises(HeaderReplayed):  # the newest tries are known
+    with pytest.raises(HeaderReplayed):  # the newest attempts are known
         guard.note_try(fingerprint(251, keys=bytes([199]) * 32))
     guard.note_try(fingerprint(252, keys=bytes([0]) * 32))  # the oldest are not
 

@@ -1,4 +1,4 @@
-"""The engine file: what wins, what is refused, and whether the refusal helps."""
+"""The engine file: precedence, invalid values, and remedies in the errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever else bears the name `tasks`, the own package is loaded and the other one is named."""
+"""Other modules named `tasks`: the project's own package is loaded, and the other is reported."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ print(tasks.operations.start.__file__)
 print(*loaded.notices, sep="\\n")
 """
 
-# A foreign module must not even be run: it would leave a trace on stderr.
+# A foreign module must not be executed: it would write to stderr.
 FOREIGN = "import sys\nsys.stderr.write('the foreign module was run')\n"
 
 
 def run(
     cwd: Path, *argv: str, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own, where the checkout is found as an installed package is."""
+    """Run Python in a separate process, with the checkout on the path like an installed package."""
     return subprocess.run(
         [sys.executable, *argv],
         cwd=cwd,
@@ -56,7 +56,7 @@ def loaded_lines(completed: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def write_foreign(directory: Path, form: str) -> Path:
-    """A foreign `tasks` as a file, a package or a bare directory; returns what is to be named."""
+    """Write a foreign `tasks` as a file, a package or a directory; return the path to report."""
     directory = directory.resolve()
     if form == "bare directory":
         (directory / "tasks").mkdir()
@@ -154,7 +154,7 @@ def test_load_extension_points_without_tasks_names_missing_file(tmp_path: Path) 
 
 
 def install(site: Path, name: str, entry: str, module: str = "") -> None:
-    """A distribution with one extension, as pip would leave it in site-packages."""
+    """Write a distribution with one extension, as pip installs it in site-packages."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")

@@ -1,4 +1,4 @@
-"""What `doctor` says of a controller's own files: it changes none of them."""
+"""`doctor` checks of a controller's own files, all of them read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fixtures.stores import write_store
 
 @pytest.fixture
 def engine_file(tmp_path: Path) -> Iterator[Path]:
-    with socket.socket() as reserved:  # bound, but not listened on: nobody else gets the port
+    with socket.socket() as reserved:  # bound, but not listening: reserves the port
         reserved.bind(("127.0.0.1", 0))
         file = tmp_path / "engine.yaml"
         file.write_text(
@@ -32,9 +32,9 @@ def engine_file(tmp_path: Path) -> Iterator[Path]:
 
 def inspect(engine_file: Path) -> dict[str, SelfCheckResult]:
     before = listing(engine_file.parent)
-    _, found = inspect_controller(engine_file, {})
+    _, results = inspect_controller(engine_file, {})
     assert listing(engine_file.parent) == before
-    return {inspection.check: inspection for inspection in found}
+    return {result.check: result for result in results}
 
 
 def listing(directory: Path) -> list[tuple[str, int, int]]:
@@ -53,33 +53,33 @@ def make_store(path: Path) -> None:
 
 
 def test_inspect_controller_before_first_start_is_ok(engine_file: Path) -> None:
-    found = inspect(engine_file)
-    assert {inspection.health for inspection in found.values()} == {SelfCheckStatus.OK}
-    assert "first start creates it" in found["store"].said
-    assert "free" in found["API"].said
+    results = inspect(engine_file)
+    assert {result.health for result in results.values()} == {SelfCheckStatus.OK}
+    assert "first start creates it" in results["store"].said
+    assert "free" in results["API"].said
 
 
 def test_inspect_controller_invalid_engine_file_is_only_result(engine_file: Path) -> None:
     engine_file.write_text("clustr: x\n")
-    found = inspect(engine_file)
-    assert list(found) == ["engine file"]
-    assert found["engine file"].health is SelfCheckStatus.BAD
-    assert "did you mean cluster" in found["engine file"].remedy
+    results = inspect(engine_file)
+    assert list(results) == ["engine file"]
+    assert results["engine file"].health is SelfCheckStatus.BAD
+    assert "did you mean cluster" in results["engine file"].remedy
 
 
 def test_inspect_controller_unused_store_shows_schema(engine_file: Path) -> None:
     make_store(engine_file.parent / "store.sqlite")
-    found = inspect(engine_file)["store"]
-    assert found.health is SelfCheckStatus.OK
-    assert "not in use; schema" in found.said
+    result = inspect(engine_file)["store"]
+    assert result.health is SelfCheckStatus.OK
+    assert "not in use; schema" in result.said
 
 
 def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
-    with sqlite3.connect(engine_file.parent / "store.sqlite") as other:
-        other.execute("CREATE TABLE t (x)")
-    other.close()
-    found = inspect(engine_file)["store"]
-    assert (found.health, found.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
+    with sqlite3.connect(engine_file.parent / "store.sqlite") as database:
+        database.execute("CREATE TABLE t (x)")
+    database.close()
+    result = inspect(engine_file)["store"]
+    assert (result.health, result.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
 
 
 def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
@@ -88,9 +88,9 @@ def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
     with sqlite3.connect(path) as store:
         store.execute("PRAGMA user_version = 9999")
     store.close()
-    found = inspect(engine_file)["store"]
-    assert found.health is SelfCheckStatus.BAD
-    assert "schema 9999" in found.said
+    result = inspect(engine_file)["store"]
+    assert result.health is SelfCheckStatus.BAD
+    assert "schema 9999" in result.said
 
 
 @pytest.mark.parametrize(
@@ -107,10 +107,10 @@ def test_inspect_controller_older_schema_is_named(
     with sqlite3.connect(path) as store:
         store.execute(f"PRAGMA user_version = {version}")
     store.close()
-    inspection = inspect(engine_file)["store"]
-    assert inspection.health is health
-    assert text in inspection.said
-    assert inspection.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
+    result = inspect(engine_file)["store"]
+    assert result.health is health
+    assert text in result.said
+    assert result.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
 
 
 def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> None:
@@ -118,9 +118,9 @@ def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> 
     with lock.open("w") as file:
         assert find_lock_owner(lock) is None
         fcntl.flock(file, fcntl.LOCK_EX)
-        found = inspect(engine_file)
-        assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
-        assert found["API"].health is SelfCheckStatus.WARN  # nothing listens for it
+        results = inspect(engine_file)
+        assert results["store"].said == f"in use by the controller with pid {os.getpid()}"
+        assert results["API"].health is SelfCheckStatus.WARN  # its port is closed
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
 
@@ -131,13 +131,13 @@ def test_inspect_controller_linked_store_in_use_names_controller(engine_file: Pa
     (engine_file.parent / "store.sqlite").symlink_to(target)
     with target.with_name("elsewhere.sqlite.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        said = inspect(engine_file)["store"].said
-    assert said == f"in use by the controller with pid {os.getpid()}"
+        message = inspect(engine_file)["store"].said
+    assert message == f"in use by the controller with pid {os.getpid()}"
 
 
 def test_inspect_controller_port_of_other_program_is_bad(engine_file: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        text = f"api: {{port: {other.getsockname()[1]}}}\ncluster: cluster.yaml\n"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        text = f"api: {{port: {listener.getsockname()[1]}}}\ncluster: cluster.yaml\n"
         engine_file.write_text(text)
         assert inspect(engine_file)["API"].health is SelfCheckStatus.BAD
 
@@ -146,8 +146,8 @@ def test_inspect_controller_key_readable_by_others_is_warning(engine_file: Path)
     key = engine_file.parent / "store.key.pem"
     key.write_text("x")
     key.chmod(0o644)
-    found = inspect(engine_file)["key of the store"]
-    assert (found.health, found.remedy) == (SelfCheckStatus.WARN, f"chmod 600 {key}")
+    result = inspect(engine_file)["key of the store"]
+    assert (result.health, result.remedy) == (SelfCheckStatus.WARN, f"chmod 600 {key}")
 
 
 @pytest.mark.parametrize(
@@ -169,24 +169,24 @@ def test_inspect_file_access_by_others_is_warning(
 
 
 def test_inspect_file_missing_is_bad(tmp_path: Path) -> None:
-    found = inspect_file(tmp_path / "none", "what", is_secret=True)
-    assert found.health is SelfCheckStatus.BAD
-    assert "No such file" in found.said
+    result = inspect_file(tmp_path / "none", "what", is_secret=True)
+    assert result.health is SelfCheckStatus.BAD
+    assert "No such file" in result.said
 
 
 def test_inspect_controller_empty_store_is_ok(engine_file: Path) -> None:
     (engine_file.parent / "store.sqlite").touch()
-    found = inspect(engine_file)["store"]
-    assert (found.health, found.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
+    result = inspect(engine_file)["store"]
+    assert (result.health, result.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
 
 
-@pytest.mark.parametrize("is_there", [True, False])
-def test_inspect_controller_wal_without_store_is_bad(engine_file: Path, is_there: bool) -> None:
+@pytest.mark.parametrize("store_exists", [True, False])
+def test_inspect_controller_wal_without_store_is_bad(engine_file: Path, store_exists: bool) -> None:
     path = engine_file.parent / "store.sqlite"
-    if is_there:
+    if store_exists:
         path.touch()
     path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
-    found = inspect(engine_file)["store"]
-    assert found.health is SelfCheckStatus.BAD
-    assert "its log" in found.said
-    assert "move the log away" in found.remedy
+    result = inspect(engine_file)["store"]
+    assert result.health is SelfCheckStatus.BAD
+    assert "its log" in result.said
+    assert "move the log away" in result.remedy

@@ -1,4 +1,4 @@
-"""Statements for a cluster, what it answers, and which servers are missing for a majority."""
+"""Statements for a cluster, the parsed results, and the servers missing for a majority."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tasks.cluster.cluster_file import Server, load_cluster
 from tasks.cluster.quorum import explain_majority
 from tasks.flavours.select import FLAVOURS
 from tasks.sql.cluster import (
+    LogStream,
     ServerRow,
     parse_checkpoints,
     parse_servers,
@@ -25,6 +26,7 @@ from tasks.sql.cluster import (
     parse_tenants,
     parse_zones,
     render_address,
+    render_minor_freeze,
     render_server_change,
     render_zone_change,
 )
@@ -32,7 +34,7 @@ from tasks.sql.connection import SqlNotReady
 from tests.support.standin.cluster import ROOT
 
 OCEAN = ROOT / "configs" / "clusters" / "oceanbase.yaml"
-AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver gives it
+AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver returns it
 
 
 def server_of(tmp_path: Path, ip: str) -> Server:
@@ -44,7 +46,7 @@ def server_of(tmp_path: Path, ip: str) -> Server:
 
 
 def unquote(literal: str) -> str:
-    """As the server reads a literal; fails when the text broke out of it."""
+    """Parse a literal as the server does; fail if the text ends the literal early."""
     text, decoded, at = literal[1:-1], [], 0
     while at < len(text):
         pair = text[at : at + 2]
@@ -168,3 +170,20 @@ def test_load_cluster_oceanbase_example_is_valid() -> None:
     assert len({server.zone for server in cluster.servers}) == 3
     assert cluster.servers[0].binary.endswith("/bin/observer")
     assert cluster.servers[0].log_file.endswith("/log/observer.log")
+
+
+def test_parse_streams_uses_row_of_leader() -> None:
+    rows = [
+        (1002, 1, "FOLLOWER", "10.0.0.1:2882:1", 1),
+        (1002, 1, "LEADER", "10.0.0.1:2882:1,[fe80::1]:2883:1", 3),
+        (1002, 1, "FOLLOWER", "10.0.0.9:2882:1", 1),
+        (1, 1, "FOLLOWER", "", 1),
+    ]
+    led_stream, leaderless_stream = parse_streams(rows)
+    assert led_stream == LogStream(1002, 1, frozenset({("10.0.0.1", 2882), ("fe80::1", 2883)}), 3)
+    assert leaderless_stream.members == frozenset()
+
+
+def test_parse_checkpoints_maps_address_to_checkpoint() -> None:
+    assert parse_checkpoints([("10.0.0.1", 2882, 17)]) == {("10.0.0.1", 2882): 17}
+    assert render_minor_freeze([]) == "ALTER SYSTEM MINOR FREEZE SERVER = ()"

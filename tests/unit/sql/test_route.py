@@ -1,4 +1,4 @@
-"""Which way a login may take to a server: every decision, and the parser with any text."""
+"""The safe route of a login to a server: every decision, and the parser with arbitrary text."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: 
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        # another process
+        # a different process
         (
             replace(VISIBLE, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
             ["nc, pid 77", "pid 42"],
@@ -85,7 +85,7 @@ def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: 
         (replace(VISIBLE, sockets=(OTHER_SOCKET,)), ["uid 1001", "pid 42"]),
         # the same user is not enough where descriptors are visible
         (replace(VISIBLE, sockets=(HIDDEN,)), ["uid 1000", "pid 42"]),
-        # another process beside the server
+        # a second process next to the server
         (
             replace(
                 VISIBLE,
@@ -104,7 +104,7 @@ def test_decide_port_without_listener_is_not_listening(facts: SqlFacts, reason: 
         ),
         (replace(INVISIBLE, sockets=(PortSocket(-1, is_held=False),)), ["uid -1"]),
         (replace(INVISIBLE, sockets=(PortSocket(0, is_held=False),)), ["uid 0"]),
-        # no server
+        # the server does not run
         (
             SqlFacts(complete=True, sockets=(OTHER_SOCKET,), listeners=(FOREIGN_LISTENER,)),
             ["nc, pid 77", "the server of /home/x/seekdb was not identified"],
