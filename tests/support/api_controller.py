@@ -16,7 +16,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
 from cryptography.hazmat.primitives import serialization
@@ -132,8 +131,8 @@ class ApiResponse:
 
     @property
     def body(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+        body: dict[str, Any] = json.loads(self.text)
+        return body
 
     @property
     def data(self) -> Any:
@@ -240,29 +239,29 @@ class ApiController:
         return (await self.send_signed("GET", path, **header)).data
 
     async def start(self, body: Any = START) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.send_signed("POST", "/ob/start", body)).data
-        return found
+        dag: dict[str, Any] = (await self.send_signed("POST", "/ob/start", body)).data
+        return dag
 
-    async def ended(self, dag: Mapping[str, Any]) -> dict[str, Any]:
-        """The DAG with details, once it has ended."""
+    async def wait_for_end(self, dag: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait until a DAG has ended; return it with its details."""
         async with asyncio.timeout(20):
             await self.engine.wait(dag["dag_id"])
-        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
-        return found
+        dag: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return dag
 
-    async def running(self) -> dict[str, Any]:
-        """A DAG whose second stage waits at the gate."""
+    async def start_held(self) -> dict[str, Any]:
+        """Start a DAG whose second stage waits at the latch."""
         self.latch = Latch()
         dag = await self.start()
         async with asyncio.timeout(20):
             await self.latch.reached.wait()
-        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
-        return found
+        dag: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return dag
 
-    async def failed(self) -> dict[str, Any]:
-        """A DAG that has failed on the second server."""
+    async def start_failing(self) -> dict[str, Any]:
+        """Start a DAG that fails on the second server, and wait for its end."""
         self.broken = {SECOND}
-        return await self.ended(await self.start())
+        return await self.wait_for_end(await self.start())
 
     # --- the operation -----------------------------------------------------------------------
 
@@ -329,31 +328,20 @@ def dump(body: Any) -> bytes:
 async def open_api_controller(
     directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
 ) -> AsyncIterator[ApiController]:
-    """A controller that answers within the context."""
+    """Open a controller; it answers within the context."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        found = ApiController(directory, session, agent=agent)
-        async with found.engine:
-            runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
+        controller = ApiController(directory, session, agent=agent)
+        async with controller.engine:
+            runner = web.AppRunner(controller.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", found.port).start()
-            yield found
+            await web.TCPSite(runner, "127.0.0.1", controller.port).start()
+            yield controller
             await runner.cleanup()
-            await found.monitor.close()
-            await found.pool.close()
+            await controller.monitor.close()
+            await controller.pool.close()
     key.close()
-
-
-@pytest_asyncio.fixture
-async def world(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[ApiController]:
-    """A controller at AGENT, or at the address that a test asks for."""
-    async with open_api_controller(
-        tmp_path, monkeypatch, getattr(request, "param", AGENT)
-    ) as found:
-        yield found
 
 
 # --- how it refuses ------------------------------------------------------------------------------

@@ -12,10 +12,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
@@ -99,7 +97,7 @@ class CliController(FakeController):
                 process.kill()
             await process.communicate()
 
-    async def type(self, *argv: str, **environ: str) -> CommandResult:
+    async def run(self, *argv: str, **environ: str) -> CommandResult:
         """Run a command to its end."""
         async with self.launch(*argv, **environ) as process, asyncio.timeout(30):
             out, err = await process.communicate()
@@ -110,7 +108,7 @@ class CliController(FakeController):
     async def failed_dag(self) -> str:
         """The id of a DAG that has failed on the second server."""
         self.broken = {SECOND}
-        result = await self.type("start", "--json")
+        result = await self.run("start", "--json")
         assert result.code == 1
         return str(result.document["id"])
 
@@ -162,10 +160,3 @@ class CliController(FakeController):
             Route("POST", "/ob/stop", StopBody, stop),
         ]
         yield Extension(operations, routes, FakeCluster(), lambda: None)
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[CliController]:
-    opened = CliController(tmp_path)
-    async with opened.controller():
-        yield opened

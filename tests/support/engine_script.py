@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from dagengine import (
-    Clock,
     DagDetail,
     Engine,
     Failed,
@@ -22,7 +17,6 @@ from dagengine import (
     Operator,
     Outcome,
     Problem,
-    SqliteStore,
     Stage,
     StageKind,
     State,
@@ -78,26 +72,7 @@ class Script:
         return replace(Operation("op", stages, lock_key="k"), **changes)
 
 
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
 OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]
-
-
-@pytest.fixture
-def open_engine(tmp_path: Path) -> OpenEngine:
-    @asynccontextmanager
-    async def open_on_store(
-        *operations: Operation, store: SqliteStore | None = None, clock: Clock | None = None
-    ) -> AsyncIterator[Engine]:
-        store = store or SqliteStore(tmp_path / "store.sqlite")
-        engine = Engine(store=store, operations=operations, clock=clock, confirm_timeout_s=1)
-        async with asyncio.timeout(30), engine:
-            yield engine
-
-    return open_on_store
 
 
 async def submit(engine: Engine, *targets: str, **params: Any) -> int:

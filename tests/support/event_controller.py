@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
-import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
@@ -81,8 +78,8 @@ class EventController(FakeController):
     async def _finish(self, context: StepContext) -> Outcome:
         return Succeeded()
 
-    async def ended(self, client: Client) -> tuple[str, list[Event]]:
-        """A DAG that has ended, and all of its events."""
+    async def run_to_end(self, client: Client) -> tuple[str, list[Event]]:
+        """Run a DAG to its end; return its id and all of its events."""
         dag_id = (await client.start("GLOBAL"))["id"]
         return dag_id, await collect(client, dag_id)
 
@@ -105,20 +102,3 @@ async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
     """All events after that one, until the DAG has ended."""
     async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
         return [event async for event in events]
-
-
-@pytest.fixture
-def event_controller(tmp_path: Path) -> EventController:
-    return EventController(tmp_path)
-
-
-@pytest_asyncio.fixture
-async def running_controller(event_controller: EventController) -> AsyncIterator[EventController]:
-    async with event_controller.controller():
-        yield event_controller
-
-
-@pytest_asyncio.fixture
-async def client(running_controller: EventController) -> AsyncIterator[Client]:
-    async with running_controller.client() as opened:
-        yield opened

@@ -65,8 +65,8 @@ class FakeController:
         return Client(self.url, PASSWORD)
 
     @asynccontextmanager
-    async def controller(self) -> AsyncIterator[None]:
-        """It answers within the context."""
+    async def running(self) -> AsyncIterator[None]:
+        """Serve the API within the context."""
         config = EngineConfig(
             api=ApiConfig(port=self.port),
             store=StoreConfig(path=self.directory / "store.sqlite"),

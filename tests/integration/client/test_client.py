@@ -18,17 +18,8 @@ from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidI
 from dagengine.testing import Latch
 from tests.integration.server.test_listener import PASSWORD as LISTENING_PASSWORD
 from tests.integration.server.test_listener import Authority, open_controller
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
+from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
-
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "howto" / "client.py"
 

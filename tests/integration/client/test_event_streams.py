@@ -16,16 +16,8 @@ from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Latch
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
+from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
 
 # --- what comes ------------------------------------------------------------------------------
 
@@ -33,7 +25,7 @@ __all__ = ["client", "event_controller", "running_controller"]  # fixtures
 async def test_event_stream_delivers_every_event_once_in_order(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert {event.kind for event in events} == {"dag", "node", "sub_task", "line"}
     first, last = events[0], events[-1]
@@ -53,7 +45,7 @@ async def test_event_stream_delivers_every_event_once_in_order(
 async def test_event_stream_events_have_documented_fields(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     dag = await client.get_dag(dag_id)
     fields = {event.kind: list(event.data) for event in events}
     common = ["seq", "time", "id", "name", "stage"]
@@ -77,7 +69,7 @@ async def test_event_stream_events_have_documented_fields(
 async def test_event_stream_ends_with_end_event(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     async with running_controller.open_stream(dag_id) as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         text = (await response.read()).decode()
@@ -126,7 +118,7 @@ async def test_event_stream_many_subscribers_get_same_events(
 async def test_event_stream_last_event_id_resumes_after_it(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     for after in range(1, len(events) + 1):
         assert await collect(client, dag_id, after) == events[after:]
 
@@ -134,7 +126,7 @@ async def test_event_stream_last_event_id_resumes_after_it(
 async def test_event_stream_without_new_events_returns_204(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     async with running_controller.open_stream(
         dag_id, **{"Last-Event-ID": str(len(events))}
     ) as response:
@@ -145,7 +137,7 @@ async def test_event_stream_retry_continues_numbering(
     running_controller: EventController, client: Client
 ) -> None:
     running_controller.is_broken = True
-    dag_id, before = await running_controller.ended(client)
+    dag_id, before = await running_controller.run_to_end(client)
     assert before[-1].data["state"] == "FAILED"
     running_controller.is_broken = False
     await client.operate_dag(dag_id, "RETRY")
@@ -159,21 +151,21 @@ async def test_event_stream_numbers_are_kept_after_restart(
     event_controller: EventController,
 ) -> None:
     async with event_controller.client() as client:
-        async with event_controller.controller():
-            dag_id, events = await event_controller.ended(client)
-        async with event_controller.controller():
+        async with event_controller.running():
+            dag_id, events = await event_controller.run_to_end(client)
+        async with event_controller.running():
             assert await collect(client, dag_id) == events
 
 
 async def test_client_follow_reconnects_after_restart(event_controller: EventController) -> None:
     latch = event_controller.latch = Latch()
     async with event_controller.client() as client:
-        async with event_controller.controller(), asyncio.timeout(30):
+        async with event_controller.running(), asyncio.timeout(30):
             dag_id = (await client.start("GLOBAL"))["id"]
             following = asyncio.create_task(collect(client, dag_id), name="following")
             await latch.reached.wait()
         latch.open()
-        async with event_controller.controller():
+        async with event_controller.running():
             events = await following
             assert events == await collect(client, dag_id)
     # Each server's attempt was interrupted and made anew.
@@ -197,7 +189,7 @@ async def test_client_follow_absent_controller_raises_unreachable(
 async def test_event_stream_invalid_last_event_id_is_refused(
     running_controller: EventController, client: Client, last: str
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     with pytest.raises(ApiRefused) as refused:
         async with running_controller.open_stream(dag_id, **{"Last-Event-ID": last}):
             pass
@@ -207,7 +199,7 @@ async def test_event_stream_invalid_last_event_id_is_refused(
 async def test_event_stream_unknown_dag_is_not_found(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     with pytest.raises(ApiRefused, match="Task not found"):
         await collect(client, f"{dag_id}9")
 
@@ -215,7 +207,7 @@ async def test_event_stream_unknown_dag_is_not_found(
 async def test_event_stream_without_login_is_refused(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{running_controller.url}/api/v1/task/dag/{dag_id}/events") as response,

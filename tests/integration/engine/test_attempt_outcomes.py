@@ -10,18 +10,8 @@ import pytest
 from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.errors import DagengineError
 from dagengine.testing import FakeClock, Latch
-from tests.support.engine_script import (
-    BROKEN,
-    LANE,
-    NORMAL,
-    OpenEngine,
-    open_engine,
-    run,
-    sub_task_of,
-)
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, run, sub_task_of
 from tests.support.minimal_operations import end_of, hang, op, submit
-
-__all__ = ["open_engine"]  # a fixture
 
 
 async def test_confirm_stopped_is_not_interrupted_by_cancel(

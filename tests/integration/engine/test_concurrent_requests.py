@@ -21,12 +21,8 @@ from dagengine import (
 )
 from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 async def test_cancel_in_same_pass_as_retry_is_not_lost(

@@ -14,12 +14,8 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
 from dagengine.testing import Latch, eventually
-from tests.support.engine_script import OpenEngine, open_engine
+from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 class InterferingStore(SqliteStore):

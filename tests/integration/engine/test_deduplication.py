@@ -13,10 +13,8 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Latch
-from tests.support.engine_script import OpenEngine, Script, dag_state, held, open_engine, script
+from tests.support.engine_script import OpenEngine, Script, dag_state, held
 from tests.support.minimal_operations import end_of, op, succeed
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 SUBMISSION = Submission("op", ("a",), {"wish": 1})
 

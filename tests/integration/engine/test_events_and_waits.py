@@ -15,16 +15,12 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    open_engine,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
 )
 from tests.support.minimal_operations import op
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_subscription_events_follow_commit_in_order(

@@ -23,10 +23,8 @@ from dagengine.errors import OperatorRefused
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
 
 
 async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: OpenEngine) -> None:

@@ -19,16 +19,12 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_engine_completed_dag_is_stored_with_all_records(

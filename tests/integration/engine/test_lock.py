@@ -10,14 +10,10 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     run,
-    script,
     sub_task_of,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_lock_held_second_dag_fails_and_names_holder(

@@ -19,16 +19,12 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_cancel_ends_running_steps_only(open_engine: OpenEngine, script: Script) -> None:

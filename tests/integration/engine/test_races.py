@@ -26,10 +26,8 @@ from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, 
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
 
 
 class ControlledStore(SqliteStore):

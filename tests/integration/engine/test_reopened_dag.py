@@ -19,16 +19,12 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     operate,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 def node_id_of(detail: DagDetail, stage: int) -> int:

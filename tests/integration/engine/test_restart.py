@@ -19,17 +19,13 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_engine_restart_resumes_dag_with_same_execute_times(

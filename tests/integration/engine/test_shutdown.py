@@ -12,12 +12,8 @@ import pytest
 from dagengine import Engine, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import Batch
-from tests.support.engine_script import OpenEngine, open_engine
+from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 async def test_engine_stop_raises_engine_stopped_in_waiters(

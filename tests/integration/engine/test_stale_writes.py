@@ -15,10 +15,8 @@ from dagengine.errors import StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch
-from tests.support.engine_script import BROKEN, OpenEngine, open_engine
+from tests.support.engine_script import BROKEN, OpenEngine
 from tests.support.minimal_operations import end_of, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
 
 
 class RefusingStore(SqliteStore):

@@ -21,9 +21,7 @@ from dagengine.model.changes import Batch, TargetConfirmed
 from dagengine.model.records import UnconfirmedRecord
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch
-from tests.support.engine_script import LANE, OpenEngine, open_engine, operate, run, submit
-
-__all__ = ["open_engine"]  # a fixture
+from tests.support.engine_script import LANE, OpenEngine, operate, run, submit
 
 
 class ConfirmScript:

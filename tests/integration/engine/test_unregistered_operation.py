@@ -8,12 +8,8 @@ import pytest
 
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.testing import Latch
-from tests.support.engine_script import LANE, NORMAL, OpenEngine, open_engine
+from tests.support.engine_script import LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 @pytest.mark.parametrize("is_older", [True, False])

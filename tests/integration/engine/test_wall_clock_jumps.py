@@ -18,16 +18,12 @@ from tests.support.engine_script import (
     Script,
     dag_state,
     held,
-    open_engine,
     operate,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 HOUR_S = 3600.0
 SCOPES = pytest.mark.parametrize("scope", ["node", "DAG"])

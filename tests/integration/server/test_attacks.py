@@ -9,12 +9,11 @@ import asyncio
 import base64
 import io
 import json
-import logging
 import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +21,12 @@ from typing import Any
 
 import psutil
 import pytest
-import structlog
 from aiohttp import ClientSession, TCPConnector
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from yarl import URL
 
-from dagengine.runtime.logging import configure_logs
 from dagengine.security.login_throttle import FREE_FAILURES
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
@@ -150,18 +147,6 @@ class AttackedController:
 @pytest.fixture
 def attacked_controller(tmp_path: Path) -> AttackedController:
     return AttackedController(tmp_path)
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, at every level; puts the process's logging back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logs(stream, level=logging.DEBUG)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 # --- what was recorded ---------------------------------------------------------------------------

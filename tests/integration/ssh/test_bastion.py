@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 
 import pytest
-import pytest_asyncio
 
 from dagengine.errors import (
     AuthenticationFailed,
@@ -22,15 +19,9 @@ from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab
+from tests.support.sshd import MISSING, Sshd, SshLab
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-
-
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
 
 
 async def echo_hello(pool: SshPool, address: HostAddress) -> str:

@@ -25,15 +25,9 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
 from tasks.demo.hosts import DemoHosts, free_port
 from tests.support.leftovers import find_leftovers
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab
+from tests.support.sshd import MISSING, Sshd, SshLab
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-
-
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
 
 
 @pytest_asyncio.fixture

@@ -7,18 +7,17 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 
 from dagengine.cli import main
 from dagengine.remote.command import Command
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
+from tests.support.sshd import MISSING, Sshd, SshLab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -33,12 +32,6 @@ class TrustResult:
 
     def states(self) -> list[tuple[str, bool]]:
         return [(host["state"], host["pinned"]) for host in self.document["hosts"]]
-
-
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
 
 
 @pytest.fixture
