@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagengine.remote.runner import HostAddress
+from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
 
 PROGRAMS = {
@@ -72,16 +73,18 @@ class Sshd:
             self.process = await asyncio.create_subprocess_exec(
                 str(PROGRAMS["sshd"]), "-D", "-e", "-f", str(config), stderr=log
             )
-        async with asyncio.timeout(_READY_BOUND_S):
-            while True:
-                assert self.process.returncode is None, self.log()
-                try:
-                    _, writer = await asyncio.open_connection(self.ip, self.port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    return
+
+        async def is_listening() -> bool:
+            assert self.process is not None
+            assert self.process.returncode is None, self.log()
+            try:
+                _, writer = await asyncio.open_connection(self.ip, self.port)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        await eventually(is_listening, timeout_s=_READY_BOUND_S, what="sshd")
 
     def sessions(self) -> list[int]:
         """The processes that serve connections."""

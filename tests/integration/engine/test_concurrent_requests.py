@@ -21,8 +21,9 @@ from dagengine import (
 )
 from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Latch, eventually
+from dagengine.testing.internals import settled
 from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
-from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
+from tests.support.minimal_operations import end_of, hang, is_lock_successor, op, submit, take_lock
 
 
 async def test_cancel_in_same_pass_as_retry_is_not_lost(
@@ -77,7 +78,7 @@ async def test_engine_wait_returns_while_other_dag_is_reloaded(
     async with open_engine(locked, op(end)) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op", "op", "op")]
         waiting = [asyncio.create_task(engine.wait(dag_id)) for dag_id in ids]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         release.set()
         async with asyncio.timeout(5):
             ends = [(await task).dag.state for task in waiting]
@@ -96,7 +97,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
             released = any(isinstance(c, LockReleased) for b in batches for c in b.changes)
             if self.is_slow and released:
                 self.is_slow = False
-                await asyncio.sleep(0.6)
+                await asyncio.sleep(0.6)  # longer than the time limit of the stage "lock"
             return await super().commit(batches)
 
     latch = Latch()
@@ -117,7 +118,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
         holder = await submit(engine, hold=True)
         await latch.reached.wait()
         lock_successor_id = await submit(engine, force=[engine.generic_id(holder)])
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.is_slow = True
         latch.open()
         await engine.wait(holder)
@@ -130,7 +131,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
 async def open_forced_lock(
     open_engine: OpenEngine, confirm_latch: Latch
 ) -> AsyncIterator[tuple[Engine, int, int]]:
-    """An engine, a holder whose end is being proven, and the heir that has forced its lock."""
+    """An engine, a holder whose end is being proven, and the successor that has forced its lock."""
     working = asyncio.Event()
 
     async def work(context: StepContext) -> Outcome:
@@ -164,7 +165,9 @@ async def test_force_pass_after_successor_ended_names_new_successor(
         await engine.operate_dag(first, Operator.CANCEL)
         await engine.wait(first)
         second = await submit(engine, "op", "second", force=force)
-        await eventually(lambda: is_lock_successor(engine, holder, second), what="the second heir")
+        await eventually(
+            lambda: is_lock_successor(engine, holder, second), what="the second successor"
+        )
         confirm_latch.open()
         assert await end_of(engine, second) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
@@ -183,11 +186,6 @@ async def test_force_pass_with_existing_successor_is_refused(
         confirm_latch.open()
         assert await end_of(engine, first) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
-
-
-async def is_lock_successor(engine: Engine, holder: int, lock_successor_id: int) -> bool:
-    detail = await engine.find_dag(holder, details=False)
-    return detail is not None and detail.dag.lock_successor_id == lock_successor_id
 
 
 async def test_recovery_releases_lock_of_ended_dag(open_engine: OpenEngine, tmp_path: Path) -> None:

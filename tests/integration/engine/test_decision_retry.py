@@ -13,7 +13,8 @@ from dagengine import Operation, Operator, Outcome, SqliteStore, State, StepCont
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
-from dagengine.testing import Latch, eventually
+from dagengine.testing import Latch
+from dagengine.testing.internals import settled, until_queued
 from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
 
@@ -60,7 +61,8 @@ def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
 async def test_scheduler_message_during_reload_is_not_lost(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, release, cancel_tasks = InterferingStore(tmp_path / "store.sqlite"), asyncio.Event(), []
+    store, cancel_tasks = InterferingStore(tmp_path / "store.sqlite"), []
+    release, reloaded = asyncio.Event(), asyncio.Event()
     async with open_engine(contending_operation(release, hang), store=store) as engine:
         for _ in range(2):
             await submit(engine, "locked")
@@ -69,20 +71,18 @@ async def test_scheduler_message_during_reload_is_not_lost(
             cancel_tasks.append(
                 (dag_id, asyncio.create_task(engine.operate_dag(dag_id, Operator.CANCEL)))
             )
-            await asyncio.sleep(0.01)
+            await until_queued(engine, dag_id)
+            reloaded.set()
 
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.before_load = cancel
         release.set()
-        await eventually(lambda: is_not_empty(cancel_tasks), what="a DAG that is read again")
+        async with asyncio.timeout(20):
+            await reloaded.wait()
         ((dag_id, cancel_task),) = cancel_tasks
         async with asyncio.timeout(5):
             await cancel_task
             assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
-
-
-async def is_not_empty(items: list[Any]) -> bool:
-    return bool(items)
 
 
 async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_
 
     async with open_engine(contending_operation(release), op(wait, succeed), store=store) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op")]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.fails_to_load_locks = True
         release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
@@ -144,7 +144,7 @@ async def test_scheduler_error_in_rules_fails_one_dag_only(
     monkeypatch.setattr(plan, "end_attempt", raise_once)
     async with open_engine(op(wait, name="bad"), op(wait)) as engine:
         ids = [await submit(engine, name) for name in ("op", "bad", "op")]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
         assert ends == [State.SUCCEED, State.FAILED, State.SUCCEED]

@@ -11,6 +11,7 @@ import pytest
 from dagengine import Operation, Operator, Outcome, SqliteStore, Stage, StepContext, Submission
 from dagengine.errors import StoreUnavailable, TaskNotFound, UnknownOperation
 from dagengine.testing import CrashingStore, FakeClock, Latch
+from dagengine.testing.internals import call_writer
 from tests.support.engine_script import (
     BROKEN,
     LANE,
@@ -163,10 +164,11 @@ async def test_scheduler_accepts_state_changed_in_store(
     store = SqliteStore(tmp_path / "store.sqlite")
     async with open_engine(held(script.operation(), "check", latch), store=store) as engine:
         dag_id = await submit_until_latch(engine, latch)
-        await store._open_writer.call(
+        await call_writer(
+            store,
             lambda connection: connection.execute(
                 "UPDATE dag SET state = 'FAILED', operator = 'CANCEL', lock_token = 0"
-            )
+            ),
         )
         latch.open()
         detail = await engine.wait(dag_id)

@@ -25,7 +25,8 @@ from dagengine.errors import Conflict, DagengineError, StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import FakeClock, Latch, eventually
+from dagengine.testing import FakeClock, Latch
+from dagengine.testing.internals import until_queued
 from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
 
@@ -64,19 +65,14 @@ async def test_retry_during_commit_of_end_raises_conflict(
         store.held_kinds = {SubTaskChanged}
         release.set()
         await store.latch.reached.wait()
-        inbox = engine._scheduler.active[dag_id].inbox
         request = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
-        await eventually(lambda: is_not_empty(inbox), what="the retry")
+        await until_queued(engine, dag_id)
         store.latch.open()
         with pytest.raises(Conflict, match="has just ended"):
             await request
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
         await engine.operate_dag(dag_id, Operator.RETRY)
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
-
-
-async def is_not_empty(found: Sequence[object]) -> bool:
-    return bool(found)
 
 
 async def test_lock_handover_stale_write_is_repeated(
@@ -175,9 +171,9 @@ async def test_recovery_orphaned_lock_clears_lock_token_of_dag(
     await store.close()
     async with open_engine(operation) as engine:
         assert engine.holder("k") is None
-        found = await engine.find_dag(dag_id)
-        assert found is not None
-        assert found.dag.lock_token == 0
+        detail = await engine.find_dag(dag_id)
+        assert detail is not None
+        assert detail.dag.lock_token == 0
 
 
 async def test_release_orphans_stale_write_keeps_lock_held(tmp_path: Path) -> None:

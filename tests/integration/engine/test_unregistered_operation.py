@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.testing import Latch
+from dagengine.testing.internals import settled
 from tests.support.engine_script import LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, submit, take_lock
 
@@ -32,7 +31,7 @@ async def test_engine_unregistered_operation_runs_no_step(
     async with open_engine(Operation("op", stages, version=2, lock_key="k")) as engine:
         dag_id = await submit(engine, "op", "a", "b")
         await latch.reached.wait()
-        await asyncio.sleep(0.05)
+        await settled(engine)
     operations = [Operation("op", stages, version=1, lock_key="k")] if is_older else []
     async with open_engine(*operations) as engine:
         assert (await end_of(engine, dag_id))[0] is State.FAILED

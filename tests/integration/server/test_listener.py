@@ -136,7 +136,7 @@ async def test_connections_trickled_header_is_closed(tmp_path: Path) -> None:
             await line.write(b"GET /")
             while True:
                 await line.write(b"a")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a client that sends its header slowly
 
         writing = asyncio.create_task(trickle(), name="trickle")
         assert await line.is_closed()

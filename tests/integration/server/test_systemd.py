@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pytest
 from dagengine.server.config import ApiConfig
 from dagengine.server.systemd import Notifier, Watchdog, watchdog_period_s
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import held_writer
 from tasks.demo.hosts import free_port
 
 UNIT = Path(__file__).parents[3] / "configs" / "dagengine.service"
@@ -105,18 +103,9 @@ async def test_watchdog_blocked_writer_withholds_ping(
     watchdog = Watchdog(Notifier(manager.address), 0.6, store.ping)
     assert await watchdog.run_pass()
     assert manager.receive() == ["WATCHDOG=1"]
-    release = threading.Event()
-
-    def block_writer(connection: sqlite3.Connection) -> None:
-        release.wait(60)
-
-    assert store._writer is not None
-    blocked = asyncio.create_task(store._writer.call(block_writer), name="stuck")
-    await asyncio.sleep(0)
-    assert not await watchdog.run_pass()
-    assert manager.is_silent()
-    release.set()
-    await blocked
+    async with held_writer(store):
+        assert not await watchdog.run_pass()
+        assert manager.is_silent()
     assert await Watchdog(Notifier(manager.address), 180, store.ping).run_pass()
     assert manager.receive() == ["WATCHDOG=1"]
     await store.close()
