@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from dagengine.testing import eventually
 from tests.acceptance.conftest import ClusterTestbed, OpenTestbed, sub_tasks, wait_dag
@@ -31,8 +32,23 @@ def count_launches(testbed: ClusterTestbed) -> Path:
     return launches
 
 
-@pytest.mark.parametrize("side", ["before", "after"])
-@pytest.mark.parametrize("stage", STAGES)
+# The quick suite has a kill before, during and after the launch of the server.
+QUICK_KILLS = {
+    ("Check operation lock", "before"),
+    ("Start observers", "after"),
+    ("Start servers and zones", "before"),
+}
+
+
+def kill_case(stage: str, side: str) -> ParameterSet:
+    marks = [] if (stage, side) in QUICK_KILLS else [pytest.mark.slow]
+    return pytest.param(stage, side, id=f"{stage}-{side}", marks=marks)
+
+
+@pytest.mark.parametrize(
+    ("stage", "side"),
+    [kill_case(stage, side) for stage in STAGES for side in ("before", "after")],
+)
 async def test_controller_killed_resumes_dag_at_its_stage(
     open_testbed: OpenTestbed, stage: str, side: str
 ) -> None:

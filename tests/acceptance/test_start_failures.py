@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.acceptance.conftest import (
     ClusterTestbed,
@@ -124,8 +125,16 @@ FAULTS = [
     Fault("wrong user", wrong_user, 2, ("nobody-here",)),
 ]
 
+# The quick suite has one fault of the server and one of the host; each takes about ten seconds.
+QUICK_FAULTS = {"bad option", "host down"}
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+
+def fault_case(fault: Fault) -> ParameterSet:
+    marks = [] if fault.name in QUICK_FAULTS else [pytest.mark.slow]
+    return pytest.param(fault, id=fault.name, marks=marks)
+
+
+@pytest.mark.parametrize("fault", [fault_case(fault) for fault in FAULTS])
 async def test_start_one_broken_server_fails_alone_and_is_retried(
     open_testbed: OpenTestbed, fault: Fault
 ) -> None:
