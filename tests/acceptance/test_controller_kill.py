@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from dagengine.testing import eventually
 from tests.acceptance.conftest import ClusterTestbed, OpenTestbed, sub_tasks, wait_dag
@@ -38,17 +37,18 @@ QUICK_KILLS = {
     ("Start observers", "after"),
     ("Start servers and zones", "before"),
 }
+KILL_CASES = [
+    pytest.param(
+        *(stage, side),
+        id=f"{stage}-{side}",
+        marks=[] if (stage, side) in QUICK_KILLS else [pytest.mark.slow],
+    )
+    for stage in STAGES
+    for side in ("before", "after")
+]
 
 
-def kill_case(stage: str, side: str) -> ParameterSet:
-    marks = [] if (stage, side) in QUICK_KILLS else [pytest.mark.slow]
-    return pytest.param(stage, side, id=f"{stage}-{side}", marks=marks)
-
-
-@pytest.mark.parametrize(
-    ("stage", "side"),
-    [kill_case(stage, side) for stage in STAGES for side in ("before", "after")],
-)
+@pytest.mark.parametrize(("stage", "side"), KILL_CASES)
 async def test_controller_killed_resumes_dag_at_its_stage(
     open_testbed: OpenTestbed, stage: str, side: str
 ) -> None:

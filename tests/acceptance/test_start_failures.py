@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.acceptance.conftest import (
     ClusterTestbed,
@@ -127,14 +126,15 @@ FAULTS = [
 
 # The quick suite has one fault of the server and one of the host; each takes about ten seconds.
 QUICK_FAULTS = {"bad option", "host down"}
+FAULT_CASES = [
+    pytest.param(
+        fault, id=fault.name, marks=[] if fault.name in QUICK_FAULTS else [pytest.mark.slow]
+    )
+    for fault in FAULTS
+]
 
 
-def fault_case(fault: Fault) -> ParameterSet:
-    marks = [] if fault.name in QUICK_FAULTS else [pytest.mark.slow]
-    return pytest.param(fault, id=fault.name, marks=marks)
-
-
-@pytest.mark.parametrize("fault", [fault_case(fault) for fault in FAULTS])
+@pytest.mark.parametrize("fault", FAULT_CASES)
 async def test_start_one_broken_server_fails_alone_and_is_retried(
     open_testbed: OpenTestbed, fault: Fault
 ) -> None:
