@@ -34,7 +34,7 @@ class ClusterTestbed:
 
     @property
     def log(self) -> Path:
-        """What every controller of this world wrote to stderr."""
+        """Return everything that the controllers of this testbed wrote to stderr."""
         return self.cluster.directory / "controller.log"
 
     @property
@@ -92,7 +92,7 @@ OpenTestbed = Callable[[int], AbstractAsyncContextManager[ClusterTestbed]]
 
 @asynccontextmanager
 async def make_testbed(count: int) -> AsyncIterator[ClusterTestbed]:
-    """A world of its own for one test, which leaves nothing of ours on its hosts."""
+    """Open a testbed for one test, and check that nothing is left on its hosts."""
     async with DemoHosts(count) as hosts:
         testbed = ClusterTestbed(hosts, DemoCluster(hosts))
         try:

@@ -1,8 +1,8 @@
-"""A controller whose operation can be held in a stage, for tests alone.
+"""A controller whose operation can be held in a stage, for tests only.
 
 argv: a JSON object {"stage": name, "side": "before" | "after", "reached": file}, -c FILE.
-The held step creates the file `reached` and then waits for ever: the test kills the process, or
-removes the file to let it go on.
+The held step creates the file `reached` and waits until the test kills the process or removes
+the file.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class OceanTestbed(ClusterTestbed):
         return [number for number in range(len(members)) if self.ledger.serves(members[number])]
 
     def take_statements(self) -> list[str]:
-        """What the cluster was told since this was called last."""
+        """Return the ALTER statements since the last call."""
         told = self.ledger.statements()
         new, self._told = told[getattr(self, "_told", 0) :], len(told)
         return new
@@ -102,7 +102,7 @@ class OceanTestbed(ClusterTestbed):
 
 @asynccontextmanager
 async def make_ocean_testbed(*, zones: int = 3, per_zone: int = 3) -> AsyncIterator[OceanTestbed]:
-    """A bootstrapped cluster of which nothing runs, without a controller."""
+    """A bootstrapped cluster without running servers and without a controller."""
     async with DemoHosts(zones * per_zone) as hosts:
         testbed = OceanTestbed(hosts, OceanCluster(hosts, zones=zones))
         testbed.set_sql_timeout(60)

@@ -184,7 +184,7 @@ def find_leaks(
     """(secret, place) of each that is found.
 
     Args:
-        world: of a run that has ended.
+        testbed: of a completed run.
         wire: all calls went over.
         keys: of the calls that were signed in this process.
         said: what commands have printed.
@@ -202,7 +202,7 @@ def find_leaks(
 
 
 def _needles_of(recorder: TrafficRecorder, keys: list[bytes]) -> list[tuple[str, bytes]]:
-    """What must be found nowhere: passwords, and what a signed request is made of."""
+    """All secrets: passwords, and the parts of a signed request."""
     needles = []
     for name, secret in SECRETS.items():
         core = CORE.search(secret)

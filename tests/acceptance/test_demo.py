@@ -29,7 +29,7 @@ class Demo:
     process: asyncio.subprocess.Process
 
     def processes(self) -> dict[int, str]:
-        """Command lines of all that names the directory, works in it or was told of it."""
+        """Return the command lines of processes that refer to the directory."""
         name = str(self.directory).encode()
         command_lines = {}
         for entry in Path("/proc").glob("[0-9]*"):
@@ -77,12 +77,12 @@ class Demo:
 
         await eventually(has_servers, timeout_s=30, what="the start of the servers")
         family = psutil.Process(self.process.pid).children(recursive=True)
-        pids = self.servers()  # nobody's children: each is a daemon
+        pids = self.servers()  # without a parent: each is a daemon
         return family + [process for process in psutil.process_iter() if process.pid in pids]
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """False for a zombie as well: whoever inherited it may take its time."""
+    """Return whether a process runs; False for a zombie, which its parent may reap late."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

@@ -1,4 +1,4 @@
-"""A server that somebody else looks after is not started, stopped or rolled back from here."""
+"""A server with another manager is not started, stopped or rolled back."""
 
 from __future__ import annotations
 

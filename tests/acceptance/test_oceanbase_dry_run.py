@@ -52,7 +52,7 @@ async def plan(
 
 
 async def state_of(testbed: OceanTestbed) -> object:
-    """What runs, what is in service, and what the cluster was told since it was last asked."""
+    """Return running servers, servers in service, and ALTER statements since the last call."""
     return testbed.pids(), testbed.serving(), testbed.take_statements()
 
 

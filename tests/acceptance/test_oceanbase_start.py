@@ -94,7 +94,7 @@ async def test_start_contacts_no_host_outside_scope(testbed: OceanTestbed) -> No
     try:
         dag = await start(testbed, "SERVER", testbed.name(2))
     finally:
-        os.kill(down, signal.SIGCONT)  # would now log what came meanwhile
+        os.kill(down, signal.SIGCONT)  # would now log the missed events
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     repeated = await start(testbed, "SERVER", testbed.name(2))
     assert repeated["state"] == "SUCCEED"

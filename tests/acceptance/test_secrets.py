@@ -1,6 +1,6 @@
-"""No secret shows anywhere: full runs with troubles, and every place that could tell is read.
+"""No output contains a secret, in full runs with failures.
 
-What is read, and for what, is in shown.py.
+`secret_leak_scan.py` lists the searched places and the secrets.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
     def keep(size: int) -> bytes:
         new = token_bytes(size)
-        if size == KEYS_BYTES:  # an idempotency key is made in the same way, and is no secret
+        if size == KEYS_BYTES:  # an idempotency key is generated in the same way, but is not secret
             made.append(new)
         return new
 
@@ -85,12 +85,12 @@ async def run_with_troubles(testbed: ClusterTestbed, client: Client, url: str) -
     assert dag["state"] == "FAILED"
     assert "the passphrase for the key file" in json.dumps(dag)
     fix(testbed, passphrase=True)
-    await client.operate_dag(dag["id"], "RETRY", reason="the passphrase is mended")
+    await client.operate_dag(dag["id"], "RETRY", reason="the passphrase is corrected")
     dag = await wait_dag(client, dag["id"])
     assert dag["state"] == "FAILED"
     assert "root had no password; set the configured one" in json.dumps(dag)
     fix(testbed, options=True)
-    await client.operate_dag(dag["id"], "RETRY", reason="the options are mended")
+    await client.operate_dag(dag["id"], "RETRY", reason="the options are corrected")
     dag = await wait_dag(client, dag["id"])
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     await read_everything(client, url, dag)

@@ -1,4 +1,4 @@
-"""One server that cannot start: the other comes up, the cause is told, RETRY mends it alone."""
+"""One server cannot start: the other one does, the cause is logged, and RETRY starts it alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Fix = Callable[[], None]
 
 @dataclass(frozen=True)
 class Fault:
-    """How a server is broken, and what must be seen."""
+    """A fault of a server, and the expected failure."""
 
     name: str
     cause: Callable[[ClusterTestbed], Fix]
@@ -104,7 +104,7 @@ def wrong_host_key(testbed: ClusterTestbed) -> Fix:
 def wrong_user(testbed: ClusterTestbed) -> Fix:
     entry = testbed.cluster.server_entry(1)["ssh"]
     user = entry["user"]
-    entry["user"] = "nobody-here"
+    entry["user"] = "unknown-user"
     testbed.cluster.write()
 
     def fix() -> None:
@@ -121,7 +121,7 @@ FAULTS = [
     Fault("host down", host_down, 2, ("127.0.0.1:",)),
     Fault("host frozen", host_frozen, 2, ("127.0.0.1:",)),
     Fault("wrong host key", wrong_host_key, 2, ("key", "known_hosts")),
-    Fault("wrong user", wrong_user, 2, ("nobody-here",)),
+    Fault("wrong user", wrong_user, 2, ("unknown-user",)),
 ]
 
 # The quick suite has one fault of the server and one of the host; each takes about ten seconds.

@@ -1,4 +1,4 @@
-"""A controller whose operation does nothing to any host, and a caller who knows the wire alone."""
+"""A controller whose operation contacts no host, and a caller that uses the wire only."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ id: 1
 flavour: seekdb
 root_password_env: WIRE_PASSWORD
 defaults: {home: /home/admin/seekdb}
-ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}  # nobody listens there
+ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}  # no process listens there
 zones:
   zone1: [{ip: 10.0.0.1}]
   zone2: [{ip: "fe80::1", agent_port: 2887, sql_port: 2891, home: /home/admin/seekdb2}]
@@ -152,7 +152,7 @@ class OddBody(BaseModel):
 
 @dataclass
 class ApiController:
-    """A controller, what its steps shall do, and a caller."""
+    """A controller, the script of its steps, and a caller."""
 
     directory: Path
     session: ClientSession
@@ -202,7 +202,7 @@ class ApiController:
         headers: Mapping[str, str] | None = None,
         body: str | io.BytesIO | None = None,
     ) -> ApiResponse:
-        """One request, exactly as it is given."""
+        """Send one request, exactly as given."""
         async with self.session.request(
             method,
             URL(self.url + target, encoded=True),
@@ -227,7 +227,7 @@ class ApiController:
     async def send_signed(
         self, method: str, path: str, body: Any = None, **header: Any
     ) -> ApiResponse:
-        """A signed request below `/api/v1`, as the SDK sends it."""
+        """Send a signed request below `/api/v1`, as the SDK does."""
         target = f"/api/v1{path}"
         plain = body if isinstance(body, bytes | None) else dump(body)
         keys = secrets.token_bytes(32)
@@ -277,7 +277,9 @@ class ApiController:
             await self.latch.wait()
         self.clock.advance(1)
         if target in self.broken:
-            return Failed(Problem("Wire.Broken", f"{target} is broken", "mend it"), {"level": "no"})
+            return Failed(
+                Problem("Wire.Broken", f"{target} is broken", "repair it"), {"level": "no"}
+            )
         return Succeeded(evidence={"z": 1, "level": "sql", "a": {"y": 1, "x": 2}})
 
     async def _finish(self, context: StepContext) -> Outcome:
@@ -296,7 +298,7 @@ class ApiController:
             return await call.engine.submit(Submission("Fixed"))
 
         async def odd(call: Call[OddBody]) -> DagDetail:
-            raise RuntimeError("what is wrong inside")
+            raise RuntimeError("a defect inside")
 
         def count() -> None:
             self.reloads += 1
@@ -344,7 +346,7 @@ async def open_api_controller(
     key.close()
 
 
-# --- how it refuses ------------------------------------------------------------------------------
+# --- its refusals ---------------------------------------------------------------------------------
 
 NO_HEADER = (400, "Request.Header.NotFound", None)
 GARBAGE = (401, "Security.Authentication.Header.DecryptFailed", 1)

@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class DeadMount:
     """An empty FUSE file system in this process; needs root and /dev/fuse.
 
-    Only processes of the user nobody reach it, so that nothing else on the machine can hang.
+    Only processes of an unprivileged user reach it, so that nothing else on the machine can hang.
     """
 
     def __init__(self, directory: Path, device: int) -> None:

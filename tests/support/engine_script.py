@@ -1,4 +1,4 @@
-"""An engine on a real store, whose steps do what a test says."""
+"""Scripted steps and shorthands for tests of an engine on a real store."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from dagengine.testing import Latch, gated
 
 NORMAL, LANE = StageKind.NORMAL, StageKind.PARALLEL
 ALL = Flags(can_rollback=True)
-BROKEN = Failed(Problem("Test.Broken", "it is broken", "mend it"))
+BROKEN = Failed(Problem("Test.Broken", "it is broken", "repair it"))
 
 
 class Script:
-    """Steps that do what a test says, and a count of what they did."""
+    """Steps with scripted outcomes, and counts of their runs."""
 
     def __init__(self) -> None:
         self.outcomes: dict[tuple[str, str | None], Outcome] = {}
@@ -106,7 +106,7 @@ def dag_state(detail: DagDetail) -> tuple[str, str, int]:
 
 
 def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
-    """The operation, with the steps of one stage waiting at a gate: all, or those of targets."""
+    """Return the operation with a stage whose steps, or those of `targets`, wait at a latch."""
 
     async def wait(context: StepContext) -> None:
         if not targets or context.target in targets:
@@ -116,7 +116,7 @@ def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> 
 
 
 async def submit_until_latch(engine: Engine, latch: Latch, *targets: str) -> int:
-    """Submit a DAG; returns when one of its steps waits at the gate."""
+    """Submit a DAG, and wait until one of its steps waits at the latch."""
     dag_id = await submit(engine, *targets)
     await latch.reached.wait()
     return dag_id

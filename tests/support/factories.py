@@ -1,4 +1,4 @@
-"""A server as a cluster file would give it, for tests of what happens on hosts."""
+"""A server as defined in a cluster file, for tests on hosts."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def row_answers(servers: tuple[Server, ...]) -> dict[str, Any]:
 
 
 class HostileCluster:
-    """A cluster of two servers on this machine, of which the first one is attacked.
+    """A cluster of two servers on this machine; the first one is attacked.
 
     Attributes:
         process: identity of the first server, once a test has determined it.
@@ -209,12 +209,12 @@ class HostileCluster:
 
 @asynccontextmanager
 async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[HostileCluster]:
-    """A world with its controller, in which a wait for SQL ends after one attempt."""
+    """A cluster with its controller, in which a wait for SQL ends after one attempt."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
         patch.setattr("tasks.operations.health.LIMIT_S", 0.01)
         patch.setattr("tasks.routes.monitor.CACHE_S", 0.0)
-        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # a busy machine is no reason to fail
+        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # also on a busy machine
         patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
         patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
         world = HostileCluster(flavour, directory)

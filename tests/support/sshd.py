@@ -61,11 +61,11 @@ class Sshd:
         return (self.directory / "sshd.log").read_text(errors="replace")
 
     def logins(self) -> int:
-        """How often somebody was let in."""
+        """Return the number of logins."""
         return self.log().count("Accepted publickey")
 
     async def start(self) -> None:
-        """Listen; returns when it answers."""
+        """Start, and wait until it listens."""
         config = self.directory / "sshd_config"
         text = _CONFIG.format(ip=self.ip, port=self.port, directory=self.directory)
         config.write_text("".join(f"{line}\n" for line in self.lines) + text)
@@ -87,7 +87,7 @@ class Sshd:
         await eventually(is_listening, timeout_s=_READY_BOUND_S, what="sshd")
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
+        """Return the ids of the processes that serve connections."""
         assert self.process is not None
         pids, parents = [], [self.process.pid]
         while parents:
@@ -130,7 +130,7 @@ class SshLab:
         return file
 
     async def sshd(self, *lines: str, ip: str = "127.0.0.1", known: bool = True) -> Sshd:
-        """A started sshd that lets nobody in yet; `known` puts its key into known_hosts."""
+        """A started sshd without authorized keys; `known` puts its key into known_hosts."""
         directory = self.directory / f"sshd{len(self.made) + 1}"
         directory.mkdir()
         if os.geteuid() == 0:

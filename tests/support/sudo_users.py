@@ -56,7 +56,7 @@ class SudoUsers:
         subprocess.run(["visudo", "-c", "-q", "-f", file], check=True, stdout=subprocess.DEVNULL)
 
     def processes(self) -> list[str]:
-        """What runs as one of them."""
+        """Return the processes of the users."""
         return [f"{pid}: {_words(pid)}" for pid in _find_processes(_uids(self.login, self.owner))]
 
     def end_processes(self) -> None:
@@ -119,7 +119,7 @@ def _kill(uids: set[int]) -> None:
 
 
 def _find_processes(uids: set[int]) -> list[int]:
-    """Who has one of these as real, effective or saved uid, and is no zombie."""
+    """Return the processes with one of these as real, effective or saved uid, without zombies."""
     found = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:

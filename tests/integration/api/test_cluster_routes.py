@@ -1,4 +1,4 @@
-"""The wire: POST ob/start, and what is told of the cluster (protocol 3.1, 3.3)."""
+"""The wire: POST ob/start, and the routes about the cluster (protocol 3.1, 3.3)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_start_route_repeated_after_end_creates_new_dag(controller: ApiCon
 
 
 def record(controller: ApiController, name: str, ob_state: int, **more: Any) -> None:
-    """What a look at the server has just seen; no host is asked for a while."""
+    """Record an observation of a server, so that its host is not contacted for a while."""
     controller.cluster.record_observation(
         name, Observation(controller.clock.now(), ob_state, **more)
     )
@@ -122,7 +122,7 @@ def record(controller: ApiController, name: str, ob_state: int, **more: Any) -> 
 
 @pytest_asyncio.fixture
 async def observed(controller: ApiController) -> ApiController:
-    """A controller that has just been looked at: nobody answered."""
+    """A controller that has just observed its servers: none responded."""
     await controller.monitor.refresh()
     return controller
 
@@ -269,7 +269,7 @@ async def test_obcluster_info_route_reports_start_targets_starting(observed: Api
     (server,) = second["servers"]
     assert (server["status"], server["local_task_id"]) == ("STARTING", dag["id"])
     observed.latch.open()
-    await observed.ended(dag)
+    await observed.wait_for_end(dag)
     assert "local_task_id" not in await observed.get("/obcluster/info")
 
 

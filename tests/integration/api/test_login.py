@@ -83,7 +83,7 @@ async def test_protected_routes_without_password_are_refused(
         ({"auth": PASSWORD + " "}, WRONG_ROOT),
         ({"auth": PASSWORD.upper()}, WRONG_ROOT),
         ({"auth": None}, WRONG_ROOT),
-        ({"auth": "", "ts": "never"}, WRONG_ROOT),  # no password, so the time is not looked at
+        ({"auth": "", "ts": "never"}, WRONG_ROOT),  # no password, so the time is not checked
         ({"ts": "1704857083"}, EXPIRED),  # the second before
         ({"ts": "0"}, EXPIRED),
         ({"ts": "-5"}, EXPIRED),
@@ -102,7 +102,7 @@ async def test_protected_routes_without_password_are_refused(
         ({"uri": None}, FOREIGN),
         ({"keys": "!"}, GARBAGE),
         ({"keys": 5}, GARBAGE),
-        # which of two is told
+        # which of two errors is reported
         ({"uri": "/x", "auth": "wrong", "ts": "0"}, FOREIGN),
         ({"auth": "wrong", "ts": "0"}, EXPIRED),
         ({"keys": "!", "auth": "wrong"}, GARBAGE),

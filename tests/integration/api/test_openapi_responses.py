@@ -51,7 +51,7 @@ def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def streams(operation: dict[str, Any]) -> bool:
-    """True for what answers with something else than one JSON document."""
+    """Return whether a route responds with something other than one JSON document."""
     return "application/json" not in operation["responses"]["200"].get("content", {})
 
 

@@ -92,7 +92,7 @@ async def test_dag_route_failed_sub_task_ends_with_error_line(controller: ApiCon
         "FAILED",
         "FAILED",
     )
-    assert bad["task_logs"][-1] == f"ERROR: [Wire.Broken]: {SECOND} is broken; mend it"
+    assert bad["task_logs"][-1] == f"ERROR: [Wire.Broken]: {SECOND} is broken; repair it"
 
 
 async def test_dag_route_maintenance_type_is_2_while_locked(controller: ApiController) -> None:

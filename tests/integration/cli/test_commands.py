@@ -34,7 +34,7 @@ async def test_cli_start_failed_prints_cause_and_next_commands(controller: CliCo
     assert result.code == 1
     dag_id = result.err.split()[2]
     assert f"{dag_id}: FAILED: failed at stage 1 of 1" in result.out
-    cause = f"  Look, {SECOND}: ERROR: [Fake.Broken]: {SECOND} is broken; mend it"
+    cause = f"  Look, {SECOND}: ERROR: [Fake.Broken]: {SECOND} is broken; repair it"
     assert cause in result.out.splitlines()
     assert f"dagengine retry {dag_id}" in result.out
     assert f"dagengine logs {dag_id}" in result.out
@@ -94,7 +94,7 @@ async def test_cli_start_interrupted_leaves_dag_running(controller: CliControlle
     async def has_succeeded() -> bool:
         return bool((await controller.dag(dag_id))["state"] == "SUCCEED")
 
-    await eventually(has_succeeded, what="the end of the DAG that nobody follows")
+    await eventually(has_succeeded, what="the end of a DAG without a follower")
 
 
 # --- operators -------------------------------------------------------------------------------

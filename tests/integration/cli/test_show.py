@@ -57,7 +57,7 @@ async def test_cli_show_with_id_prints_stages_servers_and_causes(controller: Cli
     for part in (f"Start OB {dag_id}", "FAILED (operator RUN), stage 1 of 1", "1 Look: FAILED"):
         assert part in result.out
     assert (
-        result.out.count(f"{SECOND} is broken; mend it") == 2
+        result.out.count(f"{SECOND} is broken; repair it") == 2
     )  # beside the server, and as the why
     assert (await controller.run("show", dag_id, "--json")).document == await controller.dag(dag_id)
 
@@ -93,8 +93,8 @@ async def test_cli_logs_prints_stage_and_server_of_each_line(controller: CliCont
     result = await controller.run("logs", dag_id)
     assert result.code == 0
     lines = result.out.splitlines()
-    assert f"[1 Look {FIRST}] {FIRST}: looked at" in lines
-    assert f"[1 Look {SECOND}] ERROR: [Fake.Broken]: {SECOND} is broken; mend it" in lines
+    assert f"[1 Look {FIRST}] {FIRST}: inspected" in lines
+    assert f"[1 Look {SECOND}] ERROR: [Fake.Broken]: {SECOND} is broken; repair it" in lines
     assert (await controller.run("logs", dag_id, "--json")).document == lines
 
 
@@ -177,5 +177,5 @@ async def test_cli_show_cluster_failure_is_not_attributed_to_server(
     assert lines[1:4] == [
         f"  {FIRST}  in service (level sql)",
         f"  {SECOND}  in service (level sql)",
-        "  'Verify' failed: ERROR: [Fake.Unverified]: one server does not see the other; mend it",
+        "  'Verify' failed: ERROR: [Fake.Unverified]: one server does not see the other; repair it",
     ]

@@ -42,7 +42,7 @@ async def test_client_example_prints_documented_output(running_controller: Event
     code, output, err = await run_example(running_controller.url)
     assert (code, err) == (0, "")
     assert output[0] == "Start OB is READY"
-    assert output.count("  Look: looked at") == 2
+    assert output.count("  Look: inspected") == 2
     assert output[-5:] == [
         "Start OB is SUCCEED",
         "2 stages, SUCCEED",

@@ -38,7 +38,7 @@ async def test_event_stream_delivers_every_event_once_in_order(
     ]
     assert path == ["RUNNING", "SUCCEED"]
     lines = [event.data for event in events if event.kind == "line"]
-    assert [line["log_content"] for line in lines] == ["looked at"] * 2
+    assert [line["log_content"] for line in lines] == ["inspected"] * 2
     assert {line["name"] for line in lines} == {"Look"}
 
 
@@ -168,7 +168,7 @@ async def test_client_follow_reconnects_after_restart(event_controller: EventCon
         async with event_controller.running():
             events = await following
             assert events == await collect(client, dag_id)
-    # Each server's attempt was interrupted and made anew.
+    # The attempt on each server was interrupted and repeated.
     attempts = [e.data["attempt_no"] for e in events if e.kind == "sub_task"]
     assert max(attempts) == 2
 

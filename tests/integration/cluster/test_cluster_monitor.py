@@ -1,4 +1,4 @@
-"""Looking at servers: real hosts, one that is dead, one that hangs."""
+"""Observing servers: real hosts, an unreachable one, and one that hangs."""
 
 from __future__ import annotations
 

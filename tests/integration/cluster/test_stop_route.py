@@ -39,11 +39,11 @@ CONFLICT, DOWN = "OB.Cluster.StopModeConflict", "OB.Cluster.ForceStopRequired"
 
 @pytest.fixture
 def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
-    """Asks for a stop of servers of which none can be reached."""
+    """Requests a stop of servers that cannot be reached."""
 
     async def request_stop(flavour: str, body: dict[str, Any]) -> ApiError:
         file = tmp_path / "cluster.yaml"
-        down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # nobody listens there
+        down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # no process listens there
         servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
         ports = "agent_port: 2887, sql_port: 2891, rpc_port: 2892"
         file.write_text(
@@ -90,7 +90,7 @@ def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
         ("oceanbase", {**SERVER, **TERMINATE}, DOWN),
         ("oceanbase", {**GLOBAL, **TERMINATE}, DOWN),
         ("seekdb", {**SERVER, **TERMINATE}, DOWN),
-        # and for seekdb there is no plain stop
+        # seekdb has no plain stop
         ("seekdb", ZONE, REQUIRED),
         ("seekdb", SERVER, REQUIRED),
     ],

@@ -79,7 +79,7 @@ class ThirdActions:
 
 @pytest_asyncio.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HostileCluster]:
-    """A controller of two servers of the third flavour, of which the second one runs."""
+    """A controller of two servers of the third flavour; the second one runs."""
     CALLS.clear()
     monkeypatch.setitem(FLAVOURS, THIRD, ThirdActions)
     monkeypatch.setitem(PROGRAMS, THIRD.name, "thirddb")

@@ -1,4 +1,4 @@
-"""Things that happen at the same moment."""
+"""Requests and ends in the same pass of the scheduler."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_cancel_in_same_pass_as_stage_end_is_not_lost(open_engine: OpenEng
 async def test_engine_wait_returns_while_other_dag_is_reloaded(
     open_engine: OpenEngine,
 ) -> None:
-    """Two want the lock at once, so one's decision is stale; three others end in the same pass."""
+    """Two DAGs request the lock at once: one decision is stale, and three others end with it."""
     release = asyncio.Event()
 
     async def wait_and_lock(context: StepContext) -> Outcome:
@@ -88,7 +88,7 @@ async def test_engine_wait_returns_while_other_dag_is_reloaded(
 async def test_lock_handover_skips_successor_that_timed_out(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    """A forced lock comes free in the moment in which the time of the one who waits is up."""
+    """A force-passed lock is released at the moment at which its successor times out."""
 
     class SlowReleaseStore(SqliteStore):
         is_slow = False
@@ -131,7 +131,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
 async def open_forced_lock(
     open_engine: OpenEngine, confirm_latch: Latch
 ) -> AsyncIterator[tuple[Engine, int, int]]:
-    """An engine, a holder whose end is being proven, and the successor that has forced its lock."""
+    """An engine, a holder whose end is being confirmed, and the successor for its lock."""
     working = asyncio.Event()
 
     async def work(context: StepContext) -> Outcome:
@@ -189,7 +189,7 @@ async def test_force_pass_with_existing_successor_is_refused(
 
 
 async def test_recovery_releases_lock_of_ended_dag(open_engine: OpenEngine, tmp_path: Path) -> None:
-    """No way is known that leads there; stores of earlier versions may have got there."""
+    """Not reachable with this version, but possible in stores of earlier versions."""
     path = tmp_path / "store.sqlite"
     async with open_engine(op(take_lock, lock_key="k")) as engine:
         dag_id = await submit(engine)

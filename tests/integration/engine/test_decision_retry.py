@@ -1,4 +1,4 @@
-"""Decisions that do not count: they are made again, and nothing of them is lost."""
+"""Rejected decisions are made again, and no message is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.minimal_operations import end_of, hang, op, submit, succeed, 
 
 
 class InterferingStore(SqliteStore):
-    """A store whose next call of a kind is preceded by, or fails with, what a test says."""
+    """A store whose next call runs a hook of the test first, or fails."""
 
     before_load: Callable[[int], Awaitable[None]] | None = None
     fails_to_load_locks = False
@@ -49,7 +49,7 @@ class InterferingStore(SqliteStore):
 
 
 def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
-    """An operation of which two at once make one decision stale."""
+    """An operation; two DAGs of it at once make one decision stale."""
 
     async def wait_and_lock(context: StepContext) -> Outcome:
         await gate.wait()

@@ -72,7 +72,7 @@ async def test_submit_unavailable_store_refuses_every_duplicate(
 async def test_submit_dedupe_window_requires_known_age(
     open_engine: OpenEngine, script: Script, moves_s: float, is_same: bool
 ) -> None:
-    """When the wall clock was put back, nobody knows how old it is."""
+    """The age is unknown after the wall clock was set back."""
     clock, latch = FakeClock(), Latch()
     async with open_engine(held(script.operation(), "check", latch), clock=clock) as engine:
         first = await engine.submit(SUBMISSION, dedupe_window_s=10)

@@ -49,7 +49,7 @@ def test_embed_page_snippets_run(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    # Nothing of the log: there was no trouble.
+    # No log lines: nothing failed.
     assert (done.returncode, done.stdout, done.stderr) == (0, "SUCCEED\n", "")
 
 

@@ -58,7 +58,7 @@ async def test_subscription_slow_reader_loses_only_oldest_events(
         with engine.subscribe() as every:
             dag_id = await submit(engine)
             with engine.subscribe(dag_id) as slow:
-                await engine.wait(dag_id)  # nobody reads meanwhile
+                await engine.wait(dag_id)  # unread so far
                 last_events = [await slow.next() for _ in range(3)]
         assert isinstance(last_events[-1], DagUpdated)
         assert last_events[-1].state is State.SUCCEED

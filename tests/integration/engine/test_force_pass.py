@@ -1,4 +1,4 @@
-"""Who waits for a broken lock: it is asked for twice, too late, or by nobody any more."""
+"""Force pass of a lock: repeated, late and cancelled requests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: Ope
 
 
 class SlowStore(SqliteStore):
-    """Is slow, when it is told to, with the next batch that moves a sub-task of that DAG."""
+    """Delays the next batch that moves a sub-task of the DAG `slow_dag_id`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

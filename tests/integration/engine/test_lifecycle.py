@@ -1,4 +1,4 @@
-"""A DAG on a real store: submitted, run to its end, seen by a store that refuses."""
+"""A DAG on a real store: submission, execution, and a store that refuses writes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_engine_failed_lane_is_retried_alone(open_engine: OpenEngine, scri
         assert dag_state(failed) == ("FAILED", "RUN", 3)
         assert states(failed)[2:] == ["FAILED+RUN", "SUCCEED+RUN"]
         assert sub_task_of(failed, 3, "a").logs[-1].content == (
-            "ERROR: [Test.Broken]: it is broken; mend it"
+            "ERROR: [Test.Broken]: it is broken; repair it"
         )
         assert engine.holder("k") is None
         script.outcomes.clear()
@@ -159,7 +159,7 @@ async def test_submit_unavailable_store_is_refused_and_leaves_no_dag(
 async def test_scheduler_accepts_state_changed_in_store(
     open_engine: OpenEngine, script: Script, tmp_path: Path
 ) -> None:
-    """Somebody changed the DAG behind the engine's back: its decision is dropped."""
+    """The DAG was changed in the store only, so the engine discards its decision."""
     latch = Latch()
     store = SqliteStore(tmp_path / "store.sqlite")
     async with open_engine(held(script.operation(), "check", latch), store=store) as engine:

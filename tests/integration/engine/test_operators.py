@@ -1,4 +1,4 @@
-"""What people ask of a DAG: CANCEL, RETRY, ROLLBACK, PASS; what is refused, and why."""
+"""The operators CANCEL, RETRY, ROLLBACK and PASS, and their refusals with reasons."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_pass_node_resumes_its_lanes(open_engine: OpenEngine, script: Scri
         assert script.ran["verify", None] == 1
         assert failed.nodes is not None
         node_id = failed.nodes[1].node.node_id
-        await engine.pass_node(node_id, by="me", reason="looked at it")
+        await engine.pass_node(node_id, by="me", reason="inspected it")
         done = await engine.wait(failed.dag.dag_id)
         assert dag_state(done) == ("SUCCEED", "RUN", 4)
         assert states(done)[1] == "SUCCEED+PASS"
@@ -110,7 +110,7 @@ async def test_pass_node_resumes_its_lanes(open_engine: OpenEngine, script: Scri
             "PASS",
             node_id,
             "me",
-            "looked at it",
+            "inspected it",
         )
         with pytest.raises(OperatorRefused) as caught:
             await engine.pass_node(node_id)

@@ -1,4 +1,4 @@
-"""What comes at the moment of an end, of a refused write, of a defect: it is told, never lost."""
+"""Messages that arrive during an end, a refused write or a defect are answered, not lost."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def test_operate_dag_internal_error_raises_dagengine_error(
 async def test_cancel_of_can_continue_false_completes_after_restart(
     open_engine: OpenEngine,
 ) -> None:
-    """Nothing of it is to go on, so the next start only proves its end."""
+    """No step continues, so the next start only confirms that it has ended."""
     working, ending = asyncio.Event(), asyncio.Event()
 
     async def act(context: StepContext) -> Outcome:

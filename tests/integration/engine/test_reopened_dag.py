@@ -1,4 +1,4 @@
-"""A DAG that goes on after its end: it holds its lock again; what PASS of a node refuses."""
+"""A DAG that continues after its end holds its lock again; refusals of PASS of a node."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def node_id_of(detail: DagDetail, stage: int) -> int:
 
 
 def with_latch_after_failure(script: Script, latch: Latch) -> Operation:
-    """Lane a fails in `start`; what runs after that, there or behind it or back, waits."""
+    """Lane a fails in `start`; every later step, undo steps included, waits at the latch."""
 
     async def wait_at_latch(context: StepContext) -> None:
         if script.ran["start", "a"]:

@@ -1,4 +1,4 @@
-"""An engine that was left goes on where it was: attempts, cancels, rollbacks, force passes."""
+"""A restarted engine resumes attempts, cancels, rollbacks and force passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaving the engine: whoever waits is told, and the store is given back."""
+"""Stopping the engine: waiting callers get an error, and the store is released."""
 
 from __future__ import annotations
 

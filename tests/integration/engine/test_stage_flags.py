@@ -1,4 +1,4 @@
-"""What may not be done to a stage."""
+"""Operators that the flags of a stage exclude."""
 
 from __future__ import annotations
 

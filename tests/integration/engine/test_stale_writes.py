@@ -1,4 +1,4 @@
-"""Decisions that the store does not take: nobody is told of them, and they are made anew."""
+"""Decisions that the store refuses are not published, and are made again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.minimal_operations import end_of, op, submit, succeed, take_l
 
 
 class RefusingStore(SqliteStore):
-    """Refuses the next batch that moves a sub-task, if it is told to; knows what it has written."""
+    """Refuses the next batch that moves a sub-task, on request; records the written batches."""
 
     refuses_next = False
 

@@ -25,7 +25,7 @@ from tests.support.engine_script import LANE, OpenEngine, operate, run, submit
 
 
 class ConfirmScript:
-    """An operation whose steps act until they are cancelled, or look at what was left, or tell."""
+    """An operation whose steps act until cancelled, inspect the state left, or report it."""
 
     def __init__(self) -> None:
         self.act_latch = Latch()

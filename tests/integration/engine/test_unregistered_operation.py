@@ -1,4 +1,4 @@
-"""Steps that nobody can run on: their operation is gone, or they cannot continue."""
+"""Steps that cannot be resumed: their operation is not registered, or they cannot continue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.minimal_operations import end_of, submit, take_lock
 async def test_engine_unregistered_operation_runs_no_step(
     open_engine: OpenEngine, is_older: bool
 ) -> None:
-    """One lane has succeeded: what comes after the lanes must not begin."""
+    """One lane has succeeded; the stage after the lanes must not begin."""
     latch, ran = Latch(), []
 
     async def lane(context: StepContext) -> Outcome:

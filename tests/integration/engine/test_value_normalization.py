@@ -1,4 +1,4 @@
-"""What a step or a caller gives is kept as it will be read again, or refused."""
+"""Values from steps and callers are normalized as the store returns them, or refused."""
 
 from __future__ import annotations
 

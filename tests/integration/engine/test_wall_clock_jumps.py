@@ -1,4 +1,4 @@
-"""Two clocks: what bounds a node or a DAG is measured on the one that nobody can put back."""
+"""Two clocks: time limits are measured on the monotonic one, which cannot be set back."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ JUMPS = pytest.mark.parametrize("jump_s", [HOUR_S, 0.0, -HOUR_S])
 
 
 class TwoLanes:
-    """Lane b comes to the last stage when lane a is at work there for a while.
+    """Lane b reaches the last stage after lane a has worked there for a while.
 
     Attributes:
         clock: moves before b enters the last stage: by `passed_s`, and jumps by `jump_s`.
-        left: how long each lane's last step was to have, by what it says that it waits for.
+        left: time left of each lane's last step, according to its wait.
     """
 
     def __init__(self, passed_s: float, jump_s: float) -> None:

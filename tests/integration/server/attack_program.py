@@ -1,8 +1,9 @@
-"""Attacks on a controller, each from an address of its own; prints what became of them.
+"""Attack a controller, each attack from its own address; print the responses.
 
-A program of its own, so that what it does costs the measured client nothing but the machine.
-argv: URL. Prints one JSON object: for each attack how often it got which answer. All but the
-flood go on until the guesses are through: what is measured meanwhile is attacked from begin to end.
+A separate program, so that it does not slow down the measured client except through the machine.
+argv: URL. Prints one JSON object: for each attack, the number of responses of each kind. All
+attacks except the flood run until all guesses are made, so that the measurement is attacked from
+beginning to end.
 """
 
 from __future__ import annotations

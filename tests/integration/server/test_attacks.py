@@ -62,7 +62,7 @@ def encrypt_body(plain: bytes, keys: bytes) -> bytes:
 
 @dataclass
 class Caller:
-    """Somebody at one address of this machine, who can write any request."""
+    """An attacker at one address of this machine who can write any request."""
 
     url: str
     session: ClientSession
@@ -216,7 +216,7 @@ async def test_header_recorded_for_other_request_is_refused(
         dag = "/api/v1/task/dag/201684300810288612"
         read = victim.sign(dag, secrets.token_bytes(32))
         assert await victim.send("GET", dag, read) == (404, "Task.NotFound")
-        # The method is not part of what is signed.
+        # The method is not part of the signed text.
         assert await attacker.send("POST", dag, read) == REPLAYED
 
 
@@ -261,7 +261,7 @@ async def test_header_duplicate_name_is_refused(attacked_controller: AttackedCon
 async def test_replay_guard_prevents_decryption_of_recorded_body(
     attacked_controller: AttackedController,
 ) -> None:
-    """CBC without a MAC: whoever may ask twice with the same keys can ask for every byte."""
+    """CBC without a MAC: two requests with the same keys would reveal the text byte by byte."""
     async with (
         attacked_controller.running(),
         attacked_controller.caller() as victim,
@@ -421,7 +421,7 @@ TRICKS = [
 
 
 async def send_raw(port: int, request: bytes) -> list[int]:
-    """The statuses of what comes back before the connection is closed."""
+    """Return the statuses of the responses until the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -520,7 +520,7 @@ async def serving(attacked_controller: AttackedController) -> AsyncIterator[psut
 
 
 async def sample(caller: Caller, count: int) -> list[float]:
-    """How long reads and starts of somebody who knows the password take, in seconds."""
+    """Durations of reads and starts by a client with the password, in seconds."""
     times = []
     for number in range(count):
         keys = secrets.token_bytes(32)
@@ -542,18 +542,18 @@ def p99(times: list[float]) -> float:
 
 @dataclass(frozen=True)
 class AttackMeasurement:
-    """What was seen while a controller was attacked; times are p99 in seconds."""
+    """Measurements of an attacked controller; times are p99 in seconds."""
 
     quiet: tuple[float, float]  # before and after
     attacked: float
-    served: int  # requests of somebody who knows the password, while it was attacked
+    served: int  # requests of a client with the password, during the attack
     results: dict[str, dict[str, int]]  # what became of each attack
     grown_bytes: int
     log: str
 
 
 async def measure_attack(attacked_controller: AttackedController) -> AttackMeasurement:
-    """Attack a new controller and ask it something before, meanwhile and after."""
+    """Attack a new controller, and send it requests before, during and after the attack."""
     async with serving(attacked_controller) as controller, attacked_controller.caller() as normal:
         await sample(normal, 50)
         before = p99(await sample(normal, SAMPLES))

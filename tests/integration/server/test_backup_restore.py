@@ -141,7 +141,7 @@ async def test_backup_existing_or_missing_key_writes_nothing(
         )  # beside the store: the key would be its very own
 
     (source_host / "s.key.pem").unlink()
-    (source_host / "s.key.pem").mkdir()  # cannot be read, whoever asks
+    (source_host / "s.key.pem").mkdir()  # cannot be read, even by root
     with pytest.raises(StoreUnavailable, match="cannot be copied"):
         backup_controller(config, backup_dir / "t.bak")
     assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]

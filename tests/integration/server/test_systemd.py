@@ -1,4 +1,4 @@
-"""What systemd is told: ready, alive, stopping; and the unit that we ship."""
+"""Notifications to systemd (ready, alive, stopping), and the shipped unit."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_notifier_without_manager_does_nothing(tmp_path: Path) -> None:
         ({}, None),
         ({"WATCHDOG_USEC": "2500000"}, 2.5),
         ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": str(os.getpid())}, 2.5),
-        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "1"}, None),  # somebody else's
+        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "1"}, None),  # of another process
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
@@ -135,7 +135,7 @@ def test_watchdog_period_s_is_read_from_environment(
     assert watchdog_period_s(environ) == expected
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_unit_file_passes_systemd_analyze_verify() -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", UNIT], capture_output=True, text=True, check=False, timeout=60

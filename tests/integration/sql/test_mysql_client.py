@@ -1,4 +1,4 @@
-"""The MySQL client against scripted peers: what they receive, and what a caller is told."""
+"""The MySQL client against scripted peers: the bytes they receive, and the errors of callers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TEXT, SHORT_S = 253, 0.05
 
 
 def disclosures(password: str) -> Iterator[bytes]:
-    """In what forms no peer may receive a password."""
+    """Return all encodings of a password that no peer may receive."""
     encodings = ["utf-8", "utf-16-le", "utf-16-be"]
     with contextlib.suppress(UnicodeEncodeError):
         password.encode("latin-1")

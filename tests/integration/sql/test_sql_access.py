@@ -1,4 +1,4 @@
-"""Access to a server's SQL: what is verified between greeting and proof, and kept connections."""
+"""Access to a server's SQL: checks between greeting and proof, and kept connections."""
 
 from __future__ import annotations
 

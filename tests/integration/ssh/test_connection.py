@@ -276,7 +276,7 @@ async def test_ssh_pool_silent_hosts_do_not_block_other_logins(lab, ssh_pool):
 
 
 async def test_ssh_pool_login_burst_respects_max_startups(lab, ssh_pool):
-    """MaxStartups 10 drops whoever comes while ten are not let in yet."""
+    """MaxStartups 10 drops connections while ten others are not logged in yet."""
     host, key = await lab.sshd("MaxStartups 10"), await lab.key("key")
     lab.let_in(key, host)
     async with asyncio.TaskGroup() as group:

@@ -23,7 +23,7 @@ sys.exit(main(sys.argv))
 
 
 def install(home: Path) -> None:
-    """What stands in for the installed server program."""
+    """The replacement for the installed server program."""
     for part in ("bin", "lib", "run", "log", "etc"):
         (home / part).mkdir(parents=True, exist_ok=True)
     program = home / "bin" / "observer"

@@ -125,7 +125,7 @@ class Ledger:
         return row[0] if row else default
 
     def statements(self) -> list[str]:
-        """What the cluster was told to do, in order: every ALTER."""
+        """Every ALTER statement that the cluster received, in order."""
         return [text for (text,) in self._db.execute("SELECT text FROM statement ORDER BY at")]
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:

@@ -43,19 +43,19 @@ _WHERE = "[{pid}][observer][T0][Y0-0000000000000000-0-0] [lt=7]"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a stand-in is to fail; from etc/standin.json, read again for every statement.
+    """Scripted failures of a stand-in, from etc/standin.json, read again for every statement.
 
     Attributes:
         boot_s: seconds from its start to the opening of its ports.
-        dies: why it dies, a key of DEATHS; empty: it does not.
-        dies_after_s: seconds from its start to that.
-        hangs: it takes connections and says nothing.
+        dies: reason for its end, a key of DEATHS; empty if it does not end.
+        dies_after_s: seconds from its start to its end.
+        hangs: it accepts connections and sends nothing.
         refuses_sql: its SQL port stays closed.
-        password: other than the cluster's; root's login is refused with the cluster's.
-        never_serves: it does not come into service.
+        password: the password of root, if it differs from the password of the cluster.
+        never_serves: it never comes into service.
         ignores_term: SIGTERM does not end it.
-        failures: so many ALTER statements fail with `code` first.
-        code: of those.
+        failures: number of ALTER statements that fail first.
+        code: error code of those statements.
     """
 
     boot_s: float = 0.0

@@ -51,7 +51,7 @@ def nothing_is_unexpected(ctx: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
-    """In place of `unsupported_method`: what a path does not serve is 404, whoever asks."""
+    """Replaces `unsupported_method`: a path that is not served returns 404 to every caller."""
     path = case.operation.path
     if not is_first(f"method {path}"):
         return
@@ -91,7 +91,7 @@ def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) ->
         validate(content["schema"], probe_response, operation.schema.raw_schema)
         answer = probe_response.json()
         assert "data" not in answer, where
-        # Who was refused too often has to pause, and is not looked at meanwhile.
+        # A client that was refused too often has to pause; its requests are not examined.
         is_throttled = probe_response.status_code == 429 and "Retry-After" in probe_response.headers
         assert is_throttled or answer["error"]["errCode"].endswith(code), where
 
@@ -110,7 +110,7 @@ def is_first(key: str) -> bool:
 
 
 def methods_at(path: str, document: dict[str, Any]) -> set[str]:
-    """What is served at a path, also by a route whose `{id}` it fits."""
+    """Return the methods served at a path, also by a route whose `{id}` matches it."""
     return {
         method.upper()
         for template, methods in document["paths"].items()
