@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dagengine.api import event_streams as feed
-from dagengine.api.handlers import events as follow
+from dagengine.api import event_streams
+from dagengine.api.handlers import events as events_handler
 from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
@@ -222,8 +222,8 @@ async def test_event_stream_without_login_is_refused(
 async def test_event_stream_slow_subscriber_misses_no_event(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_KEPT", 4)
-    monkeypatch.setattr(feed, "_PAGE", 7)
+    monkeypatch.setattr(event_streams, "_KEPT", 4)
+    monkeypatch.setattr(event_streams, "_PAGE", 7)
     running_controller.lines = tuple(f"line {number}" for number in range(100))
     dag_id = (await client.start("GLOBAL"))["id"]
     early, late = await asyncio.gather(collect(client, dag_id), collect(client, dag_id, 1))
@@ -235,7 +235,7 @@ async def test_event_stream_slow_subscriber_misses_no_event(
 async def test_event_stream_idle_sends_keepalive(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "KEEPALIVE_S", 0.01)
+    monkeypatch.setattr(event_streams, "KEEPALIVE_S", 0.01)
     latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     async with asyncio.timeout(30), running_controller.open_stream(dag_id) as response:
@@ -248,7 +248,7 @@ async def test_event_stream_idle_sends_keepalive(
 async def test_event_stream_blocked_subscriber_is_disconnected(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disconnected, write = asyncio.Event(), follow._write
+    disconnected, write = asyncio.Event(), events_handler._write
 
     async def note(response: web.StreamResponse, frames: bytes) -> None:
         try:
@@ -257,8 +257,8 @@ async def test_event_stream_blocked_subscriber_is_disconnected(
             disconnected.set()
             raise
 
-    monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(follow, "_write", note)
+    monkeypatch.setattr(events_handler, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(events_handler, "_write", note)
     running_controller.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
     latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 import pytest_asyncio
 
@@ -67,10 +68,13 @@ async def test_client_keys_locked_key_is_opened_once(lab, ssh_pool, monkeypatch)
     lab.let_in(key, *hosts)
     monkeypatch.setenv(VARIABLE, PASSPHRASE)
     opened = []
-    read = "dagengine.remote.ssh.client_keys._read_private_key"
-    from dagengine.remote.ssh.client_keys import _read_private_key  # noqa: PLC0415
+    read_private_key = asyncssh.read_private_key
 
-    monkeypatch.setattr(read, lambda file, **a: opened.append(file) or _read_private_key(file, **a))
+    def record_read(file, *passphrase):
+        opened.append(Path(file))
+        return read_private_key(file, *passphrase)
+
+    monkeypatch.setattr(asyncssh, "read_private_key", record_read)
     async with asyncio.TaskGroup() as group:
         for host in hosts:
             address = lab.address(host, key_file=key, key_passphrase_env=VARIABLE)
