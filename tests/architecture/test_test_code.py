@@ -85,9 +85,9 @@ def private_access_in(tree: ast.AST) -> Iterator[str]:
             case ast.Constant(value=str(text)) if PRIVATE_PATH.fullmatch(text):
                 yield text
             case ast.Call(
-                func=ast.Attribute(attr="setattr"), args=[_, ast.Constant(value=name), _]
+                func=ast.Attribute(attr="setattr"), args=[_, ast.Constant(value=str(name)), _]
             ):
-                if isinstance(name, str) and is_private(name):
+                if is_private(name):
                     yield f"setattr {name}"
 
 
