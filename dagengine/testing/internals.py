@@ -69,7 +69,7 @@ async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
     """Block the writer within the context: requests wait in its queue."""
     is_held, release = threading.Event(), threading.Event()
 
-    def hold(connection: sqlite3.Connection) -> None:
+    def hold(_connection: sqlite3.Connection) -> None:
         is_held.set()
         assert release.wait(_HOLD_LIMIT_S)
 

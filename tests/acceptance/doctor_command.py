@@ -1,4 +1,4 @@
-"""`dagengine doctor` as a person runs it, and what it found."""
+"""`dagengine doctor` as an administrator runs it, and its findings."""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ from tests.support.standin.cluster_state import Ledger
 
 
 class OceanTestbed(ClusterTestbed):
-    """Nine servers in three zones, when nothing else is asked for."""
+    """Nine servers in three zones by default."""
 
     cluster: OceanCluster
 
     def __init__(self, hosts: DemoHosts, cluster: OceanCluster) -> None:
         super().__init__(hosts, cluster)
         self.cluster = cluster
+        self._taken = 0
 
     @property
     def ledger(self) -> Ledger:
@@ -69,8 +70,8 @@ class OceanTestbed(ClusterTestbed):
 
     def take_statements(self) -> list[str]:
         """Return the ALTER statements since the last call."""
-        told = self.ledger.statements()
-        new, self._told = told[getattr(self, "_told", 0) :], len(told)
+        statements = self.ledger.statements()
+        new, self._taken = statements[self._taken :], len(statements)
         return new
 
     def set_sql_timeout(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What a run shows to anybody, and what must be found nowhere in it.
+"""Outputs of a run, and the secrets that none of them may contain.
 
 Every secret has a core that survives any quoting, so that a quoted or escaped one is found, too.
 What is read: all that the controller logs, its whole store and a backup of it, every byte that it
@@ -136,7 +136,7 @@ async def run_command(
 
 async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
     """What the commands that call the controller print, with the right and a wrong password."""
-    said = [
+    outputs = [
         await run_command(testbed, *argv)
         for argv in (
             ["show"],
@@ -149,36 +149,38 @@ async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
             ["stop", "--force", "--dry-run"],
         )
     ]
-    return b"".join([*said, await run_command(testbed, "list", password="wrong password")])
+    return b"".join([*outputs, await run_command(testbed, "list", password="wrong password")])
 
 
 async def run_file_commands(testbed: ClusterTestbed) -> bytes:
     """What the commands that read the files print: `doctor`, `hosts trust`."""
     config = ("-c", str(testbed.cluster.engine_file))
-    said = [
+    outputs = [
         await run_command(testbed, "doctor", *config),
         await run_command(testbed, "doctor", "--all", *config),
         await run_command(testbed, "doctor", "--json", *config),
         await run_command(testbed, "hosts", "trust", "--yes", *config),
         await run_command(testbed, "hosts", "trust", "--json", "--yes", *config),
     ]
-    assert all(said)
-    return b"".join(said)
+    assert all(outputs)
+    return b"".join(outputs)
 
 
 async def backup_controller(testbed: ClusterTestbed) -> bytes:
     """Make a backup beside the store; returns what the command prints."""
     file = testbed.cluster.directory / "backup.sqlite"
-    said = await run_command(testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file))
-    assert file.exists(), said
-    return said
+    outputs = await run_command(
+        testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file)
+    )
+    assert file.exists(), outputs
+    return outputs
 
 
 def find_leaks(
     testbed: ClusterTestbed,
     recorder: TrafficRecorder,
     keys: list[bytes],
-    said: bytes,
+    outputs: bytes,
     secret_files: set[str],
 ) -> list[tuple[str, str]]:
     """(secret, place) of each that is found.
@@ -187,10 +189,10 @@ def find_leaks(
         testbed: of a completed run.
         wire: all calls went over.
         keys: of the calls that were signed in this process.
-        said: what commands have printed.
+        outputs: what commands have printed.
         secret_files: names of files that are there to hold secrets.
     """
-    places = {"the commands' output": said, "the answers": bytes(recorder.received_bytes)}
+    places = {"the commands' output": outputs, "the answers": bytes(recorder.received_bytes)}
     places |= _read_files(testbed.cluster.directory, secret_files)
     needles = _needles_of(recorder, keys)
     return [

@@ -61,7 +61,7 @@ async def test_controller_killed_resumes_dag_at_its_stage(
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what=f"the gate in '{stage}'")
+        await eventually(is_held, timeout_s=60, what=f"the latch in '{stage}'")
         before = await client.get_dag(accepted["id"])
         await testbed.end_controller(signal.SIGKILL)
         await testbed.start_controller()

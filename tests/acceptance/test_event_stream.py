@@ -48,7 +48,7 @@ async def test_event_stream_survives_controller_kill_without_loss(
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what=f"the gate in '{STAGE}'")
+        await eventually(is_held, timeout_s=60, what=f"the latch in '{STAGE}'")
         await testbed.end_controller(signal.SIGKILL)
         await testbed.start_controller()
 

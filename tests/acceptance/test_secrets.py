@@ -116,11 +116,11 @@ async def test_secrets_of_cluster_appear_in_no_output(keys: list[bytes]) -> None
                 await send_refused_requests(url)
         finally:
             await testbed.end_controller()
-        shown = find_leaks(testbed, recorder, keys, output, {"passphrase", "agent_password"})
+        leaks = find_leaks(testbed, recorder, keys, output, {"passphrase", "agent_password"})
 
     assert b"wrongword-90ab13de" in recorder.sent_bytes  # the relay does see what is sent
     assert len(keys) > 20
-    assert shown == []
+    assert leaks == []
 
 
 async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
@@ -150,7 +150,7 @@ async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
                 await send_refused_requests(url)
         finally:
             await testbed.end_controller()
-        shown = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
+        leaks = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
 
     assert b"stands in this file in clear" in output
-    assert shown == []
+    assert leaks == []

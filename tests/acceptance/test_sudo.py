@@ -21,7 +21,7 @@ from tests.acceptance.conftest import (
     sub_tasks,
     wait_dag,
 )
-from tests.acceptance.test_doctor import doctor, find_entry
+from tests.acceptance.doctor_command import doctor, find_entry
 from tests.support.sudo_users import RULE, SudoUsers
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]

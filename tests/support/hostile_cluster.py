@@ -115,7 +115,7 @@ class HostileCluster:
 
     Attributes:
         process: identity of the first server, once a test has determined it.
-        server: process of the first server; recognised as such, listens only when told to.
+        server: process of the first server; recognized as such, listens only on request.
         friend: process of the second server, which answers SQL.
         client: of a controller for both.
     """

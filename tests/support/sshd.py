@@ -12,7 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dagengine.remote import Command
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
 
@@ -97,7 +99,7 @@ class Sshd:
         return [pid for pid in pids if _is_sshd(pid)]
 
     def signal(self, number: signal.Signals, *, listener: bool = True) -> None:
-        """Signal the processes that serve connections and, unless told not to, the listener."""
+        """Signal the processes that serve connections and, by default, the listener."""
         assert self.process is not None
         for pid in [*self.sessions(), *([self.process.pid] if listener else [])]:
             with suppress(ProcessLookupError):
@@ -225,3 +227,8 @@ def _is_sshd(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
     except OSError:
         return False
+
+
+async def echo_hello(pool: SshPool, address: HostAddress) -> str:
+    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
+    return result.stdout

@@ -83,9 +83,11 @@ def make_users() -> Iterator[SudoUsers]:
 
 def _remove_stale() -> None:
     """Remove the users and the drop-ins of sessions that are gone."""
-    named = [found[1] for user in pwd.getpwall() if (found := _NAME.fullmatch(user.pw_name))]
-    named += [file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")]
-    for pid in {int(text.partition(".")[0]) for text in named}:
+    suffixes = [match[1] for user in pwd.getpwall() if (match := _NAME.fullmatch(user.pw_name))]
+    suffixes += [
+        file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")
+    ]
+    for pid in {int(text.partition(".")[0]) for text in suffixes}:
         if not Path(f"/proc/{pid}").exists():
             _remove(pid)
 
@@ -120,7 +122,7 @@ def _kill(uids: set[int]) -> None:
 
 def _find_processes(uids: set[int]) -> list[int]:
     """Return the processes with one of these as real, effective or saved uid, without zombies."""
-    found = []
+    pids = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             lines = (directory / "status").read_text().splitlines()
@@ -128,8 +130,8 @@ def _find_processes(uids: set[int]) -> list[int]:
             continue
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         if uids & {int(uid) for uid in fields["Uid"].split()} and fields["State"].split()[0] != "Z":
-            found.append(int(directory.name))
-    return found
+            pids.append(int(directory.name))
+    return pids
 
 
 def _words(pid: int) -> str:

@@ -39,8 +39,8 @@ BREAKS = "/api/v1/odd"  # on purpose
 
 
 async def document(controller: ApiController) -> dict[str, Any]:
-    found: dict[str, Any] = (await controller.send("GET", "/openapi.json")).body
-    return found
+    document: dict[str, Any] = (await controller.send("GET", "/openapi.json")).body
+    return document
 
 
 def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -79,10 +79,10 @@ def data_schema(document: dict[str, Any], operation: dict[str, Any]) -> dict[str
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     if "allOf" not in schema:
         return None
-    found: dict[str, Any] = schema["allOf"][1]["properties"]["data"]
-    while "$ref" in found:
-        found = document["components"]["schemas"][found["$ref"].rpartition("/")[2]]
-    return found
+    data: dict[str, Any] = schema["allOf"][1]["properties"]["data"]
+    while "$ref" in data:
+        data = document["components"]["schemas"][data["$ref"].rpartition("/")[2]]
+    return data
 
 
 async def test_openapi_every_response_matches_its_schema(

@@ -91,8 +91,8 @@ async def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def document(shipped: Shipped) -> dict[str, Any]:
     async with ClientSession() as session, session.get(f"{shipped.url}/openapi.json") as answer:
-        found: dict[str, Any] = await answer.json()
-        return found
+        document: dict[str, Any] = await answer.json()
+        return document
 
 
 async def test_openapi_generated_requests_get_documented_responses(
@@ -134,7 +134,7 @@ async def test_openapi_generated_requests_get_documented_responses(
     # The hooks' own checks were really made, of each route.
     assert set(probed.read_text().splitlines()) == {
         *(f"method {path}" for _, path, _ in operations),
-        *(f"login {method} {path}" for method, path, found in operations if found["security"]),
+        *(f"login {method} {path}" for method, path, entry in operations if entry["security"]),
     }
     for route in shipped.routes:
         assert (route.method, f"/api/v1{route.path}") in {operation[:2] for operation in operations}

@@ -67,8 +67,8 @@ async def test_api_wire_case_gets_expected_response(
     assert answer.status == int(status), answer.text
     if codes:
         error = answer.body["error"]
-        found = [str(error["code"])] if "code" in error else []
-        assert [*found, error["errCode"]] == codes, answer.text
+        error_codes = [str(error["code"])] if "code" in error else []
+        assert [*error_codes, error["errCode"]] == codes, answer.text
         assert case.get("says", "") in error["message"]
     assert await controller.engine.list_dags(limit=9, details=False) == before
 

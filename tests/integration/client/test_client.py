@@ -16,10 +16,10 @@ import pytest
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
 from dagengine.testing import Latch
-from tests.integration.server.test_listener import PASSWORD as LISTENING_PASSWORD
-from tests.integration.server.test_listener import Authority, open_controller
 from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
+from tests.support.listening_controller import PASSWORD as LISTENING_PASSWORD
+from tests.support.listening_controller import Authority, open_controller
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "howto" / "client.py"
 
@@ -138,7 +138,7 @@ async def test_client_start_lost_response_is_repeated_as_same_dag(
     assert len(posts) == 3
     keys = {re.search(rb"(?i)idempotency-key: (\w+)", head)[1] for head in posts}  # type: ignore[index]
     assert len(keys) == 1
-    assert [found["id"] for found in await client.list_dags()] == [dag["id"]]
+    assert [entry["id"] for entry in await client.list_dags()] == [dag["id"]]
     running_controller.latch.open()
 
 
@@ -178,8 +178,8 @@ async def test_client_search_dags_fetches_every_page(client: Client) -> None:
     for _ in range(5):
         ids.append((await client.start("GLOBAL"))["id"])
         await collect(client, ids[-1])
-    found = [dag["id"] async for dag in client.search_dags(state="SUCCEED", page=2)]
-    assert found == ids[::-1]
+    ids_found = [dag["id"] async for dag in client.search_dags(state="SUCCEED", page=2)]
+    assert ids_found == ids[::-1]
     assert [dag async for dag in client.search_dags(name="Stop OB")] == []
 
 

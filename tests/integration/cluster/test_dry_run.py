@@ -1,4 +1,4 @@
-"""`dryRun`: what a start or stop would do, asked of real hosts; nothing is changed anywhere."""
+"""`dryRun`: the plan of a start or stop, from real hosts; nothing is changed."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
         )
         access = ClusterAccess(ClusterFile(file, FLAVOURS), ssh_pool, FakeClock())
         request = bind(json.dumps(body).encode(), StopRequest)
-        call = Call(cast("Engine", None), request, "somebody")  # no engine is asked for anything
+        call = Call(cast("Engine", None), request, "tester")  # the engine is not used
         with pytest.raises(ApiError) as caught:
             await stop_route(access).handler(call)
         with pytest.raises(ApiError) as planned:  # of `dryRun` the refusal is the same

@@ -48,11 +48,11 @@ class InterferingStore(SqliteStore):
         return written
 
 
-def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
+def contending_operation(release: asyncio.Event, then: Any = succeed) -> Operation:
     """An operation; two DAGs of it at once make one decision stale."""
 
     async def wait_and_lock(context: StepContext) -> Outcome:
-        await gate.wait()
+        await release.wait()
         return await take_lock(context)
 
     return op(wait_and_lock, then, name="locked", lock_key="k")
@@ -105,11 +105,11 @@ async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_
 async def test_scheduler_durable_commit_reported_failed_is_followed(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, gate = InterferingStore(tmp_path / "store.sqlite"), Latch()
+    store, latch = InterferingStore(tmp_path / "store.sqlite"), Latch()
     ran: list[str] = []
 
     async def first(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
     async def second(context: StepContext) -> Outcome:
@@ -118,9 +118,9 @@ async def test_scheduler_durable_commit_reported_failed_is_followed(
 
     async with open_engine(op(first, second), store=store) as engine:
         dag_id = await submit(engine)
-        await gate.reached.wait()
+        await latch.reached.wait()
         store.hides_next_commit = True
-        gate.open()
+        latch.open()
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
         assert ran == ["second"]
 

@@ -20,7 +20,7 @@ SUBMISSION = Submission("op", ("a",), {"wish": 1})
 
 
 class BlockedStore(SqliteStore):
-    """Writes nothing before its gate is open."""
+    """Writes nothing before its latch is open."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

@@ -91,7 +91,8 @@ async def test_lock_handover_stale_write_is_repeated(
         holder = await submit(engine, "op", "holder")
         await working.wait()
         store.refused_kinds = {LockReleased, LockTaken}
-        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        force = [engine.generic_id(holder)]
+        lock_successor_id = await submit(engine, "op", "successor", force=force)
         async with asyncio.timeout(10):
             assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
             assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)

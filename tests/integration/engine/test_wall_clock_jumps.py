@@ -75,8 +75,8 @@ def _deadline(context: StepContext) -> datetime:
     context.wait_for("test", "the clock")
     wait = context.wait  # type: ignore[attr-defined]  # readers see it; a step has no need to
     assert wait.deadline_at is not None
-    found: datetime = wait.deadline_at
-    return found
+    deadline_at: datetime = wait.deadline_at
+    return deadline_at
 
 
 @SCOPES
@@ -182,8 +182,8 @@ async def test_engine_repeated_clock_jumps_do_not_change_outcome(
         outcomes = [
             attempt.outcome
             for node in detail.nodes or ()
-            for found in node.sub_tasks
-            for attempt in await engine.find_attempts(found.sub_task.sub_task_id)
+            for entry in node.sub_tasks
+            for attempt in await engine.find_attempts(entry.sub_task.sub_task_id)
         ]
         assert sorted(set(outcomes)) == ["Failed", "Succeeded"]
         assert outcomes.count("Failed") == 1

@@ -43,7 +43,7 @@ class EmptyBody(BaseModel):
 
 def make_plugin(latch: Latch) -> Plugin:
     async def hold(context: StepContext) -> Outcome:
-        await context.log("said before the move" if not context.resumed else "said after it")
+        await context.log("before the move" if not context.resumed else "after the move")
         await latch.wait()
         return Succeeded()
 
@@ -113,8 +113,8 @@ async def test_backup_restored_on_other_host_resumes_dag(
         await eventually(has_ended, what="the end of the carried DAG")
         ended_dag = await client.get_dag(dag["id"])
         assert ended_dag["nodes"][0]["sub_tasks"][0]["task_logs"] == [
-            "said before the move",
-            "said after it",
+            "before the move",
+            "after the move",
         ]
         (audit,) = await client.list_audit(dag["id"])
         assert audit["action"] == "START"

@@ -87,9 +87,9 @@ def test_serve_notifies_ready_watchdog_and_stopping(
                 pass
             assert [manager.receive() for _ in range(3)] == [["WATCHDOG=1"]] * 3
             process.send_signal(signal.SIGTERM)
-            while (said := manager.receive()) == ["WATCHDOG=1"]:
+            while (message := manager.receive()) == ["WATCHDOG=1"]:
                 pass
-            assert said[0] == "STOPPING=1"
+            assert message[0] == "STOPPING=1"
             assert process.wait(60) == 0
         finally:
             process.kill()
@@ -140,8 +140,8 @@ def test_unit_file_passes_systemd_analyze_verify() -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", UNIT], capture_output=True, text=True, check=False, timeout=60
     )
-    said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
-    assert [line for line in said if "dagengine" in line] == []
+    problems = [line for line in done.stderr.splitlines() if "is not executable" not in line]
+    assert [line for line in problems if "dagengine" in line] == []
 
 
 def test_unit_file_matches_notifications_of_program() -> None:

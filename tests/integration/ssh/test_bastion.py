@@ -19,14 +19,9 @@ from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
-from tests.support.sshd import MISSING, Sshd, SshLab
+from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-
-
-async def echo_hello(pool: SshPool, address: HostAddress) -> str:
-    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
-    return result.stdout
 
 
 async def connection_error(pool: SshPool, address: HostAddress) -> RemoteError:

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.joi
 
 @dataclass(frozen=True, slots=True)
 class TrustResult:
-    """What the command said."""
+    """Output of the command."""
 
     code: int
     printed: str

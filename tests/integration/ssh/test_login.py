@@ -14,10 +14,9 @@ from dagengine.errors import (
     AuthenticationFailed,
     HostKeyRejected,
 )
-from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
+from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello, open_lab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -30,11 +29,6 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     async with open_lab(tmp_path) as lab:
         yield lab
-
-
-async def echo_hello(pool: SshPool, address: HostAddress) -> str:
-    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
-    return result.stdout
 
 
 async def auth_error_text(pool: SshPool, address: HostAddress) -> str:

@@ -87,7 +87,7 @@ async def test_sudo_command_runs_as_named_user_or_login(sudo_runner, sudo_users)
         sudo_users.owner,
         f"/ {sudo_users.owner}",
     ]
-    sudo_users.allow()  # sudo would refuse: it is not asked
+    sudo_users.allow()  # sudo would refuse, but is not used
     alone = await sudo_runner(sudo=None)
     assert (await run_output(alone, "id -un")) == sudo_users.login
 

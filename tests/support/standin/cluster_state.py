@@ -159,11 +159,11 @@ class Ledger:
     def serves(self, member: Member) -> bool:
         """It lives and is in service."""
         self.refresh()
-        (found,) = self._db.execute(
+        (start_service_at,) = self._db.execute(
             "SELECT start_service_time FROM server WHERE svr_ip = ? AND svr_port = ?",
             (member.ip, member.rpc_port),
         ).fetchone()
-        return found is not None
+        return start_service_at is not None
 
     def has_majority(self) -> bool:
         """The system tenant's log stream has a majority of its replicas alive."""
@@ -245,11 +245,11 @@ class Ledger:
         if (freeze := _FREEZE.fullmatch(text)) is not None:
             self._freeze([_parse_address(name) for name in _literals(freeze[1])])
             return
-        found = _ALTER.fullmatch(text)
-        if found is None:
+        match = _ALTER.fullmatch(text)
+        if match is None:
             raise Refused(_SYNTAX, f"You have an error in your SQL syntax near '{text[:60]}'")
-        starts, names = found[1].lower() == "start", _literals(found[3])
-        if found[2].lower() == "server":
+        starts, names = match[1].lower() == "start", _literals(match[3])
+        if match[2].lower() == "server":
             self._alter_servers([_parse_address(name) for name in names], starts)
         else:
             self._alter_zone(names[0], starts)

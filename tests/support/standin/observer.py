@@ -73,10 +73,11 @@ class Wish:
 def read_wish() -> Wish:
     """Of the home that is the working directory."""
     try:
-        told = json.loads(WISHES.read_text())
+        entries = json.loads(WISHES.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return Wish()
-    return Wish(**{field.name: told[field.name] for field in fields(Wish) if field.name in told})
+    names = {field.name for field in fields(Wish)}
+    return Wish(**{name: entries[name] for name in entries if name in names})
 
 
 def main(argv: list[str]) -> int:
@@ -109,15 +110,15 @@ def main(argv: list[str]) -> int:
 
 def _daemonise(pid_file: IO[bytes], name: str) -> None:
     """The parent exits once the pid file is written, as the real program's does."""
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     if os.fork():
-        os.close(tell)
-        os.read(told, 1)
+        os.close(write_end)
+        os.read(read_end, 1)
         os._exit(0)
     os.setsid()
     if os.fork():
         os._exit(0)
-    os.close(told)
+    os.close(read_end)
     _take_name(str(Path.cwd() / "bin" / Path(name).name))
     pid_file.truncate(0)
     pid_file.write(f"{os.getpid()}\n".encode())
@@ -127,7 +128,7 @@ def _daemonise(pid_file: IO[bytes], name: str) -> None:
     silent = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(silent, number)
-    os.close(tell)
+    os.close(write_end)
 
 
 def _take_name(name: str) -> None:
