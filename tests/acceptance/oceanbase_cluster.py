@@ -32,11 +32,11 @@ class OceanTestbed(ClusterTestbed):
         return self.cluster.ledger
 
     def name(self, number: int) -> str:
-        """As callers write it."""
+        """Return the name of a server in requests."""
         return self.cluster.servers[number].name
 
     def pid(self, number: int) -> int | None:
-        """The observer that works in this server's home; None when none does."""
+        """Return the pid of the observer in the home of a server; None if it does not run."""
         home = self.cluster.servers[number].home
         for directory in Path("/proc").glob("[0-9]*"):
             try:
@@ -51,7 +51,7 @@ class OceanTestbed(ClusterTestbed):
         return [self.pid(number) for number in range(len(self.cluster.servers))]
 
     async def kill(self, *numbers: int) -> None:
-        """End servers as a broken machine would, and wait until their cluster knows."""
+        """Kill servers, and wait until the cluster notices."""
         for number in numbers:
             if (pid := self.pid(number)) is not None:
                 os.kill(pid, signal.SIGKILL)
@@ -64,7 +64,7 @@ class OceanTestbed(ClusterTestbed):
         await eventually(are_dead, what="the end of the killed stand-ins")
 
     def serving(self) -> list[int]:
-        """The servers that live and are in service."""
+        """Return the servers that are alive and in service."""
         members = self.cluster.members
         return [number for number in range(len(members)) if self.ledger.serves(members[number])]
 
@@ -75,13 +75,13 @@ class OceanTestbed(ClusterTestbed):
         return new
 
     def set_sql_timeout(self, seconds: float) -> None:
-        """How long the cluster's SQL may take; from the next DAG on."""
+        """Set the time limit of the SQL of the cluster, from the next DAG on."""
         self.cluster.entries["cluster_sql_timeout_s"] = seconds
         self.cluster.write()
 
     @contextmanager
     def unplugged(self, number: int) -> Iterator[None]:
-        """Nothing answers where this server's sshd should be."""
+        """Replace the sshd of a server by a port that does not answer."""
         entry = self.cluster.server_entry(number)["ssh"]
         port = entry["port"]
         with closing(socket.socket()) as bound:  # bound, but not listened on
@@ -95,7 +95,7 @@ class OceanTestbed(ClusterTestbed):
                 self.cluster.write()
 
     def watch_sshd(self, number: int) -> Callable[[], str]:
-        """What this host's sshd logs from now on."""
+        """Record the log of the sshd of a host."""
         log = self.cluster.servers[number].host.directory / "sshd.log"
         begin = log.stat().st_size
         return lambda: log.read_bytes()[begin:].decode(errors="replace")

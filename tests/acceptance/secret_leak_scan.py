@@ -39,7 +39,7 @@ CORE = re.compile(r"[a-z]+-[0-9a-f]{8}")
 
 
 class TrafficRecorder:
-    """What goes to the controller and comes back, recorded by a relay in between."""
+    """A relay that records the requests to the controller and its responses."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class TrafficRecorder:
 
 
 async def read_everything(client: Client, url: str, dag: Mapping[str, Any]) -> None:
-    """Every read-out of a DAG and of the controller."""
+    """Call every read route for a DAG and the controller."""
     await client.list_dags(details=True)
     await client.list_audit()
     await client.list_audit(dag["id"])
@@ -123,7 +123,7 @@ async def send_refused_requests(url: str) -> None:
 async def run_command(
     testbed: ClusterTestbed, *argv: str, password: str = "root password"
 ) -> bytes:
-    """What a command prints, on stdout and stderr."""
+    """Return the output of a command on stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dagengine", *argv),
         env=dict(testbed.cluster.environment) | {"DAGENGINE_PASSWORD": SECRETS[password]},
@@ -135,7 +135,7 @@ async def run_command(
 
 
 async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
-    """What the commands that call the controller print, with the right and a wrong password."""
+    """Return the output of the client commands, with the right and a wrong password."""
     outputs = [
         await run_command(testbed, *argv)
         for argv in (
@@ -153,7 +153,7 @@ async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
 
 
 async def run_file_commands(testbed: ClusterTestbed) -> bytes:
-    """What the commands that read the files print: `doctor`, `hosts trust`."""
+    """Return the output of the commands that read files: `doctor`, `hosts trust`."""
     config = ("-c", str(testbed.cluster.engine_file))
     outputs = [
         await run_command(testbed, "doctor", *config),
@@ -167,7 +167,7 @@ async def run_file_commands(testbed: ClusterTestbed) -> bytes:
 
 
 async def backup_controller(testbed: ClusterTestbed) -> bytes:
-    """Make a backup beside the store; returns what the command prints."""
+    """Make a backup beside the store; return the output of the command."""
     file = testbed.cluster.directory / "backup.sqlite"
     outputs = await run_command(
         testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file)
@@ -224,7 +224,7 @@ def _needles_of(recorder: TrafficRecorder, keys: list[bytes]) -> list[tuple[str,
 
 
 def _read_files(directory: Path, secret_files: set[str]) -> dict[str, bytes]:
-    """Every file of the run but those that hold the secrets and those of the database."""
+    """Return all files of the run except those of secrets and of the database."""
     places = {
         str(file.relative_to(directory)): file.read_bytes()
         for file in directory.rglob("*")

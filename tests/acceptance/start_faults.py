@@ -60,7 +60,7 @@ def host_down(testbed: ClusterTestbed) -> Fix:
     port = entry["port"]
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         entry["port"] = free.getsockname()[1]
-    # The address is as well known as the real one: only the connection fails.
+    # The address has a known host key, so only the connection fails.
     testbed.cluster.write()
 
     def fix() -> None:

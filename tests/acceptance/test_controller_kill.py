@@ -1,4 +1,4 @@
-"""kill -9 of the controller in each stage: nothing is lost, nothing runs twice."""
+"""kill -9 of the controller in each stage loses nothing and runs nothing twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAGES = (
 
 
 def count_launches(testbed: ClusterTestbed) -> Path:
-    """Put a program before the server's that writes a line for every launch."""
+    """Wrap the server program in a script that writes a line for every launch."""
     binary = testbed.cluster.servers[0].home / "bin" / "seekdb"
     launches = testbed.cluster.directory / "launches"
     real = binary.resolve()

@@ -1,4 +1,4 @@
-"""`dagengine demo` as a person runs it: what it prints; and it leaves nothing, however it ends."""
+"""`dagengine demo` as a user runs it: its output, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo whose every file lies below one directory."""
+    """Run a demo with all files below one directory."""
 
     directory: Path
     process: asyncio.subprocess.Process
@@ -54,7 +54,7 @@ class Demo:
         ]
 
     async def wait_gone(self, family: list[psutil.Process]) -> None:
-        """Wait for the end of every process and file; those that stay are named."""
+        """Wait until no process or file is left; name the remaining ones."""
 
         def find_remaining() -> list[object]:
             alive = [process for process in family if is_alive(process)]
@@ -69,7 +69,7 @@ class Demo:
             raise AssertionError(f"left behind: {find_remaining()}") from error
 
     async def wait_servers(self) -> list[psutil.Process]:
-        """Wait for the middle of the start; returns all that the demo has started by then."""
+        """Wait for the middle of the start; return the processes of the demo."""
 
         async def has_servers() -> bool:
             assert self.process.returncode is None
@@ -137,7 +137,7 @@ async def test_demo_once_prints_final_dag_and_removes_everything(tmp_path: Path)
 
 
 async def test_demo_without_working_sshd_uses_asyncssh_server(tmp_path: Path) -> None:
-    # Looked for on the path first: where this one is found, the installed one is not.
+    # The path is searched first, so this program hides the installed one.
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "sshd").write_text("#!/bin/sh\necho no sshd for this test >&2\nexit 1\n")

@@ -23,7 +23,7 @@ async def test_start_while_lock_is_held_fails_and_names_holder(open_testbed: Ope
 
         await eventually(is_held, timeout_s=60, what="the latch")
         with pytest.raises(TaskExecuteFailedError) as caught:
-            # Another scope: the same one within a second is answered with the first DAG.
+            # Another scope, because the same one returns the first DAG within a second.
             await asyncio.to_thread(testbed.sdk().start_sync, "SERVER", ["127.0.0.1:2886"])
         assert first["id"] in str(caught.value)
         second = (await client.list_dags(details=True))[0]

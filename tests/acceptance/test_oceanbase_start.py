@@ -22,7 +22,7 @@ ALL = list(range(9))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def testbed() -> AsyncIterator[OceanTestbed]:
-    """A cluster that was started as a whole; `first` is the DAG that did it."""
+    """A cluster that was started by the DAG `first`."""
     async with make_ocean_testbed() as testbed:
         await testbed.start_controller()
         testbed.first = await start(testbed, "GLOBAL")

@@ -79,7 +79,7 @@ async def test_health_stage_killed_server_fails_at_once(
     open_testbed: OpenTestbed,
 ) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
-        # Longer than the test waits: only the death itself can end the stage.
+        # Longer than the test waits, so only the end of the process can end the stage.
         testbed.cluster.entries["health"] = {"stable_s": 250}
         testbed.cluster.write()
         await testbed.start_controller()

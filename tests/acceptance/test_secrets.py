@@ -65,7 +65,7 @@ def fix(testbed: ClusterTestbed, *, passphrase: bool = False, options: bool = Fa
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The keys of every call that is signed in this process from now on."""
+    """Record the keys of every call signed in this process."""
     made: list[bytes] = []
     token_bytes = secrets.token_bytes
 
@@ -80,7 +80,7 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 async def run_with_troubles(testbed: ClusterTestbed, client: Client, url: str) -> None:
-    """Refused logins, a death, two RETRYs, a success; then everything that can be read."""
+    """Refused logins, a failed start, two RETRYs and a success, then all outputs."""
     dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
     assert dag["state"] == "FAILED"
     assert "the passphrase for the key file" in json.dumps(dag)

@@ -1,4 +1,4 @@
-"""Servers that belong to another user than the one who logs in: the real sudo, the real seekdb."""
+"""Servers of a user other than the login user, with the real sudo and seekdb."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def obshell_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is one by its name and its place; it has to live to the end."""
+    """Run a process that is one by name and working directory; it must outlive the context."""
     program = home / "bin" / "obshell"
     shutil.copy(Path("/bin/sh").resolve(), program)
     with subprocess.Popen([str(program), "-c", "read -r word"], stdin=subprocess.PIPE) as process:

@@ -26,6 +26,6 @@ _SERVER = Server(
 
 
 def make_server(*, flavour: str = "seekdb", **changes: Any) -> Server:
-    """One with some fields replaced."""
+    """Return a server with some fields replaced."""
     by_name = {known.name: known for known in FLAVOURS}
     return replace(_SERVER, flavour=by_name[flavour], **changes)

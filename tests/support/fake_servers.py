@@ -1,4 +1,4 @@
-"""Processes that are database servers by the name of their program, and by nothing else."""
+"""Processes that resemble database servers by the name of their program only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOBODY = 65534
 """A user without rights; tests that run as root start unprivileged commands as this user."""
 
 SAYS_READY = "echo ready; read -r word"
-"""What a fake server does: it lives until its standard input ends."""
+"""The script of a fake server, which runs until its standard input ends."""
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def disclosures(password: str) -> Iterator[bytes]:
 
 
 def find_disclosures(recording: Recording, password: str = PASSWORD) -> list[bytes]:
-    """Return what must not be in a recording and is; the content of a local file as well."""
+    """Return the forbidden parts of a recording, including the content of a local file."""
     forms = [*disclosures(password), b"root:x:0"]
     return [form for form in forms if form in recording.received]
 
@@ -96,7 +96,7 @@ class FakeContext:
 
 
 def row_answers(servers: tuple[Server, ...]) -> dict[str, Any]:
-    """Answers of a friendly server, for the whole cluster as it would describe it."""
+    """Return the rows with which a friendly server describes the whole cluster."""
     first, second = servers
     table = [[s.ip, s.rpc_port, "ACTIVE", None, "NO", "4.3.1.0-1", "1700000000"] for s in servers]
     rows = [[s.ip, s.rpc_port, s.zone, "ACTIVE", "2024-01-01", None] for s in servers]

@@ -26,7 +26,7 @@ def find_leftovers(directory: Path) -> list[str]:
 
 
 async def assert_nothing_left(hosts: DemoHosts) -> None:
-    """Nothing of ours is there; what a killed controller began may come to its own end first."""
+    """Wait until nothing is left; commands of a killed controller may end by themselves first."""
     remains: Sequence[str] = ()
 
     async def is_clean() -> bool:

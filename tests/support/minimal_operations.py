@@ -1,4 +1,4 @@
-"""Steps and operations as small as they can be, for tests of the engine."""
+"""Minimal steps and operations for tests of the engine."""
 
 from __future__ import annotations
 

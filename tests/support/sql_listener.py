@@ -134,7 +134,7 @@ class ListenerProcess:
         self._command(do="close")
 
     def take_recording(self) -> Recording:
-        """Return what was received since the last call."""
+        """Return the bytes received since the last call."""
         return Recording(tuple(bytes.fromhex(text) for text in self._command(do="take")))
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""OpenSSH as people have it, for tests: sshd with any configuration, its agent, its key tools."""
+"""OpenSSH for tests: sshd with any configuration, the agent and the key tools."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _READY_BOUND_S = 20.0
 
 @dataclass
 class Sshd:
-    """One sshd. `lines` go to the front of its configuration: there the first one counts."""
+    """One sshd. `lines` precede its configuration, because sshd uses the first value."""
 
     directory: Path
     ip: str
@@ -106,7 +106,7 @@ class Sshd:
                 os.kill(pid, number)
 
     async def stop(self) -> None:
-        """End it with all of its connections."""
+        """End the server and all of its connections."""
         if self.process is not None and self.process.returncode is None:
             self.signal(signal.SIGKILL)
             await self.process.wait()
@@ -114,7 +114,7 @@ class Sshd:
 
 @dataclass
 class SshLab:
-    """Makes sshds, keys and agents below one directory, and ends what it started."""
+    """Creates sshds, keys and agents below one directory, and ends the processes."""
 
     directory: Path
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -125,7 +125,7 @@ class SshLab:
         return self.directory / "known_hosts"
 
     async def key(self, name: str, *options: str) -> Path:
-        """A new key pair; without a passphrase unless `-N` says one."""
+        """Create a key pair, without a passphrase unless `-N` gives one."""
         file = self.directory / name
         given = options if "-N" in options else ("-N", "", *options)
         await run("ssh-keygen", "-q", "-t", "ed25519", "-f", str(file), *given)
@@ -182,7 +182,7 @@ class SshLab:
 
 @asynccontextmanager
 async def open_lab(directory: Path) -> AsyncIterator[SshLab]:
-    """A lab that is gone afterwards."""
+    """Open a lab; its processes end with the context."""
     lab = SshLab(directory)
     lab.known_hosts.touch()
     async with lab.stack:
@@ -190,7 +190,7 @@ async def open_lab(directory: Path) -> AsyncIterator[SshLab]:
 
 
 async def run(program: str, *arguments: str, stdin: str = "", **variables: str) -> str:
-    """Run a program of OpenSSH to its end; its output, or its complaint as an error."""
+    """Run a program of OpenSSH; return its output, or raise its error output."""
     process = await asyncio.create_subprocess_exec(
         str(PROGRAMS[program]),
         *arguments,

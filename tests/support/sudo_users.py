@@ -21,11 +21,11 @@ _DROP_INS = Path("/etc/sudoers.d")
 _PROGRAMS = ("sudo", "visudo", "useradd", "userdel")
 _NAME = re.compile(r"dagt([0-9]+)[ls]")
 RULE = "{login} ALL=({owner}) NOPASSWD: /bin/sh"
-"""What docs/operations/ssh.md says."""
+"""The rule of docs/operations/ssh.md."""
 
 
 def skip_reason() -> str | None:
-    """Why there cannot be such users here; None when there can."""
+    """Return why the users cannot be created on this machine; None if they can."""
     if os.geteuid() != 0:
         return "users for sudo can be made by root only"
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
@@ -60,13 +60,13 @@ class SudoUsers:
         return [f"{pid}: {_words(pid)}" for pid in _find_processes(_uids(self.login, self.owner))]
 
     def end_processes(self) -> None:
-        """End all of these."""
+        """End all processes of the users."""
         _kill(_uids(self.login, self.owner))
 
 
 @contextmanager
 def make_users() -> Iterator[SudoUsers]:
-    """Both users, with the rule; afterwards nothing of them is left, however the tests ended."""
+    """Create both users with the rule, and remove them at the end."""
     _remove_stale()
     pid = os.getpid()
     users = SudoUsers(f"dagt{pid}l", f"dagt{pid}s")

@@ -63,7 +63,7 @@ class Answer:
 
 
 class Api:
-    """The application, with whatever key a vector needs."""
+    """The application, with the key of a vector."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch

@@ -1,4 +1,4 @@
-"""The wire: envelope, routing, bodies, what anybody may ask, what `data` is (protocol 1, 2.1)."""
+"""The wire: envelope, routing, bodies, public routes, form of `data` (protocol 1, 2.1)."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def test_app_path_outside_api_returns_plain_text_404(
         ("GET", "/api/v1/task/dag/12/", 301, "/api/v1/task/dag/12"),
         ("POST", "/api/v1/ob/start/", 307, "/api/v1/ob/start"),
         ("POST", "/api/v1/status/", 307, "/api/v1/status"),
-        # what is escaped stays so
+        # escapes are kept
         ("GET", "/api/v1/task/dag/a%0D%0AX-Evil:1/", 301, "/api/v1/task/dag/a%0D%0AX-Evil:1"),
         ("GET", "/api/v1/task/dag/a%3Fb%C3%A4/", 301, "/api/v1/task/dag/a%3Fb%C3%A4"),
     ],

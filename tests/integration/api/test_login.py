@@ -1,4 +1,4 @@
-"""The wire: who may come in, with which header (protocol 2.3 to 2.6), and what is logged of it."""
+"""The wire: authentication headers (protocol 2.3 to 2.6), and the log of requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One walk over the OpenAPI document: every answer of every route is what strict clients need.
+"""Every response of every route in the OpenAPI document satisfies strict clients.
 
 Go clients read times as strict RFC 3339 with a zone, and want `data` to be an object with something
 in it wherever they expect a result.
@@ -123,7 +123,7 @@ async def test_openapi_secured_routes_require_password(
     for method, path in closed:
         target = path.replace("{id}", "201684300810288611")
         assert (await controller.send(method, target)).refusal == NO_HEADER, path
-        controller.clock.advance(60)  # or the address would have to pause
+        controller.clock.advance(60)  # otherwise the address would have to pause
         answer = await send_signed(controller, method, path, "201684300810288611", auth="wrong")
         assert answer.refusal == WRONG_ROOT, path
     assert await controller.engine.list_dags(limit=9, details=False) == ()

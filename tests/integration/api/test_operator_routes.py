@@ -1,4 +1,4 @@
-"""The wire: what a person may do to a DAG or a node (protocol 3.4, 5.3)."""
+"""The wire: operators on DAGs and nodes (protocol 3.4, 5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""wire_cases.yaml, case by case, over real HTTP against one controller that none may change."""
+"""The cases of wire_cases.yaml over real HTTP; no case may change the controller."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def send(controller: ApiController, case: dict[str, Any]) -> ApiResponse:
 async def test_api_wire_case_gets_expected_response(
     controller: ApiController, case: dict[str, Any]
 ) -> None:
-    controller.clock.advance(60)  # or the address would have to pause after some refusals
+    controller.clock.advance(60)  # otherwise the address would have to pause after some refusals
     before = await controller.engine.list_dags(limit=9, details=False)
     answer = await send(controller, case)
     status, *codes = str(case["is"]).split()

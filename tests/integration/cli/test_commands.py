@@ -1,4 +1,4 @@
-"""The commands as a person types them, against a real controller with an operation of no effect."""
+"""The commands as a user runs them, against a controller with an operation without effect."""
 
 from __future__ import annotations
 

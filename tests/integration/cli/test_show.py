@@ -1,4 +1,4 @@
-"""The commands that read, as a person types them: show, list, logs, audit."""
+"""The reading commands as a user runs them: show, list, logs, audit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dagengine.client: what it repeats, what it does not, and the example of docs/howto/client.md."""
+"""dagengine.client: repeated calls, and the example of docs/howto/client.md."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_client_invalid_id_raises_before_request(text: str) -> None:
             await unconnected.operate_dag(text, "RETRY")
         with pytest.raises(InvalidId):
             unconnected.follow(text)
-        if text:  # an empty one asks for everybody's
+        if text:  # an empty one selects all DAGs
             with pytest.raises(InvalidId):
                 await unconnected.list_audit(text)
 
@@ -96,7 +96,7 @@ async def test_client_invalid_id_raises_before_request(text: str) -> None:
 
 @asynccontextmanager
 async def open_lossy_relay(port: int, losses: int) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A way to the controller that loses its first answers to POST: its URL, and the POSTs."""
+    """Run a relay that loses the first responses to POST; yield its URL and the POSTs."""
     posts: list[bytes] = []
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Following a DAG: its events as they become durable, over HTTP, for one follower or many."""
+"""Events of a DAG over HTTP, for one follower or many."""
 
 from __future__ import annotations
 
@@ -272,7 +272,7 @@ async def test_event_stream_blocked_subscriber_is_disconnected(
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await latch.reached.wait()
         latch.open()
-        events = await collect(client, dag_id)  # while the other one has not read on
+        events = await collect(client, dag_id)  # while the other subscriber does not read
         assert sum(event.kind == "line" for event in events) == 40
         await disconnected.wait()
         taken = b""

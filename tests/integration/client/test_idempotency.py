@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request again makes no second DAG, whatever happened in between."""
+"""Idempotency-Key: a repeated request never creates a second DAG."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For those who watch: DAGs in pages, locks, the audit in pages, health, readiness, figures."""
+"""Routes for monitoring: pages of DAGs and the audit, locks, health, readiness, metrics."""
 
 from __future__ import annotations
 

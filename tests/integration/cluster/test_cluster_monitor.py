@@ -27,7 +27,7 @@ MonitorFactory = Callable[..., tuple[ClusterMonitor, ClusterFile]]
 async def make_monitor(
     tmp_path: Path, ssh_hosts: DemoHosts, ssh_pool: SshPool
 ) -> AsyncIterator[MonitorFactory]:
-    """A lookout over the shared hosts, each with a home that may be empty."""
+    """Return a monitor of the shared hosts, each with a home that may be empty."""
     async with AsyncExitStack() as stack:
 
         def make(clock: FakeClock, **ports: int) -> tuple[ClusterMonitor, ClusterFile]:

@@ -33,7 +33,7 @@ class PlanCluster:
         self.servers: list[dict[str, Any]] = []
 
     def add(self, agent_port: int, *, installed: bool = True, ssh_port: int = 0) -> str:
-        """A server; its program is one that says when it is run."""
+        """A server whose program records that it is run."""
         home = self.directory / f"home {agent_port}"
         (home / "bin").mkdir(parents=True)
         if installed:

@@ -1,4 +1,4 @@
-"""What a host says over SSH of those who look after a home, and what is decided from it."""
+"""Detection of other managers of a home over SSH, and the decisions from it."""
 
 from __future__ import annotations
 

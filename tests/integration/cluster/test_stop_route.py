@@ -1,4 +1,4 @@
-"""POST /ob/stop: its body, and the checks that come before a task, in their order."""
+"""POST /ob/stop: its body, and the order of the checks before a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of an attempt in its odd cases: late, while it is proven, and by a proof that fails."""
+"""Unusual ends of an attempt: late, during the confirmation, and by a failed confirmation."""
 
 from __future__ import annotations
 

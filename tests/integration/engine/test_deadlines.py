@@ -1,4 +1,4 @@
-"""How an attempt ends: in time, too late, cancelled with a proof or without one."""
+"""Ends of an attempt: in time, too late, and cancelled with or without confirmation."""
 
 from __future__ import annotations
 

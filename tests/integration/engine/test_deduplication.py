@@ -1,4 +1,4 @@
-"""Two who ask for the same at once: both are answered when it is durable, and not before."""
+"""Two identical submissions at once are both answered once the DAG is durable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/howto/embed.md shows runs, from the public face alone."""
+"""The example of docs/howto/embed.md runs with public names only."""
 
 from __future__ import annotations
 

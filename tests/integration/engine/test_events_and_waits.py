@@ -1,4 +1,4 @@
-"""Following a DAG: its events, and what it waits for while it does not move."""
+"""Events of a DAG, and its waits."""
 
 from __future__ import annotations
 

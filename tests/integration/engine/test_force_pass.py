@@ -127,7 +127,7 @@ async def test_force_pass_of_holder_ending_in_same_pass_takes_lock(
         )
         store.slow_dag_id = await submit(engine, "other")
         releases[0].set()
-        await store.latch.reached.wait()  # what comes now is decided in one pass, later
+        await store.latch.reached.wait()  # later messages are decided in one pass
         for dag_id, step in ((holder, releases[1]), (lock_successor_id, releases[2])):
             step.set()
             await until_queued(engine, dag_id)

@@ -1,4 +1,4 @@
-"""Two DAGs that want one lock, and the force pass that ends its holder."""
+"""Two DAGs that request one lock, and the force pass of its holder."""
 
 from __future__ import annotations
 

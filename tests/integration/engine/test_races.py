@@ -32,7 +32,7 @@ from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
 
 
 class ControlledStore(SqliteStore):
-    """Holds up, or refuses once, the batches that have changes of all these kinds."""
+    """Delays, or refuses once, the batches with changes of all given kinds."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -137,7 +137,7 @@ async def test_cancel_of_can_continue_false_completes_after_restart(
             return await hang(context)
         finally:
             ending.set()
-            await hang(context)  # until the engine is left
+            await hang(context)  # until the engine stops
 
     async def confirm_stopped(context: StepContext) -> bool:
         return True

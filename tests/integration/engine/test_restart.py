@@ -101,7 +101,7 @@ async def test_cancel_in_progress_completes_after_restart(
 async def test_confirm_stopped_is_not_called_by_stopping_engine(
     open_engine: OpenEngine,
 ) -> None:
-    """The attempt stays open in the store, and the next start looks what is left of it."""
+    """The attempt stays open in the store, and the next start checks its remains."""
     working, ending = asyncio.Event(), asyncio.Event()
     confirmed_by: list[str] = []
     phase = "first"
@@ -112,7 +112,7 @@ async def test_confirm_stopped_is_not_called_by_stopping_engine(
             await asyncio.Event().wait()
         finally:
             ending.set()
-            await asyncio.Event().wait()  # until the engine is left
+            await asyncio.Event().wait()  # until the engine stops
         return Succeeded()
 
     async def confirm_stopped(context: StepContext) -> bool:

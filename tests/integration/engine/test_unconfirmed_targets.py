@@ -1,4 +1,4 @@
-"""Marks of targets on which something may still run, when several steps look and end at once."""
+"""Markers of unconfirmed targets, when several steps check and end at once."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ async def test_deadline_after_retry_is_full_again(
 async def test_deadline_after_restart_counts_time_of_earlier_process(
     open_engine: OpenEngine, script: Script, scope: str
 ) -> None:
-    """A new process has only the wall clock to go by; one that was put back has used up nothing."""
+    """A new process has only the wall clock; if that was set back, no time has passed."""
     for passed_s, left_s in ((250, 350), (-HOUR_S, 600)):
         clock, latch = FakeClock(), Latch()
         lanes = TwoLanes(0, 0)

@@ -66,7 +66,7 @@ async def request_code(
 
 
 async def guess(key: rsa.RSAPublicKey) -> Counter[str]:
-    """Passwords, four at a time."""
+    """Guess passwords, four at a time."""
     signed = [sign(key, READ, f"s3cret-guess-{number}") for number in range(50)]
     numbers = iter(range(GUESSES))
 
@@ -144,7 +144,7 @@ async def flood(key: rsa.RSAPublicKey) -> Counter[str]:
 
 
 async def repeat(attack: Attack, over: asyncio.Event) -> Counter[str]:
-    """Once, and again until it is over."""
+    """Repeat an attack until the guesses are made."""
     codes = await attack()
     while not over.is_set():
         codes += await attack()
@@ -152,7 +152,7 @@ async def repeat(attack: Attack, over: asyncio.Event) -> Counter[str]:
 
 
 async def main() -> None:
-    os.nice(10)  # it stands for other machines: what it computes should not slow down this one
+    os.nice(10)  # it represents other machines, so it must not slow down this one
     key = await fetch_key()
     over = asyncio.Event()
 

@@ -42,7 +42,7 @@ flavour: seekdb
 root_password_file: password
 zones: {z1: [{ip: 10.0.0.1, home: /srv/seekdb}]}
 """
-NO_SCOPE = b"{}"  # gets past the door, and starts nothing
+NO_SCOPE = b"{}"  # passes authentication, but starts nothing
 ACCEPTED = (400, "OB.Cluster.Scope.Invalid")
 REPLAYED = EXPIRED = (401, "Security.Authentication.Expired")
 GARBAGE = (401, "Security.Authentication.Header.DecryptFailed")
@@ -113,7 +113,7 @@ class Caller:
 
 @dataclass
 class AttackedController:
-    """A controller as `serve` runs it."""
+    """Run a controller as `serve` does."""
 
     directory: Path
     host: str = "127.0.0.1"
@@ -271,7 +271,7 @@ async def test_replay_guard_prevents_decryption_of_recorded_body(
         header, body = victim.sign(START, keys), encrypt_body(b'{"scope": {"type": 7}}', keys)
         flipped = bytearray(base64.b64decode(body))
         flipped[3] ^= 1
-        # The attacker is faster than the victim: one answer, and no other.
+        # The attacker is faster than the victim; only one of them succeeds.
         first = await attacker.send("POST", START, header, base64.b64encode(flipped))
         assert first in (BAD_BODY, (400, "Common.BindJsonFailed"))
         for at in range(5):
@@ -547,7 +547,7 @@ class AttackMeasurement:
     quiet: tuple[float, float]  # before and after
     attacked: float
     served: int  # requests of a client with the password, during the attack
-    results: dict[str, dict[str, int]]  # what became of each attack
+    results: dict[str, dict[str, int]]  # the responses to each attack
     grown_bytes: int
     log: str
 
@@ -578,7 +578,7 @@ async def measure_attack(attacked_controller: AttackedController) -> AttackMeasu
 
 
 def assert_refused(measurement: AttackMeasurement) -> None:
-    """Every attack came to nothing, and nothing secret of it was written."""
+    """Check that every attack failed and that no secret was logged."""
     results = measurement.results
     assert sum(results["guess"].values()) == 10_000
     assert results["guess"]["429 TooManyFailures"] > 9_900

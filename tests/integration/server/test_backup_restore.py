@@ -1,4 +1,4 @@
-"""The runbook's way to another host: backup, two files, another address; nothing is lost."""
+"""The move to another host according to the runbook: backup, two files, another address."""
 
 from __future__ import annotations
 

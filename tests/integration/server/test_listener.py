@@ -1,4 +1,4 @@
-"""Where the API listens and what anybody may take of it: limits, TLS, the unix socket."""
+"""The listener of the API: limits, TLS, the unix socket."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ async def test_connections_total_limit_closes_excess(tmp_path: Path) -> None:
 
 
 class Flood(asyncio.Protocol):
-    """Answers anything with more than any buffer holds."""
+    """Responds with more data than any buffer holds."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

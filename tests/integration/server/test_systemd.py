@@ -30,7 +30,7 @@ zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
 
 
 class ServiceManager:
-    """The service manager's end."""
+    """The socket of the service manager."""
 
     def __init__(self, address: str) -> None:
         self.address = address

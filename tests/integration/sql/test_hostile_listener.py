@@ -49,7 +49,7 @@ NO_MESSAGE = {"ob/info", "agents/status"}  # their form has no room for one
 WITHOUT_SQL = {("seekdb", "plain stop"), ("seekdb", "plain stop, dry run")}
 
 Command: TypeAlias = Callable[[HostileCluster, Client], Awaitable[str]]
-"""Runs a command that must fail for the first server; returns all that it tells the user."""
+"""Run a command that must fail for the first server; return its messages."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=FLAVOURS)

@@ -343,7 +343,7 @@ async def test_query_error_leaves_connection_open() -> None:
         assert (await connection.query("good")).affected_rows == 0
         connection.close()
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
-    assert peer.received.endswith(b"\x01\0\0\0\x01")  # it says good-bye
+    assert peer.received.endswith(b"\x01\0\0\0\x01")  # COM_QUIT
 
 
 @pytest.mark.parametrize("answer", [(), (b"\x01", column(TEXT), EOF, row_of(b"a"))])

@@ -1,4 +1,4 @@
-"""The way through a server's own unix socket, with the real sshd."""
+"""Access through the unix socket of a server, with the real sshd."""
 
 from __future__ import annotations
 

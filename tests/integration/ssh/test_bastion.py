@@ -1,4 +1,4 @@
-"""Hosts behind a bastion: one connection to it for all, keys checked on every hop, own errors."""
+"""Hosts behind a bastion: one shared connection, host keys on every hop, distinct errors."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ async def test_bastion_down_and_host_down_raise_different_errors(lab, ssh_pool):
     assert isinstance(error, HostUnreachable)
     assert f"the bastion {address.jump} cannot connect to {address}" in error.message
     assert "refused" in error.message
-    assert bastion.logins() == 1  # and it is kept: it did its part
+    assert bastion.logins() == 1  # and the connection is kept
     await connection_error(ssh_pool, address)
     assert bastion.logins() == 1
 
@@ -170,7 +170,7 @@ async def test_bastion_killed_connection_is_replaced(lab, ssh_pool):
 
 
 async def echo_after_loss(pool: SshPool, address: HostAddress) -> None:
-    """A command that was under way as the connection broke is lost; the next one is not."""
+    """A command that runs while the connection breaks fails; the next one succeeds."""
     try:
         assert await echo_hello(pool, address) == "hello\n"
     except ConnectionLost:

@@ -1,4 +1,4 @@
-"""`dagengine hosts trust` against real sshds: looks, asks, pins; never a changed key by itself."""
+"""`dagengine hosts trust` against real sshds; a changed key is never trusted silently."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TrustResult:
 def trust(
     lab: SshLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Awaitable[TrustResult]]:
-    """Runs the command as a person does; `answer` is what they type."""
+    """Run the command with `answer` as the standard input."""
 
     async def run_trust(*options: str, answer: str = "") -> TrustResult:
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))

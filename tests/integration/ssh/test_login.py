@@ -1,4 +1,4 @@
-"""Logging in as people do: passphrases, agents, certificates, hashed names, bastions."""
+"""Logins with passphrases, agents, certificates, hashed names and bastions."""
 
 from __future__ import annotations
 

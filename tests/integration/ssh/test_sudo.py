@@ -1,4 +1,4 @@
-"""Becoming another user with the real sudo: what the command is then, how it ends, what refuses it.
+"""Commands as another user with the real sudo: identity, end, refusals.
 
 That a runner keeps its whole contract under sudo is shown in tests/conformance.
 """

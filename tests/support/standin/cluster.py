@@ -48,7 +48,7 @@ class OceanCluster(DemoCluster):
         self.ledger.bootstrap(self.members, self.password)
 
     def wish(self, number: int, **wish: Any) -> None:
-        """How a server is to fail from now on; nothing: not at all."""
+        """Set the failures of a server; without arguments, it does not fail."""
         (self.servers[number].home / "etc/standin.json").write_text(json.dumps(wish))
 
     def server_entry(self, number: int) -> dict[str, Any]:

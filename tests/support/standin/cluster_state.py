@@ -1,4 +1,4 @@
-"""What the stand-in observers of one cluster share: one SQLite file, with the real names of views.
+"""The shared state of the stand-in observers of one cluster, in an SQLite file with the real views.
 
 Queries of the product run on it as they are. A server is alive while it holds the lock of its
 file: its death is seen at once, or after `lease_s` as in a real cluster, whose heartbeats have to
@@ -83,7 +83,7 @@ class Member:
 
 
 class Ledger:
-    """The shared state, as one stand-in (or a test) sees it."""
+    """A connection of one stand-in, or of a test, to the shared state."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -129,7 +129,7 @@ class Ledger:
         return [text for (text,) in self._db.execute("SELECT text FROM statement ORDER BY at")]
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        """For tests: a query on the present state."""
+        """Run a query on the current state, for tests."""
         self.refresh()
         return self._db.execute(query, values).fetchall()
 

@@ -1,4 +1,4 @@
-"""A stand-in for the observer program: the real one cannot be had here.
+"""A stand-in for the observer program, which is not available here.
 
 Run as `<home>/bin/observer` from its home. Like the real one it turns into a daemon, writes
 run/observer.pid, reads etc/observer.config.bin (JSON here), opens an SQL and an rpc port, writes
@@ -132,7 +132,7 @@ def _daemonise(pid_file: IO[bytes], name: str) -> None:
 
 
 def _take_name(name: str) -> None:
-    """Show the command line of the program that is stood in for, not the interpreter's."""
+    """Show the command line of the replaced program instead of that of the interpreter."""
     fields_ = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     begin, end = int(fields_[45]), int(fields_[46])  # arg_start and arg_end, proc(5)
     text = name.encode()[: end - begin - 1]

@@ -42,7 +42,7 @@ class _Session(BaseSession):
 
 
 def _code(number: int) -> ErrorCode:
-    """mysql-mimic knows MySQL's codes only, and insists on its own type."""
+    """Return an error code for mysql-mimic, whose enum has only the codes of MySQL."""
     code = int.__new__(ErrorCode, number)
     code._name_, code._value_ = f"OB_{number}", number
     return code
@@ -106,7 +106,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 def write_config(home: Path, member: Member, ledger: Path) -> None:
-    """What a bootstrap leaves in a home."""
+    """Write the files that a bootstrap leaves in a home."""
     (home / "etc").mkdir(exist_ok=True)
     recorded = {
         "ip": member.ip,

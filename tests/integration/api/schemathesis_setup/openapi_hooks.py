@@ -1,4 +1,4 @@
-"""Hooks of schemathesis: every request is signed; and checks of its answers that are the wire's."""
+"""Hooks of schemathesis that sign every request, and checks of the responses."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) -> None:
-    """In place of `ignored_auth`: no login, a spoiled one or a wrong password gets no data."""
+    """Replaces `ignored_auth`: a missing or damaged login or a wrong password gets no data."""
     operation = case.operation
     method = operation.method.upper()
     described = operation.definition.raw
@@ -127,7 +127,7 @@ def send(
     auth: AuthBase | None,
     headers: dict[str, str] | None = None,
 ) -> requests.Response:
-    """A request of the operation's path, to the server that made the response."""
+    """Send a request for the path of the operation to the server of the response."""
     url = urlsplit(response.request.url)
     base = f"{url.scheme}://{url.netloc}"
     path = operation.path
