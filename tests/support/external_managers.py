@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def obshell_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that is one by name and working directory; it must outlive the context."""
+    """Run a process that counts as an OBShell daemon, and check that nothing ends it."""
     program = home / "bin" / "obshell"
     shutil.copy(Path("/bin/sh").resolve(), program)
     with subprocess.Popen([str(program), "-c", "read -r word"], stdin=subprocess.PIPE) as process:
