@@ -105,7 +105,7 @@ def dag_state(detail: DagDetail) -> tuple[str, str, int]:
     return str(detail.dag.state), str(detail.dag.operator), detail.dag.stage
 
 
-def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
+def with_latch(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
     """Return the operation with a stage whose steps, or those of `targets`, wait at a latch."""
 
     async def wait(context: StepContext) -> None:

@@ -217,14 +217,14 @@ async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[H
         patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # also on a busy machine
         patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
         patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
-        world = HostileCluster(flavour, directory)
+        hostile_cluster = HostileCluster(flavour, directory)
         try:
             config = load_config(directory / "engine.yaml", {})
             async with run_controller(config, [EXTENSION]) as controller:
-                world.url = controller.url
-                yield world
+                hostile_cluster.url = controller.url
+                yield hostile_cluster
         finally:
-            world.close()
+            hostile_cluster.close()
 
 
 async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:

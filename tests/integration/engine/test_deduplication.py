@@ -13,7 +13,7 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Latch
-from tests.support.engine_script import OpenEngine, Script, dag_state, held
+from tests.support.engine_script import OpenEngine, Script, dag_state, with_latch
 from tests.support.minimal_operations import end_of, op, succeed
 
 SUBMISSION = Submission("op", ("a",), {"wish": 1})
@@ -74,7 +74,7 @@ async def test_submit_dedupe_window_requires_known_age(
 ) -> None:
     """The age is unknown after the wall clock was set back."""
     clock, latch = FakeClock(), Latch()
-    async with open_engine(held(script.operation(), "check", latch), clock=clock) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), clock=clock) as engine:
         first = await engine.submit(SUBMISSION, dedupe_window_s=10)
         clock.jump(moves_s)
         second = await engine.submit(SUBMISSION, dedupe_window_s=10)

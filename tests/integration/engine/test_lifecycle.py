@@ -19,12 +19,12 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
     operate,
     run,
     states,
     sub_task_of,
     submit_until_latch,
+    with_latch,
 )
 
 
@@ -79,7 +79,7 @@ async def test_submit_repeated_within_window_returns_same_dag(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch, clock = Latch(), FakeClock()
-    async with open_engine(held(script.operation(), "check", latch), clock=clock) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), clock=clock) as engine:
         submission = Submission("op", ("a",))
         first = await engine.submit(submission, dedupe_window_s=1)
         duplicate = await engine.submit(submission, dedupe_window_s=1)
@@ -108,7 +108,7 @@ async def test_submit_with_any_difference_creates_new_dag(
     open_engine: OpenEngine, script: Script, other: Submission, is_written: bool
 ) -> None:
     latch = Latch()
-    held_operation = held(Operation("op", (script.stage("check", LANE),)), "check", latch)
+    held_operation = with_latch(Operation("op", (script.stage("check", LANE),)), "check", latch)
     async with open_engine(held_operation, replace(held_operation, name="other")) as engine:
         submission = Submission("op", ("a",), {"wish": 1})
         first = asyncio.ensure_future(engine.submit(submission, dedupe_window_s=60))
@@ -162,7 +162,7 @@ async def test_scheduler_accepts_state_changed_in_store(
     """The DAG was changed in the store only, so the engine discards its decision."""
     latch = Latch()
     store = SqliteStore(tmp_path / "store.sqlite")
-    async with open_engine(held(script.operation(), "check", latch), store=store) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), store=store) as engine:
         dag_id = await submit_until_latch(engine, latch)
         await call_writer(
             store,

@@ -18,18 +18,18 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
     operate,
     run,
     states,
     sub_task_of,
     submit_until_latch,
+    with_latch,
 )
 
 
 async def test_cancel_ends_running_steps_only(open_engine: OpenEngine, script: Script) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "start", latch, "a")) as engine:
+    async with open_engine(with_latch(script.operation(), "start", latch, "a")) as engine:
         dag_id = await submit_until_latch(engine, latch)
         assert engine.holder("k") is not None
         detail = await operate(engine, dag_id, Operator.CANCEL)
@@ -185,7 +185,7 @@ async def test_operate_dag_while_lock_is_held_is_refused(
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "slow")) as engine:
         failed = await run(engine)
         slow = await submit_until_latch(engine, latch, "slow")
         assert failed.nodes is not None

@@ -18,12 +18,12 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
     operate,
     run,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
 
 
@@ -135,7 +135,7 @@ async def test_operate_dag_succeeded_dag_is_refused_despite_held_lock(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "slow")) as engine:
         done = await run(engine)
         slow = await submit_until_latch(engine, latch, "slow")
         for operator in (Operator.RETRY, Operator.ROLLBACK):

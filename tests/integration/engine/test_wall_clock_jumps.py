@@ -17,12 +17,12 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
     operate,
     run,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
 
 HOUR_S = 3600.0
@@ -149,7 +149,7 @@ async def test_deadline_after_restart_counts_time_of_earlier_process(
         lanes = TwoLanes(0, 0)
         lanes.clock = clock
         operation = lanes.operation(scope)
-        async with open_engine(held(operation, "last", latch, "b"), clock=clock) as engine:
+        async with open_engine(with_latch(operation, "last", latch, "b"), clock=clock) as engine:
             dag_id = await submit_until_latch(engine, latch, "a", "b")
         lanes.remaining.clear()
         clock.jump(passed_s)
