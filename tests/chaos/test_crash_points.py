@@ -15,17 +15,17 @@ ROOT = Path(__file__).parents[2]
 
 
 # Crash points of the quick suite, spread over all writes of a scenario: 10 (cancel) to 27
-# (stop_retry). Those of the stop scenarios are fewer: a run takes a second or two.
+# (stop_retry). Each takes three runs of the scenario; a run of most stops takes over a second.
 SAMPLES = {
-    "start": "1-after,3-before,5-after,7-before,9-after,10-before",
-    "failing_lane": "1-before,3-after,5-before,7-after,9-before,10-after",
-    "retry": "1-after,4-before,7-after,10-before,13-after,16-before",
-    "rollback": "1-before,5-after,9-before,13-after,17-before,21-after",
-    "cancel": "1-after,3-before,5-after,7-before,8-after,9-before",
-    "force_pass": "1-after,4-before,7-after,10-before,12-after,15-before",
-    "stop_force": "2-after,7-before,12-after,17-before",
-    "stop_plain": "2-before,5-after,9-before,12-after",
-    "stop_retry": "3-after,10-before,17-after,24-before",
+    "start": "1-after,4-before,7-after,10-before",
+    "failing_lane": "2-before,5-after,7-before,10-after",
+    "retry": "1-after,6-before,11-after,16-before",
+    "rollback": "2-before,8-after,14-before,21-after",
+    "cancel": "1-after,4-before,7-after,9-before",
+    "force_pass": "2-after,6-before,10-after,15-before",
+    "stop_force": "3-after,10-before,16-after",
+    "stop_plain": "3-before,7-after,12-before",
+    "stop_retry": "4-after,13-before,23-after",
     "stop_rollback": "2-before,4-after,7-before,9-after",
 }
 
