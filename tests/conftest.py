@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import signal
 from collections.abc import AsyncIterator, Iterator
 from random import Random
@@ -9,10 +11,12 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+import structlog
 
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
+from dagengine.runtime.logging import configure_logs
 from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
 from tests.support.sudo_users import RULE, SudoUsers, make_users, skip_reason
@@ -111,3 +115,15 @@ def address_of() -> AddressOf:
         return HostAddress(**(fields | changes))  # type: ignore[arg-type]
 
     return address
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Collect everything that is logged, at every level; restore the logging configuration."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure_logs(stream, level=logging.DEBUG)
+    yield stream
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()

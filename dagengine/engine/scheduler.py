@@ -95,7 +95,13 @@ class Scheduler(Service):
         self._ids = ids
         self._decider = DecisionMaker(self.active, clock, projections.locks, ids)
         self._due: dict[int, ActiveDag] = {}
+        self._work_count = 0  # passes and writes in progress
         self._wake = asyncio.Event()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if no message is queued, no pass runs and no write is in progress."""
+        return not self._due and not self._work_count
 
     def ensure_running(self) -> None:
         """Raise EngineStopped unless the scheduler runs."""
@@ -165,7 +171,11 @@ class Scheduler(Service):
     async def run(self) -> None:
         while True:
             await self._wake.wait()
-            await self.run_pass()
+            self._work_count += 1
+            try:
+                await self.run_pass()
+            finally:
+                self._work_count -= 1
 
     async def run_pass(self) -> None:
         """Decide all queued messages, write the decisions in one commit, then run side effects."""
@@ -201,7 +211,13 @@ class Scheduler(Service):
 
     async def commit(self, batches: list[Batch]) -> list[BatchRefused | None]:
         """Write batches; retry while the store is unavailable, which suspends the scheduler."""
-        return await self._commit_with_retry(lambda: self._store.commit(batches)) if batches else []
+        if not batches:
+            return []
+        self._work_count += 1
+        try:
+            return await self._commit_with_retry(lambda: self._store.commit(batches))
+        finally:
+            self._work_count -= 1
 
     async def _commit_with_retry(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Call the store, and retry while it is unavailable."""

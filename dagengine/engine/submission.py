@@ -44,6 +44,11 @@ class SubmissionService(Service):
         self._scheduler = scheduler
         self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """True if no DAG is being written."""
+        return not self._being_written
+
     async def create(
         self, submission: Submission, who: Requester, window_s: float, key: IdempotencyKey | None
     ) -> DagDetail:

@@ -1,4 +1,4 @@
-"""The real thing: sshd, seekdb, a controller as a process of its own, the official client."""
+"""Real sshd, seekdb and controller processes, and the official client."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ClusterTestbed:
 
     @property
     def log(self) -> Path:
-        """What every controller of this world wrote to stderr."""
+        """Return everything that the controllers of this testbed wrote to stderr."""
         return self.cluster.directory / "controller.log"
 
     @property
@@ -43,7 +43,7 @@ class ClusterTestbed:
         return self._controller.pid
 
     async def start_controller(self, **hold: str) -> None:
-        """Run a controller; with a gate the one that can be held (see gated_controller.py)."""
+        """Run a controller; with arguments, one that can be held (see gated_controller.py)."""
         program = (str(GATED), json.dumps(hold)) if hold else ("-m", "dagengine", "serve")
         with self.log.open("ab") as log:
             self._controller = await self.cluster.start_controller(log, program=program)
@@ -72,7 +72,7 @@ class ClusterTestbed:
         return ClientSet(host, int(port), auth).v1
 
     def server_pids(self) -> list[int]:
-        """The servers that run in the homes, found without any help of the product."""
+        """Return the servers that run in the homes, determined without the product."""
         homes = {server.home for server in self.cluster.servers}
         pids = []
         for directory in Path("/proc").glob("[0-9]*"):
@@ -92,7 +92,7 @@ OpenTestbed = Callable[[int], AbstractAsyncContextManager[ClusterTestbed]]
 
 @asynccontextmanager
 async def make_testbed(count: int) -> AsyncIterator[ClusterTestbed]:
-    """A world of its own for one test, which leaves nothing of ours on its hosts."""
+    """Open a testbed for one test, and check that nothing is left on its hosts."""
     async with DemoHosts(count) as hosts:
         testbed = ClusterTestbed(hosts, DemoCluster(hosts))
         try:
@@ -108,7 +108,7 @@ def open_testbed() -> OpenTestbed:
 
 
 def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:
-    """A stage's sub-tasks by server."""
+    """Return the sub-tasks of a stage by server."""
     tasks = dag["nodes"][stage - 1]["sub_tasks"]
     return {f"{t['execute_agent']['ip']}:{t['execute_agent']['port']}": t for t in tasks}
 

@@ -1,4 +1,4 @@
-"""`dagengine doctor` as a person runs it, and what it found."""
+"""`dagengine doctor` as an administrator runs it, and its findings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.acceptance.conftest import ClusterTestbed
 
 
 async def doctor(testbed: ClusterTestbed, *options: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and document of the command in a process of its own."""
+    """Run the command in a separate process; return its exit code and document."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dagengine", "doctor", "-c", str(testbed.cluster.engine_file)),
         *("--json", *options),

@@ -1,8 +1,8 @@
-"""A controller whose operation can be held in a stage, for tests alone.
+"""A controller whose operation can be held in a stage, for tests only.
 
 argv: a JSON object {"stage": name, "side": "before" | "after", "reached": file}, -c FILE.
-The held step creates the file `reached` and then waits for ever: the test kills the process, or
-removes the file to let it go on.
+The held step creates the file `reached` and waits until the test kills the process or removes
+the file.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from dagengine.server.controller import serve
 from dagengine.testing import eventually, gated
 from tasks import EXTENSION
 
-GATE = json.loads(sys.argv[1])
+LATCH = json.loads(sys.argv[1])
 
 
 async def hold(_context: StepContext, _outcome: Outcome | None = None) -> None:
-    reached = Path(GATE["reached"])
+    reached = Path(LATCH["reached"])
     reached.touch()
 
     async def is_open() -> bool:
         return not reached.exists()
 
-    await eventually(is_open, timeout_s=600, what="the opening of the gate")
+    await eventually(is_open, timeout_s=600, what="the opening of the latch")
 
 
 @asynccontextmanager
 async def open_gated(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
-    side = {GATE["side"]: hold}
+    side = {LATCH["side"]: hold}
     async with EXTENSION.open(surroundings) as extension:
-        operations = [gated(o, GATE["stage"], **side) for o in extension.operations]
+        operations = [gated(o, LATCH["stage"], **side) for o in extension.operations]
         yield replace(extension, operations=operations)
 
 

@@ -1,4 +1,4 @@
-"""Clusters as obd would describe them: one host, one file, its password in it."""
+"""Clusters in the format of obd: one host, one file, with the password."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.standin.cluster import OceanCluster
 
 
 class ObdSeekdb(DemoCluster):
-    """A seekdb. An obd file names no known_hosts: the user's own counts."""
+    """A seekdb cluster. obd files name no known_hosts, so the file of the user is used."""
 
     def _describe(self) -> dict[str, Any]:
         (server,) = self.servers
@@ -79,6 +79,6 @@ def _trust(home: Path, server: DemoServer) -> None:
 
 
 def _environment(inherited: Mapping[str, str], home: Path) -> Mapping[str, str]:
-    """Without the variable of the password, so that the file's counts."""
+    """Remove the variable of the password, so that the password of the file is used."""
     remaining = {name: value for name, value in inherited.items() if name != PASSWORD_VARIABLE}
     return {**remaining, "HOME": str(home)}

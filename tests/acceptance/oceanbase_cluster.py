@@ -18,24 +18,25 @@ from tests.support.standin.cluster_state import Ledger
 
 
 class OceanTestbed(ClusterTestbed):
-    """Nine servers in three zones, when nothing else is asked for."""
+    """Nine servers in three zones by default."""
 
     cluster: OceanCluster
 
     def __init__(self, hosts: DemoHosts, cluster: OceanCluster) -> None:
         super().__init__(hosts, cluster)
         self.cluster = cluster
+        self._taken = 0
 
     @property
     def ledger(self) -> Ledger:
         return self.cluster.ledger
 
     def name(self, number: int) -> str:
-        """As callers write it."""
+        """Return the name of a server in requests."""
         return self.cluster.servers[number].name
 
     def pid(self, number: int) -> int | None:
-        """The observer that works in this server's home; None when none does."""
+        """Return the pid of the observer in the home of a server; None if it does not run."""
         home = self.cluster.servers[number].home
         for directory in Path("/proc").glob("[0-9]*"):
             try:
@@ -50,7 +51,7 @@ class OceanTestbed(ClusterTestbed):
         return [self.pid(number) for number in range(len(self.cluster.servers))]
 
     async def kill(self, *numbers: int) -> None:
-        """End servers as a broken machine would, and wait until their cluster knows."""
+        """Kill servers, and wait until the cluster notices."""
         for number in numbers:
             if (pid := self.pid(number)) is not None:
                 os.kill(pid, signal.SIGKILL)
@@ -63,24 +64,24 @@ class OceanTestbed(ClusterTestbed):
         await eventually(are_dead, what="the end of the killed stand-ins")
 
     def serving(self) -> list[int]:
-        """The servers that live and are in service."""
+        """Return the servers that are alive and in service."""
         members = self.cluster.members
         return [number for number in range(len(members)) if self.ledger.serves(members[number])]
 
     def take_statements(self) -> list[str]:
-        """What the cluster was told since this was called last."""
-        told = self.ledger.statements()
-        new, self._told = told[getattr(self, "_told", 0) :], len(told)
+        """Return the ALTER statements since the last call."""
+        statements = self.ledger.statements()
+        new, self._taken = statements[self._taken :], len(statements)
         return new
 
     def set_sql_timeout(self, seconds: float) -> None:
-        """How long the cluster's SQL may take; from the next DAG on."""
+        """Set the time limit of the SQL of the cluster, from the next DAG on."""
         self.cluster.entries["cluster_sql_timeout_s"] = seconds
         self.cluster.write()
 
     @contextmanager
     def unplugged(self, number: int) -> Iterator[None]:
-        """Nothing answers where this server's sshd should be."""
+        """Replace the sshd of a server by a port that does not answer."""
         entry = self.cluster.server_entry(number)["ssh"]
         port = entry["port"]
         with closing(socket.socket()) as bound:  # bound, but not listened on
@@ -94,7 +95,7 @@ class OceanTestbed(ClusterTestbed):
                 self.cluster.write()
 
     def watch_sshd(self, number: int) -> Callable[[], str]:
-        """What this host's sshd logs from now on."""
+        """Record the log of the sshd of a host."""
         log = self.cluster.servers[number].host.directory / "sshd.log"
         begin = log.stat().st_size
         return lambda: log.read_bytes()[begin:].decode(errors="replace")
@@ -102,7 +103,7 @@ class OceanTestbed(ClusterTestbed):
 
 @asynccontextmanager
 async def make_ocean_testbed(*, zones: int = 3, per_zone: int = 3) -> AsyncIterator[OceanTestbed]:
-    """A bootstrapped cluster of which nothing runs, without a controller."""
+    """A bootstrapped cluster without running servers and without a controller."""
     async with DemoHosts(zones * per_zone) as hosts:
         testbed = OceanTestbed(hosts, OceanCluster(hosts, zones=zones))
         testbed.set_sql_timeout(60)

@@ -1,4 +1,4 @@
-"""What a run shows to anybody, and what must be found nowhere in it.
+"""Outputs of a run, and the secrets that none of them may contain.
 
 Every secret has a core that survives any quoting, so that a quoted or escaped one is found, too.
 What is read: all that the controller logs, its whole store and a backup of it, every byte that it
@@ -39,7 +39,7 @@ CORE = re.compile(r"[a-z]+-[0-9a-f]{8}")
 
 
 class TrafficRecorder:
-    """What goes to the controller and comes back, recorded by a relay in between."""
+    """A relay that records the requests to the controller and its responses."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -81,7 +81,7 @@ class TrafficRecorder:
 
 
 async def read_everything(client: Client, url: str, dag: Mapping[str, Any]) -> None:
-    """Every read-out of a DAG and of the controller."""
+    """Call every read route for a DAG and the controller."""
     await client.list_dags(details=True)
     await client.list_audit()
     await client.list_audit(dag["id"])
@@ -123,7 +123,7 @@ async def send_refused_requests(url: str) -> None:
 async def run_command(
     testbed: ClusterTestbed, *argv: str, password: str = "root password"
 ) -> bytes:
-    """What a command prints, on stdout and stderr."""
+    """Return the output of a command on stdout and stderr."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "dagengine", *argv),
         env=dict(testbed.cluster.environment) | {"DAGENGINE_PASSWORD": SECRETS[password]},
@@ -135,8 +135,8 @@ async def run_command(
 
 
 async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
-    """What the commands that call the controller print, with the right and a wrong password."""
-    said = [
+    """Return the output of the client commands, with the right and a wrong password."""
+    outputs = [
         await run_command(testbed, *argv)
         for argv in (
             ["show"],
@@ -149,48 +149,50 @@ async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
             ["stop", "--force", "--dry-run"],
         )
     ]
-    return b"".join([*said, await run_command(testbed, "list", password="wrong password")])
+    return b"".join([*outputs, await run_command(testbed, "list", password="wrong password")])
 
 
 async def run_file_commands(testbed: ClusterTestbed) -> bytes:
-    """What the commands that read the files print: `doctor`, `hosts trust`."""
+    """Return the output of the commands that read files: `doctor`, `hosts trust`."""
     config = ("-c", str(testbed.cluster.engine_file))
-    said = [
+    outputs = [
         await run_command(testbed, "doctor", *config),
         await run_command(testbed, "doctor", "--all", *config),
         await run_command(testbed, "doctor", "--json", *config),
         await run_command(testbed, "hosts", "trust", "--yes", *config),
         await run_command(testbed, "hosts", "trust", "--json", "--yes", *config),
     ]
-    assert all(said)
-    return b"".join(said)
+    assert all(outputs)
+    return b"".join(outputs)
 
 
 async def backup_controller(testbed: ClusterTestbed) -> bytes:
-    """Make a backup beside the store; returns what the command prints."""
+    """Make a backup beside the store; return the output of the command."""
     file = testbed.cluster.directory / "backup.sqlite"
-    said = await run_command(testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file))
-    assert file.exists(), said
-    return said
+    outputs = await run_command(
+        testbed, "backup", str(file), "-c", str(testbed.cluster.engine_file)
+    )
+    assert file.exists(), outputs
+    return outputs
 
 
 def find_leaks(
     testbed: ClusterTestbed,
     recorder: TrafficRecorder,
     keys: list[bytes],
-    said: bytes,
+    outputs: bytes,
     secret_files: set[str],
 ) -> list[tuple[str, str]]:
     """(secret, place) of each that is found.
 
     Args:
-        world: of a run that has ended.
+        testbed: of a completed run.
         wire: all calls went over.
         keys: of the calls that were signed in this process.
-        said: what commands have printed.
+        outputs: what commands have printed.
         secret_files: names of files that are there to hold secrets.
     """
-    places = {"the commands' output": said, "the answers": bytes(recorder.received_bytes)}
+    places = {"the commands' output": outputs, "the answers": bytes(recorder.received_bytes)}
     places |= _read_files(testbed.cluster.directory, secret_files)
     needles = _needles_of(recorder, keys)
     return [
@@ -202,7 +204,7 @@ def find_leaks(
 
 
 def _needles_of(recorder: TrafficRecorder, keys: list[bytes]) -> list[tuple[str, bytes]]:
-    """What must be found nowhere: passwords, and what a signed request is made of."""
+    """All secrets: passwords, and the parts of a signed request."""
     needles = []
     for name, secret in SECRETS.items():
         core = CORE.search(secret)
@@ -222,7 +224,7 @@ def _needles_of(recorder: TrafficRecorder, keys: list[bytes]) -> list[tuple[str,
 
 
 def _read_files(directory: Path, secret_files: set[str]) -> dict[str, bytes]:
-    """Every file of the run but those that hold the secrets and those of the database."""
+    """Return all files of the run except those of secrets and of the database."""
     places = {
         str(file.relative_to(directory)): file.read_bytes()
         for file in directory.rglob("*")

@@ -1,4 +1,4 @@
-"""`dagengine demo` as a person runs it: what it prints; and it leaves nothing, however it ends."""
+"""`dagengine demo` as a user runs it: its output, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Demo:
-    """A demo whose every file lies below one directory."""
+    """Run a demo with all files below one directory."""
 
     directory: Path
     process: asyncio.subprocess.Process
 
     def processes(self) -> dict[int, str]:
-        """Command lines of all that names the directory, works in it or was told of it."""
+        """Return the command lines of processes that refer to the directory."""
         name = str(self.directory).encode()
         command_lines = {}
         for entry in Path("/proc").glob("[0-9]*"):
@@ -54,7 +54,7 @@ class Demo:
         ]
 
     async def wait_gone(self, family: list[psutil.Process]) -> None:
-        """Wait for the end of every process and file; those that stay are named."""
+        """Wait until no process or file is left; name the remaining ones."""
 
         def find_remaining() -> list[object]:
             alive = [process for process in family if is_alive(process)]
@@ -69,7 +69,7 @@ class Demo:
             raise AssertionError(f"left behind: {find_remaining()}") from error
 
     async def wait_servers(self) -> list[psutil.Process]:
-        """Wait for the middle of the start; returns all that the demo has started by then."""
+        """Wait for the middle of the start; return the processes of the demo."""
 
         async def has_servers() -> bool:
             assert self.process.returncode is None
@@ -77,12 +77,12 @@ class Demo:
 
         await eventually(has_servers, timeout_s=30, what="the start of the servers")
         family = psutil.Process(self.process.pid).children(recursive=True)
-        pids = self.servers()  # nobody's children: each is a daemon
+        pids = self.servers()  # without a parent: each is a daemon
         return family + [process for process in psutil.process_iter() if process.pid in pids]
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """False for a zombie as well: whoever inherited it may take its time."""
+    """Return whether a process runs; False for a zombie, which its parent may reap late."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -137,7 +137,7 @@ async def test_demo_once_prints_final_dag_and_removes_everything(tmp_path: Path)
 
 
 async def test_demo_without_working_sshd_uses_asyncssh_server(tmp_path: Path) -> None:
-    # Looked for on the path first: where this one is found, the installed one is not.
+    # The path is searched first, so this program hides the installed one.
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "sshd").write_text("#!/bin/sh\necho no sshd for this test >&2\nexit 1\n")

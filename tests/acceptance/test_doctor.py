@@ -86,7 +86,7 @@ async def test_doctor_sshd_without_tcp_forwarding_warns(open_testbed: OpenTestbe
             config.read_text().replace("AllowTcpForwarding yes", "AllowTcpForwarding no")
         )
         os.kill(host.pid, signal.SIGHUP)
-        for _ in range(50):  # sshd executes itself again, and listens anew
+        for _ in range(50):  # sshd executes itself again and opens new listening sockets
             _, document = await doctor(testbed)
             if any(e["check"] == "forwarding" for e in document["found"]):
                 forwarding = find_entry(document, GOOD, "forwarding")

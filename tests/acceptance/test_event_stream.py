@@ -1,4 +1,4 @@
-"""Followers of a DAG over kill -9 of the controller: everything is told, and nothing twice."""
+"""Followers of a DAG across kill -9 of the controller receive every event exactly once."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ async def test_event_stream_survives_controller_kill_without_loss(
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what=f"the gate in '{STAGE}'")
+        await eventually(is_held, timeout_s=60, what=f"the latch in '{STAGE}'")
         await testbed.end_controller(signal.SIGKILL)
         await testbed.start_controller()
 
         events = await following
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert (events[-1].kind, events[-1].data["state"]) == ("dag", "SUCCEED")
-        assert events == await collect(client, dag_id), "what was told is what is stored"
+        assert events == await collect(client, dag_id), "the received events are the stored ones"
         dag = await client.get_dag(dag_id)
         lines = [line for n in dag["nodes"] for t in n["sub_tasks"] for line in t["task_logs"]]
         streamed_lines = [event.data["log_content"] for event in events if event.kind == "line"]

@@ -1,4 +1,4 @@
-"""A server that somebody else looks after is not started, stopped or rolled back from here."""
+"""A server with another manager is not started, stopped or rolled back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def by_obshell(testbed: ClusterTestbed, number: int) -> AbstractContextManager[o
 
 
 def by_unit(testbed: ClusterTestbed, number: int) -> AbstractContextManager[object]:
-    """Of the user's systemd, on that host alone: each host has a HOME of its own."""
+    """Enable a unit of the user's systemd on one host; each host has its own HOME."""
     server = testbed.cluster.servers[number]
     directory = server.host.directory / ".config" / "systemd" / "user"
     return unit_of(directory, f"ExecStart={server.home}/bin/seekdb --base-dir {server.home}")

@@ -21,9 +21,9 @@ async def test_start_while_lock_is_held_fails_and_names_holder(open_testbed: Ope
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what="the gate")
+        await eventually(is_held, timeout_s=60, what="the latch")
         with pytest.raises(TaskExecuteFailedError) as caught:
-            # Another scope: the same one within a second is answered with the first DAG.
+            # Another scope, because the same one returns the first DAG within a second.
             await asyncio.to_thread(testbed.sdk().start_sync, "SERVER", ["127.0.0.1:2886"])
         assert first["id"] in str(caught.value)
         second = (await client.list_dags(details=True))[0]
@@ -56,7 +56,7 @@ async def test_cancel_running_start_fails_dag_and_releases_lock(open_testbed: Op
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what="the gate")
+        await eventually(is_held, timeout_s=60, what="the latch")
         await client.operate_dag(first["id"], "CANCEL")
         dag = await wait_dag(client, first["id"])
         assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", 3)
@@ -67,6 +67,6 @@ async def test_cancel_running_start_fails_dag_and_releases_lock(open_testbed: Op
         async def is_held_again() -> bool:
             return reached.exists()
 
-        await eventually(is_held_again, timeout_s=60, what="the gate")
+        await eventually(is_held_again, timeout_s=60, what="the latch")
         reached.unlink()
         assert (await wait_dag(client, first["id"]))["state"] == "SUCCEED"

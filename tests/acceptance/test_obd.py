@@ -1,4 +1,4 @@
-"""A cluster file of obd is all that a controller and `doctor` need."""
+"""A controller and `doctor` with nothing but a cluster file of obd."""
 
 from __future__ import annotations
 

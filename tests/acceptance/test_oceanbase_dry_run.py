@@ -1,4 +1,4 @@
-"""`?dryRun=true` of a stop on the oceanbase flavour: what each way would do; nothing is done."""
+"""`?dryRun=true` of each kind of stop on the oceanbase flavour; nothing is stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def testbed(running: OceanTestbed) -> OceanTestbed:
 async def plan(
     testbed: OceanTestbed, scope: str, *targets: str, **flags: bool
 ) -> list[dict[str, Any]]:
-    """What would be done on each server; makes sure that nothing was."""
+    """Return the plan for each server, and check that nothing was done."""
     async with testbed.client() as client:
         before = await state_of(testbed), await client.list_dags(), await client.list_audit()
         found = await client.stop(scope, list(targets), dry_run=True, **flags)
@@ -52,7 +52,7 @@ async def plan(
 
 
 async def state_of(testbed: OceanTestbed) -> object:
-    """What runs, what is in service, and what the cluster was told since it was last asked."""
+    """Return running servers, servers in service, and ALTER statements since the last call."""
     return testbed.pids(), testbed.serving(), testbed.take_statements()
 
 

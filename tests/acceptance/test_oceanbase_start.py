@@ -22,11 +22,11 @@ ALL = list(range(9))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def testbed() -> AsyncIterator[OceanTestbed]:
-    """A cluster that was started as a whole; `first` is the DAG that did it."""
-    async with make_ocean_testbed() as found:
-        await found.start_controller()
-        found.first = await start(found, "GLOBAL")
-        yield found
+    """A cluster that was started by the DAG `first`."""
+    async with make_ocean_testbed() as testbed:
+        await testbed.start_controller()
+        testbed.first = await start(testbed, "GLOBAL")
+        yield testbed
 
 
 async def start(testbed: OceanTestbed, scope: str, *targets: str) -> dict[str, Any]:
@@ -53,8 +53,8 @@ async def test_start_global_brings_every_server_into_service(testbed: OceanTestb
     assert testbed.serving() == ALL
     evidence = dag["additional_data"]["evidence"]
     for number in ALL:
-        found = evidence[testbed.name(number)]
-        assert (found["level"], found["cross_checked"]) == ("in service", True)
+        server_evidence = evidence[testbed.name(number)]
+        assert (server_evidence["level"], server_evidence["cross_checked"]) == ("in service", True)
     statements = testbed.take_statements()
     assert statements[:9] == [
         f"ALTER SYSTEM START SERVER '127.0.0.1:{member.rpc_port}'"
@@ -94,7 +94,7 @@ async def test_start_contacts_no_host_outside_scope(testbed: OceanTestbed) -> No
     try:
         dag = await start(testbed, "SERVER", testbed.name(2))
     finally:
-        os.kill(down, signal.SIGCONT)  # would now log what came meanwhile
+        os.kill(down, signal.SIGCONT)  # would now log the missed events
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     repeated = await start(testbed, "SERVER", testbed.name(2))
     assert repeated["state"] == "SUCCEED"
@@ -141,9 +141,9 @@ async def test_cancel_hanging_start_can_be_rolled_back(
         dag = await client.start("SERVER", [testbed.name(4)])
 
         async def waits() -> bool:
-            found = await client.get_dag(dag["id"])
-            waiting = found["additional_data"].get("wait", {}).get(testbed.name(4), {})
-            return found["stage"] == HEALTH and waiting.get("kind") == "sql"
+            current = await client.get_dag(dag["id"])
+            waiting = current["additional_data"].get("wait", {}).get(testbed.name(4), {})
+            return current["stage"] == HEALTH and waiting.get("kind") == "sql"
 
         await eventually(waits, timeout_s=60, what="the wait for SQL")
         await client.operate_dag(dag["id"], "CANCEL")

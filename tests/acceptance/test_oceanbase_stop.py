@@ -1,4 +1,4 @@
-"""`Stop OB` on the oceanbase flavour: its checks, its three ways, its operators."""
+"""`Stop OB` on the oceanbase flavour: checks, kinds and operators."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ async def test_stop_controller_killed_is_resumed(testbed: OceanTestbed) -> None:
     assert done["state"] == "SUCCEED", all_log_lines(done)
     assert testbed.pid(7) is None
     freeze = done["nodes"][FREEZE - 1]["sub_tasks"][0]
-    assert freeze["execute_times"] == 1  # what was interrupted costs no try
+    assert freeze["execute_times"] == 1  # an interrupted attempt does not count
 
 
 async def test_stop_rollback_is_refused_after_first_process_end(

@@ -10,7 +10,7 @@ from tests.acceptance.conftest import (
     sub_tasks,
     wait_dag,
 )
-from tests.acceptance.test_start_failures import BAD, GOOD, home_missing
+from tests.acceptance.start_faults import BAD, GOOD, home_missing
 
 CHECK, START, HEALTH = 2, 3, 4
 

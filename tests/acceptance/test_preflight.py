@@ -1,4 +1,4 @@
-"""The checks of stage 2 and the health of stage 4 on real hosts: told, skipped, refused."""
+"""Checks of stage 2 and the health wait of stage 4 on real hosts: reports, skips, refusals."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_skip_checks_is_logged_audited_and_does_not_block(open_testbed: Op
             ended = await wait_dag(client, dag["id"])
         lines = sub_tasks(ended, CHECK)[BAD]["task_logs"]
         assert any("skipped on request: [ports]" in line for line in lines)
-        # It was let through, and the server itself said what the check would have said.
+        # The check was skipped, so the server reported the problem itself.
         assert (ended["state"], ended["stage"]) == ("FAILED", HEALTH), all_log_lines(ended)
         assert "a port is taken" in sub_tasks(ended, HEALTH)[BAD]["task_logs"][-1]
         (audited,) = await client.list_audit(dag["id"])
@@ -79,7 +79,7 @@ async def test_health_stage_killed_server_fails_at_once(
     open_testbed: OpenTestbed,
 ) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
-        # Longer than the test waits: only the death itself can end the stage.
+        # Longer than the test waits, so only the end of the process can end the stage.
         testbed.cluster.entries["health"] = {"stable_s": 250}
         testbed.cluster.write()
         await testbed.start_controller()

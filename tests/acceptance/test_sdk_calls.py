@@ -35,13 +35,13 @@ async def call(testbed: ClusterTestbed, method: str, *arguments: Any, **named: A
 
 
 async def operated(testbed: ClusterTestbed, dag_id: str, operator: str) -> Any:
-    """The DAG after the SDK has seen the operator's end."""
+    """Return the DAG after the SDK has waited for the operator."""
     assert await call(testbed, "operate_dag_sync", dag_id, operator) is True
     return await call(testbed, "get_dag", dag_id)
 
 
 def refusals(testbed: ClusterTestbed) -> list[str]:
-    """The errCodes that the controller has told, oldest first."""
+    """Return the errCodes that the controller has sent, oldest first."""
     lines = [json.loads(line) for line in testbed.log.read_text().splitlines() if line[:1] == "{"]
     return [line["err_code"] for line in lines if line["event"] == "request_refused"]
 

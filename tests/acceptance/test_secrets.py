@@ -1,6 +1,6 @@
-"""No secret shows anywhere: full runs with troubles, and every place that could tell is read.
+"""No output contains a secret, in full runs with failures.
 
-What is read, and for what, is in shown.py.
+`secret_leak_scan.py` lists the searched places and the secrets.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ def fix(testbed: ClusterTestbed, *, passphrase: bool = False, options: bool = Fa
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The keys of every call that is signed in this process from now on."""
+    """Record the keys of every call signed in this process."""
     made: list[bytes] = []
     token_bytes = secrets.token_bytes
 
     def keep(size: int) -> bytes:
         new = token_bytes(size)
-        if size == KEYS_BYTES:  # an idempotency key is made in the same way, and is no secret
+        if size == KEYS_BYTES:  # an idempotency key is generated in the same way, but is not secret
             made.append(new)
         return new
 
@@ -80,17 +80,17 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 async def run_with_troubles(testbed: ClusterTestbed, client: Client, url: str) -> None:
-    """Refused logins, a death, two RETRYs, a success; then everything that can be read."""
+    """Refused logins, a failed start, two RETRYs and a success, then all outputs."""
     dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
     assert dag["state"] == "FAILED"
     assert "the passphrase for the key file" in json.dumps(dag)
     fix(testbed, passphrase=True)
-    await client.operate_dag(dag["id"], "RETRY", reason="the passphrase is mended")
+    await client.operate_dag(dag["id"], "RETRY", reason="the passphrase is corrected")
     dag = await wait_dag(client, dag["id"])
     assert dag["state"] == "FAILED"
     assert "root had no password; set the configured one" in json.dumps(dag)
     fix(testbed, options=True)
-    await client.operate_dag(dag["id"], "RETRY", reason="the options are mended")
+    await client.operate_dag(dag["id"], "RETRY", reason="the options are corrected")
     dag = await wait_dag(client, dag["id"])
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     await read_everything(client, url, dag)
@@ -116,11 +116,11 @@ async def test_secrets_of_cluster_appear_in_no_output(keys: list[bytes]) -> None
                 await send_refused_requests(url)
         finally:
             await testbed.end_controller()
-        shown = find_leaks(testbed, recorder, keys, output, {"passphrase", "agent_password"})
+        leaks = find_leaks(testbed, recorder, keys, output, {"passphrase", "agent_password"})
 
     assert b"wrongword-90ab13de" in recorder.sent_bytes  # the relay does see what is sent
     assert len(keys) > 20
-    assert shown == []
+    assert leaks == []
 
 
 async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
@@ -150,7 +150,7 @@ async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
                 await send_refused_requests(url)
         finally:
             await testbed.end_controller()
-        shown = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
+        leaks = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
 
     assert b"stands in this file in clear" in output
-    assert shown == []
+    assert leaks == []

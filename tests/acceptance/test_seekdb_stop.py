@@ -1,4 +1,4 @@
-"""`Stop OB` on real seekdb servers: what makes sense there, and the process that is not ours."""
+"""`Stop OB` on real seekdb servers, and of the process of another program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that belong to another user than the one who logs in: the real sudo, the real seekdb."""
+"""Servers of a user other than the login user, with the real sudo and seekdb."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.acceptance.conftest import (
     sub_tasks,
     wait_dag,
 )
-from tests.acceptance.test_doctor import doctor, find_entry
+from tests.acceptance.doctor_command import doctor, find_entry
 from tests.support.sudo_users import RULE, SudoUsers
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
@@ -31,7 +31,9 @@ CHECK, START = 2, 3
 
 
 @asynccontextmanager
-async def open_world(open_testbed: OpenTestbed, users: SudoUsers) -> AsyncIterator[ClusterTestbed]:
+async def open_sudo_testbed(
+    open_testbed: OpenTestbed, users: SudoUsers
+) -> AsyncIterator[ClusterTestbed]:
     """One host where the login can log in, and a home that belongs to the owner."""
     async with open_testbed(1) as testbed:
         if testbed.hosts.kind != OPENSSH:
@@ -54,7 +56,7 @@ async def open_world(open_testbed: OpenTestbed, users: SudoUsers) -> AsyncIterat
 
 
 def owners(home: Path) -> dict[int, list[Path]]:
-    """All that is in a home, by uid; it may change meanwhile."""
+    """Return all files of a home by uid; files may disappear during the walk."""
     by_uid: dict[int, list[Path]] = {}
     for path in _walk(home):
         try:
@@ -78,7 +80,7 @@ async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
     rule = f"`{sudo_users.login} ALL=({sudo_users.owner}) NOPASSWD: /bin/sh`"
-    async with open_world(open_testbed, sudo_users) as testbed, testbed.client() as client:
+    async with open_sudo_testbed(open_testbed, sudo_users) as testbed, testbed.client() as client:
         sudo_users.allow()
         dag = await run(testbed, await client.start("GLOBAL"))
         assert (dag["state"], dag["stage"]) == ("FAILED", CHECK), all_log_lines(dag)
@@ -116,7 +118,7 @@ async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
 async def test_sudo_cancelled_start_can_be_rolled_back(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
-    async with open_world(open_testbed, sudo_users) as testbed, testbed.client() as client:
+    async with open_sudo_testbed(open_testbed, sudo_users) as testbed, testbed.client() as client:
         accepted = await client.start("GLOBAL")
 
         async def runs() -> bool:
@@ -136,7 +138,7 @@ async def test_sudo_cancelled_start_can_be_rolled_back(
 async def test_owner_check_without_sudo_refuses_server_of_other_user(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
-    async with open_world(open_testbed, sudo_users) as testbed, testbed.client() as client:
+    async with open_sudo_testbed(open_testbed, sudo_users) as testbed, testbed.client() as client:
         del testbed.cluster.server_entry(0)["ssh"]["sudo"]
         testbed.cluster.write()
         dag = await run(testbed, await client.start("GLOBAL"))

@@ -1,4 +1,4 @@
-"""What pip makes of the checkout works by itself, wherever it is run."""
+"""The wheel of the checkout works outside of the checkout."""
 
 from __future__ import annotations
 

@@ -19,18 +19,10 @@ LIMIT = 0.5  # hits per 1,000 words: the maximum among the reference projects
 FEWEST_PATTERNS = 23
 FIRST_COMMIT = "d8f0381"  # the rules for subjects apply to later commits
 LONGEST_SUBJECT = 72
-# Folders of tests whose texts are checked.
-TESTS = (
-    "tests/architecture/",
-    "tests/chaos/",
-    "tests/conformance/",
-    "tests/conftest.py",
-    "tests/fixtures/",
-    "tests/layouts/",
-    "tests/property/",
-    "tests/realhosts/",
-    "tests/unit/",
-)
+# Folders of tests whose literals are checked as well; elsewhere many are data.
+CHECKED_LITERALS = ("tests/acceptance/", "tests/integration/", "tests/support/")
+# Literals that are data: a value of the configuration, and the text of a recorded store.
+DATA = {"whoever listens on the way can come in", "look at the server, then RETRY"}
 # Files with replaced names: the migrations, a recorded store, and the lists of this test.
 EXEMPT = (
     "CHANGELOG.md",
@@ -132,11 +124,23 @@ def test_vocabulary_texts_stay_below_marker_limit(suffixes: tuple[str, ...]) -> 
     words, hits = 0, []
     for file in tracked_files(*suffixes):
         name = file.relative_to(ROOT).as_posix()
-        if name.startswith("tests/") and not name.startswith(TESTS):
-            continue
         for text in texts_of(file):
             words += len(re.findall(r"\w+", text))
             hits += [f"{name}: {hit}" for hit in hits_in(text)]
+    assert len(hits) <= LIMIT * words / 1000, "\n".join(hits)
+
+
+def test_texts_of_tests_stay_below_marker_limit() -> None:
+    words, hits = 0, []
+    for file in tracked_files(".py"):
+        name = file.relative_to(ROOT).as_posix()
+        if not name.startswith(CHECKED_LITERALS):
+            continue
+        source = file.read_text(encoding="utf-8")
+        for text in {*python_texts(source), *python_literals(source)} - DATA:
+            words += len(re.findall(r"\w+", text))
+            hits += [f"{name}: {hit}" for hit in hits_in(text)]
+    assert words > 10_000
     assert len(hits) <= LIMIT * words / 1000, "\n".join(hits)
 
 

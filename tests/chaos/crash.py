@@ -1,8 +1,9 @@
-"""End a process before or after every durable write: `python crash.py SCENARIO DIRECTORY STEP`.
+"""End a process before or after durable writes: `python crash.py SCENARIO DIRECTORY POINTS`.
 
-For each write of the scenario, counted from 1 in increments of STEP: a child runs the scenario and
-ends with os._exit at that write; a second child resumes it, and ends at a slightly later write; a
-third child completes it. Prints one JSON object with the number of crashes and the faults.
+POINTS is `all`, or crash points such as `1-after,3-before`; the writes of a scenario are counted
+from 1. For each point, a child runs the scenario and ends with os._exit at that write; a second
+child continues and ends a few writes later; a third one continues to the end. Prints one JSON
+object: the number of crashes, and the failures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import structlog
@@ -52,28 +55,46 @@ class EndingStore(SqliteStore):
         return written
 
 
-def main(name: str, parent: Path, step: int) -> None:
-    crashes, failures, number = 0, [], 1
-    while not failures:
-        ended = []
-        for side in ("before", "after"):
-            directory = parent / f"{number}-{side}"
-            directory.mkdir()
-            with make_environment(name, directory).shared_resources():
-                ended.append(run_child(name, directory, number, side))
-                if ended[-1] == CRASHED:
-                    crashes += 1
-                    crashes += run_child(name, directory, 1 + number % 5, side) == CRASHED
-                    ended.append(run_child(name, directory, 0, ""))
-            if WRONG in ended or any(code not in (0, CRASHED) for code in ended):
-                detail = (
-                    (directory / "wrong").read_text() if (directory / "wrong").exists() else ended
-                )
-                failures.append(f"{name}, {side} write {number}: {detail}")
-        if all(code == 0 for code in ended):
-            break  # the scenario has no more writes
-        number += step
-    sys.stdout.write(json.dumps({"crashes": crashes, "wrong": failures}) + "\n")
+@dataclass
+class CrashReport:
+    """The outcome of all crash points."""
+
+    scenario: str
+    directory: Path
+    crashes: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def crash_at(self, number: int, side: str) -> bool:
+        """Crash at one write, and resume; return False if the scenario has fewer writes."""
+        place = self.directory / f"{number}-{side}"
+        place.mkdir()
+        codes = []
+        with make_environment(self.scenario, place).shared_resources():
+            codes.append(run_child(self.scenario, place, number, side))
+            if codes[0] == CRASHED:
+                self.crashes += 1
+                second = run_child(self.scenario, place, 1 + number % 5, side)
+                self.crashes += second == CRASHED
+                codes += [second, run_child(self.scenario, place, 0, "")]
+        if WRONG in codes or any(code not in (0, CRASHED) for code in codes):
+            file = place / "wrong"
+            detail = file.read_text() if file.exists() else codes
+            self.failures.append(f"{self.scenario}, {side} write {number}: {detail}")
+        return codes[0] != 0
+
+
+def main(scenario: str, directory: Path, points: str) -> None:
+    report = CrashReport(scenario, directory)
+    if points == "all":
+        for number in count(1):
+            is_reached = [report.crash_at(number, side) for side in ("before", "after")]
+            if report.failures or not any(is_reached):
+                break
+    else:
+        for point in points.split(","):
+            number_text, _, side = point.partition("-")
+            report.crash_at(int(number_text), side)
+    sys.stdout.write(json.dumps({"crashes": report.crashes, "wrong": report.failures}) + "\n")
 
 
 def make_environment(name: str, directory: Path) -> ChaosEnvironment:
@@ -152,4 +173,4 @@ async def check(environment: ChaosEnvironment, path: Path) -> None:
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

@@ -33,6 +33,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
+from dagengine.testing import eventually
 
 FLAGS = Flags(can_rollback=True)
 TARGETS = ("a", "b")
@@ -176,21 +177,21 @@ class ChaosEnvironment:
     async def wait_until_hanging(self, engine: Engine, dag_id: int) -> bool:
         """Return True once the DAG's step hangs, False if the DAG has ended."""
         before = len(self.notes("hangs"))
-        while True:
-            current = await engine.find_dag(dag_id, details=False)
-            assert current is not None
-            if current.dag.state.is_final or current.dag.operator is Operator.CANCEL:
-                return False
-            if len(self.notes("hangs")) > before or self._hangs_already(engine, dag_id):
-                return True
-            await asyncio.sleep(0.002)
+        is_ended = False
 
-    def _hangs_already(self, engine: Engine, dag_id: int) -> bool:
-        live = engine._scheduler.active.get(dag_id)
-        return live is not None and any(
-            task.stage == 3 and task.state is State.RUNNING
-            for task in live.snapshot.sub_tasks.values()
-        )
+        async def is_decided() -> bool:
+            nonlocal is_ended
+            current = await engine.find_dag(dag_id, details=True)
+            assert current is not None
+            assert current.nodes is not None
+            is_ended = current.dag.state.is_final or current.dag.operator is Operator.CANCEL
+            is_hanging = any(
+                entry.sub_task.state is State.RUNNING for entry in current.nodes[2].sub_tasks
+            )
+            return is_ended or is_hanging or len(self.notes("hangs")) > before
+
+        await eventually(is_decided, every_s=0.002, what="a step that hangs")
+        return not is_ended
 
 
 Scenario = Callable[[ChaosEnvironment, Engine], Awaitable[None]]

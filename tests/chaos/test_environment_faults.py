@@ -19,6 +19,7 @@ import pytest
 from dagengine import Engine, SqliteStore, State
 from dagengine.errors import StoreUnavailable
 from dagengine.testing import eventually
+from dagengine.testing.internals import call_writer
 from tests.chaos.start_scenarios import TARGETS, ChaosEnvironment
 
 ROOT = Path(__file__).parents[2]
@@ -32,15 +33,15 @@ async def test_engine_full_disk_refuses_submission_and_recovers(tmp_path: Path) 
         asyncio.timeout(30),
         Engine(store=store, operations=[environment.operation()]) as engine,
     ):
-        (full,) = await store._open_writer.call(
-            lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone()
+        (full,) = await call_writer(
+            store, lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchone()
         )
         assert full > 1, "the limit is at least the present size"
         with pytest.raises(StoreUnavailable, match="full"):
             await environment.submit(engine, tuple(f"t{n}" for n in range(500)))
         assert await engine.list_dags(limit=9, details=False) == ()
-        await store._open_writer.call(
-            lambda connection: connection.execute("PRAGMA max_page_count = 1000000")
+        await call_writer(
+            store, lambda connection: connection.execute("PRAGMA max_page_count = 1000000")
         )
         dag = await environment.end_of(engine, await environment.submit(engine, TARGETS))
         assert dag.state is State.SUCCEED
@@ -54,15 +55,11 @@ async def test_engine_unwritable_store_delays_running_dag(tmp_path: Path) -> Non
         Engine(store=store, operations=[environment.operation()]) as engine,
     ):
         dag_id = await environment.submit(engine, TARGETS)
-        await store._open_writer.call(
-            lambda connection: connection.execute("PRAGMA query_only = ON")
-        )
+        await call_writer(store, lambda connection: connection.execute("PRAGMA query_only = ON"))
         waiting = asyncio.ensure_future(engine.wait(dag_id))
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done, "the DAG ended without its store"
-        await store._open_writer.call(
-            lambda connection: connection.execute("PRAGMA query_only = OFF")
-        )
+        await call_writer(store, lambda connection: connection.execute("PRAGMA query_only = OFF"))
         assert (await waiting).dag.state is State.SUCCEED
 
 
@@ -176,7 +173,7 @@ async def test_engine_sigterm_during_work_leaves_resumable_store(
         return (tmp_path / "ready").exists()
 
     await eventually(is_ready, what="the child at work")
-    await asyncio.sleep(after_s)
+    await asyncio.sleep(after_s)  # the moment of the signal is the condition under test
     child.send_signal(signal.SIGTERM)
     _, stderr = await asyncio.to_thread(child.communicate, timeout=20)
     assert child.returncode == 0, stderr

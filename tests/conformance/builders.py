@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from dagengine.engine.registry import Registry
 from dagengine.model.changes import Batch, Change, DagCreated, LogAppended
 from dagengine.model.operation import Operation, Stage, Submission
@@ -58,21 +52,3 @@ async def prune(store: SqliteStore, retention: Retention) -> int:
     while await store.prune(retention, NOW):
         slices += 1
     return slices
-
-
-@asynccontextmanager
-async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
-    """Block the writer, so that submitted work waits in its queue."""
-    is_held, release = threading.Event(), threading.Event()
-
-    def hold(connection: sqlite3.Connection) -> None:
-        is_held.set()
-        assert release.wait(60)
-
-    holding = asyncio.ensure_future(store._open_writer.call(hold))
-    assert await asyncio.to_thread(is_held.wait, 60)
-    try:
-        yield
-    finally:
-        release.set()
-    await holding

@@ -15,6 +15,7 @@ from dagengine.errors import StoreInUse, StoreTooNew, StoreUnavailable
 from dagengine.model.changes import AuditAppended
 from dagengine.model.records import AuditRecord
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import call_writer
 from tests.conformance.builders import NOW, batch_of, commit_one, create
 
 
@@ -22,11 +23,12 @@ async def test_sqlite_store_commit_is_durable_before_result(
     sqlite_store: SqliteStore,
 ) -> None:
     """Check WAL with synchronous=FULL: another connection sees commits, and they are flushed."""
-    pragmas = await sqlite_store._open_writer.call(
+    pragmas = await call_writer(
+        sqlite_store,
         lambda connection: [
             connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("journal_mode", "synchronous", "foreign_keys")
-        ]
+        ],
     )
     assert pragmas == ["wal", 2, 1]
     await commit_one(sqlite_store, batch_of(create()))
@@ -43,7 +45,7 @@ async def test_sqlite_store_audit_is_append_only(sqlite_store: SqliteStore) -> N
     assert [row.audit_id for row in await sqlite_store.list_audit(1, limit=1)] == [3]
     for statement in ("UPDATE audit SET by = 'x'", "DELETE FROM audit"):
         with pytest.raises(StoreUnavailable, match="append-only"):
-            await sqlite_store._open_writer.call(methodcaller("execute", statement))
+            await call_writer(sqlite_store, methodcaller("execute", statement))
 
 
 async def test_store_lock_second_controller_is_refused_with_pid(
@@ -103,11 +105,11 @@ async def test_store_lock_write_failure_releases_lock(tmp_path: Path) -> None:
 async def test_sqlite_store_probe_of_read_only_store_fails(
     sqlite_store: SqliteStore,
 ) -> None:
-    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = ON"))
+    await call_writer(sqlite_store, methodcaller("execute", "PRAGMA query_only = ON"))
     with pytest.raises(StoreUnavailable):
         await sqlite_store.probe(NOW)
     await sqlite_store.ping()  # its writer still processes requests
-    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA query_only = OFF"))
+    await call_writer(sqlite_store, methodcaller("execute", "PRAGMA query_only = OFF"))
     await sqlite_store.probe(NOW)
 
 

@@ -19,7 +19,8 @@ from dagengine.store.contract import Retention
 from dagengine.store.sqlite import store as module
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import eventually
-from tests.conformance.builders import NOW, batch_of, create, held_writer, line_of
+from dagengine.testing.internals import held_writer
+from tests.conformance.builders import NOW, batch_of, create, line_of
 
 
 async def is_free(path: Path) -> bool:
@@ -244,12 +245,13 @@ async def test_sqlite_store_close_leaves_only_store_and_lock_file(
 PROGRAM = """
 import asyncio, sys, time
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import call_writer
 
 store = SqliteStore(sys.argv[1])
 
 async def begin():
     await store.open()
-    call = store._open_writer.call(lambda connection: time.sleep(0.3))
+    call = call_writer(store, lambda connection: time.sleep(0.3))
     tasks = [asyncio.create_task(call)]
     await asyncio.sleep(0)
     return tasks

@@ -19,6 +19,7 @@ from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
 from dagengine.store.sqlite.queries import read_sql
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import call_writer
 from tests.conformance.builders import batch_of, create
 from tests.fixtures.stores import RECORDED, rows_of, version_of, write_store
 
@@ -112,7 +113,7 @@ async def test_upgraded_store_enforces_references_and_audit(tmp_path: Path) -> N
         ("UPDATE audit SET by = 'x'", "append-only"),
     ):
         with pytest.raises(StoreUnavailable, match=reason):
-            await store._open_writer.call(methodcaller("execute", statement))
+            await call_writer(store, methodcaller("execute", statement))
     await store.close()
 
 

@@ -18,6 +18,7 @@ from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import call_writer
 from tests.conformance.builders import NOW, batch_of, create
 
 
@@ -38,7 +39,7 @@ def damage(path: Path) -> None:
 async def test_remedy_for_locked_file_names_other_process(
     sqlite_store: SqliteStore,
 ) -> None:
-    await sqlite_store._open_writer.call(methodcaller("execute", "PRAGMA busy_timeout = 1"))
+    await call_writer(sqlite_store, methodcaller("execute", "PRAGMA busy_timeout = 1"))
     with held_by_another(sqlite_store.path), pytest.raises(StoreUnavailable) as caught:
         await sqlite_store.probe(NOW)
     assert "cannot be written: database is locked" in caught.value.message

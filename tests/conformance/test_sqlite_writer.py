@@ -10,7 +10,8 @@ import pytest
 
 from dagengine.errors import NotSerializable, StoreUnavailable
 from dagengine.store.sqlite.store import SqliteStore
-from tests.conformance.builders import batch_of, commit_one, create, held_writer, line_of
+from dagengine.testing.internals import call_writer, held_writer
+from tests.conformance.builders import batch_of, commit_one, create, line_of
 
 
 async def test_writer_concurrent_calls_share_commit(sqlite_store: SqliteStore) -> None:
@@ -39,8 +40,8 @@ def count_commits(store: SqliteStore) -> int:
 async def test_writer_full_disk_does_not_blame_batches(sqlite_store: SqliteStore) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
-    call = sqlite_store._open_writer.call
-    await call(methodcaller("execute", "PRAGMA max_page_count = 1"))  # the present number of pages
+    # No page more than the file has.
+    await call_writer(sqlite_store, methodcaller("execute", "PRAGMA max_page_count = 1"))
     stale, big = (
         batch_of(line_of(created, "x"), lock_token=9),
         batch_of(line_of(created, "x" * 10**6)),
@@ -48,7 +49,7 @@ async def test_writer_full_disk_does_not_blame_batches(sqlite_store: SqliteStore
     for batches in ([big], [stale, big]):
         with pytest.raises(StoreUnavailable, match="cannot be written: database or disk is full"):
             await sqlite_store.commit(batches)
-    await call(methodcaller("execute", "PRAGMA max_page_count = 1000000"))
+    await call_writer(sqlite_store, methodcaller("execute", "PRAGMA max_page_count = 1000000"))
     assert await commit_one(sqlite_store, big) is None
 
 
@@ -57,9 +58,7 @@ async def test_writer_too_long_text_rejects_own_batch_only(
 ) -> None:
     created = create()
     await commit_one(sqlite_store, batch_of(created))
-    await sqlite_store._open_writer.call(
-        methodcaller("setlimit", sqlite3.SQLITE_LIMIT_LENGTH, 5000)
-    )
+    await call_writer(sqlite_store, methodcaller("setlimit", sqlite3.SQLITE_LIMIT_LENGTH, 5000))
     bad, good = batch_of(line_of(created, "x" * 5001)), batch_of(line_of(created, "y"))
     refused, written = await sqlite_store.commit([bad, good])
     assert isinstance(refused, NotSerializable)
@@ -70,7 +69,7 @@ async def test_writer_defect_is_raised_and_next_commit_succeeds(
     sqlite_store: SqliteStore,
 ) -> None:
     with pytest.raises(ZeroDivisionError):
-        await sqlite_store._open_writer.call(lambda connection: 1 / 0)
+        await call_writer(sqlite_store, lambda connection: 1 / 0)
     assert await commit_one(sqlite_store, batch_of(create())) is None
 
 

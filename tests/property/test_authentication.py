@@ -42,7 +42,8 @@ VALUES = st.recursive(
     max_leaves=10,
 )
 TAILS = st.sampled_from([b"", b" ", b"{", b"\0", b"\xff", b"[" * 3000])
-KEY = ServerKey(rsa.generate_private_key(public_exponent=65537, key_size=1024))
+PRIVATE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+KEY = ServerKey(PRIVATE_KEY)
 SIZE = KEY.block_bytes
 
 
@@ -90,7 +91,7 @@ def test_server_key_any_ciphertext_is_decrypted_or_refused(cipher: bytes) -> Non
 @given(st.integers(0, SIZE * 8 - 1), st.integers(0, 1))
 def test_server_key_flipped_bit_gives_no_header(bit: int, block: int) -> None:
     plain = to_json({"auth": "x", "ts": "1", "uri": "/api/v1/task/dags/ob", "keys": ""})
-    public = KEY._private.public_key()
+    public = PRIVATE_KEY.public_key()
     parts = [public.encrypt(plain[at : at + 53], padding.PKCS1v15()) for at in (0, 53)]
     flipped = bytearray(parts[block])
     flipped[bit // 8] ^= 1 << bit % 8

@@ -11,7 +11,7 @@ import pytest_asyncio
 from tests.realhosts.faults import LINK_DOWN, PACKETS_DROPPED, SSHD_FROZEN, Fault
 from tests.realhosts.host import Host
 from tests.realhosts.host_cluster import HostCluster, log_text, sub_task, until
-from tests.realhosts.oceanbase_cluster import launches, open_oceanbase_cluster, open_ledger, serving
+from tests.realhosts.oceanbase_cluster import launches, open_ledger, open_oceanbase_cluster, serving
 from tests.realhosts.report import Row, ended_at
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

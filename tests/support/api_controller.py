@@ -1,4 +1,4 @@
-"""A controller whose operation does nothing to any host, and a caller who knows the wire alone."""
+"""A controller whose operation contacts no host, and a caller that uses the wire only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from random import Random
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import unused_port
 from cryptography.hazmat.primitives import serialization
@@ -81,7 +80,7 @@ id: 1
 flavour: seekdb
 root_password_env: WIRE_PASSWORD
 defaults: {home: /home/admin/seekdb}
-ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}  # nobody listens there
+ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}  # no process listens there
 zones:
   zone1: [{ip: 10.0.0.1}]
   zone2: [{ip: "fe80::1", agent_port: 2887, sql_port: 2891, home: /home/admin/seekdb2}]
@@ -132,8 +131,8 @@ class ApiResponse:
 
     @property
     def body(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+        body: dict[str, Any] = json.loads(self.text)
+        return body
 
     @property
     def data(self) -> Any:
@@ -153,7 +152,7 @@ class OddBody(BaseModel):
 
 @dataclass
 class ApiController:
-    """A controller, what its steps shall do, and a caller."""
+    """A controller, the script of its steps, and a caller."""
 
     directory: Path
     session: ClientSession
@@ -203,7 +202,7 @@ class ApiController:
         headers: Mapping[str, str] | None = None,
         body: str | io.BytesIO | None = None,
     ) -> ApiResponse:
-        """One request, exactly as it is given."""
+        """Send one request, exactly as given."""
         async with self.session.request(
             method,
             URL(self.url + target, encoded=True),
@@ -228,7 +227,7 @@ class ApiController:
     async def send_signed(
         self, method: str, path: str, body: Any = None, **header: Any
     ) -> ApiResponse:
-        """A signed request below `/api/v1`, as the SDK sends it."""
+        """Send a signed request below `/api/v1`, as the SDK does."""
         target = f"/api/v1{path}"
         plain = body if isinstance(body, bytes | None) else dump(body)
         keys = secrets.token_bytes(32)
@@ -240,29 +239,29 @@ class ApiController:
         return (await self.send_signed("GET", path, **header)).data
 
     async def start(self, body: Any = START) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.send_signed("POST", "/ob/start", body)).data
-        return found
+        dag: dict[str, Any] = (await self.send_signed("POST", "/ob/start", body)).data
+        return dag
 
-    async def ended(self, dag: Mapping[str, Any]) -> dict[str, Any]:
-        """The DAG with details, once it has ended."""
+    async def wait_for_end(self, dag: Mapping[str, Any]) -> dict[str, Any]:
+        """Wait until a DAG has ended; return it with its details."""
         async with asyncio.timeout(20):
             await self.engine.wait(dag["dag_id"])
-        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
-        return found
+        dag: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return dag
 
-    async def running(self) -> dict[str, Any]:
-        """A DAG whose second stage waits at the gate."""
+    async def start_held(self) -> dict[str, Any]:
+        """Start a DAG whose second stage waits at the latch."""
         self.latch = Latch()
         dag = await self.start()
         async with asyncio.timeout(20):
             await self.latch.reached.wait()
-        found: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
-        return found
+        dag: dict[str, Any] = await self.get(f"/task/dag/{dag['id']}")
+        return dag
 
-    async def failed(self) -> dict[str, Any]:
-        """A DAG that has failed on the second server."""
+    async def start_failing(self) -> dict[str, Any]:
+        """Start a DAG that fails on the second server, and wait for its end."""
         self.broken = {SECOND}
-        return await self.ended(await self.start())
+        return await self.wait_for_end(await self.start())
 
     # --- the operation -----------------------------------------------------------------------
 
@@ -278,7 +277,9 @@ class ApiController:
             await self.latch.wait()
         self.clock.advance(1)
         if target in self.broken:
-            return Failed(Problem("Wire.Broken", f"{target} is broken", "mend it"), {"level": "no"})
+            return Failed(
+                Problem("Wire.Broken", f"{target} is broken", "repair it"), {"level": "no"}
+            )
         return Succeeded(evidence={"z": 1, "level": "sql", "a": {"y": 1, "x": 2}})
 
     async def _finish(self, context: StepContext) -> Outcome:
@@ -297,7 +298,7 @@ class ApiController:
             return await call.engine.submit(Submission("Fixed"))
 
         async def odd(call: Call[OddBody]) -> DagDetail:
-            raise RuntimeError("what is wrong inside")
+            raise RuntimeError("a defect inside")
 
         def count() -> None:
             self.reloads += 1
@@ -329,34 +330,23 @@ def dump(body: Any) -> bytes:
 async def open_api_controller(
     directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
 ) -> AsyncIterator[ApiController]:
-    """A controller that answers within the context."""
+    """Open a controller; it answers within the context."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        found = ApiController(directory, session, agent=agent)
-        async with found.engine:
-            runner = web.AppRunner(found.app(key), access_log=None, shutdown_timeout=1)
+        controller = ApiController(directory, session, agent=agent)
+        async with controller.engine:
+            runner = web.AppRunner(controller.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", found.port).start()
-            yield found
+            await web.TCPSite(runner, "127.0.0.1", controller.port).start()
+            yield controller
             await runner.cleanup()
-            await found.monitor.close()
-            await found.pool.close()
+            await controller.monitor.close()
+            await controller.pool.close()
     key.close()
 
 
-@pytest_asyncio.fixture
-async def world(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[ApiController]:
-    """A controller at AGENT, or at the address that a test asks for."""
-    async with open_api_controller(
-        tmp_path, monkeypatch, getattr(request, "param", AGENT)
-    ) as found:
-        yield found
-
-
-# --- how it refuses ------------------------------------------------------------------------------
+# --- its refusals ---------------------------------------------------------------------------------
 
 NO_HEADER = (400, "Request.Header.NotFound", None)
 GARBAGE = (401, "Security.Authentication.Header.DecryptFailed", 1)

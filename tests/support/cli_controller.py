@@ -1,6 +1,6 @@
-"""A controller with operations of no effect, and a keyboard to type commands at it.
+"""A controller with operations without effect, and a function that runs commands against it.
 
-`start` looks at two servers; `stop` does it under the lock, and verifies the cluster.
+`start` has a step for each of two servers; `stop` has them under the lock and verifies.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
@@ -38,19 +36,19 @@ from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, 
 
 
 class StartBody(BaseModel):
-    """Body of POST /ob/start: taken as it is."""
+    """Body of POST /ob/start, recorded unchanged."""
 
     scope: dict[str, Any]
     forcePassDag: dict[str, Any]  # noqa: N815  # the wire's name
 
 
 class StopBody(BaseModel):
-    """Body of POST /ob/stop: whatever it is."""
+    """Body of POST /ob/stop, with any content."""
 
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command printed, and its exit code."""
+    """Output and exit code of a command."""
 
     code: int
     out: str
@@ -64,13 +62,13 @@ class CommandResult:
 
 @dataclass
 class CliController(FakeController):
-    """A controller, what its steps shall do, and a keyboard."""
+    """A controller, the script of its steps, and a function that runs commands."""
 
     targets: tuple[str, ...] = (FIRST, SECOND)
     broken: set[str] = field(default_factory=set)
     latch: Latch | None = None
     verified: bool = True
-    end_latch: Latch | None = None  #: holds what is cancelled
+    end_latch: Latch | None = None  #: holds cancelled steps
     start_bodies: list[StartBody] = field(default_factory=list)
 
     @property
@@ -99,7 +97,7 @@ class CliController(FakeController):
                 process.kill()
             await process.communicate()
 
-    async def type(self, *argv: str, **environ: str) -> CommandResult:
+    async def run(self, *argv: str, **environ: str) -> CommandResult:
         """Run a command to its end."""
         async with self.launch(*argv, **environ) as process, asyncio.timeout(30):
             out, err = await process.communicate()
@@ -110,7 +108,7 @@ class CliController(FakeController):
     async def failed_dag(self) -> str:
         """The id of a DAG that has failed on the second server."""
         self.broken = {SECOND}
-        result = await self.type("start", "--json")
+        result = await self.run("start", "--json")
         assert result.code == 1
         return str(result.document["id"])
 
@@ -121,11 +119,11 @@ class CliController(FakeController):
     async def _verify(self, context: StepContext) -> Outcome:
         if self.verified:
             return Succeeded()
-        return Failed(Problem("Fake.Unverified", "one server does not see the other", "mend it"))
+        return Failed(Problem("Fake.Unverified", "one server does not see the other", "repair it"))
 
     async def _step(self, context: StepContext) -> Outcome:
         assert context.target is not None
-        await context.log(f"{context.target}: looked at")
+        await context.log(f"{context.target}: inspected")
         try:
             if self.latch is not None:
                 await self.latch.wait()
@@ -134,7 +132,7 @@ class CliController(FakeController):
                 await self.end_latch.wait()
             raise
         if context.target in self.broken:
-            return Failed(Problem("Fake.Broken", f"{context.target} is broken", "mend it"))
+            return Failed(Problem("Fake.Broken", f"{context.target} is broken", "repair it"))
         return Succeeded(evidence={"level": "sql"})
 
     async def _take_lock(self, context: StepContext) -> Outcome:
@@ -162,10 +160,3 @@ class CliController(FakeController):
             Route("POST", "/ob/stop", StopBody, stop),
         ]
         yield Extension(operations, routes, FakeCluster(), lambda: None)
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[CliController]:
-    opened = CliController(tmp_path)
-    async with opened.controller():
-        yield opened

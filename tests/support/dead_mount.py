@@ -1,4 +1,4 @@
-"""A file system that answers until it dies, as NFS and FUSE do when their server is lost."""
+"""A file system that stops answering, as NFS and FUSE do when their server is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 class DeadMount:
     """An empty FUSE file system in this process; needs root and /dev/fuse.
 
-    Only processes of the user nobody reach it, so that nothing else on the machine can hang.
+    Only processes of an unprivileged user reach it, so that nothing else on the machine can hang.
     """
 
     def __init__(self, directory: Path, device: int) -> None:
@@ -35,7 +35,7 @@ class DeadMount:
         self._is_initialised = threading.Event()
 
     def die(self) -> None:
-        """Answer nothing from now on: who touches it hangs in the kernel until it is closed."""
+        """Stop answering: accesses hang in the kernel until the file system is closed."""
         self._answers = False
 
     def detach(self) -> None:
@@ -102,7 +102,7 @@ def mount(directory: Path) -> Iterator[DeadMount]:
         mounted.stop()
         thread.join(10)
         _LIBC.umount2(bytes(directory), _DETACH)
-        os.close(device)  # the last one: the kernel ends every request that hangs
+        os.close(device)  # closing the last descriptor ends every hanging request
 
 
 def _reply(code: int) -> tuple[int, bytes]:

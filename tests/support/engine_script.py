@@ -1,19 +1,14 @@
-"""An engine on a real store, whose steps do what a test says."""
+"""Scripted steps and shorthands for tests of an engine on a real store."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from dagengine import (
-    Clock,
     DagDetail,
     Engine,
     Failed,
@@ -22,7 +17,6 @@ from dagengine import (
     Operator,
     Outcome,
     Problem,
-    SqliteStore,
     Stage,
     StageKind,
     State,
@@ -34,11 +28,11 @@ from dagengine.testing import Latch, gated
 
 NORMAL, LANE = StageKind.NORMAL, StageKind.PARALLEL
 ALL = Flags(can_rollback=True)
-BROKEN = Failed(Problem("Test.Broken", "it is broken", "mend it"))
+BROKEN = Failed(Problem("Test.Broken", "it is broken", "repair it"))
 
 
 class Script:
-    """Steps that do what a test says, and a count of what they did."""
+    """Steps with scripted outcomes, and counts of their runs."""
 
     def __init__(self) -> None:
         self.outcomes: dict[tuple[str, str | None], Outcome] = {}
@@ -78,26 +72,7 @@ class Script:
         return replace(Operation("op", stages, lock_key="k"), **changes)
 
 
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
 OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]
-
-
-@pytest.fixture
-def open_engine(tmp_path: Path) -> OpenEngine:
-    @asynccontextmanager
-    async def open_on_store(
-        *operations: Operation, store: SqliteStore | None = None, clock: Clock | None = None
-    ) -> AsyncIterator[Engine]:
-        store = store or SqliteStore(tmp_path / "store.sqlite")
-        engine = Engine(store=store, operations=operations, clock=clock, confirm_timeout_s=1)
-        async with asyncio.timeout(30), engine:
-            yield engine
-
-    return open_on_store
 
 
 async def submit(engine: Engine, *targets: str, **params: Any) -> int:
@@ -130,8 +105,8 @@ def dag_state(detail: DagDetail) -> tuple[str, str, int]:
     return str(detail.dag.state), str(detail.dag.operator), detail.dag.stage
 
 
-def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
-    """The operation, with the steps of one stage waiting at a gate: all, or those of targets."""
+def with_latch(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> Operation:
+    """Return the operation with a stage whose steps, or those of `targets`, wait at a latch."""
 
     async def wait(context: StepContext) -> None:
         if not targets or context.target in targets:
@@ -141,7 +116,7 @@ def held(operation: Operation, stage_name: str, latch: Latch, *targets: str) -> 
 
 
 async def submit_until_latch(engine: Engine, latch: Latch, *targets: str) -> int:
-    """Submit a DAG; returns when one of its steps waits at the gate."""
+    """Submit a DAG, and wait until one of its steps waits at the latch."""
     dag_id = await submit(engine, *targets)
     await latch.reached.wait()
     return dag_id

@@ -1,4 +1,4 @@
-"""A controller whose DAGs say what a test asks for, and who follows them."""
+"""A controller whose DAGs write scripted log lines, and a function that collects their events."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
-import pytest_asyncio
 from pydantic import BaseModel
 
 from dagengine import (
@@ -34,16 +31,16 @@ from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, 
 
 
 class AnyBody(BaseModel):
-    """Body of POST /ob/start: nothing of it is looked at."""
+    """Body of POST /ob/start, which is ignored."""
 
     scope: dict[str, Any] = {}  # pydantic copies it
 
 
 @dataclass
 class EventController(FakeController):
-    """A controller that can be restarted, and what its steps shall do."""
+    """A controller that can be restarted, and the script of its steps."""
 
-    lines: tuple[str, ...] = ("looked at",)
+    lines: tuple[str, ...] = ("inspected",)
     is_broken: bool = False
     takes_lock: bool = False
     dedupe_window_s: float = 0.0
@@ -75,14 +72,14 @@ class EventController(FakeController):
         if self.latch is not None:
             await self.latch.wait()
         if self.is_broken and context.target == SECOND:
-            return Failed(Problem("Fake.Broken", "it is broken", "mend it"))
+            return Failed(Problem("Fake.Broken", "it is broken", "repair it"))
         return Succeeded()
 
     async def _finish(self, context: StepContext) -> Outcome:
         return Succeeded()
 
-    async def ended(self, client: Client) -> tuple[str, list[Event]]:
-        """A DAG that has ended, and all of its events."""
+    async def run_to_end(self, client: Client) -> tuple[str, list[Event]]:
+        """Run a DAG to its end; return its id and all of its events."""
         dag_id = (await client.start("GLOBAL"))["id"]
         return dag_id, await collect(client, dag_id)
 
@@ -90,7 +87,7 @@ class EventController(FakeController):
     async def open_stream(
         self, dag_id: str, **headers: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer of the events route, as it comes."""
+        """Open the stream of the events route."""
         door = Transport(self.url, PASSWORD, 30)
         await door.open()
         try:
@@ -102,23 +99,6 @@ class EventController(FakeController):
 
 
 async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
-    """All events after that one, until the DAG has ended."""
+    """Return all events after the given one, until the DAG has ended."""
     async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
         return [event async for event in events]
-
-
-@pytest.fixture
-def event_controller(tmp_path: Path) -> EventController:
-    return EventController(tmp_path)
-
-
-@pytest_asyncio.fixture
-async def running_controller(event_controller: EventController) -> AsyncIterator[EventController]:
-    async with event_controller.controller():
-        yield event_controller
-
-
-@pytest_asyncio.fixture
-async def client(running_controller: EventController) -> AsyncIterator[Client]:
-    async with running_controller.client() as opened:
-        yield opened

@@ -1,4 +1,4 @@
-"""Somebody else who looks after a server's home: an OBShell daemon, a unit of systemd."""
+"""Other managers of a server's home: an OBShell daemon, a systemd unit."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 @contextmanager
 def obshell_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is one by its name and its place; it has to live to the end."""
+    """Run a process that counts as an OBShell daemon, and check that nothing ends it."""
     program = home / "bin" / "obshell"
     shutil.copy(Path("/bin/sh").resolve(), program)
     with subprocess.Popen([str(program), "-c", "read -r word"], stdin=subprocess.PIPE) as process:
         yield process
-        assert process.poll() is None, "somebody has ended it"
+        assert process.poll() is None, "it was ended"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A server as a cluster file would give it, for tests of what happens on hosts."""
+"""A server as defined in a cluster file, for tests on hosts."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ _SERVER = Server(
 
 
 def make_server(*, flavour: str = "seekdb", **changes: Any) -> Server:
-    """One with some fields replaced."""
+    """Return a server with some fields replaced."""
     by_name = {known.name: known for known in FLAVOURS}
     return replace(_SERVER, flavour=by_name[flavour], **changes)

@@ -1,4 +1,4 @@
-"""A controller of two servers that nobody contacts; whoever derives from it says what it runs."""
+"""A controller of two servers that are never contacted; subclasses define its operations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FakeServer:
 
 
 class FakeCluster:
-    """Two servers that nobody ever contacts."""
+    """Two servers that are never contacted."""
 
     name = "fake"
     cluster_id = 1
@@ -48,7 +48,7 @@ class FakeCluster:
 
 @dataclass
 class FakeController:
-    """A controller that can be restarted: its store stays in the directory."""
+    """A controller that can be restarted; its store remains in the directory."""
 
     directory: Path
     port: int = field(default_factory=unused_port)
@@ -65,8 +65,8 @@ class FakeController:
         return Client(self.url, PASSWORD)
 
     @asynccontextmanager
-    async def controller(self) -> AsyncIterator[None]:
-        """It answers within the context."""
+    async def running(self) -> AsyncIterator[None]:
+        """Serve the API within the context."""
         config = EngineConfig(
             api=ApiConfig(port=self.port),
             store=StoreConfig(path=self.directory / "store.sqlite"),

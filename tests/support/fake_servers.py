@@ -1,4 +1,4 @@
-"""Processes that are database servers by the name of their program, and by nothing else."""
+"""Processes that resemble database servers by the name of their program only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from dagengine.remote import Command
 
 NOBODY = 65534
-"""A user without rights, as whom tests that are root run what must not be root."""
+"""A user without rights; tests that run as root start unprivileged commands as this user."""
 
 SAYS_READY = "echo ready; read -r word"
-"""What a fake server does: it lives until its standard input ends."""
+"""The script of a fake server, which runs until its standard input ends."""
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def run_as(user: int | None, command: Command) -> str:
 
 
 def run_as_nobody(command: Command, before: str = ":") -> str:
-    """Run it as nobody, without a view of the processes of other users, or it doubts them.
+    """Run a command as the user `nobody`, which cannot see the processes of other users.
 
     `before` is a shell command that prepares its mount namespace, as root. Needs root.
     """

@@ -56,7 +56,7 @@ def disclosures(password: str) -> Iterator[bytes]:
 
 
 def find_disclosures(recording: Recording, password: str = PASSWORD) -> list[bytes]:
-    """Return what must not be in a recording and is; the content of a local file as well."""
+    """Return the forbidden parts of a recording, including the content of a local file."""
     forms = [*disclosures(password), b"root:x:0"]
     return [form for form in forms if form in recording.received]
 
@@ -96,7 +96,7 @@ class FakeContext:
 
 
 def row_answers(servers: tuple[Server, ...]) -> dict[str, Any]:
-    """Answers of a friendly server, for the whole cluster as it would describe it."""
+    """Return the rows with which a friendly server describes the whole cluster."""
     first, second = servers
     table = [[s.ip, s.rpc_port, "ACTIVE", None, "NO", "4.3.1.0-1", "1700000000"] for s in servers]
     rows = [[s.ip, s.rpc_port, s.zone, "ACTIVE", "2024-01-01", None] for s in servers]
@@ -111,11 +111,11 @@ def row_answers(servers: tuple[Server, ...]) -> dict[str, Any]:
 
 
 class HostileCluster:
-    """A cluster of two servers on this machine, of which the first one is attacked.
+    """A cluster of two servers on this machine; the first one is attacked.
 
     Attributes:
         process: identity of the first server, once a test has determined it.
-        server: process of the first server; recognised as such, listens only when told to.
+        server: process of the first server; recognized as such, listens only on request.
         friend: process of the second server, which answers SQL.
         client: of a controller for both.
     """
@@ -209,22 +209,22 @@ class HostileCluster:
 
 @asynccontextmanager
 async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[HostileCluster]:
-    """A world with its controller, in which a wait for SQL ends after one attempt."""
+    """A cluster with its controller, in which a wait for SQL ends after one attempt."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
         patch.setattr("tasks.operations.health.LIMIT_S", 0.01)
         patch.setattr("tasks.routes.monitor.CACHE_S", 0.0)
-        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # a busy machine is no reason to fail
+        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # also on a busy machine
         patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
         patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
-        world = HostileCluster(flavour, directory)
+        hostile_cluster = HostileCluster(flavour, directory)
         try:
             config = load_config(directory / "engine.yaml", {})
             async with run_controller(config, [EXTENSION]) as controller:
-                world.url = controller.url
-                yield world
+                hostile_cluster.url = controller.url
+                yield hostile_cluster
         finally:
-            world.close()
+            hostile_cluster.close()
 
 
 async def wait_dag(client: Client, dag_id: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What a test left on its hosts: processes, locks and temporary files of ours.
+"""Processes, locks and temporary files that a test left on its hosts.
 
-The test's SSH servers give every command a HOME and a TMPDIR below the host's own directory, so
-what runs there is known by its environment, whoever its parent is by now. The database servers
-themselves and the SSH servers are none of it.
+The SSH servers of the tests give every command a HOME and a TMPDIR below the directory of the
+host, so a process is recognized by its environment even if its parent has ended. The database
+servers and the SSH servers are not counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SERVERS = {"seekdb", "observer", "sshd", "sshd-session", "sshd-auth"}
 
 
 def find_leftovers(directory: Path) -> list[str]:
-    """What is left of commands on the hosts below a directory, in words."""
+    """Describe the remains of commands on the hosts below a directory."""
     return [
         *_find_processes(directory),
         *_find_locks(directory),
@@ -26,7 +26,7 @@ def find_leftovers(directory: Path) -> list[str]:
 
 
 async def assert_nothing_left(hosts: DemoHosts) -> None:
-    """Nothing of ours is there; what a killed controller began may come to its own end first."""
+    """Wait until nothing is left; commands of a killed controller may end by themselves first."""
     remains: Sequence[str] = ()
 
     async def is_clean() -> bool:

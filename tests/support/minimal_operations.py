@@ -1,4 +1,4 @@
-"""Steps and operations as small as they can be, for tests of the engine."""
+"""Minimal steps and operations for tests of the engine."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ def op(*steps: Any, name: str = "op", **more: Any) -> Operation:
 
 async def submit(engine: Engine, name: str = "op", *targets: str, **params: Any) -> int:
     return (await engine.submit(Submission(name, targets, params))).dag.dag_id
+
+
+async def is_lock_successor(engine: Engine, holder_id: int, dag_id: int) -> bool:
+    """Return whether a DAG waits for the lock of another one that was force-passed."""
+    detail = await engine.find_dag(holder_id, details=False)
+    return detail is not None and detail.dag.lock_successor_id == dag_id
 
 
 async def end_of(engine: Engine, dag_id: int) -> tuple[State, Operator]:

@@ -78,7 +78,7 @@ class Dialog:
         return payload
 
     async def read_to_end(self) -> None:
-        """Whatever else the client sends."""
+        """Any other bytes of the client."""
         while data := await self.reader.read(4096):
             self.received += data
 
@@ -93,7 +93,7 @@ Script: TypeAlias = Callable[[Dialog], Awaitable[None]]
 
 @dataclass
 class Peer:
-    """Where it listens, and what it received."""
+    """Address of the peer, and the bytes it received."""
 
     address: tuple[str, int]
     path: Path | None

@@ -134,7 +134,7 @@ class ListenerProcess:
         self._command(do="close")
 
     def take_recording(self) -> Recording:
-        """Return what was received since the last call."""
+        """Return the bytes received since the last call."""
         return Recording(tuple(bytes.fromhex(text) for text in self._command(do="take")))
 
     def end(self) -> None:
@@ -292,7 +292,7 @@ class _Listener:
 
 
 def _render(rows: list[list[Any]]) -> list[bytes]:
-    """A result set of texts; one column when there is no row."""
+    """A result set of texts; one column if it has no rows."""
     width = len(rows[0]) if rows else 1
     column = b"\x03def\0\0\0\x01x\x01x\x0c\x2d\0\0\1\0\0\xfd\0\0\0\0\0"
     return [bytes([width]), *[column] * width, EOF, *map(_render_row, rows), EOF]

@@ -1,4 +1,4 @@
-"""OpenSSH as people have it, for tests: sshd with any configuration, its agent, its key tools."""
+"""OpenSSH for tests: sshd with any configuration, the agent and the key tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dagengine.remote import Command
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.pool import SshPool
+from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
 
 PROGRAMS = {
@@ -39,7 +42,7 @@ _READY_BOUND_S = 20.0
 
 @dataclass
 class Sshd:
-    """One sshd. `lines` go to the front of its configuration: there the first one counts."""
+    """One sshd. `lines` precede its configuration, because sshd uses the first value."""
 
     directory: Path
     ip: str
@@ -60,11 +63,11 @@ class Sshd:
         return (self.directory / "sshd.log").read_text(errors="replace")
 
     def logins(self) -> int:
-        """How often somebody was let in."""
+        """Return the number of logins."""
         return self.log().count("Accepted publickey")
 
     async def start(self) -> None:
-        """Listen; returns when it answers."""
+        """Start, and wait until it listens."""
         config = self.directory / "sshd_config"
         text = _CONFIG.format(ip=self.ip, port=self.port, directory=self.directory)
         config.write_text("".join(f"{line}\n" for line in self.lines) + text)
@@ -72,19 +75,21 @@ class Sshd:
             self.process = await asyncio.create_subprocess_exec(
                 str(PROGRAMS["sshd"]), "-D", "-e", "-f", str(config), stderr=log
             )
-        async with asyncio.timeout(_READY_BOUND_S):
-            while True:
-                assert self.process.returncode is None, self.log()
-                try:
-                    _, writer = await asyncio.open_connection(self.ip, self.port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    return
+
+        async def is_listening() -> bool:
+            assert self.process is not None
+            assert self.process.returncode is None, self.log()
+            try:
+                _, writer = await asyncio.open_connection(self.ip, self.port)
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        await eventually(is_listening, timeout_s=_READY_BOUND_S, what="sshd")
 
     def sessions(self) -> list[int]:
-        """The processes that serve connections."""
+        """Return the ids of the processes that serve connections."""
         assert self.process is not None
         pids, parents = [], [self.process.pid]
         while parents:
@@ -94,14 +99,14 @@ class Sshd:
         return [pid for pid in pids if _is_sshd(pid)]
 
     def signal(self, number: signal.Signals, *, listener: bool = True) -> None:
-        """Signal the processes that serve connections and, unless told not to, the listener."""
+        """Signal the processes that serve connections and, by default, the listener."""
         assert self.process is not None
         for pid in [*self.sessions(), *([self.process.pid] if listener else [])]:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     async def stop(self) -> None:
-        """End it with all of its connections."""
+        """End the server and all of its connections."""
         if self.process is not None and self.process.returncode is None:
             self.signal(signal.SIGKILL)
             await self.process.wait()
@@ -109,7 +114,7 @@ class Sshd:
 
 @dataclass
 class SshLab:
-    """Makes sshds, keys and agents below one directory, and ends what it started."""
+    """Creates sshds, keys and agents below one directory, and ends the processes."""
 
     directory: Path
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -120,14 +125,14 @@ class SshLab:
         return self.directory / "known_hosts"
 
     async def key(self, name: str, *options: str) -> Path:
-        """A new key pair; without a passphrase unless `-N` says one."""
+        """Create a key pair, without a passphrase unless `-N` gives one."""
         file = self.directory / name
         given = options if "-N" in options else ("-N", "", *options)
         await run("ssh-keygen", "-q", "-t", "ed25519", "-f", str(file), *given)
         return file
 
     async def sshd(self, *lines: str, ip: str = "127.0.0.1", known: bool = True) -> Sshd:
-        """A started sshd that lets nobody in yet; `known` puts its key into known_hosts."""
+        """A started sshd without authorized keys; `known` puts its key into known_hosts."""
         directory = self.directory / f"sshd{len(self.made) + 1}"
         directory.mkdir()
         if os.geteuid() == 0:
@@ -177,7 +182,7 @@ class SshLab:
 
 @asynccontextmanager
 async def open_lab(directory: Path) -> AsyncIterator[SshLab]:
-    """A lab that is gone afterwards."""
+    """Open a lab; its processes end with the context."""
     lab = SshLab(directory)
     lab.known_hosts.touch()
     async with lab.stack:
@@ -185,7 +190,7 @@ async def open_lab(directory: Path) -> AsyncIterator[SshLab]:
 
 
 async def run(program: str, *arguments: str, stdin: str = "", **variables: str) -> str:
-    """Run a program of OpenSSH to its end; its output, or its complaint as an error."""
+    """Run a program of OpenSSH; return its output, or raise its error output."""
     process = await asyncio.create_subprocess_exec(
         str(PROGRAMS[program]),
         *arguments,
@@ -222,3 +227,8 @@ def _is_sshd(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text().startswith("sshd")
     except OSError:
         return False
+
+
+async def echo_hello(pool: SshPool, address: HostAddress) -> str:
+    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
+    return result.stdout

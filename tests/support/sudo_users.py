@@ -21,11 +21,11 @@ _DROP_INS = Path("/etc/sudoers.d")
 _PROGRAMS = ("sudo", "visudo", "useradd", "userdel")
 _NAME = re.compile(r"dagt([0-9]+)[ls]")
 RULE = "{login} ALL=({owner}) NOPASSWD: /bin/sh"
-"""What docs/operations/ssh.md says."""
+"""The rule of docs/operations/ssh.md."""
 
 
 def skip_reason() -> str | None:
-    """Why there cannot be such users here; None when there can."""
+    """Return why the users cannot be created on this machine; None if they can."""
     if os.geteuid() != 0:
         return "users for sudo can be made by root only"
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
@@ -56,17 +56,17 @@ class SudoUsers:
         subprocess.run(["visudo", "-c", "-q", "-f", file], check=True, stdout=subprocess.DEVNULL)
 
     def processes(self) -> list[str]:
-        """What runs as one of them."""
+        """Return the processes of the users."""
         return [f"{pid}: {_words(pid)}" for pid in _find_processes(_uids(self.login, self.owner))]
 
     def end_processes(self) -> None:
-        """End all of these."""
+        """End all processes of the users."""
         _kill(_uids(self.login, self.owner))
 
 
 @contextmanager
 def make_users() -> Iterator[SudoUsers]:
-    """Both users, with the rule; afterwards nothing of them is left, however the tests ended."""
+    """Create both users with the rule, and remove them at the end."""
     _remove_stale()
     pid = os.getpid()
     users = SudoUsers(f"dagt{pid}l", f"dagt{pid}s")
@@ -83,9 +83,11 @@ def make_users() -> Iterator[SudoUsers]:
 
 def _remove_stale() -> None:
     """Remove the users and the drop-ins of sessions that are gone."""
-    named = [found[1] for user in pwd.getpwall() if (found := _NAME.fullmatch(user.pw_name))]
-    named += [file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")]
-    for pid in {int(text.partition(".")[0]) for text in named}:
+    suffixes = [match[1] for user in pwd.getpwall() if (match := _NAME.fullmatch(user.pw_name))]
+    suffixes += [
+        file.name.rpartition("-")[2] for file in _DROP_INS.glob(f"{_drop_in(0).name[:-1]}*")
+    ]
+    for pid in {int(text.partition(".")[0]) for text in suffixes}:
         if not Path(f"/proc/{pid}").exists():
             _remove(pid)
 
@@ -119,8 +121,8 @@ def _kill(uids: set[int]) -> None:
 
 
 def _find_processes(uids: set[int]) -> list[int]:
-    """Who has one of these as real, effective or saved uid, and is no zombie."""
-    found = []
+    """Return the processes with one of these as real, effective or saved uid, without zombies."""
+    pids = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
             lines = (directory / "status").read_text().splitlines()
@@ -128,8 +130,8 @@ def _find_processes(uids: set[int]) -> list[int]:
             continue
         fields = dict(line.split(":", 1) for line in lines if ":" in line)
         if uids & {int(uid) for uid in fields["Uid"].split()} and fields["State"].split()[0] != "Z":
-            found.append(int(directory.name))
-    return found
+            pids.append(int(directory.name))
+    return pids
 
 
 def _words(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""The wire: POST ob/start, and what is told of the cluster (protocol 3.1, 3.3)."""
+"""The wire: POST ob/start, and the routes about the cluster (protocol 3.1, 3.3)."""
 
 from __future__ import annotations
 
@@ -13,24 +13,14 @@ import dagengine
 from dagengine import AgentAddress
 from dagengine.testing import Latch
 from tasks.cluster.observation import Observation, TableRow
-from tests.support.api_controller import (
-    AGENT,
-    DAG,
-    FIRST,
-    SECOND,
-    START,
-    ApiController,
-    world,
-)
-
-__all__ = ["world"]  # the fixture
+from tests.support.api_controller import AGENT, DAG, FIRST, SECOND, START, ApiController
 
 # --- 3.1 POST ob/start ---------------------------------------------------------------------------
 
 
-async def test_start_route_returns_ready_dag_without_details(world: ApiController) -> None:
-    world.clock.advance(7)
-    dag = await world.start()
+async def test_start_route_returns_ready_dag_without_details(controller: ApiController) -> None:
+    controller.clock.advance(7)
+    dag = await controller.start()
     at = dag["start_time"]
     assert list(dag) == DAG
     assert dag == {
@@ -48,7 +38,7 @@ async def test_start_route_returns_ready_dag_without_details(world: ApiControlle
         "additional_data": None,
         "nodes": None,
     }
-    assert datetime.fromisoformat(at) >= world.engine.started_at
+    assert datetime.fromisoformat(at) >= controller.engine.started_at
 
 
 @pytest.mark.parametrize(
@@ -71,13 +61,13 @@ async def test_start_route_returns_ready_dag_without_details(world: ApiControlle
     ],
 )
 async def test_start_route_invalid_scope_starts_nothing(
-    world: ApiController, kind: str | None, target: list[str] | None, expected: str
+    controller: ApiController, kind: str | None, target: list[str] | None, expected: str
 ) -> None:
-    response = await world.send_signed(
+    response = await controller.send_signed(
         "POST", "/ob/start", {"scope": {"type": kind, "target": target}}
     )
     assert response.refusal == (400, expected, None)
-    assert await world.get("/task/dags/ob") == {"contents": []}
+    assert await controller.get("/task/dags/ob") == {"contents": []}
 
 
 @pytest.mark.parametrize(
@@ -90,83 +80,93 @@ async def test_start_route_invalid_scope_starts_nothing(
     ],
 )
 async def test_start_route_scope_creates_sub_task_per_server(
-    world: ApiController, kind: str, target: list[str] | None, servers: list[str]
+    controller: ApiController, kind: str, target: list[str] | None, servers: list[str]
 ) -> None:
-    dag = await world.ended(await world.start({"scope": {"type": kind, "target": target}}))
+    dag = await controller.wait_for_end(
+        await controller.start({"scope": {"type": kind, "target": target}})
+    )
     agents = [AgentAddress(**task["execute_agent"]) for task in dag["nodes"][1]["sub_tasks"]]
     assert [str(agent) for agent in agents] == servers
 
 
-async def test_start_route_repeated_within_second_returns_same_dag(world: ApiController) -> None:
-    first = await world.running()
-    repeated = await world.start({"scope": {"type": "global"}})
+async def test_start_route_repeated_within_second_returns_same_dag(
+    controller: ApiController,
+) -> None:
+    first = await controller.start_held()
+    repeated = await controller.start({"scope": {"type": "global"}})
     assert (repeated["id"], repeated["nodes"]) == (first["id"], None)
     other = {"scope": {"type": "ZONE", "target": ["zone1"]}}
-    assert (await world.start(other))["id"] != first["id"]
+    assert (await controller.start(other))["id"] != first["id"]
     for force in ({"id": ["1"]}, ["1"]):
-        assert (await world.start(START | {"forcePassDag": force}))["id"] != first["id"]
-    world.clock.advance(1)
-    assert (await world.start())["id"] != first["id"]
-    assert world.latch is not None
-    world.latch.open()
+        assert (await controller.start(START | {"forcePassDag": force}))["id"] != first["id"]
+    controller.clock.advance(1)
+    assert (await controller.start())["id"] != first["id"]
+    assert controller.latch is not None
+    controller.latch.open()
 
 
-async def test_start_route_repeated_after_end_creates_new_dag(world: ApiController) -> None:
-    first = await world.ended(await world.start())
-    assert (await world.start())["id"] != first["id"]
+async def test_start_route_repeated_after_end_creates_new_dag(controller: ApiController) -> None:
+    first = await controller.wait_for_end(await controller.start())
+    assert (await controller.start())["id"] != first["id"]
 
 
 # --- 3.3 reading the cluster --------------------------------------------------------------------
 
 
-def record(world: ApiController, name: str, ob_state: int, **more: Any) -> None:
-    """What a look at the server has just seen; no host is asked for a while."""
-    world.cluster.record_observation(name, Observation(world.clock.now(), ob_state, **more))
+def record(controller: ApiController, name: str, ob_state: int, **more: Any) -> None:
+    """Record an observation of a server, so that its host is not contacted for a while."""
+    controller.cluster.record_observation(
+        name, Observation(controller.clock.now(), ob_state, **more)
+    )
 
 
 @pytest_asyncio.fixture
-async def observed(world: ApiController) -> ApiController:
-    """A world that has just been looked at: nobody answered."""
-    await world.monitor.refresh()
-    return world
+async def observed(controller: ApiController) -> ApiController:
+    """A controller that has just observed its servers: none responded."""
+    await controller.monitor.refresh()
+    return controller
 
 
-async def test_info_and_status_routes_report_observation_age(world: ApiController) -> None:
+async def test_info_and_status_routes_report_observation_age(controller: ApiController) -> None:
     for path in ("info", "status"):
-        assert "observedAt" not in (await world.send("GET", f"/api/v1/{path}")).data
-    record(world, FIRST, 3, version="1.4.0")
-    at = (await world.send("GET", "/api/v1/time")).data
-    world.clock.advance(2.5)
+        assert "observedAt" not in (await controller.send("GET", f"/api/v1/{path}")).data
+    record(controller, FIRST, 3, version="1.4.0")
+    at = (await controller.send("GET", "/api/v1/time")).data
+    controller.clock.advance(2.5)
     for path in ("info", "status"):
-        data = (await world.send("GET", f"/api/v1/{path}")).data
+        data = (await controller.send("GET", f"/api/v1/{path}")).data
         assert (data["observedAt"], data["observedAgeMs"]) == (at, 2500)
-    assert (await world.send("GET", "/api/v1/info")).data["obVersion"] == "1.4.0"
+    assert (await controller.send("GET", "/api/v1/info")).data["obVersion"] == "1.4.0"
 
 
-async def test_info_route_at_server_address_reports_home_and_ports(world: ApiController) -> None:
-    path = world.cluster.path
+async def test_info_route_at_server_address_reports_home_and_ports(
+    controller: ApiController,
+) -> None:
+    path = controller.cluster.path
     path.write_text(path.read_text().replace("10.0.0.1", AGENT.ip))
-    world.cluster.reload()
-    info = (await world.send("GET", "/api/v1/info")).data
+    controller.cluster.reload()
+    info = (await controller.send("GET", "/api/v1/info")).data
     assert (info["homePath"], info["zone"]) == ("/home/admin/seekdb", "zone1")
-    assert (await world.send("GET", "/api/v1/status")).data["sqlPort"] == 2881
+    assert (await controller.send("GET", "/api/v1/status")).data["sqlPort"] == 2881
 
 
-async def test_status_route_reports_under_maintenance_while_locked(world: ApiController) -> None:
-    dag = await world.running()
-    assert (await world.send("GET", "/api/v1/status")).data["underMaintenance"] is True
-    assert world.latch is not None
-    world.latch.open()
-    await world.ended(dag)
-    assert (await world.send("GET", "/api/v1/status")).data["underMaintenance"] is False
+async def test_status_route_reports_under_maintenance_while_locked(
+    controller: ApiController,
+) -> None:
+    dag = await controller.start_held()
+    assert (await controller.send("GET", "/api/v1/status")).data["underMaintenance"] is True
+    assert controller.latch is not None
+    controller.latch.open()
+    await controller.wait_for_end(dag)
+    assert (await controller.send("GET", "/api/v1/status")).data["underMaintenance"] is False
 
 
 @pytest.mark.parametrize("text", ["1", "-1", "", "1) */ drop", "x" * 300, "%27%3B--"])
-async def test_status_route_ignores_ob_query_timeout(world: ApiController, text: str) -> None:
+async def test_status_route_ignores_ob_query_timeout(controller: ApiController, text: str) -> None:
     target = f"/api/v1/status?ob_query_timeout={text.replace(' ', '%20')}"
     for method in ("GET", "POST"):
-        assert (await world.send(method, target)).data["state"] == 2
-    status = await world.get(f"/agents/status?ob_query_timeout={text.replace(' ', '%20')}")
+        assert (await controller.send(method, target)).data["state"] == 2
+    status = await controller.get(f"/agents/status?ob_query_timeout={text.replace(' ', '%20')}")
     assert str(AGENT) in status
 
 
@@ -212,9 +212,9 @@ async def test_ob_info_route_with_reachable_server_lists_every_server(
     assert (stopped["status"], stopped["with_rootserver"]) == ("STOPPED", True)
 
 
-async def test_ob_agents_route_lists_servers(world: ApiController) -> None:
+async def test_ob_agents_route_lists_servers(controller: ApiController) -> None:
     agents = [{"ip": "10.0.0.1", "port": 2886}, {"ip": "fe80::1", "port": 2887}]
-    assert await world.get("/ob/agents") == {"contents": agents}
+    assert await controller.get("/ob/agents") == {"contents": agents}
 
 
 async def test_agents_status_route_omits_unreachable_hosts(observed: ApiController) -> None:
@@ -269,32 +269,32 @@ async def test_obcluster_info_route_reports_start_targets_starting(observed: Api
     (server,) = second["servers"]
     assert (server["status"], server["local_task_id"]) == ("STARTING", dag["id"])
     observed.latch.open()
-    await observed.ended(dag)
+    await observed.wait_for_end(dag)
     assert "local_task_id" not in await observed.get("/obcluster/info")
 
 
-async def test_maintain_routes_return_dag_holding_lock(world: ApiController) -> None:
+async def test_maintain_routes_return_dag_holding_lock(controller: ApiController) -> None:
     for path, whose in (("ob", "Cluster"), ("agent", "Agent")):
-        response = await world.send_signed("GET", f"/task/dag/maintain/{path}")
+        response = await controller.send_signed("GET", f"/task/dag/maintain/{path}")
         assert response.refusal == (404, "Task.NotFound", None)
         expected = f"Task not found: {whose} is not under maintenance"
         assert response.body["error"]["message"] == expected
-    assert await world.get("/task/dag/maintain/agents") == {"contents": []}
-    dag = await world.running()
+    assert await controller.get("/task/dag/maintain/agents") == {"contents": []}
+    dag = await controller.start_held()
     for path in ("ob", "agent"):
-        assert await world.get(f"/task/dag/maintain/{path}") == dag
-        short = await world.get(f"/task/dag/maintain/{path}?show_details=false")
+        assert await controller.get(f"/task/dag/maintain/{path}") == dag
+        short = await controller.get(f"/task/dag/maintain/{path}?show_details=false")
         assert (short["id"], short["nodes"]) == (dag["id"], None)
-    assert await world.get("/task/dag/maintain/agents") == {"contents": [dag]}
-    assert world.latch is not None
-    world.latch.open()
-    await world.ended(dag)
-    assert (await world.send_signed("GET", "/task/dag/maintain/ob")).status == 404
+    assert await controller.get("/task/dag/maintain/agents") == {"contents": [dag]}
+    assert controller.latch is not None
+    controller.latch.open()
+    await controller.wait_for_end(dag)
+    assert (await controller.send_signed("GET", "/task/dag/maintain/ob")).status == 404
 
 
-async def test_main_dags_route_is_empty(world: ApiController) -> None:
-    dag = await world.running()
-    assert await world.get("/task/dag/agent/main_dags") == {"contents": []}
-    assert world.latch is not None
-    world.latch.open()
-    await world.ended(dag)
+async def test_main_dags_route_is_empty(controller: ApiController) -> None:
+    dag = await controller.start_held()
+    assert await controller.get("/task/dag/agent/main_dags") == {"contents": []}
+    assert controller.latch is not None
+    controller.latch.open()
+    await controller.wait_for_end(dag)

@@ -58,12 +58,12 @@ class Answer:
 
     @property
     def body(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.text)
-        return found
+        body: dict[str, Any] = json.loads(self.text)
+        return body
 
 
 class Api:
-    """The application, with whatever key a vector needs."""
+    """The application, with the key of a vector."""
 
     def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -117,9 +117,9 @@ class Api:
 
 @pytest_asyncio.fixture
 async def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
-    found = Api(tmp_path, monkeypatch)
-    async with found.engine:
-        yield found
+    api = Api(tmp_path, monkeypatch)
+    async with api.engine:
+        yield api
 
 
 @pytest.mark.parametrize("vector", VECTORS["valid"], ids=lambda vector: vector["name"])

@@ -1,4 +1,4 @@
-"""The wire: envelope, routing, bodies, what anybody may ask, what `data` is (protocol 1, 2.1)."""
+"""The wire: envelope, routing, bodies, public routes, form of `data` (protocol 1, 2.1)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,13 @@ from tests.support.api_controller import (
     ApiController,
     dump,
     encrypt_body,
-    world,
 )
-
-__all__ = ["world"]  # the fixture
 
 # --- 1.1 the envelope --------------------------------------------------------------------------
 
 
-async def test_envelope_success_has_fields_in_order_and_type(world: ApiController) -> None:
-    response = await world.send_signed("GET", "/task/dags/ob")
+async def test_envelope_success_has_fields_in_order_and_type(controller: ApiController) -> None:
+    response = await controller.send_signed("GET", "/task/dags/ob")
     body = response.body
     assert list(body) == [*ENVELOPE, "data"]
     assert (body["successful"], body["status"], response.status) == (True, 200, 200)
@@ -46,18 +43,18 @@ async def test_envelope_success_has_fields_in_order_and_type(world: ApiControlle
     assert re.fullmatch("[0-9a-f]{16}", body["traceId"])
 
 
-async def test_envelope_refusal_has_error_and_no_data(world: ApiController) -> None:
-    response = await world.send_signed("GET", "/task/dag/ob")
+async def test_envelope_refusal_has_error_and_no_data(controller: ApiController) -> None:
+    response = await controller.send_signed("GET", "/task/dag/ob")
     body = response.body
     assert list(body) == [*ENVELOPE, "error"]
     assert (body["successful"], body["status"], response.status) == (False, 400, 400)
     assert list(body["error"]) == ["errCode", "message"]
-    body = (await world.send_signed("GET", "/task/dag/ob", auth="x")).body
+    body = (await controller.send_signed("GET", "/task/dag/ob", auth="x")).body
     assert list(body["error"]) == ["code", "errCode", "message"]
 
 
-async def test_envelope_json_is_compact_and_html_escaped(world: ApiController) -> None:
-    response = await world.send_signed(
+async def test_envelope_json_is_compact_and_html_escaped(controller: ApiController) -> None:
+    response = await controller.send_signed(
         "POST", "/ob/start", {"scope": {"type": "ZONE", "target": ["<&> ä"]}}
     )
     assert response.refusal == (400, "OB.Zone.NotExist", None)
@@ -67,8 +64,8 @@ async def test_envelope_json_is_compact_and_html_escaped(world: ApiController) -
     assert '": ' not in response.text
 
 
-async def test_envelope_has_only_content_and_date_headers(world: ApiController) -> None:
-    response = await world.send("GET", "/api/v1/time", headers={"X-OBSHELL-Trace-ID": "t"})
+async def test_envelope_has_only_content_and_date_headers(controller: ApiController) -> None:
+    response = await controller.send("GET", "/api/v1/time", headers={"X-OBSHELL-Trace-ID": "t"})
     assert set(response.headers) == {"Content-Type", "Content-Length", "Date"}
     assert response.headers["Content-Type"] == "application/json"
 
@@ -78,34 +75,36 @@ async def test_envelope_has_only_content_and_date_headers(world: ApiController) 
     [("GET", "/api/v1/time"), ("GET", "/api/v1/none"), ("GET", "/api/v1/task/dags/ob")],
 )
 async def test_trace_id_of_request_is_returned_in_envelope(
-    world: ApiController, method: str, target: str
+    controller: ApiController, method: str, target: str
 ) -> None:
-    response = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": "trace <1>"})
+    response = await controller.send(method, target, headers={"X-OBSHELL-Trace-ID": "trace <1>"})
     assert response.body["traceId"] == "trace <1>"
     assert response.body["traceId"] not in response.headers.values()
-    made = {(await world.send(method, target)).body["traceId"] for _ in range(3)}
+    made = {(await controller.send(method, target)).body["traceId"] for _ in range(3)}
     assert len(made) == 3
-    empty = await world.send(method, target, headers={"X-OBSHELL-Trace-ID": ""})
+    empty = await controller.send(method, target, headers={"X-OBSHELL-Trace-ID": ""})
     assert re.fullmatch("[0-9a-f]{16}", empty.body["traceId"])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_trace_id_is_empty_for_status_route(world: ApiController, method: str) -> None:
+async def test_trace_id_is_empty_for_status_route(controller: ApiController, method: str) -> None:
     trace = {"X-OBSHELL-Trace-ID": "t"}
-    assert (await world.send(method, "/api/v1/status", headers=trace)).body["traceId"] == ""
-    with_query = await world.send(method, "/api/v1/status?ob_query_timeout=1", headers=trace)
+    assert (await controller.send(method, "/api/v1/status", headers=trace)).body["traceId"] == ""
+    with_query = await controller.send(method, "/api/v1/status?ob_query_timeout=1", headers=trace)
     assert with_query.body["traceId"] == "t"
 
 
-async def test_trace_id_is_empty_for_undecipherable_request(world: ApiController) -> None:
+async def test_trace_id_is_empty_for_undecipherable_request(controller: ApiController) -> None:
     target = "/api/v1/ob/start"
     trace = {"X-OBSHELL-Trace-ID": "t"}
-    garbage = await world.send("POST", target, headers=trace | {ROOT_HEADER: "AAAA"})
-    plain = await world.send("POST", target, headers=trace | world.sign(target), body="{}")
+    garbage = await controller.send("POST", target, headers=trace | {ROOT_HEADER: "AAAA"})
+    plain = await controller.send(
+        "POST", target, headers=trace | controller.sign(target), body="{}"
+    )
     for response in (garbage, plain):
         assert response.body["traceId"] == ""
         assert response.headers["Content-Type"] == "application/json; charset=utf-8"
-    wrong = await world.send("POST", target, headers=trace | world.sign(target, auth="x"))
+    wrong = await controller.send("POST", target, headers=trace | controller.sign(target, auth="x"))
     assert wrong.body["traceId"] == "t"
     assert wrong.headers["Content-Type"] == "application/json"
 
@@ -135,14 +134,14 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     indirect=["zone"],
 )
 async def test_envelope_times_have_local_offset(
-    world: ApiController, zone: str, expected: str
+    controller: ApiController, zone: str, expected: str
 ) -> None:
-    body = (await world.send("GET", "/api/v1/time")).body
+    body = (await controller.send("GET", "/api/v1/time")).body
     assert (body["data"], body["timestamp"]) == (expected, expected)
-    world.clock.advance(1 - 0.513664)
-    assert "." not in (await world.send("GET", "/api/v1/time")).data
-    world.clock.advance(0.5)
-    assert ":45.5" in (await world.send("GET", "/api/v1/time")).data
+    controller.clock.advance(1 - 0.513664)
+    assert "." not in (await controller.send("GET", "/api/v1/time")).data
+    controller.clock.advance(0.5)
+    assert ":45.5" in (await controller.send("GET", "/api/v1/time")).data
 
 
 # --- 1.3 routing -------------------------------------------------------------------------------
@@ -175,17 +174,19 @@ async def test_envelope_times_have_local_offset(
     ],
 )
 async def test_app_unknown_path_or_method_returns_404(
-    world: ApiController, method: str, target: str
+    controller: ApiController, method: str, target: str
 ) -> None:
-    response = await world.send(method, target)
+    response = await controller.send(method, target)
     assert response.refusal == (404, "Common.NotFound", None)
     assert response.headers["Content-Type"] == "application/json"
     assert "Allow" not in response.headers
 
 
 @pytest.mark.parametrize("target", ["/api/v1/info", "/api/v1/ob/start", "/api/v1/none"])
-async def test_app_head_request_returns_404_without_body(world: ApiController, target: str) -> None:
-    response = await world.send("HEAD", target)
+async def test_app_head_request_returns_404_without_body(
+    controller: ApiController, target: str
+) -> None:
+    response = await controller.send("HEAD", target)
     assert (response.status, response.text) == (404, "")
 
 
@@ -193,9 +194,9 @@ async def test_app_head_request_returns_404_without_body(world: ApiController, t
     "target", ["/", "/index.html", "/api", "/api/v2/info", "/x/api/v1/info", "/API/v1/info"]
 )
 async def test_app_path_outside_api_returns_plain_text_404(
-    world: ApiController, target: str
+    controller: ApiController, target: str
 ) -> None:
-    response = await world.send("GET", target)
+    response = await controller.send("GET", target)
     assert (response.status, response.text) == (404, "404 page not found")
     assert response.headers["Content-Type"].startswith("text/plain")
 
@@ -208,54 +209,54 @@ async def test_app_path_outside_api_returns_plain_text_404(
         ("GET", "/api/v1/task/dag/12/", 301, "/api/v1/task/dag/12"),
         ("POST", "/api/v1/ob/start/", 307, "/api/v1/ob/start"),
         ("POST", "/api/v1/status/", 307, "/api/v1/status"),
-        # what is escaped stays so
+        # escapes are kept
         ("GET", "/api/v1/task/dag/a%0D%0AX-Evil:1/", 301, "/api/v1/task/dag/a%0D%0AX-Evil:1"),
         ("GET", "/api/v1/task/dag/a%3Fb%C3%A4/", 301, "/api/v1/task/dag/a%3Fb%C3%A4"),
     ],
 )
 async def test_app_trailing_slash_is_redirected(
-    world: ApiController, method: str, target: str, status: int, location: str
+    controller: ApiController, method: str, target: str, status: int, location: str
 ) -> None:
-    response = await world.send(method, target)
+    response = await controller.send(method, target)
     assert (response.status, response.headers["Location"], response.text) == (status, location, "")
 
 
-async def test_app_list_routes_take_precedence_over_ids(world: ApiController) -> None:
-    assert await world.get("/task/dag/unfinish") == {"contents": []}
-    assert (await world.send_signed("GET", "/task/dag/ob")).refusal == (
+async def test_app_list_routes_take_precedence_over_ids(controller: ApiController) -> None:
+    assert await controller.get("/task/dag/unfinish") == {"contents": []}
+    assert (await controller.send_signed("GET", "/task/dag/ob")).refusal == (
         400,
         "Task.GenericID.Invalid",
         None,
     )
 
 
-async def test_app_internal_error_reveals_no_details(world: ApiController) -> None:
-    response = await world.send_signed("POST", "/odd")
+async def test_app_internal_error_reveals_no_details(controller: ApiController) -> None:
+    response = await controller.send_signed("POST", "/odd")
     assert response.refusal == (500, "Common.Unexpected", None)
     assert list(response.body) == [*ENVELOPE, "error"]
     assert "inside" not in response.text
-    assert (await world.send("GET", "/api/v1/time")).status == 200
+    assert (await controller.send("GET", "/api/v1/time")).status == 200
 
 
 # --- 1.4 bodies ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [None, b"", b"null", b" null ", b"{}", dump({"other": 1})])
-async def test_bind_empty_body_sets_no_field(world: ApiController, body: bytes | None) -> None:
-    response = await world.send_signed("POST", "/ob/start", body)
+async def test_bind_empty_body_sets_no_field(controller: ApiController, body: bytes | None) -> None:
+    response = await controller.send_signed("POST", "/ob/start", body)
     assert response.refusal == (400, "OB.Cluster.Scope.Invalid", None)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"{} {}", b"7", b"\xff", b'{"scope": 7}'])
-async def test_bind_body_of_wrong_type_is_refused(world: ApiController, body: bytes) -> None:
-    response = await world.send_signed("POST", "/ob/start", body)
+async def test_bind_body_of_wrong_type_is_refused(controller: ApiController, body: bytes) -> None:
+    response = await controller.send_signed("POST", "/ob/start", body)
     assert response.refusal == (400, "Common.BindJsonFailed", None)
     assert response.body["error"]["message"].startswith("Bind JSON failed: ")
 
 
 @pytest.mark.parametrize("half", [b"\\ud800", b"\\udfff", b"\\ud800\\ud800", b"\xed\xa0\x80"])
-async def test_bind_invalid_unicode_is_refused(world: ApiController, half: bytes) -> None:
-    dag = await world.ended(await world.start())
+async def test_bind_invalid_unicode_is_refused(controller: ApiController, half: bytes) -> None:
+    dag = await controller.wait_for_end(await controller.start())
     for path, body in (
         ("/ob/start", b'{"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": ["%b"]}}'),
         ("/ob/start", b'{"scope": {"type": "ZONE", "target": ["%b"]}}'),
@@ -264,62 +265,63 @@ async def test_bind_invalid_unicode_is_refused(world: ApiController, half: bytes
         (f"/task/dag/{dag['id']}", b'{"operator": "%b"}'),
     ):
         async with asyncio.timeout(10):
-            response = await world.send_signed("POST", path, body % half)
+            response = await controller.send_signed("POST", path, body % half)
         assert response.refusal == (400, "Common.BindJsonFailed", None), body
         assert "line 1 column" in response.body["error"]["message"]
-    assert len((await world.get("/task/dags"))["contents"]) == 1
+    assert len((await controller.get("/task/dags"))["contents"]) == 1
 
 
 @pytest.mark.parametrize("half", ["%ED%A0%80", "%FF"])
 async def test_app_invalid_unicode_in_path_or_query_is_plain_value(
-    world: ApiController, half: str
+    controller: ApiController, half: str
 ) -> None:
-    assert (await world.send_signed("GET", f"/task/dag/{half}")).refusal[
+    assert (await controller.send_signed("GET", f"/task/dag/{half}")).refusal[
         1
     ] == "Task.GenericID.Invalid"
-    assert await world.get(f"/task/dags?name={half}") == {"contents": [], "next_cursor": None}
-    refused = await world.send_signed("GET", f"/task/dags?state={half}")
+    assert await controller.get(f"/task/dags?name={half}") == {"contents": [], "next_cursor": None}
+    refused = await controller.send_signed("GET", f"/task/dags?state={half}")
     assert refused.refusal == (400, "Common.IllegalArgument", None)
 
 
-async def test_bind_surrogate_pair_is_one_character(world: ApiController) -> None:
-    dag = await world.failed()
+async def test_bind_surrogate_pair_is_one_character(controller: ApiController) -> None:
+    dag = await controller.start_failing()
     body = b'{"operator": "PASS", "reason": "\\ud83d\\ude00"}'
-    assert (await world.send_signed("POST", f"/task/dag/{dag['id']}", body)).status == 200
-    (row, _) = (await world.get(f"/task/dag/{dag['id']}/audit"))["contents"]
+    assert (await controller.send_signed("POST", f"/task/dag/{dag['id']}", body)).status == 200
+    (row, _) = (await controller.get(f"/task/dag/{dag['id']}/audit"))["contents"]
     assert row["reason"] == "\U0001f600"
 
 
-async def test_bind_ignores_case_and_unknown_names(world: ApiController) -> None:
+async def test_bind_ignores_case_and_unknown_names(controller: ApiController) -> None:
     body = {"SCOPE": {"Type": "zone", "TARGET": ["zone1"], "x": 1}, "FORCEPASSDAG": {"ID": []}}
-    dag = await world.start(body)
+    dag = await controller.start(body)
     assert [
-        t["execute_agent"]["ip"] for t in (await world.ended(dag))["nodes"][1]["sub_tasks"]
+        t["execute_agent"]["ip"]
+        for t in (await controller.wait_for_end(dag))["nodes"][1]["sub_tasks"]
     ] == ["10.0.0.1"]
 
 
-async def test_decrypt_body_accepts_line_breaks(world: ApiController) -> None:
+async def test_decrypt_body_accepts_line_breaks(controller: ApiController) -> None:
     target = "/api/v1/ob/start"
     text = encrypt_body(dump(START))
     lines = "\r\n".join(text[at : at + 20] for at in range(0, len(text), 20)) + "\n"
-    response = await world.send("POST", target, headers=world.sign(target), body=lines)
+    response = await controller.send("POST", target, headers=controller.sign(target), body=lines)
     assert response.data["state"] == "READY"
 
 
-async def test_app_oversized_body_returns_413_in_envelope(world: ApiController) -> None:
+async def test_app_oversized_body_returns_413_in_envelope(controller: ApiController) -> None:
     target = "/api/v1/ob/start"
     body = io.BytesIO(b"A" * (1024 * 1024 + 1))
-    response = await world.send("POST", target, headers=world.sign(target), body=body)
+    response = await controller.send("POST", target, headers=controller.sign(target), body=body)
     assert response.refusal == (413, "Common.BadRequest", None)
-    assert (await world.start())["state"] == "READY"
+    assert (await controller.start())["state"] == "READY"
 
 
 # --- 2.1 without a login -------------------------------------------------------------------------
 
 
-async def test_info_route_without_login_describes_controller(world: ApiController) -> None:
-    info = (await world.send("GET", "/api/v1/info")).data
-    started = int(world.engine.started_at.timestamp() * 1_000_000) * 1000
+async def test_info_route_without_login_describes_controller(controller: ApiController) -> None:
+    info = (await controller.send("GET", "/api/v1/info")).data
+    started = int(controller.engine.started_at.timestamp() * 1_000_000) * 1000
     assert info == {
         "pid": os.getpid(),
         "state": 2,
@@ -336,16 +338,18 @@ async def test_info_route_without_login_describes_controller(world: ApiControlle
         "security": False,
         "supportedAuth": ["v2"],
     }
-    world.agent_password = AGENT_PASSWORD
-    assert (await world.send("GET", "/api/v1/info")).data["security"] is True
+    controller.agent_password = AGENT_PASSWORD
+    assert (await controller.send("GET", "/api/v1/info")).data["security"] is True
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_status_route_without_login_reports_state(world: ApiController, method: str) -> None:
-    world.cluster.record_observation(
-        FIRST, Observation(world.clock.now(), AVAILABLE, version="1.4.0")
+async def test_status_route_without_login_reports_state(
+    controller: ApiController, method: str
+) -> None:
+    controller.cluster.record_observation(
+        FIRST, Observation(controller.clock.now(), AVAILABLE, version="1.4.0")
     )
-    status = (await world.send(method, "/api/v1/status")).data
+    status = (await controller.send(method, "/api/v1/status")).data
     assert {name: status[name] for name in ("agent", "state", "port", "obState", "pid")} == {
         "agent": {"ip": "10.10.10.1", "port": 2886, "identity": "CLUSTER AGENT"},
         "state": 2,
@@ -358,17 +362,17 @@ async def test_status_route_without_login_reports_state(world: ApiController, me
     assert "sqlPort" not in status
 
 
-async def test_secret_and_git_info_routes_need_no_login(world: ApiController) -> None:
-    secret = (await world.send("GET", "/api/v1/secret")).data
+async def test_secret_and_git_info_routes_need_no_login(controller: ApiController) -> None:
+    secret = (await controller.send("GET", "/api/v1/secret")).data
     served = VECTORS["rsa_keys"]["2048"]["public_key_pkcs1_der_base64_as_served_by_secret"]
     assert secret == {"ip": "10.10.10.1", "port": 2886, "public_key": served}
-    build = (await world.send("GET", "/api/v1/git-info")).data
+    build = (await controller.send("GET", "/api/v1/git-info")).data
     assert list(build) == ["branch", "commitId", "shortCommitId", "commitTime"]
     assert all(isinstance(value, str) for value in build.values())
 
 
-async def test_openapi_route_needs_no_login(world: ApiController) -> None:
-    response = await world.send("GET", "/openapi.json")
+async def test_openapi_route_needs_no_login(controller: ApiController) -> None:
+    response = await controller.send("GET", "/openapi.json")
     assert response.status == 200
     assert response.headers["Content-Type"].startswith("application/json")
     assert "/api/v1/fixed" in response.body["paths"]
@@ -377,33 +381,35 @@ async def test_openapi_route_needs_no_login(world: ApiController) -> None:
 # --- what `data` is when something failed (protocol 1.1) -----------------------------------------
 
 
-async def test_list_routes_unreadable_store_return_null_contents(world: ApiController) -> None:
-    await world.engine_store.close()
+async def test_list_routes_unreadable_store_return_null_contents(controller: ApiController) -> None:
+    await controller.engine_store.close()
     for path in ("/task/dag/unfinish", "/task/dags/ob"):
-        response = await world.send_signed("GET", path)
+        response = await controller.send_signed("GET", path)
         assert (response.status, response.body["data"]) == (500, {"contents": None})
 
 
 async def test_start_route_store_error_returns_null_data(
-    world: ApiController, monkeypatch: pytest.MonkeyPatch
+    controller: ApiController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def raise_store_unavailable(*_: object, **__: object) -> None:
         raise StoreUnavailable("the disk is full")
 
-    monkeypatch.setattr(world.engine, "submit", raise_store_unavailable)
+    monkeypatch.setattr(controller.engine, "submit", raise_store_unavailable)
     with capture_logs() as logged:
-        failed = await world.send_signed("POST", "/ob/start", START)
+        failed = await controller.send_signed("POST", "/ob/start", START)
     assert (failed.status, failed.body["data"]) == (500, None)
     (line,) = [line for line in logged if line["event"] == "request_refused"]
     assert (line["log_level"], line["error"]) == ("warning", "the disk is full")
     assert failed.body["error"]["errCode"] == StoreUnavailable.err_code
-    found_earlier = await world.send_signed("POST", "/ob/start", {"scope": {"type": "NOWHERE"}})
+    found_earlier = await controller.send_signed(
+        "POST", "/ob/start", {"scope": {"type": "NOWHERE"}}
+    )
     assert found_earlier.status == 400
     assert "data" not in found_earlier.body
 
 
-async def test_dag_route_unreadable_store_returns_no_data(world: ApiController) -> None:
-    await world.engine_store.close()
-    response = await world.send_signed("GET", f"/task/dag/{world.engine.generic_id(1)}")
+async def test_dag_route_unreadable_store_returns_no_data(controller: ApiController) -> None:
+    await controller.engine_store.close()
+    response = await controller.send_signed("GET", f"/task/dag/{controller.engine.generic_id(1)}")
     assert response.status == 500
     assert "data" not in response.body

@@ -1,22 +1,18 @@
-"""The wire: who may come in, with which header (protocol 2.3 to 2.6), and what is logged of it."""
+"""The wire: authentication headers (protocol 2.3 to 2.6), and the log of requests."""
 
 from __future__ import annotations
 
 import base64
 import io
 import json
-import logging
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import structlog
 
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
-from dagengine.runtime.logging import configure_logs
 from dagengine.testing import eventually
 from tests.support.api_controller import (
     AGENT_HEADER,
@@ -42,10 +38,7 @@ from tests.support.api_controller import (
     dump,
     encrypt_body,
     encrypt_header,
-    world,
 )
-
-__all__ = ["world"]  # the fixture
 
 # --- 2.3 to 2.6 who may come in ------------------------------------------------------------------
 
@@ -76,12 +69,12 @@ PROTECTED = [
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 async def test_protected_routes_without_password_are_refused(
-    world: ApiController, method: str, path: str
+    controller: ApiController, method: str, path: str
 ) -> None:
-    assert (await world.send(method, f"/api/v1{path}")).refusal == NO_HEADER
-    assert (await world.send_signed(method, path, auth="wrong")).refusal == WRONG_ROOT
-    assert (await world.send_signed(method, path, auth="")).refusal == WRONG_ROOT
-    assert await world.engine.list_dags(limit=9, details=False) == ()
+    assert (await controller.send(method, f"/api/v1{path}")).refusal == NO_HEADER
+    assert (await controller.send_signed(method, path, auth="wrong")).refusal == WRONG_ROOT
+    assert (await controller.send_signed(method, path, auth="")).refusal == WRONG_ROOT
+    assert await controller.engine.list_dags(limit=9, details=False) == ()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +83,7 @@ async def test_protected_routes_without_password_are_refused(
         ({"auth": PASSWORD + " "}, WRONG_ROOT),
         ({"auth": PASSWORD.upper()}, WRONG_ROOT),
         ({"auth": None}, WRONG_ROOT),
-        ({"auth": "", "ts": "never"}, WRONG_ROOT),  # no password, so the time is not looked at
+        ({"auth": "", "ts": "never"}, WRONG_ROOT),  # no password, so the time is not checked
         ({"ts": "1704857083"}, EXPIRED),  # the second before
         ({"ts": "0"}, EXPIRED),
         ({"ts": "-5"}, EXPIRED),
@@ -109,16 +102,16 @@ async def test_protected_routes_without_password_are_refused(
         ({"uri": None}, FOREIGN),
         ({"keys": "!"}, GARBAGE),
         ({"keys": 5}, GARBAGE),
-        # which of two is told
+        # which of two errors is reported
         ({"uri": "/x", "auth": "wrong", "ts": "0"}, FOREIGN),
         ({"auth": "wrong", "ts": "0"}, EXPIRED),
         ({"keys": "!", "auth": "wrong"}, GARBAGE),
     ],
 )
 async def test_header_mismatch_is_refused_with_its_reason(
-    world: ApiController, changes: dict[str, Any], expected: tuple[int, str, int | None]
+    controller: ApiController, changes: dict[str, Any], expected: tuple[int, str, int | None]
 ) -> None:
-    response = await world.send_signed("GET", "/task/dags/ob", **changes)
+    response = await controller.send_signed("GET", "/task/dags/ob", **changes)
     assert response.refusal == expected
     assert PASSWORD not in response.text
 
@@ -135,19 +128,19 @@ async def test_header_mismatch_is_refused_with_its_reason(
     ],
 )
 async def test_header_valid_variants_are_accepted(
-    world: ApiController, changes: dict[str, Any]
+    controller: ApiController, changes: dict[str, Any]
 ) -> None:
-    assert await world.get("/task/dags/ob", **changes) == {"contents": []}
+    assert await controller.get("/task/dags/ob", **changes) == {"contents": []}
 
 
 async def test_header_ignores_case_of_names_and_trailing_text(
-    world: ApiController,
+    controller: ApiController,
 ) -> None:
     target = "/api/v1/task/dags/ob"
     plain = json.dumps({"AUTH": PASSWORD, "Ts": "4102444740", "uRI": target, "Keys": None})
     for text in (plain, f" \n{plain}", f"{plain} and more {{"):
         headers = {ROOT_HEADER: encrypt_header(text.encode())}
-        assert (await world.send("GET", target, headers=headers)).status == 200
+        assert (await controller.send("GET", target, headers=headers)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -175,20 +168,24 @@ async def test_header_ignores_case_of_names_and_trailing_text(
         ),
     ],
 )
-async def test_header_garbage_is_refused_with_one_error(world: ApiController, value: str) -> None:
+async def test_header_garbage_is_refused_with_one_error(
+    controller: ApiController, value: str
+) -> None:
     target = "/api/v1/ob/start"
     expected = None
     for name in (ROOT_HEADER, AGENT_HEADER):
         for body in (None, "garbage", encrypt_body(dump(START))):
-            response = await world.send("POST", target, headers={name: value}, body=body)
+            response = await controller.send("POST", target, headers={name: value}, body=body)
             assert response.refusal == GARBAGE
             expected = expected or response.body["error"]
             assert response.body["error"] == expected
 
 
-async def test_header_empty_counts_as_missing(world: ApiController) -> None:
+async def test_header_empty_counts_as_missing(controller: ApiController) -> None:
     headers = {ROOT_HEADER: "", AGENT_HEADER: ""}
-    assert (await world.send("GET", "/api/v1/task/dags/ob", headers=headers)).refusal == NO_HEADER
+    assert (
+        await controller.send("GET", "/api/v1/task/dags/ob", headers=headers)
+    ).refusal == NO_HEADER
 
 
 @pytest.mark.parametrize(
@@ -212,56 +209,64 @@ async def test_header_empty_counts_as_missing(world: ApiController) -> None:
 )
 @pytest.mark.parametrize("auth", [PASSWORD, "wrong"])
 async def test_body_undecipherable_is_refused_before_password_check(
-    world: ApiController, auth: str, keys: bytes, body: str, expected: tuple[int, str, int | None]
+    controller: ApiController,
+    auth: str,
+    keys: bytes,
+    body: str,
+    expected: tuple[int, str, int | None],
 ) -> None:
     target = "/api/v1/ob/start"
-    headers = world.sign(target, auth=auth, keys=base64.b64encode(keys).decode())
-    assert (await world.send("POST", target, headers=headers, body=body)).refusal == expected
+    headers = controller.sign(target, auth=auth, keys=base64.b64encode(keys).decode())
+    assert (await controller.send("POST", target, headers=headers, body=body)).refusal == expected
 
 
-async def test_authenticator_root_without_password_accepts_empty_one(world: ApiController) -> None:
-    file = world.cluster.path
+async def test_authenticator_root_without_password_accepts_empty_one(
+    controller: ApiController,
+) -> None:
+    file = controller.cluster.path
     env = "root_password_env: WIRE_PASSWORD"
     file.write_text(file.read_text().replace(env, "root_password: none"))
-    world.cluster.reload()
-    assert await world.get("/task/dags/ob", auth="", ts="never") == {"contents": []}
-    assert (await world.send_signed("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
+    controller.cluster.reload()
+    assert await controller.get("/task/dags/ob", auth="", ts="never") == {"contents": []}
+    assert (await controller.send_signed("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
 
 
 async def test_authenticator_changed_root_password_applies_at_once(
-    world: ApiController, monkeypatch: pytest.MonkeyPatch
+    controller: ApiController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WIRE_PASSWORD", "pässwört")
-    assert (await world.send_signed("GET", "/task/dags/ob")).refusal == WRONG_ROOT
-    assert await world.get("/task/dags/ob", auth="pässwört") == {"contents": []}
+    assert (await controller.send_signed("GET", "/task/dags/ob")).refusal == WRONG_ROOT
+    assert await controller.get("/task/dags/ob", auth="pässwört") == {"contents": []}
 
 
-async def test_agent_header_requires_agent_password(world: ApiController) -> None:
+async def test_agent_header_requires_agent_password(controller: ApiController) -> None:
     path, agent = "/task/dags/ob", {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
-    assert (await world.send_signed("GET", path, **agent)).refusal == NOT_AGENT
-    assert (await world.send_signed("GET", path, name=AGENT_HEADER, auth="")).refusal == NOT_AGENT
-    world.agent_password = AGENT_PASSWORD
-    assert await world.get(path, **agent) == {"contents": []}
-    assert (await world.send_signed("GET", path, name=AGENT_HEADER)).refusal == WRONG_AGENT
-    assert (await world.send_signed("GET", path, auth=AGENT_PASSWORD)).refusal == WRONG_ROOT
-    assert await world.get(path) == {"contents": []}
+    assert (await controller.send_signed("GET", path, **agent)).refusal == NOT_AGENT
+    assert (
+        await controller.send_signed("GET", path, name=AGENT_HEADER, auth="")
+    ).refusal == NOT_AGENT
+    controller.agent_password = AGENT_PASSWORD
+    assert await controller.get(path, **agent) == {"contents": []}
+    assert (await controller.send_signed("GET", path, name=AGENT_HEADER)).refusal == WRONG_AGENT
+    assert (await controller.send_signed("GET", path, auth=AGENT_PASSWORD)).refusal == WRONG_ROOT
+    assert await controller.get(path) == {"contents": []}
 
 
-async def test_agent_header_takes_precedence_over_root_header(world: ApiController) -> None:
-    world.agent_password = AGENT_PASSWORD
+async def test_agent_header_takes_precedence_over_root_header(controller: ApiController) -> None:
+    controller.agent_password = AGENT_PASSWORD
     target = "/api/v1/task/dags/ob"
-    root = world.sign(target)
-    right = world.sign(target, name=AGENT_HEADER, auth=AGENT_PASSWORD)
-    wrong = world.sign(target, name=AGENT_HEADER, auth="wrong")
-    assert (await world.send("GET", target, headers=root | wrong)).refusal == WRONG_AGENT
+    root = controller.sign(target)
+    right = controller.sign(target, name=AGENT_HEADER, auth=AGENT_PASSWORD)
+    wrong = controller.sign(target, name=AGENT_HEADER, auth="wrong")
+    assert (await controller.send("GET", target, headers=root | wrong)).refusal == WRONG_AGENT
     garbage = {ROOT_HEADER: "garbage"}
-    assert (await world.send("GET", target, headers=right | garbage)).status == 200
+    assert (await controller.send("GET", target, headers=right | garbage)).status == 200
 
 
-async def test_header_uri_is_compared_without_decoding(world: ApiController) -> None:
+async def test_header_uri_is_compared_without_decoding(controller: ApiController) -> None:
     path = "/task/dag/unfinish?show_details=%74rue&x=a%20b+c"
-    assert await world.get(path) == {"contents": []}
-    response = await world.send_signed(
+    assert await controller.get(path) == {"contents": []}
+    response = await controller.send_signed(
         "GET", path, uri="/api/v1/task/dag/unfinish?show_details=true&x=a b c"
     )
     assert response.refusal == FOREIGN
@@ -270,11 +275,11 @@ async def test_header_uri_is_compared_without_decoding(world: ApiController) -> 
 # --- the client of this package, and the logs ----------------------------------------------------
 
 
-async def test_client_starts_and_operates_dag(world: ApiController) -> None:
-    world.broken = {SECOND}
+async def test_client_starts_and_operates_dag(controller: ApiController) -> None:
+    controller.broken = {SECOND}
     # It signs by the real clock, and what acts must not be signed for years.
-    world.clock.jump((datetime.now(UTC) - world.clock.now()).total_seconds())
-    async with Client(world.url, PASSWORD) as client:
+    controller.clock.jump((datetime.now(UTC) - controller.clock.now()).total_seconds())
+    async with Client(controller.url, PASSWORD) as client:
         assert (await client.info())["identity"] == "CLUSTER AGENT"
         dag = await client.start("ZONE", ["zone2"], ["1"])
 
@@ -292,29 +297,17 @@ async def test_client_starts_and_operates_dag(world: ApiController) -> None:
         assert (listed["state"], listed["operator"]) == ("SUCCEED", "PASS")
 
 
-async def test_client_wrong_password_raises_api_refused(world: ApiController) -> None:
-    async with Client(world.url, "wrong") as client:
+async def test_client_wrong_password_raises_api_refused(controller: ApiController) -> None:
+    async with Client(controller.url, "wrong") as client:
         with pytest.raises(ApiRefused, match="password is incorrect") as caught:
             await client.list_dags()
     assert (caught.value.status, caught.value.legacy) == (401, 10008)
 
 
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, at every level; puts the process's logging back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logs(stream, level=logging.DEBUG)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
-
-
 async def test_log_contains_no_secret_of_any_request(
-    logged: io.StringIO, world: ApiController, capfd: pytest.CaptureFixture[str]
+    logged: io.StringIO, controller: ApiController, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    world.agent_password = AGENT_PASSWORD
+    controller.agent_password = AGENT_PASSWORD
     target = "/api/v1/ob/start"
     body = dump({"scope": {"type": "s3cret-scope"}})
     plain = "s3cret-plain"
@@ -324,7 +317,7 @@ async def test_log_contains_no_secret_of_any_request(
     def signed(body: bytes, **header: Any) -> tuple[dict[str, str], str]:
         keys = secrets.token_bytes(32)
         used.append(base64.b64encode(keys).decode())
-        return world.sign(target, keys=used[-1], **header), encrypt_body(body, keys)
+        return controller.sign(target, keys=used[-1], **header), encrypt_body(body, keys)
 
     tries = [
         signed(body, auth="s3cret-wrong"),
@@ -341,10 +334,10 @@ async def test_log_contains_no_secret_of_any_request(
         signed(b"s3cret-text"),
         signed(body),
     ]
-    responses = [await world.send("POST", target, headers=h, body=b) for h, b in tries]
+    responses = [await controller.send("POST", target, headers=h, body=b) for h, b in tries]
     assert all(response.status >= 400 for response in responses)
-    assert (await world.send_signed("POST", "/odd", {"password": "s3cret-odd"})).status == 500
-    await world.ended(await world.start())
+    assert (await controller.send_signed("POST", "/odd", {"password": "s3cret-odd"})).status == 500
+    await controller.wait_for_end(await controller.start())
     written = logged.getvalue()
     captured = capfd.readouterr()
     lines = [json.loads(line) for line in written.splitlines()]

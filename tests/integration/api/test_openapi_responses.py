@@ -1,4 +1,4 @@
-"""One walk over the OpenAPI document: every answer of every route is what strict clients need.
+"""Every response of every route in the OpenAPI document satisfies strict clients.
 
 Go clients read times as strict RFC 3339 with a zone, and want `data` to be an object with something
 in it wherever they expect a result.
@@ -21,10 +21,7 @@ from tests.support.api_controller import (
     WRONG_ROOT,
     ApiController,
     ApiResponse,
-    world,
 )
-
-__all__ = ["world"]  # the fixture
 
 RFC_3339 = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?"
@@ -41,9 +38,9 @@ BODIES = {
 BREAKS = "/api/v1/odd"  # on purpose
 
 
-async def document(world: ApiController) -> dict[str, Any]:
-    found: dict[str, Any] = (await world.send("GET", "/openapi.json")).body
-    return found
+async def document(controller: ApiController) -> dict[str, Any]:
+    document: dict[str, Any] = (await controller.send("GET", "/openapi.json")).body
+    return document
 
 
 def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -54,15 +51,15 @@ def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def streams(operation: dict[str, Any]) -> bool:
-    """True for what answers with something else than one JSON document."""
+    """Return whether a route responds with something other than one JSON document."""
     return "application/json" not in operation["responses"]["200"].get("content", {})
 
 
 async def send_signed(
-    world: ApiController, method: str, path: str, task_id: str, *, auth: str
+    controller: ApiController, method: str, path: str, task_id: str, *, auth: str
 ) -> ApiResponse:
     short = path.removeprefix("/api/v1").replace("{id}", task_id)
-    return await world.send_signed(method, short, BODIES.get(path), auth=auth)
+    return await controller.send_signed(method, short, BODIES.get(path), auth=auth)
 
 
 def times(value: Any) -> Iterator[str]:
@@ -82,20 +79,20 @@ def data_schema(document: dict[str, Any], operation: dict[str, Any]) -> dict[str
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     if "allOf" not in schema:
         return None
-    found: dict[str, Any] = schema["allOf"][1]["properties"]["data"]
-    while "$ref" in found:
-        found = document["components"]["schemas"][found["$ref"].rpartition("/")[2]]
-    return found
+    data: dict[str, Any] = schema["allOf"][1]["properties"]["data"]
+    while "$ref" in data:
+        data = document["components"]["schemas"][data["$ref"].rpartition("/")[2]]
+    return data
 
 
 async def test_openapi_every_response_matches_its_schema(
-    world: ApiController,
+    controller: ApiController,
 ) -> None:
-    described = await document(world)
-    failed = await world.failed()
+    described = await document(controller)
+    failed = await controller.start_failing()
     response_count, time_count = 0, 0
     for method, path, operation in routes(described):
-        answer = await send_signed(world, method, path, failed["id"], auth=PASSWORD)
+        answer = await send_signed(controller, method, path, failed["id"], auth=PASSWORD)
         where = f"{method} {path}: {answer.text[:300]}"
         assert str(answer.status) in operation["responses"], where
         content = operation["responses"][str(answer.status)]["content"]["application/json"]
@@ -115,9 +112,9 @@ async def test_openapi_every_response_matches_its_schema(
 
 
 async def test_openapi_secured_routes_require_password(
-    world: ApiController,
+    controller: ApiController,
 ) -> None:
-    described = await document(world)
+    described = await document(controller)
     is_open = {path for _, path, operation in routes(described) if not operation["security"]}
     assert is_open == {
         f"/api/v1/{name}" for name in ("time", "info", "git-info", "status", "secret")
@@ -125,11 +122,11 @@ async def test_openapi_secured_routes_require_password(
     closed = [(m, p) for m, p, operation in routes(described) if operation["security"]]
     for method, path in closed:
         target = path.replace("{id}", "201684300810288611")
-        assert (await world.send(method, target)).refusal == NO_HEADER, path
-        world.clock.advance(60)  # or the address would have to pause
-        answer = await send_signed(world, method, path, "201684300810288611", auth="wrong")
+        assert (await controller.send(method, target)).refusal == NO_HEADER, path
+        controller.clock.advance(60)  # otherwise the address would have to pause
+        answer = await send_signed(controller, method, path, "201684300810288611", auth="wrong")
         assert answer.refusal == WRONG_ROOT, path
-    assert await world.engine.list_dags(limit=9, details=False) == ()
+    assert await controller.engine.list_dags(limit=9, details=False) == ()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The wire: what a person may do to a DAG or a node (protocol 3.4, 5.3)."""
+"""The wire: operators on DAGs and nodes (protocol 3.4, 5.3)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from typing import Any
 import pytest
 
 from dagengine.testing import Latch
-from tests.support.api_controller import (
-    ENVELOPE,
-    FIRST,
-    SECOND,
-    ApiController,
-    world,
-)
-
-__all__ = ["world"]  # the fixture
+from tests.support.api_controller import ENVELOPE, FIRST, SECOND, ApiController
 
 # --- 3.4 and 5.3 operators -----------------------------------------------------------------------
 
@@ -38,12 +30,12 @@ __all__ = ["world"]  # the fixture
     ],
 )
 async def test_operator_route_on_succeeded_dag_is_refused(
-    world: ApiController, body: Any, expected: str
+    controller: ApiController, body: Any, expected: str
 ) -> None:
-    dag = await world.ended(await world.start())
-    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", body)
+    dag = await controller.wait_for_end(await controller.start())
+    response = await controller.send_signed("POST", f"/task/dag/{dag['id']}", body)
     assert response.refusal == (400, expected, None)
-    assert await world.get(f"/task/dag/{dag['id']}") == dag
+    assert await controller.get(f"/task/dag/{dag['id']}") == dag
 
 
 @pytest.mark.parametrize(
@@ -54,43 +46,45 @@ async def test_operator_route_on_succeeded_dag_is_refused(
     ],
 )
 async def test_operator_route_on_running_dag_is_refused(
-    world: ApiController, operator: str, expected: str
+    controller: ApiController, operator: str, expected: str
 ) -> None:
-    dag = await world.running()
-    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": operator})
+    dag = await controller.start_held()
+    response = await controller.send_signed(
+        "POST", f"/task/dag/{dag['id']}", {"operator": operator}
+    )
     assert response.refusal == (400, expected, None)
-    assert world.latch is not None
-    world.latch.open()
-    assert (await world.ended(dag))["state"] == "SUCCEED"
+    assert controller.latch is not None
+    controller.latch.open()
+    assert (await controller.wait_for_end(dag))["state"] == "SUCCEED"
 
 
-async def test_operator_route_forbidden_by_flags_names_stage(world: ApiController) -> None:
-    world.latch = Latch()
-    dag = (await world.send_signed("POST", "/fixed")).data
+async def test_operator_route_forbidden_by_flags_names_stage(controller: ApiController) -> None:
+    controller.latch = Latch()
+    dag = (await controller.send_signed("POST", "/fixed")).data
     path = f"/task/dag/{dag['id']}"
     refusal = (400, "Task.Dag.Operator.CancelNotAllowed", None)
-    assert (await world.send_signed("POST", path, {"operator": "CANCEL"})).refusal == refusal
-    world.latch.open()
-    await world.ended(dag)
+    assert (await controller.send_signed("POST", path, {"operator": "CANCEL"})).refusal == refusal
+    controller.latch.open()
+    await controller.wait_for_end(dag)
     for operator in ("RETRY", "PASS"):
-        response = await world.send_signed("POST", path, {"operator": operator})
+        response = await controller.send_signed("POST", path, {"operator": operator})
         code = f"Task.Dag.Operator.{operator.title()}NotAllowed"
         assert response.refusal == (400, code, None)
         assert "'Stay'" in response.body["error"]["message"]
 
 
-async def test_operator_route_returns_no_data(world: ApiController) -> None:
-    dag = await world.failed()
-    response = await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "pass"})
+async def test_operator_route_returns_no_data(controller: ApiController) -> None:
+    dag = await controller.start_failing()
+    response = await controller.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "pass"})
     assert (response.status, list(response.body)) == (200, ENVELOPE)
 
 
-async def test_operator_route_pass_succeeds_dag_at_its_stage(world: ApiController) -> None:
-    world.broken = {FIRST, SECOND}
-    failed = await world.ended(await world.start())
-    world.clock.advance(5)
-    await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "PASS"})
-    dag = await world.ended(failed)
+async def test_operator_route_pass_succeeds_dag_at_its_stage(controller: ApiController) -> None:
+    controller.broken = {FIRST, SECOND}
+    failed = await controller.wait_for_end(await controller.start())
+    controller.clock.advance(5)
+    await controller.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "PASS"})
+    dag = await controller.wait_for_end(failed)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("SUCCEED", "PASS", 2)
     assert dag["start_time"] == failed["start_time"]
     prepare, *passed = dag["nodes"]
@@ -101,37 +95,39 @@ async def test_operator_route_pass_succeeds_dag_at_its_stage(world: ApiControlle
     assert dag["end_time"] > failed["end_time"]
 
 
-async def test_operator_route_retry_reloads_config_and_completes_dag(world: ApiController) -> None:
-    failed = await world.failed()
-    world.broken = set()
+async def test_operator_route_retry_reloads_config_and_completes_dag(
+    controller: ApiController,
+) -> None:
+    failed = await controller.start_failing()
+    controller.broken = set()
     for operator in ("PASS ", "CANCEL"):
-        await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": operator})
-    assert world.reloads == 0
-    await world.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "RETRY"})
-    assert world.reloads == 1
-    dag = await world.ended(failed)
+        await controller.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": operator})
+    assert controller.reloads == 0
+    await controller.send_signed("POST", f"/task/dag/{failed['id']}", {"operator": "RETRY"})
+    assert controller.reloads == 1
+    dag = await controller.wait_for_end(failed)
     assert (dag["state"], dag["operator"], dag["id"]) == ("SUCCEED", "RUN", failed["id"])
     good, bad = dag["nodes"][1]["sub_tasks"]
     assert (good["execute_times"], bad["execute_times"]) == (1, 2)
 
 
-async def test_operator_route_cancel_fails_dag_and_is_recorded(world: ApiController) -> None:
-    running = await world.running()
-    await world.send_signed("POST", f"/task/dag/{running['id']}", {"operator": "CANCEL"})
-    dag = await world.ended(running)
+async def test_operator_route_cancel_fails_dag_and_is_recorded(controller: ApiController) -> None:
+    running = await controller.start_held()
+    await controller.send_signed("POST", f"/task/dag/{running['id']}", {"operator": "CANCEL"})
+    dag = await controller.wait_for_end(running)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("FAILED", "CANCEL", 2)
     assert (dag["nodes"][1]["state"], dag["nodes"][1]["operator"]) == ("FAILED", "CANCEL")
     assert all(task["task_logs"] for task in dag["nodes"][1]["sub_tasks"])
     assert dag["nodes"][2]["state"] == "PENDING"
 
 
-async def test_operator_route_body_id_must_match_path(world: ApiController) -> None:
-    dag = await world.failed()
+async def test_operator_route_body_id_must_match_path(controller: ApiController) -> None:
+    dag = await controller.start_failing()
     path = f"/task/dag/{dag['id']}"
-    other = await world.send_signed("POST", path, {"operator": "PASS", "id": dag["id"] + "9"})
+    other = await controller.send_signed("POST", path, {"operator": "PASS", "id": dag["id"] + "9"})
     assert other.refusal == (404, "Task.NotFound", None)
-    assert (await world.get(path))["state"] == "FAILED"
-    same = await world.send_signed("POST", path, {"operator": "PASS", "id": dag["id"]})
+    assert (await controller.get(path))["state"] == "FAILED"
+    same = await controller.send_signed("POST", path, {"operator": "PASS", "id": dag["id"]})
     assert same.status == 200
 
 
@@ -147,20 +143,20 @@ async def test_operator_route_body_id_must_match_path(world: ApiController) -> N
     ],
 )
 async def test_operator_route_reports_first_error_in_order(
-    world: ApiController, text: str, body: Any, expected: tuple[int, str]
+    controller: ApiController, text: str, body: Any, expected: tuple[int, str]
 ) -> None:
-    await world.ended(await world.start())
-    response = await world.send_signed("POST", f"/task/dag/{text}", body)
+    await controller.wait_for_end(await controller.start())
+    response = await controller.send_signed("POST", f"/task/dag/{text}", body)
     assert response.refusal == (*expected, None)
 
 
-async def test_node_route_pass_resumes_dag(world: ApiController) -> None:
-    world.broken = {FIRST, SECOND}
-    failed = await world.ended(await world.start())
+async def test_node_route_pass_resumes_dag(controller: ApiController) -> None:
+    controller.broken = {FIRST, SECOND}
+    failed = await controller.wait_for_end(await controller.start())
     path = f"/task/node/{failed['nodes'][1]['id']}"
-    response = await world.send_signed("POST", path, {"operator": "pass"})
+    response = await controller.send_signed("POST", path, {"operator": "pass"})
     assert (response.status, list(response.body)) == (200, ENVELOPE)
-    dag = await world.ended(failed)
+    dag = await controller.wait_for_end(failed)
     assert (dag["state"], dag["operator"], dag["stage"]) == ("SUCCEED", "RUN", 3)
     _, work, finish = dag["nodes"]
     passed = (work, *work["sub_tasks"])
@@ -178,17 +174,17 @@ async def test_node_route_pass_resumes_dag(world: ApiController) -> None:
     ],
 )
 async def test_node_route_invalid_operator_is_refused(
-    world: ApiController, node: int, body: Any, expected: str
+    controller: ApiController, node: int, body: Any, expected: str
 ) -> None:
-    dag = await world.failed()
-    response = await world.send_signed("POST", f"/task/node/{dag['nodes'][node]['id']}", body)
+    dag = await controller.start_failing()
+    response = await controller.send_signed("POST", f"/task/node/{dag['nodes'][node]['id']}", body)
     assert response.refusal == (400, expected, None)
-    assert await world.get(f"/task/dag/{dag['id']}") == dag
+    assert await controller.get(f"/task/dag/{dag['id']}") == dag
 
 
-async def test_node_route_pass_of_succeeded_dag_is_refused(world: ApiController) -> None:
-    dag = await world.ended(await world.start())
-    response = await world.send_signed(
+async def test_node_route_pass_of_succeeded_dag_is_refused(controller: ApiController) -> None:
+    dag = await controller.wait_for_end(await controller.start())
+    response = await controller.send_signed(
         "POST", f"/task/node/{dag['nodes'][1]['id']}", {"operator": "PASS"}
     )
     assert response.refusal == (400, "Task.Node.Operator.PassNotFailedDag", None)

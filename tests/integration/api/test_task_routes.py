@@ -20,16 +20,13 @@ from tests.support.api_controller import (
     SUB_TASK,
     TIME,
     ApiController,
-    world,
 )
-
-__all__ = ["world"]  # the fixture
 
 # --- 3.4 reading tasks ---------------------------------------------------------------------------
 
 
-async def test_dag_route_details_have_every_field_in_order(world: ApiController) -> None:
-    dag = await world.running()
+async def test_dag_route_details_have_every_field_in_order(controller: ApiController) -> None:
+    dag = await controller.start_held()
     assert list(dag) == DAG
     assert [list(node) for node in dag["nodes"]] == [NODE] * 3
     tasks = [task for node in dag["nodes"] for task in node["sub_tasks"]]
@@ -38,14 +35,14 @@ async def test_dag_route_details_have_every_field_in_order(world: ApiController)
     assert [node["state"] for node in dag["nodes"]] == ["SUCCEED", "RUNNING", "PENDING"]
     assert (dag["state"], dag["stage"], dag["max_stage"]) == ("RUNNING", 2, 3)
     assert {record["operator"] for record in (dag, *dag["nodes"], *tasks)} == {"RUN"}
-    assert world.latch is not None
-    world.latch.open()
+    assert controller.latch is not None
+    controller.latch.open()
 
 
 async def test_dag_route_execute_agent_depends_on_node_kind(
-    world: ApiController,
+    controller: ApiController,
 ) -> None:
-    dag = await world.ended(await world.start())
+    dag = await controller.wait_for_end(await controller.start())
     agents_by_node = [
         [task["execute_agent"] for task in node["sub_tasks"]] for node in dag["nodes"]
     ]
@@ -56,23 +53,23 @@ async def test_dag_route_execute_agent_depends_on_node_kind(
     assert names == [{"Prepare"}, {"Work"}, {"Finish"}]
 
 
-async def test_dag_route_end_time_equals_start_time_until_end(world: ApiController) -> None:
-    dag = await world.running()
+async def test_dag_route_end_time_equals_start_time_until_end(controller: ApiController) -> None:
+    dag = await controller.start_held()
     _, work, finish = dag["nodes"]
     for record in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
         assert record["end_time"] == record["start_time"]
         assert TIME.fullmatch(record["start_time"])
-    assert world.latch is not None
-    world.latch.open()
-    dag = await world.ended(dag)
+    assert controller.latch is not None
+    controller.latch.open()
+    dag = await controller.wait_for_end(dag)
     _, work, finish = dag["nodes"]
     for record in (dag, work, finish, *work["sub_tasks"], *finish["sub_tasks"]):
         started, ended = map(datetime.fromisoformat, (record["start_time"], record["end_time"]))
         assert ended > started
 
 
-async def test_dag_route_task_logs_are_null_before_run(world: ApiController) -> None:
-    dag = await world.running()
+async def test_dag_route_task_logs_are_null_before_run(controller: ApiController) -> None:
+    dag = await controller.start_held()
     prepare, work, finish = dag["nodes"]
     assert prepare["sub_tasks"][0]["task_logs"] == []
     assert [task["task_logs"] for task in work["sub_tasks"]] == [
@@ -82,12 +79,12 @@ async def test_dag_route_task_logs_are_null_before_run(world: ApiController) -> 
     (waiting,) = finish["sub_tasks"]
     assert (waiting["state"], waiting["task_logs"]) == ("PENDING", None)
     assert (waiting["execute_times"], work["sub_tasks"][0]["execute_times"]) == (0, 1)
-    assert world.latch is not None
-    world.latch.open()
+    assert controller.latch is not None
+    controller.latch.open()
 
 
-async def test_dag_route_failed_sub_task_ends_with_error_line(world: ApiController) -> None:
-    dag = await world.failed()
+async def test_dag_route_failed_sub_task_ends_with_error_line(controller: ApiController) -> None:
+    dag = await controller.start_failing()
     assert (dag["state"], dag["stage"]) == ("FAILED", 2)
     good, bad = dag["nodes"][1]["sub_tasks"]
     assert (good["state"], bad["state"], dag["nodes"][1]["state"]) == (
@@ -95,50 +92,50 @@ async def test_dag_route_failed_sub_task_ends_with_error_line(world: ApiControll
         "FAILED",
         "FAILED",
     )
-    assert bad["task_logs"][-1] == f"ERROR: [Wire.Broken]: {SECOND} is broken; mend it"
+    assert bad["task_logs"][-1] == f"ERROR: [Wire.Broken]: {SECOND} is broken; repair it"
 
 
-async def test_dag_route_maintenance_type_is_2_while_locked(world: ApiController) -> None:
-    dag = await world.running()
+async def test_dag_route_maintenance_type_is_2_while_locked(controller: ApiController) -> None:
+    dag = await controller.start_held()
     assert dag["maintenance_type"] == 2
-    assert world.latch is not None
-    world.latch.open()
-    assert (await world.ended(dag))["maintenance_type"] == 1
+    assert controller.latch is not None
+    controller.latch.open()
+    assert (await controller.wait_for_end(dag))["maintenance_type"] == 1
 
 
 async def test_additional_data_is_merged_into_requested_record(
-    world: ApiController,
+    controller: ApiController,
 ) -> None:
-    dag = await world.ended(await world.start())
+    dag = await controller.wait_for_end(await controller.start())
     evidence = {"a": {"x": 2, "y": 1}, "level": "sql", "z": 1}
     both = {"evidence": {FIRST: evidence, SECOND: evidence}}
     assert dag["additional_data"] == both | {"summary": "all done"}
     tasks = [task for node in dag["nodes"] for task in node["sub_tasks"]]
     assert {str(record["additional_data"]) for record in (*dag["nodes"], *tasks)} == {"None"}
-    prepare, work, finish = [await world.get(f"/task/node/{n['id']}") for n in dag["nodes"]]
+    prepare, work, finish = [await controller.get(f"/task/node/{n['id']}") for n in dag["nodes"]]
     assert prepare["additional_data"] is None  # of one part: its value
     assert work["additional_data"] == both
     assert finish["additional_data"] == {"summary": "all done"}
     assert [task["additional_data"] for task in work["sub_tasks"]] == [None, None]
-    single = await world.get(f"/task/sub_task/{work['sub_tasks'][1]['id']}")
+    single = await controller.get(f"/task/sub_task/{work['sub_tasks'][1]['id']}")
     assert single["additional_data"] == {"evidence": {SECOND: evidence}}
 
 
-async def test_additional_data_keys_are_sorted(world: ApiController) -> None:
-    dag = await world.ended(await world.start())
-    text = (await world.send_signed("GET", f"/task/dag/{dag['id']}")).text
+async def test_additional_data_keys_are_sorted(controller: ApiController) -> None:
+    dag = await controller.wait_for_end(await controller.start())
+    text = (await controller.send_signed("GET", f"/task/dag/{dag['id']}")).text
     assert '{"a":{"x":2,"y":1},"level":"sql","z":1}' in text
     assert text.index(f'"{FIRST}":') < text.index(f'"{SECOND}":')
 
 
-async def test_node_and_sub_task_routes_match_dag_details(world: ApiController) -> None:
-    dag = await world.ended(await world.start())
+async def test_node_and_sub_task_routes_match_dag_details(controller: ApiController) -> None:
+    dag = await controller.wait_for_end(await controller.start())
     for node in dag["nodes"]:
-        alone = await world.get(f"/task/node/{node['id']}")
+        alone = await controller.get(f"/task/node/{node['id']}")
         assert list(alone) == NODE
         assert alone | {"additional_data": None} == node
         for task in node["sub_tasks"]:
-            alone = await world.get(f"/task/sub_task/{task['id']}")
+            alone = await controller.get(f"/task/sub_task/{task['id']}")
             assert list(alone) == SUB_TASK
             assert alone | {"additional_data": None} == task
 
@@ -155,35 +152,35 @@ async def test_node_and_sub_task_routes_match_dag_details(world: ApiController) 
     ],
 )
 async def test_show_details_defaults_to_true(
-    world: ApiController, query: str, details: bool
+    controller: ApiController, query: str, details: bool
 ) -> None:
-    dag = await world.ended(await world.start())
-    fetched = await world.get(f"/task/dag/{dag['id']}{query}")
+    dag = await controller.wait_for_end(await controller.start())
+    fetched = await controller.get(f"/task/dag/{dag['id']}{query}")
     assert (fetched["nodes"] is not None) is details
     assert (fetched["additional_data"] is not None) is details
     assert fetched | {"nodes": 0, "additional_data": 0} == dag | {"nodes": 0, "additional_data": 0}
-    node = await world.get(f"/task/node/{dag['nodes'][1]['id']}{query}")
+    node = await controller.get(f"/task/node/{dag['nodes'][1]['id']}{query}")
     assert (node["sub_tasks"] is not None) is details
     assert (node["additional_data"] is not None) is details
     for path in ("/task/dags/ob", "/task/dags/agent"):
-        (listed,) = (await world.get(path + query))["contents"]
+        (listed,) = (await controller.get(path + query))["contents"]
         assert listed == fetched
 
 
 @pytest.mark.parametrize("text", ["yes", "TrUe", "2", "-", "%20true", "null"])
-async def test_show_details_invalid_value_is_refused(world: ApiController, text: str) -> None:
-    dag = await world.ended(await world.start())
+async def test_show_details_invalid_value_is_refused(controller: ApiController, text: str) -> None:
+    dag = await controller.wait_for_end(await controller.start())
     for path in (f"/task/dag/{dag['id']}", f"/task/node/{dag['nodes'][0]['id']}", "/task/dags/ob"):
-        response = await world.send_signed("GET", f"{path}?show_details={text}")
+        response = await controller.send_signed("GET", f"{path}?show_details={text}")
         assert response.refusal == (400, "Common.IllegalArgument", None)
 
 
-async def test_logs_route_rows_have_attempt_and_time(world: ApiController) -> None:
-    dag = await world.failed()
+async def test_logs_route_rows_have_attempt_and_time(controller: ApiController) -> None:
+    dag = await controller.start_failing()
     bad = dag["nodes"][1]["sub_tasks"][1]
-    await world.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "RETRY"})
-    await world.ended(dag)
-    rows = (await world.get(f"/task/sub_task/{bad['id']}/logs"))["contents"]
+    await controller.send_signed("POST", f"/task/dag/{dag['id']}", {"operator": "RETRY"})
+    await controller.wait_for_end(dag)
+    rows = (await controller.get(f"/task/sub_task/{bad['id']}/logs"))["contents"]
     assert [list(row) for row in rows] == [LOG] * 4
     assert [row["log_content"] for row in rows][:1] == [f"{SECOND}: at work"]
     assert [row["execute_times"] for row in rows] == sorted(row["execute_times"] for row in rows)
@@ -195,24 +192,24 @@ async def test_logs_route_rows_have_attempt_and_time(world: ApiController) -> No
         assert row["update_time"] == row["create_time"]
 
 
-async def test_logs_route_unknown_sub_task_is_empty(world: ApiController) -> None:
-    assert await world.get("/task/sub_task/201684300810288619/logs") == {"contents": []}
+async def test_logs_route_unknown_sub_task_is_empty(controller: ApiController) -> None:
+    assert await controller.get("/task/sub_task/201684300810288619/logs") == {"contents": []}
 
 
-async def test_unfinish_routes_list_running_dags(world: ApiController) -> None:
-    failed = await world.failed()
-    running = await world.running()
+async def test_unfinish_routes_list_running_dags(controller: ApiController) -> None:
+    failed = await controller.start_failing()
+    running = await controller.start_held()
     for path in ("/task/dag/unfinish", "/task/dag/ob/unfinish", "/task/dag/agent/unfinish"):
-        (listed,) = (await world.get(path))["contents"]
+        (listed,) = (await controller.get(path))["contents"]
         assert listed == running
-        (listed,) = (await world.get(f"{path}?show_details=false"))["contents"]
+        (listed,) = (await controller.get(f"{path}?show_details=false"))["contents"]
         assert (listed["id"], listed["nodes"]) == (running["id"], None)
-    everything = (await world.get("/task/dags/ob?show_details=false"))["contents"]
+    everything = (await controller.get("/task/dags/ob?show_details=false"))["contents"]
     assert [dag["id"] for dag in everything] == [running["id"], failed["id"]]
-    assert world.latch is not None
-    world.latch.open()
-    await world.ended(running)
-    assert await world.get("/task/dag/unfinish") == {"contents": []}
+    assert controller.latch is not None
+    controller.latch.open()
+    await controller.wait_for_end(running)
+    assert await controller.get("/task/dag/unfinish") == {"contents": []}
 
 
 # --- 3.4 and 4.5 ids -----------------------------------------------------------------------------
@@ -251,9 +248,9 @@ OPERATOR = {"operator": "PASS"}
         "%C3%A4",
     ],
 )
-async def test_task_routes_invalid_id_is_refused(world: ApiController, text: str) -> None:
+async def test_task_routes_invalid_id_is_refused(controller: ApiController, text: str) -> None:
     for method, path in ID_ROUTES:
-        response = await world.send_signed(
+        response = await controller.send_signed(
             method, path.format(text), OPERATOR if method == "POST" else None
         )
         assert response.refusal == (400, "Task.GenericID.Invalid", None)
@@ -273,23 +270,23 @@ async def test_task_routes_invalid_id_is_refused(world: ApiController, text: str
         "3" + "338288524927261089654018896841347694593" + "02886" + "1",
     ],
 )
-async def test_task_routes_unknown_id_is_not_found(world: ApiController, text: str) -> None:
-    await world.ended(await world.start())
+async def test_task_routes_unknown_id_is_not_found(controller: ApiController, text: str) -> None:
+    await controller.wait_for_end(await controller.start())
     for method, path in ID_ROUTES[:-1]:
-        response = await world.send_signed(
+        response = await controller.send_signed(
             method, path.format(text), OPERATOR if method == "POST" else None
         )
         assert response.refusal == (404, "Task.NotFound", None)
         assert response.body["error"]["message"].startswith("Task not found")
 
 
-async def test_logs_route_id_of_other_agent_is_not_found(world: ApiController) -> None:
-    response = await world.send_signed("GET", "/task/sub_task/201684300820288611/logs")
+async def test_logs_route_id_of_other_agent_is_not_found(controller: ApiController) -> None:
+    response = await controller.send_signed("GET", "/task/sub_task/201684300820288611/logs")
     assert response.refusal == (404, "Task.NotFound", None)
 
 
 @pytest.mark.parametrize(
-    "world",
+    "controller",
     [
         AgentAddress(ip, 2886)
         for ip in ("::1", "0.0.0.9", "::ffff:10.10.10.1", "64:ff9b::1", "FE80::1", "fe80::1", "::")
@@ -297,32 +294,34 @@ async def test_logs_route_id_of_other_agent_is_not_found(world: ApiController) -
     indirect=True,
     ids=str,
 )
-async def test_task_routes_resolve_id_of_any_agent_address(world: ApiController) -> None:
-    dag = await world.ended(await world.start())
+async def test_task_routes_resolve_id_of_any_agent_address(controller: ApiController) -> None:
+    dag = await controller.wait_for_end(await controller.start())
     assert dag["state"] == "SUCCEED"
-    node = await world.get(f"/task/node/{dag['nodes'][1]['id']}")
-    task = await world.get(f"/task/sub_task/{node['sub_tasks'][0]['id']}")
+    node = await controller.get(f"/task/node/{dag['nodes'][1]['id']}")
+    task = await controller.get(f"/task/sub_task/{node['sub_tasks'][0]['id']}")
     assert task["name"] == "Work"
-    running = await world.running()
+    running = await controller.start_held()
     forced = {"scope": {"type": "GLOBAL"}, "forcePassDag": {"id": [running["id"]]}}
-    successor = await world.start(forced)
+    successor = await controller.start(forced)
 
     async def is_ended_for_it() -> bool:
-        return bool((await world.get(f"/task/dag/{running['id']}"))["operator"] != "RUN")
+        return bool((await controller.get(f"/task/dag/{running['id']}"))["operator"] != "RUN")
 
     await eventually(is_ended_for_it, what="the holder's cancel")
-    assert world.latch is not None
-    world.latch.open()
-    assert (await world.ended(running))["operator"] == "PASS"
-    assert (await world.ended(successor))["state"] == "SUCCEED"
+    assert controller.latch is not None
+    controller.latch.open()
+    assert (await controller.wait_for_end(running))["operator"] == "PASS"
+    assert (await controller.wait_for_end(successor))["state"] == "SUCCEED"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_dag_route_non_canonical_id_is_not_found(world: ApiController, method: str) -> None:
-    dag = await world.ended(await world.start())
+async def test_dag_route_non_canonical_id_is_not_found(
+    controller: ApiController, method: str
+) -> None:
+    dag = await controller.wait_for_end(await controller.start())
     body = OPERATOR if method == "POST" else None
     for text in ("2016843008102886001", "2016843008102886+1"):
-        response = await world.send_signed(method, f"/task/dag/{text}", body)
+        response = await controller.send_signed(method, f"/task/dag/{text}", body)
         assert response.refusal == (404, "Task.NotFound", None)
         assert "dag id not match" in response.body["error"]["message"]
     assert dag["id"] == "20168430081028861"
@@ -331,15 +330,15 @@ async def test_dag_route_non_canonical_id_is_not_found(world: ApiController, met
 @pytest.mark.parametrize(("method", "path"), ID_ROUTES)
 @pytest.mark.parametrize("text", ["40168430081028861", "5x"])
 async def test_task_routes_obproxy_id_requires_agent_password(
-    world: ApiController, method: str, path: str, text: str
+    controller: ApiController, method: str, path: str, text: str
 ) -> None:
     path, body = path.format(text), OPERATOR if method == "POST" else None
     unset = (401, "Security.Authentication.AgentPasswordNotInitialized", 10008)
     for name in (ROOT_HEADER, AGENT_HEADER):
-        assert (await world.send_signed(method, path, body, name=name)).refusal == unset
-    world.agent_password = AGENT_PASSWORD
+        assert (await controller.send_signed(method, path, body, name=name)).refusal == unset
+    controller.agent_password = AGENT_PASSWORD
     needed = (401, "Security.Authentication.WithAgentPassword", 10008)
-    assert (await world.send_signed(method, path, body)).refusal == needed
+    assert (await controller.send_signed(method, path, body)).refusal == needed
     agent = {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
     expected = (400, "Task.GenericID.Invalid") if text == "5x" else (404, "Task.NotFound")
-    assert (await world.send_signed(method, path, body, **agent)).refusal == (*expected, None)
+    assert (await controller.send_signed(method, path, body, **agent)).refusal == (*expected, None)

@@ -1,4 +1,4 @@
-"""wire_cases.yaml, case by case, over real HTTP against one controller that none may change."""
+"""The cases of wire_cases.yaml over real HTTP; no case may change the controller."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ CASES = [
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiController]:
+async def controller(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiController]:
     """A controller with a DAG that has failed and one that has succeeded."""
     with pytest.MonkeyPatch.context() as patch:
-        async with open_api_controller(tmp_path_factory.mktemp("wire"), patch) as found:
-            await found.failed()
-            found.broken = set()
-            await found.ended(await found.start())
-            yield found
+        async with open_api_controller(tmp_path_factory.mktemp("wire"), patch) as controller:
+            await controller.start_failing()
+            controller.broken = set()
+            await controller.wait_for_end(await controller.start())
+            yield controller
 
 
-async def send(world: ApiController, case: dict[str, Any]) -> ApiResponse:
+async def send(controller: ApiController, case: dict[str, Any]) -> ApiResponse:
     method, _, target = case["ask"].partition(" ")
     target = target if target.startswith("/") else f"/api/v1/{target}"
     keys = secrets.token_bytes(32)
@@ -51,26 +51,26 @@ async def send(world: ApiController, case: dict[str, Any]) -> ApiResponse:
     changes = case.get("sign", {})
     headers = {}
     if changes != "none":
-        headers = world.sign(target, **({"keys": b64encode(keys).decode()} | changes))
-    return await world.send(method, target, headers=headers, body=body)
+        headers = controller.sign(target, **({"keys": b64encode(keys).decode()} | changes))
+    return await controller.send(method, target, headers=headers, body=body)
 
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", CASES)
 async def test_api_wire_case_gets_expected_response(
-    world: ApiController, case: dict[str, Any]
+    controller: ApiController, case: dict[str, Any]
 ) -> None:
-    world.clock.advance(60)  # or the address would have to pause after some refusals
-    before = await world.engine.list_dags(limit=9, details=False)
-    answer = await send(world, case)
+    controller.clock.advance(60)  # otherwise the address would have to pause after some refusals
+    before = await controller.engine.list_dags(limit=9, details=False)
+    answer = await send(controller, case)
     status, *codes = str(case["is"]).split()
     assert answer.status == int(status), answer.text
     if codes:
         error = answer.body["error"]
-        found = [str(error["code"])] if "code" in error else []
-        assert [*found, error["errCode"]] == codes, answer.text
+        error_codes = [str(error["code"])] if "code" in error else []
+        assert [*error_codes, error["errCode"]] == codes, answer.text
         assert case.get("says", "") in error["message"]
-    assert await world.engine.list_dags(limit=9, details=False) == before
+    assert await controller.engine.list_dags(limit=9, details=False) == before
 
 
 def test_wire_cases_cover_every_section() -> None:

@@ -1,4 +1,4 @@
-"""The commands as a person types them, against a real controller with an operation of no effect."""
+"""The commands as a user runs them, against a controller with an operation without effect."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from dagengine.testing import Latch, eventually
-from tests.support.cli_controller import CliController, world
+from tests.support.cli_controller import CliController
 from tests.support.fake_controller import FIRST, PASSWORD, SECOND
-
-__all__ = ["world"]  # a fixture
-
 
 # --- start -----------------------------------------------------------------------------------
 
 
-async def test_cli_start_prints_each_server_and_result(world: CliController) -> None:
-    result = await world.type("start")
+async def test_cli_start_prints_each_server_and_result(controller: CliController) -> None:
+    result = await controller.run("start")
     assert result.code == 0
     *lines, end = result.out.splitlines()
     ended = [line for line in lines if "SUCCEED" in line]
@@ -28,47 +25,47 @@ async def test_cli_start_prints_each_server_and_result(world: CliController) -> 
     assert "Start OB" in end
     assert ": SUCCEED, took" in end
     assert "accepted" in result.err
-    assert world.start_bodies[0].scope == {"type": "GLOBAL", "target": []}
+    assert controller.start_bodies[0].scope == {"type": "GLOBAL", "target": []}
 
 
-async def test_cli_start_failed_prints_cause_and_next_commands(world: CliController) -> None:
-    world.broken = {SECOND}
-    result = await world.type("start")
+async def test_cli_start_failed_prints_cause_and_next_commands(controller: CliController) -> None:
+    controller.broken = {SECOND}
+    result = await controller.run("start")
     assert result.code == 1
     dag_id = result.err.split()[2]
     assert f"{dag_id}: FAILED: failed at stage 1 of 1" in result.out
-    cause = f"  Look, {SECOND}: ERROR: [Fake.Broken]: {SECOND} is broken; mend it"
+    cause = f"  Look, {SECOND}: ERROR: [Fake.Broken]: {SECOND} is broken; repair it"
     assert cause in result.out.splitlines()
     assert f"dagengine retry {dag_id}" in result.out
     assert f"dagengine logs {dag_id}" in result.out
 
 
-async def test_cli_start_sends_scope_and_force_pass_ids(world: CliController) -> None:
+async def test_cli_start_sends_scope_and_force_pass_ids(controller: CliController) -> None:
     forced = ("--force-pass", "a", "--force-pass", "b")
-    assert (await world.type("start", "--no-wait", "--zone", "z1,z2", *forced)).code == 0
-    assert (await world.type("start", "--no-wait", "--server", FIRST)).code == 0
-    first, second = world.start_bodies
+    assert (await controller.run("start", "--no-wait", "--zone", "z1,z2", *forced)).code == 0
+    assert (await controller.run("start", "--no-wait", "--server", FIRST)).code == 0
+    first, second = controller.start_bodies
     assert first.scope == {"type": "ZONE", "target": ["z1", "z2"]}
     assert first.forcePassDag == {"id": ["a", "b"]}
     assert second.scope == {"type": "SERVER", "target": [FIRST]}
     assert second.forcePassDag == {"id": []}
 
 
-async def test_cli_start_no_wait_returns_while_dag_runs(world: CliController) -> None:
-    world.latch = Latch()
-    result = await world.type("start", "--no-wait", "--json")
+async def test_cli_start_no_wait_returns_while_dag_runs(controller: CliController) -> None:
+    controller.latch = Latch()
+    result = await controller.run("start", "--no-wait", "--json")
     dag = result.document
     assert (result.code, dag["state"] in ("READY", "RUNNING")) == (0, True)
-    assert (await world.dag(dag["id"]))["state"] in ("READY", "RUNNING")
-    world.latch.open()
+    assert (await controller.dag(dag["id"]))["state"] in ("READY", "RUNNING")
+    controller.latch.open()
 
 
 @pytest.mark.parametrize("broken", [set(), {SECOND}], ids=["good", "failing"])
 async def test_cli_start_json_prints_one_document_on_stdout(
-    world: CliController, broken: set[str]
+    controller: CliController, broken: set[str]
 ) -> None:
-    world.broken = broken
-    result = await world.type("start", "--json")
+    controller.broken = broken
+    result = await controller.run("start", "--json")
     dag = result.document
     assert (result.code, dag["state"]) == ((1, "FAILED") if broken else (0, "SUCCEED"))
     assert len(dag["nodes"][0]["sub_tasks"]) == 2
@@ -76,12 +73,12 @@ async def test_cli_start_json_prints_one_document_on_stdout(
     assert f"Start OB {dag['id']}: {dag['state']}" in result.err
 
 
-async def test_cli_start_interrupted_leaves_dag_running(world: CliController) -> None:
-    world.latch = Latch()
-    async with world.launch("start", "--json") as process, asyncio.timeout(30):
+async def test_cli_start_interrupted_leaves_dag_running(controller: CliController) -> None:
+    controller.latch = Latch()
+    async with controller.launch("start", "--json") as process, asyncio.timeout(30):
         assert process.stderr is not None
         accepted = (await process.stderr.readline()).decode()
-        await world.latch.reached.wait()
+        await controller.latch.reached.wait()
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
     dag_id = accepted.split()[2]
@@ -91,42 +88,42 @@ async def test_cli_start_interrupted_leaves_dag_running(world: CliController) ->
     assert f"follow it with  dagengine show --follow {dag_id}" in err.decode()
     assert b"Traceback" not in err
 
-    assert (await world.dag(dag_id))["state"] == "RUNNING"
-    world.latch.open()
+    assert (await controller.dag(dag_id))["state"] == "RUNNING"
+    controller.latch.open()
 
     async def has_succeeded() -> bool:
-        return bool((await world.dag(dag_id))["state"] == "SUCCEED")
+        return bool((await controller.dag(dag_id))["state"] == "SUCCEED")
 
-    await eventually(has_succeeded, what="the end of the DAG that nobody follows")
+    await eventually(has_succeeded, what="the end of a DAG without a follower")
 
 
 # --- operators -------------------------------------------------------------------------------
 
 
-async def test_cli_retry_reruns_failed_sub_task_and_waits(world: CliController) -> None:
-    dag_id = await world.failed_dag()
-    second_result = await world.type("retry", dag_id)
+async def test_cli_retry_reruns_failed_sub_task_and_waits(controller: CliController) -> None:
+    dag_id = await controller.failed_dag()
+    second_result = await controller.run("retry", dag_id)
     assert second_result.code == 1
-    world.broken = set()
-    result = await world.type("retry", dag_id, "--json")
+    controller.broken = set()
+    result = await controller.run("retry", dag_id, "--json")
     tasks = result.document["nodes"][0]["sub_tasks"]
     assert (result.code, result.document["state"]) == (0, "SUCCEED")
     assert [task["execute_times"] for task in tasks] == [1, 3]
 
 
-async def test_cli_pass_failed_dag_succeeds(world: CliController) -> None:
-    dag_id = await world.failed_dag()
-    result = await world.type("pass", dag_id)
+async def test_cli_pass_failed_dag_succeeds(controller: CliController) -> None:
+    dag_id = await controller.failed_dag()
+    result = await controller.run("pass", dag_id)
     assert result.code == 0
     assert f"{dag_id}: SUCCEED (passed by an operator before it was complete)" in result.out
-    assert (await world.dag(dag_id))["operator"] == "PASS"
+    assert (await controller.dag(dag_id))["operator"] == "PASS"
 
 
-async def test_cli_retry_interrupted_prints_follow_hint(world: CliController) -> None:
-    dag_id = await world.failed_dag()
-    world.latch = Latch()
-    async with world.launch("retry", dag_id) as process, asyncio.timeout(30):
-        await world.latch.reached.wait()
+async def test_cli_retry_interrupted_prints_follow_hint(controller: CliController) -> None:
+    dag_id = await controller.failed_dag()
+    controller.latch = Latch()
+    async with controller.launch("retry", dag_id) as process, asyncio.timeout(30):
+        await controller.latch.reached.wait()
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert process.returncode == 130
@@ -136,50 +133,50 @@ async def test_cli_retry_interrupted_prints_follow_hint(world: CliController) ->
         f"next: follow it with  dagengine show --follow {dag_id}",
         f"      or end it with  dagengine cancel {dag_id}",
     ]
-    assert (await world.dag(dag_id))["state"] == "RUNNING"
-    world.latch.open()
+    assert (await controller.dag(dag_id))["state"] == "RUNNING"
+    controller.latch.open()
 
 
-async def test_cli_cancel_interrupted_prints_follow_hint(world: CliController) -> None:
-    world.latch, world.end_latch = Latch(), Latch()
-    dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
-    await world.latch.reached.wait()
-    async with world.launch("cancel", dag_id) as process, asyncio.timeout(30):
-        await world.end_latch.reached.wait()
+async def test_cli_cancel_interrupted_prints_follow_hint(controller: CliController) -> None:
+    controller.latch, controller.end_latch = Latch(), Latch()
+    dag_id = (await controller.run("start", "--no-wait", "--json")).document["id"]
+    await controller.latch.reached.wait()
+    async with controller.launch("cancel", dag_id) as process, asyncio.timeout(30):
+        await controller.end_latch.reached.wait()
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert process.returncode == 130
     assert (
         f"the DAG continues\nnext: follow it with  dagengine show --follow {dag_id}" in err.decode()
     )
-    world.end_latch.open()
+    controller.end_latch.open()
 
 
 @pytest.mark.parametrize("stage", ["0", "-1", "2"])
-async def test_cli_pass_invalid_node_is_refused(world: CliController, stage: str) -> None:
-    dag_id = await world.failed_dag()
-    result = await world.type("pass", dag_id, "--node", stage)
+async def test_cli_pass_invalid_node_is_refused(controller: CliController, stage: str) -> None:
+    dag_id = await controller.failed_dag()
+    result = await controller.run("pass", dag_id, "--node", stage)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("dagengine: ")
     assert "--node" in result.err
-    assert (await world.dag(dag_id))["state"] == "FAILED"
+    assert (await controller.dag(dag_id))["state"] == "FAILED"
 
 
-async def test_cli_pass_node_completes_dag(world: CliController) -> None:
-    dag_id = await world.failed_dag()
-    result = await world.type("pass", dag_id, "--node", "1")
+async def test_cli_pass_node_completes_dag(controller: CliController) -> None:
+    dag_id = await controller.failed_dag()
+    result = await controller.run("pass", dag_id, "--node", "1")
     assert result.code == 0
-    dag = await world.dag(dag_id)
+    dag = await controller.dag(dag_id)
     assert (dag["state"], dag["nodes"][0]["operator"]) == ("SUCCEED", "PASS")
 
 
-async def test_cli_cancel_waits_until_dag_has_ended(world: CliController) -> None:
-    world.latch = Latch()
-    dag_id = (await world.type("start", "--no-wait", "--json")).document["id"]
-    result = await world.type("cancel", dag_id)
+async def test_cli_cancel_waits_until_dag_has_ended(controller: CliController) -> None:
+    controller.latch = Latch()
+    dag_id = (await controller.run("start", "--no-wait", "--json")).document["id"]
+    result = await controller.run("cancel", dag_id)
     assert result.code == 0
     assert f"{dag_id}: FAILED: cancelled at stage 1 of 1" in result.out
-    dag = await world.dag(dag_id)
+    dag = await controller.dag(dag_id)
     assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL")
 
 
@@ -188,10 +185,10 @@ async def test_cli_cancel_waits_until_dag_has_ended(world: CliController) -> Non
     [("cancel", "CancelFinishedDag"), ("retry", "RetryNotFailedDag"), ("pass", "PassNotFailedDag")],
 )
 async def test_cli_operator_not_allowed_is_refused_by_code(
-    world: CliController, command: str, code: str
+    controller: CliController, command: str, code: str
 ) -> None:
-    dag_id = (await world.type("start", "--json")).document["id"]
-    result = await world.type(command, dag_id)
+    dag_id = (await controller.run("start", "--json")).document["id"]
+    result = await controller.run(command, dag_id)
     assert (result.code, result.out) == (2, "")
     assert f"dagengine: [Task.Dag.Operator.{code}]" in result.err
 
@@ -221,26 +218,26 @@ async def test_cli_operator_not_allowed_is_refused_by_code(
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_cli_wrong_usage_is_reported_on_stderr(
-    world: CliController, argv: tuple[str, ...], says: str
+    controller: CliController, argv: tuple[str, ...], says: str
 ) -> None:
-    result = await world.type(*argv)
+    result = await controller.run(*argv)
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith("dagengine: ")
     assert says in result.err
-    assert world.start_bodies == []
+    assert controller.start_bodies == []
 
 
-async def test_cli_show_unknown_id_is_not_found(world: CliController) -> None:
-    existing_id = await world.failed_dag()
-    result = await world.type("show", f"{existing_id[:-1]}9")
+async def test_cli_show_unknown_id_is_not_found(controller: CliController) -> None:
+    existing_id = await controller.failed_dag()
+    result = await controller.run("show", f"{existing_id[:-1]}9")
     assert (result.code, result.out) == (2, "")
     assert "dagengine: [Task.NotFound]: Task not found" in result.err
 
 
-async def test_cli_without_controller_names_url(world: CliController) -> None:
+async def test_cli_without_controller_names_url(controller: CliController) -> None:
     url = f"http://127.0.0.1:{unused_port()}"
-    by_variable = await world.type("start", "--json", DAGENGINE_URL=url)
-    by_option = await world.type("list", "--url", url)
+    by_variable = await controller.run("start", "--json", DAGENGINE_URL=url)
+    by_option = await controller.run("list", "--url", url)
     for result in (by_variable, by_option):
         assert (result.code, result.out) == (3, "")
         assert f"dagengine: the controller at {url}" in result.err
@@ -248,29 +245,29 @@ async def test_cli_without_controller_names_url(world: CliController) -> None:
 
 @pytest.mark.parametrize("password", ["wrong-password", ""])
 async def test_cli_wrong_password_is_refused_and_not_shown(
-    world: CliController, password: str
+    controller: CliController, password: str
 ) -> None:
-    result = await world.type("start", DAGENGINE_PASSWORD=password)
+    result = await controller.run("start", DAGENGINE_PASSWORD=password)
     assert (result.code, result.out) == (4, "")
     assert "dagengine: [Security." in result.err
     assert "what to do: set DAGENGINE_PASSWORD" in result.err
     assert "wrong-password" not in result.err
-    assert world.start_bodies == []
+    assert controller.start_bodies == []
 
 
 # --- help ------------------------------------------------------------------------------------
 
 
-async def test_cli_help_lists_every_command(world: CliController) -> None:
-    result = await world.type("--help")
+async def test_cli_help_lists_every_command(controller: CliController) -> None:
+    result = await controller.run("--help")
     assert result.code == 0
     named = [line.split()[1] for line in result.out.splitlines() if line.startswith("│ ")]
     expected = {"serve", "start", "list", "show", "logs", "retry", "cancel", "pass", "demo"}
     assert expected <= set(named)
 
 
-async def test_cli_without_command_prints_help_and_exits_2(world: CliController) -> None:
-    result = await world.type()
+async def test_cli_without_command_prints_help_and_exits_2(controller: CliController) -> None:
+    result = await controller.run()
     assert result.code == 2
     assert "Commands" in result.out + result.err
     assert "dagengine: \n" not in result.err

@@ -1,4 +1,4 @@
-"""dagengine.client: what it repeats, what it does not, and the example of docs/howto/client.md."""
+"""dagengine.client: repeated calls, and the example of docs/howto/client.md."""
 
 from __future__ import annotations
 
@@ -16,19 +16,10 @@ import pytest
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
 from dagengine.testing import Latch
-from tests.integration.server.test_listener import PASSWORD as LISTENING_PASSWORD
-from tests.integration.server.test_listener import Authority, open_controller
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
+from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
-
+from tests.support.listening_controller import PASSWORD as LISTENING_PASSWORD
+from tests.support.listening_controller import Authority, open_controller
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "howto" / "client.py"
 
@@ -51,7 +42,7 @@ async def test_client_example_prints_documented_output(running_controller: Event
     code, output, err = await run_example(running_controller.url)
     assert (code, err) == (0, "")
     assert output[0] == "Start OB is READY"
-    assert output.count("  Look: looked at") == 2
+    assert output.count("  Look: inspected") == 2
     assert output[-5:] == [
         "Start OB is SUCCEED",
         "2 stages, SUCCEED",
@@ -95,7 +86,7 @@ async def test_client_invalid_id_raises_before_request(text: str) -> None:
             await unconnected.operate_dag(text, "RETRY")
         with pytest.raises(InvalidId):
             unconnected.follow(text)
-        if text:  # an empty one asks for everybody's
+        if text:  # an empty one selects all DAGs
             with pytest.raises(InvalidId):
                 await unconnected.list_audit(text)
 
@@ -105,7 +96,7 @@ async def test_client_invalid_id_raises_before_request(text: str) -> None:
 
 @asynccontextmanager
 async def open_lossy_relay(port: int, losses: int) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A way to the controller that loses its first answers to POST: its URL, and the POSTs."""
+    """Run a relay that loses the first responses to POST; yield its URL and the POSTs."""
     posts: list[bytes] = []
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,7 +138,7 @@ async def test_client_start_lost_response_is_repeated_as_same_dag(
     assert len(posts) == 3
     keys = {re.search(rb"(?i)idempotency-key: (\w+)", head)[1] for head in posts}  # type: ignore[index]
     assert len(keys) == 1
-    assert [found["id"] for found in await client.list_dags()] == [dag["id"]]
+    assert [entry["id"] for entry in await client.list_dags()] == [dag["id"]]
     running_controller.latch.open()
 
 
@@ -187,8 +178,8 @@ async def test_client_search_dags_fetches_every_page(client: Client) -> None:
     for _ in range(5):
         ids.append((await client.start("GLOBAL"))["id"])
         await collect(client, ids[-1])
-    found = [dag["id"] async for dag in client.search_dags(state="SUCCEED", page=2)]
-    assert found == ids[::-1]
+    ids_found = [dag["id"] async for dag in client.search_dags(state="SUCCEED", page=2)]
+    assert ids_found == ids[::-1]
     assert [dag async for dag in client.search_dags(name="Stop OB")] == []
 
 

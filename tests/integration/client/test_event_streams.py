@@ -1,4 +1,4 @@
-"""Following a DAG: its events as they become durable, over HTTP, for one follower or many."""
+"""Events of a DAG over HTTP, for one follower or many."""
 
 from __future__ import annotations
 
@@ -10,22 +10,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dagengine.api import event_streams as feed
-from dagengine.api.handlers import events as follow
+from dagengine.api import event_streams
+from dagengine.api.handlers import events as events_handler
 from dagengine.client import Client, Event
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Latch
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
+from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
 
 # --- what comes ------------------------------------------------------------------------------
 
@@ -33,7 +25,7 @@ __all__ = ["client", "event_controller", "running_controller"]  # fixtures
 async def test_event_stream_delivers_every_event_once_in_order(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert {event.kind for event in events} == {"dag", "node", "sub_task", "line"}
     first, last = events[0], events[-1]
@@ -46,14 +38,14 @@ async def test_event_stream_delivers_every_event_once_in_order(
     ]
     assert path == ["RUNNING", "SUCCEED"]
     lines = [event.data for event in events if event.kind == "line"]
-    assert [line["log_content"] for line in lines] == ["looked at"] * 2
+    assert [line["log_content"] for line in lines] == ["inspected"] * 2
     assert {line["name"] for line in lines} == {"Look"}
 
 
 async def test_event_stream_events_have_documented_fields(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     dag = await client.get_dag(dag_id)
     fields = {event.kind: list(event.data) for event in events}
     common = ["seq", "time", "id", "name", "stage"]
@@ -77,7 +69,7 @@ async def test_event_stream_events_have_documented_fields(
 async def test_event_stream_ends_with_end_event(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     async with running_controller.open_stream(dag_id) as response:
         assert response.headers["Content-Type"] == "text/event-stream"
         text = (await response.read()).decode()
@@ -126,7 +118,7 @@ async def test_event_stream_many_subscribers_get_same_events(
 async def test_event_stream_last_event_id_resumes_after_it(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     for after in range(1, len(events) + 1):
         assert await collect(client, dag_id, after) == events[after:]
 
@@ -134,7 +126,7 @@ async def test_event_stream_last_event_id_resumes_after_it(
 async def test_event_stream_without_new_events_returns_204(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, events = await running_controller.ended(client)
+    dag_id, events = await running_controller.run_to_end(client)
     async with running_controller.open_stream(
         dag_id, **{"Last-Event-ID": str(len(events))}
     ) as response:
@@ -145,7 +137,7 @@ async def test_event_stream_retry_continues_numbering(
     running_controller: EventController, client: Client
 ) -> None:
     running_controller.is_broken = True
-    dag_id, before = await running_controller.ended(client)
+    dag_id, before = await running_controller.run_to_end(client)
     assert before[-1].data["state"] == "FAILED"
     running_controller.is_broken = False
     await client.operate_dag(dag_id, "RETRY")
@@ -159,24 +151,24 @@ async def test_event_stream_numbers_are_kept_after_restart(
     event_controller: EventController,
 ) -> None:
     async with event_controller.client() as client:
-        async with event_controller.controller():
-            dag_id, events = await event_controller.ended(client)
-        async with event_controller.controller():
+        async with event_controller.running():
+            dag_id, events = await event_controller.run_to_end(client)
+        async with event_controller.running():
             assert await collect(client, dag_id) == events
 
 
 async def test_client_follow_reconnects_after_restart(event_controller: EventController) -> None:
     latch = event_controller.latch = Latch()
     async with event_controller.client() as client:
-        async with event_controller.controller(), asyncio.timeout(30):
+        async with event_controller.running(), asyncio.timeout(30):
             dag_id = (await client.start("GLOBAL"))["id"]
             following = asyncio.create_task(collect(client, dag_id), name="following")
             await latch.reached.wait()
         latch.open()
-        async with event_controller.controller():
+        async with event_controller.running():
             events = await following
             assert events == await collect(client, dag_id)
-    # Each server's attempt was interrupted and made anew.
+    # The attempt on each server was interrupted and repeated.
     attempts = [e.data["attempt_no"] for e in events if e.kind == "sub_task"]
     assert max(attempts) == 2
 
@@ -197,7 +189,7 @@ async def test_client_follow_absent_controller_raises_unreachable(
 async def test_event_stream_invalid_last_event_id_is_refused(
     running_controller: EventController, client: Client, last: str
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     with pytest.raises(ApiRefused) as refused:
         async with running_controller.open_stream(dag_id, **{"Last-Event-ID": last}):
             pass
@@ -207,7 +199,7 @@ async def test_event_stream_invalid_last_event_id_is_refused(
 async def test_event_stream_unknown_dag_is_not_found(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     with pytest.raises(ApiRefused, match="Task not found"):
         await collect(client, f"{dag_id}9")
 
@@ -215,7 +207,7 @@ async def test_event_stream_unknown_dag_is_not_found(
 async def test_event_stream_without_login_is_refused(
     running_controller: EventController, client: Client
 ) -> None:
-    dag_id, _ = await running_controller.ended(client)
+    dag_id, _ = await running_controller.run_to_end(client)
     async with (
         aiohttp.ClientSession() as session,
         session.get(f"{running_controller.url}/api/v1/task/dag/{dag_id}/events") as response,
@@ -230,8 +222,8 @@ async def test_event_stream_without_login_is_refused(
 async def test_event_stream_slow_subscriber_misses_no_event(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "_KEPT", 4)
-    monkeypatch.setattr(feed, "_PAGE", 7)
+    monkeypatch.setattr(event_streams, "_KEPT", 4)
+    monkeypatch.setattr(event_streams, "_PAGE", 7)
     running_controller.lines = tuple(f"line {number}" for number in range(100))
     dag_id = (await client.start("GLOBAL"))["id"]
     early, late = await asyncio.gather(collect(client, dag_id), collect(client, dag_id, 1))
@@ -243,7 +235,7 @@ async def test_event_stream_slow_subscriber_misses_no_event(
 async def test_event_stream_idle_sends_keepalive(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "KEEPALIVE_S", 0.01)
+    monkeypatch.setattr(event_streams, "KEEPALIVE_S", 0.01)
     latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     async with asyncio.timeout(30), running_controller.open_stream(dag_id) as response:
@@ -256,7 +248,7 @@ async def test_event_stream_idle_sends_keepalive(
 async def test_event_stream_blocked_subscriber_is_disconnected(
     running_controller: EventController, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disconnected, write = asyncio.Event(), follow._write
+    disconnected, write = asyncio.Event(), events_handler._write
 
     async def note(response: web.StreamResponse, frames: bytes) -> None:
         try:
@@ -265,8 +257,8 @@ async def test_event_stream_blocked_subscriber_is_disconnected(
             disconnected.set()
             raise
 
-    monkeypatch.setattr(follow, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(follow, "_write", note)
+    monkeypatch.setattr(events_handler, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(events_handler, "_write", note)
     running_controller.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
     latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
@@ -280,7 +272,7 @@ async def test_event_stream_blocked_subscriber_is_disconnected(
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await latch.reached.wait()
         latch.open()
-        events = await collect(client, dag_id)  # while the other one has not read on
+        events = await collect(client, dag_id)  # while the other subscriber does not read
         assert sum(event.kind == "line" for event in events) == 40
         await disconnected.wait()
         taken = b""

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request again makes no second DAG, whatever happened in between."""
+"""Idempotency-Key: a repeated request never creates a second DAG."""
 
 from __future__ import annotations
 
@@ -11,16 +11,7 @@ import pytest
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import Latch
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
-
+from tests.support.event_controller import EventController, collect
 
 BODY: dict[str, Any] = {"scope": {"type": "GLOBAL", "target": []}}
 
@@ -58,10 +49,10 @@ async def test_idempotency_key_concurrent_requests_create_one_dag(client: Client
 async def test_idempotency_key_is_remembered_after_restart(tmp_path: Path) -> None:
     stopped = EventController(tmp_path)
     async with stopped.client() as client:
-        async with stopped.controller():
+        async with stopped.running():
             dag_id = await start(client, "k")
             await collect(client, dag_id)
-        async with stopped.controller():
+        async with stopped.running():
             assert await start(client, "k") == dag_id
             assert await count(client) == 1
 

@@ -1,4 +1,4 @@
-"""For those who watch: DAGs in pages, locks, the audit in pages, health, readiness, figures."""
+"""Routes for monitoring: pages of DAGs and the audit, locks, health, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ import pytest
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import Latch, eventually
-from tests.support.event_controller import (
-    EventController,
-    client,
-    collect,
-    event_controller,
-    running_controller,
-)
-
-__all__ = ["client", "event_controller", "running_controller"]  # fixtures
+from tests.support.event_controller import EventController, collect
 
 
 async def start(client: Client) -> str:

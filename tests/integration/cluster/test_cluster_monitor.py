@@ -1,4 +1,4 @@
-"""Looking at servers: real hosts, one that is dead, one that hangs."""
+"""Observing servers: real hosts, an unreachable one, and one that hangs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MonitorFactory = Callable[..., tuple[ClusterMonitor, ClusterFile]]
 async def make_monitor(
     tmp_path: Path, ssh_hosts: DemoHosts, ssh_pool: SshPool
 ) -> AsyncIterator[MonitorFactory]:
-    """A lookout over the shared hosts, each with a home that may be empty."""
+    """Return a monitor of the shared hosts, each with a home that may be empty."""
     async with AsyncExitStack() as stack:
 
         def make(clock: FakeClock, **ports: int) -> tuple[ClusterMonitor, ClusterFile]:

@@ -1,4 +1,4 @@
-"""`dryRun`: what a start or stop would do, asked of real hosts; nothing is changed anywhere."""
+"""`dryRun`: the plan of a start or stop, from real hosts; nothing is changed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlanCluster:
         self.servers: list[dict[str, Any]] = []
 
     def add(self, agent_port: int, *, installed: bool = True, ssh_port: int = 0) -> str:
-        """A server; its program is one that says when it is run."""
+        """A server whose program records that it is run."""
         home = self.directory / f"home {agent_port}"
         (home / "bin").mkdir(parents=True)
         if installed:

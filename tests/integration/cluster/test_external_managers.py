@@ -1,4 +1,4 @@
-"""What a host says over SSH of those who look after a home, and what is decided from it."""
+"""Detection of other managers of a home over SSH, and the decisions from it."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def server_of(home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is a seekdb by its program and its working directory."""
     with run_server(home, "--base-dir", str(home)) as process:
         yield process
-        assert process.poll() is None, "somebody has ended it"
+        assert process.poll() is None, "it was ended"
 
 
 class ProbedHome:
-    """A home on a host, looked at over SSH; units are looked for in `units`."""
+    """A home on a host, inspected over SSH; systemd units are searched in `units`."""
 
     def __init__(self, directory: Path, pool: SshPool, host: DemoHost, address: AddressOf) -> None:
         self.units, self.home = directory / "units", directory / "home"

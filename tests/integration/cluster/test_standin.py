@@ -1,4 +1,4 @@
-"""The stand-in observer is what the tests of the oceanbase flavour stand on: it behaves as told."""
+"""The stand-in observer, on which the tests of the oceanbase flavour depend."""
 
 from __future__ import annotations
 

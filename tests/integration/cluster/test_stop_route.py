@@ -1,4 +1,4 @@
-"""POST /ob/stop: its body, and the checks that come before a task, in their order."""
+"""POST /ob/stop: its body, and the order of the checks before a task."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ CONFLICT, DOWN = "OB.Cluster.StopModeConflict", "OB.Cluster.ForceStopRequired"
 
 @pytest.fixture
 def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
-    """Asks for a stop of servers of which none can be reached."""
+    """Requests a stop of servers that cannot be reached."""
 
     async def request_stop(flavour: str, body: dict[str, Any]) -> ApiError:
         file = tmp_path / "cluster.yaml"
-        down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # nobody listens there
+        down = "ssh: {host: 127.0.0.1, port: 1, known_hosts: /dev/null}"  # no process listens there
         servers = "{z1: [{ip: 127.0.0.1, home: /a}], z2: [{ip: 127.0.0.1, home: /b, %s}]}"
         ports = "agent_port: 2887, sql_port: 2891, rpc_port: 2892"
         file.write_text(
@@ -52,7 +52,7 @@ def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
         )
         access = ClusterAccess(ClusterFile(file, FLAVOURS), ssh_pool, FakeClock())
         request = bind(json.dumps(body).encode(), StopRequest)
-        call = Call(cast("Engine", None), request, "somebody")  # no engine is asked for anything
+        call = Call(cast("Engine", None), request, "tester")  # the engine is not used
         with pytest.raises(ApiError) as caught:
             await stop_route(access).handler(call)
         with pytest.raises(ApiError) as planned:  # of `dryRun` the refusal is the same
@@ -90,7 +90,7 @@ def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
         ("oceanbase", {**SERVER, **TERMINATE}, DOWN),
         ("oceanbase", {**GLOBAL, **TERMINATE}, DOWN),
         ("seekdb", {**SERVER, **TERMINATE}, DOWN),
-        # and for seekdb there is no plain stop
+        # seekdb has no plain stop
         ("seekdb", ZONE, REQUIRED),
         ("seekdb", SERVER, REQUIRED),
     ],

@@ -78,13 +78,13 @@ class ThirdActions:
 
 
 @pytest_asyncio.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HostileCluster]:
-    """A controller of two servers of the third flavour, of which the second one runs."""
+async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HostileCluster]:
+    """A controller of two servers of the third flavour; the second one runs."""
     CALLS.clear()
     monkeypatch.setitem(FLAVOURS, THIRD, ThirdActions)
     monkeypatch.setitem(PROGRAMS, THIRD.name, "thirddb")
     async with open_hostile_cluster(THIRD.name, tmp_path) as opened:
-        opened.befriend()
+        opened.listen_on_second_server()
         monkeypatch.setattr("tasks.operations.health.LIMIT_S", 60.0)
         yield opened
 
@@ -96,15 +96,15 @@ async def run(client: Client, dag: Mapping[str, Any]) -> dict[str, Any]:
     return ended
 
 
-async def test_third_flavour_start_runs_all_stages(world: HostileCluster) -> None:
-    async with world.client() as client:
+async def test_third_flavour_start_runs_all_stages(cluster: HostileCluster) -> None:
+    async with cluster.client() as client:
         dag = await run(client, await client.start("SERVER", [SECOND]))
     assert [f"start SERVER {SECOND}", f"confirm {SECOND}"] == CALLS
     assert dag["additional_data"]["evidence"][SECOND]["level"] == "third"
 
 
-async def test_third_flavour_stop_runs_all_stages(world: HostileCluster) -> None:
-    async with world.client() as client:
+async def test_third_flavour_stop_runs_all_stages(cluster: HostileCluster) -> None:
+    async with cluster.client() as client:
         plan = await client.stop("SERVER", [SECOND], terminate=True, dry_run=True)
         await run(client, await client.stop("SERVER", [SECOND], terminate=True))
     assert ["check terminate SERVER", "check terminate SERVER", f"freeze {SECOND}"] == CALLS
@@ -113,16 +113,16 @@ async def test_third_flavour_stop_runs_all_stages(world: HostileCluster) -> None
     assert "thirddb" in planned["commands"][1]
 
 
-async def test_third_flavour_plain_stop_uses_its_sql(world: HostileCluster) -> None:
-    async with world.client() as client:
+async def test_third_flavour_plain_stop_uses_its_sql(cluster: HostileCluster) -> None:
+    async with cluster.client() as client:
         plan = await client.stop("ZONE", ["zone2"], dry_run=True)
         await run(client, await client.stop("ZONE", ["zone2"]))
     assert plan["servers"][0]["commands"] == ["LEAVE zone2"]
     assert CALLS[-1] == "stop ZONE"
 
 
-async def test_third_flavour_table_is_shown(world: HostileCluster) -> None:
-    async with world.client() as client:
+async def test_third_flavour_table_is_shown(cluster: HostileCluster) -> None:
+    async with cluster.client() as client:
         info = await client.get("/ob/info")
     (row,) = info["obcluster_info"]["topology"]["zone2"]
     assert (row["status"], row["build_version"]) == ("THIRD", "3.3.3")

@@ -1,4 +1,4 @@
-"""A server that an earlier task left without a proof of its end, on the way to its next start."""
+"""The next start of a server whose end was not confirmed by an earlier task."""
 
 from __future__ import annotations
 

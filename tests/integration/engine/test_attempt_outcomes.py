@@ -1,4 +1,4 @@
-"""The end of an attempt in its odd cases: late, while it is proven, and by a proof that fails."""
+"""Unusual ends of an attempt: late, during the confirmation, and by a failed confirmation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ import pytest
 from dagengine import Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.errors import DagengineError
 from dagengine.testing import FakeClock, Latch
-from tests.support.engine_script import (
-    BROKEN,
-    LANE,
-    NORMAL,
-    OpenEngine,
-    open_engine,
-    run,
-    sub_task_of,
-)
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, run, sub_task_of
 from tests.support.minimal_operations import end_of, hang, op, submit
-
-__all__ = ["open_engine"]  # a fixture
 
 
 async def test_confirm_stopped_is_not_interrupted_by_cancel(

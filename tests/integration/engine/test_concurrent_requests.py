@@ -1,4 +1,4 @@
-"""Things that happen at the same moment."""
+"""Requests and ends in the same pass of the scheduler."""
 
 from __future__ import annotations
 
@@ -21,12 +21,9 @@ from dagengine import (
 )
 from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
-from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
+from dagengine.testing.internals import settled
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
+from tests.support.minimal_operations import end_of, hang, is_lock_successor, op, submit, take_lock
 
 
 async def test_cancel_in_same_pass_as_retry_is_not_lost(
@@ -66,7 +63,7 @@ async def test_cancel_in_same_pass_as_stage_end_is_not_lost(open_engine: OpenEng
 async def test_engine_wait_returns_while_other_dag_is_reloaded(
     open_engine: OpenEngine,
 ) -> None:
-    """Two want the lock at once, so one's decision is stale; three others end in the same pass."""
+    """Two DAGs request the lock at once: one decision is stale, and three others end with it."""
     release = asyncio.Event()
 
     async def wait_and_lock(context: StepContext) -> Outcome:
@@ -81,7 +78,7 @@ async def test_engine_wait_returns_while_other_dag_is_reloaded(
     async with open_engine(locked, op(end)) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op", "op", "op")]
         waiting = [asyncio.create_task(engine.wait(dag_id)) for dag_id in ids]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         release.set()
         async with asyncio.timeout(5):
             ends = [(await task).dag.state for task in waiting]
@@ -91,7 +88,7 @@ async def test_engine_wait_returns_while_other_dag_is_reloaded(
 async def test_lock_handover_skips_successor_that_timed_out(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    """A forced lock comes free in the moment in which the time of the one who waits is up."""
+    """A force-passed lock is released at the moment at which its successor times out."""
 
     class SlowReleaseStore(SqliteStore):
         is_slow = False
@@ -100,7 +97,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
             released = any(isinstance(c, LockReleased) for b in batches for c in b.changes)
             if self.is_slow and released:
                 self.is_slow = False
-                await asyncio.sleep(0.6)
+                await asyncio.sleep(0.6)  # longer than the time limit of the stage "lock"
             return await super().commit(batches)
 
     latch = Latch()
@@ -121,7 +118,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
         holder = await submit(engine, hold=True)
         await latch.reached.wait()
         lock_successor_id = await submit(engine, force=[engine.generic_id(holder)])
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.is_slow = True
         latch.open()
         await engine.wait(holder)
@@ -134,7 +131,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
 async def open_forced_lock(
     open_engine: OpenEngine, confirm_latch: Latch
 ) -> AsyncIterator[tuple[Engine, int, int]]:
-    """An engine, a holder whose end is being proven, and the heir that has forced its lock."""
+    """An engine, a holder whose end is being confirmed, and the successor for its lock."""
     working = asyncio.Event()
 
     async def work(context: StepContext) -> Outcome:
@@ -168,7 +165,9 @@ async def test_force_pass_after_successor_ended_names_new_successor(
         await engine.operate_dag(first, Operator.CANCEL)
         await engine.wait(first)
         second = await submit(engine, "op", "second", force=force)
-        await eventually(lambda: is_lock_successor(engine, holder, second), what="the second heir")
+        await eventually(
+            lambda: is_lock_successor(engine, holder, second), what="the second successor"
+        )
         confirm_latch.open()
         assert await end_of(engine, second) == (State.SUCCEED, Operator.RUN)
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
@@ -189,13 +188,8 @@ async def test_force_pass_with_existing_successor_is_refused(
         assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
 
 
-async def is_lock_successor(engine: Engine, holder: int, lock_successor_id: int) -> bool:
-    detail = await engine.find_dag(holder, details=False)
-    return detail is not None and detail.dag.lock_successor_id == lock_successor_id
-
-
 async def test_recovery_releases_lock_of_ended_dag(open_engine: OpenEngine, tmp_path: Path) -> None:
-    """No way is known that leads there; stores of earlier versions may have got there."""
+    """Not reachable with this version, but possible in stores of earlier versions."""
     path = tmp_path / "store.sqlite"
     async with open_engine(op(take_lock, lock_key="k")) as engine:
         dag_id = await submit(engine)

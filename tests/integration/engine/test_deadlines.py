@@ -1,4 +1,4 @@
-"""How an attempt ends: in time, too late, cancelled with a proof or without one."""
+"""Ends of an attempt: in time, too late, and cancelled with or without confirmation."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 @pytest.mark.parametrize("scope", ["attempt", "node", "DAG"])
@@ -97,7 +93,7 @@ async def test_confirm_stopped_after_cancel_decides_outcome(
         return bool(is_confirmed)
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
-    operation = held(Operation("op", (stage,)), "start", latch)
+    operation = with_latch(Operation("op", (stage,)), "start", latch)
     async with open_engine(operation) as engine:
         dag_id = await submit(engine, "a")
         await latch.reached.wait()
@@ -149,7 +145,7 @@ async def test_unconfirmed_target_remains_until_step_confirms_it(
         return Succeeded()
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
-    async with open_engine(held(Operation("op", (stage,)), "start", latch)) as engine:
+    async with open_engine(with_latch(Operation("op", (stage,)), "start", latch)) as engine:
         first = await submit_until_latch(engine, latch, "a")
         await operate(engine, first, Operator.CANCEL)
     confirming_operation = Operation("op", (Stage("start", LANE, confirm_target),))

@@ -1,4 +1,4 @@
-"""Decisions that do not count: they are made again, and nothing of them is lost."""
+"""Rejected decisions are made again, and no message is lost."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from dagengine import Operation, Operator, Outcome, SqliteStore, State, StepCont
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.rules import planning as plan
-from dagengine.testing import Latch, eventually
-from tests.support.engine_script import OpenEngine, open_engine
+from dagengine.testing import Latch
+from dagengine.testing.internals import settled, until_queued
+from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 class InterferingStore(SqliteStore):
-    """A store whose next call of a kind is preceded by, or fails with, what a test says."""
+    """A store whose next call runs a hook of the test first, or fails."""
 
     before_load: Callable[[int], Awaitable[None]] | None = None
     fails_to_load_locks = False
@@ -51,11 +48,11 @@ class InterferingStore(SqliteStore):
         return written
 
 
-def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
-    """An operation of which two at once make one decision stale."""
+def contending_operation(release: asyncio.Event, then: Any = succeed) -> Operation:
+    """An operation; two DAGs of it at once make one decision stale."""
 
     async def wait_and_lock(context: StepContext) -> Outcome:
-        await gate.wait()
+        await release.wait()
         return await take_lock(context)
 
     return op(wait_and_lock, then, name="locked", lock_key="k")
@@ -64,7 +61,8 @@ def contending_operation(gate: asyncio.Event, then: Any = succeed) -> Operation:
 async def test_scheduler_message_during_reload_is_not_lost(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, release, cancel_tasks = InterferingStore(tmp_path / "store.sqlite"), asyncio.Event(), []
+    store, cancel_tasks = InterferingStore(tmp_path / "store.sqlite"), []
+    release, reloaded = asyncio.Event(), asyncio.Event()
     async with open_engine(contending_operation(release, hang), store=store) as engine:
         for _ in range(2):
             await submit(engine, "locked")
@@ -73,20 +71,18 @@ async def test_scheduler_message_during_reload_is_not_lost(
             cancel_tasks.append(
                 (dag_id, asyncio.create_task(engine.operate_dag(dag_id, Operator.CANCEL)))
             )
-            await asyncio.sleep(0.01)
+            await until_queued(engine, dag_id)
+            reloaded.set()
 
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.before_load = cancel
         release.set()
-        await eventually(lambda: is_not_empty(cancel_tasks), what="a DAG that is read again")
+        async with asyncio.timeout(20):
+            await reloaded.wait()
         ((dag_id, cancel_task),) = cancel_tasks
         async with asyncio.timeout(5):
             await cancel_task
             assert await end_of(engine, dag_id) == (State.FAILED, Operator.CANCEL)
-
-
-async def is_not_empty(items: list[Any]) -> bool:
-    return bool(items)
 
 
 async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_path: Path) -> None:
@@ -98,7 +94,7 @@ async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_
 
     async with open_engine(contending_operation(release), op(wait, succeed), store=store) as engine:
         ids = [await submit(engine, name) for name in ("locked", "locked", "op")]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.fails_to_load_locks = True
         release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
@@ -109,11 +105,11 @@ async def test_scheduler_failed_reload_is_repeated(open_engine: OpenEngine, tmp_
 async def test_scheduler_durable_commit_reported_failed_is_followed(
     open_engine: OpenEngine, tmp_path: Path
 ) -> None:
-    store, gate = InterferingStore(tmp_path / "store.sqlite"), Latch()
+    store, latch = InterferingStore(tmp_path / "store.sqlite"), Latch()
     ran: list[str] = []
 
     async def first(context: StepContext) -> Outcome:
-        await gate.wait()
+        await latch.wait()
         return Succeeded()
 
     async def second(context: StepContext) -> Outcome:
@@ -122,9 +118,9 @@ async def test_scheduler_durable_commit_reported_failed_is_followed(
 
     async with open_engine(op(first, second), store=store) as engine:
         dag_id = await submit(engine)
-        await gate.reached.wait()
+        await latch.reached.wait()
         store.hides_next_commit = True
-        gate.open()
+        latch.open()
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
         assert ran == ["second"]
 
@@ -148,7 +144,7 @@ async def test_scheduler_error_in_rules_fails_one_dag_only(
     monkeypatch.setattr(plan, "end_attempt", raise_once)
     async with open_engine(op(wait, name="bad"), op(wait)) as engine:
         ids = [await submit(engine, name) for name in ("op", "bad", "op")]
-        await asyncio.sleep(0.05)
+        await settled(engine)
         release.set()
         ends = [(await end_of(engine, dag_id))[0] for dag_id in ids]
         assert ends == [State.SUCCEED, State.FAILED, State.SUCCEED]

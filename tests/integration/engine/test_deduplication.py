@@ -1,4 +1,4 @@
-"""Two who ask for the same at once: both are answered when it is durable, and not before."""
+"""Two identical submissions at once are both answered once the DAG is durable."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import CrashingStore, FakeClock, Latch
-from tests.support.engine_script import OpenEngine, Script, dag_state, held, open_engine, script
+from tests.support.engine_script import OpenEngine, Script, dag_state, with_latch
 from tests.support.minimal_operations import end_of, op, succeed
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 SUBMISSION = Submission("op", ("a",), {"wish": 1})
 
 
 class BlockedStore(SqliteStore):
-    """Writes nothing before its gate is open."""
+    """Writes nothing before its latch is open."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -74,9 +72,9 @@ async def test_submit_unavailable_store_refuses_every_duplicate(
 async def test_submit_dedupe_window_requires_known_age(
     open_engine: OpenEngine, script: Script, moves_s: float, is_same: bool
 ) -> None:
-    """When the wall clock was put back, nobody knows how old it is."""
+    """The age is unknown after the wall clock was set back."""
     clock, latch = FakeClock(), Latch()
-    async with open_engine(held(script.operation(), "check", latch), clock=clock) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), clock=clock) as engine:
         first = await engine.submit(SUBMISSION, dedupe_window_s=10)
         clock.jump(moves_s)
         second = await engine.submit(SUBMISSION, dedupe_window_s=10)

@@ -1,4 +1,4 @@
-"""What docs/howto/embed.md shows runs, from the public face alone."""
+"""The example of docs/howto/embed.md runs with public names only."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_embed_page_snippets_run(tmp_path: Path) -> None:
         check=False,
         timeout=60,
     )
-    # Nothing of the log: there was no trouble.
+    # No log lines: nothing failed.
     assert (done.returncode, done.stdout, done.stderr) == (0, "SUCCEED\n", "")
 
 

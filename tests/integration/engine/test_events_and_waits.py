@@ -1,4 +1,4 @@
-"""Following a DAG: its events, and what it waits for while it does not move."""
+"""Events of a DAG, and its waits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    open_engine,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
 )
 from tests.support.minimal_operations import op
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_subscription_events_follow_commit_in_order(
@@ -62,7 +58,7 @@ async def test_subscription_slow_reader_loses_only_oldest_events(
         with engine.subscribe() as every:
             dag_id = await submit(engine)
             with engine.subscribe(dag_id) as slow:
-                await engine.wait(dag_id)  # nobody reads meanwhile
+                await engine.wait(dag_id)  # unread so far
                 last_events = [await slow.next() for _ in range(3)]
         assert isinstance(last_events[-1], DagUpdated)
         assert last_events[-1].state is State.SUCCEED

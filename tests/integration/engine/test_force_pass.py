@@ -1,4 +1,4 @@
-"""Who waits for a broken lock: it is asked for twice, too late, or by nobody any more."""
+"""Force pass of a lock: repeated, late and cancelled requests."""
 
 from __future__ import annotations
 
@@ -23,10 +23,17 @@ from dagengine.errors import OperatorRefused
 from dagengine.model.changes import Batch, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
-from tests.support.minimal_operations import end_of, hang, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
+from dagengine.testing.internals import until_queued
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
+from tests.support.minimal_operations import (
+    end_of,
+    hang,
+    is_lock_successor,
+    op,
+    submit,
+    succeed,
+    take_lock,
+)
 
 
 async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: OpenEngine) -> None:
@@ -36,10 +43,10 @@ async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: Ope
         if "force" not in context.params:
             return await take_lock(context)
         first = asyncio.create_task(context.acquire_lock(context.params["force"]))
-        await eventually(lambda: is_lock_successor(engine, 1, context.dag_id), what="the heir")
+        await eventually(lambda: is_lock_successor(engine, 1, context.dag_id), what="the successor")
         first.cancel()
         second = asyncio.create_task(context.acquire_lock(context.params["force"]))
-        await engine.list_audit(1, limit=1)  # as the asking does
+        await engine.list_audit(1, limit=1)  # as acquire_lock does
         requested_again.set()
         reply = await second
         return Succeeded() if reply.holder is None else BROKEN
@@ -61,13 +68,12 @@ async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: Ope
     async with open_engine(Operation("op", stages, lock_key="k")) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
-        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(
+            engine, "op", "successor", force=[engine.generic_id(holder)]
+        )
         await requested_again.wait()
-        for dag_id in (
-            lock_successor_id,
-            holder,
-            holder,
-        ):  # what was asked before these has been decided
+        # A decided operator shows that the earlier requests have been decided, too.
+        for dag_id in (lock_successor_id, holder, holder):
             with pytest.raises(OperatorRefused):
                 await engine.operate_dag(dag_id, Operator.PASS)
         confirm_latch.open()
@@ -76,13 +82,8 @@ async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: Ope
         assert [row.action for row in await engine.list_audit(holder)] == ["FORCE_PASS", "START"]
 
 
-async def is_lock_successor(engine: Engine, holder: int, lock_successor_id: int) -> bool:
-    found = await engine.find_dag(holder, details=False)
-    return found is not None and found.dag.lock_successor_id == lock_successor_id
-
-
 class SlowStore(SqliteStore):
-    """Is slow, when it is told to, with the next batch that moves a sub-task of that DAG."""
+    """Delays the next batch that moves a sub-task of the DAG `slow_dag_id`."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -121,15 +122,15 @@ async def test_force_pass_of_holder_ending_in_same_pass_takes_lock(
     async with open_engine(locked, op(other, name="other"), store=store) as engine:
         holder = await submit(engine, "op", "holder")
         await eventually(lambda: is_at_work(engine, holder), what="the holder at work")
-        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        lock_successor_id = await submit(
+            engine, "op", "successor", force=[engine.generic_id(holder)]
+        )
         store.slow_dag_id = await submit(engine, "other")
         releases[0].set()
-        await store.latch.reached.wait()  # what comes now is decided in one pass, later
-        live = engine._scheduler.active
+        await store.latch.reached.wait()  # later messages are decided in one pass
         for dag_id, step in ((holder, releases[1]), (lock_successor_id, releases[2])):
             step.set()
-            inbox = live[dag_id].inbox
-            await eventually(lambda inbox=inbox: is_not_empty(inbox), what="what the step says")
+            await until_queued(engine, dag_id)
         store.latch.open()
         async with asyncio.timeout(10):
             assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
@@ -138,18 +139,14 @@ async def test_force_pass_of_holder_ending_in_same_pass_takes_lock(
 
 
 async def is_at_work(engine: Engine, dag_id: int) -> bool:
-    found = await engine.find_dag(dag_id, details=False)
-    return found is not None and found.dag.stage == 2
-
-
-async def is_not_empty(found: Sequence[object]) -> bool:
-    return bool(found)
+    detail = await engine.find_dag(dag_id, details=False)
+    return detail is not None and detail.dag.stage == 2
 
 
 async def test_acquire_lock_cancelled_request_takes_no_lock(open_engine: OpenEngine) -> None:
     async def lock(context: StepContext) -> Outcome:
         request = asyncio.create_task(context.acquire_lock())
-        await asyncio.sleep(0)  # it has asked, and nobody has decided
+        await asyncio.sleep(0)  # the request is queued, but not decided
         request.cancel()
         return Succeeded()
 

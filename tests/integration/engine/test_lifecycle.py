@@ -1,4 +1,4 @@
-"""A DAG on a real store: submitted, run to its end, seen by a store that refuses."""
+"""A DAG on a real store: submission, execution, and a store that refuses writes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from dagengine import Operation, Operator, Outcome, SqliteStore, Stage, StepContext, Submission
 from dagengine.errors import StoreUnavailable, TaskNotFound, UnknownOperation
 from dagengine.testing import CrashingStore, FakeClock, Latch
+from dagengine.testing.internals import call_writer
 from tests.support.engine_script import (
     BROKEN,
     LANE,
@@ -18,17 +19,13 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_engine_completed_dag_is_stored_with_all_records(
@@ -53,7 +50,7 @@ async def test_engine_failed_lane_is_retried_alone(open_engine: OpenEngine, scri
         assert dag_state(failed) == ("FAILED", "RUN", 3)
         assert states(failed)[2:] == ["FAILED+RUN", "SUCCEED+RUN"]
         assert sub_task_of(failed, 3, "a").logs[-1].content == (
-            "ERROR: [Test.Broken]: it is broken; mend it"
+            "ERROR: [Test.Broken]: it is broken; repair it"
         )
         assert engine.holder("k") is None
         script.outcomes.clear()
@@ -82,7 +79,7 @@ async def test_submit_repeated_within_window_returns_same_dag(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch, clock = Latch(), FakeClock()
-    async with open_engine(held(script.operation(), "check", latch), clock=clock) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), clock=clock) as engine:
         submission = Submission("op", ("a",))
         first = await engine.submit(submission, dedupe_window_s=1)
         duplicate = await engine.submit(submission, dedupe_window_s=1)
@@ -111,7 +108,7 @@ async def test_submit_with_any_difference_creates_new_dag(
     open_engine: OpenEngine, script: Script, other: Submission, is_written: bool
 ) -> None:
     latch = Latch()
-    held_operation = held(Operation("op", (script.stage("check", LANE),)), "check", latch)
+    held_operation = with_latch(Operation("op", (script.stage("check", LANE),)), "check", latch)
     async with open_engine(held_operation, replace(held_operation, name="other")) as engine:
         submission = Submission("op", ("a",), {"wish": 1})
         first = asyncio.ensure_future(engine.submit(submission, dedupe_window_s=60))
@@ -162,15 +159,16 @@ async def test_submit_unavailable_store_is_refused_and_leaves_no_dag(
 async def test_scheduler_accepts_state_changed_in_store(
     open_engine: OpenEngine, script: Script, tmp_path: Path
 ) -> None:
-    """Somebody changed the DAG behind the engine's back: its decision is dropped."""
+    """The DAG was changed in the store only, so the engine discards its decision."""
     latch = Latch()
     store = SqliteStore(tmp_path / "store.sqlite")
-    async with open_engine(held(script.operation(), "check", latch), store=store) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch), store=store) as engine:
         dag_id = await submit_until_latch(engine, latch)
-        await store._open_writer.call(
+        await call_writer(
+            store,
             lambda connection: connection.execute(
                 "UPDATE dag SET state = 'FAILED', operator = 'CANCEL', lock_token = 0"
-            )
+            ),
         )
         latch.open()
         detail = await engine.wait(dag_id)

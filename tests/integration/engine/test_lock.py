@@ -1,4 +1,4 @@
-"""Two DAGs that want one lock, and the force pass that ends its holder."""
+"""Two DAGs that request one lock, and the force pass of its holder."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     run,
-    script,
     sub_task_of,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_lock_held_second_dag_fails_and_names_holder(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch)) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch)) as engine:
         holder = await submit_until_latch(engine, latch)
         second = await run(engine)
         assert dag_state(second) == ("FAILED", "RUN", 1)
@@ -39,7 +35,7 @@ async def test_describe_holder_names_dag_and_survives_restart(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    operation = held(script.operation(name="Start it"), "check", latch)
+    operation = with_latch(script.operation(name="Start it"), "check", latch)
     async with open_engine(operation) as engine:
         holder = (await engine.submit(Submission("Start it", ("a",)))).dag.dag_id
         await latch.reached.wait()
@@ -62,34 +58,29 @@ async def test_force_pass_cancels_holder_and_hands_over_lock(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "stuck")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "stuck")) as engine:
         holder = await submit_until_latch(engine, latch, "stuck")
         token = engine.holder("k").token  # type: ignore[union-attr]
         submission = Submission("op", ("b",), {"force_pass": [engine.generic_id(holder)]})
-        lock_successor_id = await engine.wait(
-            (await engine.submit(submission, by="impatient")).dag.dag_id
-        )
-        assert dag_state(lock_successor_id) == ("SUCCEED", "RUN", 4)
-        assert sub_task_of(lock_successor_id, 1, None).logs[0].content == "broken"
+        successor = await engine.wait((await engine.submit(submission, by="impatient")).dag.dag_id)
+        assert dag_state(successor) == ("SUCCEED", "RUN", 4)
+        assert sub_task_of(successor, 1, None).logs[0].content == "broken"
         ended = await engine.find_dag(holder)
         assert ended is not None
         assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
         assert ended.dag.lock_successor_id is None
-        assert lock_successor_id.dag.held == token + 1
+        assert successor.dag.held == token + 1
         forced, started = await engine.list_audit(holder)
         assert (forced.action, started.action) == ("FORCE_PASS", "START")
         assert forced.by == "impatient"
-        assert (
-            forced.reason
-            == f"forcePassDag of DAG {engine.generic_id(lock_successor_id.dag.dag_id)}"
-        )
+        assert forced.reason == f"forcePassDag of DAG {engine.generic_id(successor.dag.dag_id)}"
 
 
 async def test_force_pass_of_other_id_changes_nothing(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "slow")) as engine:
         holder = await submit_until_latch(engine, latch, "slow")
         refused = await run(engine, "b", force_pass=[engine.generic_id(99), "garbage"])
         assert dag_state(refused) == ("FAILED", "RUN", 1)
@@ -105,7 +96,7 @@ async def test_force_pass_of_uncancellable_holder_is_refused(
     latch = Latch()
     uncancellable = script.stage("check", LANE, flags=Flags(can_cancel=False))
     operation = Operation("op", (script.lock_stage(), uncancellable), lock_key="k")
-    async with open_engine(held(operation, "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(operation, "check", latch, "slow")) as engine:
         holder = await submit_until_latch(engine, latch, "slow")
         refused = await run(engine, "b", force_pass=[engine.generic_id(holder)])
         assert dag_state(refused) == ("FAILED", "RUN", 1)

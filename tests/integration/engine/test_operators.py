@@ -1,4 +1,4 @@
-"""What people ask of a DAG: CANCEL, RETRY, ROLLBACK, PASS; what is refused, and why."""
+"""The operators CANCEL, RETRY, ROLLBACK and PASS, and their refusals with reasons."""
 
 from __future__ import annotations
 
@@ -18,22 +18,18 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_cancel_ends_running_steps_only(open_engine: OpenEngine, script: Script) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "start", latch, "a")) as engine:
+    async with open_engine(with_latch(script.operation(), "start", latch, "a")) as engine:
         dag_id = await submit_until_latch(engine, latch)
         assert engine.holder("k") is not None
         detail = await operate(engine, dag_id, Operator.CANCEL)
@@ -102,7 +98,7 @@ async def test_pass_node_resumes_its_lanes(open_engine: OpenEngine, script: Scri
         assert script.ran["verify", None] == 1
         assert failed.nodes is not None
         node_id = failed.nodes[1].node.node_id
-        await engine.pass_node(node_id, by="me", reason="looked at it")
+        await engine.pass_node(node_id, by="me", reason="inspected it")
         done = await engine.wait(failed.dag.dag_id)
         assert dag_state(done) == ("SUCCEED", "RUN", 4)
         assert states(done)[1] == "SUCCEED+PASS"
@@ -114,7 +110,7 @@ async def test_pass_node_resumes_its_lanes(open_engine: OpenEngine, script: Scri
             "PASS",
             node_id,
             "me",
-            "looked at it",
+            "inspected it",
         )
         with pytest.raises(OperatorRefused) as caught:
             await engine.pass_node(node_id)
@@ -189,7 +185,7 @@ async def test_operate_dag_while_lock_is_held_is_refused(
 ) -> None:
     script.outcomes["start", "a"] = BROKEN
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "slow")) as engine:
         failed = await run(engine)
         slow = await submit_until_latch(engine, latch, "slow")
         assert failed.nodes is not None

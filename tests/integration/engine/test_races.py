@@ -1,4 +1,4 @@
-"""What comes at the moment of an end, of a refused write, of a defect: it is told, never lost."""
+"""Messages that arrive during an end, a refused write or a defect are answered, not lost."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ from dagengine.errors import Conflict, DagengineError, StaleWrite
 from dagengine.model.changes import Batch, DagChanged, LockReleased, LockTaken, SubTaskChanged
 from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
-from dagengine.testing import FakeClock, Latch, eventually
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from dagengine.testing import FakeClock, Latch
+from dagengine.testing.internals import until_queued
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
 
 
 class ControlledStore(SqliteStore):
-    """Holds up, or refuses once, the batches that have changes of all these kinds."""
+    """Delays, or refuses once, the batches with changes of all given kinds."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -66,19 +65,14 @@ async def test_retry_during_commit_of_end_raises_conflict(
         store.held_kinds = {SubTaskChanged}
         release.set()
         await store.latch.reached.wait()
-        inbox = engine._scheduler.active[dag_id].inbox
         request = asyncio.create_task(engine.operate_dag(dag_id, Operator.RETRY))
-        await eventually(lambda: is_not_empty(inbox), what="the retry")
+        await until_queued(engine, dag_id)
         store.latch.open()
         with pytest.raises(Conflict, match="has just ended"):
             await request
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
         await engine.operate_dag(dag_id, Operator.RETRY)
         assert await end_of(engine, dag_id) == (State.SUCCEED, Operator.RUN)
-
-
-async def is_not_empty(found: Sequence[object]) -> bool:
-    return bool(found)
 
 
 async def test_lock_handover_stale_write_is_repeated(
@@ -97,7 +91,8 @@ async def test_lock_handover_stale_write_is_repeated(
         holder = await submit(engine, "op", "holder")
         await working.wait()
         store.refused_kinds = {LockReleased, LockTaken}
-        lock_successor_id = await submit(engine, "op", "heir", force=[engine.generic_id(holder)])
+        force = [engine.generic_id(holder)]
+        lock_successor_id = await submit(engine, "op", "successor", force=force)
         async with asyncio.timeout(10):
             assert await end_of(engine, lock_successor_id) == (State.SUCCEED, Operator.RUN)
             assert await end_of(engine, holder) == (State.SUCCEED, Operator.PASS)
@@ -133,7 +128,7 @@ async def test_operate_dag_internal_error_raises_dagengine_error(
 async def test_cancel_of_can_continue_false_completes_after_restart(
     open_engine: OpenEngine,
 ) -> None:
-    """Nothing of it is to go on, so the next start only proves its end."""
+    """No step continues, so the next start only confirms that it has ended."""
     working, ending = asyncio.Event(), asyncio.Event()
 
     async def act(context: StepContext) -> Outcome:
@@ -142,7 +137,7 @@ async def test_cancel_of_can_continue_false_completes_after_restart(
             return await hang(context)
         finally:
             ending.set()
-            await hang(context)  # until the engine is left
+            await hang(context)  # until the engine stops
 
     async def confirm_stopped(context: StepContext) -> bool:
         return True
@@ -177,9 +172,9 @@ async def test_recovery_orphaned_lock_clears_lock_token_of_dag(
     await store.close()
     async with open_engine(operation) as engine:
         assert engine.holder("k") is None
-        found = await engine.find_dag(dag_id)
-        assert found is not None
-        assert found.dag.lock_token == 0
+        detail = await engine.find_dag(dag_id)
+        assert detail is not None
+        assert detail.dag.lock_token == 0
 
 
 async def test_release_orphans_stale_write_keeps_lock_held(tmp_path: Path) -> None:

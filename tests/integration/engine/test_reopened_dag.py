@@ -1,4 +1,4 @@
-"""A DAG that goes on after its end: it holds its lock again; what PASS of a node refuses."""
+"""A DAG that continues after its end holds its lock again; refusals of PASS of a node."""
 
 from __future__ import annotations
 
@@ -18,17 +18,13 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 def node_id_of(detail: DagDetail, stage: int) -> int:
@@ -37,7 +33,7 @@ def node_id_of(detail: DagDetail, stage: int) -> int:
 
 
 def with_latch_after_failure(script: Script, latch: Latch) -> Operation:
-    """Lane a fails in `start`; what runs after that, there or behind it or back, waits."""
+    """Lane a fails in `start`; every later step, undo steps included, waits at the latch."""
 
     async def wait_at_latch(context: StepContext) -> None:
         if script.ran["start", "a"]:
@@ -139,7 +135,7 @@ async def test_operate_dag_succeeded_dag_is_refused_despite_held_lock(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "check", latch, "slow")) as engine:
+    async with open_engine(with_latch(script.operation(), "check", latch, "slow")) as engine:
         done = await run(engine)
         slow = await submit_until_latch(engine, latch, "slow")
         for operator in (Operator.RETRY, Operator.ROLLBACK):

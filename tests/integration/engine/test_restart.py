@@ -1,4 +1,4 @@
-"""An engine that was left goes on where it was: attempts, cancels, rollbacks, force passes."""
+"""A restarted engine resumes attempts, cancels, rollbacks and force passes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,21 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     states,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 
 async def test_engine_restart_resumes_dag_with_same_execute_times(
     open_engine: OpenEngine, script: Script
 ) -> None:
     latch = Latch()
-    async with open_engine(held(script.operation(), "start", latch)) as engine:
+    async with open_engine(with_latch(script.operation(), "start", latch)) as engine:
         dag_id = await submit_until_latch(engine, latch)
     async with open_engine(script.operation()) as engine:
         detail = await engine.wait(dag_id)
@@ -52,7 +48,7 @@ async def test_can_continue_false_fails_at_restart(open_engine: OpenEngine, scri
     latch = Latch()
     stage = script.stage("once", NORMAL, flags=replace(ALL, can_continue=False))
     operation = Operation("op", (stage,))
-    async with open_engine(held(operation, "once", latch)) as engine:
+    async with open_engine(with_latch(operation, "once", latch)) as engine:
         dag_id = await submit_until_latch(engine, latch)
     async with open_engine(operation) as engine:
         detail = await engine.wait(dag_id)
@@ -65,7 +61,7 @@ async def test_engine_restart_unknown_operation_fails_dag(
 ) -> None:
     latch = Latch()
     newer = replace(script.operation(), version=2)
-    async with open_engine(held(newer, "check", latch)) as engine:
+    async with open_engine(with_latch(newer, "check", latch)) as engine:
         dag_id = await submit_until_latch(engine, latch)
     operations = (script.operation(),) if case == "newer" else ()
     async with open_engine(*operations) as engine:
@@ -90,7 +86,7 @@ async def test_cancel_in_progress_completes_after_restart(
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
-    async with open_engine(held(operation, "start", latch)) as engine:
+    async with open_engine(with_latch(operation, "start", latch)) as engine:
         dag_id = await submit_until_latch(engine, latch, "a")
         await engine.operate_dag(dag_id, Operator.CANCEL)
         await confirm_latch.reached.wait()
@@ -105,7 +101,7 @@ async def test_cancel_in_progress_completes_after_restart(
 async def test_confirm_stopped_is_not_called_by_stopping_engine(
     open_engine: OpenEngine,
 ) -> None:
-    """The attempt stays open in the store, and the next start looks what is left of it."""
+    """The attempt stays open in the store, and the next start checks its remains."""
     working, ending = asyncio.Event(), asyncio.Event()
     confirmed_by: list[str] = []
     phase = "first"
@@ -116,7 +112,7 @@ async def test_confirm_stopped_is_not_called_by_stopping_engine(
             await asyncio.Event().wait()
         finally:
             ending.set()
-            await asyncio.Event().wait()  # until the engine is left
+            await asyncio.Event().wait()  # until the engine stops
         return Succeeded()
 
     async def confirm_stopped(context: StepContext) -> bool:
@@ -143,7 +139,7 @@ async def test_engine_restart_does_not_wait_for_failed_lane(
 ) -> None:
     latch = Latch()
     script.outcomes["check", "a"] = BROKEN
-    async with open_engine(held(script.operation(), "start", latch, "b")) as engine:
+    async with open_engine(with_latch(script.operation(), "start", latch, "b")) as engine:
         dag_id = await submit_until_latch(engine, latch)
         await eventually(lambda: _has_failed(engine, dag_id, "a"), what="the end of lane a")
     async with open_engine(script.operation()) as engine:
@@ -169,7 +165,7 @@ async def test_force_pass_in_progress_completes_after_restart(
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
     operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
-    async with open_engine(held(operation, "start", latch, "stuck")) as engine:
+    async with open_engine(with_latch(operation, "start", latch, "stuck")) as engine:
         holder = await submit_until_latch(engine, latch, "stuck")
         lock_successor_id = await submit(engine, "b", force_pass=[engine.generic_id(holder)])
         await confirm_latch.reached.wait()

@@ -1,4 +1,4 @@
-"""Leaving the engine: whoever waits is told, and the store is given back."""
+"""Stopping the engine: waiting callers get an error, and the store is released."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ import pytest
 from dagengine import Engine, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import EngineStopped
 from dagengine.model.changes import Batch
-from tests.support.engine_script import OpenEngine, open_engine
+from dagengine.testing import eventually
+from dagengine.testing.internals import settled
+from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 async def test_engine_stop_raises_engine_stopped_in_waiters(
@@ -25,9 +23,11 @@ async def test_engine_stop_raises_engine_stopped_in_waiters(
 ) -> None:
     class BlockedStore(SqliteStore):
         is_blocked = False
+        blocked_count = 0
 
         async def commit(self, batches: Sequence[Batch]) -> Any:
             if self.is_blocked:
+                self.blocked_count += 1
                 await asyncio.Event().wait()
             return await super().commit(batches)
 
@@ -39,7 +39,7 @@ async def test_engine_stop_raises_engine_stopped_in_waiters(
     store = BlockedStore(tmp_path / "store.sqlite")
     async with open_engine(op(hang), store=store) as engine:
         dag_id = await submit(engine)
-        await asyncio.sleep(0.05)
+        await settled(engine)
         store.is_blocked = True
         waiting = [
             asyncio.create_task(work)
@@ -50,7 +50,11 @@ async def test_engine_stop_raises_engine_stopped_in_waiters(
                 submit(engine),
             )
         ]
-        await asyncio.sleep(0.05)
+
+        async def are_blocked() -> bool:  # the cancel and the submission
+            return store.blocked_count == 2
+
+        await eventually(are_blocked, what="two commits")
     async with asyncio.timeout(5):
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(each) for each in results] == [EngineStopped] * 4
@@ -70,7 +74,7 @@ async def test_engine_stop_after_time_out_releases_store(
         try:
             return await hang(context)
         finally:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # longer than the time-out below: a step that ends slowly
 
     async def run_until_time_out() -> None:
         async with open_engine(op(end_slowly)) as engine, asyncio.timeout(0.2):
@@ -84,23 +88,26 @@ async def test_engine_stop_after_time_out_releases_store(
 
 
 async def test_engine_stop_cancelled_still_completes(open_engine: OpenEngine) -> None:
-    ending = asyncio.Event()
+    ending, may_end = asyncio.Event(), asyncio.Event()
 
     async def end_slowly(context: StepContext) -> Outcome:
         try:
             return await hang(context)
         finally:
             ending.set()
-            await asyncio.sleep(0.3)
+            await may_end.wait()
 
     async def run_engine() -> None:
         async with open_engine(op(end_slowly)) as engine:
             await submit(engine)
-            await asyncio.sleep(0.05)
+            await settled(engine)
 
     engine_task = asyncio.create_task(run_engine())
     await ending.wait()
     engine_task.cancel()
+    await asyncio.sleep(0)  # the cancellation arrives while the step ends
+    assert not engine_task.done()
+    may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await engine_task
     async with open_engine(op(succeed)) as engine:
@@ -125,7 +132,7 @@ async def test_engine_stop_abandons_step_ignoring_cancellation(
 
     async with open_engine(op(ignore_cancellation)) as engine:
         dag_id = await submit(engine)
-        await asyncio.sleep(0.05)
+        await settled(engine)
     assert cancels > 1
     done.set()
     async with open_engine(op(succeed)) as engine:

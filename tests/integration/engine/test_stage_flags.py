@@ -1,4 +1,4 @@
-"""What may not be done to a stage."""
+"""Operators that the flags of a stage exclude."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import pytest
 
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.errors import OperatorRefused
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, open_engine
+from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, submit
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 async def test_can_cancel_false_refuses_cancel_despite_slower_lane(

@@ -1,9 +1,10 @@
-"""Decisions that the store does not take: nobody is told of them, and they are made anew."""
+"""Decisions that the store refuses are not published, and are made again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,17 @@ from typing import Any
 from dagengine import Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.engine.active_dag import AttemptEnded
 from dagengine.engine.events import NodeUpdated, SubTaskUpdated, events_of
-from dagengine.errors import StaleWrite
+from dagengine.errors import EngineStopped, StaleWrite
 from dagengine.model.changes import Batch, LockTaken, SubTaskChanged
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import Latch
-from tests.support.engine_script import BROKEN, OpenEngine, open_engine
+from dagengine.testing.internals import post_message
+from tests.support.engine_script import BROKEN, OpenEngine
 from tests.support.minimal_operations import end_of, op, submit, succeed, take_lock
-
-__all__ = ["open_engine"]  # a fixture
 
 
 class RefusingStore(SqliteStore):
-    """Refuses the next batch that moves a sub-task, if it is told to; knows what it has written."""
+    """Refuses the next batch that moves a sub-task, on request; records the written batches."""
 
     refuses_next = False
 
@@ -67,10 +67,11 @@ async def test_subscription_receives_only_committed_events(
 
 
 async def unread_events(subscription: Any) -> list[Any]:
-    """What a reader that was closed has not read yet."""
+    """Return the unread events of a closed subscription."""
     unread = []
-    while subscription._waiting:
-        unread.append(await subscription.next())
+    with suppress(EngineStopped):
+        while True:
+            unread.append(await subscription.next())
     return unread
 
 
@@ -104,8 +105,8 @@ async def test_scheduler_attempt_ended_before_start_is_not_run(open_engine: Open
     async with open_engine(op(first, second)) as engine:
         dag_id = await submit(engine)
         await latch.reached.wait()
-        engine._scheduler.post(dag_id, AttemptEnded(1, 1, Succeeded()))
-        engine._scheduler.post(dag_id, AttemptEnded(2, 1, BROKEN))  # decided in the same pass
+        post_message(engine, dag_id, AttemptEnded(1, 1, Succeeded()))
+        post_message(engine, dag_id, AttemptEnded(2, 1, BROKEN))  # decided in the same pass
         assert await end_of(engine, dag_id) == (State.FAILED, Operator.RUN)
         latch.open()
         assert [a.outcome for a in await engine.find_attempts(2)] == ["Failed"]

@@ -1,4 +1,4 @@
-"""Marks of targets on which something may still run, when several steps look and end at once."""
+"""Markers of unconfirmed targets, when several steps check and end at once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from dagengine.model.changes import Batch, TargetConfirmed
 from dagengine.model.records import UnconfirmedRecord
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch
-from tests.support.engine_script import LANE, OpenEngine, open_engine, operate, run, submit
-
-__all__ = ["open_engine"]  # a fixture
+from tests.support.engine_script import LANE, OpenEngine, operate, run, submit
 
 
 class ConfirmScript:
-    """An operation whose steps act until they are cancelled, or look at what was left, or tell."""
+    """An operation whose steps act until cancelled, inspect the state left, or report it."""
 
     def __init__(self) -> None:
         self.act_latch = Latch()

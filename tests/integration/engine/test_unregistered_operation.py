@@ -1,26 +1,21 @@
-"""Steps that nobody can run on: their operation is gone, or they cannot continue."""
+"""Steps that cannot be resumed: their operation is not registered, or they cannot continue."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.testing import Latch
-from tests.support.engine_script import LANE, NORMAL, OpenEngine, open_engine
+from dagengine.testing.internals import settled
+from tests.support.engine_script import LANE, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, submit, take_lock
-
-__all__ = ["open_engine"]  # a fixture
-
-HALF = "\ud800"  # half a surrogate pair: no text that can be encoded
 
 
 @pytest.mark.parametrize("is_older", [True, False])
 async def test_engine_unregistered_operation_runs_no_step(
     open_engine: OpenEngine, is_older: bool
 ) -> None:
-    """One lane has succeeded: what comes after the lanes must not begin."""
+    """One lane has succeeded; the stage after the lanes must not begin."""
     latch, ran = Latch(), []
 
     async def lane(context: StepContext) -> Outcome:
@@ -36,7 +31,7 @@ async def test_engine_unregistered_operation_runs_no_step(
     async with open_engine(Operation("op", stages, version=2, lock_key="k")) as engine:
         dag_id = await submit(engine, "op", "a", "b")
         await latch.reached.wait()
-        await asyncio.sleep(0.05)
+        await settled(engine)
     operations = [Operation("op", stages, version=1, lock_key="k")] if is_older else []
     async with open_engine(*operations) as engine:
         assert (await end_of(engine, dag_id))[0] is State.FAILED

@@ -1,4 +1,4 @@
-"""What a step or a caller gives is kept as it will be read again, or refused."""
+"""Values from steps and callers are normalized as the store returns them, or refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import pytest
 from dagengine import Failed, Interrupted, Operator, Outcome, Problem, State, StepContext, Succeeded
 from dagengine.errors import NotSerializable
 from dagengine.testing import Latch
-from tests.support.engine_script import OpenEngine, open_engine
+from tests.support.engine_script import OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, succeed
-
-__all__ = ["open_engine"]  # a fixture
 
 LONE_SURROGATE = "\ud800"  # half a surrogate pair: no text that can be encoded
 

@@ -1,4 +1,4 @@
-"""Two clocks: what bounds a node or a DAG is measured on the one that nobody can put back."""
+"""Two clocks: time limits are measured on the monotonic one, which cannot be set back."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from tests.support.engine_script import (
     OpenEngine,
     Script,
     dag_state,
-    held,
-    open_engine,
     operate,
     run,
-    script,
     sub_task_of,
     submit,
     submit_until_latch,
+    with_latch,
 )
-
-__all__ = ["open_engine", "script"]  # fixtures
 
 HOUR_S = 3600.0
 SCOPES = pytest.mark.parametrize("scope", ["node", "DAG"])
@@ -35,11 +31,11 @@ JUMPS = pytest.mark.parametrize("jump_s", [HOUR_S, 0.0, -HOUR_S])
 
 
 class TwoLanes:
-    """Lane b comes to the last stage when lane a is at work there for a while.
+    """Lane b reaches the last stage after lane a has worked there for a while.
 
     Attributes:
         clock: moves before b enters the last stage: by `passed_s`, and jumps by `jump_s`.
-        left: how long each lane's last step was to have, by what it says that it waits for.
+        left: time left of each lane's last step, according to its wait.
     """
 
     def __init__(self, passed_s: float, jump_s: float) -> None:
@@ -79,8 +75,8 @@ def _deadline(context: StepContext) -> datetime:
     context.wait_for("test", "the clock")
     wait = context.wait  # type: ignore[attr-defined]  # readers see it; a step has no need to
     assert wait.deadline_at is not None
-    found: datetime = wait.deadline_at
-    return found
+    deadline_at: datetime = wait.deadline_at
+    return deadline_at
 
 
 @SCOPES
@@ -147,13 +143,13 @@ async def test_deadline_after_retry_is_full_again(
 async def test_deadline_after_restart_counts_time_of_earlier_process(
     open_engine: OpenEngine, script: Script, scope: str
 ) -> None:
-    """A new process has only the wall clock to go by; one that was put back has used up nothing."""
+    """A new process has only the wall clock; if that was set back, no time has passed."""
     for passed_s, left_s in ((250, 350), (-HOUR_S, 600)):
         clock, latch = FakeClock(), Latch()
         lanes = TwoLanes(0, 0)
         lanes.clock = clock
         operation = lanes.operation(scope)
-        async with open_engine(held(operation, "last", latch, "b"), clock=clock) as engine:
+        async with open_engine(with_latch(operation, "last", latch, "b"), clock=clock) as engine:
             dag_id = await submit_until_latch(engine, latch, "a", "b")
         lanes.remaining.clear()
         clock.jump(passed_s)
@@ -186,8 +182,8 @@ async def test_engine_repeated_clock_jumps_do_not_change_outcome(
         outcomes = [
             attempt.outcome
             for node in detail.nodes or ()
-            for found in node.sub_tasks
-            for attempt in await engine.find_attempts(found.sub_task.sub_task_id)
+            for entry in node.sub_tasks
+            for attempt in await engine.find_attempts(entry.sub_task.sub_task_id)
         ]
         assert sorted(set(outcomes)) == ["Failed", "Succeeded"]
         assert outcomes.count("Failed") == 1

@@ -1,8 +1,9 @@
-"""Attacks on a controller, each from an address of its own; prints what became of them.
+"""Attack a controller, each attack from its own address; print the responses.
 
-A program of its own, so that what it does costs the measured client nothing but the machine.
-argv: URL. Prints one JSON object: for each attack how often it got which answer. All but the
-flood go on until the guesses are through: what is measured meanwhile is attacked from begin to end.
+A separate program, so that it does not slow down the measured client except through the machine.
+argv: URL. Prints one JSON object: for each attack, the number of responses of each kind. All
+attacks except the flood run until all guesses are made, so that the measurement is attacked from
+beginning to end.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ async def request_code(
 
 
 async def guess(key: rsa.RSAPublicKey) -> Counter[str]:
-    """Passwords, four at a time."""
+    """Guess passwords, four at a time."""
     signed = [sign(key, READ, f"s3cret-guess-{number}") for number in range(50)]
     numbers = iter(range(GUESSES))
 
@@ -79,18 +80,18 @@ async def guess(key: rsa.RSAPublicKey) -> Counter[str]:
 async def probe(key: rsa.RSAPublicKey) -> Counter[str]:
     """Blocks whose padding is wrong in many ways, as many as a header may have."""
     size = key.key_size // 8
-    found: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
     async with session_at("127.0.0.3") as session:
         for number in range(PROBES):
             block = b"\0" + secrets.token_bytes(size - 1)
             value = base64.b64encode(block * (1 + number % 16)).decode()
-            found[await request_code(session, "GET", READ, value)] += 1
-    return found
+            codes[await request_code(session, "GET", READ, value)] += 1
+    return codes
 
 
 async def trickle() -> Counter[str]:
     """Connections that send a byte now and then and never a whole header."""
-    found: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
 
     async def hold() -> None:
         try:
@@ -110,11 +111,11 @@ async def trickle() -> Counter[str]:
             writer.close()
         except OSError:
             pass
-        found["cut off"] += 1
+        codes["cut off"] += 1
 
     async with asyncio.timeout(120):
         await asyncio.gather(*(hold() for _ in range(CONNECTIONS)))
-    return found
+    return codes
 
 
 async def bloat() -> Counter[str]:
@@ -134,24 +135,24 @@ async def flood(key: rsa.RSAPublicKey) -> Counter[str]:
             sent += 65536
             yield b"A" * 65536
 
-    found: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
     async with session_at("127.0.0.6") as session:
         for auth in ("", "s3cret-flood"):
-            found[await request_code(session, "POST", ACT, sign(key, ACT, auth), stream())] += 1
-    found["bytes"] = sent
-    return found
+            codes[await request_code(session, "POST", ACT, sign(key, ACT, auth), stream())] += 1
+    codes["bytes"] = sent
+    return codes
 
 
 async def repeat(attack: Attack, over: asyncio.Event) -> Counter[str]:
-    """Once, and again until it is over."""
-    found = await attack()
+    """Repeat an attack until the guesses are made."""
+    codes = await attack()
     while not over.is_set():
-        found += await attack()
-    return found
+        codes += await attack()
+    return codes
 
 
 async def main() -> None:
-    os.nice(10)  # it stands for other machines: what it computes should not slow down this one
+    os.nice(10)  # it represents other machines, so it must not slow down this one
     key = await fetch_key()
     over = asyncio.Event()
 

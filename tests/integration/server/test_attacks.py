@@ -9,12 +9,11 @@ import asyncio
 import base64
 import io
 import json
-import logging
 import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +21,12 @@ from typing import Any
 
 import psutil
 import pytest
-import structlog
 from aiohttp import ClientSession, TCPConnector
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from yarl import URL
 
-from dagengine.runtime.logging import configure_logs
 from dagengine.security.login_throttle import FREE_FAILURES
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
@@ -45,7 +42,7 @@ flavour: seekdb
 root_password_file: password
 zones: {z1: [{ip: 10.0.0.1, home: /srv/seekdb}]}
 """
-NO_SCOPE = b"{}"  # gets past the door, and starts nothing
+NO_SCOPE = b"{}"  # passes authentication, but starts nothing
 ACCEPTED = (400, "OB.Cluster.Scope.Invalid")
 REPLAYED = EXPIRED = (401, "Security.Authentication.Expired")
 GARBAGE = (401, "Security.Authentication.Header.DecryptFailed")
@@ -65,7 +62,7 @@ def encrypt_body(plain: bytes, keys: bytes) -> bytes:
 
 @dataclass
 class Caller:
-    """Somebody at one address of this machine, who can write any request."""
+    """An attacker at one address of this machine who can write any request."""
 
     url: str
     session: ClientSession
@@ -116,7 +113,7 @@ class Caller:
 
 @dataclass
 class AttackedController:
-    """A controller as `serve` runs it."""
+    """Run a controller as `serve` does."""
 
     directory: Path
     host: str = "127.0.0.1"
@@ -150,18 +147,6 @@ class AttackedController:
 @pytest.fixture
 def attacked_controller(tmp_path: Path) -> AttackedController:
     return AttackedController(tmp_path)
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that is logged, at every level; puts the process's logging back afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    stream = io.StringIO()
-    configure_logs(stream, level=logging.DEBUG)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 # --- what was recorded ---------------------------------------------------------------------------
@@ -231,7 +216,7 @@ async def test_header_recorded_for_other_request_is_refused(
         dag = "/api/v1/task/dag/201684300810288612"
         read = victim.sign(dag, secrets.token_bytes(32))
         assert await victim.send("GET", dag, read) == (404, "Task.NotFound")
-        # The method is not part of what is signed.
+        # The method is not part of the signed text.
         assert await attacker.send("POST", dag, read) == REPLAYED
 
 
@@ -276,7 +261,7 @@ async def test_header_duplicate_name_is_refused(attacked_controller: AttackedCon
 async def test_replay_guard_prevents_decryption_of_recorded_body(
     attacked_controller: AttackedController,
 ) -> None:
-    """CBC without a MAC: whoever may ask twice with the same keys can ask for every byte."""
+    """CBC without a MAC: two requests with the same keys would reveal the text byte by byte."""
     async with (
         attacked_controller.running(),
         attacked_controller.caller() as victim,
@@ -286,7 +271,7 @@ async def test_replay_guard_prevents_decryption_of_recorded_body(
         header, body = victim.sign(START, keys), encrypt_body(b'{"scope": {"type": 7}}', keys)
         flipped = bytearray(base64.b64decode(body))
         flipped[3] ^= 1
-        # The attacker is faster than the victim: one answer, and no other.
+        # The attacker is faster than the victim; only one of them succeeds.
         first = await attacker.send("POST", START, header, base64.b64encode(flipped))
         assert first in (BAD_BODY, (400, "Common.BindJsonFailed"))
         for at in range(5):
@@ -436,7 +421,7 @@ TRICKS = [
 
 
 async def send_raw(port: int, request: bytes) -> list[int]:
-    """The statuses of what comes back before the connection is closed."""
+    """Return the statuses of the responses until the connection is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
@@ -535,7 +520,7 @@ async def serving(attacked_controller: AttackedController) -> AsyncIterator[psut
 
 
 async def sample(caller: Caller, count: int) -> list[float]:
-    """How long reads and starts of somebody who knows the password take, in seconds."""
+    """Durations of reads and starts by a client with the password, in seconds."""
     times = []
     for number in range(count):
         keys = secrets.token_bytes(32)
@@ -557,18 +542,18 @@ def p99(times: list[float]) -> float:
 
 @dataclass(frozen=True)
 class AttackMeasurement:
-    """What was seen while a controller was attacked; times are p99 in seconds."""
+    """Measurements of an attacked controller; times are p99 in seconds."""
 
     quiet: tuple[float, float]  # before and after
     attacked: float
-    served: int  # requests of somebody who knows the password, while it was attacked
-    results: dict[str, dict[str, int]]  # what became of each attack
+    served: int  # requests of a client with the password, during the attack
+    results: dict[str, dict[str, int]]  # the responses to each attack
     grown_bytes: int
     log: str
 
 
 async def measure_attack(attacked_controller: AttackedController) -> AttackMeasurement:
-    """Attack a new controller and ask it something before, meanwhile and after."""
+    """Attack a new controller, and send it requests before, during and after the attack."""
     async with serving(attacked_controller) as controller, attacked_controller.caller() as normal:
         await sample(normal, 50)
         before = p99(await sample(normal, SAMPLES))
@@ -593,7 +578,7 @@ async def measure_attack(attacked_controller: AttackedController) -> AttackMeasu
 
 
 def assert_refused(measurement: AttackMeasurement) -> None:
-    """Every attack came to nothing, and nothing secret of it was written."""
+    """Check that every attack failed and that no secret was logged."""
     results = measurement.results
     assert sum(results["guess"].values()) == 10_000
     assert results["guess"]["429 TooManyFailures"] > 9_900

@@ -1,4 +1,4 @@
-"""The runbook's way to another host: backup, two files, another address; nothing is lost."""
+"""The move to another host according to the runbook: backup, two files, another address."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EmptyBody(BaseModel):
 
 def make_plugin(latch: Latch) -> Plugin:
     async def hold(context: StepContext) -> Outcome:
-        await context.log("said before the move" if not context.resumed else "said after it")
+        await context.log("before the move" if not context.resumed else "after the move")
         await latch.wait()
         return Succeeded()
 
@@ -113,8 +113,8 @@ async def test_backup_restored_on_other_host_resumes_dag(
         await eventually(has_ended, what="the end of the carried DAG")
         ended_dag = await client.get_dag(dag["id"])
         assert ended_dag["nodes"][0]["sub_tasks"][0]["task_logs"] == [
-            "said before the move",
-            "said after it",
+            "before the move",
+            "after the move",
         ]
         (audit,) = await client.list_audit(dag["id"])
         assert audit["action"] == "START"
@@ -141,7 +141,7 @@ async def test_backup_existing_or_missing_key_writes_nothing(
         )  # beside the store: the key would be its very own
 
     (source_host / "s.key.pem").unlink()
-    (source_host / "s.key.pem").mkdir()  # cannot be read, whoever asks
+    (source_host / "s.key.pem").mkdir()  # cannot be read, even by root
     with pytest.raises(StoreUnavailable, match="cannot be copied"):
         backup_controller(config, backup_dir / "t.bak")
     assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]

@@ -47,7 +47,7 @@ async def test_listener_connection_burst_is_accepted_gradually() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     with ExitStack() as stack:
         async with serving(app, Limits(), SystemClock(), [(listener, None)]):
-            for _ in range(CONNECTION_COUNT):  # the loop does not run meanwhile: they all wait
+            for _ in range(CONNECTION_COUNT):  # the loop does not run until all of them wait
                 caller = stack.enter_context(socket.create_connection(listener.getsockname(), 20))
                 caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             counter = LoopPassCounter()

@@ -1,4 +1,4 @@
-"""Where the API listens and what anybody may take of it: limits, TLS, the unix socket."""
+"""The listener of the API: limits, TLS, the unix socket."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from obshell import ClientSet
 from obshell.auth import PasswordAuth
@@ -31,35 +29,11 @@ from obshell.request import ProtocolOptions
 from dagengine.api.connections import Connections, Limits
 from dagengine.client import Client, TlsConfig
 from dagengine.errors import ApiRefused, ConfigError, ControllerUnreachable
-from dagengine.server.config import ApiConfig, load_config
-from dagengine.server.controller import Controller, run_controller
+from dagengine.server.config import ApiConfig
+from dagengine.server.controller import Controller
 from dagengine.server.listener import Tls, check_exposure, listen_at
 from dagengine.testing import FakeClock, eventually
-from tasks import EXTENSION
-from tasks.demo.hosts import free_port
-
-PASSWORD = "r00t-p@ss"
-CLUSTER = """
-name: x
-id: 1
-flavour: seekdb
-root_password_file: password
-ssh: {port: 1}
-zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
-"""
-
-
-@asynccontextmanager
-async def open_controller(directory: Path, **api: Any) -> AsyncIterator[Controller]:
-    """A controller with these keys of the engine file's section `api`."""
-    (directory / "password").write_text(PASSWORD)
-    (directory / "cluster.yaml").write_text(CLUSTER)
-    port = free_port()
-    section = {"host": "127.0.0.1", "port": port, "advertise": f"127.0.0.1:{port}"} | api
-    engine = {"api": section, "store": {"path": "store.sqlite"}, "cluster": "cluster.yaml"}
-    (directory / "engine.yaml").write_text(json.dumps(engine))
-    async with run_controller(load_config(directory / "engine.yaml", {}), [EXTENSION]) as opened:
-        yield opened
+from tests.support.listening_controller import PASSWORD, Authority, open_controller
 
 
 class RawConnection:
@@ -136,7 +110,7 @@ async def test_connections_trickled_header_is_closed(tmp_path: Path) -> None:
             await line.write(b"GET /")
             while True:
                 await line.write(b"a")
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.05)  # a client that sends its header slowly
 
         writing = asyncio.create_task(trickle(), name="trickle")
         assert await line.is_closed()
@@ -219,7 +193,7 @@ async def test_connections_total_limit_closes_excess(tmp_path: Path) -> None:
 
 
 class Flood(asyncio.Protocol):
-    """Answers anything with more than any buffer holds."""
+    """Responds with more data than any buffer holds."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -293,7 +267,7 @@ READ_FAILED, TOO_LARGE = (400, "Request.Body.ReadFailed"), (413, "Common.BadRequ
         (CHUNKED, CHUNK, READ_FAILED),
         (CHUNKED, CHUNK * 40, TOO_LARGE),
     ],
-    ids=["short", "said to be large", "without an end", "large"],
+    ids=["short", "declared large", "without an end", "large"],
 )
 async def test_body_incomplete_or_oversized_is_refused_and_closed(
     tmp_path: Path, length_header: str, sent: bytes, expected: tuple[int, str]
@@ -329,51 +303,6 @@ async def test_header_undecipherable_is_refused_before_body(
 
 
 # --- TLS -----------------------------------------------------------------------------------------
-
-
-class Authority:
-    """Signs certificates."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        self.file = directory / f"{name}.crt"
-        certificate = self._sign(self._name, self._key.public_key(), is_authority=True)
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key files for 127.0.0.1."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        certificate = self._sign(subject, key.public_key(), is_authority=False)
-        cert_file, key_file = self._directory / f"{name}.crt", self._directory / f"{name}.key"
-        cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return cert_file, key_file
-
-    def _sign(self, subject: x509.Name, key: Any, *, is_authority: bool) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        )
-        if not is_authority:
-            names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
 
 
 async def fetch_info(url: str, context: ssl.SSLContext) -> str:

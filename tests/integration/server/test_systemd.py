@@ -1,16 +1,13 @@
-"""What systemd is told: ready, alive, stopping; and the unit that we ship."""
+"""Notifications to systemd (ready, alive, stopping), and the shipped unit."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ import pytest
 from dagengine.server.config import ApiConfig
 from dagengine.server.systemd import Notifier, Watchdog, watchdog_period_s
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.internals import held_writer
 from tasks.demo.hosts import free_port
 
 UNIT = Path(__file__).parents[3] / "configs" / "dagengine.service"
@@ -32,7 +30,7 @@ zones: {z1: [{ip: 127.0.0.1, home: /srv/seekdb}]}
 
 
 class ServiceManager:
-    """The service manager's end."""
+    """The socket of the service manager."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -89,9 +87,9 @@ def test_serve_notifies_ready_watchdog_and_stopping(
                 pass
             assert [manager.receive() for _ in range(3)] == [["WATCHDOG=1"]] * 3
             process.send_signal(signal.SIGTERM)
-            while (said := manager.receive()) == ["WATCHDOG=1"]:
+            while (message := manager.receive()) == ["WATCHDOG=1"]:
                 pass
-            assert said[0] == "STOPPING=1"
+            assert message[0] == "STOPPING=1"
             assert process.wait(60) == 0
         finally:
             process.kill()
@@ -105,18 +103,9 @@ async def test_watchdog_blocked_writer_withholds_ping(
     watchdog = Watchdog(Notifier(manager.address), 0.6, store.ping)
     assert await watchdog.run_pass()
     assert manager.receive() == ["WATCHDOG=1"]
-    release = threading.Event()
-
-    def block_writer(connection: sqlite3.Connection) -> None:
-        release.wait(60)
-
-    assert store._writer is not None
-    blocked = asyncio.create_task(store._writer.call(block_writer), name="stuck")
-    await asyncio.sleep(0)
-    assert not await watchdog.run_pass()
-    assert manager.is_silent()
-    release.set()
-    await blocked
+    async with held_writer(store):
+        assert not await watchdog.run_pass()
+        assert manager.is_silent()
     assert await Watchdog(Notifier(manager.address), 180, store.ping).run_pass()
     assert manager.receive() == ["WATCHDOG=1"]
     await store.close()
@@ -135,7 +124,7 @@ def test_notifier_without_manager_does_nothing(tmp_path: Path) -> None:
         ({}, None),
         ({"WATCHDOG_USEC": "2500000"}, 2.5),
         ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": str(os.getpid())}, 2.5),
-        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "1"}, None),  # somebody else's
+        ({"WATCHDOG_USEC": "2500000", "WATCHDOG_PID": "1"}, None),  # of another process
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
     ],
@@ -146,13 +135,13 @@ def test_watchdog_period_s_is_read_from_environment(
     assert watchdog_period_s(environ) == expected
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_unit_file_passes_systemd_analyze_verify() -> None:
     done = subprocess.run(
         ["systemd-analyze", "verify", UNIT], capture_output=True, text=True, check=False, timeout=60
     )
-    said = [line for line in done.stderr.splitlines() if "is not executable" not in line]
-    assert [line for line in said if "dagengine" in line] == []
+    problems = [line for line in done.stderr.splitlines() if "is not executable" not in line]
+    assert [line for line in problems if "dagengine" in line] == []
 
 
 def test_unit_file_matches_notifications_of_program() -> None:

@@ -49,11 +49,11 @@ NO_MESSAGE = {"ob/info", "agents/status"}  # their form has no room for one
 WITHOUT_SQL = {("seekdb", "plain stop"), ("seekdb", "plain stop, dry run")}
 
 Command: TypeAlias = Callable[[HostileCluster, Client], Awaitable[str]]
-"""Runs a command that must fail for the first server; returns all that it tells the user."""
+"""Run a command that must fail for the first server; return its messages."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=FLAVOURS)
-async def world(
+async def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[HostileCluster]:
     directory = tmp_path_factory.mktemp("hostile")
@@ -64,7 +64,7 @@ async def world(
 # --- the commands --------------------------------------------------------------------------------
 
 
-async def start(world: HostileCluster, client: Client) -> str:
+async def start(cluster: HostileCluster, client: Client) -> str:
     """The health wait of a start that found the server running."""
     dag = await wait_dag(client, (await client.start("SERVER", [FIRST]))["id"])
     output = json.dumps([sub["task_logs"] for node in dag["nodes"] for sub in node["sub_tasks"]])
@@ -72,70 +72,70 @@ async def start(world: HostileCluster, client: Client) -> str:
     return output
 
 
-async def first_start(world: HostileCluster, client: Client) -> str:
+async def first_start(cluster: HostileCluster, client: Client) -> str:
     """The health wait of a first start, which sets the password of root."""
-    return _failure(await _wait_first_start(world))
+    return _failure(await _wait_first_start(cluster))
 
 
-async def start_cluster(world: HostileCluster, client: Client) -> str:
+async def start_cluster(cluster: HostileCluster, client: Client) -> str:
     """Stage 5 of a start."""
-    return _failure_or_nothing(await _run_stage(world, 5), world)
+    return _failure_or_nothing(await _run_stage(cluster, 5), cluster)
 
 
-async def verify(world: HostileCluster, client: Client) -> str:
+async def verify(cluster: HostileCluster, client: Client) -> str:
     """Stage 6 of a start."""
-    return _failure(await _run_stage(world, 6))
+    return _failure(await _run_stage(cluster, 6))
 
 
-async def plain_stop(world: HostileCluster, client: Client, *, dry_run: bool = False) -> str:
+async def plain_stop(cluster: HostileCluster, client: Client, *, dry_run: bool = False) -> str:
     """A stop by SQL, while no other server answers."""
     return await _refusal(client.stop("ZONE", ["zone1"], dry_run=dry_run))
 
 
-async def dry_plain_stop(world: HostileCluster, client: Client) -> str:
-    return await plain_stop(world, client, dry_run=True)
+async def dry_plain_stop(cluster: HostileCluster, client: Client) -> str:
+    return await plain_stop(cluster, client, dry_run=True)
 
 
-async def terminate(world: HostileCluster, client: Client) -> str:
+async def terminate(cluster: HostileCluster, client: Client) -> str:
     """A stop that freezes first, while no other server answers."""
     return await _refusal(client.stop("SERVER", [FIRST], terminate=True))
 
 
-async def dry_terminate(world: HostileCluster, client: Client) -> str:
+async def dry_terminate(cluster: HostileCluster, client: Client) -> str:
     return await _refusal(client.stop("SERVER", [FIRST], terminate=True, dry_run=True))
 
 
-async def freeze(world: HostileCluster, client: Client) -> str:
+async def freeze(cluster: HostileCluster, client: Client) -> str:
     """The stage of a stop that freezes."""
     context = FakeContext(None, params={"scope": {"type": "SERVER", "target": [FIRST]}})
-    outcome = await select_actions(world.access).freeze(context.as_context(), [FIRST])
+    outcome = await select_actions(cluster.access).freeze(context.as_context(), [FIRST])
     output = outcome.problem.render() if isinstance(outcome, Failed) else ""
-    assert isinstance(outcome, Failed) or world.flavour == "seekdb"
+    assert isinstance(outcome, Failed) or cluster.flavour == "seekdb"
     return "\n".join([*context.lines, output])
 
 
-async def ob_info(world: HostileCluster, client: Client) -> str:
+async def ob_info(cluster: HostileCluster, client: Client) -> str:
     data = await client.get("/ob/info")
     (row,) = data["obcluster_info"]["topology"]["zone2"]
-    assert (row["status"], row["sql_port"]) == ("ACTIVE", world.ports[1])
+    assert (row["status"], row["sql_port"]) == ("ACTIVE", cluster.ports[1])
     return json.dumps(data)
 
 
-async def agents_status(world: HostileCluster, client: Client) -> str:
+async def agents_status(cluster: HostileCluster, client: Client) -> str:
     data = await client.get("/agents/status")
     assert (data[FIRST]["obState"], data[SECOND]["obState"]) == (1, 3)
     return json.dumps(data)
 
 
-async def cluster_info(world: HostileCluster, client: Client) -> str:
+async def cluster_info(cluster: HostileCluster, client: Client) -> str:
     data = await client.get("/obcluster/info")
     first, second = (zone["servers"][0] for zone in data["zones"])
     assert (second["status"], "why" in second) == ("RUNNING", False)
     return str(first["why"])
 
 
-async def doctor(world: HostileCluster, client: Client) -> str:
-    results = await examine(world.directory / "engine.yaml", world.pool, world.clock)
+async def doctor(cluster: HostileCluster, client: Client) -> str:
+    results = await examine(cluster.directory / "engine.yaml", cluster.pool, cluster.clock)
     by_name = {entry.subject: entry for entry in results if entry.check == "sql"}
     assert str(by_name[SECOND].health) == "ok"
     assert str(by_name[FIRST].health) == "bad"
@@ -161,30 +161,30 @@ COMMANDS_BESIDE_A_FRIEND: dict[str, Command] = {
 }
 
 
-async def _process(world: HostileCluster) -> ProcessIdentity:
-    if world.process is not None:
-        return world.process
-    process = (await read_sql_facts(world.first, LocalRunner())).process
+async def _process(cluster: HostileCluster) -> ProcessIdentity:
+    if cluster.process is not None:
+        return cluster.process
+    process = (await read_sql_facts(cluster.first, LocalRunner())).process
     assert process is not None
-    assert process.pid == world.server.pid
-    world.process = process
+    assert process.pid == cluster.server.pid
+    cluster.process = process
     return process
 
 
-async def _wait_first_start(world: HostileCluster) -> Any:
+async def _wait_first_start(cluster: HostileCluster) -> Any:
     monitored = MonitoredServer(
-        *(world.first, LocalRunner(), await _process(world), 0, PASSWORD),
+        *(cluster.first, LocalRunner(), await _process(cluster), 0, PASSWORD),
         is_first=True,
         awaits_password=True,
     )
     context = FakeContext(FIRST).as_context()
-    result = await wait_until_healthy(monitored, context, world.clock)
+    result = await wait_until_healthy(monitored, context, cluster.clock)
     return await health_outcome(result, monitored, context)
 
 
-async def _run_stage(world: HostileCluster, number: int) -> Any:
-    operation = start_operation(world.access)
-    data = {"process": asdict(await _process(world)), "log_from": 0}
+async def _run_stage(cluster: HostileCluster, number: int) -> Any:
+    operation = start_operation(cluster.access)
+    data = {"process": asdict(await _process(cluster)), "log_from": 0}
     params = {"scope": {"type": "SERVER", "target": [FIRST]}}
     context = FakeContext(None, params=params, data={START: data})
     return await operation.stages[number - 1].run(context.as_context())
@@ -201,35 +201,35 @@ def _failure(outcome: Any) -> str:
     return outcome.problem.render()
 
 
-def _failure_or_nothing(outcome: Any, world: HostileCluster) -> str:
-    if world.flavour == "seekdb":
+def _failure_or_nothing(outcome: Any, cluster: HostileCluster) -> str:
+    if cluster.flavour == "seekdb":
         assert isinstance(outcome, Succeeded)
-        return f"nothing to do; {world.flavour}"
+        return f"nothing to do; {cluster.flavour}"
     return _failure(outcome)
 
 
 # --- the matrix ----------------------------------------------------------------------------------
 
 
-async def _check_all(world: HostileCluster, kind: ListenerOwner, behaviour: str) -> None:
+async def _check_all(cluster: HostileCluster, kind: ListenerOwner, behaviour: str) -> None:
     """Run each command while the listener has the port of the first server."""
-    rogue_listener = world.rogue_listener(kind)
-    rogue_listener.listen(behaviour, world.ports[0])
+    rogue_listener = cluster.rogue_listener(kind)
+    rogue_listener.listen(behaviour, cluster.ports[0])
     try:
-        async with world.client() as client:
+        async with cluster.client() as client:
             for name, command in COMMANDS.items():
-                _check(world, kind, rogue_listener, name, await command(world, client))
-            world.listen_on_second_server()
+                _check(cluster, kind, rogue_listener, name, await command(cluster, client))
+            cluster.listen_on_second_server()
             for name, command in COMMANDS_BESIDE_A_FRIEND.items():
-                _check(world, kind, rogue_listener, name, await command(world, client))
-            assert find_disclosures(world.friend.take_recording()) == []
+                _check(cluster, kind, rogue_listener, name, await command(cluster, client))
+            assert find_disclosures(cluster.friend.take_recording()) == []
     finally:
         rogue_listener.close_port()
-        world.friend.close_port()
+        cluster.friend.close_port()
 
 
 def _check(
-    world: HostileCluster,
+    cluster: HostileCluster,
     kind: ListenerOwner,
     rogue_listener: ListenerProcess,
     name: str,
@@ -238,7 +238,7 @@ def _check(
     recording = rogue_listener.take_recording()
     assert find_disclosures(recording) == [], name
     assert PASSWORD not in output
-    uses_sql = (world.flavour, name) not in WITHOUT_SQL | {("seekdb", "start of the cluster")}
+    uses_sql = (cluster.flavour, name) not in WITHOUT_SQL | {("seekdb", "start of the cluster")}
     if kind is ListenerOwner.SERVER:
         _check_logins(recording)
         greets = (
@@ -267,68 +267,68 @@ def _check_logins(recording: Recording) -> None:
 
 @pytest.mark.parametrize("behaviour", HOSTILE)
 async def test_login_hostile_server_receives_only_proof(
-    world: HostileCluster, behaviour: str
+    cluster: HostileCluster, behaviour: str
 ) -> None:
-    await _check_all(world, ListenerOwner.SERVER, behaviour)
+    await _check_all(cluster, ListenerOwner.SERVER, behaviour)
 
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
 @pytest.mark.parametrize("behaviour", HOSTILE)
 async def test_login_listener_of_other_user_receives_nothing(
-    world: HostileCluster, behaviour: str
+    cluster: HostileCluster, behaviour: str
 ) -> None:
-    await _check_all(world, ListenerOwner.OTHER_USER, behaviour)
+    await _check_all(cluster, ListenerOwner.OTHER_USER, behaviour)
 
 
 @pytest.mark.parametrize("behaviour", ["clear by switch", "greets caching_sha2"])
 async def test_login_listener_of_same_user_receives_nothing(
-    world: HostileCluster, behaviour: str
+    cluster: HostileCluster, behaviour: str
 ) -> None:
-    await _check_all(world, ListenerOwner.OTHER_PROCESS, behaviour)
+    await _check_all(cluster, ListenerOwner.OTHER_PROCESS, behaviour)
 
 
-async def test_first_start_sets_password_by_hash(world: HostileCluster) -> None:
-    if world.flavour == "oceanbase":
+async def test_first_start_sets_password_by_hash(cluster: HostileCluster) -> None:
+    if cluster.flavour == "oceanbase":
         pytest.skip("the bootstrap of a cluster sets its password")
-    world.server.listen(FRIENDLY, world.ports[0])
+    cluster.server.listen(FRIENDLY, cluster.ports[0])
     try:
-        assert isinstance(await _wait_first_start(world), Succeeded)
-        recording = world.server.take_recording()
+        assert isinstance(await _wait_first_start(cluster), Succeeded)
+        recording = cluster.server.take_recording()
         assert b" TO root IDENTIFIED BY PASSWORD '*" in recording.received
         assert find_disclosures(recording) == []
     finally:
-        world.server.close_port()
+        cluster.server.close_port()
 
 
-async def test_plain_stop_uses_server_without_attacker(world: HostileCluster) -> None:
-    if world.flavour == "seekdb":
+async def test_plain_stop_uses_server_without_attacker(cluster: HostileCluster) -> None:
+    if cluster.flavour == "seekdb":
         pytest.skip("seekdb has no stop by SQL")
-    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
-    rogue_listener.listen("clear by switch", world.ports[0])
+    rogue_listener = cluster.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen("clear by switch", cluster.ports[0])
     zones = [["zone1", "INACTIVE"], ["zone2", "ACTIVE"]]
-    world.listen_on_second_server({"FROM oceanbase.DBA_OB_ZONES": zones})
-    world.set_sql_timeout(60)
+    cluster.listen_on_second_server({"FROM oceanbase.DBA_OB_ZONES": zones})
+    cluster.set_sql_timeout(60)
     try:
-        async with world.client() as client:
+        async with cluster.client() as client:
             plan = await client.stop("ZONE", ["zone1"], dry_run=True)
             assert [server["verdict"] for server in plan["servers"]] == ["stop"]
             dag = await wait_dag(client, (await client.stop("ZONE", ["zone1"]))["id"])
         assert dag["state"] == "SUCCEED", dag
-        assert b"ALTER SYSTEM STOP ZONE 'zone1'" in world.friend.take_recording().received
+        assert b"ALTER SYSTEM STOP ZONE 'zone1'" in cluster.friend.take_recording().received
         assert rogue_listener.take_recording() == Recording(())
     finally:
-        world.set_sql_timeout(SQL_TIMEOUT_S)
+        cluster.set_sql_timeout(SQL_TIMEOUT_S)
         rogue_listener.close_port()
-        world.friend.close_port()
+        cluster.friend.close_port()
 
 
-async def test_start_global_fails_for_attacked_server_only(world: HostileCluster) -> None:
-    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
-    rogue_listener.listen("clear by switch", world.ports[0])
-    world.listen_on_second_server()
+async def test_start_global_fails_for_attacked_server_only(cluster: HostileCluster) -> None:
+    rogue_listener = cluster.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen("clear by switch", cluster.ports[0])
+    cluster.listen_on_second_server()
     try:
-        async with world.client() as client:
+        async with cluster.client() as client:
             dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
         health = {
             f"{task['execute_agent']['ip']}:{task['execute_agent']['port']}": task["state"]
@@ -338,7 +338,7 @@ async def test_start_global_fails_for_attacked_server_only(world: HostileCluster
         assert rogue_listener.take_recording() == Recording(())
     finally:
         rogue_listener.close_port()
-        world.friend.close_port()
+        cluster.friend.close_port()
 
 
 # --- the control: a driver that obeys the peer --------------------------------------------------
@@ -355,13 +355,13 @@ async def test_start_global_fails_for_attacked_server_only(world: HostileCluster
     ],
 )
 async def test_recorder_shows_password_sent_by_aiomysql(
-    world: HostileCluster, behaviour: str
+    cluster: HostileCluster, behaviour: str
 ) -> None:
-    rogue_listener = world.rogue_listener(ListenerOwner.OTHER_PROCESS)
-    rogue_listener.listen(behaviour, world.ports[0])
+    rogue_listener = cluster.rogue_listener(ListenerOwner.OTHER_PROCESS)
+    rogue_listener.listen(behaviour, cluster.ports[0])
     try:
         sent = PASSWORD.encode("utf-8").decode("latin-1")
-        async with LocalRunner().tunnel("127.0.0.1", world.ports[0]) as socket:
+        async with LocalRunner().tunnel("127.0.0.1", cluster.ports[0]) as socket:
             try:
                 connection = await aiomysql.connect(
                     unix_socket=str(socket), user="root", password=sent, autocommit=True

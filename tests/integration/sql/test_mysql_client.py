@@ -1,4 +1,4 @@
-"""The MySQL client against scripted peers: what they receive, and what a caller is told."""
+"""The MySQL client against scripted peers: the bytes they receive, and the errors of callers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ TEXT, SHORT_S = 253, 0.05
 
 
 def disclosures(password: str) -> Iterator[bytes]:
-    """In what forms no peer may receive a password."""
+    """Return all encodings of a password that no peer may receive."""
     encodings = ["utf-8", "utf-16-le", "utf-16-be"]
     with contextlib.suppress(UnicodeEncodeError):
         password.encode("latin-1")
@@ -343,7 +343,7 @@ async def test_query_error_leaves_connection_open() -> None:
         assert (await connection.query("good")).affected_rows == 0
         connection.close()
         await asyncio.wait_for(peer.ended.wait(), LIMIT_S)
-    assert peer.received.endswith(b"\x01\0\0\0\x01")  # it says good-bye
+    assert peer.received.endswith(b"\x01\0\0\0\x01")  # COM_QUIT
 
 
 @pytest.mark.parametrize("answer", [(), (b"\x01", column(TEXT), EOF, row_of(b"a"))])

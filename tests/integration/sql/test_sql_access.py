@@ -1,4 +1,4 @@
-"""Access to a server's SQL: what is verified between greeting and proof, and kept connections."""
+"""Access to a server's SQL: checks between greeting and proof, and kept connections."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SqlLab:
         process.listen(FRIENDLY, self.server.sql_port)
         return process
 
-    def start_thief(self, uid: int | None = None) -> ListenerProcess:
+    def start_attacker(self, uid: int | None = None) -> ListenerProcess:
         return self._start(None, self.directory, uid=uid)
 
     def close(self) -> None:
@@ -124,47 +124,47 @@ async def test_login_identifies_twice_and_sends_one_proof(lab: SqlLab, via: str)
 async def test_login_port_taken_after_greeting_is_refused(
     lab: SqlLab, uid: int | None, via: str
 ) -> None:
-    thief = lab.start_thief(uid)
+    attacker = lab.start_attacker(uid)
 
     def swap() -> None:
         lab.process.close_port()
-        thief.listen("clear by switch", lab.server.sql_port)
+        attacker.listen("clear by switch", lab.server.sql_port)
 
     lab.runner.before[2] = swap  # the greeting of the server has arrived
-    with pytest.raises(SqlPeerRefused, match=f"pid {thief.pid}"):
+    with pytest.raises(SqlPeerRefused, match=f"pid {attacker.pid}"):
         await log_in(lab, replace(lab.server, sql_via=via))
     assert lab.process.take_recording() == NO_LOGIN
-    assert thief.take_recording() == Recording(())
+    assert attacker.take_recording() == Recording(())
 
 
 async def test_login_port_taken_before_greeting_is_refused(lab: SqlLab) -> None:
-    thief = lab.start_thief()
+    attacker = lab.start_attacker()
     tunnel = lab.runner.tunnel
 
     @asynccontextmanager
     async def swapping(host: str, port: int) -> AsyncIterator[Path]:
         lab.process.close_port()
-        thief.listen("clear by switch", lab.server.sql_port)
+        attacker.listen("clear by switch", lab.server.sql_port)
         async with tunnel(host, port) as path:
             yield path
 
     lab.runner.tunnel = swapping  # type: ignore[method-assign]
-    with pytest.raises(SqlPeerRefused, match=f"pid {thief.pid}"):
+    with pytest.raises(SqlPeerRefused, match=f"pid {attacker.pid}"):
         await log_in(lab)
-    assert thief.take_recording() == NO_LOGIN  # it greeted, and received nothing
+    assert attacker.take_recording() == NO_LOGIN  # it greeted, and received nothing
 
 
 async def test_login_server_gone_and_port_taken_is_refused(lab: SqlLab) -> None:
-    thief = lab.start_thief()
+    attacker = lab.start_attacker()
 
     def swap() -> None:
         lab.process.end()
-        thief.listen("clear by switch", lab.server.sql_port)
+        attacker.listen("clear by switch", lab.server.sql_port)
 
     lab.runner.before[2] = swap
     with pytest.raises(SqlPeerRefused, match=r"the server of \S+ was not identified"):
         await log_in(lab)
-    assert thief.take_recording() == Recording(())
+    assert attacker.take_recording() == Recording(())
 
 
 async def test_login_port_taken_by_other_server_process_is_refused(lab: SqlLab) -> None:
@@ -181,10 +181,10 @@ async def test_login_port_taken_by_other_server_process_is_refused(lab: SqlLab) 
 
 
 async def test_login_port_shared_with_other_process_is_refused(lab: SqlLab) -> None:
-    """The server listens on one address of the port and the thief on another."""
-    thief = lab.start_thief()
-    thief.listen("clear by switch", lab.server.sql_port, address="127.0.0.2")
-    with pytest.raises(SqlPeerRefused, match=f"pid {thief.pid}"):
+    """The server listens on one address of the port and the attacker on another."""
+    attacker = lab.start_attacker()
+    attacker.listen("clear by switch", lab.server.sql_port, address="127.0.0.2")
+    with pytest.raises(SqlPeerRefused, match=f"pid {attacker.pid}"):
         await log_in(lab)
     assert lab.process.take_recording() == Recording(())
 
@@ -248,13 +248,13 @@ async def test_session_lost_connection_is_opened_again(lab: SqlLab) -> None:
 async def test_session_port_taken_later_is_refused(lab: SqlLab) -> None:
     session, process = SqlSession(lab.server, lab.runner), await lab.identity()
     await use(session, process, PASSWORD)
-    thief = lab.start_thief()
+    attacker = lab.start_attacker()
     lab.process.close_port()
-    thief.listen("clear by switch", lab.server.sql_port)
+    attacker.listen("clear by switch", lab.server.sql_port)
     await session.close()
-    with pytest.raises(SqlPeerRefused, match=f"pid {thief.pid}"):
+    with pytest.raises(SqlPeerRefused, match=f"pid {attacker.pid}"):
         await session.connect(process, PASSWORD)
-    assert thief.take_recording() == Recording(())
+    assert attacker.take_recording() == Recording(())
 
 
 async def test_cluster_monitor_logs_in_once_per_server_process(

@@ -1,4 +1,4 @@
-"""The way through a server's own unix socket, with the real sshd."""
+"""Access through the unix socket of a server, with the real sshd."""
 
 from __future__ import annotations
 
@@ -204,14 +204,14 @@ async def test_stale_socket_and_foreign_port_are_refused(
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool)
     home.process.close_port()
-    thief = ListenerProcess(None, tmp_path)
+    attacker = ListenerProcess(None, tmp_path)
     try:
-        thief.listen("clear by switch", home.server.sql_port)
-        with pytest.raises(SqlPeerRefused, match=f"pid {thief.pid}"):
+        attacker.listen("clear by switch", home.server.sql_port)
+        with pytest.raises(SqlPeerRefused, match=f"pid {attacker.pid}"):
             await log_in(home.server, runner)
-        assert thief.take_recording() == Recording(())
+        assert attacker.take_recording() == Recording(())
     finally:
-        thief.end()
+        attacker.end()
 
 
 @pytest.mark.root
@@ -265,17 +265,17 @@ async def test_port_of_third_user_is_refused_by_its_uid(
 ) -> None:
     """The owner of the server does not see which process of another user listens."""
     home = make_home(uid=sudo_users.owner_uid)
-    thief = ListenerProcess(None, tmp_path, uid=NOBODY)
+    attacker = ListenerProcess(None, tmp_path, uid=NOBODY)
     try:
         home.process.close_port()
-        thief.listen("clear by switch", home.server.sql_port)
+        attacker.listen("clear by switch", home.server.sql_port)
         address = address_of(open_hosts.hosts[0], user=sudo_users.login, sudo=sudo_users.owner)
         runner = RouteRunner(ssh_pool.runner(address))
         with pytest.raises(SqlPeerRefused, match=f"a process of uid {NOBODY}"):
             await log_in(home.server, runner)
-        assert thief.take_recording() == Recording(())
+        assert attacker.take_recording() == Recording(())
     finally:
-        thief.end()
+        attacker.end()
         home.process.end()
 
 

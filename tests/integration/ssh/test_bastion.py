@@ -1,15 +1,12 @@
-"""Hosts behind a bastion: one connection to it for all, keys checked on every hop, own errors."""
+"""Hosts behind a bastion: one shared connection, host keys on every hop, distinct errors."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 
 import pytest
-import pytest_asyncio
 
 from dagengine.errors import (
     AuthenticationFailed,
@@ -22,20 +19,9 @@ from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab
+from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-
-
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
-
-
-async def echo_hello(pool: SshPool, address: HostAddress) -> str:
-    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
-    return result.stdout
 
 
 async def connection_error(pool: SshPool, address: HostAddress) -> RemoteError:
@@ -147,7 +133,7 @@ async def test_bastion_down_and_host_down_raise_different_errors(lab, ssh_pool):
     assert isinstance(error, HostUnreachable)
     assert f"the bastion {address.jump} cannot connect to {address}" in error.message
     assert "refused" in error.message
-    assert bastion.logins() == 1  # and it is kept: it did its part
+    assert bastion.logins() == 1  # and the connection is kept
     await connection_error(ssh_pool, address)
     assert bastion.logins() == 1
 
@@ -184,7 +170,7 @@ async def test_bastion_killed_connection_is_replaced(lab, ssh_pool):
 
 
 async def echo_after_loss(pool: SshPool, address: HostAddress) -> None:
-    """A command that was under way as the connection broke is lost; the next one is not."""
+    """A command that runs while the connection breaks fails; the next one succeeds."""
     try:
         assert await echo_hello(pool, address) == "hello\n"
     except ConnectionLost:

@@ -1,4 +1,4 @@
-"""Connections that break, freeze or are narrow: noticed in time, replaced."""
+"""Connections that break, freeze or are slow are detected in time and replaced."""
 
 from __future__ import annotations
 
@@ -25,15 +25,9 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.testing import eventually
 from tasks.demo.hosts import DemoHosts, free_port
 from tests.support.leftovers import find_leftovers
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab
+from tests.support.sshd import MISSING, Sshd, SshLab
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-
-
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
 
 
 @pytest_asyncio.fixture
@@ -105,7 +99,7 @@ async def test_connection_broken_loses_command_and_is_replaced(lab, ssh_pool):
     with pytest.raises(ConnectionLost) as lost:
         await running
     assert "check the host before repeating it" in lost.value.remedy
-    assert psutil.pid_exists(pid)  # which is why nothing is repeated unseen
+    assert psutil.pid_exists(pid)  # so no command is repeated silently
     psutil.Process(pid).kill()
     assert (await runner.run(Command(("echo", "new")), timeout_s=30)).stdout == "new\n"
 
@@ -144,7 +138,7 @@ async def test_max_sessions_one_serializes_commands(lab, ssh_pool):
 
 
 async def test_max_sessions_short_commands_share_one_connection(lab, ssh_pool):
-    """Sessions that end and begin in one breath count twice for sshd."""
+    """sshd counts a session that ends and one that begins at once as two."""
     host, runner = await runner_for(lab, ssh_pool)
     async with asyncio.TaskGroup() as group:
         for n in range(60):
@@ -207,7 +201,7 @@ def test_death_bound_s_is_interval_times_misses_plus_one(tmp_path):
 
 
 async def test_find_leftovers_reports_process_lock_and_file(own_ssh_hosts):
-    """The check that other tests end with does see what it is there for."""
+    """The check at the end of other tests detects a leftover."""
     host = own_ssh_hosts.hosts[0]
     home = host.directory / "home"
     home.mkdir()
@@ -250,7 +244,7 @@ def test_private_socket_path_removes_stale_directory(monkeypatch):
 
 
 async def test_ssh_pool_silent_hosts_do_not_block_other_logins(lab, ssh_pool):
-    """More of them than logins are carried out at once."""
+    """More connections than concurrent logins."""
     _, runner = await runner_for(lab, ssh_pool)
 
     async def accept_silently(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -282,7 +276,7 @@ async def test_ssh_pool_silent_hosts_do_not_block_other_logins(lab, ssh_pool):
 
 
 async def test_ssh_pool_login_burst_respects_max_startups(lab, ssh_pool):
-    """MaxStartups 10 drops whoever comes while ten are not let in yet."""
+    """MaxStartups 10 drops connections while ten others are not logged in yet."""
     host, key = await lab.sshd("MaxStartups 10"), await lab.key("key")
     lab.let_in(key, host)
     async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""`dagengine hosts trust` against real sshds: looks, asks, pins; never a changed key by itself."""
+"""`dagengine hosts trust` against real sshds; a changed key is never trusted silently."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 import yaml
 
 from dagengine.cli import main
 from dagengine.remote.command import Command
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
+from tests.support.sshd import MISSING, Sshd, SshLab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
 
 @dataclass(frozen=True, slots=True)
 class TrustResult:
-    """What the command said."""
+    """Output of the command."""
 
     code: int
     printed: str
@@ -35,17 +34,11 @@ class TrustResult:
         return [(host["state"], host["pinned"]) for host in self.document["hosts"]]
 
 
-@pytest_asyncio.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[SshLab]:
-    async with open_lab(tmp_path) as lab:
-        yield lab
-
-
 @pytest.fixture
 def trust(
     lab: SshLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Awaitable[TrustResult]]:
-    """Runs the command as a person does; `answer` is what they type."""
+    """Run the command with `answer` as the standard input."""
 
     async def run_trust(*options: str, answer: str = "") -> TrustResult:
         monkeypatch.setattr("sys.stdin", io.StringIO(answer))

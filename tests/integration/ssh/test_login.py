@@ -1,4 +1,4 @@
-"""Logging in as people do: passphrases, agents, certificates, hashed names, bastions."""
+"""Logins with passphrases, agents, certificates, hashed names and bastions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 import pytest_asyncio
 
@@ -13,10 +14,9 @@ from dagengine.errors import (
     AuthenticationFailed,
     HostKeyRejected,
 )
-from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
-from tests.support.sshd import MISSING, Sshd, SshLab, open_lab, run, user_name
+from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello, open_lab, run, user_name
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 
@@ -29,11 +29,6 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     async with open_lab(tmp_path) as lab:
         yield lab
-
-
-async def echo_hello(pool: SshPool, address: HostAddress) -> str:
-    result = await pool.runner(address).run(Command(("echo", "hello")), timeout_s=30)
-    return result.stdout
 
 
 async def auth_error_text(pool: SshPool, address: HostAddress) -> str:
@@ -67,10 +62,13 @@ async def test_client_keys_locked_key_is_opened_once(lab, ssh_pool, monkeypatch)
     lab.let_in(key, *hosts)
     monkeypatch.setenv(VARIABLE, PASSPHRASE)
     opened = []
-    read = "dagengine.remote.ssh.client_keys._read_private_key"
-    from dagengine.remote.ssh.client_keys import _read_private_key  # noqa: PLC0415
+    read_private_key = asyncssh.read_private_key
 
-    monkeypatch.setattr(read, lambda file, **a: opened.append(file) or _read_private_key(file, **a))
+    def record_read(file, *passphrase):
+        opened.append(Path(file))
+        return read_private_key(file, *passphrase)
+
+    monkeypatch.setattr(asyncssh, "read_private_key", record_read)
     async with asyncio.TaskGroup() as group:
         for host in hosts:
             address = lab.address(host, key_file=key, key_passphrase_env=VARIABLE)

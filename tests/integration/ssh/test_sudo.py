@@ -1,4 +1,4 @@
-"""Becoming another user with the real sudo: what the command is then, how it ends, what refuses it.
+"""Commands as another user with the real sudo: identity, end, refusals.
 
 That a runner keeps its whole contract under sudo is shown in tests/conformance.
 """
@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
 
-# sudo asks for a password before it tells that it would refuse all the same.
+# sudo asks for a password before it reports that it refuses in any case.
 NO_PASSWORD = "Defaults:{login} !authenticate"  # a line for sudoers
 READY, BUSY = "/ready", 'trap "" TERM; sleep 1000 & : >"$1"; wait; sleep 1000'
 
@@ -87,7 +87,7 @@ async def test_sudo_command_runs_as_named_user_or_login(sudo_runner, sudo_users)
         sudo_users.owner,
         f"/ {sudo_users.owner}",
     ]
-    sudo_users.allow()  # sudo would refuse: it is not asked
+    sudo_users.allow()  # sudo would refuse, but is not used
     alone = await sudo_runner(sudo=None)
     assert (await run_output(alone, "id -un")) == sudo_users.login
 
@@ -235,8 +235,8 @@ async def test_sudo_requiring_terminal_is_refused_with_remedy(sudo_runner, sudo_
 
 
 async def test_sudo_unknown_user_is_named(sudo_runner):
-    error = await sudo_error(await sudo_runner(sudo="dagt-nobody"))
-    assert "the user dagt-nobody of ssh.sudo does not exist" in error.message
+    error = await sudo_error(await sudo_runner(sudo="dagt-absent"))
+    assert "the user dagt-absent of ssh.sudo does not exist" in error.message
 
 
 async def test_sudo_not_installed_is_named(sudo_runner, shared_dir):

@@ -23,7 +23,7 @@ sys.exit(main(sys.argv))
 
 
 def install(home: Path) -> None:
-    """What stands in for the installed server program."""
+    """The replacement for the installed server program."""
     for part in ("bin", "lib", "run", "log", "etc"):
         (home / part).mkdir(parents=True, exist_ok=True)
     program = home / "bin" / "observer"
@@ -48,7 +48,7 @@ class OceanCluster(DemoCluster):
         self.ledger.bootstrap(self.members, self.password)
 
     def wish(self, number: int, **wish: Any) -> None:
-        """How a server is to fail from now on; nothing: not at all."""
+        """Set the failures of a server; without arguments, it does not fail."""
         (self.servers[number].home / "etc/standin.json").write_text(json.dumps(wish))
 
     def server_entry(self, number: int) -> dict[str, Any]:

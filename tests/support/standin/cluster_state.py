@@ -1,4 +1,4 @@
-"""What the stand-in observers of one cluster share: one SQLite file, with the real names of views.
+"""The shared state of the stand-in observers of one cluster, in an SQLite file with the real views.
 
 Queries of the product run on it as they are. A server is alive while it holds the lock of its
 file: its death is seen at once, or after `lease_s` as in a real cluster, whose heartbeats have to
@@ -83,7 +83,7 @@ class Member:
 
 
 class Ledger:
-    """The shared state, as one stand-in (or a test) sees it."""
+    """A connection of one stand-in, or of a test, to the shared state."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -125,11 +125,11 @@ class Ledger:
         return row[0] if row else default
 
     def statements(self) -> list[str]:
-        """What the cluster was told to do, in order: every ALTER."""
+        """Every ALTER statement that the cluster received, in order."""
         return [text for (text,) in self._db.execute("SELECT text FROM statement ORDER BY at")]
 
     def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        """For tests: a query on the present state."""
+        """Run a query on the current state, for tests."""
         self.refresh()
         return self._db.execute(query, values).fetchall()
 
@@ -159,11 +159,11 @@ class Ledger:
     def serves(self, member: Member) -> bool:
         """It lives and is in service."""
         self.refresh()
-        (found,) = self._db.execute(
+        (start_service_at,) = self._db.execute(
             "SELECT start_service_time FROM server WHERE svr_ip = ? AND svr_port = ?",
             (member.ip, member.rpc_port),
         ).fetchone()
-        return found is not None
+        return start_service_at is not None
 
     def has_majority(self) -> bool:
         """The system tenant's log stream has a majority of its replicas alive."""
@@ -245,11 +245,11 @@ class Ledger:
         if (freeze := _FREEZE.fullmatch(text)) is not None:
             self._freeze([_parse_address(name) for name in _literals(freeze[1])])
             return
-        found = _ALTER.fullmatch(text)
-        if found is None:
+        match = _ALTER.fullmatch(text)
+        if match is None:
             raise Refused(_SYNTAX, f"You have an error in your SQL syntax near '{text[:60]}'")
-        starts, names = found[1].lower() == "start", _literals(found[3])
-        if found[2].lower() == "server":
+        starts, names = match[1].lower() == "start", _literals(match[3])
+        if match[2].lower() == "server":
             self._alter_servers([_parse_address(name) for name in names], starts)
         else:
             self._alter_zone(names[0], starts)

@@ -1,4 +1,4 @@
-"""A stand-in for the observer program: the real one cannot be had here.
+"""A stand-in for the observer program, which is not available here.
 
 Run as `<home>/bin/observer` from its home. Like the real one it turns into a daemon, writes
 run/observer.pid, reads etc/observer.config.bin (JSON here), opens an SQL and an rpc port, writes
@@ -43,19 +43,19 @@ _WHERE = "[{pid}][observer][T0][Y0-0000000000000000-0-0] [lt=7]"
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a stand-in is to fail; from etc/standin.json, read again for every statement.
+    """Scripted failures of a stand-in, from etc/standin.json, read again for every statement.
 
     Attributes:
         boot_s: seconds from its start to the opening of its ports.
-        dies: why it dies, a key of DEATHS; empty: it does not.
-        dies_after_s: seconds from its start to that.
-        hangs: it takes connections and says nothing.
+        dies: reason for its end, a key of DEATHS; empty if it does not end.
+        dies_after_s: seconds from its start to its end.
+        hangs: it accepts connections and sends nothing.
         refuses_sql: its SQL port stays closed.
-        password: other than the cluster's; root's login is refused with the cluster's.
-        never_serves: it does not come into service.
+        password: the password of root, if it differs from the password of the cluster.
+        never_serves: it never comes into service.
         ignores_term: SIGTERM does not end it.
-        failures: so many ALTER statements fail with `code` first.
-        code: of those.
+        failures: number of ALTER statements that fail first.
+        code: error code of those statements.
     """
 
     boot_s: float = 0.0
@@ -73,10 +73,11 @@ class Wish:
 def read_wish() -> Wish:
     """Of the home that is the working directory."""
     try:
-        told = json.loads(WISHES.read_text())
+        entries = json.loads(WISHES.read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return Wish()
-    return Wish(**{field.name: told[field.name] for field in fields(Wish) if field.name in told})
+    names = {field.name for field in fields(Wish)}
+    return Wish(**{name: entries[name] for name in entries if name in names})
 
 
 def main(argv: list[str]) -> int:
@@ -109,15 +110,15 @@ def main(argv: list[str]) -> int:
 
 def _daemonise(pid_file: IO[bytes], name: str) -> None:
     """The parent exits once the pid file is written, as the real program's does."""
-    told, tell = os.pipe()
+    read_end, write_end = os.pipe()
     if os.fork():
-        os.close(tell)
-        os.read(told, 1)
+        os.close(write_end)
+        os.read(read_end, 1)
         os._exit(0)
     os.setsid()
     if os.fork():
         os._exit(0)
-    os.close(told)
+    os.close(read_end)
     _take_name(str(Path.cwd() / "bin" / Path(name).name))
     pid_file.truncate(0)
     pid_file.write(f"{os.getpid()}\n".encode())
@@ -127,11 +128,11 @@ def _daemonise(pid_file: IO[bytes], name: str) -> None:
     silent = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(silent, number)
-    os.close(tell)
+    os.close(write_end)
 
 
 def _take_name(name: str) -> None:
-    """Show the command line of the program that is stood in for, not the interpreter's."""
+    """Show the command line of the replaced program instead of that of the interpreter."""
     fields_ = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     begin, end = int(fields_[45]), int(fields_[46])  # arg_start and arg_end, proc(5)
     text = name.encode()[: end - begin - 1]

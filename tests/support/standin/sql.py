@@ -34,7 +34,7 @@ class _Session(BaseSession):
         wish = read_wish()
         if words and words[0].lower() == "alter" and len(self._failures) < wish.failures:
             self._failures.append(wish.code)
-            raise MysqlError("try again, said the stand-in", _code(wish.code))
+            raise MysqlError("try again: scripted failure", _code(wish.code))
         try:
             return self._ledger.execute(self._member, sql)
         except Refused as exc:
@@ -42,7 +42,7 @@ class _Session(BaseSession):
 
 
 def _code(number: int) -> ErrorCode:
-    """mysql-mimic knows MySQL's codes only, and insists on its own type."""
+    """Return an error code for mysql-mimic, whose enum has only the codes of MySQL."""
     code = int.__new__(ErrorCode, number)
     code._name_, code._value_ = f"OB_{number}", number
     return code
@@ -106,13 +106,13 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 
 
 def write_config(home: Path, member: Member, ledger: Path) -> None:
-    """What a bootstrap leaves in a home."""
+    """Write the files that a bootstrap leaves in a home."""
     (home / "etc").mkdir(exist_ok=True)
-    told = {
+    recorded = {
         "ip": member.ip,
         "rpc_port": member.rpc_port,
         "sql_port": member.sql_port,
         "zone": member.zone,
         "ledger": str(ledger),
     }
-    (home / "etc/observer.config.bin").write_text(json.dumps(told))
+    (home / "etc/observer.config.bin").write_text(json.dumps(recorded))

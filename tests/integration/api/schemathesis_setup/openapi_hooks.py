@@ -1,4 +1,4 @@
-"""Hooks of schemathesis: every request is signed; and checks of its answers that are the wire's."""
+"""Hooks of schemathesis that sign every request, and checks of the responses."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def nothing_is_unexpected(ctx: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
-    """In place of `unsupported_method`: what a path does not serve is 404, whoever asks."""
+    """Replaces `unsupported_method`: a path that is not served returns 404 to every caller."""
     path = case.operation.path
     if not is_first(f"method {path}"):
         return
@@ -69,7 +69,7 @@ def unknown_methods_are_not_found(ctx: Any, response: Any, case: Any) -> None:
 
 @schemathesis.check
 def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) -> None:
-    """In place of `ignored_auth`: no login, a spoiled one or a wrong password gets no data."""
+    """Replaces `ignored_auth`: a missing or damaged login or a wrong password gets no data."""
     operation = case.operation
     method = operation.method.upper()
     described = operation.definition.raw
@@ -91,7 +91,7 @@ def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) ->
         validate(content["schema"], probe_response, operation.schema.raw_schema)
         answer = probe_response.json()
         assert "data" not in answer, where
-        # Who was refused too often has to pause, and is not looked at meanwhile.
+        # A client that was refused too often has to pause; its requests are not examined.
         is_throttled = probe_response.status_code == 429 and "Retry-After" in probe_response.headers
         assert is_throttled or answer["error"]["errCode"].endswith(code), where
 
@@ -110,7 +110,7 @@ def is_first(key: str) -> bool:
 
 
 def methods_at(path: str, document: dict[str, Any]) -> set[str]:
-    """What is served at a path, also by a route whose `{id}` it fits."""
+    """Return the methods served at a path, also by a route whose `{id}` matches it."""
     return {
         method.upper()
         for template, methods in document["paths"].items()
@@ -127,7 +127,7 @@ def send(
     auth: AuthBase | None,
     headers: dict[str, str] | None = None,
 ) -> requests.Response:
-    """A request of the operation's path, to the server that made the response."""
+    """Send a request for the path of the operation to the server of the response."""
     url = urlsplit(response.request.url)
     base = f"{url.scheme}://{url.netloc}"
     path = operation.path

@@ -20,7 +20,7 @@ TO_BE_SIGNED = "to be signed"  # only once the request is complete can it be
 
 
 class Signer(AuthBase):
-    """Signs a request that is marked to be, whatever its target and body are."""
+    """Signs marked requests, with any target and body."""
 
     key: rsa.RSAPublicKey | None = None
 
@@ -30,7 +30,7 @@ class Signer(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         url = urlsplit(request.url or "")
         if request.headers.get("X-OCS-Header") != TO_BE_SIGNED:
-            return request  # a check that comes with no header, or with one of its own
+            return request  # a check without a header, or with its own
         base = f"{url.scheme}://{url.netloc}/api/v1"
         now = requests.get(f"{base}/time", timeout=30).json()["timestamp"]
         if Signer.key is None:
