@@ -68,7 +68,7 @@ class CrashingStore(SqliteStore):
 
 
 class Latch:
-    """Holds steps at a stage until the gate is opened."""
+    """Holds steps at a stage until it is opened."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
@@ -78,7 +78,7 @@ class Latch:
         self._open.set()
 
     async def wait(self) -> None:
-        """Signal that the step has arrived, and hold it until the gate is opened."""
+        """Signal that the step has arrived, and hold it until the latch is opened."""
         self.reached.set()
         await self._open.wait()
 

@@ -183,7 +183,7 @@ def find_leaks(
     outputs: bytes,
     secret_files: set[str],
 ) -> list[tuple[str, str]]:
-    """(secret, place) of each that is found.
+    """Return (secret, place) of each leak.
 
     Args:
         testbed: of a completed run.

@@ -20,9 +20,9 @@ LAST = (4, 5)  # those of zone3
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[OceanTestbed]:
-    async with make_ocean_testbed(per_zone=2) as found:
-        await found.start_controller()
-        yield found
+    async with make_ocean_testbed(per_zone=2) as testbed:
+        await testbed.start_controller()
+        yield testbed
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -42,12 +42,12 @@ async def plan(
     """Return the plan for each server, and check that nothing was done."""
     async with testbed.client() as client:
         before = await state_of(testbed), await client.list_dags(), await client.list_audit()
-        found = await client.stop(scope, list(targets), dry_run=True, **flags)
-        assert (found["dry_run"], found["name"]) == (True, "Stop OB")
-        assert found["lock"] == {"key": "cluster", "dag_id": None, "about": "free"}
+        plan = await client.stop(scope, list(targets), dry_run=True, **flags)
+        assert (plan["dry_run"], plan["name"]) == (True, "Stop OB")
+        assert plan["lock"] == {"key": "cluster", "dag_id": None, "about": "free"}
         after = await state_of(testbed), await client.list_dags(), await client.list_audit()
     assert after == before
-    servers: list[dict[str, Any]] = found["servers"]
+    servers: list[dict[str, Any]] = plan["servers"]
     return servers
 
 

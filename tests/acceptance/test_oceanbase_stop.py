@@ -25,9 +25,9 @@ ALL = list(range(9))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[OceanTestbed]:
-    async with make_ocean_testbed() as found:
-        await found.start_controller()
-        yield found
+    async with make_ocean_testbed() as testbed:
+        await testbed.start_controller()
+        yield testbed
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -244,8 +244,8 @@ async def hold_freeze(testbed: OceanTestbed, client: Client, number: int) -> dic
     dag = await client.stop("SERVER", [testbed.name(number)], terminate=True)
 
     async def waits() -> bool:
-        found = await client.get_dag(dag["id"])
-        return "waiting for their checkpoints" in all_log_lines(found)
+        current = await client.get_dag(dag["id"])
+        return "waiting for their checkpoints" in all_log_lines(current)
 
     await eventually(waits, timeout_s=60, what="the wait for the checkpoint")
     return dag

@@ -75,7 +75,7 @@ async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: Open
         async def is_held() -> bool:
             return reached.exists()
 
-        await eventually(is_held, timeout_s=60, what="the gate")
+        await eventually(is_held, timeout_s=60, what="the latch")
         waits = (await client.get_dag(hanging["id"]))["additional_data"]["wait"]
         assert waits[GOOD]["kind"] == "ssh"
         successor = await client.start("GLOBAL", force_pass=[hanging["id"]])
@@ -89,7 +89,7 @@ async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: Open
         async def is_held_again() -> bool:
             return reached.exists()
 
-        await eventually(is_held_again, timeout_s=60, what="the heir's gate")
+        await eventually(is_held_again, timeout_s=60, what="the latch of the successor")
         reached.unlink()
         dag = await wait_dag(client, successor["id"])
         assert dag["state"] == "SUCCEED"

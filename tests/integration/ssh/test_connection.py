@@ -116,9 +116,9 @@ async def test_connect_silent_sshd_times_out(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool, connect_timeout_s=0.5)
     host.signal(signal.SIGSTOP)
     async with asyncio.timeout(30):
-        with pytest.raises(HostUnreachable, match=r"within 0\.5 s") as silent:
+        with pytest.raises(HostUnreachable, match=r"within 0\.5 s") as caught:
             await runner.run(Command(("true",)), timeout_s=600)
-    assert "no firewall drops packets" in silent.value.remedy
+    assert "no firewall drops packets" in caught.value.remedy
     host.signal(signal.SIGCONT)
 
 
@@ -228,13 +228,13 @@ async def test_find_leftovers_reports_process_lock_and_file(own_ssh_hosts):
 def test_private_socket_path_removes_stale_directory(monkeypatch):
     exited = subprocess.Popen(["true"])
     exited.wait()
-    with tempfile.TemporaryDirectory() as place:
-        monkeypatch.setattr("tempfile.tempdir", place)
-        stale, ours = (Path(place, f"dagengine-{pid}-abc") for pid in (exited.pid, os.getpid()))
+    with tempfile.TemporaryDirectory() as directory:
+        monkeypatch.setattr("tempfile.tempdir", directory)
+        stale, ours = (Path(directory, f"dagengine-{pid}-abc") for pid in (exited.pid, os.getpid()))
         stale.mkdir()
         ours.mkdir()
         with private_socket_path() as path:
-            assert path.parent.parent == Path(place)
+            assert path.parent.parent == Path(directory)
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
             assert (stale.exists(), ours.exists()) == (False, True)
         assert not path.parent.exists()
@@ -254,14 +254,16 @@ async def test_ssh_pool_silent_hosts_do_not_block_other_logins(lab, ssh_pool):
     port = free_port()
     addresses = [f"127.0.0.{n}" for n in range(2, 66)]
     server = await asyncio.start_server(accept_silently, addresses, port)
-    silent = [HostAddress(place, port, known_hosts=lab.known_hosts) for place in addresses]
+    silent_addresses = [HostAddress(ip, port, known_hosts=lab.known_hosts) for ip in addresses]
     blocked = [
-        asyncio.create_task(ssh_pool.runner(a).run(Command(("true",)), timeout_s=600), name=str(a))
-        for a in silent
+        asyncio.create_task(
+            ssh_pool.runner(address).run(Command(("true",)), timeout_s=600), name=str(address)
+        )
+        for address in silent_addresses
     ]
 
     async def all_wait() -> bool:
-        return len(open_ends) == len(silent)
+        return len(open_ends) == len(silent_addresses)
 
     await eventually(all_wait)
     done = await runner.run(Command(("echo", "served")), timeout_s=60)
