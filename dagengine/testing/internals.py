@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from dagengine.engine.active_dag import DagMessage
 from dagengine.engine.engine import Engine
-from dagengine.engine.messages import Message
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import eventually
 
@@ -54,7 +54,7 @@ async def until_queued(engine: Engine, dag_id: int) -> None:
     await eventually(has_message, every_s=0.001, what=f"a message of DAG {dag_id}")
 
 
-def post_message(engine: Engine, dag_id: int, message: Message) -> None:
+def post_message(engine: Engine, dag_id: int, message: DagMessage) -> None:
     """Queue a message for a DAG, as an attempt or a request does."""
     engine._scheduler.post(dag_id, message)
 

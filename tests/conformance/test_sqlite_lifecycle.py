@@ -207,19 +207,19 @@ REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
 }
 
 
-@pytest.mark.parametrize("request", REQUESTS)
+@pytest.mark.parametrize("call_name", REQUESTS)
 async def test_sqlite_store_call_during_close_is_refused(
-    sqlite_store: SqliteStore, request: str
+    sqlite_store: SqliteStore, call_name: str
 ) -> None:
     async with held_writer(sqlite_store):
         closing = asyncio.ensure_future(sqlite_store.close())
         await asyncio.sleep(0)
         with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-            await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
+            await asyncio.wait_for(REQUESTS[call_name](sqlite_store), 5)
         assert not closing.done()
     await closing
     with pytest.raises(StoreUnavailable, match=r"the store .*store\.sqlite is closed"):
-        await asyncio.wait_for(REQUESTS[request](sqlite_store), 5)
+        await asyncio.wait_for(REQUESTS[call_name](sqlite_store), 5)
 
 
 async def test_sqlite_writer_call_after_end_is_refused(sqlite_store: SqliteStore) -> None:
