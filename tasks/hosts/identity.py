@@ -44,6 +44,15 @@ class DoubtKind(StrEnum):
     OWNER = "owner"
 
 
+class Obstacle(StrEnum):
+    """Reason why a process could not be examined."""
+
+    DENIED = "denied"  # this login may not read the working directory
+    HUNG = "hung"  # its file system does not answer
+    NO_SPACE = "space"  # the host has no space for temporary files
+    UNKNOWN = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """A process that blocks a start and a stop.
@@ -53,12 +62,18 @@ class Doubt:
         pid: process id.
         cwd: its working directory, empty if unknown.
         base: base directory in its command line, empty if irrelevant.
+        obstacle: why it could not be examined, if it could not.
+        user: name or uid of its user, if it could not be examined.
+        program: name of the process, if it could not be examined.
     """
 
     kind: DoubtKind
     pid: int
     cwd: str = ""
     base: str = ""
+    obstacle: Obstacle = Obstacle.UNKNOWN
+    user: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +113,26 @@ def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None
 
 def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
     """Return the processes that may be the server; an unknown kind counts as UNEXAMINED."""
-    cwds, bases = (_texts_by_pid(values, name) for name in ("doubt_cwd", "doubt_base"))
+    cwds, bases, obstacles, users, programs = (
+        _texts_by_pid(values, f"doubt_{name}")
+        for name in ("cwd", "base", "obstacle", "user", "program")
+    )
     doubts = []
     for text in dict.fromkeys(values.get("doubt", ())):
         kind, _, number = text.partition(" ")
         known = DoubtKind(kind) if kind in set(DoubtKind) else DoubtKind.UNEXAMINED
-        doubts.append(Doubt(known, _number(number), cwds.get(number, ""), bases.get(number, "")))
+        obstacle = obstacles.get(number, "")
+        doubts.append(
+            Doubt(
+                known,
+                _number(number),
+                cwds.get(number, ""),
+                bases.get(number, ""),
+                Obstacle(obstacle) if obstacle in set(Obstacle) else Obstacle.UNKNOWN,
+                users.get(number, ""),
+                programs.get(number, ""),
+            )
+        )
     return tuple(doubts)
 
 
@@ -123,11 +152,7 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
     elsewhere = f"its working directory is {doubt.cwd or 'unknown'}"
     match doubt.kind:
         case DoubtKind.UNEXAMINED:
-            return (
-                f"a server program (pid {doubt.pid}) could not be examined, it may be the server"
-                f" of {home}: it belongs to another user, or its directory does not answer",
-                f"examine pid {doubt.pid} on the host, or log in as its user or root (ssh.sudo)",
-            )
+            return _explain_unexamined(doubt, home)
         case DoubtKind.BASE:
             return (
                 f"pid {doubt.pid} has {doubt.base} as base directory, which is the home {home},"
@@ -158,6 +183,35 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
                 " program does not have the name of a server",
                 f"if it is this server, stop pid {doubt.pid} by hand and start bin/ of the home",
             )
+
+
+def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
+    user = f"user {doubt.user}" if doubt.user else "an unknown user"
+    what = (
+        f"{doubt.program or 'a server program'} of {user} (pid {doubt.pid}) may be the server of"
+        f" {home}, but could not be examined"
+    )
+    owner = "root" if not doubt.user or doubt.user.isdecimal() else doubt.user
+    logins = "root" if owner == "root" else f"{owner} or root"
+    by_hand = f"stop pid {doubt.pid} by hand"
+    match doubt.obstacle:
+        case Obstacle.DENIED:
+            return (
+                f"{what}: this login may not read its working directory",
+                f"log in as {logins} (`ssh.user`), set `ssh.sudo: {owner}`, or {by_hand}",
+            )
+        case Obstacle.HUNG:
+            return (
+                f"{what}: the file system of its working directory does not answer",
+                f"unmount or repair the dead NFS or FUSE mount on the host, or {by_hand}",
+            )
+        case Obstacle.NO_SPACE:
+            return (
+                f"{what}: the host has no space for temporary files",
+                "free space in /tmp on the host",
+            )
+        case Obstacle.UNKNOWN:
+            return f"{what}: the reason is unknown", f"examine it on the host, or {by_hand}"
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:
