@@ -13,6 +13,7 @@ from dagengine import (
     Flags,
     Operation,
     Outcome,
+    ResultUnknown,
     Stage,
     StageKind,
     StepContext,
@@ -289,6 +290,8 @@ class _Steps:
                 is_first=is_first,
                 awaits_password=decision.awaits_password,
             )
+        if report.outcome is StartOutcome.HUNG:
+            return _hung_launch(server)
         if report.outcome is StartOutcome.LOCKED:
             what = "another start of it has been under way for 25 s"
             return _failed(server, what, "check the host")
@@ -376,6 +379,15 @@ def _started(
         "awaits_password": awaits_password,
     }
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
+
+
+def _hung_launch(server: Server) -> ResultUnknown:
+    what = (
+        f"it is not known whether the server of {server.home} was started: the launch of"
+        f" {server.binary} does not end, not even after SIGKILL"
+    )
+    remedy = "unmount or repair a dead NFS or FUSE mount on the host"
+    return ResultUnknown(retryable_problem(Code.CANCEL_TIMEOUT, f"{server.name}: {what}", remedy))
 
 
 def _failed(server: Server, what: str, remedy: str) -> Failed:

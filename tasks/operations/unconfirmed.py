@@ -28,7 +28,6 @@ async def resolve_unconfirmed(
     if mark is None:
         return None
     generic_id = context.id_of(mark.dag_id)
-    what = f"whether anything of '{mark.stage}' of task {generic_id} still runs there"
     context.wait_for("proof", f"{server.name}: the end of '{mark.stage}' of task {generic_id}")
     result = await runner.run(
         wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _ASK_S
@@ -42,5 +41,6 @@ async def resolve_unconfirmed(
             )
         )
     await context.mark_confirmed()
-    await context.log(f"{server.name}: looked {what}: it does not")
+    what = f"no command of '{mark.stage}' of task {generic_id} holds the lock of its home"
+    await context.log(f"{server.name}: {what}")
     return None
