@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -9,10 +10,16 @@ import socket
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import pymysql
 import pytest
 
+from dagengine.testing import eventually
+from tasks.hosts.commands import FIRST_START_MARKER
+from tasks.hosts.home_state import StartKind, describe_kind
+from tasks.operations.start import START
 from tests.acceptance.conftest import World, WorldOf, sub_tasks, told, wait_dag
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
@@ -154,6 +161,40 @@ async def test_one_broken_server_harms_no_other_and_retry_mends_it(
             assert sub_tasks(mended, stage)[GOOD] == sub_tasks(dag, stage)[GOOD]
         assert good_pid in world.server_pids()
         assert len(world.server_pids()) == 2
+
+
+@pytest.mark.slow
+async def test_start_after_a_taken_port_sets_the_password(world_of: WorldOf) -> None:
+    """A first boot whose port is taken completes but for the last step: root has no password."""
+    async with world_of(1) as world, world.client() as client:
+        server, gate = world.cluster.servers[0], world.cluster.directory / "reached"
+        marker = server.home / FIRST_START_MARKER
+        await world.start_controller(stage=START, side="before", reached=str(gate))
+        accepted = await client.start("GLOBAL")
+
+        async def is_held() -> bool:
+            return gate.exists()
+
+        await eventually(is_held, timeout_s=60, what="the launch, after the check of the ports")
+        with socket.create_server(("0.0.0.0", server.sql_port)):
+            gate.unlink()
+            dag = await wait_dag(client, accepted["id"])
+        assert (dag["state"], dag["stage"]) == ("FAILED", 4), told(dag)
+        assert (server.home / "run/telemetry.json").exists()
+        assert marker.exists()
+
+        await world.end_controller()
+        await world.start_controller()
+        dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
+        assert dag["state"] == "SUCCEED", told(dag)
+        (check,) = sub_tasks(dag, 2).values()
+        assert describe_kind(StartKind.LATER) in check["task_logs"][-1]
+        assert "root had no password; set the configured one" in told(dag)
+        assert not marker.exists()
+        connect = partial(pymysql.connect, host="127.0.0.1", port=server.sql_port, user="root")
+        with pytest.raises(pymysql.OperationalError, match="Access denied"):
+            await asyncio.to_thread(connect, password="")
+        (await asyncio.to_thread(connect, password=world.cluster.password)).close()
 
 
 async def test_a_wrong_root_password_is_named_and_not_a_time_out(world_of: WorldOf) -> None:
