@@ -17,6 +17,14 @@ from tasks.hosts.scripts import read_script
 START_DEADLINE_S = 40
 """Time after which the start script gives up, in seconds."""
 
+FACTS_LIMIT_S = 25
+"""Time that the facts of a host may take when its mounts do not answer, in seconds.
+
+A client of the API waits 30 s for a dry run, and a query may take 30 s by default.
+"""
+
+_EXAMINE_S = FACTS_LIMIT_S - 10  # for directories; the rest is for the search for the server
+
 STOP_MARGIN_S = 25 + 10
 """Time that the stop script may need for the lock and after SIGKILL, in seconds."""
 
@@ -49,6 +57,7 @@ def facts_command(
         server.redo_dir or "",
         "\n".join(units),
         "version" if with_version else "",
+        str(_EXAMINE_S),
         *(str(port) for port in server.ports.values()),
     )
 

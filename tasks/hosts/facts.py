@@ -102,6 +102,7 @@ class StartOutcome(StrEnum):
 
     RUNNING = "running"
     LAUNCHED = "launched"
+    HUNG = "hung"  # the launch did not end; whether the server runs is unknown
     CHANGED = "changed"  # the home has changed since stage 2
     DOUBTFUL = "doubtful"  # a process may be the server
     UNANSWERED = "unanswered"  # the home's file system does not answer

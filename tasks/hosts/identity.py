@@ -46,6 +46,15 @@ class DoubtKind(StrEnum):
     OWNER = "owner"
 
 
+class Obstacle(StrEnum):
+    """Reason why a process could not be examined."""
+
+    DENIED = "denied"  # this login may not read the working directory
+    HUNG = "hung"  # its file system does not answer
+    NO_SPACE = "space"  # the host has no space for temporary files
+    UNKNOWN = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """A process that blocks a start and a stop.
@@ -55,12 +64,18 @@ class Doubt:
         pid: process id.
         cwd: its working directory, empty if unknown.
         base: base directory in its command line, empty if irrelevant.
+        obstacle: why it could not be examined, if it could not.
+        user: name or uid of its user, if it could not be examined.
+        program: name of the process, if it could not be examined.
     """
 
     kind: DoubtKind
     pid: int
     cwd: str = ""
     base: str = ""
+    obstacle: Obstacle = Obstacle.UNKNOWN
+    user: str = ""
+    program: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +117,26 @@ def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None
 
 def parse_doubts(values: Mapping[str, Sequence[str]]) -> tuple[Doubt, ...]:
     """Return the processes that may be the server; an unknown kind counts as UNEXAMINED."""
-    cwds, bases = (_texts_by_pid(values, name) for name in ("doubt_cwd", "doubt_base"))
+    cwds, bases, obstacles, users, programs = (
+        _texts_by_pid(values, f"doubt_{name}")
+        for name in ("cwd", "base", "obstacle", "user", "program")
+    )
     doubts = []
     for text in dict.fromkeys(values.get("doubt", ())):
         kind, _, number = text.partition(" ")
         known = DoubtKind(kind) if kind in set(DoubtKind) else DoubtKind.UNEXAMINED
-        doubts.append(Doubt(known, _number(number), cwds.get(number, ""), bases.get(number, "")))
+        obstacle = obstacles.get(number, "")
+        doubts.append(
+            Doubt(
+                known,
+                _number(number),
+                cwds.get(number, ""),
+                bases.get(number, ""),
+                Obstacle(obstacle) if obstacle in set(Obstacle) else Obstacle.UNKNOWN,
+                users.get(number, ""),
+                programs.get(number, ""),
+            )
+        )
     return tuple(doubts)
 
 
@@ -128,8 +157,7 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
     directory = doubt.cwd or messages.DIRECTORY_UNKNOWN()
     match doubt.kind:
         case DoubtKind.UNEXAMINED:
-            cause = messages.DOUBT_UNEXAMINED(pid=pid, home=home)
-            return cause, messages.EXAMINE_PROCESS(pid=pid)
+            return _explain_unexamined(doubt, home)
         case DoubtKind.BASE:
             cause = messages.DOUBT_BASE(pid=pid, base=base, home=home, directory=directory)
             return cause, _correct_home(doubt)
@@ -145,6 +173,27 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
         case DoubtKind.PROGRAM:
             cause = messages.DOUBT_PROGRAM(pid=pid, home=home, base=base)
             return cause, messages.STOP_AND_START_PROGRAM(pid=pid)
+
+
+def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
+    fields = {
+        "program": doubt.program or messages.PROGRAM_UNKNOWN(),
+        "user": doubt.user or messages.USER_UNKNOWN(),
+        "pid": doubt.pid,
+        "home": home,
+    }
+    owner = "root" if not doubt.user or doubt.user.isdecimal() else doubt.user
+    match doubt.obstacle:
+        case Obstacle.DENIED:
+            logins = "root" if owner == "root" else messages.USER_OR_ROOT(user=owner)
+            remedy = messages.LOG_IN_AS_OWNER(logins=logins, owner=owner, pid=doubt.pid)
+            return messages.UNEXAMINED_DENIED(**fields), remedy
+        case Obstacle.HUNG:
+            return messages.UNEXAMINED_HUNG(**fields), messages.REPAIR_MOUNT_OR_STOP(pid=doubt.pid)
+        case Obstacle.NO_SPACE:
+            return messages.UNEXAMINED_NO_SPACE(**fields), messages.FREE_TEMPORARY_SPACE()
+        case Obstacle.UNKNOWN:
+            return messages.UNEXAMINED_UNKNOWN(**fields), messages.EXAMINE_OR_STOP(pid=doubt.pid)
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:

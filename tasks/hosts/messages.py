@@ -6,14 +6,40 @@ from dagengine.errors import Message
 
 # --- Process that may be the server ----------------------------------------------
 
-DOUBT_UNEXAMINED = Message(
-    "tasks.hosts.doubt_unexamined",
-    "a server program (pid {pid}) could not be examined and may be the server of {home}: it "
-    "belongs to another user, or its directory does not respond",
+UNEXAMINED_DENIED = Message(
+    "tasks.hosts.unexamined_denied",
+    "{program} of user {user} (pid {pid}) may be the server of {home}, but could not be examined: "
+    "this login may not read its working directory",
 )
-EXAMINE_PROCESS = Message(
-    "tasks.hosts.examine_process",
-    "examine pid {pid} on the host, or log in as its user or as root (ssh.sudo)",
+UNEXAMINED_HUNG = Message(
+    "tasks.hosts.unexamined_hung",
+    "{program} of user {user} (pid {pid}) may be the server of {home}, but could not be examined: "
+    "the file system of its working directory does not respond",
+)
+UNEXAMINED_NO_SPACE = Message(
+    "tasks.hosts.unexamined_no_space",
+    "{program} of user {user} (pid {pid}) may be the server of {home}, but could not be examined: "
+    "the host has no space for temporary files",
+)
+UNEXAMINED_UNKNOWN = Message(
+    "tasks.hosts.unexamined_unknown",
+    "{program} of user {user} (pid {pid}) may be the server of {home}, but could not be examined: "
+    "the reason is unknown",
+)
+PROGRAM_UNKNOWN = Message("tasks.hosts.program_unknown", "a server program")
+USER_UNKNOWN = Message("tasks.hosts.user_unknown", "(unknown)")
+USER_OR_ROOT = Message("tasks.hosts.user_or_root", "{user} or root")
+LOG_IN_AS_OWNER = Message(
+    "tasks.hosts.log_in_as_owner",
+    "log in as {logins} (`ssh.user`), set `ssh.sudo: {owner}`, or stop pid {pid} by hand",
+)
+REPAIR_MOUNT_OR_STOP = Message(
+    "tasks.hosts.repair_mount_or_stop",
+    "unmount or repair the dead NFS or FUSE mount on the host, or stop pid {pid} by hand",
+)
+FREE_TEMPORARY_SPACE = Message("tasks.hosts.free_temporary_space", "free space in /tmp on the host")
+EXAMINE_OR_STOP = Message(
+    "tasks.hosts.examine_or_stop", "examine the process on the host, or stop pid {pid} by hand"
 )
 DOUBT_BASE = Message(
     "tasks.hosts.doubt_base",

@@ -94,6 +94,14 @@ CONNECTION_LOST = Message(
     "tasks.operations.connection_lost",
     "WARN: {server}: {reason}; repeating the command, which checks the server first",
 )
+LAUNCH_HUNG = Message(
+    "tasks.operations.launch_hung",
+    "{server}: it is not known whether the server of {home} was started: the launch of {program} "
+    "does not end, not even after SIGKILL",
+)
+REPAIR_MOUNT = Message(
+    "tasks.operations.repair_mount", "unmount or repair a dead NFS or FUSE mount on the host"
+)
 START_LOCKED = Message(
     "tasks.operations.start_locked",
     "{server}: another start of it has been in progress for 25 s",

@@ -13,6 +13,7 @@ from dagengine import (
     Flags,
     Operation,
     Outcome,
+    ResultUnknown,
     Stage,
     StageKind,
     StepContext,
@@ -295,6 +296,8 @@ class _Steps:
                 is_first=is_first,
                 awaits_password=decision.awaits_password,
             )
+        if report.outcome is StartOutcome.HUNG:
+            return _hung_launch(server)
         if report.outcome is StartOutcome.LOCKED:
             return _failed(messages.START_LOCKED(server=server.name), messages.CHECK_HOST())
         if report.status == 0:
@@ -380,6 +383,11 @@ def _started(
         "awaits_password": awaits_password,
     }
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
+
+
+def _hung_launch(server: Server) -> ResultUnknown:
+    message = messages.LAUNCH_HUNG(server=server.name, home=server.home, program=server.binary)
+    return ResultUnknown(retryable_problem(Code.CANCEL_TIMEOUT, message, messages.REPAIR_MOUNT()))
 
 
 def _failed(message: str, remedy: str) -> Failed:

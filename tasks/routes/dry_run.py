@@ -14,7 +14,7 @@ from tasks.cluster.cluster_file import Server
 from tasks.cluster.scope import ScopeKind
 from tasks.flavours.base import DatabaseActions, StopMode
 from tasks.flavours.select import select_actions
-from tasks.hosts.commands import start_command, stop_command
+from tasks.hosts.commands import FACTS_LIMIT_S, start_command, stop_command
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import describe_kind
 from tasks.operations.lock_stage import LOCK_KEY
@@ -26,8 +26,6 @@ from tasks.preflight.result import StartTarget
 from tasks.routes import messages
 from tasks.routes.start import StartRequest, reload_cluster, resolve_start
 from tasks.routes.stop import StopRequest, resolve_stop
-
-_QUERY_TIMEOUT_S = 10.0  # limit for one host; all hosts are queried at the same time
 
 HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
 """By server: the facts of its host, or a plan that explains why they are unknown."""
@@ -145,12 +143,15 @@ async def _query_all(access: ClusterAccess, targets: Sequence[str]) -> HostAnswe
 
 
 async def _query_one(access: ClusterAccess, server: Server) -> HostFacts | ServerPlan:
-    """Return the host's facts; if it cannot be queried, a plan that contains the reason."""
+    """Return the host's facts; if it cannot be queried, a plan that contains the reason.
+
+    All hosts are queried at the same time, so the limit of one is the limit of all.
+    """
     try:
-        async with asyncio.timeout(_QUERY_TIMEOUT_S):
+        async with asyncio.timeout(FACTS_LIMIT_S):
             return await gather_facts(server, access.runner(server), access.clock)
     except TimeoutError:
-        reason = messages.HOST_SILENT(limit_s=_QUERY_TIMEOUT_S)
+        reason = messages.HOST_SILENT(limit_s=FACTS_LIMIT_S)
         return ServerPlan(server.name, "unknown", reason)
     except DagengineError as exc:
         return ServerPlan(server.name, "unknown", str(exc))

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from functools import partial
+
+import pymysql
 import pytest
 
+from dagengine.testing import eventually
+from tasks.hosts.commands import FIRST_START_MARKER
+from tasks.hosts.home_state import StartKind, describe_kind
+from tasks.operations.start import START
 from tests.acceptance.conftest import (
     OpenTestbed,
     all_log_lines,
@@ -57,6 +66,40 @@ async def test_start_one_broken_server_fails_alone_and_is_retried(
             assert sub_tasks(retried, stage)[GOOD] == sub_tasks(dag, stage)[GOOD]
         assert good_pid in testbed.server_pids()
         assert len(testbed.server_pids()) == 2
+
+
+@pytest.mark.slow
+async def test_start_after_taken_port_sets_password(open_testbed: OpenTestbed) -> None:
+    """A first boot whose port is taken completes but for the last step: root has no password."""
+    async with open_testbed(1) as testbed, testbed.client() as client:
+        server, reached = testbed.cluster.servers[0], testbed.cluster.directory / "reached"
+        marker = server.home / FIRST_START_MARKER
+        await testbed.start_controller(stage=START, side="before", reached=str(reached))
+        accepted = await client.start("GLOBAL")
+
+        async def is_held() -> bool:
+            return reached.exists()
+
+        await eventually(is_held, timeout_s=60, what="the launch, after the check of the ports")
+        with socket.create_server(("0.0.0.0", server.sql_port)):
+            reached.unlink()
+            dag = await wait_dag(client, accepted["id"])
+        assert (dag["state"], dag["stage"]) == ("FAILED", 4), all_log_lines(dag)
+        assert (server.home / "run/telemetry.json").exists()
+        assert marker.exists()
+
+        await testbed.end_controller()
+        await testbed.start_controller()
+        dag = await wait_dag(client, (await client.start("GLOBAL"))["id"])
+        assert dag["state"] == "SUCCEED", all_log_lines(dag)
+        (check,) = sub_tasks(dag, 2).values()
+        assert describe_kind(StartKind.LATER) in check["task_logs"][-1]
+        assert "root had no password; set the configured one" in all_log_lines(dag)
+        assert not marker.exists()
+        connect = partial(pymysql.connect, host="127.0.0.1", port=server.sql_port, user="root")
+        with pytest.raises(pymysql.OperationalError, match="Access denied"):
+            await asyncio.to_thread(connect, password="")
+        (await asyncio.to_thread(connect, password=testbed.cluster.password)).close()
 
 
 async def test_start_wrong_root_password_is_named_in_log(open_testbed: OpenTestbed) -> None:

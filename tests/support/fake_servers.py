@@ -83,7 +83,7 @@ def listen(
             process.kill()
 
 
-def run_as(user: int | None, command: Command) -> str:
+def run_as(user: int | None, command: Command, *, limit_s: float = 30) -> str:
     """Run a command as a user (needs root) and return its output; it may print no error."""
     result = subprocess.run(
         [str(word) for word in command.argv],
@@ -94,20 +94,21 @@ def run_as(user: int | None, command: Command) -> str:
         group=user,
         extra_groups=None if user is None else [],
         cwd="/",
-        timeout=30,
+        timeout=limit_s,
     )
     assert result.stderr == ""
     return result.stdout
 
 
-def run_as_nobody(command: Command, before: str = ":") -> str:
+def run_as_nobody(command: Command, before: str = ":", *, limit_s: float = 30) -> str:
     """Run a command as the user `nobody`, which cannot see the processes of other users.
 
     `before` is a shell command that prepares its mount namespace, as root. Needs root.
     """
     hidden = f"{before} && mount -t proc -o hidepid=2 proc /proc && exec setpriv "
     words = f'{hidden} --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'
-    return run_as(None, Command(("unshare", "-m", "sh", "-c", words, "sh", *command.argv)))
+    argv = ("unshare", "-m", "sh", "-c", words, "sh", *command.argv)
+    return run_as(None, Command(argv), limit_s=limit_s)
 
 
 @contextmanager

@@ -10,32 +10,32 @@ bounded() {
         "$@" </dev/null 2>/dev/null
         return
     fi
-    ticks=$(($1 * 20))
+    limit=$1
     shift
     open_spool || return 125
     printf '\n' >&7 2>/dev/null || { exec 7>&-; return 125; } # the disk is full
     # `exec`: with redirections on the command itself, the shell would keep copies of the old
     # descriptors.
     (exec </dev/null >&7 2>/dev/null 7>&- 8>&- 9<&- && "$@") &
-    child=$!
-    pause=0.01
-    while { read -r state <"/proc/$child/stat"; } 2>/dev/null; do
+    wait_for_child "$!" "$limit" || outcome=124
+    tail -c +2 /proc/self/fd/7
+    exec 7>&-
+    return "$outcome"
+}
+
+# wait_for_child PID SECONDS: wait until a background child has ended and set outcome to its status.
+# Fails after a time-out: the child is then killed, but not waited for.
+wait_for_child() {
+    ticks=$(($2 * 20)) pause=0.01
+    while { read -r state <"/proc/$1/stat"; } 2>/dev/null; do
         case ${state##*) } in Z*) break ;; esac
-        [ "$ticks" -gt 0 ] || break
+        if [ "$ticks" -le 0 ]; then kill -s KILL "$1" 2>/dev/null; return 1; fi
         ticks=$((ticks - 1))
         sleep "$pause"
         pause=0.05
     done
-    if [ "$ticks" -gt 0 ]; then
-        wait "$child"
-        outcome=$?
-    else
-        kill -s KILL "$child" 2>/dev/null
-        outcome=124
-    fi
-    tail -c +2 /proc/self/fd/7
-    exec 7>&-
-    return "$outcome"
+    outcome=0
+    wait "$1" || outcome=$?
 }
 
 # open_spool: open a temporary file without a name as descriptor 7. A signal that would end this

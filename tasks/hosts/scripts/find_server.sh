@@ -2,7 +2,7 @@
 # find_server: identify the server of $home, that is, the process that runs $program (such as seekdb
 # or observer) with the home as its working directory, compared by device and inode. A pid, a pid file
 # or a command line identifies nothing, but it can raise doubts, which block a start and a stop:
-#   unexamined  a server program that could not be examined (permission, dead mount)
+#   unexamined  a server program that could not be examined (permission, dead mount, full disk)
 #   base        its base directory is this home, but its working directory is not
 #   pid_file    it has the pid file of this home open, but its working directory is not this home
 #   flavour     another server program has this home as its working directory
@@ -113,6 +113,19 @@ doubt() {
     [ -z "$3" ] || doubts="${doubts}doubt_base=$2 $3$line_end"
 }
 
+# doubt_unexamined STATUS: doubt the candidate, with its user and program, and why it could not be
+# examined, by the status of `bounded`.
+doubt_unexamined() {
+    case $1 in 124) obstacle=hung ;; 125) obstacle=space ;; *) obstacle=denied ;; esac
+    mounts='' # a directory service may hang as well
+    user_of=$(bounded 2 stat -c %U "/proc/$candidate")
+    mounts=/proc/self/mounts
+    case $user_of in '' | UNKNOWN) user_of=$uid_of ;; esac
+    doubt unexamined "$candidate"
+    doubts="${doubts}doubt_obstacle=$candidate $obstacle${line_end}doubt_user=$candidate $user_of$line_end"
+    doubts="${doubts}doubt_program=$candidate $name$line_end"
+}
+
 examine() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 0
     name=${stat#*\(} name=${name%)*} candidate=$1
@@ -122,25 +135,25 @@ examine() {
     start=${20}
     uid_of=$(stat -c %u "/proc/$candidate" 2>/dev/null) || return 0
     # Always bounded: a mount that was detached with `umount -l` is in no table.
-    mounts='' line='' is_hung=124
+    mounts='' line='' examined=124
     if [ "$hung" -lt 3 ]; then # after three hung processes, do not spend 2 s on each further one
         line=$(bounded 2 print_directory_of "$candidate")
-        is_hung=$?
-        [ "$is_hung" -ne 124 ] || hung=$((hung + 1))
+        examined=$?
+        [ "$examined" -ne 124 ] || hung=$((hung + 1))
     fi
     mounts=/proc/self/mounts
     id=${line%%"$line_end"*} cwd=${line#*"$line_end"}
     if [ -z "$id" ]; then
         [ -e "/proc/$candidate/stat" ] || return 0
         # Permission denied: a user who cannot write to the home cannot run its server.
-        if [ "$is_hung" -ne 124 ]; then
+        if [ "$examined" -ne 124 ]; then
             may_write "$uid_of" || return 0
             # A process loses its working directory just before it becomes a zombie.
             sleep 0.2
             { read -r stat <"/proc/$candidate/stat"; } 2>/dev/null || return 0
             case ${stat##*) } in Z*) return 0 ;; esac
         fi
-        doubt unexamined "$candidate"
+        doubt_unexamined "$examined"
     elif [ "$id" = "$home_id" ]; then
         case $(name_program) in
         "$program") ;;

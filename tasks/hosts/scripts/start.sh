@@ -76,6 +76,17 @@ prepare() {
     esac
 }
 
+# Run the program in the home and set outcome to its status. Fails if it does not end, which happens
+# on a dead mount: then `timeout` waits for it in vain. A background command ignores SIGINT and
+# SIGQUIT; `timeout` resets them for the program, or else, if it respects that, `env` can do so.
+launch() {
+    # --foreground: the command stays in this script's process group and is killed with it.
+    # shellcheck disable=SC2086  # words
+    (exec </dev/null >&8 2>&1 7>&- 8>&- 9<&- && cd "$home" && DAGENGINE_START=$marker \
+        exec $reset timeout --foreground -k 2 20 setsid -w "$@") &
+    wait_for_child "$!" 25
+}
+
 locate_home && [ -n "$home_id" ] || { echo "outcome=unanswered"; exit 0; }
 exec 9<"$home" || exit 70
 flock -w 25 9 || { echo "outcome=locked"; exit 0; }
@@ -92,12 +103,11 @@ esac
 echo "log_from=$(bounded 2 stat -c %s "$log" || echo 0)"
 # The file has no name, so that it disappears however this script ends.
 open_spool && exec 8<&7 7>&- || exit 71
-tries=0
+tries=0 reset='env --default-signal=INT,QUIT'
+$reset true 2>/dev/null || reset=''
 while :; do
-    # --foreground: the command stays in this script's process group and is killed with it.
-    (cd "$home" && DAGENGINE_START=$marker exec timeout --foreground -k 2 20 setsid -w \
-        "$@" </dev/null >&8 2>&1 7>&- 8>&- 9<&-)
-    status=$?
+    launch "$@" || { echo "outcome=hung"; exit 0; }
+    status=$outcome
     # Already running? The program takes the zombie of an old process for a running server.
     [ "$status" = "$busy" ] && ! find_server && [ "$tries" -lt 40 ] || break
     tries=$((tries + 1))

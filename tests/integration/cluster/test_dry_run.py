@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dagengine.client import ApiRefused, Client
+from dagengine.remote import Command, CommandResult, HostAddress
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
+from dagengine.testing import LocalRunner, LocalRunnerPool
 from tasks import EXTENSION
 from tasks.demo.hosts import DemoHost, free_port
+from tasks.hosts.commands import FACTS_LIMIT_S
 
 PASSWORD = "r00t-p@ss"
 
@@ -131,6 +136,50 @@ async def test_dry_run_silent_host_has_verdict_unknown(plan_cluster: PlanCluster
             verdicts = {server["server"]: server["verdict"] for server in servers}
             assert verdicts == {good: "start", silent_server: "unknown"}
             await plan_cluster.assert_nothing_happened(client)
+
+
+class SlowHost(LocalRunner):
+    """A host with a dead data mount: its facts take 13 s by the clock of the event loop."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._patch = patch
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        result = await super().run(command, timeout_s=timeout_s)
+        loop = asyncio.get_running_loop()
+        time = loop.time
+        self._patch.setattr(loop, "time", lambda: time() + 13.0)
+        for _ in range(5):  # a time limit of less than 13 s expires here
+            await asyncio.sleep(0)
+        lines = result.stdout.replace("end=yes\n", "unanswered=/dead/data\nend=yes\n")
+        return replace(result, stdout=lines)
+
+
+class SlowPool(LocalRunnerPool):
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def runner(self, address: HostAddress) -> LocalRunner:
+        return SlowHost(self._patch)
+
+
+async def test_dry_run_slow_host_reports_its_finding(
+    plan_cluster: PlanCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_cluster.add(2886)
+    monkeypatch.setattr("dagengine.server.controller.SshPool", lambda *_: SlowPool(monkeypatch))
+    async with plan_cluster.client() as client:
+        (server,) = (await client.start("GLOBAL", dry_run=True))["servers"]
+        assert server["verdict"] == "blocked"
+        assert "/dead/data could not be examined" in server["reason"]
+        await plan_cluster.assert_nothing_happened(client)
+
+
+def test_dry_run_ends_before_limit_of_client() -> None:
+    client_limit_s = inspect.signature(Client).parameters["timeout_s"].default
+    assert client_limit_s > FACTS_LIMIT_S
+    assert HostAddress("127.0.0.1").command_timeout_s > FACTS_LIMIT_S
 
 
 async def test_dry_run_invalid_request_is_refused_like_call(plan_cluster: PlanCluster) -> None:

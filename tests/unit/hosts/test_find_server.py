@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 
 from tasks.flavours.seekdb import SEEKDB
-from tasks.hosts.commands import facts_command, process_command
-from tasks.hosts.facts import parse_facts, parse_process
-from tasks.hosts.identity import Doubt, DoubtKind, ProcessIdentity, parse_doubts
+from tasks.hosts.commands import facts_command, process_command, start_command
+from tasks.hosts.facts import StartOutcome, parse_facts, parse_process, parse_start
+from tasks.hosts.home_state import StartKind
+from tasks.hosts.identity import (
+    Doubt,
+    DoubtKind,
+    Obstacle,
+    ProcessIdentity,
+    explain_doubt,
+    parse_doubts,
+)
 from tasks.hosts.output import parse_lines
 from tasks.preflight.decide import Blocked
 from tasks.preflight.decide_stop import Stop, decide_stop
@@ -251,5 +259,35 @@ def test_find_server_process_of_other_user_is_unexamined(may_write: bool) -> Non
             server, doubts = find(home, NOBODY)
             assert server is None
             about_it = [doubt for doubt in doubts if doubt.pid == process.pid]
-            unexamined = Doubt(DoubtKind.UNEXAMINED, process.pid)
-            assert about_it == ([unexamined] if may_write else [])
+            assert about_it == (
+                [make_denied_doubt(process.pid, str(_OTHER_USER))] if may_write else []
+            )
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
+def test_start_beside_a_server_of_root_names_the_obstacle() -> None:
+    """Any process of root may be the server of any home, and another login cannot examine it."""
+    with open_directory() as root, run_server(Path("/")) as process:
+        home = root / "home"
+        home.mkdir()
+        os.chown(home, NOBODY, NOBODY)
+        command = start_command(make_server(home=str(home)), "78", StartKind.FIRST)
+        report = parse_start(run_as(NOBODY, command))
+        assert report.outcome is StartOutcome.DOUBTFUL
+        (doubt,) = (doubt for doubt in report.doubts if doubt.pid == process.pid)
+        assert doubt == make_denied_doubt(process.pid, "root")
+        cause, remedy = explain_doubt(doubt, str(home))
+        assert cause == (
+            f"seekdb of user root (pid {process.pid}) may be the server of {home}, but could not"
+            " be examined: this login may not read its working directory"
+        )
+        assert remedy == (
+            f"log in as root (`ssh.user`), set `ssh.sudo: root`, or stop pid {process.pid} by hand"
+        )
+        assert list(home.iterdir()) == []
+
+
+def make_denied_doubt(pid: int, user: str) -> Doubt:
+    """The doubt about a fake server whose working directory this login may not read."""
+    return Doubt(DoubtKind.UNEXAMINED, pid, obstacle=Obstacle.DENIED, user=user, program="seekdb")

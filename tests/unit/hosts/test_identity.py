@@ -10,6 +10,7 @@ from tasks.hosts.identity import (
     Doubt,
     DoubtKind,
     Listener,
+    Obstacle,
     explain_doubt,
     explain_listener,
     parse_doubts,
@@ -19,6 +20,7 @@ from tasks.hosts.identity import (
 from tasks.hosts.output import parse_lines
 
 _NAMES = ["pid", "started", "owner", "by", "doubt", "doubt_cwd", "doubt_base", "listener"]
+_NAMES += ["doubt_obstacle", "doubt_user", "doubt_program"]
 _VALUES = st.text(st.characters(exclude_characters="\n"), max_size=20) | st.sampled_from(
     ["7", "2881 0 7 seekdb", "base 7", "7 /a b", "unexamined 7", "9" * 30, "٣"]
 )
@@ -71,9 +73,30 @@ def test_explain_doubt_names_pid_home_and_remedy(kind: DoubtKind) -> None:
     assert "4242" in cause
     assert "/home/x" in cause
     assert remedy
+    if kind is DoubtKind.UNEXAMINED:
+        assert "4242" in remedy
     if kind in (DoubtKind.BASE, DoubtKind.PID_FILE):
         assert "/old" in cause
         assert "4242" in remedy
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason", "fix"),
+    [
+        (Obstacle.DENIED, "may not read its working directory", "set `ssh.sudo: admin`"),
+        (Obstacle.HUNG, "does not answer", "unmount or repair"),
+        (Obstacle.NO_SPACE, "no space for temporary files", "free space in /tmp"),
+    ],
+)
+def test_explain_unexamined_names_reason_and_remedy(
+    obstacle: Obstacle, reason: str, fix: str
+) -> None:
+    lines = f"doubt=unexamined 7\ndoubt_obstacle=7 {obstacle}\ndoubt_user=7 admin\n"
+    (doubt,) = parse_doubts(parse_lines(f"{lines}doubt_program=7 seekdb\n"))
+    cause, remedy = explain_doubt(doubt, "/home/x")
+    assert cause.startswith("seekdb of user admin (pid 7) may be the server of /home/x")
+    assert reason in cause
+    assert fix in remedy
 
 
 def test_explain_listener_names_port_and_process() -> None:

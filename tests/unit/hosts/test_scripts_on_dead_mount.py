@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tasks.cluster.cluster_file import Server
 from tasks.diagnosis.postmortem import postmortem_command
 from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
+    FACTS_LIMIT_S,
     confirm_first_start_command,
     error_lines_command,
     facts_command,
@@ -25,7 +27,7 @@ from tasks.hosts.commands import (
 )
 from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
 from tasks.hosts.home_state import StartKind
-from tasks.hosts.identity import Doubt, DoubtKind, parse_doubts
+from tasks.hosts.identity import Doubt, DoubtKind, Obstacle, parse_doubts
 from tasks.hosts.output import parse_lines
 from tasks.hosts.scripts import read_script
 from tests.support.dead_mount import DeadMount, find_missing, mount
@@ -85,6 +87,12 @@ def read_doubts(output: str) -> list[Doubt]:
     return list(parse_doubts(parse_lines(output)))
 
 
+def make_hung_doubt(pid: int) -> Doubt:
+    """The doubt about a fake server of nobody in a dead mount."""
+    user = pwd.getpwuid(NOBODY).pw_name
+    return Doubt(DoubtKind.UNEXAMINED, pid, obstacle=Obstacle.HUNG, user=user, program="seekdb")
+
+
 def test_facts_command_other_program_in_dead_mount_is_ignored(
     dead: DeadMount, server: Server
 ) -> None:
@@ -101,7 +109,7 @@ def test_facts_command_other_program_in_dead_mount_is_ignored(
 def test_host_scripts_server_in_dead_mount_is_doubtful(dead: DeadMount, server: Server) -> None:
     with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
         dead.die()
-        doubt = Doubt(DoubtKind.UNEXAMINED, process.pid)
+        doubt = make_hung_doubt(process.pid)
         output = run_as_nobody(process_command(SEEKDB, server.home))
         assert read_doubts(output) == [doubt]
         assert "end=yes" in output
@@ -122,7 +130,7 @@ def test_find_server_detached_dead_mount_is_bounded(dead: DeadMount, server: Ser
         dead.die()
         assert str(dead.path) not in Path("/proc/self/mounts").read_text()
         output = run_as_nobody(process_command(SEEKDB, server.home))
-        assert read_doubts(output) == [Doubt(DoubtKind.UNEXAMINED, process.pid)]
+        assert read_doubts(output) == [make_hung_doubt(process.pid)]
         assert "end=yes" in output
 
 
@@ -196,6 +204,22 @@ def test_start_command_store_on_dead_mount_is_unanswered(dead: DeadMount, server
 
 
 @pytest.mark.slow
+def test_start_command_program_on_dead_mount_is_bounded(dead: DeadMount, server: Server) -> None:
+    Path(server.binary).unlink()
+    Path(server.binary).symlink_to(dead.path / "seekdb")
+    dead.die()
+    command = start_command(server, "77", StartKind.FIRST)
+    report = parse_start(run_as_nobody(command, limit_s=60))
+    assert (report.outcome, report.status) == (StartOutcome.HUNG, None)
+    assert_unlocked(Path(server.home))
+    # The hung launch works in the home and names it: it blocks a later start, which ends at once.
+    (doubt,) = read_doubts(run_as_nobody(start_command(server, "78", StartKind.FIRST)))
+    assert doubt.kind is DoubtKind.PROGRAM
+    assert Path(f"/proc/{doubt.pid}/cwd").samefile(server.home)
+    assert read_doubts(run_as_nobody(stop_command(server, 1))) == [doubt]
+
+
+@pytest.mark.slow
 def test_query_scripts_home_on_dead_mount_terminate(dead: DeadMount) -> None:
     dead.die()
     home = f"{dead.path}/home"
@@ -215,6 +239,20 @@ def test_facts_command_program_on_dead_mount_is_unanswered(dead: DeadMount, serv
     facts = parse_facts(run_as_nobody(facts_command(server, with_version=True, units=[])))
     assert facts.complete
     assert server.binary in facts.unanswered
+
+
+@pytest.mark.slow
+def test_facts_command_many_dead_mounts_keep_limit(dead: DeadMount, server: Server) -> None:
+    Path(server.binary).unlink()
+    Path(server.binary).symlink_to(dead.path / "seekdb")
+    elsewhere = replace(server, data_dir=f"{dead.path}/data")
+    with run_server(Path("/"), text=in_mount(dead), user=NOBODY) as process:
+        dead.die()
+        command = facts_command(elsewhere, units=[str(dead.path)])
+        facts = parse_facts(run_as_nobody(command, limit_s=FACTS_LIMIT_S))
+        assert facts.complete
+        assert len(facts.unanswered) == 4
+        assert [doubt.pid for doubt in facts.doubts] == [process.pid]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -128,6 +129,25 @@ def test_start_script_program_inherits_no_descriptor(home: Home) -> None:
     descriptors = {int(word) for word in report.said.split() if word.isdecimal()} - {2881}
     assert descriptors & {7, 8, 9} == set()
     assert descriptors >= {0, 1, 2}
+
+
+@pytest.mark.parametrize("resets_signals", [True, False])
+def test_started_program_ignores_no_signal(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resets_signals: bool
+) -> None:
+    """The launch runs in the background of a shell, where SIGINT and SIGQUIT are ignored."""
+    program = home.write("bin/seekdb", "#!/bin/sh\ngrep SigIgn: /proc/$$/status\nexit 87\n")
+    program.chmod(0o755)
+    if not resets_signals:
+        (tmp_path / "programs").mkdir()
+        timeout = tmp_path / "programs/timeout"
+        timeout.write_text('#!/bin/sh\nwhile [ "$1" != setsid ]; do shift; done\nexec "$@"\n')
+        timeout.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{timeout.parent}:{os.environ['PATH']}")
+    report = home.start(StartKind.FIRST)
+    assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
+    ignored = int(report.said.split()[1], 16)
+    assert ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1) == 0
 
 
 @pytest.mark.parametrize(
