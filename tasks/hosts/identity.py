@@ -211,7 +211,10 @@ def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
                 "free space in /tmp on the host",
             )
         case Obstacle.UNKNOWN:
-            return f"{what}: the reason is unknown", f"examine it on the host, or {by_hand}"
+            return (
+                f"{what}: the reason is unknown",
+                f"log in as {logins} (`ssh.user`), or {by_hand}",
+            )
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:
