@@ -183,9 +183,9 @@ def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
         "home": home,
     }
     owner = "root" if not doubt.user or doubt.user.isdecimal() else doubt.user
+    logins = "root" if owner == "root" else messages.USER_OR_ROOT(user=owner)
     match doubt.obstacle:
         case Obstacle.DENIED:
-            logins = "root" if owner == "root" else messages.USER_OR_ROOT(user=owner)
             remedy = messages.LOG_IN_AS_OWNER(logins=logins, owner=owner, pid=doubt.pid)
             return messages.UNEXAMINED_DENIED(**fields), remedy
         case Obstacle.HUNG:
@@ -193,7 +193,10 @@ def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
         case Obstacle.NO_SPACE:
             return messages.UNEXAMINED_NO_SPACE(**fields), messages.FREE_TEMPORARY_SPACE()
         case Obstacle.UNKNOWN:
-            return messages.UNEXAMINED_UNKNOWN(**fields), messages.EXAMINE_OR_STOP(pid=doubt.pid)
+            return (
+                messages.UNEXAMINED_UNKNOWN(**fields),
+                messages.LOG_IN_OR_STOP(logins=logins, pid=doubt.pid),
+            )
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:

@@ -38,8 +38,8 @@ REPAIR_MOUNT_OR_STOP = Message(
     "unmount or repair the dead NFS or FUSE mount on the host, or stop pid {pid} by hand",
 )
 FREE_TEMPORARY_SPACE = Message("tasks.hosts.free_temporary_space", "free space in /tmp on the host")
-EXAMINE_OR_STOP = Message(
-    "tasks.hosts.examine_or_stop", "examine the process on the host, or stop pid {pid} by hand"
+LOG_IN_OR_STOP = Message(
+    "tasks.hosts.log_in_or_stop", "log in as {logins} (`ssh.user`), or stop pid {pid} by hand"
 )
 DOUBT_BASE = Message(
     "tasks.hosts.doubt_base",
