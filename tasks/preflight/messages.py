@@ -198,7 +198,7 @@ CHECK_LOGIN_SHELL = Message(
 SSH_USER = Message("tasks.preflight.ssh_user", "the SSH user")
 CHECK_UNKNOWN = Message(
     "tasks.preflight.check_unknown",
-    "there is no check '{check}'; known: {names}",
+    "the check '{check}' does not exist; known: {names}",
 )
 CHECK_NOT_SKIPPABLE = Message(
     "tasks.preflight.check_not_skippable",
