@@ -73,7 +73,7 @@ async def held_writer(store: SqliteStore) -> AsyncIterator[None]:
         is_held.set()
         assert release.wait(_HOLD_LIMIT_S)
 
-    holding = asyncio.ensure_future(call_writer(store, hold))
+    holding = asyncio.create_task(call_writer(store, hold), name="held writer")
     assert await asyncio.to_thread(is_held.wait, _HOLD_LIMIT_S)
     try:
         yield

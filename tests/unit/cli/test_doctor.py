@@ -34,7 +34,7 @@ def cluster_of(tmp_path: Path, keys: str) -> ClusterFile:
         ("root_password_file: root\n", "", 0o600, SelfCheckStatus.BAD, "is empty"),
         ("root_password_file: root\n", "", 0o644, SelfCheckStatus.BAD, "is empty"),
         ("root_password_file: gone\n", "", 0o600, SelfCheckStatus.BAD, "No such file"),
-        ("root_password: none\n", "", 0o600, SelfCheckStatus.WARN, "root has no password"),
+        ("root_password: none\n", "", 0o600, SelfCheckStatus.WARN, "root has an empty password"),
         ("root_password_env: DOCTOR_NOT_SET\n", "", 0o600, SelfCheckStatus.BAD, "is not set"),
         ("", "", 0o600, SelfCheckStatus.BAD, "are missing"),
     ],
