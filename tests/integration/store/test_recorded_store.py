@@ -174,17 +174,29 @@ async def test_lock_of_upgraded_store_goes_to_its_successor(
     assert holder is not None
     assert (holder.dag_id, holder.token) == (20, 20)
     before = await detail_of(world, 20)
-    assert (before.dag.lock_token, before.dag.held, before.dag.lock_successor_id) == (20, 20, 22)
+    assert (before.dag.lock_token, before.dag.last_lock_token, before.dag.lock_successor_id) == (
+        20,
+        20,
+        22,
+    )
     steps.released.set()
     async with asyncio.timeout(20):
         successor = await world.engine.wait(22)
         passed = await world.engine.wait(20)
-    assert (successor.dag.lock_token, successor.dag.held, successor.dag.lock_successor_id) == (
+    assert (
+        successor.dag.lock_token,
+        successor.dag.last_lock_token,
+        successor.dag.lock_successor_id,
+    ) == (
         0,
         21,
         None,
     )
-    assert (passed.dag.lock_token, passed.dag.held, passed.dag.lock_successor_id) == (0, 20, None)
+    assert (passed.dag.lock_token, passed.dag.last_lock_token, passed.dag.lock_successor_id) == (
+        0,
+        20,
+        None,
+    )
     actions = [row.action for row in await world.engine.list_audit(20)]
     assert actions.count("FORCE_PASS") == 1
 
@@ -199,7 +211,7 @@ async def test_failed_dag_of_upgraded_store_is_operated(
         await world.engine.operate_dag(23, operator, by="test")
         ended = await world.engine.wait(23)
     expected_state = State.SUCCEED if operator is Operator.ROLLBACK else State.FAILED
-    assert (ended.dag.state, ended.dag.held) == (expected_state, 2)
+    assert (ended.dag.state, ended.dag.last_lock_token) == (expected_state, 2)
 
 
 # --- unconfirmed targets, keys, requests ---------------------------------------------------------
