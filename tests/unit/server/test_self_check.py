@@ -55,8 +55,8 @@ def make_store(path: Path) -> None:
 def test_inspect_controller_before_first_start_is_ok(engine_file: Path) -> None:
     found = inspect(engine_file)
     assert {inspection.health for inspection in found.values()} == {SelfCheckStatus.OK}
-    assert "first start creates it" in found["store"].said
-    assert "free" in found["API"].said
+    assert "first start creates it" in found["store"].message
+    assert "free" in found["API"].message
 
 
 def test_inspect_controller_invalid_engine_file_is_only_result(engine_file: Path) -> None:
@@ -71,7 +71,7 @@ def test_inspect_controller_unused_store_shows_schema(engine_file: Path) -> None
     make_store(engine_file.parent / "store.sqlite")
     found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.OK
-    assert "not in use; schema" in found.said
+    assert "not in use; schema" in found.message
 
 
 def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
@@ -79,7 +79,7 @@ def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
         other.execute("CREATE TABLE t (x)")
     other.close()
     found = inspect(engine_file)["store"]
-    assert (found.health, found.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
+    assert (found.health, found.message) == (SelfCheckStatus.BAD, "is not a store of dagengine")
 
 
 def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
@@ -90,7 +90,7 @@ def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
     store.close()
     found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.BAD
-    assert "schema 9999" in found.said
+    assert "schema 9999" in found.message
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_inspect_controller_older_schema_is_named(
     store.close()
     inspection = inspect(engine_file)["store"]
     assert inspection.health is health
-    assert text in inspection.said
+    assert text in inspection.message
     assert inspection.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
 
 
@@ -119,7 +119,7 @@ def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> 
         assert find_lock_owner(lock) is None
         fcntl.flock(file, fcntl.LOCK_EX)
         found = inspect(engine_file)
-        assert found["store"].said == f"in use by the controller with pid {os.getpid()}"
+        assert found["store"].message == f"in use by the controller with pid {os.getpid()}"
         assert found["API"].health is SelfCheckStatus.WARN  # nothing listens for it
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
@@ -131,7 +131,7 @@ def test_inspect_controller_linked_store_in_use_names_controller(engine_file: Pa
     (engine_file.parent / "store.sqlite").symlink_to(target)
     with target.with_name("elsewhere.sqlite.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        said = inspect(engine_file)["store"].said
+        said = inspect(engine_file)["store"].message
     assert said == f"in use by the controller with pid {os.getpid()}"
 
 
@@ -171,13 +171,13 @@ def test_inspect_file_access_by_others_is_warning(
 def test_inspect_file_missing_is_bad(tmp_path: Path) -> None:
     found = inspect_file(tmp_path / "none", "what", is_secret=True)
     assert found.health is SelfCheckStatus.BAD
-    assert "No such file" in found.said
+    assert "No such file" in found.message
 
 
 def test_inspect_controller_empty_store_is_ok(engine_file: Path) -> None:
     (engine_file.parent / "store.sqlite").touch()
     found = inspect(engine_file)["store"]
-    assert (found.health, found.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
+    assert (found.health, found.message) == (SelfCheckStatus.OK, "empty: the first start fills it")
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -188,5 +188,5 @@ def test_inspect_controller_wal_without_store_is_bad(engine_file: Path, is_there
     path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
     found = inspect(engine_file)["store"]
     assert found.health is SelfCheckStatus.BAD
-    assert "its log" in found.said
+    assert "its log" in found.message
     assert "move the log away" in found.remedy
