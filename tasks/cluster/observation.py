@@ -61,20 +61,13 @@ class ClusterSummary(NamedTuple):
 def summarize(observations: Sequence[Observation]) -> ClusterSummary:
     """Combine the observations of the servers into one summary."""
     versioned = [observation for observation in observations if observation.version]
+    newest = max(versioned, key=lambda observation: observation.observed_at, default=None)
     best = max((observation.ob_state for observation in observations), default=NOT_RUNNING)
+    instants = (each.observed_at for each in observations if each.ob_state == best)
     return ClusterSummary(
-        version=max(versioned, key=lambda observation: observation.observed_at).version
-        if versioned
-        else "",
+        version="" if newest is None else newest.version,
         ob_state=best,
-        observed_at=max(
-            (
-                observation.observed_at
-                for observation in observations
-                if observation.ob_state == best
-            ),
-            default=None,
-        ),
+        observed_at=max(instants, default=None),
     )
 
 
