@@ -145,8 +145,8 @@ def make_endpoint(route: Route[B]) -> Endpoint[B]:
         # state, which must not affect a DAG that was already created.
         if key is not None and (dag := await ctx.engine.find_submitted(key)) is not None:
             return ctx.wire.dag(dag)
-        answer = await route.handler(Call(ctx.engine, bound.body, bound.caller, bound.query, key))
-        return ctx.wire.dag(answer) if isinstance(answer, DagDetail) else answer
+        result = await route.handler(Call(ctx.engine, bound.body, bound.caller, bound.query, key))
+        return ctx.wire.dag(result) if isinstance(result, DagDetail) else result
 
     return Endpoint(
         route.method,
