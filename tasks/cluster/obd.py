@@ -196,8 +196,8 @@ def _read_default(reading: _ObdSection) -> _Layout:
 def _read_cluster(reading: _ObdSection) -> _Layout:
     """Read `style: cluster`: the cluster's name and id, then its zones with their servers."""
     component, section = reading.component, reading.section
-    values = {"cluster_id": section.get("id"), "appname": section.get("name")}
-    common = {key: value for key, value in values.items() if value is not None}
+    cluster = {"cluster_id": section.get("id"), "appname": section.get("name")}
+    common = {key: value for key, value in cluster.items() if value is not None}
     common |= _map(section.get("config"), f"{component}.config")
     zones = _map(section.get("zones"), f"{component}.zones")
     if not zones:
