@@ -5,7 +5,7 @@
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make test-slow             those of test-all that are not in test
 #   make soak-data             every action on every layout of real homes
-#   make check                 style, types, arrows between rooms, generated pages, shell scripts
+#   make check                 style, types, import contracts, generated pages, shell scripts
 #   make docs                  writes the generated pages
 #   make bench                 figures; asserts nothing
 #   make bench-engine          the engine beside DBOS and the raw limit

@@ -28,7 +28,12 @@ from dagengine.security.errors import (
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
 from dagengine.security.login_throttle import LoginBackoff, LoginLimiter
-from dagengine.security.replay import MAX_AHEAD_S, HeaderFingerprint, ReplayGuard, sight
+from dagengine.security.replay import (
+    MAX_AHEAD_S,
+    HeaderFingerprint,
+    ReplayGuard,
+    fingerprint_header,
+)
 from dagengine.security.server_key import ServerKey
 
 API_ROOT = "/api/v1"
@@ -91,7 +96,7 @@ class Authenticator:
             if refusal is not None and not isinstance(refusal, _NO_GUESSES):
                 self.backoff.note_failure(address)
         try:
-            body = await self._open_body(request, header, cipher, refused=refusal is not None)
+            body = await self._open_body(request, header, cipher, is_refused=refusal is not None)
         except (HeaderReplayed, *DECRYPTION_ERRORS):
             if refusal is None:
                 self.backoff.note_failure(address)
@@ -116,11 +121,11 @@ class Authenticator:
         return decrypt_body(body, keys) if body else body
 
     async def _open_body(
-        self, request: web.Request, header: SignedHeader, cipher: bytes, *, refused: bool
+        self, request: web.Request, header: SignedHeader, cipher: bytes, *, is_refused: bool
     ) -> bytes:
         body = await read_body(request, timeout_s=self.body_timeout_s)
-        sighting = sight(cipher, self.key.block_bytes, header.keys)
-        await self._reserve(sighting, header, acts=_is_mutating(request), refused=refused)
+        fingerprint = fingerprint_header(cipher, self.key.block_bytes, header.keys)
+        await self._reserve(fingerprint, header, acts=_is_mutating(request), is_refused=is_refused)
         return decrypt_body(body, header.keys) if body else body
 
     def _refusal(self, request: web.Request, header: SignedHeader) -> SecurityError | None:
@@ -144,18 +149,18 @@ class Authenticator:
         return None
 
     async def _reserve(
-        self, sighting: HeaderFingerprint, header: SignedHeader, *, acts: bool, refused: bool
+        self, fingerprint: HeaderFingerprint, header: SignedHeader, *, acts: bool, is_refused: bool
     ) -> None:
         """Record the header and reject a repetition; called before the body is decrypted."""
-        if not acts and not refused:
-            self.replay.note_read(sighting)
-        elif refused and acts:
-            self.replay.note_try(sighting)
+        if not acts and not is_refused:
+            self.replay.note_read(fingerprint)
+        elif is_refused and acts:
+            self.replay.note_try(fingerprint)
         elif acts:
             # With an empty password `ts` is not checked (2.6), so reserve for the maximum time.
             now_s = int(self.clock.now().timestamp())
             until_s = parse_time(header.ts) if header.auth else now_s + MAX_AHEAD_S
-            await self.replay.reserve(sighting, until_s=until_s)
+            await self.replay.reserve(fingerprint, until_s=until_s)
 
 
 def refuse_other_users(peer: Peer | None) -> None:

@@ -63,9 +63,9 @@ def bind_query(query: Mapping[str, str], model: type[M]) -> M:
     Raises:
         IllegalArgument: a parameter is invalid; the message names it.
     """
-    given = {name: query[name] for name in model.model_fields if name in query}
+    values = {name: query[name] for name in model.model_fields if name in query}
     try:
-        return model.model_validate(given)
+        return model.model_validate(values)
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -138,13 +138,13 @@ ShowDetails = Annotated[
 
 
 def _match_names(value: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    known = {
+    fields = {
         (field.alias or name).lower(): (field.alias or name, field.annotation)
         for name, field in model.model_fields.items()
     }
     matched: dict[str, Any] = {}
     for name, item in value.items():
-        alias, annotation = known.get(name.lower(), (name, None))
+        alias, annotation = fields.get(name.lower(), (name, None))
         inner = _model_in(annotation)
         matched[alias] = _match_names(item, inner) if inner and isinstance(item, dict) else item
     return matched

@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
         if self._is_admitted:
             self._inner.connection_lost(exc)
 
-    # --- below: the parts ----------------------------------------------------------------------
+    # --- internal functions -------------------------------------------------------------------
 
     def _take_header(self, data: bytes) -> bool:
         """Count the bytes of a header; return False after responding to one that is too long."""

@@ -29,16 +29,16 @@ class BoundRequest(NamedTuple, Generic[B]):
     """An authenticated request with validated inputs; `B` is the endpoint's body model.
 
     Attributes:
-        text: the `{id}` of the path as given; empty for a path without an id.
-        task: the decoded id; None for a path without an id.
+        id_text: the `{id}` of the path as given; empty for a path without an id.
+        generic_id: the decoded id; None for a path without an id.
         query: an instance of the route's query model; None without a model.
         body: the validated body.
         caller: identity and address of the caller; empty if the route needs no login.
         request: the aiohttp request, for everything else, such as a header.
     """
 
-    text: str
-    task: GenericId | None
+    id_text: str
+    generic_id: GenericId | None
     query: Any
     body: B
     caller: str
@@ -143,10 +143,10 @@ def make_endpoint(route: Route[B]) -> Endpoint[B]:
         key = parse_key(text, route=f"{route.method} {route.path}", body=bound.body)
         # Look up the key before the handler runs, because the handler checks the cluster's current
         # state, which must not affect a DAG that was already created.
-        if key is not None and (made := await ctx.engine.find_submitted(key)) is not None:
-            return ctx.wire.dag(made)
-        found = await route.handler(Call(ctx.engine, bound.body, bound.caller, bound.query, key))
-        return ctx.wire.dag(found) if isinstance(found, DagDetail) else found
+        if key is not None and (dag := await ctx.engine.find_submitted(key)) is not None:
+            return ctx.wire.dag(dag)
+        result = await route.handler(Call(ctx.engine, bound.body, bound.caller, bound.query, key))
+        return ctx.wire.dag(result) if isinstance(result, DagDetail) else result
 
     return Endpoint(
         route.method,

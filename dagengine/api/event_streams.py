@@ -51,15 +51,15 @@ class DagEventStream:
         self._wire = wire
         self._dag_id = dag_id
         self._frames: list[bytes] = []  # frames of the newest events, up to `last`
-        self._news = asyncio.Event()
+        self._new_events = asyncio.Event()
 
     async def run(self) -> None:
         """Read new events after each commit; cancelled when the last subscriber leaves."""
         try:
-            with self._engine.subscribe(self._dag_id) as bell:
+            with self._engine.subscribe(self._dag_id) as subscription:
                 await self._open()
                 while True:
-                    await _ring(bell)
+                    await _wait_for_event(subscription)
                     await self._read_on()
                     self._wake()
         except (StoreError, TaskNotFound) as exc:
@@ -71,7 +71,7 @@ class DagEventStream:
 
     async def wait(self) -> None:
         """Wait for new events, `KEEPALIVE_S` seconds at most."""
-        await self._news.wait()
+        await self._new_events.wait()
 
     async def frames_after(self, seq: int) -> Sequence[bytes]:
         """Return the next frames after event `seq`; empty if there are none yet."""
@@ -80,7 +80,7 @@ class DagEventStream:
             return self._frames[seq - first : seq - first + _PAGE]
         return [self.wire.frame(event) for event in await self._page(seq)]
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions -------------------------------------------------------------------
 
     async def _open(self) -> None:
         rows = await self._engine.find_rows(self._dag_id)
@@ -93,13 +93,13 @@ class DagEventStream:
         self.opened.set_result(None)
 
     async def _read_on(self) -> None:
-        found = await self._engine.find_dag(self._dag_id, details=False)
+        dag = await self._engine.find_dag(self._dag_id, details=False)
         while events := await self._page(self.last):
             self._frames += [self.wire.frame(event) for event in events]
             self.last = events[-1].seq
             if len(self._frames) > 2 * _KEPT:
                 del self._frames[:-_KEPT]
-        self.is_over = found is None or found.dag.state.is_final
+        self.is_over = dag is None or dag.dag.state.is_final
 
     async def _page(self, after: int) -> Sequence[EventRecord]:
         return await self._engine.list_events(self._dag_id, after=after, limit=_PAGE)
@@ -112,8 +112,8 @@ class DagEventStream:
             _log.warning("event_stream_failed", dag_id=self._dag_id, error=str(exc))
 
     def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        new_events, self._new_events = self._new_events, asyncio.Event()
+        new_events.set()
 
 
 class EventStreams(Service):
@@ -125,7 +125,7 @@ class EventStreams(Service):
         super().__init__()
         self._engine = engine
         self._wire = wire
-        self._open: dict[int, _Followed] = {}
+        self._open: dict[int, _StreamEntry] = {}
 
     @asynccontextmanager
     async def follow(self, dag_id: int) -> AsyncIterator[DagEventStream]:
@@ -135,37 +135,37 @@ class EventStreams(Service):
             TaskNotFound: the DAG does not exist.
             StoreUnavailable: the store cannot be read.
         """
-        followed = self._open.get(dag_id)
-        if followed is None or followed.feed.is_closed:
+        entry = self._open.get(dag_id)
+        if entry is None or entry.feed.is_closed:
             feed = DagEventStream(self._engine, self._wire, dag_id)
             task = self.spawn(feed.run(), name=f"feed of dag {dag_id}")
-            followed = self._open[dag_id] = _Followed(feed, task)
-        followed.followers += 1
+            entry = self._open[dag_id] = _StreamEntry(feed, task)
+        entry.subscriber_count += 1
         try:
-            await asyncio.shield(followed.feed.opened)
-            yield followed.feed
+            await asyncio.shield(entry.feed.opened)
+            yield entry.feed
         finally:
-            followed.followers -= 1
-            if not followed.followers:
-                followed.task.cancel()
-                if self._open.get(dag_id) is followed:
+            entry.subscriber_count -= 1
+            if not entry.subscriber_count:
+                entry.task.cancel()
+                if self._open.get(dag_id) is entry:
                     del self._open[dag_id]
 
 
-class _Followed:
+class _StreamEntry:
     """A stream, the asyncio task that reads it, and the number of its subscribers."""
 
     def __init__(self, feed: DagEventStream, task: asyncio.Task[None]) -> None:
         self.feed = feed
         self.task = task
-        self.followers = 0
+        self.subscriber_count = 0
 
 
-async def _ring(bell: Subscription) -> None:
+async def _wait_for_event(subscription: Subscription) -> None:
     """Wait for an event, `KEEPALIVE_S` seconds at most."""
     try:
         async with asyncio.timeout(KEEPALIVE_S):
-            await bell.next()
+            await subscription.next()
     except TimeoutError:
         return
-    bell.skip()  # one read of the store returns all new events
+    subscription.skip()  # one read of the store returns all new events

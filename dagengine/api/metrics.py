@@ -51,7 +51,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._engine = engine
         self._clock = clock
-        self._begun_s: dict[int, float] = {}  # start time by node id
+        self._started_s: dict[int, float] = {}  # start time by node id
         self._dags = Gauge(
             "dagengine_dags", "DAGs in the store.", ["state"], registry=self.registry
         )
@@ -71,7 +71,7 @@ class Metrics:
         )
         self._by_route: dict[tuple[str, str, int], Histogram] = {}
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Counted(figures))
+        self.registry.register(_CounterCollector(figures))
         engine.events.attach(self)
 
     def offer(self, event: EngineEvent) -> None:
@@ -80,18 +80,18 @@ class Metrics:
             return
         now_s = self._clock.monotonic_s()
         if not event.state.is_final:
-            self._begun_s[event.node_id] = now_s
-        elif (begun_s := self._begun_s.pop(event.node_id, None)) is not None:
+            self._started_s[event.node_id] = now_s
+        elif (started_s := self._started_s.pop(event.node_id, None)) is not None:
             operation = self._engine.name_of(event.dag_id)
-            self._stages.labels(operation, event.name, event.state).observe(now_s - begun_s)
+            self._stages.labels(operation, event.name, event.state).observe(now_s - started_s)
 
     def time_request(self, method: str, route: str, status: int, took_s: float) -> None:
         """Record the duration of a request; `route` is the pattern of its path."""
-        known = self._by_route.get((method, route, status))
-        if known is None:
-            known = self._requests.labels(method, route, status)
-            self._by_route[method, route, status] = known
-        known.observe(took_s)
+        histogram = self._by_route.get((method, route, status))
+        if histogram is None:
+            histogram = self._requests.labels(method, route, status)
+            self._by_route[method, route, status] = histogram
+        histogram.observe(took_s)
 
     async def refresh(self) -> None:
         """Update the number of DAGs from the store."""
@@ -100,18 +100,18 @@ class Metrics:
             self._dags.labels(state).set(counts.get(state, 0))
 
 
-class _Counted(Collector):
+class _CounterCollector(Collector):
     """Collector that exports `Counters`."""
 
     def __init__(self, figures: CounterSource) -> None:
         self._figures = figures
 
     def collect(self) -> Iterable[Metric]:
-        found = self._figures()
+        counters = self._figures()
         for name, about, value in (
-            ("dagengine_commits", "Commits of the store.", found.commits),
-            ("dagengine_batches", "Batches written; a commit has one or more.", found.batches),
-            ("dagengine_ssh_connects", "SSH logins that were begun.", found.ssh_connects),
-            ("dagengine_ssh_failures", "SSH logins that failed.", found.ssh_failures),
+            ("dagengine_commits", "Commits of the store.", counters.commits),
+            ("dagengine_batches", "Batches written; a commit has one or more.", counters.batches),
+            ("dagengine_ssh_connects", "SSH logins that were begun.", counters.ssh_connects),
+            ("dagengine_ssh_failures", "SSH logins that failed.", counters.ssh_failures),
         ):
             yield CounterMetricFamily(name, about, value)

@@ -20,7 +20,7 @@ from dagengine.api.middleware import WebHandler
 from dagengine.api.schemas.base import Envelope, ErrorDto, TaskId
 from dagengine.api.schemas.events import EVENTS
 from dagengine.errors import BindFailed, DagengineError
-from dagengine.security import errors as door
+from dagengine.security import errors as security_errors
 
 DOCUMENT_PATH = "/openapi.json"
 
@@ -28,12 +28,12 @@ Json = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
 _UNEXPECTED = DagengineError  # a full disk or a bug can affect any route
-_DOOR: tuple[type[DagengineError], ...] = tuple(
+_LOGIN_ERRORS: tuple[type[DagengineError], ...] = tuple(
     kind
-    for kind in vars(door).values()
+    for kind in vars(security_errors).values()
     if isinstance(kind, type)
     and issubclass(kind, DagengineError)
-    and kind.__module__ == door.__name__
+    and kind.__module__ == security_errors.__name__
 )
 _BODY_TOO_LARGE = (413, "Common.BadRequest")
 
@@ -49,7 +49,7 @@ def render_openapi(endpoints: Sequence[Endpoint[Any]], version: str) -> Json:
     models: list[tuple[str, Any, TypeAdapter[Any]]] = [
         ("Envelope", "serialization", TypeAdapter(Envelope)),
         ("ErrorDto", "serialization", TypeAdapter(ErrorDto)),
-        *((f"event {kind}", "serialization", TypeAdapter(said)) for kind, said in EVENTS.items()),
+        *((f"event {kind}", "serialization", TypeAdapter(event)) for kind, event in EVENTS.items()),
     ]
     for at, endpoint in enumerate(endpoints):
         if endpoint.answer is not None:
@@ -57,8 +57,8 @@ def render_openapi(endpoints: Sequence[Endpoint[Any]], version: str) -> Json:
         if endpoint.has_body:
             models.append((f"body {at}", "validation", TypeAdapter(endpoint.body)))
     inputs: Any = models
-    made, shared = TypeAdapter.json_schemas(inputs, ref_template=_SCHEMAS + "{model}")
-    schemas: Mapping[str, Any] = {name: schema for (name, _), schema in made.items()}
+    by_model, shared = TypeAdapter.json_schemas(inputs, ref_template=_SCHEMAS + "{model}")
+    schemas: Mapping[str, Any] = {name: schema for (name, _), schema in by_model.items()}
     paths: dict[str, Json] = {}
     for at, endpoint in enumerate(endpoints):
         operation = _describe(endpoint, schemas.get(f"answer {at}"), schemas.get(f"body {at}"))
@@ -89,18 +89,18 @@ def serving(document: Json) -> WebHandler:
 
 def codes_of(endpoint: Endpoint[B]) -> dict[int, list[str]]:
     """Return the errCodes that a route may respond with, by HTTP status."""
-    found: set[tuple[int, str]] = set(_codes((*endpoint.errors, _UNEXPECTED)))
+    codes: set[tuple[int, str]] = set(_codes((*endpoint.errors, _UNEXPECTED)))
     if endpoint.needs_login:
-        found |= set(_codes(_DOOR)) | {_BODY_TOO_LARGE}
+        codes |= set(_codes(_LOGIN_ERRORS)) | {_BODY_TOO_LARGE}
     if endpoint.has_body:
-        found |= set(_codes((BindFailed,)))
+        codes |= set(_codes((BindFailed,)))
     by_status: dict[int, list[str]] = {}
-    for status, code in sorted(found):
+    for status, code in sorted(codes):
         by_status.setdefault(status, []).append(code)
     return by_status
 
 
-# --- below: the parts --------------------------------------------------------------------------
+# --- internal functions -----------------------------------------------------------------------
 
 
 def _describe(endpoint: Endpoint[B], answer: Json | None, body: Json | None) -> Json:
@@ -188,8 +188,8 @@ def _done(endpoint: Endpoint[B], answer: Json | None) -> Json:
     # Up to OpenAPI 3.1, the schema of a stream describes one of its events.
     content = {"text/event-stream": {"schema": {"$ref": f"{_SCHEMAS}Event"}}}
     return {
-        "200": {"description": "Events as they happen.", "content": content},
-        "204": {"description": "Nothing is left to tell."},
+        "200": {"description": "The events of the DAG.", "content": content},
+        "204": {"description": "There are no further events."},
     }
 
 
@@ -197,8 +197,11 @@ def _event(schemas: Mapping[str, Json]) -> Json:
     """Return the schema of one event of a stream; its properties are the fields of the frame."""
     kinds = []
     for kind in EVENTS:
-        said = {"contentMediaType": "application/json", "contentSchema": schemas[f"event {kind}"]}
-        fields: Json = {"event": {"const": kind}, "data": {"type": "string", **said}}
+        content = {
+            "contentMediaType": "application/json",
+            "contentSchema": schemas[f"event {kind}"],
+        }
+        fields: Json = {"event": {"const": kind}, "data": {"type": "string", **content}}
         if kind != "end":
             fields["id"] = {"type": "string", "pattern": "^[1-9][0-9]*$"}
         kinds.append({"type": "object", "required": list(fields), "properties": fields})
@@ -220,14 +223,14 @@ def _failure(status: int, codes: Iterable[str]) -> Json:
 
 def _answers() -> dict[str, Json]:
     def around(description: str, successful: bool, **more: Any) -> Json:
-        said: Json = {"properties": {"successful": {"const": successful}, **more}}
-        said |= {"type": "object", "required": ["successful", *more]}
-        return {"description": description, "allOf": [{"$ref": f"{_SCHEMAS}Envelope"}, said]}
+        fields: Json = {"properties": {"successful": {"const": successful}, **more}}
+        fields |= {"type": "object", "required": ["successful", *more]}
+        return {"description": description, "allOf": [{"$ref": f"{_SCHEMAS}Envelope"}, fields]}
 
     return {
         "Success": around("An answer with data.", successful=True, status={"const": 200}),
         "Done": around("An answer without data.", successful=True, status={"const": 200}),
-        "Failure": around("A refusal.", successful=False, error={"$ref": f"{_SCHEMAS}ErrorDto"}),
+        "Failure": around("An error.", successful=False, error={"$ref": f"{_SCHEMAS}ErrorDto"}),
     }
 
 
@@ -243,6 +246,6 @@ def _json(schema: Json) -> Json:
     return {"application/json": {"schema": schema}}
 
 
-def _header(name: str, whose: str) -> Json:
-    description = f"password of {whose}, request target and expiry, encrypted for the key of secret"
+def _header(name: str, owner: str) -> Json:
+    description = f"password of {owner}, request target and expiry, encrypted for the key of secret"
     return {"type": "apiKey", "in": "header", "name": name, "description": description}

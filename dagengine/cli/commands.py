@@ -50,12 +50,12 @@ from dagengine.server.plugins import load_extension_points
 if TYPE_CHECKING:
     from dagengine.client import Client
 
-_WRONG_PASSWORD, _TOO_MANY_OF_THEM = 401, 429
-_NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_OF_THEM)
+_WRONG_PASSWORD, _TOO_MANY_ATTEMPTS = 401, 429
+_NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_ATTEMPTS)
 
 app = typer.Typer(
     name="dagengine",
-    help="Start the servers of an OceanBase or seekdb cluster as tracked, durable tasks.",
+    help="Start and stop the servers of an OceanBase or seekdb cluster as tracked, durable tasks.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -79,7 +79,7 @@ def run_command(argv: Sequence[str]) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
-        if message := exc.format_message():  # none when the help was shown for want of a command
+        if message := exc.format_message():  # empty if only the help was shown
             sys.stderr.write(f"{messages.ERROR(message=message)}\n")
         return ExitCode.USAGE
     except typer.Abort:
@@ -113,8 +113,8 @@ def start(
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        made = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
-        return await report_result(client, made, dry_run, no_wait, as_json)
+        result = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
+        return await report_result(client, result, dry_run, no_wait, as_json)
 
     run(url, work)
 
@@ -137,14 +137,14 @@ def stop(
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        made = await client.stop(
+        result = await client.stop(
             *(scope, targets),
             force=force,
             terminate=terminate,
             force_pass=force_pass,
             dry_run=dry_run,
         )
-        return await report_result(client, made, dry_run, no_wait, as_json)
+        return await report_result(client, result, dry_run, no_wait, as_json)
 
     run(url, work)
 
@@ -165,12 +165,12 @@ def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
 def show(
     dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show what happens to it until it has ended.")
+        bool, typer.Option("--follow", "-f", help="Follow the DAG until it has ended.")
     ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Show one DAG; without an id the one verdict on the cluster and what to type next."""
+    """Show one DAG; without an id show the status of the cluster and the next command."""
     if follow and not dag_id:
         raise typer.BadParameter(messages.FOLLOW_NEEDS_ID())
 
@@ -204,16 +204,16 @@ def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None
 
 @app.command()
 def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Every attempt of a DAG: when, how it ended, what it said."""
+    """List the attempts of a DAG: their times, their outcomes and their log lines."""
 
     async def work(client: Client) -> int:
         dag = await client.get_dag(dag_id)
-        found = {
+        attempts_by_task = {
             task["id"]: await client.list_attempts(task["id"])
             for node in dag["nodes"]
             for task in node["sub_tasks"]
         }
-        print_result(as_json, found, render_attempts(dag, found))
+        print_result(as_json, attempts_by_task, render_attempts(dag, attempts_by_task))
         return ExitCode.DONE
 
     run(url, work)
@@ -225,12 +225,12 @@ def audit(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Who did what to a DAG, or to all of them, newest first."""
+    """List the actions of users on a DAG, or on all DAGs, newest first."""
 
     async def work(client: Client) -> int:
         rows = await client.list_audit(dag_id)
         if dag_id and not rows:
-            # What there was of a DAG outlives it; with no row the controller says if there is one.
+            # Audit rows outlive their DAG; without rows, check that the DAG exists.
             await client.get_dag(dag_id, details=False)
         print_result(as_json, rows, render_audit(rows))
         return ExitCode.DONE
@@ -273,7 +273,7 @@ def pass_(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Call a failed DAG, or one failed stage of it, done."""
+    """Mark a failed DAG, or one failed stage, as passed."""
     operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
 
 
@@ -290,13 +290,13 @@ def backup(
     size_bytes = backup_controller(load_config(config, os.environ), file)
     # A store that no controller has served yet has no key.
     if (key := key_file_of(file)).exists():
-        written = messages.BACKUP_WRITTEN(file=file, size_bytes=size_bytes, key=key)
+        message = messages.BACKUP_WRITTEN(file=file, size_bytes=size_bytes, key=key)
     else:
-        written = messages.BACKUP_WRITTEN_NO_KEY(file=file, size_bytes=size_bytes)
-    sys.stdout.write(f"{written}\n")
+        message = messages.BACKUP_WRITTEN_NO_KEY(file=file, size_bytes=size_bytes)
+    sys.stdout.write(f"{message}\n")
 
 
-# --- below: the parts ------------------------------------------------------------------------
+# --- internal functions -----------------------------------------------------------------------
 
 
 def _exit_code(exc: DagengineError) -> int:

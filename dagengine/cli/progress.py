@@ -124,15 +124,15 @@ class _PlainProgress:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._told: set[tuple[str, str, int]] = set()
+        self._written: set[tuple[str, str, int]] = set()
 
     def tell(self, line: SubTaskLine) -> None:
         """Write the line of a sub-task that entered a state, unless it was already written.
 
         A sub-task that continues after a restart repeats its state.
         """
-        if line.key not in self._told:
-            self._told.add(line.key)
+        if line.key not in self._written:
+            self._written.add(line.key)
             self._stream.write(f"{line.text}\n")
             self._stream.flush()
 

@@ -59,13 +59,13 @@ def sub_task_line(layout: Layout, stage: int, task: Json, now: datetime) -> SubT
     running = task["state"] == "RUNNING"
     head = f"[{stage}/{layout.stages}] {task['name']:<{layout.name_width}}"
     place = f"{server_label(task):<{layout.place_width}}"
-    what = f"{task['state']:<{_STATE_WIDTH}} {_duration(task, now, running):>8}"
-    said = (task["task_logs"] or [""])[-1]
+    state = f"{task['state']:<{_STATE_WIDTH}} {_duration(task, now, running):>8}"
+    last_line = (task["task_logs"] or [""])[-1]
     if task["operator"] == "PASS":
-        said = messages.PASSED_AFTER(line=said) if said else messages.PASSED()
+        last_line = messages.PASSED_AFTER(line=last_line) if last_line else messages.PASSED()
     return SubTaskLine(
         (task["id"], task["state"], task["execute_times"]),
-        f"{head}  {place}  {what}  {said}".rstrip(),
+        f"{head}  {place}  {state}  {last_line}".rstrip(),
         ended=not running,
     )
 
@@ -156,7 +156,7 @@ def render_dag(dag: Json, now: datetime, waits: Mapping[str, Json]) -> list[str]
         "",
     ]
     for number, node in enumerate(dag["nodes"] or [], start=1):
-        lines.append(f"  {number} {node['name']}: {node['state']}{_is_noteworthy(node)}")
+        lines.append(f"  {number} {node['name']}: {node['state']}{_operator_suffix(node)}")
         lines += _sub_tasks_of_dag(node, now, dict(waits.get(node["id"], {})))
     summary = (dag["additional_data"] or {}).get("summary")
     if summary:
@@ -276,12 +276,12 @@ def _sub_tasks_of_dag(node: Json, now: datetime, waits: dict[str, Json]) -> list
 
 
 def _sub_task_of_dag(task: Json, now: datetime) -> str:
-    begun = task["state"] not in ("PENDING", "READY")
-    took = f"  {_duration(task, now, task['state'] == 'RUNNING')}" if begun else ""
+    has_begun = task["state"] not in ("PENDING", "READY")
+    took = f"  {_duration(task, now, task['state'] == 'RUNNING')}" if has_begun else ""
     count = task["execute_times"]
     times = f"  {messages.RUN_TIMES(count=count)}" if count > 1 else ""
-    said = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
-    return f"      {server_label(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{said}"
+    last_line = f"  {task['task_logs'][-1]}" if task["task_logs"] else ""
+    return f"      {server_label(task)}  {task['state']:<{_STATE_WIDTH}}{took}{times}{last_line}"
 
 
 def render_wait(wait: Json) -> str:
@@ -297,7 +297,7 @@ def _has_started(nodes: Sequence[Json]) -> bool:
     return any(task["execute_times"] for node in nodes for task in node["sub_tasks"] or [])
 
 
-def _is_noteworthy(node: Json) -> str:
+def _operator_suffix(node: Json) -> str:
     return "" if node["operator"] == "RUN" else f" ({node['operator']})"
 
 
@@ -313,8 +313,8 @@ def _duration(thing: Json, now: datetime | None, running: bool = False) -> str:
     seconds = max((end - start) / timedelta(seconds=1), 0.0)
     if seconds < 60:
         return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
+    minutes, remainder_s = divmod(round(seconds), 60)
+    return f"{minutes} min {remainder_s} s"
 
 
 def clock_time(text: str) -> str:

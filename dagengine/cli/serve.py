@@ -23,7 +23,7 @@ def run_serve(argv: Sequence[str]) -> int:
     """Run a controller until a signal stops it."""
     parser = argparse.ArgumentParser("dagengine serve", description="Run the controller.")
     parser.add_argument(
-        "-c", "--config", type=Path, required=True, metavar="FILE", help="the engine file"
+        "-c", "--config", type=Path, required=True, metavar="FILE", help="The engine file."
     )
     options = parser.parse_args(argv)
     configure_logs()

@@ -52,16 +52,16 @@ def run(url: str, work: Callable[[Client], Awaitable[int]]) -> None:
 
 
 async def report_result(
-    client: Client, made: Json, dry_run: bool, no_wait: bool, as_json: bool
+    client: Client, result: Json, dry_run: bool, no_wait: bool, as_json: bool
 ) -> int:
     """Print the result of a call that creates a DAG, and return the exit code.
 
     The result is the plan (`dry_run`), the accepted DAG (`no_wait`), or the DAG at its end.
     """
     if not dry_run:
-        return await _follow_accepted(client, made, no_wait, as_json)
-    print_result(as_json, made, render_plan(made))
-    return ExitCode.DONE if is_clear(made) else ExitCode.FAILED
+        return await _follow_accepted(client, result, no_wait, as_json)
+    print_result(as_json, result, render_plan(result))
+    return ExitCode.DONE if is_clear(result) else ExitCode.FAILED
 
 
 async def _follow_accepted(client: Client, dag: Json, no_wait: bool, as_json: bool) -> int:
@@ -152,8 +152,8 @@ async def _wait(client: Client, dag_id: str, as_json: bool, after: int = 0) -> J
 
 def print_result(as_json: bool, value: Any, lines: Sequence[str]) -> None:
     """Print the value as one JSON document, or the lines; empty `lines` print nothing."""
-    said = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
-    sys.stdout.write("".join(f"{line}\n" for line in said))
+    output_lines = [json.dumps(value, ensure_ascii=False, indent=2)] if as_json else lines
+    sys.stdout.write("".join(f"{line}\n" for line in output_lines))
 
 
 def open_client(url: str) -> Client:
@@ -175,15 +175,15 @@ def _read_password() -> str:
 
     It is never taken from an argument.
     """
-    known = os.environ.get(PASSWORD_VARIABLE)
-    if known is None and sys.stdin.isatty():
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password is None and sys.stdin.isatty():
         return getpass.getpass(messages.PASSWORD_PROMPT())
-    return known or ""
+    return password or ""
 
 
 def _read_trust() -> TlsConfig:
     """Read the paths of the TLS files from the variables."""
     from dagengine.client import TlsConfig  # noqa: PLC0415
 
-    named = (os.environ.get(name) for name in _TRUST_VARIABLES)
-    return TlsConfig(*(Path(value) if value else None for value in named))
+    paths = (os.environ.get(name) for name in _TRUST_VARIABLES)
+    return TlsConfig(*(Path(value) if value else None for value in paths))

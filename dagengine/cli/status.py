@@ -94,11 +94,11 @@ def _servers(dag: Json, controller: str) -> list[str]:
     elsewhere: list[str] = []
     for node in dag["nodes"] or []:
         for task in node["sub_tasks"] or []:
-            place, said = server_label(task), (task["task_logs"] or [""])[-1]
+            place, last_line = server_label(task), (task["task_logs"] or [""])[-1]
             if task["state"] == "FAILED" and place != controller:
-                reached[place] = messages.SERVER_FAILED(reason=said)
+                reached[place] = messages.SERVER_FAILED(reason=last_line)
             elif task["state"] == "FAILED":
-                elsewhere.append(messages.STAGE_FAILED(stage=node["name"], reason=said))
+                elsewhere.append(messages.STAGE_FAILED(stage=node["name"], reason=last_line))
     more = dag["additional_data"] or {}
     goes_on = dag["state"] in UNFINISHED
     for server, facts in more.get("evidence", {}).items():
@@ -108,8 +108,8 @@ def _servers(dag: Json, controller: str) -> list[str]:
     for server in waits:
         reached.setdefault(server, messages.SERVER_UNKNOWN())
     lines = []
-    for server, what in sorted(reached.items()):
-        lines.append(f"  {server}  {what}")
+    for server, status in sorted(reached.items()):
+        lines.append(f"  {server}  {status}")
         lines += (
             [f"      {messages.WAITS_FOR(wait=render_wait(waits[server]))}"]
             if server in waits

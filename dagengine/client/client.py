@@ -168,14 +168,14 @@ class Client:
             name: operation name such as `Start OB`; empty for any.
             page: number of DAGs per request, 1 to 1000.
         """
-        asked = {"state": state, "name": name, "limit": page, "cursor": ""}
+        query = {"state": state, "name": name, "limit": page, "cursor": ""}
         while True:
-            found = await self.get(f"/task/dags?{urlencode(asked)}")
-            for dag in found["contents"]:
+            response = await self.get(f"/task/dags?{urlencode(query)}")
+            for dag in response["contents"]:
                 yield dag
-            if found["next_cursor"] is None:
+            if response["next_cursor"] is None:
                 return
-            asked["cursor"] = found["next_cursor"]
+            query["cursor"] = response["next_cursor"]
 
     async def list_locks(self) -> list[Dto]:
         """Return every lock with its holder, its start time, and what the holder waits for."""

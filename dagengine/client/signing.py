@@ -22,7 +22,7 @@ _BLOCK_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Signed:
+class SignedRequest:
     """The encrypted parts of a request.
 
     Attributes:
@@ -34,7 +34,7 @@ class Signed:
     body: bytes | None
 
 
-def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> Signed:
+def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> SignedRequest:
     """Sign a request for its target (path and query as sent); `body` is None if it has no body."""
     keys = secrets.token_bytes(2 * _BLOCK_BYTES)
     header = {
@@ -43,7 +43,7 @@ def sign(key: rsa.RSAPublicKey, password: str, target: str, body: Any) -> Signed
         "uri": target,
         "keys": base64.b64encode(keys).decode("ascii"),
     }
-    return Signed(
+    return SignedRequest(
         _encrypt_header(key, json.dumps(header).encode("utf-8")),
         None if body is None else _encrypt_body(json.dumps(body).encode("utf-8"), keys),
     )

@@ -40,9 +40,9 @@ class TlsConfig:
             if self.cert_file is not None:
                 context.load_cert_chain(self.cert_file, self.key_file)
         except (OSError, ssl.SSLError) as exc:
-            named = ", ".join(map(str, filter(None, (self.ca_file, self.cert_file, self.key_file))))
+            files = ", ".join(map(str, filter(None, (self.ca_file, self.cert_file, self.key_file))))
             raise ConfigError(
-                messages.TLS_FILES_UNUSABLE(files=named, reason=exc.strerror or exc),
+                messages.TLS_FILES_UNUSABLE(files=files, reason=exc.strerror or exc),
                 remedy=messages.NAME_PEM_FILES(),
             ) from exc
         return context

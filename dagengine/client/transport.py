@@ -94,9 +94,9 @@ class Transport:
         """
         target = ROOT + path
         for is_last in (self._key is None, True):
-            sent, content = await self._sign(target, body)
+            signed_headers, content = await self._sign(target, body)
             async with self._request(
-                method, target, {**headers, **sent}, content, limits or self._timeout
+                method, target, {**headers, **signed_headers}, content, limits or self._timeout
             ) as response:
                 try:
                     await self._refuse(response)
@@ -108,7 +108,7 @@ class Transport:
                 yield response
                 return
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions -------------------------------------------------------------------
 
     async def _sign(self, target: str, body: Dto | None) -> tuple[dict[str, str], bytes | None]:
         """Return headers and body of a request, which are not signed at a socket."""

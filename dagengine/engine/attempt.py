@@ -79,8 +79,8 @@ class Attempt:
     def end_by_itself(self) -> Outcome:
         """Return the outcome of a step that ended with a cancellation that was not requested."""
         self._task = None
-        what = messages.CANCELLED_ITSELF()
-        return Failed(self._problem("Common.Unexpected", what))
+        message = messages.CANCELLED_ITSELF()
+        return Failed(self._problem("Common.Unexpected", message))
 
     async def _run_step(self) -> Outcome | None:
         limit = self._context.limit
@@ -95,50 +95,50 @@ class Attempt:
         except NotSerializable as exc:
             return Failed(self._problem(exc.err_code, messages.RESULT_INVALID(reason=exc.message)))
         except RemoteError as exc:
-            what = (
+            message = (
                 exc.message
                 if exc.host in exc.message
                 else messages.HOST_PROBLEM(host=exc.host, reason=exc.message)
             )
-            return Failed(Problem(exc.err_code, what, self._then(exc.remedy)))
+            return Failed(Problem(exc.err_code, message, self._then(exc.remedy)))
         except DagengineError as exc:
             return Failed(Problem(exc.err_code, exc.message, self._then(exc.remedy)))
         except Exception as exc:  # noqa: BLE001  # any exception of a step becomes an outcome
             if isinstance(exc, TimeoutError) and deadline.expired():
-                what = messages.TIMED_OUT(limit_s=limit.whole_s, scope=limit.whose)
-                return TimedOut(self._problem("Task.Dag.ExecuteTimeout", what))
+                message = messages.TIMED_OUT(limit_s=limit.whole_s, scope=limit.scope)
+                return TimedOut(self._problem("Task.Dag.ExecuteTimeout", message))
             _log.exception("step_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
-            what = messages.STEP_CRASHED(error=type(exc).__name__, reason=exc)
-            return Failed(self._problem("Common.Unexpected", what))
+            message = messages.STEP_CRASHED(error=type(exc).__name__, reason=exc)
+            return Failed(self._problem("Common.Unexpected", message))
 
     async def _settle(self, outcome: Outcome) -> Outcome:
         """Confirm, within the time limit, that nothing of the step still runs."""
         if self._stage.confirm_stopped is None:
             return outcome
         self._context.wait_for("proof", f"the end of '{self._stage.name}'")
-        why: str = messages.CONFIRMATION_TIMED_OUT()
+        reason: str = messages.CONFIRMATION_TIMED_OUT()
         try:
             async with asyncio.timeout(self._confirm_timeout_s):
                 if await self._stage.confirm_stopped(self._context):
                     return outcome
-            why = messages.MAY_STILL_RUN()
+            reason = messages.MAY_STILL_RUN()
         except TimeoutError:
             pass
         except DagengineError as exc:
-            why = str(exc)
+            reason = str(exc)
         except Exception as exc:  # noqa: BLE001  # any exception becomes an outcome, as above
             _log.exception("settle_crashed", stage=self._stage.name, dag_id=self._context.dag_id)
-            why = f"{type(exc).__name__}: {exc}"
-        what = messages.END_UNCONFIRMED(target=self._context.target, reason=why)
-        return ResultUnknown(self._problem("Task.Dag.CancelTimeout", what))
+            reason = f"{type(exc).__name__}: {exc}"
+        message = messages.END_UNCONFIRMED(target=self._context.target, reason=reason)
+        return ResultUnknown(self._problem("Task.Dag.CancelTimeout", message))
 
-    def _problem(self, code: str, what: str) -> Problem:
+    def _problem(self, code: str, message: str) -> Problem:
         stage, target = self._stage.name, self._context.target
         if target:
-            what = messages.STEP_PROBLEM_ON(stage=stage, target=target, problem=what)
+            message = messages.STEP_PROBLEM_ON(stage=stage, target=target, problem=message)
         else:
-            what = messages.STEP_PROBLEM(stage=stage, problem=what)
-        return Problem(code, what, self._then(messages.CHECK_SERVER()))
+            message = messages.STEP_PROBLEM(stage=stage, problem=message)
+        return Problem(code, message, self._then(messages.CHECK_SERVER()))
 
     def _then(self, remedy: str) -> str:
         """Return the remedy with the operator to apply after it."""

@@ -18,13 +18,13 @@ class Deadline:
     Attributes:
         left_s: remaining seconds, at least 0.
         whole_s: seconds of the whole limit.
-        whose: the owner of the limit: `attempt`, `node` or `DAG`.
+        scope: the owner of the limit: `attempt`, `node` or `DAG`.
         at: the deadline by the wall clock; for display.
     """
 
     left_s: float
     whole_s: float
-    whose: str
+    scope: str
     at: datetime
 
 
@@ -39,13 +39,13 @@ def find_limit(
     """Return the deadline of an attempt of a stage that starts now."""
     dag, node, spec = snapshot.dag, snapshot.nodes[stage], operation.stages[stage - 1]
     limits = [_limit(clock, spec.timeout_s, spec.timeout_s, "attempt")]
-    for whole_s, whose, number, start_at in (
+    for whole_s, scope, number, start_at in (
         (spec.node_timeout_s, "node", stage, node.start_at),
         (operation.timeout_s, "DAG", 0, dag.start_at),
     ):
         if whole_s is not None:
             since_s = _begun(clock, begun_s, number, start_at)
-            limits.append(_limit(clock, whole_s - (clock.monotonic_s() - since_s), whole_s, whose))
+            limits.append(_limit(clock, whole_s - (clock.monotonic_s() - since_s), whole_s, scope))
     return min(limits, key=lambda limit: limit.left_s)
 
 
@@ -57,6 +57,6 @@ def _begun(clock: Clock, begun_s: StartTimes, number: int, start_at: datetime) -
     return begun_s[number, start_at]
 
 
-def _limit(clock: Clock, left_s: float, whole_s: float, whose: str) -> Deadline:
+def _limit(clock: Clock, left_s: float, whole_s: float, scope: str) -> Deadline:
     left_s = max(left_s, 0.0)
-    return Deadline(left_s, whole_s, whose, clock.now() + timedelta(seconds=left_s))
+    return Deadline(left_s, whole_s, scope, clock.now() + timedelta(seconds=left_s))

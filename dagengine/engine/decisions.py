@@ -113,8 +113,8 @@ class DecisionMaker:
             reply = self._successors.pop(message.successor_id, None)
             # The lock may be free now: the successor requests it in the regular way.
             return None if reply is None else (message.successor_id, LockRequested(reply))
-        what = messages.DAG_JUST_ENDED(dag_id=self._ids.render(dag_id))
-        refuse(message, Conflict(what, remedy=messages.READ_AGAIN()))
+        message_text = messages.DAG_JUST_ENDED(dag_id=self._ids.render(dag_id))
+        refuse(message, Conflict(message_text, remedy=messages.READ_AGAIN()))
         return None
 
     def discard(self, dag_id: int) -> None:
@@ -186,8 +186,8 @@ class DecisionMaker:
         if holder.dag_id not in message.force_pass_ids or holder.dag_id not in self._active:
             return LockResult(holder)
         self._successors[dag.dag_id] = message.reply
-        why = messages.FORCE_PASS_REASON(dag_id=self._ids.render(dag.dag_id))
-        audit = AuditRecord(0, snapshot.now, holder.dag_id, None, "FORCE_PASS", message.by, why)
+        reason = messages.FORCE_PASS_REASON(dag_id=self._ids.render(dag.dag_id))
+        audit = AuditRecord(0, snapshot.now, holder.dag_id, None, "FORCE_PASS", message.by, reason)
         decision.posts.append((holder.dag_id, ForcePassRequested(dag.dag_id, audit)))
         return None
 

@@ -211,8 +211,8 @@ class Events:
                 subscription.close()
 
     def publish(self, event: EngineEvent) -> None:
-        for who in (event.dag_id, None):
-            for subscription in self._followers.get(who, ()):
+        for dag_id in (event.dag_id, None):
+            for subscription in self._followers.get(dag_id, ()):
                 subscription.offer(event)
         for reader in self._readers:
             reader.offer(event)

@@ -68,8 +68,8 @@ class LockTable:
             if isinstance(change, LockTaken):
                 self._locks[change.lock.key] = change.lock
             elif isinstance(change, LockReleased):
-                held = self._locks[change.key]
-                self._locks[change.key] = replace(held, dag_id=None, reason="", since_at=change.at)
+                lock = self._locks[change.key]
+                self._locks[change.key] = replace(lock, dag_id=None, reason="", since_at=change.at)
 
 
 class UnconfirmedTargets:

@@ -42,19 +42,19 @@ class Registry:
         try:
             return self._operations[name]
         except KeyError:
-            known = ", ".join(sorted(self._operations)) or "none"
+            known_names = ", ".join(sorted(self._operations)) or "none"
             raise UnknownOperation(
                 messages.OPERATION_UNKNOWN(operation=name),
-                remedy=messages.USE_KNOWN_OPERATION(known=known),
+                remedy=messages.USE_KNOWN_OPERATION(known=known_names),
             ) from None
 
     def refuse(self, dag: DagRecord) -> Problem | None:
         """Return the reason why a stored DAG cannot run in this engine; None when it can."""
         operation = self._operations.get(dag.name)
         if operation is None:
-            what = messages.OPERATION_UNKNOWN(operation=dag.name)
+            message = messages.OPERATION_UNKNOWN(operation=dag.name)
         elif operation.version < dag.version or len(operation.stages) != dag.max_stage:
-            what = messages.VERSION_UNKNOWN(
+            message = messages.VERSION_UNKNOWN(
                 version=dag.version,
                 operation=dag.name,
                 stages=dag.max_stage,
@@ -64,7 +64,7 @@ class Registry:
         else:
             return None
         remedy = messages.RUN_SUBMITTING_VERSION()
-        return Problem(UnknownOperation.err_code, what, remedy)
+        return Problem(UnknownOperation.err_code, message, remedy)
 
     def instantiate(self, submission: Submission, ids: LastIds, now: datetime) -> DagCreated:
         """Return the rows of a new DAG; its ids follow `ids`.
@@ -77,12 +77,12 @@ class Registry:
         operation = self.find(submission.operation)
         targets = unique_targets(submission.targets)
         # Normalized as after a restart, and independent of later changes to the caller's dict.
-        kept = normalize_json({"params": dict(submission.params), "targets": targets})
+        stored = normalize_json({"params": dict(submission.params), "targets": targets})
         dag = DagRecord(
             dag_id=ids.dag_id + 1,
             name=operation.name,
             version=operation.version,
-            params=kept["params"],
+            params=stored["params"],
             targets=targets,
             stage=1,
             max_stage=len(operation.stages),
@@ -90,7 +90,7 @@ class Registry:
             operator=Operator.RUN,
             lock_key=operation.lock_key,
             lock_token=0,
-            held=0,
+            last_lock_token=0,
             lock_successor_id=None,
             created_at=now,
             start_at=now,
@@ -122,24 +122,24 @@ _LONGEST_S = 100 * 365 * 86_400.0  # 100 years; the deadline must be a represent
 
 def _refuse_mistakes(operation: Operation) -> None:
     """Raise ConfigError when an operation is invalid."""
-    who = messages.OPERATION(operation=operation.name)
+    subject = messages.OPERATION(operation=operation.name)
     if not operation.stages:
-        raise ConfigError(messages.STAGES_MISSING(operation=who))
-    _refuse_no_time(who, "timeout_s", operation.timeout_s)
+        raise ConfigError(messages.STAGES_MISSING(operation=subject))
+    _refuse_no_time(subject, "timeout_s", operation.timeout_s)
     seen: set[str] = set()
     for stage in operation.stages:
         if stage.name in seen:
-            raise ConfigError(messages.STAGE_TWICE(operation=who, stage=stage.name))
+            raise ConfigError(messages.STAGE_TWICE(operation=subject, stage=stage.name))
         seen.add(stage.name)
-        what = messages.STAGE(stage=stage.name, operation=who)
-        _refuse_no_time(what, "timeout_s", stage.timeout_s)
-        _refuse_no_time(what, "node_timeout_s", stage.node_timeout_s)
+        stage_subject = messages.STAGE(stage=stage.name, operation=subject)
+        _refuse_no_time(stage_subject, "timeout_s", stage.timeout_s)
+        _refuse_no_time(stage_subject, "node_timeout_s", stage.node_timeout_s)
 
 
-def _refuse_no_time(what: str, name: str, value: float | None) -> None:
+def _refuse_no_time(subject: str, name: str, value: float | None) -> None:
     if value is not None and not 0 < value <= _LONGEST_S:  # False for NaN, which is rejected too
         raise ConfigError(
-            messages.DURATION_INVALID(subject=what, name=name, value=value),
+            messages.DURATION_INVALID(subject=subject, name=name, value=value),
             remedy=messages.GIVE_SECONDS(),
         )
 

@@ -150,8 +150,8 @@ class Scheduler(Service):
 
     async def mark_confirmed(self, dag_id: int, marker: UnconfirmedRecord) -> None:
         batch = Batch(dag_id, None, (TargetConfirmed(marker),))
-        (refused,) = await self.commit([batch])
-        if refused is None:  # otherwise the marker was cleared or replaced concurrently
+        (refusal,) = await self.commit([batch])
+        if refusal is None:  # otherwise the marker was cleared or replaced concurrently
             self._projections.apply(batch)
 
     async def request_lock(self, dag_id: int, force_pass: Sequence[str]) -> LockResult:
@@ -183,10 +183,10 @@ class Scheduler(Service):
         due, self._due = list(self._due.values()), {}
         decisions = [self._decider.decide(active_dag) for active_dag in due]
         await self._write(decisions)
-        counting = [decision for decision in decisions if decision.failure is None]
-        self._publish(d.batch for d in counting if d.batch is not None)
+        written_decisions = [decision for decision in decisions if decision.failure is None]
+        self._publish(d.batch for d in written_decisions if d.batch is not None)
         # Apply before the first await: a subscriber notified of a DAG's end checks `live`.
-        for decision in counting:
+        for decision in written_decisions:
             try:
                 self._run_effects(decision)
             except Exception as exc:  # noqa: BLE001  # a bug affects one DAG, not the whole pass
@@ -199,14 +199,14 @@ class Scheduler(Service):
 
     async def _write(self, decisions: Iterable[Decision]) -> None:
         """Write all decisions in one commit, and record a failure in each that was not written."""
-        written = [d for d in decisions if d.batch is not None and d.failure is None]
+        to_write = [d for d in decisions if d.batch is not None and d.failure is None]
         try:
-            results = await self.commit([d.batch for d in written if d.batch is not None])
+            results = await self.commit([d.batch for d in to_write if d.batch is not None])
         except Exception as exc:  # noqa: BLE001  # a bug: memory must not differ from the store
             defect: BatchRefused = NotSerializable(f"{type(exc).__name__}: {exc}")
             defect.__cause__ = exc  # with its traceback, for the log
-            results = [defect for _ in written]
-        for decision, refusal in zip(written, results, strict=True):
+            results = [defect for _ in to_write]
+        for decision, refusal in zip(to_write, results, strict=True):
             decision.failure = refusal
 
     async def commit(self, batches: list[Batch]) -> list[BatchRefused | None]:

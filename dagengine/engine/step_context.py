@@ -97,9 +97,9 @@ class AttemptContext:
         snapshot = self._active_dag.snapshot
         for node in snapshot.nodes.values():
             if node.name == stage_name:
-                found = snapshot.sub_task_at(node.stage, target)
-                is_done = found is not None and found.state is State.SUCCEED
-                return copy.deepcopy(found.data) if found is not None and is_done else None
+                sub_task = snapshot.sub_task_at(node.stage, target)
+                is_done = sub_task is not None and sub_task.state is State.SUCCEED
+                return copy.deepcopy(sub_task.data) if sub_task is not None and is_done else None
         raise DagengineError(messages.STAGE_UNKNOWN(operation=snapshot.dag.name, stage=stage_name))
 
     async def log(self, line: str) -> None:

@@ -50,7 +50,11 @@ class SubmissionService(Service):
         return not self._being_written
 
     async def create(
-        self, submission: Submission, who: Requester, window_s: float, key: IdempotencyKey | None
+        self,
+        submission: Submission,
+        requester: Requester,
+        window_s: float,
+        key: IdempotencyKey | None,
     ) -> DagDetail:
         """Create a DAG; see Engine.submit. Raises StaleWrite when the key was just used."""
         created = self._registry.instantiate(submission, self.last_ids, self._clock.now())
@@ -61,34 +65,36 @@ class SubmissionService(Service):
             return DagDetail(same, None)
         self.last_ids = _ids_after(created)
         # A separate task: if the caller is cancelled, the DAG is still written and started.
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._being_written[dag.dag_id] = (dag, written)
-        writing = self._write(created, who, key)
+        completion: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._being_written[dag.dag_id] = (dag, completion)
+        writing = self._write(created, requester, key)
         task = self.spawn(writing, name=f"creation of dag {dag.dag_id}")
-        task.add_done_callback(partial(self._settle, dag.dag_id, written))
-        await asyncio.shield(written)
+        task.add_done_callback(partial(self._settle, dag.dag_id, completion))
+        await asyncio.shield(completion)
         return DagDetail(dag, None)
 
-    def _find_same(self, wanted: DagRecord, window_s: float) -> DagRecord | None:
+    def _find_same(self, new_dag: DagRecord, window_s: float) -> DagRecord | None:
         """Return an unfinished DAG of the same submission that is younger than the window."""
         unfinished = (active_dag.snapshot.dag for active_dag in self._scheduler.active.values())
         for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
-            is_young = 0 <= (wanted.created_at - dag.created_at).total_seconds() < window_s
+            is_young = 0 <= (new_dag.created_at - dag.created_at).total_seconds() < window_s
             same = (dag.name, dag.targets, dag.params)
-            if is_young and same == (wanted.name, wanted.targets, wanted.params):
+            if is_young and same == (new_dag.name, new_dag.targets, new_dag.params):
                 return dag
         return None
 
-    async def _write(self, created: DagCreated, who: Requester, key: IdempotencyKey | None) -> None:
+    async def _write(
+        self, created: DagCreated, requester: Requester, key: IdempotencyKey | None
+    ) -> None:
         """Write the DAG and the start of its first stage in one commit."""
         dag = created.dag
-        by, reason = map(normalize_text, who)
+        by, reason = map(normalize_text, requester)
         audit = AuditAppended(AuditRecord(0, dag.created_at, dag.dag_id, None, "START", by, reason))
         snapshot = Snapshot(dag, created.nodes, created.sub_tasks)
         starts = plan.begin(snapshot.at(dag.created_at))
-        begun = snapshot.drain_batch()
+        start_batch = snapshot.drain_batch()
         used = (IdempotencyKeyUsed(key, dag.dag_id),) if key is not None else ()
-        changes = (created, *used, audit, *(begun.changes if begun else ()))
+        changes = (created, *used, audit, *(start_batch.changes if start_batch else ()))
         batch = Batch(dag.dag_id, None, changes)
         (refusal,) = await self._store.commit([batch])
         if refusal is not None:
@@ -96,16 +102,18 @@ class SubmissionService(Service):
         _log.info("dag_submitted", dag_id=dag.dag_id, operation=dag.name, by=by)
         self._scheduler.track_started(snapshot, batch, starts)
 
-    def _settle(self, dag_id: int, written: asyncio.Future[None], task: asyncio.Task[None]) -> None:
+    def _settle(
+        self, dag_id: int, completion: asyncio.Future[None], task: asyncio.Task[None]
+    ) -> None:
         """Report the end of the creation to its callers; its task may never have run."""
         del self._being_written[dag_id]
         if task.cancelled():
-            written.set_exception(EngineStopped(messages.STOPPED_DURING_CREATION()))
+            completion.set_exception(EngineStopped(messages.STOPPED_DURING_CREATION()))
         elif (error := task.exception()) is not None:
-            written.set_exception(error)
+            completion.set_exception(error)
         else:
-            written.set_result(None)
-        written.exception()  # marks it as retrieved, as there may be no caller left
+            completion.set_result(None)
+        completion.exception()  # marks it as retrieved, as there may be no caller left
 
 
 def _ids_after(created: DagCreated) -> LastIds:

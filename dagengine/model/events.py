@@ -55,8 +55,8 @@ class EventRecord:
 
     Attributes:
         seq: number within the DAG, from 1.
-        what: the state that was entered, or the log line.
+        payload: the state that was entered, or the log line.
     """
 
     seq: int
-    what: EventPayload
+    payload: EventPayload

@@ -33,7 +33,7 @@ class DagRecord(NamedTuple):
     operator: Operator
     lock_key: str | None  #: key of the lock that the DAG needs; None when it needs no lock
     lock_token: int  #: token of the lock that the DAG holds; 0 when it does not hold it
-    held: int  #: token of the lock that the DAG held last; 0 when it never held it
+    last_lock_token: int  #: token of the lock that the DAG held last; 0 when it never held it
     lock_successor_id: (
         int | None
     )  #: lock successor: the DAG that gets the lock at the end of a force pass

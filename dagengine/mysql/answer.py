@@ -111,9 +111,12 @@ class Answer:
     def _begin(self, payload: bytes) -> None:
         first = payload[0] if payload else None
         if first == OK:
-            done = parse_ok(payload)
+            ok_packet = parse_ok(payload)
             self._end(
-                Result((), (), done.affected_rows, done.last_insert_id, done.warnings), done.status
+                Result(
+                    (), (), ok_packet.affected_rows, ok_packet.last_insert_id, ok_packet.warnings
+                ),
+                ok_packet.status,
             )
         elif first == LOCAL_INFILE:
             # Close the connection: the empty packet that drivers send would continue the dialog.

@@ -124,8 +124,8 @@ class Fields:
         end = self._at + size
         if end > len(self._payload):
             raise MysqlProtocolError(messages.PACKET_TOO_SHORT())
-        taken, self._at = self._payload[self._at : end], end
-        return taken
+        content, self._at = self._payload[self._at : end], end
+        return content
 
     def take_int(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
@@ -140,8 +140,8 @@ class Fields:
         end = self._payload.find(0, self._at)
         if end < 0:
             raise MysqlProtocolError(messages.TEXT_NOT_TERMINATED())
-        taken, self._at = self._payload[self._at : end], end + 1
-        return taken
+        content, self._at = self._payload[self._at : end], end + 1
+        return content
 
     def take_rest(self) -> bytes:
         return self.take(self.left)

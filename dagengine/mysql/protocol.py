@@ -104,7 +104,7 @@ class Greeting:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class OkPacket:
     """An OK packet."""
 
     affected_rows: int
@@ -202,13 +202,13 @@ def parse_auth_switch(payload: bytes) -> bytes:
     return _check_salt(fields.take_rest())
 
 
-def parse_ok(payload: bytes) -> Done:
+def parse_ok(payload: bytes) -> OkPacket:
     """Parse an OK packet. Raises MysqlProtocolError for any other packet."""
     fields = Fields(payload)
     if fields.take_int(1) != OK:
         raise MysqlProtocolError(messages.OK_EXPECTED())
     affected, inserted = fields.take_length(), fields.take_length()
-    return Done(affected, inserted, fields.take_int(2), fields.take_int(2))
+    return OkPacket(affected, inserted, fields.take_int(2), fields.take_int(2))
 
 
 def is_eof(payload: bytes) -> bool:
@@ -242,10 +242,10 @@ def _check_salt(raw: bytes) -> bytes:
     return raw
 
 
-def _render_name(name: str, what: str) -> bytes:
-    raw = encode_text(name, what)
+def _render_name(name: str, subject: str) -> bytes:
+    raw = encode_text(name, subject)
     if b"\0" in raw:
-        raise MysqlRequestRefused(messages.NUL_CHARACTER(subject=what))
+        raise MysqlRequestRefused(messages.NUL_CHARACTER(subject=subject))
     return raw + b"\0"
 
 

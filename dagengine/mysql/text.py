@@ -21,8 +21,8 @@ def show_text(raw: bytes, limit: int = _MAX_TEXT) -> str:
     """
     text = raw[: 4 * limit].decode("utf-8", "replace")
     cut = len(raw) > 4 * limit or len(text) > limit
-    shown = _CONTROLS.sub(_escape, text[:limit])
-    return f"{shown}…" if cut else shown
+    escaped = _CONTROLS.sub(_escape, text[:limit])
+    return f"{escaped}…" if cut else escaped
 
 
 def _escape(control: re.Match[str]) -> str:
@@ -30,7 +30,7 @@ def _escape(control: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def encode_text(text: str, what: str) -> bytes:
+def encode_text(text: str, subject: str) -> bytes:
     """Encode text as UTF-8.
 
     Raises:
@@ -41,7 +41,7 @@ def encode_text(text: str, what: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError:
         # Suppress the cause because it quotes the text, which may be a password.
-        raise MysqlRequestRefused(messages.NOT_UNICODE(subject=what)) from None
+        raise MysqlRequestRefused(messages.NOT_UNICODE(subject=subject)) from None
 
 
 def quote_text(text: str) -> str:

@@ -54,8 +54,8 @@ class Command:
     def render_short(self) -> str:
         """Like `render_masked`, shortened for messages; a script is shown by its name."""
         is_script = self.argv[:2] == _SHELL
-        shown = Command(self.argv[3:]) if is_script and len(self.argv) > 3 else self
-        text = " ".join(shown.render_masked().split())
+        command = Command(self.argv[3:]) if is_script and len(self.argv) > 3 else self
+        text = " ".join(command.render_masked().split())
         return text if len(text) <= _SHORT_LENGTH else f"{text[:_SHORT_LENGTH]}…"
 
     def input_text(self) -> str:

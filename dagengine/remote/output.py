@@ -19,15 +19,15 @@ class CappedOutput:
             limit_bytes: maximum number of bytes to keep, at least 0.
         """
         self._limit_bytes = limit_bytes
-        self._kept = bytearray()
+        self._data = bytearray()
         self.truncated = False
 
     def feed(self, data: bytes) -> None:
         """Add received data."""
-        room = self._limit_bytes - len(self._kept)
-        self._kept += data[:room]
+        room = self._limit_bytes - len(self._data)
+        self._data += data[:room]
         self.truncated = self.truncated or len(data) > room
 
     def text(self) -> str:
         """Return the kept bytes as UTF-8; invalid bytes become U+FFFD."""
-        return self._kept.decode("utf-8", errors="replace")
+        return self._data.decode("utf-8", errors="replace")

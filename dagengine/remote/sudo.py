@@ -14,7 +14,7 @@ from dagengine.remote.command import Command, script
 from dagengine.remote.runner import HostAddress
 
 _SHELL = "/bin/sh"
-_SAID_LENGTH = 300
+_MESSAGE_LENGTH = 300
 
 # $1 is the target user; the other arguments are a command that does nothing as that user. The
 # locale is C because sudo's messages are parsed; sudo only has to allow /bin/sh.
@@ -67,14 +67,14 @@ def probe_sudo(user: str) -> Command:
 
     It runs as the login user; `parse_sudo_probe` parses its output.
     """
-    nothing = with_sudo(Command((_SHELL, "-c", ":")), user)
-    return script(_TRY, "dagengine-sudo", user, *nothing.argv)
+    noop_command = with_sudo(Command((_SHELL, "-c", ":")), user)
+    return script(_TRY, "dagengine-sudo", user, *noop_command.argv)
 
 
 def parse_sudo_probe(answer: str) -> tuple[SudoFailure | None, str]:
     """Parse the output of `probe_sudo`; return the problem (None if none) and sudo's message."""
-    first, _, rest = answer.partition("\n")
-    said = " ".join(rest.split())[:_SAID_LENGTH]
+    first, _, output = answer.partition("\n")
+    sudo_message = " ".join(output.split())[:_MESSAGE_LENGTH]
     match first:
         case "works":
             return None, ""
@@ -82,41 +82,41 @@ def parse_sudo_probe(answer: str) -> tuple[SudoFailure | None, str]:
             return SudoFailure.MISSING, ""
         case "unknown":
             return SudoFailure.UNKNOWN_USER, ""
-    found = (trouble for phrase, trouble in _PHRASES if phrase in said)
-    return next(found, SudoFailure.OTHER), said
+    matches = (failure for phrase, failure in _PHRASES if phrase in sudo_message)
+    return next(matches, SudoFailure.OTHER), sudo_message
 
 
-def sudo_error(address: HostAddress, trouble: SudoFailure, said: str = "") -> SudoRefused:
+def sudo_error(address: HostAddress, failure: SudoFailure, sudo_message: str = "") -> SudoRefused:
     """Build the error that states the problem and its remedy.
 
     Args:
         address: the host; its `sudo` is the target user.
-        trouble: the problem.
-        said: sudo's message.
+        failure: the problem.
+        sudo_message: sudo's message.
     """
     login, user = address.user, address.sudo
     rule = messages.ADD_SUDO_RULE(login=login, user=user, shell=_SHELL)
-    match trouble:
+    match failure:
         case SudoFailure.MISSING:
-            what = messages.SUDO_MISSING(address=address, login=login)
+            message = messages.SUDO_MISSING(address=address, login=login)
             remedy = messages.INSTALL_SUDO(user=user)
         case SudoFailure.UNKNOWN_USER:
-            what = messages.SUDO_USER_UNKNOWN(user=user, address=address)
+            message = messages.SUDO_USER_UNKNOWN(user=user, address=address)
             remedy = messages.ADD_USER()
         case SudoFailure.PASSWORD:
-            what = messages.SUDO_PASSWORD(address=address, login=login, user=user)
+            message = messages.SUDO_PASSWORD(address=address, login=login, user=user)
             remedy = rule
         case SudoFailure.NOT_ALLOWED:
-            what = messages.SUDO_NOT_ALLOWED(
-                address=address, login=login, shell=_SHELL, user=user, reason=said
+            message = messages.SUDO_NOT_ALLOWED(
+                address=address, login=login, shell=_SHELL, user=user, reason=sudo_message
             )
             remedy = rule
         case SudoFailure.TERMINAL:
-            what = messages.SUDO_TERMINAL(address=address, login=login)
+            message = messages.SUDO_TERMINAL(address=address, login=login)
             remedy = messages.DROP_REQUIRETTY(login=login)
         case SudoFailure.OTHER:
-            what = messages.SUDO_FAILED(
-                address=address, login=login, user=user, reason=said or "no output"
+            message = messages.SUDO_FAILED(
+                address=address, login=login, user=user, reason=sudo_message or "no output"
             )
             remedy = messages.TRY_SUDO(login=login, user=user, shell=_SHELL)
-    return SudoRefused(what, host=str(address), remedy=remedy)
+    return SudoRefused(message, host=str(address), remedy=remedy)

@@ -37,7 +37,7 @@ def private_socket_path() -> Iterator[Path]:
 def _sweep(place: str, _pid: int) -> None:
     """Remove dagengine's directories whose process no longer exists."""
     for directory in Path(place).glob(f"{_PREFIX}*"):
-        found = _OWNED.fullmatch(directory.name)
-        if found is not None and not Path(f"/proc/{found[1]}").exists():
+        match = _OWNED.fullmatch(directory.name)
+        if match is not None and not Path(f"/proc/{match[1]}").exists():
             # Errors are ignored: directories of other users cannot be removed.
             shutil.rmtree(directory, ignore_errors=True)

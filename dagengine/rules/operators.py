@@ -124,15 +124,19 @@ def rollback_dag(
             messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.ROLLBACK_FAILED_ONLY(),
         )
-    begun = [node for node in snapshot.nodes.values() if _has_begun(snapshot, node.stage)]
-    for node in begun:
+    begun_nodes = [node for node in snapshot.nodes.values() if _has_begun(snapshot, node.stage)]
+    for node in begun_nodes:
         if not node.flags.can_rollback:
             raise OperatorRefused(
                 f"{_PREFIX}.RollbackNotAllowed",
                 messages.STAGE_NOT_REVERSIBLE(stage=node.name),
                 remedy=messages.RETRY_OR_UNDO_BY_HAND(),
             )
-    if before is not None and snapshot.dag.held and before.token != snapshot.dag.held:
+    if (
+        before is not None
+        and snapshot.dag.last_lock_token
+        and before.token != snapshot.dag.last_lock_token
+    ):
         raise OperatorRefused(
             f"{_PREFIX}.RollbackNotAllowed",
             messages.LOCK_WAS_TAKEN(key=before.key, dag=_name(snapshot)),
@@ -140,7 +144,7 @@ def rollback_dag(
         )
     if lock is not None:
         plan.take_lock(snapshot, lock)
-    for node in begun:
+    for node in begun_nodes:
         snapshot.step_node(node.stage, Event.UNDO)
     snapshot.step_dag(Event.UNDO)
     return plan.begin(snapshot)

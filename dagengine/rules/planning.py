@@ -67,7 +67,7 @@ def begin(snapshot: Snapshot) -> list[Start]:
     snapshot.step_dag(Event.START)
     if snapshot.is_undoing:
         return _undo_next(snapshot)
-    return _enter(snapshot, snapshot.group_of(snapshot.dag.stage))
+    return _start_group(snapshot, snapshot.group_of(snapshot.dag.stage))
 
 
 def end_attempt(
@@ -86,8 +86,8 @@ def end_attempt(
     close_attempt(snapshot, sub_task, type(outcome).__name__, problem)
     _end_sub_task(snapshot, sub_task, outcome, problem)
     if snapshot.is_undoing:
-        return _undo_on(snapshot, sub_task.stage)
-    return _go_on(snapshot, sub_task)
+        return _continue_undo(snapshot, sub_task.stage)
+    return _continue_group(snapshot, sub_task)
 
 
 def _end_sub_task(
@@ -114,7 +114,7 @@ def _end_sub_task(
 def take_lock(snapshot: Snapshot, lock: LockRecord) -> None:
     """Give the DAG its lock; the write is guarded by the lock being free."""
     snapshot.add_change(LockTaken(lock))
-    snapshot.set_dag(snapshot.dag._replace(lock_token=lock.token, held=lock.token))
+    snapshot.set_dag(snapshot.dag._replace(lock_token=lock.token, last_lock_token=lock.token))
 
 
 def can_take_lock(snapshot: Snapshot) -> bool:
@@ -145,7 +145,7 @@ def cancel(snapshot: Snapshot) -> list[int]:
 # --- internal functions ----------------------------------------------------------------------
 
 
-def _enter(snapshot: Snapshot, group: Group) -> list[Start]:
+def _start_group(snapshot: Snapshot, group: Group) -> list[Start]:
     """Start a group: its normal stage, or each lane without a failure at its next stage."""
     starts: list[Start] = []
     for sub_task in list(_first_unfinished(snapshot, group)):
@@ -186,9 +186,9 @@ def open_attempt(
     confirm_only: bool = False,
 ) -> Start:
     """Open the sub-task's next attempt because of an event (START, RESUME or UNDO)."""
-    begun = snapshot.begin_sub_task(sub_task, event)
-    undo = begun.operator is Operator.ROLLBACK
-    return Start(begun.sub_task_id, event is Event.RESUME, confirm_only, undo)
+    running = snapshot.begin_sub_task(sub_task, event)
+    undo = running.operator is Operator.ROLLBACK
+    return Start(running.sub_task_id, event is Event.RESUME, confirm_only, undo)
 
 
 def close_attempt(snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str) -> None:
@@ -204,13 +204,13 @@ def close_attempt(snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, err
     snapshot.add_change(AttemptClosed(attempt))
 
 
-def _go_on(snapshot: Snapshot, ended: SubTaskRecord) -> list[Start]:
+def _continue_group(snapshot: Snapshot, ended: SubTaskRecord) -> list[Start]:
     """Plan the consequences within the group of a sub-task that has just ended."""
     group = snapshot.group_of(ended.stage)
     starts: list[Start] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
-    goes_on = current.state is State.SUCCEED and not snapshot.is_cancelling
-    if goes_on and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
+    can_continue = current.state is State.SUCCEED and not snapshot.is_cancelling
+    if can_continue and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
         starts.append(_start_sub_task(snapshot, following))
     _close_nodes(snapshot, group)
     _move_stage(snapshot)
@@ -280,7 +280,7 @@ def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
     return sub_task.execute_times > 0 and not is_undone
 
 
-def _undo_on(snapshot: Snapshot, stage: int) -> list[Start]:
+def _continue_undo(snapshot: Snapshot, stage: int) -> list[Start]:
     """Continue a rollback after an attempt to undo has ended."""
     if snapshot.running_in[stage]:
         return []
@@ -303,7 +303,7 @@ def _finish_group(snapshot: Snapshot, group: Group) -> list[Start]:
         is_clear = snapshot.nodes[group.first].state is State.SUCCEED
     following = snapshot.group_after(group)
     if is_clear and following is not None:
-        return _enter(snapshot, following)
+        return _start_group(snapshot, following)
     failed = [node.stage for node in snapshot.nodes.values() if node.state is State.FAILED]
     _end_dag(snapshot, Event.FAIL if failed else Event.SUCCEED, min(failed, default=None))
     return []

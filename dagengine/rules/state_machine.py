@@ -126,16 +126,16 @@ INITIAL = {_D: (_READY, _RUN), _N: (_PENDING, _RUN), _S: (_PENDING, _RUN)}
 
 
 def _reachable(entity: Entity) -> frozenset[tuple[State, Operator]]:
-    found = {INITIAL[entity]}
+    pairs = {INITIAL[entity]}
     while True:
         more = {
             target
             for (kind, state, operator, _), target in _TABLE.items()
-            if kind is entity and (state, operator) in found
+            if kind is entity and (state, operator) in pairs
         }
-        if more <= found:
-            return frozenset(found)
-        found |= more
+        if more <= pairs:
+            return frozenset(pairs)
+        pairs |= more
 
 
 REACHABLE = {entity: _reachable(entity) for entity in Entity}

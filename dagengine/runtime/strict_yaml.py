@@ -90,11 +90,11 @@ def outline_yaml(text: str) -> Mapping[str, frozenset[str]] | None:
     return {str(key.value): frozenset(_keys(value)) for key, value in node.value}
 
 
-def _load(text: str, read: Callable[[_StrictLoader], Any]) -> Any:
+def _load(text: str, construct: Callable[[_StrictLoader], Any]) -> Any:
     loader: _StrictLoader | None = None
     try:
         loader = _StrictLoader(text)
-        return read(loader)
+        return construct(loader)
     except yaml.YAMLError as exc:
         # PyYAML's message would quote the file, which may contain a password by mistake.
         mark = getattr(exc, "problem_mark", None)
@@ -150,10 +150,12 @@ def _check_scalar(loader: _StrictLoader, node: yaml.ScalarNode, path: tuple[str,
         return
     name = ".".join(path)
     is_secret = any(word in part.lower() for part in path for word in _SECRETS)
-    shown = messages.SECRET_VALUE() if is_secret else messages.SHOWN_VALUE(value=text[:_MAX_SHOWN])
+    value_text = (
+        messages.SECRET_VALUE() if is_secret else messages.SHOWN_VALUE(value=text[:_MAX_SHOWN])
+    )
     remedy = messages.QUOTE_OR_BOOLEAN() if isinstance(older, bool) else messages.QUOTE()
     raise YamlRefused(
-        messages.VALUE_AMBIGUOUS(key=name, line=node.start_mark.line + 1, value=shown),
+        messages.VALUE_AMBIGUOUS(key=name, line=node.start_mark.line + 1, value=value_text),
         remedy,
     )
 

@@ -70,9 +70,9 @@ class SocketPermissionDenied(ApiError):
     err_code = "Security.User.PermissionDenied"
     http_status = 401
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, caller: str) -> None:
         super().__init__(
-            messages.SOCKET_DENIED(peer=who),
+            messages.SOCKET_DENIED(peer=caller),
             remedy=messages.CALL_AS_OWNER(),
         )
 

@@ -64,7 +64,7 @@ class HeaderFingerprint:
         return self.blocks if self.keys is None else (self.keys, *self.blocks)
 
 
-def sight(cipher: bytes, block_bytes: int, keys: bytes) -> HeaderFingerprint:
+def fingerprint_header(cipher: bytes, block_bytes: int, keys: bytes) -> HeaderFingerprint:
     """Compute the fingerprint of a header.
 
     Args:
@@ -107,7 +107,7 @@ class ReplayGuard:
         self._limit = limit
         self._reserved: dict[bytes, int] = {}  # until: whole seconds since the epoch
         self._read: OrderedDict[bytes, bytes] = OrderedDict()  # block: header
-        self._tried: OrderedDict[bytes, bytes] = OrderedDict()
+        self._rejected: OrderedDict[bytes, bytes] = OrderedDict()
         self._next_sweep_s = 0.0
 
     async def load(self) -> None:
@@ -116,11 +116,11 @@ class ReplayGuard:
             for mark, until in await self._log.load_reserved():
                 self._reserved[mark] = int(until.timestamp())
 
-    async def reserve(self, sighting: HeaderFingerprint, *, until_s: int) -> None:
+    async def reserve(self, fingerprint: HeaderFingerprint, *, until_s: int) -> None:
         """Reserve the digests of a request, so that it can act only once; durable on return.
 
         Args:
-            sighting: fingerprint of the header.
+            fingerprint: fingerprint of the header.
             until_s: `ts` of the request in whole seconds since the epoch, at most `MAX_AHEAD_S`
                 in the future.
 
@@ -130,34 +130,36 @@ class ReplayGuard:
             StoreError: the reservation could not be stored, so the request must not act.
         """
         self._sweep()
-        self._ensure_unseen(sighting.prints)
-        if len(self._reserved) + len(sighting.prints) > self._limit:
+        self._ensure_unseen(fingerprint.prints)
+        if len(self._reserved) + len(fingerprint.prints) > self._limit:
             raise TooManyRequests(messages.TOO_MANY_REQUESTS())
         until_s += _CLOCK_SLACK_S
         # Reserve before the first await, so that only one of two concurrent copies succeeds.
-        self._reserved.update(dict.fromkeys(sighting.prints, until_s))
+        self._reserved.update(dict.fromkeys(fingerprint.prints, until_s))
         if self._log is not None:
             now = self._clock.now()
             until = now + timedelta(seconds=until_s - int(now.timestamp()))
-            await self._log.reserve(sighting.prints, until, now)
+            await self._log.reserve(fingerprint.prints, until, now)
 
-    def note_try(self, sighting: HeaderFingerprint) -> None:
+    def note_try(self, fingerprint: HeaderFingerprint) -> None:
         """Record a rejected request that has a body or a changing method; raises HeaderReplayed."""
-        self._ensure_unseen(sighting.prints)
-        _put(self._tried, dict.fromkeys(sighting.prints, b""), self._limit // 10)
+        self._ensure_unseen(fingerprint.prints)
+        _put(self._rejected, dict.fromkeys(fingerprint.prints, b""), self._limit // 10)
 
-    def note_read(self, sighting: HeaderFingerprint) -> None:
+    def note_read(self, fingerprint: HeaderFingerprint) -> None:
         """Record an authenticated read; raises HeaderReplayed if it reuses another header's blocks.
 
         An identical repetition of a read is allowed.
         """
-        for block in sighting.blocks:
-            if block in self._reserved or self._read.get(block, sighting.header) != sighting.header:
+        header = fingerprint.header
+        for block in fingerprint.blocks:
+            if block in self._reserved or self._read.get(block, header) != header:
                 raise HeaderReplayed
-        _put(self._read, dict.fromkeys(sighting.blocks, sighting.header), self._limit // 10)
+        _put(self._read, dict.fromkeys(fingerprint.blocks, header), self._limit // 10)
 
     def _ensure_unseen(self, prints: Iterable[bytes]) -> None:
-        if any(p in seen for p in prints for seen in (self._reserved, self._read, self._tried)):
+        recorded = (self._reserved, self._read, self._rejected)
+        if any(digest in digests for digest in prints for digests in recorded):
             raise HeaderReplayed
 
     def _sweep(self) -> None:
@@ -168,10 +170,10 @@ class ReplayGuard:
             self._reserved = {p: until for p, until in self._reserved.items() if until >= now_s}
 
 
-def _put(kept: OrderedDict[bytes, bytes], new: dict[bytes, bytes], limit: int) -> None:
-    kept.update(new)
-    while len(kept) > limit:
-        kept.popitem(last=False)
+def _put(entries: OrderedDict[bytes, bytes], added: dict[bytes, bytes], limit: int) -> None:
+    entries.update(added)
+    while len(entries) > limit:
+        entries.popitem(last=False)
 
 
 def _digest(kind: bytes, data: bytes) -> bytes:

@@ -249,11 +249,11 @@ def _variable(key: str) -> str:
     return ENV_PREFIX + key.upper().replace(".", _ENV_SEPARATOR)
 
 
-def _unknown(what: str, name: str, known: Mapping[str, Any]) -> ConfigError:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+def _unknown(subject: str, name: str, known_names: Mapping[str, Any]) -> ConfigError:
+    nearest = difflib.get_close_matches(name, known_names, n=1, cutoff=0.0)
     return ConfigError(
-        messages.UNKNOWN_KEY(subject=what),
-        remedy=messages.USE_NEAREST_KEY(nearest=nearest[0], known=", ".join(known)),
+        messages.UNKNOWN_KEY(subject=subject),
+        remedy=messages.USE_NEAREST_KEY(nearest=nearest[0], known=", ".join(known_names)),
     )
 
 
@@ -277,10 +277,10 @@ def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
     def absolute(path: Path) -> Path:
         return base / path.expanduser()
 
-    named = {name: path for name in _FILES if (path := getattr(config.api, name)) is not None}
+    paths = {name: path for name in _FILES if (path := getattr(config.api, name)) is not None}
     return config.model_copy(
         update={
-            "api": config.api.model_copy(update={n: absolute(path) for n, path in named.items()}),
+            "api": config.api.model_copy(update={n: absolute(path) for n, path in paths.items()}),
             "store": config.store.model_copy(update={"path": absolute(config.store.path)}),
             "cluster": absolute(config.cluster),
         }

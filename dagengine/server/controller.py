@@ -144,8 +144,12 @@ async def run_controller(
         stack.callback(key.close)
         replay = ReplayGuard(clock, store)
         await replay.load()
-        named = config.api.agent_password_file
-        agent_file = None if named is None else PasswordFile(named, "api.agent_password_file")
+        password_path = config.api.agent_password_file
+        agent_file = (
+            None
+            if password_path is None
+            else PasswordFile(password_path, "api.agent_password_file")
+        )
         read_agent_password(agent_file)
         app = build_app(
             engine=engine,
@@ -160,7 +164,7 @@ async def run_controller(
             before_retry=lambda: _reload(extensions),
             body_timeout_s=limits.body_timeout_s,
             figures=lambda: Counters(
-                store.commit_count, store.batch_count, pool.login.begun, pool.login.failed
+                store.commit_count, store.batch_count, pool.login.login_count, pool.login.failed
             ),
         )
         await stack.enter_async_context(serving(app, limits, clock, listeners))

@@ -264,17 +264,17 @@ class _HttpLog:
             _log.error("connection_failed", what=message % values, exc_info=exc_info)
 
 
-def _raise_file_limit(wanted: int) -> None:
+def _raise_file_limit(required: int) -> None:
     """Raise the limit on descriptors as far as allowed: each connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    target = required if hard == resource.RLIM_INFINITY else min(required, hard)
+    if soft == resource.RLIM_INFINITY or soft >= required:
         return
     with suppress(OSError, ValueError):  # a sandbox may forbid it
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, target), hard))
         soft = max(soft, target)
-    if soft < wanted:
-        _log.warning("too_few_descriptors", allowed=soft, wanted=wanted)
+    if soft < required:
+        _log.warning("too_few_descriptors", allowed=soft, wanted=required)
 
 
 def _no_passphrase() -> NoReturn:

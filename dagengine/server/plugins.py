@@ -45,10 +45,10 @@ def load_extension_points() -> LoadedPlugins:
     """
     home = Path(__file__).resolve().parents[2]
     notices = ensure_own_tasks(home)
-    found = [_BUNDLED]
+    entries = [_BUNDLED]
     for entry in entry_points(group=ENTRY_POINT_GROUP):
         if entry.module.partition(".")[0] != _TASKS:
-            found.append(entry)
+            entries.append(entry)
         elif entry.dist is not None and entry.dist.name != _OWN_DISTRIBUTION:
             raise ConfigError(
                 messages.TASKS_NAME_TAKEN(
@@ -56,7 +56,7 @@ def load_extension_points() -> LoadedPlugins:
                 ),
                 remedy=messages.UNINSTALL_OR_RENAME(package=entry.dist.name),
             )
-    return LoadedPlugins(tuple(_load_point(entry) for entry in found), notices)
+    return LoadedPlugins(tuple(_load_point(entry) for entry in entries), notices)
 
 
 def ensure_own_tasks(home: Path) -> tuple[str, ...]:

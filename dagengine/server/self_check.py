@@ -43,14 +43,14 @@ class SelfCheckResult:
         subject: the checked object: a file, `controller`, a server.
         check: the name of the check.
         health: the status.
-        said: the finding.
+        message: the finding.
         remedy: how to fix the problem; empty if there is none.
     """
 
     subject: str
     check: str
     health: SelfCheckStatus
-    said: str
+    message: str
     remedy: str = ""
 
 
@@ -69,16 +69,16 @@ def inspect_controller(
             str(engine_file), _ENGINE_FILE, SelfCheckStatus.BAD, exc.message, exc.remedy
         )
         return None, [bad]
-    said = messages.ENGINE_FILE_READABLE(address=render_host_port(*advertised))
-    found = [SelfCheckResult(str(engine_file), _ENGINE_FILE, SelfCheckStatus.OK, said)]
+    message = messages.ENGINE_FILE_READABLE(address=render_host_port(*advertised))
+    results = [SelfCheckResult(str(engine_file), _ENGINE_FILE, SelfCheckStatus.OK, message)]
     owner = find_lock_owner(lock_file_of(config.store.path))
-    found.append(_inspect_store(config.store.path, owner))
-    found += _inspect_files(config)
-    found.append(_inspect_port(config.api, owner))
-    return config, found
+    results.append(_inspect_store(config.store.path, owner))
+    results += _inspect_files(config)
+    results.append(_inspect_port(config.api, owner))
+    return config, results
 
 
-def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
+def inspect_file(path: Path, check: str, *, is_secret: bool) -> SelfCheckResult:
     """Check that a file is readable and, if it holds a secret, accessible to its owner only."""
     subject = str(path)
     try:
@@ -89,23 +89,23 @@ def inspect_file(path: Path, what: str, *, is_secret: bool) -> SelfCheckResult:
         remedy = messages.GRANT_READ()
         return SelfCheckResult(
             subject,
-            what,
+            check,
             SelfCheckStatus.BAD,
             messages.FILE_UNREADABLE(reason=exc.strerror),
             remedy,
         )
     if is_secret and stat.S_IMODE(mode) & 0o077:
-        said = messages.FILE_READABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
+        message = messages.FILE_READABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
         return SelfCheckResult(
-            subject, what, SelfCheckStatus.WARN, said, messages.CHMOD_PRIVATE(path=path)
+            subject, check, SelfCheckStatus.WARN, message, messages.CHMOD_PRIVATE(path=path)
         )
     if not is_secret and stat.S_IMODE(mode) & 0o022:
-        said = messages.FILE_WRITABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
+        message = messages.FILE_WRITABLE_BY_OTHERS(mode=stat.S_IMODE(mode))
         return SelfCheckResult(
-            subject, what, SelfCheckStatus.WARN, said, messages.CHMOD_NO_WRITE(path=path)
+            subject, check, SelfCheckStatus.WARN, message, messages.CHMOD_NO_WRITE(path=path)
         )
     return SelfCheckResult(
-        subject, what, SelfCheckStatus.OK, messages.FILE_READABLE(mode=stat.S_IMODE(mode))
+        subject, check, SelfCheckStatus.OK, messages.FILE_READABLE(mode=stat.S_IMODE(mode))
     )
 
 
@@ -130,18 +130,18 @@ def _inspect_store(path: Path, owner: int | None) -> SelfCheckResult:
     leftover = Path(f"{os.path.realpath(path)}-wal")
     has_log = leftover.exists() and leftover.stat().st_size > 0
     if has_log and not (path.exists() and path.stat().st_size):
-        said = messages.STORE_LOG_ORPHANED(log=leftover)
+        message = messages.STORE_LOG_ORPHANED(log=leftover)
         remedy = messages.RESTORE_LOG_OWNER()
-        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, message, remedy)
     if not path.exists():
         return _inspect_place(path)
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
-        said = messages.STORE_FORBIDDEN(directory=path.parent, uid=path.stat().st_uid)
+        message = messages.STORE_FORBIDDEN(directory=path.parent, uid=path.stat().st_uid)
         remedy = messages.RUN_AS_OWNER()
-        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, message, remedy)
     if has_log:
-        said = messages.STORE_NOT_CLOSED()
-        return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
+        message = messages.STORE_NOT_CLOSED()
+        return SelfCheckResult(subject, "store", SelfCheckStatus.OK, message)
     return _inspect_header(path)
 
 
@@ -160,18 +160,18 @@ def _inspect_header(path: Path) -> SelfCheckResult:
         )
     newest = newest_version()
     if version > newest:
-        said = messages.STORE_TOO_NEW(version=version, newest=newest)
+        message = messages.STORE_TOO_NEW(version=version, newest=newest)
         return SelfCheckResult(
-            subject, "store", SelfCheckStatus.BAD, said, messages.USE_NEWER_PROGRAM()
+            subject, "store", SelfCheckStatus.BAD, message, messages.USE_NEWER_PROGRAM()
         )
     if version < OLDEST_VERSION:
-        said = messages.STORE_TOO_OLD(version=version)
+        message = messages.STORE_TOO_OLD(version=version)
         remedy = messages.REPLACE_OLD_STORE()
-        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, said, remedy)
-    said = messages.STORE_UNUSED(version=version, newest=newest)
+        return SelfCheckResult(subject, "store", SelfCheckStatus.BAD, message, remedy)
+    message = messages.STORE_UNUSED(version=version, newest=newest)
     if version < newest:
-        said = messages.STORE_UPGRADES(version=version, newest=newest)
-    return SelfCheckResult(subject, "store", SelfCheckStatus.OK, said)
+        message = messages.STORE_UPGRADES(version=version, newest=newest)
+    return SelfCheckResult(subject, "store", SelfCheckStatus.OK, message)
 
 
 def _inspect_place(path: Path) -> SelfCheckResult:
@@ -179,9 +179,9 @@ def _inspect_place(path: Path) -> SelfCheckResult:
     place = next(parent for parent in path.parents if parent.exists())
     if os.access(place, os.W_OK):
         return SelfCheckResult(str(path), "store", SelfCheckStatus.OK, messages.STORE_MISSING())
-    said = messages.STORE_NOT_CREATABLE(directory=place)
+    message = messages.STORE_NOT_CREATABLE(directory=place)
     remedy = messages.GRANT_WRITE()
-    return SelfCheckResult(str(path), "store", SelfCheckStatus.BAD, said, remedy)
+    return SelfCheckResult(str(path), "store", SelfCheckStatus.BAD, message, remedy)
 
 
 def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
@@ -189,14 +189,14 @@ def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
     key = config.store.path.with_suffix(".key.pem")
     if key.exists():
         yield inspect_file(key, "key of the store", is_secret=True)
-    for path, what, is_secret in (
+    for path, check, is_secret in (
         (api.agent_password_file, _AGENT_PASSWORD, True),
         (api.tls_key_file, "TLS key", True),
         (api.tls_cert_file, "TLS certificate", False),
         (api.tls_client_ca_file, "CA of clients", False),
     ):
         if path is not None:
-            yield inspect_file(path, what, is_secret=is_secret)
+            yield inspect_file(path, check, is_secret=is_secret)
     if api.agent_password_file is not None and api.agent_password_file.exists():
         yield from _inspect_agent_password(api.agent_password_file)
 
@@ -221,11 +221,11 @@ def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
     except OSError:
         answers = False
     if answers and owner is None:
-        said = messages.PORT_TAKEN()
+        message = messages.PORT_TAKEN()
         remedy = messages.FREE_API_PORT()
-        return SelfCheckResult(subject, "API", SelfCheckStatus.BAD, said, remedy)
+        return SelfCheckResult(subject, "API", SelfCheckStatus.BAD, message, remedy)
     if owner is not None and not answers:
-        said = messages.CONTROLLER_SILENT(pid=owner)
-        return SelfCheckResult(subject, "API", SelfCheckStatus.WARN, said, messages.SEE_LOG())
-    said = messages.CONTROLLER_RESPONDS() if answers else messages.PORT_FREE()
-    return SelfCheckResult(subject, "API", SelfCheckStatus.OK, said)
+        message = messages.CONTROLLER_SILENT(pid=owner)
+        return SelfCheckResult(subject, "API", SelfCheckStatus.WARN, message, messages.SEE_LOG())
+    message = messages.CONTROLLER_RESPONDS() if answers else messages.PORT_FREE()
+    return SelfCheckResult(subject, "API", SelfCheckStatus.OK, message)

@@ -101,10 +101,10 @@ class LocalRunner:
                     relay.cancel()
                 await asyncio.gather(*relays, return_exceptions=True)
 
-    async def _start(self, command: Command) -> _Running:
+    async def _start(self, command: Command) -> _LocalProcess:
         # Use a shell like sshd, so that a missing program gives exit status 127 with both.
         transport, running = await asyncio.get_running_loop().subprocess_exec(
-            lambda: _Running(self._output_limit_bytes),
+            lambda: _LocalProcess(self._output_limit_bytes),
             "/bin/sh",
             "-c",
             f"exec {command.render()}",
@@ -117,7 +117,7 @@ class LocalRunner:
         stdin.write_eof()
         return running
 
-    async def _end(self, running: _Running) -> bool:
+    async def _end(self, running: _LocalProcess) -> bool:
         """Terminate the group; return True if no process of it is left."""
         try:
             proven = await finish(
@@ -127,7 +127,7 @@ class LocalRunner:
             running.transport.close()
         return proven is True
 
-    async def _ask_end(self, running: _Running) -> bool:
+    async def _ask_end(self, running: _LocalProcess) -> bool:
         ending = await self._start(end_group(running.transport.get_pid()))
         try:
             await ending.ended.wait()
@@ -146,7 +146,7 @@ class LocalRunnerPool:
         """Do nothing: no connection is open."""
 
 
-class _Running(asyncio.SubprocessProtocol):
+class _LocalProcess(asyncio.SubprocessProtocol):
     """One process: collects its output; `ended` is set when it and its output have ended."""
 
     transport: asyncio.SubprocessTransport

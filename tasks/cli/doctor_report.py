@@ -35,13 +35,15 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def doctor(
-    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="the engine file")],
-    show_all: Annotated[bool, typer.Option("--all", help="show what is well, too")] = False,
+    config: Annotated[
+        Path, typer.Option("-c", "--config", metavar="FILE", help="The engine file.")
+    ],
+    show_all: Annotated[bool, typer.Option("--all", help="Also list passed checks.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON document on stdout")
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Look at the whole set-up, change nothing, and say what to mend and how."""
+    """Check the set-up without changes; report problems and remedies."""
     try:
         results = asyncio.run(_examine(config))
     except KeyboardInterrupt:
@@ -72,7 +74,7 @@ def describe(results: Sequence[SelfCheckResult]) -> dict[str, object]:
                 "subject": result.subject,
                 "check": result.check,
                 "health": str(result.health),
-                "said": result.said,
+                "said": result.message,
                 "remedy": result.remedy,
             }
             for result in results
@@ -91,7 +93,7 @@ def print_report(
             f"[{style}]{row.health}[/]",
             escape(row.subject),
             row.check,
-            escape(row.said),
+            escape(row.message),
             escape(row.remedy),
         )
     if rows:

@@ -47,21 +47,21 @@ class Result:
 def hosts(
     action: Annotated[Literal["trust"], typer.Argument()],
     config: Annotated[
-        Path | None, typer.Option("-c", "--config", metavar="FILE", help="the engine file")
+        Path | None, typer.Option("-c", "--config", metavar="FILE", help="The engine file.")
     ] = None,
     cluster: Annotated[
-        Path | None, typer.Option("--cluster", metavar="FILE", help="the cluster file")
+        Path | None, typer.Option("--cluster", metavar="FILE", help="The cluster file.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="pin without asking")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Pin without asking.")] = False,
     replace: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HOST",
-            help="pin this host's key although another one is pinned: host or host:port",
+            help="Pin this host's key although another one is pinned: host or host:port.",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="print one JSON document on stdout")
+        bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
 ) -> None:
     """Show the keys of the cluster's hosts and pin them in its known_hosts file.

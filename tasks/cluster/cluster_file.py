@@ -146,9 +146,9 @@ class ClusterFile:
         """Return the server's last row in the cluster's own table; None if it was never read."""
         return self._rows.get((server.ip, server.rpc_port))
 
-    def record_observation(self, name: str, seen: Observation) -> None:
+    def record_observation(self, name: str, observation: Observation) -> None:
         """Store an observation of a server."""
-        self._observations[name] = seen
+        self._observations[name] = observation
         self._sum_up()
 
     def record_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
@@ -302,18 +302,18 @@ def _check_characters(path: Path, ip: str, key: str, value: str) -> None:
 
 
 def _check_unique(path: Path, servers: Sequence[Server]) -> None:
-    seen: dict[tuple[object, ...], str] = {}
+    name_by_key: dict[tuple[object, ...], str] = {}
     for server in servers:
         host = (server.address.host, server.address.port)
-        for key, what in (
+        for key, subject in (
             (("name", server.name), "name"),
             (("home", *host, server.home), messages.HOME(home=server.home)),
             (("port", *host, server.sql_port), messages.SQL_PORT(port=server.sql_port)),
         ):
-            if key in seen:
-                same = {"first": seen[key], "second": server.name, "key": what}
+            if key in name_by_key:
+                same = {"first": name_by_key[key], "second": server.name, "key": subject}
                 raise ConfigError(messages.SERVERS_COLLIDE(path=path, **same))
-            seen[key] = server.name
+            name_by_key[key] = server.name
 
 
 def _resolve(path: Path, text: str) -> Path:

@@ -66,7 +66,7 @@ class ObdError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class ObdCluster:
     """A converted obd file.
 
     Attributes:
@@ -106,7 +106,7 @@ def is_obd_outline(outline: Mapping[str, frozenset[str]]) -> bool:
     )
 
 
-def convert_obd(raw: Values, *, login: str) -> Converted:
+def convert_obd(raw: Values, *, login: str) -> ObdCluster:
     """Convert the parts that a cluster file can express.
 
     Args:
@@ -137,7 +137,7 @@ def convert_obd(raw: Values, *, login: str) -> Converted:
     others = sorted({str(key) for key in raw} - {reading.component, "user"})
     if others:
         reading.notices.append(messages.SECTIONS_IGNORED(sections=", ".join(others)))
-    return Converted(converted, password, tuple(reading.notices))
+    return ObdCluster(converted, password, tuple(reading.notices))
 
 
 def _find_component(raw: Values) -> _ObdSection:
@@ -146,7 +146,7 @@ def _find_component(raw: Values) -> _ObdSection:
         raise ObdError(messages.COMPONENTS_AMBIGUOUS(components=" and ".join(names)))
     if not names:
         present = [str(key) for key in raw if key not in _NOT_COMPONENTS]
-        found = (
+        problem = (
             messages.SECTIONS_FOUND(sections=", ".join(present))
             if present
             else messages.SECTIONS_MISSING()
@@ -159,7 +159,7 @@ def _find_component(raw: Values) -> _ObdSection:
             if near
             else messages.WRITE_COMPONENT(components=" or ".join(COMPONENTS))
         )
-        raise ObdError(messages.COMPONENT_MISSING(sections=found, hint=hint))
+        raise ObdError(messages.COMPONENT_MISSING(sections=problem, hint=hint))
     section = raw[names[0]]
     if section is None:
         raise ObdError(messages.COMPONENT_EMPTY(component=names[0]))
@@ -196,8 +196,8 @@ def _read_default(reading: _ObdSection) -> _Layout:
 def _read_cluster(reading: _ObdSection) -> _Layout:
     """Read `style: cluster`: the cluster's name and id, then its zones with their servers."""
     component, section = reading.component, reading.section
-    given = {"cluster_id": section.get("id"), "appname": section.get("name")}
-    common = {key: value for key, value in given.items() if value is not None}
+    cluster = {"cluster_id": section.get("id"), "appname": section.get("name")}
+    common = {key: value for key, value in cluster.items() if value is not None}
     common |= _map(section.get("config"), f"{component}.config")
     zones = _map(section.get("zones"), f"{component}.zones")
     if not zones:
@@ -256,7 +256,7 @@ def _server(reading: _ObdSection, name: str, ip: str, values: Values) -> dict[st
     if not isinstance(home, str):
         raise ObdError(messages.HOME_MISSING(key=where, component=reading.component))
     server: dict[str, Any] = {"ip": ip, "home": home}
-    for key, ours, default in (
+    for key, own_key, default in (
         ("obshell_port", "agent_port", 2886),
         ("mysql_port", "sql_port", 2881),
         ("rpc_port", "rpc_port", 2882),
@@ -264,7 +264,7 @@ def _server(reading: _ObdSection, name: str, ip: str, values: Values) -> dict[st
         port = _number(values, key, f"{where}: {key}", default=default)
         if not 1 <= port <= 65535:
             raise ObdError(messages.NOT_PORT(key=where, name=key, port=port))
-        server[ours] = port
+        server[own_key] = port
     for key in ("data_dir", "redo_dir"):
         if values.get(key):
             server[key] = _text(values[key])
@@ -303,10 +303,10 @@ def _number(values: Values, key: str, where: str, *, default: int) -> int:
 
 
 def _password(reading: _ObdSection, layers: list[dict[str, Any]]) -> Secret | None:
-    given = {_text(values.get("root_password")) for values in layers} - {""}
-    if len(given) > 1:
+    passwords = {_text(values.get("root_password")) for values in layers} - {""}
+    if len(passwords) > 1:
         raise ObdError(messages.PASSWORDS_DIFFER(component=reading.component))
-    return Secret(given.pop()) if given else None
+    return Secret(passwords.pop()) if passwords else None
 
 
 def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
@@ -314,9 +314,9 @@ def _ssh(reading: _ObdSection, user: Values, login: str) -> dict[str, Any]:
     ssh: dict[str, Any] = {"user": _text(user.get("username")) or login}
     if key_file := _text(user.get("key_file")):
         ssh["key_file"] = key_file
-    for key, ours in (("port", "port"), ("timeout", "connect_timeout_s")):
+    for key, own_key in (("port", "port"), ("timeout", "connect_timeout_s")):
         if user.get(key) is not None and (number := _number(user, key, f"user.{key}", default=0)):
-            ssh[ours] = number
+            ssh[own_key] = number
     if ssh.get("connect_timeout_s", 0) > _MAX_CONNECT_S:
         reading.notices.append(
             messages.TIMEOUT_REDUCED(timeout_s=ssh["connect_timeout_s"], limit_s=_MAX_CONNECT_S)

@@ -58,14 +58,16 @@ class ClusterSummary(NamedTuple):
     observed_at: datetime | None  #: latest observation of that state
 
 
-def summarize(seen: Sequence[Observation]) -> ClusterSummary:
+def summarize(observations: Sequence[Observation]) -> ClusterSummary:
     """Combine the observations of the servers into one summary."""
-    told = [one for one in seen if one.version]
-    best = max((one.ob_state for one in seen), default=NOT_RUNNING)
+    versioned = [observation for observation in observations if observation.version]
+    newest = max(versioned, key=lambda observation: observation.observed_at, default=None)
+    best = max((observation.ob_state for observation in observations), default=NOT_RUNNING)
+    instants = (each.observed_at for each in observations if each.ob_state == best)
     return ClusterSummary(
-        version=max(told, key=lambda one: one.observed_at).version if told else "",
+        version="" if newest is None else newest.version,
         ob_state=best,
-        observed_at=max((one.observed_at for one in seen if one.ob_state == best), default=None),
+        observed_at=max(instants, default=None),
     )
 
 
@@ -77,28 +79,28 @@ class ServerActivity(StrEnum):
     PROCESS_STOPPING = "PROCESS_STOPPING"
 
 
-def read_inner_status(seen: Observation | None, row: TableRow | None) -> str:
+def read_inner_status(observation: Observation | None, row: TableRow | None) -> str:
     """Return the database's status of a server, or an estimate if its table row is missing."""
     if row is not None:
         return row.status
-    if seen is None or not seen.is_reachable:
+    if observation is None or not observation.is_reachable:
         return "UNKNOWN"
-    return "ACTIVE" if seen.ob_state == AVAILABLE else "INACTIVE"
+    return "ACTIVE" if observation.ob_state == AVAILABLE else "INACTIVE"
 
 
 def read_server_status(
-    seen: Observation | None, row: TableRow | None, move: ServerActivity | None = None
+    observation: Observation | None, row: TableRow | None, activity: ServerActivity | None = None
 ) -> str:
     """Return a server's status for obcluster/info."""
-    if move is not None:
-        return move
+    if activity is not None:
+        return activity
     if row is not None and row.status == "DELETING":
         return "DELETING"
-    if seen is not None and seen.is_reachable and seen.ob_state == NOT_RUNNING:
+    if observation is not None and observation.is_reachable and observation.ob_state == NOT_RUNNING:
         return "PROCESS_STOPPED"
     if row is not None and row.is_stopped:
         return "SERVICE_STOPPED"
-    return "RUNNING" if read_inner_status(seen, row) == "ACTIVE" else "UNAVAILABLE"
+    return "RUNNING" if read_inner_status(observation, row) == "ACTIVE" else "UNAVAILABLE"
 
 
 def read_zone_status(servers: Iterable[str]) -> str:

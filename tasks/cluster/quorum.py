@@ -46,13 +46,13 @@ def explain_majority(
     needed = len(zones) // 2 + 1
     reached = [zone for zone in zones if any(s.zone == zone and s.name in healthy for s in servers)]
     missing = [_tell_zone(zone, servers, healthy, targets) for zone in zones]
-    told = "; ".join(text for text in missing if text)
+    details = "; ".join(text for text in missing if text)
     having = ", ".join(reached) or "none"
     message = messages.MAJORITY_MISSING(
         needed=needed, zones=len(zones), count=len(reached), reached=having
     )
-    if told:
-        message = messages.MAJORITY_MISSING_SERVERS(majority=message, servers=told)
+    if details:
+        message = messages.MAJORITY_MISSING_SERVERS(majority=message, servers=details)
     lacking = needed - len(reached)
     if lacking > 0:
         if lacking == 1:

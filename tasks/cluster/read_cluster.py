@@ -9,7 +9,7 @@ from typing import Any
 from dagengine.errors import ConfigError
 from dagengine.extension import YamlRefused, outline_yaml, read_yaml
 from tasks.cluster import messages
-from tasks.cluster.obd import Converted, ObdError, convert_obd, is_obd_outline
+from tasks.cluster.obd import ObdCluster, ObdError, convert_obd, is_obd_outline
 from tasks.cluster.obd_yaml import is_encrypted_by_obd, read_obd_yaml
 from tasks.cluster.root_password import (
     NO_PASSWORD,
@@ -110,14 +110,14 @@ def _convert(path: Path, raw: Any, login: str) -> ClusterContent:
     return ClusterContent(obd.values, source, _notices(obd, is_encrypted=is_encrypted))
 
 
-def _notices(obd: Converted, *, is_encrypted: bool) -> tuple[str, ...]:
+def _notices(obd: ObdCluster, *, is_encrypted: bool) -> tuple[str, ...]:
     if obd.password is None:
         return obd.notices
     if is_encrypted:
-        said = messages.PASSWORD_ENCRYPTED_NOTICE(variable=OBD_VARIABLE)
+        notice = messages.PASSWORD_ENCRYPTED_NOTICE(variable=OBD_VARIABLE)
     else:
-        said = messages.PASSWORD_CLEAR_NOTICE(variable=OBD_VARIABLE)
-    return (said, *obd.notices)
+        notice = messages.PASSWORD_CLEAR_NOTICE(variable=OBD_VARIABLE)
+    return (notice, *obd.notices)
 
 
 def _is_marked_encrypted(path: Path) -> bool:
@@ -136,9 +136,9 @@ def _check_password_keys(path: Path, values: dict[str, Any]) -> None:
             messages.PASSWORD_IN_FILE(path=path, none=NO_PASSWORD),
             remedy=messages.NAME_PASSWORD_SOURCE(),
         )
-    given = [key for key in _PASSWORD_KEYS if values.get(key) is not None]
-    if len(given) > 1:
+    keys = [key for key in _PASSWORD_KEYS if values.get(key) is not None]
+    if len(keys) > 1:
         raise ConfigError(
-            messages.PASSWORD_KEYS_CONFLICT(path=path, keys=" and ".join(given)),
+            messages.PASSWORD_KEYS_CONFLICT(path=path, keys=" and ".join(keys)),
             remedy=messages.KEEP_ONE_KEY(),
         )

@@ -143,13 +143,13 @@ def _read_for_obd(source: PasswordSource) -> str:
 
 
 def _says_no_password() -> bool:
-    said = os.environ.get(OBD_NO_PASSWORD, "")
-    if said not in ("", "yes"):
+    value = os.environ.get(OBD_NO_PASSWORD, "")
+    if value not in ("", "yes"):
         raise ConfigError(
-            messages.OBD_DECLARATION_INVALID(variable=OBD_NO_PASSWORD, value=said),
+            messages.OBD_DECLARATION_INVALID(variable=OBD_NO_PASSWORD, value=value),
             remedy=messages.WRITE_YES_OR_UNSET(),
         )
-    return said == "yes"
+    return value == "yes"
 
 
 def _refuse_ciphertext(path: Path) -> NoReturn:

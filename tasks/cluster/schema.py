@@ -126,9 +126,9 @@ def _explain(exc: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return messages.VALUE_INVALID(key=where, reason=first["msg"])
-    known = sorted(_section_at(first["loc"]).model_fields)
-    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-    hint = messages.KNOWN_KEYS(names=", ".join(known))
+    known_keys = sorted(_section_at(first["loc"]).model_fields)
+    near = difflib.get_close_matches(str(first["loc"][-1]), known_keys, n=1)
+    hint = messages.KNOWN_KEYS(names=", ".join(known_keys))
     if near:
         hint = messages.DID_YOU_MEAN(name=near[0])
     return messages.KEY_UNKNOWN(key=where, hint=hint)

@@ -75,29 +75,29 @@ def resolve_scope(
     Raises:
         ApiError: a target is wrong; reports the first one in the request's order.
     """
-    known = list(servers)
-    wanted = list(dict.fromkeys(targets))
+    known_servers = list(servers)
+    names_in_request = list(dict.fromkeys(targets))
     kind = scope_type.upper()
     if kind not in tuple(ScopeKind):
         raise ScopeInvalid(messages.SCOPE_INVALID(scope=kind), remedy=messages.SEND_SCOPE())
     if kind == ScopeKind.GLOBAL:
-        return tuple(server.name for server in known)
-    if not wanted:
+        return tuple(server.name for server in known_servers)
+    if not names_in_request:
         raise TargetEmpty(messages.TARGET_EMPTY())
     if kind == ScopeKind.ZONE:
-        zones = {server.zone for server in known}
-        for zone in wanted:
+        zones = {server.zone for server in known_servers}
+        for zone in names_in_request:
             if zone not in zones:
                 raise ZoneNotExist(messages.ZONE_UNKNOWN(zone=zone), remedy=_list(zones))
-        return tuple(server.name for server in known if server.zone in wanted)
-    pairs = {(server.ip, server.agent_port): server.name for server in known}
+        return tuple(server.name for server in known_servers if server.zone in names_in_request)
+    pairs = {(server.ip, server.agent_port): server.name for server in known_servers}
     names = set()
-    for text in wanted:
+    for text in names_in_request:
         pair = parse_address(text)
         if pair not in pairs:
             raise ServerNotExist(messages.SERVER_UNKNOWN(server=text), remedy=_list(pairs.values()))
         names.add(pairs[pair])
-    return tuple(server.name for server in known if server.name in names)
+    return tuple(server.name for server in known_servers if server.name in names)
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -122,11 +122,11 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def _parse_ipv6(text: str) -> tuple[str, int]:
-    found = _HEX_RUN.search(text)
-    if found is None:
+    match = _HEX_RUN.search(text)
+    if match is None:
         raise InvalidAddress(messages.ADDRESS_INVALID(address=text))
-    ip, rest = found[0], text[found.end() :]
-    port = _parse_port(rest[2:]) if rest.startswith("]:") else _DEFAULT_PORT
+    ip, suffix = match[0], text[match.end() :]
+    port = _parse_port(suffix[2:]) if suffix.startswith("]:") else _DEFAULT_PORT
     try:
         ipaddress.IPv6Address(ip)
     except ValueError:

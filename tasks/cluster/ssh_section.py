@@ -83,9 +83,9 @@ def parse_jump(text: str) -> dict[str, Any]:
     Raises:
         ValueError: the text does not have that form.
     """
-    if not (found := _JUMP.fullmatch(text.strip())):
+    if not (match := _JUMP.fullmatch(text.strip())):
         raise ValueError(messages.JUMP_INVALID(text=text))
-    user, host, port = found.groups()
+    user, host, port = match.groups()
     parts = {"host": host.strip("[]"), "user": user, "port": port and int(port)}
     return {name: part for name, part in parts.items() if part is not None}
 
@@ -98,15 +98,15 @@ def build_address(directory: Path, ip: str, sections: Iterable[SshSection]) -> H
         ip: of the server; SSH connects to it unless a section names a host.
         sections: from the outermost to the server's own; later ones take precedence.
     """
-    given: dict[str, Any] = {"host": ip}
+    fields: dict[str, Any] = {"host": ip}
     for section in sections:
-        given |= _given(section)
+        fields |= _set_fields(section)
         if section.key_passphrase_env or section.key_passphrase_file:
-            _keep_one_passphrase(given, section)
-    if given.get("sudo") == NO_SUDO:
-        del given["sudo"]
-    jump: SshSection | None = given.pop("jump", None)
-    address = HostAddress(**_with_paths(directory, given))
+            _keep_one_passphrase(fields, section)
+    if fields.get("sudo") == NO_SUDO:
+        del fields["sudo"]
+    jump: SshSection | None = fields.pop("jump", None)
+    address = HostAddress(**_with_paths(directory, fields))
     if jump is None or jump.host == NO_JUMP:
         return address
     return dataclasses.replace(address, jump=_build_jump(directory, address, jump))
@@ -114,32 +114,34 @@ def build_address(directory: Path, ip: str, sections: Iterable[SshSection]) -> H
 
 def _build_jump(directory: Path, behind: HostAddress, section: SshSection) -> HostAddress:
     """Build the bastion's address; except for the port, it inherits from the hosts behind it."""
-    given = _given(section)
+    fields = _set_fields(section)
     if section.key_file is not None or section.agent is not None:
         # With a different key, do not inherit the passphrase and agent of the hosts' key.
-        given = {"agent": False, "key_passphrase_env": None, "key_passphrase_file": None} | given
-    inner: SshSection | None = given.pop("jump", None)
-    given = {"port": 22} | _with_paths(directory, given)
-    bastion = dataclasses.replace(behind, jump=None, sudo=None, **given)
+        fields = {"agent": False, "key_passphrase_env": None, "key_passphrase_file": None} | fields
+    inner: SshSection | None = fields.pop("jump", None)
+    fields = {"port": 22} | _with_paths(directory, fields)
+    bastion = dataclasses.replace(behind, jump=None, sudo=None, **fields)
     if inner is None or inner.host == NO_JUMP:
         return bastion
     return dataclasses.replace(bastion, jump=_build_jump(directory, bastion, inner))
 
 
-def _given(section: SshSection) -> dict[str, Any]:
+def _set_fields(section: SshSection) -> dict[str, Any]:
     values = {name: getattr(section, name) for name in SshSection.model_fields}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _keep_one_passphrase(given: dict[str, Any], section: SshSection) -> None:
+def _keep_one_passphrase(fields: dict[str, Any], section: SshSection) -> None:
     for name in ("key_passphrase_env", "key_passphrase_file"):
         if getattr(section, name) is None:
-            given.pop(name, None)
+            fields.pop(name, None)
 
 
-def _with_paths(directory: Path, given: dict[str, Any]) -> dict[str, Any]:
-    paths = {name: directory / Path(given[name]).expanduser() for name in _PATHS if given.get(name)}
-    agent = given.get("agent")
+def _with_paths(directory: Path, fields: dict[str, Any]) -> dict[str, Any]:
+    paths = {
+        name: directory / Path(fields[name]).expanduser() for name in _PATHS if fields.get(name)
+    }
+    agent = fields.get("agent")
     if isinstance(agent, str):
         paths["agent"] = directory / Path(agent).expanduser()
-    return given | paths
+    return fields | paths

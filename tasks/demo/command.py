@@ -27,8 +27,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="end at once, do not stay up")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print the final DAG on stdout")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop the servers as soon as all have started.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the final DAG on stdout.")] = False,
 ) -> None:
     """Start three real servers behind three real SSH servers, end to end."""
     try:

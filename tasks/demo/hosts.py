@@ -91,7 +91,7 @@ class DemoHosts:
             kind: SSH server to use; None for OpenSSH if it works, else asyncssh.
         """
         self._count = count
-        self._wanted = kind
+        self._requested_kind = kind
         self.kind = kind or OPENSSH
         self.notice = ""
         self.hosts: tuple[DemoHost, ...] = ()
@@ -141,7 +141,7 @@ class DemoHosts:
         closing.result()
 
     async def _start_all(self) -> Sequence[DemoHost]:
-        if self._wanted is None:
+        if self._requested_kind is None:
             try:
                 first = await self._start(0, OPENSSH)
                 await _log_in(first)

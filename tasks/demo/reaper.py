@@ -43,13 +43,13 @@ class ProcessReaper:
 
     def watch_process(self, pid: int) -> None:
         """Register a child process, including all its descendants."""
-        found = _read_process(pid)
-        if found is not None:
-            self._tell(f"process {pid} {found.started}")
+        process = _read_process(pid)
+        if process is not None:
+            self._send_line(f"process {pid} {process.started}")
 
     def watch_home(self, home: Path) -> None:
         """Register every process whose working directory or base directory is this home."""
-        self._tell(f"home {home}")
+        self._send_line(f"home {home}")
 
     def close(self) -> bool:
         """End everything and return True if nothing is left. Blocks for some seconds."""
@@ -57,7 +57,7 @@ class ProcessReaper:
         self._process.stdin.close()
         return self._process.wait() == 0
 
-    def _tell(self, line: str) -> None:
+    def _send_line(self, line: str) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n".encode())
         self._process.stdin.flush()
@@ -75,20 +75,20 @@ class _Process:
 def _main(directory: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    told = [line.rstrip("\n").split(" ", 1) for line in sys.stdin]
-    left: set[_Process] = set()
-    for rest in reversed([rest for kind, rest in told if kind == "process"]):
-        pid, started = rest.split()
-        left |= _end_all(partial(_tree, int(pid), int(started)))
-    homes = {rest for kind, rest in told if kind == "home"}
-    left |= _end_all(partial(_servers, homes))
+    entries = [line.rstrip("\n").split(" ", 1) for line in sys.stdin]
+    remaining: set[_Process] = set()
+    for argument in reversed([argument for kind, argument in entries if kind == "process"]):
+        pid, started = argument.split()
+        remaining |= _end_all(partial(_tree, int(pid), int(started)))
+    homes = {argument for kind, argument in entries if kind == "home"}
+    remaining |= _end_all(partial(_servers, homes))
     shutil.rmtree(directory, ignore_errors=True)
-    for process in left:
+    for process in remaining:
         sys.stderr.write(f"could not end process {process.pid}\n")
     if Path(directory).exists():
         sys.stderr.write(f"could not remove {directory}\n")
         return 1
-    return 1 if left else 0
+    return 1 if remaining else 0
 
 
 def _end_all(find: Callable[[], set[_Process]]) -> set[_Process]:
@@ -96,16 +96,16 @@ def _end_all(find: Callable[[], set[_Process]]) -> set[_Process]:
     began_s = time.monotonic()
     termed: set[_Process] = set()
     quiet = 0
-    while (found := find()) or quiet < 1:
-        quiet = 0 if found else quiet + 1
+    while (processes := find()) or quiet < 1:
+        quiet = 0 if processes else quiet + 1
         waited_s = time.monotonic() - began_s
         if waited_s > 2 * _GRACE_S:
-            return found
+            return processes
         if waited_s > _GRACE_S:
-            _send(signal.SIGKILL, found)
+            _send(signal.SIGKILL, processes)
         else:
-            _send(signal.SIGTERM, found - termed)
-            termed |= found
+            _send(signal.SIGTERM, processes - termed)
+            termed |= processes
         time.sleep(_POLL_S)
     return set()
 
@@ -140,13 +140,13 @@ def _tree(pid: int, started: int) -> set[_Process]:
 
 def _servers(homes: set[str]) -> set[_Process]:
     """Return this user's processes whose working or base directory is one of `homes`."""
-    found = set()
+    matches = set()
     for process in _read_table().values():
         try:
             if Path(f"/proc/{process.pid}").stat().st_uid != os.geteuid():
                 continue
             if str(Path(f"/proc/{process.pid}/cwd").readlink()) in homes:
-                found.add(process)
+                matches.add(process)
                 continue
             words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace")
         except OSError:
@@ -154,13 +154,13 @@ def _servers(homes: set[str]) -> set[_Process]:
         arguments = words.split("\0")
         for name, value in pairwise(arguments):
             if name == "--base-dir" and value.rstrip("/") in homes:
-                found.add(process)
-    return found
+                matches.add(process)
+    return matches
 
 
 def _read_table() -> dict[int, _Process]:
-    found = (_read_process(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit())
-    return {process.pid: process for process in found if process is not None}
+    entries = (_read_process(int(p.name)) for p in Path("/proc").iterdir() if p.name.isdigit())
+    return {process.pid: process for process in entries if process is not None}
 
 
 def _read_process(pid: int) -> _Process | None:

@@ -55,7 +55,7 @@ class HostFacts:
         clock_off_s: lower bound of its difference from the controller's clock; 0.0 if it may be
             right.
         version: the program's version, if requested.
-        said: end of the host's output, if the response was truncated.
+        output_tail: end of the host's output, if the response was truncated.
     """
 
     complete: bool
@@ -94,7 +94,7 @@ class HostFacts:
     now_ms: int | None = None
     clock_off_s: float = 0.0
     version: str = ""
-    said: str = ""
+    output_tail: str = ""
 
 
 class StartOutcome(StrEnum):
@@ -117,7 +117,7 @@ class StartReport:
     Attributes:
         outcome: see StartOutcome.
         status: exit status of the server program's launcher, None if it was not run.
-        said: last lines of the launcher's output.
+        output_tail: last lines of the launcher's output.
         moved_aside: leftovers of an earlier failed first start, moved out of the way.
         log_from: size of the server's log before the start, in bytes.
         process: the server, None if it was not identified.
@@ -126,7 +126,7 @@ class StartReport:
 
     outcome: StartOutcome
     status: int | None
-    said: str
+    output_tail: str
     moved_aside: tuple[str, ...]
     log_from: int
     process: ProcessIdentity | None
@@ -260,7 +260,7 @@ def parse_start(output: str) -> StartReport:
     return StartReport(
         outcome=StartOutcome(outcome) if outcome in set(StartOutcome) else StartOutcome.UNKNOWN,
         status=_number(values, "status"),
-        said=" ".join(values.get("said", ())).strip(),
+        output_tail=" ".join(values.get("said", ())).strip(),
         moved_aside=tuple(values.get("moved_aside", ())),
         log_from=_number(values, "log_from") or 0,
         process=_identity(values),
@@ -281,7 +281,7 @@ def parse_stop(output: str) -> StopReport:
         StopOutcome(outcome) if outcome in set(StopOutcome) else StopOutcome.UNKNOWN,
         _identity(values),
         parse_doubts(values),
-        tuple(each for found in parse_listeners(values).values() for each in found),
+        tuple(each for listeners in parse_listeners(values).values() for each in listeners),
     )
 
 

@@ -313,7 +313,7 @@ class _Steps:
         if report.outcome in _REFUSED:
             message = _REFUSED[report.outcome](server=server.name, home=server.home)
             return _failed(message, messages.EXAMINE_HOST())
-        output = report.said or messages.OUTPUT_EMPTY()
+        output = report.output_tail or messages.OUTPUT_EMPTY()
         return _failed(
             messages.PROGRAM_ENDED(server=server.name, status=report.status, output=output),
             messages.RUN_BY_HAND(command=" ".join(server.flavour.command_line(server.home))),

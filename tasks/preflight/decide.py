@@ -104,6 +104,6 @@ def block_truncated(facts: HostFacts, user: str = "") -> Blocked:
     """Block because the facts are incomplete; `user` is the one of the login, if known."""
     return Blocked(
         Code.REQUEST_FAILED,
-        messages.RESPONSE_TRUNCATED(output=facts.said),
+        messages.RESPONSE_TRUNCATED(output=facts.output_tail),
         messages.CHECK_LOGIN_SHELL(user=user or messages.SSH_USER()),
     )

@@ -36,7 +36,9 @@ async def gather_facts(
     received_ms = clock.now().timestamp() * 1000
     facts = parse_facts(result.stdout)
     if not facts.complete:
-        return replace(facts, said=(result.stderr or result.stdout).strip()[-_EXCERPT_LENGTH:])
+        return replace(
+            facts, output_tail=(result.stderr or result.stdout).strip()[-_EXCERPT_LENGTH:]
+        )
     if facts.process is None and server.flavour.can_initialise:
         facts = replace(facts, files=await add_parameters(runner, server.home, facts.files))
     if facts.now_ms is None or facts.now_ms < 0:

@@ -23,6 +23,7 @@ LONGEST_SUBJECT = 72
 CHECKED_LITERALS = ("tests/acceptance/", "tests/integration/", "tests/support/")
 # Literals that are data: a value of the configuration, and the text of a recorded store.
 DATA = {"whoever listens on the way can come in", "look at the server, then RETRY"}
+PARTICIPLES = {"asked", "found", "said", "shown", "told"}
 # Files with replaced names: the migrations, a recorded store, and the lists of this test.
 EXEMPT = (
     "CHANGELOG.md",
@@ -65,6 +66,21 @@ def python_names(source: str) -> Iterator[str]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.NAME:
             yield token.string
+
+
+def python_variables(source: str) -> Iterator[str]:
+    """Names of local variables, parameters and fields, without leading underscores."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case (
+                ast.Name(id=str(name), ctx=ast.Store())
+                | ast.Attribute(attr=str(name), ctx=ast.Store())
+                | ast.arg(arg=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
+                yield name.lstrip("_")
 
 
 def python_texts(source: str) -> Iterator[str]:
@@ -117,6 +133,42 @@ def test_vocabulary_replaced_names_are_not_used() -> None:
 
 def test_vocabulary_replaced_name_in_source_is_detected() -> None:
     assert [name for name in python_names("x = Desk()  # Door") if name in old_names()] == ["Desk"]
+
+
+def test_variables_are_not_named_by_participles() -> None:
+    hits = {
+        f"{name}: {variable}"
+        for file in tracked_files(".py")
+        if (name := file.relative_to(ROOT).as_posix()).startswith(("dagengine/", "tasks/"))
+        for variable in python_variables(file.read_text(encoding="utf-8"))
+        if variable in PARTICIPLES
+    }
+    assert hits == set()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "found = 1",
+        "class A:\n    said: str",
+        "self._told = 1",
+        "def f(*, asked): ...",
+        "lambda shown: 1",
+        "for (found, x) in y: ...",
+        "[1 for found in x]",
+        "if (found := 1): ...",
+        "match x:\n    case [*found]: ...",
+        "match x:\n    case {**found}: ...",
+        "match x:\n    case A() as found: ...",
+    ],
+)
+def test_variable_named_by_participle_is_detected(source: str) -> None:
+    assert PARTICIPLES.intersection(python_variables(source))
+
+
+def test_variables_of_source_include_no_other_names() -> None:
+    source = "from x import found\nserver = told.said(asked=shown)"
+    assert list(python_variables(source)) == ["server"]
 
 
 @pytest.mark.parametrize("suffixes", [(".py",), (".sh", ".sql"), (".md", ".yaml")])

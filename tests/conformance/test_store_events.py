@@ -40,11 +40,11 @@ async def test_store_events_are_numbered_in_order_of_commits(store: SqliteStore)
     await commit_one(store, batch_of(line_of(created, "second", attempt_no=1)))
     events = await store.list_events(1, after=0, limit=100)
     assert [event.seq for event in events] == [1, 2, 3, 4, 5, 6]
-    assert [type(event.what) for event in events] == [
+    assert [type(event.payload) for event in events] == [
         *(DagStateChanged, DagStateChanged, NodeStateChanged, SubTaskStateChanged),
         *(LogRecord, LogRecord),
     ]
-    task = events[3].what
+    task = events[3].payload
     assert isinstance(task, SubTaskStateChanged)
     assert (task.sub_task_id, task.state, task.attempt_no, task.execute_times) == (
         *(created.sub_tasks[0].sub_task_id, State.RUNNING),
@@ -62,8 +62,8 @@ async def test_store_events_end_of_dag_is_last_of_commit(store: SqliteStore) -> 
     changes = (DagChanged(dag, ended), NodeChanged(node, node._replace(state=State.RUNNING)))
     await commit_one(store, batch_of(created, *changes))
     *_, last = await store.list_events(1, after=0, limit=100)
-    assert isinstance(last.what, DagStateChanged)
-    assert last.what.state is State.SUCCEED
+    assert isinstance(last.payload, DagStateChanged)
+    assert last.payload.state is State.SUCCEED
 
 
 async def test_store_events_invisible_change_adds_no_event(store: SqliteStore) -> None:

@@ -32,7 +32,7 @@ SECRET = "hunter2"
 CREATED = create()
 DAG, NODE, TASK = CREATED.dag, CREATED.nodes[0], CREATED.sub_tasks[0]
 LOCK = LockRecord("k", 1, 1, SECRET, NOW)
-LOCKED_DAG = DAG._replace(state=State.RUNNING, lock_token=1, held=1)
+LOCKED_DAG = DAG._replace(state=State.RUNNING, lock_token=1, last_lock_token=1)
 RUNNING_NODE = NODE._replace(state=State.RUNNING)
 RUNNING_TASK = TASK._replace(state=State.RUNNING, attempt_no=1, data={"password": SECRET})
 ENDED = AttemptRecord(TASK.sub_task_id, 1, "Failed", SECRET, NOW, NOW)

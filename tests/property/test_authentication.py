@@ -25,7 +25,7 @@ from dagengine.security.errors import (
     TimestampInvalid,
 )
 from dagengine.security.header import SignedHeader, decode_header, parse_header
-from dagengine.security.replay import sight
+from dagengine.security.replay import fingerprint_header
 from dagengine.security.server_key import ServerKey
 from tasks.cluster.scope import parse_address
 from tasks.routes.start import StartRequest
@@ -75,7 +75,7 @@ def test_parse_header_any_text_is_parsed_or_refused(plain: bytes) -> None:
         return
     assert isinstance(header, SignedHeader)
     assert isinstance(header.keys, bytes)
-    sight(plain * 3, SIZE, header.keys)
+    fingerprint_header(plain * 3, SIZE, header.keys)
 
 
 @fixed_budget

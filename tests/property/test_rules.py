@@ -232,7 +232,7 @@ class OneDag(RuleBasedStateMachine):
         dag = self.snapshot.dag
         before = LockRecord("k", None, self.token, "op", self.now) if self.token else None
         lock = LockRecord("k", dag.dag_id, self.token + 1, "op", self.now)
-        is_foreign = dag.held not in (0, self.token)
+        is_foreign = dag.last_lock_token not in (0, self.token)
         try:
             starts = operators.rollback_dag(self.snapshot.at(self.tick()), lock, before)
         except OperatorRefused as exc:

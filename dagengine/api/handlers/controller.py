@@ -61,8 +61,8 @@ async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
         "security": ctx.has_agent_password(),
         "supportedAuth": ["v2"],
     }
-    if seen := _last_look(ctx):
-        info["observedAt"], info["observedAgeMs"] = seen
+    if observation := _last_observation(ctx):
+        info["observedAt"], info["observedAgeMs"] = observation
     return info
 
 
@@ -84,8 +84,8 @@ async def get_status(ctx: ApiContext, bound: BoundRequest) -> StatusDto:
     }
     if here := _server_here(ctx):
         status["sqlPort"] = here.sql_port
-    if seen := _last_look(ctx):
-        status["observedAt"], status["observedAgeMs"] = seen
+    if observation := _last_observation(ctx):
+        status["observedAt"], status["observedAgeMs"] = observation
     return status
 
 
@@ -102,7 +102,7 @@ def _server_here(ctx: ApiContext) -> ServerState | None:
     return None
 
 
-def _last_look(ctx: ApiContext) -> tuple[str, int] | None:
+def _last_observation(ctx: ApiContext) -> tuple[str, int] | None:
     """Return the time of the last observation of the servers, and its age in milliseconds."""
     at = ctx.cluster.observed_at
     if at is None:

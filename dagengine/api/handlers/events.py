@@ -31,7 +31,7 @@ async def follow_dag(ctx: ApiContext, bound: BoundRequest) -> web.StreamResponse
         if after > feed.last:
             raise IllegalArgument(
                 messages.EVENT_ID_TOO_LARGE(
-                    header=LAST_EVENT_ID, event_id=after, last=feed.last, dag_id=bound.text
+                    header=LAST_EVENT_ID, event_id=after, last=feed.last, dag_id=bound.id_text
                 ),
                 remedy=messages.OMIT_EVENT_ID(),
             )

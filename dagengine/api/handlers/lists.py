@@ -56,15 +56,15 @@ async def search_dags(ctx: ApiContext, bound: BoundRequest) -> Page[DagDetailDTO
 
     New DAGs do not change the content of the pages that follow.
     """
-    asked: DagSearch = bound.query
-    found = await ctx.engine.search_dags(
-        before=decode_id(asked.cursor).row_id if asked.cursor else None,
-        state=State(asked.state) if asked.state else None,
-        name=asked.name,
-        limit=asked.limit + 1,
+    query: DagSearch = bound.query
+    dags = await ctx.engine.search_dags(
+        before=decode_id(query.cursor).row_id if query.cursor else None,
+        state=State(query.state) if query.state else None,
+        name=query.name,
+        limit=query.limit + 1,
     )
-    shown = [ctx.wire.dag(dag) for dag in found[: asked.limit]]
-    return {"contents": shown, "next_cursor": shown[-1]["id"] if len(found) > asked.limit else None}
+    page = [ctx.wire.dag(dag) for dag in dags[: query.limit]]
+    return {"contents": page, "next_cursor": page[-1]["id"] if len(dags) > query.limit else None}
 
 
 async def list_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]:
@@ -82,18 +82,18 @@ async def list_locks(ctx: ApiContext, bound: BoundRequest) -> Contents[LockDto]:
     return {"contents": [await _render_lock(ctx, lock) for lock in ctx.engine.list_locks()]}
 
 
-async def _audit(ctx: ApiContext, asked: AuditPage, dag_id: int | None) -> Page[AuditDto]:
-    cursor = asked.cursor
+async def _audit(ctx: ApiContext, query: AuditPage, dag_id: int | None) -> Page[AuditDto]:
+    cursor = query.cursor
     if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _DIGITS):
         raise IllegalArgument(
             messages.PARAMETER_VALUE(name="cursor", value=cursor[:_DIGITS]),
             remedy=messages.SEND_NEXT_CURSOR(),
         )
     before = int(cursor) if cursor else None
-    rows = await ctx.engine.list_audit(dag_id, limit=asked.limit + 1, before=before)
-    shown = [ctx.wire.audit(row) for row in rows[: asked.limit]]
-    more = len(rows) > asked.limit
-    return {"contents": shown, "next_cursor": str(shown[-1]["id"]) if more else None}
+    rows = await ctx.engine.list_audit(dag_id, limit=query.limit + 1, before=before)
+    page = [ctx.wire.audit(row) for row in rows[: query.limit]]
+    more = len(rows) > query.limit
+    return {"contents": page, "next_cursor": str(page[-1]["id"]) if more else None}
 
 
 async def _render_lock(ctx: ApiContext, lock: LockRecord) -> LockDto:

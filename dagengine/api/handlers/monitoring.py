@@ -35,9 +35,9 @@ class Health:
         self._engine = engine
         self._clock = clock
         self._metrics = metrics
-        self._asking = asyncio.Lock()
-        self._found: dict[str, str] = {}
-        self._found_at_s = float("-inf")
+        self._lock = asyncio.Lock()
+        self._statuses: dict[str, str] = {}
+        self._read_at_s = float("-inf")
 
     async def get_health(self, _request: web.Request) -> web.StreamResponse:
         """Respond with 200; this only shows that the process is alive."""
@@ -45,12 +45,12 @@ class Health:
 
     async def get_readiness(self, _request: web.Request) -> web.StreamResponse:
         """Report whether the store is writable and the scheduler runs; 503 if not."""
-        async with self._asking:  # one probe for all concurrent requests
-            if self._clock.monotonic_s() - self._found_at_s > _FRESH_S:
-                self._found = await self._ask()
-                self._found_at_s = self._clock.monotonic_s()
-        is_ready = all(found == "ok" for found in self._found.values())
-        body = render_json({"ready": is_ready, **self._found})
+        async with self._lock:  # one probe for all concurrent requests
+            if self._clock.monotonic_s() - self._read_at_s > _FRESH_S:
+                self._statuses = await self._read_statuses()
+                self._read_at_s = self._clock.monotonic_s()
+        is_ready = all(status == "ok" for status in self._statuses.values())
+        body = render_json({"ready": is_ready, **self._statuses})
         status = 200 if is_ready else 503
         return web.Response(status=status, body=body, content_type="application/json")
 
@@ -60,7 +60,7 @@ class Health:
         body = await asyncio.to_thread(generate_latest, self._metrics.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
-    async def _ask(self) -> dict[str, str]:
+    async def _read_statuses(self) -> dict[str, str]:
         scheduler = "ok" if self._engine.is_scheduling else messages.SCHEDULER_NOT_RUNNING()
         try:
             async with asyncio.timeout(_PATIENCE_S):

@@ -37,15 +37,15 @@ _ANY_OPERATED = (InvalidId, TaskNotFound, LockHeld, Conflict, UnknownOperation)
 
 DAG_REFUSALS: tuple[Refusal, ...] = (
     *_ANY_OPERATED,
-    *(f"{_DAG}.{why}" for why in ("NotSupport", "CancelFinishedDag", "CancelNotAllowed")),
-    *(f"{_DAG}.{why}" for why in ("RetryNotFailedDag", "RetryNotAllowed")),
-    *(f"{_DAG}.{why}" for why in ("RollbackNotFailedDag", "RollbackNotAllowed")),
-    *(f"{_DAG}.{why}" for why in ("PassNotFailedDag", "PassNotAllowed")),
+    *(f"{_DAG}.{reason}" for reason in ("NotSupport", "CancelFinishedDag", "CancelNotAllowed")),
+    *(f"{_DAG}.{reason}" for reason in ("RetryNotFailedDag", "RetryNotAllowed")),
+    *(f"{_DAG}.{reason}" for reason in ("RollbackNotFailedDag", "RollbackNotAllowed")),
+    *(f"{_DAG}.{reason}" for reason in ("PassNotFailedDag", "PassNotAllowed")),
 )
 NODE_REFUSALS: tuple[Refusal, ...] = (
     *_ANY_OPERATED,
-    *(f"{_NODE}.{why}" for why in ("NotSupport", "PassNotFailedDag")),
-    *(f"{_NODE}.{why}" for why in ("PassNotFailedNode", "PassNotAllowed")),
+    *(f"{_NODE}.{reason}" for reason in ("NotSupport", "PassNotFailedDag")),
+    *(f"{_NODE}.{reason}" for reason in ("PassNotFailedNode", "PassNotAllowed")),
 )
 
 
@@ -70,12 +70,12 @@ class OperatorBody(BaseModel):
 async def get_dag(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     """A DAG."""
     row_id = local_row_id(ctx, bound)
-    found = await ctx.engine.find_dag(row_id, details=bound.query.show_details)
-    if found is None:
-        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.text))
-    if ctx.wire.id(row_id) != bound.text:
+    dag = await ctx.engine.find_dag(row_id, details=bound.query.show_details)
+    if dag is None:
+        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.id_text))
+    if ctx.wire.id(row_id) != bound.id_text:
         raise TaskNotFound(messages.DAG_ID_MISMATCH())
-    return ctx.wire.dag(found)
+    return ctx.wire.dag(dag)
 
 
 async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> None:
@@ -83,8 +83,8 @@ async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> Non
     body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_dag(row_id, details=False) is None:
-        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.text))
-    if ctx.wire.id(row_id) != (body.id or bound.text):
+        raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=bound.id_text))
+    if ctx.wire.id(row_id) != (body.id or bound.id_text):
         raise TaskNotFound(messages.DAG_ID_MISMATCH())
     if body.operator.upper() not in _OPERATORS:
         raise OperatorRefused(
@@ -100,10 +100,10 @@ async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> Non
 
 async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
     """One stage of a DAG."""
-    found = await ctx.engine.find_node(local_row_id(ctx, bound), details=bound.query.show_details)
-    if found is None:
-        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.text))
-    return ctx.wire.node(found)
+    node = await ctx.engine.find_node(local_row_id(ctx, bound), details=bound.query.show_details)
+    if node is None:
+        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.id_text))
+    return ctx.wire.node(node)
 
 
 async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> None:
@@ -111,7 +111,7 @@ async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> No
     body = bound.body
     row_id = local_row_id(ctx, bound)
     if await ctx.engine.find_node(row_id, details=False) is None:
-        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.text))
+        raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.id_text))
     if body.operator.upper() != Operator.PASS:
         raise OperatorRefused(
             "Task.Node.Operator.NotSupport",
@@ -124,10 +124,10 @@ async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> No
 
 async def get_sub_task(ctx: ApiContext, bound: BoundRequest) -> TaskDetailDTO:
     """A sub-task: one server of a node, or the whole cluster."""
-    found = await ctx.engine.find_sub_task(local_row_id(ctx, bound))
-    if found is None:
-        raise TaskNotFound(messages.SUB_TASK_NOT_FOUND(sub_task_id=bound.text))
-    return ctx.wire.sub_task(found)
+    sub_task = await ctx.engine.find_sub_task(local_row_id(ctx, bound))
+    if sub_task is None:
+        raise TaskNotFound(messages.SUB_TASK_NOT_FOUND(sub_task_id=bound.id_text))
+    return ctx.wire.sub_task(sub_task)
 
 
 async def list_logs(ctx: ApiContext, bound: BoundRequest) -> Contents[LogDto]:
@@ -158,11 +158,11 @@ async def list_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailD
 
 async def get_holder(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     """The DAG that holds the cluster locked."""
-    held = await _list_holders(ctx, bound)
-    if not held:
-        whose = "Agent" if bound.request.path.endswith("/agent") else "Cluster"
-        raise TaskNotFound(messages.NOT_UNDER_MAINTENANCE(subject=whose))
-    return held[0]
+    holders = await _list_holders(ctx, bound)
+    if not holders:
+        subject = "Agent" if bound.request.path.endswith("/agent") else "Cluster"
+        raise TaskNotFound(messages.NOT_UNDER_MAINTENANCE(subject=subject))
+    return holders[0]
 
 
 async def list_holders(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
@@ -178,8 +178,8 @@ async def list_main_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDe
 async def _list_holders(ctx: ApiContext, bound: BoundRequest) -> list[DagDetailDTO]:
     details = bound.query.show_details
     ids = [holder.dag_id for holder in ctx.engine.holders() if holder.dag_id is not None]
-    found = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
-    return [ctx.wire.dag(dag) for dag in found if dag is not None]
+    dags = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
+    return [ctx.wire.dag(dag) for dag in dags if dag is not None]
 
 
 def local_row_id(ctx: ApiContext, bound: BoundRequest[B]) -> int:
@@ -188,8 +188,8 @@ def local_row_id(ctx: ApiContext, bound: BoundRequest[B]) -> int:
     Raises:
         TaskNotFound: the id belongs to another agent; it is never fetched from there.
     """
-    task = bound.task
-    assert task is not None
-    if task.kind is not IdKind.LOCAL or task.agent != ctx.engine.agent:
-        raise TaskNotFound(messages.FOREIGN_ID(task_id=bound.text, agent=ctx.engine.agent))
-    return task.row_id
+    generic_id = bound.generic_id
+    assert generic_id is not None
+    if generic_id.kind is not IdKind.LOCAL or generic_id.agent != ctx.engine.agent:
+        raise TaskNotFound(messages.FOREIGN_ID(task_id=bound.id_text, agent=ctx.engine.agent))
+    return generic_id.row_id

@@ -198,11 +198,11 @@ def _own_data(detail: SubTaskDetail) -> Dto | None:
 
 def _merge(parts: Iterable[Mapping[str, Any] | None]) -> Any:
     """Return a single part unchanged, or merge several parts key by key into an object (4.3)."""
-    found = list(parts)
-    if len(found) <= 1:
-        return sort_keys(found[0]) if found else None
+    objects = list(parts)
+    if len(objects) <= 1:
+        return sort_keys(objects[0]) if objects else None
     merged: Dto = {}
-    for part in found:
+    for part in objects:
         _merge_into(merged, part or {})
     return sort_keys(merged)
 

@@ -42,8 +42,8 @@ class SseRenderer:
 
     def frame(self, event: EventRecord) -> bytes:
         """Render an event: its number, its kind, and its content as JSON."""
-        kind, at, said = self._render(event)
-        data = {"seq": event.seq, "time": render_time(at), **said}
+        kind, at, content = self._render(event)
+        data = {"seq": event.seq, "time": render_time(at), **content}
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, kind, render_json(data))
 
     def end_frame(self, last: int) -> bytes:
@@ -54,7 +54,7 @@ class SseRenderer:
         return b"event: end\ndata: %s\n\n" % render_json({"seq": last})
 
     def _render(self, event: EventRecord) -> tuple[bytes, datetime, Dto]:
-        match event.what:
+        match event.payload:
             case DagStateChanged() as dag:
                 return b"dag", dag.at, self._render_dag(dag)
             case NodeStateChanged() as node:
@@ -65,8 +65,8 @@ class SseRenderer:
                 return b"sub_task", task.at, self._place(task.sub_task_id) | state | counts
             case LogRecord() as line:
                 counts = {"execute_times": line.execute_times, "attempt_no": line.attempt_no}
-                said = {"log_content": line.content}
-                return b"line", line.created_at, self._place(line.sub_task_id) | counts | said
+                content = {"log_content": line.content}
+                return b"line", line.created_at, self._place(line.sub_task_id) | counts | content
 
     def _render_dag(self, entered: DagStateChanged) -> Dto:
         return {

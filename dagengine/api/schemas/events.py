@@ -14,7 +14,9 @@ from dagengine.model.states import Operator, State
 Seq = Annotated[int, Field(ge=1, description="number of the event within the DAG")]
 
 
-class _Said(TypedDict):
+class _EventBase(TypedDict):
+    """The fields that all events have."""
+
     seq: Seq
     time: Time
     id: TaskId
@@ -22,7 +24,7 @@ class _Said(TypedDict):
     stage: Annotated[int, Field(ge=1, description="counts from 1")]
 
 
-class DagEvent(_Said):
+class DagEvent(_EventBase):
     """The DAG entered a state."""
 
     max_stage: Annotated[int, Field(ge=1)]
@@ -30,14 +32,14 @@ class DagEvent(_Said):
     operator: Operator
 
 
-class NodeEvent(_Said):
+class NodeEvent(_EventBase):
     """A node entered a state."""
 
     state: State
     operator: Operator
 
 
-class SubTaskEvent(_Said):
+class SubTaskEvent(_EventBase):
     """A sub-task entered a state."""
 
     execute_agent: AgentDto
@@ -47,7 +49,7 @@ class SubTaskEvent(_Said):
     attempt_no: Count
 
 
-class LineEvent(_Said):
+class LineEvent(_EventBase):
     """A sub-task logged a line."""
 
     execute_agent: AgentDto
@@ -57,7 +59,7 @@ class LineEvent(_Said):
 
 
 class EndEvent(TypedDict):
-    """The DAG has ended and all was told; no event itself, so it has no id."""
+    """Sent after the last event of a DAG; not an event, so it has no id."""
 
     seq: Annotated[int, Field(ge=1, description="number of the last event")]
 

@@ -140,19 +140,19 @@ class LockDto(TypedDict):
     """A lock. Not part of OBShell's API."""
 
     key: str
-    dag_id: Annotated[TaskId | None, Field(description="who holds it; null when it is free")]
-    name: Annotated[str, Field(description="of the holder; empty when it is free")]
-    since: Annotated[Time, Field(description="it was taken, or became free")]
-    token: Annotated[int, Field(ge=1, description="grows with every taking")]
-    about: Annotated[str, Field(description="the holder in words, and what it waits for")]
+    dag_id: Annotated[TaskId | None, Field(description="the holder; null when the lock is free")]
+    name: Annotated[str, Field(description="name of the holder; empty when the lock is free")]
+    since: Annotated[Time, Field(description="time of the last change")]
+    token: Annotated[int, Field(ge=1, description="increases each time the lock is taken")]
+    about: Annotated[str, Field(description="describes the holder and what it waits for")]
 
 
 class HolderDto(TypedDict):
     """The state of a lock. Not part of OBShell's API."""
 
     key: str
-    dag_id: Annotated[TaskId | None, Field(description="who holds it; null when it is free")]
-    about: Annotated[str, Field(description="the holder in words, or `free`")]
+    dag_id: Annotated[TaskId | None, Field(description="the holder; null when the lock is free")]
+    about: Annotated[str, Field(description="describes the holder; `free` without one")]
 
 
 class ServerPlanDto(TypedDict):
@@ -169,7 +169,7 @@ class PlanDto(TypedDict):
     """What a request would do (`dryRun`). Not part of OBShell's API."""
 
     dry_run: Literal[True]
-    name: Annotated[str, Field(description="of the task that would be made")]
+    name: Annotated[str, Field(description="name of the task that would be created")]
     lock: HolderDto | None
     servers: list[ServerPlanDto]
 

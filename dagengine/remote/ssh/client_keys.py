@@ -44,8 +44,8 @@ class KeyRing:
             AuthenticationFailed: no usable key was found; the message gives the reason.
         """
         if address.agent:
-            async with _agent_keys(address) as found:
-                yield found
+            async with _agent_keys(address) as keys:
+                yield keys
         elif address.key_file is None:
             yield ()
         else:
@@ -115,16 +115,16 @@ async def _choose_agent_keys(
     address: HostAddress, agent: asyncssh.SSHAgentClient, place: Path
 ) -> tuple[ClientKey, ...]:
     file = address.key_file
-    wanted = None if file is None else _read_public_key(address, file)
+    public_key = None if file is None else _read_public_key(address, file)
     try:
-        held = await agent.get_keys(None if wanted is None else [wanted.public_data])
+        keys = await agent.get_keys(None if public_key is None else [public_key.public_data])
     except (OSError, ValueError, EOFError) as exc:
         raise AuthenticationFailed(
             messages.AGENT_LISTING_FAILED(place=place, reason=exc),
             host=str(address),
             remedy=messages.LIST_AGENT_KEYS(),
         ) from exc
-    if not held:
+    if not keys:
         fields = {"place": place, "user": address.user, "address": address}
         raise AuthenticationFailed(
             messages.AGENT_EMPTY(**fields)
@@ -134,8 +134,8 @@ async def _choose_agent_keys(
             remedy=messages.LOAD_KEY(),
         )
     if file is None:
-        return tuple(held)
-    return tuple(_with_certificate(address, key, file) for key in held)
+        return tuple(keys)
+    return tuple(_with_certificate(address, key, file) for key in keys)
 
 
 def _agent_place(address: HostAddress) -> Path:
@@ -160,24 +160,24 @@ def _unusable_key(
     address: HostAddress, file: Path, passphrase: str, error: Exception
 ) -> AuthenticationFailed:
     """Build the error for a key file that cannot be read or decrypted."""
-    who = f"{address.user}@{address}"
+    login = f"{address.user}@{address}"
     match error:
         case OSError():
             return _unreadable(address, file)
         case asyncssh.KeyEncryptionError():
             return AuthenticationFailed(
-                messages.PASSPHRASE_WRONG(file=file, user=who),
+                messages.PASSPHRASE_WRONG(file=file, user=login),
                 host=str(address),
                 remedy=messages.CORRECT_PASSPHRASE(),
             )
         case _ if not passphrase and "assphrase" in str(error):
             return AuthenticationFailed(
-                messages.KEY_LOCKED(file=file, user=who),
+                messages.KEY_LOCKED(file=file, user=login),
                 host=str(address),
                 remedy=messages.NAME_PASSPHRASE(),
             )
     return AuthenticationFailed(
-        messages.KEY_UNUSABLE(file=file, user=who, reason=error),
+        messages.KEY_UNUSABLE(file=file, user=login, reason=error),
         host=str(address),
         remedy=messages.NAME_PRIVATE_KEY(),
     )
@@ -227,10 +227,10 @@ def _unreadable(address: HostAddress, file: Path) -> AuthenticationFailed:
     )
 
 
-def _no_passphrase(address: HostAddress, why: str) -> AuthenticationFailed:
+def _no_passphrase(address: HostAddress, reason: str) -> AuthenticationFailed:
     return AuthenticationFailed(
         messages.PASSPHRASE_MISSING(
-            key_file=address.key_file, user=address.user, address=address, reason=why
+            key_file=address.key_file, user=address.user, address=address, reason=reason
         ),
         host=str(address),
         remedy=messages.PROVIDE_PASSPHRASE(),

@@ -151,9 +151,9 @@ class SshConnection:
                         host=str(self.address),
                     )
                 if self._offered is None or self._offered.is_closed():
-                    old, self._offered = self._offered, None
-                    if old is not None:
-                        self._drop_if_unused(old)
+                    closed_connection, self._offered = self._offered, None
+                    if closed_connection is not None:
+                        self._drop_if_unused(closed_connection)
                     self._offered = await self._open()
                 return self._offered
         except TimeoutError:

@@ -35,12 +35,12 @@ class Login:
     must not depend on who started it or from where.
 
     Attributes:
-        begun: number of logins so far.
+        login_count: number of logins so far.
         failed: number of those that failed.
     """
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.login_count = 0
         self.failed = 0
         self._keys = KeyRing()
         self._trusted = TrustedHosts()
@@ -63,7 +63,7 @@ class Login:
             HostKeyRejected: the host's key is not the one in `known_hosts`.
             AuthenticationFailed: the user or the key is not accepted, or a usable key is missing.
         """
-        self.begun += 1
+        self.login_count += 1
         try:
             return await self._log_in(address, bastion)
         except RemoteError:

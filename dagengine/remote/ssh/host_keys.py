@@ -112,8 +112,9 @@ class HostKeys:
                 messages.PIN_FAILED(address=key.address, file=file, reason=exc),
                 remedy=messages.CORRECT_KNOWN_HOSTS(),
             ) from exc
-        left = matches_of(self._trusted.of(key.address), key.address).keys
-        return tuple(f for other in left if (f := other.get_fingerprint()) != key.fingerprint)
+        other_keys = matches_of(self._trusted.of(key.address), key.address).keys
+        fingerprints = (other_key.get_fingerprint() for other_key in other_keys)
+        return tuple(other for other in fingerprints if other != key.fingerprint)
 
     async def close(self) -> None:
         """Close the connections to the bastions."""

@@ -77,18 +77,18 @@ def matches_of(trusted: asyncssh.SSHKnownHosts, address: HostAddress) -> Matches
 
 
 def host_key_rejected(
-    address: HostAddress, trusted: asyncssh.SSHKnownHosts, why: str
+    address: HostAddress, trusted: asyncssh.SSHKnownHosts, reason: str
 ) -> HostKeyRejected:
     """Build the error for a host that presented an untrusted key.
 
     Args:
         address: the host.
         trusted: the trusted host keys during the login.
-        why: the message of the SSH library.
+        reason: the message of the SSH library.
     """
     file = known_hosts_file(address)
     matches = matches_of(trusted, address)
-    if matches.revoked and "revoked" in why:
+    if matches.revoked and "revoked" in reason:
         return HostKeyRejected(
             messages.HOST_KEY_REVOKED(address=address, file=file),
             host=str(address),
@@ -102,7 +102,7 @@ def host_key_rejected(
         )
     if matches.authorities:
         return HostKeyRejected(
-            messages.HOST_KEY_NOT_CERTIFIED(address=address, file=file, reason=why),
+            messages.HOST_KEY_NOT_CERTIFIED(address=address, file=file, reason=reason),
             host=str(address),
             remedy=messages.CERTIFY_OR_PIN(),
         )
@@ -131,10 +131,10 @@ def with_pin(text: str, name: str, public_key: str, *, salt: bytes) -> str:
         salt: random bytes for the hash.
     """
     lines = text.splitlines()
-    kept = [left for line in lines if (left := _without(line, name)) is not None]
-    shown = _hash(name, salt) if any(line.startswith(_HASHED) for line in lines) else name
+    other_lines = [other_line for line in lines if (other_line := _without(line, name)) is not None]
+    entry_name = _hash(name, salt) if any(line.startswith(_HASHED) for line in lines) else name
     algorithm, key = public_key.split()[:2]
-    return "".join(f"{line}\n" for line in [*kept, f"{shown} {algorithm} {key}"])
+    return "".join(f"{line}\n" for line in [*other_lines, f"{entry_name} {algorithm} {key}"])
 
 
 def replace_file(file: Path, text: str) -> None:
@@ -165,13 +165,13 @@ def new_salt() -> bytes:
 
 def _without(line: str, name: str) -> str | None:
     """Return the line without this name; None if no name is left."""
-    names, _, rest = line.partition(" ")
+    names, _, key_text = line.partition(" ")
     if not names or names[0] in "#@":
         return line
     if names.startswith(_HASHED):
         return None if _is_hash_of(names, name) else line
-    kept = [pattern for pattern in names.split(",") if pattern != name]
-    return f"{','.join(kept)} {rest}" if kept else None
+    other_names = [pattern for pattern in names.split(",") if pattern != name]
+    return f"{','.join(other_names)} {key_text}" if other_names else None
 
 
 def _is_hash_of(entry: str, name: str) -> bool:

@@ -29,7 +29,7 @@ from dagengine.runtime.cancellation import finish
 
 # Two of the sessions that sshd allows per connection are reserved for terminating commands.
 _SESSIONS_FOR_ENDING = 2
-_SAID_LENGTH = 300
+_EXCERPT_LENGTH = 300
 # sshd may still count a session that has just ended.
 _OPEN_SESSION = Backoff((0.02, 0.1))
 
@@ -110,14 +110,14 @@ class SshRunner:
         user = self.address.sudo
         if user is None:
             return self._not_run(command, session)
-        question = probe_sudo(user)
-        look = await self._run_as(None, question, self.address.command_timeout_s)
-        if look.group is None:
-            return self._not_run(question, look)
-        trouble, said = parse_sudo_probe(look.result().stdout)
-        if trouble is None:  # sudo works now: report its earlier message
-            trouble, said = SudoFailure.OTHER, session.words
-        return sudo_error(self.address, trouble, said)
+        probe = probe_sudo(user)
+        probe_session = await self._run_as(None, probe, self.address.command_timeout_s)
+        if probe_session.group is None:
+            return self._not_run(probe, probe_session)
+        failure, sudo_message = parse_sudo_probe(probe_session.result().stdout)
+        if failure is None:  # sudo works now: report its earlier message
+            failure, sudo_message = SudoFailure.OTHER, session.unexpected_output
+        return sudo_error(self.address, failure, sudo_message)
 
     async def _run(self, command: Command, session: _Session) -> None:
         for is_second_try in (False, True):
@@ -205,25 +205,25 @@ class SshRunner:
         return ending.exit_status == 0
 
     def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
-        what, host = command.render_short(), str(self.address)
+        name, host = command.render_short(), str(self.address)
         if session.was_opened:
             has_ended = session.confirmed_ended
             timed_out = (
                 messages.COMMAND_TIMED_OUT if has_ended else messages.COMMAND_TIMED_OUT_MAY_RUN
             )
             return CommandTimedOut(
-                timed_out(command=what, host=host, timeout_s=timeout_s),
+                timed_out(command=name, host=host, timeout_s=timeout_s),
                 host=host,
                 confirmed_ended=session.confirmed_ended,
             )
         if self._link.is_open:
             return CommandTimedOut(
-                messages.SESSIONS_BUSY(command=what, host=host, timeout_s=timeout_s),
+                messages.SESSIONS_BUSY(command=name, host=host, timeout_s=timeout_s),
                 host=host,
                 confirmed_ended=True,
             )
         return HostUnreachable(
-            messages.HOST_SILENT(command=what, host=host, timeout_s=timeout_s),
+            messages.HOST_SILENT(command=name, host=host, timeout_s=timeout_s),
             host=host,
             remedy=messages.CHECK_HOST(),
         )
@@ -236,14 +236,14 @@ class SshRunner:
         )
 
     def _not_run(self, command: Command, session: _Session) -> AuthenticationFailed:
-        user, said = self.address.user, session.words
+        user, output = self.address.user, session.unexpected_output
         return AuthenticationFailed(
             messages.SHELL_DID_NOT_RUN(
                 user=user,
                 address=self.address,
                 command=command.render_short(),
                 status=session.exit_status,
-                output=said,
+                output=output,
             ),
             host=str(self.address),
             remedy=messages.GIVE_POSIX_SHELL(user=user),
@@ -297,10 +297,10 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         return self._announcement.group
 
     @property
-    def words(self) -> str:
+    def unexpected_output(self) -> str:
         """The shortened output that arrived instead of the command's output."""
         noise = self._announcement.noise.decode("utf-8", errors="replace")
-        return f"{noise} {self._err.text()}".strip()[:_SAID_LENGTH]
+        return f"{noise} {self._err.text()}".strip()[:_EXCERPT_LENGTH]
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = chan

@@ -64,10 +64,10 @@ def _copy(source: Path, part: Path) -> None:
             raise StoreUnavailable(messages.NOT_A_STORE(path=source), remedy=_NAME_IT)
         # Copy all pages in one step: with several steps, each concurrent commit would restart it.
         reader.backup(writer)
-        (said,) = writer.execute("PRAGMA quick_check(1)").fetchone()
-        if said != "ok":
+        (check_result,) = writer.execute("PRAGMA quick_check(1)").fetchone()
+        if check_result != "ok":
             raise StoreUnavailable(
-                messages.COPY_DAMAGED(source=source, reason=said),
+                messages.COPY_DAMAGED(source=source, reason=check_result),
                 remedy=messages.KEEP_LAST_BACKUP(),
             )
         writer.execute("PRAGMA journal_mode = DELETE")  # a single file without -wal

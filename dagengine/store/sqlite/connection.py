@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dagengine.errors import StoreTooNew, StoreTooOld, StoreUnavailable
 from dagengine.store import messages
-from dagengine.store.sqlite.database_file import chmod_private, prepare
+from dagengine.store.sqlite.database_file import chmod_private, prepare_database_file
 from dagengine.store.sqlite.migrate import (
     APPLICATION_ID,
     OLDEST_VERSION,
@@ -27,7 +27,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
         StoreTooOld: the store's schema cannot be upgraded.
         StoreUnavailable: not a database, damaged, not a store, or not writable.
     """
-    prepare(path)
+    prepare_database_file(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as exc:

@@ -10,15 +10,15 @@ from dagengine.errors import StoreUnavailable
 from dagengine.store import messages
 from dagengine.store.sqlite.remedies import remedy_for
 
-_BESIDE = ("-wal", "-shm")
+_SIDECAR_SUFFIXES = ("-wal", "-shm")
 _OWNER_ONLY = 0o600
 
 
-def prepare(path: Path) -> None:
+def prepare_database_file(path: Path) -> None:
     """Create the database file if missing (empty, mode 0600); reject one that cannot be used.
 
     SQLite creates `-wal` and `-shm`, which contain stored data, with the permissions of the
-    database file, even if that is read-only; read-only side files would then block later opens,
+    database file, even if that is read-only; read-only sidecar files would then block later opens,
     even after the database file's mode is fixed. So the permissions are checked before SQLite opens
     the file.
 
@@ -31,7 +31,7 @@ def prepare(path: Path) -> None:
         StoreUnavailable: the file cannot be created or written, or the `-wal` next to it belongs to
             another file.
     """
-    real = Path(os.path.realpath(path))  # SQLite puts its side files there, too
+    real = Path(os.path.realpath(path))  # SQLite puts its sidecar files there, too
     log = sidecar_files(real)[0]
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
@@ -55,7 +55,7 @@ def prepare(path: Path) -> None:
 
 
 def chmod_private(path: Path) -> None:
-    """Make the file and SQLite's side files accessible to the owner only.
+    """Make the file and SQLite's sidecar files accessible to the owner only.
 
     Raises:
         OSError: a file belongs to another user.
@@ -69,7 +69,7 @@ def chmod_private(path: Path) -> None:
 
 def sidecar_files(real: Path) -> tuple[Path, ...]:
     """Return the paths of SQLite's write-ahead log of a file and of the log's index."""
-    return tuple(real.with_name(real.name + end) for end in _BESIDE)
+    return tuple(real.with_name(real.name + end) for end in _SIDECAR_SUFFIXES)
 
 
 def _size_of(path: Path) -> int:

@@ -65,7 +65,10 @@ def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, st
     for dag_id, entry in ends:
         entries.setdefault(dag_id, []).append(entry)
     at = render_instant(max(instants)) if entries else 0
-    return ((dag_id, len(found), at, "\n".join(found)) for dag_id, found in entries.items())
+    return (
+        (dag_id, len(dag_entries), at, "\n".join(dag_entries))
+        for dag_id, dag_entries in entries.items()
+    )
 
 
 def merge_events(
@@ -79,18 +82,18 @@ def merge_events(
         after: the number before the first requested event.
         limit: at least 1.
     """
-    found = [event for row in rows for event in _parse_row(row) if event.seq > after]
-    found += [EventRecord(line["seq"], parse_log(line)) for line in lines]
-    found.sort(key=_seq)
-    dense = [event for number, event in enumerate(found, after + 1) if event.seq == number]
+    events = [event for row in rows for event in _parse_row(row) if event.seq > after]
+    events += [EventRecord(line["seq"], parse_log(line)) for line in lines]
+    events.sort(key=_seq)
+    dense = [event for number, event in enumerate(events, after + 1) if event.seq == number]
     return tuple(dense[:limit])
 
 
 def _render_part(part: NodeRecord | SubTaskRecord) -> str:
     if isinstance(part, NodeRecord):
         return f"node {part.node_id} {part.state} {part.operator}"
-    what = f"sub_task {part.sub_task_id} {part.state} {part.operator}"
-    return f"{what} {part.attempt_no} {part.execute_times}"
+    state = f"sub_task {part.sub_task_id} {part.state} {part.operator}"
+    return f"{state} {part.attempt_no} {part.execute_times}"
 
 
 def _is_same(before: DagRecord, after: DagRecord) -> bool:

@@ -31,20 +31,20 @@ def newest_version() -> int:
     return list_migrations()[-1][0]
 
 
-def apply_migrations(connection: sqlite3.Connection, done: int) -> None:
+def apply_migrations(connection: sqlite3.Connection, current: int) -> None:
     """Bring the schema to the newest version.
 
     Args:
         connection: a connection to the store's file.
-        done: the current version; 0 for an empty file, which is created from `schema.sql`.
+        current: the current version; 0 for an empty file, which is created from `schema.sql`.
             Otherwise each later migration runs in its own transaction, so a crash leaves a valid
             version.
     """
-    if done == 0:
+    if current == 0:
         _apply(connection, "schema.sql", newest_version())
         return
     for number, name in list_migrations():
-        if number > done:
+        if number > current:
             _apply(connection, f"migrations/{name}", number)
 
 

@@ -30,10 +30,10 @@ def prune_slice(connection: sqlite3.Connection, retention: Retention, now: datet
     connection.execute("BEGIN IMMEDIATE")
     try:
         while deleted < SLICE_ROWS:
-            found = connection.execute(QUERIES["find_prunable"], (oldest, count)).fetchone()
-            if found is None:
+            row = connection.execute(QUERIES["find_prunable"], (oldest, count)).fetchone()
+            if row is None:
                 break
-            deleted += _prune_dag(connection, found[0], SLICE_ROWS - deleted)
+            deleted += _prune_dag(connection, row[0], SLICE_ROWS - deleted)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

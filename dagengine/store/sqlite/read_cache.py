@@ -17,16 +17,16 @@ class ReadCache:
 
     def __init__(self) -> None:
         self._as_of = 0
-        self._found: dict[int, DagDetail] = {}
+        self._details: dict[int, DagDetail] = {}
 
     def find(self, dag_id: int, writes: int) -> DagDetail | None:
         """Return the cached DAG; None if it must be read from the file."""
-        return self._found.get(dag_id) if writes == self._as_of else None
+        return self._details.get(dag_id) if writes == self._as_of else None
 
     def keep(self, detail: DagDetail, writes: int) -> None:
         """Cache the result of a read that began and ended at this number of writes."""
-        if writes != self._as_of or len(self._found) >= _DAGS:
-            self._found.clear()
+        if writes != self._as_of or len(self._details) >= _DAGS:
+            self._details.clear()
             self._as_of = writes
         if detail.is_cacheable:
-            self._found[detail.dag.dag_id] = detail
+            self._details[detail.dag.dag_id] = detail

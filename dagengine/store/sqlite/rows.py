@@ -73,7 +73,7 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
         created_at=parse_instant(row["created_at"]),
         start_at=parse_instant(row["start_at"]),
         end_at=parse_instant(row["end_at"]),
-        held=row["last_lock_token"],
+        last_lock_token=row["last_lock_token"],
         lock_successor_id=row["lock_successor_id"],
     )
 

@@ -131,9 +131,9 @@ class SqliteStore:
             dag = await self._one_dag(dag_id)
             return None if dag is None else DagDetail(dag, None)
         writer = self._open_writer
-        if (recent := self._recent.find(dag_id, writer.asked)) is not None:
+        if (recent := self._recent.find(dag_id, writer.request_count)) is not None:
             return recent
-        asked, was_idle = writer.asked, writer.is_idle
+        request_count, was_idle = writer.request_count, writer.is_idle
         # Submitted together, executed in order. The DAG is read first: later reads may return
         # newer rows but never older ones, so a DAG read as ended has all its nodes and lines.
         dags, node_rows, task_rows, lines = await asyncio.gather(
@@ -143,25 +143,25 @@ class SqliteStore:
             self._read("list_logs_of_dag", dag_id),
         )
         nodes = _details(node_rows, task_rows, lines)
-        found = next((DagDetail(parse_dag(row), nodes) for row in dags), None)
-        if found is not None and was_idle and asked == writer.asked:
-            self._recent.keep(found, asked)
-        return found
+        dag_detail = next((DagDetail(parse_dag(row), nodes) for row in dags), None)
+        if dag_detail is not None and was_idle and request_count == writer.request_count:
+            self._recent.keep(dag_detail, request_count)
+        return dag_detail
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
         nodes = list(await self._read("find_node", node_id))
         if not nodes or not details:
             return NodeDetail(parse_node(nodes[0]), ()) if nodes else None
         rows = await self._read("list_sub_tasks_of_node", node_id)
-        (found,) = _details(nodes, rows, await self._read("list_logs_of_node", node_id))
-        return found
+        (node_detail,) = _details(nodes, rows, await self._read("list_logs_of_node", node_id))
+        return node_detail
 
     async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
-        found = [parse_sub_task(row) for row in await self._read("find_sub_task", sub_task_id)]
-        if not found:
+        sub_tasks = [parse_sub_task(row) for row in await self._read("find_sub_task", sub_task_id)]
+        if not sub_tasks:
             return None
-        (node,) = await self._read("find_node", found[0].node_id)
-        return SubTaskDetail(found[0], node["name"], await self.find_logs(sub_task_id))
+        (node,) = await self._read("find_node", sub_tasks[0].node_id)
+        return SubTaskDetail(sub_tasks[0], node["name"], await self.find_logs(sub_task_id))
 
     async def find_logs(self, sub_task_id: int) -> tuple[LogRecord, ...]:
         return tuple(parse_log(row) for row in await self._read("list_logs", sub_task_id))
@@ -220,16 +220,16 @@ class SqliteStore:
         return await self._open_writer.call(partial(prune_slice, retention=retention, now=now))
 
     async def find_key(self, text: str) -> tuple[str, int] | None:
-        found = [
+        matches = [
             (row["digest"], row["dag_id"]) for row in await self._read("find_idempotency_key", text)
         ]
-        return found[0] if found else None
+        return matches[0] if matches else None
 
     async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
         change = RequestReserved(tuple(prints), until, now)
-        (refused,) = await self._open_writer.commit([Batch(0, None, (change,))])
-        if refused is not None:
-            raise refused
+        (refusal,) = await self._open_writer.commit([Batch(0, None, (change,))])
+        if refusal is not None:
+            raise refusal
 
     async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
         rows = await self._read("list_reserved")
@@ -300,8 +300,8 @@ class SqliteStore:
             raise self._unreadable(exc) from exc
 
     async def _one_dag(self, dag_id: int) -> DagRecord | None:
-        found = [parse_dag(row) for row in await self._read("find_dag", dag_id)]
-        return found[0] if found else None
+        dags = [parse_dag(row) for row in await self._read("find_dag", dag_id)]
+        return dags[0] if dags else None
 
     async def _load_rows(self, dag: DagRecord) -> DagRows:
         nodes = [parse_node(row) for row in await self._read("list_nodes", dag.dag_id)]

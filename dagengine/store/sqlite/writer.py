@@ -45,7 +45,7 @@ class Writer:
     Attributes:
         commits: commits since the start, not counting those made by `call`.
         batches: batches in those commits.
-        asked: requests since the start, including unanswered ones.
+        request_count: requests since the start, including unanswered ones.
         ended: done when the connection is closed and the thread is about to exit.
     """
 
@@ -69,7 +69,7 @@ class Writer:
         self._taken_too_many: _Request | None = None
         self.commits = 0
         self.batches = 0
-        self.asked = 0
+        self.request_count = 0
         self._answered = 0
         self._opened: FileIdentity | None = None
         self._is_ending = False
@@ -81,7 +81,7 @@ class Writer:
     @property
     def is_idle(self) -> bool:
         """True if every request is answered, so that the file contains all requested writes."""
-        return self._answered == self.asked
+        return self._answered == self.request_count
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
         """Write batches; see Store.commit."""
@@ -100,12 +100,12 @@ class Writer:
             self._is_ending = True
             self._queue.put(None)
 
-    async def _request(self, **what: Any) -> Any:
+    async def _request(self, **arguments: Any) -> Any:
         if self._is_ending:  # it would never be answered
             raise StoreUnavailable(messages.CLOSED(path=self._path))
         future: asyncio.Future[Any] = self._loop.create_future()
-        self.asked += 1
-        self._queue.put(_Request(future, **what))
+        self.request_count += 1
+        self._queue.put(_Request(future, **arguments))
         return await future  # a cancelled caller does not stop the write
 
     # --- in the thread -----------------------------------------------------------------------

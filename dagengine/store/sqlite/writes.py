@@ -55,11 +55,11 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         NotSerializable: a value cannot be stored.
         sqlite3.Error: the file cannot be written, regardless of the values.
     """
-    what = "batch"
+    change_name = "batch"
     try:
         _check_fence(connection, batch)
         for change in batch.changes:
-            what = type(change).__name__
+            change_name = type(change).__name__
             _write_change(connection, batch.dag_id, change)
         for row in render_events(batch.changes):
             connection.execute(QUERIES["insert_event"], row)
@@ -67,7 +67,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch) -> None:
         # The error names a type, a column or one character, never the value, which may be secret.
         raise NotSerializable(
             messages.NOT_SERIALIZABLE(
-                change=what, dag_id=batch.dag_id, error=type(exc).__name__, reason=exc
+                change=change_name, dag_id=batch.dag_id, error=type(exc).__name__, reason=exc
             )
         ) from exc
 
@@ -79,10 +79,10 @@ def _check_fence(connection: sqlite3.Connection, batch: Batch) -> None:
         for change in batch.changes
     )
     if batch.lock_token is not None and not asks_anyway:
-        found = connection.execute(
+        row = connection.execute(
             QUERIES["check_lock_token"], (batch.dag_id, batch.lock_token)
         ).fetchone()
-        if found is None:
+        if row is None:
             raise StaleWrite(
                 messages.LOCK_TOKEN_LOST(dag_id=batch.dag_id, lock_token=batch.lock_token)
             )
@@ -136,7 +136,7 @@ def _dag_row(dag: DagRecord) -> Row:
         render_instant(dag.created_at),
         render_instant(dag.start_at),
         render_instant(dag.end_at),
-        dag.held,
+        dag.last_lock_token,
         dag.lock_successor_id,
     )
 
@@ -184,7 +184,7 @@ def _dag_update(change: DagChanged) -> Row:
         after.lock_token,
         render_instant(after.start_at),
         render_instant(after.end_at),
-        after.held,
+        after.last_lock_token,
         after.lock_successor_id,
         before.dag_id,
         before.state,

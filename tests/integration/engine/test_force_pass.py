@@ -152,5 +152,5 @@ async def test_acquire_lock_cancelled_request_takes_no_lock(open_engine: OpenEng
 
     async with open_engine(op(lock, succeed, lock_key="k")) as engine:
         dag = (await engine.wait(await submit(engine))).dag
-        assert (dag.state, dag.held) == (State.SUCCEED, 0)
+        assert (dag.state, dag.last_lock_token) == (State.SUCCEED, 0)
         assert engine.list_locks() == ()

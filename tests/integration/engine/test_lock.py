@@ -69,7 +69,7 @@ async def test_force_pass_cancels_holder_and_hands_over_lock(
         assert ended is not None
         assert (ended.dag.state, ended.dag.operator) == (State.SUCCEED, Operator.PASS)
         assert ended.dag.lock_successor_id is None
-        assert successor.dag.held == token + 1
+        assert successor.dag.last_lock_token == token + 1
         forced, started = await engine.list_audit(holder)
         assert (forced.action, started.action) == ("FORCE_PASS", "START")
         assert forced.by == "impatient"

@@ -139,7 +139,7 @@ async def doctor(cluster: HostileCluster, client: Client) -> str:
     by_name = {entry.subject: entry for entry in results if entry.check == "sql"}
     assert str(by_name[SECOND].health) == "ok"
     assert str(by_name[FIRST].health) == "bad"
-    return f"{by_name[FIRST].said}; {by_name[FIRST].remedy}"
+    return f"{by_name[FIRST].message}; {by_name[FIRST].remedy}"
 
 
 COMMANDS: dict[str, Command] = {

@@ -167,6 +167,11 @@ async def test_recovery_of_upgraded_store_closes_attempts(
     assert await outcomes_of(controller, 28, 1, None) == ["Succeeded"]
 
 
+def lock_fields(detail: DagDetail) -> tuple[int, int, int | None]:
+    dag = detail.dag
+    return dag.lock_token, dag.last_lock_token, dag.lock_successor_id
+
+
 async def test_lock_of_upgraded_store_goes_to_its_successor(
     controller: ApiController, steps: Steps
 ) -> None:
@@ -174,17 +179,13 @@ async def test_lock_of_upgraded_store_goes_to_its_successor(
     assert holder is not None
     assert (holder.dag_id, holder.token) == (20, 20)
     before = await detail_of(controller, 20)
-    assert (before.dag.lock_token, before.dag.held, before.dag.lock_successor_id) == (20, 20, 22)
+    assert lock_fields(before) == (20, 20, 22)
     steps.released.set()
     async with asyncio.timeout(20):
         successor = await controller.engine.wait(22)
         passed = await controller.engine.wait(20)
-    assert (successor.dag.lock_token, successor.dag.held, successor.dag.lock_successor_id) == (
-        0,
-        21,
-        None,
-    )
-    assert (passed.dag.lock_token, passed.dag.held, passed.dag.lock_successor_id) == (0, 20, None)
+    assert lock_fields(successor) == (0, 21, None)
+    assert lock_fields(passed) == (0, 20, None)
     actions = [row.action for row in await controller.engine.list_audit(20)]
     assert actions.count("FORCE_PASS") == 1
 
@@ -199,7 +200,7 @@ async def test_failed_dag_of_upgraded_store_is_operated(
         await controller.engine.operate_dag(23, operator, by="test")
         ended = await controller.engine.wait(23)
     expected_state = State.SUCCEED if operator is Operator.ROLLBACK else State.FAILED
-    assert (ended.dag.state, ended.dag.held) == (expected_state, 2)
+    assert (ended.dag.state, ended.dag.last_lock_token) == (expected_state, 2)
 
 
 # --- unconfirmed targets, keys, requests ---------------------------------------------------------

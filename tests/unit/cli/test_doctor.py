@@ -46,7 +46,7 @@ def test_inspect_password_status_depends_on_configuration(
     (tmp_path / "root").chmod(mode)
     inspection = inspect_password(cluster_of(tmp_path, keys))
     assert (inspection.check, inspection.health) == ("root password", health)
-    assert message_part in inspection.said
+    assert message_part in inspection.message
     assert bool(inspection.remedy) == (health is not SelfCheckStatus.OK)
 
 
@@ -61,7 +61,7 @@ def test_inspect_login_files_unusable_passphrase_variable_is_bad(
         monkeypatch.setenv("DOCTOR_PHRASE", value)
     address = HostAddress("192.0.2.1", key_passphrase_env="DOCTOR_PHRASE")
     bad = [each for each in inspect_login_files(address) if each.subject == "DOCTOR_PHRASE"]
-    assert [message_part in each.said for each in bad if message_part] == [True] * (
+    assert [message_part in each.message for each in bad if message_part] == [True] * (
         message_part is not None
     )
     assert len(bad) == (message_part is not None)

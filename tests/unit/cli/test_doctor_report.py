@@ -15,7 +15,7 @@ def test_doctor_report_markup_is_printed_literally() -> None:
         subject="127.0.0.1:2886",
         check="ports",
         health=SelfCheckStatus.BAD,
-        said="the process [red]x[/red] listens on the port",
+        message="the process [red]x[/red] listens on the port",
         remedy="end it, or change sql_port",
     )
     console = Console(file=io.StringIO(), width=200)

@@ -171,7 +171,7 @@ def test_parse_start_complete_report_is_read() -> None:
     assert parse_start(START) == StartReport(
         outcome=StartOutcome.LAUNCHED,
         status=0,
-        said="one  two",
+        output_tail="one  two",
         moved_aside=("/home/x/failed-start-1/etc", "/home/x/failed-start-1/store"),
         log_from=512,
         process=PROCESS,
@@ -208,7 +208,7 @@ def test_facts_parsers_repeated_line_last_value_counts() -> None:
 
 
 def test_parse_start_value_may_contain_equals_sign() -> None:
-    assert parse_start("said=k=v\n").said == "k=v"
+    assert parse_start("said=k=v\n").output_tail == "k=v"
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_parse_start_program_output_cannot_forge_lines(end: str) -> None:
     report = parse_start(f"status=1\nsaid=50 %{end}pid=1{end}started=1{end}status=0\n")
     assert report.process is None
     assert report.status == 1
-    assert report.said.startswith("50 %")
+    assert report.output_tail.startswith("50 %")
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_start_script_first_start_without_log_writes_zeros(home: Home) -> None:
 
 def test_start_script_program_inherits_no_descriptor(home: Home) -> None:
     report = home.start(StartKind.FIRST)
-    descriptors = {int(word) for word in report.said.split() if word.isdecimal()} - {2881}
+    descriptors = {int(word) for word in report.output_tail.split() if word.isdecimal()} - {2881}
     assert descriptors & {7, 8, 9} == set()
     assert descriptors >= {0, 1, 2}
 
@@ -146,7 +146,7 @@ def test_started_program_ignores_no_signal(
         monkeypatch.setenv("PATH", f"{timeout.parent}:{os.environ['PATH']}")
     report = home.start(StartKind.FIRST)
     assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
-    ignored = int(report.said.split()[1], 16)
+    ignored = int(report.output_tail.split()[1], 16)
     assert ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1) == 0
 
 
@@ -316,7 +316,7 @@ def test_start_script_reports_output_without_line_end(home: Home) -> None:
     program.chmod(0o755)
     report = home.start(StartKind.FIRST)
     assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
-    assert report.said == "first last word"
+    assert report.output_tail == "first last word"
 
 
 @pytest.mark.parametrize("record", ["older", "missing"])
@@ -374,7 +374,7 @@ def test_start_script_later_start_passes_no_options(home: Home, record: str) -> 
     before = home.files()
     report = home.start(StartKind.LATER, data_dir=str(home.data))
     assert report.outcome is StartOutcome.LAUNCHED
-    assert report.said.endswith(f" --base-dir {home.path}")
+    assert report.output_tail.endswith(f" --base-dir {home.path}")
     assert home.files() == before
 
 

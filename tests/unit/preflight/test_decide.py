@@ -118,7 +118,7 @@ async def test_start_command_observer_uses_home_libraries_no_options(
     (host.home / "etc").mkdir()
     (host.home / "etc" / "observer.config.bin").touch()
     report = parse_start(await host.run(start))
-    assert report.said == f"{host.home} {host.home}/lib 0 {observer_host.binary}"
+    assert report.output_tail == f"{host.home} {host.home}/lib 0 {observer_host.binary}"
     assert (report.status, report.moved_aside) == (3, ())
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dagengine.errors import StoreUnavailable
 from dagengine.security.errors import HeaderReplayed, TooManyRequests
-from dagengine.security.replay import HeaderFingerprint, ReplayGuard, sight
+from dagengine.security.replay import HeaderFingerprint, ReplayGuard, fingerprint_header
 from dagengine.testing import FakeClock
 
 BLOCK = 128
@@ -42,7 +42,7 @@ def header(*blocks: int) -> bytes:
 
 
 def fingerprint(*blocks: int, keys: bytes = KEYS) -> HeaderFingerprint:
-    return sight(header(*blocks), BLOCK, keys)
+    return fingerprint_header(header(*blocks), BLOCK, keys)
 
 
 def now_s(clock: FakeClock) -> int:

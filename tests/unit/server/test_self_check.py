@@ -55,8 +55,8 @@ def make_store(path: Path) -> None:
 def test_inspect_controller_before_first_start_is_ok(engine_file: Path) -> None:
     results = inspect(engine_file)
     assert {result.health for result in results.values()} == {SelfCheckStatus.OK}
-    assert "first start creates it" in results["store"].said
-    assert "free" in results["API"].said
+    assert "first start creates it" in results["store"].message
+    assert "free" in results["API"].message
 
 
 def test_inspect_controller_invalid_engine_file_is_only_result(engine_file: Path) -> None:
@@ -71,7 +71,7 @@ def test_inspect_controller_unused_store_shows_schema(engine_file: Path) -> None
     make_store(engine_file.parent / "store.sqlite")
     result = inspect(engine_file)["store"]
     assert result.health is SelfCheckStatus.OK
-    assert "not in use; schema" in result.said
+    assert "not in use; schema" in result.message
 
 
 def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
@@ -79,7 +79,7 @@ def test_inspect_controller_foreign_database_is_bad(engine_file: Path) -> None:
         database.execute("CREATE TABLE t (x)")
     database.close()
     result = inspect(engine_file)["store"]
-    assert (result.health, result.said) == (SelfCheckStatus.BAD, "is not a store of dagengine")
+    assert (result.health, result.message) == (SelfCheckStatus.BAD, "is not a store of dagengine")
 
 
 def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
@@ -90,7 +90,7 @@ def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
     store.close()
     result = inspect(engine_file)["store"]
     assert result.health is SelfCheckStatus.BAD
-    assert "schema 9999" in result.said
+    assert "schema 9999" in result.message
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_inspect_controller_older_schema_is_named(
     store.close()
     result = inspect(engine_file)["store"]
     assert result.health is health
-    assert text in result.said
+    assert text in result.message
     assert result.remedy.startswith("move it away") == (health is SelfCheckStatus.BAD)
 
 
@@ -119,7 +119,7 @@ def test_inspect_controller_store_in_use_names_controller(engine_file: Path) -> 
         assert find_lock_owner(lock) is None
         fcntl.flock(file, fcntl.LOCK_EX)
         results = inspect(engine_file)
-        assert results["store"].said == f"in use by the controller with pid {os.getpid()}"
+        assert results["store"].message == f"in use by the controller with pid {os.getpid()}"
         assert results["API"].health is SelfCheckStatus.WARN  # its port is closed
     assert find_lock_owner(lock) is None
     assert find_lock_owner(lock.with_name("none")) is None
@@ -131,7 +131,7 @@ def test_inspect_controller_linked_store_in_use_names_controller(engine_file: Pa
     (engine_file.parent / "store.sqlite").symlink_to(target)
     with target.with_name("elsewhere.sqlite.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        message = inspect(engine_file)["store"].said
+        message = inspect(engine_file)["store"].message
     assert message == f"in use by the controller with pid {os.getpid()}"
 
 
@@ -171,13 +171,16 @@ def test_inspect_file_access_by_others_is_warning(
 def test_inspect_file_missing_is_bad(tmp_path: Path) -> None:
     result = inspect_file(tmp_path / "none", "what", is_secret=True)
     assert result.health is SelfCheckStatus.BAD
-    assert "No such file" in result.said
+    assert "No such file" in result.message
 
 
 def test_inspect_controller_empty_store_is_ok(engine_file: Path) -> None:
     (engine_file.parent / "store.sqlite").touch()
     result = inspect(engine_file)["store"]
-    assert (result.health, result.said) == (SelfCheckStatus.OK, "empty: the first start fills it")
+    assert (result.health, result.message) == (
+        SelfCheckStatus.OK,
+        "empty: the first start fills it",
+    )
 
 
 @pytest.mark.parametrize("store_exists", [True, False])
@@ -188,5 +191,5 @@ def test_inspect_controller_wal_without_store_is_bad(engine_file: Path, store_ex
     path.with_name("store.sqlite-wal").write_bytes(b"the last commits")
     result = inspect(engine_file)["store"]
     assert result.health is SelfCheckStatus.BAD
-    assert "its log" in result.said
+    assert "its log" in result.message
     assert "move the log away" in result.remedy
