@@ -7,6 +7,7 @@ nothing beyond the published source.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from aiohttp import web
@@ -44,18 +45,25 @@ Where a login is needed, one of two headers carries it, encrypted for the key of
 are then base64 of AES-128-CBC of the JSON that is described here. The official SDKs do this."""
 
 
+@cache
+def _adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """Return the adapter of a type; building it is most of the cost of the document."""
+    return TypeAdapter(kind)
+
+
 def render_openapi(endpoints: Sequence[Endpoint[Any]], version: str) -> Json:
     """Return the document for the given routes."""
     models: list[tuple[str, Any, TypeAdapter[Any]]] = [
-        ("Envelope", "serialization", TypeAdapter(Envelope)),
-        ("ErrorDto", "serialization", TypeAdapter(ErrorDto)),
-        *((f"event {kind}", "serialization", TypeAdapter(event)) for kind, event in EVENTS.items()),
+        ("Envelope", "serialization", _adapter_of(Envelope)),
+        ("ErrorDto", "serialization", _adapter_of(ErrorDto)),
+        *((f"event {kind}", "serialization", _adapter_of(event)) for kind, event in EVENTS.items()),
     ]
     for at, endpoint in enumerate(endpoints):
         if endpoint.answer is not None:
-            models.append((f"answer {at}", "serialization", TypeAdapter(endpoint.answer)))
+            models.append((f"answer {at}", "serialization", _adapter_of(endpoint.answer)))
         if endpoint.has_body:
-            models.append((f"body {at}", "validation", TypeAdapter(endpoint.body)))
+            body: Any = endpoint.body
+            models.append((f"body {at}", "validation", _adapter_of(body)))
     inputs: Any = models
     by_model, shared = TypeAdapter.json_schemas(inputs, ref_template=_SCHEMAS + "{model}")
     schemas: Mapping[str, Any] = {name: schema for (name, _), schema in by_model.items()}

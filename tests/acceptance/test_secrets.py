@@ -152,5 +152,5 @@ async def test_secrets_of_obd_file_appear_only_in_it(keys: list[bytes]) -> None:
             await testbed.end_controller()
         leaks = find_leaks(testbed, recorder, keys, output, {"cluster.yaml"})
 
-    assert b"stands in this file in clear" in output
+    assert b"is in this file in clear" in output
     assert leaks == []
