@@ -108,7 +108,7 @@ def codes_of(endpoint: Endpoint[B]) -> dict[int, list[str]]:
     return by_status
 
 
-# --- internal functions -----------------------------------------------------------------------
+# --- internal functions ---
 
 
 def _describe(endpoint: Endpoint[B], answer: Json | None, body: Json | None) -> Json:

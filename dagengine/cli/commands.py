@@ -296,7 +296,7 @@ def backup(
     sys.stdout.write(f"{message}\n")
 
 
-# --- internal functions -----------------------------------------------------------------------
+# --- internal functions ---
 
 
 def _exit_code(exc: DagengineError) -> int:

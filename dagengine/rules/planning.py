@@ -142,7 +142,7 @@ def cancel(snapshot: Snapshot) -> list[int]:
     return running
 
 
-# --- internal functions ----------------------------------------------------------------------
+# --- internal functions ---
 
 
 def _start_group(snapshot: Snapshot, group: Group) -> list[Start]:

@@ -113,7 +113,7 @@ class SeekdbActions:
         del connection
         return None
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions ---
 
     def _open(self, server: Server) -> AbstractAsyncContextManager[ClusterSql]:
         return open_cluster_sql(self.access, [server], 0)

@@ -229,7 +229,7 @@ class _Steps:
         summary = messages.SERVERS_IN_SERVICE(count=len(sound), total=len(context.targets))
         return Succeeded(evidence=confirmed.evidence, summary=summary)
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions ---
 
     def _server(self, context: StepContext) -> tuple[Server, Runner]:
         assert context.target is not None

@@ -177,7 +177,7 @@ class _Steps:
         summary = messages.SERVERS_STOPPED(count=len(gone), total=len(context.targets))
         return Succeeded(evidence=evidence, summary=summary)
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions ---
 
     def _server(self, name: str) -> tuple[Server, Runner]:
         server = self.access.server(name)

@@ -179,7 +179,7 @@ class _Reads:
             zones.setdefault(server.zone, []).append(self._observer(number, server, moving))
         return {"zones": [self._zone(name, servers) for name, servers in zones.items()]}
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions ---
 
     def _is_answered(self) -> bool:
         return self.cluster.ob_state == AVAILABLE

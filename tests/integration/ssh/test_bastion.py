@@ -19,6 +19,7 @@ from dagengine.remote.command import Command
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
+from dagengine.testing import eventually
 from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
@@ -138,9 +139,16 @@ async def test_bastion_down_and_host_down_raise_different_errors(lab, ssh_pool):
     assert bastion.logins() == 1
 
     await bastion.stop()
-    error = await connection_error(ssh_pool, address)
-    assert isinstance(error, HostUnreachable)
-    assert f"{address.jump} cannot be reached" in error.message
+
+    async def is_named() -> bool:
+        error = await connection_error(ssh_pool, address)
+        return (
+            isinstance(error, HostUnreachable)
+            and f"{address.jump} cannot be reached" in error.message
+        )
+
+    # Before the client has noticed the end of its connection, the error names the host.
+    await eventually(is_named, what="an error that names the bastion")
 
 
 async def test_bastion_without_forwarding_is_named(lab, ssh_pool):

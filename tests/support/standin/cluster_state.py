@@ -206,7 +206,7 @@ class Ledger:
                     (int(bool(lives)), ip, port),
                 )
 
-    # --- below: the parts ------------------------------------------------------------------
+    # --- internal functions ---
 
     def _life_of(self, ip: str, port: int) -> Path:
         return self._path.with_name(f"{ip.replace(':', '_')}-{port}.alive")

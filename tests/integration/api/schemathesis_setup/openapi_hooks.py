@@ -96,7 +96,7 @@ def nobody_is_served_without_the_password(ctx: Any, response: Any, case: Any) ->
         assert is_throttled or answer["error"]["errCode"].endswith(code), where
 
 
-# --- below: the parts --------------------------------------------------------------------------
+# --- internal functions ---
 
 
 def is_first(key: str) -> bool:

@@ -1,10 +1,8 @@
-"""A launch that does not end on its host: nobody knows whether the server was started."""
+"""A launch that does not end on its host: whether the server was started is not known."""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from tests.hostile_world import FIRST, FakeContext
 
 from dagengine import ResultUnknown, SystemClock
 from dagengine.remote import Command, CommandResult, HostAddress
@@ -13,10 +11,11 @@ from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.flavours.select import FLAVOURS
 from tasks.operations.start import CHECK, START, start_operation
+from tests.support.hostile_cluster import FIRST, FakeContext
 
 
 class HungHost(LocalRunner):
-    """Answers every command as the start script does whose launch hangs."""
+    """Responds to every command as a start script with a hung launch."""
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         del command, timeout_s
@@ -28,7 +27,7 @@ class HungPool(LocalRunnerPool):
         return HungHost(address)
 
 
-async def test_start_with_a_hung_launch_is_result_unknown(tmp_path: Path) -> None:
+async def test_start_stage_with_hung_launch_is_result_unknown(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(
         "name: c\nid: 1\nflavour: seekdb\nroot_password: none\n"
         f"zones: {{z: [{{ip: 127.0.0.1, home: {tmp_path}}}]}}\n"
