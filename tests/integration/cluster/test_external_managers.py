@@ -27,12 +27,12 @@ Manager = Callable[[Path, Path], AbstractContextManager[object]]
 MANAGERS: dict[str, tuple[Manager, str, str]] = {
     "a unit that executes the program": (
         lambda units, home: unit_of(units, f"ExecStart={home}/bin/seekdb --base-dir {home}"),
-        "database.service starts this home when the host boots",
+        "database.service starts the server of this home when the host boots",
         "systemctl start database.service",
     ),
     "a unit that works there": (
         lambda units, home: unit_of(units, f"WorkingDirectory={home}"),
-        "database.service starts this home when the host boots",
+        "database.service starts the server of this home when the host boots",
         "systemctl start database.service",
     ),
     "an OBShell": (
