@@ -68,7 +68,7 @@ async def test_dry_run_plain_stop_of_zone_is_one_statement(testbed: OceanTestbed
             "stop",
             ["ALTER SYSTEM STOP ZONE 'zone3'"],
         )
-        assert "its process runs on" in server["reason"]
+        assert "its process keeps running" in server["reason"]
 
 
 async def test_dry_run_plain_stop_of_server_uses_cluster_address(
