@@ -54,7 +54,8 @@ move_aside() {
     aside=$home/failed-start-$(date -u +%Y%m%dT%H%M%SZ)
     mkdir "$aside" || return 1
     for part in etc store; do
-        [ -e "$home/$part" ] && ! is_fixed "$home/$part" || continue
+        [ -e "$home/$part" ] || continue
+        ! is_fixed "$home/$part" || continue
         mv "$home/$part" "$aside/" || return 1
         echo "moved_aside=$aside/$part"
     done
