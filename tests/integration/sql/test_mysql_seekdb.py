@@ -184,7 +184,7 @@ async def test_killed_connection_of_seekdb_is_lost(seekdb: Seekdb) -> None:
 async def test_login_socket_without_listener_is_not_ready(seekdb: Seekdb, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
-        with pytest.raises(SqlNotReady, match="no connection"):
+        with pytest.raises(SqlNotReady, match="connection was not established"):
             async with login(tmp_path / "s", ""):
                 pass
 
