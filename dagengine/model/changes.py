@@ -124,17 +124,13 @@ class IdempotencyKeyUsed:
 class RequestReserved:
     """A signed request that may act once; it does not belong to a DAG.
 
-    The store also deletes the reservations that have expired at `now`.
-
     Attributes:
-        prints: digests that identify a replay of the request.
-        until: when the request expires.
-        now: when the request arrived.
+        entries: digests that identify a replay of the request, with their expiry.
+        delete_before: earlier entries are deleted first; None to delete none.
     """
 
-    prints: tuple[bytes, ...]
-    until: datetime
-    now: datetime
+    entries: tuple[tuple[bytes, datetime], ...]
+    delete_before: datetime | None
 
 
 Change: TypeAlias = (

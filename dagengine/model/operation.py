@@ -51,9 +51,11 @@ class Operation:
         stages: at least one; consecutive parallel stages form lanes.
         version: increase it when stages change their meaning. A DAG of a newer version than the
             registered one is rejected with a message that names both versions.
-        lock_key: the lock that the first stage takes, or None.
+        lock_key: the lock that the stage `takes_lock` takes, or None.
         timeout_s: maximum time from the DAG's start (or retry) to the end of its last attempt,
             in seconds; None: unlimited.
+        takes_lock: the name of the normal stage whose step calls `acquire_lock`; required with
+            `lock_key`. A DAG that ends this stage without the lock is FAILED.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Operation:
     version: int = 1
     lock_key: str | None = None
     timeout_s: float | None = None
+    takes_lock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

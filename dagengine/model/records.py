@@ -126,13 +126,14 @@ class UnconfirmedRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """An action of a user, or of a DAG on a user's behalf, on a DAG. Never changed or deleted."""
+    """An action of a user, or of a DAG on a user's behalf. Never changed or deleted."""
 
     audit_id: int
     at: datetime
-    dag_id: int
+    dag_id: int  #: 0 when the action concerned no DAG
     node_id: int | None  #: the node, when the action concerned one node only
-    action: str  #: an operator, `START`, or `FORCE_PASS`
+    action: str
+    """An operator, `START`, `FORCE_PASS`, `NEW_EPOCH`, `CLAIM`, `CREATE_TOKEN`, `REVOKE_TOKEN`."""
     by: str  #: the user and the origin of the request
     reason: str  #: as given by the user; may be empty
 

@@ -17,7 +17,7 @@ class State(StrEnum):
     @property
     def is_final(self) -> bool:
         """True when only an operator can change the state."""
-        return self in (State.FAILED, State.SUCCEED)
+        return self is State.FAILED or self is State.SUCCEED
 
 
 class Operator(StrEnum):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from dagengine.model.fencing import FencingToken
 from dagengine.model.outcome import Json, Outcome
 from dagengine.model.records import LockRecord, UnconfirmedRecord
 
@@ -66,6 +67,14 @@ class StepContext(Protocol):
     @property
     def resumed(self) -> bool:
         """True when the previous attempt was interrupted; the step must probe before it acts."""
+        ...
+
+    @property
+    def fencing_token(self) -> FencingToken:
+        """The token by which other systems recognise commands of a DAG that another one replaced.
+
+        Its lock token is that of the lock which the DAG holds now, 0 for none.
+        """
         ...
 
     @property

@@ -19,9 +19,12 @@ from dagengine.mysql.errors import (
     MysqlRequestRefused,
     MysqlServerError,
     MysqlTimedOut,
+    MysqlTlsRefused,
+    TlsFailure,
 )
 from dagengine.mysql.protocol import Greeting, Options
 from dagengine.mysql.text import hex_literal, quote_text, show_text
+from dagengine.mysql.tls import Tls
 
 __all__ = [
     "Address",
@@ -37,9 +40,12 @@ __all__ = [
     "MysqlRequestRefused",
     "MysqlServerError",
     "MysqlTimedOut",
+    "MysqlTlsRefused",
     "Options",
     "Result",
     "Row",
+    "Tls",
+    "TlsFailure",
     "Value",
     "connect",
     "hex_literal",

@@ -33,9 +33,11 @@ from dagengine.mysql.protocol import (
     parse_greeting,
     parse_ok,
     render_login,
+    render_tls_request,
     scramble,
 )
 from dagengine.mysql.text import encode_text
+from dagengine.mysql.tls import Tls
 from dagengine.mysql.wire import Wire, late
 
 Address: TypeAlias = Path | tuple[str, int]
@@ -112,7 +114,8 @@ class Connection:
         try:
             while not answer.is_complete:
                 answer.take(await self._wire.receive())
-        except MysqlServerError:
+        except MysqlServerError as exc:
+            exc.completed = len(answer.results)
             raise
         except MysqlError as exc:
             exc.result_unknown = True
@@ -142,6 +145,7 @@ async def connect(
     bounds: Bounds = _BOUNDS,
     timeout_s: float = 5.0,
     before_login: BeforeLogin | None = None,
+    tls: Tls | None = None,
 ) -> Connection:
     """Connect and log in.
 
@@ -149,7 +153,7 @@ async def connect(
     this process only as the proof that mysql_native_password computes for one salt.
 
     Args:
-        address: a server on this machine or behind an encrypted channel; TLS is not supported yet.
+        address: the server.
         user: the account.
         password: empty for an account without a password.
         options: options beyond the fixed capabilities.
@@ -157,8 +161,12 @@ async def connect(
         timeout_s: time limit in seconds for connecting and logging in together, and for each
             later statement.
         before_login: see BeforeLogin.
+        tls: requires an encrypted connection and a valid certificate; None for plain text, which
+            is for a server on this machine or behind an encrypted channel.
 
     Raises:
+        MysqlTlsRefused: `tls` is given, and the peer does not offer TLS or has another
+            certificate. Nothing but the request for TLS was sent.
         MysqlAccessDenied: user or password is wrong.
         MysqlServerError: the server rejects the connection for another reason.
         MysqlAuthPluginRefused: the peer requests another authentication plugin.
@@ -170,10 +178,13 @@ async def connect(
         wire = await _open(address)
         try:
             greeting = parse_greeting(await wire.receive())
-            # To support TLS, send SSLRequest here and call `loop.start_tls` before the login.
             if before_login is not None:
                 await before_login()
-            wire.send(render_login(greeting, user, password, options))
+            if tls is not None:
+                wire.send(render_tls_request(greeting, options))
+                await wire.start_tls(tls)
+            is_encrypted = tls is not None
+            wire.send(render_login(greeting, user, password, options, is_encrypted=is_encrypted))
             status = await _authenticate(wire, password)
             connection = Connection(wire, greeting, options, bounds, timeout_s)
             if not status & AUTOCOMMIT:
@@ -194,6 +205,7 @@ async def open_connection(
     bounds: Bounds = _BOUNDS,
     timeout_s: float = 5.0,
     before_login: BeforeLogin | None = None,
+    tls: Tls | None = None,
 ) -> AsyncIterator[Connection]:
     """Open a connection like `connect`, and close it on leaving the context."""
     connection = await connect(
@@ -204,6 +216,7 @@ async def open_connection(
         bounds=bounds,
         timeout_s=timeout_s,
         before_login=before_login,
+        tls=tls,
     )
     try:
         yield connection

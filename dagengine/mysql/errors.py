@@ -6,6 +6,7 @@
     │   └── MysqlTimedOut           no complete response within the time limit
     ├── MysqlProtocolError          the peer violates the protocol or exceeds a limit
     ├── MysqlAuthPluginRefused      the peer requests another authentication plugin
+    ├── MysqlTlsRefused             TLS is not offered, or the certificate is invalid
     └── MysqlServerError            the server responds with an error
         └── MysqlAccessDenied       user or password is wrong
 
@@ -15,6 +16,10 @@ MysqlServerError and MysqlRequestRefused.
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import ClassVar
+
+from dagengine.error_codes import Code
 from dagengine.errors import DagengineError
 from dagengine.mysql import messages
 
@@ -27,7 +32,7 @@ class MysqlError(DagengineError):
             may have been executed.
     """
 
-    err_code = "MySQL.Error"
+    err_code: ClassVar[str] = Code.SQL_ERROR
     result_unknown = False
 
 
@@ -62,6 +67,36 @@ class MysqlAuthPluginRefused(MysqlError):
         self.plugin = plugin
 
 
+class TlsFailure(StrEnum):
+    """Why a connection is not encrypted.
+
+    Attributes:
+        NOT_OFFERED: the server's greeting does not offer TLS, or a proxy has removed the offer.
+        UNTRUSTED: no trusted CA has signed the certificate.
+        OTHER_NAME: the certificate is for another name or address.
+        HANDSHAKE: client and server do not agree, or the peer does not answer with TLS.
+    """
+
+    NOT_OFFERED = "not offered"
+    UNTRUSTED = "untrusted"
+    OTHER_NAME = "other name"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+    HANDSHAKE = "handshake"
+
+
+class MysqlTlsRefused(MysqlError):
+    """Raised when TLS is required and not established; neither user nor proof was sent.
+
+    Attributes:
+        failure: the reason, for a remedy.
+    """
+
+    def __init__(self, failure: TlsFailure, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
 class MysqlServerError(MysqlError):
     """Raised when the server responds with an error.
 
@@ -69,7 +104,10 @@ class MysqlServerError(MysqlError):
         number: the error number that the server sent.
         sqlstate: five characters, or empty.
         text: the error text, safe to display on one line.
+        completed: number of statements of the same request that were executed before.
     """
+
+    completed = 0
 
     def __init__(self, number: int, sqlstate: str, text: str) -> None:
         super().__init__(messages.SERVER_ERROR(text=text, number=number))

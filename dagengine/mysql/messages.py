@@ -53,6 +53,31 @@ SECOND_AUTHENTICATION = Message(
     "mysql.second_authentication",
     "the peer requests authentication a second time",
 )
+TLS_NOT_OFFERED = Message("mysql.tls_not_offered", "the server does not offer TLS")
+CERTIFICATE_UNTRUSTED = Message(
+    "mysql.certificate_untrusted",
+    "the certificate of the server is not trusted: {detail}",
+)
+CERTIFICATE_OF_OTHER_NAME = Message(
+    "mysql.certificate_of_other_name",
+    "the certificate of the server is for another name: {detail}",
+)
+CERTIFICATE_EXPIRED = Message(
+    "mysql.certificate_expired",
+    "the certificate of the server, or of its CA, has expired",
+)
+CERTIFICATE_NOT_YET_VALID = Message(
+    "mysql.certificate_not_yet_valid",
+    "the certificate of the server, or of its CA, is not valid yet",
+)
+TLS_HANDSHAKE_FAILED = Message(
+    "mysql.tls_handshake_failed",
+    "the TLS handshake failed: {detail}",
+)
+DATA_BEFORE_TLS = Message(
+    "mysql.data_before_tls",
+    "the peer sent data that was not requested before the connection was encrypted",
+)
 SALT_SIZE = Message("mysql.salt_size", "the salt of the peer does not have {size} bytes")
 
 # --- Responses -------------------------------------------------------------------

@@ -13,6 +13,8 @@ from dagengine.mysql.errors import (
     MysqlProtocolError,
     MysqlRequestRefused,
     MysqlServerError,
+    MysqlTlsRefused,
+    TlsFailure,
 )
 from dagengine.mysql.packets import MAX_PACKET_BYTES, Fields
 from dagengine.mysql.text import encode_text, show_text
@@ -25,6 +27,7 @@ class Capability(IntFlag):
     FOUND_ROWS = 1 << 1
     CONNECT_WITH_DB = 1 << 3
     PROTOCOL_41 = 1 << 9
+    SSL = 1 << 11  # the client requests TLS before the login
     TRANSACTIONS = 1 << 13  # status flags in OK and EOF packets
     SECURE_CONNECTION = 1 << 15
     MULTI_STATEMENTS = 1 << 16
@@ -143,23 +146,39 @@ def parse_greeting(payload: bytes) -> Greeting:
     return Greeting(version, thread_id, capabilities, _check_salt(salt + second), plugin)
 
 
-def render_login(greeting: Greeting, user: str, password: str, options: Options) -> bytes:
+def render_tls_request(greeting: Greeting, options: Options) -> bytes:
+    """Return the request to encrypt the connection, which contains no data of the user.
+
+    Raises:
+        MysqlTlsRefused: the server does not offer TLS.
+        MysqlProtocolError: the server lacks a capability that the options require.
+    """
+    if not greeting.capabilities & Capability.SSL:
+        raise MysqlTlsRefused(TlsFailure.NOT_OFFERED, messages.TLS_NOT_OFFERED())
+    return _render_head(greeting, options, is_encrypted=True)
+
+
+def render_login(
+    greeting: Greeting, user: str, password: str, options: Options, *, is_encrypted: bool = False
+) -> bytes:
     """Return the login request for a greeting.
+
+    Args:
+        greeting: the server's first packet.
+        user: the account.
+        password: empty for an account without a password.
+        options: options beyond the fixed capabilities.
+        is_encrypted: whether the connection uses TLS.
 
     Raises:
         MysqlRequestRefused: the user, the password or the database name cannot be encoded.
         MysqlProtocolError: the server lacks a capability that the options require.
     """
-    flags = options.capabilities
-    if missing := (flags & ~_ALWAYS) & ~Capability(greeting.capabilities & flags):
-        raise MysqlProtocolError(messages.CAPABILITY_MISSING(capability=_names(missing)))
+    head = _render_head(greeting, options, is_encrypted=is_encrypted)
     proof = scramble(password, greeting.salt)
     return b"".join(
         [
-            flags.to_bytes(4, "little"),
-            MAX_PACKET_BYTES.to_bytes(4, "little"),
-            bytes([_UTF8MB4]),
-            bytes(23),
+            head,
             _render_name(user, messages.USER()),
             bytes([len(proof)]),
             proof,
@@ -232,6 +251,23 @@ def parse_error(payload: bytes) -> MysqlServerError:
         sqlstate, text = text[1 : 1 + _SQLSTATE_BYTES], text[1 + _SQLSTATE_BYTES :]
     kind = MysqlAccessDenied if number == _ACCESS_DENIED else MysqlServerError
     return kind(number, show_text(sqlstate), show_text(text) or messages.EMPTY_ERROR())
+
+
+def _render_head(greeting: Greeting, options: Options, *, is_encrypted: bool) -> bytes:
+    """Return the fields with which the login and the request for TLS begin."""
+    flags = options.capabilities
+    if missing := (flags & ~_ALWAYS) & ~Capability(greeting.capabilities & flags):
+        raise MysqlProtocolError(messages.CAPABILITY_MISSING(capability=_names(missing)))
+    if is_encrypted:
+        flags |= Capability.SSL
+    return b"".join(
+        [
+            flags.to_bytes(4, "little"),
+            MAX_PACKET_BYTES.to_bytes(4, "little"),
+            bytes([_UTF8MB4]),
+            bytes(23),
+        ]
+    )
 
 
 def _check_salt(raw: bytes) -> bytes:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from dagengine.mysql import messages
 from dagengine.mysql.errors import MysqlRequestRefused
+from dagengine.text import escape_controls
 
 _MAX_TEXT = 500
-
-# C0, DEL and C1 controls, line and paragraph separators, and bidirectional formatting characters.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def show_text(raw: bytes, limit: int = _MAX_TEXT) -> str:
@@ -21,13 +17,8 @@ def show_text(raw: bytes, limit: int = _MAX_TEXT) -> str:
     """
     text = raw[: 4 * limit].decode("utf-8", "replace")
     cut = len(raw) > 4 * limit or len(text) > limit
-    escaped = _CONTROLS.sub(_escape, text[:limit])
+    escaped = escape_controls(text[:limit])
     return f"{escaped}…" if cut else escaped
-
-
-def _escape(control: re.Match[str]) -> str:
-    code = ord(control[0])
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def encode_text(text: str, subject: str) -> bytes:

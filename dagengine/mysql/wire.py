@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from dagengine.mysql import messages
-from dagengine.mysql.errors import MysqlConnectionLost, MysqlTimedOut
+from dagengine.mysql.errors import MysqlConnectionLost, MysqlProtocolError, MysqlTimedOut
 from dagengine.mysql.packets import PacketBuffer, frame
+from dagengine.mysql.tls import Tls, handshake_error
 
 _MAX_UNREAD_BYTES = 256 << 10
 
@@ -25,6 +26,7 @@ class Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self._buffer = PacketBuffer()
         self._transport: asyncio.Transport | None = None
+        self._below: asyncio.Transport | None = None  # carries the encrypted data
         self._waiter: asyncio.Future[None] | None = None
         self._is_paused = False
         self._end: str | None = None
@@ -52,6 +54,33 @@ class Wire(asyncio.Protocol):
             raise MysqlConnectionLost(self._end or messages.NOT_OPEN())
         self._transport.write(packet)
         self._buffer.expect(self._buffer.sequence + 1)
+
+    async def start_tls(self, tls: Tls) -> None:
+        """Encrypt everything that follows. The caller limits the duration.
+
+        Data that arrived before is refused: it was not encrypted and must not be read as if it
+        had been. Data that arrives from here on is read by TLS only.
+
+        Raises:
+            MysqlProtocolError: the peer has sent data in plain text.
+            MysqlTlsRefused: the certificate is invalid, or the handshake fails.
+            MysqlConnectionLost: the connection ended.
+        """
+        if self._transport is None or self._end is not None:
+            raise MysqlConnectionLost(self._end or messages.NOT_OPEN())
+        if self.unread_bytes:
+            raise MysqlProtocolError(messages.DATA_BEFORE_TLS())
+        plain = self._transport
+        try:
+            tls.check_server_name()
+            encrypted = await asyncio.get_running_loop().start_tls(
+                plain, self, tls.context, server_hostname=tls.server_name
+            )
+        except (OSError, ValueError) as exc:
+            raise handshake_error(exc) from exc
+        if encrypted is None:  # the connection ended while the handshake was completed
+            raise MysqlConnectionLost(messages.CLOSED_BY_PEER())
+        self._transport, self._below = encrypted, plain
 
     def send_first(self, payload: bytes) -> None:
         """Send a payload as the first packet of a dialog. Raises the same errors as `send`."""
@@ -88,6 +117,8 @@ class Wire(asyncio.Protocol):
         self._finish(messages.CLOSED())
         if self._transport is not None:
             self._transport.close()
+        if self._below is not None:  # do not wait until the peer ends TLS as well
+            self._below.close()
 
     async def _wait(self) -> None:
         if self._is_paused and self._transport is not None:

@@ -9,7 +9,9 @@ from typing import Protocol, TypeAlias
 
 from dagengine.errors import NotSerializable, StaleWrite
 from dagengine.model.changes import Batch
+from dagengine.model.credentials import SessionRecord, TokenRecord
 from dagengine.model.events import EventRecord
+from dagengine.model.fencing import StoreIdentity
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -24,9 +26,13 @@ from dagengine.model.records import (
     UnconfirmedRecord,
 )
 from dagengine.model.states import State
+from dagengine.store.membership import MembershipStore as MembershipStore  # noqa: PLC0414
 
 BatchRefused: TypeAlias = StaleWrite | NotSerializable
 """The reason why a commit skipped one batch and wrote the others."""
+
+CLOSE_LIMIT_S = 10.0
+"""Limit on closing a store, in seconds; then the engine leaves it, and its queue is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,66 @@ class Retention:
     max_count: int = 10_000
 
 
-class Store(Protocol):
+class CredentialStore(Protocol):
+    """Durable storage for API tokens and sessions.
+
+    Where several controllers share a store, each of them may call every method, whether or not it
+    owns the cluster. What a method has written is visible to all of them when it returns. Instants
+    are stored in microseconds; the caller rounds those that are kept to the minute.
+
+    Every method raises StoreUnavailable if the store cannot be read or written.
+    """
+
+    async def add_token(self, token: TokenRecord) -> bool:
+        """Store a token; return False, and change nothing, if its name is in use.
+
+        Raises:
+            NotSerializable: a value cannot be stored.
+        """
+        ...
+
+    async def find_token(self, digest: bytes) -> TokenRecord | None:
+        """Return the token with this digest, also if it has expired; None if there is none."""
+        ...
+
+    async def list_tokens(self) -> tuple[TokenRecord, ...]:
+        """Return every token, ordered by name, including expired ones."""
+        ...
+
+    async def revoke_token(self, name: str) -> bool:
+        """Delete a token and all sessions that began with it; return False if it does not exist."""
+        ...
+
+    async def touch_token(self, digest: bytes, at: datetime) -> None:
+        """Record that a token was used; without effect if it was revoked or used later."""
+        ...
+
+    async def add_session(self, session: SessionRecord) -> bool:
+        """Store a session; return False, and store nothing, if its token has been revoked.
+
+        Raises:
+            NotSerializable: a value cannot be stored, or the digest is in use.
+        """
+        ...
+
+    async def find_session(self, digest: bytes) -> SessionRecord | None:
+        """Return the session with this digest, also if it is too old; None if there is none."""
+        ...
+
+    async def touch_session(self, digest: bytes, at: datetime) -> None:
+        """Record that a session was used; without effect if it has ended or was used later."""
+        ...
+
+    async def delete_session(self, digest: bytes) -> None:
+        """End a session; without effect if it has ended."""
+        ...
+
+    async def delete_old_sessions(self, *, created_before: datetime, seen_before: datetime) -> int:
+        """Delete sessions created or last seen before these instants; return how many."""
+        ...
+
+
+class Store(CredentialStore, Protocol):
     """Durable storage for the rows of DAGs, used by one controller at a time and one event loop."""
 
     async def open(self) -> None:
@@ -124,6 +189,14 @@ class Store(Protocol):
         """Return one DAG; with nodes, sub-tasks and log lines if `details`."""
         ...
 
+    async def find_dags(self, dag_ids: Sequence[int]) -> tuple[DagDetail, ...]:
+        """Return DAGs with nodes, sub-tasks and log lines, in this order; without unknown ids.
+
+        The number of queries does not depend on the number of DAGs. Each result takes memory until
+        it is returned, so pass one page at a time.
+        """
+        ...
+
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
         """Return one node; with sub-tasks and log lines if `details`."""
         ...
@@ -150,6 +223,10 @@ class Store(Protocol):
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
         """Return a sub-task's attempts, oldest first; empty for an unknown id."""
+        ...
+
+    async def list_dag_attempts(self, dag_id: int) -> tuple[AttemptRecord, ...]:
+        """Return the attempts of all sub-tasks of a DAG, by sub-task, oldest first."""
         ...
 
     async def list_audit(
@@ -200,11 +277,14 @@ class Store(Protocol):
         """Return digest and DAG of an idempotency key; None if it is unused or was pruned."""
         ...
 
-    async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
-        """Store the digests of a request, so that it takes effect only once until it expires.
+    async def reserve(
+        self, entries: Sequence[tuple[bytes, datetime]], *, delete_before: datetime | None
+    ) -> None:
+        """Store the digests of a request with their expiry, so that it takes effect only once.
 
-        The digests are durable on return. Digests that have expired by `now` are deleted.
-        Concurrent calls share commits, as in `commit`.
+        The digests are durable on return. In the same transaction, those that expire before
+        `delete_before` are deleted first; with None, none are. A digest that is stored already
+        keeps its expiry. Concurrent calls share commits, as in `commit`.
 
         Raises:
             StoreUnavailable: as far as can be known, the digests were not stored.
@@ -221,6 +301,13 @@ class Store(Protocol):
 
         Raises:
             StoreUnavailable: the store has no running writer.
+        """
+        ...
+
+    async def load_identity(self) -> StoreIdentity:
+        """Return the store's random id, which is made with the store, and its epoch.
+
+        Copies keep both; they do not change while the store is open.
         """
         ...
 

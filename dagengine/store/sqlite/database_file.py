@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from dagengine.errors import StoreUnavailable
+from dagengine.runtime.new_file import PRIVATE_MODE, create_file, is_dangling_link
 from dagengine.store import messages
 from dagengine.store.sqlite.remedies import remedy_for
 
 _SIDECAR_SUFFIXES = ("-wal", "-shm")
-_OWNER_ONLY = 0o600
 
 
 def prepare_database_file(path: Path) -> None:
@@ -27,11 +28,14 @@ def prepare_database_file(path: Path) -> None:
     file next to a non-empty `-wal`: that store was truncated or removed, and SQLite would delete
     the log together with its last commits.
 
+    Links in the place of SQLite's own files are never legitimate: another user has placed them.
+
     Raises:
-        StoreUnavailable: the file cannot be created or written, or the `-wal` next to it belongs to
-            another file.
+        StoreUnavailable: the file cannot be created or written, or has a link in the place of one
+            of SQLite's files; or the `-wal` next to it belongs to another file.
     """
     real = Path(os.path.realpath(path))  # SQLite puts its sidecar files there, too
+    _check_sidecar_links(path, (*sidecar_files(real), real.with_name(f"{real.name}-journal")))
     log = sidecar_files(real)[0]
     try:
         if _size_of(real) == 0 and _size_of(log) > 0:
@@ -39,8 +43,9 @@ def prepare_database_file(path: Path) -> None:
                 messages.ORPHANED_LOG(path=path, log=log),
                 remedy=messages.RESTORE_LOG_OWNER(),
             )
-        with suppress(FileExistsError):
-            os.close(os.open(real, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
+        if not real.exists():
+            with suppress(FileExistsError):
+                create_file(real)
     except OSError as exc:
         raise StoreUnavailable(
             messages.CREATE_FAILED(path=path, reason=exc.strerror), remedy=remedy_for(exc, path)
@@ -54,6 +59,20 @@ def prepare_database_file(path: Path) -> None:
             )
 
 
+def check_store_link(path: Path) -> None:
+    """Reject a link to nothing; a link to an existing store is followed.
+
+    Another user may have placed it so that lock file and store are created elsewhere.
+
+    Raises:
+        StoreUnavailable: the path is a link to nothing.
+    """
+    if is_dangling_link(path):
+        raise StoreUnavailable(
+            messages.LINK_TO_NOTHING(path=path), remedy=messages.REMOVE_LINK(path=path)
+        )
+
+
 def chmod_private(path: Path) -> None:
     """Make the file and SQLite's sidecar files accessible to the owner only.
 
@@ -61,15 +80,24 @@ def chmod_private(path: Path) -> None:
         OSError: a file belongs to another user.
     """
     real = Path(os.path.realpath(path))
-    real.chmod(_OWNER_ONLY)
+    real.chmod(PRIVATE_MODE)
     for file in sidecar_files(real):
         with suppress(FileNotFoundError):
-            file.chmod(_OWNER_ONLY)
+            file.chmod(PRIVATE_MODE)
 
 
 def sidecar_files(real: Path) -> tuple[Path, ...]:
     """Return the paths of SQLite's write-ahead log of a file and of the log's index."""
     return tuple(real.with_name(real.name + end) for end in _SIDECAR_SUFFIXES)
+
+
+def _check_sidecar_links(path: Path, own_files: Iterable[Path]) -> None:
+    for file in own_files:
+        if file.is_symlink():
+            raise StoreUnavailable(
+                messages.LINK_BESIDE_STORE(path=path, file=file),
+                remedy=messages.REMOVE_LINK(path=file),
+            )
 
 
 def _size_of(path: Path) -> int:

@@ -6,11 +6,11 @@ import fcntl
 import os
 import socket
 from contextlib import suppress
-from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 
 from dagengine.errors import Message, StoreInUse, StoreUnavailable
+from dagengine.runtime.new_file import open_lock_file
 from dagengine.store import messages
 from dagengine.store.sqlite.remedies import remedy_for
 
@@ -31,13 +31,14 @@ class StoreLock:
 
         Raises:
             StoreInUse: another process holds it; the message names the process.
-            StoreUnavailable: the lock file cannot be created or written.
+            StoreUnavailable: the lock file cannot be created or written, or is a symbolic link.
         """
         path = lock_file_of(self._store)
         try:
             # Owner only: any user who can open the file could lock it and block every controller.
-            opener = partial(os.open, mode=0o600)
-            file = open(path, "a+", encoding="utf-8", opener=opener)  # noqa: SIM115  # see release
+            file = open(  # noqa: SIM115  # see release
+                path, "a+", encoding="utf-8", opener=open_lock_file
+            )
         except OSError as exc:
             raise _unusable(messages.LOCK_FILE_NOT_OPENED, path, exc) from exc
         try:

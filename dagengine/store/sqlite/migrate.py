@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib import resources
 
-from dagengine.store.sqlite.queries import read_sql
+from dagengine.store.sqlite.queries import read_file
 
 APPLICATION_ID = 0x44414745  # "DAGE", in the file's header
 OLDEST_VERSION = 6
@@ -51,7 +51,7 @@ def apply_migrations(connection: sqlite3.Connection, current: int) -> None:
 def _apply(connection: sqlite3.Connection, file: str, version: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _split(read_sql(file)):
+        for statement in _split(read_file(file)):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version:d}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")

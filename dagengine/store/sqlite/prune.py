@@ -6,8 +6,8 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from dagengine.store.contract import Retention
+from dagengine.store.rows import render_instant
 from dagengine.store.sqlite.queries import QUERIES
-from dagengine.store.sqlite.rows import render_instant
 
 SLICE_ROWS = 2000
 """Maximum rows per slice. A slice takes about 10 ms and delays a commit by at most that time."""

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from importlib import resources
-
-_MARK = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
-_COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+from dagengine.store.queries import parse_queries, read_sql
 
 
-def parse_queries(text: str) -> dict[str, str]:
-    """Split a file of `-- name: x` sections into statements without comments."""
-    parts = _MARK.split(text)[1:]
-    names, bodies = parts[::2], parts[1::2]
-    if len(set(names)) != len(names):
-        raise ValueError(f"a query name occurs twice: {sorted(names)}")
-    return {
-        name: " ".join(_COMMENT.sub("", body).split()).rstrip(";")
-        for name, body in zip(names, bodies, strict=True)
-    }
-
-
-def read_sql(name: str) -> str:
+def read_file(name: str) -> str:
     """Return the text of a .sql file of this package, such as `schema.sql`."""
-    return resources.files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
+    return read_sql(__package__ or "", name)
 
 
-QUERIES = parse_queries(read_sql("queries.sql"))
+QUERIES = parse_queries(read_file("queries.sql"))

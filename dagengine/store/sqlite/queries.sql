@@ -101,6 +101,13 @@ SELECT sub_task_id, attempt_no, NULL, NULL, start_at, start_at FROM sub_task
 WHERE sub_task_id = ?1 AND state = 'RUNNING'
 ORDER BY attempt_no;
 
+-- name: list_dag_attempts
+SELECT attempt.* FROM attempt JOIN sub_task USING (sub_task_id) WHERE sub_task.dag_id = ?1
+UNION ALL
+SELECT sub_task_id, attempt_no, NULL, NULL, start_at, start_at FROM sub_task
+WHERE dag_id = ?1 AND state = 'RUNNING'
+ORDER BY sub_task_id, attempt_no;
+
 -- name: mark_unconfirmed
 INSERT INTO unconfirmed_target (target, dag_id, stage, since_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (target) DO UPDATE SET dag_id = excluded.dag_id, stage = excluded.stage, since_at = excluded.since_at;
@@ -127,6 +134,17 @@ INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING;
 -- name: find_meta
 SELECT value FROM meta WHERE key = ?;
 
+-- name: load_identity
+SELECT
+    (SELECT value FROM meta WHERE key = 'store_id'),
+    (SELECT value FROM meta WHERE key = 'epoch');
+
+-- name: update_epoch
+UPDATE meta SET value = ? WHERE key = 'epoch';
+
+-- name: last_lock_token
+SELECT COALESCE(MAX(token), 0) FROM lock;
+
 -- name: find_dag
 SELECT * FROM dag WHERE dag_id = ?;
 
@@ -149,6 +167,18 @@ SELECT * FROM dag WHERE (state = 'READY' OR state = 'RUNNING') ORDER BY dag_id D
 
 -- name: list_nodes
 SELECT * FROM node WHERE dag_id = ? ORDER BY stage;
+
+-- name: find_dags
+SELECT * FROM dag WHERE dag_id IN (SELECT value FROM json_each(?));
+
+-- name: list_nodes_of_dags
+SELECT * FROM node WHERE dag_id IN (SELECT value FROM json_each(?)) ORDER BY dag_id, stage;
+
+-- name: list_sub_tasks_of_dags
+SELECT * FROM sub_task WHERE dag_id IN (SELECT value FROM json_each(?)) ORDER BY sub_task_id;
+
+-- name: list_logs_of_dags
+SELECT * FROM log WHERE dag_id IN (SELECT value FROM json_each(?)) ORDER BY dag_id, seq;
 
 -- name: find_node
 SELECT * FROM node WHERE node_id = ?;
@@ -214,3 +244,42 @@ SELECT
     (SELECT COALESCE(MAX(dag_id), 0) FROM dag),
     (SELECT COALESCE(MAX(node_id), 0) FROM node),
     (SELECT COALESCE(MAX(sub_task_id), 0) FROM sub_task);
+
+-- name: insert_token
+INSERT INTO token (name, digest, access, clusters, created_by, created_at, expires_at, last_used_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING;
+
+-- name: find_token
+SELECT * FROM token WHERE digest = ?;
+
+-- name: list_tokens
+SELECT * FROM token ORDER BY name;
+
+-- name: delete_token
+-- Its sessions are deleted with it.
+DELETE FROM token WHERE name = ?;
+
+-- name: touch_token
+UPDATE token SET last_used_at = ?1
+WHERE digest = ?2 AND (last_used_at IS NULL OR last_used_at < ?1);
+
+-- name: insert_session
+-- Without effect if the session's token has been revoked.
+INSERT INTO session (digest, entry, name, access, fingerprint, token, created_at, last_seen_at)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+WHERE ?6 IS NULL OR EXISTS (SELECT 1 FROM token WHERE digest = ?6);
+
+-- name: find_session
+SELECT * FROM session WHERE digest = ?;
+
+-- name: touch_session
+UPDATE session SET last_seen_at = ?1 WHERE digest = ?2 AND last_seen_at < ?1;
+
+-- name: delete_session
+DELETE FROM session WHERE digest = ?;
+
+-- name: delete_old_sessions
+DELETE FROM session WHERE created_at < ?1 OR last_seen_at < ?2;
+
+-- name: delete_all_sessions
+DELETE FROM session;

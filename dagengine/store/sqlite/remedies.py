@@ -23,7 +23,9 @@ _BY_SQLITE = {
 _BY_ERRNO = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), messages.MAKE_ROOM),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), messages.GRANT_ACCESS),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EEXIST), messages.NAME_CREATABLE),
     errno.EIO: messages.CHECK_DISK,
+    errno.ELOOP: messages.REMOVE_LINK,
 }
 
 

@@ -1,4 +1,4 @@
--- Schema version 7. New stores are created from this file; older stores reach the same schema
+-- Schema version 9. New stores are created from this file; older stores reach the same schema
 -- through migrations/ (a test compares the two).
 -- Instants (`*_at`) are microseconds since 1970-01-01T00:00:00Z. States are spelled as on the wire.
 -- Checks use OR instead of IN: SQLite rebuilds the list of an IN for every statement, which takes
@@ -8,6 +8,9 @@ CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The identity of the store, which copies and backups keep; the epoch only grows.
+INSERT INTO meta (key, value) VALUES ('store_id', lower(hex(randomblob(16)))), ('epoch', '1');
 
 CREATE TABLE dag (
     dag_id INTEGER PRIMARY KEY,
@@ -142,6 +145,32 @@ CREATE TABLE reserved_request (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX reserved_request_until ON reserved_request (until_at);
+
+-- API tokens. Revoking one deletes its row and its sessions.
+CREATE TABLE token (
+    name TEXT PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE, -- SHA-256 of the token's 32 random bytes
+    access TEXT NOT NULL CHECK (access = 'read' OR access = 'act'),
+    clusters TEXT, -- JSON list of names, for a token of the service; NULL for all clusters
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER, -- NULL for never
+    last_used_at INTEGER -- to the minute; NULL for never
+) STRICT, WITHOUT ROWID;
+
+-- Sessions of browsers. Backups do not contain them.
+CREATE TABLE session (
+    digest BLOB PRIMARY KEY, -- SHA-256 of the session's id
+    entry TEXT NOT NULL, -- the credentials at log-in
+    name TEXT NOT NULL, -- the caller for the audit
+    access TEXT NOT NULL CHECK (access = 'read' OR access = 'act'),
+    fingerprint BLOB, -- HMAC of the password at log-in
+    token BLOB REFERENCES token (digest) ON DELETE CASCADE, -- the token at log-in
+    created_at INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL -- to the minute
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_of_token ON session (token) WHERE token IS NOT NULL;
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
 BEGIN

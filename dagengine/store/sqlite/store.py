@@ -14,6 +14,7 @@ import aiosqlite
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch, RequestReserved
 from dagengine.model.events import EventRecord
+from dagengine.model.fencing import StoreIdentity
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -31,17 +32,14 @@ from dagengine.model.states import State
 from dagengine.runtime.cancellation import wait_out
 from dagengine.store import messages
 from dagengine.store.contract import BatchRefused, DagRows, LastIds, Retention
-from dagengine.store.sqlite.connection import connect_writer
-from dagengine.store.sqlite.events import merge_events
-from dagengine.store.sqlite.lock_file import StoreLock
-from dagengine.store.sqlite.prune import prune_slice
-from dagengine.store.sqlite.queries import QUERIES
-from dagengine.store.sqlite.read_cache import ReadCache
-from dagengine.store.sqlite.remedies import remedy_for
-from dagengine.store.sqlite.rows import (
+from dagengine.store.details import join_details
+from dagengine.store.events import merge_events
+from dagengine.store.read_cache import ReadCache
+from dagengine.store.rows import (
     parse_attempt,
     parse_audit,
     parse_dag,
+    parse_identity,
     parse_instant,
     parse_lock,
     parse_log,
@@ -49,13 +47,21 @@ from dagengine.store.sqlite.rows import (
     parse_sub_task,
     parse_unconfirmed,
     render_instant,
+    render_json,
 )
+from dagengine.store.sqlite.connection import connect_writer
+from dagengine.store.sqlite.credentials import SqliteCredentials, change_row
+from dagengine.store.sqlite.database_file import check_store_link
+from dagengine.store.sqlite.lock_file import StoreLock
+from dagengine.store.sqlite.prune import prune_slice
+from dagengine.store.sqlite.queries import QUERIES
+from dagengine.store.sqlite.remedies import remedy_for
 from dagengine.store.sqlite.writer import Writer
 
 _ALL = -1  # SQLite: no limit
 
 
-class SqliteStore:
+class SqliteStore(SqliteCredentials):
     """A store in one SQLite file; see dagengine.store.contract.Store for the contract."""
 
     def __init__(self, path: Path | str) -> None:
@@ -75,6 +81,7 @@ class SqliteStore:
                 messages.DIRECTORY_FAILED(path=self.path.parent, reason=exc.strerror),
                 remedy=remedy_for(exc, self.path),
             ) from exc
+        check_store_link(self.path)
         self._claim.take()
         self._recent = ReadCache()
         connect = partial(connect_writer, self.path)
@@ -142,18 +149,37 @@ class SqliteStore:
             self._read("list_sub_tasks", dag_id),
             self._read("list_logs_of_dag", dag_id),
         )
-        nodes = _details(node_rows, task_rows, lines)
+        nodes = join_details(node_rows, task_rows, lines)
         dag_detail = next((DagDetail(parse_dag(row), nodes) for row in dags), None)
         if dag_detail is not None and was_idle and request_count == writer.request_count:
             self._recent.keep(dag_detail, request_count)
         return dag_detail
+
+    async def find_dags(self, dag_ids: Sequence[int]) -> tuple[DagDetail, ...]:
+        ids = render_json(list(dag_ids))
+        # In the same order as in find_dag, for the same reason.
+        dags, node_rows, task_rows, lines = await asyncio.gather(
+            self._read("find_dags", ids),
+            self._read("list_nodes_of_dags", ids),
+            self._read("list_sub_tasks_of_dags", ids),
+            self._read("list_logs_of_dags", ids),
+        )
+        nodes: dict[int, list[NodeDetail]] = {}
+        for detail in join_details(node_rows, task_rows, lines):
+            nodes.setdefault(detail.node.dag_id, []).append(detail)
+        by_id = {row["dag_id"]: parse_dag(row) for row in dags}
+        return tuple(
+            DagDetail(by_id[dag_id], tuple(nodes.get(dag_id, ())))
+            for dag_id in dag_ids
+            if dag_id in by_id
+        )
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
         nodes = list(await self._read("find_node", node_id))
         if not nodes or not details:
             return NodeDetail(parse_node(nodes[0]), ()) if nodes else None
         rows = await self._read("list_sub_tasks_of_node", node_id)
-        (node_detail,) = _details(nodes, rows, await self._read("list_logs_of_node", node_id))
+        (node_detail,) = join_details(nodes, rows, await self._read("list_logs_of_node", node_id))
         return node_detail
 
     async def find_sub_task(self, sub_task_id: int) -> SubTaskDetail | None:
@@ -177,6 +203,9 @@ class SqliteStore:
 
     async def find_attempts(self, sub_task_id: int) -> tuple[AttemptRecord, ...]:
         return tuple(parse_attempt(row) for row in await self._read("list_attempts", sub_task_id))
+
+    async def list_dag_attempts(self, dag_id: int) -> tuple[AttemptRecord, ...]:
+        return tuple(parse_attempt(row) for row in await self._read("list_dag_attempts", dag_id))
 
     async def list_audit(
         self, dag_id: int | None, *, limit: int, before: int | None = None
@@ -225,8 +254,10 @@ class SqliteStore:
         ]
         return matches[0] if matches else None
 
-    async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
-        change = RequestReserved(tuple(prints), until, now)
+    async def reserve(
+        self, entries: Sequence[tuple[bytes, datetime]], *, delete_before: datetime | None
+    ) -> None:
+        change = RequestReserved(tuple(entries), delete_before)
         (refusal,) = await self._open_writer.commit([Batch(0, None, (change,))])
         if refusal is not None:
             raise refusal
@@ -237,6 +268,10 @@ class SqliteStore:
 
     async def ping(self) -> None:
         await self._open_writer.call(lambda connection: None)
+
+    async def load_identity(self) -> StoreIdentity:
+        (row,) = await self._read("load_identity")
+        return parse_identity(row)
 
     async def pin(self, key: str, value: str) -> str:
         def pin(connection: sqlite3.Connection) -> str:
@@ -291,7 +326,17 @@ class SqliteStore:
             raise self._closed()
         return self._writer
 
-    async def _read(self, name: str, *values: int | str | None) -> Iterable[sqlite3.Row]:
+    async def _change(self, name: str, *values: int | str | bytes | None) -> int:
+        """Execute one statement in a transaction of its own; return the number of rows."""
+        writer = self._open_writer
+
+        def change(connection: sqlite3.Connection) -> int:
+            writer.refuse_other_file()
+            return change_row(connection, name, values)
+
+        return await writer.call(change)
+
+    async def _read(self, name: str, *values: int | str | bytes | None) -> Iterable[sqlite3.Row]:
         if self._reader is None:
             raise self._closed()
         try:
@@ -307,24 +352,3 @@ class SqliteStore:
         nodes = [parse_node(row) for row in await self._read("list_nodes", dag.dag_id)]
         rows = await self._read("list_sub_tasks", dag.dag_id)
         return DagRows(dag, tuple(nodes), tuple(parse_sub_task(row) for row in rows))
-
-
-def _details(
-    nodes: Iterable[sqlite3.Row], sub_tasks: Iterable[sqlite3.Row], logs: Iterable[sqlite3.Row]
-) -> tuple[NodeDetail, ...]:
-    lines: dict[int, list[LogRecord]] = {}
-    for row in logs:
-        lines.setdefault(row["sub_task_id"], []).append(parse_log(row))
-    tasks: dict[int, list[SubTaskRecord]] = {}
-    for row in sub_tasks:
-        tasks.setdefault(row["node_id"], []).append(parse_sub_task(row))
-    return tuple(
-        NodeDetail(
-            node,
-            tuple(
-                SubTaskDetail(task, node.name, tuple(lines.get(task.sub_task_id, ())))
-                for task in tasks.get(node.node_id, ())
-            ),
-        )
-        for node in map(parse_node, nodes)
-    )

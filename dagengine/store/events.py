@@ -6,7 +6,6 @@ line, and the number of the last entry (docs/decisions/0005).
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from operator import attrgetter
@@ -28,7 +27,7 @@ from dagengine.model.events import (
 )
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
-from dagengine.store.sqlite.rows import parse_instant, parse_log, render_instant
+from dagengine.store.rows import StoredRow, parse_instant, parse_log, render_instant
 
 _KINDS: dict[str, Callable[..., EventPayload]] = {
     "dag": DagStateChanged,
@@ -36,6 +35,8 @@ _KINDS: dict[str, Callable[..., EventPayload]] = {
     "sub_task": SubTaskStateChanged,
 }
 _seq = attrgetter("seq")
+_PART_CHANGES = (SubTaskChanged, NodeChanged)  # a union in isinstance would be built each time
+_DAG_CHANGES = (DagChanged, DagCreated)
 
 
 def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, str]]:
@@ -48,11 +49,11 @@ def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, st
     ends: list[tuple[int, str]] = []
     instants: list[datetime] = []
     for change in changes:  # isinstance is faster than match; this runs for every step
-        if isinstance(change, SubTaskChanged | NodeChanged):
+        if isinstance(change, _PART_CHANGES):
             after = change.after
             instants.append(after.end_at)
             entries.setdefault(after.dag_id, []).append(_render_part(after))
-        elif isinstance(change, DagChanged | DagCreated):
+        elif isinstance(change, _DAG_CHANGES):
             dag = change.dag if isinstance(change, DagCreated) else change.after
             instants.append(dag.end_at)
             entry = f"dag {dag.stage} {dag.state} {dag.operator}"
@@ -72,7 +73,7 @@ def render_events(changes: Iterable[Change]) -> Iterator[tuple[int, int, int, st
 
 
 def merge_events(
-    rows: Iterable[sqlite3.Row], lines: Iterable[sqlite3.Row], *, after: int, limit: int
+    rows: Iterable[StoredRow], lines: Iterable[StoredRow], *, after: int, limit: int
 ) -> tuple[EventRecord, ...]:
     """Return at most `limit` events after number `after`, up to the first missing number.
 
@@ -105,7 +106,7 @@ def _is_same(before: DagRecord, after: DagRecord) -> bool:
     )
 
 
-def _parse_row(row: sqlite3.Row) -> Iterator[EventRecord]:
+def _parse_row(row: StoredRow) -> Iterator[EventRecord]:
     entries, at = row["entries"].split("\n"), parse_instant(row["at"])
     first = row["last_seq"] - len(entries) + 1
     return (EventRecord(seq, _parse_entry(entry, at)) for seq, entry in enumerate(entries, first))
@@ -114,3 +115,13 @@ def _parse_row(row: sqlite3.Row) -> Iterator[EventRecord]:
 def _parse_entry(entry: str, at: datetime) -> EventPayload:
     kind, number, state, operator, *counts = entry.split(" ")
     return _KINDS[kind](int(number), State(state), Operator(operator), *map(int, counts), at)
+
+
+def list_event_dags(changes: Iterable[Change]) -> set[int]:
+    """Return the DAGs to which the events of these changes belong; log lines are not counted."""
+    dag_ids: set[int] = set()
+    for change in changes:
+        if isinstance(change, SubTaskChanged | NodeChanged | DagChanged):
+            after: SubTaskRecord | NodeRecord | DagRecord = change.after
+            dag_ids.add(after.dag_id)
+    return dag_ids

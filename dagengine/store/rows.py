@@ -1,13 +1,14 @@
-"""Pure conversions between records and database rows."""
+"""Pure conversions between records and database rows, for every kind of store."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import lru_cache
+from typing import Any, Protocol
 
-from dagengine.model.outcome import Json
+from dagengine.model.fencing import StoreIdentity
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
@@ -21,11 +22,20 @@ from dagengine.model.records import (
 from dagengine.model.stage_kinds import Flags, StageKind
 from dagengine.model.states import Operator, State
 
+
+class StoredRow(Protocol):
+    """A row whose values are found by the names of their columns."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FLAG_BITS = {"can_cancel": 1, "can_continue": 2, "can_retry": 4, "can_rollback": 8, "can_pass": 16}
 
 
+@lru_cache(maxsize=1024)  # most rows of one decision contain the same instant
 def render_instant(at: datetime) -> int:
     """Return microseconds since the epoch."""
     return (at - _EPOCH) // _MICROSECOND
@@ -38,10 +48,10 @@ def parse_instant(value: int) -> datetime:
 
 def render_json(value: object) -> str:
     """Return compact JSON; raise TypeError for a value that JSON cannot represent."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
-def render_optional_json(value: Json | None) -> str | None:
+def render_optional_json(value: object | None) -> str | None:
     """Like `render_json`, but None stays None."""
     return None if value is None else render_json(value)
 
@@ -56,7 +66,7 @@ def parse_flags(bits: int) -> Flags:
     return Flags(**{name: bool(bits & bit) for name, bit in _FLAG_BITS.items()})
 
 
-def parse_dag(row: sqlite3.Row) -> DagRecord:
+def parse_dag(row: StoredRow) -> DagRecord:
     """Convert a row of table dag."""
     return DagRecord(
         dag_id=row["dag_id"],
@@ -78,7 +88,7 @@ def parse_dag(row: sqlite3.Row) -> DagRecord:
     )
 
 
-def parse_node(row: sqlite3.Row) -> NodeRecord:
+def parse_node(row: StoredRow) -> NodeRecord:
     """Convert a row of table node."""
     return NodeRecord(
         node_id=row["node_id"],
@@ -94,7 +104,7 @@ def parse_node(row: sqlite3.Row) -> NodeRecord:
     )
 
 
-def parse_sub_task(row: sqlite3.Row) -> SubTaskRecord:
+def parse_sub_task(row: StoredRow) -> SubTaskRecord:
     """Convert a row of table sub_task."""
     return SubTaskRecord(
         sub_task_id=row["sub_task_id"],
@@ -114,7 +124,7 @@ def parse_sub_task(row: sqlite3.Row) -> SubTaskRecord:
     )
 
 
-def parse_log(row: sqlite3.Row) -> LogRecord:
+def parse_log(row: StoredRow) -> LogRecord:
     """Convert a row of table log."""
     return LogRecord(
         log_id=row["log_id"],
@@ -126,7 +136,7 @@ def parse_log(row: sqlite3.Row) -> LogRecord:
     )
 
 
-def parse_lock(row: sqlite3.Row) -> LockRecord:
+def parse_lock(row: StoredRow) -> LockRecord:
     """Convert a row of table lock."""
     return LockRecord(
         key=row["key"],
@@ -137,7 +147,7 @@ def parse_lock(row: sqlite3.Row) -> LockRecord:
     )
 
 
-def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
+def parse_attempt(row: StoredRow) -> AttemptRecord:
     """Convert a row of table attempt."""
     return AttemptRecord(
         sub_task_id=row["sub_task_id"],
@@ -149,14 +159,14 @@ def parse_attempt(row: sqlite3.Row) -> AttemptRecord:
     )
 
 
-def parse_unconfirmed(row: sqlite3.Row) -> UnconfirmedRecord:
+def parse_unconfirmed(row: StoredRow) -> UnconfirmedRecord:
     """Convert a row of table unconfirmed_target."""
     return UnconfirmedRecord(
         row["target"], row["dag_id"], row["stage"], parse_instant(row["since_at"])
     )
 
 
-def parse_audit(row: sqlite3.Row) -> AuditRecord:
+def parse_audit(row: StoredRow) -> AuditRecord:
     """Convert a row of table audit."""
     return AuditRecord(
         audit_id=row["audit_id"],
@@ -167,6 +177,17 @@ def parse_audit(row: sqlite3.Row) -> AuditRecord:
         by=row["by"],
         reason=row["reason"],
     )
+
+
+def render_audit(row: AuditRecord) -> tuple[int | str | None, ...]:
+    """Return the columns of a new row of table audit."""
+    return (render_instant(row.at), row.dag_id, row.node_id, row.action, row.by, row.reason)
+
+
+def parse_identity(row: Sequence[Any]) -> StoreIdentity:
+    """Convert the result of the query `load_identity`."""
+    store_id, epoch = row
+    return StoreIdentity(str(store_id), int(epoch))
 
 
 def _parse_optional_json(text: str | None) -> Any:

@@ -1,0 +1,1 @@
+"""A store in an OceanBase database, which several controllers share: guarded packets."""
