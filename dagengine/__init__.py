@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from dagengine.runtime.lazy_exports import lazy_exports
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["__version__"]
 
@@ -33,6 +33,7 @@ __all__ += [
     "Cancelled",
     "ConfirmStoppedFunction",
     "Failed",
+    "FencingToken",
     "Flags",
     "Interrupted",
     "Json",
@@ -86,14 +87,21 @@ __all__ += [
     "Subscription",
 ]
 
+# Several controllers.
+__all__ += [
+    "ActGuard",
+]
+
 # The module that defines each name. The block for type checkers has the same names.
 _SOURCES = {
+    "dagengine.act_guard": "ActGuard",
     "dagengine.engine.engine": "Engine",
     "dagengine.engine.events": (
         "DagUpdated EngineEvent EventReader Events LineLogged NodeUpdated SubTaskUpdated "
         "Subscription"
     ),
     "dagengine.model.events": "EventRecord",
+    "dagengine.model.fencing": "FencingToken",
     "dagengine.model.ids": "AgentAddress",
     "dagengine.model.operation": "IdempotencyKey Operation Stage Submission",
     "dagengine.model.outcome": (
@@ -114,6 +122,7 @@ _SOURCES = {
 }
 
 if TYPE_CHECKING:
+    from dagengine.act_guard import ActGuard
     from dagengine.engine.engine import Engine
     from dagengine.engine.events import (
         DagUpdated,
@@ -126,6 +135,7 @@ if TYPE_CHECKING:
         SubTaskUpdated,
     )
     from dagengine.model.events import EventRecord
+    from dagengine.model.fencing import FencingToken
     from dagengine.model.ids import AgentAddress
     from dagengine.model.operation import IdempotencyKey, Operation, Stage, Submission
     from dagengine.model.outcome import (

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import structlog
@@ -55,6 +55,24 @@ class Limits:
     idle_timeout_s: float = 75.0
     write_timeout_s: float = 60.0
 
+    def fit_descriptors(self, allowed: int, *, own: int, used: int) -> Limits:
+        """Return limits that leave descriptors for everything that is not a client's connection.
+
+        Lowered limits leave half of the free descriptors to connections to hosts, and do not let
+        one address use all of its half.
+
+        Args:
+            allowed: the process's limit on open descriptors.
+            own: how many to leave if there are enough.
+            used: how many are open already.
+        """
+        free = max(allowed - used, 2)
+        connections = free - min(own, free // 2)
+        if self.connections <= connections:
+            return self
+        per_address = min(self.connections_per_address, max(1, connections // 2))
+        return replace(self, connections=connections, connections_per_address=per_address)
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -83,7 +101,7 @@ class Connections(Service):
         self.limits = limits
         self.clock = clock
         self._render_too_large = render_too_large
-        self._open: set[Connection] = set()
+        self._open: set[ClientConnection] = set()
         self._of_address: Counter[str] = Counter()
         self._has_some = asyncio.Event()
         self._refused = 0
@@ -91,7 +109,7 @@ class Connections(Service):
 
     def guard(self, factory: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
         """Return a protocol factory that applies the limits in front of those of `factory`."""
-        return lambda: Connection(factory(), self)
+        return lambda: ClientConnection(factory(), self)
 
     async def run(self) -> None:
         while True:
@@ -109,12 +127,17 @@ class Connections(Service):
             _log.info("slow_connections_cut", count=len(late), open=len(self._open))
         return len(late)
 
+    def cut_all(self) -> None:
+        """Abort all connections."""
+        for connection in tuple(self._open):
+            connection.cut()
+
     def too_large(self) -> bytes:
         """Return the response to a header that is too long."""
         content = self._render_too_large()
         return _TOO_LARGE % (len(content), content)
 
-    def admit(self, connection: Connection) -> bool:
+    def admit(self, connection: ClientConnection) -> bool:
         """Count a new connection; return False if a limit on connections is reached."""
         of_address = self._of_address[connection.address]
         if (
@@ -128,7 +151,7 @@ class Connections(Service):
         self._has_some.set()
         return True
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: ClientConnection) -> None:
         """Remove a closed connection; idempotent."""
         if connection not in self._open:
             return
@@ -139,7 +162,7 @@ class Connections(Service):
         if not self._open:
             self._has_some.clear()
 
-    def _note_refused(self, connection: Connection) -> None:
+    def _note_refused(self, connection: ClientConnection) -> None:
         """Log rejected connections, at most once a minute so that a flood does not fill the log."""
         self._refused += 1
         if self.clock.monotonic_s() >= self._next_log_s:
@@ -153,7 +176,7 @@ class Connections(Service):
             self._refused = 0
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection, which passes data to aiohttp as long as it is within the limits.
 
     Attributes:
@@ -265,11 +288,11 @@ class Connection(asyncio.Protocol):
         return self._limiter.clock.monotonic_s() + seconds
 
 
-def connection_of(request: web.Request) -> Connection | None:
+def connection_of(request: web.Request) -> ClientConnection | None:
     """Return the connection of a request; None if its listener does not use `guard`."""
     transport = request.transport
     protocol = None if transport is None else transport.get_protocol()
-    return protocol if isinstance(protocol, Connection) else None
+    return protocol if isinstance(protocol, ClientConnection) else None
 
 
 def peer_at(request: web.Request) -> Peer | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aiohttp import web
+
 from dagengine.api.event_streams import EventStreams
 from dagengine.api.extension import ClusterView
+from dagengine.api.login.token_manager import TokenManager
 from dagengine.api.render.records import RecordRenderer
 from dagengine.engine.engine import Engine
 from dagengine.runtime.clock import Clock
@@ -29,6 +32,8 @@ class ApiContext:
         has_agent_password: returns whether an agent password is configured.
         before_retry: called before an ended DAG continues, so that corrections made in the
             meantime take effect.
+        tokens: creates and revokes API tokens.
+        has_root_password: returns whether root@sys has a password.
     """
 
     engine: Engine
@@ -42,3 +47,9 @@ class ApiContext:
     machine: str
     has_agent_password: Callable[[], bool]
     before_retry: Callable[[], None]
+    tokens: TokenManager
+    has_root_password: Callable[[], bool]
+
+
+CONTEXT = web.AppKey("context", ApiContext)
+"""The dependencies of the application's handlers, for other handlers of the same application."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from dagengine.errors import DagengineError
+from dagengine.lines import clean_line
+from dagengine.text import escape_json_controls
 
 ABSENT: Any = object()
 """Marks an envelope without `data`, as opposed to `data` that is null."""
@@ -39,10 +41,12 @@ def render_second(at: datetime) -> tuple[str, str]:
     return text[:-_OFFSET], "Z" if offset == "+00:00" else offset
 
 
-def render_error(error: DagengineError) -> dict[str, object]:
-    """Return the `error` object of the envelope."""
+def render_error(
+    error: DagengineError, describe: Callable[[DagengineError], str] = str
+) -> dict[str, object]:
+    """Return the `error` object of the envelope; `describe` returns its text."""
     code = {"code": error.legacy_code} if error.legacy_code else {}
-    return {**code, "errCode": error.err_code, "message": str(error)}
+    return {**code, "errCode": error.err_code, "message": describe(error)}
 
 
 def render_envelope(
@@ -53,8 +57,13 @@ def render_envelope(
     trace_id: str,
     data: object = ABSENT,
     error: DagengineError | None = None,
+    describe: Callable[[DagengineError], str] = str,
+    notices: Sequence[str] = (),
 ) -> bytes:
-    """Render the envelope of a response; it has no `data` if that is `ABSENT`."""
+    """Render the envelope of a response; it has no `data` if that is `ABSENT`.
+
+    It has `notices`, which OBShell does not send, only if there are any.
+    """
     envelope: dict[str, object] = {
         "successful": error is None,
         "timestamp": render_time(at),
@@ -65,16 +74,18 @@ def render_envelope(
     if data is not ABSENT:
         envelope["data"] = data
     if error is not None:
-        envelope["error"] = render_error(error)
+        envelope["error"] = render_error(error, describe)
+    if notices:
+        envelope["notices"] = list(map(clean_line, notices))
     return render_json(envelope)
 
 
 def render_json(value: object) -> bytes:
-    """Render compact JSON with `<`, `>` and `&` escaped, as OBShell does."""
+    """Render compact JSON: `<`, `>` and `&` are escaped as in OBShell, and control characters."""
     text = _encode(value)
     if "<" in text or ">" in text or "&" in text:
         text = text.translate(_ESCAPES)
-    return text.encode("utf-8", "replace")
+    return escape_json_controls(text).encode("utf-8")
 
 
 def sort_keys(value: object) -> object:

@@ -127,6 +127,11 @@ class EventStreams(Service):
         self._wire = wire
         self._open: dict[int, _StreamEntry] = {}
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether a stream has a subscriber."""
+        return bool(self._open)
+
     @asynccontextmanager
     async def follow(self, dag_id: int) -> AsyncIterator[DagEventStream]:
         """Subscribe to a DAG and yield its stream, ready to be read.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, Literal, Protocol, TypeAlias
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from dagengine.api.caller import Caller
 from dagengine.engine.engine import Engine
 from dagengine.errors import DagengineError
 from dagengine.model.operation import IdempotencyKey, Submission
@@ -20,7 +22,12 @@ class NoBody(BaseModel):
     """Model of a route without a body; content that is sent anyway is ignored."""
 
 
+class NoQuery(BaseModel):
+    """Model of a route without query parameters; those that are sent anyway are ignored."""
+
+
 B = TypeVar("B", bound=BaseModel, default=NoBody)
+Q = TypeVar("Q", bound=BaseModel, default=NoQuery)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +37,21 @@ class Call(Generic[B]):
     Attributes:
         engine: the running engine.
         body: the validated body.
-        caller: identity and address of the caller, for the audit.
+        caller: the caller; its text is stored in the audit.
         query: the validated query, an instance of the route's query model; None without a model.
         key: the request's idempotency key; None if the request has no key.
+        path: the values of the path's parameters, such as `zone` of `/ob/zone/{zone}/stop`.
+        condition: called with the submission in the step that creates the DAG; raises to create
+            nothing.
     """
 
     engine: Engine
     body: B
-    caller: str
+    caller: Caller
     query: BaseModel | None = None
     key: IdempotencyKey | None = None
+    path: Mapping[str, str] = field(default_factory=dict)
+    condition: Callable[[Submission], None] | None = None
 
     async def submit(
         self, submission: Submission, *, reason: str = "", dedupe_window_s: float = 0.0
@@ -53,10 +65,11 @@ class Call(Generic[B]):
         """
         return await self.engine.submit(
             submission,
-            by=self.caller,
+            by=str(self.caller),
             reason=reason,
             dedupe_window_s=dedupe_window_s,
             key=self.key,
+            condition=None if self.condition is None else partial(self.condition, submission),
         )
 
 
@@ -71,6 +84,8 @@ class ServerPlan:
         reason: explanation of the verdict.
         checks: the result of each check, as JSON values.
         commands: the commands that would run, with secrets masked.
+        basis: the facts on which the verdict depends, such as the process that a stop would end.
+            A plan with another basis has another digest.
     """
 
     name: str
@@ -78,6 +93,7 @@ class ServerPlan:
     reason: str
     checks: tuple[Mapping[str, Any], ...] = ()
     commands: tuple[str, ...] = ()
+    basis: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +101,16 @@ class Plan:
     """The effect that a request would have.
 
     Attributes:
-        operation: name of the operation that would run.
+        submission: the DAG that would be created.
         lock_key: key of the required lock; None if it needs no lock.
         servers: the planned action on each server, in the order of the request's scope.
+        notices: what users should know about the plan, such as that the cluster file is refused.
     """
 
-    operation: str
+    submission: Submission
     lock_key: str | None
     servers: tuple[ServerPlan, ...]
+    notices: tuple[str, ...] = ()
 
 
 Planner: TypeAlias = Callable[[Call[B]], Awaitable[Plan]]
@@ -113,16 +131,18 @@ class Route(Generic[B]):
 
     Attributes:
         method: HTTP method in upper case.
-        path: path below `/api/v1`, such as `/ob/start`.
+        path: path below `/api/v1`, such as `/ob/start`; `{name}` is a parameter.
         model: pydantic model of the body; NoBody for a route without a body.
         handler: returns a DagDetail, or a value of type `answer`; raises subclasses of ApiError
             for error responses. The first line of its docstring is the route's summary.
         errors: errors that the handler may raise.
         query: pydantic model of the query; None for a route without query parameters.
-        answer: type of the response's data; None for a DAG.
+        answer: type of the response's data; None for a DAG, NoneType for a response without data.
         plan: returns the plan for `?dryRun=true`; None if the route does not support a dry run.
         null_on_failure: `data` is null, not absent, if the business step fails (protocol 1.1);
             this always applies to routes that return a DAG.
+        fleet_action: name under which the service offers this route for several clusters at once,
+            as POST /fleet/v1/NAME; empty not to. Only for routes that return a DAG.
     """
 
     method: str
@@ -134,6 +154,42 @@ class Route(Generic[B]):
     answer: Any = None
     plan: Planner[B] | None = None
     null_on_failure: bool = False
+    fleet_action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a metric.
+
+    Attributes:
+        value: the value; in seconds since 1970 for an instant.
+        labels: the values of the metric's labels, in their order. /metrics needs no login, so that
+            no label may contain the name of a host, a task or a person.
+    """
+
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeMetric:
+    """A gauge of an extension for /metrics.
+
+    Attributes:
+        name: name of the metric, such as `dagengine_server_up`.
+        about: one sentence about it.
+        samples: its values; a metric without samples is not exported.
+        labels: names of its labels.
+    """
+
+    name: str
+    about: str
+    samples: tuple[Sample, ...]
+    labels: tuple[str, ...] = ()
+
+
+MetricSource: TypeAlias = Callable[[Engine], Awaitable[Sequence[GaugeMetric]]]
+"""Returns the metrics of an extension; called at every scrape, and never contacts a host."""
 
 
 class ServerState(Protocol):
@@ -173,6 +229,11 @@ class ClusterView(Protocol):
     def cluster_id(self) -> int: ...
 
     @property
+    def flavour(self) -> str:
+        """Return the name of the server program's kind, such as `seekdb`."""
+        ...
+
+    @property
     def servers(self) -> Sequence[ServerState]: ...
 
     @property
@@ -189,8 +250,25 @@ class ClusterView(Protocol):
         ...
 
     @property
+    def is_ob_state_known(self) -> bool:
+        """Return False if `ob_state` is 0 only because the state of a server is unknown."""
+        ...
+
+    @property
     def observed_at(self) -> datetime | None:
         """Return the time of the observation behind `ob_state`; None before the first one."""
+        ...
+
+    @property
+    def file_digest(self) -> str:
+        """Return a digest of the cluster file as it is in use."""
+        ...
+
+    def find_notices(self) -> Sequence[str]:
+        """Return what users should know now, such as that the new cluster file is refused.
+
+        Every response to a caller that has logged in contains it.
+        """
         ...
 
     def root_password(self) -> str:

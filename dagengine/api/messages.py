@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from dagengine.errors import Message
 
+# --- Callers ---------------------------------------------------------------------
+
+CALLER = Message("api.caller", "{caller} (states {claim}, not verified)")
+
 # --- Request bodies and parameters -----------------------------------------------
 
 BODY_NOT_JSON = Message("api.body_not_json", "Bind JSON failed: the body is not JSON: {reason}")
 BODY_NOT_OBJECT = Message("api.body_not_object", "Bind JSON failed: the body is not a JSON object")
+BODY_TOO_LONG = Message(
+    "api.body_too_long",
+    "Bind JSON failed: the body contains more than {limit} values",
+)
 BODY_INVALID = Message("api.body_invalid", "Bind JSON failed: {where}: {reason}")
 PARAMETER_INVALID = Message(
     "api.parameter_invalid",
     "The input parameter '{name}' is illegal: {reason}",
 )
+FLEET_STOPPED = Message("api.fleet_stopped", "the controller stops")
+REPEAT_WITH_KEY = Message("api.repeat_with_key", "repeat the request with the same Idempotency-Key")
+CLUSTER_SILENT = Message("api.cluster_silent", "its store has not answered within {limit_s:g} s")
 PARAMETER_VALUE = Message(
     "api.parameter_value",
     "The input parameter '{name}' is illegal: {value!r}",
@@ -27,6 +38,27 @@ IDEMPOTENCY_KEY_INVALID = Message(
 SEND_IDEMPOTENCY_KEY = Message(
     "api.send_idempotency_key",
     "send 1 to {limit} visible ASCII characters, such as a UUID",
+)
+PLAN_DIGEST_INVALID = Message(
+    "api.plan_digest_invalid", "{header} {value!r} is not the digest of a plan"
+)
+SEND_PLAN_DIGEST = Message(
+    "api.send_plan_digest", "send the `digest` of a dry run of the same request"
+)
+ROUTE_WITHOUT_PLAN = Message(
+    "api.route_without_plan", "this request has no plan, so {header} cannot be checked"
+)
+OMIT_HEADER = Message("api.omit_header", "omit the header")
+PLAN_CHANGED = Message("api.plan_changed", "nothing was done: the plan has changed")
+PLAN_CHANGED_IN = Message(
+    "api.plan_changed_in", "nothing was done: the plan has changed: {changes}"
+)
+TARGETS_CHANGED = Message("api.targets_changed", "the servers or options")
+VERDICTS_CHANGED = Message("api.verdicts_changed", "what would be done on a server")
+LOCK_CHANGED = Message("api.lock_changed", "the holder of the lock")
+CLUSTER_FILE_CHANGED = Message("api.cluster_file_changed", "the cluster file")
+REVIEW_NEW_PLAN = Message(
+    "api.review_new_plan", "read the new plan, and send its digest with the request"
 )
 EVENT_ID_INVALID = Message("api.event_id_invalid", "{header} {value!r} is not the id of an event")
 SEND_LAST_EVENT_ID = Message(
@@ -53,6 +85,13 @@ OPERATOR_UNKNOWN = Message("api.operator_unknown", "Operator {operator} is not s
 SEND_DAG_OPERATOR = Message("api.send_dag_operator", "send ROLLBACK, RETRY, CANCEL or PASS")
 SEND_PASS = Message("api.send_pass", "send PASS, the only operator of a node")
 NOT_UNDER_MAINTENANCE = Message("api.not_under_maintenance", "{subject} is not under maintenance")
+
+# --- Tokens ----------------------------------------------------------------------
+
+TOKEN_NAME_USED = Message("api.token_name_used", "a token with the name {name!r} exists")
+CHOOSE_TOKEN_NAME = Message("api.choose_token_name", "choose another name, or revoke the token")
+TOKEN_UNKNOWN = Message("api.token_unknown", "a token with the name {name!r} does not exist")
+LIST_TOKEN_NAMES = Message("api.list_token_names", "list the tokens with `dagengine token list`")
 
 # --- Health ----------------------------------------------------------------------
 

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from dagengine.api import messages
-from dagengine.api.auth import API_ROOT, refuse_other_users
-from dagengine.api.connections import Connection, connection_of
+from dagengine.api.auth import (
+    API_ROOT,
+    FLEET_ROOT,
+    is_page,
+    refuse_other_users,
+    refuse_token_in_url,
+)
+from dagengine.api.connections import ClientConnection, Peer, connection_of
 from dagengine.api.envelope import ABSENT, render_envelope
-from dagengine.errors import DagengineError, RouteNotFound
+from dagengine.api.plans.digest import PLAN_DIGEST
+from dagengine.error_codes import Code
+from dagengine.errors import DagengineError, PlanChanged, RouteNotFound
 from dagengine.runtime.clock import Clock
-from dagengine.security.errors import DECRYPTION_ERRORS, SocketPermissionDenied, TooManyFailures
+from dagengine.security.errors import DECRYPTION_ERRORS, SocketPermissionDenied
+from dagengine.security.request_origin import OriginPolicy
+from dagengine.security.tokens import mask_tokens
+from dagengine.translation import Translator
 
 _log = structlog.get_logger("dagengine.api")
 _LOGGED_CHARS = 200  # of values from the request, which may be as long as a header
 
-_JSON_ROOTS = (API_ROOT, "/rpc/v1")
+_JSON_ROOTS = (API_ROOT, FLEET_ROOT, "/rpc/v1")
+FindNotices: TypeAlias = Callable[[], Sequence[str]]
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,15 +46,19 @@ class ResponseBuilder(NamedTuple):
     trace_id: str
     content_type: str = "application/json"
     tells_time: bool = True
+    describe: Callable[[DagengineError], str] = str
 
-    def success(self, data: object) -> web.Response:
-        return self._respond(200, data=data) if data is not None else self._respond(200)
+    def success(self, data: object, notices: Sequence[str] = ()) -> web.Response:
+        content = {} if data is None else {"data": data}
+        return self._respond(200, **content, notices=notices)
 
-    def failure(self, error: DagengineError, *, data: object = ABSENT) -> web.Response:
+    def failure(
+        self, error: DagengineError, *, data: object = ABSENT, notices: Sequence[str] = ()
+    ) -> web.Response:
         """Build an error response.
 
         `data` is included only if the status is 500 or higher, that is, if the business step was
-        tried and failed.
+        tried and failed; PlanChanged has its own.
         """
         answer = self
         # These responses have an empty trace id, and SocketPermissionDenied has no duration
@@ -51,9 +68,10 @@ class ResponseBuilder(NamedTuple):
             tells_time = not isinstance(error, SocketPermissionDenied)
             answer = self._replace(trace_id="", content_type=kind, tells_time=tells_time)
         data = data if error.http_status >= _SERVER_ERROR else ABSENT
-        response = answer._respond(error.http_status, error=error, data=data)
-        if isinstance(error, TooManyFailures):
-            response.headers["Retry-After"] = str(error.retry_after_s)
+        if isinstance(error, PlanChanged) and error.data:
+            data = error.data
+        response = answer._respond(error.http_status, error=error, data=data, notices=notices)
+        response.headers.update(error.response_headers)
         return response
 
     def _respond(self, status: int, **content: object) -> web.Response:
@@ -63,9 +81,14 @@ class ResponseBuilder(NamedTuple):
             at=self.clock.now(),
             duration_ms=int(took_s * 1000),
             trace_id=self.trace_id,
+            describe=self.describe,
             **content,  # type: ignore[arg-type]
         )
-        return web.Response(status=status, body=body, headers={"Content-Type": self.content_type})
+        headers = {"Content-Type": self.content_type}
+        data = content.get("data")
+        if isinstance(data, Mapping) and data.get("dry_run") is True:
+            headers[PLAN_DIGEST] = str(data["digest"])
+        return web.Response(status=status, body=body, headers=headers)
 
 
 _SERVER_ERROR = 500
@@ -73,15 +96,30 @@ _SERVER_ERROR = 500
 FAILED_DATA = web.RequestKey("failed_data", object)
 """Value of `data` if the business step fails (protocol 1.1); set before the step starts."""
 
+NOTICES: web.RequestKey[FindNotices] = web.RequestKey("notices")
+"""Function that returns the current notices; set after the caller has logged in."""
+
 ANSWER = web.RequestKey("answer", ResponseBuilder)
 """The builder of the response to the request."""
+
+
+class FailurePage(NamedTuple):
+    """Renders an error as a page."""
+
+    render: Callable[[DagengineError], web.Response]
+
+
+FAILURE_PAGE = web.RequestKey("failure_page", FailurePage)
+"""Renders errors in place of the envelope; set by handlers that serve pages."""
 
 
 Timed = Callable[[str, str, int, float], None]
 """Called with method, route, status and duration in seconds of every response."""
 
 
-def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[web.StreamResponse]]:
+def envelope_middleware(
+    clock: Clock, timed: Timed, origin_policy: OriginPolicy, translator: Translator
+) -> Callable[..., Awaitable[web.StreamResponse]]:
     """Return a middleware that turns every result, including every exception, into a response."""
 
     @web.middleware
@@ -89,13 +127,15 @@ def envelope_middleware(clock: Clock, timed: Timed) -> Callable[..., Awaitable[w
         trace_id = request.headers.get("X-OBSHELL-Trace-ID") or secrets.token_hex(8)
         if request.raw_path == f"{API_ROOT}/status":
             trace_id = ""
-        answer = ResponseBuilder(clock, clock.monotonic_s(), trace_id)
+        languages = ",".join(request.headers.getall("Accept-Language", ()))
+        describe = partial(translator.describe, accept_language=languages)
+        answer = ResponseBuilder(clock, clock.monotonic_s(), trace_id, describe=describe)
         request[ANSWER] = answer
         connection = connection_of(request)
         if connection is not None:
             connection.begin()
         try:
-            response = await _answer(request, handler, answer, connection)
+            response = await _answer(request, handler, answer, connection, origin_policy)
         finally:
             if connection is not None:
                 connection.end(is_read=request.content.is_eof())
@@ -114,10 +154,14 @@ async def _answer(
     request: web.Request,
     handler: WebHandler,
     answer: ResponseBuilder,
-    connection: Connection | None,
+    connection: ClientConnection | None,
+    origin_policy: OriginPolicy,
 ) -> web.StreamResponse:
     try:
-        refuse_other_users(None if connection is None else connection.peer)
+        peer = None if connection is None else connection.peer
+        refuse_other_users(peer)
+        _check_origin(request, origin_policy, peer)
+        refuse_token_in_url(request)
         return await handler(request)
     except web.HTTPException as exc:
         return await _answer_http(request, answer, exc)
@@ -128,20 +172,39 @@ async def _answer(
             logging.WARNING if is_ours else logging.INFO,
             "request_refused",
             method=request.method,
-            path=request.path[:_LOGGED_CHARS],
+            path=mask_tokens(request.path)[:_LOGGED_CHARS],
             caller=request.remote if connection is None else connection.address,
             err_code=exc.err_code,
             trace_id=answer.trace_id[:_LOGGED_CHARS],
             **({"error": str(exc)} if is_ours else {}),
         )
-        return answer.failure(exc, data=request.get(FAILED_DATA, ABSENT))
+        if FAILURE_PAGE in request:
+            return request[FAILURE_PAGE].render(exc)
+        find_notices = request.get(NOTICES, tuple)
+        return answer.failure(exc, data=request.get(FAILED_DATA, ABSENT), notices=find_notices())
     except Exception:  # noqa: BLE001  # the caller always gets a response
         _log.exception("request_failed", method=request.method, path=request.path)
-        return answer.failure(
-            DagengineError(
-                messages.UNEXPECTED_ERROR(), remedy=messages.SEE_LOG(trace_id=answer.trace_id)
-            )
+        error = DagengineError(
+            messages.UNEXPECTED_ERROR(), remedy=messages.SEE_LOG(trace_id=answer.trace_id)
         )
+        if FAILURE_PAGE in request:
+            return request[FAILURE_PAGE].render(error)
+        return answer.failure(error)
+
+
+def _check_origin(request: web.Request, policy: OriginPolicy, peer: Peer | None) -> None:
+    """Reject a request of a foreign web page; raises HostNotAllowed or OriginNotAllowed."""
+    hosts = request.headers.getall("Host", [])
+    if not request.raw_path.startswith(("/", "*")) and request.method != "CONNECT":
+        # The target is a whole URL, whose host takes precedence; `rel_url` is without it.
+        hosts = [request.url.raw_authority]
+    policy.check(
+        hosts,
+        request.headers.getall("Origin", []),
+        is_local=peer is not None,
+        needs_host=request.version >= HttpVersion11,
+        is_page=is_page(request),
+    )
 
 
 async def _answer_http(
@@ -151,10 +214,12 @@ async def _answer_http(
 
     A path with a trailing slash is redirected if the path without it exists.
     """
+    if isinstance(exc, web.HTTPRedirection):
+        return web.Response(status=exc.status, headers={"Location": exc.headers["Location"]})
     if exc.status not in (404, 405):
         error = DagengineError(exc.reason or messages.REQUEST_REJECTED())
         error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413
-        error.err_code = "Common.BadRequest"  # type: ignore[misc]
+        error.err_code = Code.BAD_REQUEST  # type: ignore[misc]
         return answer.failure(error)
     if not request.path.startswith(_JSON_ROOTS):
         return web.Response(status=404, text=messages.PAGE_NOT_FOUND())

@@ -2,124 +2,130 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import inspect
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from dagengine.cli import messages
+from dagengine.cli.administration.fleet import fleet
+from dagengine.cli.administration.tokens import token
+from dagengine.cli.application import app, render_epilog
+from dagengine.cli.confirmation import (
+    is_risky_stop,
+    read_force_pass_effects,
+    read_stop_effects,
+)
+from dagengine.cli.dag_ids import resolve_dag_id, resolve_dag_ids
 from dagengine.cli.exit_codes import ExitCode
+from dagengine.cli.local_commands import backup, print_completion, store
 from dagengine.cli.options import (
     DEFAULT_URL,
     AsJson,
     DagId,
     DryRun,
+    EngineFile,
     ForcePass,
+    Hints,
+    IfPlan,
     NoWait,
+    OptionalDagId,
     Reason,
     Servers,
     SkipCheck,
     Url,
+    Yes,
     Zones,
     read_scope,
-)
-from dagengine.cli.render import (
-    render_attempts,
-    render_audit,
-    render_dag,
-    render_list,
-    render_logs,
+    takes_config,
 )
 from dagengine.cli.session import (
-    PASSWORD_VARIABLE,
+    current_screen,
     follow_to_end,
     operate,
     print_result,
     read_waits,
     report_result,
     run,
+    wait_for_end,
+    with_current_logs,
 )
-from dagengine.cli.status import read_cluster_status, render_cluster_status
-from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
+from dagengine.cli.views.render import (
+    Json,
+    render_attempts,
+    render_dag,
+    render_logs,
+    server_label,
+)
+from dagengine.cli.views.status import show_status, watch_status
+from dagengine.cli.views.tables import render_audit, render_list
 from dagengine.runtime.clock import SystemClock
-from dagengine.server.plugins import load_extension_points
+from dagengine.server.extension import CommandGroup
 
 if TYPE_CHECKING:
     from dagengine.client import Client
 
-_WRONG_PASSWORD, _TOO_MANY_ATTEMPTS = 401, 429
-_NOT_ALLOWED = (_WRONG_PASSWORD, _TOO_MANY_ATTEMPTS)
 
-app = typer.Typer(
-    name="dagengine",
-    help="Start and stop the servers of an OceanBase or seekdb cluster as tracked, durable tasks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+@app.command(
+    rich_help_panel=CommandGroup.SETUP, epilog=render_epilog("dagengine serve -c engine.yaml")
 )
-
-
-def run_command(argv: Sequence[str]) -> int:
-    """Run one command; return its exit code."""
-    try:
-        # Outside standalone mode, typer returns the code of `typer.Exit`.
-        if (extension := _find_extension_app(argv)) is not None:
-            name, *arguments = argv
-            code = extension(
-                arguments,
-                prog_name=f"dagengine {name}",
-                standalone_mode=False,
-                help_option_names=["-h", "--help"],
-            )
-        else:
-            code = app(list(argv), standalone_mode=False)
-    except typer.Exit as exc:
-        return exc.exit_code
-    except typer.TyperException as exc:
-        if message := exc.format_message():  # empty if only the help was shown
-            sys.stderr.write(f"{messages.ERROR(message=message)}\n")
-        return ExitCode.USAGE
-    except typer.Abort:
-        return ExitCode.INTERRUPTED
-    except DagengineError as exc:
-        sys.stderr.write(f"{messages.ERROR(message=exc)}\n")
-        if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
-            sys.stderr.write(f"{messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)}\n")
-        return _exit_code(exc)
-    return code if isinstance(code, int) else ExitCode.DONE
-
-
-@app.command()
-def serve() -> None:
-    """Run the controller: `dagengine serve -c FILE`."""
+def serve(
+    config: EngineFile,
+    log_format: Annotated[
+        Literal["auto", "text", "json"],
+        typer.Option(
+            help="text: lines for people; json: one JSON object per line; auto: text on a terminal."
+        ),
+    ] = "auto",
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        typer.Option(help="Lowest level of the events that are logged."),
+    ] = "info",
+) -> None:
+    """Run the controller until Ctrl-C or SIGTERM."""
+    del config, log_format, log_level
     raise typer.Exit(ExitCode.USAGE)  # `main` takes this command before typer is loaded
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.CHANGE,
+    epilog=render_epilog('dagengine start --zone zone1 --reason "after maintenance"'),
+)
 def start(
     zone: Zones = None,
     server: Servers = None,
     force_pass: ForcePass = None,
     skip_check: SkipCheck = None,
+    reason: Reason = "",
     dry_run: DryRun = False,
+    if_plan: IfPlan = "",
     no_wait: NoWait = False,
+    yes: Yes = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
+    has_hints: Hints = True,
 ) -> None:
     """Start the cluster, or some zones or servers of it, and wait."""
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        result = await client.start(scope, targets, force_pass, skip_check, dry_run=dry_run)
-        return await report_result(client, result, dry_run, no_wait, as_json)
+        passed = await resolve_dag_ids(client, force_pass or ())
+        call = client.start(
+            *(scope, targets, passed, skip_check), dry_run=dry_run, if_plan=if_plan, reason=reason
+        )
+        return await report_result(client, call, dry_run, no_wait, as_json, has_hints=has_hints)
 
-    run(url, work)
+    async def review(client: Client) -> list[str]:
+        return await read_force_pass_effects(client, force_pass or ())
+
+    is_agreed = yes or dry_run or not force_pass
+    run(url, work, shows_notices=False, review=None if is_agreed else review)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.CHANGE,
+    epilog=render_epilog("dagengine stop --terminate --server 10.0.0.1:2886"),
+)
 def stop(
     zone: Zones = None,
     server: Servers = None,
@@ -128,8 +134,11 @@ def stop(
         bool, typer.Option("--terminate", help="End the processes after a minor freeze.")
     ] = False,
     force_pass: ForcePass = None,
+    reason: Reason = "",
     dry_run: DryRun = False,
+    if_plan: IfPlan = "",
     no_wait: NoWait = False,
+    yes: Yes = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -137,108 +146,176 @@ def stop(
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        result = await client.stop(
+        passed = await resolve_dag_ids(client, force_pass or ())
+        call = client.stop(
             *(scope, targets),
             force=force,
             terminate=terminate,
-            force_pass=force_pass,
+            force_pass=passed,
             dry_run=dry_run,
+            if_plan=if_plan,
+            reason=reason,
         )
-        return await report_result(client, result, dry_run, no_wait, as_json)
+        return await report_result(client, call, dry_run, no_wait, as_json)
 
-    run(url, work)
+    modes = {"force": force, "terminate": terminate}
+    is_risky = is_risky_stop(scope, **modes)
+
+    async def review(client: Client) -> list[str]:
+        effects = await read_force_pass_effects(client, force_pass or ())
+        return effects + await read_stop_effects(client, scope, targets, **modes)
+
+    is_agreed = yes or dry_run or not (is_risky or force_pass)
+    run(url, work, shows_notices=False, review=None if is_agreed else review)
 
 
-@app.command("list")
+@app.command("list", rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine list"))
 def list_dags(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the DAGs, newest first."""
 
     async def work(client: Client) -> int:
         dags = await client.list_dags()
-        print_result(as_json, dags, render_list(dags))
+        lines = render_list(dags, SystemClock().now(), current_screen())
+        print_result(as_json, dags, lines)
         return ExitCode.DONE
 
     run(url, work)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.FOLLOW,
+    epilog=render_epilog("dagengine show --follow 1210000000001"),
+)
 def show(
-    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    dag_id: OptionalDagId = "",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the DAG until it has ended.")
     ] = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Show one DAG; without an id show the status of the cluster and the next command."""
+    """Show one DAG; without an id show the status of the cluster, as `status` does."""
     if follow and not dag_id:
         raise typer.BadParameter(messages.FOLLOW_NEEDS_ID())
 
     async def work(client: Client) -> int:
+        if not dag_id:
+            return await show_status(client, as_json)
+        full_id = await resolve_dag_id(client, dag_id)
         if follow:
-            return await follow_to_end(client, dag_id, as_json)
-        if dag_id:
-            dag = await client.get_dag(dag_id)
-            waits = {} if as_json else await read_waits(client, dag)
-            print_result(as_json, dag, render_dag(dag, SystemClock().now(), waits))
+            return await follow_to_end(client, full_id, as_json)
+        dag: Json = await client.get_dag(full_id)
+        if as_json:
+            print_result(True, dag, [])
             return ExitCode.DONE
-        verdict = await read_cluster_status(client)
-        document = {name: getattr(verdict, name) for name in ("newest", "by", "unfinished")}
-        print_result(as_json, document, render_cluster_status(verdict))
+        waits, now, screen = await read_waits(client, dag), SystemClock().now(), current_screen()
+        controller = server_label(await client.info())
+        dag = await with_current_logs(client, dag)
+        print_result(False, dag, render_dag(dag, now, waits, screen, controller))
         return ExitCode.DONE
 
     run(url, work)
 
 
-@app.command()
+@app.command(rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine status --watch"))
+def status(
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again whenever it changes.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Probe every server, and show them, the lock and the DAGs; 1 if a server is not up.
+
+    With --watch and --json, print one document per line.
+    """
+
+    async def work(client: Client) -> int:
+        if watch:
+            return await watch_status(client, as_json)
+        return await show_status(client, as_json)
+
+    run(url, work)
+
+
+@app.command(
+    rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine logs 1210000000001")
+)
 def logs(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """Print every log line of a DAG."""
 
     async def work(client: Client) -> int:
-        lines = render_logs(await client.get_dag(dag_id))
+        lines = render_logs(await client.get_dag(await resolve_dag_id(client, dag_id)))
         print_result(as_json, lines, lines)
         return ExitCode.DONE
 
     run(url, work)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine attempts 1210000000001")
+)
 def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the attempts of a DAG: their times, their outcomes and their log lines."""
 
     async def work(client: Client) -> int:
-        dag = await client.get_dag(dag_id)
+        dag = await client.get_dag(await resolve_dag_id(client, dag_id))
         attempts_by_task = {
             task["id"]: await client.list_attempts(task["id"])
-            for node in dag["nodes"]
-            for task in node["sub_tasks"]
+            for node in dag["nodes"] or ()
+            for task in node["sub_tasks"] or ()
         }
-        print_result(as_json, attempts_by_task, render_attempts(dag, attempts_by_task))
+        lines = render_attempts(dag, attempts_by_task, current_screen())
+        print_result(as_json, attempts_by_task, lines)
         return ExitCode.DONE
 
     run(url, work)
 
 
-@app.command()
+@app.command(rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine audit --json"))
 def audit(
-    dag_id: Annotated[str, typer.Argument(metavar="[ID]", help="The DAG's id.")] = "",
+    dag_id: OptionalDagId = "",
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """List the actions of users on a DAG, or on all DAGs, newest first."""
 
     async def work(client: Client) -> int:
-        rows = await client.list_audit(dag_id)
-        if dag_id and not rows:
+        full_id = await resolve_dag_id(client, dag_id) if dag_id else ""
+        rows = await client.list_audit(full_id)
+        if full_id and not rows:
             # Audit rows outlive their DAG; without rows, check that the DAG exists.
-            await client.get_dag(dag_id, details=False)
-        print_result(as_json, rows, render_audit(rows))
+            await client.get_dag(full_id, details=False)
+        print_result(as_json, rows, render_audit(rows, current_screen()))
         return ExitCode.DONE
 
     run(url, work)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.FOLLOW, epilog=render_epilog("dagengine wait 1210000000001")
+)
+def wait(
+    dag_id: DagId,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", min=0, help="Stop waiting after this time: exit code 1."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Wait until a DAG has ended, without output until then."""
+
+    async def work(client: Client) -> int:
+        return await wait_for_end(client, dag_id, as_json, timeout)
+
+    run(url, work)
+
+
+@app.command(
+    rich_help_panel=CommandGroup.OPERATE,
+    epilog=render_epilog('dagengine retry 1210000000001 --reason "the disk was full"'),
+)
 def retry(
     dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
@@ -246,15 +323,23 @@ def retry(
     operate(dag_id, "RETRY", reason, url, as_json, good=("SUCCEED",))
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.OPERATE, epilog=render_epilog("dagengine rollback 1210000000001")
+)
 def rollback(
-    dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
+    dag_id: DagId,
+    reason: Reason = "",
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Undo what a failed DAG did, and wait: ends the servers that it started."""
-    operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",))
+    operate(dag_id, "ROLLBACK", reason, url, as_json, good=("SUCCEED",), is_agreed=yes)
 
 
-@app.command()
+@app.command(
+    rich_help_panel=CommandGroup.OPERATE, epilog=render_epilog("dagengine cancel 1210000000001")
+)
 def cancel(
     dag_id: DagId, reason: Reason = "", url: Url = DEFAULT_URL, as_json: AsJson = False
 ) -> None:
@@ -262,7 +347,11 @@ def cancel(
     operate(dag_id, "CANCEL", reason, url, as_json, good=("FAILED", "SUCCEED"))
 
 
-@app.command("pass")
+@app.command(
+    "pass",
+    rich_help_panel=CommandGroup.OPERATE,
+    epilog=render_epilog("dagengine pass 1210000000001 --node 2"),
+)
 def pass_(
     dag_id: DagId,
     node: Annotated[
@@ -270,65 +359,35 @@ def pass_(
         typer.Option(min=1, help="Only this stage, counted from 1; the DAG continues after it."),
     ] = None,
     reason: Reason = "",
+    yes: Yes = False,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Mark a failed DAG, or one failed stage, as passed."""
-    operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node)
+    operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node, is_agreed=yes)
 
 
-@app.command()
-def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="The engine file.")],
-) -> None:
-    """Copy the store and its key, also while the controller runs (on its machine)."""
-    # Imported here: the commands that call a controller do not need it.
-    from dagengine.server.config import load_config  # noqa: PLC0415
-    from dagengine.server.controller import backup_controller, key_file_of  # noqa: PLC0415
-
-    size_bytes = backup_controller(load_config(config, os.environ), file)
-    # A store that no controller has served yet has no key.
-    if (key := key_file_of(file)).exists():
-        message = messages.BACKUP_WRITTEN(file=file, size_bytes=size_bytes, key=key)
-    else:
-        message = messages.BACKUP_WRITTEN_NO_KEY(file=file, size_bytes=size_bytes)
-    sys.stdout.write(f"{message}\n")
-
-
-# --- internal functions ---
-
-
-def _exit_code(exc: DagengineError) -> int:
-    if isinstance(exc, ControllerUnreachable):
-        return ExitCode.UNREACHABLE
-    if isinstance(exc, ApiRefused):
-        return ExitCode.REFUSED if exc.status in _NOT_ALLOWED else ExitCode.USAGE
-    return ExitCode.USAGE
-
-
-def _find_extension_app(argv: Sequence[str]) -> typer.Typer | None:
-    """Return the command of an extension, such as `demo`; None if the arguments name no such one.
-
-    For a command line without a command, add the extensions' commands to the help.
-    """
-    own = {
-        command.name or command.callback.__name__  # type: ignore[union-attr]
-        for command in app.registered_commands
-        if command.callback is not _stand_in
-    }
-    if argv and argv[0] in own:
-        return None
-    loaded = load_extension_points()
-    for notice in loaded.notices:
-        sys.stderr.write(f"{messages.ERROR(message=notice)}\n")
-    commands = {name: c for point in loaded.points for name, c in point.commands.items()}
-    if not argv or argv[0].startswith("-"):
-        for name, command in commands.items():
-            app.command(name, help=command.help)(_stand_in)
-        return None
-    return commands[argv[0]].app() if argv[0] in commands else None
-
-
-def _stand_in() -> None:
-    """List an extension's command in the help without importing the command."""
+app.command(
+    rich_help_panel=CommandGroup.SETUP,
+    epilog=render_epilog("dagengine token create --name ci --expires 30d -c engine.yaml"),
+)(token)
+for command in app.registered_commands:
+    if command.callback is not None and "url" in inspect.signature(command.callback).parameters:
+        command.callback = takes_config(command.callback)
+app.command(
+    rich_help_panel=CommandGroup.CHANGE,
+    epilog=render_epilog("dagengine fleet start --cluster demo,prod -c engine.yaml"),
+)(fleet)
+app.command(
+    rich_help_panel=CommandGroup.STORE,
+    epilog=render_epilog("dagengine backup copy.sqlite -c engine.yaml"),
+)(backup)
+app.command(
+    rich_help_panel=CommandGroup.STORE,
+    epilog=render_epilog("dagengine store new-epoch -c engine.yaml"),
+)(store)
+app.command(
+    "completion",
+    rich_help_panel=CommandGroup.OTHER,
+    epilog=render_epilog('eval "$(dagengine completion bash)"'),
+)(print_completion)

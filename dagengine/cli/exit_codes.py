@@ -6,15 +6,20 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """How a command ended; `meaning` is its text in the help and the documentation."""
 
-    DONE = 0
-    FAILED = 1
-    """The DAG failed, a server is not in service, or a check failed."""
-    USAGE = 2
-    """Wrong usage or configuration."""
-    UNREACHABLE = 3
-    """The controller cannot be reached."""
-    REFUSED = 4
-    """Permission denied."""
-    INTERRUPTED = 130
+    DONE = 0, "done"
+    FAILED = 1, "the DAG failed, a server is down, a check failed, or the question was declined"
+    USAGE = 2, "wrong usage or configuration"
+    UNREACHABLE = 3, "the controller cannot be reached"
+    REFUSED = 4, "permission denied"
+    INTERRUPTED = 130, "interrupted"
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """Create a member that is an integer and has a meaning."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member

@@ -3,45 +3,132 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import structlog
 
 from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
+from dagengine.cli.interrupts import raise_on_interrupt
 from dagengine.errors import DagengineError
 from dagengine.runtime.logging import configure_logs
-from dagengine.server.config import load_config
+from dagengine.runtime.terminal import write_lines
+from dagengine.runtime.timers import run_in_process_time
+from dagengine.server.config import find_engine_file, load_config
 from dagengine.server.plugins import load_extension_points
+
+if TYPE_CHECKING:
+    from dagengine.server.cluster_service import ClusterService
+    from dagengine.server.controller import Controller
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class LogFormat(StrEnum):
+    """The format of the log."""
+
+    AUTO = "auto"
+    """TEXT on a terminal, otherwise JSON."""
+    TEXT = "text"
+    JSON = "json"
 
 
 def run_serve(argv: Sequence[str]) -> int:
     """Run a controller until a signal stops it."""
-    parser = argparse.ArgumentParser("dagengine serve", description="Run the controller.")
-    parser.add_argument(
-        "-c", "--config", type=Path, required=True, metavar="FILE", help="The engine file."
+    options = _parse(argv)
+    configure_logs(
+        level=LEVELS[options.log_level],
+        is_text=is_text_log(LogFormat(options.log_format), is_terminal=sys.stderr.isatty()),
     )
-    options = parser.parse_args(argv)
-    configure_logs()
     # Imported after the arguments were checked: it takes most of the time.
-    from dagengine.server.controller import serve  # noqa: PLC0415
+    from dagengine.ownership.exit_timer import ExitTimer  # noqa: PLC0415
+    from dagengine.server.controller import STOP_LIMIT_S, serve  # noqa: PLC0415
 
+    raise_on_interrupt()
+    limit = ExitTimer(STOP_LIMIT_S, lambda: os._exit(os.EX_TEMPFAIL), "stop_late")
     try:
         loaded = load_extension_points()
         for notice in loaded.notices:
             structlog.get_logger("dagengine").warning("foreign_module_skipped", notice=notice)
-        config = load_config(options.config, os.environ)
-        asyncio.run(serve(config, loaded.points, _announce))
+        config = load_config(options.config or find_engine_file(), os.environ)
+        run_in_process_time(serve(config, loaded.points, _announce, limit.start))
     except DagengineError as exc:
-        sys.stderr.write(f"{messages.ERROR(message=exc)}\n")
+        write_lines(sys.stderr, [messages.ERROR(message=exc)])
         return ExitCode.USAGE
+    finally:
+        limit.cancel()
     return ExitCode.DONE
 
 
-def _announce(url: str) -> None:
-    sys.stdout.write(f"{messages.READY(url=url)}\n")
-    sys.stdout.flush()
+def is_text_log(log_format: LogFormat, *, is_terminal: bool) -> bool:
+    """Return whether the log has lines for people instead of JSON lines."""
+    return log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and is_terminal)
+
+
+def render_ready(controller: Controller, *, is_terminal: bool) -> list[str]:
+    """Render the ready lines and, for a terminal, what the controller serves and what to do next.
+
+    A controller with one cluster has one ready line, with several one for each.
+    """
+    served, service = controller.served, controller.service
+    ready: list[str]
+    if len(served) == 1 and service is None:
+        ready = [messages.READY(url=served[0].url)]
+    else:
+        ready = [messages.READY_FOR(url=each.url, name=each.name) for each in served]
+    if service is not None:
+        url = service.url or f"unix:{service.socket}"
+        ready.append(messages.READY_SERVICE(url=url))
+    if not is_terminal:
+        return ready
+    lines = [*ready, *(line for each in served for line in _describe(each))]
+    if service is None:
+        lines.append(messages.READY_NEXT(url=served[0].url))
+    else:
+        lines.append(messages.READY_FLEET(path=service.socket))
+    return [*lines, messages.READY_STOP()]
+
+
+def _describe(served: ClusterService) -> list[str]:
+    servers = served.cluster.servers
+    zones = len({server.zone for server in servers})
+    lines: list[str] = [
+        messages.READY_CLUSTER(name=served.name, servers=len(servers), zones=zones),
+        *(f"           {server.zone}  {server.name}" for server in servers),
+    ]
+    if (path := served.listener.socket) is not None:
+        lines.append(messages.READY_SOCKET(path=path))
+    return lines
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong usage as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, and exit."""
+        write_lines(sys.stderr, [messages.SERVE_USAGE(message=message)])
+        raise SystemExit(ExitCode.USAGE)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments; the help is that of the command in `commands.py`."""
+    parser = _Parser("dagengine serve", add_help=False)
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE")
+    parser.add_argument("--log-format", choices=[*map(str, LogFormat)], default=LogFormat.AUTO)
+    parser.add_argument("--log-level", choices=[*LEVELS], default="info")
+    return parser.parse_args(argv)
+
+
+def _announce(controller: Controller) -> None:
+    write_lines(sys.stdout, render_ready(controller, is_terminal=sys.stdout.isatty()))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dagengine.client.client import Client
-from dagengine.client.events import Event
+from dagengine.client.events import StreamEvent
+from dagengine.client.fleet import FleetClient
 from dagengine.client.tls import TlsConfig
 from dagengine.client.transport import Dto
-from dagengine.errors import ApiRefused, ClientError, ControllerUnreachable, InvalidId
+from dagengine.errors import (
+    ApiRefused,
+    ClientError,
+    ControllerUnreachable,
+    InvalidId,
+    ResponseMalformed,
+)
 
 __all__ = [
     "ApiRefused",
@@ -14,7 +21,9 @@ __all__ = [
     "ClientError",
     "ControllerUnreachable",
     "Dto",
-    "Event",
+    "FleetClient",
     "InvalidId",
+    "ResponseMalformed",
+    "StreamEvent",
     "TlsConfig",
 ]

@@ -58,9 +58,11 @@ def load_key(text: str) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_der_public_key(base64.b64decode(text))
     except ValueError as exc:
-        raise ControllerUnreachable(messages.KEY_UNREADABLE(reason=exc)) from exc
+        remedy = messages.CHECK_CONTROLLER_URL()
+        raise ControllerUnreachable(messages.KEY_UNREADABLE(), remedy=remedy) from exc
     if not isinstance(key, rsa.RSAPublicKey):
-        raise ControllerUnreachable(messages.KEY_NOT_RSA())
+        remedy = messages.CHECK_CONTROLLER_URL()
+        raise ControllerUnreachable(messages.KEY_NOT_RSA(), remedy=remedy)
     return key
 
 

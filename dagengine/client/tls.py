@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import ssl
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from dagengine.client import messages
 from dagengine.errors import ConfigError
+from dagengine.runtime.addresses import open_short_name
 
 _SOCKET_SCHEME = "unix:"
 
@@ -53,6 +58,17 @@ def is_socket(url: str) -> bool:
     return url.startswith(_SOCKET_SCHEME)
 
 
+def is_confidential(url: str) -> bool:
+    """Return True if other machines cannot read what is sent: TLS, loopback or a socket."""
+    if is_socket(url) or url.startswith("https:"):
+        return True
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def base_of(url: str) -> str:
     """Return the URL prefix of a request path."""
     return "http://localhost" if is_socket(url) else url
@@ -61,7 +77,18 @@ def base_of(url: str) -> str:
 def make_connector(url: str, trust: TlsConfig) -> aiohttp.BaseConnector:
     """Build a connector for the URL; raises the same errors as `TlsConfig.make_context`."""
     if is_socket(url):
-        return aiohttp.UnixConnector(url.removeprefix(_SOCKET_SCHEME))
+        return _make_socket_connector(Path(url.removeprefix(_SOCKET_SCHEME)))
     if url.startswith("https:"):
         return aiohttp.TCPConnector(ssl=trust.make_context())
     return aiohttp.TCPConnector()
+
+
+def _make_socket_connector(path: Path) -> aiohttp.BaseConnector:
+    try:
+        name, directory = open_short_name(path)
+    except OSError:  # connecting reports it
+        name, directory = str(path), None
+    connector = aiohttp.UnixConnector(name)
+    if directory is not None:
+        weakref.finalize(connector, os.close, directory)
+    return connector

@@ -1,14 +1,20 @@
-"""The deadline of an attempt: the earliest of its own, its node's and its DAG's."""
+"""The deadline of an attempt: the earliest of its own, its node's and its DAG's; and pauses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from dagengine.engine import messages
 from dagengine.model.operation import Operation
+from dagengine.model.outcome import Failed, Outcome, ResultUnknown, TimedOut
 from dagengine.rules.snapshot import Snapshot
 from dagengine.runtime.clock import Clock
+
+AFTERMATH_S = 60.0
+"""Time after a pause of the process in which it may cause failures, in seconds: connections that a
+host closed during it are noticed when they are next used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +66,17 @@ def _begun(clock: Clock, begun_s: StartTimes, number: int, start_at: datetime) -
 def _limit(clock: Clock, left_s: float, whole_s: float, scope: str) -> Deadline:
     left_s = max(left_s, 0.0)
     return Deadline(left_s, whole_s, scope, clock.now() + timedelta(seconds=left_s))
+
+
+def name_pause(outcome: Outcome, paused_s: float) -> Outcome:
+    """Return the outcome of an attempt, with the pause of the process during or before it.
+
+    Args:
+        outcome: the outcome.
+        paused_s: time in which the process did not run, in seconds.
+    """
+    if not paused_s or not isinstance(outcome, Failed | TimedOut | ResultUnknown):
+        return outcome
+    problem = outcome.problem
+    message = messages.AFTER_PAUSE(problem=problem.message, paused_s=round(paused_s))
+    return replace(outcome, problem=replace(problem, message=message))

@@ -54,7 +54,7 @@ class Decision:
 
     active_dag: ActiveDag
     batch: Batch | None = None
-    starts: list[plan.Start] = field(default_factory=list)
+    starts: list[plan.AttemptStart] = field(default_factory=list)
     cancels: list[int] = field(default_factory=list)
     posts: list[tuple[int, DagMessage]] = field(default_factory=list)
     replies: list[Reply[LockResult] | Reply[None]] = field(default_factory=list)
@@ -131,14 +131,14 @@ class DecisionMaker:
     def _decide_one(self, decision: Decision, message: DagMessage) -> None:
         snapshot = decision.active_dag.snapshot
         match message:
+            case AttemptEnded(sub_task_id, attempt_no, outcome):  # first: it comes in every step
+                decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome)
             case DagRecovered(refusal) if refusal is not None:
                 recovery.give_up(snapshot, refusal)
             case DagRecovered():
                 decision.starts += recovery.resume(snapshot)
             case AttemptsLost(sub_task_ids):
                 decision.starts += recovery.resume(snapshot, lost=sub_task_ids)
-            case AttemptEnded(sub_task_id, attempt_no, outcome):
-                decision.starts += plan.end_attempt(snapshot, sub_task_id, attempt_no, outcome)
             case LockRequested(reply):
                 if (answer := self._on_lock_requested(decision, message)) is not None:
                     decision.replies.append(Reply(reply, answer))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 
+from dagengine.act_guard import ActGuard
 from dagengine.engine import messages
 from dagengine.engine.active_dag import DagRecovered
 from dagengine.engine.attempt_runner import AttemptRunner
@@ -16,11 +18,13 @@ from dagengine.engine.operator_requests import OperatorRequests
 from dagengine.engine.projections import Projections, release_orphans
 from dagengine.engine.pruner import Pruner
 from dagengine.engine.queries import EngineQueries
-from dagengine.engine.registry import Registry
+from dagengine.engine.registry import Registry, check_arguments
 from dagengine.engine.scheduler import Scheduler
 from dagengine.engine.submission import SubmissionService
 from dagengine.errors import StaleWrite, TaskNotFound
+from dagengine.model.declarations import check_key, check_submission
 from dagengine.model.events import EventRecord
+from dagengine.model.fencing import FencingToken
 from dagengine.model.ids import AgentAddress, OwnIds
 from dagengine.model.json_values import normalize_text
 from dagengine.model.operation import IdempotencyKey, Operation, Submission
@@ -37,9 +41,9 @@ from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import Operator, State
 from dagengine.rules.operators import refuse_operator
 from dagengine.rules.snapshot import Snapshot
-from dagengine.runtime.cancellation import wait_out
-from dagengine.runtime.clock import Clock, SystemClock
-from dagengine.store.contract import DagRows, Retention, Store
+from dagengine.runtime.cancellation import run_phase, wait_out
+from dagengine.runtime.clock import PROCESS_TIME, Clock, SystemClock
+from dagengine.store.contract import CLOSE_LIMIT_S, DagRows, Retention, Store
 
 
 class Engine:
@@ -48,12 +52,16 @@ class Engine:
     Args:
         store: the durable state; opened and closed by the engine.
         operations: the operations that the engine can run.
-        advertise: this controller's address in generic ids. It is pinned when the store is
-            created, so a later change does not invalidate existing ids (see `agent`).
+        advertise: this controller's address in generic ids; pinned when the store is created, so
+            that a later change does not invalidate existing ids (see `agent`).
         clock: source of time.
-        confirm_timeout_s: time limit for the confirmation that a cancelled step has ended, in
-            seconds.
+        confirm_timeout_s: limit for the confirmation that a cancelled step has ended, in seconds.
         retention: how long finished DAGs are kept.
+        controller_name: name of this controller in fencing tokens; empty for its address.
+        act_guard: decides when steps may send commands to hosts; None: always.
+
+    Raises:
+        ConfigError: an argument or the declaration of an operation is invalid.
 
     Attributes:
         events: event stream for subscribers in this process.
@@ -69,15 +77,21 @@ class Engine:
         clock: Clock | None = None,
         confirm_timeout_s: float = 60.0,
         retention: Retention = Retention(),  # noqa: B008  # frozen
+        controller_name: str = "",
+        act_guard: ActGuard | None = None,
     ) -> None:
+        clock = SystemClock() if clock is None else clock
+        check_arguments(store, advertise, clock, confirm_timeout_s, retention)
         self._store = store
-        self._clock = clock or SystemClock()
+        self._controller_name = controller_name or str(advertise)
+        self._clock = clock
         self._ids = OwnIds(advertise)
         self.events = Events()
         self.started_at = self._clock.now()
         self._registry = Registry(operations)
         self._projections = Projections()
         self._runner = AttemptRunner(self._registry, self._clock, self._ids, confirm_timeout_s)
+        self._runner.act_guard = act_guard
         self._scheduler = Scheduler(
             store, self._clock, self.events, self._projections, self._runner, self._ids
         )
@@ -85,15 +99,18 @@ class Engine:
         self._operators = OperatorRequests(store, self._registry, self._scheduler)
         self._queries = EngineQueries(store, self._scheduler.active, self._ids)
         self._pruner = Pruner(store, self._clock, retention)
+        self._watching = ExitStack()
 
     async def __aenter__(self) -> Engine:
         await self._store.open()
         try:
             await self._restore()
         except BaseException:
-            await self._store.close()
+            await run_phase(self._store.close(), limit_s=CLOSE_LIMIT_S, phase="store")
             raise
         self.started_at = self._clock.now()
+        self._watching.enter_context(PROCESS_TIME.watching())
+        self._runner.open()
         self._scheduler.start()
         self._pruner.start()
         return self
@@ -103,6 +120,8 @@ class Engine:
         pinned = await self._store.pin("advertise", f"{self.agent.port} {self.agent.ip}")
         port, ip = pinned.split(" ", 1)
         self._ids.agent = AgentAddress(ip, int(port))
+        name, identity = self._controller_name, await self._store.load_identity()
+        self._runner.fencing = FencingToken(identity.store_id, identity.epoch, 0, name)
         self._submissions.last_ids = await self._store.last_ids()
         await self._projections.load(self._store)
         for rows in await self._store.load_unfinished():
@@ -131,9 +150,10 @@ class Engine:
             await self._scheduler.stop()
             await self._runner.stop()
         finally:
+            self._watching.close()
             self._operators.close()
             self.events.close()
-            await self._store.close()
+            await run_phase(self._store.close(), limit_s=CLOSE_LIMIT_S, phase="store")
 
     @property
     def agent(self) -> AgentAddress:
@@ -145,7 +165,10 @@ class Engine:
         """True while the scheduler accepts messages."""
         return self._scheduler.is_running
 
-    # --- commands --------------------------------------------------------------------------
+    @property
+    def has_active_dags(self) -> bool:
+        """True while a DAG is unfinished or being created."""
+        return bool(self._scheduler.active) or not self._submissions.is_idle
 
     async def submit(
         self,
@@ -155,6 +178,7 @@ class Engine:
         reason: str = "",
         dedupe_window_s: float = 0.0,
         key: IdempotencyKey | None = None,
+        condition: Callable[[], None] | None = None,
     ) -> DagDetail:
         """Create and start a DAG. It is durable on return; the returned record shows it as READY.
 
@@ -166,22 +190,27 @@ class Engine:
                 it is returned and no DAG is created. 0: always create a DAG.
             key: if it was used before, the DAG that it created is returned in its current
                 state. With a key, `dedupe_window_s` is ignored.
+            condition: called in the very step that creates the DAG; raises to create nothing.
 
         Raises:
             IdempotencyKeyReused: the key was used for a different request.
             UnknownOperation: the operation is not registered.
-            IllegalArgument: an operation with lanes was submitted without targets.
+            IllegalArgument: an operation with lanes was submitted without targets, or an argument
+                has the wrong type.
             NotSerializable: the parameters are not JSON.
             StoreUnavailable: the DAG was not created.
-            EngineStopped: the engine was stopped. The next start shows whether the DAG was
-                created.
+            EngineStopped: the engine was stopped; the next start shows whether the DAG exists.
         """
         self._scheduler.ensure_running()
+        create, requester = self._submissions.create, (by, reason)
         if key is None:
-            return await self._submissions.create(submission, (by, reason), dedupe_window_s, None)
+            return await create(submission, requester, dedupe_window_s, None, condition)
+        check_key(key)
+        check_submission(submission)
         while (submitted := await self.find_submitted(key)) is None:
             with suppress(StaleWrite):  # a concurrent call used the key first: return its DAG
-                return await self._submissions.create(submission, (by, reason), 0.0, key)
+                if not await self._submissions.wait_for_key(key):
+                    return await create(submission, requester, 0.0, key, condition)
         return submitted
 
     async def operate_dag(
@@ -200,10 +229,9 @@ class Engine:
             OperatorRefused: the DAG's state or its operation does not allow the operator.
             LockHeld: another DAG holds the lock that this DAG needs.
             Conflict: the DAG was changed concurrently.
-            EngineStopped: the engine was stopped. The next start shows whether the operator was
-                applied.
+            EngineStopped: the engine was stopped; the next start shows whether it was applied.
         """
-        if operator is Operator.RUN:
+        if operator not in Operator.__members__ or operator is Operator.RUN:
             raise refuse_operator(operator)
         await self._operate(dag_id, operator, None, None, by, reason)
 
@@ -229,8 +257,6 @@ class Engine:
         audit = AuditRecord(0, self._clock.now(), dag_id, node_id, operator, by, reason)
         await self._operators.apply(operator, audit, stage)
 
-    # --- subscriptions ---------------------------------------------------------------------
-
     async def wait(self, dag_id: int) -> DagDetail:
         """Wait until the DAG is SUCCEED or FAILED, without polling.
 
@@ -252,8 +278,6 @@ class Engine:
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:
         """Subscribe to the events of one DAG, or of all DAGs, from now on."""
         return self.events.subscribe(dag_id)
-
-    # --- queries ---------------------------------------------------------------------------
 
     async def find_dag(self, dag_id: int, *, details: bool = True) -> DagDetail | None:
         """Return a DAG, with `details` also its nodes, sub-tasks and log lines; None if unknown."""
@@ -279,11 +303,12 @@ class Engine:
         """Return a sub-task's attempts, oldest first."""
         return await self._store.find_attempts(sub_task_id)
 
-    async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
-        """Return the DAG that an idempotency key created, in its current state.
+    async def list_dag_attempts(self, dag_id: int) -> tuple[AttemptRecord, ...]:
+        """Return the attempts of all sub-tasks of a DAG, by sub-task, oldest first."""
+        return await self._store.list_dag_attempts(dag_id)
 
-        Returns:
-            The DAG; None when the key was not used.
+    async def find_submitted(self, key: IdempotencyKey) -> DagDetail | None:
+        """Return the DAG that an idempotency key created, in its current state; None if unused.
 
         Raises:
             IdempotencyKeyReused: the key was used for a different request.
@@ -325,11 +350,7 @@ class Engine:
         return await self._store.list_audit(dag_id, limit=limit, before=before)
 
     async def probe_store(self, now: datetime) -> None:
-        """Check the store with a durable write.
-
-        Raises:
-            StoreUnavailable: the store cannot be written.
-        """
+        """Check the store with a durable write; raises StoreUnavailable if it is not writable."""
         await self._store.probe(now)
 
     def name_of(self, dag_id: int) -> str:
@@ -349,12 +370,21 @@ class Engine:
         """Return a lock with its holder; None when it is free."""
         return self._projections.locks.holder(key)
 
+    def next_fencing_token(self, key: str) -> FencingToken:
+        """Return the token of the next DAG that takes a lock, as far as can be known now."""
+        token = lock.token if (lock := self._projections.locks.find(key)) else 0
+        return replace(self._runner.fencing, lock_token=token + 1)
+
+    def list_claims(self, key: str) -> tuple[int, ...]:
+        """Return the ids of the unfinished DAGs that hold a lock, have requested it or will."""
+        return self._submissions.list_claims(key)
+
     def holders(self) -> tuple[LockRecord, ...]:
         """Return every lock that is held, in the order of the keys."""
         return self._projections.locks.holders()
 
     async def describe_holder(self, holder: LockRecord) -> str:
-        """Describe the holder of a lock in one sentence: DAG, stage, waits, start of the hold."""
+        """Describe the holder of a lock in a sentence: DAG, stage, waits, start of the hold."""
         return self._scheduler.describe_holder(holder)
 
     def generic_id(self, row_id: int) -> str:
@@ -365,7 +395,6 @@ class Engine:
 async def _next_end(subscription: Subscription) -> None:
     """Wait for an event after which the DAG may have ended, or for a loss of events."""
     while not subscription.missed:
-        event = await subscription.next()
-        if isinstance(event, DagUpdated) and event.state.is_final:
+        if isinstance(event := await subscription.next(), DagUpdated) and event.state.is_final:
             return
     subscription.missed = 0

@@ -31,7 +31,7 @@ REPEAT_OR_CHANGE_KEY = Message(
 LOCK_HELD = Message("engine.lock_held", "'{holder}' {dag_id} holds the lock '{key}'")
 WAIT_OR_CANCEL = Message("engine.wait_or_cancel", "wait for it or cancel it, then retry")
 SUCCESSOR_EXISTS = Message("engine.successor_exists", "DAG {dag_id} already waits for its lock")
-FORCE_PASS_REASON = Message("engine.force_pass_reason", "forcePassDag of DAG {dag_id}")
+FORCE_PASS_REASON = Message("engine.force_pass_reason", "--force-pass of DAG {dag_id}")
 HOLDER = Message("engine.holder", "'{name}' {dag_id}, since {since}")
 HOLDER_AT_STAGE = Message(
     "engine.holder_at_stage",
@@ -45,7 +45,6 @@ HOLDER_WAITING = Message(
 
 # --- Operations ------------------------------------------------------------------
 
-OPERATION_TWICE = Message("engine.operation_twice", "operation '{operation}' is registered twice")
 OPERATION_UNKNOWN = Message(
     "engine.operation_unknown",
     "operation '{operation}' is not registered in this engine",
@@ -65,12 +64,7 @@ NAME_TARGETS = Message(
     "engine.name_targets",
     "name the targets: stage '{stage}' runs once for each",
 )
-OPERATION = Message("engine.operation", "operation '{operation}'")
-STAGE = Message("engine.stage", "stage '{stage}' of {operation}")
-STAGES_MISSING = Message("engine.stages_missing", "{operation} does not have stages")
-STAGE_TWICE = Message("engine.stage_twice", "{operation} has two stages '{stage}'")
-DURATION_INVALID = Message("engine.duration_invalid", "{subject}: {name} is {value}")
-GIVE_SECONDS = Message("engine.give_seconds", "give seconds, more than 0 and at most 100 years")
+GIVE_STORE = Message("engine.give_store", "give a Store object, such as SqliteStore(path)")
 STAGE_UNKNOWN = Message("engine.stage_unknown", "'{operation}' does not have a stage '{stage}'")
 
 # --- Stored problems of an attempt -----------------------------------------------
@@ -88,7 +82,14 @@ TIMED_OUT = Message(
     "engine.timed_out",
     "did not end in time: the {limit_s:g} s of its {scope} have passed",
 )
+AFTER_PAUSE = Message(
+    "engine.after_pause",
+    "after the controller was suspended for {paused_s:g} s, which may be the cause: {problem}",
+)
 STEP_CRASHED = Message("engine.step_crashed", "stopped on {error}: {reason}")
+TEXT_UNAVAILABLE = Message(
+    "engine.text_unavailable", "the exception has no text, because its __str__ fails"
+)
 END_UNCONFIRMED = Message(
     "engine.end_unconfirmed",
     "was ended, but its end on {target} is not confirmed: {reason}",
@@ -98,7 +99,61 @@ CONFIRMATION_TIMED_OUT = Message(
     "the confirmation did not complete in time",
 )
 MAY_STILL_RUN = Message("engine.may_still_run", "something of it may still run")
-CHECK_SERVER = Message("engine.check_server", "check the server")
+CONFIRMATION_INVALID = Message(
+    "engine.confirmation_invalid",
+    "confirm_stopped returned {value!r:.100}, not True or False",
+)
+IGNORED_LIMIT = Message(
+    "engine.ignored_limit",
+    "was abandoned: it still runs {confirm_s:g} s after the {limit_s:g} s of its {scope} have "
+    "passed, because it ignored its cancellation",
+)
+IGNORED_CANCEL = Message(
+    "engine.ignored_cancel",
+    "was abandoned: it still runs {confirm_s:g} s after it was cancelled, because it ignored its "
+    "cancellation",
+)
+CORRECT_STEP_THAT_RUNS_ON = Message(
+    "engine.correct_step_that_runs_on",
+    "check what the step has done and still does, and let it end on CancelledError",
+)
+ATTEMPT_ABANDONED = Message(
+    "engine.attempt_abandoned",
+    "attempt {attempt_no} was abandoned and cannot change anything any more",
+)
+TOO_MANY_ABANDONED = Message(
+    "engine.too_many_abandoned",
+    "was not started: {count} abandoned steps of operation '{operation}' still run",
+)
+RESTART_ENGINE = Message(
+    "engine.restart_engine",
+    "let the steps end on CancelledError, and restart the engine",
+)
+LINES_OMITTED = Message(
+    "engine.lines_omitted",
+    "WARN: the step has written {count} lines: its further lines are not stored",
+)
+LOCK_NOT_TAKEN = Message(
+    "engine.lock_not_taken",
+    "ended without the lock that it is declared to take",
+)
+TAKE_LOCK = Message(
+    "engine.take_lock",
+    "call acquire_lock in this stage and return Failed if another DAG holds the lock",
+)
+LOCK_KEY_MISSING = Message(
+    "engine.lock_key_missing",
+    "acquire_lock was called, but operation '{operation}' has no lock_key",
+)
+DECLARE_LOCK_KEY = Message(
+    "engine.declare_lock_key",
+    "declare lock_key and takes_lock in the operation",
+)
+CHECK_EFFECT = Message("engine.check_effect", "check what the step has done")
+CORRECT_STEP = Message(
+    "engine.correct_step",
+    "see the log of the program for the cause, and correct the step",
+)
 RETRY_AFTER = Message("engine.retry_after", "{remedy}, then RETRY")
 ROLLBACK_AFTER = Message("engine.rollback_after", "{remedy}, then ROLLBACK again")
 RETRY_WHEN_CORRECTED = Message("engine.retry_when_corrected", "RETRY once the cause is corrected")

@@ -16,6 +16,9 @@ from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import State
 from dagengine.store.contract import Store
 
+PAGE = 50
+"""DAGs with details that are read at once; other tasks run between two pages."""
+
 
 class EngineQueries:
     """Reads stored rows, with the waits of active sub-tasks; see Engine for each method.
@@ -33,9 +36,7 @@ class EngineQueries:
 
     async def find_dag(self, dag_id: int, *, details: bool) -> DagDetail | None:
         detail = await self._store.find_dag(dag_id, details=details)
-        if detail is None or detail.nodes is None or dag_id not in self._active:
-            return detail
-        return replace(detail, nodes=tuple(self._with_waits(node) for node in detail.nodes))
+        return None if detail is None else self._with_all_waits(detail)
 
     async def find_node(self, node_id: int, *, details: bool) -> NodeDetail | None:
         node = await self._store.find_node(node_id, details=details)
@@ -51,8 +52,12 @@ class EngineQueries:
         dags = await self._store.list_dags(limit=limit, unfinished=unfinished)
         if not details:
             return _without_details(dags)
-        detailed = [await self.find_dag(dag.dag_id, details=True) for dag in dags]
-        return tuple(detail for detail in detailed if detail is not None)
+        ids = [dag.dag_id for dag in dags]
+        detailed: list[DagDetail] = []
+        for first in range(0, len(ids), PAGE):
+            page = await self._store.find_dags(ids[first : first + PAGE])
+            detailed += [self._with_all_waits(detail) for detail in page]
+        return tuple(detailed)
 
     async def search_dags(
         self, *, before: int | None, state: State | None, name: str | None, limit: int
@@ -76,6 +81,11 @@ class EngineQueries:
     def explain_wait(self, dag_id: int, sub_task_id: int) -> Wait | None:
         active_dag = self._active.get(dag_id)
         return None if active_dag is None else active_dag.explain_wait(sub_task_id)
+
+    def _with_all_waits(self, detail: DagDetail) -> DagDetail:
+        if detail.nodes is None or detail.dag.dag_id not in self._active:
+            return detail
+        return replace(detail, nodes=tuple(self._with_waits(node) for node in detail.nodes))
 
     def _with_waits(self, node: NodeDetail) -> NodeDetail:
         return replace(node, sub_tasks=tuple(self._with_wait(task) for task in node.sub_tasks))

@@ -6,31 +6,37 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from dagengine.engine import messages
-from dagengine.errors import ConfigError, IllegalArgument, UnknownOperation
+from dagengine.errors import IllegalArgument, UnknownOperation
+from dagengine.model import messages as model_messages
 from dagengine.model.changes import DagCreated
+from dagengine.model.declarations import (
+    check_duration,
+    check_methods,
+    check_operations,
+    check_submission,
+    check_type,
+)
+from dagengine.model.ids import AgentAddress
 from dagengine.model.json_values import normalize_json
 from dagengine.model.operation import Operation, Stage, Submission
 from dagengine.model.outcome import Problem
 from dagengine.model.records import DagRecord, NodeRecord, SubTaskRecord
 from dagengine.model.stage_kinds import StageKind
 from dagengine.model.states import Operator, State
-from dagengine.store.contract import LastIds
+from dagengine.runtime.clock import Clock
+from dagengine.store.contract import LastIds, Retention
 
 
 class Registry:
     """Operations by name; converts submissions into rows and rows back into steps.
 
     Raises:
-        ConfigError: two operations have the same name, an operation has no stages or two stages
-            of the same name, or a time-out is invalid.
+        ConfigError: a declaration is invalid, or two operations have the same name.
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._operations: dict[str, Operation] = {}
-        for operation in operations:
-            if operation.name in self._operations:
-                raise ConfigError(messages.OPERATION_TWICE(operation=operation.name))
-            _refuse_mistakes(operation)
+        for operation in check_operations(operations):
             self._operations[operation.name] = operation
 
     def find(self, name: str) -> Operation:
@@ -71,9 +77,11 @@ class Registry:
 
         Raises:
             UnknownOperation: the operation is not registered.
-            IllegalArgument: an operation with parallel stages was submitted without targets.
+            IllegalArgument: an operation with parallel stages was submitted without targets, or
+                the submission has values of wrong types.
             NotSerializable: parameters or targets cannot be stored.
         """
+        check_submission(submission)
         operation = self.find(submission.operation)
         targets = unique_targets(submission.targets)
         # Normalized as after a restart, and independent of later changes to the caller's dict.
@@ -117,33 +125,6 @@ def unique_targets(targets: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(targets))
 
 
-_LONGEST_S = 100 * 365 * 86_400.0  # 100 years; the deadline must be a representable date
-
-
-def _refuse_mistakes(operation: Operation) -> None:
-    """Raise ConfigError when an operation is invalid."""
-    subject = messages.OPERATION(operation=operation.name)
-    if not operation.stages:
-        raise ConfigError(messages.STAGES_MISSING(operation=subject))
-    _refuse_no_time(subject, "timeout_s", operation.timeout_s)
-    seen: set[str] = set()
-    for stage in operation.stages:
-        if stage.name in seen:
-            raise ConfigError(messages.STAGE_TWICE(operation=subject, stage=stage.name))
-        seen.add(stage.name)
-        stage_subject = messages.STAGE(stage=stage.name, operation=subject)
-        _refuse_no_time(stage_subject, "timeout_s", stage.timeout_s)
-        _refuse_no_time(stage_subject, "node_timeout_s", stage.node_timeout_s)
-
-
-def _refuse_no_time(subject: str, name: str, value: float | None) -> None:
-    if value is not None and not 0 < value <= _LONGEST_S:  # False for NaN, which is rejected too
-        raise ConfigError(
-            messages.DURATION_INVALID(subject=subject, name=name, value=value),
-            remedy=messages.GIVE_SECONDS(),
-        )
-
-
 def _node(dag: DagRecord, node_id: int, number: int, stage: Stage) -> NodeRecord:
     return NodeRecord(
         node_id=node_id,
@@ -176,3 +157,19 @@ def _sub_task(node: NodeRecord, sub_task_id: int, target: str | None) -> SubTask
         evidence=None,
         summary="",
     )
+
+
+def check_arguments(
+    store: object, advertise: object, clock: object, confirm_timeout_s: float, retention: object
+) -> None:
+    """Check the arguments of an engine.
+
+    Raises:
+        ConfigError: an argument has another type, or lacks a method.
+    """
+    check_methods("store", store, ("open", "close", "commit"), messages.GIVE_STORE())
+    give_clock = model_messages.GIVE_OBJECT(type=Clock.__name__)
+    check_methods("clock", clock, ("now", "monotonic_s"), give_clock)
+    check_type("advertise", advertise, AgentAddress)
+    check_type("retention", retention, Retention)
+    check_duration(model_messages.ENGINE(), "confirm_timeout_s", confirm_timeout_s)

@@ -29,10 +29,12 @@ from dagengine.engine.attempt_runner import AttemptRunner
 from dagengine.engine.decisions import Decision, DecisionMaker
 from dagengine.engine.events import DagUpdated, Events, LineLogged, events_of, log_fields
 from dagengine.engine.projections import Projections
+from dagengine.error_codes import Code
 from dagengine.errors import (
     DagengineError,
     EngineStopped,
     NotSerializable,
+    OwnershipLost,
     StaleWrite,
     StoreUnavailable,
 )
@@ -54,7 +56,7 @@ T = TypeVar("T")
 _log = structlog.get_logger("dagengine.engine")
 _STORE_RETRY = Backoff((0.1, 0.5, 1.0, 5.0))  # while the store is unavailable
 _SPOILT = Problem(
-    "Common.Unexpected",
+    Code.UNEXPECTED,
     messages.END_NOT_RECORDED(),
     messages.SEE_LOG_THEN_RETRY(),
 )
@@ -114,7 +116,9 @@ class Scheduler(Service):
         self.active[dag_id] = ActiveDag(snapshot)
         self.post(dag_id, message)
 
-    def track_started(self, snapshot: Snapshot, batch: Batch, starts: list[plan.Start]) -> None:
+    def track_started(
+        self, snapshot: Snapshot, batch: Batch, starts: list[plan.AttemptStart]
+    ) -> None:
         """Make a new DAG active whose first stage was started in the commit that created it."""
         active_dag = self.active[snapshot.dag.dag_id] = ActiveDag(snapshot)
         self._publish([batch])
@@ -174,6 +178,11 @@ class Scheduler(Service):
             self._work_count += 1
             try:
                 await self.run_pass()
+            except OwnershipLost as exc:
+                # Nothing may be decided or reported any more; the owner of the engine drops it.
+                _log.error("ownership_lost", error=str(exc))
+                self._started = False
+                return
             finally:
                 self._work_count -= 1
 
@@ -202,6 +211,8 @@ class Scheduler(Service):
         to_write = [d for d in decisions if d.batch is not None and d.failure is None]
         try:
             results = await self.commit([d.batch for d in to_write if d.batch is not None])
+        except OwnershipLost:
+            raise
         except Exception as exc:  # noqa: BLE001  # a bug: memory must not differ from the store
             defect: BatchRefused = NotSerializable(f"{type(exc).__name__}: {exc}")
             defect.__cause__ = exc  # with its traceback, for the log

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
@@ -26,6 +27,14 @@ _log = structlog.get_logger("dagengine.engine")
 Requester: TypeAlias = tuple[str, str]  # the user and the user's reason, for the audit
 
 
+class _Creation(NamedTuple):
+    """A DAG that is being written, its idempotency key, and the end of the write."""
+
+    dag: DagRecord
+    key: IdempotencyKey | None
+    completion: asyncio.Future[None]
+
+
 class SubmissionService(Service):
     """Creates DAGs, each in a separate task.
 
@@ -42,7 +51,7 @@ class SubmissionService(Service):
         self._clock = clock
         self._registry = registry
         self._scheduler = scheduler
-        self._being_written: dict[int, tuple[DagRecord, asyncio.Future[None]]] = {}
+        self._being_written: dict[int, _Creation] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -55,28 +64,45 @@ class SubmissionService(Service):
         requester: Requester,
         window_s: float,
         key: IdempotencyKey | None,
+        condition: Callable[[], None] | None = None,
     ) -> DagDetail:
         """Create a DAG; see Engine.submit. Raises StaleWrite when the key was just used."""
         created = self._registry.instantiate(submission, self.last_ids, self._clock.now())
         dag = created.dag
         if window_s and (same := self._find_same(dag, window_s)) is not None:
             if (pending := self._being_written.get(same.dag_id)) is not None:
-                await asyncio.shield(pending[1])
+                await asyncio.shield(pending.completion)
             return DagDetail(same, None)
+        if condition is not None:
+            condition()
         self.last_ids = _ids_after(created)
         # A separate task: if the caller is cancelled, the DAG is still written and started.
         completion: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._being_written[dag.dag_id] = (dag, completion)
+        self._being_written[dag.dag_id] = _Creation(dag, key, completion)
         writing = self._write(created, requester, key)
         task = self.spawn(writing, name=f"creation of dag {dag.dag_id}")
         task.add_done_callback(partial(self._settle, dag.dag_id, completion))
         await asyncio.shield(completion)
         return DagDetail(dag, None)
 
+    async def wait_for_key(self, key: IdempotencyKey) -> bool:
+        """Wait for the end of a creation with this key; return False at once if none runs."""
+        running = [c.completion for c in self._being_written.values() if c.key == key]
+        if running:
+            await asyncio.wait(running)
+        return bool(running)
+
+    def list_claims(self, lock_key: str) -> tuple[int, ...]:
+        """Return the ids of the unfinished DAGs whose operation takes this lock."""
+        return tuple(dag.dag_id for dag in self._list_unfinished() if dag.lock_key == lock_key)
+
+    def _list_unfinished(self) -> Iterator[DagRecord]:
+        yield from (active_dag.snapshot.dag for active_dag in self._scheduler.active.values())
+        yield from (creation.dag for creation in self._being_written.values())
+
     def _find_same(self, new_dag: DagRecord, window_s: float) -> DagRecord | None:
         """Return an unfinished DAG of the same submission that is younger than the window."""
-        unfinished = (active_dag.snapshot.dag for active_dag in self._scheduler.active.values())
-        for dag in (*unfinished, *(dag for dag, _ in self._being_written.values())):
+        for dag in self._list_unfinished():
             is_young = 0 <= (new_dag.created_at - dag.created_at).total_seconds() < window_s
             same = (dag.name, dag.targets, dag.params)
             if is_young and same == (new_dag.name, new_dag.targets, new_dag.params):

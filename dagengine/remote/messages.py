@@ -15,18 +15,47 @@ CHECK_HOST_AND_FIREWALL = Message(
     "remote.check_host_and_firewall",
     "check that the host is up, that no firewall drops packets, and that sshd responds",
 )
+HOST_NAME_UNKNOWN = Message("remote.host_name_unknown", "the host name {name} is not known")
+CONNECT_TIMED_OUT = Message("remote.connect_timed_out", "it did not answer in time")
 UNREACHABLE = Message("remote.unreachable", "{host} cannot be reached over SSH: {reason}")
+NO_DESCRIPTOR = Message(
+    "remote.no_descriptor",
+    "this controller has no free file descriptor for a connection to {host}: {reason}",
+)
+RAISE_DESCRIPTOR_LIMIT = Message(
+    "remote.raise_descriptor_limit",
+    "raise its limit on open files (LimitNOFILE= of the systemd unit, ulimit -n)",
+)
 CHECK_HOST_AND_PORT = Message(
     "remote.check_host_and_port",
     "check that the host is up and that sshd listens on this address and port",
 )
+CHECK_SSHD_LOG = Message(
+    "remote.check_sshd_log",
+    "read the log of its sshd, which closed the connection: HostKeyAlgorithms of its sshd_config "
+    "may share no algorithm with this controller, or MaxStartups may be too low",
+)
+NO_COMMON_ALGORITHM = Message(
+    "remote.no_common_algorithm",
+    "{host} and this controller do not share an algorithm for {subject}: sshd offers {offered}",
+)
+ALLOW_ALGORITHM = Message(
+    "remote.allow_algorithm",
+    "add one of {supported} to {keyword} in its sshd_config",
+)
+KEY_EXCHANGE = Message("remote.key_exchange", "the key exchange")
+ENCRYPTION = Message("remote.encryption", "encryption")
+AUTHENTICATION_CODES = Message("remote.authentication_codes", "message authentication codes")
+HOST_KEYS = Message("remote.host_keys", "host keys")
+NO_ALGORITHM = Message("remote.no_algorithm", "none")
 ADDRESS_MISSING = Message("remote.address_missing", "{host} does not have an address")
 LOGIN_REJECTED = Message("remote.login_rejected", "{user}@{address} was rejected with {key}")
 AUTHORIZE_KEY = Message(
     "remote.authorize_key",
     "add its public key to the authorized_keys of {user} there, or correct ssh.user and "
     "ssh.key_file; a certificate may have expired or name other principals (ssh-keygen -L -f "
-    "shows it)",
+    "shows it), and PubkeyAcceptedAlgorithms or RequiredRSASize of its sshd_config may exclude the "
+    "key",
 )
 DEFAULT_KEYS = Message("remote.default_keys", "the default keys in ~/.ssh")
 ANY_AGENT_KEY = Message("remote.any_agent_key", "any key of the ssh agent")
@@ -42,6 +71,27 @@ FORWARDING_PROHIBITED = Message(
 ALLOW_FORWARDING = Message(
     "remote.allow_forwarding",
     "check AllowTcpForwarding and PermitOpen in its sshd_config",
+)
+HOST_PROHIBITS_FORWARDING = Message(
+    "remote.host_prohibits_forwarding",
+    "the sshd of {address} does not permit connections to {destination}",
+)
+PERMIT_FORWARDING = Message(
+    "remote.permit_forwarding",
+    "permit {destination}: AllowTcpForwarding, PermitOpen and DisableForwarding in its "
+    "sshd_config; restrict, no-port-forwarding and permitopen in the authorized_keys of {user}",
+)
+PERMIT_IN_SSHD_CONFIG = Message(
+    "remote.permit_in_sshd_config",
+    "permit {destination} in its sshd_config: AllowTcpForwarding, PermitOpen, DisableForwarding",
+)
+PERMIT_OPEN = Message(
+    "remote.permit_open",
+    "add {destination} to permitopen in {line} there, or to PermitOpen in its sshd_config",
+)
+DROP_RESTRICT = Message(
+    "remote.drop_restrict",
+    "remove restrict or no-port-forwarding from {line} there, or add port-forwarding to it",
 )
 FORWARDING_FAILED = Message(
     "remote.forwarding_failed",
@@ -74,6 +124,15 @@ KNOWN_HOSTS_UNREADABLE = Message(
     "remote.known_hosts_unreadable",
     "the trusted host keys of {address} cannot be read: {file}: {reason}",
 )
+KNOWN_HOSTS_LINE_SKIPPED = Message(
+    "remote.known_hosts_line_skipped",
+    "line {number} of {file} is skipped: {reason}",
+)
+LINE_HAS_ZEROES = Message("remote.line_has_zeroes", "it consists of zero bytes")
+LINE_MARKER_UNKNOWN = Message("remote.line_marker_unknown", "its marker is unknown")
+LINE_INCOMPLETE = Message("remote.line_incomplete", "it does not consist of names, type and key")
+LINE_KEY_UNREADABLE = Message("remote.line_key_unreadable", "its key cannot be read")
+LINE_NAME_UNREADABLE = Message("remote.line_name_unreadable", "its hashed name cannot be read")
 CORRECT_KNOWN_HOSTS = Message(
     "remote.correct_known_hosts",
     "correct the file, or name another one in ssh.known_hosts",
@@ -107,6 +166,24 @@ CERTIFY_OR_PIN = Message(
 HOST_KEY_UNKNOWN = Message(
     "remote.host_key_unknown",
     "the host key of {address} is unknown: {file} does not contain it",
+)
+HOST_KEY_UNKNOWN_WITHOUT_FILE = Message(
+    "remote.host_key_unknown_without_file",
+    "the host key of {address} is unknown: {file} does not exist",
+)
+HOST_KEY_OF_OTHER_TYPE = Message(
+    "remote.host_key_of_other_type",
+    "the host key of {address} is not the one in {file}: sshd offers {offered}, and the file has "
+    "{pinned}",
+)
+REPLACE_KEY_OR_ALLOW_TYPE = Message(
+    "remote.replace_key_or_allow_type",
+    "allow the type of the pinned key in HostKeyAlgorithms and HostKey of its sshd_config; only if "
+    "the host was reinstalled, replace the key: dagengine hosts trust --replace '{address}'",
+)
+HOST_CERTIFICATE_UNUSABLE = Message(
+    "remote.host_certificate_unusable",
+    "the certificate of {address} cannot be used: {reason}; its pinned key is used",
 )
 PIN_KEY = Message("remote.pin_key", "pin it: dagengine hosts trust shows its fingerprint and asks")
 HOST_KEY_MISSING = Message("remote.host_key_missing", "{address} does not present a host key")
@@ -241,9 +318,23 @@ SHELL_DID_NOT_RUN = Message(
     "the login shell of {user}@{address} did not run {command}: exit status {status}, output "
     "{output!r}",
 )
-GIVE_POSIX_SHELL = Message(
-    "remote.give_posix_shell",
-    "give {user} a POSIX login shell, without a forced command",
+CORRECT_LOGIN_SHELL = Message(
+    "remote.correct_login_shell",
+    "give {user} a login shell that runs commands, such as /bin/sh, without a forced command; its "
+    "start-up files must not exit",
+)
+SHELL_HUNG = Message(
+    "remote.shell_hung",
+    "the login shell of {user}@{address} did not reach {command} within {timeout_s:g} s",
+)
+SHELL_OR_SUDO_HUNG = Message(
+    "remote.shell_or_sudo_hung",
+    "neither the login shell of {user}@{address} nor sudo reached {command} within {timeout_s:g} s",
+)
+CHECK_START_UP_FILES = Message(
+    "remote.check_start_up_files",
+    "check the start-up files of {user} there, such as ~/.bashrc, ~/.profile and /etc/profile: "
+    "they must not wait for anything",
 )
 ARGUMENT_HAS_NUL = Message("remote.argument_has_nul", "{command!r} contains a NUL")
 

@@ -20,8 +20,9 @@ _NOISE_LIMIT_BYTES = 1024
 # Prints the mark and the process group, then executes the command. A shell that does not lead
 # its group shares the group with sudo or the SSH server; setsid then gives the command its own
 # group and, because the shell is not a leader, keeps the pid. Without setsid, 0 reports that the
-# group must not be terminated. SUDO_COMMAND is unset because a started server would keep it, the
-# complete command text, in its environment.
+# group must not be terminated. Nothing is executed if the announcement cannot be printed: the
+# channel was closed while the login shell started. SUDO_COMMAND is unset because a started server
+# would keep it, the complete command text, in its environment.
 _ANNOUNCE = r"""
 read -r stat </proc/self/stat
 set -- "${stat##*) }" "$@"
@@ -36,7 +37,7 @@ elif command -v setsid >/dev/null; then
 else
     group=0
 fi
-printf '\036dagengine-group:%s\n' "$group"
+printf '\036dagengine-group:%s\n' "$group" || exit 75
 exec "$@"
 """
 

@@ -14,6 +14,8 @@ from typing import Protocol
 from dagengine.remote.command import Command
 from dagengine.runtime.addresses import render_host_port
 
+_SESSIONS_FOR_ENDING = 2  # of those that sshd allows per connection
+
 
 @dataclass(frozen=True, slots=True)
 class HostAddress:
@@ -65,6 +67,11 @@ class HostAddress:
         return (*(self.jump.route() if self.jump else ()), self)
 
     @property
+    def command_sessions(self) -> int:
+        """Number of commands that may run at once; the other sessions are for ending commands."""
+        return max(1, self.max_sessions - _SESSIONS_FOR_ENDING)
+
+    @property
     def login_bound_s(self) -> float:
         """Limit on connecting and logging in over all hops, in seconds.
 
@@ -99,6 +106,22 @@ class CommandResult:
     truncated: bool = False
 
 
+class LineStream(Protocol):
+    """A running command that exchanges lines with this program."""
+
+    async def read_line(self) -> str | None:
+        """Return the next line of stdout, without its end; None after the command's end.
+
+        Raises:
+            ConnectionLost: the connection broke, or a line exceeds the limit.
+        """
+        ...
+
+    def write_line(self, text: str) -> None:
+        """Write a line to stdin; does nothing after the command's end. Never waits."""
+        ...
+
+
 class Runner(Protocol):
     """Runs commands on one host."""
 
@@ -125,6 +148,24 @@ class Runner(Protocol):
         """
         ...
 
+    def stream(
+        self, command: Command, *, timeout_s: float
+    ) -> AbstractAsyncContextManager[LineStream]:
+        """Start a command that runs until the context ends, and exchange lines with it.
+
+        It occupies one session of the connection. Leaving the context closes stdin and stdout; the
+        command must end by itself then. The command's own `stdin` is not used.
+
+        Args:
+            command: the command to run.
+            timeout_s: limit on connecting and opening its session, in seconds.
+
+        Raises:
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: the command did not run.
+            ConnectionLost: the connection broke while the command was sent.
+        """
+        ...
+
     def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
         """Open a unix socket (mode 0600) on this machine that leads to `host:port`.
 
@@ -132,6 +173,17 @@ class Runner(Protocol):
         socket are closed immediately.
 
         Raises:
+            HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
+        """
+        ...
+
+    async def ensure_forwarding(self, host: str, port: int) -> None:
+        """Return if the host may forward connections to `host:port`, also if nothing listens there.
+
+        Opens and closes a connection, if something listens.
+
+        Raises:
+            ForwardingProhibited: its sshd does not permit it.
             HostUnreachable, HostKeyRejected, AuthenticationFailed: no connection to the host.
         """
         ...

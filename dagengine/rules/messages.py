@@ -74,7 +74,9 @@ STEP_CANNOT_CONTINUE = Message(
     "rules.step_cannot_continue",
     "the step was interrupted by a restart of the controller and cannot continue",
 )
-CHECK_SERVER_THEN_RETRY = Message("rules.check_server_then_retry", "check the server, then RETRY")
+CHECK_EFFECT_THEN_RETRY = Message(
+    "rules.check_effect_then_retry", "check what the step has done, then RETRY"
+)
 
 # --- Transitions -----------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dagengine.error_codes import Code
 from dagengine.errors import OperatorRefused
 from dagengine.model.records import LockRecord, SubTaskRecord
 from dagengine.model.states import Operator, State
@@ -11,8 +12,6 @@ from dagengine.rules import messages
 from dagengine.rules import planning as plan
 from dagengine.rules.snapshot import Snapshot
 from dagengine.rules.state_machine import Event
-
-_PREFIX = "Task.Dag.Operator"
 
 
 def cancel_dag(snapshot: Snapshot) -> list[int]:
@@ -23,7 +22,7 @@ def cancel_dag(snapshot: Snapshot) -> list[int]:
     """
     if snapshot.dag.state.is_final:
         raise OperatorRefused(
-            f"{_PREFIX}.CancelFinishedDag",
+            Code.DAG_CANCEL_FINISHED_DAG,
             messages.DAG_ENDED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.NOTHING_TO_CANCEL(),
         )
@@ -31,7 +30,7 @@ def cancel_dag(snapshot: Snapshot) -> list[int]:
         has_begun = node.state is not State.PENDING or node.stage == snapshot.dag.stage
         if has_begun and not node.flags.can_cancel:
             raise OperatorRefused(
-                f"{_PREFIX}.CancelNotAllowed",
+                Code.DAG_CANCEL_NOT_ALLOWED,
                 messages.STAGE_NOT_CANCELLABLE(stage=node.name),
                 remedy=messages.WAIT_FOR_END(),
             )
@@ -40,7 +39,7 @@ def cancel_dag(snapshot: Snapshot) -> list[int]:
     return plan.cancel(snapshot)
 
 
-def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
+def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.AttemptStart]:
     """Apply RETRY: failed lanes start again at their first stage, later normal stages run again.
 
     Args:
@@ -52,7 +51,7 @@ def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
     """
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
-            f"{_PREFIX}.RetryNotFailedDag",
+            Code.DAG_RETRY_NOT_FAILED_DAG,
             messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.RETRY_FAILED_ONLY(),
         )
@@ -61,7 +60,7 @@ def retry_dag(snapshot: Snapshot, lock: LockRecord | None) -> list[plan.Start]:
         node = snapshot.nodes[sub_task.stage]
         if sub_task.execute_times and not node.flags.can_retry:
             raise OperatorRefused(
-                f"{_PREFIX}.RetryNotAllowed",
+                Code.DAG_RETRY_NOT_ALLOWED,
                 messages.STAGE_NOT_RETRYABLE(stage=node.name),
                 remedy=messages.ROLLBACK_OR_FINISH_BY_HAND(),
             )
@@ -106,7 +105,7 @@ def _enters_again(snapshot: Snapshot, target: str | None, state: State, is_lanes
 
 def rollback_dag(
     snapshot: Snapshot, lock: LockRecord | None, before: LockRecord | None
-) -> list[plan.Start]:
+) -> list[plan.AttemptStart]:
     """Apply ROLLBACK: undo the work of the DAG, from the last stage to the first.
 
     Args:
@@ -120,7 +119,7 @@ def rollback_dag(
     """
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
-            f"{_PREFIX}.RollbackNotFailedDag",
+            Code.DAG_ROLLBACK_NOT_FAILED_DAG,
             messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.ROLLBACK_FAILED_ONLY(),
         )
@@ -128,7 +127,7 @@ def rollback_dag(
     for node in begun_nodes:
         if not node.flags.can_rollback:
             raise OperatorRefused(
-                f"{_PREFIX}.RollbackNotAllowed",
+                Code.DAG_ROLLBACK_NOT_ALLOWED,
                 messages.STAGE_NOT_REVERSIBLE(stage=node.name),
                 remedy=messages.RETRY_OR_UNDO_BY_HAND(),
             )
@@ -138,7 +137,7 @@ def rollback_dag(
         and before.token != snapshot.dag.last_lock_token
     ):
         raise OperatorRefused(
-            f"{_PREFIX}.RollbackNotAllowed",
+            Code.DAG_ROLLBACK_NOT_ALLOWED,
             messages.LOCK_WAS_TAKEN(key=before.key, dag=_name(snapshot)),
             remedy=messages.SEE_NEWEST_DAG(),
         )
@@ -163,7 +162,7 @@ def pass_dag(snapshot: Snapshot) -> None:
     """
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
-            f"{_PREFIX}.PassNotFailedDag",
+            Code.DAG_PASS_NOT_FAILED_DAG,
             messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.PASS_FAILED_ONLY(),
         )
@@ -171,7 +170,7 @@ def pass_dag(snapshot: Snapshot) -> None:
     for node in unfinished:
         if not node.flags.can_pass:
             raise OperatorRefused(
-                f"{_PREFIX}.PassNotAllowed",
+                Code.DAG_PASS_NOT_ALLOWED,
                 messages.STAGE_NOT_PASSABLE(stage=node.name),
                 remedy=messages.RETRY_OR_ROLLBACK(),
             )
@@ -184,7 +183,7 @@ def pass_dag(snapshot: Snapshot) -> None:
     snapshot.refresh_counters()
 
 
-def pass_node(snapshot: Snapshot, stage: int, lock: LockRecord | None) -> list[plan.Start]:
+def pass_node(snapshot: Snapshot, stage: int, lock: LockRecord | None) -> list[plan.AttemptStart]:
     """Apply PASS to a node: its FAILED lanes continue in the next stage, later groups run again.
 
     Args:
@@ -195,28 +194,28 @@ def pass_node(snapshot: Snapshot, stage: int, lock: LockRecord | None) -> list[p
     Raises:
         OperatorRefused: the DAG or the node is not FAILED, or the node cannot be passed.
     """
-    prefix, node = "Task.Node.Operator", snapshot.nodes[stage]
+    node = snapshot.nodes[stage]
     if snapshot.dag.state is not State.FAILED:
         raise OperatorRefused(
-            f"{prefix}.PassNotFailedDag",
+            Code.NODE_PASS_NOT_FAILED_DAG,
             messages.DAG_NOT_FAILED(dag=_name(snapshot), state=snapshot.dag.state),
             remedy=messages.PASS_STAGE_OF_FAILED_ONLY(),
         )
     if node.state is not State.FAILED:
         raise OperatorRefused(
-            f"{prefix}.PassNotFailedNode",
+            Code.NODE_PASS_NOT_FAILED_NODE,
             messages.STAGE_NOT_FAILED(stage=node.name, state=node.state),
             remedy=messages.NAME_FAILED_STAGE(number=snapshot.dag.stage),
         )
     if not node.flags.can_pass:
         raise OperatorRefused(
-            f"{prefix}.PassNotAllowed",
+            Code.NODE_PASS_NOT_ALLOWED,
             messages.STAGE_NOT_PASSABLE(stage=node.name),
             remedy=messages.RETRY_OR_ROLLBACK(),
         )
     if snapshot.was_undone:
         raise OperatorRefused(
-            f"{prefix}.PassNotAllowed",
+            Code.NODE_PASS_NOT_ALLOWED,
             messages.ROLLBACK_STARTED(dag=_name(snapshot), stage=node.name),
             remedy=messages.ROLLBACK_RETRY_OR_PASS(),
         )
@@ -256,7 +255,7 @@ def _name(snapshot: Snapshot) -> str:
 def refuse_operator(operator: str) -> OperatorRefused:
     """Return the error for an operator that is not supported."""
     return OperatorRefused(
-        f"{_PREFIX}.NotSupport",
+        Code.DAG_NOT_SUPPORT,
         messages.OPERATOR_UNKNOWN(operator=operator),
         remedy=messages.SEND_OPERATOR(),
     )

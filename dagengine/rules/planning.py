@@ -44,7 +44,7 @@ from dagengine.rules.state_machine import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class AttemptStart:
     """An attempt to start, of a sub-task in its current state in the snapshot.
 
     Attributes:
@@ -59,7 +59,7 @@ class Start:
     undo: bool = False
 
 
-def begin(snapshot: Snapshot) -> list[Start]:
+def begin(snapshot: Snapshot) -> list[AttemptStart]:
     """Start a READY DAG, or end it if it was cancelled before the start."""
     if snapshot.is_cancelling:
         _finish_cancelled(snapshot)
@@ -72,7 +72,7 @@ def begin(snapshot: Snapshot) -> list[Start]:
 
 def end_attempt(
     snapshot: Snapshot, sub_task_id: int, attempt_no: int, outcome: Outcome
-) -> list[Start]:
+) -> list[AttemptStart]:
     """Record the end of an attempt. The outcome of an attempt that is not current is ignored."""
     sub_task = snapshot.sub_tasks.get(sub_task_id)
     if (
@@ -145,9 +145,9 @@ def cancel(snapshot: Snapshot) -> list[int]:
 # --- internal functions ---
 
 
-def _start_group(snapshot: Snapshot, group: Group) -> list[Start]:
+def _start_group(snapshot: Snapshot, group: Group) -> list[AttemptStart]:
     """Start a group: its normal stage, or each lane without a failure at its next stage."""
-    starts: list[Start] = []
+    starts: list[AttemptStart] = []
     for sub_task in list(_first_unfinished(snapshot, group)):
         starts.append(_start_sub_task(snapshot, sub_task))
     _close_nodes(snapshot, group)  # a retry may have opened a node that no lane reaches
@@ -171,7 +171,7 @@ def _next_in_lane(snapshot: Snapshot, group: Group, lane: str | None) -> SubTask
     return None
 
 
-def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord) -> Start:
+def _start_sub_task(snapshot: Snapshot, sub_task: SubTaskRecord) -> AttemptStart:
     node = snapshot.nodes[sub_task.stage]
     if node.state is State.PENDING:
         snapshot.step_node(node.stage, Event.START)
@@ -184,11 +184,11 @@ def open_attempt(
     event: Event,
     *,
     confirm_only: bool = False,
-) -> Start:
+) -> AttemptStart:
     """Open the sub-task's next attempt because of an event (START, RESUME or UNDO)."""
     running = snapshot.begin_sub_task(sub_task, event)
     undo = running.operator is Operator.ROLLBACK
-    return Start(running.sub_task_id, event is Event.RESUME, confirm_only, undo)
+    return AttemptStart(running.sub_task_id, event is Event.RESUME, confirm_only, undo)
 
 
 def close_attempt(snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, error: str) -> None:
@@ -204,10 +204,10 @@ def close_attempt(snapshot: Snapshot, sub_task: SubTaskRecord, outcome: str, err
     snapshot.add_change(AttemptClosed(attempt))
 
 
-def _continue_group(snapshot: Snapshot, ended: SubTaskRecord) -> list[Start]:
+def _continue_group(snapshot: Snapshot, ended: SubTaskRecord) -> list[AttemptStart]:
     """Plan the consequences within the group of a sub-task that has just ended."""
     group = snapshot.group_of(ended.stage)
-    starts: list[Start] = []
+    starts: list[AttemptStart] = []
     current = snapshot.sub_tasks[ended.sub_task_id]
     can_continue = current.state is State.SUCCEED and not snapshot.is_cancelling
     if can_continue and (following := _next_in_lane(snapshot, group, ended.target)) is not None:
@@ -251,7 +251,7 @@ def _is_left_out(snapshot: Snapshot, stage: int) -> bool:
     )
 
 
-def _undo_next(snapshot: Snapshot) -> list[Start]:
+def _undo_next(snapshot: Snapshot) -> list[AttemptStart]:
     """Start to undo the highest stage that still has something to undo."""
     for stage in reversed(snapshot.nodes):
         node = snapshot.nodes[stage]
@@ -280,7 +280,7 @@ def _has_something_to_undo(sub_task: SubTaskRecord) -> bool:
     return sub_task.execute_times > 0 and not is_undone
 
 
-def _continue_undo(snapshot: Snapshot, stage: int) -> list[Start]:
+def _continue_undo(snapshot: Snapshot, stage: int) -> list[AttemptStart]:
     """Continue a rollback after an attempt to undo has ended."""
     if snapshot.running_in[stage]:
         return []
@@ -296,7 +296,7 @@ def _continue_undo(snapshot: Snapshot, stage: int) -> list[Start]:
     return []
 
 
-def _finish_group(snapshot: Snapshot, group: Group) -> list[Start]:
+def _finish_group(snapshot: Snapshot, group: Group) -> list[AttemptStart]:
     if group.is_lanes:
         is_clear = bool(snapshot.healthy_targets)
     else:

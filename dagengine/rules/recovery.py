@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from dagengine.error_codes import Code
 from dagengine.model.outcome import Failed, Interrupted, Problem, ResultUnknown
 from dagengine.model.states import State
 from dagengine.rules import messages
-from dagengine.rules.planning import Start, begin, close_attempt, end_attempt, open_attempt
+from dagengine.rules.planning import AttemptStart, begin, close_attempt, end_attempt, open_attempt
 from dagengine.rules.snapshot import Snapshot
 from dagengine.rules.state_machine import Event
 
 CANNOT_CONTINUE = Problem(
-    "Common.Unexpected",
+    Code.UNEXPECTED,
     messages.STEP_CANNOT_CONTINUE(),
-    messages.CHECK_SERVER_THEN_RETRY(),
+    messages.CHECK_EFFECT_THEN_RETRY(),
 )
 
 
-def resume(snapshot: Snapshot, *, lost: Collection[int] | None = None) -> list[Start]:
+def resume(snapshot: Snapshot, *, lost: Collection[int] | None = None) -> list[AttemptStart]:
     """Resume the attempts that no longer run although they are RUNNING in the store.
 
     An attempt of a stage that cannot continue ends as ResultUnknown instead.
@@ -29,7 +30,7 @@ def resume(snapshot: Snapshot, *, lost: Collection[int] | None = None) -> list[S
     """
     if snapshot.dag.state is State.READY:
         return begin(snapshot)
-    starts: list[Start] = []
+    starts: list[AttemptStart] = []
     for sub_task in snapshot.running:
         if lost is not None and sub_task.sub_task_id not in lost:
             continue

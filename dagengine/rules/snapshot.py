@@ -8,9 +8,10 @@ was not stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from dagengine.model.changes import Batch, Change, DagChanged, NodeChanged, SubTaskChanged
@@ -26,13 +27,16 @@ from dagengine.rules.state_machine import Event
 class Group:
     """The stages between two barriers: one normal stage, or consecutive parallel ones (lanes)."""
 
-    first: int
-    last: int
+    stages: range
     is_lanes: bool
 
     @property
-    def stages(self) -> range:
-        return range(self.first, self.last + 1)
+    def first(self) -> int:
+        return self.stages[0]
+
+    @property
+    def last(self) -> int:
+        return self.stages[-1]
 
 
 class Snapshot:
@@ -51,21 +55,21 @@ class Snapshot:
         self.dag = dag
         self.nodes = {node.stage: node for node in sorted(nodes, key=lambda n: n.stage)}
         self.sub_tasks = {sub_task.sub_task_id: sub_task for sub_task in sub_tasks}
-        self.groups = tuple(_group(list(self.nodes.values())))
-        self._group_of = {stage: group for group in self.groups for stage in group.stages}
-        self._ids = {
-            (sub_task.stage, sub_task.target): sub_task.sub_task_id
-            for sub_task in self.sub_tasks.values()
-        }
-        self._by_stage: dict[int, list[int]] = {stage: [] for stage in self.nodes}
+        self._group_of = _group(tuple((node.stage, node.kind) for node in self.nodes.values()))
+        self._ids: dict[int, dict[str | None, int]] = {stage: {} for stage in self.nodes}
         for sub_task in self.sub_tasks.values():
-            self._by_stage[sub_task.stage].append(sub_task.sub_task_id)
+            self._ids[sub_task.stage][sub_task.target] = sub_task.sub_task_id
         self._changes: list[Change] = []
         self._places: dict[tuple[str, int], int] = {}  # index of a row's change in `_changes`
         self._lock_token = dag.lock_token
         self.refresh_counters()
 
     # --- reading ---------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All groups, in stage order."""
+        return tuple(dict.fromkeys(self._group_of.values()))
 
     def group_of(self, stage: int) -> Group:
         """Return the group that a stage belongs to."""
@@ -77,12 +81,12 @@ class Snapshot:
 
     def sub_task_at(self, stage: int, target: str | None) -> SubTaskRecord | None:
         """Return the sub-task of a target in a stage; None when there is none."""
-        sub_task_id = self._ids.get((stage, target))
+        sub_task_id = self._ids[stage].get(target)
         return None if sub_task_id is None else self.sub_tasks[sub_task_id]
 
     def sub_tasks_of(self, stage: int) -> Iterator[SubTaskRecord]:
         """Return a stage's sub-tasks in creation order."""
-        return (self.sub_tasks[sub_task_id] for sub_task_id in self._by_stage[stage])
+        return (self.sub_tasks[sub_task_id] for sub_task_id in self._ids[stage].values())
 
     @property
     def running(self) -> list[SubTaskRecord]:
@@ -242,12 +246,17 @@ class Snapshot:
                 self.waiting_in[later] -= 1
 
 
-def _group(nodes: Sequence[NodeRecord]) -> Iterator[Group]:
+@lru_cache(maxsize=100)  # the DAGs of one operation share their groups
+def _group(stages: tuple[tuple[int, StageKind], ...]) -> Mapping[int, Group]:
+    """Return the group of each stage; `stages` are numbers and kinds, in order."""
+    groups: dict[int, Group] = {}
     first = 0
-    while first < len(nodes):
+    while first < len(stages):
         last = first
-        is_lanes = nodes[first].kind is StageKind.PARALLEL
-        while is_lanes and last + 1 < len(nodes) and nodes[last + 1].kind is StageKind.PARALLEL:
+        is_lanes = stages[first][1] is StageKind.PARALLEL
+        while is_lanes and last + 1 < len(stages) and stages[last + 1][1] is StageKind.PARALLEL:
             last += 1
-        yield Group(nodes[first].stage, nodes[last].stage, is_lanes)
+        group = Group(range(stages[first][0], stages[last][0] + 1), is_lanes)
+        groups.update(dict.fromkeys(group.stages, group))
         first = last + 1
+    return groups

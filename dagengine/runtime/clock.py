@@ -6,6 +6,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from dagengine.runtime.pauses import ProcessTime, Reading
+
+_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # only Linux has it
+
 
 class Clock(Protocol):
     """Source of time; passed as an argument, so that tests can control it."""
@@ -19,11 +23,33 @@ class Clock(Protocol):
         ...
 
 
+class BootClock(Protocol):
+    """The time of this machine since its start, time in suspension included.
+
+    A lease counts pauses of the process, unlike `Clock.monotonic_s`.
+    """
+
+    def boot_s(self) -> float:
+        """Return seconds of CLOCK_BOOTTIME."""
+        ...
+
+
 class SystemClock:
-    """The clocks of this machine."""
+    """The clocks of this machine. While an engine runs, pauses of the process do not count."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     def monotonic_s(self) -> float:
-        return time.monotonic()
+        return PROCESS_TIME.monotonic_s()
+
+    def boot_s(self) -> float:
+        return time.clock_gettime(_BOOT)
+
+
+def _read() -> Reading:
+    return Reading(time.monotonic(), time.clock_gettime(_BOOT))
+
+
+PROCESS_TIME = ProcessTime(_read)
+"""The time of this process: a pause stops all of it, so there is one for all clocks and loops."""

@@ -11,9 +11,45 @@ KEY_TWICE = Message("runtime.key_twice", "the key '{key}' occurs twice in {place
 REMOVE_ONE = Message("runtime.remove_one", "remove one")
 NOT_YAML = Message("runtime.not_yaml", "it is not YAML")
 NOT_YAML_AT = Message("runtime.not_yaml_at", "it is not YAML in {place}")
-NESTED_TOO_DEEPLY = Message("runtime.nested_too_deeply", "it is nested too deeply")
+NESTED_TOO_DEEPLY = Message(
+    "runtime.nested_too_deeply",
+    "it is nested too deeply, above {levels} levels, in {place}",
+)
 FLATTEN = Message("runtime.flatten", "flatten it")
+TOO_MANY_VALUES = Message(
+    "runtime.too_many_values",
+    "it has more than {limit:,} values, as far as {place}, with aliases written out",
+)
+USE_FEWER_ALIASES = Message("runtime.use_fewer_aliases", "use fewer aliases")
+ALIAS_OF_ITSELF = Message(
+    "runtime.alias_of_itself", "an alias refers to what contains it in {place}"
+)
+TAG_UNSUPPORTED = Message("runtime.tag_unsupported", "a tag is not supported in {place}")
+REMOVE_TAG = Message("runtime.remove_tag", "remove the tag")
+NUMBER_TOO_LONG = Message(
+    "runtime.number_too_long",
+    "a number has more than {digits} digits in {place}",
+)
+CHARACTER_INVALID = Message(
+    "runtime.character_invalid",
+    "it contains the character {code} in line {line}, which YAML does not allow",
+)
+CONTROL_CHARACTER = Message(
+    "runtime.control_character",
+    "a value has the control character {code} in {place}",
+)
+REMOVE_CHARACTER = Message("runtime.remove_character", "remove it")
+REMOVE_IT = Message("runtime.remove_it", "remove it, and save the file as UTF-8")
+REPLACE_TABS = Message("runtime.replace_tabs", "replace the tabs by spaces")
+FILE_TOO_LARGE = Message("runtime.file_too_large", "it is larger than {limit_bytes:,} bytes")
+SHORTEN = Message("runtime.shorten", "shorten it")
+NOT_UTF8 = Message("runtime.not_utf8", "it is not UTF-8 in line {line}")
+SAVE_AS_UTF8 = Message("runtime.save_as_utf8", "save it as UTF-8")
 VALUE_MALFORMED = Message("runtime.value_malformed", "a value does not match its form or tag")
+VALUE_MALFORMED_AT = Message(
+    "runtime.value_malformed_at",
+    "a value does not match its form or tag in {place}",
+)
 VALUE_AMBIGUOUS = Message(
     "runtime.value_ambiguous",
     "{key} in line {line} has {value}, which YAML 1.1 and YAML 1.2 read differently",
@@ -34,6 +70,15 @@ NOT_ADDRESS = Message(
 IPV6_WITHOUT_BRACKETS = Message(
     "runtime.ipv6_without_brackets",
     "an IPv6 address needs brackets: [ip]:port",
+)
+
+# --- New files -------------------------------------------------------------------
+
+IS_LINK = Message("runtime.is_link", "it is a symbolic link")
+NOT_REGULAR_FILE = Message("runtime.not_regular_file", "it is not a regular file")
+LINK_TO_NOTHING = Message(
+    "runtime.link_to_nothing",
+    "it is a symbolic link to a file that does not exist",
 )
 
 # --- Password files --------------------------------------------------------------

@@ -53,9 +53,11 @@ class Service:
         Otherwise a step that suppresses every cancellation would block the stop forever.
         """
         self._started = False
-        for _ in range(self.patience):
+        count = 0
+        while self.may_wait(count):
             if not self._tasks:
                 return
+            count += 1
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=self.patience_s)
@@ -63,12 +65,25 @@ class Service:
             names = sorted(task.get_name() for task in self._tasks)
             _log.error("tasks_not_stopped", service=self.name, tasks=names)
 
+    def may_wait(self, count: int) -> bool:
+        """Return whether `stop` cancels its tasks once more, after `count` times."""
+        return count < self.patience
+
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[Any]]:
+        """The tasks that this service owns and that have not ended."""
+        return frozenset(self._tasks)
+
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
         """Run `work` as a task that this service owns."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def release(self, task: asyncio.Task[Any]) -> None:
+        """Stop owning a task: `stop` neither cancels it nor waits for it."""
+        self._tasks.discard(task)
 
     async def _supervise(self) -> None:
         while True:

@@ -9,12 +9,17 @@ quotes it, except for an ambiguous scalar.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, cast
 
 import yaml
 
 from dagengine.runtime import messages
+from dagengine.runtime.yaml_structure import StructureCheck, YamlRefused, render_place
+from dagengine.text import escape_controls
+
+MALFORMED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What a constructor of PyYAML or ruamel.yaml raises for a value that does not match its tag."""
 
 _SECRETS = ("password", "passphrase", "secret")
 # Booleans in YAML 1.1 that PyYAML reads as text.
@@ -33,37 +38,38 @@ _MAX_DIGITS = 100
 _MAX_SHOWN = 40
 
 
-class YamlRefused(ValueError):
-    """Raised when a text is not valid YAML for a configuration file; names problem and line.
-
-    Attributes:
-        problem: the problem and its location.
-        remedy: how to fix the problem.
-    """
-
-    def __init__(self, problem: str, remedy: str = "") -> None:
-        remedy = remedy or messages.CORRECT_FILE()
-        super().__init__(f"{problem}; {remedy}")
-        self.problem = problem
-        self.remedy = remedy
-
-
 class _StrictLoader(yaml.SafeLoader):
     """Rejects ambiguous scalars, and duplicate keys, as PyYAML would drop the first value."""
+
+    def __init__(self, text: str) -> None:
+        self._structure = StructureCheck()
+        super().__init__(text)
+
+    def get_event(self) -> yaml.Event:
+        event = super().get_event()  # type: ignore[no-untyped-call]
+        self._structure.feed(event)
+        return cast("yaml.Event", event)
 
     def construct_document(self, node: yaml.Node) -> Any:
         _check_scalars(self, node, ())
         return super().construct_document(node)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except MALFORMED:
+            # The text does not match its tag; PyYAML does not wrap the cause.
+            raise YamlRefused(
+                messages.VALUE_MALFORMED_AT(place=render_place(node.start_mark))
+            ) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Hashable] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise YamlRefused(messages.KEY_NOT_TEXT(place=_place(key.start_mark)))
             if key.value in seen:
-                where = _place(key.start_mark)
+                place = render_place(key.start_mark)
                 raise YamlRefused(
-                    messages.KEY_TWICE(key=key.value, place=where), messages.REMOVE_ONE()
+                    messages.KEY_TWICE(key=key.value, place=place), messages.REMOVE_ONE()
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -90,6 +96,37 @@ def outline_yaml(text: str) -> Mapping[str, frozenset[str]] | None:
     return {str(key.value): frozenset(_keys(value)) for key, value in node.value}
 
 
+def find_yaml_line(text: str, path: Sequence[str | int]) -> int | None:
+    """Return the line of a key or item, or of what contains it; None if the text is not YAML.
+
+    Args:
+        text: of the file.
+        path: keys and positions from the top, such as `("zones", "zone1", 0, "ip")`.
+    """
+    try:
+        node = _load(text, lambda loader: loader.get_single_node())
+    except YamlRefused:
+        return None
+    line: int | None = None
+    for step in path:
+        below = _find_below(node, step)
+        if below is None:
+            break
+        mark, node = below
+        line = mark.line + 1
+    return line
+
+
+def _find_below(node: yaml.Node, step: str | int) -> tuple[yaml.Mark, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if str(key.value) == str(step):
+                return key.start_mark, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        return node.value[step].start_mark, node.value[step]
+    return None
+
+
 def _load(text: str, construct: Callable[[_StrictLoader], Any]) -> Any:
     loader: _StrictLoader | None = None
     try:
@@ -97,20 +134,31 @@ def _load(text: str, construct: Callable[[_StrictLoader], Any]) -> Any:
         return construct(loader)
     except yaml.YAMLError as exc:
         # PyYAML's message would quote the file, which may contain a password by mistake.
-        mark = getattr(exc, "problem_mark", None)
-        raise YamlRefused(
-            messages.NOT_YAML_AT(place=_place(mark)) if mark else messages.NOT_YAML()
-        ) from None
-    except RecursionError:
-        raise YamlRefused(messages.NESTED_TOO_DEEPLY(), messages.FLATTEN()) from None
+        raise _not_yaml(text, exc) from None
     except YamlRefused:
         raise
-    except (ValueError, TypeError, AttributeError, KeyError):
-        # The text does not match its tag or the form of a date; PyYAML does not wrap the cause.
-        raise YamlRefused(messages.VALUE_MALFORMED()) from None
+    except (RecursionError, *MALFORMED):  # such as an escape of a character above U+10FFFF
+        if loader is None:
+            raise YamlRefused(messages.VALUE_MALFORMED()) from None
+        place = render_place(loader.get_mark())
+        raise YamlRefused(messages.VALUE_MALFORMED_AT(place=place)) from None
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _not_yaml(text: str, exc: yaml.YAMLError) -> YamlRefused:
+    """Return the error for a text that the parser does not accept."""
+    if isinstance(exc, yaml.reader.ReaderError):
+        line = text.count("\n", 0, exc.position) + 1
+        code = escape_controls(chr(exc.character)) if isinstance(exc.character, int) else ""
+        return YamlRefused(messages.CHARACTER_INVALID(code=code, line=line), messages.REMOVE_IT())
+    mark = getattr(exc, "problem_mark", None)
+    if mark is None:
+        return YamlRefused(messages.NOT_YAML())
+    is_tab = "\\t" in (getattr(exc, "problem", None) or "")
+    remedy = messages.REPLACE_TABS() if is_tab else ""
+    return YamlRefused(messages.NOT_YAML_AT(place=render_place(mark)), remedy)
 
 
 def _keys(node: yaml.Node) -> list[str]:
@@ -190,7 +238,3 @@ def read_as_1_2(text: str) -> Any:
 
 def _is_same(older: Any, newer: Any) -> bool:
     return type(older) is type(newer) and repr(older) == repr(newer)  # nan is not equal to itself
-
-
-def _place(mark: yaml.Mark) -> str:
-    return messages.PLACE(line=mark.line + 1, column=mark.column + 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
@@ -43,29 +46,52 @@ class WatchedFile(Generic[T]):
         """Return the content of the file as it is now.
 
         Raises:
-            OSError: the file cannot be read; `parse` may raise other errors.
+            OSError: the file cannot be read, or is a pipe, which might block for ever; `parse` may
+                raise other errors.
         """
-        stat = self.path.stat()
-        version = _version_of(stat)
+        file_stat = self._stat()
+        version = _version_of(file_stat)
         if version != self._version:
             self._version = None
             self._content = [self._parse(self.path)]
-            self._version = version if self._has_settled(stat) else None
+            self._version = version if self._has_settled(file_stat) else None
         return self._content[0]
+
+    def check(self) -> None:
+        """Parse the file if `read` would parse it, but keep the previous content; raises as `read`.
+
+        The next `read` parses it again.
+        """
+        if _version_of(self._stat()) != self._version:
+            self._parse(self.path)
 
     def is_current(self) -> bool:
         """Return True if `read` would return at once, without parsing. Raises OSError."""
         return self._version is not None and _version_of(self.path.stat()) == self._version
 
-    def _has_settled(self, stat: os.stat_result) -> bool:
+    def find_version(self) -> object:
+        """Return a value that differs after the file has changed. Raises OSError."""
+        return _version_of(self.path.stat())
+
+    def modified_at(self) -> datetime:
+        """Return when the file was modified. Raises OSError."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    def _stat(self) -> os.stat_result:
+        file_stat = self.path.stat()
+        if stat.S_ISFIFO(file_stat.st_mode):
+            raise OSError(errno.EINVAL, messages.NOT_REGULAR_FILE(), str(self.path))
+        return file_stat
+
+    def _has_settled(self, file_stat: os.stat_result) -> bool:
         if self._clock is None:
             return True
-        return self._clock.now().timestamp() - stat.st_ctime > _SETTLED_S
+        return self._clock.now().timestamp() - file_stat.st_ctime > _SETTLED_S
 
 
-def _version_of(stat: os.stat_result) -> _FileVersion:
+def _version_of(file_stat: os.stat_result) -> _FileVersion:
     """Return a value that differs after the file has changed."""
-    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+    return file_stat.st_mtime_ns, file_stat.st_ctime_ns, file_stat.st_size, file_stat.st_ino
 
 
 def read_first_line(path: Path) -> str:

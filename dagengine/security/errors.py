@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+from dagengine.error_codes import Code
 from dagengine.errors import ApiError, DagengineError, SecurityError
 from dagengine.security import messages
+
+_SHOWN_CHARS = 200  # of a header's value
 
 
 class HeaderDecryptFailed(SecurityError):
@@ -14,7 +18,7 @@ class HeaderDecryptFailed(SecurityError):
     The response is the same for every cause, so that it does not act as a decryption oracle.
     """
 
-    err_code = "Security.Authentication.Header.DecryptFailed"
+    err_code = Code.HEADER_DECRYPT_FAILED
     legacy_code = 1
 
     def __init__(self) -> None:
@@ -24,7 +28,7 @@ class HeaderDecryptFailed(SecurityError):
 class BodyKeysInvalid(DagengineError):
     """Raised when `keys` is too short for a request with a body."""
 
-    err_code = "Request.Body.Decrypt.AES.KeyAndIv.Invalid"
+    err_code = Code.BODY_KEYS_INVALID
 
     def __init__(self) -> None:
         super().__init__(messages.BODY_KEYS_INVALID())
@@ -33,7 +37,7 @@ class BodyKeysInvalid(DagengineError):
 class BodyLengthInvalid(DagengineError):
     """Raised when the length of the decoded body is not a multiple of the AES block size."""
 
-    err_code = "Request.Body.Decrypt.AES.ContentLength.Invalid"
+    err_code = Code.BODY_LENGTH_INVALID
 
     def __init__(self) -> None:
         super().__init__(messages.BODY_LENGTH_INVALID())
@@ -45,10 +49,14 @@ class BodyUnreadable(DagengineError):
     The response is the same for every cause.
     """
 
-    err_code = "Common.Unexpected"
+    err_code = Code.UNEXPECTED
 
     def __init__(self) -> None:
         super().__init__(messages.BODY_UNREADABLE())
+
+
+class ForwardingRefused(SecurityError):
+    """Raised when a request with the header of another controller is not accepted."""
 
 
 DECRYPTION_ERRORS = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, BodyUnreadable)
@@ -58,7 +66,7 @@ DECRYPTION_ERRORS = (HeaderDecryptFailed, BodyKeysInvalid, BodyLengthInvalid, Bo
 class HeaderMissing(ApiError):
     """Raised when a request has neither X-OCS-Agent-Header nor X-OCS-Header."""
 
-    err_code = "Request.Header.NotFound"
+    err_code = Code.HEADER_NOT_FOUND
 
     def __init__(self) -> None:
         super().__init__(messages.HEADER_MISSING())
@@ -67,7 +75,7 @@ class HeaderMissing(ApiError):
 class SocketPermissionDenied(ApiError):
     """Raised when a process of another user connects to the unix socket."""
 
-    err_code = "Security.User.PermissionDenied"
+    err_code = Code.PERMISSION_DENIED
     http_status = 401
 
     def __init__(self, caller: str) -> None:
@@ -77,10 +85,45 @@ class SocketPermissionDenied(ApiError):
         )
 
 
+class RightMissing(ApiError):
+    """Raised when an authenticated caller may not do what the request asks for."""
+
+    err_code = Code.PERMISSION_DENIED
+    http_status = 403
+
+    def __init__(self, caller: str) -> None:
+        super().__init__(messages.RIGHT_MISSING(caller=caller), remedy=messages.CALL_WITH_RIGHT())
+
+
+class HostNotAllowed(ApiError):
+    """Raised when the header Host names another host, as after DNS rebinding."""
+
+    err_code = Code.HEADER_HOST_NOT_ALLOWED
+    http_status = 403
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            messages.HOST_NOT_ALLOWED(host=host[:_SHOWN_CHARS]), remedy=messages.ALLOW_HOST()
+        )
+
+
+class OriginNotAllowed(ApiError):
+    """Raised when a web page of another origin sent the request."""
+
+    err_code = Code.HEADER_ORIGIN_NOT_ALLOWED
+    http_status = 403
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            messages.ORIGIN_NOT_ALLOWED(origin=origin[:_SHOWN_CHARS]),
+            remedy=messages.ALLOW_ORIGIN(),
+        )
+
+
 class UriMismatch(SecurityError):
     """Raised when the header was signed for another request target."""
 
-    err_code = "Security.Authentication.Header.UriMismatch"
+    err_code = Code.HEADER_URI_MISMATCH
 
     def __init__(self) -> None:
         super().__init__(messages.URI_MISMATCH(), remedy=messages.SIGN_TARGET())
@@ -89,7 +132,7 @@ class UriMismatch(SecurityError):
 class TimestampInvalid(SecurityError):
     """Raised when `ts` is not a decimal number of seconds."""
 
-    err_code = "Security.Authentication.Timestamp.Invalid"
+    err_code = Code.TIMESTAMP_INVALID
 
     def __init__(self) -> None:
         super().__init__(messages.TIMESTAMP_INVALID())
@@ -98,7 +141,7 @@ class TimestampInvalid(SecurityError):
 class HeaderExpired(SecurityError):
     """Raised when `ts`, the end of the header's validity, has passed."""
 
-    err_code = "Security.Authentication.Expired"
+    err_code = Code.LOGIN_EXPIRED
 
     def __init__(self) -> None:
         super().__init__(messages.HEADER_EXPIRED(), remedy=messages.COMPARE_CLOCKS())
@@ -110,7 +153,7 @@ class HeaderTooFarAhead(SecurityError):
     The limit bounds how long the replay protection has to store such a request.
     """
 
-    err_code = "Security.Authentication.Expired"
+    err_code = Code.LOGIN_EXPIRED
 
     def __init__(self, max_ahead_s: int) -> None:
         super().__init__(
@@ -122,7 +165,7 @@ class HeaderTooFarAhead(SecurityError):
 class HeaderReplayed(SecurityError):
     """Raised when a signed request, or a part of its header, was used before."""
 
-    err_code = "Security.Authentication.Expired"
+    err_code = Code.LOGIN_EXPIRED
 
     def __init__(self) -> None:
         super().__init__(
@@ -131,10 +174,22 @@ class HeaderReplayed(SecurityError):
         )
 
 
+class HeaderNotNewer(SecurityError):
+    """Raised when `ts` is not later than that of the newest request that is no longer remembered.
+
+    This happens after the controller's clock was set back. The request may be a replay.
+    """
+
+    err_code = Code.LOGIN_EXPIRED
+
+    def __init__(self) -> None:
+        super().__init__(messages.HEADER_NOT_NEWER(), remedy=messages.CORRECT_CLOCK())
+
+
 class TooManyRequests(DagengineError):
     """Raised when requests are rejected temporarily, independent of the credentials."""
 
-    err_code = "Security.Authentication.TooManyRequests"
+    err_code = Code.TOO_MANY_REQUESTS
     http_status = 429
     retryable = True
 
@@ -148,7 +203,7 @@ class TooManyFailures(TooManyRequests):
     `retry_after_s` is the remaining time in whole seconds, at least 1.
     """
 
-    err_code = "Security.Authentication.TooManyFailures"
+    err_code = Code.TOO_MANY_FAILURES
 
     def __init__(self, left_s: float) -> None:
         self.retry_after_s = max(1, math.ceil(left_s))
@@ -157,11 +212,15 @@ class TooManyFailures(TooManyRequests):
             remedy=messages.CORRECT_PASSWORD(retry_after_s=self.retry_after_s),
         )
 
+    @property
+    def response_headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
 
 class BodyNotRead(ApiError):
     """Raised when the body does not arrive in time or the connection breaks."""
 
-    err_code = "Request.Body.ReadFailed"
+    err_code = Code.BODY_READ_FAILED
 
     def __init__(self) -> None:
         super().__init__(messages.BODY_NOT_READ(), remedy=messages.SEND_AGAIN())
@@ -170,7 +229,7 @@ class BodyNotRead(ApiError):
 class PasswordUnavailable(SecurityError):
     """Raised when the controller cannot verify a password; its log contains the cause."""
 
-    err_code = "Common.Unexpected"
+    err_code = Code.UNEXPECTED
     http_status = 500
     legacy_code = 0
 
@@ -181,7 +240,7 @@ class PasswordUnavailable(SecurityError):
 class IncorrectRootPassword(SecurityError):
     """Raised when the password of root@sys is wrong."""
 
-    err_code = "Security.Authentication.IncorrectOceanbasePassword"
+    err_code = Code.INCORRECT_OCEANBASE_PASSWORD
 
     def __init__(self) -> None:
         super().__init__(messages.ROOT_PASSWORD_INCORRECT())
@@ -190,7 +249,7 @@ class IncorrectRootPassword(SecurityError):
 class IncorrectAgentPassword(SecurityError):
     """Raised when the agent password is wrong."""
 
-    err_code = "Security.Authentication.IncorrectAgentPassword"
+    err_code = Code.INCORRECT_AGENT_PASSWORD
 
     def __init__(self) -> None:
         super().__init__(messages.AGENT_PASSWORD_INCORRECT())
@@ -199,7 +258,7 @@ class IncorrectAgentPassword(SecurityError):
 class AgentPasswordUnset(SecurityError):
     """Raised when the agent header was sent, but an agent password is not configured."""
 
-    err_code = "Security.Authentication.WithOceanBasePassword"
+    err_code = Code.WITH_OCEAN_BASE_PASSWORD
 
     def __init__(self) -> None:
         super().__init__(
@@ -211,7 +270,7 @@ class AgentPasswordUnset(SecurityError):
 class AgentTaskWithoutPassword(SecurityError):
     """Raised when a task id begins with 4 or 5, but an agent password is not configured."""
 
-    err_code = "Security.Authentication.AgentPasswordNotInitialized"
+    err_code = Code.AGENT_PASSWORD_NOT_INITIALIZED
 
     def __init__(self) -> None:
         super().__init__(messages.ID_NEEDS_UNSET_PASSWORD())
@@ -220,7 +279,7 @@ class AgentTaskWithoutPassword(SecurityError):
 class AgentTaskWithRootPassword(SecurityError):
     """Raised when a task id begins with 4 or 5, but the root header was sent."""
 
-    err_code = "Security.Authentication.WithAgentPassword"
+    err_code = Code.WITH_AGENT_PASSWORD
 
     def __init__(self) -> None:
         super().__init__(messages.ID_NEEDS_AGENT_PASSWORD())

@@ -25,6 +25,7 @@ _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _MAX_ADDRESSES = 10_000
 _IPV6_PREFIX = 64  # network of one customer, who can use all its addresses
+_LOOPBACK = "loopback"
 _AT_ONCE = 2  # enough to keep the one RSA thread busy
 _LINGER_S = 0.005
 
@@ -122,13 +123,19 @@ class LoginLimiter:
 
 
 def network_of(address: str) -> str:
-    """Return the key under which an address is counted; for IPv6, its /64 network."""
-    if ":" not in address:
-        return address
+    """Return the key under which an address is counted.
+
+    That is the /64 network for IPv6, and one key for all of loopback, because every process of this
+    machine can use any of its addresses.
+    """
     try:
-        ip = ipaddress.IPv6Address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    if ip.is_loopback:
+        return _LOOPBACK
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
     return str(ipaddress.IPv6Network((ip, _IPV6_PREFIX), strict=False))

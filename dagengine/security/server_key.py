@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dagengine.errors import ConfigError
+from dagengine.runtime.new_file import create_file, ensure_no_dangling_link
 from dagengine.security import messages
 from dagengine.security.errors import HeaderDecryptFailed
 
@@ -38,6 +39,15 @@ class ServerKey:
             serialization.Encoding.DER, serialization.PublicFormat.PKCS1
         )
         return base64.b64encode(der).decode("ascii")
+
+    def derive_key(self, purpose: str) -> bytes:
+        """Return 32 secret bytes that only this key and this purpose give."""
+        der = self._private.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(der)
 
     async def decrypt(self, cipher: bytes) -> bytes:
         """Decrypt concatenated blocks.
@@ -80,9 +90,11 @@ def load_or_create_key(path: Path) -> ServerKey:
     """Load the key file, or create it with a new key of 2048 bits and mode 0600. Blocks.
 
     Raises:
-        ConfigError: the file cannot be read or created, or is not an RSA private key.
+        ConfigError: the file cannot be read or created, is a link to nothing, or is not an RSA
+            private key.
     """
     try:
+        ensure_no_dangling_link(path)
         if not path.exists():
             _write_new(path)
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
@@ -104,11 +116,4 @@ def _write_new(path: Path) -> None:
         serialization.NoEncryption(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(file.fileno(), 0o600)
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    create_file(path, pem)

@@ -16,50 +16,54 @@ from random import SystemRandom
 
 import structlog
 
-from dagengine.api.app import build_app
 from dagengine.api.extension import ClusterView
-from dagengine.api.metrics import Counters
-from dagengine.engine.engine import Engine
-from dagengine.errors import ConfigError, StoreUnavailable
-from dagengine.model.ids import AgentAddress
+from dagengine.api.fleet.view import FleetView
 from dagengine.remote.ssh.pool import SshPool
+from dagengine.runtime.cancellation import run_phase
 from dagengine.runtime.clock import SystemClock
-from dagengine.runtime.watched_file import PasswordFile, read_agent_password
-from dagengine.security.errors import PasswordUnavailable
-from dagengine.security.replay import ReplayGuard
+from dagengine.runtime.service import Service
 from dagengine.security.server_key import load_or_create_key
 from dagengine.server import messages
-from dagengine.server.config import ApiConfig, EngineConfig
-from dagengine.server.extension import Extension, ExtensionContext, Plugin
-from dagengine.server.listener import (
-    Tls,
-    check_exposure,
-    limits_of,
-    listen,
-    listen_at,
-    serving,
-    url_of,
-)
+from dagengine.server.cluster_service import ClusterService, SharedParts
+from dagengine.server.clusters import Clusters
+from dagengine.server.config import EngineConfig
+from dagengine.server.extension import Plugin
+from dagengine.server.fleet.listener import ServiceListener
+from dagengine.server.fleet.service_store import ServiceStore, SqliteServiceStore
+from dagengine.server.fleet.standalone import StandaloneFleet
+from dagengine.server.local_store import key_file_of
+from dagengine.server.shared.fleet import SharedFleet
+from dagengine.server.shared.store import SharedStore, open_shared_store
 from dagengine.server.systemd import Notifier, Watchdog, watchdog_period_s
 from dagengine.store.contract import Retention
-from dagengine.store.sqlite.backup import backup_store
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.mysql.credentials import MysqlCredentials
 
 _log = structlog.get_logger("dagengine.server.controller")
 
+STOP_LIMIT_S = 28.0
+"""Limit on the whole stop of a controller, in seconds: less than a service manager waits before it
+kills the process. Each phase has a limit of its own, but several may be slow."""
+
+_POOL_S = 6.0  # limit on closing all SSH connections
+
 
 async def serve(
-    config: EngineConfig, points: Sequence[Plugin], announce: Callable[[str], None]
+    config: EngineConfig,
+    points: Sequence[Plugin],
+    announce: Callable[[Controller], None],
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a controller until SIGTERM or SIGINT. SIGHUP reloads cluster file and certificate.
+    """Run a controller until SIGTERM or SIGINT. SIGHUP reloads cluster files and certificates.
 
     Args:
         config: the engine file.
-        points: the extensions; the controller serves the cluster of the first one.
-        announce: called with the URL once the controller answers requests.
+        points: the extensions; the controller serves the clusters of the first one.
+        announce: called once the controller answers requests.
+        on_stop: called when the stop begins.
 
     Raises:
-        ConfigError: the port is in use, or a file or the password is invalid.
+        ConfigError: the port is in use, or a file or the password is invalid. If there are several
+            clusters, this applies to all of them.
         StoreError: the store is in use, unusable or too new.
     """
     stopping = asyncio.Event()
@@ -69,18 +73,21 @@ async def serve(
     notifier = Notifier.from_env(os.environ)
     async with run_controller(config, points) as controller:
         loop.add_signal_handler(signal.SIGHUP, controller.reload)
-        _log.info("controller_started", url=controller.url, store=str(config.store.path))
+        for served in controller.served:
+            store = str(served.config.store)
+            _log.info("controller_started", cluster=served.name, url=served.url, store=store)
         # Objects created so far live as long as the process. A full garbage collection that
         # includes them would delay every request by 30 to 60 ms.
         gc.collect()
         gc.freeze()
-        announce(controller.url)
+        announce(controller)
         notifier.send("READY=1", messages.SERVING(url=controller.url))
         period_s = watchdog_period_s(os.environ)
         watchdog = Watchdog(notifier, period_s or 0.0, controller.ping_writer)
         if period_s is not None:
             watchdog.start()
         await stopping.wait()
+        on_stop()
         notifier.send("STOPPING=1", messages.STOPPING())
         _log.info("stop_requested")
         await watchdog.stop()
@@ -92,15 +99,32 @@ class Controller:
     """A running controller.
 
     Attributes:
-        url: the API's URL for a client on this machine.
-        reload: reloads cluster file and certificate; logs an error and keeps the old one if
-            invalid.
-        ping_writer: returns once the store's writer has processed its queue.
+        served: the clusters that it served at its start, at least one.
+        reload: reloads cluster files and certificates, logs an error and keeps the old ones if
+            invalid, and opens refused clusters.
+        ping_writer: returns once the writers of all stores have processed their queues.
+        service: the listener of the service; None if there is none.
     """
 
-    url: str
+    served: tuple[ClusterService, ...]
     reload: Callable[[], None]
     ping_writer: Callable[[], Awaitable[None]]
+    service: ServiceListener | None = None
+
+    @property
+    def url(self) -> str:
+        """URL of the first cluster's API for a client on this machine."""
+        return self.served[0].url
+
+    @property
+    def cluster(self) -> ClusterView:
+        """The first cluster."""
+        return self.served[0].cluster
+
+    @property
+    def socket(self) -> Path | None:
+        """The unix socket of the first cluster; None for none."""
+        return self.served[0].listener.socket
 
 
 @asynccontextmanager
@@ -108,152 +132,66 @@ async def run_controller(
     config: EngineConfig, points: Sequence[Plugin]
 ) -> AsyncIterator[Controller]:
     """Run a controller that answers requests within the context; raises like `serve`."""
+    config.ensure_store_supported()
+    clock = SystemClock()
     async with AsyncExitStack() as stack:
-        # Bind the port first: a second controller must fail here, before it contacts any host.
-        limits = limits_of(config.api)
-        tls = None if config.api.tls_cert_file is None else Tls(config.api)
-        context = None if tls is None else tls.context
-        listeners = [(stack.enter_context(listen(config.api)), context)]
-        if config.api.socket is not None:
-            listeners.append((stack.enter_context(listen_at(config.api.socket)), None))
-        clock = SystemClock()
         pool = SshPool(clock, SystemRandom())
-        stack.push_async_callback(pool.close)
-        surroundings = ExtensionContext(config.cluster, pool, clock)
-        extensions = [await stack.enter_async_context(p.open(surroundings)) for p in points]
-        cluster = extensions[0].cluster
-        root_password = cluster.root_password()
-        check_exposure(config.api, root_password)
-        if not root_password:
-            _log.warning(
-                "no_password_needed",
-                url=url_of(config.api),
-                remedy=messages.SET_ROOT_PASSWORD(),
-            )
-        store = SqliteStore(config.store.path)
-        engine = await stack.enter_async_context(
-            Engine(
-                store=store,
-                operations=[operation for e in extensions for operation in e.operations],
-                advertise=AgentAddress(*config.api.advertised),
-                clock=clock,
-                retention=Retention(config.store.keep_days * 86_400, config.store.keep_dags),
-            )
-        )
-        key = await asyncio.to_thread(load_or_create_key, key_file_of(config.store.path))
-        stack.callback(key.close)
-        replay = ReplayGuard(clock, store)
-        await replay.load()
-        password_path = config.api.agent_password_file
-        agent_file = (
-            None
-            if password_path is None
-            else PasswordFile(password_path, "api.agent_password_file")
-        )
-        read_agent_password(agent_file)
-        app = build_app(
-            engine=engine,
-            cluster=cluster,
-            routes=[route for e in extensions for route in e.routes],
-            key=key,
-            replay=replay,
+        stack.push_async_callback(_close_pool, pool)
+        configs, service_config = config.cluster_configs, config.service_config
+        store = None
+        if config.store.url is not None:
+            store = await stack.enter_async_context(open_shared_store(config, clock))
+        shared = SharedParts(
+            plugins=points,
+            pool=pool,
             clock=clock,
-            version=version("dagengine"),
-            root_password=partial(_guarded_password, config.api, cluster),
-            agent_password=partial(_guarded_agent_password, agent_file),
-            before_retry=lambda: _reload(extensions),
-            body_timeout_s=limits.body_timeout_s,
-            figures=lambda: Counters(
-                store.commit_count, store.batch_count, pool.login.login_count, pool.login.failed
-            ),
+            retention=Retention(config.store.keep_days * 86_400, config.store.keep_dags),
+            listeners=len(configs) + (service_config is not None),
+            store=None if store is None else store.parts,
         )
-        await stack.enter_async_context(serving(app, limits, clock, listeners))
-        yield Controller(url_of(config.api), partial(_reload, extensions, tls), store.ping)
+        clusters = Clusters(configs, shared)
+        stack.push_async_callback(clusters.close)
+        await clusters.open()
+        ownership = None
+        if store is not None:
+            ownership = await store.join(clusters, clock)
+            stack.push_async_callback(store.leave)
+        service: ServiceListener | None = None
+        if service_config is not None:
+            fleet: FleetView = (
+                StandaloneFleet(clusters, config, clock, version("dagengine"))
+                if ownership is None
+                else SharedFleet(clusters, ownership)
+            )
+            credentials, key_file = _open_service_store(config, store)
+            service = ServiceListener(
+                *(service_config, credentials, partial(load_or_create_key, key_file), fleet, clock),
+                share=shared.listeners,
+            )
+            await stack.enter_async_context(service)
+        port = Service("service port")
+        stack.push_async_callback(port.stop)
+
+        def reload() -> None:
+            clusters.reload()
+            if ownership is not None:
+                ownership.reload()
+            if service is not None:
+                service.reload_tls()
+                port.spawn(service.retry_port(), name="opening the port of the service")
+
+        yield Controller(clusters.served, reload, clusters.ping_writers, service)
 
 
-def key_file_of(store: Path) -> Path:
-    """Return the file with the key that decrypts request headers."""
-    return store.with_suffix(".key.pem")
+async def _close_pool(pool: SshPool) -> None:
+    await run_phase(pool.close(), limit_s=_POOL_S, phase="SSH connections")
 
 
-def backup_controller(config: EngineConfig, target: Path) -> int:
-    """Copy the store and its key; return the size of the store's copy in bytes.
-
-    Existing files are never overwritten. After an error, neither copy exists.
-
-    Raises:
-        StoreUnavailable: see backup_store; or the key's copy exists already or cannot be written.
-    """
-    key, copy = key_file_of(config.store.path), key_file_of(target)
-    if copy.exists():
-        raise StoreUnavailable(
-            messages.BACKUP_KEY_EXISTS(path=copy),
-            remedy=messages.NAME_OTHER_BACKUP(),
-        )
-    size_bytes = backup_store(config.store.path, target)
-    try:
-        if key.exists():
-            _copy_key(key, copy)
-    except OSError as exc:
-        target.unlink()
-        raise StoreUnavailable(
-            messages.KEY_NOT_COPIED(key=key, copy=copy, reason=exc.strerror),
-            remedy=messages.CHECK_SPACE_AND_ACCESS(),
-        ) from exc
-    return size_bytes
-
-
-def _copy_key(key: Path, copy: Path) -> None:
-    content = key.read_bytes()
-    descriptor = os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-    except BaseException:
-        copy.unlink()
-        raise
-
-
-def _guarded_password(api: ApiConfig, cluster: ClusterView) -> str:
-    """Return the current password of root@sys; log the details of an error instead of raising them.
-
-    Raises:
-        PasswordUnavailable: the password cannot be read, or without it the API would be open.
-    """
-    try:
-        password = cluster.root_password()
-        check_exposure(api, password)
-    except ConfigError as exc:
-        _log.error("password_unavailable", error=str(exc))
-        raise PasswordUnavailable from exc
-    return password
-
-
-def _guarded_agent_password(file: PasswordFile | None) -> str:
-    """Return the current agent password; empty if none is configured.
-
-    Raises:
-        PasswordUnavailable: the password cannot be read, or is empty.
-    """
-    try:
-        return read_agent_password(file)
-    except ConfigError as exc:
-        _log.error("password_unavailable", error=str(exc))
-        raise PasswordUnavailable from exc
-
-
-def _reload(extensions: Sequence[Extension], tls: Tls | None = None) -> None:
-    if tls is not None:
-        try:
-            tls.reload()
-        except ConfigError as exc:
-            _log.error("certificate_refused", error=str(exc))
-        else:
-            _log.info("certificate_reloaded")
-    for extension in extensions:
-        try:
-            extension.reload()
-        except ConfigError as exc:
-            _log.error("cluster_file_refused", error=str(exc))
-        else:
-            _log.info("cluster_file_reloaded")
+def _open_service_store(
+    config: EngineConfig, store: SharedStore | None
+) -> tuple[ServiceStore, Path]:
+    """Return the store of the service's data, not opened yet, and the file of its key."""
+    if store is None:
+        return SqliteServiceStore(config.service_store), key_file_of(config.service_store)
+    assert config.key_file is not None
+    return MysqlCredentials(store.parts.settings, ""), config.key_file

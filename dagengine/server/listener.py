@@ -1,43 +1,24 @@
-"""The API's listeners: sockets, TLS, and refusal of insecure settings."""
+"""Sockets and TLS of the listeners, and refusal of insecure settings."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import logging
 import os
-import resource
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, cast, get_args
+from typing import NoReturn, get_args
 
-import structlog
-from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-
-from dagengine.api.connections import Connections, Limits
-from dagengine.api.envelope import render_envelope
-from dagengine.errors import ApiError, ConfigError
-from dagengine.runtime.addresses import render_host_port
-from dagengine.runtime.clock import Clock
+from dagengine.api.connections import Limits
+from dagengine.errors import ConfigError
+from dagengine.runtime.addresses import render_host_port, short_name
 from dagengine.server import messages
 from dagengine.server.config import ApiConfig, NoPasswordConsent, PlaintextConsent
+from dagengine.server.port_holder import find_port_holder
 
-_log = structlog.get_logger("dagengine.server.listener")
-
-_BACKLOG = 1024  # connections waiting to be accepted
-_ACCEPTED_AT_ONCE = 16  # per pass of the event loop: accepting 500 would take 50 ms
-# Grace period for requests in progress when the controller stops.
-_LAST_ANSWERS_S = 2.0
-# Time for a response to be delivered before a connection with unread input is closed.
-_LINGER_S = 1.0
-_MAX_HEADERS = 128
-_OWN_FILES = 512  # descriptors for everything except client connections
 _SOCKET_MODE = 0o666  # any local user may connect; api.auth checks the user
 
 
@@ -87,10 +68,19 @@ def listen(api: ApiConfig) -> socket.socket:
     except OSError as exc:
         listener.close()
         raise ConfigError(
-            messages.LISTEN_FAILED(url=url_of(api), reason=exc.strerror),
+            messages.LISTEN_FAILED(url=url_of(api), reason=_explain_bind(exc, api.port)),
             remedy=messages.FREE_PORT(),
         ) from exc
     return listener
+
+
+def _explain_bind(exc: OSError, port: int) -> str:
+    """Return why a port cannot be bound, with the process that holds it if it is visible."""
+    reason = exc.strerror or str(exc)
+    holder = find_port_holder(port) if exc.errno == errno.EADDRINUSE else None
+    if holder is None:
+        return reason
+    return messages.PORT_HELD(reason=reason, pid=holder.pid, program=holder.program)
 
 
 @contextmanager
@@ -104,8 +94,7 @@ def listen_at(path: Path) -> Iterator[socket.socket]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
-        listener.bind(str(path))
-        path.chmod(_SOCKET_MODE)
+        _bind(listener, path)
         listener.listen()
     except OSError as exc:
         listener.close()
@@ -113,14 +102,28 @@ def listen_at(path: Path) -> Iterator[socket.socket]:
             messages.SOCKET_FAILED(path=path, reason=exc.strerror or exc),
             remedy=messages.NAME_OTHER_SOCKET(),
         ) from exc
-    own = path.stat()
+    own = path.lstat()
     try:
         yield listener
     finally:
         listener.close()
         with suppress(OSError):
-            if os.path.samestat(own, path.stat()):
+            if os.path.samestat(own, path.lstat()):
                 path.unlink()
+
+
+def _bind(listener: socket.socket, path: Path) -> None:
+    """Create the socket with its mode, as one step: a later chmod could follow a planted link.
+
+    `bind` neither follows nor replaces a link. It is called before the controller starts threads,
+    which would share the umask.
+    """
+    umask = os.umask(0o777 & ~_SOCKET_MODE)
+    try:
+        with short_name(path) as name:
+            listener.bind(name)
+    finally:
+        os.umask(umask)
 
 
 def _remove_stale(path: Path) -> None:
@@ -130,9 +133,9 @@ def _remove_stale(path: Path) -> None:
             raise OSError(errno.EEXIST, messages.NOT_A_SOCKET())
     except FileNotFoundError:
         return
-    with socket.socket(socket.AF_UNIX) as probe:
+    with socket.socket(socket.AF_UNIX) as probe, short_name(path) as name:
         try:
-            probe.connect(str(path))
+            probe.connect(name)
         except ConnectionRefusedError:
             path.unlink()
             return
@@ -148,8 +151,13 @@ def url_of(api: ApiConfig) -> str:
 class Tls:
     """The TLS context of the listeners; certificates can be renewed while it is in use."""
 
-    def __init__(self, api: ApiConfig) -> None:
-        """Load the files; raise ConfigError if one cannot be used."""
+    def __init__(self, api: ApiConfig, *, is_optional: bool = False) -> None:
+        """Load the files; raise ConfigError if one cannot be used.
+
+        Args:
+            api: the files.
+            is_optional: clients may connect without a certificate, although there is a CA.
+        """
         assert api.tls_cert_file is not None
         self._cert_file = api.tls_cert_file
         self._key_file = api.tls_key_file
@@ -157,7 +165,7 @@ class Tls:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.reload()
         if api.tls_client_ca_file is not None:
-            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.verify_mode = ssl.CERT_OPTIONAL if is_optional else ssl.CERT_REQUIRED
             try:
                 self.context.load_verify_locations(api.tls_client_ca_file)
             except (OSError, ssl.SSLError) as exc:
@@ -186,95 +194,7 @@ class Tls:
             ) from exc
 
 
-@asynccontextmanager
-async def serving(
-    app: web.Application,
-    limits: Limits,
-    clock: Clock,
-    listeners: Sequence[tuple[socket.socket, ssl.SSLContext | None]],
-) -> AsyncIterator[None]:
-    """Serve the application on these listeners within the context."""
-    _raise_file_limit(limits.connections + _OWN_FILES)
-    connections = Connections(clock, limits, partial(_render_too_large, clock))
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        auto_decompress=False,  # bodies are encrypted: a compressed one is a decompression bomb
-        keepalive_timeout=limits.idle_timeout_s,
-        lingering_time=_LINGER_S,
-        logger=cast("logging.Logger", _HttpLog()),
-        max_field_size=limits.header_bytes,
-        max_headers=_MAX_HEADERS,
-        max_line_size=limits.header_bytes,
-        shutdown_timeout=_LAST_ANSWERS_S,
-    )
-    await runner.setup()
-    servers: list[asyncio.Server] = []
-    try:
-        loop = asyncio.get_running_loop()
-        assert runner.server is not None
-        factory = connections.guard(runner.server)
-        for listener, tls in listeners:
-            server = await loop.create_server(
-                factory,
-                sock=listener,
-                ssl=tls,
-                backlog=_ACCEPTED_AT_ONCE,  # asyncio uses it for both limits
-                ssl_handshake_timeout=None if tls is None else limits.header_timeout_s,
-            )
-            listener.listen(_BACKLOG)
-            servers.append(server)
-        connections.start()
-        yield
-    finally:
-        for server in servers:
-            server.close()
-        await runner.cleanup()
-        await connections.stop()
-
-
 # --- internals ---------------------------------------------------------------------------------
-
-
-class _HeaderTooLarge(ApiError):
-    """Raised when request line and headers are longer than those of any client."""
-
-    http_status = 431
-
-
-def _render_too_large(clock: Clock) -> bytes:
-    error = _HeaderTooLarge(messages.HEADERS_TOO_LONG(), remedy=messages.SEND_SHORTER_HEADERS())
-    status = error.http_status
-    return render_envelope(status=status, at=clock.now(), duration_ms=0, trace_id="", error=error)
-
-
-class _HttpLog:
-    """Logger for aiohttp.
-
-    Malformed HTTP is logged as one line, without its content and without a traceback.
-    """
-
-    def debug(self, message: str, *values: object, **options: Any) -> None:
-        """Discard debug messages."""
-
-    def exception(self, message: str, *values: object, exc_info: object = None) -> None:
-        if isinstance(exc_info, HttpProcessingError):
-            _log.info("request_malformed", caller=str(values[0]) if values else "")
-        else:
-            _log.error("connection_failed", what=message % values, exc_info=exc_info)
-
-
-def _raise_file_limit(required: int) -> None:
-    """Raise the limit on descriptors as far as allowed: each connection needs one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    target = required if hard == resource.RLIM_INFINITY else min(required, hard)
-    if soft == resource.RLIM_INFINITY or soft >= required:
-        return
-    with suppress(OSError, ValueError):  # a sandbox may forbid it
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, target), hard))
-        soft = max(soft, target)
-    if soft < required:
-        _log.warning("too_few_descriptors", allowed=soft, wanted=required)
 
 
 def _no_passphrase() -> NoReturn:

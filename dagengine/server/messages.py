@@ -10,13 +10,20 @@ ENGINE_FILE_UNREADABLE = Message(
     "server.engine_file_unreadable",
     "cannot read the engine file {path}: {reason}",
 )
-ENGINE_FILE_NOT_UTF8 = Message(
-    "server.engine_file_not_utf8",
-    "cannot read the engine file {path}: it is not UTF-8",
+ENGINE_FILE_MISSING = Message(
+    "server.engine_file_missing",
+    "no engine file was named, and there is none at {first} or {second}",
+)
+NAME_OR_WRITE_ENGINE_FILE = Message(
+    "server.name_or_write_engine_file",
+    "name it with -c FILE, or write one with `dagengine init`",
 )
 NAME_ENGINE_FILE = Message(
     "server.name_engine_file",
-    "name an existing one with -c; configs/engine.yaml shows every key",
+    "name an existing one with -c",
+)
+WRITE_KEYS = Message(
+    "server.write_keys", "write lines `key: value`, such as `cluster: cluster.yaml`"
 )
 ENGINE_FILE_NOT_MAPPING = Message(
     "server.engine_file_not_mapping",
@@ -33,18 +40,53 @@ SECTION_NOT_MAPPING = Message(
 )
 KEYS_OF_SECTION = Message("server.keys_of_section", "use the known keys of {name}: {known}")
 KEY_MISSING = Message("server.key_missing", "{path}: key {key} is missing")
+ADD_KEY = Message("server.add_key", "add it: `{key}: …`")
+FILE_AND_LINE = Message("server.file_and_line", "{path}, line {line}")
+VALUE_HIDDEN = Message("server.value_hidden", "(not shown)")
+A_LIST = Message("server.a_list", "(a list)")
+A_MAPPING = Message("server.a_mapping", "(a mapping)")
+NOT_WHOLE_NUMBER = Message("server.not_whole_number", "it is not a whole number")
+WRITE_WHOLE_NUMBER = Message("server.write_whole_number", "write digits only, such as 2886")
+NOT_NUMBER = Message("server.not_number", "it is not a number")
+WRITE_NUMBER = Message("server.write_number", "write a number, such as 30 or 0.5")
+NOT_BOOLEAN = Message("server.not_boolean", "it is neither true nor false")
+WRITE_BOOLEAN = Message("server.write_boolean", "write true or false")
+NOT_TEXT = Message("server.not_text", "it is not text")
+WRITE_TEXT = Message("server.write_text", "write text; quote it if it looks like a number")
+NOT_LIST = Message("server.not_list", "it is not a list")
+WRITE_LIST = Message("server.write_list", "write a list: each item begins with `- `")
+NOT_MAPPING = Message("server.not_mapping", "it is not a mapping of keys to values")
+WRITE_MAPPING = Message("server.write_mapping", "write lines `key: value` below it, indented")
+FORM_UNKNOWN = Message("server.form_unknown", "it does not have the required form")
+WRITE_PATTERN = Message("server.write_pattern", "write a text that matches {pattern}")
+AT_LEAST = Message("server.at_least", "at least {limit}")
+MORE_THAN = Message("server.more_than", "more than {limit}")
+AT_MOST = Message("server.at_most", "at most {limit}")
+LESS_THAN = Message("server.less_than", "less than {limit}")
+OUT_OF_RANGE = Message("server.out_of_range", "it must be {bound}")
+WRITE_IN_RANGE = Message("server.write_in_range", "write a value of {bound}")
+VALUE_EMPTY = Message("server.value_empty", "it is empty")
+WRITE_ONE = Message("server.write_one", "write at least one value")
+NOT_ONE_OF = Message("server.not_one_of", "it is not {known}")
+WRITE_ONE_OF = Message("server.write_one_of", "write {known}")
+NOT_IP = Message("server.not_ip", "it is not an IP address")
+WRITE_IP = Message("server.write_ip", "write an IP address, such as 192.0.2.10")
 SET_KEY = Message("server.set_key", "set it there or as {variable}")
 VALUE_INVALID = Message(
     "server.value_invalid",
-    "{where}: key {key} has the value {value!r}: {reason}",
+    "{where}: key {key} has the value {value}: {reason}",
 )
-CORRECT_VALUE = Message("server.correct_value", "correct it; configs/engine.yaml describes {key}")
+CORRECT_VALUE = Message("server.correct_value", "correct {key}")
 TLS_PAIR = Message("server.tls_pair", "tls_cert_file and tls_key_file must be set together")
 TLS_CA_WITHOUT_PAIR = Message(
     "server.tls_ca_without_pair",
     "tls_client_ca_file needs tls_cert_file and tls_key_file",
 )
 PORT_RANGE = Message("server.port_range", "the port is not between 1 and 65535")
+NOT_HOST_NAME = Message(
+    "server.not_host_name",
+    "{name!r} is not a host name; write it without scheme, port and path",
+)
 LEADING_ZERO_BYTE = Message(
     "server.leading_zero_byte",
     "{ip} begins with a zero byte; ids that contain it cannot be decoded",
@@ -57,6 +99,26 @@ SET_ADVERTISE = Message(
     "server.set_advertise",
     "set api.advertise to the ip:port at which clients reach this controller",
 )
+
+# --- Several clusters ------------------------------------------------------------
+
+IN_ENGINE_FILE = Message("server.in_engine_file", "{path}: {problem}")
+CLUSTER_AND_CLUSTERS = Message(
+    "server.cluster_and_clusters", "{path}: the keys cluster and clusters are both set; keep one"
+)
+STORE_PLACES = Message("server.store_places", "{first} and {second} are both set; keep one of them")
+STORE_URL_PAIR = Message("server.store_url_pair", "url and password_file must be set together")
+STORE_CA_WITHOUT_URL = Message("server.store_ca_without_url", "tls_ca_file needs url")
+STORE_URL_FORM = Message(
+    "server.store_url_form", "it does not have the form mysql://USER@HOST:PORT/DATABASE"
+)
+STORE_URL_WITH_PASSWORD = Message(
+    "server.store_url_with_password",
+    "it contains a password; write that to the file of store.password_file",
+)
+
+# --- Service ----------------------------------------------------------------------
+
 
 # --- Exposure and listening ------------------------------------------------------
 
@@ -85,6 +147,12 @@ SET_TLS_OR_CONSENT = Message(
     "api.without_tls: {consent}",
 )
 LISTEN_FAILED = Message("server.listen_failed", "cannot listen on {url}: {reason}")
+PORT_HELD = Message("server.port_held", "{reason} by pid {pid} ({program})")
+RAISE_DESCRIPTOR_LIMIT = Message(
+    "server.raise_descriptor_limit",
+    "raise the limit on open files to {wanted} (LimitNOFILE= of the systemd unit, ulimit -n), or "
+    "set a lower api.max_connections",
+)
 FREE_PORT = Message(
     "server.free_port",
     "stop the process that listens there, or set another api.port",
@@ -94,10 +162,22 @@ NAME_OTHER_SOCKET = Message(
     "server.name_other_socket",
     "name another path of at most 107 bytes in a directory where this user may write",
 )
+NAME_SOCKET_OR_NONE = Message(
+    "server.name_socket_or_none",
+    "set api.socket in the engine file to another path, or to `none`",
+)
 NOT_A_SOCKET = Message("server.not_a_socket", "it exists and is not a socket")
 SOCKET_IN_USE = Message("server.socket_in_use", "another process listens there")
 HEADERS_TOO_LONG = Message("server.headers_too_long", "the headers of the request are too long")
 SEND_SHORTER_HEADERS = Message("server.send_shorter_headers", "send shorter headers")
+METHOD_UNKNOWN = Message("server.method_unknown", "Element not found: the method does not exist")
+REQUEST_MALFORMED = Message("server.request_malformed", "the request is not valid HTTP")
+SEND_HTTP = Message(
+    "server.send_http",
+    "send HTTP/1.1; use https:// only if the engine file sets api.tls_cert_file",
+)
+REQUEST_FAILED = Message("server.request_failed", "Unexpected error")
+SEE_CONTROLLER_LOG = Message("server.see_controller_log", "see the log of the controller")
 
 # --- TLS -------------------------------------------------------------------------
 
@@ -115,6 +195,10 @@ USE_MATCHING_PEM = Message(
 )
 KEY_HAS_PASSPHRASE = Message("server.key_has_passphrase", "the key has a passphrase")
 NOT_PEM = Message("server.not_pem", "it is not PEM, or the two do not belong together")
+
+# --- Commands on the controller's machine ----------------------------------------
+
+LOCAL_CALLER = Message("server.local_caller", "{user} on {host}")
 
 # --- Plugins ---------------------------------------------------------------------
 
@@ -258,3 +342,30 @@ CONTROLLER_SILENT = Message(
 SEE_LOG = Message("server.see_log", "see its log")
 CONTROLLER_RESPONDS = Message("server.controller_responds", "the controller responds")
 PORT_FREE = Message("server.port_free", "free for a controller")
+
+# --- Shared store ----------------------------------------------------------------
+
+KEY_FILE_MISSING = Message(
+    "server.key_file_missing", "the shared store in store.url needs api.key_file, which is not set"
+)
+NAME_KEY_FILE = Message(
+    "server.name_key_file",
+    "set api.key_file to a path; the first controller creates the key there, and you copy it to "
+    "the others",
+)
+HOST_NOT_CALLABLE = Message(
+    "server.host_not_callable",
+    "api.host is {host}, which other controllers of the shared store cannot call",
+)
+NAME_OWN_ADDRESS = Message(
+    "server.name_own_address", "set it to the address of this machine that they reach"
+)
+SHARED_WITHOUT_TLS = Message(
+    "server.shared_without_tls",
+    "{host} has no TLS, which a shared store requires beyond loopback",
+)
+SET_TLS = Message("server.set_tls", "set api.tls_cert_file and api.tls_key_file")
+CONTROLLERS_CA_UNUSABLE = Message(
+    "server.controllers_ca_unusable",
+    "api.controllers_ca_file {path} or the certificate of this controller cannot be used: {reason}",
+)

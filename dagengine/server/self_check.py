@@ -16,7 +16,7 @@ from dagengine.errors import ConfigError
 from dagengine.runtime.addresses import render_host_port
 from dagengine.runtime.watched_file import PasswordFile, read_agent_password
 from dagengine.server import messages
-from dagengine.server.config import ApiConfig, EngineConfig, load_config
+from dagengine.server.config import ApiConfig, ClusterConfig, EngineConfig, load_config
 from dagengine.store.sqlite.lock_file import lock_file_of
 from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
 
@@ -59,23 +59,30 @@ def inspect_controller(
 ) -> tuple[EngineConfig | None, list[SelfCheckResult]]:
     """Check the engine file and the files and addresses it names, with the rights of this user.
 
+    A shared store is checked by `inspect_shared_store`.
+
     Safe while a controller runs: it does not lock, open for writing or listen.
     """
     try:
         config = load_config(engine_file, environ)
-        advertised = config.api.advertised
+        config.ensure_store_supported()
+        clusters = config.cluster_configs
+        addresses = [render_host_port(*cluster.api.advertised) for cluster in clusters]
     except ConfigError as exc:
         bad = SelfCheckResult(
             str(engine_file), _ENGINE_FILE, SelfCheckStatus.BAD, exc.message, exc.remedy
         )
         return None, [bad]
-    message = messages.ENGINE_FILE_READABLE(address=render_host_port(*advertised))
+    message = messages.ENGINE_FILE_READABLE(address=", ".join(addresses))
     results = [SelfCheckResult(str(engine_file), _ENGINE_FILE, SelfCheckStatus.OK, message)]
-    owner = find_lock_owner(lock_file_of(config.store.path))
-    results.append(_inspect_store(config.store.path, owner))
-    results += _inspect_files(config)
-    results.append(_inspect_port(config.api, owner))
-    return config, results
+    is_shared = config.store.url is not None
+    for cluster in clusters:
+        owner = None if is_shared else find_lock_owner(lock_file_of(cluster.store))
+        if not is_shared:
+            results.append(_inspect_store(cluster.store, owner))
+        results += _inspect_files(cluster)
+        results.append(_inspect_port(cluster.api, owner, is_shared=is_shared))
+    return config, list(dict.fromkeys(results))
 
 
 def inspect_file(path: Path, check: str, *, is_secret: bool) -> SelfCheckResult:
@@ -177,16 +184,16 @@ def _inspect_header(path: Path) -> SelfCheckResult:
 def _inspect_place(path: Path) -> SelfCheckResult:
     """Check the directory in which a store is to be created."""
     place = next(parent for parent in path.parents if parent.exists())
-    if os.access(place, os.W_OK):
+    if place.is_dir() and os.access(place, os.W_OK):
         return SelfCheckResult(str(path), "store", SelfCheckStatus.OK, messages.STORE_MISSING())
     message = messages.STORE_NOT_CREATABLE(directory=place)
     remedy = messages.GRANT_WRITE()
     return SelfCheckResult(str(path), "store", SelfCheckStatus.BAD, message, remedy)
 
 
-def _inspect_files(config: EngineConfig) -> Iterator[SelfCheckResult]:
+def _inspect_files(config: ClusterConfig) -> Iterator[SelfCheckResult]:
     api = config.api
-    key = config.store.path.with_suffix(".key.pem")
+    key = config.store.with_suffix(".key.pem")
     if key.exists():
         yield inspect_file(key, "key of the store", is_secret=True)
     for path, check, is_secret in (
@@ -211,7 +218,7 @@ def _inspect_agent_password(path: Path) -> Iterator[SelfCheckResult]:
         )
 
 
-def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
+def _inspect_port(api: ApiConfig, owner: int | None, *, is_shared: bool) -> SelfCheckResult:
     everywhere = api.host != "localhost" and ipaddress.ip_address(api.host).is_unspecified
     host = "localhost" if everywhere else api.host
     subject = render_host_port(api.host, api.port)
@@ -220,7 +227,7 @@ def _inspect_port(api: ApiConfig, owner: int | None) -> SelfCheckResult:
             answers = True
     except OSError:
         answers = False
-    if answers and owner is None:
+    if answers and owner is None and not is_shared:  # a shared store has no lock file
         message = messages.PORT_TAKEN()
         remedy = messages.FREE_API_PORT()
         return SelfCheckResult(subject, "API", SelfCheckStatus.BAD, message, remedy)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import Batch
@@ -14,6 +13,7 @@ from dagengine.model.outcome import Outcome
 from dagengine.model.step import StepContext
 from dagengine.store.contract import BatchRefused
 from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing.fake_clock import FakeClock
 from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
 
 __all__ = [
@@ -26,29 +26,6 @@ __all__ = [
     "gated",
 ]
 from dagengine.testing import messages
-
-
-class FakeClock:
-    """A clock that moves only on request."""
-
-    def __init__(self, now: datetime = datetime(2024, 1, 10, 3, 24, 44, 513664, UTC)) -> None:
-        self._now = now
-        self._monotonic_s = 0.0
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic_s(self) -> float:
-        return self._monotonic_s
-
-    def advance(self, seconds: float) -> None:
-        """Move both clocks forward."""
-        self._now += timedelta(seconds=seconds)
-        self._monotonic_s += seconds
-
-    def jump(self, seconds: float) -> None:
-        """Move only the wall clock, forward or back, as an administrator would."""
-        self._now += timedelta(seconds=seconds)
 
 
 class CrashingStore(SqliteStore):

@@ -10,11 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from dagengine.act_guard import wait_until_may_act
 from dagengine.errors import CommandTimedOut
 from dagengine.remote.command import Command
+from dagengine.remote.line_buffer import LineBuffer
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.process_group import END_BOUND_S, end_group
-from dagengine.remote.runner import CommandResult, HostAddress
+from dagengine.remote.runner import CommandResult, HostAddress, LineStream
 from dagengine.remote.tunnel_socket import private_socket_path
 from dagengine.runtime.cancellation import finish, wait_out
 from dagengine.testing import messages
@@ -48,6 +50,7 @@ class LocalRunner:
 
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         """Run a command; see `Runner.run`."""
+        await wait_until_may_act()
         # An interrupted start could leave children whose process group is unknown.
         starting = asyncio.create_task(self._start(command), name="start local command")
         cancelled = await wait_out(starting)
@@ -69,12 +72,28 @@ class LocalRunner:
         running.transport.close()
         return running.result()
 
+    @asynccontextmanager
+    async def stream(self, command: Command, *, timeout_s: float) -> AsyncIterator[LineStream]:
+        """Start a command and exchange lines with it; see `Runner.stream`."""
+        transport, stream = await asyncio.get_running_loop().subprocess_exec(
+            _LocalStream, *_shell_words(command), start_new_session=True
+        )
+        stream.transport = transport
+        try:
+            yield stream
+        finally:
+            transport.close()  # also kills the process
+            await stream.exited.wait()
+
     def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
         """Open a tunnel; see `Runner.tunnel`.
 
         It relays data, so that both ends close as they do over SSH.
         """
         return self._relay_to(partial(asyncio.open_connection, host, port))
+
+    async def ensure_forwarding(self, host: str, port: int) -> None:
+        """Return: this machine prohibits nothing."""
 
     def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
         """Open a tunnel; see `Runner.tunnel_to_socket`."""
@@ -105,9 +124,7 @@ class LocalRunner:
         # Use a shell like sshd, so that a missing program gives exit status 127 with both.
         transport, running = await asyncio.get_running_loop().subprocess_exec(
             lambda: _LocalProcess(self._output_limit_bytes),
-            "/bin/sh",
-            "-c",
-            f"exec {command.render()}",
+            *_shell_words(command),
             start_new_session=True,
         )
         running.transport = transport
@@ -144,6 +161,38 @@ class LocalRunnerPool:
 
     async def close(self) -> None:
         """Do nothing: no connection is open."""
+
+
+class _LocalStream(asyncio.SubprocessProtocol):
+    """A LineStream to a process of this machine."""
+
+    transport: asyncio.SubprocessTransport
+
+    def __init__(self) -> None:
+        self.exited = asyncio.Event()
+        self._lines = LineBuffer()
+
+    async def read_line(self) -> str | None:
+        return await self._lines.read_line()
+
+    def write_line(self, text: str) -> None:
+        stdin = self.transport.get_pipe_transport(0)
+        if isinstance(stdin, asyncio.WriteTransport) and not stdin.is_closing():
+            stdin.write(f"{text}\n".encode())
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 1:
+            self._lines.feed(data)
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lines.end()
+
+
+def _shell_words(command: Command) -> tuple[str, ...]:
+    return "/bin/sh", "-c", f"exec {command.render()}"
 
 
 class _LocalProcess(asyncio.SubprocessProtocol):

@@ -9,8 +9,9 @@ from pydantic import BaseModel, Field
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
-from dagengine.api.extension import ServerState
+from dagengine.api.extension import NoBody, ServerState
 from dagengine.api.schemas.controller import BuildDto, Identity, InfoDto, SecretDto, StatusDto
+from dagengine.model.ids import AgentAddress
 
 IDENTITY: Identity = "CLUSTER AGENT"
 _RUNNING = 2  # state of an agent; 1 is starting, 3 stopping, 4 stopped
@@ -21,6 +22,7 @@ class ObQuery(BaseModel):
 
     ob_query_timeout: str = Field(
         default="",
+        max_length=1000,
         description="microseconds; taken, and not used: see docs/reference/compatibility.md",
     )
 
@@ -37,8 +39,12 @@ async def get_build(ctx: ApiContext, bound: BoundRequest) -> BuildDto:
 
 async def get_secret(ctx: ApiContext, bound: BoundRequest) -> SecretDto:
     """The key that headers are encrypted for."""
-    agent = ctx.engine.agent
-    return {"ip": agent.ip, "port": agent.port, "public_key": ctx.public_key}
+    return render_secret(ctx.engine.agent, ctx.public_key)
+
+
+def render_secret(agent: AgentAddress, public_key: str) -> SecretDto:
+    """Return the response of `GET /secret`."""
+    return {"ip": agent.ip, "port": agent.port, "public_key": public_key}
 
 
 async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
@@ -60,13 +66,16 @@ async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
         "isObproxyAgent": False,
         "security": ctx.has_agent_password(),
         "supportedAuth": ["v2"],
+        "obState": ctx.cluster.ob_state,
     }
+    if not ctx.cluster.is_ob_state_known:
+        info["obStateUnknown"] = True
     if observation := _last_observation(ctx):
         info["observedAt"], info["observedAgeMs"] = observation
     return info
 
 
-async def get_status(ctx: ApiContext, bound: BoundRequest) -> StatusDto:
+async def get_status(ctx: ApiContext, bound: BoundRequest[NoBody, ObQuery]) -> StatusDto:
     """The controller's state, and the servers' as last known.
 
     `ob_query_timeout` is accepted and ignored, because the handler does not query a database.
@@ -82,6 +91,8 @@ async def get_status(ctx: ApiContext, bound: BoundRequest) -> StatusDto:
         "obState": ctx.cluster.ob_state,
         "underMaintenance": bool(ctx.engine.holders()),
     }
+    if not ctx.cluster.is_ob_state_known:
+        status["obStateUnknown"] = True
     if here := _server_here(ctx):
         status["sqlPort"] = here.sql_port
     if observation := _last_observation(ctx):

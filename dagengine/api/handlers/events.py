@@ -38,8 +38,8 @@ async def follow_dag(ctx: ApiContext, bound: BoundRequest) -> web.StreamResponse
         if feed.is_over and after == feed.last:
             return web.Response(status=204)
         response = web.StreamResponse(headers=_HEADERS)
-        await response.prepare(bound.request)
         try:
+            await response.prepare(bound.request)
             await _tell(response, feed, after)
         except (ConnectionError, TimeoutError):
             if (transport := bound.request.transport) is not None:

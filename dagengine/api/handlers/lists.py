@@ -10,19 +10,23 @@ from dagengine.api import messages
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
+from dagengine.api.extension import NoBody
 from dagengine.api.handlers.tasks import local_row_id
-from dagengine.api.schemas.base import Contents, Page
-from dagengine.api.schemas.tasks import AuditDto, DagDetailDTO, LockDto
+from dagengine.api.schemas.base import ID_CHARS, Contents, Page
+from dagengine.api.schemas.tasks import AuditDto, DagDetailDto, LockDto, SummaryDto
 from dagengine.errors import IllegalArgument
 from dagengine.model.ids import decode_id
 from dagengine.model.records import LockRecord
 from dagengine.model.states import State
 
 _DIGITS = 18
+_NAME_CHARS = 200
 
 DagState: TypeAlias = Literal["READY", "RUNNING", "FAILED", "SUCCEED"]
 Limit: TypeAlias = Annotated[int, Field(ge=1, le=1000, description="how many at most")]
-Cursor: TypeAlias = Annotated[str, Field(description="`next_cursor` of the page before")]
+Cursor: TypeAlias = Annotated[
+    str, Field(max_length=ID_CHARS, description="`next_cursor` of the page before")
+]
 
 
 def _blank_is_none(text: str | None) -> str | None:
@@ -38,7 +42,10 @@ class DagSearch(BaseModel):
         WithJsonSchema({"type": "string", "enum": ["", *get_args(DagState)]}),
     ] = None
     name: Annotated[
-        str | None, BeforeValidator(_blank_is_none), WithJsonSchema({"type": "string"})
+        str | None,
+        Field(max_length=_NAME_CHARS),
+        BeforeValidator(_blank_is_none),
+        WithJsonSchema({"type": "string", "maxLength": _NAME_CHARS}),
     ] = None
     limit: Limit = 100
     cursor: Cursor = ""
@@ -51,12 +58,14 @@ class AuditPage(BaseModel):
     cursor: Cursor = ""
 
 
-async def search_dags(ctx: ApiContext, bound: BoundRequest) -> Page[DagDetailDTO]:
+async def search_dags(
+    ctx: ApiContext, bound: BoundRequest[NoBody, DagSearch]
+) -> Page[DagDetailDto]:
     """DAGs without details, newest first, in pages.
 
     New DAGs do not change the content of the pages that follow.
     """
-    query: DagSearch = bound.query
+    query = bound.query
     dags = await ctx.engine.search_dags(
         before=decode_id(query.cursor).row_id if query.cursor else None,
         state=State(query.state) if query.state else None,
@@ -67,12 +76,12 @@ async def search_dags(ctx: ApiContext, bound: BoundRequest) -> Page[DagDetailDTO
     return {"contents": page, "next_cursor": page[-1]["id"] if len(dags) > query.limit else None}
 
 
-async def list_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]:
+async def list_audit(ctx: ApiContext, bound: BoundRequest[NoBody, AuditPage]) -> Page[AuditDto]:
     """What was done to one DAG, newest first."""
     return await _audit(ctx, bound.query, local_row_id(ctx, bound))
 
 
-async def list_all_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]:
+async def list_all_audit(ctx: ApiContext, bound: BoundRequest[NoBody, AuditPage]) -> Page[AuditDto]:
     """What was done to all DAGs, newest first."""
     return await _audit(ctx, bound.query, None)
 
@@ -80,6 +89,22 @@ async def list_all_audit(ctx: ApiContext, bound: BoundRequest) -> Page[AuditDto]
 async def list_locks(ctx: ApiContext, bound: BoundRequest) -> Contents[LockDto]:
     """Every lock, who holds it, and what the holder waits for."""
     return {"contents": [await _render_lock(ctx, lock) for lock in ctx.engine.list_locks()]}
+
+
+async def get_summary(ctx: ApiContext, bound: BoundRequest) -> SummaryDto:
+    """The cluster in brief: its servers, its tasks and its lock."""
+    engine, cluster = ctx.engine, ctx.cluster
+    newest = await engine.list_dags(limit=1, details=False)
+    counts = await engine.count_dags()
+    return {
+        "cluster_id": cluster.cluster_id,
+        "servers": len(cluster.servers),
+        "ob_state": cluster.ob_state,
+        "dags": {state.value: number for state, number in counts.items()},
+        "lock": "; ".join([await engine.describe_holder(each) for each in engine.holders()]),
+        "last": ctx.wire.dag(newest[0]) if newest else None,
+        "notices": list(cluster.find_notices()),
+    }
 
 
 async def _audit(ctx: ApiContext, query: AuditPage, dag_id: int | None) -> Page[AuditDto]:

@@ -57,7 +57,7 @@ class Health:
     async def get_metrics(self, _request: web.Request) -> web.StreamResponse:
         """Return all metrics in the text format of Prometheus."""
         await self._metrics.refresh()
-        body = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        body = await asyncio.to_thread(generate_latest, self._metrics.exported)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
     async def _read_statuses(self) -> dict[str, str]:

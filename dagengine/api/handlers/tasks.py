@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from dagengine.api import messages
 from dagengine.api.binding import ShowDetails
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
-from dagengine.api.extension import B, Refusal
-from dagengine.api.schemas.base import Contents
+from dagengine.api.extension import B, NoBody, Q, Refusal
+from dagengine.api.schemas.base import ID_CHARS, Contents
 from dagengine.api.schemas.tasks import (
     AttemptDto,
-    DagDetailDTO,
+    DagDetailDto,
     LogDto,
-    NodeDetailDTO,
-    TaskDetailDTO,
+    NodeDetailDto,
+    TaskDetailDto,
 )
+from dagengine.error_codes import Code
 from dagengine.errors import (
     Conflict,
     InvalidId,
@@ -26,26 +30,22 @@ from dagengine.errors import (
     UnknownOperation,
 )
 from dagengine.model.ids import IdKind
+from dagengine.model.records import DagDetail
 from dagengine.model.states import Operator
 
 _OPERATORS = (Operator.ROLLBACK, Operator.RETRY, Operator.CANCEL, Operator.PASS)
 _NEWEST = 1000  # maximum number of DAGs in a list without pages
+_RENDERED_AT_ONCE = 50
 
-_DAG = "Task.Dag.Operator"
-_NODE = "Task.Node.Operator"
 _ANY_OPERATED = (InvalidId, TaskNotFound, LockHeld, Conflict, UnknownOperation)
 
 DAG_REFUSALS: tuple[Refusal, ...] = (
     *_ANY_OPERATED,
-    *(f"{_DAG}.{reason}" for reason in ("NotSupport", "CancelFinishedDag", "CancelNotAllowed")),
-    *(f"{_DAG}.{reason}" for reason in ("RetryNotFailedDag", "RetryNotAllowed")),
-    *(f"{_DAG}.{reason}" for reason in ("RollbackNotFailedDag", "RollbackNotAllowed")),
-    *(f"{_DAG}.{reason}" for reason in ("PassNotFailedDag", "PassNotAllowed")),
+    *(code for code in Code if code.startswith("Task.Dag.Operator.")),
 )
 NODE_REFUSALS: tuple[Refusal, ...] = (
     *_ANY_OPERATED,
-    *(f"{_NODE}.{reason}" for reason in ("NotSupport", "PassNotFailedDag")),
-    *(f"{_NODE}.{reason}" for reason in ("PassNotFailedNode", "PassNotAllowed")),
+    *(code for code in Code if code.startswith("Task.Node.Operator.")),
 )
 
 
@@ -62,12 +62,18 @@ class OperatorBody(BaseModel):
         json_schema_extra={"examples": [{"operator": "RETRY", "reason": "the disk was full"}]}
     )
 
-    operator: str = Field(min_length=1, description="ROLLBACK, RETRY, CANCEL, PASS; any case")
-    reason: str = Field(default="", description="for the audit; not part of OBShell's API")
-    id: str | None = Field(default=None, description="when given, it must be the DAG's")
+    operator: str = Field(
+        min_length=1, max_length=100, description="ROLLBACK, RETRY, CANCEL, PASS; any case"
+    )
+    reason: str = Field(
+        default="", max_length=4000, description="for the audit; not part of OBShell's API"
+    )
+    id: str | None = Field(
+        default=None, max_length=ID_CHARS, description="when given, it must be the DAG's"
+    )
 
 
-async def get_dag(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
+async def get_dag(ctx: ApiContext, bound: BoundRequest[NoBody, Details]) -> DagDetailDto:
     """A DAG."""
     row_id = local_row_id(ctx, bound)
     dag = await ctx.engine.find_dag(row_id, details=bound.query.show_details)
@@ -88,17 +94,17 @@ async def operate_dag(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> Non
         raise TaskNotFound(messages.DAG_ID_MISMATCH())
     if body.operator.upper() not in _OPERATORS:
         raise OperatorRefused(
-            "Task.Dag.Operator.NotSupport",
+            Code.DAG_NOT_SUPPORT,
             messages.OPERATOR_UNKNOWN(operator=body.operator),
             remedy=messages.SEND_DAG_OPERATOR(),
         )
     operator = Operator(body.operator.upper())
     if operator in (Operator.RETRY, Operator.ROLLBACK):
         ctx.before_retry()
-    await ctx.engine.operate_dag(row_id, operator, by=bound.caller, reason=body.reason)
+    await ctx.engine.operate_dag(row_id, operator, by=str(bound.caller), reason=body.reason)
 
 
-async def get_node(ctx: ApiContext, bound: BoundRequest) -> NodeDetailDTO:
+async def get_node(ctx: ApiContext, bound: BoundRequest[NoBody, Details]) -> NodeDetailDto:
     """One stage of a DAG."""
     node = await ctx.engine.find_node(local_row_id(ctx, bound), details=bound.query.show_details)
     if node is None:
@@ -114,15 +120,15 @@ async def operate_node(ctx: ApiContext, bound: BoundRequest[OperatorBody]) -> No
         raise TaskNotFound(messages.NODE_NOT_FOUND(node_id=bound.id_text))
     if body.operator.upper() != Operator.PASS:
         raise OperatorRefused(
-            "Task.Node.Operator.NotSupport",
+            Code.NODE_NOT_SUPPORT,
             messages.OPERATOR_UNKNOWN(operator=body.operator),
             remedy=messages.SEND_PASS(),
         )
     ctx.before_retry()
-    await ctx.engine.pass_node(row_id, by=bound.caller, reason=body.reason)
+    await ctx.engine.pass_node(row_id, by=str(bound.caller), reason=body.reason)
 
 
-async def get_sub_task(ctx: ApiContext, bound: BoundRequest) -> TaskDetailDTO:
+async def get_sub_task(ctx: ApiContext, bound: BoundRequest) -> TaskDetailDto:
     """A sub-task: one server of a node, or the whole cluster."""
     sub_task = await ctx.engine.find_sub_task(local_row_id(ctx, bound))
     if sub_task is None:
@@ -144,19 +150,23 @@ async def list_attempts(ctx: ApiContext, bound: BoundRequest) -> Contents[Attemp
     return {"contents": [ctx.wire.attempt(attempt, lines) for attempt in attempts]}
 
 
-async def list_unfinished(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_unfinished(
+    ctx: ApiContext, bound: BoundRequest[NoBody, Details]
+) -> Contents[DagDetailDto]:
     """Every READY or RUNNING DAG, newest first."""
     dags = await ctx.engine.list_unfinished(details=bound.query.show_details)
-    return {"contents": [ctx.wire.dag(dag) for dag in dags]}
+    return {"contents": await _render_dags(ctx, dags)}
 
 
-async def list_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
+async def list_dags(
+    ctx: ApiContext, bound: BoundRequest[NoBody, Details]
+) -> Contents[DagDetailDto]:
     """The newest DAGs, newest first."""
     dags = await ctx.engine.list_dags(limit=_NEWEST, details=bound.query.show_details)
-    return {"contents": [ctx.wire.dag(dag) for dag in dags]}
+    return {"contents": await _render_dags(ctx, dags)}
 
 
-async def get_holder(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
+async def get_holder(ctx: ApiContext, bound: BoundRequest[NoBody, Details]) -> DagDetailDto:
     """The DAG that holds the cluster locked."""
     holders = await _list_holders(ctx, bound)
     if not holders:
@@ -165,24 +175,48 @@ async def get_holder(ctx: ApiContext, bound: BoundRequest) -> DagDetailDTO:
     return holders[0]
 
 
-async def list_holders(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
-    """The DAG that holds the cluster locked, as a list; empty when it is free."""
-    return {"contents": await _list_holders(ctx, bound)}
+async def list_holders_as_main_dags(
+    ctx: ApiContext, bound: BoundRequest[NoBody, Details]
+) -> Contents[DagDetailDto]:
+    """The DAG that holds the cluster locked, as a list; empty when it is free.
+
+    A DAG is its own main DAG: the official command line reads `additional_data.main_dag_id`.
+    """
+    holders = await _list_holders(ctx, bound)
+    return {"contents": [_with_main_dag_id(dag) for dag in holders]}
 
 
-async def list_main_dags(ctx: ApiContext, bound: BoundRequest) -> Contents[DagDetailDTO]:
-    """Main DAGs of unfinished sub-DAGs: always empty, because sub-DAGs do not exist."""
+async def list_no_dags(
+    ctx: ApiContext, bound: BoundRequest[NoBody, Details]
+) -> Contents[DagDetailDto]:
+    """DAGs kept in the cluster's database: none, so that no client shows a DAG twice."""
     return {"contents": []}
 
 
-async def _list_holders(ctx: ApiContext, bound: BoundRequest) -> list[DagDetailDTO]:
+async def _render_dags(ctx: ApiContext, dags: Sequence[DagDetail]) -> list[DagDetailDto]:
+    """Render DAGs; other requests are served between two pages of a long list."""
+    rendered: list[DagDetailDto] = []
+    for first in range(0, len(dags), _RENDERED_AT_ONCE):
+        rendered += [ctx.wire.dag(dag) for dag in dags[first : first + _RENDERED_AT_ONCE]]
+        await asyncio.sleep(0)
+    return rendered
+
+
+async def _list_holders(
+    ctx: ApiContext, bound: BoundRequest[NoBody, Details]
+) -> list[DagDetailDto]:
     details = bound.query.show_details
     ids = [holder.dag_id for holder in ctx.engine.holders() if holder.dag_id is not None]
     dags = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
     return [ctx.wire.dag(dag) for dag in dags if dag is not None]
 
 
-def local_row_id(ctx: ApiContext, bound: BoundRequest[B]) -> int:
+def _with_main_dag_id(dag: DagDetailDto) -> DagDetailDto:
+    data = {**(dag["additional_data"] or {}), "main_dag_id": dag["id"]}
+    return {**dag, "additional_data": data}
+
+
+def local_row_id(ctx: ApiContext, bound: BoundRequest[B, Q]) -> int:
     """Return the row id of a generic id.
 
     Raises:

@@ -10,10 +10,10 @@ from dagengine.api.schemas.base import AgentDto
 from dagengine.api.schemas.tasks import (
     AttemptDto,
     AuditDto,
-    DagDetailDTO,
+    DagDetailDto,
     LogDto,
-    NodeDetailDTO,
-    TaskDetailDTO,
+    NodeDetailDto,
+    TaskDetailDto,
 )
 from dagengine.model.ids import AgentAddress, IdKind, encode_id
 from dagengine.model.records import (
@@ -42,9 +42,9 @@ class RecordRenderer:
         self._agent = agent
         # Compute the common prefix of all ids once, because a DAG with details has many ids.
         self._prefix = encode_id(IdKind.LOCAL, agent, 0).removesuffix("0")
-        self._last: tuple[DagDetail, DagDetailDTO] | None = None
+        self._last: tuple[DagDetail, DagDetailDto] | None = None
 
-    def dag(self, detail: DagDetail) -> DagDetailDTO:
+    def dag(self, detail: DagDetail) -> DagDetailDto:
         """Render a DAG (4.1). The result is cached: do not modify it.
 
         The store returns the same DagDetail object until something is written; its rendering is
@@ -56,7 +56,7 @@ class RecordRenderer:
         self._last = (detail, rendered) if detail.is_cacheable else None
         return rendered
 
-    def _dag(self, detail: DagDetail) -> DagDetailDTO:
+    def _dag(self, detail: DagDetail) -> DagDetailDto:
         dag, nodes = detail.dag, detail.nodes
         tasks = [task for node in nodes or () for task in node.sub_tasks]
         return {
@@ -75,7 +75,7 @@ class RecordRenderer:
             "nodes": None if nodes is None else [self.node(n, own_data=False) for n in nodes],
         }
 
-    def node(self, detail: NodeDetail, *, own_data: bool = True) -> NodeDetailDTO:
+    def node(self, detail: NodeDetail, *, own_data: bool = True) -> NodeDetailDto:
         """Render a node (4.2); `own_data` is False inside a DAG, which has the additional data."""
         node = detail.node
         return {
@@ -90,7 +90,7 @@ class RecordRenderer:
             "sub_tasks": [self.sub_task(t, own_data=False) for t in detail.sub_tasks] or None,
         }
 
-    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> TaskDetailDTO:
+    def sub_task(self, detail: SubTaskDetail, *, own_data: bool = True) -> TaskDetailDto:
         """Render a sub-task (4.2); `own_data` is False inside a node."""
         task = detail.sub_task
         has_run = task.state not in _NOT_RUN
@@ -126,7 +126,7 @@ class RecordRenderer:
         return {
             "id": row.audit_id,
             "time": render_time(row.at),
-            "dag_id": self.id(row.dag_id),
+            "dag_id": self.id(row.dag_id) if row.dag_id else None,
             "node_id": None if row.node_id is None else self.id(row.node_id),
             "action": row.action,
             "by": row.by,

@@ -24,6 +24,9 @@ TaskId = Annotated[
     str,
     WithJsonSchema({"type": "string", "pattern": "^[1-5][0-9]+$", "examples": [EXAMPLE_ID]}),
 ]
+ID_CHARS = 128
+"""Longest id in a request. The longest that is issued has 64 characters; some clients pad."""
+
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -37,6 +40,15 @@ class Envelope(TypedDict):
     traceId: Annotated[
         str,
         Field(description="X-OBSHELL-Trace-ID of the request, else 16 hex digits; may be empty"),
+    ]
+    notices: NotRequired[
+        Annotated[
+            list[str],
+            Field(
+                description="what users should know now, such as that the cluster file is refused; "
+                "omitted when there is nothing. Not part of OBShell's API"
+            ),
+        ]
     ]
 
 

@@ -34,6 +34,16 @@ class BuildDto(TypedDict):
     commitTime: str
 
 
+ObState = Annotated[
+    int,
+    Field(ge=0, le=3, description="0 not running, 1 not connected, 2 restricted, 3 available"),
+]
+ObStateUnknown = Annotated[
+    Literal[True],
+    Field(description="obState is 0 only because the state of a server is unknown; else absent"),
+]
+
+
 class InfoDto(TypedDict):
     """Who the controller is."""
 
@@ -51,6 +61,8 @@ class InfoDto(TypedDict):
     isObproxyAgent: bool
     security: Annotated[bool, Field(description="an agent password is set")]
     supportedAuth: list[Literal["v2"]]
+    obState: ObState
+    obStateUnknown: NotRequired[ObStateUnknown]
     observedAt: NotRequired[SeenAt]
     observedAgeMs: NotRequired[SeenAge]
 
@@ -72,10 +84,8 @@ class StatusDto(TypedDict):
     pid: int
     startAt: Annotated[int, Field(description="nanoseconds since the epoch")]
     port: int
-    obState: Annotated[
-        int,
-        Field(ge=0, le=3, description="0 not running, 1 not connected, 2 restricted, 3 available"),
-    ]
+    obState: ObState
+    obStateUnknown: NotRequired[ObStateUnknown]
     sqlPort: NotRequired[int]
     underMaintenance: Annotated[bool, Field(description="a task holds the cluster locked")]
     observedAt: NotRequired[SeenAt]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, with_config
 from pydantic.config import JsonDict
@@ -53,7 +54,7 @@ _DAG: JsonDict = {
 
 
 @with_config(ConfigDict(json_schema_extra={"examples": [_TASK]}))
-class TaskDetailDTO(TypedDict):
+class TaskDetailDto(TypedDict):
     """A sub-task: one server, or the whole cluster."""
 
     id: TaskId
@@ -72,7 +73,7 @@ class TaskDetailDTO(TypedDict):
 
 
 @with_config(ConfigDict(json_schema_extra={"examples": [_NODE]}))
-class NodeDetailDTO(TypedDict):
+class NodeDetailDto(TypedDict):
     """One stage of a DAG."""
 
     id: TaskId
@@ -83,11 +84,11 @@ class NodeDetailDTO(TypedDict):
     start_time: Time
     end_time: Annotated[Time, Field(description="start_time until it has ended")]
     additional_data: dict[str, Any] | None
-    sub_tasks: list[TaskDetailDTO] | None
+    sub_tasks: list[TaskDetailDto] | None
 
 
 @with_config(ConfigDict(json_schema_extra={"examples": [_DAG]}))
-class DagDetailDTO(TypedDict):
+class DagDetailDto(TypedDict):
     """A task: one run of an operation."""
 
     id: TaskId
@@ -108,7 +109,7 @@ class DagDetailDTO(TypedDict):
         Field(description="`wait` and `evidence` by server, `summary`; null without details"),
     ]
     nodes: Annotated[
-        list[NodeDetailDTO] | None, Field(description="in stage order; null without details")
+        list[NodeDetailDto] | None, Field(description="in stage order; null without details")
     ]
 
 
@@ -125,11 +126,11 @@ class LogDto(TypedDict):
 
 
 class AuditDto(TypedDict):
-    """Who did what to which DAG, from where, and why. Not part of OBShell's API."""
+    """Who did what to which DAG (null: to none), from where, and why. Not part of OBShell's API."""
 
     id: int
     time: Time
-    dag_id: TaskId
+    dag_id: TaskId | None
     node_id: TaskId | None
     action: str
     by: str
@@ -145,6 +146,20 @@ class LockDto(TypedDict):
     since: Annotated[Time, Field(description="time of the last change")]
     token: Annotated[int, Field(ge=1, description="increases each time the lock is taken")]
     about: Annotated[str, Field(description="describes the holder and what it waits for")]
+
+
+class SummaryDto(TypedDict):
+    """A cluster in brief. Not part of OBShell's API."""
+
+    cluster_id: int
+    servers: Annotated[int, Field(description="number of servers")]
+    ob_state: Annotated[
+        int, Field(description="0 not running, 1 without connection, 2 restricted, 3 available")
+    ]
+    dags: Annotated[dict[str, int], Field(description="number of tasks by state")]
+    lock: Annotated[str, Field(description="who holds it; empty if it is free")]
+    last: Annotated[DagDetailDto | None, Field(description="the newest task, without details")]
+    notices: list[str]
 
 
 class HolderDto(TypedDict):
@@ -165,13 +180,35 @@ class ServerPlanDto(TypedDict):
     commands: Annotated[list[str], Field(description="what would be run, secrets masked")]
 
 
+class PlanPart(StrEnum):
+    """A part of a plan's decisions."""
+
+    TARGETS = "targets"
+    VERDICTS = "verdicts"
+    LOCK = "lock"
+    CLUSTER_FILE = "cluster_file"
+
+
 class PlanDto(TypedDict):
     """What a request would do (`dryRun`). Not part of OBShell's API."""
 
     dry_run: Literal[True]
+    digest: Annotated[
+        str, Field(description="of targets, verdicts, lock and cluster file: see If-Plan-Matches")
+    ]
     name: Annotated[str, Field(description="name of the task that would be created")]
+    notices: Annotated[
+        list[str],
+        Field(description="what to know about the plan, such as that the cluster file is refused"),
+    ]
     lock: HolderDto | None
     servers: list[ServerPlanDto]
+    changed: NotRequired[
+        Annotated[
+            list[PlanPart],
+            Field(description="with status 412: what differs from the plan of If-Plan-Matches"),
+        ]
+    ]
 
 
 class AttemptDto(TypedDict):

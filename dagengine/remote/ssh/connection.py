@@ -122,6 +122,10 @@ class SshConnection:
         self._users[connection] -= 1
         self._drop_if_unused(connection)
 
+    def offers(self, connection: asyncssh.SSHClientConnection) -> bool:
+        """Return True if new users get this connection."""
+        return connection is self._offered and not connection.is_closed()
+
     def retire(self, connection: asyncssh.SSHClientConnection) -> None:
         """Stop handing out this connection; it is closed when its last user returns it."""
         if self._offered is connection:
@@ -131,12 +135,15 @@ class SshConnection:
     async def close(self) -> None:
         """Close all connections, even those in use. Bounded, and safe to call twice."""
         self._closed = True
-        for connection in {*self._users, *filter(None, [self._offered])}:
+        connections = {*self._users, *filter(None, [self._offered])}
+        for connection in connections:
             connection.close()
-            try:
-                async with asyncio.timeout(_CLOSE_BOUND_S):
+        try:
+            async with asyncio.timeout(_CLOSE_BOUND_S):
+                for connection in connections:
                     await connection.wait_closed()
-            except TimeoutError:
+        except TimeoutError:
+            for connection in connections:
                 connection.abort()
         self._offered = None
 

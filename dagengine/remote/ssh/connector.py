@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
 from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
-from dagengine.errors import AuthenticationFailed, HostUnreachable, RemoteError
+from dagengine.errors import AuthenticationFailed, HostKeyRejected, HostUnreachable, RemoteError
 from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.algorithms import (
+    CIPHERS,
+    KEX_ALGORITHMS,
+    find_mismatch,
+    read_offer,
+    supported_algorithms,
+)
 from dagengine.remote.ssh.client_keys import ClientKey, KeyRing, certificate_file
-from dagengine.remote.ssh.known_hosts import TrustedHosts, host_key_rejected
+from dagengine.remote.ssh.forwarding import ForwardingClient
+from dagengine.remote.ssh.known_hosts import (
+    TrustedHosts,
+    find_fallback_algorithms,
+    host_key_rejected,
+    known_hosts_file,
+    matches_of,
+    pinned_algorithms,
+)
 
 # Handshakes cost CPU time at both ends: with hundreds at once, none would finish in time. Only
 # hosts that have responded take a slot, so a dead host does not delay the others.
@@ -24,8 +43,22 @@ _HANDSHAKES_AT_ONCE = 32
 # sshd drops connections at random from ten unauthenticated ones on (MaxStartups 10:30:100).
 _STARTUPS_AT_ONCE = 8
 
+_log = logging.getLogger("dagengine.remote")
+
+# No descriptor is left in this process or on this machine: the fault is not the host's.
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+
 # At INFO, asyncssh logs every command line, including secrets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoginSettings:
+    """One login: the host, its trusted keys, and the host key algorithms; () for the defaults."""
+
+    address: HostAddress
+    trusted: asyncssh.SSHKnownHosts
+    algorithms: Sequence[str] = ()
 
 
 class Login:
@@ -75,32 +108,65 @@ class Login:
     ) -> asyncssh.SSHClientConnection:
         trusted = self._trusted.of(address)
         try:
-            if bastion is not None:
-                return await self._shake_hands(address, trusted, tunnel=bastion)
-            async with self._startups[address.host, address.port]:
-                return await self._log_in_directly(address, trusted)
+            return await self._log_in_with_fallback(address, trusted, bastion)
         except TimeoutError:
             raise no_answer(address) from None
+        except (asyncssh.KeyExchangeFailed, asyncssh.ConnectionLost, ConnectionError) as error:
+            mismatch = await find_algorithm_mismatch(address, trusted, bastion)
+            raise mismatch or explain_failure(error, address, trusted) from error
         except (asyncssh.Error, OSError) as error:
             raise explain_failure(error, address, trusted) from error
 
-    async def _log_in_directly(
-        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts
+    async def _log_in_with_fallback(
+        self,
+        address: HostAddress,
+        trusted: asyncssh.SSHKnownHosts,
+        bastion: asyncssh.SSHClientConnection | None,
     ) -> asyncssh.SSHClientConnection:
+        """Log in; if the host's certificate cannot be used, request its plain key instead."""
+        try:
+            return await self._open(address, trusted, bastion)
+        except asyncssh.HostKeyNotVerifiable as error:
+            algorithms = find_fallback_algorithms(trusted, address, error.reason)
+            if not algorithms:
+                raise
+            refused = error
+        _log.warning(
+            "%s", messages.HOST_CERTIFICATE_UNUSABLE(address=address, reason=refused.reason)
+        )
+        try:
+            return await self._open(address, trusted, bastion, algorithms)
+        except (asyncssh.ConnectionLost, ConnectionError):
+            raise refused from None  # the host presents nothing but its certificate
+
+    async def _open(
+        self,
+        address: HostAddress,
+        trusted: asyncssh.SSHKnownHosts,
+        bastion: asyncssh.SSHClientConnection | None,
+        algorithms: Sequence[str] = (),
+    ) -> asyncssh.SSHClientConnection:
+        login = _LoginSettings(address, trusted, algorithms)
+        if bastion is not None:
+            return await self._shake_hands(login, tunnel=bastion)
+        async with self._startups[address.host, address.port]:
+            return await self._log_in_directly(login)
+
+    async def _log_in_directly(self, login: _LoginSettings) -> asyncssh.SSHClientConnection:
+        address = login.address
         async with asyncio.timeout(address.connect_timeout_s):
             sock = await connect_and_await_banner(address.host, address.port)
         try:
             async with self._handshakes:
-                return await self._shake_hands(address, trusted, sock=sock)
+                return await self._shake_hands(login, sock=sock)
         except BaseException:
             sock.close()
             raise
 
-    async def _shake_hands(
-        self, address: HostAddress, trusted: asyncssh.SSHKnownHosts, **way: Any
-    ) -> asyncssh.SSHClientConnection:
+    async def _shake_hands(self, login: _LoginSettings, **way: Any) -> asyncssh.SSHClientConnection:
+        address = login.address
         async with asyncio.timeout(address.connect_timeout_s), self._keys.keys(address) as keys:
-            return await _connect(address, trusted, keys, **way)
+            return await _connect(login, keys, **way)
 
 
 async def connect_and_await_banner(host: str, port: int) -> socket.socket:
@@ -160,48 +226,112 @@ def explain_failure(
         address: the host.
         trusted: the trusted host keys during the login.
     """
-    host = str(address)
+    host, remedy = str(address), messages.CHECK_HOST_AND_PORT()
     match error:
         case asyncssh.HostKeyNotVerifiable():
-            return host_key_rejected(address, trusted, error.reason)
-        case asyncssh.KeyExchangeFailed() if "host key" in error.reason.lower():
             return host_key_rejected(address, trusted, error.reason)
         case asyncssh.PermissionDenied() | asyncssh.IllegalUserName():
             return _not_let_in(address)
         case asyncssh.ChannelOpenError():
             return _not_forwarded(error, address)
+        case asyncssh.ConnectionLost() | ConnectionResetError():
+            detail, remedy = str(error), messages.CHECK_SSHD_LOG()
+        case OSError() if error.errno in _NO_DESCRIPTOR:
+            return HostUnreachable(
+                messages.NO_DESCRIPTOR(host=_route(address), reason=error.strerror),
+                host=host,
+                remedy=messages.RAISE_DESCRIPTOR_LIMIT(),
+            )
         case asyncssh.Error():
             detail = error.reason or type(error).__name__
         case _:
-            detail = str(error) or type(error).__name__
+            detail = _explain_network(error, address)
     return HostUnreachable(
         messages.UNREACHABLE(host=_route(address), reason=detail),
         host=host,
-        remedy=messages.CHECK_HOST_AND_PORT(),
+        remedy=remedy,
+    )
+
+
+def _explain_network(error: Exception, address: HostAddress) -> str:
+    """Return the reason without the address and the number that asyncio's text contains."""
+    match error:
+        case socket.gaierror():
+            return messages.HOST_NAME_UNKNOWN(name=address.host)
+        case OSError() if error.errno:
+            return os.strerror(error.errno)
+        case OSError() if "Connect call failed" in str(error):  # at each address of a host name
+            return os.strerror(errno.ECONNREFUSED)
+        case TimeoutError():
+            return messages.CONNECT_TIMED_OUT()
+    return str(error) or type(error).__name__
+
+
+async def find_algorithm_mismatch(
+    address: HostAddress,
+    trusted: asyncssh.SSHKnownHosts,
+    bastion: asyncssh.SSHClientConnection | None,
+) -> RemoteError | None:
+    """Return the error for a host that shares no algorithm with this process; None if it does.
+
+    A host without a key of a pinned type is one of them.
+
+    Args:
+        address: the host.
+        trusted: the trusted host keys during the login.
+        bastion: a connection to the host's `jump`.
+    """
+    matches = matches_of(trusted, address)
+    # With an authority, the library also offers the algorithms of certificates.
+    host_keys = [] if matches.authorities else pinned_algorithms(matches)
+    try:
+        async with asyncio.timeout(address.connect_timeout_s):
+            offered = await read_offer(address.host, address.port, bastion)
+    except TimeoutError:
+        return None
+    mismatch = offered and find_mismatch(offered, supported_algorithms(host_keys))
+    if not mismatch:
+        return None
+    if mismatch.keyword == "HostKeyAlgorithms":
+        return HostKeyRejected(
+            messages.HOST_KEY_OF_OTHER_TYPE(
+                address=address,
+                file=known_hosts_file(address),
+                offered=mismatch.offered,
+                pinned=mismatch.supported,
+            ),
+            host=str(address),
+            remedy=messages.REPLACE_KEY_OR_ALLOW_TYPE(address=address),
+        )
+    return HostUnreachable(
+        messages.NO_COMMON_ALGORITHM(
+            host=_route(address), subject=mismatch.subject, offered=mismatch.offered
+        ),
+        host=str(address),
+        remedy=messages.ALLOW_ALGORITHM(supported=mismatch.supported, keyword=mismatch.keyword),
     )
 
 
 async def _connect(
-    address: HostAddress,
-    trusted: asyncssh.SSHKnownHosts,
-    keys: tuple[ClientKey, ...],
-    **way: Any,
+    login: _LoginSettings, keys: tuple[ClientKey, ...], **way: Any
 ) -> asyncssh.SSHClientConnection:
+    address = login.address
     return await asyncssh.connect(
         address.host,
         address.port,
         **way,
+        client_factory=ForwardingClient,
         username=address.user,
         client_keys=list(keys) or (),  # () selects the default keys
-        known_hosts=trusted,
+        known_hosts=login.trusted,
+        server_host_key_algs=login.algorithms,
         config=None,
         agent_path=None,
         preferred_auth="publickey",
         gss_auth=False,
         gss_kex=False,
-        # Prefer the cheapest of the secure algorithms; all other defaults follow.
-        kex_algs="^curve25519-sha256",
-        encryption_algs="^aes128-gcm@openssh.com",
+        kex_algs=KEX_ALGORITHMS,
+        encryption_algs=CIPHERS,
         keepalive_interval=address.keepalive_interval_s,
         keepalive_count_max=address.keepalive_misses,
         send_env=[],

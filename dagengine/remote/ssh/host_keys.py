@@ -11,7 +11,12 @@ import asyncssh
 from dagengine.errors import ConfigError, HostUnreachable
 from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
-from dagengine.remote.ssh.connector import explain_failure, no_answer
+from dagengine.remote.ssh.algorithms import KEX_ALGORITHMS
+from dagengine.remote.ssh.connector import (
+    explain_failure,
+    find_algorithm_mismatch,
+    no_answer,
+)
 from dagengine.remote.ssh.known_hosts import (
     Matches,
     TrustedHosts,
@@ -19,6 +24,8 @@ from dagengine.remote.ssh.known_hosts import (
     matches_of,
     name_in_file,
     new_salt,
+    pinned_algorithms,
+    read_text,
     replace_file,
     with_pin,
 )
@@ -76,7 +83,7 @@ class HostKeys:
             pool: logs in to the bastions in front of the hosts.
         """
         self._pool = pool
-        self._trusted = TrustedHosts()
+        self._trusted = TrustedHosts(is_logged=False)  # its users call `find_skipped_lines`
 
     async def look(self, address: HostAddress) -> HostKey:
         """Return the key that a host presents; logs in only to the bastions in front of it.
@@ -105,9 +112,9 @@ class HostKeys:
         file = known_hosts_file(key.address)
         name = name_in_file(key.address.host, key.address.port)
         try:
-            text = file.read_text(encoding="utf-8") if file.exists() else ""
-            replace_file(file, with_pin(text, name, key.public_key, salt=new_salt()))
-        except (OSError, UnicodeDecodeError) as exc:
+            text = with_pin(read_text(file), name, key.public_key, salt=new_salt())
+            replace_file(file, text)
+        except OSError as exc:
             raise ConfigError(
                 messages.PIN_FAILED(address=key.address, file=file, reason=exc),
                 remedy=messages.CORRECT_KNOWN_HOSTS(),
@@ -125,10 +132,7 @@ class HostKeys:
     ) -> HostKey:
         trusted = self._trusted.of(address)
         matches = matches_of(trusted, address)
-        algorithms = [
-            *dict.fromkeys(a.decode() for key in matches.keys for a in key.sig_algorithms),
-            *_ALGORITHMS,
-        ]
+        algorithms = [*pinned_algorithms(matches), *_ALGORITHMS]
         try:
             async with asyncio.timeout(address.connect_timeout_s):
                 key = await _ask_key(address, bastion, list(dict.fromkeys(algorithms)))
@@ -138,7 +142,10 @@ class HostKeys:
         except TimeoutError:
             raise no_answer(address) from None
         except (asyncssh.Error, OSError) as error:
-            raise explain_failure(error, address, trusted) from error
+            mismatch = await find_algorithm_mismatch(
+                address, asyncssh.import_known_hosts(""), bastion
+            )
+            raise mismatch or explain_failure(error, address, trusted) from error
         return HostKey(
             address,
             _judge(key, matches, is_certified=is_certified),
@@ -167,7 +174,7 @@ async def _ask_key(
         address.port,
         tunnel=bastion or (),
         config=None,
-        kex_algs="^curve25519-sha256",
+        kex_algs=KEX_ALGORITHMS,
         server_host_key_algs=algorithms,
     )
     if key is None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import logging
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,32 +19,43 @@ import asyncssh
 from dagengine.errors import HostKeyRejected
 from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.known_hosts_lines import KnownHosts, parse_known_hosts
+from dagengine.runtime import new_file
 from dagengine.runtime.watched_file import WatchedFile
 
 _HASHED = "|1|"
 _SALT_BYTES = 20
-_MODE = 0o600
 _DEFAULT_PORT = 22
 
 
-class TrustedHosts:
-    """The known_hosts files. Each is parsed once, and again after it changes."""
+_log = logging.getLogger("dagengine.remote")
 
-    def __init__(self) -> None:
-        self._files: dict[Path, WatchedFile[asyncssh.SSHKnownHosts]] = {}
+
+class TrustedHosts:
+    """The known_hosts files. Each is parsed once, and again after it changes.
+
+    A line that cannot be read is skipped, as OpenSSH does, and logged once per version of the file.
+    """
+
+    def __init__(self, *, is_logged: bool = True) -> None:
+        """Create an empty cache; `is_logged` tells whether skipped lines are logged."""
+        self._files: dict[Path, WatchedFile[KnownHosts]] = {}
+        self._read = _read_and_log if is_logged else _read_known_hosts
 
     def of(self, address: HostAddress) -> asyncssh.SSHKnownHosts:
         """Return the keys that are trusted now; changes of the file apply immediately.
+
+        A missing file counts as empty.
 
         Raises:
             HostKeyRejected: the file cannot be read.
         """
         file = known_hosts_file(address)
-        if address.known_hosts is None and not file.exists():
-            return asyncssh.import_known_hosts("")
         try:
-            return self._files.setdefault(file, WatchedFile(file, _read_known_hosts)).read()
-        except (OSError, ValueError) as error:
+            return self._files.setdefault(file, WatchedFile(file, self._read)).read().trusted
+        except FileNotFoundError:
+            return asyncssh.import_known_hosts("")
+        except OSError as error:
             raise HostKeyRejected(
                 messages.KNOWN_HOSTS_UNREADABLE(address=address, file=file, reason=error),
                 host=str(address),
@@ -52,8 +63,34 @@ class TrustedHosts:
             ) from error
 
 
-def _read_known_hosts(file: Path) -> asyncssh.SSHKnownHosts:
-    return asyncssh.read_known_hosts(str(file))
+def find_skipped_lines(address: HostAddress) -> tuple[str, ...]:
+    """Return a warning for each unreadable line in the known_hosts file of an address.
+
+    Empty if the file does not exist or cannot be opened.
+    """
+    file = known_hosts_file(address)
+    try:
+        return _describe_skipped(file, WatchedFile(file, _read_known_hosts).read())
+    except OSError:
+        return ()
+
+
+def _read_known_hosts(file: Path) -> KnownHosts:
+    return parse_known_hosts(file.read_bytes())
+
+
+def _read_and_log(file: Path) -> KnownHosts:
+    known_hosts = _read_known_hosts(file)
+    for warning in _describe_skipped(file, known_hosts):
+        _log.warning("%s", warning)
+    return known_hosts
+
+
+def _describe_skipped(file: Path, known_hosts: KnownHosts) -> tuple[str, ...]:
+    return tuple(
+        messages.KNOWN_HOSTS_LINE_SKIPPED(number=line.number, file=file, reason=line.reason)
+        for line in known_hosts.skipped
+    )
 
 
 def known_hosts_file(address: HostAddress) -> Path:
@@ -94,7 +131,7 @@ def host_key_rejected(
             host=str(address),
             remedy=messages.REPLACE_REVOKED_KEY(),
         )
-    if matches.keys:
+    if matches.keys and not is_about_certificate(reason):
         return HostKeyRejected(
             messages.HOST_KEY_CHANGED(address=address, file=file),
             host=str(address),
@@ -106,11 +143,38 @@ def host_key_rejected(
             host=str(address),
             remedy=messages.CERTIFY_OR_PIN(),
         )
+    unknown = messages.HOST_KEY_UNKNOWN
+    if not file.exists():
+        unknown = messages.HOST_KEY_UNKNOWN_WITHOUT_FILE
     return HostKeyRejected(
-        messages.HOST_KEY_UNKNOWN(address=address, file=file),
+        unknown(address=address, file=file),
         host=str(address),
         remedy=messages.PIN_KEY(),
     )
+
+
+def is_about_certificate(reason: str) -> bool:
+    """Return whether the SSH library refused a host's certificate, rather than its plain key."""
+    return not reason.startswith(("Host key ", "Unable to decode host key"))
+
+
+def find_fallback_algorithms(
+    trusted: asyncssh.SSHKnownHosts, address: HostAddress, reason: str
+) -> list[str]:
+    """Return the host key algorithms to try after a refused certificate; empty if none.
+
+    OpenSSH compares the plain key with the pinned ones if the certificate cannot be used (it names
+    another host, has expired, or another authority signed it), unless its authority is revoked.
+    """
+    if not is_about_certificate(reason) or "revoked" in reason:
+        return []
+    return pinned_algorithms(matches_of(trusted, address))
+
+
+def pinned_algorithms(matches: Matches) -> list[str]:
+    """Return the signature algorithms of the pinned plain keys."""
+    names = (name.decode() for key in matches.keys for name in key.sig_algorithms)
+    return list(dict.fromkeys(names))
 
 
 def name_in_file(host: str, port: int) -> str:
@@ -130,32 +194,41 @@ def with_pin(text: str, name: str, public_key: str, *, salt: bytes) -> str:
         public_key: in OpenSSH's format.
         salt: random bytes for the hash.
     """
-    lines = text.splitlines()
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()  # after the last line's end
     other_lines = [other_line for line in lines if (other_line := _without(line, name)) is not None]
     entry_name = _hash(name, salt) if any(line.startswith(_HASHED) for line in lines) else name
     algorithm, key = public_key.split()[:2]
     return "".join(f"{line}\n" for line in [*other_lines, f"{entry_name} {algorithm} {key}"])
 
 
-def replace_file(file: Path, text: str) -> None:
-    """Replace a file atomically; a symbolic link is kept and its target replaced.
+def read_text(file: Path) -> str:
+    """Return a file's text, to be edited and passed to `replace_file`; empty without the file.
 
     Raises:
-        OSError: the file cannot be written; it is unchanged.
+        OSError: the file cannot be read.
     """
+    try:
+        return file.read_bytes().decode("utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+
+
+def replace_file(file: Path, text: str) -> None:
+    """Replace a file atomically, or create it; a link to an existing file is kept.
+
+    Bytes that are not UTF-8 are surrogates in `text`, as from `read_text`.
+
+    Raises:
+        OSError: the file is a link to nothing, or cannot be written; it is unchanged.
+    """
+    new_file.ensure_no_dangling_link(file)
     target = file.resolve()
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as writer:
-            writer.write(text)
-            writer.flush()
-            os.fchmod(handle, target.stat().st_mode & 0o777 if target.exists() else _MODE)
-            os.fsync(handle)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    mode = target.stat().st_mode & 0o777 if target.exists() else new_file.PRIVATE_MODE
+    content = text.encode("utf-8", errors="surrogateescape")
+    new_file.replace_file(target, content, mode=mode)
 
 
 def new_salt() -> bytes:
@@ -170,6 +243,8 @@ def _without(line: str, name: str) -> str | None:
         return line
     if names.startswith(_HASHED):
         return None if _is_hash_of(names, name) else line
+    if name not in names.split(","):
+        return line
     other_names = [pattern for pattern in names.split(",") if pattern != name]
     return f"{','.join(other_names)} {key_text}" if other_names else None
 

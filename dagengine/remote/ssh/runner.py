@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import asyncssh
+from asyncssh.constants import OPEN_ADMINISTRATIVELY_PROHIBITED
 
+from dagengine.act_guard import wait_until_may_act
 from dagengine.errors import (
     AuthenticationFailed,
     CommandTimedOut,
@@ -20,18 +22,16 @@ from dagengine.remote import messages
 from dagengine.remote.command import Command
 from dagengine.remote.output import DEFAULT_LIMIT_BYTES, CappedOutput
 from dagengine.remote.process_group import END_BOUND_S, GroupIdParser, announced, end_group
-from dagengine.remote.runner import CommandResult, HostAddress
+from dagengine.remote.runner import CommandResult, HostAddress, LineStream
 from dagengine.remote.ssh.connection import SshConnection
+from dagengine.remote.ssh.forwarding import forwarding_prohibited_error, key_options_of
+from dagengine.remote.ssh.sessions import ChannelSession, SessionSlot, SessionSlots
+from dagengine.remote.ssh.stream import open_stream
 from dagengine.remote.sudo import SudoFailure, parse_sudo_probe, probe_sudo, sudo_error, with_sudo
 from dagengine.remote.tunnel_socket import private_socket_path
-from dagengine.runtime.backoff import Backoff
 from dagengine.runtime.cancellation import finish
 
-# Two of the sessions that sshd allows per connection are reserved for terminating commands.
-_SESSIONS_FOR_ENDING = 2
 _EXCERPT_LENGTH = 300
-# sshd may still count a session that has just ended.
-_OPEN_SESSION = Backoff((0.02, 0.1))
 
 
 class SshRunner:
@@ -48,9 +48,9 @@ class SshRunner:
         """
         self._link = link
         self._output_limit_bytes = output_limit_bytes
-        for_commands = max(1, link.address.max_sessions - _SESSIONS_FOR_ENDING)
-        self._sessions = asyncio.Semaphore(for_commands)
-        self._ending_sessions = asyncio.Semaphore(max(1, link.address.max_sessions - for_commands))
+        for_commands = link.address.command_sessions
+        self._sessions = SessionSlots(link, for_commands)
+        self._ending_sessions = SessionSlots(link, max(1, link.address.max_sessions - for_commands))
 
     @property
     def address(self) -> HostAddress:
@@ -61,10 +61,17 @@ class SshRunner:
 
         If sudo did not run it, the cause is queried within a separate time limit.
         """
+        await wait_until_may_act()  # not part of the time limit; `_run_over` repeats it
         session = await self._run_as(self.address.sudo, command, timeout_s)
         if session.group is not None:
             return session.result()
         raise await self._why_not_run(command, session)
+
+    def stream(
+        self, command: Command, *, timeout_s: float
+    ) -> AbstractAsyncContextManager[LineStream]:
+        """Start a command and exchange lines with it; see `Runner.stream`."""
+        return open_stream(self._link, self._sessions, command, timeout_s)
 
     @asynccontextmanager
     async def tunnel(self, host: str, port: int) -> AsyncIterator[Path]:
@@ -77,6 +84,20 @@ class SshRunner:
                     yield path
                 finally:
                     listener.close()
+
+    async def ensure_forwarding(self, host: str, port: int) -> None:
+        """Return if connections may be forwarded; see `Runner.ensure_forwarding`."""
+        async with self._link.use() as connection:
+            try:
+                async with asyncio.timeout(self.address.connect_timeout_s):
+                    _, writer = await connection.open_connection(host, port)
+                    writer.close()
+            except asyncssh.ChannelOpenError as error:
+                if error.code == OPEN_ADMINISTRATIVELY_PROHIBITED:
+                    options = key_options_of(connection)
+                    raise forwarding_prohibited_error(self.address, host, port, options) from error
+            except (asyncssh.Error, OSError):
+                return  # the connection broke or the host is silent, which its next use reports
 
     @asynccontextmanager
     async def tunnel_to_socket(self, path: str) -> AsyncIterator[Path]:
@@ -97,8 +118,8 @@ class SshRunner:
         """
         session = _Session(self._output_limit_bytes, user)
         try:
-            async with asyncio.timeout(timeout_s), self._sessions:
-                await self._run(command, session)
+            async with asyncio.timeout(timeout_s), self._sessions.take() as slot:
+                await self._run(command, session, slot)
         except TimeoutError:
             raise self._timed_out(command, timeout_s, session) from None
         if session.exit_status is None and session.signal is None:
@@ -119,11 +140,11 @@ class SshRunner:
             failure, sudo_message = SudoFailure.OTHER, session.unexpected_output
         return sudo_error(self.address, failure, sudo_message)
 
-    async def _run(self, command: Command, session: _Session) -> None:
+    async def _run(self, command: Command, session: _Session, slot: SessionSlot) -> None:
         for is_second_try in (False, True):
             async with self._link.use() as connection:
                 try:
-                    await self._run_over(connection, command, session)
+                    await self._run_over(connection, command, session, slot)
                     return
                 except asyncssh.ChannelOpenError as error:
                     if session.was_opened:
@@ -140,11 +161,16 @@ class SshRunner:
                     raise self._lost(command) from error
 
     async def _run_over(
-        self, connection: asyncssh.SSHClientConnection, command: Command, session: _Session
+        self,
+        connection: asyncssh.SSHClientConnection,
+        command: Command,
+        session: _Session,
+        slot: SessionSlot,
     ) -> None:
         line = with_sudo(announced(command), session.user).render()
+        await wait_until_may_act()  # connecting may have taken long
         try:
-            await _open(connection, session, f"exec {line}")
+            await session.open(connection, f"exec {line}", slot)
             session.give_input(command)
             await session.ended.wait()
         except asyncio.CancelledError:
@@ -183,7 +209,11 @@ class SshRunner:
         return await self._end_over_another(line)
 
     async def _end_over_another(self, line: str) -> bool:
-        for _ in range(2):  # the current one may also be full; a newly opened one is not
+        """End over other connections, until one has a free session; the caller limits the time.
+
+        If several commands are ended at the same time, each may find the newest connection full.
+        """
+        while True:
             try:
                 async with self._link.use() as another:
                     try:
@@ -191,14 +221,13 @@ class SshRunner:
                     except (asyncssh.Error, OSError):
                         self._link.retire(another)
             except RemoteError:
-                break
-        return False
+                return False
 
     async def _end_over(self, connection: asyncssh.SSHClientConnection, line: str) -> bool:
         ending = _Session(self._output_limit_bytes)
         try:
-            async with self._ending_sessions:
-                await _open(connection, ending, line)
+            async with self._ending_sessions.take() as slot:
+                await ending.open(connection, line, slot)
                 await ending.ended.wait()
         finally:
             ending.close()
@@ -206,6 +235,15 @@ class SshRunner:
 
     def _timed_out(self, command: Command, timeout_s: float, session: _Session) -> RemoteError:
         name, host = command.render_short(), str(self.address)
+        if session.was_opened and session.group is None:
+            user = self.address.user
+            is_hung = messages.SHELL_OR_SUDO_HUNG if session.user else messages.SHELL_HUNG
+            return CommandTimedOut(
+                is_hung(user=user, address=host, command=name, timeout_s=timeout_s),
+                host=host,
+                confirmed_ended=False,
+                remedy=messages.CHECK_START_UP_FILES(user=user),
+            )
         if session.was_opened:
             has_ended = session.confirmed_ended
             timed_out = (
@@ -246,50 +284,31 @@ class SshRunner:
                 output=output,
             ),
             host=str(self.address),
-            remedy=messages.GIVE_POSIX_SHELL(user=user),
+            remedy=messages.CORRECT_LOGIN_SHELL(user=user),
         )
 
 
-async def _open(connection: asyncssh.SSHClientConnection, session: _Session, line: str) -> None:
-    """Open a session for a command line.
-
-    Raises:
-        asyncssh.ChannelOpenError: the host opens no further session; nothing was sent.
-    """
-    for pause_s in _OPEN_SESSION.steps_s:
-        try:
-            await connection.create_session(lambda: session, line, encoding=None)
-            return
-        except asyncssh.ChannelOpenError:
-            if session.was_opened or connection.is_closed():
-                raise
-        await asyncio.sleep(pause_s)
-    await connection.create_session(lambda: session, line, encoding=None)
-
-
-class _Session(asyncssh.SSHClientSession[bytes]):
+class _Session(ChannelSession):
     """One command on one channel: collects its output and how it ended.
 
     Attributes:
         user: the user it runs as through sudo, who alone can terminate it; None for the login user.
         announced: set when the process group is known, or will never be.
         ended: set when the channel is closed by either side.
-        was_opened: True as soon as something may have been sent.
         confirmed_ended: True if a check on the host found no process of the group.
     """
 
     def __init__(self, output_limit_bytes: int, user: str | None = None) -> None:
+        super().__init__()
         self.user = user
         self.announced = asyncio.Event()
         self.ended = asyncio.Event()
-        self.was_opened = False
         self.confirmed_ended = False
         self.exit_status: int | None = None
         self.signal: str | None = None
         self._announcement = GroupIdParser()
         self._out = CappedOutput(output_limit_bytes)
         self._err = CappedOutput(output_limit_bytes)
-        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
 
     @property
     def group(self) -> int | None:
@@ -301,10 +320,6 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         """The shortened output that arrived instead of the command's output."""
         noise = self._announcement.noise.decode("utf-8", errors="replace")
         return f"{noise} {self._err.text()}".strip()[:_EXCERPT_LENGTH]
-
-    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        self._channel = chan
-        self.was_opened = True
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         if datatype == asyncssh.EXTENDED_DATA_STDERR:
@@ -321,6 +336,7 @@ class _Session(asyncssh.SSHClientSession[bytes]):
         self.signal = signal
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
         self.announced.set()
         self.ended.set()
 
@@ -332,11 +348,6 @@ class _Session(asyncssh.SSHClientSession[bytes]):
             self._channel.write_eof()
         except BrokenPipeError:
             return  # The command ended without reading; its result shows how.
-
-    def close(self) -> None:
-        """Abort the channel."""
-        if self._channel is not None:
-            self._channel.abort()
 
     def result(self) -> CommandResult:
         return CommandResult(

@@ -1,0 +1,1 @@
+"""Requests for a cluster that another controller owns (docs/decisions/0022)."""

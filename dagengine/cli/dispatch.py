@@ -1,0 +1,78 @@
+"""Execution of one command line: completion, the command, its errors and its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from dagengine.cli import commands, messages
+from dagengine.cli.application import HELP_OPTIONS, app
+from dagengine.cli.completion import PROGRAM, complete_command_line
+from dagengine.cli.exit_codes import ExitCode
+from dagengine.cli.extensions import find_extension_app, find_own_commands, load_extension_commands
+from dagengine.cli.session import (
+    PASSWORD_VARIABLE,
+    TOKEN_VARIABLE,
+    print_error,
+    usage_remedy,
+    wants_json,
+)
+from dagengine.error_codes import Code
+from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
+from dagengine.runtime.terminal import write_lines
+
+__all__ = ["commands", "run_command"]  # the import of `commands` registers them
+
+_WRONG_PASSWORD, _FORBIDDEN, _TOO_MANY_ATTEMPTS = 401, 403, 429
+_ID_ERRORS = (Code.ID_INVALID, Code.TASK_NOT_FOUND)
+_NOT_ALLOWED = (_WRONG_PASSWORD, _FORBIDDEN, _TOO_MANY_ATTEMPTS)
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    if (code := complete_command_line(app, load_extension_commands)) is not None:
+        return code
+    try:
+        # Outside standalone mode, typer returns the code of `typer.Exit`.
+        if (extension := find_extension_app(argv)) is not None:
+            name, *arguments = argv
+            code = extension(
+                arguments,
+                prog_name=f"{PROGRAM} {name}",
+                standalone_mode=False,
+                help_option_names=[*HELP_OPTIONS],
+            )
+        else:
+            code = app(list(argv), prog_name=PROGRAM, standalone_mode=False)
+    except typer.Exit as exc:
+        return exc.exit_code
+    except typer.TyperException as exc:
+        if message := exc.format_message().removesuffix("."):  # empty if only the help was shown
+            remedy = usage_remedy(argv, message, find_own_commands())
+            print_error(message, "", ExitCode.USAGE, remedy=remedy, as_json=wants_json(argv))
+        return ExitCode.USAGE
+    except typer.Abort:
+        return ExitCode.INTERRUPTED
+    except DagengineError as exc:
+        code = _exit_code(exc)
+        err_code = exc.code if isinstance(exc, ApiRefused) else ""
+        remedy = exc.remedy or (messages.LIST_IDS() if err_code in _ID_ERRORS else "")
+        print_error(exc.message, err_code, code, remedy=remedy, as_json=wants_json(argv))
+        if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
+            hint = messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)
+            if os.environ.get(TOKEN_VARIABLE):
+                hint = messages.SET_TOKEN(variable=TOKEN_VARIABLE)
+            write_lines(sys.stderr, [hint])
+        return code
+    return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _exit_code(exc: DagengineError) -> int:
+    if isinstance(exc, ControllerUnreachable):
+        return ExitCode.UNREACHABLE
+    if isinstance(exc, ApiRefused):
+        return ExitCode.REFUSED if exc.status in _NOT_ALLOWED else ExitCode.USAGE
+    return ExitCode.USAGE

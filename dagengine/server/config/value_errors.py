@@ -1,0 +1,112 @@
+"""Errors of configuration values in words for users: file, line, key, value, reason and remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dagengine.errors import ConfigError, Message, MessageText
+from dagengine.runtime.strict_yaml import find_yaml_line
+from dagengine.runtime.yaml_structure import YamlRefused, read_yaml_text
+from dagengine.server import messages
+
+_SECRETS = re.compile("password|passphrase|secret", re.IGNORECASE)
+_URL_WITH_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
+_MAX_SHOWN = 40
+_NOT_AN_IP = "does not appear to be an IPv4 or IPv6 address"
+
+# By pydantic's type of the error: the reason and the remedy.
+_KINDS: Mapping[str, tuple[Message, Message]] = {
+    **dict.fromkeys(
+        ("int_parsing", "int_type", "int_from_float", "int_parsing_size"),
+        (messages.NOT_WHOLE_NUMBER, messages.WRITE_WHOLE_NUMBER),
+    ),
+    **dict.fromkeys(
+        ("float_parsing", "float_type", "finite_number"),
+        (messages.NOT_NUMBER, messages.WRITE_NUMBER),
+    ),
+    **dict.fromkeys(("bool_parsing", "bool_type"), (messages.NOT_BOOLEAN, messages.WRITE_BOOLEAN)),
+    **dict.fromkeys(("string_type", "path_type"), (messages.NOT_TEXT, messages.WRITE_TEXT)),
+    **dict.fromkeys(
+        ("list_type", "tuple_type", "set_type"), (messages.NOT_LIST, messages.WRITE_LIST)
+    ),
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
+        (messages.NOT_MAPPING, messages.WRITE_MAPPING),
+    ),
+    "string_pattern_mismatch": (messages.FORM_UNKNOWN, messages.WRITE_PATTERN),
+}
+_LIMITS: Mapping[str, tuple[Message, str]] = {
+    "greater_than_equal": (messages.AT_LEAST, "ge"),
+    "greater_than": (messages.MORE_THAN, "gt"),
+    "less_than_equal": (messages.AT_MOST, "le"),
+    "less_than": (messages.LESS_THAN, "lt"),
+}
+_EMPTY = ("too_short", "string_too_short")
+
+
+def value_error(
+    path: Path, error: Mapping[str, Any], *, where: str = "", remedy: str = ""
+) -> ConfigError:
+    """Build the error for one entry of pydantic's `ValidationError.errors()`.
+
+    Args:
+        path: the file, from which the line is read again.
+        error: the entry.
+        where: where the value comes from, if not from the file.
+        remedy: what to do instead of the usual remedy of this kind of error.
+    """
+    key = ".".join(map(str, error["loc"]))
+    if not where:
+        where = locate(path, error["loc"])
+    if error["type"] == "missing":
+        missing = messages.KEY_MISSING(path=where, key=key)
+        return ConfigError(missing, remedy=remedy or messages.ADD_KEY(key=error["loc"][-1]))
+    reason, usual = _explain(error)
+    value = _render_value(key, error.get("input"))
+    invalid = messages.VALUE_INVALID(where=where, key=key, value=value, reason=reason)
+    return ConfigError(invalid, remedy=remedy or usual or messages.CORRECT_VALUE(key=key))
+
+
+def locate(path: Path, loc: Sequence[str | int]) -> str:
+    """Return the file and the line of a key, or the file alone."""
+    try:
+        line = find_yaml_line(read_yaml_text(path), loc)
+    except (OSError, YamlRefused):
+        line = None
+    return str(path) if line is None else messages.FILE_AND_LINE(path=path, line=line)
+
+
+def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
+    """Return reason and remedy; pydantic's own text only if the kind of error is not known."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _KINDS:
+        reason, remedy = _KINDS[kind]
+        return reason(), remedy(**{name: context[name] for name in remedy.fields})
+    if kind in _LIMITS:
+        limit, name = _LIMITS[kind]
+        bound = limit(limit=context[name])
+        return messages.OUT_OF_RANGE(bound=bound), messages.WRITE_IN_RANGE(bound=bound)
+    if kind in _EMPTY:
+        return messages.VALUE_EMPTY(), messages.WRITE_ONE()
+    if kind == "literal_error":
+        known = str(context["expected"])
+        return messages.NOT_ONE_OF(known=known), messages.WRITE_ONE_OF(known=known)
+    cause = context.get("error")
+    text = cause.args[0] if isinstance(cause, Exception) and cause.args else error["msg"]
+    if not isinstance(text, MessageText) and _NOT_AN_IP in text:
+        return messages.NOT_IP(), messages.WRITE_IP()
+    return text, ""
+
+
+def _render_value(key: str, value: object) -> str:
+    if _SECRETS.search(key) or _URL_WITH_PASSWORD.search(str(value)):
+        return messages.VALUE_HIDDEN()
+    if isinstance(value, dict):  # its content may be a password in a wrong place
+        return messages.A_MAPPING()
+    if isinstance(value, list):
+        return messages.A_LIST()
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

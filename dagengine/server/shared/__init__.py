@@ -1,0 +1,1 @@
+"""A controller whose clusters are in a shared store: it runs those that it owns."""
