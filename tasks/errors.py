@@ -6,30 +6,31 @@ from enum import StrEnum
 
 from dagengine import Problem
 from dagengine.errors import ApiError, DagengineError
+from dagengine.errors import Code as CoreCode
 
 
 class Code(StrEnum):
     """Error codes of this package, as sent to API clients; the values are part of the protocol."""
 
     AGENT_NOT_EXIST = "Agent.NotExist"
-    CANCEL_TIMEOUT = "Task.Dag.CancelTimeout"
+    CANCEL_TIMEOUT = CoreCode.CANCEL_TIMEOUT
     CHECK_FAILED = "OB.Server.Process.CheckFailed"
     CLUSTER_TIMEOUT = "OB.Cluster.AsyncOperationTimeout"
-    CLUSTER_UNDER_MAINTENANCE = "OB.Cluster.UnderMaintenanceWithDag"
+    CLUSTER_UNDER_MAINTENANCE = CoreCode.UNDER_MAINTENANCE
     FORCE_STOP_OR_TERMINATE_REQUIRED = "OB.Cluster.ForceStopOrTerminateRequired"
     FORCE_STOP_REQUIRED = "OB.Cluster.ForceStopRequired"
     FREEZE_TIMEOUT = "OB.Cluster.MinorFreezeTimeout"
-    ILLEGAL_ARGUMENT = "Common.IllegalArgument"
+    ILLEGAL_ARGUMENT = CoreCode.ILLEGAL_ARGUMENT
     INVALID_ADDRESS = "Common.InvalidAddress"
     INVALID_IP = "Common.InvalidIp"
     INVALID_PORT = "Common.InvalidPort"
-    LOGIN_REFUSED = "Security.Authentication.IncorrectOceanbasePassword"
+    LOGIN_REFUSED = CoreCode.INCORRECT_OCEANBASE_PASSWORD
     NOT_STARTED = "OB.Server.HasNotBeenStarted"
     PROCESS_NOT_EXIST = "OB.Server.Process.NotExist"
     REPLICA_INVALID = "OB.Cluster.Tenant.Replica.Invalid"
-    REQUEST_FAILED = "Agent.RPC.RequestFailed"
+    REQUEST_FAILED = CoreCode.REQUEST_FAILED
     SCOPE_INVALID = "OB.Cluster.Scope.Invalid"
-    SQL_ERROR = "MySQL.Error"
+    SQL_ERROR = CoreCode.SQL_ERROR
     SQL_NOT_READY = "Agent.OceanBase.Useless"
     STOPPED_IN_MULTI_ZONE = "OB.Server.StoppedInMultiZone"
     STOP_FAILED = "OB.Server.Process.StopFailed"

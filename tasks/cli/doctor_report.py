@@ -1,10 +1,9 @@
-"""The command `dagengine doctor`: prints the results as a table or as one JSON document."""
+"""The command `dagengine doctor`: prints each finding as it arrives, or one JSON document."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,48 +11,61 @@ from random import SystemRandom
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from dagengine import SystemClock
-from dagengine.extension import ExitCode, SelfCheckResult, SelfCheckStatus
+from dagengine.extension import (
+    EngineFile,
+    ExitCode,
+    SelfCheckResult,
+    SelfCheckStatus,
+    escape_controls,
+    new_app,
+    render_epilog,
+    run_in_process_time,
+    write_document,
+)
 from dagengine.remote import SshPool
 from tasks.cli import messages
-from tasks.cli.doctor import examine
+from tasks.doctor.examine import Report, examine
 
 _STYLES = {
     SelfCheckStatus.OK: "green",
     SelfCheckStatus.WARN: "yellow",
     SelfCheckStatus.BAD: "bold red",
 }
+_STATUS_WIDTH = 6
+_INDENT = " " * _STATUS_WIDTH
 _FILES = ("engine file", "cluster file")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
-@app.command()
+@app.command(epilog=render_epilog("dagengine doctor -c engine.yaml"))
 def doctor(
-    config: Annotated[
-        Path, typer.Option("-c", "--config", metavar="FILE", help="The engine file.")
-    ],
+    config: EngineFile,
     show_all: Annotated[bool, typer.Option("--all", help="Also list passed checks.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
 ) -> None:
     """Check the set-up without changes; report problems and remedies."""
+    console = Console(highlight=False)
+
+    def report(results: Sequence[SelfCheckResult]) -> None:
+        for result in results:
+            if not as_json and (show_all or result.health is not SelfCheckStatus.OK):
+                print_finding(result, console)
+
     try:
-        results = asyncio.run(_examine(config))
+        results = run_in_process_time(_examine(config, report))
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
-        sys.stdout.write(json.dumps(describe(results), ensure_ascii=False, indent=2) + "\n")
+        write_document(sys.stdout, describe(results), indent=2)
     else:
-        problems = [result for result in results if result.health is not SelfCheckStatus.OK]
-        rows = results if show_all else problems
-        print_report(rows, results, Console(highlight=False, soft_wrap=False))
+        print_summary(results, console)
     raise typer.Exit(exit_code(results))
 
 
@@ -82,31 +94,44 @@ def describe(results: Sequence[SelfCheckResult]) -> dict[str, object]:
     }
 
 
-def print_report(
-    rows: Sequence[SelfCheckResult], results: Sequence[SelfCheckResult], console: Console
-) -> None:
-    """Print a table of the results in `rows`, and a summary line that counts all results."""
-    table = Table("", "subject", "check", "finding", "remedy", box=box.SIMPLE, expand=False)
-    for row in rows:
-        style = _STYLES[row.health]
-        table.add_row(
-            f"[{style}]{row.health}[/]",
-            escape(row.subject),
-            row.check,
-            escape(row.message),
-            escape(row.remedy),
+def print_finding(result: SelfCheckResult, console: Console) -> None:
+    """Print a finding as a block of whole lines; only a terminal wraps them."""
+    head, *details = render_finding(result, console.width if console.is_terminal else None)
+    status = Text(f"{result.health.upper():<{_STATUS_WIDTH}}", style=_STYLES[result.health])
+    console.print(status + Text(head), soft_wrap=True)
+    for line in details:
+        console.print(Text(line), soft_wrap=True)
+
+
+def render_finding(result: SelfCheckResult, width: int | None) -> list[str]:
+    """Render a finding: subject and check, then finding and remedy; `width` None never wraps."""
+    texts: list[str] = [result.message]
+    if result.remedy:
+        texts.append(messages.FIX(remedy=result.remedy))
+    lines = [escape_controls(f"{result.subject}  {result.check}")]
+    for text in map(escape_controls, texts):
+        lines += textwrap.wrap(
+            text,
+            width or sys.maxsize,
+            initial_indent=_INDENT,
+            subsequent_indent=_INDENT,
+            break_long_words=False,  # a path or a command stays whole
+            break_on_hyphens=False,
         )
-    if rows:
-        console.print(table)
+    return lines
+
+
+def print_summary(results: Sequence[SelfCheckResult], console: Console) -> None:
+    """Print a line that counts all results."""
     counts = Counter(result.health for result in results)
     by_status = ", ".join(f"{counts[s]} {s}" for s in SelfCheckStatus if counts[s])
     console.print(messages.CHECKS_COUNTED(count=len(results), counts=by_status))
 
 
-async def _examine(engine_file: Path) -> list[SelfCheckResult]:
+async def _examine(engine_file: Path, report: Report) -> list[SelfCheckResult]:
     clock = SystemClock()
     pool = SshPool(clock, SystemRandom())
     try:
-        return await examine(engine_file, pool, clock)
+        return await examine(engine_file, pool, clock, report)
     finally:
         await pool.close()

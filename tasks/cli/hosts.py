@@ -1,9 +1,8 @@
-"""The command `dagengine hosts trust`: shows every host's key, asks, and pins the keys."""
+"""The command `dagengine hosts`: `trust` shows every host's key, asks, and pins the keys."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,16 +16,34 @@ import typer
 
 from dagengine import SystemClock
 from dagengine.errors import ConfigError, DagengineError, RemoteError
-from dagengine.extension import ExitCode, load_config
-from dagengine.remote import HostAddress, HostKey, HostKeys, SshPool, Trust
+from dagengine.extension import (
+    ExitCode,
+    find_engine_file,
+    load_config,
+    new_app,
+    render_epilog,
+    run_in_process_time,
+    write_document,
+    write_lines,
+    write_question,
+)
+from dagengine.remote import (
+    HostAddress,
+    HostKey,
+    HostKeys,
+    SshPool,
+    Trust,
+    find_skipped_lines,
+)
 from tasks.cli import messages
+from tasks.cli.claim import run_claim
 from tasks.cluster.cluster_file import load_cluster
 from tasks.flavours.select import FLAVOURS
 
 _SAFE = (Trust.KNOWN, Trust.CERTIFIED)
 _YES = ("y", "yes")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +60,24 @@ class Result:
         return self.pinned or (self.key is not None and self.key.trust in _SAFE)
 
 
-@app.command()
+@app.command(epilog=render_epilog("dagengine hosts trust -c engine.yaml"))
 def hosts(
-    action: Annotated[Literal["trust"], typer.Argument()],
+    action: Annotated[Literal["trust", "claim"], typer.Argument()],
+    server: Annotated[
+        str, typer.Argument(metavar="[SERVER]", help="claim: the server, as in the cluster file.")
+    ] = "",
     config: Annotated[
         Path | None, typer.Option("-c", "--config", metavar="FILE", help="The engine file.")
     ] = None,
     cluster: Annotated[
-        Path | None, typer.Option("--cluster", metavar="FILE", help="The cluster file.")
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="NAME|FILE",
+            help="With -c: name of one of its clusters; alone: a cluster file.",
+        ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Pin without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Pin or claim without asking.")] = False,
     replace: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,29 +85,53 @@ def hosts(
             help="Pin this host's key although another one is pinned: host or host:port.",
         ),
     ] = None,
+    reason: Annotated[str, typer.Option(help="claim: reason for the audit.")] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,
 ) -> None:
-    """Show the keys of the cluster's hosts and pin them in its known_hosts file.
+    """Pin the hosts' keys (trust), or take over a home from another store (claim SERVER).
 
-    The exit code is 1 if a host is not trusted at the end.
+    trust: the exit code is 1 if a host is not trusted at the end. claim: needs -c; the exit code is
+    1 if the home is not this store's at the end.
     """
-    del action  # `trust` is the only one
+    if (action == "claim") is not bool(server):
+        raise typer.BadParameter(messages.SERVER_FOR_CLAIM())
+    if action == "claim":
+        if config is None or replace:
+            raise typer.BadParameter(messages.CLAIM_NEEDS_CONFIG())
+        raise typer.Exit(
+            run_claim(
+                *(config, server),
+                is_agreed=yes,
+                as_json=as_json,
+                user_reason=reason,
+                cluster=cluster,
+            )
+        )
     try:
-        path = _choose_file(config, cluster)
-        addresses = find_hosts(server.address for server in load_cluster(path, FLAVOURS).servers)
+        addresses = find_hosts(
+            server.address
+            for path in _choose_files(config, cluster)
+            for server in load_cluster(path, FLAVOURS).servers
+        )
         replaced = _check_replaced(replace or (), addresses)
+        for warning in dict.fromkeys(line for a in addresses for line in find_skipped_lines(a)):
+            _print(warning)
         results = _trust_all(addresses, replaced, is_agreed=yes)
     except DagengineError as exc:
-        sys.stderr.write(f"{messages.ERROR(error=exc)}\n")
+        write_lines(sys.stderr, [messages.ERROR(error=exc)])
         raise typer.Exit(ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     is_done = all(result.is_trusted for result in results)
+    pinned = sum(result.pinned for result in results)
+    trusted = sum(result.is_trusted for result in results)
+    counts = {"pinned": pinned, "known": trusted - pinned, "rejected": len(results) - trusted}
+    _print(messages.TRUST_COUNTED(**counts))
     if as_json:
         document = {"trusted": is_done, "hosts": [_describe(result) for result in results]}
-        sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+        write_document(sys.stdout, document)
     raise typer.Exit(ExitCode.DONE if is_done else ExitCode.FAILED)
 
 
@@ -92,13 +141,13 @@ def find_hosts(addresses: Iterable[HostAddress]) -> tuple[HostAddress, ...]:
     return tuple(sorted(hosts.values(), key=_route_length))
 
 
-def _choose_file(config: Path | None, cluster: Path | None) -> Path:
-    """Return the path of the cluster file."""
-    if config is not None and cluster is None:
-        return load_config(config, os.environ).cluster
-    if cluster is not None and config is None:
-        return cluster
-    raise typer.BadParameter(messages.CONFIG_OR_CLUSTER())
+def _choose_files(config: Path | None, cluster: str | None) -> list[Path]:
+    """Return the paths of the cluster files; those of all clusters if none is named."""
+    if config is None and cluster is not None:
+        return [Path(cluster)]
+    engine = load_config(find_engine_file() if config is None else config, os.environ)
+    chosen = engine.cluster_configs if cluster is None else (engine.find_cluster(cluster),)
+    return [each.file for each in chosen]
 
 
 def _check_replaced(
@@ -124,7 +173,7 @@ def _trust_all(
     for _, wave in groupby(addresses, key=_route_length):
         keys = HostKeys(SshPool(SystemClock(), SystemRandom()))
         # Ask outside the event loop, so that Ctrl-C ends the prompt.
-        key_results = asyncio.run(_read_keys(keys, list(wave)))
+        key_results = run_in_process_time(_read_keys(keys, list(wave)))
         _show(key_results)
         results += _pin(keys, key_results, replaced, is_agreed=is_agreed)
     return results
@@ -165,9 +214,20 @@ def _pin(
         elif not is_agreed:
             yield Result(result.address, key, problem=messages.NOT_PINNED())
         else:
-            for other in keys.pin(key):
-                _print(messages.PATTERN_TRUSTS(address=result.address, other=other))
-            yield Result(result.address, key, pinned=True)
+            yield _pin_key(keys, key)
+
+
+def _pin_key(keys: HostKeys, key: HostKey) -> Result:
+    file = key.address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    is_new_file = not file.exists()
+    others = keys.pin(key)
+    if is_new_file:
+        _print(messages.FILE_CREATED(file=file))
+    fields = {"algorithm": key.algorithm, "fingerprint": key.fingerprint, "file": file}
+    _print(messages.PINNED(address=key.address, **fields))
+    for other in others:
+        _print(messages.PATTERN_TRUSTS(address=key.address, other=other))
+    return Result(key.address, key, pinned=True)
 
 
 def _is_replaced(key: HostKey, replaced: frozenset[HostAddress]) -> bool:
@@ -193,13 +253,12 @@ def _show(results: Sequence[Result]) -> None:
 
 def _confirm(count: int) -> bool:
     question = messages.PIN_KEY() if count == 1 else messages.PIN_KEYS(count=count)
-    sys.stderr.write(question)
-    sys.stderr.flush()
+    write_question(sys.stderr, question)
     return sys.stdin.readline().strip().lower() in _YES
 
 
 def _print(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    write_lines(sys.stderr, [line])
 
 
 def _describe(result: Result) -> Mapping[str, Any]:

@@ -12,70 +12,103 @@ HOST_UNKNOWN = Message(
     "--replace {name}: the cluster file does not contain this host",
 )
 NAME_HOST = Message("tasks.cli.name_host", "name one of {hosts}")
-CONFIG_OR_CLUSTER = Message(
-    "tasks.cli.config_or_cluster",
-    "give either -c/--config or --cluster",
+
+# --- Explanations ----------------------------------------------------------------
+
+CODE_UNKNOWN = Message("tasks.cli.code_unknown", "the code {code!r} is not known")
+NEAREST_CODES = Message("tasks.cli.nearest_codes", "use one of the nearest: {codes}")
+SEE_ERROR_CODES = Message(
+    "tasks.cli.see_error_codes", "copy the code from the brackets in a message or log line"
+)
+EXPLAINED_CAUSE = Message("tasks.cli.explained_cause", "  cause:      {cause}")
+EXPLAINED_REMEDY = Message("tasks.cli.explained_remedy", "  what to do: {remedy}")
+CAUSE_WITH_TEXT = Message("tasks.cli.cause_with_text", "{cause} (its log contains {text!r})")
+CHECK_EXAMINES = Message("tasks.cli.check_examines", "this check did not pass: {examined}")
+
+# --- Configuration files ---------------------------------------------------------
+
+FILE_WRITTEN = Message("tasks.cli.file_written", "{path}: written")
+EDIT_SERVERS = Message("tasks.cli.edit_servers", "next: replace the example servers in {path}")
+NEXT_CONFIG_CHECK = Message("tasks.cli.next_config_check", "next: dagengine config check -c {path}")
+NEXT_TRUST = Message("tasks.cli.next_trust", "      dagengine hosts trust -c {path}")
+NEXT_DOCTOR = Message("tasks.cli.next_doctor", "      dagengine doctor -c {path}")
+NEXT_SERVE = Message("tasks.cli.next_serve", "      dagengine serve -c {path}")
+FLAVOUR_UNKNOWN = Message("tasks.cli.flavour_unknown", "--flavour {name!r} is not {known}")
+FILE_EXISTS = Message("tasks.cli.file_exists", "{path} exists already, and is not changed")
+FILE_UNWRITABLE = Message("tasks.cli.file_unwritable", "{path} cannot be written: {reason}")
+NAME_DIRECTORY = Message(
+    "tasks.cli.name_directory", "name another directory: dagengine init DIRECTORY"
+)
+ENGINE_FILE_VALID = Message("tasks.cli.engine_file_valid", "{path}: valid; API at {address}")
+CLUSTER_FILE_VALID = Message(
+    "tasks.cli.cluster_file_valid",
+    "{path}: valid; cluster {name}, {servers} {flavour} servers in {zones} zones",
 )
 
-# --- Doctor: files ---------------------------------------------------------------
+# --- Claim -----------------------------------------------------------------------
 
-CLUSTER_FILE = Message(
-    "tasks.cli.cluster_file",
-    "{name}: {servers} {flavour} servers in {zones} zones",
+SERVER_FOR_CLAIM = Message(
+    "tasks.cli.server_for_claim", "name the server: `hosts claim SERVER`; `hosts trust` takes none"
 )
-PASSWORD_EMPTY = Message(
-    "tasks.cli.password_empty",
-    "root has an empty password: every caller who reaches the API may start servers",
+CLAIM_NEEDS_CONFIG = Message(
+    "tasks.cli.claim_needs_config", "`hosts claim` needs -c, and neither --cluster nor --replace"
 )
-SET_PASSWORD = Message(
-    "tasks.cli.set_password",
-    "set a password for root; name it with root_password_env or root_password_file",
+SERVER_UNKNOWN = Message(
+    "tasks.cli.server_unknown", "the cluster file {path} does not contain the server {name}"
 )
-PASSWORD_SET = Message("tasks.cli.password_set", "set")
-VARIABLE_EMPTY = Message("tasks.cli.variable_empty", "the variable is empty")
-VARIABLE_UNSET = Message("tasks.cli.variable_unset", "the variable is not set")
-SET_VARIABLE = Message("tasks.cli.set_variable", "set it in the environment of the controller")
-PIN_HOST_KEYS = Message(
-    "tasks.cli.pin_host_keys",
-    "pin the keys of the hosts: dagengine hosts trust -c ENGINE_FILE",
+NAME_SERVER = Message("tasks.cli.name_server", "name one of {servers}")
+CLAIM_UNNECESSARY = Message(
+    "tasks.cli.claim_unnecessary", "{server}: no other store controls {home}; nothing to claim"
+)
+CLAIM_SERVER_RUNS = Message("tasks.cli.claim_server_runs", "{server}: {cause}; its server runs")
+CLAIM_SERVER_STOPPED = Message("tasks.cli.claim_server_stopped", "{server}: {cause}")
+CLAIM_STALE = Message("tasks.cli.claim_stale", "{server}: {cause}; {remedy}")
+CLAIM_FUTURE_EPOCH = Message(
+    "tasks.cli.claim_future_epoch",
+    "{server}: the recorded epoch lies in the future: a clock was wrong, or the file is damaged; "
+    "claim the home only if no other controller uses a copy of this store",
+)
+CLAIM_IT = Message(
+    "tasks.cli.claim_it",
+    "Claim it for the store of this controller? The other controller can no longer start or stop "
+    "this server. [y/N] ",
+)
+CLAIM_DECLINED = Message("tasks.cli.claim_declined", "{server}: not claimed")
+CLAIM_AUDIT = Message("tasks.cli.claim_audit", "{server}, {home}: {cause}")
+CLAIM_AUDIT_REASON = Message("tasks.cli.claim_audit_reason", "{action}; {reason}")
+CLAIMED = Message("tasks.cli.claimed", "{server}: claimed {home}")
+CLAIM_CHANGED = Message(
+    "tasks.cli.claim_changed",
+    "{server}: not claimed: another controller has acted in {home} in the meantime; run the "
+    "command again",
+)
+CLAIM_FAILED = Message(
+    "tasks.cli.claim_failed",
+    "{server}: not claimed: {file} cannot be written: {reason}; check the disk and the owner of "
+    "the home",
+)
+CLAIM_UNANSWERED = Message(
+    "tasks.cli.claim_unanswered",
+    "{server}: not claimed: {home} does not respond, or another command holds its lock; check the "
+    "host",
+)
+FACTS_TRUNCATED = Message(
+    "tasks.cli.facts_truncated", "{server}: the response of the host was truncated: {output!r}"
 )
 
-# --- Doctor: hosts ---------------------------------------------------------------
+# --- Doctor ----------------------------------------------------------------------
 
-HOST_SILENT = Message("tasks.cli.host_silent", "no response within {limit_s:g} s")
-CHECK_HOST = Message("tasks.cli.check_host", "check the host and its sshd")
-LOGIN = Message("tasks.cli.login", "{user} (uid {uid}) at {address}; {server}")
-LOGIN_BY_SUDO = Message(
-    "tasks.cli.login_by_sudo",
-    "{user} (uid {uid}) at {address}, by sudo from {login}; {server}",
-)
-SERVER_STOPPED = Message("tasks.cli.server_stopped", "a server does not run")
-SERVER_RUNNING = Message("tasks.cli.server_running", "the server runs, pid {pid}")
-VERSION = Message("tasks.cli.version", "{server}, version {version}")
-CHECK_PASSED = Message("tasks.cli.check_passed", "passed")
-PASSWORD_REFUSED = Message("tasks.cli.password_refused", "the server refuses the password of root")
-CORRECT_PASSWORD = Message(
-    "tasks.cli.correct_password",
-    "correct the password that the cluster file names",
-)
-CHECK_SSHD_AND_LOG = Message(
-    "tasks.cli.check_sshd_and_log",
-    "check AllowTcpForwarding and PermitOpen in its sshd_config; read the log of sshd",
-)
-SQL_RESPONDS = Message("tasks.cli.sql_responds", "responds over SSH: {version}")
-FORWARDING_WORKS = Message("tasks.cli.forwarding_works", "sshd forwards TCP connections")
-FORWARDING_SILENT = Message(
-    "tasks.cli.forwarding_silent",
-    "sshd does not forward TCP connections: no response from its own port {port}",
-)
-CHECK_SSHD = Message(
-    "tasks.cli.check_sshd",
-    "check AllowTcpForwarding and PermitOpen in its sshd_config",
-)
+FIX = Message("tasks.cli.fix", "fix: {remedy}")
 CHECKS_COUNTED = Message("tasks.cli.checks_counted", "{count} checked: {counts}")
 
 # --- Host keys -------------------------------------------------------------------
 
+PINNED = Message("tasks.cli.pinned", "{address}: pinned {algorithm} {fingerprint} in {file}")
+FILE_CREATED = Message("tasks.cli.file_created", "{file}: created")
+TRUST_COUNTED = Message(
+    "tasks.cli.trust_counted",
+    "{pinned} pinned, {known} trusted before, {rejected} not trusted",
+)
 NOT_PINNED = Message("tasks.cli.not_pinned", "its key is not pinned: not confirmed")
 PATTERN_TRUSTS = Message(
     "tasks.cli.pattern_trusts",

@@ -1,14 +1,52 @@
-"""Access to a cluster's servers: the current cluster file, the hosts and the time."""
+"""Access to a cluster's servers: the current cluster file, the hosts, the time, current starts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dagengine import Clock
 from dagengine.remote import Runner, RunnerPool
-from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.observation import Observation
+from tasks.cluster.servers import Server
+
+
+class FollowedStarts:
+    """Servers whose start a step follows; it records their state, so that nothing else probes them.
+
+    A booting server needs the CPU time of its host itself.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ended: dict[str, asyncio.Event] = {}
+
+    @contextmanager
+    def follow(self, name: str) -> Iterator[None]:
+        """Mark a server as followed within the context."""
+        self._counts[name] += 1
+        try:
+            yield
+        finally:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+                if ended := self._ended.pop(name, None):
+                    ended.set()
+
+    def is_followed(self, name: str) -> bool:
+        """Return whether a step follows the start of the server."""
+        return name in self._counts
+
+    async def wait_for_end(self, name: str) -> None:
+        """Wait until no step follows the start of the server."""
+        while self.is_followed(name):
+            await self._ended.setdefault(name, asyncio.Event()).wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +59,13 @@ class ClusterAccess:
         cluster: the current cluster file; receives observations.
         pool: runs commands on hosts.
         clock: source of time.
+        starts: the servers whose start a step follows.
     """
 
     cluster: ClusterFile
     pool: RunnerPool
     clock: Clock
+    starts: FollowedStarts = field(default_factory=FollowedStarts)
 
     def server(self, name: str) -> Server:
         """Return the server with this name.

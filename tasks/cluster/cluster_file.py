@@ -2,95 +2,42 @@
 
 from __future__ import annotations
 
-import getpass
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dagengine import AgentAddress
-from dagengine.errors import ConfigError
-from dagengine.extension import WatchedFile
-from dagengine.remote import HostAddress, Secret
+from dagengine.errors import ConfigError, Message
+from dagengine.extension import WatchedFile, find_user_name
 from tasks.cluster import messages
 from tasks.cluster.flavour import Flavour
-from tasks.cluster.observation import Observation, TableRow, summarize
+from tasks.cluster.observation import (
+    AVAILABLE,
+    UNKNOWN_STATUS,
+    Observation,
+    TableRow,
+    summarize,
+)
 from tasks.cluster.read_cluster import read_cluster
-from tasks.cluster.root_password import PasswordSource, RootPassword
+from tasks.cluster.root_password import PasswordSource, RootLogins, RootPassword
 from tasks.cluster.schema import DEFAULTS, FileSchema, ServerEntry, SqlSection, check_file
+from tasks.cluster.servers import Cluster, Server
 from tasks.cluster.ssh_section import build_address
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server. `name` is `ip:agent_port`, with brackets around an IPv6 address."""
-
-    name: str
-    ip: str
-    agent_port: int
-    sql_port: int
-    rpc_port: int
-    zone: str
-    home: str
-    address: HostAddress
-    start_options: Mapping[str, str]
-    sql_via: str
-    flavour: Flavour
-    data_dir: str | None = None  #: None: the server's default, below home
-    redo_dir: str | None = None
-    stable_s: float = 0.0  #: how long it must answer SQL before it counts as healthy
-
-    @property
-    def binary(self) -> str:
-        """Path of the server program."""
-        return f"{self.home}/{self.flavour.program}"
-
-    @property
-    def log_file(self) -> str:
-        """Path of the server's own log."""
-        return f"{self.home}/{self.flavour.log}"
-
-    @property
-    def ports(self) -> Mapping[str, int]:
-        """Ports on which the server listens, by their key in the cluster file."""
-        option = self.flavour.rpc_option
-        if option and self.start_options.get(option, "").lower() not in ("true", "1", "on", "yes"):
-            return {"sql_port": self.sql_port}
-        return {"sql_port": self.sql_port, "rpc_port": self.rpc_port}
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """A cluster as described by its file.
+class ClusterFile:
+    """The current cluster and its last observed state; implements dagengine's ClusterView.
 
     Attributes:
-        cluster_sql_timeout_s: limit for a statement on the cluster's SQL to be answered and to
-            take effect.
-        kill_after_s: delay between SIGTERM and SIGKILL when a server is stopped.
-        freeze_timeout_s: limit for the minor freeze before a stop.
-        root_password: where to read the password of root@sys.
-        notices: remarks on the file for operators.
+        path: the file.
+        current: the cluster in use.
+        on_change: called after the observed state of a server has changed.
+        logins: the results of the last SQL logins as root.
     """
-
-    name: str
-    cluster_id: int
-    flavour: Flavour
-    servers: tuple[Server, ...]
-    root_password: PasswordSource
-    cluster_sql_timeout_s: float
-    kill_after_s: float
-    freeze_timeout_s: float
-    notices: tuple[str, ...] = ()
-
-    @property
-    def password(self) -> Secret | None:
-        """Password that an obd file holds in clear."""
-        return self.root_password.clear
-
-
-class ClusterFile:
-    """The current cluster and its last observed state; implements dagengine's ClusterView."""
 
     def __init__(self, path: Path, flavours: Iterable[Flavour]) -> None:
         """Load the file.
@@ -104,16 +51,26 @@ class ClusterFile:
         """
         self.path = path
         self._observations: dict[str, Observation] = {}
+        self.on_change: Callable[[], None] = lambda: None
+        self._seen: dict[str, datetime] = {}
+        self._unknown_since: dict[str, datetime] = {}
         self._rows: Mapping[tuple[str, int], TableRow] = {}
         self._password = RootPassword()
+        self.logins = RootLogins(self._report_change)
         self._flavours = tuple(flavours)
-        self._file = WatchedFile(path, lambda path: load_cluster(path, self._flavours))
-        self.current = self._read()
-        self._summary = summarize(())
+        self._file = WatchedFile(path, self._load)
+        (self.current, self._digest), self._modified_at = self._read()
+        self._checked_version: object = None
+        self._refusal: ConfigError | None = None
+        self._summary = summarize((), is_complete=False)
 
     @property
     def name(self) -> str:
         return self.current.name
+
+    @property
+    def flavour(self) -> str:
+        return self.current.flavour.name
 
     @property
     def cluster_id(self) -> int:
@@ -138,18 +95,63 @@ class ClusterFile:
         """Time at which `ob_state` was observed."""
         return self._summary.observed_at
 
+    @property
+    def is_ob_state_known(self) -> bool:
+        """False if `ob_state` is 0 only because the state of a server is unknown."""
+        return self._summary.is_known
+
+    @property
+    def file_digest(self) -> str:
+        """SHA-256 of the file that is in use."""
+        return self._digest
+
     def observation(self, name: str) -> Observation | None:
         """Return the last observation of a server; None before the first."""
         return self._observations.get(name)
 
     def row(self, server: Server) -> TableRow | None:
-        """Return the server's last row in the cluster's own table; None if it was never read."""
-        return self._rows.get((server.ip, server.rpc_port))
+        """Return the server's last row in the cluster's own table; None if it was never read.
+
+        While no server answers SQL, the table cannot be read, so ACTIVE in it is outdated.
+        """
+        row = self._rows.get((server.ip, server.rpc_port))
+        if row is not None and row.status == "ACTIVE" and self.ob_state != AVAILABLE:
+            return replace(row, status=UNKNOWN_STATUS)
+        return row
 
     def record_observation(self, name: str, observation: Observation) -> None:
         """Store an observation of a server."""
+        before = self._observations.get(name)
         self._observations[name] = observation
+        if observation.is_known:
+            self.record_seen(name, observation.observed_at)
+        else:
+            self._unknown_since.setdefault(name, observation.observed_at)
         self._sum_up()
+        if before is None or _is_change(before, observation):
+            self.on_change()
+
+    def forget_observations(self) -> None:
+        """Forget the states of all servers, because nothing observes them from now on."""
+        self._observations.clear()
+        self._seen.clear()
+        self._unknown_since.clear()
+        self._rows = {}
+        self.logins.forget()
+        self._sum_up()
+
+    def record_seen(self, name: str, at: datetime) -> None:
+        """Record that the observed state of a server still applied at this instant."""
+        self._seen[name] = at
+        self._unknown_since.pop(name, None)
+
+    def seen_at(self, name: str) -> datetime | None:
+        """Return when the state of a server was last known; None if never."""
+        return self._seen.get(name)
+
+    def unknown_since(self, name: str) -> datetime | None:
+        """Return since when the state of a server is not known; None if it is known."""
+        return self._unknown_since.get(name)
 
     def record_table(self, rows: Mapping[tuple[str, int], TableRow]) -> None:
         """Store the rows of the cluster's own table, by ip and rpc port."""
@@ -161,11 +163,34 @@ class ClusterFile:
         Raises:
             ConfigError: the new file, or the password it refers to, cannot be used.
         """
-        cluster = self._read()
+        try:
+            (cluster, digest), modified_at = self._read()
+            if cluster is not self.current:
+                self._password.read(cluster.root_password)
+        except ConfigError as exc:
+            self._refusal = exc
+            raise
+        finally:
+            with suppress(OSError):
+                self._checked_version = self._file.find_version()
+        self._refusal = None
         if cluster is not self.current:
-            self._password.read(cluster.root_password)
-            self.current = cluster
+            self.current, self._digest, self._modified_at = cluster, digest, modified_at
             self._sum_up()
+
+    def find_notices(self) -> Sequence[str]:
+        """Return that the file as it is now is refused, or servers refuse the root password."""
+        self._check()
+        notices: list[str] = []
+        if self._refusal is not None:
+            time = self._modified_at.astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
+            name = self.path.name
+            notices.append(messages.FILE_REFUSED(name=name, reason=self._refusal, time=time))
+        source = self.current.root_password
+        with suppress(ConfigError):  # the API reports an unusable password
+            names = [server.name for server in self.servers]
+            notices += self.logins.find_notices(names, self.root_password(), source)
+        return tuple(notices)
 
     def server(self, name: str) -> Server:
         """Return the server with this name.
@@ -189,19 +214,56 @@ class ClusterFile:
         """
         return self._password.read(self.current.root_password)
 
-    def _read(self) -> Cluster:
+    def _report_change(self) -> None:
+        self.on_change()
+
+    def _load(self, path: Path) -> tuple[Cluster, str]:
+        """Return the cluster in the file, and the digest of the file.
+
+        If the file changes between the two reads, the next `reload` reads it again, because the
+        file is newer than its recorded version.
+        """
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return load_cluster(path, self._flavours), digest
+
+    def _read(self) -> tuple[tuple[Cluster, str], datetime]:
+        """Return the cluster in the file with its digest, and when the file was modified."""
         try:
-            return self._file.read()
+            modified_at = self._file.modified_at()
+            return self._file.read(), modified_at
         except OSError as exc:
-            raise ConfigError(
-                messages.FILE_UNREADABLE(path=self.path, reason=exc.strerror)
-            ) from exc
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: OSError) -> ConfigError:
+        return ConfigError(
+            messages.FILE_UNREADABLE(path=self.path, reason=exc.strerror),
+            remedy=messages.CORRECT_CLUSTER_PATH(),
+        )
+
+    def _check(self) -> None:
+        """Find out whether a changed file is refused, once per change; do not use it yet."""
+        try:
+            version = self._file.find_version()
+            if version == self._checked_version:
+                return
+            self._checked_version = version
+            self._file.check()
+            self._refusal = None
+        except OSError as exc:
+            self._checked_version, self._refusal = None, self._unreadable(exc)
+        except ConfigError as exc:
+            self._refusal = exc
 
     def _sum_up(self) -> None:
         names = [server.name for server in self.servers]
-        self._summary = summarize(
-            [self._observations[name] for name in names if name in self._observations]
-        )
+        observations = [self._observations[name] for name in names if name in self._observations]
+        is_complete = len(observations) == len(names)
+        self._summary = summarize(observations, is_complete=is_complete)
+
+
+def _is_change(before: Observation, after: Observation) -> bool:
+    """Return whether more has changed than the times of two observations."""
+    return replace(before, observed_at=after.observed_at, started_at=after.started_at) != after
 
 
 def load_cluster(path: Path, flavours: Iterable[Flavour]) -> Cluster:
@@ -214,7 +276,7 @@ def load_cluster(path: Path, flavours: Iterable[Flavour]) -> Cluster:
     Raises:
         ConfigError: the file cannot be used; the message names the file, the key and the reason.
     """
-    content = read_cluster(path, login=getpass.getuser())
+    content = read_cluster(path, login=find_user_name())
     by_name = {flavour.name: flavour for flavour in flavours}
     file = check_file(path, content.values, by_name)
     source = content.password or PasswordSource(
@@ -260,7 +322,8 @@ def _build_server(
     home = pick("home")
     if not home or not home.startswith("/") or not home.strip("/"):
         raise ConfigError(
-            messages.PATH_NOT_ABSOLUTE(path=path, ip=entry.ip, key="home", value=home)
+            messages.PATH_NOT_ABSOLUTE(path=path, ip=entry.ip, key="home", value=home),
+            remedy=messages.WRITE_ABSOLUTE_PATH(),
         )
     _check_characters(path, entry.ip, "home", home)
     options = {**file.defaults.start_options, **entry.start_options}
@@ -287,7 +350,10 @@ def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | 
     if value is None:
         return None
     if not value.startswith("/") or not value.strip("/"):
-        raise ConfigError(messages.PATH_NOT_ABSOLUTE(path=path, ip=ip, key=key, value=value))
+        raise ConfigError(
+            messages.PATH_NOT_ABSOLUTE(path=path, ip=ip, key=key, value=value),
+            remedy=messages.WRITE_ABSOLUTE_PATH(),
+        )
     _check_characters(path, ip, key, value)
     return value.rstrip("/")
 
@@ -303,6 +369,10 @@ def _check_characters(path: Path, ip: str, key: str, value: str) -> None:
 
 def _check_unique(path: Path, servers: Sequence[Server]) -> None:
     name_by_key: dict[tuple[object, ...], str] = {}
+    remedies: dict[object, Message] = {
+        "home": messages.SET_HOME,
+        "port": messages.SET_SQL_PORT,
+    }
     for server in servers:
         host = (server.address.host, server.address.port)
         for key, subject in (
@@ -310,9 +380,16 @@ def _check_unique(path: Path, servers: Sequence[Server]) -> None:
             (("home", *host, server.home), messages.HOME(home=server.home)),
             (("port", *host, server.sql_port), messages.SQL_PORT(port=server.sql_port)),
         ):
+            if key in name_by_key and key[0] == "name":
+                raise ConfigError(
+                    messages.SERVER_TWICE(path=path, server=server.name),
+                    remedy=messages.SET_AGENT_PORT(),
+                )
             if key in name_by_key:
                 same = {"first": name_by_key[key], "second": server.name, "key": subject}
-                raise ConfigError(messages.SERVERS_COLLIDE(path=path, **same))
+                raise ConfigError(
+                    messages.SERVERS_COLLIDE(path=path, **same), remedy=remedies[key[0]]()
+                )
             name_by_key[key] = server.name
 
 

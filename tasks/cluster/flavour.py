@@ -6,8 +6,10 @@ flavours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tasks.cluster.parameters import Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,9 @@ class Flavour:
         command_line: returns, for a home, the words that start the server, without options.
         busy_status: exit status of the program if it finds itself already running; -1: none.
         rpc_option: start option that enables the RPC port; empty: the port is always used.
+        parameters: those that `start_options` may set, by name; empty if they are not known.
+        redo_subdirectory: where a server without a redo directory keeps its redo log, below its
+            data directory; empty: in that directory itself.
     """
 
     name: str
@@ -37,6 +42,8 @@ class Flavour:
     command_line: Callable[[str], tuple[str, ...]]
     busy_status: int = -1
     rpc_option: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict, compare=False, repr=False)
+    redo_subdirectory: str = ""
 
     @property
     def process_name(self) -> str:

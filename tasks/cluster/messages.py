@@ -28,15 +28,34 @@ FILE_UNREADABLE = Message(
     "tasks.cluster.file_unreadable",
     "cannot read the cluster file {path}: {reason}",
 )
-FILE_NOT_UTF8 = Message(
-    "tasks.cluster.file_not_utf8",
-    "cannot read the cluster file {path}: it is not UTF-8",
-)
 FILE_NOT_MAPPING = Message(
     "tasks.cluster.file_not_mapping",
     "cannot use the cluster file {path}: it is not a mapping of keys to values",
 )
-FILE_INVALID = Message("tasks.cluster.file_invalid", "{path}: {reason}")
+WRITE_CLUSTER_KEYS = Message(
+    "tasks.cluster.write_cluster_keys", "write lines `key: value`, beginning with `name: …`"
+)
+CORRECT_CLUSTER_PATH = Message(
+    "tasks.cluster.correct_cluster_path", "correct `cluster` in the engine file, or create the file"
+)
+USE_IP_AND_HOST = Message(
+    "tasks.cluster.use_ip_and_host",
+    "write the IP address of the server; a host name to log in to is `ssh: {{host: NAME}}`",
+)
+WRITE_ZONES = Message(
+    "tasks.cluster.write_zones", "write `ZONE:` below zones, and its servers below that as a list"
+)
+ZONE_NAME_INVALID = Message(
+    "tasks.cluster.zone_name_invalid",
+    "the zone name {name!r} has a comma, a semicolon, a quote, a backslash or a control character",
+)
+SERVER_TWICE = Message("tasks.cluster.server_twice", "{path}: the server {server} occurs twice")
+SET_AGENT_PORT = Message(
+    "tasks.cluster.set_agent_port", "set a different agent_port for one of them, or remove one"
+)
+SET_HOME = Message("tasks.cluster.set_home", "set a different home for one of them")
+SET_SQL_PORT = Message("tasks.cluster.set_sql_port", "set a different sql_port for one of them")
+WRITE_ABSOLUTE_PATH = Message("tasks.cluster.write_absolute_path", "write the path from / on")
 SERVER_REMOVED = Message(
     "tasks.cluster.server_removed",
     "the cluster file {path} no longer contains the server {name}",
@@ -57,8 +76,7 @@ SERVERS_COLLIDE = Message(
 )
 HOME = Message("tasks.cluster.home", "home {home}")
 SQL_PORT = Message("tasks.cluster.sql_port", "sql_port {port}")
-VALUE_INVALID = Message("tasks.cluster.value_invalid", "{key}: {reason}")
-KEY_UNKNOWN = Message("tasks.cluster.key_unknown", "unknown key {key}; {hint}")
+KEY_UNKNOWN = Message("tasks.cluster.key_unknown", "{path}: unknown key {key}")
 DID_YOU_MEAN = Message("tasks.cluster.did_you_mean", "did you mean {name}?")
 KNOWN_KEYS = Message("tasks.cluster.known_keys", "known here: {names}")
 
@@ -155,9 +173,22 @@ KEY_TWICE_AT = Message(
 )
 NOT_YAML = Message("tasks.cluster.not_yaml", "it is not YAML")
 NOT_YAML_AT = Message("tasks.cluster.not_yaml_at", "it is not YAML in line {line}, column {column}")
-NESTED_TOO_DEEPLY = Message("tasks.cluster.nested_too_deeply", "it is nested too deeply")
-FLATTEN = Message("tasks.cluster.flatten", "flatten it")
+FILE_REFUSED = Message(
+    "tasks.cluster.file_refused",
+    "{name} is refused ({reason}); the version of {time} is used",
+)
+LOGIN_REFUSED = Message(
+    "tasks.cluster.login_refused",
+    "{servers}: the last SQL login with the configured password of root@sys was refused (error "
+    "1045); correct the password in {source}",
+)
+AND_MORE = Message("tasks.cluster.and_more", "{names} and {count} more")
+NOT_YAML_LINE = Message("tasks.cluster.not_yaml_line", "it is not YAML in line {line}")
 VALUE_MALFORMED = Message("tasks.cluster.value_malformed", "a value does not match its form or tag")
+VALUE_MALFORMED_AT = Message(
+    "tasks.cluster.value_malformed_at",
+    "a value does not match its form or tag in line {line}, column {column}",
+)
 
 # --- Password of root@sys --------------------------------------------------------
 
@@ -255,6 +286,31 @@ SET_OR_DECRYPT = Message(
 VARIABLE_UNSET = Message("tasks.cluster.variable_unset", "not set")
 VARIABLE_BLANK = Message("tasks.cluster.variable_blank", "only white space")
 VARIABLE_EMPTY = Message("tasks.cluster.variable_empty", "empty")
+
+# --- Start options ---------------------------------------------------------------
+
+OPTION_MALFORMED = Message("tasks.cluster.option_malformed", "{option} {value!r} is not {form}")
+OPTION_BELOW_MINIMUM = Message(
+    "tasks.cluster.option_below_minimum",
+    "{option} {value!r} is less than the minimum, {minimum}",
+)
+OPTION_ABOVE_MAXIMUM = Message(
+    "tasks.cluster.option_above_maximum",
+    "{option} {value!r} is more than the maximum, {maximum}",
+)
+OPTION_UNKNOWN_VALUE = Message(
+    "tasks.cluster.option_unknown_value", "{option} {value!r} is none of its values: {names}"
+)
+FORM_BOOL = Message("tasks.cluster.form_bool", "`true` or `false`")
+FORM_CAPACITY = Message(
+    "tasks.cluster.form_capacity", "a whole number with a unit (K, M, G, T), such as 1536M"
+)
+FORM_DOUBLE = Message("tasks.cluster.form_double", "a number")
+FORM_INT = Message("tasks.cluster.form_int", "a whole number")
+FORM_MOMENT = Message("tasks.cluster.form_moment", "a time of day such as 02:00, or `disable`")
+FORM_TIME = Message(
+    "tasks.cluster.form_time", "a whole number with a unit (us, ms, s, m, h, d), such as 30s"
+)
 
 # --- Majority --------------------------------------------------------------------
 

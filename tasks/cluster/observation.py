@@ -11,6 +11,9 @@ from typing import NamedTuple
 NOT_RUNNING, NOT_CONNECTED, RESTRICTED, AVAILABLE = range(4)
 """Values of obState (protocol 2.1)."""
 
+UNKNOWN_STATUS = "UNKNOWN"
+"""Status of a server of which neither its host nor the database reports anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observation:
@@ -19,16 +22,23 @@ class Observation:
     Attributes:
         observed_at: aware UTC.
         ob_state: 0 not running, 1 running without connection, 2 restricted, 3 available.
-        is_reachable: whether its host answered; if not, `ob_state` is 0 as a placeholder.
+        is_known: whether the state is known; if not, such as of a silent host, `ob_state` is 0 as
+            a placeholder.
         version: of the server program; empty if unknown.
-        why: reason why the server is not available, for operators; empty if it is.
+        is_reachable: False if the state is unknown because the host could not be reached.
+        reason: reason why the server is not available, for operators; empty if it is.
+        pid: of its process; None if none was found.
+        started_at: start of its process, aware UTC; None if it is not known.
     """
 
     observed_at: datetime
     ob_state: int
-    is_reachable: bool = True
+    is_known: bool = True
     version: str = ""
-    why: str = ""
+    reason: str = ""
+    pid: int | None = None
+    started_at: datetime | None = None
+    is_reachable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +66,16 @@ class ClusterSummary(NamedTuple):
     version: str  #: last version reported by a server; empty if unknown
     ob_state: int  #: best state of all servers
     observed_at: datetime | None  #: latest observation of that state
+    is_known: bool = True  #: False if a server whose state is unknown could be in a better state
 
 
-def summarize(observations: Sequence[Observation]) -> ClusterSummary:
-    """Combine the observations of the servers into one summary."""
+def summarize(observations: Sequence[Observation], *, is_complete: bool = True) -> ClusterSummary:
+    """Combine the observations of the servers into one summary.
+
+    Args:
+        observations: of the servers that were observed.
+        is_complete: whether every server was observed.
+    """
     versioned = [observation for observation in observations if observation.version]
     newest = max(versioned, key=lambda observation: observation.observed_at, default=None)
     best = max((observation.ob_state for observation in observations), default=NOT_RUNNING)
@@ -68,6 +84,8 @@ def summarize(observations: Sequence[Observation]) -> ClusterSummary:
         version="" if newest is None else newest.version,
         ob_state=best,
         observed_at=max(instants, default=None),
+        is_known=best != NOT_RUNNING
+        or (is_complete and all(observation.is_known for observation in observations)),
     )
 
 
@@ -81,11 +99,17 @@ class ServerActivity(StrEnum):
 
 def read_inner_status(observation: Observation | None, row: TableRow | None) -> str:
     """Return the database's status of a server, or an estimate if its table row is missing."""
-    if row is not None:
+    is_outdated = row is not None and row.status == "ACTIVE" and _is_down(observation)
+    if row is not None and row.status != UNKNOWN_STATUS and not is_outdated:
         return row.status
-    if observation is None or not observation.is_reachable:
-        return "UNKNOWN"
+    if observation is None or not observation.is_known:
+        return UNKNOWN_STATUS
     return "ACTIVE" if observation.ob_state == AVAILABLE else "INACTIVE"
+
+
+def _is_down(observation: Observation | None) -> bool:
+    """Whether the process is known to have ended, which the database may notice later."""
+    return observation is not None and observation.is_known and observation.ob_state == NOT_RUNNING
 
 
 def read_server_status(
@@ -96,7 +120,7 @@ def read_server_status(
         return activity
     if row is not None and row.status == "DELETING":
         return "DELETING"
-    if observation is not None and observation.is_reachable and observation.ob_state == NOT_RUNNING:
+    if _is_down(observation):
         return "PROCESS_STOPPED"
     if row is not None and row.is_stopped:
         return "SERVICE_STOPPED"

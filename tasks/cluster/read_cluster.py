@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dagengine.errors import ConfigError
-from dagengine.extension import YamlRefused, outline_yaml, read_yaml
+from dagengine.extension import (
+    YamlRefused,
+    outline_yaml,
+    read_yaml,
+    read_yaml_text,
+)
 from tasks.cluster import messages
 from tasks.cluster.obd import ObdCluster, ObdError, convert_obd, is_obd_outline
 from tasks.cluster.obd_yaml import is_encrypted_by_obd, read_obd_yaml
@@ -49,22 +54,24 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
             differently, or contains a password in clear.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as exc:
-        raise ConfigError(messages.FILE_UNREADABLE(path=path, reason=exc.strerror)) from exc
-    except UnicodeDecodeError:
-        raise ConfigError(messages.FILE_NOT_UTF8(path=path)) from None
-    try:
+        text = read_yaml_text(path)
         obd = _read_if_obd(text)
         if obd is not None:
             return _convert(path, obd, login)
         values = read_yaml(text)
+    except OSError as exc:
+        raise ConfigError(
+            messages.FILE_UNREADABLE(path=path, reason=exc.strerror),
+            remedy=messages.CORRECT_CLUSTER_PATH(),
+        ) from exc
     except YamlRefused as exc:
         raise ConfigError(
             messages.FILE_UNREADABLE(path=path, reason=exc.problem), remedy=exc.remedy
         ) from exc
     if not isinstance(values, dict):
-        raise ConfigError(messages.FILE_NOT_MAPPING(path=path))
+        raise ConfigError(
+            messages.FILE_NOT_MAPPING(path=path), remedy=messages.WRITE_CLUSTER_KEYS()
+        )
     _check_password_keys(path, values)
     return ClusterContent(values)
 

@@ -1,4 +1,4 @@
-"""The password of root@sys: its source in the cluster file and its current value.
+"""The password of root@sys: its source in the cluster file, its current value, and its refusals.
 
 Root has no password only if a file or variable explicitly declares it. A missing or empty key,
 variable or file is an error: an unset variable must neither open the controller to everyone nor
@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -31,6 +33,7 @@ OBD_NO_PASSWORD = "DAGENGINE_NO_ROOT_PASSWORD"  # noqa: S105  # the variable's n
 _NAME_ONE = messages.NAME_PASSWORD_OR_NONE(none=NO_PASSWORD)
 # `obd pwd encrypt` writes base64 of an AES initialization vector and at least one 16-byte block.
 _BLOCK_BYTES, _LEAST_BYTES = 16, 32
+_NAMED = 3  # servers in a notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,63 @@ class PasswordSource:
     def name(self) -> str:
         """File or variable to correct if the password is wrong."""
         return str(self.file or self.env or self.path)
+
+
+class RootLogins:
+    """Which servers have refused the last SQL login with a password.
+
+    Every login as root is recorded here, so that pages and commands can report a configured
+    password that no longer is the password of root.
+
+    Attributes:
+        on_change: called after the last login to a server had another result than before.
+    """
+
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        self.on_change = on_change
+        self._refused: dict[str, bytes] = {}  # digest of the password by server
+
+    def record_refusal(self, server: str, password: str) -> None:
+        """Record that a server has refused a password."""
+        digest = _digest(password)
+        if self._refused.get(server) != digest:
+            self._refused[server] = digest
+            self.on_change()
+
+    def record_success(self, server: str, password: str) -> None:
+        """Record that a server has accepted a password."""
+        if self._refused.get(server) == _digest(password):
+            del self._refused[server]
+            self.on_change()
+
+    def find_notices(
+        self, servers: Iterable[str], password: str, source: PasswordSource
+    ) -> Sequence[str]:
+        """Return which of these servers refused the last login with a password; empty if none.
+
+        Args:
+            servers: names of servers.
+            password: the configured password.
+            source: where to correct it.
+        """
+        if not self._refused:
+            return ()
+        digest = _digest(password)
+        refusing = [server for server in servers if self._refused.get(server) == digest]
+        if not refusing:
+            return ()
+        names, more = ", ".join(refusing[:_NAMED]), len(refusing) - _NAMED
+        if more > 0:
+            names = messages.AND_MORE(names=names, count=more)
+        return (messages.LOGIN_REFUSED(servers=names, source=source.name),)
+
+    def forget(self) -> None:
+        """Forget all results."""
+        self._refused.clear()
+
+
+def _digest(password: str) -> bytes:
+    return hashlib.sha256(password.encode("utf-8", "surrogatepass")).digest()
 
 
 class RootPassword:

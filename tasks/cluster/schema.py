@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,8 +20,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dagengine.errors import ConfigError
+from dagengine.extension import locate, value_error
 from tasks.cluster import messages
 from tasks.cluster.ssh_section import SshSection
+
+# `--zone` separates names by commas; the others would need quotes in a shell or in SQL.
+_ZONE_NAME = re.compile(r"[^,;'\"`\\\x00-\x1f]+")
 
 
 class Section(BaseModel):
@@ -30,26 +35,51 @@ class Section(BaseModel):
 
 
 class SqlSection(Section):
-    """How to reach the SQL port of a server."""
+    """How to reach the SQL port of a server.
+
+    Attributes:
+        via: `ssh` through the connection to the host, `direct` from the controller.
+    """
 
     via: Literal["ssh", "direct"] = "ssh"
 
 
 class StopSection(Section):
-    """Time limits of a stop."""
+    """Time limits of a stop.
+
+    Attributes:
+        kill_after_s: from SIGTERM to SIGKILL.
+        freeze_timeout_s: of the minor freeze before a stop.
+    """
 
     kill_after_s: float = Field(default=30.0, ge=0, le=600)
     freeze_timeout_s: float = Field(default=600.0, gt=0, le=3600)
 
 
 class HealthSection(Section):
-    """When a started server counts as healthy."""
+    """When a started server counts as healthy.
+
+    Attributes:
+        stable_s: time for which it must answer SQL.
+    """
 
     stable_s: float = Field(default=0.0, ge=0, le=250)
 
 
 class ServerSettings(Section):
-    """Keys of a server, and of the defaults for all servers."""
+    """Keys of a server, and of the defaults for all servers.
+
+    Attributes:
+        agent_port: part of the server's name, `ip:agent_port`; nothing listens there.
+        sql_port: port for MySQL clients.
+        rpc_port: port for the other servers; part of the server's name inside an OceanBase cluster.
+        home: directory of the server, with `bin/`; required in `defaults` or at each server.
+        data_dir: data of a first start; without it `<home>/store`.
+        redo_dir: redo log of a first start; without it `<data_dir>/redo`.
+        ssh: how to reach the host; other keys are those of the outer `ssh` sections.
+        sql: how to reach the SQL port.
+        start_options: parameters that a first start sets, such as `memory_limit: 2G`.
+    """
 
     agent_port: int | None = Field(default=None, ge=1, le=65535)
     sql_port: int | None = Field(default=None, ge=1, le=65535)
@@ -63,7 +93,11 @@ class ServerSettings(Section):
 
 
 class ServerEntry(ServerSettings):
-    """A server of a zone."""
+    """A server of a zone.
+
+    Attributes:
+        ip: address of the server, and of its host unless `ssh.host` is set.
+    """
 
     ip: str
 
@@ -75,7 +109,23 @@ class ServerEntry(ServerSettings):
 
 
 class FileSchema(Section):
-    """All keys of a cluster file."""
+    """All keys of a cluster file.
+
+    Attributes:
+        name: name of the cluster, shown to clients.
+        id: id of the cluster.
+        flavour: `seekdb` or `oceanbase`.
+        root_password: root@sys has no password; exactly one of the three `root_password` keys is
+            required.
+        root_password_env: environment variable of the controller with the password of root@sys.
+        root_password_file: file whose first line is the password of root@sys.
+        ssh: how to reach every host.
+        health: when a started server counts as healthy.
+        cluster_sql_timeout_s: limit on a statement on the cluster's SQL.
+        stop: time limits of a stop.
+        defaults: keys of all servers, unless one has its own.
+        zones: the servers: a list for each zone's name.
+    """
 
     name: str
     id: int = Field(ge=1)
@@ -90,13 +140,21 @@ class FileSchema(Section):
     defaults: ServerSettings = ServerSettings()
     zones: dict[str, Annotated[list[ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
+    @field_validator("zones", mode="before")
+    @classmethod
+    def _check_zones(cls, value: object) -> object:
+        for name in value if isinstance(value, dict) else ():
+            if not _ZONE_NAME.fullmatch(str(name)):
+                raise ValueError(messages.ZONE_NAME_INVALID(name=name))
+        return value
+
     @field_validator("flavour", mode="before")
     @classmethod
     def _check_flavour(cls, value: object, info: ValidationInfo) -> object:
         names = tuple(info.context or ())
         if value not in names:
             known = " or ".join(repr(name) for name in names)
-            raise PydanticCustomError("flavour", "Input should be {known}", {"known": known})
+            raise PydanticCustomError("literal_error", "{expected}", {"expected": known})
         return value
 
 
@@ -118,20 +176,24 @@ def check_file(path: Path, values: Mapping[str, Any], flavours: Collection[str])
     try:
         return FileSchema.model_validate(values, context=flavours)
     except ValidationError as exc:
-        raise ConfigError(messages.FILE_INVALID(path=path, reason=_explain(exc))) from exc
+        raise _invalid_file_error(path, exc) from exc
 
 
-def _explain(exc: ValidationError) -> str:
-    first = exc.errors(include_url=False, include_input=False)[0]
+def _invalid_file_error(path: Path, exc: ValidationError) -> ConfigError:
+    first = exc.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return messages.VALUE_INVALID(key=where, reason=first["msg"])
+        is_ip = first["type"] == "value_error" and first["loc"][-1] == "ip"
+        is_list = first["loc"] == ("zones",) and first["type"] == "dict_type"
+        remedy = messages.USE_IP_AND_HOST() if is_ip else messages.WRITE_ZONES() if is_list else ""
+        return value_error(path, first, remedy=remedy)
     known_keys = sorted(_section_at(first["loc"]).model_fields)
     near = difflib.get_close_matches(str(first["loc"][-1]), known_keys, n=1)
     hint = messages.KNOWN_KEYS(names=", ".join(known_keys))
     if near:
         hint = messages.DID_YOU_MEAN(name=near[0])
-    return messages.KEY_UNKNOWN(key=where, hint=hint)
+    place = locate(path, first["loc"])
+    return ConfigError(messages.KEY_UNKNOWN(path=place, key=where), remedy=hint)
 
 
 def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:

@@ -89,7 +89,8 @@ def resolve_scope(
         for zone in names_in_request:
             if zone not in zones:
                 raise ZoneNotExist(messages.ZONE_UNKNOWN(zone=zone), remedy=_list(zones))
-        return tuple(server.name for server in known_servers if server.zone in names_in_request)
+        selected = set(names_in_request)
+        return tuple(server.name for server in known_servers if server.zone in selected)
     pairs = {(server.ip, server.agent_port): server.name for server in known_servers}
     names = set()
     for text in names_in_request:

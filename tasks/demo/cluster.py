@@ -109,26 +109,11 @@ class DemoCluster:
             stderr=log,
             start_new_session=True,
         )
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(_READY_BOUND_S):
-                line = await process.stdout.readline()
-        except TimeoutError:
-            line = b""
-        if not line.startswith(_READY):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-            raise ConfigError(messages.CONTROLLER_NOT_READY(log=log.name))
+        await read_ready_line(process, Path(log.name))
         return process
 
     def _make_server(self, hosts: DemoHosts, number: int) -> DemoServer:
-        host = hosts.hosts[number]
-        home = host.directory / "seekdb"
-        (home / "bin").mkdir(parents=True)
-        (home / "bin" / "seekdb").symlink_to(find_seekdb())
-        hosts.guard.watch_home(home)
-        return DemoServer(f"{LOOPBACK}:{_FIRST_AGENT_PORT + number}", home, free_port(), host)
+        return make_server(hosts, number)
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -138,10 +123,39 @@ class DemoCluster:
             "root_password_env": PASSWORD_VARIABLE,
             "defaults": {"start_options": dict(START_OPTIONS)},
             "zones": {
-                f"zone{number}": [_describe_server(server)]
+                f"zone{number}": [describe_server(server)]
                 for number, server in enumerate(self.servers, start=1)
             },
         }
+
+
+async def read_ready_line(process: asyncio.subprocess.Process, log: Path) -> None:
+    """Wait for a ready line of a controller.
+
+    Raises:
+        ConfigError: the controller exited or printed no such line; its log has the reason.
+    """
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_READY_BOUND_S):
+            line = await process.stdout.readline()
+    except TimeoutError:
+        line = b""
+    if not line.startswith(_READY):
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        raise ConfigError(messages.CONTROLLER_NOT_READY(log=log))
+
+
+def make_server(hosts: DemoHosts, number: int) -> DemoServer:
+    """Create the home of a server on a host."""
+    host = hosts.hosts[number]
+    home = host.directory / "seekdb"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "seekdb").symlink_to(find_seekdb())
+    hosts.guard.watch_home(home)
+    return DemoServer(f"{LOOPBACK}:{_FIRST_AGENT_PORT + number}", home, free_port(), host)
 
 
 def find_seekdb() -> Path:
@@ -156,7 +170,8 @@ def find_seekdb() -> Path:
     return Path(spec.origin).with_name("seekdb")
 
 
-def _describe_server(server: DemoServer) -> dict[str, Any]:
+def describe_server(server: DemoServer) -> dict[str, Any]:
+    """Return the entry of a server in a cluster file."""
     host = server.host
     return {
         "ip": LOOPBACK,

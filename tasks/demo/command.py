@@ -13,67 +13,94 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from dagengine.errors import DagengineError
-from dagengine.extension import ExitCode
+from dagengine.extension import (
+    ExitCode,
+    new_app,
+    render_epilog,
+    write_document,
+    write_lines,
+)
 from tasks.demo import messages
 from tasks.demo.cluster import DemoCluster, find_seekdb
+from tasks.demo.fleet_demo import CLUSTERS, run_fleet_demo
 from tasks.demo.hosts import DemoHostError, DemoHosts
 from tasks.demo.reaper import ProcessReaper
 
 _COUNT = 3
 _STOP_BOUND_S = 10.0
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
-@app.command()
+@app.command(epilog=render_epilog("dagengine demo --once"))
 def demo(
     once: Annotated[
         bool, typer.Option("--once", help="Stop the servers as soon as all have started.")
     ] = False,
+    fleet: Annotated[
+        bool,
+        typer.Option(
+            "--fleet",
+            help="Run three controllers with one shared store, and kill one during a start.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the final DAG on stdout.")] = False,
 ) -> None:
     """Start three real servers behind three real SSH servers, end to end."""
+    hosts, removed = DemoHosts(CLUSTERS if fleet else _COUNT), messages.REMOVED()
+    out = sys.stderr if as_json else sys.stdout
+    code: int
     try:
         find_seekdb()
-        code = asyncio.run(_main(once, as_json))
+        code = asyncio.run(_main(hosts, out, once, as_json, is_fleet=fleet))
     except (DagengineError, DemoHostError) as exc:
-        sys.stderr.write(f"{messages.ERROR(error=exc)}\n")
-        code = ExitCode.USAGE
+        write_lines(sys.stderr, [messages.ERROR(error=exc)])
+        code, out = ExitCode.USAGE, sys.stderr
     except (asyncio.CancelledError, KeyboardInterrupt):
-        sys.stderr.write(f"{messages.STOPPED()}\n")
-        code = ExitCode.INTERRUPTED
+        removed = messages.STOPPED()
+        code, out = ExitCode.INTERRUPTED, sys.stderr
+    if hosts.is_removed:
+        _say(out, removed)
+    else:
+        _say(sys.stderr, messages.NOT_REMOVED(directory=hosts.directory))
+        code = code or ExitCode.FAILED
     raise typer.Exit(code)
 
 
-async def _main(once: bool, as_json: bool) -> int:
+async def _main(hosts: DemoHosts, out: TextIO, once: bool, as_json: bool, *, is_fleet: bool) -> int:
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    out = sys.stderr if as_json else sys.stdout
-    async with DemoHosts(_COUNT) as hosts:
-        _say(out, messages.HOSTS(count=_COUNT, server=hosts.kind))
+    async with hosts:
+        _say(out, messages.HOSTS(count=len(hosts.hosts), server=hosts.kind))
         if hosts.notice:
             _say(out, f"       {hosts.notice}")
-        cluster = DemoCluster(hosts)
-        with (cluster.directory / "controller.log").open("wb") as log:
-            controller = await cluster.start_controller(log)
-            hosts.guard.watch_process(controller.pid)
-            try:
-                _say(out, messages.CONTROLLER(url=cluster.url))
-                code, dag = await _start(cluster, hosts.guard)
-                _show(out, dag, cluster)
-                if as_json:
-                    sys.stdout.write(json.dumps(dag, ensure_ascii=False) + "\n")
-                if not once and code == 0:
-                    _say(out, messages.RUNNING())
-                    _say(out, f"export DAGENGINE_URL={cluster.url}")
-                    _say(out, f"export DAGENGINE_PASSWORD={cluster.password}  # of this demo alone")
-                    _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
-                    await controller.wait()
-            finally:
-                await _stop(controller)
-    _say(out, messages.REMOVED())
+        if is_fleet:
+            return await run_fleet_demo(hosts, out, once=once, as_json=as_json)
+        return await _run_cluster_demo(hosts, out, once, as_json)
+
+
+async def _run_cluster_demo(hosts: DemoHosts, out: TextIO, once: bool, as_json: bool) -> int:
+    cluster = DemoCluster(hosts)
+    with (cluster.directory / "controller.log").open("wb") as log:
+        controller = await cluster.start_controller(log)
+        hosts.guard.watch_process(controller.pid)
+        try:
+            _say(out, messages.CONTROLLER(url=cluster.url))
+            code, dag = await _start(cluster, hosts.guard)
+            _show(out, dag, cluster)
+            if as_json:
+                write_document(sys.stdout, dag)
+            if not once and code == 0:
+                _say(out, f"{cluster.url}/api/v1/task/dag/{dag['id']}")
+                _say(out, messages.RUNNING())
+                _say(out, f"export DAGENGINE_URL={cluster.url}")
+                _say(out, f"export DAGENGINE_PASSWORD={cluster.password}  # of this demo alone")
+                _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
+                await controller.wait()
+        finally:
+            await _stop(controller)
     return code
 
 
@@ -85,6 +112,7 @@ async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mappi
         "dagengine",
         "start",
         "--json",
+        "--no-hints",  # the controller ends with the demo
         env=cluster.environment,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -119,8 +147,8 @@ def _show(out: TextIO, dag: Mapping[str, Any], cluster: DemoCluster) -> None:
     _say(out, "")
     for row in rows:
         _say(out, "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip())
-    _say(out, f"\n{dag['name']} {dag['id']}: {dag['state']}")
-    _say(out, f"{cluster.url}/api/v1/task/dag/{dag['id']}")
+    _say(out, "")
+    _say(out, f"{dag['name']} {dag['id']}: {dag['state']}")
 
 
 async def _stop(controller: asyncio.subprocess.Process) -> None:
@@ -135,5 +163,4 @@ async def _stop(controller: asyncio.subprocess.Process) -> None:
 
 
 def _say(out: TextIO, line: str) -> None:
-    out.write(f"{line}\n")
-    out.flush()
+    write_lines(out, [line])

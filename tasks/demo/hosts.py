@@ -82,6 +82,7 @@ class DemoHosts:
         kind: `OPENSSH` or `ASYNCSSH`.
         notice: why OpenSSH was tried and is not used; empty otherwise.
         hosts: the hosts, in order.
+        is_removed: whether no process or file of the hosts is left.
     """
 
     def __init__(self, count: int, *, kind: str | None = None) -> None:
@@ -95,6 +96,7 @@ class DemoHosts:
         self.kind = kind or OPENSSH
         self.notice = ""
         self.hosts: tuple[DemoHost, ...] = ()
+        self.is_removed = True
         self._children: list[asyncio.subprocess.Process] = []
 
     @property
@@ -109,6 +111,7 @@ class DemoHosts:
 
     async def __aenter__(self) -> DemoHosts:
         self._guard = ProcessReaper("dagengine-demo-")
+        self.is_removed = False
         try:
             self._make_client_key()
             self.hosts = tuple(await self._start_all())
@@ -136,6 +139,8 @@ class DemoHosts:
                 cancelled = error
         for child in self._children:
             await child.wait()
+        if closing.exception() is None:
+            self.is_removed = closing.result()
         if cancelled is not None:
             raise cancelled
         closing.result()

@@ -82,6 +82,7 @@ def _main(directory: str) -> int:
         remaining |= _end_all(partial(_tree, int(pid), int(started)))
     homes = {argument for kind, argument in entries if kind == "home"}
     remaining |= _end_all(partial(_servers, homes))
+    remaining |= _end_all(partial(_commands, directory))
     shutil.rmtree(directory, ignore_errors=True)
     for process in remaining:
         sys.stderr.write(f"could not end process {process.pid}\n")
@@ -155,6 +156,25 @@ def _servers(homes: set[str]) -> set[_Process]:
         for name, value in pairwise(arguments):
             if name == "--base-dir" and value.rstrip("/") in homes:
                 matches.add(process)
+    return matches
+
+
+def _commands(directory: str) -> set[_Process]:
+    """Return the commands that were run on the hosts, whose home directories are below this one.
+
+    They are not descendants of an SSH server once their session has ended.
+    """
+    beginning = f"HOME={directory}/".encode()
+    matches = set()
+    for process in _read_table().values():
+        try:
+            if Path(f"/proc/{process.pid}").stat().st_uid != os.geteuid():
+                continue
+            environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(variable.startswith(beginning) for variable in environment):
+            matches.add(process)
     return matches
 
 

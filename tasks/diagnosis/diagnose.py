@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from tasks.cluster.sizes import parse_size
+from tasks.cluster.parameters import Parameter, explain_refusal, parse_size
 from tasks.diagnosis import messages
 from tasks.diagnosis.error_codes import ERROR_PATTERNS, KNOWN_ERRORS
 from tasks.diagnosis.postmortem import Postmortem
+from tasks.hosts.identity import explain_connection
 
 _FIRST_KEPT, _LAST_KEPT = 2, 3
 _LINE_LENGTH = 300
@@ -55,7 +56,12 @@ class Diagnosis:
 
 
 def diagnose(
-    postmortem: Postmortem, *, pid: int, program: str, options: Mapping[str, str] | None = None
+    postmortem: Postmortem,
+    *,
+    pid: int,
+    program: str,
+    options: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Parameter] | None = None,
 ) -> Diagnosis:
     """Determine why a server ended.
 
@@ -64,17 +70,19 @@ def diagnose(
         pid: of its process; 0 if unknown.
         program: the process name, as the kernel shows it.
         options: the start options, if this was a first start.
+        parameters: of the server, by name; None if they are not known.
     """
-    lines = _keep(postmortem.log)
+    options, lines = options or {}, _keep(postmortem.log)
     diagnosis = (
         _find_kill(postmortem, pid)
         or _find_crash(postmortem, pid, program, lines)
-        or _find_specific(postmortem.log, lines)
-        or find_small_option(options or {}, lines)
+        or _find_specific(postmortem, lines)
+        or find_small_option(options, lines)
+        or _find_refused_option(postmortem, options, parameters or {})
         or _find_taken_port(postmortem, lines)
         or _find_general(postmortem.log, lines)
         or _find_kill_by_name(postmortem, program)
-        or _find_nothing(postmortem, lines)
+        or _find_nothing(postmortem, options, lines)
     )
     return replace(diagnosis, hints=_observations(postmortem))
 
@@ -90,6 +98,19 @@ def find_small_option(options: Mapping[str, str], lines: tuple[str, ...] = ()) -
         if size is not None and 0 < size < least:
             cause = messages.OPTION_TOO_SMALL(option=name, value=options[name])
             return Diagnosis(cause, messages.RAISE_OPTION(option=name, minimum=text), lines)
+    return None
+
+
+def _find_refused_option(
+    postmortem: Postmortem, options: Mapping[str, str], parameters: Mapping[str, Parameter]
+) -> Diagnosis | None:
+    """Find a start option that the server refuses: it ends before it writes to its log."""
+    if postmortem.log_grew and not postmortem.log_missing:
+        return None
+    for option, value in options.items():
+        problem = explain_refusal(option, value, parameters)
+        if problem is not None:
+            return Diagnosis(messages.OPTION_REFUSED(problem=problem), messages.CORRECT_OPTION())
     return None
 
 
@@ -129,30 +150,49 @@ def _find_crash(
     return None
 
 
-def _find_specific(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
+def _find_specific(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
     """Find the last log line with a specific error.
 
     The server often ends with a general code after the line that has the specific one.
     """
-    for line in reversed(list(log)):
+    for line in reversed(postmortem.log):
         codes = _codes(line)
         for pattern in ERROR_PATTERNS:
             if pattern.text in line and pattern.code in codes:
-                cause = messages.PATTERN_FOUND(cause=pattern.cause, code=pattern.code)
-                return Diagnosis(cause, pattern.remedy, lines, errcode=pattern.code)
+                user = _find_port_user(postmortem) if pattern.names_port else None
+                problem, remedy = user or (pattern.cause, pattern.remedy)
+                cause = messages.PATTERN_FOUND(cause=problem, code=pattern.code)
+                return Diagnosis(cause, remedy, lines, errcode=pattern.code)
         for code in reversed(codes):
             known = KNOWN_ERRORS.get(code)
             if known is not None and not known.is_general:
-                return _known(code, lines)
+                user = _find_port_user(postmortem) if known.names_port else None
+                return _known(code, lines, user)
+    return None
+
+
+def _find_port_user(postmortem: Postmortem) -> tuple[str, str] | None:
+    """Return cause and remedy if a process listens on a port of the server or connects from it."""
+    for port in postmortem.taken:
+        listeners = postmortem.listeners.get(port)
+        if not listeners:
+            return messages.PORT_TAKEN(port=port), messages.FREE_PORT()
+        cause = messages.PORT_TAKEN_BY(port=port, listener=str(listeners[0]))
+        return cause, messages.FREE_PORT()
+    for connection in postmortem.connections:
+        return explain_connection(connection, messages.PORT())
     return None
 
 
 def _find_taken_port(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis | None:
-    """Find a port that another process has taken: the server is gone, yet the port is open."""
-    if not postmortem.taken:
+    """Find a port that is in use although the server is gone.
+
+    A connection counts only if the server came as far as its log: it opens its port last.
+    """
+    user = _find_port_user(postmortem)
+    if user is None or not (postmortem.taken or postmortem.log_grew):
         return None
-    cause = messages.PORT_TAKEN(port=postmortem.taken[0])
-    return Diagnosis(cause, messages.FREE_PORT(), lines)
+    return Diagnosis(*user, lines)
 
 
 def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | None:
@@ -166,26 +206,42 @@ def _find_general(log: Iterable[str], lines: tuple[str, ...]) -> Diagnosis | Non
     return None
 
 
-def _known(code: int, lines: tuple[str, ...]) -> Diagnosis:
+def _known(
+    code: int, lines: tuple[str, ...], more_precise: tuple[str, str] | None = None
+) -> Diagnosis:
     error = KNOWN_ERRORS[code]
-    cause = messages.CODE_FOUND(cause=error.cause, code=code, name=error.name)
-    return Diagnosis(cause, error.remedy, lines, errcode=code)
+    problem, remedy = more_precise or (error.cause, error.remedy)
+    cause = messages.CODE_FOUND(cause=problem, code=code, name=error.name)
+    return Diagnosis(cause, remedy, lines, errcode=code)
 
 
-def _find_nothing(postmortem: Postmortem, lines: tuple[str, ...]) -> Diagnosis:
+def _find_nothing(
+    postmortem: Postmortem, options: Mapping[str, str], lines: tuple[str, ...]
+) -> Diagnosis:
     if not postmortem.complete:
         return Diagnosis(messages.RESPONSE_TRUNCATED(), messages.READ_LOG(), lines, False)
+    if options and (postmortem.log_missing or not postmortem.log_grew):
+        cause = messages.LOG_UNCHANGED_WITH_OPTIONS(
+            options=", ".join(f"{name}={value}" for name, value in options.items())
+        )
+        return Diagnosis(cause, messages.CORRECT_OPTION_OR_START(), lines, False)
     if postmortem.log_missing:
         return Diagnosis(messages.LOG_MISSING(), messages.START_BY_HAND(), lines, False)
     if not postmortem.log_grew:
         return Diagnosis(messages.LOG_UNCHANGED(), messages.START_BY_HAND(), lines, False)
+    if _is_disk_full(postmortem):  # its last lines may be missing for the same reason
+        return Diagnosis(messages.DISK_FULL(), messages.FREE_SPACE(), lines, False)
     # A signal leaves no log line. Source: seekdb 1.4 here, TERM, KILL, SEGV and ABRT.
     return Diagnosis(messages.LOG_WITHOUT_ERROR(), messages.FIND_SENDER(), lines, False)
 
 
+def _is_disk_full(postmortem: Postmortem) -> bool:
+    return postmortem.free_bytes is not None and postmortem.free_bytes < _LITTLE_BYTES
+
+
 def _observations(postmortem: Postmortem) -> tuple[str, ...]:
     observations: list[str] = []
-    if postmortem.free_bytes is not None and postmortem.free_bytes < _LITTLE_BYTES:
+    if _is_disk_full(postmortem):
         observations.append(messages.DISK_ALMOST_FULL(size=postmortem.free_bytes))
     if postmortem.free_files is not None and 0 < postmortem.free_files < _FEW_FILES:
         observations.append(messages.FILES_ALMOST_EXHAUSTED(count=postmortem.free_files))

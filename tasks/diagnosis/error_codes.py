@@ -30,6 +30,7 @@ class KnownError:
         source: origin of this information.
         is_general: whether it only says that something failed, so that any other code is more
             specific.
+        names_port: whether a port of the server is in use.
     """
 
     name: str
@@ -37,17 +38,23 @@ class KnownError:
     remedy: str
     source: str = LIST
     is_general: bool = False
+    names_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPattern:
-    """A log text that identifies the cause of an error code shared by many problems."""
+    """A log text that identifies the cause of an error code shared by many problems.
+
+    Attributes:
+        names_port: whether a port of the server is in use.
+    """
 
     code: int
     text: str
     cause: str
     remedy: str
     source: str = HERE
+    names_port: bool = False
 
 
 KNOWN_ERRORS: Mapping[int, KnownError] = {
@@ -61,6 +68,7 @@ KNOWN_ERRORS: Mapping[int, KnownError] = {
         "OB_SERVER_LISTEN_ERROR",
         "it cannot listen on its port",
         "free the port or set another one",
+        names_port=True,
     ),
     -4009: KnownError("OB_IO_ERROR", "reading or writing a file failed", _DISK),
     -4012: KnownError(
@@ -200,6 +208,7 @@ ERROR_PATTERNS: tuple[ErrorPattern, ...] = (
         "fail to start net frame",
         "a port is taken",
         "free the port or set another sql_port",
+        names_port=True,
     ),
     ErrorPattern(
         -4016,

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from dagengine.remote import Runner
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.diagnosis.diagnose import Diagnosis, diagnose
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
 from tasks.hosts.commands import error_lines_command
@@ -58,7 +58,13 @@ async def diagnose_exit(
     def diagnose_from(postmortem: Postmortem) -> ExitDiagnosis:
         program = server.flavour.program.rpartition("/")[2]
         options = server.start_options if is_first else {}
-        diagnosis = diagnose(postmortem, pid=process.pid, program=program, options=options)
+        diagnosis = diagnose(
+            postmortem,
+            pid=process.pid,
+            program=program,
+            options=options,
+            parameters=server.flavour.parameters,
+        )
         return ExitDiagnosis(diagnosis, postmortem)
 
     command = postmortem_command(

@@ -40,6 +40,24 @@ PORT_TAKEN = Message(
     "tasks.diagnosis.port_taken",
     "a port is taken: another process listens on {port}",
 )
+PORT_TAKEN_BY = Message(
+    "tasks.diagnosis.port_taken_by",
+    "a port is taken: another process listens on {port} ({listener})",
+)
+PORT = Message("tasks.diagnosis.port", "port")
+OPTION_REFUSED = Message(
+    "tasks.diagnosis.option_refused",
+    "it refused a start option, without a line in its log: {problem}",
+)
+CORRECT_OPTION = Message("tasks.diagnosis.correct_option", "correct it in start_options")
+LOG_UNCHANGED_WITH_OPTIONS = Message(
+    "tasks.diagnosis.log_unchanged_with_options",
+    "it ended without writing to its log, as it does if it refuses a start option ({options})",
+)
+CORRECT_OPTION_OR_START = Message(
+    "tasks.diagnosis.correct_option_or_start",
+    "check start_options, or start it by hand once, in the foreground",
+)
 FREE_PORT = Message("tasks.diagnosis.free_port", "free the port or set another one")
 
 # --- Log of the server -----------------------------------------------------------
@@ -66,6 +84,11 @@ FIND_SENDER = Message(
     "tasks.diagnosis.find_sender",
     "find out who ended it, and read the server's log",
 )
+DISK_FULL = Message(
+    "tasks.diagnosis.disk_full",
+    "its log does not contain an error, but the disk is full",
+)
+FREE_SPACE = Message("tasks.diagnosis.free_space", "free disk space for the home")
 
 # --- Further observations --------------------------------------------------------
 

@@ -6,11 +6,12 @@ nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dagengine.remote import Command, script
+from tasks.hosts.identity import Listener, TcpConnection, parse_connections, parse_listeners
 from tasks.hosts.output import last_value, number_value, parse_lines
 from tasks.hosts.scripts import read_script
 
@@ -31,6 +32,8 @@ class Postmortem:
         cores: core files of the server.
         free_bytes, free_files: left on the file system of the home.
         taken: ports of the server on which another process listens now.
+        listeners: the listening sockets, by port.
+        connections: connections from ports of the server.
         open_files: limit of open files of this user; 0 if unlimited.
         available_bytes: available memory.
     """
@@ -48,10 +51,12 @@ class Postmortem:
     open_files: int | None = None
     available_bytes: int | None = None
     taken: tuple[int, ...] = ()
+    listeners: Mapping[int, tuple[Listener, ...]] = field(default_factory=dict)
+    connections: tuple[TcpConnection, ...] = ()
 
     def as_evidence(self) -> dict[str, Any]:
         """Return the evidence for API clients, without the log and unknown values."""
-        hidden = ("complete", "log", "log_grew", "log_missing")
+        hidden = ("complete", "log", "log_grew", "log_missing", "listeners")
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
@@ -87,4 +92,6 @@ def parse_postmortem(output: str) -> Postmortem:
         open_files=0 if open_files == "unlimited" else number_value(values, "open_files"),
         available_bytes=None if kib is None else kib * 1024,
         taken=tuple(int(text) for text in values.get("taken", ()) if text.isdecimal()),
+        listeners=parse_listeners(values),
+        connections=parse_connections(values),
     )

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from dagengine import Outcome, Problem, StepContext
 from dagengine.mysql import Connection
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import TableRow
 from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.cluster.servers import Server
 
 
 class StopMode(StrEnum):

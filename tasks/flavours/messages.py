@@ -113,7 +113,7 @@ STOP_BY_SQL_UNSUPPORTED = Message(
     "tasks.flavours.stop_by_sql_unsupported",
     "seekdb does not have STOP SERVER and STOP ZONE",
 )
-STOP_PROCESS = Message("tasks.flavours.stop_process", "stop it with terminate or force")
+STOP_PROCESS = Message("tasks.flavours.stop_process", "stop it with --terminate or --force")
 
 # --- Checks of a stop request ----------------------------------------------------
 
@@ -124,13 +124,13 @@ PLAIN_STOP_UNSUPPORTED = Message(
 )
 SEND_TERMINATE_OR_FORCE = Message(
     "tasks.flavours.send_terminate_or_force",
-    "send terminate (its data is written first) or force",
+    "stop it with --terminate (its data is written first) or --force",
 )
 SERVERS_UNREACHABLE = Message(
     "tasks.flavours.servers_unreachable",
     "none of the servers answers SQL, so their data cannot be written first",
 )
-SEND_FORCE = Message("tasks.flavours.send_force", "send force instead of terminate")
+SEND_FORCE = Message("tasks.flavours.send_force", "stop them with --force instead of --terminate")
 DATABASE_UNREACHABLE = Message(
     "tasks.flavours.database_unreachable",
     "the database does not answer: {reason}",

@@ -12,11 +12,11 @@ from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from dagengine.errors import DagengineError
 from dagengine.mysql import Connection
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import AVAILABLE, TableRow
 from tasks.cluster.quorum import explain_majority
 from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.cluster.servers import Server
 from tasks.errors import Code, retryable_problem
 from tasks.flavours import messages
 from tasks.flavours.base import ServiceReport, StopMode
@@ -115,7 +115,7 @@ class OceanbaseActions:
         try:
             async with open_cluster_sql(self.access, readers) as sql:
                 while True:
-                    rows = parse_servers(await sql.run_query(SERVERS))
+                    rows = await sql.query(SERVERS, parse_servers)
                     waiting = [server.name for server in servers if not _serves(rows, server)]
                     if not waiting or sql.left_s <= _POLL_S:
                         break
@@ -174,7 +174,7 @@ class OceanbaseActions:
         servers = [self.access.server(name) for name in names]
         try:
             async with self._open(context) as sql:
-                rows = parse_servers(await sql.run_query(SERVERS))
+                rows = await sql.query(SERVERS, parse_servers)
                 active = [
                     server
                     for server in servers
@@ -183,7 +183,7 @@ class OceanbaseActions:
                 if not active:
                     return await log_nothing_to_freeze(context)
                 before = await _read_checkpoints(sql, active)
-                await sql.run_query(render_minor_freeze(active))
+                await sql.execute(render_minor_freeze(active))
 
             async def read() -> Checkpoints:
                 async with self._open(context) as later:
@@ -198,7 +198,7 @@ class OceanbaseActions:
         try:
             async with self._open(context) as sql:
                 for statement in self._stop_statements(scope, context.targets):
-                    await sql.run_query(statement)
+                    await sql.execute(statement)
                     server = sql.through.name
                     await context.log(messages.STOP_SENT(server=server, statement=statement))
                 return await self._confirm_stop(context, sql, scope)
@@ -243,9 +243,9 @@ class OceanbaseActions:
         self, sql: ClusterSql, scope: RequestedScope, targets: Sequence[str]
     ) -> list[str]:
         if scope.kind is ScopeKind.ZONE:
-            zones = parse_zones(await sql.run_query(ZONES))
+            zones = await sql.query(ZONES, parse_zones)
             return [zone for zone in scope.target if zones.get(zone) != "INACTIVE"]
-        rows = parse_servers(await sql.run_query(SERVERS))
+        rows = await sql.query(SERVERS, parse_servers)
         stopped = {address for address, row in rows.items() if row.stopped}
         return [name for name in targets if address_of(self.access.server(name)) not in stopped]
 
@@ -290,7 +290,7 @@ class _ServiceFindings:
 
 async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -> list[str]:
     try:
-        await sql.run_query(render_server_change("START", server))
+        await sql.execute(render_server_change("START", server))
     except SqlRefused as exc:
         if exc.may_pass:
             raise  # it was refused until the deadline, so other statements would fail as well
@@ -303,7 +303,7 @@ async def _start_server(sql: ClusterSql, server: Server, context: StepContext) -
 async def _zones_to_start(sql: ClusterSql, scope: RequestedScope) -> list[str]:
     match scope.kind:
         case ScopeKind.GLOBAL:
-            return sorted(parse_zones(await sql.run_query(ZONES)))
+            return sorted(await sql.query(ZONES, parse_zones))
         case ScopeKind.ZONE:
             return [*scope.target]
         case ScopeKind.SERVER:
@@ -313,11 +313,11 @@ async def _zones_to_start(sql: ClusterSql, scope: RequestedScope) -> list[str]:
 async def _start_zone(sql: ClusterSql, zone: str, context: StepContext) -> list[str]:
     result = messages.ZONE_STARTED
     try:
-        await sql.run_query(render_zone_change("START", zone))
+        await sql.execute(render_zone_change("START", zone))
     except SqlRefused as exc:
         if exc.may_pass:
             raise
-        is_active = parse_zones(await sql.run_query(ZONES)).get(zone) == "ACTIVE"
+        is_active = (await sql.query(ZONES, parse_zones)).get(zone) == "ACTIVE"
         if _ALREADY_ACTIVE not in exc.text or not is_active:
             return [messages.ZONE_START_REFUSED(zone=zone, reason=exc.message)]
         result = messages.ZONE_ALREADY_ACTIVE
@@ -344,7 +344,7 @@ def _service_problem(row: ServerRow | None, server: Server) -> Problem | None:
 
 
 async def _read_checkpoints(sql: ClusterSql, servers: Collection[Server]) -> Checkpoints:
-    checkpoints = parse_checkpoints(await sql.run_query(CHECKPOINTS))
+    checkpoints = await sql.query(CHECKPOINTS, parse_checkpoints)
     return {
         server.name: checkpoints[address_of(server)]
         for server in servers

@@ -11,17 +11,18 @@ from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from dagengine.errors import DagengineError
 from dagengine.mysql import Connection
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import TableRow
+from tasks.cluster.parameters import load_parameters
 from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.cluster.servers import Server
 from tasks.errors import ForceStopOrTerminateRequired
 from tasks.flavours import messages
 from tasks.flavours.base import ServiceReport, StopMode
 from tasks.flavours.checkpoints import Checkpoints, log_nothing_to_freeze, wait_for_growth
 from tasks.flavours.stop_safety import force_required_error
 from tasks.sql.access import SqlPeerRefused
-from tasks.sql.cluster import MINOR_FREEZE, ClusterSql, open_cluster_sql
+from tasks.sql.cluster import MINOR_FREEZE, ClusterSql, open_cluster_sql, parse_checkpoint
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, SqlRefused
 
 SEEKDB = Flavour(
@@ -34,6 +35,8 @@ SEEKDB = Flavour(
     command_line=lambda home: (f"{home}/bin/seekdb", "--base-dir", home),
     busy_status=96,
     rpc_option="enable_rpc_service",
+    parameters=load_parameters(),
+    redo_subdirectory="redo",
 )
 
 _QUERY_TIMEOUT_S = 5.0  # limit for the database to answer the checks of a request
@@ -83,15 +86,20 @@ class SeekdbActions:
             await context.log(messages.FREEZE_SKIPPED(reason=error))
         if not before:
             return await log_nothing_to_freeze(context)
+        problems = []
         for server in servers:
             if server.name not in before:
                 continue
             try:
                 async with self._open(server) as sql:
-                    await sql.run_query(MINOR_FREEZE)
+                    await sql.execute(MINOR_FREEZE)
             except (SqlNotReady, SqlPasswordRefused, SqlRefused) as exc:
                 message = messages.FREEZE_FAILED(server=server.name, reason=exc.message)
-                return Failed(Problem(exc.err_code, message, messages.RETRY_OR_PASS_FREEZE()))
+                problems.append(Problem(exc.err_code, message, messages.RETRY_OR_PASS_FREEZE()))
+        if problems:
+            for problem in problems[:-1]:
+                await context.log(problem.render())
+            return Failed(problems[-1])
         return await wait_for_growth(context, self.access, before, read)
 
     async def stop_by_sql(self, context: StepContext, scope: RequestedScope) -> Outcome:
@@ -121,13 +129,12 @@ class SeekdbActions:
     async def _query_checkpoint(self, server: Server, refused: list[SqlPeerRefused]) -> int | None:
         try:
             async with asyncio.timeout(_QUERY_TIMEOUT_S), self._open(server) as sql:
-                ((checkpoint,),) = await sql.run_query(_CHECKPOINT)
+                return await sql.query(_CHECKPOINT, parse_checkpoint)
         except SqlPeerRefused as exc:
             refused.append(exc)
-            return None
-        except (DagengineError, TimeoutError, ValueError):
-            return None
-        return None if checkpoint is None else int(checkpoint)
+        except (DagengineError, TimeoutError):
+            pass  # this server does not answer
+        return None
 
 
 def _plain_stop_error(scope: ScopeKind) -> ForceStopOrTerminateRequired:

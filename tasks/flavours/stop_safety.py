@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from dagengine.errors import DagengineError
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.scope import ScopeKind
+from tasks.cluster.servers import Server
 from tasks.errors import ForceStopRequired, ReplicaInvalid, StoppedInMultiZone
 from tasks.flavours import messages
 from tasks.sql.access import SqlPeerRefused
@@ -86,7 +87,7 @@ def _check_majority(snapshot: ClusterSnapshot, zone: str) -> None:
             name = snapshot.tenants.get(stream.tenant_id, unnamed)
             lost.setdefault(name, []).append(stream.stream_id)
     if lost:
-        tenants = "; ".join(
+        tenants = _join(
             messages.TENANT_STREAMS(tenant=name, streams=", ".join(map(str, numbers)))
             for name, numbers in lost.items()
         )
@@ -104,7 +105,12 @@ def force_required_error(
     for error in refused:
         reasons.append(error.message)
         remedies.insert(0, error.remedy)
-    return ForceStopRequired("; ".join(reasons), remedy="; ".join(dict.fromkeys(remedies)))
+    return ForceStopRequired(_join(reasons), remedy=_join(dict.fromkeys(remedies)))
+
+
+def _join(texts: Iterable[str]) -> str:
+    """Join at least one text by semicolons; each keeps its message, for translations."""
+    return reduce(lambda first, second: messages.REMEDIES(first=first, second=second), texts)
 
 
 async def read_snapshot(
@@ -133,10 +139,10 @@ async def read_snapshot(
             async with asyncio.timeout(limit_s):
                 async with open_cluster_sql(access, [server], 0) as sql:
                     snapshot = ClusterSnapshot(
-                        parse_servers(await sql.run_query(SERVERS)),
-                        parse_zones(await sql.run_query(ZONES)),
-                        parse_streams(await sql.run_query(STREAMS)),
-                        parse_tenants(await sql.run_query(TENANTS)),
+                        await sql.query(SERVERS, parse_servers),
+                        await sql.query(ZONES, parse_zones),
+                        await sql.query(STREAMS, parse_streams),
+                        await sql.query(TENANTS, parse_tenants),
                     )
         except SqlPeerRefused as exc:
             refused.append(exc)

@@ -6,16 +6,22 @@ A host needs only sh, coreutils, grep, sed, find and util-linux (flock, setsid).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from dagengine import FencingToken
 from dagengine.remote import Command, script
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import Flavour
+from tasks.cluster.servers import Server
+from tasks.hosts.fence import HomeFence, render_token
 from tasks.hosts.home_state import Place, StartKind
 from tasks.hosts.scripts import read_script
 
-START_DEADLINE_S = 40
-"""Time after which the start script gives up, in seconds."""
+START_DEADLINE_S = 50
+"""Time after which the start script has ended, in seconds; its other limits are parts of this one.
+
+A query that waits for the end of a start takes no longer; it has to fit into the engine's
+`confirm_timeout_s`.
+"""
 
 FACTS_LIMIT_S = 25
 """Time that the facts of a host may take when its mounts do not answer, in seconds.
@@ -25,7 +31,16 @@ A client of the API waits 30 s for a dry run, and a query may take 30 s by defau
 
 _EXAMINE_S = FACTS_LIMIT_S - 10  # for directories; the rest is for the search for the server
 
-STOP_MARGIN_S = 25 + 10
+_STOP_LOCK_S = 25  # for another start or stop of the same home
+
+LIFE_S, SILENCE_S, SEARCH_S = 20, 50, 30
+"""Periods of the watch of a host, in seconds; see `watch_command`.
+
+The last line that a dead controller wrote is at most LIFE_S old, so its watch ends within SILENCE_S
+also if the host does not learn that the connection was cut.
+"""
+
+STOP_MARGIN_S = _STOP_LOCK_S + 10
 """Time that the stop script may need for the lock and after SIGKILL, in seconds."""
 
 MARKER = "DAGENGINE_START"
@@ -67,13 +82,48 @@ def process_command(flavour: Flavour, home: str) -> Command:
     return script(read_script("process"), "dagengine-process", home, flavour.process_name)
 
 
-def start_command(server: Server, marker: str, kind: StartKind) -> Command:
+def watch_command(
+    servers: Sequence[Server],
+    *,
+    life_s: int = LIFE_S,
+    silence_s: int = SILENCE_S,
+    search_s: int = SEARCH_S,
+) -> Command:
+    """Build the command that watches the processes of all servers of one host.
+
+    `tasks.hosts.watch` parses its output. It must be answered with a line after each sign of life.
+
+    Args:
+        servers: at least one, of one flavour.
+        life_s: time between two signs of life, in seconds.
+        silence_s: silence after which the command ends by itself, in seconds.
+        search_s: time between two searches for a server that does not run, in seconds.
+    """
+    return script(
+        read_script("watch"),
+        "dagengine-watch",
+        servers[0].flavour.process_name,
+        *(str(seconds) for seconds in (life_s, silence_s, search_s)),
+        *(server.home for server in servers),
+    )
+
+
+def start_command(
+    server: Server,
+    marker: str,
+    kind: StartKind,
+    token: FencingToken | None = None,
+    *,
+    limit_s: int = START_DEADLINE_S,
+) -> Command:
     """Build the command that starts the server unless it is running.
 
     Args:
         server: the server.
         marker: id of the DAG.
         kind: content of its home; the script verifies it under the home's lock.
+        token: of the DAG; the home rejects an older one. None: the home's fence is ignored.
+        limit_s: time after which the script has ended, at least 10 s.
     """
     flavour = server.flavour
     return script(
@@ -87,16 +137,20 @@ def start_command(server: Server, marker: str, kind: StartKind) -> Command:
         server.redo_dir or "",
         server.log_file,
         str(flavour.busy_status),
+        str(limit_s),
+        render_token(token),
         *flavour.command_line(server.home),
         *(() if kind is StartKind.LATER else first_start_options(server)),
     )
 
 
-def stop_command(server: Server, kill_after_s: float, marker: str = "") -> Command:
+def stop_command(
+    server: Server, kill_after_s: float, marker: str = "", token: FencingToken | None = None
+) -> Command:
     """Build the command that ends the server of a home: SIGTERM, then SIGKILL after `kill_after_s`.
 
     With a marker, it ends the server only if the DAG with that id started it. The command may take
-    STOP_MARGIN_S longer than `kill_after_s`.
+    STOP_MARGIN_S longer than `kill_after_s`. `token` is as for `start_command`.
     """
     return script(
         read_script("stop"),
@@ -106,19 +160,25 @@ def stop_command(server: Server, kill_after_s: float, marker: str = "") -> Comma
         str(server.sql_port),
         marker,
         str(int(kill_after_s * 10)),
+        str(_STOP_LOCK_S),
+        render_token(token),
     )
 
 
-def sql_listener_command(server: Server, *, only_port: bool = False) -> Command:
-    """Build the command that identifies a server and its unix socket or the owner of its port."""
+def sql_listener_command(server: Server, *, only_port: bool = False, pid: int = 0) -> Command:
+    """Build the command that identifies a server and its unix socket or the owner of its port.
+
+    With the pid of a server that was identified before, it need not search all processes.
+    """
     name, port = server.flavour.process_name, str(server.sql_port)
-    words = (server.home, name, port, "port" if only_port else "")
+    words = (server.home, name, port, "port" if only_port else "", str(pid) if pid else "")
     return script(read_script("sql_listener"), "dagengine-sql", *words)
 
 
-def confirm_first_start_command(home: str) -> Command:
+def confirm_first_start_command(home: str, token: FencingToken | None = None) -> Command:
     """Build the command that marks the first start of a home as successful."""
-    return script(read_script("confirm_first_start"), "dagengine-confirm", home)
+    words = (home, render_token(token))
+    return script(read_script("confirm_first_start"), "dagengine-confirm", *words)
 
 
 def directories_command(home: str, named: Mapping[Place, str]) -> Command:
@@ -132,9 +192,24 @@ def read_file_command(path: str, offset: int, length: int) -> Command:
     return script(read_script("read_file"), "dagengine-read", path, str(offset), str(length))
 
 
-def wait_for_lock_command(home: str) -> Command:
-    """Build the query that waits until no start by this program is in progress in this home."""
-    return script(read_script("wait_for_lock"), "dagengine-quiet", home)
+def wait_for_lock_command(
+    home: str, token: FencingToken | None = None, *, limit_s: int = START_DEADLINE_S
+) -> Command:
+    """Build the probe that waits until no command of this program is in progress in this home.
+
+    It records the token, so that an older command which arrives later does nothing.
+    """
+    words = (home, str(limit_s), render_token(token))
+    return script(read_script("wait_for_lock"), "dagengine-quiet", *words)
+
+
+def claim_home_command(home: str, token: FencingToken, fence: HomeFence) -> Command:
+    """Build the command that records a token in a home of another store.
+
+    It does nothing if the home's fence is no longer the given one.
+    """
+    words = (home, render_token(token), str(fence))
+    return script(read_script("claim_home"), "dagengine-claim", *words)
 
 
 def probe_command(pid: int, started: int, sql_port: int) -> Command:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
+from tasks.hosts.fence import HomeFence, parse_fence
 from tasks.hosts.home_state import Directory, HomeFiles, Place
-from tasks.hosts.identity import Doubt, Listener, ProcessIdentity, parse_doubts, parse_listeners
+from tasks.hosts.identity import (
+    Doubt,
+    Listener,
+    ProcessIdentity,
+    TcpConnection,
+    parse_connections,
+    parse_doubts,
+    parse_listeners,
+)
 from tasks.hosts.identity import parse_process as _identity
 from tasks.hosts.output import last_value as _last
 from tasks.hosts.output import number_value as _number
@@ -32,9 +40,13 @@ class HostFacts:
         uid, user: of this login.
         home: `directory`, `other`, or empty if it does not exist.
         files: what earlier starts left in the home.
+        fence: the fence of the home.
+        has_temporary: whether the scripts can write a temporary file.
         has_tools: whether the tools that the scripts need are installed.
         listening: ports of the server on which a process listens.
         listeners: the listening sockets, by port; empty while the server runs.
+        connections: connections from these ports; empty while the server runs.
+        source_ports: first and last port that the kernel chooses for connections.
         process: the server, None if it was not identified.
         former_home: base directory of the server, if the home was moved from there while it ran.
         doubts: processes that may be the server although they were not identified as such.
@@ -56,6 +68,8 @@ class HostFacts:
             right.
         version: the program's version, if requested.
         output_tail: end of the host's output, if the response was truncated.
+        forwarding_problem, forwarding_remedy: why sshd does not forward to the SQL port; empty if
+            it does, or the server runs.
     """
 
     complete: bool
@@ -68,9 +82,13 @@ class HostFacts:
     binary_executable: bool
     has_tools: bool
     process: ProcessIdentity | None
+    has_temporary: bool = True
     listening: tuple[int, ...] = ()
     listeners: Mapping[int, tuple[Listener, ...]] = field(default_factory=dict)
+    connections: tuple[TcpConnection, ...] = ()
+    source_ports: tuple[int, int] | None = None
     files: HomeFiles = field(default_factory=HomeFiles)
+    fence: HomeFence = field(default_factory=HomeFence)
     former_home: str = ""
     doubts: tuple[Doubt, ...] = ()
     unanswered: tuple[str, ...] = ()
@@ -95,42 +113,8 @@ class HostFacts:
     clock_off_s: float = 0.0
     version: str = ""
     output_tail: str = ""
-
-
-class StartOutcome(StrEnum):
-    """Result of the start script."""
-
-    RUNNING = "running"
-    LAUNCHED = "launched"
-    HUNG = "hung"  # the launch did not end; whether the server runs is unknown
-    CHANGED = "changed"  # the home has changed since stage 2
-    DOUBTFUL = "doubtful"  # a process may be the server
-    UNANSWERED = "unanswered"  # the home's file system does not answer
-    LOCKED = "locked"
-    UNKNOWN = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StartReport:
-    """Parsed response of the start script.
-
-    Attributes:
-        outcome: see StartOutcome.
-        status: exit status of the server program's launcher, None if it was not run.
-        output_tail: last lines of the launcher's output.
-        moved_aside: leftovers of an earlier failed first start, moved out of the way.
-        log_from: size of the server's log before the start, in bytes.
-        process: the server, None if it was not identified.
-        doubts: processes that may be the server.
-    """
-
-    outcome: StartOutcome
-    status: int | None
-    output_tail: str
-    moved_aside: tuple[str, ...]
-    log_from: int
-    process: ProcessIdentity | None
-    doubts: tuple[Doubt, ...] = ()
+    forwarding_problem: str = ""
+    forwarding_remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,49 +125,13 @@ class ProcessLook:
         is_gone: whether it has ended.
         is_alive: whether it is alive.
         is_listening: whether a process listens on its SQL port.
+        failure: how the probe itself failed; empty if it did not.
     """
 
     is_gone: bool
     is_alive: bool
     is_listening: bool
-
-
-class StopOutcome(StrEnum):
-    """Result of the stop script."""
-
-    GONE = "gone"  # no process runs there
-    FOREIGN = "foreign"  # started by another task or by other means
-    OTHER_USER = "other_user"  # it runs as a user other than the login
-    STOPPED = "stopped"  # after SIGTERM
-    KILLED = "killed"  # after SIGKILL
-    ALIVE = "alive"  # it did not end in time
-    REFUSED = "refused"  # this login may not signal it
-    LOCKED = "locked"
-    DOUBTFUL = "doubtful"  # a process may be the server
-    UNANSWERED = "unanswered"  # the home's file system does not answer
-    UNKNOWN = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StopReport:
-    """Parsed response of the stop script.
-
-    Attributes:
-        outcome: see StopOutcome.
-        process: the server, None if none was identified.
-        doubts: processes that may be the server.
-        listeners: sockets that listen on the SQL port after the end.
-    """
-
-    outcome: StopOutcome
-    process: ProcessIdentity | None
-    doubts: tuple[Doubt, ...] = ()
-    listeners: tuple[Listener, ...] = ()
-
-    @property
-    def contradiction(self) -> Listener | None:
-        """The listener on the SQL port that may be the server reported as ended, if any."""
-        return next((each for each in self.listeners if each.may_be_server), None)
+    failure: str = ""
 
 
 def parse_facts(output: str) -> HostFacts:
@@ -200,10 +148,14 @@ def parse_facts(output: str) -> HostFacts:
         binary_present=_last(values, "binary") == "present",
         binary_executable=_last(values, "binary_executable") == "yes",
         has_tools=_last(values, "tools") == "yes",
+        has_temporary=_last(values, "temporary") != "none",
         process=_identity(values),
         listening=tuple(number for number, _ in _pairs(values, "listening")),
         listeners=parse_listeners(values),
+        connections=parse_connections(values),
+        source_ports=_parse_source_ports(values),
         files=_parse_files(values),
+        fence=parse_fence(values),
         former_home=_last(values, "former_home"),
         doubts=parse_doubts(values),
         unanswered=_all(values, "unanswered"),
@@ -253,38 +205,6 @@ def clock_difference_s(asked_ms: float, now_ms: int, answered_ms: float) -> floa
     return max(0.0, (now_ms - answered_ms) / 1000)
 
 
-def parse_start(output: str) -> StartReport:
-    """Parse the response to `start_command`."""
-    values = _parse_lines(output)
-    outcome = _last(values, "outcome")
-    return StartReport(
-        outcome=StartOutcome(outcome) if outcome in set(StartOutcome) else StartOutcome.UNKNOWN,
-        status=_number(values, "status"),
-        output_tail=" ".join(values.get("said", ())).strip(),
-        moved_aside=tuple(values.get("moved_aside", ())),
-        log_from=_number(values, "log_from") or 0,
-        process=_identity(values),
-        doubts=parse_doubts(values),
-    )
-
-
-def is_first_start_confirmed(output: str) -> bool:
-    """Return whether the response to `confirm_first_start_command` reports success."""
-    return _last(_parse_lines(output), "done") == "yes"
-
-
-def parse_stop(output: str) -> StopReport:
-    """Parse the response to `stop_command`."""
-    values = _parse_lines(output)
-    outcome = _last(values, "outcome")
-    return StopReport(
-        StopOutcome(outcome) if outcome in set(StopOutcome) else StopOutcome.UNKNOWN,
-        _identity(values),
-        parse_doubts(values),
-        tuple(each for listeners in parse_listeners(values).values() for each in listeners),
-    )
-
-
 def parse_alive(output: str) -> ProcessLook:
     """Parse the response to `probe_command`; a truncated one proves nothing."""
     values = _parse_lines(output)
@@ -294,6 +214,13 @@ def parse_alive(output: str) -> ProcessLook:
         is_alive=is_whole and _last(values, "alive") == "yes",
         is_listening=is_whole and _last(values, "listening") == "yes",
     )
+
+
+def _parse_source_ports(values: dict[str, list[str]]) -> tuple[int, int] | None:
+    for first, rest in _pairs(values, "source_ports"):
+        if rest.isascii() and rest.isdecimal() and len(rest) < 20:
+            return first, int(rest)
+    return None
 
 
 def _parse_files(values: dict[str, list[str]]) -> HomeFiles:

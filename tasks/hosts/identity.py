@@ -39,6 +39,8 @@ class DoubtKind(StrEnum):
     """Reason why a process may be the server of a home although it was not identified as such."""
 
     UNEXAMINED = "unexamined"
+    KILLED = "killed"
+    NAME = "name"
     BASE = "base"
     PID_FILE = "pid_file"
     FLAVOUR = "flavour"
@@ -66,7 +68,8 @@ class Doubt:
         base: base directory in its command line, empty if irrelevant.
         obstacle: why it could not be examined, if it could not.
         user: name or uid of its user, if it could not be examined.
-        program: name of the process, if it could not be examined.
+        program: name of the process, if it could not be examined; path of its executable, if that
+            is not a server.
     """
 
     kind: DoubtKind
@@ -103,6 +106,28 @@ class Listener:
         if self.pid:
             return messages.LISTENER_PROGRAM(name=self.name, pid=self.pid)
         return messages.LISTENER_OWNER(uid=self.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConnection:
+    """A connection whose local port is a port of the server.
+
+    Attributes:
+        port: the port.
+        has_ended: whether no process has it open any more, as in TIME_WAIT.
+        uid: owner of the socket.
+        pid: of a process that holds it, 0 if not visible to this login.
+        name: of that process.
+    """
+
+    port: int
+    has_ended: bool
+    uid: int = 0
+    pid: int = 0
+    name: str = ""
+
+    def __str__(self) -> str:
+        return str(Listener(self.uid, self.pid, self.name))
 
 
 def parse_process(values: Mapping[str, Sequence[str]]) -> ProcessIdentity | None:
@@ -151,6 +176,29 @@ def parse_listeners(values: Mapping[str, Sequence[str]]) -> dict[int, tuple[List
     return listeners
 
 
+def parse_connections(values: Mapping[str, Sequence[str]]) -> tuple[TcpConnection, ...]:
+    """Return the connections from ports of the server, those of a process first."""
+    connections = []
+    for text in dict.fromkeys(values.get("connection", ())):
+        port, state, uid, pid, name = (*text.split(" ", 4), "", "", "", "")[:5]
+        has_ended = state == "ended"
+        connections.append(
+            TcpConnection(_number(port), has_ended, _number(uid), _number(pid), name)
+        )
+    return tuple(sorted(connections, key=lambda each: each.has_ended))
+
+
+def explain_connection(connection: TcpConnection, key: str) -> tuple[str, str]:
+    """Return cause and remedy if a connection keeps a server from its port, named by `key`."""
+    port = connection.port
+    if connection.has_ended:
+        return messages.PORT_IN_TIME_WAIT(port=port), messages.WAIT_AND_RESERVE(port=port, key=key)
+    return (
+        messages.PORT_IS_SOURCE(port=port, owner=str(connection)),
+        messages.CLOSE_AND_RESERVE(port=port, key=key),
+    )
+
+
 def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
     """Return cause and remedy for operators."""
     pid, base = doubt.pid, doubt.base
@@ -170,6 +218,14 @@ def explain_doubt(doubt: Doubt, home: str) -> tuple[str, str]:
         case DoubtKind.OWNER:
             cause = messages.DOUBT_OWNER(pid=pid, home=home)
             return cause, messages.STOP_OR_CHANGE_OWNER(pid=pid)
+        case DoubtKind.KILLED:
+            cause = messages.DOUBT_KILLED(pid=pid, home=home)
+            return cause, messages.REPAIR_MOUNT_OR_WAIT(pid=pid)
+        case DoubtKind.NAME:
+            cause = messages.DOUBT_NAME(
+                pid=pid, home=home, executable=doubt.program or messages.PROGRAM_UNKNOWN()
+            )
+            return cause, messages.STOP_OR_START_PROGRAM(pid=pid)
         case DoubtKind.PROGRAM:
             cause = messages.DOUBT_PROGRAM(pid=pid, home=home, base=base)
             return cause, messages.STOP_AND_START_PROGRAM(pid=pid)
@@ -197,6 +253,12 @@ def _explain_unexamined(doubt: Doubt, home: str) -> tuple[str, str]:
                 messages.UNEXAMINED_UNKNOWN(**fields),
                 messages.LOG_IN_OR_STOP(logins=logins, pid=doubt.pid),
             )
+
+
+def describe_lock_holder(values: Mapping[str, Sequence[str]]) -> str:
+    """Return the process that keeps the lock of a home; empty if no response names it."""
+    number, _, name = (values.get("holder") or ("",))[0].partition(" ")
+    return messages.LOCK_HOLDER(name=name, pid=_number(number)) if number else ""
 
 
 def explain_unanswered(path: str) -> tuple[str, str]:

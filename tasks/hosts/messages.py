@@ -83,6 +83,25 @@ DOUBT_PROGRAM = Message(
     "pid {pid} runs in {home} with {base} as base directory, but its program does not have the "
     "name of a server",
 )
+DOUBT_NAME = Message(
+    "tasks.hosts.doubt_name",
+    "pid {pid} works in {home} and has the name of a server, but its executable is {executable}",
+)
+STOP_OR_START_PROGRAM = Message(
+    "tasks.hosts.stop_or_start_program",
+    "if it is not this server, end pid {pid} or let it work in another directory; otherwise stop "
+    "it by hand and start the program in bin/ of the home",
+)
+DOUBT_KILLED = Message(
+    "tasks.hosts.doubt_killed",
+    "pid {pid} in {home} was sent SIGKILL, but has not ended: it hangs in the kernel, or frees its "
+    "memory",
+)
+REPAIR_MOUNT_OR_WAIT = Message(
+    "tasks.hosts.repair_mount_or_wait",
+    "unmount or repair a dead NFS or FUSE mount on the host, or wait until pid {pid} has ended",
+)
+LOCK_HOLDER = Message("tasks.hosts.lock_holder", "{name}, pid {pid}")
 STOP_AND_START_PROGRAM = Message(
     "tasks.hosts.stop_and_start_program",
     "if it is this server, stop pid {pid} by hand and start the program in bin/ of the home",
@@ -107,6 +126,26 @@ PORT_STILL_OPEN = Message(
 CORRECT_HOME_OR_PORT = Message(
     "tasks.hosts.correct_home_or_port",
     "correct `home` or `sql_port` in the cluster file, or log in as the user of that process",
+)
+PORT_IS_SOURCE = Message(
+    "tasks.hosts.port_is_source",
+    "port {port} is the source port of a connection of another program ({owner}), so that no "
+    "server can listen there",
+)
+PORT_IN_TIME_WAIT = Message(
+    "tasks.hosts.port_in_time_wait",
+    "port {port} was the source port of a connection that has just ended (TIME_WAIT), so that no "
+    "server may be able to listen there for a minute",
+)
+CLOSE_AND_RESERVE = Message(
+    "tasks.hosts.close_and_reserve",
+    "end that connection, or set another {key}; to reserve the port for the server, add {port} to "
+    "net.ipv4.ip_local_reserved_ports (sysctl)",
+)
+WAIT_AND_RESERVE = Message(
+    "tasks.hosts.wait_and_reserve",
+    "repeat the start after a minute, or set another {key}; to reserve the port for the server, "
+    "add {port} to net.ipv4.ip_local_reserved_ports (sysctl)",
 )
 LISTENER_PROGRAM = Message("tasks.hosts.listener_program", "{name}, pid {pid}")
 LISTENER_OWNER = Message("tasks.hosts.listener_owner", "a process of uid {uid}")
@@ -242,4 +281,58 @@ RECORD_TRANSFER_DAMAGED = Message(
 RECORD_DIRECTORY_UNANSWERED = Message(
     "tasks.hosts.record_directory_unanswered",
     "a directory that {path} names does not respond: {directories}",
+)
+
+# --- Fence of a home -------------------------------------------------------------
+
+FENCE_DAMAGED = Message(
+    "tasks.hosts.fence_damaged",
+    "the file {file}, which names the controller of this home, is damaged or cannot be read",
+)
+OTHER_STORE = Message(
+    "tasks.hosts.other_store",
+    "the home {home} was last controlled by store {store}…, controller {controller}, at {at}",
+)
+CLAIM_HOME = Message(
+    "tasks.hosts.claim_home",
+    "use that controller; if its store is gone, run `dagengine hosts claim {server} -c FILE`",
+)
+TOKEN_STALE = Message(
+    "tasks.hosts.token_stale",
+    "the home {home} was last controlled with a newer token (epoch {epoch}, lock token "
+    "{lock_token}) by controller {controller}, at {at}; this task has epoch {own_epoch}, lock "
+    "token {own_token}",
+)
+RENEW_EPOCH = Message(
+    "tasks.hosts.renew_epoch",
+    "see the newest task; if the store was restored from a backup, stop the controller, run "
+    "`dagengine store new-epoch -c FILE` and start it again",
+)
+RENEW_EPOCH_AT_LEAST = Message(
+    "tasks.hosts.renew_epoch_at_least",
+    "see the newest task; if the store was restored from a backup, stop the controller, run "
+    "`dagengine store new-epoch --at-least {epoch} -c FILE` and start it again",
+)
+CLAIM_DAMAGED_HOME = Message(
+    "tasks.hosts.claim_damaged_home",
+    "its epoch is damaged: make sure that no other controller uses a copy of this store, then run "
+    "`dagengine hosts claim {server} -c FILE`",
+)
+
+# --- Scripts ---------------------------------------------------------------------
+
+SCRIPT_FAILED = Message("tasks.hosts.script_failed", "{script} on {address} failed: {failure}")
+SCRIPT_STATUS = Message("tasks.hosts.script_status", "exit status {status}: {output}")
+SCRIPT_SIGNALLED = Message("tasks.hosts.script_signalled", "ended by signal {signal}: {output}")
+OUTPUT_EMPTY = Message("tasks.hosts.output_empty", "no error output")
+CORRECT_HOST = Message(
+    "tasks.hosts.correct_host",
+    "correct the cause on the host; `dagengine doctor` repeats the query",
+)
+
+# --- Watch -----------------------------------------------------------------------
+
+TOO_FEW_SESSIONS = Message(
+    "tasks.hosts.too_few_sessions",
+    "{address} cannot be watched with ssh.max_sessions {count}; a watch needs at least 4",
 )

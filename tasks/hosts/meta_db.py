@@ -89,7 +89,7 @@ async def add_parameters(runner: Runner, home: str, files: HomeFiles) -> HomeFil
     named = {place: path for place, path in directories.items() if path is not None}
     places: Mapping[Place, Directory] = {}
     if named:
-        output = (await run_query(runner, directories_command(home, named))).stdout
+        output = (await run_query(runner, directories_command(home, named), may_fail=True)).stdout
         if "end=yes" not in output:
             problem = messages.RECORD_DIRECTORY_UNANSWERED(
                 path=path, directories=", ".join(named.values())
@@ -163,7 +163,7 @@ async def _fetch(runner: Runner, path: str, *, may_be_missing: bool = False) -> 
     content = bytearray()
     while True:
         command = read_file_command(path, len(content), _PART_BYTES)
-        values = parse_lines((await run_query(runner, command)).stdout)
+        values = parse_lines((await run_query(runner, command, may_fail=True)).stdout)
         if last_value(values, "end") != "yes":
             raise MetaDbUnreadable(messages.RECORD_READ_TIMEOUT())
         size = number_value(values, "size")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
 from dagengine import Clock, StepContext
+from dagengine.mysql import Connection
 from dagengine.remote import Runner
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.root_password import RootLogins
+from tasks.cluster.servers import Server
 from tasks.hosts.commands import probe_command
 from tasks.hosts.facts import ProcessLook, parse_alive
 from tasks.hosts.identity import ProcessIdentity
-from tasks.hosts.query import run_query
+from tasks.hosts.query import describe_failure, run_query
 from tasks.operations import messages
 from tasks.sql.access import open_sql
 from tasks.sql.connection import (
@@ -52,8 +54,13 @@ class MonitoredServer:
     process: ProcessIdentity
     log_from: int
     password: str
+    logins: RootLogins
     is_first: bool = False  #: this was its first start: root has no password yet
     awaits_password: bool = False  #: no first start was confirmed: root may have no password
+
+    def log_in(self, password: str) -> AbstractAsyncContextManager[Connection]:
+        """Open a connection as root, see `open_sql`."""
+        return open_sql(self.server, self.runner, password, logins=self.logins, known=self.process)
 
 
 class HealthLevel(StrEnum):
@@ -85,7 +92,7 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
-class TimedOut:
+class HealthTimedOut:
     """Result of a wait: the process runs, but does not answer SQL within the limit.
 
     Attributes:
@@ -101,7 +108,7 @@ class TimedOut:
     limit_s: float
 
 
-HealthResult: TypeAlias = Healthy | Exited | TimedOut
+HealthResult: TypeAlias = Healthy | Exited | HealthTimedOut
 
 
 async def wait_until_healthy(
@@ -111,6 +118,7 @@ async def wait_until_healthy(
 
     Raises:
         SqlPasswordRefused: the server refuses the configured password.
+        ForwardingProhibited: sshd does not permit a connection to the SQL port.
         RemoteError: the host cannot be queried.
     """
     started_s = clock.monotonic_s()
@@ -133,7 +141,7 @@ async def wait_until_healthy(
             if await monitor.pause(pause_s):
                 return Exited()
             pause_s = choose_pause_s(waited_s)
-    return TimedOut(monitor.level, reason, remedy, LIMIT_S)
+    return HealthTimedOut(monitor.level, reason, remedy, LIMIT_S)
 
 
 def choose_pause_s(waited_s: float) -> float:
@@ -159,14 +167,17 @@ async def _remains_healthy(
         if await monitor.pause(pause_s):
             return False
         left_s -= pause_s
-        async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
+        async with monitored.log_in(monitored.password) as connection:
             await query_value(connection, "select 1")
     return True
 
 
 async def _wait_for_port(monitored: MonitoredServer) -> None:
     """Raise SqlNotReady while nothing listens; costs the booting host less than a login."""
-    if not (await probe_process(monitored)).is_listening:
+    state = await probe_process(monitored)
+    if state.failure:
+        raise SqlNotReady(messages.PROBE_FAILED(failure=state.failure))
+    if not state.is_listening:
         raise SqlNotReady(messages.PORT_CLOSED(port=monitored.server.sql_port))
 
 
@@ -233,7 +244,7 @@ async def _try_sql(monitored: MonitoredServer, context: StepContext) -> str:
 
 
 async def _query_version(monitored: MonitoredServer, context: StepContext, password: str) -> str:
-    async with open_sql(monitored.server, monitored.runner, password) as connection:
+    async with monitored.log_in(password) as connection:
         version = await query_version(connection)
         if password != monitored.password:
             # The second login in stage 6 proves that the password is set.
@@ -250,7 +261,9 @@ async def probe_process(monitored: MonitoredServer) -> ProcessLook:
     """
     process = monitored.process
     command = probe_command(process.pid, process.started, monitored.server.sql_port)
-    return parse_alive((await run_query(monitored.runner, command)).stdout)
+    # One failed probe proves nothing, such as one without memory on a host that starts a server.
+    result = await run_query(monitored.runner, command, may_fail=True)
+    return replace(parse_alive(result.stdout), failure=describe_failure(result))
 
 
 async def is_gone(monitored: MonitoredServer) -> bool:

@@ -12,9 +12,9 @@ from tasks.operations.health import (
     Exited,
     HealthLevel,
     HealthResult,
+    HealthTimedOut,
     Healthy,
     MonitoredServer,
-    TimedOut,
 )
 
 
@@ -31,7 +31,7 @@ async def health_outcome(
             return await _healthy_outcome(result, monitored, context)
         case Exited():
             return await exit_outcome(monitored, context)
-        case TimedOut(level, reason, remedy, limit_s):
+        case HealthTimedOut(level, reason, remedy, limit_s):
             server = monitored.server
             return Failed(
                 retryable_problem(
@@ -57,37 +57,45 @@ async def exit_outcome(monitored: MonitoredServer, context: StepContext) -> Fail
         RemoteError: the host cannot be queried.
     """
     server, process = monitored.server, monitored.process
-    await context.log(messages.SEARCHING_CAUSE(server=server.name, pid=process.pid))
+    if process.pid:
+        await context.log(messages.SEARCHING_CAUSE(server=server.name, pid=process.pid))
+    else:
+        await context.log(messages.SEARCHING_CAUSE_OF_LAUNCH(server=server.name))
     exit_diagnosis = await diagnose_exit(
         *(server, monitored.runner, process),
         log_from=monitored.log_from,
         is_first=monitored.is_first,
     )
     diagnosis = exit_diagnosis.diagnosis
+    fields = {"server": server.name, "cause": diagnosis.sentence, "file": server.log_file}
+    if process.pid:
+        message = messages.SERVER_GONE(**fields, pid=process.pid)
+    else:
+        message = messages.SERVER_GONE_AFTER_LAUNCH(**fields)
     for line in diagnosis.lines:
         await context.log(messages.SERVER_LOG(server=server.name, line=line))
     return Failed(
         retryable_problem(
             Code.PROCESS_NOT_EXIST,
-            messages.SERVER_GONE(
-                server=server.name,
-                pid=process.pid,
-                cause=diagnosis.sentence,
-                file=server.log_file,
-            ),
+            message,
             diagnosis.remedy,
         ),
         _evidence(monitored, HealthLevel.NONE) | exit_diagnosis.as_evidence(),
     )
 
 
-def password_refused_outcome(monitored: MonitoredServer) -> Failed:
-    """Return the failure of a server that refuses the configured password."""
+def password_refused_outcome(monitored: MonitoredServer, source: str) -> Failed:
+    """Return the failure of a server that refuses the configured password.
+
+    Args:
+        monitored: the server.
+        source: file or variable with the password.
+    """
     return Failed(
         retryable_problem(
             Code.LOGIN_REFUSED,
             messages.PASSWORD_REFUSED(server=monitored.server.name),
-            messages.CORRECT_PASSWORD(),
+            messages.CORRECT_PASSWORD(source=source),
         ),
         _evidence(monitored, HealthLevel.PORT),
     )
@@ -111,8 +119,10 @@ async def _healthy_outcome(
 
 
 def _evidence(monitored: MonitoredServer, level: HealthLevel) -> dict[str, object]:
-    return {
-        "pid": monitored.process.pid,
+    evidence: dict[str, object] = {
         "sql_port": monitored.server.sql_port,
         "level": str(level),
     }
+    if monitored.process.pid:  # else it had ended before it could be identified
+        evidence["pid"] = monitored.process.pid
+    return evidence

@@ -12,13 +12,18 @@ LOCK_STAGE = "Check operation lock"
 LOCK_KEY = "cluster"
 
 
-async def take_lock(context: StepContext, force_pass: Sequence[str]) -> Outcome:
+async def take_lock(
+    context: StepContext, force_pass: Sequence[str], notices: Sequence[str] = ()
+) -> Outcome:
     """Take the lock, by force pass of a named holder if the request names one.
 
     Args:
         context: of the step.
         force_pass: generic ids of the DAGs that the request names.
+        notices: what users should know about the run, such as that the cluster file is refused.
     """
+    for notice in notices:
+        await context.log(notice)
     context.wait_for("lock", messages.LOCK_BY_FORCE() if force_pass else messages.LOCK())
     reply = await context.acquire_lock(force_pass)
     ids = ", ".join(force_pass)

@@ -12,7 +12,7 @@ PARAMETER_INVALID = Message(
 )
 CANCEL_AND_REPEAT = Message(
     "tasks.operations.cancel_and_repeat",
-    "cancel this task and send the request again",
+    "end it with `dagengine cancel`, and start or stop again",
 )
 NOT_OBJECT = Message("tasks.operations.not_object", "{value!r} is not an object")
 NOT_TEXTS = Message("tasks.operations.not_texts", "{value!r} is not a list of texts")
@@ -25,17 +25,17 @@ LOCK_BY_FORCE = Message("tasks.operations.lock_by_force", "the cluster lock, by 
 LOCK_TAKEN = Message("tasks.operations.lock_taken", "took the cluster lock")
 FORCE_PASS_UNNECESSARY = Message(
     "tasks.operations.force_pass_unnecessary",
-    "forcePassDag: the lock was free; none of the tasks was passed",
+    "--force-pass: the lock was free; none of the tasks was passed",
 )
 FORCE_PASS_DONE = Message(
     "tasks.operations.force_pass_done",
-    "forcePassDag: passed the task that held the lock: {ids}",
+    "--force-pass: passed the task that held the lock: {ids}",
 )
-FORCE_PASS_FAILED = Message("tasks.operations.force_pass_failed", "forcePassDag: not passed: {ids}")
+FORCE_PASS_FAILED = Message("tasks.operations.force_pass_failed", "--force-pass: not passed: {ids}")
 LOCKED = Message("tasks.operations.locked", "the cluster is locked by {holder}")
 WAIT_OR_FORCE_PASS = Message(
     "tasks.operations.wait_or_force_pass",
-    "wait for it, or send the request again with its id in forcePassDag",
+    "wait for it, or repeat the command with --force-pass and its id",
 )
 
 # --- Unconfirmed targets ---------------------------------------------------------
@@ -46,7 +46,7 @@ STAGE_END = Message(
 )
 STAGE_STILL_RUNS = Message(
     "tasks.operations.stage_still_runs",
-    "{server}: a command of task {task} still holds the lock of its home",
+    "{server}: a command of task {task} still holds the lock of its home ({holder})",
 )
 END_COMMAND = Message(
     "tasks.operations.end_command",
@@ -55,6 +55,30 @@ END_COMMAND = Message(
 STAGE_ENDED = Message(
     "tasks.operations.stage_ended",
     "{server}: checked that '{stage}' of task {task} no longer runs there",
+)
+
+# --- Fence of a home -------------------------------------------------------------
+
+TOKEN_UNRECORDED = Message(
+    "tasks.operations.token_unrecorded",
+    "WARN: {server}: cannot record this task in {file}: {reason}; older commands that arrive later "
+    "may take effect",
+)
+START_UNRECORDED = Message(
+    "tasks.operations.start_unrecorded",
+    "{server}: not started: this task cannot be recorded in {file}: {reason}",
+)
+MAKE_RECORDABLE = Message(
+    "tasks.operations.make_recordable",
+    "free space on the disk of the home, and let this login write to the home",
+)
+ATTEMPT_END = Message(
+    "tasks.operations.attempt_end", "{server}: the end of the interrupted attempt"
+)
+ATTEMPT_STILL_RUNS = Message(
+    "tasks.operations.attempt_still_runs",
+    "{server}: a command of the interrupted attempt still holds the lock of its home ({holder}), "
+    "or the home does not respond",
 )
 
 # --- Check -----------------------------------------------------------------------
@@ -97,14 +121,31 @@ CONNECTION_LOST = Message(
 LAUNCH_HUNG = Message(
     "tasks.operations.launch_hung",
     "{server}: it is not known whether the server of {home} was started: the launch of {program} "
-    "does not end, not even after SIGKILL",
+    "does not end, not even after SIGKILL ({process})",
+)
+LAUNCH_PROCESS = Message("tasks.operations.launch_process", "pid {pid}")
+LAUNCH_PROCESS_UNKNOWN = Message(
+    "tasks.operations.launch_process_unknown", "its process was not found"
 )
 REPAIR_MOUNT = Message(
     "tasks.operations.repair_mount", "unmount or repair a dead NFS or FUSE mount on the host"
 )
+FILES_STUCK = Message(
+    "tasks.operations.files_stuck",
+    "{server}: it is not known which files of {home} were moved or written before the start: pid "
+    "{pid} does not end, not even after SIGKILL; the server was not started",
+)
+REPAIR_FILE_SYSTEM = Message(
+    "tasks.operations.repair_file_system",
+    "unmount or repair a dead NFS or FUSE mount, or thaw a frozen file system, on the host",
+)
+HOLDER_UNKNOWN = Message(
+    "tasks.operations.holder_unknown", "by a process that this login cannot see"
+)
 START_LOCKED = Message(
     "tasks.operations.start_locked",
-    "{server}: another start of it has been in progress for 25 s",
+    "{server}: the lock of its home did not become free: another start or stop is in progress, or "
+    "a command hangs ({holder})",
 )
 FILES_CHANGED = Message(
     "tasks.operations.files_changed",
@@ -118,6 +159,14 @@ EXAMINE_HOST = Message("tasks.operations.examine_host", "examine the host")
 PROGRAM_ENDED = Message(
     "tasks.operations.program_ended",
     "{server}: the program ended with status {status}: {output}",
+)
+CORRECT_HOST = Message("tasks.operations.correct_host", "correct the cause on the host")
+PROBE_FAILED = Message(
+    "tasks.operations.probe_failed", "the probe of the process failed: {failure}"
+)
+LOCK_PROBE_FAILED = Message(
+    "tasks.operations.lock_probe_failed",
+    "{server}: the lock of its home could not be examined: {failure}",
 )
 OUTPUT_EMPTY = Message("tasks.operations.output_empty", "without output")
 RUN_BY_HAND = Message("tasks.operations.run_by_hand", "try {command} by hand")
@@ -155,6 +204,14 @@ SEARCHING_CAUSE = Message(
     "tasks.operations.searching_cause",
     "{server}: the server (pid {pid}) is gone; searching for the cause",
 )
+SEARCHING_CAUSE_OF_LAUNCH = Message(
+    "tasks.operations.searching_cause_of_launch",
+    "{server}: the server has ended right after its launch; searching for the cause",
+)
+SERVER_GONE_AFTER_LAUNCH = Message(
+    "tasks.operations.server_gone_after_launch",
+    "{server}: the server has ended right after its launch: {cause} (log: {file})",
+)
 SERVER_LOG = Message("tasks.operations.server_log", "{server} log: {line}")
 SERVER_GONE = Message(
     "tasks.operations.server_gone",
@@ -166,7 +223,7 @@ PASSWORD_REFUSED = Message(
 )
 CORRECT_PASSWORD = Message(
     "tasks.operations.correct_password",
-    "correct the password that the cluster file names",
+    "correct the password of root@sys in {source}, which the cluster file names",
 )
 HEALTHY = Message("tasks.operations.healthy", "{server} answers SQL after {after_s:.2f} s")
 HEALTHY_AND_STABLE = Message(
@@ -235,11 +292,16 @@ SURVIVED_SIGKILL = Message(
 )
 STOP_LOCKED = Message(
     "tasks.operations.stop_locked",
-    "{server} could not be stopped: another start or stop of it was in progress for 25 s",
+    "{server} could not be stopped: the lock of its home did not become free: another start or "
+    "stop is in progress, or a command hangs ({holder})",
 )
 SIGNAL_REFUSED = Message(
     "tasks.operations.signal_refused",
     "{server} could not be signalled (pid {pid})",
+)
+STOP_SCRIPT_FAILED = Message(
+    "tasks.operations.stop_script_failed",
+    "{server} could not be stopped: the stop script failed: {failure}",
 )
 STOP_UNKNOWN = Message(
     "tasks.operations.stop_unknown",

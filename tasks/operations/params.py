@@ -61,15 +61,23 @@ class StopParams:
         scope: the servers to stop.
         mode: how they are stopped.
         force_pass: generic ids of tasks to pass if one of them holds the cluster lock.
+        freeze: a plain stop begins with a minor freeze, as a terminating stop always does.
     """
 
     scope: RequestedScope
     mode: StopMode
     force_pass: tuple[str, ...] = ()
+    freeze: bool = False
+
+    @property
+    def has_freeze(self) -> bool:
+        """Whether the servers write their memory to disk before they are stopped."""
+        return self.freeze or self.mode is StopMode.TERMINATE
 
     def to_json(self) -> Json:
         """Return the parameters as stored."""
-        return {**_render_common(self.scope, self.force_pass), "mode": str(self.mode)}
+        freeze = {"freeze": True} if self.freeze else {}
+        return {**_render_common(self.scope, self.force_pass), "mode": str(self.mode), **freeze}
 
     @classmethod
     def from_json(cls, params: Json) -> StopParams:
@@ -82,6 +90,7 @@ class StopParams:
             _parse_scope(params),
             _parse_choice(StopMode, "mode", params.get("mode")),
             _parse_names(params, "force_pass"),
+            params.get("freeze") is True,
         )
 
 

@@ -13,7 +13,6 @@ from dagengine import (
     Flags,
     Operation,
     Outcome,
-    ResultUnknown,
     Stage,
     StageKind,
     StepContext,
@@ -22,28 +21,22 @@ from dagengine import (
 from dagengine.errors import ConnectionLost, DagengineError
 from dagengine.remote import Runner
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, RESTRICTED
+from tasks.cluster.servers import Server
 from tasks.errors import Code, retryable_problem
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
-    FIRST_START_MARKER,
     START_DEADLINE_S,
-    confirm_first_start_command,
     first_start_options,
     start_command,
-    wait_for_lock_command,
 )
-from tasks.hosts.facts import (
-    StartOutcome,
-    StartReport,
-    is_first_start_confirmed,
-    parse_start,
-)
+from tasks.hosts.fence import ProbeOutcome
 from tasks.hosts.home_state import StartKind
-from tasks.hosts.identity import ProcessIdentity, explain_doubt, explain_unanswered
-from tasks.hosts.query import run_query
+from tasks.hosts.identity import ProcessIdentity
+from tasks.hosts.query import ensure_completed
+from tasks.hosts.reports import StartOutcome, StartReport, parse_start
 from tasks.operations import messages
+from tasks.operations.first_start import remove_first_start_marker
 from tasks.operations.health import (
     LIMIT_S,
     STABLE_LIMIT_S,
@@ -57,14 +50,19 @@ from tasks.operations.health_outcome import (
     health_outcome,
     password_refused_outcome,
 )
+from tasks.operations.host_fence import (
+    adopt_attempt,
+    find_rejection,
+    probe_home,
+)
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import START_OB
 from tasks.operations.params import StartParams, with_params
+from tasks.operations.start_outcome import failed_start_outcome, unknown_start_outcome
 from tasks.operations.stop_process import is_stopped, stop_process
 from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked, NoOp, Start
 from tasks.preflight.inspect import HostInspector
-from tasks.sql.access import open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_value
 
 CHECK = "Check servers"
@@ -74,10 +72,7 @@ CLUSTER = "Start servers and zones"
 VERIFY = "Verify the cluster"
 
 _RESPONSE_MARGIN_S = 30.0
-_REFUSED = {
-    StartOutcome.CHANGED: messages.FILES_CHANGED,
-    StartOutcome.DOUBTFUL: messages.SERVER_DOUBTFUL,
-}
+_START_LIMIT_S = 2 * (START_DEADLINE_S + _RESPONSE_MARGIN_S) + 20  # a lost command is repeated once
 _FLAGS = Flags(can_cancel=True, can_continue=True, can_retry=True, can_rollback=True, can_pass=True)
 
 
@@ -98,7 +93,7 @@ def start_operation(access: ClusterAccess) -> Operation:
                 confirm_stopped=steps.confirm_stopped,
                 undo=steps.undo_start,
                 flags=_FLAGS,
-                timeout_s=180,
+                timeout_s=_START_LIMIT_S,
             ),
             Stage(
                 HEALTH,
@@ -111,6 +106,7 @@ def start_operation(access: ClusterAccess) -> Operation:
             Stage(VERIFY, normal, typed(steps.verify), flags=_FLAGS, timeout_s=1500),
         ),
         lock_key=LOCK_KEY,
+        takes_lock=LOCK_STAGE,
     )
 
 
@@ -121,7 +117,7 @@ class _Steps:
 
     async def lock(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 1."""
-        return await take_lock(context, params.force_pass)
+        return await take_lock(context, params.force_pass, self.access.cluster.find_notices())
 
     async def check(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 2."""
@@ -135,6 +131,14 @@ class _Steps:
     async def start(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 3."""
         server, runner = self._server(context)
+        with self.access.starts.follow(server.name):
+            return await self._start(context, params, server, runner)
+
+    async def _start(
+        self, context: StepContext, params: StartParams, server: Server, runner: Runner
+    ) -> Outcome:
+        if (refusal := await adopt_attempt(context, server, runner)) is not None:
+            return refusal
         context.wait_for("ssh", messages.SERVER_START(server=server.name))
         decision = self._cached_decision(context) or await self.inspector.decide(
             context, server, runner, params.skip_checks
@@ -158,6 +162,8 @@ class _Steps:
         await context.log(messages.STARTING(server=server.name, program=server.binary, how=how))
         self.access.cluster.root_password()  # fail before root could be left without one
         report = await self._launch(context, server, runner, kind)
+        if (problem := find_rejection(report, context.fencing_token, server)) is not None:
+            return Failed(problem)
         for path in report.moved_aside:
             await context.log(messages.LEFTOVERS_MOVED(server=server.name, path=path))
         return await self._start_outcome(context, server, runner, report, decision)
@@ -181,28 +187,35 @@ class _Steps:
     async def confirm_stopped(self, context: StepContext) -> bool:
         """Return whether nothing of stage 3 is running, that is, its lock can be taken."""
         server, runner = self._server(context)
-        result = await runner.run(
-            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S
-        )
-        return "quiet=yes" in result.stdout
+        return (await probe_home(context, server, runner)).outcome is ProbeOutcome.DONE
 
     async def wait(self, context: StepContext, params: StartParams) -> Outcome:
         """Run stage 4."""
         server, runner = self._server(context)
+        with self.access.starts.follow(server.name):
+            return await self._wait(context, params, server, runner)
+
+    async def _wait(
+        self, context: StepContext, params: StartParams, server: Server, runner: Runner
+    ) -> Outcome:
+        if (refusal := await adopt_attempt(context, server, runner)) is not None:
+            return refusal
         monitored = await self._monitored_server(context, params, server)
         if isinstance(monitored, Failed):
             return monitored
         try:
             result = await wait_until_healthy(monitored, context, self.access.clock)
         except SqlPasswordRefused:
-            return password_refused_outcome(monitored)
+            source = self.access.cluster.current.root_password.name
+            return password_refused_outcome(monitored, source)
         outcome = await health_outcome(result, monitored, context)
         if isinstance(result, Healthy):
             state = RESTRICTED if server.flavour.forms_cluster else AVAILABLE
             self.access.record(server, state, version=result.version)
             if server.flavour.can_initialise:
                 # From now on the home holds a database, even if its log is removed.
-                await remove_first_start_marker(context, server, runner)
+                refusal = await remove_first_start_marker(context, server, runner)
+                return refusal or outcome
         return outcome
 
     async def start_cluster(self, context: StepContext, params: StartParams) -> Outcome:
@@ -247,18 +260,21 @@ class _Steps:
         self, context: StepContext, params: StartParams, server: Server
     ) -> MonitoredServer | Failed:
         """Return the process from stage 3, or the running one if stage 3 was passed."""
-        password, runner = self.access.cluster.root_password(), self.access.runner(server)
+        cluster, runner = self.access.cluster, self.access.runner(server)
+        password, logins = cluster.root_password(), cluster.logins
         data = context.data_of(START, server.name)
         if data is not None:
             process = ProcessIdentity(**data["process"])
             is_first, awaits = bool(data.get("is_first")), bool(data.get("awaits_password"))
             log_from = data["log_from"]
-            return MonitoredServer(server, runner, process, log_from, password, is_first, awaits)
+            return MonitoredServer(
+                *(server, runner, process, log_from, password, logins), is_first, awaits
+            )
         decision = await self.inspector.decide(context, server, runner, params.skip_checks)
         if isinstance(decision, NoOp):
             awaits = decision.awaits_password
             return MonitoredServer(
-                server, runner, decision.process, 0, password, awaits_password=awaits
+                *(server, runner, decision.process, 0, password, logins), awaits_password=awaits
             )
         message = messages.STAGE_PASSED(server=server.name, stage=START)
         return _failed(message, messages.START_IT())
@@ -266,14 +282,14 @@ class _Steps:
     async def _launch(
         self, context: StepContext, server: Server, runner: Runner, kind: StartKind
     ) -> StartReport:
-        command = start_command(server, context.generic_id, kind)
+        command = start_command(server, context.generic_id, kind, context.fencing_token)
         try:
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S)
         except ConnectionLost as exc:
-            # The result is unknown. Repeating the script cannot start the server twice: it
-            # inspects the home first, under the lock that a lost command still holds.
+            # Repeating is safe: the script inspects the home first, under the lost command's lock.
             await context.log(messages.CONNECTION_LOST(server=server.name, reason=exc.message))
             result = await runner.run(command, timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S)
+        ensure_completed(result, command, runner)
         return parse_start(result.stdout)
 
     async def _start_outcome(
@@ -284,6 +300,8 @@ class _Steps:
         report: StartReport,
         decision: Start,
     ) -> Outcome:
+        if report.outcome in (StartOutcome.HUNG, StartOutcome.STUCK):
+            return unknown_start_outcome(server, report)
         process, is_first = report.process, decision.kind is not StartKind.LATER
         if process is not None:
             ours = process.by == context.generic_id
@@ -296,28 +314,12 @@ class _Steps:
                 is_first=is_first,
                 awaits_password=decision.awaits_password,
             )
-        if report.outcome is StartOutcome.HUNG:
-            return _hung_launch(server)
-        if report.outcome is StartOutcome.LOCKED:
-            return _failed(messages.START_LOCKED(server=server.name), messages.CHECK_HOST())
-        if report.status == 0:
+        if report.status == 0 and not report.doubts:
             gone = ProcessIdentity("", 0, 0, 0, "")
-            monitored = MonitoredServer(server, runner, gone, report.log_from, "", is_first)
+            logins = self.access.cluster.logins
+            monitored = MonitoredServer(server, runner, gone, report.log_from, "", logins, is_first)
             return await exit_outcome(monitored, context)
-        if report.outcome is StartOutcome.DOUBTFUL and report.doubts:
-            cause, remedy = explain_doubt(report.doubts[0], server.home)
-            return _failed(messages.SERVER_PROBLEM(server=server.name, reason=cause), remedy)
-        if report.outcome is StartOutcome.UNANSWERED:
-            cause, remedy = explain_unanswered(server.home)
-            return _failed(messages.SERVER_PROBLEM(server=server.name, reason=cause), remedy)
-        if report.outcome in _REFUSED:
-            message = _REFUSED[report.outcome](server=server.name, home=server.home)
-            return _failed(message, messages.EXAMINE_HOST())
-        output = report.output_tail or messages.OUTPUT_EMPTY()
-        return _failed(
-            messages.PROGRAM_ENDED(server=server.name, status=report.status, output=output),
-            messages.RUN_BY_HAND(command=" ".join(server.flavour.command_line(server.home))),
-        )
+        return failed_start_outcome(server, report)
 
     async def _verify_one(
         self, context: StepContext, params: StartParams, name: str
@@ -350,18 +352,10 @@ class _Steps:
         return None
 
 
-async def remove_first_start_marker(context: StepContext, server: Server, runner: Runner) -> None:
-    """Remove the marker of a first start; a warning names the file that remains."""
-    result = await run_query(runner, confirm_first_start_command(server.home))
-    if not is_first_start_confirmed(result.stdout):
-        file = f"{server.home}/{FIRST_START_MARKER}"
-        await context.log(messages.MARKER_REMAINS(server=server.name, file=file))
-
-
 async def _query_again(monitored: MonitoredServer) -> Failed | None:
     """Log in a second time, and run a query."""
     try:
-        async with open_sql(monitored.server, monitored.runner, monitored.password) as connection:
+        async with monitored.log_in(monitored.password) as connection:
             await query_value(connection, "select 1")
     except (SqlNotReady, SqlPasswordRefused) as exc:
         return _check_failed(monitored.server.name, exc)
@@ -385,16 +379,10 @@ def _started(
     return Succeeded(data, {"pid": process.pid, "started": not was_running})
 
 
-def _hung_launch(server: Server) -> ResultUnknown:
-    message = messages.LAUNCH_HUNG(server=server.name, home=server.home, program=server.binary)
-    return ResultUnknown(retryable_problem(Code.CANCEL_TIMEOUT, message, messages.REPAIR_MOUNT()))
-
-
 def _failed(message: str, remedy: str) -> Failed:
     return Failed(retryable_problem(Code.NOT_STARTED, message, remedy))
 
 
 def _check_failed(name: str, exc: DagengineError) -> Failed:
     message = messages.SERVER_PROBLEM(server=name, reason=exc.message)
-    remedy = exc.remedy or messages.CHECK_SERVER()
-    return Failed(retryable_problem(exc.err_code, message, remedy))
+    return Failed(retryable_problem(exc.err_code, message, exc.remedy or messages.CHECK_SERVER()))

@@ -8,6 +8,7 @@ from functools import partial
 
 from dagengine import (
     Failed,
+    FencingToken,
     Flags,
     Operation,
     Outcome,
@@ -20,27 +21,33 @@ from dagengine import (
 from dagengine.errors import RemoteError
 from dagengine.remote import Runner
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import NOT_RUNNING
+from tasks.cluster.servers import Server
 from tasks.errors import Code, retryable_problem
 from tasks.flavours.base import StopMode
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import (
-    START_DEADLINE_S,
     STOP_MARGIN_S,
     facts_command,
-    wait_for_lock_command,
 )
 from tasks.hosts.facts import parse_facts
+from tasks.hosts.fence import ProbeOutcome
 from tasks.hosts.query import run_query
 from tasks.operations import messages
+from tasks.operations.host_fence import adopt_attempt, probe_home
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
 from tasks.operations.names import STOP_OB
 from tasks.operations.params import StopParams, with_params
 from tasks.operations.stop_process import is_stopped, stop_process
 from tasks.operations.unconfirmed import resolve_unconfirmed
 from tasks.preflight.decide import Blocked
-from tasks.preflight.decide_stop import NothingRuns, Stop, StopDecision, decide_stop
+from tasks.preflight.decide_stop import (
+    NothingRuns,
+    Stop,
+    StopDecision,
+    block_rejected,
+    decide_stop,
+)
 
 CHECK = "Check servers"
 FREEZE = "Minor freeze before stop server"
@@ -85,6 +92,7 @@ def stop_operation(access: ClusterAccess) -> Operation:
             Stage(VERIFY, normal, typed(steps.verify), flags=_AFTER, timeout_s=300),
         ),
         lock_key=LOCK_KEY,
+        takes_lock=LOCK_STAGE,
     )
 
 
@@ -94,7 +102,7 @@ class _Steps:
 
     async def lock(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 1."""
-        return await take_lock(context, params.force_pass)
+        return await take_lock(context, params.force_pass, self.access.cluster.find_notices())
 
     async def check(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 2."""
@@ -108,7 +116,8 @@ class _Steps:
         address = server.address
         context.wait_for("ssh", messages.FACTS(host=address.host, port=address.port))
         with_freeze = params.mode is StopMode.TERMINATE
-        match await _decide(server, runner, with_freeze=with_freeze):
+        token = context.fencing_token
+        match await _decide(server, runner, with_freeze=with_freeze, token=token):
             case Blocked(code, message, remedy):
                 text = messages.SERVER_PROBLEM(server=server.name, reason=message)
                 return Failed(retryable_problem(code, text, remedy))
@@ -121,7 +130,7 @@ class _Steps:
 
     async def freeze(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 3."""
-        if params.mode is not StopMode.TERMINATE:
+        if not params.has_freeze:
             await context.log(messages.FREEZE_NOT_REQUESTED())
             return Succeeded()
         names = [name for name in context.healthy_targets if _is_running(context, name)]
@@ -134,6 +143,8 @@ class _Steps:
             await context.log(messages.PROCESS_KEPT(server=context.target))
             return Succeeded()
         server, runner = self._server(context.target)
+        if (refusal := await adopt_attempt(context, server, runner)) is not None:
+            return refusal
         kill_after_s = self.access.cluster.current.kill_after_s
         outcome = await stop_process(context, server, runner, kill_after_s)
         if is_stopped(outcome):
@@ -146,10 +157,7 @@ class _Steps:
         if StopParams.from_json(context.params).mode is StopMode.PLAIN:
             return True
         server, runner = self._server(context.target)
-        result = await runner.run(
-            wait_for_lock_command(server.home), timeout_s=START_DEADLINE_S + _RESPONSE_MARGIN_S
-        )
-        return "quiet=yes" in result.stdout
+        return (await probe_home(context, server, runner)).outcome is ProbeOutcome.DONE
 
     async def stop_by_sql(self, context: StepContext, params: StopParams) -> Outcome:
         """Run stage 5."""
@@ -207,8 +215,16 @@ def _is_running(context: StepContext, name: str) -> bool:
     return data is None or bool(data.get("runs", True))
 
 
-async def _decide(server: Server, runner: Runner, *, with_freeze: bool = False) -> StopDecision:
+async def _decide(
+    server: Server,
+    runner: Runner,
+    *,
+    with_freeze: bool = False,
+    token: FencingToken | None = None,
+) -> StopDecision:
     result = await run_query(runner, facts_command(server))
     facts = parse_facts(result.stdout)
+    if token is not None and (refusal := block_rejected(facts, server, token)) is not None:
+        return refusal
     home, sql_port = server.home, server.sql_port
     return decide_stop(facts, home=home, sql_port=sql_port, with_freeze=with_freeze)

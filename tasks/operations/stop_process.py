@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dagengine import Failed, Outcome, Problem, StepContext, Succeeded
 from dagengine.errors import ConnectionLost
 from dagengine.remote import Runner
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.errors import Code, retryable_problem
 from tasks.hosts.commands import STOP_MARGIN_S, stop_command
-from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import explain_doubt, explain_listener, explain_unanswered
+from tasks.hosts.query import describe_failure
+from tasks.hosts.reports import StopOutcome, StopReport, parse_stop
 from tasks.operations import messages
+from tasks.operations.host_fence import find_rejection, log_unrecorded
 
 _RESPONSE_MARGIN_S = 30.0
 _ENDS = (StopOutcome.GONE, StopOutcome.STOPPED, StopOutcome.KILLED)
@@ -29,7 +33,8 @@ async def stop_process(
         marker: id of a DAG; the server is ended only if that DAG started it. Empty: always.
     """
     context.wait_for("process", messages.SERVER_END(server=server.name))
-    command = stop_command(server, kill_after_s, marker)
+    token = context.fencing_token
+    command = stop_command(server, kill_after_s, marker, token)
     limit_s = kill_after_s + STOP_MARGIN_S + _RESPONSE_MARGIN_S
     try:
         result = await runner.run(command, timeout_s=limit_s)
@@ -38,7 +43,10 @@ async def stop_process(
         # the lock that the lost command may still hold.
         await context.log(messages.CONNECTION_LOST(server=server.name, reason=exc.message))
         result = await runner.run(command, timeout_s=limit_s)
-    report = parse_stop(result.stdout)
+    report = replace(parse_stop(result.stdout), failure=describe_failure(result))
+    if (rejection := find_rejection(report, token, server)) is not None:
+        return Failed(rejection)
+    await log_unrecorded(context, server, report)
     pid = report.process.pid if report.process else 0
     if report.outcome in _ENDS and (listener := report.contradiction) is not None:
         cause, remedy = explain_listener(listener, server.sql_port, server.home)
@@ -47,7 +55,7 @@ async def stop_process(
     match report.outcome:
         case StopOutcome.GONE:
             line = messages.STOP_UNNECESSARY(server=server.name)
-        case StopOutcome.FOREIGN:
+        case StopOutcome.OTHER_DAG:
             line = messages.NOT_STARTED_HERE(server=server.name, pid=pid)
         case StopOutcome.STOPPED:
             line = messages.STOPPED(server=server.name, pid=pid)
@@ -63,7 +71,7 @@ async def stop_process(
 
 def is_stopped(outcome: Outcome) -> bool:
     """Return whether no process of the server is left."""
-    return isinstance(outcome, Succeeded) and outcome.data["outcome"] != StopOutcome.FOREIGN
+    return isinstance(outcome, Succeeded) and outcome.data["outcome"] != StopOutcome.OTHER_DAG
 
 
 def _signal(report: StopReport) -> str:
@@ -91,9 +99,12 @@ def _explain(server: Server, report: StopReport) -> Problem:
             code = Code.CLUSTER_TIMEOUT
             message = messages.SURVIVED_SIGKILL(server=name, pid=pid)
         case StopOutcome.LOCKED:
-            message = messages.STOP_LOCKED(server=name)
+            holder = report.lock_holder or messages.HOLDER_UNKNOWN()
+            message = messages.STOP_LOCKED(server=name, holder=holder)
         case StopOutcome.REFUSED:
             message = messages.SIGNAL_REFUSED(server=name, pid=pid)
+        case _ if report.failure:
+            message = messages.STOP_SCRIPT_FAILED(server=name, failure=report.failure)
         case _:
             message = messages.STOP_UNKNOWN(server=name)
     return retryable_problem(code, message, remedy)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.cluster.sizes import parse_size
+from tasks.cluster.parameters import parse_size
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import HasData
+from tasks.hosts.identity import explain_connection
 from tasks.preflight import messages
 from tasks.preflight.registry import CheckRegistry, Needs, WhenRunning
 from tasks.preflight.result import Finding, Severity, StartTarget
@@ -24,9 +25,11 @@ _LATER_BYTES = 100 << 20
 
 @check(
     "ports",
-    examines="no other program listens on the SQL port and, where it is used, the RPC port",
+    examines="no other program listens on the SQL port and, where it is used, the RPC port, or has"
+    " a connection from it",
     severity=Severity.BLOCK,
-    remedy="stop the program that listens there, or set another port",
+    remedy="stop the program that uses it, or set another port; reserve it with"
+    " net.ipv4.ip_local_reserved_ports",
     code=Code.INVALID_PORT,
 )
 def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
@@ -37,14 +40,46 @@ def check_ports(facts: HostFacts, start_target: StartTarget) -> Finding | None:
             if listeners:
                 cause = messages.PORT_TAKEN_BY(port=port, listener=str(listeners[0]))
             return Finding(cause, messages.FREE_PORT(key=key))
+    return _find_connection(facts, start_target)
+
+
+def _find_connection(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    """Find a connection that keeps the server from a port.
+
+    An ended one is reported only for a port that the kernel gives to connections: otherwise it is
+    one that an earlier server accepted, which does no harm.
+    """
+    keys = {port: key for key, port in start_target.server.ports.items()}
+    low, high = facts.source_ports or (0, -1)
+    for connection in facts.connections:
+        if connection.port not in keys:
+            continue
+        if not connection.has_ended or low <= connection.port <= high:
+            severity = Severity.WARN if connection.has_ended else None
+            return Finding(*explain_connection(connection, keys[connection.port]), severity)
     return None
+
+
+@check(
+    "forwarding",
+    examines="sshd permits connections to the SQL port",
+    severity=Severity.BLOCK,
+    remedy="permit them in sshd_config and authorized_keys",
+    code=Code.CHECK_FAILED,
+    needs=Needs.LOGIN,
+)
+def check_forwarding(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    # sshd then forwards to no unix socket either. Verified: OpenSSH 9.2.
+    if not facts.forwarding_problem:
+        return None
+    return Finding(facts.forwarding_problem, facts.forwarding_remedy)
 
 
 @check(
     "disk",
     examines="free space of home, data and redo directory against the configured sizes",
     severity=Severity.WARN,
-    blocks_when="almost no space is left for a first start",
+    blocks_when="a size of a first start exceeds the free space, or almost none is left",
     remedy="free disk space, or set smaller sizes",
     code=Code.CHECK_FAILED,
 )
@@ -59,6 +94,7 @@ def check_disk(facts: HostFacts, start_target: StartTarget) -> Finding | None:
     redo = disks.get(server.redo_dir or "", data)
     needs: dict[str, int] = {disk.device: 0 for disk in (home, data, redo)}
     is_later = isinstance(start_target.home_state(facts), HasData)
+    log = size = 0
     if not is_later:
         log = parse_size(server.start_options.get("log_disk_size", "")) or 0
         size = parse_size(server.start_options.get("datafile_size", "")) or 0
@@ -73,6 +109,13 @@ def check_disk(facts: HostFacts, start_target: StartTarget) -> Finding | None:
                 messages.FREE_SPACE(),
                 Severity.WARN if is_later else Severity.BLOCK,
             )
+    for key, needed, disk in (("datafile_size", size, data), ("log_disk_size", log, redo)):
+        if needed > disk.free_bytes:
+            value, free = server.start_options[key], disk.free_bytes
+            cause = messages.SIZE_ABOVE_FREE(
+                option=key, value=value, size=needed, path=disk.path, free=free
+            )
+            return Finding(cause, messages.SET_SMALLER(option=key), Severity.BLOCK)
     for disk in (home, data, redo):
         if disk.free_bytes < needs[disk.device]:
             return Finding(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dagengine.errors import MessageText
+from tasks.cluster.parameters import explain_refusal, find_unknown
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
+from tasks.hosts.fence import FenceVerdict, compare_token, explain_fence
 from tasks.hosts.home_state import Contradictory, Empty, HasData
 from tasks.hosts.identity import explain_doubt, explain_unanswered
 from tasks.preflight import messages
@@ -16,6 +18,19 @@ SERVER_CHECKS = CheckRegistry()
 check = SERVER_CHECKS.check
 
 _DEFAULT_PORT = 2881  # of a seekdb that was started without --port
+
+
+@check(
+    "temporary-files",
+    examines="the scripts can write a temporary file in /tmp or /dev/shm",
+    severity=Severity.BLOCK,
+    remedy="free space and inodes in /tmp, or let this login write there",
+    skip=SkipPolicy.NO,
+    code=Code.CHECK_FAILED,
+    needs=Needs.LOGIN,
+)
+def check_temporary_files(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
+    return None if facts.has_temporary else Finding(messages.NO_TEMPORARY_FILE())
 
 
 @check(
@@ -50,7 +65,7 @@ def check_tools(facts: HostFacts, _start_target: StartTarget) -> Finding | None:
     "home",
     examines="the home is a directory",
     severity=Severity.BLOCK,
-    remedy="create it, or correct `home` in the cluster file",
+    remedy="create it with the program in its bin/, or correct `home` in the cluster file",
     skip=SkipPolicy.NO,
     needs=Needs.ANSWER,
 )
@@ -82,6 +97,25 @@ def check_process(facts: HostFacts, start_target: StartTarget) -> Finding | None
         messages.OTHER_USER(owner=process.owner, pid=process.pid, home=home),
         messages.LOG_IN_OR_STOP(uid=facts.uid),
     )
+
+
+@check(
+    "fence",
+    examines="no other controller or newer task has acted in the home",
+    severity=Severity.BLOCK,
+    remedy="use the controller that the message names, or `dagengine hosts claim SERVER`",
+    skip=SkipPolicy.NO,
+    code=Code.CHECK_FAILED,
+    when_running=WhenRunning.BLOCKS,
+)
+def check_fence(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    token, server = start_target.token, start_target.server
+    if token is None:
+        return None
+    verdict = compare_token(facts.fence, token)
+    if verdict is FenceVerdict.PASSED:
+        return None
+    return Finding(*explain_fence(verdict, facts.fence, token, server.home, server.name))
 
 
 @check(
@@ -216,6 +250,44 @@ def check_version(facts: HostFacts, start_target: StartTarget) -> Finding | None
     if size is None or not others:
         return None
     return Finding(messages.BUILD_DIFFERS(servers=", ".join(others)))
+
+
+@check(
+    "start-options",
+    examines="the server accepts each value of `start_options`; it would end without a line in its"
+    " log (a first start)",
+    severity=Severity.BLOCK,
+    remedy="correct the value in `start_options`",
+)
+def check_start_options(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    server, parameters = start_target.server, start_target.server.flavour.parameters
+    if isinstance(start_target.home_state(facts), HasData):
+        return None  # a later start takes no options
+    for option, value in server.start_options.items():
+        problem = explain_refusal(option, value, parameters)
+        if problem is not None:
+            return Finding(problem)
+    return None
+
+
+@check(
+    "option-names",
+    examines="each key of `start_options` is a parameter of the server, which ignores others (a"
+    " first start)",
+    severity=Severity.WARN,
+    remedy="correct the names in `start_options`, or remove them",
+)
+def check_option_names(facts: HostFacts, start_target: StartTarget) -> Finding | None:
+    server, flavour = start_target.server, start_target.server.flavour
+    if not flavour.parameters or isinstance(start_target.home_state(facts), HasData):
+        return None
+    names = [
+        messages.NAME_AND_NEAREST(name=name, nearest=nearest) if nearest else name
+        for name, nearest in find_unknown(server.start_options, flavour.parameters).items()
+    ]
+    if not names:
+        return None
+    return Finding(messages.OPTIONS_UNKNOWN(flavour=flavour.name, names=", ".join(names)))
 
 
 def _name(path: str, home: str) -> MessageText:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from dagengine import FencingToken
+from tasks.cluster.servers import Server
 from tasks.errors import Code
 from tasks.hosts.facts import HostFacts
+from tasks.hosts.fence import FenceVerdict, compare_token, explain_fence
 from tasks.hosts.identity import (
     ProcessIdentity,
     explain_doubt,
@@ -68,6 +71,15 @@ def decide_stop(
             messages.MOVE_HOME_BACK(home=home, former_home=facts.former_home),
         )
     return Stop(process)
+
+
+def block_rejected(facts: HostFacts, server: Server, token: FencingToken) -> Blocked | None:
+    """Block if the home would reject a token; the stop script decides it under the lock."""
+    verdict = compare_token(facts.fence, token)
+    if not facts.complete or verdict is FenceVerdict.PASSED:
+        return None
+    cause, remedy = explain_fence(verdict, facts.fence, token, server.home, server.name)
+    return Blocked(Code.CHECK_FAILED, cause, remedy)
 
 
 def _decide_without_server(facts: HostFacts, home: str, sql_port: int) -> StopDecision:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from dagengine import Clock, Failed, Outcome, Problem, StepContext, Succeeded
+from dagengine.errors import ForwardingProhibited
 from dagengine.remote import Runner
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.errors import retryable_problem
 from tasks.hosts.commands import facts_command
 from tasks.hosts.facts import HostFacts, clock_difference_s, parse_facts
@@ -19,6 +20,7 @@ from tasks.preflight import messages
 from tasks.preflight.decide import Blocked, Decision, NoOp, decide_start
 from tasks.preflight.decide_stop import decide_stop
 from tasks.preflight.result import CheckResult, Severity, StartTarget
+from tasks.sql.route import sql_host
 
 _EXCERPT_LENGTH = 200
 
@@ -39,11 +41,22 @@ async def gather_facts(
         return replace(
             facts, output_tail=(result.stderr or result.stdout).strip()[-_EXCERPT_LENGTH:]
         )
+    if facts.process is None and server.sql_port not in facts.listening:
+        facts = await _add_forwarding(server, runner, facts)
     if facts.process is None and server.flavour.can_initialise:
         facts = replace(facts, files=await add_parameters(runner, server.home, facts.files))
     if facts.now_ms is None or facts.now_ms < 0:
         return facts
     return replace(facts, clock_off_s=clock_difference_s(sent_ms, facts.now_ms, received_ms))
+
+
+async def _add_forwarding(server: Server, runner: Runner, facts: HostFacts) -> HostFacts:
+    """Add whether sshd will forward to the SQL port, which a start would notice only later."""
+    try:
+        await runner.ensure_forwarding(sql_host(server), server.sql_port)
+    except ForwardingProhibited as exc:
+        return replace(facts, forwarding_problem=exc.message, forwarding_remedy=exc.remedy)
+    return facts
 
 
 class HostInspector:
@@ -95,7 +108,7 @@ class HostInspector:
         """
         facts = await gather_facts(server, runner, self._clock)
         others = self._other_programs(context, server, facts)
-        return decide_start(facts, StartTarget(server, others), skip)
+        return decide_start(facts, StartTarget(server, others, context.fencing_token), skip)
 
     async def refuse_stop(self, server: Server, runner: Runner) -> Problem | None:
         """Return why the server must not be stopped from here; None if it may be stopped."""

@@ -31,7 +31,7 @@ LOG_IN = Message(
 HOME_MOVED = Message(
     "tasks.preflight.home_moved",
     "pid {pid} runs in {home}, but its base directory is {former_home}: the home was moved while "
-    "the server ran, so the server can no longer write its data",
+    "the server ran, so it may be unable to write its data",
 )
 MOVE_HOME_BACK = Message(
     "tasks.preflight.move_home_back",
@@ -119,6 +119,14 @@ START_UNIT = Message(
     "use `systemctl start {unit}`, or disable it first",
 )
 
+# --- Start options ---------------------------------------------------------------
+
+OPTIONS_UNKNOWN = Message(
+    "tasks.preflight.options_unknown",
+    "start_options contains names that {flavour} does not know and ignores: {names}",
+)
+NAME_AND_NEAREST = Message("tasks.preflight.name_and_nearest", "{name} (did you mean {nearest}?)")
+
 # --- Resources -------------------------------------------------------------------
 
 PORT_TAKEN = Message("tasks.preflight.port_taken", "port {port} is taken by another program")
@@ -134,6 +142,13 @@ SPACE_LOW = Message("tasks.preflight.space_low", "only {size:,} bytes are free f
 SPACE_LOW_FIRST_START = Message(
     "tasks.preflight.space_low_first_start",
     "only {size:,} bytes are free for {path}; a first start with these sizes may take {needed:,}",
+)
+SIZE_ABOVE_FREE = Message(
+    "tasks.preflight.size_above_free",
+    "{option} {value} is {size:,} bytes, but only {free:,} bytes are free for {path}",
+)
+SET_SMALLER = Message(
+    "tasks.preflight.set_smaller", "free disk space there, or set a smaller {option}"
 )
 FREE_SPACE = Message("tasks.preflight.free_space", "free disk space there")
 MEMORY_LIMIT_ABOVE_TOTAL = Message(
@@ -186,6 +201,10 @@ OR_SKIP_CHECK = Message(
 ROOT_CANNOT_SKIP = Message(
     "tasks.preflight.root_cannot_skip",
     "{remedy}; root cannot skip this check",
+)
+NO_TEMPORARY_FILE = Message(
+    "tasks.preflight.no_temporary_file",
+    "neither /tmp nor /dev/shm accepts a temporary file",
 )
 RESPONSE_TRUNCATED = Message(
     "tasks.preflight.response_truncated",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from tasks.cluster.cluster_file import Server
+from dagengine import FencingToken
+from tasks.cluster.servers import Server
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import HomeState, decide_home
 from tasks.preflight import messages
@@ -52,10 +53,12 @@ class StartTarget:
     Attributes:
         server: as in the current cluster file.
         other_programs: size of the program on other servers, by server name.
+        token: the fencing token of the start; None if it is not known.
     """
 
     server: Server
     other_programs: Mapping[str, int] = field(default_factory=dict)
+    token: FencingToken | None = None
 
     def home_state(self, facts: HostFacts) -> HomeState:
         """Decide what the home holds."""

@@ -6,26 +6,26 @@ import os
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from dagengine import Engine, Json, __version__
+from dagengine import Engine, __version__
 from dagengine.extension import AgentDto, Call, Contents, NoBody, Route, StatusDto, render_time
-from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.observation import (
     AVAILABLE,
-    ServerActivity,
+    NOT_RUNNING,
+    Observation,
     cut_build,
     read_cluster_status,
     read_inner_status,
     read_server_status,
     read_zone_status,
 )
-from tasks.errors import StoredParamsInvalid
-from tasks.flavours.base import StopMode
-from tasks.operations.names import START_OB
-from tasks.operations.params import StopParams
-from tasks.routes.monitor import ClusterMonitor
+from tasks.cluster.servers import Server
+from tasks.monitoring.active_task import ActiveTask, find_active_task
+from tasks.monitoring.monitor import ClusterMonitor
 from tasks.routes.schemas import (
     AgentInstanceDto,
     ClusterInfoDto,
@@ -38,7 +38,6 @@ from tasks.routes.schemas import (
     ZoneDto,
 )
 
-_LOCK = "cluster"
 _RUNNING = 2  # state of an agent
 _NEVER = datetime.fromtimestamp(0, UTC)
 _NO_STATS: ResourceStatsDto = {
@@ -62,20 +61,18 @@ class ObQuery(BaseModel):
     """Query of the routes that report the state of servers."""
 
     ob_query_timeout: str = Field(
-        default="", description="microseconds; accepted and ignored: each probe has a fixed limit"
+        default="",
+        max_length=1000,
+        description="microseconds; accepted and ignored: each probe has a fixed limit",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ActiveTask:
-    """Activity of the task that holds the cluster lock, and the affected servers."""
+class TopologyQuery(BaseModel):
+    """Query of GET obcluster/topology/info."""
 
-    task_id: str = ""
-    targets: tuple[str, ...] = ()
-    move: ServerActivity | None = None
-
-    def of(self, server: Server) -> ServerActivity | None:
-        return self.move if server.name in self.targets else None
+    probe: Literal["", "now"] = Field(
+        default="", description="now: probe all servers, regardless of the age of the last probe"
+    )
 
 
 def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route[NoBody]]:
@@ -93,7 +90,14 @@ def read_routes(cluster: ClusterFile, monitor: ClusterMonitor) -> list[Route[NoB
             answer=dict[str, StatusDto],
         ),
         Route("GET", "/obcluster/info", NoBody, reads.get_cluster_info, answer=ClusterInfoDto),
-        Route("GET", "/obcluster/topology/info", NoBody, reads.get_topology, answer=TopologyDto),
+        Route(
+            "GET",
+            "/obcluster/topology/info",
+            NoBody,
+            reads.get_topology,
+            query=TopologyQuery,
+            answer=TopologyDto,
+        ),
     ]
 
 
@@ -136,10 +140,12 @@ class _Reads:
         return {"contents": agents}
 
     async def get_agents_status(self, call: Call) -> dict[str, StatusDto]:
-        """The controller's own status, and that of every server whose host answers."""
+        """The controller's own status, and that of every server whose state is known."""
         answered = await self.monitor.refresh()
         agent = call.engine.agent
         own = self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)
+        if not self.cluster.is_ob_state_known:
+            own["obStateUnknown"] = True
         statuses = {str(agent): own}
         for server in answered:
             observation = self.cluster.observation(server.name)
@@ -166,17 +172,22 @@ class _Reads:
             "tenants": [],
             "tenant_stats": [],
         }
-        if task_id := (await self._moving(call.engine)).task_id:
+        if task_id := (await find_active_task(call.engine)).task_id:
             info["local_task_id"] = task_id
         return info
 
     async def get_topology(self, call: Call) -> TopologyDto:
         """The zones with their servers."""
-        await self.monitor.refresh()
-        moving = await self._moving(call.engine)
+        is_now = isinstance(call.query, TopologyQuery) and call.query.probe == "now"
+        await self.monitor.refresh(is_now=is_now)
+        moving = await find_active_task(call.engine)
         zones: dict[str, list[ObserverDto]] = {}
         for number, server in enumerate(self.cluster.servers, 1):
-            zones.setdefault(server.zone, []).append(self._observer(number, server, moving))
+            observation = self.cluster.observation(server.name)
+            if is_now:
+                observation = self.monitor.find_current(server)
+            observer = self._observer(number, server, moving, observation)
+            zones.setdefault(server.zone, []).append(observer)
         return {"zones": [self._zone(name, servers) for name, servers in zones.items()]}
 
     # --- internal functions ---
@@ -193,7 +204,7 @@ class _Reads:
             "svr_port": server.rpc_port,
             "sql_port": server.sql_port,
             "agent_port": server.agent_port,
-            "with_rootserver": row is not None and row.with_rootserver,
+            "with_rootserver": "YES" if row is not None and row.with_rootserver else "NO",
             "status": "STOPPED" if is_stopped else read_inner_status(observation, row),
             "build_version": cut_build(version),
         }
@@ -210,9 +221,10 @@ class _Reads:
             "underMaintenance": bool(engine.holders()),
         }
 
-    def _observer(self, number: int, server: Server, moving: ActiveTask) -> ObserverDto:
-        observation, row = self.cluster.observation(server.name), self.cluster.row(server)
-        move = moving.of(server)
+    def _observer(
+        self, number: int, server: Server, moving: ActiveTask, observation: Observation | None
+    ) -> ObserverDto:
+        row, move = self.cluster.row(server), moving.of(server)
         inner = read_inner_status(observation, row)
         observer: ObserverDto = {
             "id": number,
@@ -222,17 +234,35 @@ class _Reads:
             "obshell_port": server.agent_port,
             "version": row.build_version if row else observation.version if observation else "",
             "with_rootserver": row is not None and row.with_rootserver,
-            "ob_status": inner,
+            "ob_status": observation.ob_state if observation else NOT_RUNNING,
             "inner_status": inner,
             "status": read_server_status(observation, row, move),
             "start_time": render_time(row.start_at if row and row.start_at else _NEVER),
             "stop_time": render_time(_NEVER),
             "architecture": platform.machine(),
+            "data_dir": server.data_path,
+            "redo_dir": server.redo_path,
+            "log_dir": server.log_file.rpartition("/")[0],
+            "stats": {
+                **_NO_STATS,
+                "ip": server.ip,
+                "port": server.rpc_port,
+                "zone": server.zone,
+                "disk_used": "",
+                "disk_free": "",
+                "disk_in_bytes_used": 0,
+                "disk_in_bytes_free": 0,
+                "disk_used_percent": 0.0,
+            },
         }
         if move is not None:
             observer["local_task_id"] = moving.task_id
-        if observation is not None and observation.why:
-            observer["why"] = observation.why
+        if observation is not None and observation.reason:
+            observer["why"] = observation.reason
+        if observation is not None and observation.pid is not None:
+            observer["pid"] = observation.pid
+            if observation.started_at is not None:
+                observer["process_start"] = render_time(observation.started_at)
         return observer
 
     def _zone(self, name: str, servers: list[ObserverDto]) -> ZoneDto:
@@ -254,26 +284,3 @@ class _Reads:
             if "local_task_id" in server:
                 zone["local_task_id"] = server["local_task_id"]
         return zone
-
-    async def _moving(self, engine: Engine) -> ActiveTask:
-        """Return the activity of the task that holds the cluster lock."""
-        holder = engine.holder(_LOCK)
-        detail = None
-        if holder is not None and holder.dag_id is not None:
-            detail = await engine.find_dag(holder.dag_id, details=False)
-        if detail is None:
-            return ActiveTask()
-        dag = detail.dag
-        return ActiveTask(
-            engine.generic_id(dag.dag_id), dag.targets, _read_move(dag.name, dag.params)
-        )
-
-
-def _read_move(name: str, params: Json) -> ServerActivity:
-    if name == START_OB:
-        return ServerActivity.STARTING
-    try:
-        is_by_sql = StopParams.from_json(params).mode is StopMode.PLAIN
-    except StoredParamsInvalid:
-        is_by_sql = False  # the task itself reports the error
-    return ServerActivity.SERVICE_STOPPING if is_by_sql else ServerActivity.PROCESS_STOPPING

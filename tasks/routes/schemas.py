@@ -27,7 +27,7 @@ class ServerConfigDto(TypedDict):
     svr_port: int
     sql_port: int
     agent_port: int
-    with_rootserver: bool
+    with_rootserver: Literal["YES", "NO"]
     status: Annotated[str, Field(description="STOPPED, else the status that the database reports")]
     build_version: str
 
@@ -62,7 +62,7 @@ class RootServerDto(TypedDict):
 
 
 class ResourceStatsDto(TypedDict):
-    """What a controller does not know: always zero."""
+    """Resources of the cluster. A controller does not know them: all figures are zero."""
 
     cpu_core_total: float
     cpu_core_assigned: float
@@ -79,6 +79,19 @@ class ResourceStatsDto(TypedDict):
     disk_assigned_percent: float
 
 
+class ServerStatsDto(ResourceStatsDto):
+    """Resources of one server. A controller does not know them: all figures are zero."""
+
+    ip: str
+    port: int
+    zone: str
+    disk_used: str
+    disk_free: str
+    disk_in_bytes_used: int
+    disk_in_bytes_free: int
+    disk_used_percent: float
+
+
 class ObserverDto(TypedDict):
     """One server in obcluster/info."""
 
@@ -89,7 +102,10 @@ class ObserverDto(TypedDict):
     obshell_port: int
     version: str
     with_rootserver: bool
-    ob_status: str
+    ob_status: Annotated[
+        int,
+        Field(ge=0, le=3, description="0 not running, 1 no connection, 2 restricted, 3 available"),
+    ]
     inner_status: str
     status: Annotated[
         str,
@@ -101,8 +117,14 @@ class ObserverDto(TypedDict):
     start_time: Annotated[Time, Field(description="the epoch when it is not known")]
     stop_time: Annotated[Time, Field(description="the epoch when it has none")]
     architecture: str
+    data_dir: str
+    redo_dir: str
+    log_dir: str
+    stats: ServerStatsDto
     local_task_id: NotRequired[str]
     why: NotRequired[Annotated[str, Field(description="reason why the last probe failed")]]
+    pid: NotRequired[Annotated[int, Field(description="process id; absent if none was found")]]
+    process_start: NotRequired[Annotated[Time, Field(description="start of the process")]]
 
 
 class ZoneDto(TypedDict):

@@ -6,31 +6,37 @@ Source of names and codes: the server's public documentation of its views and er
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from dagengine.errors import DagengineError, RemoteError
 from dagengine.extension import Backoff, parse_host_port, render_host_port
-from dagengine.mysql import Connection, Row, quote_text
+from dagengine.mysql import Connection, quote_text, show_text
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.observation import TableRow
+from tasks.cluster.servers import Server
 from tasks.sql.access import SqlPeerRefused, open_sql
 from tasks.sql.connection import (
     SqlNotReady,
     SqlPasswordRefused,
     SqlRefused,
+    execute,
     query_rows,
     read_number,
     read_text,
     reads_rows,
 )
 
+_Parsed = TypeVar("_Parsed")
+
 _BACKOFF = Backoff((0.1, 0.2, 0.4, 0.8, 1.6, 2.0))
+
+_MAX_TEXT = 200
+_LAST_INSTANT_S = 253_402_214_400.0  # one day before the last one that Python represents
 
 SERVERS = (
     "SELECT svr_ip, svr_port, zone, status, start_service_time, stop_time"
@@ -174,15 +180,22 @@ def parse_checkpoints(rows: Sequence[Sequence[object]]) -> dict[Address, int]:
 
 
 @reads_rows
+def parse_checkpoint(rows: Sequence[Sequence[object]]) -> int | None:
+    """Parse the row of a query for one checkpoint, which may be NULL."""
+    ((checkpoint,),) = rows
+    return None if checkpoint is None else read_number(checkpoint)
+
+
+@reads_rows
 def parse_table(rows: Sequence[Sequence[object]]) -> dict[Address, TableRow]:
     """Parse the rows of the query of `query_table`."""
     table = {}
     for ip, port, status, stopped, root, build, started in rows:
         table[_read_address(ip, port)] = TableRow(
-            read_text(status),
+            show_text(read_text(status).encode(), _MAX_TEXT),
             is_stopped=_is_time(stopped),
             with_rootserver=read_text(root).upper() == "YES",
-            build_version=read_text(build),
+            build_version=show_text(read_text(build).encode(), _MAX_TEXT),
             start_at=_read_instant(started),
         )
     return table
@@ -198,24 +211,33 @@ async def query_table(connection: Connection) -> dict[Address, TableRow]:
 
 
 def _read_address(ip: object, port: object) -> Address:
-    return read_text(ip), read_number(port)
+    number = read_number(port)
+    if not 0 < number < 1 << 16:
+        raise ValueError("a port is out of range")
+    return read_text(ip), number
 
 
 def _read_instant(value: object) -> datetime | None:
-    """Convert seconds since the epoch; None for NULL and 0."""
+    """Convert seconds since the epoch; None for NULL and 0.
+
+    Raises TypeError or ValueError for a time that not every time zone can represent.
+    """
     if not _is_time(value):
         return None
     if not isinstance(value, int | float | str | Decimal):
         raise TypeError(f"{type(value).__name__} in place of a time")
     seconds = float(value)
+    if not 0 <= seconds <= _LAST_INSTANT_S:
+        raise ValueError(f"the time {seconds:g} is out of range")
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
 class ClusterSql:
     """Runs statements through the first usable server of a list, and changes servers on failure.
 
-    Use it through `open_cluster_sql`. Failures that may be temporary are retried with growing
-    pauses until the deadline; every statement sent here is safe to repeat.
+    A fault of one server, which may be hostile, must not end the statements of the others. Use it
+    through `open_cluster_sql`. Failures that may be temporary are retried with growing pauses until
+    the deadline; every statement sent here is safe to repeat.
     """
 
     def __init__(self, access: ClusterAccess, servers: Sequence[Server], limit_s: float) -> None:
@@ -226,42 +248,84 @@ class ClusterSql:
         self._turn = 0
         self._open: tuple[Connection, AsyncExitStack] | None = None
         self._refused: SqlPeerRefused | None = None
+        self._password_refused: SqlPasswordRefused | None = None
+        self._excluded: set[str] = set()
 
     @property
     def through(self) -> Server:
         """Server used for the current or next statement."""
-        return self._servers[self._turn % len(self._servers)]
+        usable = [server for server in self._servers if server.name not in self._excluded]
+        return (usable or self._servers)[self._turn % len(usable or self._servers)]
 
     @property
     def left_s(self) -> float:
         """Time until the deadline, in seconds."""
         return self._deadline_s - self._access.clock.monotonic_s()
 
-    async def run_query(self, statement: str) -> list[Row]:
-        """Run a statement and return its rows.
+    async def execute(self, statement: str) -> None:
+        """Run a statement that changes the cluster; a refusal is the answer of the cluster.
 
         Raises:
             SqlRefused: the cluster refuses the statement, or did so until the deadline.
+            SqlPeerRefused, SqlNotReady, SqlPasswordRefused: see `query`.
+        """
+
+        async def run(connection: Connection) -> None:
+            await execute(connection, statement)
+
+        await self._repeat(run, is_read=False)
+
+    async def query(
+        self, statement: str, parse: Callable[[Sequence[Sequence[object]]], _Parsed]
+    ) -> _Parsed:
+        """Run a query and return its parsed rows.
+
+        A server that refuses the query or the password is not used again; one that sends rows of an
+        unexpected shape counts as one that does not answer.
+
+        Raises:
+            SqlRefused: every server refuses the query, or the last one did until the deadline.
             SqlPeerRefused: no server answered, and a port belongs to another process.
             SqlNotReady: no server answered until the deadline.
-            SqlPasswordRefused: the password is wrong.
+            SqlPasswordRefused: no server answered, and one refuses the password.
         """
+
+        async def run(connection: Connection) -> _Parsed:
+            return parse(await query_rows(connection, statement))
+
+        return await self._repeat(run, is_read=True)
+
+    async def _repeat(
+        self, run: Callable[[Connection], Awaitable[_Parsed]], *, is_read: bool
+    ) -> _Parsed:
         failures = 0
         while True:
             pause_s = _BACKOFF.pause_s(failures)
             try:
-                return await query_rows(await self._connection(), statement)
-            except (SqlNotReady, SqlRefused, RemoteError) as exc:
+                return await run(await self._connection())
+            except (SqlNotReady, SqlRefused, SqlPasswordRefused, RemoteError) as exc:
                 if isinstance(exc, SqlPeerRefused):
                     self._refused = exc
                 if not _may_pass(exc):
-                    raise
+                    if not is_read and not isinstance(exc, SqlPasswordRefused):
+                        raise
+                    await self._exclude(exc)
+                    continue
                 if self.left_s <= pause_s:
-                    raise (self._refused or _not_ready(exc)) from exc
+                    raise (self._refused or self._password_refused or _not_ready(exc)) from exc
                 await self.close()
                 self._turn += 1
             await asyncio.sleep(pause_s)
             failures += 1
+
+    async def _exclude(self, exc: DagengineError) -> None:
+        """Stop using the current server; raise the error if no other one is left."""
+        if isinstance(exc, SqlPasswordRefused):
+            self._password_refused = exc
+        self._excluded.add(self.through.name)
+        await self.close()
+        if len(self._excluded) == len(self._servers):
+            raise exc
 
     async def close(self) -> None:
         """Close the connection; the next statement opens one."""
@@ -274,8 +338,9 @@ class ClusterSql:
             async with AsyncExitStack() as stack:
                 server = self.through
                 runner = self._access.runner(server)
+                logins = self._access.cluster.logins
                 connection = await stack.enter_async_context(
-                    open_sql(server, runner, self._password)
+                    open_sql(server, runner, self._password, logins=logins)
                 )
                 self._open = connection, stack.pop_all()
         return self._open[0]

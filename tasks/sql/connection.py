@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from functools import wraps
 from pathlib import Path
 from typing import TypeVar
 
 from dagengine.errors import DagengineError
+from dagengine.extension import wait_until_may_act
 from dagengine.mysql import (
     BeforeLogin,
     Bounds,
@@ -17,6 +19,7 @@ from dagengine.mysql import (
     MysqlAccessDenied,
     MysqlError,
     MysqlServerError,
+    Result,
     Row,
     Value,
     connect,
@@ -25,8 +28,8 @@ from dagengine.mysql import (
 from tasks.errors import Code
 from tasks.sql import messages
 
-_CALL_S = 5.0
-_CLUSTER_CALL_S = 15.0  # a server without a majority answers with an error only after 10 s
+CALL_S = 5.0
+CLUSTER_CALL_S = 15.0  # a server without a majority answers with an error only after 10 s
 _MAX_TEXT = 200
 _CLIENT_ERRORS = range(2000, 3000)
 _BOUNDS = Bounds(columns=64, rows=20_000, answer_bytes=4 << 20)  # of a server's response
@@ -87,7 +90,7 @@ async def login(
             user="root",
             password=password,
             bounds=_BOUNDS,
-            timeout_s=_CALL_S,
+            timeout_s=CALL_S,
             before_login=before_login,
         )
     except MysqlAccessDenied as exc:
@@ -128,14 +131,28 @@ async def query_version(connection: Connection) -> str:
 
 
 async def query_rows(connection: Connection, statement: str) -> list[Row]:
-    """Return all rows of a result; empty for a statement without a result set.
+    """Run a query and return all its rows.
+
+    Raises:
+        SqlRefused: the server answers with an error.
+        SqlNotReady: it does not answer, or without a result set.
+    """
+    result = await execute(connection, statement)
+    if not result.columns:
+        raise SqlNotReady(messages.ROWS_MISSING())
+    return list(result.rows)
+
+
+async def execute(connection: Connection, statement: str) -> Result:
+    """Run a statement for the cluster.
 
     Raises:
         SqlRefused: the server answers with an error.
         SqlNotReady: it does not answer.
     """
+    await wait_until_may_act()
     try:
-        return list((await connection.query(statement, timeout_s=_CLUSTER_CALL_S)).rows)
+        return await connection.query(statement, timeout_s=CLUSTER_CALL_S)
     except MysqlServerError as exc:
         if not _is_lost(exc.number):
             raise SqlRefused(exc.number, exc.text) from exc
@@ -165,6 +182,7 @@ async def set_root_password(connection: Connection, password: str) -> None:
     # Verified: seekdb 1.4.0.
     stored = hashlib.sha1(hashlib.sha1(password.encode()).digest()).hexdigest()  # noqa: S324  # the plugin's own
     statement = f"GRANT USAGE ON *.* TO root IDENTIFIED BY PASSWORD '*{stored.upper()}'"
+    await wait_until_may_act()
     try:
         await connection.query(statement)
     except MysqlError:
@@ -187,7 +205,7 @@ def reads_rows(
     def parse_or_refuse(rows: Sequence[Sequence[object]]) -> _Parsed:
         try:
             return parse(rows)
-        except (ValueError, TypeError, OverflowError, OSError) as exc:
+        except (ValueError, TypeError, ArithmeticError, OSError) as exc:
             reason = show_text(str(exc).encode("utf-8", "replace"), _MAX_TEXT)
             raise SqlNotReady(messages.ROWS_MALFORMED(reason=reason)) from exc
 
@@ -204,5 +222,7 @@ def read_text(value: object) -> str:
 def read_number(value: object) -> int:
     """Return a whole number, also from text. Raises TypeError or ValueError otherwise."""
     if isinstance(value, int | str):
+        return int(value)
+    if isinstance(value, Decimal) and value == value.to_integral_value():
         return int(value)
     raise TypeError(f"{type(value).__name__} in place of a whole number")

@@ -51,6 +51,7 @@ STATEMENT_UNANSWERED = Message(
     "the server did not answer the statement {statement!r}: {reason}",
 )
 VERSION_NOT_TEXT = Message("tasks.sql.version_not_text", "the version of the server is not a text")
+ROWS_MISSING = Message("tasks.sql.rows_missing", "the server answered a query without a result")
 ROWS_MALFORMED = Message(
     "tasks.sql.rows_malformed",
     "the server sent rows of an unexpected shape: {reason}",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.hosts.identity import (
     Doubt,
     Listener,
@@ -130,6 +130,11 @@ def find_socket_file(facts: SqlFacts, server: Server) -> ThroughSocketFile | Non
     )
     is_usable = server.sql_via == "ssh" and len(path.encode()) <= _LONGEST_PATH_BYTES
     return ThroughSocketFile(path) if may_connect and is_private and is_usable else None
+
+
+def sql_host(server: Server) -> str:
+    """Return the address of the SQL port, as its host connects to it."""
+    return server.ip if server.sql_via == "direct" else "127.0.0.1"
 
 
 def decide_port(facts: SqlFacts, server: Server) -> PortRoute:

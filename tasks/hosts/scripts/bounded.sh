@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # bounded SECONDS COMMAND...: run a command or function that may hang in the kernel (on a dead NFS
 # or FUSE mount) and print its output; the status is 124 after a time-out. A hung process is left
-# behind, since it cannot be killed; it holds neither the lock (descriptor 9) nor the output of this
-# script. `timeout` would wait for it. Costs some processes, so it takes effect only where a mount
-# may hang: see `may_hang`.
+# behind, since it cannot be killed; it holds neither the lock (descriptor 9, unless keeps_lock is
+# set) nor the output of this script. `timeout` would wait for it. Costs some processes, so it takes
+# effect only where a mount may hang: see `may_hang`. No command outlives `expiry`. Sets child.
 bounded() {
     if ! may_hang "$mounts"; then
         shift
@@ -12,15 +12,32 @@ bounded() {
     fi
     limit=$1
     shift
+    if [ -n "$expiry" ]; then
+        read_uptime
+        [ $((expiry - uptime)) -ge "$limit" ] || limit=$((expiry - uptime))
+        [ "$limit" -gt 0 ] || return 124
+    fi
     open_spool || return 125
-    printf '\n' >&7 2>/dev/null || { exec 7>&-; return 125; } # the disk is full
     # `exec`: with redirections on the command itself, the shell would keep copies of the old
     # descriptors.
-    (exec </dev/null >&7 2>/dev/null 7>&- 8>&- 9<&- && "$@") &
-    wait_for_child "$!" "$limit" || outcome=124
+    (exec </dev/null >&7 2>/dev/null 7>&- 8>&- && { [ -n "$keeps_lock" ] || exec 9<&-; } && "$@") &
+    child=$!
+    wait_for_child "$child" "$limit" || outcome=124
     tail -c +2 /proc/self/fd/7
     exec 7>&-
     return "$outcome"
+}
+
+# Set uptime to the whole seconds since the host was started.
+read_uptime() {
+    read -r uptime _ </proc/uptime
+    uptime=${uptime%%.*}
+}
+
+# expire_in SECONDS: let the commands of `bounded` end by then; an earlier expiry remains.
+expire_in() {
+    read_uptime
+    [ -n "$expiry" ] && [ "$expiry" -le $((uptime + $1)) ] || expiry=$((uptime + $1))
 }
 
 # wait_for_child PID SECONDS: wait until a background child has ended and set outcome to its status.
@@ -32,18 +49,25 @@ wait_for_child() {
         if [ "$ticks" -le 0 ]; then kill -s KILL "$1" 2>/dev/null; return 1; fi
         ticks=$((ticks - 1))
         sleep "$pause"
-        pause=0.05
+        case $pause in 0.01) pause=0.02 ;; *) pause=0.05 ;; esac
     done
     outcome=0
     wait "$1" || outcome=$?
 }
 
-# open_spool: open a temporary file without a name as descriptor 7. A signal that would end this
-# script is ignored until the name is removed, also by mktemp; otherwise the file would remain.
+# open_spool: open a temporary file without a name as descriptor 7, and write an empty line to it,
+# which fails on a full disk. A signal that would end this script is ignored until the name is
+# removed, also by mktemp; otherwise the file would remain.
 open_spool() {
     trap '' HUP INT TERM
-    spool=$(mktemp 2>/dev/null || mktemp -p /dev/shm) && exec 7<>"$spool" && rm -f "$spool"
-    opened=$?
+    opened=1
+    for spool in "${TMPDIR:-/tmp}" /dev/shm; do
+        spool=$(mktemp -p "$spool" 2>/dev/null) || continue
+        exec 7<>"$spool"
+        rm -f "$spool"
+        if printf '\n' >&7 2>/dev/null; then opened=0; break; fi
+        exec 7>&-
+    done
     trap - HUP INT TERM
     return "$opened"
 }
@@ -66,5 +90,5 @@ may_hang() {
     known_answer=1
     return 1
 }
-mounts=/proc/self/mounts known_mounts='' known_answer=''
+mounts=/proc/self/mounts known_mounts='' known_answer='' expiry='' keeps_lock=''
 may_hang "$mounts" || : # cache the result for all calls

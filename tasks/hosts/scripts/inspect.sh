@@ -4,8 +4,9 @@
 # $7 "version" to run the program for its version, $8 seconds for all examinations that may hang, then
 # the ports that must be free.
 . ./find_server.sh
-. ./listening.sh
+. ./connections.sh
 . ./home_files.sh
+. ./fence.sh
 . ./inspect_places.sh
 . ./inspect_program.sh
 . ./inspect_managers.sh
@@ -32,6 +33,7 @@ user=${identity#*\(} user=${user%%\)*}
 echo "uid=$uid"
 echo "user=$user"
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
+if open_spool; then exec 7>&-; else echo "temporary=none"; fi
 locate_home || { echo "unanswered=$home"; echo "end=yes"; exit 0; }
 if [ -z "$home_id" ]; then :
 elif [ -d "$home" ]; then
@@ -39,6 +41,7 @@ elif [ -d "$home" ]; then
     echo "home_owner=$home_owner"
     [ -w "$home" ] && echo "home_writable=yes"
     within 5 print_home_files || echo "unanswered=a file below $home/etc, $home/store or its data"
+    within 5 print_fence || echo "unanswered=$home/.dagengine-fence"
 else echo "home=other"
 fi
 command -v flock >/dev/null && command -v setsid >/dev/null && echo "tools=yes"

@@ -22,9 +22,13 @@ for port in $ports; do
         read_listening
         find_server
     done
-    is_taken "$port" || continue
+    if ! is_taken "$port"; then
+        [ -n "$pid" ] || print_connections "$port"
+        continue
+    fi
     echo "listening=$port"
     [ -n "$pid" ] || print_listeners "$port"
 done
+print_source_ports
 tell_server
 [ -z "$pid" ] || sed 's/^/group=/' "/proc/$pid/cgroup" 2>/dev/null

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Listeners on a TCP port, from the kernel's tables.
-# shellcheck disable=SC2154  # home_id
+# shellcheck disable=SC2154  # home_id program
 . ./bounded.sh
 
 # Print "uid inode" of each socket that listens on port $1. The tables begin with listening sockets
@@ -31,6 +31,9 @@ print_listeners() {
         place_id=''
         if [ -n "$holder" ]; then
             name=$(tr '\n' '?' 2>/dev/null <"/proc/$holder/comm")
+            # A server that was started through a link has the name of the link.
+            path_of=$(readlink "/proc/$holder/exe" 2>/dev/null) path_of=${path_of% (deleted)}
+            case ${path_of##*/} in seekdb | observer | "$program") name=${path_of##*/} ;; esac
             mounts=''
             place_id=$(bounded 2 stat -L -c '%d:%i' "/proc/$holder/cwd")
             mounts=/proc/self/mounts

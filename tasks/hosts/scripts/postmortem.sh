@@ -1,14 +1,17 @@
 # shellcheck shell=sh
 # $1 home, $2 log, $3 offset in bytes, $4 pid, $5 its start time in clock ticks since boot (0:
 # unknown), then the ports of the server. Only kernel messages since the start time are reported.
-. ./bounded.sh
+. ./connections.sh
 . ./log_errors.sh
-home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
+home_id='' home=$1 log=$2 from=$3 pid=$4 since=$(($5 / 100))
 shift 5
 for port in "$@"; do
     hex=$(printf '%04X' "$port")
-    grep -q -s "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6 &&
+    if grep -q -s "^ *[0-9]*: [0-9A-F]*:$hex [0-9A-F]*:0000 0A " /proc/net/tcp /proc/net/tcp6; then
         echo "taken=$port"
+        print_listeners "$port"
+    else print_connections "$port"
+    fi
 done
 print_log() {
     if size=$(stat -c %s "$log" 2>/dev/null); then

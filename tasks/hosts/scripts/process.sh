@@ -6,6 +6,10 @@ read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 if locate_home; then
     find_server
     tell_server
+    if [ -n "$pid" ] && read -r up _ </proc/uptime; then
+        echo "uptime=$up"
+        echo "ticks=$(getconf CLK_TCK 2>/dev/null || echo 100)"
+    fi
     echo "end=yes"
 else
     echo "unanswered=$home"

@@ -1,16 +1,22 @@
 # shellcheck shell=sh
 # $1 home, $2 program, $3 SQL port, $4 marker: end only a server started by this DAG (empty: any),
-# $5 tenths of a second between SIGTERM and SIGKILL. Ends the server of this home, and no other
-# process, under the lock on the home: the identity of the process is checked again before each
-# signal.
+# $5 tenths of a second between SIGTERM and SIGKILL, $6 seconds for the lock, $7 fencing token. Ends
+# the server of this home, and no other process, under the lock on the home: the identity of the
+# process is checked again before each signal.
 . ./lives.sh
 . ./find_server.sh
 . ./listening.sh
-home=$1 program=$2 sql_port=$3 marker=$4 patience=$5
+. ./lock_holders.sh
+. ./fence.sh
+home=$1 program=$2 sql_port=$3 marker=$4 patience=$5 fence=$7
+# The output is read until the end of the script, so a failed write means that the controller, or
+# the connection to it, has gone. Then this script ends: only a stop that can still be cancelled sends
+# SIGKILL.
 wait_end() {
     tries=0
     while lives "$first" "$since"; do
         [ "$tries" -lt "$1" ] || return 1
+        [ $((tries % 10)) -ne 0 ] || echo "waiting=yes" 2>/dev/null || exit 1
         tries=$((tries + 1))
         sleep 0.1
     done
@@ -23,14 +29,15 @@ report_end() {
 locate_home || { echo "outcome=unanswered"; exit 0; }
 if [ -n "$home_id" ] && [ -d "$home" ]; then
     exec 9<"$home" || exit 70
-    flock -w 25 9 || { echo "outcome=locked"; exit 0; }
+    flock -w "$6" 9 || { echo "outcome=locked"; print_lock_holders; exit 0; }
+    take_fence "$fence" || [ $? -eq 2 ] || exit 0
 fi
 read -r boot </proc/sys/kernel/random/boot_id && echo "boot=$boot"
 find_server
 tell_server
 [ -z "$doubts" ] || { echo "outcome=doubtful"; exit 0; }
 [ -n "$pid" ] || { report_end gone; exit 0; }
-[ -z "$marker" ] || [ "$by" = "$marker" ] || { echo "outcome=foreign"; exit 0; }
+[ -z "$marker" ] || [ "$by" = "$marker" ] || { echo "outcome=other_dag"; exit 0; }
 [ "$owner" = "$(id -u)" ] || { echo "outcome=other_user"; exit 0; }
 first=$pid since=$started
 kill -s TERM "$first" || { echo "outcome=refused"; exit 0; }

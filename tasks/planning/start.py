@@ -1,26 +1,35 @@
-"""The route POST /ob/start, and the request bodies shared with POST /ob/stop."""
+"""A requested start: its body, its resolution and its submission."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from dagengine import DagDetail, Submission
 from dagengine.errors import ConfigError, IllegalArgument
-from dagengine.extension import Call, Planner, Route
+from dagengine.extension import Call, Handler
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.scope import RequestedScope, ScopeKind, resolve_scope
-from tasks.errors import SCOPE_ERRORS
 from tasks.operations.names import START_OB
 from tasks.operations.params import StartParams
+from tasks.planning import messages
 from tasks.preflight.checks import find_skip_problem
-from tasks.routes import messages
+
+_MAX_TARGETS = 1000
+_MAX_IDS = 100  # one DAG holds the lock; clients send all that they know to be unfinished
+_MAX_CHECKS = 100
+_REASON_CHARS = 4000
+_ID_CHARS, _NAME_CHARS = 128, 256
+
+_Id = Annotated[str, Field(max_length=_ID_CHARS)]
+_Name = Annotated[str, Field(max_length=_NAME_CHARS)]
 
 DEDUPE_WINDOW_S = 1.0  # the SDK repeats requests after errors
 
-_log = structlog.get_logger("tasks.routes.start")
+_log = structlog.get_logger("tasks.planning.start")
 
 
 class Scope(BaseModel):
@@ -36,11 +45,19 @@ class Scope(BaseModel):
         }
     )
 
-    type: str | None = Field(default=None, description="GLOBAL, ZONE or SERVER; any case")
-    target: list[str] | None = Field(default=None, description="zones, or `ip:port` of servers")
+    type: str | None = Field(
+        default=None, max_length=_NAME_CHARS, description="GLOBAL, ZONE or SERVER; any case"
+    )
+    target: list[_Name] | None = Field(
+        default=None, max_length=_MAX_TARGETS, description="zones, or `ip:port` of servers"
+    )
 
 
-_IDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+_IDS: dict[str, Any] = {
+    "type": "array",
+    "maxItems": _MAX_IDS,
+    "items": {"type": "string", "maxLength": _ID_CHARS},
+}
 _FORCE_PASS: dict[str, Any] = {
     "description": "ids of tasks that hold the cluster locked: these are cancelled and passed",
     "anyOf": [
@@ -58,21 +75,33 @@ _SKIP = "names of checks that must not block the start (docs/reference/checks.md
 class ForcePass(BaseModel):
     """Ids of tasks that hold the cluster locked."""
 
-    id: list[str] | None = None
+    id: list[_Id] | None = Field(default=None, max_length=_MAX_IDS)
+
+
+def _accept_list(value: Any) -> Any:
+    return {"id": value} if isinstance(value, list) else value  # the published document's form
+
+
+ForcePassDag: TypeAlias = Annotated[
+    ForcePass | None,
+    BeforeValidator(_accept_list),
+    WithJsonSchema(_FORCE_PASS),
+    Field(alias="forcePassDag"),
+]
+
+
+Reason: TypeAlias = Annotated[
+    str | None,
+    Field(max_length=_REASON_CHARS, description="for the audit; not part of OBShell's API"),
+]
 
 
 class ScopedRequest(BaseModel):
     """Which servers, and which tasks to pass for it."""
 
     scope: Scope | None = None
-    force_pass_dag: Annotated[
-        ForcePass | None, WithJsonSchema(_FORCE_PASS), Field(alias="forcePassDag")
-    ] = None
-
-    @field_validator("force_pass_dag", mode="before")
-    @classmethod
-    def _accept_list(cls, value: Any) -> Any:
-        return {"id": value} if isinstance(value, list) else value  # the published document's form
+    force_pass_dag: ForcePassDag = None
+    reason: Reason = None
 
 
 class StartRequest(ScopedRequest):
@@ -91,30 +120,42 @@ class StartRequest(ScopedRequest):
         }
     )
 
-    skip_checks: Annotated[list[str] | None, Field(alias="skipChecks", description=_SKIP)] = None
+    skip_checks: Annotated[
+        list[_Name] | None,
+        Field(alias="skipChecks", max_length=_MAX_CHECKS, description=_SKIP),
+    ] = None
 
 
-def start_route(
-    cluster: ClusterFile, planner: Planner[StartRequest] | None = None
-) -> Route[StartRequest]:
-    """Return POST /ob/start; a planner adds support for dry runs."""
+def start_handler(cluster: ClusterFile) -> Handler[StartRequest]:
+    """Return the handler of POST /ob/start."""
 
     async def start(call: Call[StartRequest]) -> DagDetail:
-        """Start observers.
+        """Start servers.
 
         The same start again within a second of an unfinished one answers with that DAG.
         """
         reload_cluster(cluster)
         targets, params = resolve_start(cluster, call.body)
-        skipped = ", ".join(params.skip_checks)
         return await call.submit(
-            Submission(START_OB, targets, params.to_json()),
-            reason=messages.CHECKS_SKIPPED(names=skipped) if skipped else "",
+            start_submission(targets, params),
+            reason=_render_reason(call.body.reason or "", params.skip_checks),
             dedupe_window_s=0.0 if params.force_pass else DEDUPE_WINDOW_S,
         )
 
-    errors = (*SCOPE_ERRORS, IllegalArgument)
-    return Route("POST", "/ob/start", StartRequest, start, errors=errors, plan=planner)
+    return start
+
+
+def start_submission(targets: tuple[str, ...], params: StartParams) -> Submission:
+    """Return the DAG of a start."""
+    return Submission(START_OB, targets, params.to_json())
+
+
+def _render_reason(reason: str, skip_checks: Sequence[str]) -> str:
+    """Return the reason for the audit, which also names the skipped checks."""
+    if not skip_checks:
+        return reason
+    skipped = messages.CHECKS_SKIPPED(names=", ".join(skip_checks))
+    return messages.REASON_AND_CHECKS(reason=reason, checks=skipped) if reason else skipped
 
 
 def resolve_start(

@@ -7,23 +7,38 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
-from dagengine import Clock
+from dagengine import Clock, FencingToken
 from dagengine.errors import (
     AuthenticationFailed,
     ConfigError,
+    ForwardingProhibited,
     HostKeyRejected,
     RemoteError,
+    StoreUnavailable,
     SudoRefused,
 )
-from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller, inspect_file
-from dagengine.remote import HostAddress, Runner, RunnerPool
-from tasks.cli import messages
-from tasks.cluster.cluster_file import Cluster, ClusterFile, Server
+from dagengine.extension import (
+    ClusterConfig,
+    SelfCheckResult,
+    SelfCheckStatus,
+    ServerIdentity,
+    compare_with_store,
+    inspect_controller,
+    inspect_file,
+    inspect_shared_store,
+    read_fencing_token,
+    read_store_identity,
+)
+from dagengine.remote import HostAddress, Runner, RunnerPool, find_skipped_lines
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.servers import Cluster, Server
+from tasks.doctor import messages
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.facts import HostFacts
 from tasks.preflight.checks import CHECKS, run_checks
@@ -32,10 +47,10 @@ from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import CheckResult, Severity, StartTarget
 from tasks.sql.access import open_sql
 from tasks.sql.connection import SqlNotReady, SqlPasswordRefused, query_version
+from tasks.sql.identity import read_identities
 
 # Names of checks are part of the JSON output, and thus not messages.
 _CLUSTER_FILE, _ROOT_PASSWORD, _HOST_KEY = "cluster file", "root password", "host key"
-_GREETING_S = 5.0
 _HOST_S = 120.0
 _HEALTH_OF = {
     Severity.OK: SelfCheckStatus.OK,
@@ -45,27 +60,101 @@ _HEALTH_OF = {
 }
 
 
-async def examine(engine_file: Path, pool: RunnerPool, clock: Clock) -> list[SelfCheckResult]:
-    """Run all checks, in the order in which a start depends on them."""
+Report: TypeAlias = Callable[[Sequence[SelfCheckResult]], None]
+
+
+async def examine(
+    engine_file: Path, pool: RunnerPool, clock: Clock, report: Report = lambda _: None
+) -> list[SelfCheckResult]:
+    """Run all checks, in the order in which a start depends on them.
+
+    Args:
+        engine_file: the engine file.
+        pool: logs in to the hosts.
+        clock: source of time.
+        report: called with the results of each part as soon as they are known.
+    """
     config, results = inspect_controller(engine_file, os.environ)
     if config is None:
+        report(results)
         return results
-    try:
-        file = ClusterFile(config.cluster, FLAVOURS)
-    except ConfigError as exc:
-        return [*results, _bad(str(config.cluster), _CLUSTER_FILE, exc.message, exc.remedy)]
+    results += await inspect_shared_store(config)
+    files: list[tuple[ClusterConfig, ClusterFile]] = []
+    for cluster in config.cluster_configs:
+        try:
+            file = ClusterFile(cluster.file, FLAVOURS)
+            cluster.check_name(file.name)
+        except ConfigError as exc:
+            results.append(_bad(str(cluster.file), _CLUSTER_FILE, exc.message, exc.remedy))
+            continue
+        files.append((cluster, file))
+    if (store := await read_store_identity(config)) is not None:
+        results += await inspect_managed([file for _, file in files], pool, clock, store)
+    report(results)
+    is_shared = config.store.url is not None  # the owner's next token is in its memory
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                examine_cluster(
+                    file, pool, clock, None if is_shared else _next_token(each), report
+                ),
+                name=f"hosts of {file.name}",
+            )
+            for each, file in files
+        ]
+    return [*results, *(each for task in tasks for each in task.result())]
+
+
+async def inspect_managed(
+    files: Sequence[ClusterFile], pool: RunnerPool, clock: Clock, store: ServerIdentity
+) -> list[SelfCheckResult]:
+    """Compare the servers of clusters that answer SQL with the server of the shared store."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(
+                read_identities(ClusterAccess(file, pool, clock)), name=f"identities {file.name}"
+            )
+            for file in files
+        ]
+    return [
+        compare_with_store(file.name, store, task.result())
+        for file, task in zip(files, tasks, strict=True)
+    ]
+
+
+async def examine_cluster(
+    file: ClusterFile,
+    pool: RunnerPool,
+    clock: Clock,
+    token: FencingToken | None,
+    report: Report = lambda _: None,
+) -> list[SelfCheckResult]:
+    """Check the cluster file, the files for logins, and every host.
+
+    Args:
+        file: the cluster file.
+        pool: logs in to the hosts.
+        clock: source of time.
+        token: the fencing token of the next start; None if it is not known.
+        report: called with the results of each part as soon as they are known.
+    """
     cluster = file.current
-    results += inspect_cluster_file(config.cluster, cluster)
-    results.append(inspect_password(file))
+    results = [*inspect_cluster_file(file.path, cluster), inspect_password(file)]
     for address in dict.fromkeys(hop for s in cluster.servers for hop in s.address.route()):
         results += inspect_login_files(address)
     results = list(dict.fromkeys(results))
+    report(results)
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_examine_host(server, file, pool, clock), name=f"examine {server}")
-            for server in cluster.servers
+            group.create_task(
+                _examine_host(server, file, pool, clock, token, report), name=f"examine {server}"
+            )
+            for server in file.servers
         ]
-    return results + _compare_builds([task.result() for task in tasks])
+    examined = [task.result() for task in tasks]
+    builds = _compare_builds(examined)
+    report(builds)
+    return [*results, *(each for _, _, of_host in examined for each in of_host), *builds]
 
 
 def inspect_cluster_file(path: Path, cluster: Cluster) -> Iterator[SelfCheckResult]:
@@ -105,35 +194,71 @@ def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
     if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
         state = messages.VARIABLE_EMPTY if variable in os.environ else messages.VARIABLE_UNSET
         yield _bad(variable, "passphrase", state(), messages.SET_VARIABLE())
-    known_hosts = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
-    result = inspect_file(known_hosts, "known hosts", is_secret=False)
+    yield from _inspect_known_hosts(address)
+
+
+def _inspect_known_hosts(address: HostAddress) -> Iterator[SelfCheckResult]:
+    """Check the known_hosts file; without it, the host keys are unknown, not the set-up broken."""
+    file = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    check, remedy = "known hosts", messages.PIN_HOST_KEYS()
+    if not file.exists():
+        message = messages.KNOWN_HOSTS_MISSING()
+        yield SelfCheckResult(str(file), check, SelfCheckStatus.WARN, message, remedy)
+        return
+    result = inspect_file(file, check, is_secret=False)
     if result.health is SelfCheckStatus.BAD:
-        result = replace(result, remedy=messages.PIN_HOST_KEYS())
+        result = replace(result, remedy=remedy)
     yield result
+    for warning in find_skipped_lines(address):
+        yield SelfCheckResult(
+            str(file), check, SelfCheckStatus.WARN, warning, messages.CORRECT_LINE()
+        )
 
 
 Examined = tuple[Server, HostFacts | None, list[SelfCheckResult]]
 
 
 async def _examine_host(
-    server: Server, file: ClusterFile, pool: RunnerPool, clock: Clock
+    server: Server,
+    file: ClusterFile,
+    pool: RunnerPool,
+    clock: Clock,
+    token: FencingToken | None,
+    report: Report,
 ) -> Examined:
-    runner = pool.runner(server.address)
+    facts, results = await _query_host(server, file, pool.runner(server.address), clock, token)
+    report(results)
+    return server, facts, results
+
+
+async def _query_host(
+    server: Server, file: ClusterFile, runner: Runner, clock: Clock, token: FencingToken | None
+) -> tuple[HostFacts | None, list[SelfCheckResult]]:
     try:
         async with asyncio.timeout(_HOST_S):
             facts = await gather_facts(server, runner, clock, with_version=True)
             if not facts.complete:
                 block = block_truncated(facts, server.address.user)
-                return server, None, [_bad(server.name, "login", block.message, block.remedy)]
+                return None, [_bad(server.name, "login", block.message, block.remedy)]
             results = [_logged_in(server, facts)]
-            results += [_as_result(server, v) for v in run_checks(facts, StartTarget(server))]
+            start_target = StartTarget(server, token=token)
+            results += [_as_result(server, v) for v in run_checks(facts, start_target)]
             results += await _examine_sql(server, facts, file, runner)
-            return server, facts, results
+            return facts, results
     except RemoteError as exc:
-        return server, None, [_bad(server.name, _name(exc), exc.message, exc.remedy)]
+        return None, [_bad(server.name, _name(exc), exc.message, exc.remedy)]
     except TimeoutError:
         message, remedy = messages.HOST_SILENT(limit_s=_HOST_S), messages.CHECK_HOST()
-        return server, None, [_bad(server.name, "reachable", message, remedy)]
+        return None, [_bad(server.name, "reachable", message, remedy)]
+
+
+def _next_token(config: ClusterConfig) -> FencingToken | None:
+    """Return the token of the controller's next start; None if its store cannot be read."""
+    try:
+        token = read_fencing_token(config)
+    except StoreUnavailable:
+        return None  # a new store, or one that inspect_controller has reported
+    return replace(token, lock_token=token.lock_token + 1)
 
 
 def _logged_in(server: Server, facts: HostFacts) -> SelfCheckResult:
@@ -159,17 +284,19 @@ def _as_result(server: Server, check_result: CheckResult) -> SelfCheckResult:
 async def _examine_sql(
     server: Server, facts: HostFacts, file: ClusterFile, runner: Runner
 ) -> Sequence[SelfCheckResult]:
-    """Check the tunnel to the SQL port, and the password."""
-    if facts.process is None:
-        return [] if server.sql_via == "direct" else [await _try_forwarding(server, runner)]
+    """Check the route to a running server, and the password."""
+    if facts.process is None:  # the check `forwarding` has examined sshd
+        return []
     check = "sql"
     try:
         password = file.root_password()
-        async with open_sql(server, runner, password) as connection:
+        async with open_sql(server, runner, password, logins=file.logins) as connection:
             version = await query_version(connection)
     except SqlPasswordRefused:
-        remedy = messages.CORRECT_PASSWORD()
+        remedy = messages.CORRECT_PASSWORD(source=file.current.root_password.name)
         return [_bad(server.name, check, messages.PASSWORD_REFUSED(), remedy)]
+    except ForwardingProhibited as exc:
+        return [_bad(server.name, "forwarding", exc.message, exc.remedy)]
     except SqlNotReady as exc:
         remedy = messages.CHECK_SSHD_AND_LOG()
         return [_bad(server.name, check, exc.message, exc.remedy or remedy)]
@@ -182,37 +309,11 @@ async def _examine_sql(
     ]
 
 
-async def _try_forwarding(server: Server, runner: Runner) -> SelfCheckResult:
-    """Check TCP forwarding of the host's sshd by connecting to its own port.
-
-    Used when no server listens.
-    """
-    port = server.address.port
-    for host in dict.fromkeys(("127.0.0.1", server.address.host, server.ip)):
-        if await _greets(runner, host, port):
-            message = messages.FORWARDING_WORKS()
-            return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.OK, message)
-    message, remedy = messages.FORWARDING_SILENT(port=port), messages.CHECK_SSHD()
-    return SelfCheckResult(server.name, "forwarding", SelfCheckStatus.WARN, message, remedy)
-
-
-async def _greets(runner: Runner, host: str, port: int) -> bool:
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_GREETING_S), runner.tunnel(host, port) as socket:
-            reader, writer = await asyncio.open_unix_connection(socket)
-            try:
-                return bool(await reader.read(4))
-            finally:
-                writer.close()
-    return False
-
-
 def _compare_builds(examined: Sequence[Examined]) -> list[SelfCheckResult]:
-    """Return all results, with a warning for each program whose size differs from the first."""
+    """Return a warning for each program whose size differs from the first."""
     first: tuple[str, int] | None = None
     compared = []
-    for server, facts, results in examined:
-        compared += results
+    for server, facts, _ in examined:
         if facts is None or facts.program_bytes is None:
             continue
         first = first or (server.name, facts.program_bytes)

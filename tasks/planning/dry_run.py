@@ -6,26 +6,38 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
+from dagengine import Engine
 from dagengine.errors import DagengineError
 from dagengine.extension import Call, Plan, Planner, ServerPlan
 from dagengine.remote import Command
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.scope import ScopeKind
+from tasks.cluster.servers import Server
 from tasks.flavours.base import DatabaseActions, StopMode
 from tasks.flavours.select import select_actions
 from tasks.hosts.commands import FACTS_LIMIT_S, start_command, stop_command
 from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import describe_kind
 from tasks.operations.lock_stage import LOCK_KEY
-from tasks.operations.names import START_OB, STOP_OB
+from tasks.operations.params import StopParams
+from tasks.planning import messages
+from tasks.planning.start import (
+    StartRequest,
+    reload_cluster,
+    resolve_start,
+    start_submission,
+)
+from tasks.planning.stop import (
+    StopRequest,
+    ZoneStopRequest,
+    resolve_stop,
+    resolve_zone_stop,
+    stop_submission,
+)
 from tasks.preflight.decide import Blocked, NoOp, decide_start
-from tasks.preflight.decide_stop import NothingRuns, Stop, decide_stop
+from tasks.preflight.decide_stop import NothingRuns, Stop, block_rejected, decide_stop
 from tasks.preflight.inspect import gather_facts
-from tasks.preflight.result import StartTarget
-from tasks.routes import messages
-from tasks.routes.start import StartRequest, reload_cluster, resolve_start
-from tasks.routes.stop import StopRequest, resolve_stop
+from tasks.preflight.result import Severity, StartTarget
 
 HostAnswers: TypeAlias = Mapping[str, HostFacts | ServerPlan]
 """By server: the facts of its host, or a plan that explains why they are unknown."""
@@ -46,9 +58,11 @@ def start_planner(access: ClusterAccess) -> Planner[StartRequest]:
 
         def decide(server: Server, facts: HostFacts) -> ServerPlan:
             others = {name: size for name, size in sizes.items() if name != server.name}
-            return _plan_start(server, facts, StartTarget(server, others), params.skip_checks)
+            start_target = StartTarget(server, others, call.engine.next_fencing_token(LOCK_KEY))
+            return _plan_start(server, facts, start_target, params.skip_checks)
 
-        return Plan(START_OB, LOCK_KEY, _decide_all(access, answers, decide))
+        plans, notices = _decide_all(access, answers, decide), access.cluster.find_notices()
+        return Plan(start_submission(targets, params), LOCK_KEY, plans, tuple(notices))
 
     return plan
 
@@ -59,22 +73,43 @@ def stop_planner(access: ClusterAccess) -> Planner[StopRequest]:
     async def plan(call: Call[StopRequest]) -> Plan:
         reload_cluster(access.cluster)
         targets, params = resolve_stop(access.cluster, call.body)
-        mode, scope, actions = params.mode, params.scope.kind, select_actions(access)
-        await actions.check_stop(mode, scope, targets)
-        if mode is StopMode.PLAIN:  # a plain stop queries no host, and neither does its plan
-            servers = map(access.server, targets)
-            plans = tuple(_plan_plain_stop(server, scope, actions) for server in servers)
-            return Plan(STOP_OB, LOCK_KEY, plans)
-        answers = await _query_all(access, targets)
-        kill_after_s = access.cluster.current.kill_after_s
-
-        def decide(server: Server, facts: HostFacts) -> ServerPlan:
-            freeze = (actions.render_freeze(server),) if mode is StopMode.TERMINATE else ()
-            return _plan_stop(server, facts, mode, (*freeze, _show_stop(server, kill_after_s)))
-
-        return Plan(STOP_OB, LOCK_KEY, _decide_all(access, answers, decide))
+        return await _plan_stops(access, call.engine, targets, params)
 
     return plan
+
+
+def zone_stop_planner(access: ClusterAccess) -> Planner[ZoneStopRequest]:
+    """Return the planner of POST /ob/zone/{zone}/stop."""
+
+    async def plan(call: Call[ZoneStopRequest]) -> Plan:
+        reload_cluster(access.cluster)
+        targets, params = resolve_zone_stop(access.cluster, call)
+        return await _plan_stops(access, call.engine, targets, params)
+
+    return plan
+
+
+async def _plan_stops(
+    access: ClusterAccess, engine: Engine, targets: tuple[str, ...], params: StopParams
+) -> Plan:
+    notices, submission = tuple(access.cluster.find_notices()), stop_submission(targets, params)
+    mode, scope, actions = params.mode, params.scope.kind, select_actions(access)
+    await actions.check_stop(mode, scope, targets)
+    if mode is StopMode.PLAIN:  # a plain stop queries no host, and neither does its plan
+        servers = map(access.server, targets)
+        plans = tuple(_plan_plain_stop(server, scope, actions, params.freeze) for server in servers)
+        return Plan(submission, LOCK_KEY, plans, notices)
+    answers = await _query_all(access, targets)
+    kill_after_s, token = access.cluster.current.kill_after_s, engine.next_fencing_token(LOCK_KEY)
+
+    def decide(server: Server, facts: HostFacts) -> ServerPlan:
+        freeze = (actions.render_freeze(server),) if mode is StopMode.TERMINATE else ()
+        commands = (*freeze, _show(stop_command(server, kill_after_s, token=token)))
+        if (refusal := block_rejected(facts, server, token)) is not None:
+            return _render_block(server, refusal)
+        return _plan_stop(server, facts, mode, commands)
+
+    return Plan(submission, LOCK_KEY, _decide_all(access, answers, decide), notices)
 
 
 # --- decisions: pure ---------------------------------------------------------------------------
@@ -85,16 +120,23 @@ def _plan_start(
 ) -> ServerPlan:
     decision = decide_start(facts, start_target, skips)
     checks = tuple(check_result.as_evidence() for check_result in decision.check_results)
+    decisive = tuple(
+        f"{check_result.level} {check_result.check}"
+        for check_result in decision.check_results
+        if check_result.level in (Severity.BLOCK, Severity.SKIPPED)
+    )
     match decision:
         case Blocked(_, message, remedy):
             text = messages.BLOCKED(reason=message, remedy=remedy)
-            return ServerPlan(server.name, "blocked", text, checks)
+            return ServerPlan(server.name, "blocked", text, checks, basis=decisive)
         case NoOp(reason):
-            return ServerPlan(server.name, "nothing", reason, checks)
+            return ServerPlan(server.name, "nothing", reason, checks, basis=decisive)
         case _:
             kind = describe_kind(decision.kind)
-            command = _show(start_command(server, messages.TASK_ID(), decision.kind))
-            return ServerPlan(server.name, "start", kind, checks, (command,))
+            words = (server, messages.TASK_ID(), decision.kind, start_target.token)
+            command = _show(start_command(*words))
+            basis = (str(decision.kind), *decisive)
+            return ServerPlan(server.name, "start", kind, checks, (command,), basis)
 
 
 def _plan_stop(
@@ -103,24 +145,28 @@ def _plan_stop(
     with_freeze = mode is StopMode.TERMINATE
     home, sql_port = server.home, server.sql_port
     match decide_stop(facts, home=home, sql_port=sql_port, with_freeze=with_freeze):
-        case Blocked(_, message, remedy):
-            text = messages.BLOCKED(reason=message, remedy=remedy)
-            return ServerPlan(server.name, "blocked", text)
+        case Blocked() as refusal:
+            return _render_block(server, refusal)
         case NothingRuns():
             return ServerPlan(server.name, "nothing", messages.NOT_RUNNING())
         case Stop(process):
             reason = messages.STOP_PLANNED(pid=process.pid, mode=mode)
-            return ServerPlan(server.name, "stop", reason, commands=commands)
+            basis = (process.boot, str(process.pid), str(process.started))
+            return ServerPlan(server.name, "stop", reason, commands=commands, basis=basis)
 
 
-def _plan_plain_stop(server: Server, scope: ScopeKind, actions: DatabaseActions) -> ServerPlan:
+def _render_block(server: Server, block: Blocked) -> ServerPlan:
+    text = messages.BLOCKED(reason=block.message, remedy=block.remedy)
+    return ServerPlan(server.name, "blocked", text)
+
+
+def _plan_plain_stop(
+    server: Server, scope: ScopeKind, actions: DatabaseActions, has_freeze: bool
+) -> ServerPlan:
     statement = actions.render_plain_stop(server, scope)
+    freeze = (actions.render_freeze(server),) if has_freeze else ()
     reason = messages.PLAIN_STOP_PLANNED()
-    return ServerPlan(server.name, "stop", reason, commands=(statement,))
-
-
-def _show_stop(server: Server, kill_after_s: float) -> str:
-    return _show(stop_command(server, kill_after_s))
+    return ServerPlan(server.name, "stop", reason, commands=(*freeze, statement))
 
 
 def _show(command: Command) -> str:
