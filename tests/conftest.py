@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import Protocol
@@ -19,12 +21,22 @@ from dagengine.runtime.clock import SystemClock
 from dagengine.runtime.logging import configure_logs
 from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
+from tests.support.accessibility import load_axe
+from tests.support.store_databases import StoreDatabase, run_mariadb, run_seekdb
 from tests.support.sudo_users import RULE, SudoUsers, make_users, skip_reason
+
+_STORE_CASE = re.compile(r"tests/conformance/test_store\w*\.py::.*\[(sqlite|crashing|mysql-\w+)\b")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background processes with SIGINT ignored, and programs that tests start inherit
     # this: Ctrl-C would not reach them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core."""
+    return load_axe(tmp_path_factory.mktemp("axe"))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -52,6 +64,31 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
     """A host for one test, which may change it."""
     async with DemoHosts(1) as hosts:
         yield hosts.hosts[0]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many cases of the store's contract each kind of store has passed."""
+    passed = terminalreporter.stats.get("passed", [])
+    counts = Counter(
+        match[1] for report in passed if (match := _STORE_CASE.match(report.nodeid)) is not None
+    )
+    if counts:
+        text = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+        terminalreporter.write_line(f"store conformance: {text}")
+
+
+@pytest.fixture(scope="session")
+def seekdb_database() -> Iterator[StoreDatabase]:
+    """The store of a real seekdb server, started when a test needs it. Use own clusters in it."""
+    with run_seekdb() as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def mariadb_database() -> Iterator[StoreDatabase]:
+    """The store of a real MariaDB server, started when a test needs it. Use own clusters in it."""
+    with run_mariadb() as database:
+        yield database
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from dagengine.model.outcome import Outcome
 from dagengine.model.step import StepContext
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
-from dagengine.server.controller import serve
+from dagengine.server.controller import Controller, serve
 from dagengine.testing import eventually, gated
 from tasks import EXTENSION
 
@@ -46,8 +46,8 @@ async def open_gated(surroundings: ExtensionContext) -> AsyncIterator[Extension]
         yield replace(extension, operations=operations)
 
 
-def announce(url: str) -> None:
-    sys.stdout.write(f"dagengine ready on {url}\n")
+def announce(controller: Controller) -> None:
+    sys.stdout.write(f"dagengine ready on {controller.url}\n")
     sys.stdout.flush()
 
 

@@ -140,6 +140,7 @@ async def run_client_commands(testbed: ClusterTestbed, dag_id: str) -> bytes:
         await run_command(testbed, *argv)
         for argv in (
             ["show"],
+            ["status", "--json"],
             ["show", dag_id],
             ["list", "--json"],
             ["audit", "--json"],

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import ClusterTestbed, OpenTestbed, sub_tasks, wait_dag
+from tests.acceptance.conftest import (
+    ClusterTestbed,
+    OpenTestbed,
+    other_controller_in_soak,
+    sub_tasks,
+    wait_dag,
+)
 
 STAGES = (
     "Check operation lock",
@@ -32,11 +38,7 @@ def count_launches(testbed: ClusterTestbed) -> Path:
 
 
 # The quick suite has a kill before, during and after the launch of the server.
-QUICK_KILLS = {
-    ("Check operation lock", "before"),
-    ("Start observers", "after"),
-    ("Start servers and zones", "before"),
-}
+QUICK_KILLS = {("Start observers", "after")}
 KILL_CASES = [
     pytest.param(
         *(stage, side),
@@ -49,6 +51,7 @@ KILL_CASES = [
 
 
 @pytest.mark.parametrize(("stage", "side"), KILL_CASES)
+@other_controller_in_soak
 async def test_controller_killed_resumes_dag_at_its_stage(
     open_testbed: OpenTestbed, stage: str, side: str
 ) -> None:
@@ -82,6 +85,7 @@ async def test_controller_killed_resumes_dag_at_its_stage(
         assert (await wait_dag(client, unlocked["id"]))["state"] == "SUCCEED"
 
 
+@other_controller_in_soak
 async def test_controller_sigterm_exits_and_resumes_dag_later(
     open_testbed: OpenTestbed,
 ) -> None:

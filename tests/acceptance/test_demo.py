@@ -184,3 +184,21 @@ async def test_demo_sigint_before_start_removes_everything(tmp_path: Path) -> No
         demo.process.send_signal(signal.SIGINT)
         assert await wait_end(demo) == 130
         assert (demo.processes(), demo.files()) == ({}, [])
+
+
+async def test_demo_fleet_replaces_killed_owner_during_start(tmp_path: Path) -> None:
+    async with launch(tmp_path, "--fleet", "--once", "--json") as demo:
+        async with asyncio.timeout(120):
+            code = await demo.process.wait()
+        text = (tmp_path / "err").read_text()
+        assert code == 0, text
+        assert (demo.processes(), demo.files()) == ({}, [])
+        dags = json.loads((tmp_path / "out").read_text())
+        assert [(dag["name"], dag["state"]) for dag in dags] == [("Start OB", "SUCCEED")] * 2
+        killed = re.search(r"^kill -9 (\d+): (controller\d), the owner of cluster1", text, re.M)
+        assert killed is not None
+        successors = re.findall(r"^(controller\d) has taken over cluster1 [\d.]+ s", text, re.M)
+        assert len(successors) == 1
+        assert successors != [killed[2]]
+        assert re.search(rf"^controller \S+:{killed[1]} .*: DEAD, 0 clusters", text, re.M)
+        assert len(re.findall(r"^controller .*: LIVE, ", text, re.M)) == 2

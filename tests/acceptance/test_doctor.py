@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tasks.demo.hosts import OPENSSH
-from tests.acceptance.conftest import OpenTestbed, all_log_lines, wait_dag
+from tests.acceptance.conftest import OpenTestbed, all_log_lines, only_owner, wait_dag
 from tests.acceptance.doctor_command import doctor, find_entry
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, only_owner]
 
 
 async def test_doctor_valid_setup_is_healthy_before_and_after_start(
@@ -76,7 +76,7 @@ async def test_doctor_unknown_host_key_or_closed_port_fails(open_testbed: OpenTe
         assert find_entry(document, GOOD, "login")["health"] == "ok"
 
 
-async def test_doctor_sshd_without_tcp_forwarding_warns(open_testbed: OpenTestbed) -> None:
+async def test_doctor_sshd_without_tcp_forwarding_is_bad(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed:
         if testbed.hosts.kind != OPENSSH:
             pytest.skip("the SSH server for machines without sshd has no such setting")
@@ -90,7 +90,7 @@ async def test_doctor_sshd_without_tcp_forwarding_warns(open_testbed: OpenTestbe
             _, document = await doctor(testbed)
             if any(e["check"] == "forwarding" for e in document["found"]):
                 forwarding = find_entry(document, GOOD, "forwarding")
-                if forwarding["health"] == "warn":
+                if forwarding["health"] == "bad":
                     break
         assert "AllowTcpForwarding" in forwarding["remedy"]
 

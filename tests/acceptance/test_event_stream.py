@@ -10,14 +10,14 @@ from contextlib import aclosing
 
 import pytest
 
-from dagengine.client import Client, Event
+from dagengine.client import Client, StreamEvent
 from dagengine.testing import eventually
 from tests.acceptance.conftest import OpenTestbed
 
 STAGE = "Start observers"
 
 
-async def collect(client: Client, dag_id: str) -> list[Event]:
+async def collect(client: Client, dag_id: str) -> list[StreamEvent]:
     async with asyncio.timeout(180), aclosing(client.follow(dag_id)) as events:
         return [event async for event in events]
 

@@ -11,6 +11,7 @@ from tests.acceptance.conftest import (
     ClusterTestbed,
     OpenTestbed,
     all_log_lines,
+    other_controller_in_soak,
     sub_tasks,
     wait_dag,
 )
@@ -43,6 +44,7 @@ def by_unit(testbed: ClusterTestbed, number: int) -> AbstractContextManager[obje
     ],
     ids=["OBShell", "systemd"],
 )
+@other_controller_in_soak
 async def test_externally_managed_server_is_not_started_or_stopped(
     open_testbed: OpenTestbed, manage: Manage, expected: str, remedy: str
 ) -> None:

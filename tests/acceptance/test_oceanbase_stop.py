@@ -84,6 +84,28 @@ async def test_stop_plain_of_zone_keeps_processes(
     assert (stopped["level"], stopped["in_service"]) == ("sql", False)
 
 
+async def test_zone_stop_route_freezes_before_stop(testbed: OceanTestbed) -> None:
+    before = testbed.pids()
+    async with testbed.client() as client:
+        path = "/ob/zone/zone3/stop"
+        assert await client.post(f"{path}/check", {"freeze_server": True}) == {}
+        assert testbed.take_statements() == []
+        created = await client.create(path, {"freeze_server": True, "reason": "maintenance"})
+        dag = await wait_dag(client, created["id"])
+        assert (dag["name"], dag["state"]) == ("Stop OB", "SUCCEED"), all_log_lines(dag)
+        assert [row["reason"] for row in await client.list_audit(dag["id"])] == ["maintenance"]
+        freeze, stop_zone = testbed.take_statements()
+        assert freeze.lower().startswith("alter system minor freeze")
+        assert stop_zone == "ALTER SYSTEM STOP ZONE 'zone3'"
+        assert testbed.pids() == before
+        for route in (path.replace("zone3", "zone1"), f"{path.replace('zone3', 'zone1')}/check"):
+            with pytest.raises(ApiRefused, match=r"OB\.Server\.StoppedInMultiZone"):
+                await client.post(route, {})
+        with pytest.raises(ApiRefused, match=r"OB\.Zone\.NotExist"):
+            await client.post("/ob/zone/zone9/stop", {})
+    assert testbed.take_statements() == []
+
+
 async def test_stop_plain_of_servers_uses_cluster_addresses(testbed: OceanTestbed) -> None:
     dag = await stop(testbed, "SERVER", testbed.name(4), testbed.name(3))
     assert dag["state"] == "SUCCEED", all_log_lines(dag)

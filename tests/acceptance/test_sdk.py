@@ -10,17 +10,17 @@ import pytest
 import pytest_asyncio
 from obshell.service.client_v1 import OBShellHandleError
 
-from tests.acceptance.conftest import ClusterTestbed, make_testbed
+from tests.acceptance.conftest import CALLED, ClusterTestbed, make_testbed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LANES = ("Check servers", "Start observers", "Wait for observers to become healthy")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def testbed() -> AsyncIterator[ClusterTestbed]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=CALLED)
+async def testbed(request: pytest.FixtureRequest) -> AsyncIterator[ClusterTestbed]:
     """Three servers that the SDK has started."""
-    async with make_testbed(3) as opened:
+    async with make_testbed(3, request.param) as opened:
         await opened.start_controller()
         opened.first = await start(opened, "GLOBAL", [])
         yield opened

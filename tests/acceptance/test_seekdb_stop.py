@@ -15,6 +15,7 @@ from tests.acceptance.conftest import (
     ClusterTestbed,
     OpenTestbed,
     all_log_lines,
+    other_controller_in_soak,
     sub_tasks,
     wait_dag,
 )
@@ -32,6 +33,7 @@ async def start_all(testbed: ClusterTestbed) -> None:
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
 
 
+@other_controller_in_soak
 async def test_stop_terminate_seekdb_freezes_and_ends_server(
     open_testbed: OpenTestbed,
 ) -> None:
@@ -50,6 +52,7 @@ async def test_stop_terminate_seekdb_freezes_and_ends_server(
         assert len(testbed.server_pids()) == 2
 
 
+@other_controller_in_soak
 async def test_stop_force_seekdb_ends_all_and_is_repeatable(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         await start_all(testbed)
@@ -64,6 +67,7 @@ async def test_stop_force_seekdb_ends_all_and_is_repeatable(open_testbed: OpenTe
         assert caught.value.code == "OB.Cluster.ForceStopRequired"
 
 
+@other_controller_in_soak
 async def test_stop_plain_seekdb_is_refused_with_remedy(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
         await start_all(testbed)
@@ -75,6 +79,7 @@ async def test_stop_plain_seekdb_is_refused_with_remedy(open_testbed: OpenTestbe
         assert len(testbed.server_pids()) == 1
 
 
+@other_controller_in_soak
 async def test_stop_leaves_foreign_process_in_home_running(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         await start_all(testbed)
@@ -94,6 +99,7 @@ async def test_stop_leaves_foreign_process_in_home_running(open_testbed: OpenTes
             foreign.wait()
 
 
+@other_controller_in_soak
 async def test_cli_stop_requires_mode_and_stops_with_force(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed:
         await start_all(testbed)

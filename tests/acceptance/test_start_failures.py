@@ -16,6 +16,7 @@ from tasks.operations.start import START
 from tests.acceptance.conftest import (
     OpenTestbed,
     all_log_lines,
+    other_controller_in_soak,
     sub_tasks,
     wait_dag,
 )
@@ -32,6 +33,7 @@ FAULT_CASES = [
 
 
 @pytest.mark.parametrize("fault", FAULT_CASES)
+@other_controller_in_soak
 async def test_start_one_broken_server_fails_alone_and_is_retried(
     open_testbed: OpenTestbed, fault: Fault
 ) -> None:
@@ -44,8 +46,10 @@ async def test_start_one_broken_server_fails_alone_and_is_retried(
         first_failed = next(
             n for n, node in enumerate(dag["nodes"], 1) if node["state"] == "FAILED"
         )
-        assert (first_failed, dag["stage"]) == (fault.stage, fault.stage)
-        failed = sub_tasks(dag, fault.stage)
+        # A server that ends at once may have ended before stage 3 identifies its process.
+        assert first_failed in ((3, 4) if fault.stage == 4 else (fault.stage,))
+        assert dag["stage"] == first_failed
+        failed = sub_tasks(dag, first_failed)
         assert (failed[GOOD]["state"], failed[BAD]["state"]) == ("SUCCEED", "FAILED")
         for word in fault.expected_words:
             assert word in failed[BAD]["task_logs"][-1], all_log_lines(dag)
@@ -53,14 +57,14 @@ async def test_start_one_broken_server_fails_alone_and_is_retried(
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "sql"
         bad_evidence = dag["additional_data"]["evidence"].get(BAD, {})
         cause = bad_evidence.get("cause", "")
-        if "its log does not contain an error" not in cause:  # seekdb loses its last lines
+        if "its log does not" not in cause:  # seekdb loses its last lines
             assert bad_evidence.get("errcode") == fault.errcode, bad_evidence
         (good_pid,) = testbed.server_pids()
 
         fix()
         await client.operate_dag(dag["id"], "RETRY")
         retried = await wait_dag(client, dag["id"])
-        assert retried["state"] == "SUCCEED", retried["nodes"][fault.stage - 1]
+        assert retried["state"] == "SUCCEED", retried["nodes"][first_failed - 1]
         for stage in (2, 3, 4):
             assert sub_tasks(retried, stage)[GOOD] == sub_tasks(dag, stage)[GOOD]
         assert good_pid in testbed.server_pids()
@@ -68,6 +72,7 @@ async def test_start_one_broken_server_fails_alone_and_is_retried(
 
 
 @pytest.mark.slow
+@other_controller_in_soak
 async def test_start_after_taken_port_sets_password(open_testbed: OpenTestbed) -> None:
     """A first boot whose port is taken completes but for the last step: root has no password."""
     async with open_testbed(1) as testbed, testbed.client() as client:
@@ -101,6 +106,7 @@ async def test_start_after_taken_port_sets_password(open_testbed: OpenTestbed) -
         (await asyncio.to_thread(connect, password=testbed.cluster.password)).close()
 
 
+@other_controller_in_soak
 async def test_start_wrong_root_password_is_named_in_log(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed:
         await testbed.start_controller()

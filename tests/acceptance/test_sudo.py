@@ -18,6 +18,7 @@ from tests.acceptance.conftest import (
     ClusterTestbed,
     OpenTestbed,
     all_log_lines,
+    other_controller_in_soak,
     sub_tasks,
     wait_dag,
 )
@@ -76,6 +77,7 @@ async def run(testbed: ClusterTestbed, accepted: dict[str, Any]) -> dict[str, An
         return await wait_dag(client, accepted["id"])
 
 
+@other_controller_in_soak
 async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
@@ -115,6 +117,7 @@ async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
         assert list(owners(testbed.cluster.servers[0].home)) == [sudo_users.owner_uid]
 
 
+@other_controller_in_soak
 async def test_sudo_cancelled_start_can_be_rolled_back(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
@@ -135,6 +138,7 @@ async def test_sudo_cancelled_start_can_be_rolled_back(
         assert testbed.server_pids() == []
 
 
+@other_controller_in_soak
 async def test_owner_check_without_sudo_refuses_server_of_other_user(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:

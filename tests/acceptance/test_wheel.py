@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -103,14 +104,57 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installe
 
 def test_wheel_contains_exactly_both_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    suffixes = (".py", ".sql", ".sh", "py.typed")
+        packed = {
+            name for name in archive.namelist() if not re.match(r"[^/]*\.(dist-info|data)/", name)
+        }
+    suffixes = (".py", ".sql", ".sh", ".tsv", ".html", "py.typed")
     packages = ("dagengine/", "tasks/")
     expected = {
-        name for name in tracked_files() if name.startswith(packages) and name.endswith(suffixes)
+        name
+        for name in tracked_files()
+        if name.startswith(packages) and (name.endswith(suffixes) or "/static/" in name)
     }
     assert packed == expected
     assert {"dagengine/py.typed", "dagengine/store/sqlite/migrations/0007_terms.sql"} <= packed
+
+
+def shared_files(wheel: Path) -> set[str]:
+    """Return the files that are installed below the environment's `share`."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = (name.partition(".data/data/share/")[2] for name in archive.namelist())
+        return {name for name in found if name}
+
+
+def test_wheel_contains_all_examples_and_pages(wheel: Path) -> None:
+    page = "docs/man/dagengine.1"
+    generators = {
+        *("docs/generate.py", "docs/config_tables.py", "docs/man_page.py"),
+        *("docs/record_sessions.py", "docs/screenshots.py"),
+    }
+    expected = {name for name in tracked_files() if name.startswith(("configs/", "docs/"))}
+    expected = {f"doc/dagengine/{name}" for name in expected - generators - {page}}
+    top = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE")
+    expected |= {"man/man1/dagengine.1", *(f"doc/dagengine/{name}" for name in top)}
+    assert shared_files(wheel) == expected
+
+
+def test_wheel_contains_files_named_by_its_texts(wheel: Path) -> None:
+    """Texts and docstrings name pages; packed pages link to packed pages and examples."""
+    shared = {name.removeprefix("doc/dagengine/") for name in shared_files(wheel)}
+    missing = set()
+    for name in tracked_files():
+        text = (ROOT / name).read_text("utf-8") if name.endswith((".py", ".md")) else ""
+        if name.startswith(("dagengine/", "tasks/")):
+            named = set(re.findall(r"\b(?:docs|configs)/[\w/.-]+\.(?:md|yaml|service|py)\b", text))
+        elif name in shared:
+            links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+            paths = {os.path.normpath(Path(name).parent / link) for link in links}
+            named = {path for path in paths if path.startswith(("docs/", "configs/"))}
+        else:
+            continue
+        folders = {str(Path(path).parent) for path in shared}
+        missing |= {f"{name}: {path}" for path in named if path not in shared | folders}
+    assert missing == set()
 
 
 def test_wheel_is_imported_instead_of_checkout(installed: Installed) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.cli.commands import app
+from dagengine.cli.dispatch import find_own_commands
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = {"asyncssh", "cryptography", "pydantic", "yaml", "aiohttp", "structlog", "sqlite3"}
@@ -34,12 +34,7 @@ sys.meta_path.insert(0, Blocker())
 
 def client_commands() -> list[str]:
     """Return the names of the commands that only call the API."""
-    names = {
-        command.name or command.callback.__name__
-        for command in app.registered_commands
-        if command.callback is not None
-    }
-    return sorted(names - ON_THE_CONTROLLER)
+    return sorted(find_own_commands() - ON_THE_CONTROLLER)
 
 
 def run_commands(*commands: list[str], expected: int = 0) -> set[str]:

@@ -20,6 +20,7 @@ NAMED_FOR_ANOTHER_REASON = {
     "tasks/__init__.py": "the name of the plugin",
     "tasks/cluster/obd.py": "the component names of obd's file format",
     "tasks/demo/cluster.py": "the demo shows one flavour",
+    "tasks/demo/fleet.py": "the demo shows one flavour",
     "tasks/hosts/identity.py": "names of programs, to recognise a foreign one",
 }
 

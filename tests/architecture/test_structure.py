@@ -27,12 +27,14 @@ MAX_TEST_LINES = 700  # the tests of a file are read one at a time
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 # Code that handles any exception: the attempt, the work for one DAG in a pass of the scheduler (a
 # defect must not affect other DAGs), the loops of the services and of the writer thread (whose
-# callers would wait forever), and the HTTP response.
+# callers would wait forever), the end of a foreign coroutine, and the HTTP response.
 BROAD_EXCEPTS = {
     "dagengine/engine/attempt.py",
     "dagengine/engine/decisions.py",
     "dagengine/engine/scheduler.py",
+    "dagengine/runtime/cancellation.py",
     "dagengine/runtime/service.py",
+    "dagengine/store/mysql/writer.py",
     "dagengine/store/sqlite/writer.py",
     "dagengine/api/middleware.py",
 }

@@ -26,6 +26,8 @@ ALLOWED_SLEEPS = {
     "layouts/measure.py": (3, "waits for real processes, outside of an event loop"),
     "layouts/real_layout.py": (1, "waits for a real server, outside of an event loop"),
     "layouts/real_seekdb.py": (2, "waits for a real server, outside of an event loop"),
+    "soak_fleet/controller.py": (1, "nothing announces a new round to a process"),
+    "soak_fleet/lab.py": (1, "the duration of an outage is the tested condition"),
     "support/standin/sql.py": (2, "a stand-in that starts as slowly as a server"),
 }
 

@@ -15,23 +15,26 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
 from dagengine.engine.engine import Engine
 from dagengine.model.changes import Batch
 from dagengine.rules.snapshot import Snapshot
-from dagengine.store.contract import BatchRefused
+from dagengine.store.contract import BatchRefused, Retention
 from dagengine.store.sqlite.store import SqliteStore
 from tests.chaos.start_scenarios import SCENARIOS as START_SCENARIOS
 from tests.chaos.start_scenarios import ChaosEnvironment
 from tests.chaos.stop_scenarios import STOP_SCENARIOS
 from tests.property.invariants import find_violations
 
+T = TypeVar("T")
 SCENARIOS = START_SCENARIOS | STOP_SCENARIOS
 CRASHED, WRONG = 77, 78
 BOUND_S = 60.0  # detects a hang; not a measure of speed
@@ -46,11 +49,21 @@ class EndingStore(SqliteStore):
         self._side = side
 
     async def commit(self, batches: Sequence[Batch]) -> list[BatchRefused | None]:
+        return await self._end_at(super().commit(batches))
+
+    async def pin(self, key: str, value: str) -> str:
+        return await self._end_at(super().pin(key, value))
+
+    async def prune(self, retention: Retention, now: datetime) -> int:
+        return await self._end_at(super().prune(retention, now))
+
+    async def _end_at(self, write: Coroutine[Any, Any, T]) -> T:
         self._left -= 1
-        if self._left == 0 and self._side == "before":
+        is_last = self._left == 0  # another write may begin before this one has ended
+        if is_last and self._side == "before":
             os._exit(CRASHED)
-        written = await super().commit(batches)
-        if self._left == 0:
+        written = await write
+        if is_last:
             os._exit(CRASHED)
         return written
 

@@ -107,6 +107,7 @@ class ChaosEnvironment:
                 Stage("verify", normal, self.verify, flags=FLAGS),
             ),
             lock_key="k",
+            takes_lock="lock",
         )
 
     def submission(self, targets: tuple[str, ...], *force: str) -> Submission:

@@ -7,11 +7,14 @@ which outlive the child.
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from tasks.operations.stop import stop_operation
 from tests.chaos.start_scenarios import ChaosEnvironment, Scenario
 from tests.support.standin.cluster import install
 from tests.support.standin.cluster_state import Ledger, Member
+from tests.support.standin.observer import WISHES
 from tests.support.standin.sql import write_config
 
 IPS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -49,6 +53,19 @@ echo ready
 read -r word
 case $PWD in *.2) sleep 0.4 ;; esac
 """
+
+
+# It outlives a SIGTERM; a stop that waits for its end can be cancelled. It ends with its test.
+_STUBBORN_SERVER = """\
+trap 'echo TERM >>signals' TERM
+echo ready
+tries=0
+while [ $tries -lt 6000 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+done
+"""
+_KILL_AFTER_S = 300
 
 
 class _Runner(LocalRunner):
@@ -91,6 +108,12 @@ class StopEnvironment(ChaosEnvironment):
     """Three servers in three zones; a stop has the first two, or zone2, in scope."""
 
     mode: str = "force"
+    stubborn: str = ""  #: address of the server that SIGTERM does not end
+
+    @property
+    def has_sql(self) -> bool:
+        """Whether the servers are stand-ins with SQL."""
+        return self.mode != "force"
 
     def home(self, ip: str) -> Path:
         return self.directory / ip
@@ -108,7 +131,7 @@ class StopEnvironment(ChaosEnvironment):
             ledger.bootstrap(members, _PASSWORD)
         with ExitStack() as stack:
             for member in members:
-                if self.mode == "plain":
+                if self.has_sql:
                     stack.enter_context(self._stand_in(member))
                 else:
                     stack.enter_context(self._start_server(member.ip))
@@ -120,6 +143,7 @@ class StopEnvironment(ChaosEnvironment):
             "id": 1,
             "flavour": "oceanbase",
             "root_password_env": "CHAOS_PASSWORD",
+            "stop": {"kill_after_s": _KILL_AFTER_S},
             "zones": {
                 member.zone: [
                     {
@@ -139,6 +163,7 @@ class StopEnvironment(ChaosEnvironment):
         home = self.home(member.ip)
         install(home)
         write_config(home, member, self._ledger_file)
+        (home / WISHES).write_text(json.dumps({"notes_term": True}))
         environ = os.environ | {"LD_LIBRARY_PATH": f"{home}/lib"}
         subprocess.run([home / "bin/observer"], cwd=home, env=environ, check=True)
         pid = (home / "run/observer.pid").read_text().strip()
@@ -146,16 +171,17 @@ class StopEnvironment(ChaosEnvironment):
         try:
             yield
         finally:
-            os.kill(int(pid), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
 
     @contextmanager
     def _start_server(self, ip: str) -> Iterator[None]:
         home = self.home(ip)
         (home / "bin").mkdir(parents=True)
         program = home / "bin/observer"
-        program.symlink_to("/bin/sh")
+        shutil.copy(Path("/bin/sh").resolve(), program)
         server = subprocess.Popen(
-            [program, "-c", _SERVER],
+            [program, "-c", _STUBBORN_SERVER if ip == self.stubborn else _SERVER],
             cwd=home,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -174,7 +200,7 @@ class StopEnvironment(ChaosEnvironment):
     @asynccontextmanager
     async def child_resources(self) -> AsyncIterator[None]:
         os.environ["CHAOS_PASSWORD"] = _PASSWORD
-        if self.mode != "plain":
+        if not self.has_sql:
             yield
             return
         with self._ledger() as ledger:
@@ -182,7 +208,11 @@ class StopEnvironment(ChaosEnvironment):
             members = [Member(*row) for row in ledger.rows(f"SELECT {columns} FROM server")]  # type: ignore[arg-type]
 
             async def all_serve() -> bool:
-                return all(ledger.serves(member) for member in members)
+                return all(
+                    ledger.serves(member)
+                    for member in members
+                    if not self.signals(f"{member.ip}:2886")
+                )
 
             await eventually(all_serve, timeout_s=BOUND_S, what="the stand-ins' service")
             yield
@@ -233,12 +263,34 @@ class StopEnvironment(ChaosEnvironment):
     def check_effects(self) -> None:
         """Check at any moment: every server ends once at most, and only if it is in scope."""
         signals = {name: self.signals(name) for name in NAMES}
-        allowed = STOPPED_TARGETS if self.mode == "force" else ()
-        assert all(n <= (name in allowed) for name, n in signals.items()), f"signals: {signals}"
+        allowed = STOPPED_TARGETS if self.mode in ("force", "terminate") else ()
+        stubborn = f"{self.stubborn}:2886"  # a repeated attempt sends it another signal
+        assert all(n <= (name in allowed) for name, n in signals.items() if name != stubborn), (
+            f"signals: {signals}"
+        )
         assert self.is_up(UNRELATED)
         assert all(self.is_up(name) or signals[name] for name in NAMES), "killed without SIGTERM"
         with self._ledger() as ledger:
-            assert set(ledger.statements()) <= {"ALTER SYSTEM STOP ZONE 'zone2'"}
+            statements = set(ledger.statements())
+        if self.mode == "terminate":
+            assert all("MINOR FREEZE SERVER" in statement for statement in statements)
+        else:
+            assert statements <= {"ALTER SYSTEM STOP ZONE 'zone2'"}
+
+    def has_frozen(self) -> bool:
+        with self._ledger() as ledger:
+            return any("MINOR FREEZE" in statement for statement in ledger.statements())
+
+    def is_unlocked(self, target: str) -> bool:
+        """Return whether no script holds the lock of a home."""
+        home = os.open(self.home(target.rpartition(":")[0]), os.O_RDONLY)
+        try:
+            fcntl.flock(home, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(home)
+        return True
 
     def zones(self) -> list[object]:
         with self._ledger() as ledger:
@@ -289,9 +341,46 @@ async def stop_rollback(environment: ChaosEnvironment, engine: Engine) -> None:
     assert all(environment.is_up(target) for target in STOPPED_TARGETS)
 
 
+async def stop_terminate(environment: ChaosEnvironment, engine: Engine) -> None:
+    dag = await environment.end_of(engine, await environment.submit(engine, STOPPED_TARGETS))
+    assert dag.state is State.SUCCEED, dag
+    assert not any(environment.is_up(target) for target in STOPPED_TARGETS)
+    assert isinstance(environment, StopEnvironment)
+    assert environment.has_frozen(), "the servers ended without a freeze"
+
+
+async def stop_cancel(environment: ChaosEnvironment, engine: Engine) -> None:
+    """A server outlives its SIGTERM, and the stop that waits for it is cancelled."""
+    assert isinstance(environment, StopEnvironment)
+    stubborn, other = STOPPED_TARGETS
+    dag_id = await environment.submit(engine, STOPPED_TARGETS)
+
+    async def can_be_cancelled() -> bool:
+        detail = await engine.find_dag(dag_id, details=True)
+        assert detail is not None
+        assert detail.nodes is not None
+        is_decided = detail.dag.state.is_final or detail.dag.operator is Operator.CANCEL
+        is_waiting = environment.signals(stubborn) > 0 and not environment.is_up(other)
+        has_ended = any(task.sub_task.state.is_final for task in detail.nodes[3].sub_tasks)
+        return is_decided or (is_waiting and has_ended)
+
+    await eventually(can_be_cancelled, timeout_s=BOUND_S, what="a stop that waits")
+    detail = await engine.find_dag(dag_id, details=False)
+    assert detail is not None
+    if not detail.dag.state.is_final and detail.dag.operator is not Operator.CANCEL:
+        await environment.operate(engine, dag_id, Operator.CANCEL)
+    dag = await environment.end_of(engine, dag_id)
+    assert (dag.state, dag.operator) == (State.FAILED, Operator.CANCEL), dag
+    assert environment.is_up(stubborn), "it was killed after the cancel"
+    assert not environment.is_up(other)
+    assert environment.is_unlocked(stubborn), "something of the stop still runs"
+
+
 STOP_SCENARIOS: dict[str, tuple[Scenario, type[ChaosEnvironment], dict[str, Any]]] = {
     "stop_force": (stop_force, StopEnvironment, {}),
     "stop_plain": (stop_plain, StopEnvironment, {"mode": "plain"}),
     "stop_retry": (stop_retry, StopEnvironment, {"broken": frozenset(IPS[:1])}),
+    "stop_terminate": (stop_terminate, StopEnvironment, {"mode": "terminate"}),
+    "stop_cancel": (stop_cancel, StopEnvironment, {"stubborn": IPS[0]}),
     "stop_rollback": (stop_rollback, StopEnvironment, {"broken": frozenset(IPS[:2])}),
 }

@@ -9,8 +9,7 @@ from dagengine.model.outcome import Outcome, Succeeded
 from dagengine.model.records import LogRecord
 from dagengine.model.stage_kinds import StageKind
 from dagengine.model.step import StepContext
-from dagengine.store.contract import BatchRefused, LastIds, Retention
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import BatchRefused, LastIds, Retention, Store
 from dagengine.testing import FakeClock
 
 NOW = FakeClock().now()
@@ -24,6 +23,7 @@ OPERATION = Operation(
     "op",
     (Stage("one", StageKind.NORMAL, do_nothing), Stage("two", StageKind.PARALLEL, do_nothing)),
     lock_key="k",
+    takes_lock="one",
 )
 
 
@@ -42,12 +42,12 @@ def line_of(created: DagCreated, content: str, *, attempt_no: int = 0) -> LogApp
     return LogAppended(LogRecord(0, task.sub_task_id, attempt_no, 0, content, NOW))
 
 
-async def commit_one(store: SqliteStore, batch: Batch) -> BatchRefused | None:
+async def commit_one(store: Store, batch: Batch) -> BatchRefused | None:
     (result,) = await store.commit([batch])
     return result
 
 
-async def prune(store: SqliteStore, retention: Retention) -> int:
+async def prune(store: Store, retention: Retention) -> int:
     slices = 0
     while await store.prune(retention, NOW):
         slices += 1

@@ -8,19 +8,28 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dagengine.store.contract import Store
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import CrashingStore
 
-STORES: dict[str, Callable[[Path], SqliteStore]] = {
+FILES: dict[str, Callable[[Path], SqliteStore]] = {
     "sqlite": SqliteStore,
     "crashing": lambda path: CrashingStore(str(path)),
 }
+DATABASES = {"mysql-seekdb": "seekdb_database", "mysql-mariadb": "mariadb_database"}
+"""Fixtures of the database of each kind of shared store; the first is part of the quick tests."""
+
+STORES = [*FILES, "mysql-seekdb", pytest.param("mysql-mariadb", marks=pytest.mark.slow)]
 
 
 @pytest_asyncio.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqliteStore]:
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """Yield a store of each kind in turn."""
-    opened = STORES[request.param](tmp_path / "new" / "store.sqlite")
+    if request.param in FILES:
+        opened: Store = FILES[request.param](tmp_path / "new" / "store.sqlite")
+    else:
+        database = request.getfixturevalue(DATABASES[request.param])
+        opened = await database.make_store()
     await opened.open()
     yield opened
     await opened.close()

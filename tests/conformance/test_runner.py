@@ -15,11 +15,13 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from dagengine.act_guard import guard_this_task
 from dagengine.errors import CommandTimedOut
 from dagengine.remote.command import Command, Secret, script
 from dagengine.remote.runner import CommandResult, Runner
 from dagengine.testing import LocalRunner
 from tasks.demo.hosts import OPENSSH, DemoHosts, free_port
+from tests.support.held_guard import HeldGuard
 from tests.support.leftovers import assert_nothing_left
 
 ODD = (
@@ -80,6 +82,22 @@ def fifo() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory, "fifo")
+
+
+async def test_runner_command_waits_for_act_guard(runner):
+    guard = HeldGuard()
+
+    async def run_guarded() -> CommandResult:
+        guard_this_task(guard)
+        return await runner.run(script("echo done", "t"), timeout_s=10)
+
+    async with asyncio.TaskGroup() as group:
+        guarded = group.create_task(run_guarded(), name="guarded")
+        await guard.waiting.wait()
+        unguarded = await runner.run(script("echo other", "t"), timeout_s=10)
+        assert not guarded.done()
+        guard.open()
+    assert (unguarded.stdout, guarded.result().stdout) == ("other\n", "done\n")
 
 
 async def test_runner_nonzero_exit_status_is_result(runner):
@@ -366,3 +384,31 @@ async def exchange(path: Path, payload: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+ECHO = script("""echo "ready $1"; while read -r line; do echo "<$line>"; done""", "t", "a b")
+
+
+async def test_runner_stream_exchanges_lines_with_command(runner):
+    async with asyncio.timeout(10), runner.stream(ECHO, timeout_s=10) as stream:
+        assert await stream.read_line() == "ready a b"
+        for text in ("one", "", "ü"):
+            stream.write_line(text)
+            assert await stream.read_line() == f"<{text}>"
+
+
+async def test_runner_stream_of_ended_command_has_no_line(runner):
+    command = script("echo last; exit 3", "t")
+    async with asyncio.timeout(10), runner.stream(command, timeout_s=10) as stream:
+        assert await stream.read_line() == "last"
+        assert [await stream.read_line() for _ in range(2)] == [None, None]
+        stream.write_line("too late")
+
+
+async def test_runner_stream_left_context_ends_command(runner):
+    async with asyncio.timeout(10), runner.stream(ECHO, timeout_s=10) as stream:
+        await stream.read_line()
+    # The fixture `runner` checks that nothing is left on the host.
+    assert (await runner.run(Command(("true",)), timeout_s=10)).exit_status == 0

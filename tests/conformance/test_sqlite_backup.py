@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from dagengine.errors import StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create, line_of
+from tests.conformance.test_store_credentials import session_of, token_of
+from tests.fixtures.stores import RECORDED, rows_of, write_store
 
 
 async def test_backup_store_during_writes_gives_valid_store(
@@ -35,6 +38,32 @@ async def test_backup_store_during_writes_gives_valid_store(
     lines = [line.content for line in await copy.find_logs(1)]
     assert lines == [str(number) for number in range(len(lines))]
     await copy.close()
+
+
+async def test_backup_store_keeps_tokens_and_drops_sessions(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    await sqlite_store.add_token(token_of())
+    session = session_of(token=token_of().digest)
+    for number in range(100):
+        await sqlite_store.add_session(replace(session, digest=bytes([number] * 32)))
+    await sqlite_store.add_session(session)
+    target = tmp_path / "copy.sqlite"
+    backup_store(sqlite_store.path, target)
+    assert session.digest not in target.read_bytes()
+    copy = SqliteStore(target)
+    await copy.open()
+    assert await copy.list_tokens() == (token_of(),)
+    assert await copy.find_session(session.digest) is None
+    await copy.close()
+    assert await sqlite_store.find_session(session.digest) == session
+
+
+@pytest.mark.parametrize("version", RECORDED)
+def test_backup_store_of_earlier_version_is_complete(tmp_path: Path, version: int) -> None:
+    path = write_store(tmp_path / "store.sqlite", version)
+    backup_store(path, tmp_path / "copy.sqlite")
+    assert rows_of(tmp_path / "copy.sqlite") == rows_of(path)
 
 
 async def test_backup_store_refuses_existing_target_and_non_store(tmp_path: Path) -> None:

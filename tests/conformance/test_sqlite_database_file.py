@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -93,11 +94,14 @@ async def test_store_lock_same_file_by_other_name_is_in_use(
 
 
 async def test_store_lock_write_failure_releases_lock(tmp_path: Path) -> None:
-    (tmp_path / "store.sqlite.lock").symlink_to("/dev/full")
     store = SqliteStore(tmp_path / "store.sqlite")
-    with pytest.raises(StoreUnavailable, match=r"cannot write .*store\.sqlite\.lock"):
-        await store.open()
-    (tmp_path / "store.sqlite.lock").unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(StoreUnavailable, match=r"cannot write .*store\.sqlite\.lock"):
+            await store.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     await store.open()
     await store.close()
 

@@ -196,7 +196,7 @@ async def test_sqlite_store_second_close_waits_for_first(sqlite_store: SqliteSto
 
 REQUESTS: dict[str, Callable[[SqliteStore], Awaitable[object]]] = {
     "commit": lambda store: store.commit([batch_of(create())]),
-    "reserve": lambda store: store.reserve([b"x"], NOW, NOW),
+    "reserve": lambda store: store.reserve([(b"x", NOW)], delete_before=None),
     "probe": lambda store: store.probe(NOW),
     "ping": methodcaller("ping"),
     "pin": methodcaller("pin", "a", "b"),

@@ -16,8 +16,13 @@ import pytest
 
 from dagengine.errors import StoreTooOld, StoreUnavailable
 from dagengine.store.sqlite.backup import backup_store
-from dagengine.store.sqlite.migrate import APPLICATION_ID, OLDEST_VERSION, newest_version
-from dagengine.store.sqlite.queries import read_sql
+from dagengine.store.sqlite.migrate import (
+    APPLICATION_ID,
+    OLDEST_VERSION,
+    list_migrations,
+    newest_version,
+)
+from dagengine.store.sqlite.queries import read_file
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing.internals import call_writer
 from tests.conformance.builders import batch_of, create
@@ -47,7 +52,7 @@ def normalize(sql: str) -> str:
 
 def expected_schema() -> list[tuple[str, str, str]]:
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(read_sql("schema.sql"))
+        connection.executescript(read_file("schema.sql"))
         return schema_of(connection)
 
 
@@ -163,6 +168,7 @@ KILL = """
 import os, signal, sqlite3, sys
 from pathlib import Path
 from dagengine.store.sqlite import connection as connect
+from dagengine.store.sqlite.migrate import newest_version
 
 path, moment = Path(sys.argv[1]), sys.argv[2]
 calls = 0
@@ -195,7 +201,7 @@ for limit in range(1, 100):
     reader.close()
     versions.append(version)
     connection = connect.connect_writer(path)
-    assert connection.execute("PRAGMA user_version").fetchone() == (7,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (newest_version(),)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     columns = "COUNT(*), MAX(lock_successor_id)"
     assert connection.execute(f"SELECT {columns} FROM dag").fetchone() == (28, 22)
@@ -207,8 +213,11 @@ print(*versions)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_upgrade_killed_at_any_statement_leaves_6_or_7(tmp_path: Path, moment: str) -> None:
-    path = write_store(tmp_path / "store.sqlite")
+@pytest.mark.parametrize("version", RECORDED)
+def test_upgrade_killed_at_any_statement_leaves_one_version(
+    tmp_path: Path, moment: str, version: int
+) -> None:
+    path = write_store(tmp_path / "store.sqlite", version)
     completed = subprocess.run(
         [sys.executable, "-c", KILL, str(path), moment],
         capture_output=True,
@@ -219,8 +228,9 @@ def test_upgrade_killed_at_any_statement_leaves_6_or_7(tmp_path: Path, moment: s
     assert (completed.returncode, completed.stderr) == (0, "")
     versions = [int(word) for word in completed.stdout.split()]
     assert versions == sorted(versions)
-    assert versions.count(6) > len(read_sql("migrations/0007_terms.sql").split(";")) - 1
-    assert versions[-1] == 7
+    statements = read_file(f"migrations/{dict(list_migrations())[version + 1]}").split(";")
+    assert versions.count(version) > len(statements) - 1
+    assert set(versions) == {*range(version, NEWEST + 1)}
 
 
 FULL_DISK = """

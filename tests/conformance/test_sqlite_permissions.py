@@ -103,8 +103,9 @@ async def test_sqlite_store_foreign_file_keeps_mode(tmp_path: Path) -> None:
     assert modes_of(tmp_path)["store.sqlite"] == "644"
 
 
-async def test_sqlite_store_link_to_missing_store_is_followed(tmp_path: Path) -> None:
+async def test_sqlite_store_link_to_store_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "store.sqlite").touch()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "store.sqlite")
     store = SqliteStore(tmp_path / "link")
     await store.open()

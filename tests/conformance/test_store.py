@@ -29,14 +29,13 @@ from dagengine.model.operation import IdempotencyKey
 from dagengine.model.outcome import Json
 from dagengine.model.records import AttemptRecord, AuditRecord, LockRecord, UnconfirmedRecord
 from dagengine.model.states import State
-from dagengine.store.contract import LastIds, Retention
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import LastIds, Retention, Store
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 
 # --- reading what was written --------------------------------------------------------------------
 
 
-async def test_store_created_dag_is_read_back(store: SqliteStore) -> None:
+async def test_store_created_dag_is_read_back(store: Store) -> None:
     created = create()
     assert await commit_one(store, batch_of(created)) is None
     rows = await store.load_dag(1)
@@ -57,7 +56,7 @@ async def test_store_created_dag_is_read_back(store: SqliteStore) -> None:
     ]
 
 
-async def test_store_missing_row_is_none_or_empty(store: SqliteStore) -> None:
+async def test_store_missing_row_is_none_or_empty(store: Store) -> None:
     assert await store.load_dag(7) is None
     assert await store.find_dag(7, details=True) is None
     assert await store.find_node(7, details=True) is None
@@ -67,7 +66,7 @@ async def test_store_missing_row_is_none_or_empty(store: SqliteStore) -> None:
     assert await store.last_ids() == LastIds(0, 0, 0)
 
 
-async def test_store_list_dags_is_newest_first_and_limited(store: SqliteStore) -> None:
+async def test_store_list_dags_is_newest_first_and_limited(store: Store) -> None:
     await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2, 3)])
     dag = create(2).dag
     ended = dag._replace(state=State.SUCCEED)
@@ -76,7 +75,7 @@ async def test_store_list_dags_is_newest_first_and_limited(store: SqliteStore) -
     assert [d.dag_id for d in await store.list_dags(limit=9, unfinished=True)] == [3, 1]
 
 
-async def test_store_log_lines_keep_order_of_writing(store: SqliteStore) -> None:
+async def test_store_log_lines_keep_order_of_writing(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     for number in range(20):
@@ -85,7 +84,7 @@ async def test_store_log_lines_keep_order_of_writing(store: SqliteStore) -> None
     assert [line.content for line in lines] == [f"line {n}" for n in range(20)]
 
 
-async def test_store_instants_keep_microseconds(store: SqliteStore) -> None:
+async def test_store_instants_keep_microseconds(store: Store) -> None:
     created = create()
     instant = NOW + timedelta(microseconds=123_457)
     created = replace(created, dag=created.dag._replace(start_at=instant))
@@ -95,7 +94,7 @@ async def test_store_instants_keep_microseconds(store: SqliteStore) -> None:
     assert rows.dag.start_at == instant
 
 
-async def test_store_running_attempt_is_read_from_sub_task(store: SqliteStore) -> None:
+async def test_store_running_attempt_is_read_from_sub_task(store: Store) -> None:
     created = create()
     task = created.sub_tasks[0]
     started_task = task._replace(state=State.RUNNING, attempt_no=1, start_at=NOW)
@@ -103,13 +102,16 @@ async def test_store_running_attempt_is_read_from_sub_task(store: SqliteStore) -
     await commit_one(store, batch_of(SubTaskChanged(task, started_task)))
     running = AttemptRecord(task.sub_task_id, 1, None, None, NOW, NOW)
     assert await store.find_attempts(task.sub_task_id) == (running,)
+    assert await store.list_dag_attempts(1) == (running,)
     ended = AttemptRecord(task.sub_task_id, 1, "Failed", "why", NOW, NOW)
     failed = SubTaskChanged(started_task, started_task._replace(state=State.FAILED))
     await commit_one(store, batch_of(AttemptClosed(ended), failed))
     assert await store.find_attempts(task.sub_task_id) == (ended,)
+    assert await store.list_dag_attempts(1) == (ended,)
+    assert await store.list_dag_attempts(2) == ()
 
 
-async def test_store_find_dag_returns_current_rows(store: SqliteStore) -> None:
+async def test_store_find_dag_returns_current_rows(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     written = 0
@@ -139,7 +141,7 @@ async def test_store_find_dag_returns_current_rows(store: SqliteStore) -> None:
     assert await count_lines() == 100
 
 
-async def test_store_reopen_keeps_rows(store: SqliteStore) -> None:
+async def test_store_reopen_keeps_rows(store: Store) -> None:
     await commit_one(store, batch_of(create()))
     await store.close()
     await store.close()
@@ -150,23 +152,25 @@ async def test_store_reopen_keeps_rows(store: SqliteStore) -> None:
 # --- data without a DAG, or that outlives it -----------------------------------------------------
 
 
-async def test_store_reserved_requests_are_kept_until_expiry(store: SqliteStore) -> None:
+async def test_store_reserved_requests_are_kept_until_expiry(store: Store) -> None:
     soon, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=99)
-    await store.reserve([b"a", b"b"], soon, NOW)
-    await store.reserve([b"b", b"c"], late, NOW)  # a repeated reservation is allowed
+    await store.reserve([(b"a", soon), (b"b", soon)], delete_before=None)
+    # a repeated reservation is allowed
+    await store.reserve([(b"b", late), (b"c", late)], delete_before=soon)
     assert sorted(await store.load_reserved()) == [(b"a", soon), (b"b", soon), (b"c", late)]
     await store.close()
     await store.open()
-    await store.reserve([b"d"], late, NOW + timedelta(seconds=2))
-    assert sorted(await store.load_reserved()) == [(b"c", late), (b"d", late)]
+    after = NOW + timedelta(seconds=2)
+    await store.reserve([(b"d", late), (b"a", NOW)], delete_before=after)
+    assert sorted(await store.load_reserved()) == [(b"a", NOW), (b"c", late), (b"d", late)]
 
 
-async def test_store_pinned_value_is_never_changed(store: SqliteStore) -> None:
+async def test_store_pinned_value_is_never_changed(store: Store) -> None:
     assert await store.pin("advertise", "first") == "first"
     assert await store.pin("advertise", "second") == "first"
 
 
-async def test_store_target_stays_unconfirmed_until_confirmed(store: SqliteStore) -> None:
+async def test_store_target_stays_unconfirmed_until_confirmed(store: Store) -> None:
     await commit_one(store, batch_of(create()))
     first, second = (UnconfirmedRecord("a", 1, stage, NOW) for stage in ("start", "stop"))
     assert await commit_one(store, batch_of(TargetUnconfirmed(first))) is None
@@ -188,9 +192,7 @@ async def test_store_target_stays_unconfirmed_until_confirmed(store: SqliteStore
     ],
     ids=["of another DAG", "of another stage", "set later"],
 )
-async def test_store_newer_unconfirmed_record_stays(
-    store: SqliteStore, newer: UnconfirmedRecord
-) -> None:
+async def test_store_newer_unconfirmed_record_stays(store: Store, newer: UnconfirmedRecord) -> None:
     inspected, other = (
         UnconfirmedRecord("a", 1, "start", NOW),
         UnconfirmedRecord("b", 1, "start", NOW),
@@ -203,7 +205,7 @@ async def test_store_newer_unconfirmed_record_stays(
     assert await store.load_unconfirmed() == (other,)
 
 
-async def test_store_idempotency_key_creates_one_dag(store: SqliteStore) -> None:
+async def test_store_idempotency_key_creates_one_dag(store: Store) -> None:
     created, key = create(), IdempotencyKey("k", "digest")
     assert await store.find_key("k") is None
     assert await commit_one(store, batch_of(created, IdempotencyKeyUsed(key, 1))) is None
@@ -224,7 +226,7 @@ async def test_store_idempotency_key_creates_one_dag(store: SqliteStore) -> None
 
 
 @pytest.mark.parametrize("kind", ["dag", "node", "sub-task", "attempt", "line", "fence"])
-async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, kind: str) -> None:
+async def test_store_stale_change_rejects_whole_batch(store: Store, kind: str) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     dag, node, task = created.dag, created.nodes[0], created.sub_tasks[0]
@@ -250,7 +252,7 @@ async def test_store_stale_change_rejects_whole_batch(store: SqliteStore, kind: 
     assert await store.find_logs(task.sub_task_id) == ()
 
 
-async def test_store_lock_has_one_owner_and_growing_token(store: SqliteStore) -> None:
+async def test_store_lock_has_one_owner_and_growing_token(store: Store) -> None:
     await store.commit([batch_of(create(n), dag_id=n) for n in (1, 2)])
     first = LockRecord("k", 1, 1, "op", NOW)
     assert await commit_one(store, batch_of(LockTaken(first))) is None
@@ -269,7 +271,7 @@ async def test_store_lock_has_one_owner_and_growing_token(store: SqliteStore) ->
 # --- several callers -----------------------------------------------------------------------------
 
 
-async def test_store_concurrent_calls_are_written_in_order(store: SqliteStore) -> None:
+async def test_store_concurrent_calls_are_written_in_order(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     calls = [store.commit([batch_of(line_of(created, str(n)))]) for n in range(300)]
@@ -279,7 +281,7 @@ async def test_store_concurrent_calls_are_written_in_order(store: SqliteStore) -
     assert [line.content for line in lines] == [str(n) for n in range(300)]
 
 
-async def test_store_cancelled_caller_leaves_no_open_transaction(store: SqliteStore) -> None:
+async def test_store_cancelled_caller_leaves_no_open_transaction(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     calls = [
@@ -337,9 +339,7 @@ def audit_row() -> AuditRecord:
 
 
 @pytest.mark.parametrize("kind", NOT_SERIALIZABLE)
-async def test_store_not_serializable_batch_does_not_affect_others(
-    store: SqliteStore, kind: str
-) -> None:
+async def test_store_not_serializable_batch_does_not_affect_others(store: Store, kind: str) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     bad = NOT_SERIALIZABLE[kind](created)
@@ -355,7 +355,7 @@ async def test_store_not_serializable_batch_does_not_affect_others(
     assert await store.last_event(1) == 3
 
 
-async def test_store_concurrent_callers_get_own_results(store: SqliteStore) -> None:
+async def test_store_concurrent_callers_get_own_results(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     good, bad = batch_of(line_of(created, "good")), batch_of(line_of(created, "\ud800"))
@@ -366,7 +366,7 @@ async def test_store_concurrent_callers_get_own_results(store: SqliteStore) -> N
 
 
 async def test_store_duplicate_dag_is_refused(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     first, second = await store.commit([batch_of(create()), batch_of(create())])
     assert first is None
@@ -375,7 +375,7 @@ async def test_store_duplicate_dag_is_refused(
     assert await commit_one(store, batch_of(line_of(create(), "x"))) is None
 
 
-async def test_store_not_serializable_reserved_request_is_refused(store: SqliteStore) -> None:
+async def test_store_not_serializable_reserved_request_is_refused(store: Store) -> None:
     with pytest.raises(NotSerializable, match="RequestReserved"):
-        await store.reserve([None], NOW, NOW)  # type: ignore[list-item]
+        await store.reserve([(None, NOW)], delete_before=None)  # type: ignore[list-item]
     assert await store.load_reserved() == []

@@ -15,8 +15,7 @@ from dagengine.model.events import (
 )
 from dagengine.model.records import LogRecord
 from dagengine.model.states import State
-from dagengine.store.contract import Retention
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import Retention, Store
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 
 
@@ -31,7 +30,7 @@ def first_stage_changes(created: DagCreated) -> tuple[Change, ...]:
     )
 
 
-async def test_store_events_are_numbered_in_order_of_commits(store: SqliteStore) -> None:
+async def test_store_events_are_numbered_in_order_of_commits(store: Store) -> None:
     created, other = create(), create(2)
     await commit_one(store, batch_of(created, *first_stage_changes(created)))
     await commit_one(store, batch_of(other, dag_id=2))
@@ -55,7 +54,7 @@ async def test_store_events_are_numbered_in_order_of_commits(store: SqliteStore)
     assert await store.last_event(2) == 2
 
 
-async def test_store_events_end_of_dag_is_last_of_commit(store: SqliteStore) -> None:
+async def test_store_events_end_of_dag_is_last_of_commit(store: Store) -> None:
     created = create()
     dag, node = created.dag, created.nodes[0]
     ended = dag._replace(state=State.SUCCEED)
@@ -66,14 +65,14 @@ async def test_store_events_end_of_dag_is_last_of_commit(store: SqliteStore) -> 
     assert last.payload.state is State.SUCCEED
 
 
-async def test_store_events_invisible_change_adds_no_event(store: SqliteStore) -> None:
+async def test_store_events_invisible_change_adds_no_event(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     await commit_one(store, batch_of(DagChanged(created.dag, created.dag._replace(lock_token=1))))
     assert await store.last_event(1) == 1
 
 
-async def test_store_events_rejected_batch_leaves_no_gap(store: SqliteStore) -> None:
+async def test_store_events_rejected_batch_leaves_no_gap(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     good, stale = line_of(created, "good"), line_of(created, "stale", attempt_no=7)
@@ -89,7 +88,7 @@ async def test_store_events_rejected_batch_leaves_no_gap(store: SqliteStore) -> 
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
-async def test_store_events_can_be_read_in_pages(store: SqliteStore, limit: int) -> None:
+async def test_store_events_can_be_read_in_pages(store: Store, limit: int) -> None:
     created = create()
     await commit_one(store, batch_of(created, *first_stage_changes(created)))
     for number in range(5):
@@ -102,7 +101,7 @@ async def test_store_events_can_be_read_in_pages(store: SqliteStore, limit: int)
     assert tuple(events_read) == all_events
 
 
-async def test_store_events_of_pruned_dag_are_deleted(store: SqliteStore) -> None:
+async def test_store_events_of_pruned_dag_are_deleted(store: Store) -> None:
     created = create()
     ended = created.dag._replace(state=State.SUCCEED)
     await commit_one(store, batch_of(created, *first_stage_changes(created)[1:]))

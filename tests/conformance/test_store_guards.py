@@ -24,8 +24,7 @@ from dagengine.model.changes import (
 from dagengine.model.operation import IdempotencyKey
 from dagengine.model.records import AttemptRecord, LockRecord, UnconfirmedRecord
 from dagengine.model.states import Operator, State
-from dagengine.store.contract import DagRows
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import DagRows, Store
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 
 SECRET = "hunter2"
@@ -113,7 +112,7 @@ GUARDS = {
 
 
 @pytest.mark.parametrize("name", GUARDS)
-async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, name: str) -> None:
+async def test_store_guard_one_stale_column_rejects_change(store: Store, name: str) -> None:
     guard = GUARDS[name]
     assert await commit_one(store, batch_of(*STORED)) is None
     refused = await commit_one(store, batch_of(guard.stale))
@@ -130,7 +129,7 @@ async def test_store_guard_one_stale_column_rejects_change(store: SqliteStore, n
     assert SECRET not in str(refused)
 
 
-async def test_store_guard_current_rows_accept_change(store: SqliteStore) -> None:
+async def test_store_guard_current_rows_accept_change(store: Store) -> None:
     """Without a difference the same changes are accepted: each error is due to one column."""
     assert await commit_one(store, batch_of(*STORED)) is None
     guard_cases = (stale_dag(), stale_node(), stale_sub_task(), stale_lock(), stale_unconfirmed())
@@ -141,7 +140,7 @@ async def test_store_guard_current_rows_accept_change(store: SqliteStore) -> Non
     )
 
 
-async def test_store_guard_free_lock_accepts_next_token_only(store: SqliteStore) -> None:
+async def test_store_guard_free_lock_accepts_next_token_only(store: Store) -> None:
     await commit_one(store, batch_of(*STORED, LockReleased("k", 1, 1, NOW)))
     for token in (1, 3):
         taking = LockTaken(LockRecord("k", 1, token, "", NOW))
@@ -150,9 +149,7 @@ async def test_store_guard_free_lock_accepts_next_token_only(store: SqliteStore)
 
 
 @pytest.mark.parametrize("lock_token", [0, 2])
-async def test_store_guard_other_lock_token_rejects_batch(
-    store: SqliteStore, lock_token: int
-) -> None:
+async def test_store_guard_other_lock_token_rejects_batch(store: Store, lock_token: int) -> None:
     await commit_one(store, batch_of(*STORED))
     line = line_of(CREATED, SECRET, attempt_no=1)
     refused = await commit_one(store, batch_of(line, lock_token=lock_token))

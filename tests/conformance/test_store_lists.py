@@ -12,15 +12,14 @@ from dagengine.errors import StoreUnavailable
 from dagengine.model.changes import AuditAppended, DagChanged
 from dagengine.model.records import AuditRecord
 from dagengine.model.states import State
-from dagengine.store.contract import Retention
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import Retention, Store
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of
 
 STATES = [State.SUCCEED, State.FAILED, State.RUNNING, State.FAILED, State.READY, State.SUCCEED]
 NAMES = ["start", "stop"]  # alternating
 
 
-async def create_dags(store: SqliteStore) -> None:
+async def create_dags(store: Store) -> None:
     """Create DAGs 1 to 6, with STATES and NAMES."""
     for dag_id, state in enumerate(STATES, 1):
         created = create(dag_id)
@@ -30,7 +29,7 @@ async def create_dags(store: SqliteStore) -> None:
 
 
 async def search(
-    store: SqliteStore,
+    store: Store,
     *,
     before: int | None = None,
     state: State | None = None,
@@ -44,13 +43,13 @@ async def search(
 # --- DAGs ----------------------------------------------------------------------------------------
 
 
-async def test_search_dags_is_newest_first_and_limited(store: SqliteStore) -> None:
+async def test_search_dags_is_newest_first_and_limited(store: Store) -> None:
     await create_dags(store)
     assert await search(store) == [6, 5, 4, 3, 2, 1]
     assert await search(store, limit=2) == [6, 5]
 
 
-async def test_search_dags_before_id_continues_list(store: SqliteStore) -> None:
+async def test_search_dags_before_id_continues_list(store: Store) -> None:
     await create_dags(store)
     assert await search(store, before=5, limit=2) == [4, 3]
     assert await search(store, before=1) == []
@@ -78,28 +77,39 @@ async def test_search_dags_before_id_continues_list(store: SqliteStore) -> None:
     ],
 )
 async def test_search_dags_filters_by_state_and_name(
-    store: SqliteStore, state: State | None, name: str | None, matching: list[int]
+    store: Store, state: State | None, name: str | None, matching: list[int]
 ) -> None:
     await create_dags(store)
     assert await search(store, state=state, name=name) == matching
     assert await search(store, state=state, name=name, before=5) == [n for n in matching if n < 5]
 
 
-async def test_search_dags_returns_dag_records(store: SqliteStore) -> None:
+async def test_search_dags_returns_dag_records(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     (matching,) = await store.search_dags(before=None, state=None, name="op", limit=1)
     assert matching == created.dag
 
 
-async def test_count_dags_counts_by_state(store: SqliteStore) -> None:
+async def test_find_dags_equals_single_reads_in_given_order(store: Store) -> None:
+    await create_dags(store)
+    for dag_id in (2, 5):
+        created = create(dag_id)
+        lines = [line_of(created, f"line {n} of {dag_id}") for n in range(3)]
+        assert await commit_one(store, batch_of(*lines, dag_id=dag_id)) is None
+    for ids in ([6, 5, 4, 3, 2, 1], [2, 5], [5, 99, 2], [1], [99], []):
+        single = [await store.find_dag(dag_id, details=True) for dag_id in ids]
+        assert list(await store.find_dags(ids)) == [dag for dag in single if dag is not None]
+
+
+async def test_count_dags_counts_by_state(store: Store) -> None:
     assert not any((await store.count_dags()).values())
     await create_dags(store)
     counted = {state: count for state, count in (await store.count_dags()).items() if count}
     assert counted == {state: STATES.count(state) for state in STATES}
 
 
-async def test_search_dags_and_count_dags_follow_state_change(store: SqliteStore) -> None:
+async def test_search_dags_and_count_dags_follow_state_change(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created))
     assert await search(store, state=State.READY) == [1]
@@ -111,7 +121,7 @@ async def test_search_dags_and_count_dags_follow_state_change(store: SqliteStore
     assert (counted.get(State.READY, 0), counted[State.RUNNING]) == (0, 1)
 
 
-async def test_search_dags_and_count_dags_omit_pruned_dags(store: SqliteStore) -> None:
+async def test_search_dags_and_count_dags_omit_pruned_dags(store: Store) -> None:
     await create_dags(store)
     while await store.prune(Retention(max_count=1), NOW + timedelta(days=1)):
         pass
@@ -124,7 +134,7 @@ async def test_search_dags_and_count_dags_omit_pruned_dags(store: SqliteStore) -
 # --- the audit -----------------------------------------------------------------------------------
 
 
-async def test_list_audit_before_id_continues_list(store: SqliteStore) -> None:
+async def test_list_audit_before_id_continues_list(store: Store) -> None:
     rows = [AuditRecord(0, NOW, n, None, "RETRY", "me", "why") for n in (1, 2, 1, 2, 1)]
     await store.commit([batch_of(AuditAppended(row)) for row in rows])
 
@@ -146,7 +156,7 @@ async def test_list_audit_before_id_continues_list(store: SqliteStore) -> None:
 # --- whether the store can be written and read ----------------------------------------------------
 
 
-async def test_store_probe_changes_no_row(store: SqliteStore) -> None:
+async def test_store_probe_changes_no_row(store: Store) -> None:
     created = create()
     await commit_one(store, batch_of(created, line_of(created, "a line")))
     before = await store.find_dag(1, details=True)
@@ -160,7 +170,7 @@ async def test_store_probe_changes_no_row(store: SqliteStore) -> None:
     assert await store.pin("advertise", "first") == "first"  # stored like the probe
 
 
-async def test_store_closed_refuses_each_call(store: SqliteStore) -> None:
+async def test_store_closed_refuses_each_call(store: Store) -> None:
     await store.close()
     for call in (store.probe(NOW), store.ping(), store.pin("a", "b"), store.count_dags()):
         with pytest.raises(StoreUnavailable):
@@ -171,7 +181,7 @@ async def test_store_closed_refuses_each_call(store: SqliteStore) -> None:
         await store.commit([batch_of(create())])
 
 
-async def test_store_ping_waits_for_earlier_commits(store: SqliteStore) -> None:
+async def test_store_ping_waits_for_earlier_commits(store: Store) -> None:
     writing = asyncio.ensure_future(store.commit([batch_of(create())]))
     await asyncio.sleep(0)  # it is submitted
     await store.ping()

@@ -9,23 +9,22 @@ import pytest
 
 from dagengine.model.changes import DagChanged
 from dagengine.model.states import State
-from dagengine.store.contract import Retention
-from dagengine.store.sqlite.store import SqliteStore
+from dagengine.store.contract import Retention, Store
 from tests.conformance.builders import NOW, batch_of, commit_one, create, line_of, prune
 
 
-async def finish(store: SqliteStore, dag_id: int, end_at: datetime, lines: int = 1) -> None:
+async def finish(store: Store, dag_id: int, end_at: datetime, lines: int = 1) -> None:
     created = create(dag_id)
     batch = batch_of(created, *(line_of(created, "x") for _ in range(lines)), dag_id=dag_id)
     ended = created.dag._replace(state=State.SUCCEED, end_at=end_at)
     await store.commit([batch, batch_of(DagChanged(created.dag, ended), dag_id=dag_id)])
 
 
-async def list_dag_ids(store: SqliteStore) -> list[int]:
+async def list_dag_ids(store: Store) -> list[int]:
     return [dag.dag_id for dag in await store.list_dags(limit=99)]
 
 
-async def test_store_prune_keeps_unfinished_and_newest_dags(store: SqliteStore) -> None:
+async def test_store_prune_keeps_unfinished_and_newest_dags(store: Store) -> None:
     long_ago = NOW - timedelta(days=100)
     await finish(store, 1, long_ago)
     await store.commit([batch_of(create(2), dag_id=2)])
@@ -38,7 +37,7 @@ async def test_store_prune_keeps_unfinished_and_newest_dags(store: SqliteStore) 
     assert await store.find_logs(1) == ()
 
 
-async def test_store_prune_max_count_keeps_newest(store: SqliteStore) -> None:
+async def test_store_prune_max_count_keeps_newest(store: Store) -> None:
     for dag_id in range(1, 8):
         await finish(store, dag_id, NOW)
     await prune(store, Retention(max_count=3))
@@ -46,9 +45,7 @@ async def test_store_prune_max_count_keeps_newest(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("max_age_s", [1e6 * 86_400, 1e300, math.inf])
-async def test_store_prune_huge_max_age_applies_max_count(
-    store: SqliteStore, max_age_s: float
-) -> None:
+async def test_store_prune_huge_max_age_applies_max_count(store: Store, max_age_s: float) -> None:
     for dag_id in range(1, 5):
         await finish(store, dag_id, NOW - timedelta(days=10_000))
     assert await prune(store, Retention(max_age_s=max_age_s, max_count=2**80)) == 0
@@ -57,7 +54,7 @@ async def test_store_prune_huge_max_age_applies_max_count(
     assert await list_dag_ids(store) == [4, 3]
 
 
-async def test_store_prune_huge_max_count_applies_max_age(store: SqliteStore) -> None:
+async def test_store_prune_huge_max_count_applies_max_age(store: Store) -> None:
     for dag_id in range(1, 5):
         await finish(store, dag_id, NOW - timedelta(days=4 - dag_id))
     await prune(store, Retention(max_age_s=1.5 * 86_400, max_count=2**80))
@@ -65,7 +62,7 @@ async def test_store_prune_huge_max_count_applies_max_age(store: SqliteStore) ->
 
 
 async def test_store_prune_large_dag_is_deleted_in_slices(
-    store: SqliteStore,
+    store: Store,
 ) -> None:
     await finish(store, 1, NOW - timedelta(days=9), lines=5000)
     await store.commit([batch_of(create(2), dag_id=2)])

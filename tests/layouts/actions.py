@@ -6,31 +6,34 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
-from dagengine import Engine
 from dagengine.api.binding import bind
 from dagengine.errors import ApiError
 from dagengine.extension import Call
 from dagengine.remote import HostAddress
 from dagengine.testing import FakeClock, LocalRunner
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.servers import Server
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.commands import start_command, stop_command
-from tasks.hosts.facts import HostFacts, StartReport, StopReport, parse_start, parse_stop
+from tasks.hosts.facts import HostFacts
 from tasks.hosts.home_state import StartKind
+from tasks.hosts.reports import StartReport, StopReport, parse_start, parse_stop
+from tasks.planning.dry_run import start_planner, stop_planner
+from tasks.planning.start import StartRequest
+from tasks.planning.stop import StopRequest
 from tasks.preflight.checks import run_checks
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.decide_stop import NothingRuns, StopDecision, decide_stop
 from tasks.preflight.inspect import gather_facts
 from tasks.preflight.result import Severity, StartTarget
-from tasks.routes.dry_run import start_planner, stop_planner
-from tasks.routes.start import StartRequest
-from tasks.routes.stop import StopRequest
 from tests.layouts.restore import RestoredHome
+from tests.support.callers import TESTER
+from tests.support.factories import make_idle_engine
 
 DAG = "77"
 MARKER = ".dagengine-first-start"
@@ -111,7 +114,7 @@ class Actions:
 
     async def dry_run(self) -> str:
         body = {"scope": {"type": "GLOBAL"}, "skipChecks": ["ports"]}
-        call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StartRequest), "test")
+        call = Call(make_idle_engine(), bind(json.dumps(body).encode(), StartRequest), TESTER)
         plan = await start_planner(ClusterAccess(self.cluster, LocalPool(), FakeClock()))(call)
         (planned,) = plan.servers
         kinds = [f" {kind}" for kind in StartKind for c in planned.commands if f" {kind} " in c]
@@ -121,7 +124,7 @@ class Actions:
         """Return the verdict of a stop's dry run, or the code of its refusal."""
         scope = {"type": "SERVER", "target": [self.server.name]}
         body = {"scope": scope} | ({} if mode == "plain" else {mode: True})
-        call = Call(cast("Engine", None), bind(json.dumps(body).encode(), StopRequest), "test")
+        call = Call(make_idle_engine(), bind(json.dumps(body).encode(), StopRequest), TESTER)
         try:
             plan = await stop_planner(ClusterAccess(self.cluster, LocalPool(), FakeClock()))(call)
         except ApiError as exc:

@@ -13,8 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# A running server writes these at any time, and SQLite removes its own files.
-_NOT_DATA = re.compile(r"(^|/)(log|run)/")
+# A running server writes these at any time, and SQLite removes its own files. The fence is replaced
+# by every command that acts in the home.
+_NOT_DATA = re.compile(r"(^|/)((log|run)/|\.dagengine-fence$)")
 _REPLACED = re.compile(r"(^|/)(slog/|meta\.db-|(log|run)/)")
 
 
@@ -41,7 +42,10 @@ Listing = Mapping[str, FileState]
 
 
 def list_data(root: Path) -> Listing:
-    """Return every path below a root except those in log/ and run/; links are not followed."""
+    """Return every path below a root, except the fence and those in log/ and run/.
+
+    Links are not followed.
+    """
     listing = {}
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()

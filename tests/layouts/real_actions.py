@@ -304,6 +304,12 @@ async def _stop_running(site: Site, *, force: bool = False, terminate: bool = Fa
             site.assert_doubted(dag, pid)
         return
     assert not isinstance(dag, ApiRefused), dag
+    if terminate and not site.expected.freezes:
+        assert dag["state"] == "FAILED", all_log_lines(dag)
+        for words in (f"pid {pid}", str(site.real.home), f"{site.real.root}/before", "force"):
+            assert words in all_log_lines(dag), all_log_lines(dag)
+        assert site.assert_serves() == pid
+        return
     assert dag["state"] == "SUCCEED", all_log_lines(dag)
     assert f"stopped, pid {pid}" in all_log_lines(dag)
     assert site.real.find_servers() == []

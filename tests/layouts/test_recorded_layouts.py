@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.hosts.facts import StartOutcome, StopOutcome
 from tasks.hosts.home_state import StartKind
+from tasks.hosts.reports import StartOutcome, StopOutcome
 from tasks.preflight.decide import Blocked, Decision, Start
 from tests.layouts.actions import DAG, MARKER, Actions, name_decision, write_marker
 from tests.layouts.recording import read_recording, recording_names

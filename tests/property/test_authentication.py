@@ -28,7 +28,7 @@ from dagengine.security.header import SignedHeader, decode_header, parse_header
 from dagengine.security.replay import fingerprint_header
 from dagengine.security.server_key import ServerKey
 from tasks.cluster.scope import parse_address
-from tasks.routes.start import StartRequest
+from tasks.planning.start import StartRequest
 
 fixed_budget = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 

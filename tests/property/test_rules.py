@@ -1,5 +1,6 @@
 """The rules under the interleavings that hypothesis generates, crashes included."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,9 +69,10 @@ class OneDag(RuleBasedStateMachine):
         stages = tuple(
             Stage(f"s{i}", kind, _step, flags=flags) for i, (kind, flags) in enumerate(kinds)
         )
-        registry = Registry([Operation("op", stages, lock_key="k")])
+        registry = Registry([Operation("op", stages)])
         targets = tuple(f"t{i}" for i in range(lanes))
         created = registry.instantiate(Submission("op", targets), LastIds(0, 0, 0), NOW)
+        created = replace(created, dag=created.dag._replace(lock_key="k"))
         self.snapshot = Snapshot(created.dag, created.nodes, created.sub_tasks)
         self.reference = Reference([kind for kind, _ in kinds], targets)
         self.create(created)
@@ -83,7 +85,7 @@ class OneDag(RuleBasedStateMachine):
         self.now += timedelta(milliseconds=1)
         return self.now
 
-    def follow(self, starts: list[plan.Start]) -> None:
+    def follow(self, starts: list[plan.AttemptStart]) -> None:
         for start in starts:
             sub_task = self.snapshot.sub_tasks[start.sub_task_id]
             assert sub_task.state is State.RUNNING

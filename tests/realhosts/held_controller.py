@@ -2,6 +2,7 @@
 
 argv: a directory, -c FILE. While the directory has a file `3-before` (or `3-after`), every step of
 stage 3 makes a file `3-before-<server or "cluster">` there and waits until `3-before` is removed.
+While it has a file `send-dagengine-start`, the command of that name waits before it is sent.
 """
 
 from __future__ import annotations
@@ -18,20 +19,23 @@ from dagengine.extension import Extension, ExtensionContext
 from dagengine.model.operation import Operation
 from dagengine.model.outcome import Outcome
 from dagengine.model.step import StepContext
+from dagengine.remote import Command, CommandResult
+from dagengine.remote.ssh import pool
+from dagengine.remote.ssh.runner import SshRunner
 from dagengine.runtime.logging import configure_logs
 from dagengine.server.config import load_config
-from dagengine.server.controller import serve
+from dagengine.server.controller import Controller, serve
 from dagengine.testing import eventually, gated
 from tasks import EXTENSION
 
 HOLDS = Path(sys.argv[1])
 
 
-async def wait_at(hold: str, context: StepContext) -> None:
+async def wait_at(hold: str, place: str) -> None:
     file = HOLDS / hold
     if not file.exists():
         return
-    (HOLDS / f"{hold}-{context.target or 'cluster'}").touch()
+    (HOLDS / f"{hold}-{place}").touch()
 
     async def is_open() -> bool:
         return not file.exists()
@@ -44,13 +48,23 @@ def held(operation: Operation) -> Operation:
     for number, stage in enumerate(operation.stages, start=1):
 
         async def before(context: StepContext, number: int = number) -> None:
-            await wait_at(f"{number}-before", context)
+            await wait_at(f"{number}-before", context.target or "cluster")
 
         async def after(context: StepContext, _outcome: Outcome, number: int = number) -> None:
-            await wait_at(f"{number}-after", context)
+            await wait_at(f"{number}-after", context.target or "cluster")
 
         operation = gated(operation, stage.name, before=before, after=after)
     return operation
+
+
+class HeldRunner(SshRunner):
+    """Holds commands after the step has decided on them and before they are sent."""
+
+    async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
+        for word in command.argv:
+            if isinstance(word, str) and word.startswith("dagengine-"):
+                await wait_at(f"send-{word}", self.address.host)
+        return await super().run(command, timeout_s=timeout_s)
 
 
 @asynccontextmanager
@@ -59,12 +73,13 @@ async def open_held(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         yield replace(extension, operations=[held(o) for o in extension.operations])
 
 
-def announce(url: str) -> None:
-    sys.stdout.write(f"dagengine ready on {url}\n")
+def announce(controller: Controller) -> None:
+    sys.stdout.write(f"dagengine ready on {controller.url}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
     configure_logs()
+    vars(pool)["SshRunner"] = HeldRunner
     config = load_config(Path(sys.argv[3]), os.environ)
     asyncio.run(serve(config, [replace(EXTENSION, open=open_held)], announce))

@@ -217,8 +217,12 @@ class Host:
         return [process for process in self.processes() if process.is_server]
 
     def other_processes(self) -> list[Process]:
-        """Return the processes that are neither sshd nor a server: none unless a command runs."""
-        return [p for p in self.processes() if not p.is_sshd and not p.is_server]
+        """Return the processes that are neither sshd nor a server: none unless a command runs.
+
+        The commands with which the controller observes its servers are not counted.
+        """
+        others = [p for p in self.processes() if not p.is_sshd and not p.is_server]
+        return [process for process in others if not _observes(process)]
 
     def signal(self, processes: Sequence[Process], number: signal.Signals) -> None:
         for process in processes:
@@ -363,6 +367,15 @@ def _find_init(keeper: subprocess.Popen[bytes]) -> int:
                 and arguments[0] != b"unshare"
             ):
                 return int(pid)
+
+
+def _observes(process: Process) -> bool:
+    """Whether a process belongs to the watch of a host or to a probe of the monitor."""
+    try:
+        session = Path(f"/proc/{os.getsid(process.pid)}/cmdline").read_bytes()
+    except OSError:  # it has just ended
+        return not Path(f"/proc/{process.pid}").exists()
+    return b"dagengine-watch" in session or b"dagengine-process" in session
 
 
 def _read_process(pid: int) -> tuple[Process, int] | None:

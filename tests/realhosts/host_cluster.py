@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from typing import Any
 import asyncssh
 import yaml
 
+from dagengine import AuditRecord
 from dagengine.client import Client
+from dagengine.store.sqlite.backup import backup_store
+from dagengine.store.sqlite.identity import renew_epoch
 from dagengine.testing import eventually
 from tasks.demo.reaper import ProcessReaper
 from tests.realhosts.host import Host
@@ -120,22 +124,76 @@ class HostCluster:
         )
         return entry
 
+    async def restart_without_watch(self) -> None:
+        """Restart the controller without the watch of hosts: then only DAGs contact them.
+
+        Every access to a host is a new connection in sshd's log. The next reset restores the file.
+        """
+        await self.end_controller()
+        self.entries["ssh"]["max_sessions"] = 3  # too few for a watch
+        self.write()
+        self.undo.callback(self._allow_watch)
+        await self.start_controller()
+
+    def _allow_watch(self) -> None:
+        del self.entries["ssh"]["max_sessions"]
+        self.write()
+
     async def start_controller(self) -> None:
         """Start a controller and wait until it is ready."""
+        engine_file = self.directory / "engine.yaml"
+        self._controller = await self._start_program(engine_file, self.holds, URL)
+
+    async def _start_program(
+        self, engine_file: Path, holds: Path, url: str
+    ) -> asyncio.subprocess.Process:
         with self.log.open("ab") as log:
-            self._controller = await asyncio.create_subprocess_exec(
-                *(sys.executable, str(_CONTROLLER), str(self.holds)),
-                *("-c", str(self.directory / "engine.yaml")),
+            program = await asyncio.create_subprocess_exec(
+                *(sys.executable, str(_CONTROLLER), str(holds), "-c", str(engine_file)),
                 env={**os.environ, "DAGENGINE_ROOT_PASSWORD": self.password},
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
             )
-        self._guard.watch_process(self._controller.pid)
-        assert self._controller.stdout is not None
+        self._guard.watch_process(program.pid)
+        assert program.stdout is not None
         async with asyncio.timeout(_READY_BOUND_S):
-            line = await self._controller.stdout.readline()
-        assert line == f"dagengine ready on {URL}\n".encode(), self.log.read_text()[-2000:]
+            line = await program.stdout.readline()
+        assert line == f"dagengine ready on {url}\n".encode(), self.log.read_text()[-2000:]
+        return program
+
+    @asynccontextmanager
+    async def second_controller(self) -> AsyncIterator[Client]:
+        """Run a second controller on a copy of the store with a new epoch; yield its client.
+
+        The first one may have been stopped by a signal: only the files are read.
+        """
+        port = 2887
+        directory = self.directory / "second"
+        (directory / "holds").mkdir(parents=True)
+        config = {
+            "api": {"port": port},
+            "store": {"path": "dagengine.sqlite"},
+            "cluster": "../cluster.yaml",
+        }
+        (directory / "engine.yaml").write_text(yaml.safe_dump(config))
+        copy = directory / "dagengine.sqlite"
+        backup_store(self.directory / "var" / "dagengine.sqlite", copy)
+        renew_epoch(copy, AuditRecord(0, datetime.now(UTC), 0, None, "NEW_EPOCH", "test", ""))
+        url = f"http://127.0.0.1:{port}"
+        program = await self._start_program(directory / "engine.yaml", directory / "holds", url)
+        try:
+            async with Client(url, self.password) as client:
+                yield client
+        finally:
+            program.terminate()
+            async with asyncio.timeout(_READY_BOUND_S):
+                await program.wait()
+
+    def signal_controller(self, number: signal.Signals) -> None:
+        """Send a signal to the controller, which must run."""
+        assert self._controller is not None
+        self._controller.send_signal(number)
 
     async def end_controller(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._controller is not None:
@@ -148,12 +206,12 @@ class HostCluster:
         """Request a start; return the DAG's id."""
         return str((await self.client.start(scope, targets))["id"])
 
-    async def end_of(self, dag_id: str) -> Dag:
-        """Follow a DAG to its end."""
+    async def end_of(self, dag_id: str, client: Client | None = None) -> Dag:
+        """Follow a DAG to its end; `client` is that of another controller."""
         snapshots: list[Dag] = []
 
         async def has_ended() -> bool:
-            snapshots.append(await self.client.get_dag(dag_id))
+            snapshots.append(await (client or self.client).get_dag(dag_id))
             return snapshots[-1]["state"] in ("SUCCEED", "FAILED")
 
         what = f"the end of DAG {dag_id}"
@@ -191,12 +249,14 @@ class HostCluster:
     async def expect_nothing_left(self) -> None:
         """Check that no command, lock or temporary file is left, and one server per host."""
         for host in self.hosts:
-            await until(
-                lambda host=host: not host.other_processes(), f"an end of work on {host.ip}"
-            )
-            assert not host.is_home_locked(), host.ip
-            assert (host.ip, host.temporary_files()) == (host.ip, [])
+            await self.expect_no_command_left(host)
             assert len(host.servers()) == 1, host.ip
+
+    async def expect_no_command_left(self, host: Host) -> None:
+        """Check that no command, lock or temporary file is left on a host."""
+        await until(lambda: not host.other_processes(), f"an end of work on {host.ip}")
+        assert not host.is_home_locked(), host.ip
+        assert (host.ip, host.temporary_files()) == (host.ip, [])
 
     def _describe(self) -> dict[str, Any]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ USER_HOME = "/home/admin"
 SQL_PORT, RPC_PORT = 2881, 2882
 _LEDGER = "ledger.sqlite"
 
-# Replaces the server program: counts its starts, and waits at the barrier `launch`.
+# Replaces the server program: counts its starts, and waits at the barrier `launch`. Its interpreter
+# is the executable of the process, so it has the name of the server.
 _PROGRAM = """\
-#!/home/control/dash
+#!/home/control/seekdb
 case "$*" in
     *--base-dir*)
         echo "$$" >>/home/control/launches
@@ -73,12 +75,13 @@ class Installation:
             zone: zone of the server.
         """
         if self.flavour == "oceanbase":
-            install(home)
+            install(home, path=self.home)
             write_config(home, member(ip, zone), Path("/home/ledger", _LEDGER))
             return
         program = control / "program"
         program.write_text(_PROGRAM)
         program.chmod(0o755)
+        shutil.copy("/bin/dash", control / self.program)
         (home / "bin").mkdir(parents=True)
         (home / "bin" / self.program).symlink_to("/home/control/program")
 

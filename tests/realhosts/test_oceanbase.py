@@ -92,6 +92,7 @@ async def test_start_oceanbase_server_does_not_contact_other_host(
 ) -> None:
     ended_host, lost_host = cluster.hosts[0], cluster.hosts[2]
     await cluster.end_server(ended_host)
+    await cluster.restart_without_watch()
     LINK_DOWN.cause(cluster, lost_host)
     cluster.undo.callback(LINK_DOWN.repair, cluster, lost_host)
     before = lost_host.contacts

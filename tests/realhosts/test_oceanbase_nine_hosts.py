@@ -49,18 +49,12 @@ def held_launch(cluster: HostCluster, host: Host) -> Callable[[], bool]:
     return lambda: barrier.is_reached
 
 
-async def restart_controller(cluster: HostCluster) -> None:
-    """Restart the controller, so that every access to a host is a new connection in sshd's log."""
-    await cluster.end_controller()
-    await cluster.start_controller()
-
-
 async def test_start_nine_hosts_each_scope_contacts_only_own_hosts(
     cluster: HostCluster,
 ) -> None:
     for host in cluster.hosts:
         await cluster.end_server(host)
-    await restart_controller(cluster)
+    await cluster.restart_without_watch()
     contacts = [host.contacts for host in cluster.hosts]
     # Without a majority the process comes up, but the cluster does not serve.
     single_start = await cluster.end_of(await cluster.start("SERVER", [cluster.names[0]]))
@@ -89,7 +83,7 @@ async def test_start_one_server_does_not_contact_frozen_host(
 ) -> None:
     ended_host, lost_host = cluster.hosts[0], cluster.hosts[8]
     await cluster.end_server(ended_host)
-    await restart_controller(cluster)
+    await cluster.restart_without_watch()
     lose(cluster, [lost_host], SSHD_FROZEN)
     contacts = [host.contacts for host in cluster.hosts[1:]]
     dag = await cluster.end_of(await cluster.start("SERVER", [cluster.names[0]]))

@@ -41,18 +41,22 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.api.app import build_app
+from dagengine.api.forwarding.owner import OwnershipView
+from dagengine.api.forwarding.scheme import ForwardedRequests
 from dagengine.extension import Call, Route
 from dagengine.remote.ssh.pool import SshPool
+from dagengine.security.forwarded_header import KEY_PURPOSE, NonceLog
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 from dagengine.testing import FakeClock, Latch
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.flavours.select import FLAVOURS
+from tasks.messages_zh import TEMPLATES as CHINESE
+from tasks.monitoring.monitor import ClusterMonitor
 from tasks.operations.names import START_OB
 from tasks.routes.cluster_info import read_routes
-from tasks.routes.monitor import ClusterMonitor
-from tasks.routes.start import start_route
+from tasks.routes.start_stop import start_route
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors.json").read_text(encoding="utf-8"))
 
@@ -164,6 +168,8 @@ class ApiController:
     flags: Flags = Flags()  # noqa: RUF009  # frozen
     latch: Latch | None = None
     reloads: int = 0
+    ownership: OwnershipView | None = None
+    root_password: str | None = None  # None: as in the cluster file
 
     def __post_init__(self) -> None:
         path = self.directory / "cluster.yaml"
@@ -181,7 +187,7 @@ class ApiController:
         self.engine = Engine(
             store=self.engine_store,
             operations=[
-                Operation(START_OB, stages, lock_key="cluster"),
+                Operation(START_OB, stages, lock_key="cluster", takes_lock="Prepare"),
                 Operation("Fixed", fixed),
             ],
             advertise=self.agent,
@@ -293,6 +299,9 @@ class ApiController:
 
     # --- the application ---------------------------------------------------------------------
 
+    def _root_password(self) -> str:
+        return self.cluster.root_password() if self.root_password is None else self.root_password
+
     def app(self, key: ServerKey) -> web.Application:
         async def fixed(call: Call[OddBody]) -> DagDetail:
             return await call.engine.submit(Submission("Fixed"))
@@ -303,6 +312,10 @@ class ApiController:
         def count() -> None:
             self.reloads += 1
 
+        replay = ReplayGuard(self.clock, self.engine_store)
+        forwarded = self.ownership and ForwardedRequests(
+            key.derive_key(KEY_PURPOSE), key, self.ownership, self.clock, replay, NonceLog(), 30.0
+        )
         return build_app(
             engine=self.engine,
             cluster=self.cluster,
@@ -313,12 +326,16 @@ class ApiController:
                 Route("POST", "/odd", OddBody, odd),
             ],
             key=key,
-            replay=ReplayGuard(self.clock, self.engine_store),
+            replay=replay,
+            store=self.engine_store,
             clock=self.clock,
             version="1.2.3-4",
-            root_password=self.cluster.root_password,
+            root_password=self._root_password,
             agent_password=lambda: self.agent_password,
             before_retry=count,
+            translations=[{"zh": CHINESE}],
+            forwarded=forwarded,
+            ownership=self.ownership,
         )
 
 
@@ -328,13 +345,16 @@ def dump(body: Any) -> bytes:
 
 @asynccontextmanager
 async def open_api_controller(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, agent: AgentAddress = AGENT
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    agent: AgentAddress = AGENT,
+    ownership: OwnershipView | None = None,
 ) -> AsyncIterator[ApiController]:
     """Open a controller; it answers within the context."""
     monkeypatch.setenv("WIRE_PASSWORD", PASSWORD)
     key = ServerKey(KEY)
     async with ClientSession() as session:
-        controller = ApiController(directory, session, agent=agent)
+        controller = ApiController(directory, session, agent=agent, ownership=ownership)
         async with controller.engine:
             runner = web.AppRunner(controller.app(key), access_log=None, shutdown_timeout=1)
             await runner.setup()

@@ -29,10 +29,17 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.extension import Call, Extension, ExtensionContext, Route
+from dagengine.extension import Call, Extension, ExtensionContext, NoBody, Route
 from dagengine.testing import Latch
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
-from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
+from tests.support.fake_controller import (
+    FIRST,
+    PASSWORD,
+    SECOND,
+    FakeCluster,
+    FakeController,
+    FakeServer,
+)
 
 
 class StartBody(BaseModel):
@@ -40,10 +47,19 @@ class StartBody(BaseModel):
 
     scope: dict[str, Any]
     forcePassDag: dict[str, Any]  # noqa: N815  # the wire's name
+    reason: str = ""
 
 
 class StopBody(BaseModel):
     """Body of POST /ob/stop, with any content."""
+
+    reason: str = ""
+
+
+class ProbeQuery(BaseModel):
+    """Query of GET /obcluster/topology/info."""
+
+    probe: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,17 +80,48 @@ class CommandResult:
 class CliController(FakeController):
     """A controller, the script of its steps, and a function that runs commands."""
 
+    cluster: FakeCluster = field(default_factory=FakeCluster)
     targets: tuple[str, ...] = (FIRST, SECOND)
     broken: set[str] = field(default_factory=set)
     latch: Latch | None = None
     verified: bool = True
     end_latch: Latch | None = None  #: holds cancelled steps
     start_bodies: list[StartBody] = field(default_factory=list)
+    down: set[str] = field(default_factory=set)  #: servers that the topology reports as ended
+    probes: int = 0  #: calls that asked for a probe
 
     @property
     def environment(self) -> dict[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DAGENGINE_")}
         return clean | {"DAGENGINE_URL": self.url, "DAGENGINE_PASSWORD": PASSWORD}
+
+    async def run_on_terminal(self, answer: str, *argv: str) -> CommandResult:
+        """Run a command whose stdin and stderr are a terminal, at which a user types the answer."""
+        ours, theirs = os.openpty()
+        os.write(ours, answer.encode())
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "dagengine", *argv),
+                cwd=self.directory,
+                env=self.environment,
+                stdin=theirs,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=theirs,
+                start_new_session=True,
+            )
+        finally:
+            os.close(theirs)
+        try:
+            async with asyncio.timeout(30):
+                out, _ = await process.communicate()
+            printed = os.read(ours, 65536).decode()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            os.close(ours)
+        assert process.returncode is not None
+        return CommandResult(process.returncode, out.decode(), printed)
 
     @asynccontextmanager
     async def launch(self, *argv: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
@@ -135,6 +182,15 @@ class CliController(FakeController):
             return Failed(Problem("Fake.Broken", f"{context.target} is broken", "repair it"))
         return Succeeded(evidence={"level": "sql"})
 
+    def _zone(self, server: FakeServer) -> dict[str, Any]:
+        row: dict[str, Any] = {"ip": server.ip, "obshell_port": server.agent_port}
+        if server.name in self.down:
+            row |= {"status": "PROCESS_STOPPED", "ob_status": 0, "why": "its process has ended"}
+        else:
+            row |= {"status": "RUNNING", "ob_status": 3, "pid": 4711}
+            row["process_start"] = "2026-01-01T00:00:00Z"
+        return {"name": server.zone, "servers": [row]}
+
     async def _take_lock(self, context: StepContext) -> Outcome:
         return await take_lock(context, context.params.get("force_pass", ()))
 
@@ -142,10 +198,22 @@ class CliController(FakeController):
     async def open_extension(self, surroundings: ExtensionContext) -> AsyncIterator[Extension]:
         async def start(call: Call[StartBody]) -> DagDetail:
             self.start_bodies.append(call.body)
-            return await call.engine.submit(Submission("Start OB", self.targets))
+            return await call.submit(Submission("Start OB", self.targets), reason=call.body.reason)
 
         async def stop(call: Call[StopBody]) -> DagDetail:
-            return await call.engine.submit(Submission("Stop OB", self.targets))
+            return await call.submit(Submission("Stop OB", self.targets), reason=call.body.reason)
+
+        async def get_info(call: Call) -> dict[str, Any]:
+            agents = [
+                {"ip": server.ip, "port": server.agent_port, "zone": server.zone}
+                for server in self.cluster.servers
+            ]
+            return {"agent_info": agents}
+
+        async def get_topology(call: Call) -> dict[str, Any]:
+            assert isinstance(call.query, ProbeQuery)
+            self.probes += call.query.probe == "now"
+            return {"zones": [self._zone(server) for server in self.cluster.servers]}
 
         look_stage = Stage("Look", StageKind.PARALLEL, self._step)
         lock = Stage(LOCK_STAGE, StageKind.NORMAL, self._take_lock, flags=Flags(can_pass=True))
@@ -153,10 +221,24 @@ class CliController(FakeController):
         tell_stage = Stage("Tell", StageKind.NORMAL, self._verify)
         operations = [
             Operation("Start OB", (look_stage,)),
-            Operation("Stop OB", (lock, look_stage, verify, tell_stage), lock_key=LOCK_KEY),
+            Operation(
+                "Stop OB",
+                (lock, look_stage, verify, tell_stage),
+                lock_key=LOCK_KEY,
+                takes_lock=LOCK_STAGE,
+            ),
         ]
         routes = [
             Route("POST", "/ob/start", StartBody, start),
             Route("POST", "/ob/stop", StopBody, stop),
+            Route("GET", "/ob/info", NoBody, get_info, answer=dict[str, Any]),
+            Route(
+                "GET",
+                "/obcluster/topology/info",
+                NoBody,
+                get_topology,
+                query=ProbeQuery,
+                answer=dict[str, Any],
+            ),
         ]
-        yield Extension(operations, routes, FakeCluster(), lambda: None)
+        yield Extension(operations, routes, self.cluster, lambda: None)

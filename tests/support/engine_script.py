@@ -28,6 +28,7 @@ from dagengine.testing import Latch, gated
 
 NORMAL, LANE = StageKind.NORMAL, StageKind.PARALLEL
 ALL = Flags(can_rollback=True)
+LOCKED: dict[str, Any] = {"lock_key": "k", "takes_lock": "lock"}
 BROKEN = Failed(Problem("Test.Broken", "it is broken", "repair it"))
 
 
@@ -50,7 +51,13 @@ class Script:
             self.undone[name, context.target] += 1
             return BROKEN if (name, context.target) in self.undo_fails else Succeeded()
 
-        return Stage(name, kind, run, **{"flags": ALL, "undo": undo, **more})
+        flags = more.pop("flags", ALL)
+        return Stage(
+            name,
+            kind,
+            run,
+            **{"flags": flags, "undo": undo if flags.can_rollback else None, **more},
+        )
 
     def lock_stage(self) -> Stage:
         async def run(context: StepContext) -> Outcome:
@@ -69,7 +76,7 @@ class Script:
             self.stage("start", LANE),
             self.stage("verify", NORMAL),
         )
-        return replace(Operation("op", stages, lock_key="k"), **changes)
+        return replace(Operation("op", stages, lock_key="k", takes_lock="lock"), **changes)
 
 
 OpenEngine = Callable[..., AbstractAsyncContextManager[Engine]]

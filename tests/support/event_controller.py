@@ -23,7 +23,7 @@ from dagengine import (
     Submission,
     Succeeded,
 )
-from dagengine.client import Client, Event
+from dagengine.client import Client, StreamEvent
 from dagengine.client.transport import Transport
 from dagengine.extension import Call, Extension, ExtensionContext, Route
 from dagengine.testing import Latch
@@ -58,7 +58,7 @@ class EventController(FakeController):
         )
         route = Route("POST", "/ob/start", AnyBody, start)
         yield Extension(
-            [Operation("Start OB", stages, lock_key="cluster")],
+            [Operation("Start OB", stages, lock_key="cluster", takes_lock="Finish")],
             [route],
             FakeCluster(),
             lambda: None,
@@ -76,9 +76,10 @@ class EventController(FakeController):
         return Succeeded()
 
     async def _finish(self, context: StepContext) -> Outcome:
+        await context.acquire_lock()
         return Succeeded()
 
-    async def run_to_end(self, client: Client) -> tuple[str, list[Event]]:
+    async def run_to_end(self, client: Client) -> tuple[str, list[StreamEvent]]:
         """Run a DAG to its end; return its id and all of its events."""
         dag_id = (await client.start("GLOBAL"))["id"]
         return dag_id, await collect(client, dag_id)
@@ -98,7 +99,7 @@ class EventController(FakeController):
             await door.close()
 
 
-async def collect(client: Client, dag_id: str, after: int = 0) -> list[Event]:
+async def collect(client: Client, dag_id: str, after: int = 0) -> list[StreamEvent]:
     """Return all events after the given one, until the DAG has ended."""
     async with asyncio.timeout(60), aclosing(client.follow(dag_id, after=after)) as events:
         return [event async for event in events]

@@ -41,6 +41,13 @@ class FakeCluster:
     version = ""
     ob_state = 0
     observed_at = None
+    is_ob_state_known = False
+    file_digest = ""
+
+    notices: tuple[str, ...] = ()
+
+    def find_notices(self) -> tuple[str, ...]:
+        return self.notices
 
     def root_password(self) -> str:
         return PASSWORD

@@ -1,9 +1,11 @@
-"""Processes that resemble database servers by the name of their program only."""
+"""Processes that run a program with the name of a database server, and do nothing else."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,22 +29,22 @@ def run_server(
     by: str = "77",
     user: int | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run /bin/sh through a link with the program's name, which becomes the name of the process.
+    """Run a copy of the shell with the name of the program, so that it is the executable.
 
     Args:
         cwd: working directory.
         words: arguments of the server.
-        program: name of the process.
+        program: name of the executable and of the process.
         text: a shell script that prints a line when it is ready.
         by: id of the DAG that has started it.
         user: uid and gid to run as; needs root.
     """
     with tempfile.TemporaryDirectory(prefix="fake-server-") as directory:
         Path(directory).chmod(0o755)
-        link = Path(directory, program)
-        link.symlink_to("/bin/sh")
+        executable = Path(directory, program)
+        shutil.copy(Path("/bin/sh").resolve(), executable)
         with subprocess.Popen(
-            [str(link), "-c", text, program, *words],
+            [str(executable), "-c", text, program, *words],
             cwd=cwd,
             env=os.environ | {"DAGENGINE_START": by},
             stdin=subprocess.PIPE,
@@ -64,23 +66,41 @@ def listen(
 ) -> Iterator[tuple[int, int]]:
     """Listen on a port of the loopback interface in a process with a name; gives port and pid."""
     text = (
-        "import os, socket, sys, pathlib\n"
-        "pathlib.Path('/proc/self/comm').write_text(sys.argv[1])\n"
-        "server = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
+        "import socket, sys\n"
+        "server = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
         "print(server.getsockname()[1], flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with subprocess.Popen(
-        ["python3", "-I", "-c", text, program, str(port)],
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="fake-server-") as directory,
+        subprocess.Popen(
+            [copy_interpreter(Path(directory, program)), "-I", "-c", text, str(port)],
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             yield int(process.stdout.readline()), process.pid
         finally:
             process.kill()
+
+
+def copy_interpreter(program: Path) -> Path:
+    """Make a Python interpreter with another name, so that it is the executable of its processes.
+
+    It is a virtual environment without packages: the file next to it names the real installation.
+    """
+    source = Path(sys.executable).resolve()
+    program.parent.mkdir(parents=True, exist_ok=True)
+    if not program.exists():
+        program.with_name("pyvenv.cfg").write_text(f"home = {source.parent}\n")
+        try:
+            program.hardlink_to(source)
+        except OSError:  # another file system, or another owner
+            shutil.copy(source, program)
+    return program
 
 
 def run_as(user: int | None, command: Command, *, limit_s: float = 30) -> str:

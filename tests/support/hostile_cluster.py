@@ -13,20 +13,23 @@ from typing import Any
 import pytest
 import yaml
 
-from dagengine import SystemClock
+from dagengine import FencingToken, SystemClock
 from dagengine.client import Client
 from dagengine.model.step import StepContext
 from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
+from dagengine.store import UnconfirmedRecord
 from dagengine.testing import LocalRunnerPool, eventually
 from tasks import EXTENSION
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.servers import Server
 from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.identity import ProcessIdentity
 from tests.support.sql_listener import FRIENDLY, SALT, ListenerProcess, Recording
 
+TOKEN = FencingToken("0" * 32, 1, 1, "test")
 PASSWORD = "S3cret-pä55"
 NOBODY = 65534
 SQL_TIMEOUT_S = 0.3
@@ -77,7 +80,11 @@ class FakeContext:
     lines: list[str] = field(default_factory=list)
     generic_id: str = "21"
     resumed: bool = False
-    unconfirmed: None = None
+    unconfirmed: UnconfirmedRecord | None = None
+    fencing_token: FencingToken = TOKEN
+
+    def id_of(self, dag_id: int) -> str:
+        return f"2{dag_id}"
 
     def data_of(self, stage_name: str, target: str | None = None) -> Any:
         del target
@@ -195,6 +202,7 @@ class HostileCluster:
             "flavour": self.flavour,
             "root_password_env": "DAGENGINE_ROOT_PASSWORD",
             "cluster_sql_timeout_s": SQL_TIMEOUT_S,
+            "stop": {"freeze_timeout_s": SQL_TIMEOUT_S},
             "ssh": {"known_hosts": str(known_hosts)},
             "zones": zones,
         }
@@ -213,9 +221,9 @@ async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[H
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
         patch.setattr("tasks.operations.health.LIMIT_S", 0.01)
-        patch.setattr("tasks.routes.monitor.CACHE_S", 0.0)
-        patch.setattr("tasks.routes.monitor.WITHIN_S", 60.0)  # also on a busy machine
-        patch.setattr("tasks.routes.monitor._CALL_S", 60.0)
+        patch.setattr("tasks.monitoring.monitor.CACHE_S", 0.0)
+        patch.setattr("tasks.monitoring.monitor.WITHIN_S", 60.0)  # also on a busy machine
+        patch.setattr("tasks.monitoring.monitor._CALL_S", 60.0)
         patch.setattr("dagengine.server.controller.SshPool", lambda *_: LocalRunnerPool())
         hostile_cluster = HostileCluster(flavour, directory)
         try:

@@ -7,6 +7,7 @@ servers and the SSH servers are not counted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,10 +52,20 @@ def _find_processes(directory: Path) -> list[str]:
         except OSError:
             continue
         is_marked = any(variable in environment for variable in home_variables)
+        if is_marked and _is_watch(int(process.name)):
+            continue
         if is_marked and words != [b""] and not _is_server(name, words):
             line = b" ".join(word[:60] for word in words).decode(errors="replace")
             remains.append(f"process {process.name}: {line[:300]}")
     return remains
+
+
+def _is_watch(pid: int) -> bool:
+    """Whether a process belongs to a watch that still runs, as long as its controller does."""
+    try:
+        return b"dagengine-watch" in Path(f"/proc/{os.getsid(pid)}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _is_server(name: str, words: list[bytes]) -> bool:

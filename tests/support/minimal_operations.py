@@ -36,7 +36,8 @@ async def take_lock(context: StepContext) -> Outcome:
 def op(*steps: Any, name: str = "op", **more: Any) -> Operation:
     """An operation whose stages s0, s1, … run these steps."""
     stages = tuple(Stage(f"s{number}", NORMAL, step) for number, step in enumerate(steps))
-    return Operation(name, stages, **more)
+    takes_lock = "s0" if "lock_key" in more else None
+    return Operation(name, stages, **{"takes_lock": takes_lock, **more})
 
 
 async def submit(engine: Engine, name: str = "op", *targets: str, **params: Any) -> int:

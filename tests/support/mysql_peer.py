@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
+
+from tests.support.tls_stream import TlsStream
 
 SALT = b"saltsaltsaltsaltsalt"
+SSL_OFFERED = 0x000BAA0A
+"""The capabilities of a peer that offers TLS."""
+
 OK = b"\0\0\0\x02\0\0\0"
 EOF = b"\xfe\0\0\x02\0"
 NATIVE = b"mysql_native_password"
@@ -76,6 +82,13 @@ class Dialog:
         self.payloads.append(payload)
         self.sequence = header[3] + 1
         return payload
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        """Read the client's request for TLS and encrypt the connection."""
+        await self.read()
+        stream = TlsStream(self.reader, self.writer, context)
+        await stream.do_handshake()
+        self.reader = self.writer = cast("Any", stream)
 
     async def read_to_end(self) -> None:
         """Any other bytes of the client."""

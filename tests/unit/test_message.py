@@ -9,7 +9,7 @@ import pickle
 import pytest
 
 from dagengine.api.envelope import render_error
-from dagengine.errors import DagengineError, Message, MessageText
+from dagengine.errors import ApiRefused, DagengineError, HostUnreachable, Message, MessageText
 
 LOCK_HELD = Message("test.lock_held", "the lock is held by {holder} since {since_s:.1f} s")
 RETRY = Message("test.retry", "RETRY")
@@ -63,3 +63,36 @@ def test_error_keeps_the_messages_of_text_and_remedy() -> None:
     assert isinstance(error.message, MessageText)
     assert isinstance(error.remedy, MessageText)
     assert render_error(error)["message"] == "the lock is held by DAG 7 since 1.0 s; RETRY"
+
+
+# --- text from hosts and peers ------------------------------------------------------------
+
+
+def test_message_field_with_control_characters_is_escaped() -> None:
+    text = Message("test.x", "the host sent {text}")(text="\x1b[2J\nFORGED \u202e")
+    assert text == r"the host sent \x1b[2J\x0aFORGED \u202e"
+    assert text.fields == {"text": "\x1b[2J\nFORGED \u202e"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DagengineError("a\x1b[2Jb\nc", remedy="d\x9be"),
+        HostUnreachable("a\x1b[2Jb\nc", host="h", remedy="d\x9be"),
+        ApiRefused("a\x1b[2Jb\nc; d\x9be", status=500, code="x", legacy=0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_error_with_control_characters_is_escaped(error: DagengineError) -> None:
+    assert r"a\x1b[2Jb\x0ac; d\x9be" in str(error)
+    assert error.args[0].isprintable()
+
+
+def test_error_code_of_a_foreign_server_is_escaped() -> None:
+    assert str(ApiRefused("no", status=400, code="\x1b[2J", legacy=0)) == r"[\x1b[2J]: no"
+
+
+def test_error_of_megabytes_is_shortened() -> None:
+    error = DagengineError("y" * 2_000_000, remedy="z" * 2_000_000)
+    assert len(str(error)) < 8500
+    assert str(error).count("bytes omitted") == 2

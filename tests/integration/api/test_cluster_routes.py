@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -120,6 +120,18 @@ def record(controller: ApiController, name: str, ob_state: int, **more: Any) -> 
     )
 
 
+async def test_info_and_status_routes_mark_unknown_state(controller: ApiController) -> None:
+    for states, is_unknown in [((), True), ((0,), True), ((0, 0), False), ((1,), False)]:
+        for name, state in zip((FIRST, SECOND), states, strict=False):
+            record(controller, name, state)
+        for path in ("info", "status"):
+            data = (await controller.send("GET", f"/api/v1/{path}")).data
+            assert data["obState"] == max(states, default=0)
+            assert data.get("obStateUnknown", False) is is_unknown
+    record(controller, FIRST, 0, is_known=False)
+    assert (await controller.send("GET", "/api/v1/status")).data["obStateUnknown"] is True
+
+
 @pytest_asyncio.fixture
 async def observed(controller: ApiController) -> ApiController:
     """A controller that has just observed its servers: none responded."""
@@ -201,7 +213,7 @@ async def test_ob_info_route_with_reachable_server_lists_every_server(
         "svr_port": 2882,
         "sql_port": 2881,
         "agent_port": 2886,
-        "with_rootserver": False,
+        "with_rootserver": "NO",
         "status": "ACTIVE",
         "build_version": "4.3.1.0",
     }
@@ -209,7 +221,7 @@ async def test_ob_info_route_with_reachable_server_lists_every_server(
     rows = {("10.0.0.1", 2882): TableRow("ACTIVE", is_stopped=True, with_rootserver=True)}
     observed.cluster.record_table(rows)
     stopped = (await observed.get("/ob/info"))["obcluster_info"]["topology"]["zone1"][0]
-    assert (stopped["status"], stopped["with_rootserver"]) == ("STOPPED", True)
+    assert (stopped["status"], stopped["with_rootserver"]) == ("STOPPED", "YES")
 
 
 async def test_ob_agents_route_lists_servers(controller: ApiController) -> None:
@@ -251,9 +263,29 @@ async def test_obcluster_info_route_reports_known_state(observed: ApiController)
     ]
     first, second = (zone["servers"][0] for zone in info["zones"])
     assert (first["status"], first["obshell_port"]) == ("RUNNING", 2886)
-    assert (second["status"], second["ob_status"]) == ("UNAVAILABLE", "UNKNOWN")
+    assert (first["ob_status"], first["with_rootserver"]) == (3, False)
+    assert (second["status"], second["ob_status"]) == ("UNAVAILABLE", 0)
     assert "127.0.0.1:1" in second["why"]
     assert await observed.get("/obcluster/topology/info") == {"zones": info["zones"]}
+
+
+async def test_topology_route_reports_process_of_server(observed: ApiController) -> None:
+    started_at = observed.clock.now() - timedelta(seconds=90)
+    record(observed, FIRST, 3, pid=4711, started_at=started_at)
+    zones = (await observed.get("/obcluster/topology/info"))["zones"]
+    first, second = (zone["servers"][0] for zone in zones)
+    assert first["pid"] == 4711
+    assert datetime.fromisoformat(first["process_start"]) == started_at
+    assert not {"pid", "process_start"} & second.keys()
+
+
+async def test_topology_route_probe_now_ignores_cache(observed: ApiController) -> None:
+    record(observed, FIRST, 3)  # its host does not respond
+    zones = (await observed.get("/obcluster/topology/info"))["zones"]
+    assert zones[0]["servers"][0]["ob_status"] == 3
+    zones = (await observed.get("/obcluster/topology/info?probe=now"))["zones"]
+    assert zones[0]["servers"][0]["ob_status"] == 0
+    assert "127.0.0.1:1" in zones[0]["servers"][0]["why"]
 
 
 async def test_obcluster_info_route_reports_start_targets_starting(observed: ApiController) -> None:
@@ -285,16 +317,13 @@ async def test_maintain_routes_return_dag_holding_lock(controller: ApiController
         assert await controller.get(f"/task/dag/maintain/{path}") == dag
         short = await controller.get(f"/task/dag/maintain/{path}?show_details=false")
         assert (short["id"], short["nodes"]) == (dag["id"], None)
-    assert await controller.get("/task/dag/maintain/agents") == {"contents": [dag]}
+    (listed,) = (await controller.get("/task/dag/maintain/agents"))["contents"]
+    assert listed == dag | {"additional_data": listed["additional_data"]}
+    data = dag["additional_data"] or {}
+    assert listed["additional_data"] == data | {"main_dag_id": dag["id"]}
+    (short,) = (await controller.get("/task/dag/maintain/agents?show_details=false"))["contents"]
+    assert short["additional_data"] == {"main_dag_id": dag["id"]}
     assert controller.latch is not None
     controller.latch.open()
     await controller.wait_for_end(dag)
     assert (await controller.send_signed("GET", "/task/dag/maintain/ob")).status == 404
-
-
-async def test_main_dags_route_is_empty(controller: ApiController) -> None:
-    dag = await controller.start_held()
-    assert await controller.get("/task/dag/agent/main_dags") == {"contents": []}
-    assert controller.latch is not None
-    controller.latch.open()
-    await controller.wait_for_end(dag)

@@ -33,7 +33,7 @@ from dagengine.testing import FakeClock
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import START_OB
-from tasks.routes.start import start_route
+from tasks.routes.start_stop import start_route
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors.json").read_text(encoding="utf-8"))
 IDS = VECTORS["generic_ids"]
@@ -73,8 +73,9 @@ class Api:
         async def step(context: StepContext) -> Succeeded:
             return Succeeded()
 
+        self.store = SqliteStore(tmp_path / "store.sqlite")
         self.engine = Engine(
-            store=SqliteStore(tmp_path / "store.sqlite"),
+            store=self.store,
             operations=[Operation(START_OB, (Stage("only", StageKind.NORMAL, step),))],
         )
 
@@ -90,6 +91,7 @@ class Api:
             routes=[start_route(self.cluster)],
             key=key,
             replay=ReplayGuard(FakeClock(SHORTLY_BEFORE_TS)),
+            store=self.store,
             clock=FakeClock(SHORTLY_BEFORE_TS),
             version="0",
             root_password=self.cluster.root_password,

@@ -33,7 +33,7 @@ from tests.support.api_controller import (
 
 
 async def test_envelope_success_has_fields_in_order_and_type(controller: ApiController) -> None:
-    response = await controller.send_signed("GET", "/task/dags/ob")
+    response = await controller.send_signed("GET", "/task/dags/agent")
     body = response.body
     assert list(body) == [*ENVELOPE, "data"]
     assert (body["successful"], body["status"], response.status) == (True, 200, 200)
@@ -51,6 +51,50 @@ async def test_envelope_refusal_has_error_and_no_data(controller: ApiController)
     assert list(body["error"]) == ["errCode", "message"]
     body = (await controller.send_signed("GET", "/task/dag/ob", auth="x")).body
     assert list(body["error"]) == ["code", "errCode", "message"]
+
+
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("zh-CN,zh;q=0.9,en;q=0.8", ("接口不存在：404", "集群中有", "Task not found: 任务不存在")),
+        ("en,zh;q=0.5", ("Element not found", "the cluster has", "Task not found: DAG")),
+    ],
+)
+async def test_envelope_error_is_in_language_of_request(
+    controller: ApiController, language: str, texts: tuple[str, str, str]
+) -> None:
+    accept = {"Accept-Language": language}
+    unknown = await controller.send("GET", "/api/v1/none", headers=accept)
+    scope = encrypt_body(dump({"scope": {"type": "ZONE", "target": ["none"]}}))
+    missing = f"/api/v1/task/dag/{(await controller.start())['id'][:-1]}9"
+    refusals = [
+        unknown,
+        await controller.send(
+            "POST",
+            "/api/v1/ob/start",
+            headers=accept | controller.sign("/api/v1/ob/start"),
+            body=scope,
+        ),
+        await controller.send("GET", missing, headers=accept | controller.sign(missing)),
+    ]
+    for refusal, text in zip(refusals, texts, strict=True):
+        assert text in refusal.body["error"]["message"]
+
+
+async def test_envelope_refused_cluster_file_is_a_notice(controller: ApiController) -> None:
+    controller.cluster.path.write_text("name: [\n")
+    started = await controller.send_signed("POST", "/ob/start", START)
+    refused = await controller.send_signed("GET", "/task/dag/ob")
+    for response in (started, refused):
+        assert list(response.body)[-1] == "notices"
+        (notice,) = response.body["notices"]
+        assert "cluster.yaml is refused (" in notice
+        assert "line 2" in notice
+    for response in (
+        await controller.send("GET", "/api/v1/info"),
+        await controller.send_signed("GET", "/task/dags/ob", auth="x"),
+    ):
+        assert "notices" not in response.body  # only for callers that have logged in
 
 
 async def test_envelope_json_is_compact_and_html_escaped(controller: ApiController) -> None:
@@ -72,7 +116,7 @@ async def test_envelope_has_only_content_and_date_headers(controller: ApiControl
 
 @pytest.mark.parametrize(
     ("method", "target"),
-    [("GET", "/api/v1/time"), ("GET", "/api/v1/none"), ("GET", "/api/v1/task/dags/ob")],
+    [("GET", "/api/v1/time"), ("GET", "/api/v1/none"), ("GET", "/api/v1/task/dags/agent")],
 )
 async def test_trace_id_of_request_is_returned_in_envelope(
     controller: ApiController, method: str, target: str
@@ -337,6 +381,8 @@ async def test_info_route_without_login_describes_controller(controller: ApiCont
         "isObproxyAgent": False,
         "security": False,
         "supportedAuth": ["v2"],
+        "obState": 0,
+        "obStateUnknown": True,
     }
     controller.agent_password = AGENT_PASSWORD
     assert (await controller.send("GET", "/api/v1/info")).data["security"] is True
@@ -383,7 +429,7 @@ async def test_openapi_route_needs_no_login(controller: ApiController) -> None:
 
 async def test_list_routes_unreadable_store_return_null_contents(controller: ApiController) -> None:
     await controller.engine_store.close()
-    for path in ("/task/dag/unfinish", "/task/dags/ob"):
+    for path in ("/task/dag/unfinish", "/task/dags/agent"):
         response = await controller.send_signed("GET", path)
         assert (response.status, response.body["data"]) == (500, {"contents": None})
 

@@ -56,7 +56,7 @@ PROTECTED = [
     ("GET", "/task/dag/unfinish"),
     ("GET", "/task/dag/ob/unfinish"),
     ("GET", "/task/dag/agent/unfinish"),
-    ("GET", "/task/dags/ob"),
+    ("GET", "/task/dags/agent"),
     ("GET", "/task/dags/agent"),
     ("GET", "/task/dag/201684300810288611"),
     ("POST", "/task/dag/201684300810288611"),
@@ -93,11 +93,11 @@ async def test_protected_routes_without_password_are_refused(
         ({"ts": " 4102444740"}, BAD_TIME),
         ({"ts": str(2**63)}, BAD_TIME),
         ({"ts": 4102444740}, GARBAGE),
-        ({"uri": "/api/v1/task/dags/agent"}, FOREIGN),
-        ({"uri": "/api/v1/task/dags/ob/"}, FOREIGN),
-        ({"uri": "/api/v1/task/dags/ob?"}, FOREIGN),
-        ({"uri": "/API/v1/task/dags/ob"}, FOREIGN),
-        ({"uri": "http://127.0.0.1/api/v1/task/dags/ob"}, FOREIGN),
+        ({"uri": "/api/v1/task/dags/ob"}, FOREIGN),
+        ({"uri": "/api/v1/task/dags/agent/"}, FOREIGN),
+        ({"uri": "/api/v1/task/dags/agent?"}, FOREIGN),
+        ({"uri": "/API/v1/task/dags/agent"}, FOREIGN),
+        ({"uri": "http://127.0.0.1/api/v1/task/dags/agent"}, FOREIGN),
         ({"uri": ""}, FOREIGN),
         ({"uri": None}, FOREIGN),
         ({"keys": "!"}, GARBAGE),
@@ -111,7 +111,7 @@ async def test_protected_routes_without_password_are_refused(
 async def test_header_mismatch_is_refused_with_its_reason(
     controller: ApiController, changes: dict[str, Any], expected: tuple[int, str, int | None]
 ) -> None:
-    response = await controller.send_signed("GET", "/task/dags/ob", **changes)
+    response = await controller.send_signed("GET", "/task/dags/agent", **changes)
     assert response.refusal == expected
     assert PASSWORD not in response.text
 
@@ -130,13 +130,13 @@ async def test_header_mismatch_is_refused_with_its_reason(
 async def test_header_valid_variants_are_accepted(
     controller: ApiController, changes: dict[str, Any]
 ) -> None:
-    assert await controller.get("/task/dags/ob", **changes) == {"contents": []}
+    assert await controller.get("/task/dags/agent", **changes) == {"contents": []}
 
 
 async def test_header_ignores_case_of_names_and_trailing_text(
     controller: ApiController,
 ) -> None:
-    target = "/api/v1/task/dags/ob"
+    target = "/api/v1/task/dags/agent"
     plain = json.dumps({"AUTH": PASSWORD, "Ts": "4102444740", "uRI": target, "Keys": None})
     for text in (plain, f" \n{plain}", f"{plain} and more {{"):
         headers = {ROOT_HEADER: encrypt_header(text.encode())}
@@ -184,7 +184,7 @@ async def test_header_garbage_is_refused_with_one_error(
 async def test_header_empty_counts_as_missing(controller: ApiController) -> None:
     headers = {ROOT_HEADER: "", AGENT_HEADER: ""}
     assert (
-        await controller.send("GET", "/api/v1/task/dags/ob", headers=headers)
+        await controller.send("GET", "/api/v1/task/dags/agent", headers=headers)
     ).refusal == NO_HEADER
 
 
@@ -227,20 +227,20 @@ async def test_authenticator_root_without_password_accepts_empty_one(
     env = "root_password_env: WIRE_PASSWORD"
     file.write_text(file.read_text().replace(env, "root_password: none"))
     controller.cluster.reload()
-    assert await controller.get("/task/dags/ob", auth="", ts="never") == {"contents": []}
-    assert (await controller.send_signed("GET", "/task/dags/ob", auth="x")).refusal == WRONG_ROOT
+    assert await controller.get("/task/dags/agent", auth="", ts="never") == {"contents": []}
+    assert (await controller.send_signed("GET", "/task/dags/agent", auth="x")).refusal == WRONG_ROOT
 
 
 async def test_authenticator_changed_root_password_applies_at_once(
     controller: ApiController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WIRE_PASSWORD", "pässwört")
-    assert (await controller.send_signed("GET", "/task/dags/ob")).refusal == WRONG_ROOT
-    assert await controller.get("/task/dags/ob", auth="pässwört") == {"contents": []}
+    assert (await controller.send_signed("GET", "/task/dags/agent")).refusal == WRONG_ROOT
+    assert await controller.get("/task/dags/agent", auth="pässwört") == {"contents": []}
 
 
 async def test_agent_header_requires_agent_password(controller: ApiController) -> None:
-    path, agent = "/task/dags/ob", {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
+    path, agent = "/task/dags/agent", {"name": AGENT_HEADER, "auth": AGENT_PASSWORD}
     assert (await controller.send_signed("GET", path, **agent)).refusal == NOT_AGENT
     assert (
         await controller.send_signed("GET", path, name=AGENT_HEADER, auth="")
@@ -254,7 +254,7 @@ async def test_agent_header_requires_agent_password(controller: ApiController) -
 
 async def test_agent_header_takes_precedence_over_root_header(controller: ApiController) -> None:
     controller.agent_password = AGENT_PASSWORD
-    target = "/api/v1/task/dags/ob"
+    target = "/api/v1/task/dags/agent"
     root = controller.sign(target)
     right = controller.sign(target, name=AGENT_HEADER, auth=AGENT_PASSWORD)
     wrong = controller.sign(target, name=AGENT_HEADER, auth="wrong")

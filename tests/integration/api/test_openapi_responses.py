@@ -34,6 +34,7 @@ BODIES = {
     "/api/v1/task/dag/{id}": {"operator": "RETRY"},
     "/api/v1/task/node/{id}": {"operator": "PASS"},
     "/api/v1/fixed": {},
+    "/api/v1/tokens": {"name": "ci"},
 }
 BREAKS = "/api/v1/odd"  # on purpose
 
@@ -58,7 +59,7 @@ def streams(operation: dict[str, Any]) -> bool:
 async def send_signed(
     controller: ApiController, method: str, path: str, task_id: str, *, auth: str
 ) -> ApiResponse:
-    short = path.removeprefix("/api/v1").replace("{id}", task_id)
+    short = path.removeprefix("/api/v1").replace("{id}", task_id).replace("{name}", "ci")
     return await controller.send_signed(method, short, BODIES.get(path), auth=auth)
 
 
@@ -121,7 +122,7 @@ async def test_openapi_secured_routes_require_password(
     }
     closed = [(m, p) for m, p, operation in routes(described) if operation["security"]]
     for method, path in closed:
-        target = path.replace("{id}", "201684300810288611")
+        target = path.replace("{id}", "201684300810288611").replace("{name}", "ci")
         assert (await controller.send(method, target)).refusal == NO_HEADER, path
         controller.clock.advance(60)  # otherwise the address would have to pause
         answer = await send_signed(controller, method, path, "201684300810288611", auth="wrong")

@@ -28,7 +28,7 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.runtime.clock import SystemClock
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
-from dagengine.server.listener import serving
+from dagengine.server.http_server import serving
 from dagengine.testing import FakeClock
 from tasks import EXTENSION
 from tests.support.api_controller import AGENT, CLUSTER, KEY, PASSWORD
@@ -36,7 +36,7 @@ from tests.support.api_controller import AGENT, CLUSTER, KEY, PASSWORD
 pytestmark = pytest.mark.slow
 
 SETUP = Path(__file__).with_name("schemathesis_setup")
-BUDGET_S = 60
+BUDGET_S = 90
 EXAMPLES = 10
 SEED = 20240110
 DAGS = 5  # the ids in the document's examples are then those of real ones
@@ -74,6 +74,7 @@ async def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
                 routes=extension.routes,
                 key=key,
                 replay=ReplayGuard(clock, store),
+                store=store,
                 clock=clock,
                 version="1.2.3-4",
                 root_password=extension.cluster.root_password,

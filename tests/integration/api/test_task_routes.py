@@ -162,9 +162,8 @@ async def test_show_details_defaults_to_true(
     node = await controller.get(f"/task/node/{dag['nodes'][1]['id']}{query}")
     assert (node["sub_tasks"] is not None) is details
     assert (node["additional_data"] is not None) is details
-    for path in ("/task/dags/ob", "/task/dags/agent"):
-        (listed,) = (await controller.get(path + query))["contents"]
-        assert listed == fetched
+    (listed,) = (await controller.get(f"/task/dags/agent{query}"))["contents"]
+    assert listed == fetched
 
 
 @pytest.mark.parametrize("text", ["yes", "TrUe", "2", "-", "%20true", "null"])
@@ -199,17 +198,27 @@ async def test_logs_route_unknown_sub_task_is_empty(controller: ApiController) -
 async def test_unfinish_routes_list_running_dags(controller: ApiController) -> None:
     failed = await controller.start_failing()
     running = await controller.start_held()
-    for path in ("/task/dag/unfinish", "/task/dag/ob/unfinish", "/task/dag/agent/unfinish"):
+    for path in ("/task/dag/unfinish", "/task/dag/agent/unfinish", "/task/dag/agent/main_dags"):
         (listed,) = (await controller.get(path))["contents"]
         assert listed == running
         (listed,) = (await controller.get(f"{path}?show_details=false"))["contents"]
         assert (listed["id"], listed["nodes"]) == (running["id"], None)
-    everything = (await controller.get("/task/dags/ob?show_details=false"))["contents"]
+    everything = (await controller.get("/task/dags/agent?show_details=false"))["contents"]
     assert [dag["id"] for dag in everything] == [running["id"], failed["id"]]
     assert controller.latch is not None
     controller.latch.open()
     await controller.wait_for_end(running)
-    assert await controller.get("/task/dag/unfinish") == {"contents": []}
+    for path in ("/task/dag/unfinish", "/task/dag/agent/main_dags"):
+        assert await controller.get(path) == {"contents": []}
+
+
+async def test_database_dag_lists_are_empty(controller: ApiController) -> None:
+    running = await controller.start_held()
+    for path in ("/task/dags/ob", "/task/dag/ob/unfinish"):
+        assert await controller.get(path) == {"contents": []}
+    assert controller.latch is not None
+    controller.latch.open()
+    await controller.wait_for_end(running)
 
 
 # --- 3.4 and 4.5 ids -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 
 import pytest
@@ -20,8 +21,8 @@ async def test_cli_start_prints_each_server_and_result(controller: CliController
     assert result.code == 0
     *lines, end = result.out.splitlines()
     ended = [line for line in lines if "SUCCEED" in line]
-    assert sorted(line.split()[2] for line in ended) == [FIRST, SECOND]
-    assert all(line.startswith("[1/1] Look") for line in lines)
+    assert sorted(line.split()[3] for line in ended) == [FIRST, SECOND]
+    assert all(re.match(r"[0-9:]{8} \[1/1\] Look ", line) for line in lines)
     assert "Start OB" in end
     assert ": SUCCEED, took" in end
     assert "accepted" in result.err
@@ -34,19 +35,20 @@ async def test_cli_start_failed_prints_cause_and_next_commands(controller: CliCo
     assert result.code == 1
     dag_id = result.err.split()[2]
     assert f"{dag_id}: FAILED: failed at stage 1 of 1" in result.out
-    cause = f"  Look, {SECOND}: ERROR: [Fake.Broken]: {SECOND} is broken; repair it"
-    assert cause in result.out.splitlines()
+    cause = f"{SECOND} failed at Look: [Fake.Broken]: {SECOND} is broken; repair it"
+    assert f"failed at stage 1 of 1; 1 of 2 servers are up; {cause}" in result.out
     assert f"dagengine retry {dag_id}" in result.out
     assert f"dagengine logs {dag_id}" in result.out
 
 
 async def test_cli_start_sends_scope_and_force_pass_ids(controller: CliController) -> None:
-    forced = ("--force-pass", "a", "--force-pass", "b")
+    ids = ["20168430081028861", "20168430081028862"]
+    forced = [word for dag_id in ids for word in ("--force-pass", dag_id)]
     assert (await controller.run("start", "--no-wait", "--zone", "z1,z2", *forced)).code == 0
     assert (await controller.run("start", "--no-wait", "--server", FIRST)).code == 0
     first, second = controller.start_bodies
     assert first.scope == {"type": "ZONE", "target": ["z1", "z2"]}
-    assert first.forcePassDag == {"id": ["a", "b"]}
+    assert first.forcePassDag == {"id": ids}
     assert second.scope == {"type": "SERVER", "target": [FIRST]}
     assert second.forcePassDag == {"id": []}
 
@@ -203,14 +205,17 @@ async def test_cli_operator_not_allowed_is_refused_by_code(
         (("start", "--zone", "z1", "--server", FIRST), "--zone or --server, not both"),
         (("start", "--zone", ""), "--zone does not name a zone"),
         (("stop", "--force", "--server", ","), "omit --server for the whole cluster"),
-        (("start", "z1"), "z1"),
+        (("start", "z1"), "--zone ZONE"),
+        (("start", "--url", "http://127.0.0.1:1", "--zone", "z1", "z2"), "--zone ZONE"),
+        (("retry", "last"), "there is none yet"),
+        (("retry", "7"), "the id of no DAG is or ends in '7'; see the ids with `dagengine list`"),
         (("list", "--url", "ftp://x"), "'ftp://x' is not one of http://HOST:PORT"),
         (("list", "--url", "http://"), "'http://' is not one of"),
         (("strat",), "strat"),
         (("stop-all", "x"), "stop-all"),
         (("retry",), "ID"),
-        (("show", "nonsense"), "nonsense"),
-        (("logs", "12700000100000b46000000000000000999"), "Task"),
+        (("show", "nonsense"), "'nonsense'; see the ids with `dagengine list`, or write `last`"),
+        (("logs", "12700000100000b46000000000000000999"), "the id of no DAG"),
         (("list", "--password", PASSWORD), "--password"),
         (("start", f"--password={PASSWORD}"), "--password"),
         (("show", "-p", PASSWORD), "-p"),
@@ -239,8 +244,33 @@ async def test_cli_without_controller_names_url(controller: CliController) -> No
     by_variable = await controller.run("start", "--json", DAGENGINE_URL=url)
     by_option = await controller.run("list", "--url", url)
     for result in (by_variable, by_option):
-        assert (result.code, result.out) == (3, "")
-        assert f"dagengine: the controller at {url}" in result.err
+        assert result.code == 3
+        assert f"dagengine: the controller at {url} does not respond: nothing listens" in result.err
+    error = by_variable.document["error"]
+    assert (error["exit_code"], by_option.out) == (3, "")
+    assert error["message"].startswith(f"the controller at {url}")
+    assert "dagengine serve" in error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "exit_code", "error_code"),
+    [
+        (("show", "nonsense", "--json"), 2, ""),
+        (("start", "--json", "--zoen", "z1"), 2, ""),
+        (("list", "--json", "--url", "ftp://x"), 2, ""),
+        (("show", "--json", "12700000100000b46000000000000000999"), 2, ""),
+        (("show", "--json", "22130706433028860"), 2, "Task.NotFound"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+async def test_cli_error_with_json_is_one_document(
+    controller: CliController, argv: tuple[str, ...], exit_code: int, error_code: str
+) -> None:
+    result = await controller.run(*argv)
+    error = result.document["error"]
+    assert (result.code, error["exit_code"]) == (exit_code, exit_code)
+    assert (error["message"] != "", error["code"]) == (True, error_code)
+    assert result.err.startswith("dagengine: ")
 
 
 @pytest.mark.parametrize("password", ["wrong-password", ""])
@@ -269,5 +299,26 @@ async def test_cli_help_lists_every_command(controller: CliController) -> None:
 async def test_cli_without_command_prints_help_and_exits_2(controller: CliController) -> None:
     result = await controller.run()
     assert result.code == 2
-    assert "Commands" in result.out + result.err
+    assert "Start and stop" in result.out + result.err
     assert "dagengine: \n" not in result.err
+
+
+# --- notices -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["start", "start --no-wait --json", "show", "list"])
+async def test_cli_notice_of_controller_is_printed_once(
+    controller: CliController, command: str
+) -> None:
+    controller.cluster.notices = ("cluster.yaml is refused (\x1b[2J)",)
+    result = await controller.run(*command.split())
+    assert result.code == 0
+    assert result.err.count("dagengine: cluster.yaml is refused (\\x1b[2J)\n") == 1
+    assert "refused" not in result.out
+
+
+async def test_cli_notice_is_printed_with_a_refusal(controller: CliController) -> None:
+    controller.cluster.notices = ("cluster.yaml is refused",)
+    result = await controller.run("show", "9")
+    assert result.code == 2
+    assert result.err.startswith("dagengine: cluster.yaml is refused\n")

@@ -16,10 +16,11 @@ import pytest
 
 from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidId, TlsConfig
 from dagengine.testing import Latch
+from tests.support.authority import Authority
 from tests.support.event_controller import EventController, collect
 from tests.support.fake_controller import PASSWORD
 from tests.support.listening_controller import PASSWORD as LISTENING_PASSWORD
-from tests.support.listening_controller import Authority, open_controller
+from tests.support.listening_controller import open_controller
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "howto" / "client.py"
 
@@ -62,7 +63,7 @@ def test_client_page_documents_every_call_and_error() -> None:
     page = EXAMPLE.with_suffix(".md").read_text(encoding="utf-8")
     calls = {name for name, _ in inspect.getmembers(Client, inspect.isfunction)}
     public = {name for name in calls if not name.startswith("_")}
-    errors = {"ControllerUnreachable", "ApiRefused", "InvalidId"}
+    errors = {"ControllerUnreachable", "ResponseMalformed", "ApiRefused", "InvalidId"}
     assert {name for name in public | errors if f"`{name}" not in page} == set()
 
 
@@ -206,3 +207,46 @@ async def test_client_unix_socket_needs_no_password(tmp_path: Path) -> None:
         assert await client.list_dags() == []
         with pytest.raises(ApiRefused, match=r"OB\.Zone\.NotExist"):
             await client.start("ZONE", ["none"])
+
+
+@asynccontextmanager
+async def open_foreign_server(status: int, body: bytes) -> AsyncIterator[str]:
+    """Give the URL of a server that is not a controller."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'{"message": "\\u001b[2J\\nFORGED\\u009b", "errCode": "\\u001b", "code": "x"}',
+        b'"\\u001b[2J\\nFORGED"',
+        b'["\\u001b"]',
+        b'{"message": {"\\u001b": 1}, "errCode": 5}',
+        b"null",
+    ],
+)
+async def test_client_error_of_foreign_server_is_one_clean_line(error: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"status": "\\u001b", "error": %s}' % error
+        writer.write(b"HTTP/1.1 500 X\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    async with (
+        server,
+        Client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "") as client,
+    ):
+        with pytest.raises(ApiRefused) as caught:
+            await client.info()
+    assert str(caught.value).isprintable()
+    assert caught.value.status == 500

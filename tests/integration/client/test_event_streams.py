@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from dagengine.api import event_streams
 from dagengine.api.handlers import events as events_handler
-from dagengine.client import Client, Event
+from dagengine.client import Client, StreamEvent
 from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Latch
@@ -84,7 +85,7 @@ async def test_event_stream_delivers_events_while_dag_runs(
 ) -> None:
     running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
-    received: list[Event] = []
+    received: list[StreamEvent] = []
     async with asyncio.timeout(30), aclosing(client.follow(dag_id)) as events:
         async for event in events:
             received.append(event)
@@ -259,21 +260,24 @@ async def test_event_stream_blocked_subscriber_is_disconnected(
 
     monkeypatch.setattr(events_handler, "_PATIENCE_S", 0.2)
     monkeypatch.setattr(events_handler, "_write", note)
-    running_controller.lines = tuple(f"{number} " + "x" * 500_000 for number in range(20))
+    running_controller.lines = tuple(f"{number} " + "x" * 4000 for number in range(1000))
     latch = running_controller.latch = Latch()
     dag_id = (await client.start("GLOBAL"))["id"]
     target = f"/api/v1/task/dag/{dag_id}/events"
     key = load_key((await client.secret())["public_key"])
     header = sign(key, PASSWORD, target, None).header
-    reader, writer = await asyncio.open_connection("127.0.0.1", running_controller.port, limit=1024)
-    writer.write(f"GET {target} HTTP/1.1\r\nHost: x\r\nX-OCS-Header: {header}\r\n\r\n".encode())
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", running_controller.port))
+    reader, writer = await asyncio.open_connection(sock=small, limit=1024)
+    writer.write(f"GET {target} HTTP/1.1\r\nHost: [::1]\r\nX-OCS-Header: {header}\r\n\r\n".encode())
     async with asyncio.timeout(60), AsyncExitStack() as stack:
         stack.callback(writer.close)
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await latch.reached.wait()
         latch.open()
         events = await collect(client, dag_id)  # while the other subscriber does not read
-        assert sum(event.kind == "line" for event in events) == 40
+        assert sum(event.kind == "line" for event in events) == 2000
         await disconnected.wait()
         taken = b""
         with suppress(ConnectionError):

@@ -16,9 +16,11 @@ from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import FakeClock
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.observation import AVAILABLE, Observation
 from tasks.demo.hosts import DemoHost, DemoHosts, free_port
 from tasks.flavours.select import FLAVOURS
-from tasks.routes.monitor import CACHE_S, ClusterMonitor
+from tasks.hosts.watch import ProcessState
+from tasks.monitoring.monitor import CACHE_S, OUTDATED_S, ClusterMonitor
 
 MonitorFactory = Callable[..., tuple[ClusterMonitor, ClusterFile]]
 
@@ -85,7 +87,7 @@ async def test_cluster_monitor_home_without_server_is_not_running(
     for server in cluster.servers:
         seen = cluster.observation(server.name)
         assert seen is not None
-        assert (seen.ob_state, seen.is_reachable, seen.why) == (0, True, "the server does not run")
+        assert (seen.ob_state, seen.is_known, seen.reason) == (0, True, "the server does not run")
     assert cluster.observed_at == clock.now()
 
 
@@ -99,7 +101,10 @@ async def test_cluster_monitor_refresh_is_cached_for_cache_s(make_monitor: Monit
     assert all(
         cluster.observation(s.name) is o for s, o in zip(cluster.servers, first, strict=True)
     )
-    clock.advance(0.1)
+    await monitor.refresh(is_now=True)
+    second = [cluster.observation(server.name) for server in cluster.servers]
+    assert all(new is not old for new, old in zip(second, first, strict=True))
+    clock.advance(CACHE_S)
     await monitor.refresh()
     assert {cluster.observation(s.name).observed_at for s in cluster.servers} == {clock.now()}  # type: ignore[union-attr]
 
@@ -112,8 +117,8 @@ async def test_cluster_monitor_dead_host_is_omitted_with_reason(
     assert [server.zone for server in answered] == ["z1", "z3"]
     seen = cluster.observation("127.0.0.1:3002")
     assert seen is not None
-    assert not seen.is_reachable
-    assert "127.0.0.1" in seen.why
+    assert not seen.is_known
+    assert "127.0.0.1" in seen.reason
 
 
 async def test_cluster_monitor_hanging_host_does_not_delay_others(
@@ -131,7 +136,47 @@ async def test_cluster_monitor_hanging_host_does_not_delay_others(
         answered = await monitor.refresh()
         assert [server.zone for server in answered] == ["z2", "z3"]
         assert cluster.observation("127.0.0.1:3002") is not None
+        first = monitor.find_current(cluster.servers[0])
+        assert first is not None
+        assert not first.is_known
+        assert "did not respond within" in first.reason
+        assert monitor.find_current(cluster.servers[1]) is cluster.observation("127.0.0.1:3002")
         silent.set()
+
+
+async def test_cluster_monitor_end_of_process_outranks_running_probe(
+    make_monitor: MonitorFactory,
+) -> None:
+    monitor, cluster = make_monitor(FakeClock(), z2=free_port())
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(monitor.refresh(), name="refresh")
+        await asyncio.wait([group.create_task(asyncio.to_thread(int), name="start of the probes")])
+        monitor.record_process(cluster.servers[1], ProcessState.MISSING)
+    assert [server.zone for server in reading.result()] == ["z1", "z2", "z3"]
+    seen = cluster.observation("127.0.0.1:3002")
+    assert seen is not None
+    assert (seen.is_known, seen.reason) == (True, "the server does not run")
+
+
+@pytest.mark.parametrize(
+    ("reported", "is_known"), [(ProcessState.MISSING, True), (ProcessState.UNKNOWN, False)]
+)
+async def test_cluster_monitor_sign_of_life_corrects_state(
+    make_monitor: MonitorFactory, reported: ProcessState, is_known: bool
+) -> None:
+    """A server that ends before its watch has seen its start changes nothing for the watch."""
+    clock = FakeClock()
+    monitor, cluster = make_monitor(clock)
+    server = cluster.servers[0]
+    monitor.record_process(server, reported)
+    cluster.record_observation(server.name, Observation(clock.now(), AVAILABLE))
+    monitor.record_life([server])
+    assert cluster.ob_state == AVAILABLE
+    clock.advance(OUTDATED_S)
+    monitor.record_life([server])
+    seen = cluster.observation(server.name)
+    assert seen is not None
+    assert (seen.ob_state, seen.is_known) == (0, is_known)
 
 
 async def test_cluster_monitor_removed_server_is_not_counted(make_monitor: MonitorFactory) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from dagengine import Engine
 from dagengine.api.binding import bind
 from dagengine.errors import ApiError, BindFailed
 from dagengine.extension import Call
@@ -18,8 +17,11 @@ from dagengine.testing import FakeClock
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.flavours.select import FLAVOURS
-from tasks.routes.dry_run import stop_planner
-from tasks.routes.stop import StopRequest, stop_route
+from tasks.planning.dry_run import stop_planner
+from tasks.planning.stop import StopRequest
+from tasks.routes.start_stop import stop_route
+from tests.support.callers import TESTER
+from tests.support.factories import make_idle_engine
 
 FORCE, TERMINATE = {"force": True}, {"terminate": True}
 BOTH = FORCE | TERMINATE
@@ -52,7 +54,7 @@ def refuse_stop(tmp_path: Path, ssh_pool: SshPool) -> RefuseStop:
         )
         access = ClusterAccess(ClusterFile(file, FLAVOURS), ssh_pool, FakeClock())
         request = bind(json.dumps(body).encode(), StopRequest)
-        call = Call(cast("Engine", None), request, "tester")  # the engine is not used
+        call = Call(make_idle_engine(), request, TESTER)
         with pytest.raises(ApiError) as caught:
             await stop_route(access).handler(call)
         with pytest.raises(ApiError) as planned:  # of `dryRun` the refusal is the same

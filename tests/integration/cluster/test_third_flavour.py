@@ -14,10 +14,10 @@ from dagengine import Outcome, StepContext, Succeeded
 from dagengine.client import Client
 from dagengine.mysql import Connection
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import Server
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import TableRow
 from tasks.cluster.scope import RequestedScope, ScopeKind
+from tasks.cluster.servers import Server
 from tasks.flavours.base import ServiceReport, StopMode
 from tasks.flavours.select import FLAVOURS
 from tests.support.hostile_cluster import (

@@ -20,7 +20,8 @@ from dagengine import (
     Succeeded,
 )
 from dagengine.testing import Latch, LocalRunner, eventually
-from tasks.cluster.cluster_file import Server, load_cluster
+from tasks.cluster.cluster_file import load_cluster
+from tasks.cluster.servers import Server
 from tasks.flavours.select import FLAVOURS
 from tasks.operations.unconfirmed import resolve_unconfirmed
 

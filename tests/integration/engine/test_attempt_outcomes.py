@@ -14,6 +14,11 @@ from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine, run, s
 from tests.support.minimal_operations import end_of, hang, op, submit
 
 
+def repr_type(value: object) -> str:
+    """Return an id of a case: the repr of some exceptions below fails."""
+    return value if isinstance(value, str) else type(value).__name__
+
+
 async def test_confirm_stopped_is_not_interrupted_by_cancel(
     open_engine: OpenEngine,
 ) -> None:
@@ -152,3 +157,93 @@ async def test_step_context_mutation_is_invisible_to_other_steps(open_engine: Op
     async with open_engine(op(make, mutate_inputs, mutate_inputs)) as engine:
         assert (await end_of(engine, await submit(engine, wish=[1])))[0] is State.SUCCEED
     assert observed == [([1], [1])] * 4
+
+
+def _raise_type_error() -> Outcome:
+    return sorted(3)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("act", "part"),
+    [
+        (_raise_type_error, "stopped on TypeError: 'int' object is not iterable; see the log of"),
+        (lambda: "done", "has a result that is 'done', which is not an outcome"),
+        (lambda: Succeeded("done"), "the outcome Succeeded: data is 'done'; give a dict"),
+    ],
+)
+async def test_mistake_in_step_names_step_and_no_server(
+    open_engine: OpenEngine, act: Callable[[], Outcome], part: str
+) -> None:
+    async def step(context: StepContext) -> Outcome:
+        return act()
+
+    async with open_engine(op(step)) as engine:
+        detail = await run(engine)
+        line = sub_task_of(detail, 1, None).logs[-1].content
+        assert part in line
+        assert line.endswith(", then RETRY")
+        assert "server" not in line
+
+
+@pytest.mark.parametrize("answer", [None, "yes", 1])
+async def test_confirm_stopped_returning_no_bool_leaves_result_unknown(
+    open_engine: OpenEngine, answer: object
+) -> None:
+    async def confirm_stopped(context: StepContext) -> bool:
+        return answer  # type: ignore[return-value]
+
+    stage = Stage("act", LANE, hang, timeout_s=0.02, confirm_stopped=confirm_stopped)
+    async with open_engine(Operation("op", (stage,))) as engine:
+        detail = await run(engine, "a")
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["ResultUnknown"]
+        line = sub_task_of(detail, 1, "a").logs[-1].content
+        assert f"confirm_stopped returned {answer!r}, not True or False" in line
+
+
+class UnprintableError(Exception):
+    """An exception whose text cannot be read."""
+
+    def __str__(self) -> str:
+        raise UnprintableError
+
+
+class HardError(BaseException):
+    """An exception that `except Exception` does not catch."""
+
+
+RAISED = [
+    (UnprintableError(), "UnprintableError: the exception has no text"),
+    (HardError("hard"), "HardError: hard"),
+    (SystemExit(3), "SystemExit: 3"),
+    (BaseExceptionGroup("several", [HardError()]), "BaseExceptionGroup: several"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "part"), [*RAISED, (GeneratorExit("own"), "GeneratorExit: own")], ids=repr_type
+)
+async def test_step_raising_any_exception_fails(
+    open_engine: OpenEngine, error: BaseException, part: str
+) -> None:
+    async def step(context: StepContext) -> Outcome:
+        raise error
+
+    async with open_engine(op(step)) as engine:
+        detail = await run(engine)
+        assert detail.dag.state is State.FAILED
+        assert f"'s0' stopped on {part}" in sub_task_of(detail, 1, None).logs[-1].content
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["Failed"]
+
+
+@pytest.mark.parametrize(("error", "part"), RAISED, ids=repr_type)
+async def test_confirm_stopped_raising_any_exception_ends_attempt(
+    open_engine: OpenEngine, error: BaseException, part: str
+) -> None:
+    async def confirm_stopped(context: StepContext) -> bool:
+        raise error
+
+    stage = Stage("act", LANE, hang, timeout_s=0.02, confirm_stopped=confirm_stopped)
+    async with open_engine(Operation("op", (stage,))) as engine:
+        detail = await run(engine, "a")
+        assert [a.outcome for a in await engine.find_attempts(1)] == ["ResultUnknown"]
+        assert part in sub_task_of(detail, 1, "a").logs[-1].content

@@ -22,7 +22,7 @@ from dagengine import (
 from dagengine.model.changes import Batch, LockReleased, LockTaken
 from dagengine.testing import Latch, eventually
 from dagengine.testing.internals import settled
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
+from tests.support.engine_script import BROKEN, LANE, LOCKED, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, is_lock_successor, op, submit, take_lock
 
 
@@ -114,7 +114,7 @@ async def test_lock_handover_skips_successor_that_timed_out(
 
     stages = (Stage("lock", NORMAL, lock, timeout_s=0.3), Stage("work", NORMAL, work))
     store = SlowReleaseStore(tmp_path / "store.sqlite")
-    async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
+    async with open_engine(Operation("op", stages, **LOCKED), store=store) as engine:
         holder = await submit(engine, hold=True)
         await latch.reached.wait()
         lock_successor_id = await submit(engine, force=[engine.generic_id(holder)])
@@ -148,7 +148,7 @@ async def open_forced_lock(
         Stage("lock", NORMAL, take_lock),
         Stage("work", LANE, work, confirm_stopped=confirm_stopped),
     )
-    async with open_engine(Operation("op", stages, lock_key="k")) as engine:
+    async with open_engine(Operation("op", stages, **LOCKED)) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
         lock_successor_id = await submit(engine, "op", "first", force=[engine.generic_id(holder)])

@@ -36,7 +36,7 @@ async def test_attempt_timed_out_names_scope_of_deadline(
         "hang",
         NORMAL,
         hang,
-        timeout_s=0.05 if scope == "attempt" else 60,
+        timeout_s=60 if scope == "DAG" else 0.05,
         node_timeout_s=0.05 if scope == "node" else None,
     )
     operation = Operation("op", (stage,), timeout_s=0.05 if scope == "DAG" else None)

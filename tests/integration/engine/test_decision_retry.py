@@ -131,7 +131,7 @@ async def test_scheduler_error_in_rules_fails_one_dag_only(
     release, original = asyncio.Event(), plan.end_attempt
     failed_dag_ids: list[int] = []
 
-    def raise_once(snapshot: Any, *more: Any) -> list[plan.Start]:
+    def raise_once(snapshot: Any, *more: Any) -> list[plan.AttemptStart]:
         if snapshot.dag.name == "bad" and not failed_dag_ids:
             failed_dag_ids.append(snapshot.dag.dag_id)
             raise ZeroDivisionError

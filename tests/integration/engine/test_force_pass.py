@@ -65,7 +65,7 @@ async def test_force_pass_repeated_acquire_lock_keeps_successor(open_engine: Ope
         Stage("lock", NORMAL, lock),
         Stage("work", LANE, work, confirm_stopped=confirm_stopped),
     )
-    async with open_engine(Operation("op", stages, lock_key="k")) as engine:
+    async with open_engine(Operation("op", stages, lock_key="k", takes_lock="lock")) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
         lock_successor_id = await submit(
@@ -118,7 +118,7 @@ async def test_force_pass_of_holder_ending_in_same_pass_takes_lock(
         return Succeeded()
 
     stages = (Stage("lock", NORMAL, lock), Stage("work", LANE, work))
-    locked = Operation("op", stages, lock_key="k")
+    locked = Operation("op", stages, lock_key="k", takes_lock="lock")
     async with open_engine(locked, op(other, name="other"), store=store) as engine:
         holder = await submit(engine, "op", "holder")
         await eventually(lambda: is_at_work(engine, holder), what="the holder at work")
@@ -152,5 +152,5 @@ async def test_acquire_lock_cancelled_request_takes_no_lock(open_engine: OpenEng
 
     async with open_engine(op(lock, succeed, lock_key="k")) as engine:
         dag = (await engine.wait(await submit(engine))).dag
-        assert (dag.state, dag.last_lock_token) == (State.SUCCEED, 0)
+        assert (dag.state, dag.last_lock_token) == (State.FAILED, 0)
         assert engine.list_locks() == ()

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from dagengine import Flags, Operation, Operator, State, Submission
+import pytest
+
+from dagengine import (
+    Flags,
+    Operation,
+    Operator,
+    Outcome,
+    Stage,
+    State,
+    StepContext,
+    Submission,
+    Succeeded,
+)
 from dagengine.testing import Latch
 from tests.support.engine_script import (
     LANE,
+    LOCKED,
+    NORMAL,
     OpenEngine,
     Script,
     dag_state,
     run,
     sub_task_of,
+    submit,
     submit_until_latch,
     with_latch,
 )
@@ -73,7 +88,7 @@ async def test_force_pass_cancels_holder_and_hands_over_lock(
         forced, started = await engine.list_audit(holder)
         assert (forced.action, started.action) == ("FORCE_PASS", "START")
         assert forced.by == "impatient"
-        assert forced.reason == f"forcePassDag of DAG {engine.generic_id(successor.dag.dag_id)}"
+        assert forced.reason == f"--force-pass of DAG {engine.generic_id(successor.dag.dag_id)}"
 
 
 async def test_force_pass_of_other_id_changes_nothing(
@@ -95,10 +110,48 @@ async def test_force_pass_of_uncancellable_holder_is_refused(
 ) -> None:
     latch = Latch()
     uncancellable = script.stage("check", LANE, flags=Flags(can_cancel=False))
-    operation = Operation("op", (script.lock_stage(), uncancellable), lock_key="k")
+    operation = Operation(
+        "op", (script.lock_stage(), uncancellable), lock_key="k", takes_lock="lock"
+    )
     async with open_engine(with_latch(operation, "check", latch, "slow")) as engine:
         holder = await submit_until_latch(engine, latch, "slow")
         refused = await run(engine, "b", force_pass=[engine.generic_id(holder)])
         assert dag_state(refused) == ("FAILED", "RUN", 1)
         latch.open()
         assert (await engine.wait(holder)).dag.state is State.SUCCEED
+
+
+@pytest.mark.parametrize("does", ["nothing", "ignores the holder"])
+async def test_stage_ending_without_declared_lock_fails_dag(
+    open_engine: OpenEngine, script: Script, does: str
+) -> None:
+    latch = Latch()
+
+    async def lock(context: StepContext) -> Outcome:
+        if does == "ignores the holder" or context.params["holds"]:
+            await context.acquire_lock()
+        return Succeeded()
+
+    stages = (Stage("lock", NORMAL, lock), script.stage("check", LANE))
+    operation = Operation("op", stages, **LOCKED)
+    async with open_engine(with_latch(operation, "check", latch, "slow")) as engine:
+        await submit(engine, "slow", holds=True)
+        await latch.reached.wait()
+        detail = await run(engine, "a", holds=False)
+        assert dag_state(detail) == ("FAILED", "RUN", 1)
+        line = sub_task_of(detail, 1, None).logs[-1].content
+        assert "ended without the lock that it is declared to take" in line
+        assert "[Config.Invalid]" in line
+        latch.open()
+
+
+async def test_acquire_lock_without_lock_key_fails_step(open_engine: OpenEngine) -> None:
+    async def lock(context: StepContext) -> Outcome:
+        await context.acquire_lock()
+        return Succeeded()
+
+    async with open_engine(Operation("op", (Stage("lock", NORMAL, lock),))) as engine:
+        detail = await run(engine)
+        assert detail.dag.state is State.FAILED
+        line = sub_task_of(detail, 1, None).logs[-1].content
+        assert "operation 'op' has no lock_key; declare lock_key and takes_lock" in line

@@ -27,7 +27,7 @@ from dagengine.rules import operators
 from dagengine.store.contract import BatchRefused
 from dagengine.testing import FakeClock, Latch
 from dagengine.testing.internals import until_queued
-from tests.support.engine_script import BROKEN, LANE, NORMAL, OpenEngine
+from tests.support.engine_script import BROKEN, LANE, LOCKED, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, hang, op, submit, take_lock
 
 
@@ -87,7 +87,7 @@ async def test_lock_handover_stale_write_is_repeated(
         return Succeeded()
 
     stages = (Stage("lock", NORMAL, take_lock), Stage("work", LANE, work))
-    async with open_engine(Operation("op", stages, lock_key="k"), store=store) as engine:
+    async with open_engine(Operation("op", stages, **LOCKED), store=store) as engine:
         holder = await submit(engine, "op", "holder")
         await working.wait()
         store.refused_kinds = {LockReleased, LockTaken}

@@ -52,7 +52,7 @@ def with_latch_after_failure(script: Script, latch: Latch) -> Operation:
     for name in ("start", "end"):
         stage = script.stage(name, LANE)
         stages.append(replace(stage, run=wrap(name, stage.run), undo=wrap(name, stage.undo)))
-    return Operation("op", tuple(stages), lock_key="k")
+    return Operation("op", tuple(stages), lock_key="k", takes_lock="lock")
 
 
 @pytest.mark.parametrize("operator", [Operator.RETRY, Operator.ROLLBACK, Operator.PASS])

@@ -85,7 +85,7 @@ async def test_cancel_in_progress_completes_after_restart(
         return True
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
-    operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
+    operation = Operation("op", (script.lock_stage(), stage), lock_key="k", takes_lock="lock")
     async with open_engine(with_latch(operation, "start", latch)) as engine:
         dag_id = await submit_until_latch(engine, latch, "a")
         await engine.operate_dag(dag_id, Operator.CANCEL)
@@ -164,7 +164,7 @@ async def test_force_pass_in_progress_completes_after_restart(
         return True
 
     stage = replace(script.stage("start", LANE), confirm_stopped=confirm_stopped)
-    operation = Operation("op", (script.lock_stage(), stage), lock_key="k")
+    operation = Operation("op", (script.lock_stage(), stage), lock_key="k", takes_lock="lock")
     async with open_engine(with_latch(operation, "start", latch, "stuck")) as engine:
         holder = await submit_until_latch(engine, latch, "stuck")
         lock_successor_id = await submit(engine, "b", force_pass=[engine.generic_id(holder)])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dagengine import Engine, Operator, Outcome, SqliteStore, State, StepContext, Succeeded
 from dagengine.errors import EngineStopped
@@ -87,6 +88,23 @@ async def test_engine_stop_after_time_out_releases_store(
         assert (await end_of(engine, 1))[0] is State.SUCCEED
 
 
+async def test_engine_stop_leaves_store_that_does_not_close(
+    open_engine: OpenEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagengine.engine.engine.CLOSE_LIMIT_S", 0.05)
+
+    class HangingStore(SqliteStore):
+        async def close(self) -> None:
+            await super().close()
+            await asyncio.Event().wait()  # such as a database that does not answer
+
+    with capture_logs() as logs:
+        async with open_engine(op(succeed), store=HangingStore(tmp_path / "store.sqlite")):
+            pass
+    cut = [line["phase"] for line in logs if line["event"] == "stop_phase_cut"]
+    assert cut == ["store"]
+
+
 async def test_engine_stop_cancelled_still_completes(open_engine: OpenEngine) -> None:
     ending, may_end = asyncio.Event(), asyncio.Event()
 
@@ -117,7 +135,7 @@ async def test_engine_stop_cancelled_still_completes(open_engine: OpenEngine) ->
 async def test_engine_stop_abandons_step_ignoring_cancellation(
     open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagengine.runtime.service.Service.patience_s", 0.05)
+    monkeypatch.setattr("dagengine.engine.attempt_runner.AttemptTasks.patience_s", 0.05)
     cancels = 0
     done = asyncio.Event()
 

@@ -7,7 +7,7 @@ import pytest
 from dagengine import Flags, Operation, Operator, Outcome, Stage, State, StepContext, Succeeded
 from dagengine.testing import Latch
 from dagengine.testing.internals import settled
-from tests.support.engine_script import LANE, NORMAL, OpenEngine
+from tests.support.engine_script import LANE, LOCKED, NORMAL, OpenEngine
 from tests.support.minimal_operations import end_of, submit, take_lock
 
 
@@ -28,11 +28,11 @@ async def test_engine_unregistered_operation_runs_no_step(
         return Succeeded()
 
     stages = (Stage("lock", NORMAL, take_lock), Stage("l", LANE, lane), Stage("v", NORMAL, verify))
-    async with open_engine(Operation("op", stages, version=2, lock_key="k")) as engine:
+    async with open_engine(Operation("op", stages, version=2, **LOCKED)) as engine:
         dag_id = await submit(engine, "op", "a", "b")
         await latch.reached.wait()
         await settled(engine)
-    operations = [Operation("op", stages, version=1, lock_key="k")] if is_older else []
+    operations = [Operation("op", stages, version=1, **LOCKED)] if is_older else []
     async with open_engine(*operations) as engine:
         assert (await end_of(engine, dag_id))[0] is State.FAILED
         assert ran == []

@@ -23,8 +23,8 @@ LONE_SURROGATE = "\ud800"  # half a surrogate pair: no text that can be encoded
         (Succeeded({"x": float("nan")}), "'s0' has a result that cannot be stored"),
         (Succeeded(evidence={"x": LONE_SURROGATE}), "'s0' has a result that cannot be stored"),
         (Failed(Problem("X", f"no file {LONE_SURROGATE}")), r"no file \ud800"),
-        (None, "stopped on TypeError: a step returned None, which is not an outcome"),
-        (Interrupted(), "stopped on TypeError: a step returned Interrupted()"),
+        (None, "has a result that is None, which is not an outcome"),
+        (Interrupted(), "has a result that is Interrupted(), which"),
     ],
 )
 async def test_outcome_not_serializable_fails_its_step_only(

@@ -30,6 +30,19 @@ SCOPES = pytest.mark.parametrize("scope", ["node", "DAG"])
 JUMPS = pytest.mark.parametrize("jump_s", [HOUR_S, 0.0, -HOUR_S])
 
 
+class PassiveClock:
+    """Shows the time of another clock; time limits end by the time of the event loop."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
+
+
 class TwoLanes:
     """Lane b reaches the last stage after lane a has worked there for a while.
 
@@ -48,7 +61,7 @@ class TwoLanes:
     def operation(self, scope: str) -> Operation:
         """600 s for the last stage, or for all."""
         node_s, dag_s = (600.0, None) if scope == "node" else (None, 600.0)
-        last = Stage("last", LANE, self._last, timeout_s=HOUR_S, node_timeout_s=node_s)
+        last = Stage("last", LANE, self._last, timeout_s=600, node_timeout_s=node_s)
         return Operation("op", (Stage("first", LANE, self._first), last), timeout_s=dag_s)
 
     async def _first(self, context: StepContext) -> Outcome:
@@ -85,7 +98,7 @@ async def test_deadline_clock_jump_keeps_remaining_node_and_dag_time(
     open_engine: OpenEngine, scope: str, jump_s: float
 ) -> None:
     lanes = TwoLanes(100, jump_s)
-    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
+    async with open_engine(lanes.operation(scope), clock=PassiveClock(lanes.clock)) as engine:
         assert dag_state(await run(engine, "a", "b")) == ("SUCCEED", "RUN", 2)
     assert lanes.remaining == {"a": timedelta(seconds=600), "b": timedelta(seconds=500)}
 
@@ -96,7 +109,7 @@ async def test_deadline_clock_jump_restores_no_elapsed_time(
     open_engine: OpenEngine, scope: str, jump_s: float
 ) -> None:
     lanes = TwoLanes(700, jump_s)
-    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
+    async with open_engine(lanes.operation(scope), clock=PassiveClock(lanes.clock)) as engine:
         detail = await run(engine, "a", "b")
         late_task = sub_task_of(detail, 2, "b")
         assert f"the 600 s of its {scope} have passed" in late_task.logs[-1].content
@@ -118,8 +131,8 @@ async def test_deadline_of_node_starts_with_node(open_engine: OpenEngine, script
         return Succeeded()
 
     stages = (
-        Stage("first", NORMAL, advance_clock, timeout_s=HOUR_S, node_timeout_s=600),
-        Stage("last", NORMAL, record_remaining, timeout_s=HOUR_S, node_timeout_s=600),
+        Stage("first", NORMAL, advance_clock, timeout_s=600, node_timeout_s=600),
+        Stage("last", NORMAL, record_remaining, timeout_s=600, node_timeout_s=600),
     )
     async with open_engine(Operation("op", stages), clock=clock) as engine:
         assert dag_state(await run(engine)) == ("SUCCEED", "RUN", 2)
@@ -131,7 +144,7 @@ async def test_deadline_after_retry_is_full_again(
     open_engine: OpenEngine, script: Script, scope: str
 ) -> None:
     lanes = TwoLanes(700, 0)
-    async with open_engine(lanes.operation(scope), clock=lanes.clock) as engine:
+    async with open_engine(lanes.operation(scope), clock=PassiveClock(lanes.clock)) as engine:
         dag_id = (await run(engine, "a", "b")).dag.dag_id
         lanes.remaining.clear()
         lanes.passed_s = 0
@@ -171,7 +184,7 @@ async def test_engine_repeated_clock_jumps_do_not_change_outcome(
     operation = script.operation(timeout_s=600)
     for name in ("check", "start", "verify"):
         operation = gated(operation, name, before=jump)
-    stages = tuple(replace(stage, node_timeout_s=500) for stage in operation.stages)
+    stages = tuple(replace(stage, timeout_s=500, node_timeout_s=500) for stage in operation.stages)
     script.outcomes["start", "a"] = BROKEN
     async with open_engine(replace(operation, stages=stages), clock=clock) as engine:
         dag_id = await submit(engine)

@@ -22,11 +22,22 @@ from dagengine import (
     Submission,
     Succeeded,
 )
+from dagengine.cli import main
+from dagengine.cli.views.tables import render_audit
 from dagengine.client import Client
 from dagengine.errors import StoreUnavailable
-from dagengine.extension import Call, Extension, ExtensionContext, Plugin, Route
+from dagengine.extension import (
+    Call,
+    ExitCode,
+    Extension,
+    ExtensionContext,
+    Plugin,
+    Route,
+    read_fencing_token,
+)
 from dagengine.server.config import load_config
-from dagengine.server.controller import backup_controller, run_controller
+from dagengine.server.controller import run_controller
+from dagengine.server.local_store import backup_controller
 from dagengine.testing import Latch, eventually
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
@@ -48,7 +59,7 @@ def make_plugin(latch: Latch) -> Plugin:
         return Succeeded()
 
     async def submit_operation(call: Call[EmptyBody]) -> DagDetail:
-        return await call.engine.submit(Submission("op"), by=call.caller)
+        return await call.engine.submit(Submission("op"), by=str(call.caller))
 
     @asynccontextmanager
     async def open_extension(surroundings: ExtensionContext) -> AsyncIterator[Extension]:
@@ -120,6 +131,38 @@ async def test_backup_restored_on_other_host_resumes_dag(
         assert audit["action"] == "START"
 
 
+async def test_store_new_epoch_needs_stopped_controller(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = make_host(tmp_path / "here")
+    engine_file = tmp_path / "here" / "engine.yaml"
+    words = ["store", "new-epoch", "-c", str(engine_file)]
+    assert await asyncio.to_thread(main, words) == ExitCode.USAGE
+    assert "s.sqlite does not exist" in capsys.readouterr().err
+    config = load_config(engine_file, {})
+    async with run_controller(config, [make_plugin(Latch())]):
+        assert await asyncio.to_thread(main, words) == ExitCode.USAGE
+        assert "is in use by pid" in capsys.readouterr().err
+        before = read_fencing_token(config.find_cluster(None))
+    assert await asyncio.to_thread(main, words) == ExitCode.DONE
+    after = read_fencing_token(config.find_cluster(None))
+    assert (after.store_id, before.epoch) == (before.store_id, 1)
+    assert after.epoch > 1_700_000_000
+    assert f"the epoch is now {after.epoch} (was 1)" in capsys.readouterr().out
+    at_least = 4_000_000_000  # of a host that a wrong clock has reached
+    words += ["--at-least", str(at_least)]
+    assert await asyncio.to_thread(main, words) == ExitCode.DONE
+    assert read_fencing_token(config.find_cluster(None)).epoch == at_least
+    assert await asyncio.to_thread(main, [*words[:-1], str(10**18)]) == ExitCode.USAGE
+    capsys.readouterr()
+    async with run_controller(config, [make_plugin(Latch())]), Client(url, "") as client:
+        row, _ = await client.list_audit()
+    assert (row["action"], row["dag_id"], row["node_id"]) == ("NEW_EPOCH", None, None)
+    (line,) = render_audit([row])
+    assert "  NEW_EPOCH  by " in line
+    assert "None" not in line
+
+
 async def test_backup_existing_or_missing_key_writes_nothing(
     tmp_path: Path,
 ) -> None:
@@ -131,17 +174,17 @@ async def test_backup_existing_or_missing_key_writes_nothing(
         pass
     (backup_dir / "s.key.pem").write_text("of another controller")
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
-        backup_controller(config, backup_dir / "s.bak")
+        backup_controller(config.find_cluster(None), backup_dir / "s.bak")
     assert (backup_dir / "s.key.pem").read_text() == "of another controller"
     assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]
 
     with pytest.raises(StoreUnavailable, match=r"s\.key\.pem already exists"):
         backup_controller(
-            config, source_host / "s.bak"
+            config.find_cluster(None), source_host / "s.bak"
         )  # beside the store: the key would be its very own
 
     (source_host / "s.key.pem").unlink()
     (source_host / "s.key.pem").mkdir()  # cannot be read, even by root
     with pytest.raises(StoreUnavailable, match="cannot be copied"):
-        backup_controller(config, backup_dir / "t.bak")
+        backup_controller(config.find_cluster(None), backup_dir / "t.bak")
     assert [file.name for file in backup_dir.iterdir()] == ["s.key.pem"]

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dagengine.api.connections import Limits
 from dagengine.runtime.clock import SystemClock
-from dagengine.server.listener import serving
+from dagengine.server.http_server import serving
 
 CONNECTION_COUNT = 300
 
@@ -49,7 +49,7 @@ async def test_listener_connection_burst_is_accepted_gradually() -> None:
         async with serving(app, Limits(), SystemClock(), [(listener, None)]):
             for _ in range(CONNECTION_COUNT):  # the loop does not run until all of them wait
                 caller = stack.enter_context(socket.create_connection(listener.getsockname(), 20))
-                caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                caller.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             counter = LoopPassCounter()
             async with asyncio.timeout(60):
                 await all_served.wait()

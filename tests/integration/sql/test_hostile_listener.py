@@ -21,7 +21,8 @@ from dagengine import Failed, Succeeded
 from dagengine.client import Client
 from dagengine.errors import ApiRefused
 from dagengine.testing import LocalRunner
-from tasks.cli.doctor import examine
+from tasks.cluster.root_password import RootLogins
+from tasks.doctor.examine import examine
 from tasks.flavours.select import select_actions
 from tasks.hosts.identity import ProcessIdentity
 from tasks.operations.health import MonitoredServer, wait_until_healthy
@@ -173,7 +174,7 @@ async def _process(cluster: HostileCluster) -> ProcessIdentity:
 
 async def _wait_first_start(cluster: HostileCluster) -> Any:
     monitored = MonitoredServer(
-        *(cluster.first, LocalRunner(), await _process(cluster), 0, PASSWORD),
+        *(cluster.first, LocalRunner(), await _process(cluster), 0, PASSWORD, RootLogins()),
         is_first=True,
         awaits_password=True,
     )

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from dagengine.mysql import Connection
 from dagengine.remote.command import Command
-from dagengine.testing import FakeClock
+from dagengine.testing import FakeClock, eventually
 from dagengine.testing.local_runner import LocalRunner, LocalRunnerPool
 from tasks.cluster.access import ClusterAccess
-from tasks.cluster.cluster_file import ClusterFile, Server
+from tasks.cluster.cluster_file import ClusterFile
+from tasks.cluster.observation import AVAILABLE, NOT_CONNECTED
+from tasks.cluster.root_password import RootLogins
+from tasks.cluster.servers import Server
 from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.identity import ProcessIdentity
-from tasks.routes.monitor import CACHE_S, ClusterMonitor
+from tasks.hosts.watch import ProcessState
+from tasks.monitoring.monitor import CACHE_S, ClusterMonitor
 from tasks.sql.access import SqlPeerRefused, SqlSession, open_sql, read_sql_facts
 from tasks.sql.connection import SqlNotReady, query_value, query_version
 from tests.support.factories import make_server
@@ -93,7 +99,8 @@ def lab(tmp_path: Path) -> Iterator[SqlLab]:
 
 
 async def log_in(lab: SqlLab, server: Server | None = None) -> str:
-    async with open_sql(server or lab.server, lab.runner, PASSWORD) as connection:
+    target = server or lab.server
+    async with open_sql(target, lab.runner, PASSWORD, logins=RootLogins()) as connection:
         return await query_version(connection)
 
 
@@ -199,6 +206,10 @@ async def test_login_nothing_listens_is_not_ready(lab: SqlLab) -> None:
 # --- connections that are kept -------------------------------------------------------------------
 
 
+def open_session(lab: SqlLab) -> SqlSession:
+    return SqlSession(lab.server, lab.runner, RootLogins())
+
+
 async def use(session: SqlSession, process: ProcessIdentity, password: str) -> Connection:
     connection = await session.connect(process, password)
     assert await query_value(connection, "select 1") == "1"
@@ -206,7 +217,7 @@ async def use(session: SqlSession, process: ProcessIdentity, password: str) -> C
 
 
 async def test_session_used_twice_logs_in_once(lab: SqlLab) -> None:
-    session, process = SqlSession(lab.server, lab.runner), await lab.identity()
+    session, process = open_session(lab), await lab.identity()
     first = await use(session, process, PASSWORD)
     assert await use(session, process, PASSWORD) is first
     assert lab.runner.identifications == 2  # before the connection, and before the login
@@ -215,7 +226,7 @@ async def test_session_used_twice_logs_in_once(lab: SqlLab) -> None:
 
 
 async def test_session_other_password_logs_in_again(lab: SqlLab) -> None:
-    session, process = SqlSession(lab.server, lab.runner), await lab.identity()
+    session, process = open_session(lab), await lab.identity()
     first = await use(session, process, PASSWORD)
     assert await use(session, process, "another") is not first
     assert not first.is_open
@@ -224,7 +235,7 @@ async def test_session_other_password_logs_in_again(lab: SqlLab) -> None:
 
 
 async def test_session_restarted_server_is_identified_again(lab: SqlLab) -> None:
-    session = SqlSession(lab.server, lab.runner)
+    session = open_session(lab)
     await use(session, await lab.identity(), PASSWORD)
     lab.process.end()
     second = lab.start_server()
@@ -235,7 +246,7 @@ async def test_session_restarted_server_is_identified_again(lab: SqlLab) -> None
 
 
 async def test_session_lost_connection_is_opened_again(lab: SqlLab) -> None:
-    session, process = SqlSession(lab.server, lab.runner), await lab.identity()
+    session, process = open_session(lab), await lab.identity()
     first = await use(session, process, PASSWORD)
     lab.process.close_port()
     lab.process.listen(FRIENDLY, lab.server.sql_port)
@@ -246,7 +257,7 @@ async def test_session_lost_connection_is_opened_again(lab: SqlLab) -> None:
 
 
 async def test_session_port_taken_later_is_refused(lab: SqlLab) -> None:
-    session, process = SqlSession(lab.server, lab.runner), await lab.identity()
+    session, process = open_session(lab), await lab.identity()
     await use(session, process, PASSWORD)
     attacker = lab.start_attacker()
     lab.process.close_port()
@@ -257,21 +268,45 @@ async def test_session_port_taken_later_is_refused(lab: SqlLab) -> None:
     assert attacker.take_recording() == Recording(())
 
 
-async def test_cluster_monitor_logs_in_once_per_server_process(
-    lab: SqlLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
+@dataclass(frozen=True)
+class Monitored:
+    """A monitor of the server of the lab."""
+
+    monitor: ClusterMonitor
+    access: ClusterAccess
+    clock: FakeClock
+
+
+def set_limits(monkeypatch: pytest.MonkeyPatch, limit_s: float) -> None:
+    """Set the limits of the monitor on a probe of one server and of all servers."""
     for limit in ("WITHIN_S", "_CALL_S"):
-        # A busy machine must not fail.
-        monkeypatch.setattr(f"tasks.routes.monitor.{limit}", 60.0)
+        monkeypatch.setattr(f"tasks.monitoring.monitor.{limit}", limit_s)
+
+
+@pytest_asyncio.fixture
+async def monitored(
+    lab: SqlLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Monitored]:
+    """Return a monitor of the server of the lab, without limits that a busy machine exceeds."""
+    monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
+    set_limits(monkeypatch, 60.0)
     file = tmp_path / "cluster.yaml"
     server = lab.server
     file.write_text(
         f"name: x\nid: 1\nflavour: seekdb\nroot_password_env: DAGENGINE_ROOT_PASSWORD\n"
         f"zones: {{z1: [{{ip: 127.0.0.1, sql_port: {server.sql_port}, home: {server.home}}}]}}\n"
     )
-    cluster, clock = ClusterFile(file, FLAVOURS), FakeClock()
-    monitor = ClusterMonitor(ClusterAccess(cluster, LocalRunnerPool(), clock))
+    clock = FakeClock()
+    access = ClusterAccess(ClusterFile(file, FLAVOURS), LocalRunnerPool(), clock)
+    monitor = ClusterMonitor(access)
+    yield Monitored(monitor, access, clock)
+    await monitor.close()
+
+
+async def test_cluster_monitor_logs_in_once_per_server_process(
+    lab: SqlLab, monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor, cluster, clock = monitored.monitor, monitored.access.cluster, monitored.clock
     name = cluster.servers[0].name
 
     async def refresh_state() -> int:
@@ -290,4 +325,62 @@ async def test_cluster_monitor_logs_in_once_per_server_process(
     monkeypatch.setenv("DAGENGINE_ROOT_PASSWORD", "another")
     assert [await refresh_state(), await refresh_state()] == [3, 3]
     assert len(second.take_recording().connections) == 2  # the first one was kept until now
-    await monitor.close()
+
+
+async def test_cluster_monitor_life_notices_server_without_sql(
+    lab: SqlLab, monitored: Monitored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor, cluster = monitored.monitor, monitored.access.cluster
+    server = cluster.servers[0]
+    await monitor.refresh()
+    monitor.record_process(server, ProcessState.RUNNING)
+    pid = lab.process.pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        set_limits(monkeypatch, 2.0)
+        monitor.record_life([server])  # its state is younger than the interval of full probes
+
+        async def is_without_sql() -> bool:
+            seen = cluster.observation(server.name)
+            return seen is not None and seen.ob_state < AVAILABLE
+
+        await eventually(is_without_sql, timeout_s=20, what="the state of a frozen server")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_cluster_monitor_life_opens_closed_connection(
+    lab: SqlLab, monitored: Monitored
+) -> None:
+    monitor, cluster = monitored.monitor, monitored.access.cluster
+    server = cluster.servers[0]
+    await monitor.refresh()
+    assert len(lab.process.take_recording().connections) == 1
+    monitor.record_process(server, ProcessState.RUNNING)
+    lab.process.close_port()
+    lab.process.listen(FRIENDLY, lab.server.sql_port)
+
+    async def has_new_connection() -> bool:
+        monitor.record_life([server])
+        return len(lab.process.take_recording().connections) > 0
+
+    await eventually(has_new_connection, timeout_s=20, what="a connection after a lost one")
+    assert cluster.ob_state == AVAILABLE
+
+
+async def test_cluster_monitor_followed_start_is_not_probed(
+    lab: SqlLab, monitored: Monitored
+) -> None:
+    monitor, cluster = monitored.monitor, monitored.access.cluster
+    server = cluster.servers[0]
+    with monitored.access.starts.follow(server.name):
+        monitor.record_process(server, ProcessState.RUNNING)
+        seen = cluster.observation(server.name)
+        assert seen is not None
+        assert (seen.ob_state, seen.reason) == (NOT_CONNECTED, "its start is in progress")
+    assert lab.process.take_recording().connections == ()
+
+    async def is_available() -> bool:
+        return cluster.ob_state == AVAILABLE
+
+    await eventually(is_available, timeout_s=20, what="a probe after the step")

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from dagengine.remote import CommandResult, HostAddress, Runner
+from dagengine.errors import ForwardingProhibited
+from dagengine.remote import CommandResult, HostAddress, LineStream, Runner
 from dagengine.remote.command import Command
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.testing import eventually
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.root_password import RootLogins
+from tasks.cluster.servers import Server
 from tasks.demo.cluster import START_OPTIONS, find_seekdb
 from tasks.demo.hosts import DemoHosts, free_port
 from tasks.demo.reaper import ProcessReaper
@@ -51,9 +53,17 @@ class RouteRunner:
     async def run(self, command: Command, *, timeout_s: float) -> CommandResult:
         return await self._runner.run(command, timeout_s=timeout_s)
 
+    def stream(
+        self, command: Command, *, timeout_s: float
+    ) -> AbstractAsyncContextManager[LineStream]:
+        return self._runner.stream(command, timeout_s=timeout_s)
+
     def tunnel(self, host: str, port: int) -> AbstractAsyncContextManager[Path]:
         self.routes.append(PORT)
         return self._runner.tunnel(host, port)
+
+    async def ensure_forwarding(self, host: str, port: int) -> None:
+        await self._runner.ensure_forwarding(host, port)
 
     def tunnel_to_socket(self, path: str) -> AbstractAsyncContextManager[Path]:
         self.routes.append(SOCKET)
@@ -114,7 +124,7 @@ async def runner_at(lab: SshLab, pool: SshPool, *lines: str) -> RouteRunner:
 
 async def log_in(server: Server, runner: RouteRunner, password: str = PASSWORD) -> str:
     server = replace(server, address=runner.address)
-    async with open_sql(server, runner, password) as connection:
+    async with open_sql(server, runner, password, logins=RootLogins()) as connection:
         return await query_version(connection)
 
 
@@ -137,12 +147,13 @@ async def test_socket_is_preferred_where_sshd_forwards(
 
 
 @pytest.mark.parametrize("line", ["DisableForwarding yes", "AllowTcpForwarding no"])
-async def test_login_without_any_route_is_not_ready(
+async def test_login_without_any_route_is_prohibited(
     lab: SshLab, ssh_pool: SshPool, make_home: MakeHome, line: str
 ) -> None:
     home, runner = make_home(), await runner_at(lab, ssh_pool, line)
-    with pytest.raises(SqlNotReady):
+    with pytest.raises(ForwardingProhibited) as caught:
         await log_in(home.server, runner)
+    assert line.split(maxsplit=1)[0] in caught.value.remedy
     assert home.process.take_recording() == Recording(())
 
 

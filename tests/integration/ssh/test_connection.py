@@ -90,6 +90,20 @@ async def test_keepalive_frozen_idle_connection_is_replaced(lab, ssh_pool):
     assert host.logins() == 2
 
 
+@pytest.mark.slow
+async def test_close_waits_for_frozen_connections_at_once(lab, ssh_pool):
+    host, runner = await runner_for(lab, ssh_pool)
+    link = ssh_pool.link(runner.address)
+    connections = []
+    for _ in range(8):
+        connections.append(await link.take())
+        link.retire(connections[-1])
+    host.signal(signal.SIGSTOP, listener=False)
+    async with asyncio.timeout(12):  # one after the other would take 16 s
+        await link.close()
+    assert all(connection.is_closed() for connection in connections)
+
+
 async def test_connection_broken_loses_command_and_is_replaced(lab, ssh_pool):
     host, runner = await runner_for(lab, ssh_pool)
     pid_file = lab.directory / "pid"
@@ -143,7 +157,35 @@ async def test_max_sessions_short_commands_share_one_connection(lab, ssh_pool):
     async with asyncio.TaskGroup() as group:
         for n in range(60):
             group.create_task(runner.run(Command(("true",)), timeout_s=60), name=f"true {n}")
-    assert host.logins() == 1
+    assert (host.logins(), "no more sessions" in host.log()) == (1, False)
+
+
+async def test_max_sessions_bursts_of_commands_are_never_refused(lab, ssh_pool):
+    """Fewer commands than slots end together, and as many as slots begin at that moment."""
+    host, runner = await runner_for(lab, ssh_pool)
+    for _ in range(8):
+        for count in (runner.address.command_sessions - 1, runner.address.command_sessions):
+            sleeping = (runner.run(Command(("sleep", "0.05")), timeout_s=60) for _ in range(count))
+            await asyncio.gather(*sleeping)
+    assert (host.logins(), "no more sessions" in host.log()) == (1, False)
+
+
+async def test_max_sessions_stream_left_early_counts_until_its_end(lab, ssh_pool):
+    host, runner = await single_session_runner(lab, ssh_pool, max_sessions=1)
+    async with runner.stream(Command(("sh", "-c", "echo x; sleep 1")), timeout_s=30) as lines:
+        assert await lines.read_line() == "x"
+    assert (await runner.run(Command(("echo", "y")), timeout_s=30)).stdout == "y\n"
+    assert (host.logins(), "no more sessions" in host.log()) == (1, False)
+
+
+@pytest.mark.slow
+async def test_max_sessions_command_that_stays_costs_connection(lab, ssh_pool):
+    """A command that ignores the end of its stream does not occupy the only session for good."""
+    host, runner = await single_session_runner(lab, ssh_pool, max_sessions=1)
+    async with runner.stream(Command(("sh", "-c", "echo x; sleep 30")), timeout_s=30) as lines:
+        assert await lines.read_line() == "x"
+    assert (await runner.run(Command(("echo", "y")), timeout_s=30)).stdout == "y\n"
+    assert (host.logins(), "no more sessions" in host.log()) == (2, False)
 
 
 async def test_max_sessions_one_ends_command_over_new_connection(lab, ssh_pool):

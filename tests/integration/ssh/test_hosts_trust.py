@@ -182,3 +182,77 @@ async def test_hosts_trust_reads_cluster_file_of_engine_file(lab):
     await process.communicate()
     assert process.returncode == 0
     assert host.name in lab.known_hosts.read_text()
+
+
+def disconnect(text: bytes) -> bytes:
+    """Return the first bytes of a server: its version and a DISCONNECT packet with this reason."""
+    size = len(text).to_bytes(4, "big")
+    payload = b"\x01" + (2).to_bytes(4, "big") + size + text + (0).to_bytes(4, "big")
+    padding = 16 - (len(payload) + 5) % 8
+    length = (len(payload) + 1 + padding).to_bytes(4, "big")
+    return b"SSH-2.0-x\r\n" + length + bytes([padding]) + payload + bytes(padding)
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        disconnect(b"\x1b]0;own\x07\x1b[2J\nFORGED\xc2\x9b31m\xe2\x80\xae"),
+        b"SSH-1.0-\x1b]0;own\x07\x1b[2J\r\n",
+        b"\x1b[2JFORGED\r\n" * 3 + b"not SSH \x1b[31m\r\n",
+    ],
+    ids=["disconnect", "version", "banner"],
+)
+async def test_trust_text_of_unknown_peer_is_escaped(
+    lab: SshLab,
+    trust: Callable[..., Awaitable[TrustResult]],
+    greeting: bytes,
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        await reader.read(4096)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        content = {
+            "name": "c",
+            "id": 1,
+            "flavour": "seekdb",
+            "defaults": {"home": "/h"},
+            "ssh": {"user": user_name(), "known_hosts": "known_hosts"},
+            "zones": {"z": [{"ip": "127.0.0.1", "ssh": {"port": port}}]},
+        }
+        (lab.directory / "cluster.yaml").write_text(yaml.safe_dump(content))
+        result = await trust()
+    assert result.code == 1
+    lines = result.printed.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("FORGED") for line in lines)
+    assert result.document["hosts"][0]["problem"].isprintable()
+
+
+async def test_hosts_trust_creates_missing_file_safely(lab, trust):
+    host = await lab.sshd(known=False)
+    write_cluster(lab, host, known_hosts="keys/known_hosts")
+    file = lab.directory / "keys" / "known_hosts"
+    lab.known_hosts.unlink()
+    assert (await trust("--yes")).states() == [("new", True)]
+    assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (await trust()).states() == [("known", False)]
+
+    file.unlink()
+    file.symlink_to(lab.directory / "planted")
+    refused = await trust("--yes")
+    assert refused.code == 2
+    assert "a symbolic link to a file that does not exist" in refused.printed
+    assert not (lab.directory / "planted").exists()
+
+
+async def test_hosts_trust_reports_skipped_lines(lab, trust):
+    host = await lab.sshd()
+    lab.known_hosts.write_bytes(b"=======\n" + lab.known_hosts.read_bytes() + b"# caf\xe9\n")
+    write_cluster(lab, host)
+    result = await trust()
+    assert (result.code, result.states()) == (0, [("known", False)])
+    assert f"line 1 of {lab.known_hosts} is skipped" in result.printed

@@ -124,10 +124,23 @@ async def test_sudo_one_host_serves_several_users(sudo_runner, sudo_users):
     [
         pytest.param((), 10, id="as installed"),
         pytest.param((), 1, id="over a second connection"),
-        pytest.param(("Defaults:{login} use_pty",), 10, id="a terminal if there is one"),
-        pytest.param(("Defaults:{login} !use_pty, !pam_session",), 10, id="executed directly"),
         pytest.param(
-            ("Defaults:{login} log_input, log_output, iolog_dir=%s",), 10, id="all of it logged"
+            ("Defaults:{login} use_pty",),
+            10,
+            id="a terminal if there is one",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("Defaults:{login} !use_pty, !pam_session",),
+            10,
+            id="executed directly",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("Defaults:{login} log_input, log_output, iolog_dir=%s",),
+            10,
+            id="all of it logged",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from dagengine import DagDetail, IdempotencyKey, Operator, State, Submission
 from dagengine.errors import IdempotencyKeyReused
+from dagengine.store.sqlite.migrate import newest_version
 from dagengine.testing import eventually
 from tests.fixtures.recorded_dags import (
     LINES,
@@ -30,13 +31,22 @@ from tests.support.api_controller import PASSWORD, ApiController
 
 # Log lines that recovery writes have other texts since then: DAG, text as recorded, text now.
 REWORDED = (
-    (26, "look at the server, then RETRY", "check the server, then RETRY"),
+    (26, "look at the server, then RETRY", "check what the step has done, then RETRY"),
     (
         27,
         "no operation 'Removed operation' is registered here",
         "operation 'Removed operation' is not registered in this engine",
     ),
 )
+
+# Lists that have other contents since then: DAGs appear in the lists of the agent only, and
+# entries of maintain/agents name their main DAG.
+CHANGED = {
+    "/task/dag/ob/unfinish?show_details=false",
+    "/task/dag/maintain/agents?show_details=false",
+    "/task/dag/agent/main_dags",
+    "/task/dags/ob?show_details=false",
+}
 
 
 def read_recorded() -> dict[str, Any]:
@@ -74,7 +84,7 @@ async def controller(
 
         await eventually(is_settled, what="the recorded steps that hang")
         yield opened
-    assert version_of(path) == 7
+    assert version_of(path) == newest_version()
 
 
 async def detail_of(controller: ApiController, dag_id: int) -> DagDetail:
@@ -102,8 +112,8 @@ async def outcomes_of(
 
 async def test_api_of_upgraded_store_responds_as_recorded(controller: ApiController) -> None:
     responses: dict[str, Any] = RECORDED["responses"]
-    different = [path for path in responses if await fetch(controller, path) != responses[path]]
-    assert different == []
+    different = {path for path in responses if await fetch(controller, path) != responses[path]}
+    assert different == CHANGED
     # The order of the keys is part of the responses, too.
     for path in ("/locks", "/task/dag/unfinish?show_details=true"):
         assert json.dumps(await fetch(controller, path)) == json.dumps(responses[path])
@@ -111,7 +121,17 @@ async def test_api_of_upgraded_store_responds_as_recorded(controller: ApiControl
 
 async def test_event_streams_of_upgraded_store_are_as_recorded(controller: ApiController) -> None:
     for dag_id, lines in RECORDED["events"].items():
-        assert await fetch_events(controller, dag_id) == lines
+        assert list(map(content_of, await fetch_events(controller, dag_id))) == [
+            content_of(line) for line in lines
+        ]
+
+
+def content_of(line: str) -> str:
+    """Return a line of an event stream without the escapes of JSON."""
+    field, separator, data = line.partition(": ")
+    if field != "data":
+        return line
+    return f"{field}{separator}{json.dumps(json.loads(data), ensure_ascii=False)}"
 
 
 async def test_wait_of_upgraded_store_keeps_its_keys(controller: ApiController) -> None:

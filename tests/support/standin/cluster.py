@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 from tasks.demo.cluster import PASSWORD_VARIABLE, DemoCluster, DemoServer
 from tasks.demo.hosts import LOOPBACK, DemoHosts, free_port
+from tests.support.fake_servers import copy_interpreter
 from tests.support.standin.cluster_state import Ledger, Member
 from tests.support.standin.sql import write_config
 
@@ -16,18 +17,28 @@ ROOT = Path(__file__).parents[3]
 _PROGRAM = """\
 #!{python} -P
 import sys
-sys.path.insert(0, {root!r})
+sys.path[:0] = {path!r}
 from tests.support.standin.observer import main
 sys.exit(main(sys.argv))
 """
 
 
-def install(home: Path) -> None:
-    """The replacement for the installed server program."""
+def install(home: Path, *, path: str = "") -> None:
+    """The replacement for the installed server program.
+
+    Args:
+        home: of the server.
+        path: of the home on its host, if it has another path there.
+    """
     for part in ("bin", "lib", "run", "log", "etc"):
         (home / part).mkdir(parents=True, exist_ok=True)
     program = home / "bin" / "observer"
-    program.write_text(_PROGRAM.format(python=sys.executable, root=str(ROOT)))
+    # The interpreter is the executable of the process, so it has the name of the server.
+    interpreter = "lib/python/observer"
+    copy_interpreter(home / interpreter)
+    python = Path(path or home, interpreter)
+    packages = sysconfig.get_paths()["purelib"]
+    program.write_text(_PROGRAM.format(python=python, path=[str(ROOT), packages]))
     program.chmod(0o755)
 
 
@@ -89,5 +100,8 @@ class OceanCluster(DemoCluster):
             "id": 1,
             "flavour": "oceanbase",
             "root_password_env": PASSWORD_VARIABLE,
+            # Too few for the watch of a host: nine on one machine would search for each other's
+            # servers. tests/realhosts has hosts of their own.
+            "ssh": {"max_sessions": 3},
             "zones": zones,
         }

@@ -54,6 +54,7 @@ class Wish:
         password: the password of root, if it differs from the password of the cluster.
         never_serves: it never comes into service.
         ignores_term: SIGTERM does not end it.
+        notes_term: SIGTERM adds a line to the file `signals`, and ends it.
         failures: number of ALTER statements that fail first.
         code: error code of those statements.
     """
@@ -66,6 +67,7 @@ class Wish:
     password: str | None = None
     never_serves: bool = False
     ignores_term: bool = False
+    notes_term: bool = False
     failures: int = 0
     code: int = 4012
 
@@ -145,6 +147,8 @@ def _serve(config: dict[str, Any]) -> int:
     wish = read_wish()
     if wish.ignores_term:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if wish.notes_term:
+        signal.signal(signal.SIGTERM, _note_term)
     _log("INFO", "[SERVER] main (main.cpp:592) {where}observer starts")
     if wish.dies and not wish.dies_after_s:
         return _die(wish)
@@ -157,6 +161,12 @@ def _die(wish: Wish) -> int:
     for line in DEATHS[wish.dies]:
         _log("", line)
     os._exit(1)
+
+
+def _note_term(number: int, frame: object) -> None:
+    with Path("signals").open("a") as file:
+        file.write("TERM\n")
+    os._exit(0)
 
 
 def _log(level: str, line: str) -> None:

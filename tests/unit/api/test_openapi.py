@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 
 from dagengine.api.app import CORE
 from dagengine.api.binding import bind, bind_query
+from dagengine.api.document.openapi import codes_of, render_openapi
 from dagengine.api.endpoint import Endpoint, make_endpoint
-from dagengine.api.extension import Call, Plan
-from dagengine.api.openapi import codes_of, render_openapi
+from dagengine.api.extension import Call, NoQuery, Plan
 from dagengine.api.schemas.events import EVENTS
 from dagengine.errors import BindFailed
-from tasks.routes.start import StartRequest, start_route
+from tasks.planning.start import StartRequest
+from tasks.routes.start_stop import start_route
 
 
 async def unused_planner(_call: Call[StartRequest]) -> Plan:
@@ -52,7 +54,7 @@ def test_openapi_describes_each_route(endpoint: Endpoint[Any]) -> None:
     assert bool(operation["security"]) is endpoint.needs_login
     assert ("requestBody" in operation) is endpoint.has_body
     named = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
-    assert named == ({"id"} if "{id}" in endpoint.path else set())
+    assert named == set(re.findall(r"{(\w+)}", endpoint.path))
     queries = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"}
     assert queries == set(endpoint.query.model_fields if endpoint.query else ())
 
@@ -88,9 +90,8 @@ def test_openapi_empty_body_matches_binding(endpoint: Endpoint[Any], text: bytes
         assert is_allowed
 
 
-@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.query is not None], ids=name_of)
+@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.query is not NoQuery], ids=name_of)
 def test_openapi_parameter_default_is_accepted(endpoint: Endpoint[Any]) -> None:
-    assert endpoint.query is not None
     for parameter in operation_of(endpoint)["parameters"]:
         schema = parameter["schema"]
         if "default" in schema:
@@ -119,6 +120,44 @@ def test_openapi_operation_ids_are_unique() -> None:
 def test_openapi_references_resolve() -> None:
     schema_refs = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
     assert {part["$ref"] for part in parts(DOCUMENT) if "$ref" in part} <= schema_refs
+
+
+def test_openapi_info_names_contact_licence_and_server() -> None:
+    info = DOCUMENT["info"]
+    assert info["license"] == {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+    assert info["contact"]["name"]
+    assert [server["url"] for server in DOCUMENT["servers"]] == ["/"]
+
+
+@pytest.mark.parametrize("endpoint", [e for e in ROUTES if e.needs_login], ids=name_of)
+def test_openapi_security_names_defined_schemes(endpoint: Endpoint[Any]) -> None:
+    names = [name for scheme in operation_of(endpoint)["security"] for name in scheme]
+    assert set(names) <= set(DOCUMENT["components"]["securitySchemes"])
+    assert ("token" in names) is not endpoint.path.startswith("/tokens")
+    token = DOCUMENT["components"]["securitySchemes"]["token"]
+    assert (token["type"], token["scheme"]) == ("http", "bearer")
+
+
+def test_openapi_routes_with_query_can_refuse_its_values() -> None:
+    with_query = [endpoint for endpoint in ROUTES if endpoint.query.model_fields]
+    assert with_query
+    for endpoint in with_query:
+        assert "Common.IllegalArgument" in codes_of(endpoint)[400], endpoint.path
+
+
+def test_openapi_enums_of_inputs_are_short() -> None:
+    for endpoint in ROUTES:
+        for parameter in operation_of(endpoint).get("parameters", ()):
+            assert len(parameter["schema"].get("enum", ())) <= 5, parameter
+
+
+def test_openapi_every_inline_example_matches() -> None:
+    example_count = 0
+    for part in parts(DOCUMENT):
+        for example in part.get("examples", ()) if "type" in part or "$ref" in part else ():
+            jsonschema_rs.validate({**part, "components": DOCUMENT["components"]}, example)
+            example_count += 1
+    assert example_count >= 20
 
 
 def test_openapi_examples_match_schemas() -> None:

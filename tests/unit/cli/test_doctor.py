@@ -8,8 +8,8 @@ import pytest
 
 from dagengine.extension import SelfCheckStatus, inspect_controller
 from dagengine.remote import HostAddress
-from tasks.cli.doctor import inspect_login_files, inspect_password
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.doctor.examine import inspect_login_files, inspect_password
 from tasks.flavours.select import FLAVOURS
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"

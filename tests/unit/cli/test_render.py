@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli.render import Layout, sub_task_line
+from dagengine.cli.views.render import Layout, find_reason, sub_task_line
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def task(**fields: Any) -> dict[str, Any]:
     [
         (
             ["begun", "ERROR: port is taken"],
-            "passed by an operator; its last log line: ERROR: port",
+            "passed by an operator; its last log line: port",
         ),
         (None, "passed by an operator"),
     ],
@@ -36,3 +36,16 @@ def test_sub_task_line_passed_sub_task_is_not_shown_as_failed(
     passed = task(operator="PASS", task_logs=logs)
     layout = Layout.of({"nodes": [{"name": "Start observer", "sub_tasks": [passed]}]})
     assert f"0.00 s  {text_part}" in sub_task_line(layout, 1, passed, NOW).text
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("10.0.0.1:2886: started, pid 5", "started, pid 5"),
+        ("10.0.0.1:2886 answers SQL after 1.50 s", "answers SQL after 1.50 s"),
+        ("ERROR: [OB.X]: 10.0.0.1:2886: the disk is full", "[OB.X]: the disk is full"),
+        ("10.0.0.2:2886: another server", "10.0.0.2:2886: another server"),
+    ],
+)
+def test_find_reason_omits_own_server(line: str, reason: str) -> None:
+    assert find_reason(task(task_logs=["before", line])) == reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -164,34 +165,40 @@ def test_load_cluster_example_file_is_valid() -> None:
         (ONE + "xyzzy: 1\n", ["unknown key xyzzy", "known here:", "zones"]),
         (ONE + "5: 1\n", ["5"]),
         # missing keys
-        ("id: 1\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}", ["name", "required"]),
-        ("name: x\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}", ["id", "required"]),
-        (HEAD, ["zones", "required"]),
-        (HEAD + "zones: {z1: [{home: /h}]}", ["zones.z1.0.ip", "required"]),
+        (
+            "id: 1\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}",
+            ["name is missing", "add"],
+        ),
+        (
+            "name: x\nflavour: seekdb\nzones: {z: [{ip: 10.0.0.1, home: /h}]}",
+            ["id is missing", "add"],
+        ),
+        (HEAD, ["key zones is missing"]),
+        (HEAD + "zones: {z1: [{home: /h}]}", ["zones.z1.0.ip is missing", "line 4", "`ip: …`"]),
         (HEAD + "zones: {z1: [{ip: 10.0.0.1}]}", ["10.0.0.1", "absolute `home`", "None"]),
         # wrong values
-        (ONE.replace("id: 1", "id: 0"), ["id", "greater than or equal to 1"]),
-        (ONE.replace("id: 1", "id: one"), ["id", "integer"]),
+        (ONE.replace("id: 1", "id: 0"), ["key id has the value 0", "at least 1"]),
+        (ONE.replace("id: 1", "id: one"), ["key id has the value 'one'", "whole number"]),
         (ONE.replace("seekdb", "mysql"), ["flavour", "'seekdb' or 'oceanbase'"]),
-        (ONE + "cluster_sql_timeout_s: 0\n", ["cluster_sql_timeout_s", "greater than 0"]),
+        (ONE + "cluster_sql_timeout_s: 0\n", ["cluster_sql_timeout_s", "more than 0"]),
         (ONE.replace("/h", "h"), ["10.0.0.1", "absolute `home`", "'h'"]),
         (ONE.replace("/h", "/"), ["10.0.0.1", "absolute `home`", "'/'"]),
         (ONE.replace("10.0.0.1", "db1"), ["zones.z1.0.ip", "'db1'"]),
         (ONE.replace("10.0.0.1", "10.0.0.256"), ["zones.z1.0.ip", "10.0.0.256"]),
         (ONE.replace("10.0.0.1", "'[::1]'"), ["zones.z1.0.ip", "[::1]"]),
-        (ONE.replace("10.0.0.1", "10"), ["zones.z1.0.ip", "string"]),
+        (ONE.replace("10.0.0.1", "10"), ["zones.z1.0.ip", "not text"]),
         (ONE + "defaults: {sql_port: 0}\n", ["defaults.sql_port", "1"]),
         (ONE + "defaults: {sql_port: 65536}\n", ["defaults.sql_port", "65535"]),
-        (ONE + "defaults: {agent_port: many}\n", ["defaults.agent_port", "integer"]),
+        (ONE + "defaults: {agent_port: many}\n", ["defaults.agent_port", "'many'", "whole number"]),
         (ONE + "ssh: {port: 65536}\n", ["ssh.port", "65535"]),
-        (ONE + "ssh: {connect_timeout_s: 0}\n", ["ssh.connect_timeout_s", "greater than 0"]),
+        (ONE + "ssh: {connect_timeout_s: 0}\n", ["ssh.connect_timeout_s", "more than 0"]),
         (ONE + "defaults: {sql: {via: http}}\n", ["defaults.sql.via", "'ssh' or 'direct'"]),
-        (ONE + "defaults: {start_options: [a]}\n", ["defaults.start_options", "dictionary"]),
-        (ONE + "ssh: 5\n", ["ssh", "dictionary"]),
-        (HEAD + "zones: {}\n", ["zones", "at least 1"]),
-        (HEAD + "zones: []\n", ["zones", "dictionary"]),
-        (HEAD + "zones: {z1: []}\n", ["zones.z1", "at least 1"]),
-        (HEAD + "zones: {z1: [10.0.0.1]}\n", ["zones.z1.0", "dictionary"]),
+        (ONE + "defaults: {start_options: [a]}\n", ["defaults.start_options", "mapping of keys"]),
+        (ONE + "ssh: 5\n", ["ssh", "mapping of keys"]),
+        (HEAD + "zones: {}\n", ["zones", "it is empty"]),
+        (HEAD + "zones: []\n", ["zones", "write `ZONE:` below zones"]),
+        (HEAD + "zones: {z1: []}\n", ["zones.z1", "it is empty"]),
+        (HEAD + "zones: {z1: [10.0.0.1]}\n", ["zones.z1.0", "mapping of keys"]),
         # not a mapping, or not YAML
         ("", ["not a mapping of keys"]),
         ("- 1", ["not a mapping of keys"]),
@@ -201,7 +208,7 @@ def test_load_cluster_example_file_is_valid() -> None:
         (ONE + "defaults: {sql_port: 2_881}\n", ["defaults.sql_port in line 5", "2_881"]),
         ("a: [", ["not YAML", "line 1, column 5"]),
         ("name: x\nb: c: d", ["not YAML", "line 2"]),
-        ("name: \0", ["not YAML"]),
+        ("name: \0", [r"the character \x00 in line 1", "remove it"]),
     ],
 )
 def test_load_cluster_invalid_file_names_file_and_place(
@@ -214,7 +221,7 @@ def test_load_cluster_invalid_file_names_file_and_place(
 @pytest.mark.parametrize(
     ("second", "named"),
     [
-        ("{ip: 10.0.0.1, home: /b, sql_port: 1}", "the same name"),
+        ("{ip: 10.0.0.1, home: /b, sql_port: 1}", "10.0.0.1:2886 occurs twice"),
         ("{ip: 10.0.0.1, home: /a, agent_port: 1, sql_port: 1}", "the same home /a"),
         ("{ip: 10.0.0.1, home: /a/, agent_port: 1, sql_port: 1}", "the same home /a"),
         ("{ip: 10.0.0.1, home: /b, agent_port: 1}", "the same sql_port 2881"),
@@ -227,11 +234,12 @@ def test_load_cluster_conflicting_servers_are_both_named(
     text = HEAD + f"zones: {{z1: [{{ip: 10.0.0.1, home: /a}}], z2: [{second}]}}\n"
     message = refusal(tmp_path, text)
     assert named in message
-    assert "10.0.0.1:2886 and 10.0.0." in message
+    assert "10.0.0.1:2886" in message
+    assert "; set a different " in message
 
 
 @pytest.mark.parametrize("key", ["home", "data_dir", "redo_dir"])
-@pytest.mark.parametrize("character", ["\\\\", "\\n", "\\t", "\\e", "\\x7f", "\\u0085", "\\u2028"])
+@pytest.mark.parametrize("character", ["\\\\", "\\n", "\\t"])
 @pytest.mark.parametrize("is_default", [True, False], ids=["default", "server"])
 def test_load_cluster_directory_with_odd_characters_is_refused(
     tmp_path: Path, key: str, character: str, is_default: bool
@@ -319,6 +327,65 @@ def test_cluster_file_reload_of_missing_file_keeps_old(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cluster\.yaml"):
         cluster.reload()
     assert len(cluster.servers) == 1
+
+
+def test_cluster_file_refused_file_is_a_notice_until_corrected(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, OPEN + ONE)
+    modified_at = datetime.fromtimestamp(cluster.path.stat().st_mtime, UTC).astimezone()
+    assert cluster.find_notices() == ()
+    write(cluster.path, OPEN + ONE + "\tx: 1\n")
+    (notice,) = cluster.find_notices()
+    assert notice.startswith("cluster.yaml is refused (")
+    assert "in line 6, column 1; replace the tabs by spaces)" in notice
+    assert notice.endswith(f"; the version of {modified_at:%Y-%m-%d %H:%M:%S %z} is used")
+    with pytest.raises(ConfigError):
+        cluster.reload()
+    assert cluster.find_notices() == (notice,)
+    write(cluster.path, OPEN + TWO)
+    assert cluster.find_notices() == ()
+    assert len(cluster.servers) == 1  # it takes effect at the next reload
+    cluster.reload()
+    assert (cluster.find_notices(), len(cluster.servers)) == ((), 2)
+
+
+def test_cluster_file_missing_file_is_a_notice(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, OPEN + ONE)
+    cluster.path.unlink()
+    (notice,) = cluster.find_notices()
+    assert "No such file or directory" in notice
+    write(cluster.path, OPEN + ONE)
+    assert cluster.find_notices() == ()
+
+
+def test_cluster_file_replaced_by_pipe_is_a_notice(tmp_path: Path) -> None:
+    """A reader of the pipe would wait for ever, and every request with it."""
+    cluster = cluster_of(tmp_path, OPEN + ONE)
+    cluster.path.unlink()
+    os.mkfifo(cluster.path)
+    (notice,) = cluster.find_notices()
+    assert "not a regular file" in notice
+    with pytest.raises(ConfigError, match="not a regular file"):
+        cluster.reload()
+
+
+def test_cluster_file_refused_login_is_a_notice(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, OPEN + ONE)
+    (server,) = cluster.servers
+    cluster.logins.record_refusal(server.name, "")
+    (notice,) = cluster.find_notices()
+    assert notice.startswith(f"{server.name}: the last SQL login")
+    cluster.forget_observations()
+    assert cluster.find_notices() == ()
+
+
+def test_cluster_file_unusable_password_is_a_notice(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, OPEN + ONE)
+    write(cluster.path, "root_password_file: none.txt\n" + TWO)
+    with pytest.raises(ConfigError):
+        cluster.reload()
+    for _ in range(2):
+        (notice,) = cluster.find_notices()
+        assert "none.txt" in notice
 
 
 def test_cluster_file_removed_server_is_named(tmp_path: Path) -> None:
@@ -410,7 +477,7 @@ def test_ssh_section_servers_of_one_jump_have_equal_addresses(tmp_path: Path) ->
     [
         ("{jump: {user: me}}", "jump needs a host"),
         ("{jump: 'a b'}", "not user@host:port: 'a b'"),
-        ("{jump: 'gate:70000'}", "less than or equal to 65535"),
+        ("{jump: 'gate:70000'}", "at most 65535"),
         ("{jump: {host: gate, prot: 1}}", "did you mean port?"),
         ("{key_passphrase_env: A, key_passphrase_file: b}", "not both"),
         ("{key_passphrase: abc}", "did you mean key_passphrase_"),

@@ -15,14 +15,16 @@ from tasks.cluster.observation import (
     read_inner_status,
     read_server_status,
     read_zone_status,
+    summarize,
 )
 
 AT = datetime(2024, 1, 10, tzinfo=UTC)
 DOWN, PROCESS, RESTRICTED, UP = (Observation(AT, state) for state in range(4))
-UNREACHABLE = Observation(AT, 0, is_reachable=False)
+UNREACHABLE = Observation(AT, 0, is_known=False)
 ACTIVE, INACTIVE = TableRow("ACTIVE"), TableRow("INACTIVE")
 STOPPED = TableRow("ACTIVE", is_stopped=True)
 DELETING = TableRow("DELETING")
+NO_TABLE = TableRow("UNKNOWN")  # no server answers SQL
 
 
 @pytest.mark.parametrize(
@@ -37,10 +39,13 @@ DELETING = TableRow("DELETING")
         (UP, ACTIVE, ("ACTIVE", "RUNNING")),
         (UP, INACTIVE, ("INACTIVE", "UNAVAILABLE")),
         (UP, STOPPED, ("ACTIVE", "SERVICE_STOPPED")),
-        (DOWN, STOPPED, ("ACTIVE", "PROCESS_STOPPED")),
+        (DOWN, STOPPED, ("INACTIVE", "PROCESS_STOPPED")),
         (DOWN, INACTIVE, ("INACTIVE", "PROCESS_STOPPED")),
         (UP, DELETING, ("DELETING", "DELETING")),
         (UNREACHABLE, ACTIVE, ("ACTIVE", "RUNNING")),  # other servers reach it
+        (DOWN, ACTIVE, ("INACTIVE", "PROCESS_STOPPED")),  # before its lease ends
+        (UNREACHABLE, NO_TABLE, ("UNKNOWN", "UNAVAILABLE")),
+        (RESTRICTED, NO_TABLE, ("INACTIVE", "UNAVAILABLE")),
     ],
 )
 def test_read_server_status_combines_observation_and_table(
@@ -92,3 +97,22 @@ def test_read_cluster_status_needs_majority_of_zones(zones: list[str], expected:
 )
 def test_cut_build_ends_version_at_first_dash(version: str, expected: str) -> None:
     assert cut_build(version) == expected
+
+
+@pytest.mark.parametrize(
+    ("observations", "is_complete", "expected"),
+    [
+        ([], False, (0, False)),
+        ([DOWN], True, (0, True)),
+        ([DOWN], False, (0, False)),  # another server was never observed
+        ([DOWN, UNREACHABLE], True, (0, False)),
+        ([PROCESS, UNREACHABLE], True, (1, True)),  # at least
+        ([UP, UNREACHABLE], True, (3, True)),
+        ([UP, DOWN], True, (3, True)),
+    ],
+)
+def test_summarize_unknown_server_hides_only_stopped_cluster(
+    observations: list[Observation], is_complete: bool, expected: tuple[int, bool]
+) -> None:
+    summary = summarize(observations, is_complete=is_complete)
+    assert (summary.ob_state, summary.is_known) == expected

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dagengine.errors import ConfigError
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
-from tasks.cluster.root_password import looks_encrypted
+from tasks.cluster.root_password import PasswordSource, RootLogins, looks_encrypted
 from tasks.flavours.select import FLAVOURS
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
@@ -339,3 +340,52 @@ def test_looks_encrypted_accepts_ciphertext_of_whole_blocks(blocks: int) -> None
 )
 def test_looks_encrypted_rejects_ordinary_password(password: str) -> None:
     assert not looks_encrypted(password)
+
+
+# --- refused logins ---------------------------------------------------------------------------
+
+
+def notices_of(logins: RootLogins, password: str, servers: Sequence[str] = ("a:1",)) -> list[str]:
+    return list(logins.find_notices(servers, password, PasswordSource(Path("c.yaml"), env="ROOT")))
+
+
+def test_root_logins_refusal_lasts_until_a_login_works() -> None:
+    logins = RootLogins()
+    assert notices_of(logins, "s3cret") == []
+    logins.record_refusal("a:1", "s3cret")
+    (notice,) = notices_of(logins, "s3cret")
+    assert notice.startswith("a:1: the last SQL login")
+    assert notice.endswith("correct the password in ROOT")
+    assert "s3cret" not in notice
+    logins.record_success("a:1", "s3cret")
+    assert notices_of(logins, "s3cret") == []
+
+
+def test_root_logins_other_password_decides_nothing() -> None:
+    logins = RootLogins()
+    logins.record_refusal("a:1", "s3cret")
+    logins.record_success("a:1", "")  # before the first start was confirmed
+    assert notices_of(logins, "corrected") == []
+    assert len(notices_of(logins, "s3cret")) == 1
+
+
+def test_root_logins_notice_names_few_servers_of_the_file() -> None:
+    logins = RootLogins()
+    names = [f"a:{number}" for number in range(1, 7)]
+    for name in names:
+        logins.record_refusal(name, "")
+    (notice,) = notices_of(logins, "", names[:5])
+    assert notice.startswith("a:1, a:2, a:3 and 2 more: ")
+
+
+def test_root_logins_only_changes_are_reported() -> None:
+    changes: list[str] = []
+    logins = RootLogins(lambda: changes.append("changed"))
+    logins.record_success("a:1", "x")
+    assert changes == []
+    for _ in range(2):
+        logins.record_refusal("a:1", "x")
+    assert len(changes) == 1
+    for _ in range(2):
+        logins.record_success("a:1", "x")
+    assert len(changes) == 2

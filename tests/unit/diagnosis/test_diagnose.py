@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cluster.sizes import parse_size
+from tasks.cluster.parameters import load_parameters, parse_size
 from tasks.diagnosis.diagnose import Diagnosis, diagnose, find_small_option
 from tasks.diagnosis.error_codes import ERROR_PATTERNS, HERE, KNOWN_ERRORS, LIST
 from tasks.diagnosis.postmortem import Postmortem
+from tasks.hosts.identity import Listener, TcpConnection
 
 CASES = sorted((Path(__file__).parents[2] / "cases" / "diagnose").glob("*.json"))
 PID = 4242
@@ -34,8 +35,21 @@ def test_diagnose_case_file_gives_expected_cause(file: Path) -> None:
         name: tuple(value) if isinstance(value, list) else value
         for name, value in case["given"]["traces"].items()
     }
+    if "connections" in fields:
+        fields["connections"] = tuple(TcpConnection(**each) for each in fields["connections"])
+    if "listeners" in fields:
+        fields["listeners"] = {
+            int(port): tuple(Listener(**each) for each in listeners)
+            for port, listeners in fields["listeners"].items()
+        }
     options = case["given"].get("options", {})
-    result = diagnose(Postmortem(**fields), pid=PID, program="seekdb", options=options)
+    result = diagnose(
+        Postmortem(**fields),
+        pid=PID,
+        program="seekdb",
+        options=options,
+        parameters=load_parameters(),
+    )
     expected = case["then"]
     assert result.errcode == expected["errcode"]
     assert expected["cause"] in result.cause

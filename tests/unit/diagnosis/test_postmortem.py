@@ -7,8 +7,11 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from dagengine.testing import LocalRunner
 from tasks.diagnosis.postmortem import Postmortem, parse_postmortem, postmortem_command
+from tests.support.source_port import source_port
 
 START_TICKS = 0  # since the boot, so every file is recent enough
 
@@ -91,7 +94,20 @@ async def test_postmortem_command_reports_taken_port(tmp_path: Path) -> None:
         ports = [free.getsockname()[1], other.getsockname()[1]]
         command = postmortem_command(str(tmp_path), str(tmp_path / "log"), 0, 0, 0, ports)
         result = await LocalRunner().run(command, timeout_s=30)
-        assert parse_postmortem(result.stdout).taken == (ports[1],)
+        postmortem = parse_postmortem(result.stdout)
+        assert postmortem.taken == (ports[1],)
+        (listener,) = postmortem.listeners[ports[1]]
+        assert (listener.pid, listener.uid) == (os.getpid(), os.getuid())
+
+
+@pytest.mark.parametrize("is_ended", [False, True])
+async def test_postmortem_command_reports_source_port(tmp_path: Path, is_ended: bool) -> None:
+    with source_port(is_ended=is_ended) as port:
+        command = postmortem_command(str(tmp_path), str(tmp_path / "log"), 0, 0, 0, [port])
+        result = await LocalRunner().run(command, timeout_s=30)
+    (connection,) = parse_postmortem(result.stdout).connections
+    assert (connection.port, connection.has_ended) == (port, is_ended)
+    assert connection.pid == (0 if is_ended else os.getpid())
 
 
 async def test_postmortem_command_leaves_no_file(tmp_path: Path) -> None:

@@ -9,20 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.hosts.facts import (
-    Disk,
-    HostFacts,
-    ProcessLook,
-    StartOutcome,
-    StartReport,
-    StopOutcome,
-    parse_alive,
-    parse_facts,
-    parse_start,
-    parse_stop,
-)
+from tasks.hosts.facts import Disk, HostFacts, ProcessLook, parse_alive, parse_facts
 from tasks.hosts.home_state import Directory, HomeFiles, Place
-from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
+from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity, TcpConnection
+from tasks.hosts.reports import StartOutcome, StartReport, StopOutcome, parse_start, parse_stop
 
 BOOT = "6f1c2a34-0000-4000-8000-123456789abc"
 
@@ -71,6 +61,9 @@ own_group=0::/user.slice
 listening=2881
 listener=2881 7 9 nc
 listener=2881 8 0
+connection=2882 ended 0 0
+connection=2882 open 7 9 cu rl
+source_ports=32768 60999
 group=0::/system.slice/a.service
 version=1.4.0.0
 pid=4242
@@ -141,6 +134,8 @@ def test_parse_facts_complete_output_is_read() -> None:
         groups=("0::/system.slice/a.service",),
         listening=(2881,),
         listeners={2881: (Listener(7, 9, "nc"), Listener(8))},
+        connections=(TcpConnection(2882, False, 7, 9, "cu rl"), TcpConnection(2882, True)),
+        source_ports=(32768, 60999),
         files=HomeFiles(
             places={
                 Place.STORE: Directory(

@@ -6,13 +6,20 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tasks.flavours.seekdb import SEEKDB
-from tasks.hosts.commands import facts_command, process_command, start_command
-from tasks.hosts.facts import StartOutcome, parse_facts, parse_process, parse_start
+from tasks.hosts.commands import (
+    facts_command,
+    probe_command,
+    process_command,
+    start_command,
+    stop_command,
+)
+from tasks.hosts.facts import parse_alive, parse_facts, parse_process
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.identity import (
     Doubt,
@@ -23,6 +30,8 @@ from tasks.hosts.identity import (
     parse_doubts,
 )
 from tasks.hosts.output import parse_lines
+from tasks.hosts.process_age import parse_process_age_s
+from tasks.hosts.reports import StartOutcome, StopOutcome, parse_start, parse_stop
 from tasks.preflight.decide import Blocked
 from tasks.preflight.decide_stop import Stop, decide_stop
 from tests.support.factories import make_server
@@ -75,6 +84,9 @@ def test_find_server_link_to_home_is_followed(home: Path) -> None:
         server, _ = find(link)
         assert server is not None
         assert server.pid == process.pid
+        age_s = parse_process_age_s(run_as(None, process_command(SEEKDB, str(link))))
+        assert age_s is not None
+        assert 0 <= age_s < 3600
 
 
 @pytest.mark.parametrize("style", ["two words", "one word", "relative", "link", "given path"])
@@ -188,6 +200,74 @@ def test_find_server_program_behind_link_is_identified(home: Path) -> None:
         server, doubts = find(home)
         assert server is not None
         assert (server.pid, doubts) == (process.pid, [])
+
+
+@pytest.mark.parametrize(
+    "style", ["upgraded", "other comm", "link", "link upgraded", "link elsewhere", "hard link"]
+)
+def test_find_server_executable_identifies_program(home: Path, style: str) -> None:
+    """Whatever the process is called, even in two lines, and whatever happened to the file."""
+    name = "seekdb" if style in ("upgraded", "other comm") else "seekdb-1.4"
+    executable, program = home / "bin" / name, home / "bin" / "seekdb"
+    executable.parent.mkdir()
+    shutil.copy(Path("/bin/sh").resolve(), executable)
+    if style.startswith("link"):
+        program.symlink_to(name)
+    elif style == "hard link":
+        program.hardlink_to(executable)
+    (home / "run" / "seekdb").symlink_to(executable)
+    text = f"echo other >/proc/self/comm; {SAYS_READY}" if style == "other comm" else SAYS_READY
+    words = [program if style.startswith("link") else executable, "-c", text]
+    with subprocess.Popen(
+        words, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        if "upgraded" in style:
+            executable.unlink()
+            executable.with_name("seekdb-1.5").touch()
+        if style == "link upgraded":
+            program.unlink()
+            program.symlink_to("seekdb-1.5")
+        elif style == "link elsewhere":
+            program.unlink()
+            program.symlink_to("/bin/true")
+        server, doubts = find(home)
+        assert doubts == []
+        assert server is not None
+        assert server.pid == process.pid
+        assert parse_alive(run_as(None, probe_command(server.pid, server.started, 1))).is_alive
+
+
+@pytest.mark.parametrize("interpreter", ["/bin/sh", sys.executable])
+@pytest.mark.parametrize("program", ["seekdb", "observer"])
+def test_find_server_script_with_its_name_is_doubtful(
+    home: Path, interpreter: str, program: str
+) -> None:
+    """An interpreter may do anything: it is neither ended nor reported as the running server."""
+    line = f"#!{interpreter} -P" if "python" in interpreter else f"#!{interpreter}"
+    text = "print('ready', flush=True); input()" if "python" in interpreter else SAYS_READY
+    script = home / program
+    script.write_text(f"{line}\n{text}\n")
+    script.chmod(0o755)
+    executable = str(Path(interpreter).resolve())
+    with subprocess.Popen(
+        [script], cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert Path(f"/proc/{process.pid}/comm").read_text().strip() == program
+        doubt = Doubt(DoubtKind.NAME, process.pid, str(home), program=executable)
+        assert find(home) == (None, [doubt])
+        server = make_server(home=str(home))
+        stop = parse_stop(run_as(None, stop_command(server, 1)))
+        assert (stop.outcome, stop.process, stop.doubts) == (StopOutcome.DOUBTFUL, None, (doubt,))
+        start = parse_start(run_as(None, start_command(server, "78", StartKind.FIRST)))
+        assert (start.outcome, start.doubts) == (StartOutcome.DOUBTFUL, (doubt,))
+        assert process.poll() is None
+        cause, remedy = explain_doubt(doubt, str(home))
+        assert all(word in cause for word in (str(process.pid), str(home), executable))
+        assert f"pid {process.pid}" in remedy
 
 
 def test_find_server_does_not_read_pid_file_that_is_pipe(home: Path) -> None:

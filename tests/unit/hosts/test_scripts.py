@@ -8,10 +8,12 @@ from importlib import resources
 
 import pytest
 
+from dagengine import FencingToken
 from dagengine.remote import Command
 from tasks.diagnosis.postmortem import postmortem_command
 from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
+    claim_home_command,
     confirm_first_start_command,
     directories_command,
     error_lines_command,
@@ -23,7 +25,9 @@ from tasks.hosts.commands import (
     start_command,
     stop_command,
     wait_for_lock_command,
+    watch_command,
 )
+from tasks.hosts.fence import HomeFence
 from tasks.hosts.home_state import StartKind
 from tasks.hosts.scripts import read_script
 from tests.support.factories import make_server
@@ -44,7 +48,9 @@ COMMANDS: dict[str, Command] = {
     "sql_listener": sql_listener_command(make_server()),
     "directories": directories_command("/home", {}),
     "confirm_first_start": confirm_first_start_command("/home"),
+    "claim_home": claim_home_command("/home", FencingToken("0", 1, 1, "a"), HomeFence()),
     "read_file": read_file_command("/file", 0, 1),
+    "watch": watch_command([make_server()]),
     "postmortem": postmortem_command("/home", "/log", 0, 1, 2),
 }
 

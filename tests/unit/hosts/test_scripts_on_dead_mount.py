@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from dagengine.remote import Command, script
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.diagnosis.postmortem import postmortem_command
+from tasks.flavours.oceanbase import OCEANBASE
 from tasks.flavours.seekdb import SEEKDB
 from tasks.hosts.commands import (
     FACTS_LIMIT_S,
@@ -25,10 +27,11 @@ from tasks.hosts.commands import (
     stop_command,
     wait_for_lock_command,
 )
-from tasks.hosts.facts import StartOutcome, StopOutcome, parse_facts, parse_start, parse_stop
+from tasks.hosts.facts import parse_facts
 from tasks.hosts.home_state import StartKind
-from tasks.hosts.identity import Doubt, DoubtKind, Obstacle, parse_doubts
+from tasks.hosts.identity import Doubt, DoubtKind, Obstacle, explain_doubt, parse_doubts
 from tasks.hosts.output import parse_lines
+from tasks.hosts.reports import StartOutcome, StopOutcome, parse_start, parse_stop
 from tasks.hosts.scripts import read_script
 from tests.support.dead_mount import DeadMount, find_missing, mount
 from tests.support.factories import make_server
@@ -77,10 +80,11 @@ def assert_unlocked(home: Path) -> None:
 
 
 def run_with_full_disk(command: Command, full: Path) -> str:
-    """Run a command with a full file system as the only place for temporary files."""
+    """Run a command with full file systems as the only places for temporary files."""
     full.mkdir()
     mounting = f"mount -t tmpfs -o size=4k,mode=1777 full '{full}' && export TMPDIR='{full}'"
-    return run_as_nobody(command, f"{mounting} && head -c 4096 /dev/zero >'{full}/all'")
+    filling = f"head -c 4096 /dev/zero >'{full}/all' && mount --bind '{full}' /dev/shm"
+    return run_as_nobody(command, f"{mounting} && {filling}")
 
 
 def read_doubts(output: str) -> list[Doubt]:
@@ -208,15 +212,40 @@ def test_start_command_program_on_dead_mount_is_bounded(dead: DeadMount, server:
     Path(server.binary).unlink()
     Path(server.binary).symlink_to(dead.path / "seekdb")
     dead.die()
-    command = start_command(server, "77", StartKind.FIRST)
-    report = parse_start(run_as_nobody(command, limit_s=60))
-    assert (report.outcome, report.status) == (StartOutcome.HUNG, None)
+    assert_hung_launch_is_named(server)
+
+
+@pytest.mark.slow
+def test_start_command_library_on_dead_mount_is_bounded(dead: DeadMount, server: Server) -> None:
+    """The program has replaced the launcher already, so it is the executable of the process."""
+    observer = replace(server, flavour=OCEANBASE)
+    shutil.copy(Path("/bin/sh").resolve(), observer.binary)
+    (Path(server.home) / "lib").symlink_to(dead.path)
+    (Path(server.home) / "etc/observer.config.bin").touch()
+    dead.die()
+    pid = assert_hung_launch_is_named(observer, StartKind.LATER)
+    assert Path(f"/proc/{pid}/exe").samefile(observer.binary)
+    facts = parse_facts(run_as_nobody(facts_command(observer, units=[])))
+    assert (facts.process, [doubt.pid for doubt in facts.doubts]) == (None, [pid])
+
+
+def assert_hung_launch_is_named(server: Server, kind: StartKind = StartKind.FIRST) -> int:
+    """Check that a hung launch is reported, and that the next start and stop name its pid."""
+    limit_s = 20
+    command = start_command(server, "77", kind, limit_s=limit_s)
+    report = parse_start(run_as_nobody(command, limit_s=limit_s))
+    assert (report.outcome, report.status, report.process) == (StartOutcome.HUNG, None, None)
+    (doubt,) = report.doubts
+    assert doubt.kind is DoubtKind.KILLED
     assert_unlocked(Path(server.home))
-    # The hung launch works in the home and names it: it blocks a later start, which ends at once.
-    (doubt,) = read_doubts(run_as_nobody(start_command(server, "78", StartKind.FIRST)))
-    assert doubt.kind is DoubtKind.PROGRAM
     assert Path(f"/proc/{doubt.pid}/cwd").samefile(server.home)
+    # It blocks a later start, which ends at once.
+    assert read_doubts(run_as_nobody(start_command(server, "78", kind))) == [doubt]
     assert read_doubts(run_as_nobody(stop_command(server, 1))) == [doubt]
+    cause, remedy = explain_doubt(doubt, server.home)
+    assert f"pid {doubt.pid} in {server.home}" in cause
+    assert f"pid {doubt.pid}" in remedy
+    return doubt.pid
 
 
 @pytest.mark.slow

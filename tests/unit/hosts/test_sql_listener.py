@@ -42,3 +42,29 @@ def test_sql_listener_command_linked_run_directory_is_refused(is_linked: bool) -
             assert facts.has_socket_file is not is_linked
             route = find_socket_file(facts, server)
             assert isinstance(route, ThroughSocketFile) is not is_linked
+
+
+@pytest.mark.parametrize("known", ["server", "neighbour", "ended"])
+def test_sql_listener_command_identifies_server_of_any_known_pid(known: str) -> None:
+    """A pid that does not belong to the server leads to a search, not to a wrong result."""
+    with open_directory() as root:
+        home, neighbour = root / "home", root / "neighbour"
+        home.mkdir()
+        neighbour.mkdir()
+        with run_server(neighbour) as other, run_server(home) as process:
+            pid = {"server": process.pid, "neighbour": other.pid, "ended": 2**22}[known]
+            server = make_server(home=str(home), sql_port=1)
+            facts = parse_sql_facts(run_as(None, sql_listener_command(server, pid=pid)))
+            assert facts.process is not None
+            assert (facts.process.pid, facts.doubts) == (process.pid, ())
+
+
+def test_sql_listener_command_pid_of_other_home_is_no_server() -> None:
+    with open_directory() as root:
+        home, neighbour = root / "home", root / "neighbour"
+        home.mkdir()
+        neighbour.mkdir()
+        with run_server(neighbour) as other:
+            server = make_server(home=str(home), sql_port=1)
+            facts = parse_sql_facts(run_as(None, sql_listener_command(server, pid=other.pid)))
+            assert (facts.complete, facts.process) == (True, None)

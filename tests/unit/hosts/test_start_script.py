@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shutil
 import signal
@@ -14,15 +15,22 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.testing import LocalRunner, eventually
+from dagengine import Engine, SystemClock
+from dagengine.testing import LocalRunner, LocalRunnerPool, eventually
+from tasks.cluster.access import ClusterAccess
+from tasks.cluster.cluster_file import ClusterFile
 from tasks.flavours.seekdb import SEEKDB
+from tasks.flavours.select import FLAVOURS
 from tasks.hosts.commands import (
     FIRST_START_MARKER,
+    START_DEADLINE_S,
     confirm_first_start_command,
     facts_command,
     start_command,
+    wait_for_lock_command,
 )
-from tasks.hosts.facts import StartOutcome, StartReport, parse_facts, parse_start
+from tasks.hosts.facts import parse_facts
+from tasks.hosts.fence import ProbeOutcome, parse_probe
 from tasks.hosts.home_state import (
     Contradictory,
     Empty,
@@ -32,7 +40,9 @@ from tasks.hosts.home_state import (
     StoredParameters,
     decide_home,
 )
-from tasks.operations.start import remove_first_start_marker
+from tasks.hosts.reports import StartOutcome, StartReport, parse_start
+from tasks.operations.first_start import remove_first_start_marker
+from tasks.operations.start import START, start_operation
 from tests.support.factories import make_server
 from tests.support.fake_servers import NOBODY, open_directory, run_as, run_as_nobody, run_server
 from tests.support.hostile_cluster import FakeContext
@@ -49,9 +59,12 @@ class Home:
     data: Path
     redo: Path
 
-    def start(self, kind: StartKind, *, data_dir: str | None = None) -> StartReport:
+    def start(
+        self, kind: StartKind, *, data_dir: str | None = None, limit_s: int = START_DEADLINE_S
+    ) -> StartReport:
         server = make_server(home=str(self.path), data_dir=data_dir, redo_dir=str(self.redo))
-        return parse_start(run_as(None, start_command(server, "78", kind)))
+        command = start_command(server, "78", kind, limit_s=limit_s)
+        return parse_start(run_as(None, command, limit_s=limit_s))
 
     def write(self, name: str, text: str = "x", *, age: int = 0) -> Path:
         """Create a file below the home, `age` seconds older than the newest."""
@@ -117,6 +130,19 @@ def test_start_script_first_start_writes_marker(home: Home) -> None:
     assert report.moved_aside == ()
     run_as(None, confirm_first_start_command(str(home.path)))
     assert not (home.path / MARKER).exists()
+
+
+@pytest.mark.parametrize("target", ["directory", "file", "nothing"])
+def test_start_script_replaces_link_in_place_of_marker(home: Home, target: str) -> None:
+    outside = home.path.parent / "outside"
+    (outside / "directory").mkdir(parents=True)
+    (outside / "file").write_text("precious")
+    (home.path / MARKER).symlink_to(outside / target)
+    assert home.start(StartKind.FIRST).outcome is StartOutcome.LAUNCHED
+    assert not (home.path / MARKER).is_symlink()
+    assert (home.path / MARKER).read_text() == "78 0 0\n"
+    assert sorted(path.name for path in outside.rglob("*")) == ["directory", "file"]
+    assert (outside / "file").read_text() == "precious"
 
 
 def test_start_script_first_start_without_log_writes_zeros(home: Home) -> None:
@@ -389,6 +415,88 @@ def test_start_script_doubtful_process_changes_nothing(home: Home, kind: StartKi
     assert home.files() == before
 
 
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        (StartKind.LEFTOVER, "mkdir"),
+        (StartKind.LEFTOVER, "mv"),
+        (StartKind.FIRST, "mv"),
+    ],
+)
+def test_start_script_hung_file_change_keeps_lock(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: StartKind, command: str
+) -> None:
+    """The command that hangs is a child of this one, so SIGKILL to this one does not end it."""
+    if kind is StartKind.LEFTOVER:
+        home.leave_failed_start()
+    hung_pid = tmp_path / "pid"
+    program = tmp_path / "programs" / command
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nsleep 60 &\necho $! >'{hung_pid}'\nwait\n")
+    program.chmod(0o755)
+    before = home.files()
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        report = home.start(kind, limit_s=10)
+    assert (report.outcome, report.status, report.moved_aside) == (StartOutcome.STUCK, None, ())
+    assert report.stuck_pid is not None
+    remaining = {name: text for name, text in home.files().items() if name in before}
+    assert remaining | {"pid": b""} == before | {"pid": b""}
+    pid = int(hung_pid.read_text())
+    try:
+        waiting = wait_for_lock_command(str(home.path), limit_s=1)
+        report = parse_probe(run_as(None, waiting))
+        assert (report.outcome, report.lock_holder) == (ProbeOutcome.UNKNOWN, f"sleep, pid {pid}")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    report = parse_probe(run_as(None, waiting))
+    assert (report.outcome, report.lock_holder) == (ProbeOutcome.DONE, "")
+
+
+def test_start_script_locked_home_names_holder(home: Home) -> None:
+    with subprocess.Popen(
+        ["flock", str(home.path), "sh", "-c", "echo; read -r word"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        report = home.start(StartKind.FIRST, limit_s=10)
+        assert report.outcome is StartOutcome.LOCKED
+        assert report.lock_holder == f"flock, pid {process.pid}"
+
+
+def test_start_script_launch_that_does_not_end_is_killed(home: Home) -> None:
+    """The program ignores SIGTERM and never becomes a daemon."""
+    program = home.path / "bin/seekdb"
+    program.unlink()
+    shutil.copy(Path("/bin/sh").resolve(), program)
+    server = make_server(home=str(home.path), redo_dir=str(home.redo))
+    command = start_command(server, "78", StartKind.FIRST, limit_s=10)
+    index = command.argv.index("--base-dir")
+    hanging = ("-c", "trap '' TERM; while :; do sleep 0.1; done")
+    command = replace(command, argv=(*command.argv[:index], *hanging))
+    report = parse_start(run_as(None, command, limit_s=10))
+    assert (report.outcome, report.process) == (StartOutcome.LAUNCHED, None)
+    assert report.status == 128 + signal.SIGKILL
+
+
+def test_start_limits_fit_into_each_other(tmp_path: Path) -> None:
+    """A step outlives its script, and a cancelled step can wait until the script has ended."""
+    confirm_timeout_s = inspect.signature(Engine).parameters["confirm_timeout_s"].default
+    waiting_s = int(wait_for_lock_command("/home").argv[-2])
+    assert START_DEADLINE_S <= waiting_s < confirm_timeout_s
+    (tmp_path / "cluster.yaml").write_text(
+        "name: c\nid: 1\nflavour: seekdb\nroot_password: none\n"
+        "zones: {z: [{ip: 127.0.0.1, home: /home}]}\n"
+    )
+    cluster = ClusterFile(tmp_path / "cluster.yaml", FLAVOURS)
+    operation = start_operation(ClusterAccess(cluster, LocalRunnerPool(), SystemClock()))
+    (stage,) = (stage for stage in operation.stages if stage.name == START)
+    assert stage.timeout_s is not None
+    assert stage.timeout_s > 2 * START_DEADLINE_S  # a lost command is repeated once
+
+
 async def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_path: Path) -> None:
     directory, programs = tmp_path / "tmp", tmp_path / "programs"
     directory.mkdir()
@@ -417,3 +525,21 @@ async def test_start_script_terminated_in_mktemp_leaves_no_file(home: Home, tmp_
     # A signal during a command substitution ends the script; its subshell removes the file.
     await eventually(is_empty, what="the removal of the temporary file")
     assert mktemp_calls.exists()
+
+
+@pytest.mark.parametrize(("bytes_", "omitted"), [(4096, None), (4097, 1), (2_000_000, 1_995_904)])
+def test_start_script_reports_both_ends_of_long_output(
+    home: Home, bytes_: int, omitted: int | None
+) -> None:
+    script = (
+        f"#!/bin/sh\nprintf A\nhead -c {bytes_ - 2} /dev/zero | tr '\\0' y\nprintf Z\nexit 87\n"
+    )
+    home.write("bin/seekdb", script).chmod(0o755)
+    report = home.start(StartKind.FIRST)
+    assert (report.outcome, report.status) == (StartOutcome.LAUNCHED, 87)
+    output = report.output_tail
+    assert (output[0], output[-1]) == ("A", "Z")
+    if omitted is None:
+        assert len(output) == bytes_
+    else:
+        assert output[2048:-2048] == f" [… {omitted:,} bytes omitted …] "

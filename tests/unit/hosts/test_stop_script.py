@@ -10,8 +10,8 @@ import pytest
 
 from dagengine.testing import LocalRunner
 from tasks.hosts.commands import stop_command
-from tasks.hosts.facts import StopOutcome, StopReport, parse_stop
 from tasks.hosts.identity import DoubtKind
+from tasks.hosts.reports import StopOutcome, StopReport, parse_stop
 from tests.support.factories import make_server
 from tests.support.fake_servers import SAYS_READY, listen, run_server
 
@@ -53,20 +53,36 @@ async def test_stop_script_kills_server_that_ignores_sigterm(
         assert process.wait() == -9
 
 
+def test_stop_script_without_controller_ends_without_sigkill(tmp_path: Path) -> None:
+    text = f"trap '' TERM; {SAYS_READY}"
+    server = make_server(flavour="oceanbase", home=str(tmp_path), sql_port=1)
+    words = stop_command(server, kill_after_s=30).argv
+    with (
+        run_server(tmp_path, program="observer", text=text) as process,
+        subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as script,
+    ):
+        assert script.stdout is not None
+        assert b"waiting=yes\n" in iter(script.stdout.readline, b"")
+        script.stdout.close()
+        assert script.wait(20) != 0
+        assert process.poll() is None
+        process.kill()
+
+
 async def test_stop_script_without_server_reports_gone(tmp_path: Path) -> None:
     assert (await end(tmp_path)).outcome is StopOutcome.GONE
     assert (await end(tmp_path / "none")).outcome is StopOutcome.GONE
 
 
 @pytest.mark.parametrize(
-    ("marker", "outcome"), [("77", StopOutcome.STOPPED), ("78", StopOutcome.FOREIGN)]
+    ("marker", "outcome"), [("77", StopOutcome.STOPPED), ("78", StopOutcome.OTHER_DAG)]
 )
 async def test_stop_script_marker_limits_stop_to_own_dag(
     tmp_path: Path, marker: str, outcome: StopOutcome
 ) -> None:
     with run_server(tmp_path, program="observer") as process:
         assert (await end(tmp_path, marker=marker)).outcome is outcome
-        assert (process.poll() is None) is (outcome is StopOutcome.FOREIGN)
+        assert (process.poll() is None) is (outcome is StopOutcome.OTHER_DAG)
 
 
 @pytest.mark.root

@@ -98,4 +98,4 @@ async def test_malformed_params_fail_the_step_by_name(
     outcome = await with_params(decode, never)(context.as_context())
     assert isinstance(outcome, Failed)
     assert f"the stored parameter '{key}' of this task is invalid" in outcome.problem.message
-    assert outcome.problem.remedy == "cancel this task and send the request again"
+    assert outcome.problem.remedy == "end it with `dagengine cancel`, and start or stop again"

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from dagengine import FencingToken
 from docs.generate import PAGES, render_checks
 from tasks.hosts.facts import Disk, HostFacts, clock_difference_s
+from tasks.hosts.fence import FenceRecord, HomeFence
 from tasks.hosts.home_state import Directory, HomeFiles, Place, StoredParameters
-from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity
+from tasks.hosts.identity import Doubt, DoubtKind, Listener, ProcessIdentity, TcpConnection
 from tasks.preflight.checks import CHECKS, find_skip_problem, run_checks
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.inspect import describe_check_results, render_check_results
@@ -62,13 +64,23 @@ def facts_of(inputs: dict[str, Any]) -> HostFacts:
             int(port): tuple(Listener(**each) for each in listeners)
             for port, listeners in inputs["listeners"].items()
         }
+    if "connections" in inputs:
+        fields["connections"] = tuple(TcpConnection(**each) for each in inputs["connections"])
     if "doubts" in inputs:
         fields["doubts"] = tuple(
             Doubt(**{**doubt, "kind": DoubtKind(doubt["kind"])}) for doubt in inputs["doubts"]
         )
+    if "fence" in inputs:
+        fields["fence"] = fence_of(**inputs["fence"])
     if "files" in inputs:
         fields["files"] = files_of(inputs["files"])
     return replace(GOOD, **fields)
+
+
+def fence_of(*, record: dict[str, Any] | None = None, is_damaged: bool = False) -> HomeFence:
+    if record is None:
+        return HomeFence(is_damaged=is_damaged)
+    return HomeFence(FenceRecord(FencingToken(**record["token"]), record["at"]))
 
 
 def files_of(inputs: dict[str, Any]) -> HomeFiles:
@@ -87,7 +99,9 @@ def files_of(inputs: dict[str, Any]) -> HomeFiles:
 
 def decision_of(case: dict[str, Any]) -> Decision:
     inputs = case["given"]
-    target = StartTarget(make_server(**inputs.get("server", {})), inputs.get("other_programs", {}))
+    token = FencingToken(**inputs["token"]) if "token" in inputs else None
+    server = make_server(**inputs.get("server", {}))
+    target = StartTarget(server, inputs.get("other_programs", {}), token)
     return decide_start(facts_of(inputs.get("facts", {})), target, inputs.get("skip", ()))
 
 
@@ -143,8 +157,8 @@ def test_find_skip_problem_unknown_name_lists_known_checks() -> None:
 def test_checks_that_cannot_be_skipped_are_listed() -> None:
     unskippable = {check.name for check in CHECKS if check.skip is SkipPolicy.NO}
     assert unskippable == {
-        *("file-systems", "tools", "home", "process", "manager", "program"),
-        *("first-start", "stored-port"),
+        *("temporary-files", "file-systems", "tools", "home", "process", "manager"),
+        *("program", "fence", "first-start", "stored-port"),
     }
 
 
@@ -189,7 +203,7 @@ def test_added_check_is_documented() -> None:
 
 
 def test_check_registry_duplicate_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="two checks have the name 'file-systems'"):
+    with pytest.raises(ValueError, match="two checks have the name 'temporary-files'"):
         CheckRegistry(CHECKS, CHECKS)
 
 

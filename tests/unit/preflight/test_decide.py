@@ -16,7 +16,7 @@ import pytest
 
 from dagengine.remote import Command
 from dagengine.testing import LocalRunner
-from tasks.cluster.cluster_file import Server
+from tasks.cluster.servers import Server
 from tasks.demo.cluster import find_seekdb
 from tasks.hosts.commands import (
     error_lines_command,
@@ -25,12 +25,14 @@ from tasks.hosts.commands import (
     start_command,
     wait_for_lock_command,
 )
-from tasks.hosts.facts import HostFacts, StartOutcome, parse_alive, parse_facts, parse_start
+from tasks.hosts.facts import HostFacts, parse_alive, parse_facts
 from tasks.hosts.home_state import Place, StartKind
+from tasks.hosts.reports import StartOutcome, parse_start
 from tasks.preflight.decide import Blocked, Decision, NoOp, Start, decide_start
 from tasks.preflight.result import Severity, StartTarget
 from tests.support.factories import make_server
 from tests.support.fake_servers import run_server
+from tests.support.source_port import source_port
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,22 @@ async def test_start_command_running_server_is_not_started_again(host: Host) -> 
         report = parse_start(await host.run(start))
         assert (report.outcome, report.status) == ("running", None)
         assert report.process == decision.process
+
+
+async def test_decide_start_port_of_connection_names_process(host: Host) -> None:
+    with source_port() as port:
+        decision = await replace(host, port=port).decide()
+    assert isinstance(decision, Blocked)
+    assert f"port {port} is the source port of a connection" in decision.message
+    assert f"pid {os.getpid()})" in decision.message
+    assert f"add {port} to net.ipv4.ip_local_reserved_ports" in decision.remedy
+
+
+async def test_facts_command_reports_port_in_time_wait(host: Host) -> None:
+    with source_port(is_ended=True) as port:
+        facts = await replace(host, port=port).inspect()
+    assert [(each.port, each.has_ended) for each in facts.connections] == [(port, True)]
+    assert facts.source_ports is not None
 
 
 async def test_start_command_observer_uses_home_libraries_no_options(

@@ -65,6 +65,14 @@ def test_replace_file_keeps_mode_and_follows_link(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"known_hosts", "link"}
 
 
+def test_replace_file_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    link = tmp_path / "known_hosts"
+    link.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="does not exist"):
+        replace_file(link, "new\n")
+    assert list(tmp_path.iterdir()) == [link]
+
+
 def test_replace_file_new_file_is_private(tmp_path: Path) -> None:
     file = tmp_path / "keys" / "known_hosts"
     replace_file(file, "new\n")
@@ -75,6 +83,6 @@ def test_replace_file_failure_keeps_old_file(tmp_path: Path) -> None:
     file = tmp_path / "known_hosts"
     file.write_text("old\n")
     with pytest.raises(UnicodeEncodeError):
-        replace_file(file, "\udcff")
+        replace_file(file, "\ud800")
     assert list(tmp_path.iterdir()) == [file]
     assert file.read_text() == "old\n"

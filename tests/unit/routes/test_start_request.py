@@ -9,7 +9,7 @@ import pytest
 
 from dagengine.api.binding import bind
 from dagengine.errors import BindFailed
-from tasks.routes.start import StartRequest
+from tasks.planning.start import StartRequest
 
 
 def bind_body(body: Any) -> tuple[str, list[str], list[str]]:

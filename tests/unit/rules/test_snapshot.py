@@ -84,3 +84,18 @@ def test_snapshot_counters_match_recount_of_rows(fails_at: int) -> None:
     end(snapshot, 4, None, Succeeded())
     assert snapshot.dag.state == "FAILED"
     assert counts(snapshot) == counts(read_again(snapshot))
+
+
+def test_snapshot_groups_are_shared_by_dags() -> None:
+    first, second = begin(), begin()
+    assert [tuple(group.stages) for group in first.groups] == [(1, 2, 3), (4,)]
+    assert [group.is_lanes for group in first.groups] == [True, False]
+    assert all(first.group_of(stage) is second.group_of(stage) for stage in first.nodes)
+
+
+def test_snapshot_group_after_last_is_none() -> None:
+    snapshot = begin()
+    lanes, last = snapshot.groups
+    assert (lanes.first, lanes.last) == (1, 3)
+    assert snapshot.group_after(lanes) is last
+    assert snapshot.group_after(last) is None

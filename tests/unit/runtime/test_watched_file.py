@@ -87,3 +87,14 @@ def test_watched_file_just_changed_is_parsed_at_every_read(path: Path) -> None:
     clock.advance(2.5)
     assert [file.read(), file.read()] == [1, 1]
     assert parser.calls == 3
+
+
+def test_watched_file_replaced_by_pipe_is_refused(path: Path) -> None:
+    """A reader would wait until another program writes to the pipe."""
+    file = WatchedFile(path, parser := Parser())
+    file.read()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="not a regular file"):
+        file.read()
+    assert parser.calls == 1

@@ -79,6 +79,19 @@ def test_login_backoff_ipv6_network_counts_as_one_address() -> None:
     assert pause_of(backoff, "::ffff:192.0.2.8") == 0
 
 
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1", "127.255.3.7", "::1", "::ffff:127.0.0.1", "::ffff:127.9.9.9"]
+)
+def test_login_backoff_loopback_counts_as_one_address(address: str) -> None:
+    backoff = LoginBackoff(FakeClock())
+    for number in range(FREE_FAILURES):
+        backoff.note_failure(f"127.0.{number}.1")
+    assert pause_of(backoff, address) == 1
+    assert [pause_of(backoff, other) for other in (ADDRESS, "128.0.0.1", "::2", "0.0.0.1")] == [
+        0
+    ] * 4
+
+
 @pytest.mark.parametrize("address", ["", "unix", "fe80::1%eth0", "a:b"])
 def test_login_backoff_accepts_any_text_as_address(address: str) -> None:
     backoff = LoginBackoff(FakeClock())

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 
 import pytest
 
 from dagengine.errors import StoreUnavailable
-from dagengine.security.errors import HeaderReplayed, TooManyRequests
-from dagengine.security.replay import HeaderFingerprint, ReplayGuard, fingerprint_header
+from dagengine.security.errors import HeaderNotNewer, HeaderReplayed, TooManyRequests
+from dagengine.security.replay import (
+    MAX_AHEAD_S,
+    HeaderFingerprint,
+    ReplayGuard,
+    Reservation,
+    find_newest_expired,
+    fingerprint_header,
+)
 from dagengine.testing import FakeClock
+from tests.support.replay_log import MemoryLog
 
 BLOCK = 128
 KEYS, OTHER_KEYS = bytes(range(32)), bytes(range(1, 33))
-
-
-class MemoryLog:
-    """An in-memory store of fingerprints."""
-
-    def __init__(self) -> None:
-        self.rows: dict[bytes, datetime] = {}
-        self.is_broken = False
-        self.written = asyncio.Event()
-
-    async def reserve(self, prints: Sequence[bytes], until: datetime, now: datetime) -> None:
-        if self.is_broken:
-            raise StoreUnavailable("full")
-        await asyncio.sleep(0)
-        self.rows = {p: at for p, at in self.rows.items() if at >= now}
-        self.rows |= dict.fromkeys(prints, until)
-        self.written.set()
-
-    async def load_reserved(self) -> Sequence[tuple[bytes, datetime]]:
-        return list(self.rows.items())
 
 
 def header(*blocks: int) -> bytes:
@@ -173,3 +159,145 @@ async def test_replay_guard_read_may_repeat_but_not_in_other_request(
     await guard.reserve(fingerprint(5, keys=OTHER_KEYS), until_s=now_s(clock) + 60)
     with pytest.raises(HeaderReplayed):
         guard.note_read(fingerprint(5, 6))
+
+
+# --- a wrong clock -------------------------------------------------------------------------------
+
+HOUR_S = 3600
+
+
+class WrongClockCase:
+    """A controller whose clock is wrong for some time, and a recorded request."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.log = MemoryLog()
+        self.guard = ReplayGuard(self.clock, self.log, public_key="first")
+        self._number = 0
+
+    async def send_new(self, valid_s: int = 60) -> None:
+        """Accept a request that was not sent before."""
+        self._number += 1
+        keys = self._number.to_bytes(32, "big")
+        await self.guard.reserve(
+            fingerprint(self._number, keys=keys), until_s=now_s(self.clock) + valid_s
+        )
+
+    async def record(self) -> int:
+        """Accept the request that is replayed later; return its `ts`."""
+        until_s = now_s(self.clock) + MAX_AHEAD_S
+        await self.guard.reserve(fingerprint(200, keys=OTHER_KEYS), until_s=until_s)
+        return until_s
+
+    async def assert_replay_is_refused(self, until_s: int) -> None:
+        with pytest.raises((HeaderReplayed, HeaderNotNewer)):
+            await self.guard.reserve(fingerprint(200, keys=OTHER_KEYS), until_s=until_s)
+
+    async def restart(self, public_key: str = "first") -> None:
+        self.guard = ReplayGuard(self.clock, self.log, public_key=public_key)
+        await self.guard.load()
+
+    async def run_for(self, seconds: int) -> None:
+        """Let time pass while requests arrive."""
+        for _ in range(seconds // 60):
+            self.clock.advance(60)
+            await self.send_new()
+
+
+@pytest.fixture
+def case() -> WrongClockCase:
+    return WrongClockCase()
+
+
+@pytest.mark.parametrize("ahead_s", [MAX_AHEAD_S + 301, HOUR_S, 86_400, 10**9])
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_replay_guard_after_clock_was_ahead_refuses_replay(
+    case: WrongClockCase, ahead_s: int, restarts: bool
+) -> None:
+    until_s = await case.record()
+    case.clock.advance(61)
+    case.clock.jump(ahead_s)
+    if restarts:
+        await case.restart()
+    await case.send_new()
+    case.clock.jump(-ahead_s)
+    if restarts:
+        await case.restart()
+    await case.assert_replay_is_refused(until_s)
+    await case.send_new()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_replay_guard_clock_set_back_refuses_discarded_request(
+    case: WrongClockCase, restarts: bool
+) -> None:
+    until_s = await case.record()
+    await case.run_for(2 * HOUR_S)
+    assert len(case.log.rows) < 40, "the recorded request is no longer stored"
+    case.clock.jump(-2 * HOUR_S)
+    if restarts:
+        await case.restart()
+    await case.assert_replay_is_refused(until_s)
+    with pytest.raises(HeaderNotNewer, match="was set back"):
+        await case.send_new()
+    case.clock.advance(2 * HOUR_S)
+    await case.send_new()
+
+
+async def test_replay_guard_clock_long_ahead_refuses_replay(case: WrongClockCase) -> None:
+    until_s = await case.record()
+    case.clock.jump(HOUR_S)
+    await case.run_for(HOUR_S)
+    case.clock.jump(-2 * HOUR_S)
+    await case.assert_replay_is_refused(until_s)
+
+
+async def test_replay_guard_restart_keeps_entry_for_longest_validity(
+    case: WrongClockCase,
+) -> None:
+    """The monotonic bound restarts with the process."""
+    until_s = await case.record()
+    case.clock.advance(60)
+    case.clock.jump(HOUR_S)
+    await case.restart()
+    await case.run_for(MAX_AHEAD_S)
+    case.clock.jump(-HOUR_S)
+    await case.assert_replay_is_refused(until_s)
+    await case.send_new()
+
+
+async def test_replay_guard_small_clock_correction_is_harmless(case: WrongClockCase) -> None:
+    await case.run_for(2 * HOUR_S)
+    case.clock.jump(-300)
+    await case.send_new()
+
+
+async def test_replay_guard_new_key_forgets_newest_discarded(case: WrongClockCase) -> None:
+    await case.run_for(2 * HOUR_S)
+    case.clock.jump(-2 * HOUR_S)
+    await case.restart()
+    with pytest.raises(HeaderNotNewer):
+        await case.send_new()
+    await case.restart("second")
+    await case.send_new()
+
+
+@pytest.mark.parametrize(
+    ("reservations", "newest_s"),
+    [
+        ([], None),
+        ([(99, 0.0)], 99),
+        ([(100, 0.0)], None),  # not expired by the wall clock
+        ([(99, 50.5)], None),  # nor by the monotonic clock
+        ([(98, 50.0), (99, 0.0)], 99),
+        ([(97, 0.0), (98, 60.0), (99, 0.0)], 97),  # 99 would discard 98 as well
+        ([(97, 60.0), (98, 0.0)], None),
+        ([(98, 0.0), (98, 60.0)], None),  # of two requests
+        ([(98, 0.0), (2000, 60.0)], 98),
+    ],
+)
+def test_find_newest_expired_requires_both_clocks(
+    reservations: list[tuple[int, float]], newest_s: int | None
+) -> None:
+    entries = [Reservation(*entry) for entry in reservations]
+    assert find_newest_expired(entries, now_s=100, monotonic_s=50.0) == newest_s

@@ -65,6 +65,13 @@ def test_load_config_environment_overrides_file(tmp_path: Path) -> None:
     assert config.cluster == tmp_path / "d.yaml"
 
 
+def test_load_config_allowed_hosts_are_list_or_variable(tmp_path: Path) -> None:
+    text = "{cluster: c.yaml, api: {allowed_hosts: [a.example, B]}}"
+    assert load(tmp_path, text).api.allowed_hosts == ("a.example", "B")
+    environ = {"DAGENGINE_API__ALLOWED_HOSTS": "c.example, d,"}
+    assert load(tmp_path, text, environ).api.allowed_hosts == ("c.example", "d")
+
+
 def test_load_config_empty_section_means_defaults(tmp_path: Path) -> None:
     assert load(tmp_path, "api:\nstore:\ncluster: c").api.port == 2886
 
@@ -81,6 +88,10 @@ def test_load_config_ignores_other_prefixed_variables(tmp_path: Path) -> None:
         ("{cluster: c, api: {port: 0}}", {}, ["engine.yaml", "api.port", "value 0"]),
         ("{cluster: c, api: {port: many}}", {}, ["api.port", "'many'"]),
         ("{cluster: c, api: {host: db1}}", {}, ["api.host", "'db1'"]),
+        ("{cluster: c, api: {allowed_hosts: ['a:1']}}", {}, ["api.allowed_hosts", "'a:1'"]),
+        ("{cluster: c, api: {allowed_hosts: [http://a]}}", {}, ["api.allowed_hosts", "http"]),
+        ("{cluster: c, api: {allowed_hosts: ['*']}}", {}, ["api.allowed_hosts", "'*'"]),
+        ("cluster: c", {"DAGENGINE_API__ALLOWED_HOSTS": "a b"}, ["ALLOWED_HOSTS", "'a b'"]),
         ("{cluster: c, api: 5}", {}, ["engine.yaml", "api", "5", "known keys of api"]),
         ("{cluster: c, api: {advertise: 10.0.0.1}}", {}, ["api.advertise", "10.0.0.1"]),
         ("{cluster: c, api: {advertise: '10.0.0.1:0'}}", {}, ["api.advertise", "port"]),

@@ -96,7 +96,9 @@ def test_inspect_controller_newer_schema_is_bad(engine_file: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "health", "text"),
     [
-        (6, SelfCheckStatus.OK, "schema 6 of 7: the next start upgrades it"),
+        (6, SelfCheckStatus.OK, "schema 6 of 9: the next start upgrades it"),
+        (7, SelfCheckStatus.OK, "schema 7 of 9: the next start upgrades it"),
+        (8, SelfCheckStatus.OK, "schema 8 of 9: the next start upgrades it"),
         (5, SelfCheckStatus.BAD, "has schema 5, which was never released and cannot be upgraded"),
     ],
 )

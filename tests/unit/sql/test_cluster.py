@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,16 +10,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagengine.mysql import quote_text
-from tasks.cluster.cluster_file import Server, load_cluster
+from tasks.cluster.cluster_file import load_cluster
 from tasks.cluster.quorum import explain_majority
+from tasks.cluster.servers import Server
 from tasks.flavours.select import FLAVOURS
 from tasks.sql.cluster import (
     LogStream,
     ServerRow,
+    parse_checkpoint,
     parse_checkpoints,
     parse_servers,
     parse_streams,
@@ -32,6 +35,16 @@ from tasks.sql.cluster import (
 )
 from tasks.sql.connection import SqlNotReady
 from tests.support.standin.cluster import ROOT
+
+PARSERS: dict[Callable[[Sequence[Sequence[object]]], object], int] = {
+    parse_servers: 6,
+    parse_zones: 2,
+    parse_streams: 5,
+    parse_tenants: 2,
+    parse_checkpoints: 3,
+    parse_checkpoint: 1,
+    parse_table: 7,
+}
 
 OCEAN = ROOT / "configs" / "clusters" / "oceanbase.yaml"
 AT = datetime(2024, 1, 10, 11, 24, 44)  # noqa: DTZ001  # as the driver returns it
@@ -187,3 +200,45 @@ def test_parse_streams_uses_row_of_leader() -> None:
 def test_parse_checkpoints_maps_address_to_checkpoint() -> None:
     assert parse_checkpoints([("10.0.0.1", 2882, 17)]) == {("10.0.0.1", 2882): 17}
     assert render_minor_freeze([]) == "ALTER SYSTEM MINOR FREEZE SERVER = ()"
+
+
+ANY_VALUE = st.one_of(
+    st.none(),
+    st.text(max_size=20),
+    st.integers(),
+    st.floats(),
+    st.decimals(),
+    st.binary(max_size=5),
+    st.sampled_from(["0", "-1", "9" * 5000, "1e400", "10.0.0.1", "::1:2882:1", 10**30, 2.5e11]),
+)
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(st.lists(st.lists(ANY_VALUE, max_size=8), max_size=4))
+def test_parsers_any_rows_raise_only_sql_not_ready(rows: list[list[object]]) -> None:
+    for parse in PARSERS:
+        with contextlib.suppress(SqlNotReady):
+            parse(rows)
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(st.data())
+def test_parsers_rows_of_right_width_raise_only_sql_not_ready(data: st.DataObject) -> None:
+    for parse, width in PARSERS.items():
+        row = data.draw(st.lists(ANY_VALUE, min_size=width, max_size=width))
+        with contextlib.suppress(SqlNotReady):
+            parse([row])
+
+
+@pytest.mark.parametrize("seconds", [-1, "-1", 253402300799, "nan", 1e300, Decimal("1e30")])
+def test_parse_table_time_out_of_range_is_refused(seconds: object) -> None:
+    with pytest.raises(SqlNotReady, match="unexpected shape"):
+        parse_table([("10.0.0.1", 2882, "ACTIVE", None, "NO", "4.3", seconds)])
+
+
+def test_parse_table_texts_are_short_and_without_controls() -> None:
+    rows = [("10.0.0.1", 2882, "A\x1b[2J" + "x" * 9999, None, "NO", "4\n3", 1)]
+    (row,) = parse_table(rows).values()
+    assert row.status.isprintable()
+    assert len(row.status) < 300
+    assert row.build_version == "4\\x0a3"

@@ -1,0 +1,69 @@
+"""`dagengine init` and `dagengine config check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dagengine.cli import main
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("options", "servers", "flavour"),
+    [
+        ([], ["10.0.0.1:2886", "10.0.0.2:2886", "10.0.0.3:2886"], "seekdb"),
+        (["--server", "192.0.2.1", "--server", "::1"], ["192.0.2.1:2886", "[::1]:2886"], "seekdb"),
+        (["--flavour", "oceanbase", "--user", "no", "--name", "12:30"], None, "oceanbase"),
+    ],
+)
+def test_init_writes_files_that_config_check_accepts(
+    tmp_path: Path, capsys: Output, options: list[str], servers: list[str] | None, flavour: str
+) -> None:
+    directory = tmp_path / "new" / "prod"
+    assert main(["init", str(directory), *options]) == 0
+    written = capsys.readouterr().out
+    engine_file = directory / "engine.yaml"
+    assert f"dagengine config check -c {engine_file}" in written
+    assert f"dagengine serve -c {engine_file}" in written
+    assert main(["config", "check", "-c", str(engine_file), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["flavour"] == flavour
+    if servers is not None:
+        assert [each["server"] for each in document["servers"]] == servers
+    assert main(["config", "check", "-c", str(engine_file)]) == 0
+    assert f"{engine_file}: valid; API at 127.0.0.1:2886" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["engine.yaml", "cluster.yaml"])
+def test_init_existing_file_is_not_changed(tmp_path: Path, capsys: Output, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    assert main(["init", str(tmp_path)]) == 2
+    assert f"{tmp_path / name} exists already" in capsys.readouterr().err
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    "options", [["--server", "db1.example.org"], ["--home", "relative"], ["--flavour", "mysql"]]
+)
+def test_init_invalid_option_leaves_no_file(
+    tmp_path: Path, capsys: Output, options: list[str]
+) -> None:
+    assert main(["init", str(tmp_path), *options]) == 2
+    assert capsys.readouterr().err.startswith("dagengine: ")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_config_check_invalid_file_names_file_and_key(tmp_path: Path, capsys: Output) -> None:
+    assert main(["init", str(tmp_path)]) == 0
+    cluster_file = tmp_path / "cluster.yaml"
+    cluster_file.write_text(cluster_file.read_text().replace("sql_port", "sqlport"))
+    capsys.readouterr()
+    assert main(["config", "check", "-c", str(tmp_path / "engine.yaml")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert str(cluster_file) in err
+    assert "sql_port" in err
