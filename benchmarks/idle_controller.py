@@ -1,21 +1,33 @@
 """Benchmark of an idle controller: CPU time, wake-ups, memory and modules. Asserts nothing.
 
 Measures the controller's process twice through /proc: after its own start, and after it has started
-three real servers, with its SSH connections open.
+three real servers, with its SSH connections open. `--hosts` adds a controller that watches many
+hosts with fake servers on loopback addresses.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import subprocess
 import sys
 
 from _support.demo_controller import run_demo_controller, wait_for_end
+from _support.loopback_hosts import (
+    PASSWORD,
+    open_loopback_hosts,
+    start_controller,
+)
 from _support.processes import Usage, read_usage
 from _support.report import print_load, print_table
 
-_SERVERS = 3
+from dagengine.client import Client
+
+_SERVERS, _HOSTS = 3, 200
+GOALS = {_SERVERS: 0.5, _HOSTS: 3.0}  # limits by number of servers, in % of one core
+_AVAILABLE = 3  # obState
+_SETTLE_HOSTS_S = 60.0  # for the first probes of the servers
 _SETTLE_S = 2.0  # time for work that follows the last response
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LIST_MODULES = """
@@ -31,8 +43,13 @@ def main() -> None:
     """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="duration of each measurement")
+    parser.add_argument("--no-demo", action="store_true", help="only measure many hosts")
+    parser.add_argument("--hosts", type=int, default=0, help="number of hosts, such as 200")
     options = parser.parse_args()
-    asyncio.run(_measure(options.seconds))
+    if not options.no_demo:
+        asyncio.run(_measure(options.seconds))
+    if options.hosts:
+        asyncio.run(_measure_hosts(options.hosts, options.seconds))
     _print_modules()
 
 
@@ -57,6 +74,31 @@ async def _measure(seconds: float) -> None:
         text = ", ".join(f"{tid}: {count}" for tid, count in counts.items() if count) or "none"
         print(f"  wake-ups by thread id, {label}: {text}")
     print_load("after")
+
+
+async def _measure_hosts(count: int, seconds: float) -> None:
+    """Measure a controller that has started the fake servers of many hosts."""
+    print_load("before")
+    async with open_loopback_hosts(count, with_own_pids=True) as loopback:
+        with (loopback.directory / "controller.log").open("ab") as log:
+            controller, url = await start_controller(loopback, log)
+        try:
+            async with Client(url, PASSWORD) as client:
+                await wait_for_end(client, (await client.start("GLOBAL"))["id"])
+                await asyncio.sleep(_SETTLE_HOSTS_S)
+                statuses = await client.get("/agents/status")
+            available = sum(s["obState"] == _AVAILABLE for s in statuses.values() if "sqlPort" in s)
+            usages = await _measure_usage(controller.pid, seconds)
+        finally:
+            controller.send_signal(signal.SIGTERM)
+            await controller.wait()
+    print_table(
+        f"idle controller with {count} hosts, {seconds:g} s; goals in % of a core: {GOALS}",
+        [
+            ("", "% of one core", "CPU time, ms", "wake-ups/s", "threads", "RSS, MiB"),
+            _cells(f"{count} servers, {available} of them available", *usages),
+        ],
+    )
 
 
 async def _measure_usage(pid: int, seconds: float) -> tuple[Usage, Usage]:

@@ -4,7 +4,11 @@
 same clock); the client polls at long intervals to affect the results little. `boot` is that of the
 slowest server: from the start of its process to the first answer to `select 1`, as seen by a prober
 in another process that polls every 20 ms. `overhead` is the difference. Each round has new homes,
-new SSH servers and a new controller, so the overhead includes the SSH logins.
+new SSH servers and a new controller, to which the POST is sent as soon as it runs, so the overhead
+includes the SSH logins.
+
+The warm case alternates such rounds with rounds whose controller has watched its hosts before the
+POST, so that its connections are open.
 """
 
 from __future__ import annotations
@@ -29,7 +33,10 @@ from tasks.demo.cluster import DemoCluster
 
 GOAL_OVERHEAD_S, GOAL_SHARE = 0.3, 0.05
 GOAL_POST_S = 0.010
+GOAL_WARM_RATIO = 0.5
 _SERVER_COUNTS = (1, 3, 8)
+_SERVERS_OF_WARM = 3
+_WATCHED_LIMIT_S, _POLL_S = 60.0, 0.05
 _SERVERS_OF_POSTS = 3  # running servers while POST is measured
 _DEDUPLICATION_S = 1.05  # a repeated POST within one second returns the existing DAG
 
@@ -56,6 +63,11 @@ class Round:
         return max(self.boots, key=_boot_s)
 
     @property
+    def before_s(self) -> float:
+        """Time from the POST to the start of the process that took longest to boot."""
+        return float(self.slowest_boot["started_at"]) - self.posted_at
+
+    @property
     def boot_s(self) -> float:
         return _boot_s(self.slowest_boot)
 
@@ -80,16 +92,19 @@ def main() -> None:
         help="numbers of servers to measure",
     )
     parser.add_argument("--posts", type=int, default=30, help="POSTs to an idle controller")
+    parser.add_argument("--warm", type=int, default=5, help="pairs of a fresh and a warm round")
     options = parser.parse_args()
-    asyncio.run(_measure(options.servers, options.rounds, options.posts))
+    asyncio.run(_measure(options.servers, options.rounds, options.posts, options.warm))
 
 
-async def _measure(counts: Sequence[int], rounds: int, posts: int) -> None:
+async def _measure(counts: Sequence[int], rounds: int, posts: int, warm: int) -> None:
     print_load("before")
     for count in counts:
         results = [await _run_round(count) for _ in range(rounds)]
         _print_rounds(count, results)
         _print_stages(sorted(results, key=lambda result: result.overhead_s)[len(results) // 2])
+    if warm:
+        await _measure_warm(warm)
     if posts:
         await _measure_posts(posts)
     print_load("after")
@@ -98,21 +113,35 @@ async def _measure(counts: Sequence[int], rounds: int, posts: int) -> None:
 # --- first starts ------------------------------------------------------------------------------
 
 
-async def _run_round(count: int) -> Round:
-    async with run_demo_controller(count) as controller:
-        await controller.client.list_dags()  # fetch the server key before the measurement
-        prober = await _start_prober(controller.cluster)
-        try:
+async def _run_round(count: int, *, is_warm: bool = False) -> Round:
+    probers: list[asyncio.subprocess.Process] = []
+
+    # A controller logs in to its hosts as soon as it runs: a POST to a fresh one must not wait.
+    async def start_prober(cluster: DemoCluster) -> None:
+        probers.append(await _start_prober(cluster))
+
+    try:
+        async with run_demo_controller(count, prepare=start_prober) as controller:
+            if is_warm:
+                await controller.client.list_dags()  # fetch the server key, which a client keeps
+                await _wait_until_watched(controller)
             posted_at, started_s = time.time(), time.perf_counter()
             accepted = await controller.client.start("GLOBAL")
             post_s = time.perf_counter() - started_s
             dag = await wait_for_end(controller.client, accepted["id"])
-            boots = await _read_boots(prober)
-        finally:
+            return Round(posted_at, post_s, dag, await _read_boots(probers[0]))
+    finally:
+        for prober in probers:
             if prober.returncode is None:
                 prober.kill()
             await prober.wait()
-        return Round(posted_at, post_s, dag, boots)
+
+
+async def _wait_until_watched(controller: DemoController) -> None:
+    """Wait until the watch of every host has reported the state of its servers."""
+    async with asyncio.timeout(_WATCHED_LIMIT_S):
+        while "obStateUnknown" in await controller.client.get("/status"):  # noqa: ASYNC110
+            await asyncio.sleep(_POLL_S)
 
 
 async def _start_prober(cluster: DemoCluster) -> asyncio.subprocess.Process:
@@ -153,7 +182,7 @@ def _parse_instant(text: str) -> float:
 
 
 def _print_rounds(count: int, rounds: Sequence[Round]) -> None:
-    before_s = [r.slowest_boot["started_at"] - r.posted_at for r in rounds]
+    before_s = [r.before_s for r in rounds]
     after_s = [_parse_instant(r.dag["end_time"]) - r.slowest_boot["answered_at"] for r in rounds]
     print_table(
         f"first start of {count} server{'s' * (count > 1)}, {len(rounds)} rounds, seconds",
@@ -190,6 +219,33 @@ def _print_stages(result: Round) -> None:
     print_table(
         "stages and boots in the round with the median overhead, times since the POST", rows
     )
+
+
+# --- the warm case -------------------------------------------------------------------------------
+
+
+async def _measure_warm(pairs: int) -> None:
+    """Compare first starts by fresh controllers with those by controllers that watched hosts."""
+    fresh: list[Round] = []
+    warm: list[Round] = []
+    for _ in range(pairs):
+        fresh.append(await _run_round(_SERVERS_OF_WARM))
+        warm.append(await _run_round(_SERVERS_OF_WARM, is_warm=True))
+    values_by_label = {
+        "POST to the start of its process": (
+            [r.before_s for r in fresh],
+            [r.before_s for r in warm],
+        ),
+        "overhead": ([r.overhead_s for r in fresh], [r.overhead_s for r in warm]),
+    }
+    rows: list[tuple[str, ...]] = [("", "median", "min", "max")]
+    for label, (fresh_s, warm_s) in values_by_label.items():
+        rows.append((f"{label}, fresh", *spread_cells(fresh_s)))
+        rows.append((f"{label}, warm", *spread_cells(warm_s)))
+    print_table(f"warm controller, {_SERVERS_OF_WARM} servers, {pairs} pairs, seconds", rows)
+    for label, (fresh_s, warm_s) in values_by_label.items():
+        ratio = statistics.median(warm_s) / statistics.median(fresh_s)
+        print(f"  {label}: warm / fresh {ratio:.2f}; goal: at most {GOAL_WARM_RATIO:g}", flush=True)
 
 
 # --- the response to the POST --------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +36,19 @@ class DemoController:
 
 
 @asynccontextmanager
-async def run_demo_controller(host_count: int) -> AsyncIterator[DemoController]:
-    """Run a new controller for `host_count` new hosts with empty homes."""
+async def run_demo_controller(
+    host_count: int, *, prepare: Callable[[DemoCluster], Awaitable[None]] | None = None
+) -> AsyncIterator[DemoController]:
+    """Run a new controller for `host_count` new hosts with empty homes.
+
+    Args:
+        host_count: number of hosts.
+        prepare: called before the controller is started.
+    """
     async with DemoHosts(host_count) as hosts:
         cluster = DemoCluster(hosts)
+        if prepare is not None:
+            await prepare(cluster)
         with (cluster.directory / "controller.log").open("ab") as log:
             process = await cluster.start_controller(log)
         hosts.guard.watch_process(process.pid)

@@ -14,7 +14,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ PASSWORD = "x"  # the fake servers accept any password
 _ADDRESSES_PER_SSHD = 16  # the maximum of ListenAddress lines that sshd accepts
 _READY_LIMIT_S = 60.0
 _POLL_S = 0.05
+_OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 _SSHD_CONFIG = """\
 HostKey "{directory}/host_key"
@@ -88,6 +89,11 @@ class LoopbackHosts:
     def known_hosts(self) -> Path:
         return self.directory / "known_hosts"
 
+    def split(self, size: int) -> Iterator[Sequence[LoopbackHost]]:
+        """Yield the hosts in groups of `size`."""
+        for first in range(0, len(self.hosts), size):
+            yield self.hosts[first : first + size]
+
     def reset(self) -> None:
         """End all servers and empty the homes, as before a first start."""
         for host in self.hosts:
@@ -96,6 +102,8 @@ class LoopbackHosts:
                     hold.write(b"end\n")
             for name in ("store", "run"):
                 shutil.rmtree(host.home / name, ignore_errors=True)
+            # The next controller may have another store.
+            (host.home / ".dagengine-fence").unlink(missing_ok=True)
         with (self.directory / "fifo").open("r+b", buffering=0) as fifo:
             fifo.write(b"reset\n")
 
@@ -146,8 +154,16 @@ class LoopbackHosts:
 
 
 @asynccontextmanager
-async def open_loopback_hosts(count: int) -> AsyncIterator[LoopbackHosts]:
-    """Provide `count` hosts on loopback addresses, and remove them at the end."""
+async def open_loopback_hosts(
+    count: int, *, with_own_pids: bool = False
+) -> AsyncIterator[LoopbackHosts]:
+    """Provide `count` hosts on loopback addresses, and remove them at the end.
+
+    Args:
+        count: number of hosts.
+        with_own_pids: whether a host sees only the processes of its sshd, as on its own machine,
+            and not the servers of all others, whose examination exceeds the limits; needs root.
+    """
     reaper = ProcessReaper("dagengine-bench-hosts-")
     processes: list[asyncio.subprocess.Process] = []
     try:
@@ -155,7 +171,8 @@ async def open_loopback_hosts(count: int) -> AsyncIterator[LoopbackHosts]:
         loopback = LoopbackHosts(reaper, count)
         processes.append(await _start_sql_server(loopback))
         processes += [
-            await _start_sshd(loopback, first) for first in range(0, count, _ADDRESSES_PER_SSHD)
+            await _start_sshd(loopback, hosts, _OWN_PIDS if with_own_pids else ())
+            for hosts in loopback.split(1 if with_own_pids else _ADDRESSES_PER_SSHD)
         ]
         await _wait_for_sshds(loopback)
         _write_known_hosts(loopback)
@@ -185,17 +202,18 @@ def _write_known_hosts(loopback: LoopbackHosts) -> None:
     loopback.known_hosts.write_text("".join(f"{name} {key}" for name in names))
 
 
-async def _start_sshd(loopback: LoopbackHosts, first: int) -> asyncio.subprocess.Process:
+async def _start_sshd(
+    loopback: LoopbackHosts, hosts: Sequence[LoopbackHost], prefix: Sequence[str]
+) -> asyncio.subprocess.Process:
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
         raise SystemExit("sshd not found; install the OpenSSH server")
     command = (str(Path(sshd).absolute()), "-D", "-e", "-f")  # noqa: ASYNC240  # not measured
-    config = loopback.directory / f"sshd_config{first}"
-    hosts: Sequence[LoopbackHost] = loopback.hosts[first : first + _ADDRESSES_PER_SSHD]
+    config = loopback.directory / f"sshd_config_{hosts[0].ip}"
     addresses = "".join(f"ListenAddress {host.ip}:{host.port}\n" for host in hosts)
     config.write_text(addresses + _SSHD_CONFIG.format(directory=loopback.directory))
     process = await asyncio.create_subprocess_exec(
-        *(*command, str(config)),
+        *(*prefix, *command, str(config)),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -205,7 +223,7 @@ async def _start_sshd(loopback: LoopbackHosts, first: int) -> asyncio.subprocess
 
 async def _wait_for_sshds(loopback: LoopbackHosts) -> None:
     async with asyncio.timeout(_READY_LIMIT_S):
-        for host in loopback.hosts[::_ADDRESSES_PER_SSHD]:
+        for host in loopback.hosts:
             while True:
                 try:
                     _, writer = await asyncio.open_connection(host.ip, host.port)
