@@ -1,9 +1,10 @@
 """Generate the pages of docs/ that repeat tables of the code.
 
-    python docs/generate.py [--check] [--output DIRECTORY]
+    python -m docs.generate [--check] [--output DIRECTORY]
 
 Without options it writes the pages beside this script; `--check` compares them instead and names
-those that differ. docs/reference/http_api.md is written by hand around the generated tables.
+those that differ. http_api.md, configuration.md and cluster_file.md are written by hand
+around the generated tables.
 """
 
 from __future__ import annotations
@@ -17,14 +18,20 @@ from pathlib import Path
 from random import SystemRandom
 
 from dagengine.api.app import CORE
+from dagengine.api.document.openapi import codes_of
 from dagengine.api.endpoint import Endpoint, make_endpoint
-from dagengine.api.openapi import codes_of
+from dagengine.cli.command_list import list_commands
+from dagengine.cli.exit_codes import ExitCode
 from dagengine.extension import ExtensionContext
 from dagengine.model.states import Entity
 from dagengine.remote.ssh.pool import SshPool
 from dagengine.rules.state_machine import ANY, INITIAL, REACHABLE, RULES
 from dagengine.runtime.clock import SystemClock
+from dagengine.server.extension import CommandGroup
 from dagengine.server.plugins import load_extension_points
+from docs.config_tables import render_cluster_keys, render_engine_keys
+from docs.man_page import render_man_page
+from tasks.cli.explain import read_api_codes
 from tasks.diagnosis.error_codes import ERROR_PATTERNS, HERE, KNOWN_ERRORS
 from tasks.preflight.checks import CHECKS
 from tasks.preflight.registry import Check, CheckRegistry, WhenRunning
@@ -55,11 +62,16 @@ def render_tables(endpoints: Sequence[Endpoint]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_http_api(page: str, endpoints: Sequence[Endpoint]) -> str:
-    """Return the page with its tables replaced."""
+def replace_generated_part(page: str, content: str) -> str:
+    """Return a page that is written by hand, with its generated part replaced."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{render_tables(endpoints)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{content}\n{END}{after}"
+
+
+def render_http_api(page: str, endpoints: Sequence[Endpoint]) -> str:
+    """Return the page with its tables replaced."""
+    return replace_generated_part(page, render_tables(endpoints))
 
 
 async def load_endpoints(cluster_file: Path) -> tuple[Endpoint, ...]:
@@ -189,6 +201,23 @@ def _enumerate(checks: Iterable[Check]) -> str:
     return f"{', '.join(names)} and {last}" if names else last
 
 
+_API_CODES_HEAD = """
+## The errCode of a response, or in brackets in a log line
+
+Generated from `tasks/cli/api_codes.tsv`. `dagengine explain CODE` prints a row of either table.
+
+| errCode | cause | what to do |
+|---|---|---|
+"""
+
+_COMMANDS_HEAD = """\
+# Commands
+
+Generated from the help texts by `make docs`; `make check` compares them. `dagengine COMMAND --help`
+prints the same.
+"""
+
+
 def render_known_errors() -> str:
     """Return docs/reference/error_codes.md."""
     rows = [
@@ -201,7 +230,24 @@ def render_known_errors() -> str:
         f"| {_remarks(False, pattern.source)} |\n"
         for pattern in ERROR_PATTERNS
     ]
+    rows.append(_API_CODES_HEAD)
+    rows += [f"| {each.code} | {each.cause} | {each.remedy} |\n" for each in read_api_codes()]
     return _ERRORS_HEAD + "".join(rows)
+
+
+def render_commands() -> str:
+    """Return docs/reference/commands.md, from the applications of the command line."""
+    commands = list_commands()
+    lines = [_COMMANDS_HEAD, "| exit code | meaning |", "|---|---|"]
+    lines += [f"| {code:d} | {code.meaning} |" for code in ExitCode]
+    for group in CommandGroup:
+        lines += ["", f"## {group}"]
+        for each in commands:
+            if each.group == group:
+                lines += ["", f"### {each.name}", "", each.help, "", f"    {each.example}", ""]
+                lines += ["| option | |", "|---|---|"]
+                lines += [f"| {name} | {text} |" for name, text in each.options]
+    return "\n".join(lines) + "\n"
 
 
 def _remarks(is_general: bool, source: str) -> str:
@@ -211,9 +257,13 @@ def _remarks(is_general: bool, source: str) -> str:
 
 PAGES: Mapping[str, Callable[[str], str]] = {
     "reference/checks.md": lambda _: render_checks(),
+    "reference/commands.md": lambda _: render_commands(),
     "reference/http_api.md": lambda page: render_http_api(
         page, asyncio.run(load_endpoints(_EXAMPLE))
     ),
+    "reference/configuration.md": lambda page: replace_generated_part(page, render_engine_keys()),
+    "reference/cluster_file.md": lambda page: replace_generated_part(page, render_cluster_keys()),
+    "man/dagengine.1": lambda _: render_man_page(),
     "reference/error_codes.md": lambda _: render_known_errors(),
     "reference/state_machine.md": lambda _: render_state_machine(),
 }

@@ -78,6 +78,7 @@ START_MACHINES = Operation(
         ),
     ),
     lock_key="machines",
+    takes_lock="Choose",
     timeout_s=120,
 )
 
