@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,11 +29,14 @@ class DemoController:
 
     Attributes:
         pid: of the controller's process.
+        started_at: instant just before the controller's process was started, in seconds on the
+            wall clock.
     """
 
     cluster: DemoCluster
     pid: int
     client: Client
+    started_at: float
 
 
 @asynccontextmanager
@@ -49,12 +53,13 @@ async def run_demo_controller(
         cluster = DemoCluster(hosts)
         if prepare is not None:
             await prepare(cluster)
+        started_at = time.time()
         with (cluster.directory / "controller.log").open("ab") as log:
             process = await cluster.start_controller(log)
         hosts.guard.watch_process(process.pid)
         try:
             async with Client(cluster.url, cluster.password) as client:
-                yield DemoController(cluster, process.pid, client)
+                yield DemoController(cluster, process.pid, client, started_at)
         finally:
             await _stop(process)
 

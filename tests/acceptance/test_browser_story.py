@@ -273,8 +273,8 @@ async def force_pass(story: Story) -> None:
     assert await story.page.locator("form.do-it button").is_disabled()
     await story.user.activate(story.page.get_by_role("link", name="take the lock over"))
     await story.page.wait_for_selector("text=This cancels and passes the task")
-    os.kill(pid, signal.SIGCONT)
     await story.do_it("the other one hangs")
+    os.kill(pid, signal.SIGCONT)  # only now: the other start would end, and its lock be free
     await story.sees("Succeeded after")
     passed = await story.client.get_dag(hanging)
     assert (passed["state"], passed["operator"]) == ("SUCCEED", "PASS")

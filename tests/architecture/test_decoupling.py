@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source_trees import parse_file
+
 ROOT = Path(__file__).parents[2]
 ENGINE = sorted((ROOT / "dagengine" / "engine").glob("*.py"))
 TRANSITIONS = {"step_dag", "step_node", "begin_sub_task", "end_sub_task", "reset_sub_task"}
-
-
-def parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), path)
 
 
 def names_in(node: ast.AST | None) -> set[str]:
@@ -140,17 +138,19 @@ def methods_passed_to_constructors(tree: ast.Module) -> list[str]:
 
 def test_engine_constructors_take_no_functions() -> None:
     paths = sorted((ROOT / "dagengine").rglob("*.py"))
-    types = FunctionTypes({module_name(path): parse(path) for path in paths})
+    types = FunctionTypes({module_name(path): parse_file(path) for path in paths})
     assert {"Callable", "StepFunction"} <= {name for _, name in types.types}
     faults = {
-        path.name: constructors_with_functions(parse(path), types, module_name(path))
+        path.name: constructors_with_functions(parse_file(path), types, module_name(path))
         for path in ENGINE
     }
     assert {name: lines for name, lines in faults.items() if lines} == {}
 
 
 def test_engine_objects_get_no_methods_of_others() -> None:
-    faults_by_file = {path.name: methods_passed_to_constructors(parse(path)) for path in ENGINE}
+    faults_by_file = {
+        path.name: methods_passed_to_constructors(parse_file(path)) for path in ENGINE
+    }
     assert len(faults_by_file) > 10
     assert {name: faults for name, faults in faults_by_file.items() if faults} == {}
 
@@ -192,7 +192,7 @@ def test_only_the_snapshot_imports_transitions() -> None:
     importers = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "dagengine").rglob("*.py")
-        for node in ast.walk(parse(path))
+        for node in ast.walk(parse_file(path))
         if isinstance(node, ast.ImportFrom)
         and (
             (node.module == "dagengine.rules" and "state_machine" in {a.name for a in node.names})

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source_trees import parse_file
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"dagengine", "docs", "tasks", "tests"}
 SCRIPTS = {"benchmarks", "tests"}  # scripts import modules in their own directory
@@ -78,7 +80,7 @@ def third_party_modules(packages: tuple[str, ...]) -> dict[str, str]:
     """Return each third-party module that these trees import, and the first importing file."""
     modules: dict[str, str] = {}
     for path in (path for package in packages for path in sorted((ROOT / package).rglob("*.py"))):
-        for module in modules_imported(ast.parse(path.read_text(encoding="utf-8"), path)):
+        for module in modules_imported(parse_file(path)):
             is_script = path.relative_to(ROOT).parts[0] in SCRIPTS
             if module in sys.stdlib_module_names or module in PACKAGES:
                 continue

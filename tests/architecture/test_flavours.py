@@ -11,6 +11,7 @@ import pytest
 
 from tasks.cluster.flavour import Flavour
 from tasks.flavours.select import FLAVOURS
+from tests.support.source_trees import parse_file
 
 ROOT = Path(__file__).parents[2]
 TABLE = "tasks/flavours/select.py"
@@ -30,7 +31,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             if name not in OWN_FILES | {TABLE}:
-                yield name, ast.parse(path.read_text(encoding="utf-8"), path)
+                yield name, parse_file(path)
 
 
 def names_a_flavour(node: ast.AST) -> bool:

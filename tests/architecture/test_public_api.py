@@ -26,6 +26,7 @@ import dagengine.remote
 import dagengine.store
 import dagengine.testing
 from dagengine import Engine, SqliteStore, Subscription
+from tests.support.source_trees import nodes_of
 
 ROOT = Path(__file__).parents[2]
 LAZY = (dagengine, dagengine.extension, dagengine.remote, dagengine.store)
@@ -273,7 +274,7 @@ def test_tasks_imports_public_modules_only() -> None:
     imported = {
         module
         for path in sorted((ROOT / "tasks").rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         for module in (
             [str(node.module)]
             if isinstance(node, ast.ImportFrom)

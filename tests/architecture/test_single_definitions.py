@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dagengine.cli.exit_codes import ExitCode
+from tests.support.source_trees import nodes_of
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for name in ("dagengine", "tasks") for path in (ROOT / name).rglob("*.py"))
@@ -19,7 +20,7 @@ def files_with(select: Callable[[ast.AST], bool]) -> set[str]:
     return {
         path.relative_to(ROOT).as_posix()
         for path in SOURCES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in nodes_of(path)
         if select(node)
     }
 

@@ -15,6 +15,7 @@ import pytest
 
 from dagengine import errors
 from dagengine.errors import DagengineError
+from tests.support.source_trees import nodes_of, parse_file
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")
@@ -56,15 +57,14 @@ def name_of(path: Path) -> str:
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
     for path in SOURCES:
-        yield name_of(path), ast.parse(path.read_text(encoding="utf-8"), path)
+        yield name_of(path), parse_file(path)
 
 
 def find(select: Callable[[ast.AST], bool]) -> list[str]:
     """Return the locations of matching nodes in both packages, as `file:line`."""
     return [
         f"{name}:{getattr(node, 'lineno', 0)}"
-        for name, tree in trees()
-        for node in ast.walk(tree)
+        for name, node in ((name_of(path), node) for path in SOURCES for node in nodes_of(path))
         if select(node)
     ]
 
@@ -268,7 +268,7 @@ def test_operator_refused_always_has_remedy() -> None:
     calls = [
         (path.name, call)
         for path in SOURCES
-        for call in ast.walk(ast.parse(path.read_text()))
+        for call in nodes_of(path)
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "OperatorRefused"
     ]
     bare = [

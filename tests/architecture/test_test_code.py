@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source_trees import parse_file
+
 TESTS = Path(__file__).parents[1]
 SLEEPS = {"asyncio.sleep", "time.sleep", "sleep"}
 NAMED_TUPLE = {"_asdict", "_fields", "_replace"}
@@ -54,8 +56,7 @@ ALLOWED_ACCESS = {
 @cache
 def sources() -> dict[str, ast.Module]:
     return {
-        path.relative_to(TESTS).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(TESTS.rglob("*.py"))
+        path.relative_to(TESTS).as_posix(): parse_file(path) for path in sorted(TESTS.rglob("*.py"))
     }
 
 

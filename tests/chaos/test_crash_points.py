@@ -14,19 +14,21 @@ from tests.chaos.crash import SCENARIOS
 ROOT = Path(__file__).parents[2]
 
 
-# Crash points of the quick suite, spread over all writes of a scenario: 10 (cancel) to 27
-# (stop_retry). Each takes three runs of the scenario; a run of most stops takes over a second.
-SAMPLES = {
+# Crash points of a sample, spread over all writes of a scenario: 10 (cancel) to 27 (stop_retry).
+# Each takes three runs of the scenario; a run of most stops takes over a second.
+QUICK_SAMPLES = {
     "start": "1-after,4-before,7-after,10-before",
     "failing_lane": "2-before,5-after,7-before,10-after",
     "retry": "1-after,6-before,11-after,16-before",
     "rollback": "2-before,8-after,14-before,21-after",
     "cancel": "1-after,4-before,7-after,9-before",
-    "force_pass": "2-after,6-before,10-after,15-before",
-    "stop_force": "3-after,10-before,16-after",
-    "stop_cancel": "3-after,13-before",
-    "stop_plain": "3-before,7-after,12-before",
-    "stop_retry": "4-after,13-before,23-after",
+}
+SLOW_SAMPLES = {
+    "force_pass": "2-after,4-before,6-before,8-after,10-after,12-before,15-before",
+    "stop_force": "1-before,3-after,6-before,10-before,13-after,16-after",
+    "stop_cancel": "1-after,3-after,6-before,10-after,13-before,13-after",
+    "stop_plain": "1-after,3-before,5-before,7-after,10-after,12-before",
+    "stop_retry": "1-before,4-after,8-before,13-before,17-after,20-before,23-after",
     "stop_rollback": "2-before,4-after,7-before,9-after",
 }
 
@@ -46,13 +48,26 @@ def crash(scenario: str, directory: Path, points: str) -> int:
     return int(report["crashes"])
 
 
-@pytest.mark.parametrize("scenario", SAMPLES)
+@pytest.mark.parametrize("scenario", QUICK_SAMPLES)
 def test_engine_crash_at_sampled_writes_loses_nothing(scenario: str, tmp_path: Path) -> None:
-    points = SAMPLES[scenario]
-    assert crash(scenario, tmp_path, points) >= len(points.split(","))
+    check_sample(scenario, tmp_path, QUICK_SAMPLES[scenario])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scenario", SLOW_SAMPLES)
+def test_engine_crash_in_long_scenario_loses_nothing(scenario: str, tmp_path: Path) -> None:
+    check_sample(scenario, tmp_path, SLOW_SAMPLES[scenario])
+
+
+def check_sample(scenario: str, directory: Path, points: str) -> None:
+    assert crash(scenario, directory, points) >= len(points.split(","))
+
+
+def test_every_scenario_has_a_sample() -> None:
+    assert {*QUICK_SAMPLES, *SLOW_SAMPLES} == set(SCENARIOS)
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_engine_crash_at_any_write_loses_nothing(scenario: str, tmp_path: Path) -> None:
     assert crash(scenario, tmp_path, "all") > 20
