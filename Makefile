@@ -5,7 +5,7 @@
 #   make test-lowest           some quick tests with the lowest permitted versions of the libraries
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make test-slow             those of test-all that are not in test
-#   make soak                  what takes too long for every change: all layouts, all odd answers
+#   make soak                  what takes too long for every change: all layouts, odd answers, kills
 #   make soak-data             every action on every layout of real homes
 #   make soak-fleet            100 faults of controllers with a shared store and of its database
 #   make check                 style, types, import contracts, generated pages, shell scripts
@@ -24,7 +24,7 @@ BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
-ALONE := tests/realhosts tests/integration/server tests/unit/hosts tests/acceptance/test_sudo.py
+ALONE := tests/integration/server tests/unit/hosts tests/acceptance/test_sudo.py
 # Each library is used by at least one of these; together they take about a minute on two cores.
 LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
     tests/conformance/test_store.py tests/conformance/test_sqlite_lifecycle.py \
@@ -42,9 +42,10 @@ demo-fleet: $(VENV)/demo.stamp
 	@echo "== starting the demo of several controllers; Ctrl-C ends it"
 	$(BIN)/dagengine demo --fleet $(ARGS)
 
+# More processes than cores: many tests wait.
 test: $(VENV)/dev.stamp
 	@echo "== running the quick tests"
-	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 2 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 $(ARGS)
 
 # Those of ALONE one after the other: they measure, or take the machine for themselves.
 test-slow: $(VENV)/dev.stamp

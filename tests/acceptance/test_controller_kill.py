@@ -85,6 +85,7 @@ async def test_controller_killed_resumes_dag_at_its_stage(
         assert (await wait_dag(client, unlocked["id"]))["state"] == "SUCCEED"
 
 
+@pytest.mark.slow
 @other_controller_in_soak
 async def test_controller_sigterm_exits_and_resumes_dag_later(
     open_testbed: OpenTestbed,

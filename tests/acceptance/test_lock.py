@@ -46,6 +46,7 @@ async def test_start_repeated_within_second_returns_same_dag(open_testbed: OpenT
         assert (first["nodes"], first["additional_data"]) == (None, None)
 
 
+@pytest.mark.slow
 async def test_cancel_running_start_fails_dag_and_releases_lock(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
         reached = testbed.cluster.directory / "reached"

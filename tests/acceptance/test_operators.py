@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dagengine.testing import eventually
 from tests.acceptance.conftest import (
     ClusterTestbed,
     OpenTestbed,
     all_log_lines,
+    other_controller_in_soak,
     sub_tasks,
     wait_dag,
 )
@@ -49,6 +52,8 @@ async def test_rollback_stops_started_server_and_allows_new_start(
         assert len(testbed.server_pids()) == 2
 
 
+@pytest.mark.slow
+@other_controller_in_soak
 async def test_rollback_keeps_server_that_ran_before(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         await testbed.start_controller()
@@ -100,6 +105,7 @@ async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: Open
         assert (passed["state"], passed["operator"]) == ("SUCCEED", "PASS")
 
 
+@pytest.mark.slow
 async def test_pass_node_failed_check_resumes_lane(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         fix = home_missing(testbed)

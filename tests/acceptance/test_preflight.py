@@ -12,7 +12,13 @@ import pytest
 
 from dagengine.errors import ApiRefused
 from dagengine.testing import eventually
-from tests.acceptance.conftest import OpenTestbed, all_log_lines, sub_tasks, wait_dag
+from tests.acceptance.conftest import (
+    OpenTestbed,
+    all_log_lines,
+    other_controller_in_soak,
+    sub_tasks,
+    wait_dag,
+)
 
 GOOD, BAD = "127.0.0.1:2886", "127.0.0.1:2887"
 CHECK, START, HEALTH = 2, 3, 4
@@ -75,6 +81,7 @@ async def test_owner_check_as_root_cannot_be_skipped(
         assert "root cannot skip" in line
 
 
+@other_controller_in_soak
 async def test_health_stage_killed_server_fails_at_once(
     open_testbed: OpenTestbed,
 ) -> None:
@@ -99,6 +106,7 @@ async def test_health_stage_killed_server_fails_at_once(
         assert dag["additional_data"]["evidence"][GOOD]["level"] == "none"
 
 
+@other_controller_in_soak
 async def test_health_stage_server_stable_for_stable_s_succeeds(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
         testbed.cluster.entries["health"] = {"stable_s": 1.5}

@@ -22,8 +22,8 @@ from tests.acceptance.conftest import (
 )
 from tests.acceptance.start_faults import BAD, FAULTS, GOOD, Fault
 
-# The quick suite has one fault of the server and one of the host; each takes about ten seconds.
-QUICK_FAULTS = {"bad option", "host down"}
+# The quick suite has one fault; each takes about ten seconds.
+QUICK_FAULTS = {"bad option"}
 FAULT_CASES = [
     pytest.param(
         fault, id=fault.name, marks=[] if fault.name in QUICK_FAULTS else [pytest.mark.slow]
@@ -106,6 +106,7 @@ async def test_start_after_taken_port_sets_password(open_testbed: OpenTestbed) -
         (await asyncio.to_thread(connect, password=testbed.cluster.password)).close()
 
 
+@pytest.mark.slow
 @other_controller_in_soak
 async def test_start_wrong_root_password_is_named_in_log(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed:

@@ -29,6 +29,7 @@ SLOW_SAMPLES = {
     "stop_cancel": "1-after,3-after,6-before,10-after,13-before,13-after",
     "stop_plain": "1-after,3-before,5-before,7-after,10-after,12-before",
     "stop_retry": "1-before,4-after,8-before,13-before,17-after,20-before,23-after",
+    "stop_terminate": "2-after,5-before,8-after,11-before",
     "stop_rollback": "2-before,4-after,7-before,9-after",
 }
 
