@@ -239,8 +239,11 @@ def crash_at(directory: Path, write: StoreWrite, prepared: Sequence[Path], point
 @pytest.mark.parametrize(
     "kind",
     [
-        *("pin", "probe", "reserve"),
-        *(pytest.param(k, marks=pytest.mark.slow) for k in ("prune", "migration", "creation")),
+        "reserve",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("pin", "probe", "prune", "migration", "creation")
+        ),
     ],
 )
 def test_store_crash_at_any_statement_loses_nothing(kind: str, tmp_path: Path) -> None:

@@ -89,7 +89,14 @@ async def test_cli_status_watch_prints_each_change(controller: CliController) ->
     assert (process.returncode, b"Traceback" in err) == (130, False)
 
 
-@pytest.mark.parametrize("command", ["show", "logs", "attempts", "audit", "retry"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("logs", "attempts", "audit")),
+        "retry",
+    ],
+)
 async def test_cli_id_last_or_suffix_selects_dag(controller: CliController, command: str) -> None:
     await controller.failed_dag()
     dag_id = await controller.failed_dag()

@@ -39,6 +39,7 @@ async def read_dags(path: Path) -> list[int]:
     return [dag.dag_id for dag in dags]
 
 
+@pytest.mark.slow
 def test_store_copy_takes_directory_there_and_back(
     seekdb_database: StoreDatabase, tmp_path: Path
 ) -> None:

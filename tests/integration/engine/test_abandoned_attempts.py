@@ -338,6 +338,7 @@ async def test_abandoned_attempts_above_limit_refuse_new_ones(open_engine: OpenE
         assert detail.dag.state is State.SUCCEED
 
 
+@pytest.mark.slow
 async def test_fan_out_abandoned_together_stays_bounded(open_engine: OpenEngine) -> None:
     """All 1,000 attempts of a stage run on; each RETRY is refused and leaves nothing behind."""
     clock, released = FakeClock(), asyncio.Event()

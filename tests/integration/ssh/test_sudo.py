@@ -192,6 +192,7 @@ async def test_sudo_command_of_root_is_ended_on_cancel(sudo_runner, sudo_users, 
     assert not is_running(pid)
 
 
+@pytest.mark.slow
 async def test_sudo_end_without_permission_is_unconfirmed(sudo_runner, sudo_users, shared_dir):
     runner = await sudo_runner()
     await runner.run(Command(("true",)), timeout_s=30)
