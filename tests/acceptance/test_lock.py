@@ -8,7 +8,7 @@ import pytest
 from obshell.service.client_v1 import TaskExecuteFailedError
 
 from dagengine.testing import eventually
-from tests.acceptance.conftest import OpenTestbed, wait_dag
+from tests.acceptance.conftest import OpenTestbed, other_controller_in_soak, wait_dag
 
 
 async def test_start_while_lock_is_held_fails_and_names_holder(open_testbed: OpenTestbed) -> None:
@@ -47,6 +47,7 @@ async def test_start_repeated_within_second_returns_same_dag(open_testbed: OpenT
 
 
 @pytest.mark.slow
+@other_controller_in_soak
 async def test_cancel_running_start_fails_dag_and_releases_lock(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
         reached = testbed.cluster.directory / "reached"

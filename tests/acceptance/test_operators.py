@@ -106,6 +106,7 @@ async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: Open
 
 
 @pytest.mark.slow
+@other_controller_in_soak
 async def test_pass_node_failed_check_resumes_lane(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         fix = home_missing(testbed)

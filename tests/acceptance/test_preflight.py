@@ -31,6 +31,7 @@ def checks_of(dag: dict[str, Any], server: str) -> dict[str, dict[str, Any]]:
     return {entry["check"]: entry for entry in evidence.get("checks", ())}
 
 
+@other_controller_in_soak
 async def test_skip_checks_is_logged_audited_and_does_not_block(open_testbed: OpenTestbed) -> None:
     async with open_testbed(2) as testbed, testbed.client() as client:
         testbed.cluster.server_entry(1)["start_options"] = {"memory_limit": "4000G"}
@@ -66,6 +67,7 @@ async def test_skip_checks_is_logged_audited_and_does_not_block(open_testbed: Op
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@other_controller_in_soak
 async def test_owner_check_as_root_cannot_be_skipped(
     open_testbed: OpenTestbed,
 ) -> None:
