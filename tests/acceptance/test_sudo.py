@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -124,17 +125,21 @@ async def test_sudo_cancelled_start_can_be_rolled_back(
     async with open_sudo_testbed(open_testbed, sudo_users) as testbed, testbed.client() as client:
         accepted = await client.start("GLOBAL")
 
-        async def runs() -> bool:
-            return bool(testbed.server_pids())
+        async def has_started() -> bool:  # before, CANCEL would end the launch with the process
+            dag = await client.get_dag(accepted["id"])
+            return sub_tasks(dag, START)[NAME]["state"] == "SUCCEED"
 
-        await eventually(runs, timeout_s=120)
+        await eventually(has_started, timeout_s=120, what="the end of the launch")
+        (pid,) = testbed.server_pids()
+        os.kill(pid, signal.SIGSTOP)  # it must not become healthy before the CANCEL
         await client.operate_dag(accepted["id"], "CANCEL")
         dag = await wait_dag(client, accepted["id"])
-        assert dag["state"] == "FAILED", all_log_lines(dag)
+        assert (dag["state"], dag["operator"]) == ("FAILED", "CANCEL"), all_log_lines(dag)
+        os.kill(pid, signal.SIGCONT)
         await client.operate_dag(accepted["id"], "ROLLBACK")
         dag = await wait_dag(client, accepted["id"])
         assert (dag["state"], dag["operator"]) == ("SUCCEED", "ROLLBACK"), all_log_lines(dag)
-        assert "stopped, pid" in sub_tasks(dag, START)[NAME]["task_logs"][-1]
+        assert f"stopped, pid {pid}" in sub_tasks(dag, START)[NAME]["task_logs"][-1]
         assert testbed.server_pids() == []
 
 
