@@ -1,4 +1,8 @@
-"""Servers of a user other than the login user, with the real sudo and seekdb."""
+"""Servers of a user other than the login user, with the real sudo and seekdb.
+
+Clients call the owner only: a store that controllers share would be a server of root on the same
+machine, which the login may not examine, so that every start is refused.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from tests.acceptance.conftest import (
     ClusterTestbed,
     OpenTestbed,
     all_log_lines,
-    other_controller_in_soak,
+    only_owner,
     sub_tasks,
     wait_dag,
 )
@@ -78,7 +82,7 @@ async def run(testbed: ClusterTestbed, accepted: dict[str, Any]) -> dict[str, An
         return await wait_dag(client, accepted["id"])
 
 
-@other_controller_in_soak
+@only_owner
 async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
@@ -118,7 +122,7 @@ async def test_sudo_refusal_is_reported_then_servers_run_as_owner(
         assert list(owners(testbed.cluster.servers[0].home)) == [sudo_users.owner_uid]
 
 
-@other_controller_in_soak
+@only_owner
 async def test_sudo_cancelled_start_can_be_rolled_back(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
@@ -143,7 +147,7 @@ async def test_sudo_cancelled_start_can_be_rolled_back(
         assert testbed.server_pids() == []
 
 
-@other_controller_in_soak
+@only_owner
 async def test_owner_check_without_sudo_refuses_server_of_other_user(
     open_testbed: OpenTestbed, sudo_users: SudoUsers
 ) -> None:
