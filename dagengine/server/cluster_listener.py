@@ -16,7 +16,7 @@ from dagengine.server.listener import Tls, limits_of, listen, url_of
 from dagengine.server.local_socket import open_local_socket
 
 AppFactory: TypeAlias = Callable[[], web.Application]
-"""Makes the application anew each time, because aiohttp cannot serve one a second time."""
+"""Makes a new application each time, because aiohttp cannot serve one a second time."""
 
 
 class ClusterListener:

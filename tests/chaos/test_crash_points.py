@@ -16,11 +16,9 @@ ROOT = Path(__file__).parents[2]
 
 # Crash points of a sample, spread over all writes of a scenario: 10 (cancel) to 27 (stop_retry).
 # Each takes three runs of the scenario; a run of most stops takes over a second.
-QUICK_SAMPLES = {
+SAMPLES = {
     "start": "1-after,4-before,7-after,10-before",
     "rollback": "2-before,8-after,14-before,21-after",
-}
-SLOW_SAMPLES = {
     "failing_lane": "2-before,5-after,7-before,10-after",
     "retry": "1-after,6-before,11-after,16-before",
     "cancel": "1-after,4-before,7-after,9-before",
@@ -32,6 +30,10 @@ SLOW_SAMPLES = {
     "stop_terminate": "2-after,5-before,8-after,11-before",
     "stop_rollback": "2-before,4-after,7-before,9-after",
 }
+QUICK = {"start", "rollback"}
+SAMPLED = [
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in SCENARIOS
+]
 
 
 def crash(scenario: str, directory: Path, points: str) -> int:
@@ -49,23 +51,10 @@ def crash(scenario: str, directory: Path, points: str) -> int:
     return int(report["crashes"])
 
 
-@pytest.mark.parametrize("scenario", QUICK_SAMPLES)
+@pytest.mark.parametrize("scenario", SAMPLED)
 def test_engine_crash_at_sampled_writes_loses_nothing(scenario: str, tmp_path: Path) -> None:
-    check_sample(scenario, tmp_path, QUICK_SAMPLES[scenario])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scenario", SLOW_SAMPLES)
-def test_engine_crash_in_long_scenario_loses_nothing(scenario: str, tmp_path: Path) -> None:
-    check_sample(scenario, tmp_path, SLOW_SAMPLES[scenario])
-
-
-def check_sample(scenario: str, directory: Path, points: str) -> None:
-    assert crash(scenario, directory, points) >= len(points.split(","))
-
-
-def test_every_scenario_has_a_sample() -> None:
-    assert {*QUICK_SAMPLES, *SLOW_SAMPLES} == set(SCENARIOS)
+    points = SAMPLES[scenario]
+    assert crash(scenario, tmp_path, points) >= len(points.split(","))
 
 
 @pytest.mark.soak

@@ -43,4 +43,4 @@ async def test_blocked_loop_is_logged_with_name_of_step(
         assert line["dag_id"] == accepted.dag.dag_id
         assert f"block ({__file__}:" in line["at"]
     assert 1 <= blocked["blocked_s"] < seconds
-    assert blocked["blocked_s"] < resumed["blocked_s"]
+    assert resumed["blocked_s"] > seconds - 2
