@@ -18,6 +18,9 @@ from tests.realhosts.host_etc import make_etc
 from tests.realhosts.installation import Installation
 from tests.realhosts.network import Network, host_ip, host_network_commands
 
+_OBSERVERS = (b"dagengine-watch", b"dagengine-process", b"dagengine-sql")
+"""Names of the scripts with which the controller observes its servers."""
+
 _KINDS = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 _SSHD_CONFIG = """\
@@ -370,12 +373,15 @@ def _find_init(keeper: subprocess.Popen[bytes]) -> int:
 
 
 def _observes(process: Process) -> bool:
-    """Whether a process belongs to the watch of a host or to a probe of the monitor."""
+    """Whether a process belongs to the watch of a host or to a probe of the monitor.
+
+    The probe logs in again at any time. A DAG also uses its script, which changes nothing.
+    """
     try:
         session = Path(f"/proc/{os.getsid(process.pid)}/cmdline").read_bytes()
     except OSError:  # it has just ended
         return not Path(f"/proc/{process.pid}").exists()
-    return b"dagengine-watch" in session or b"dagengine-process" in session
+    return any(name in session for name in _OBSERVERS)
 
 
 def _read_process(pid: int) -> tuple[Process, int] | None:
