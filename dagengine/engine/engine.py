@@ -13,7 +13,7 @@ from dagengine.act_guard import ActGuard
 from dagengine.engine import messages
 from dagengine.engine.active_dag import DagRecovered
 from dagengine.engine.attempt_runner import AttemptRunner
-from dagengine.engine.events import DagUpdated, Events, Subscription
+from dagengine.engine.events import Events, Subscription
 from dagengine.engine.operator_requests import OperatorRequests
 from dagengine.engine.projections import Projections, release_orphans
 from dagengine.engine.pruner import Pruner
@@ -28,10 +28,12 @@ from dagengine.model.fencing import FencingToken
 from dagengine.model.ids import AgentAddress, OwnIds
 from dagengine.model.json_values import normalize_text
 from dagengine.model.operation import IdempotencyKey, Operation, Submission
+from dagengine.model.outcome import Problem
 from dagengine.model.records import (
     AttemptRecord,
     AuditRecord,
     DagDetail,
+    DagRecord,
     LockRecord,
     LogRecord,
     NodeDetail,
@@ -273,7 +275,7 @@ class Engine:
                         raise TaskNotFound(messages.DAG_NOT_FOUND(dag_id=dag_id))
                     if detail.dag.state.is_final:
                         return detail
-                await _next_end(subscription)
+                await subscription.next_end()
 
     def subscribe(self, dag_id: int | None = None) -> AbstractContextManager[Subscription]:
         """Subscribe to the events of one DAG, or of all DAGs, from now on."""
@@ -358,6 +360,10 @@ class Engine:
         active_dag = self._scheduler.active.get(dag_id)
         return "" if active_dag is None else active_dag.snapshot.dag.name
 
+    def explain_refusal(self, dag: DagRecord) -> Problem | None:
+        """Return why no step of a stored DAG can run in this engine; None when steps can."""
+        return self._registry.refuse(dag)
+
     def explain_wait(self, dag_id: int, sub_task_id: int) -> Wait | None:
         """Return what an unfinished sub-task of an active DAG waits for; None for any other."""
         return self._queries.explain_wait(dag_id, sub_task_id)
@@ -390,11 +396,3 @@ class Engine:
     def generic_id(self, row_id: int) -> str:
         """Return the generic id of a row of this controller."""
         return self._ids.render(row_id)
-
-
-async def _next_end(subscription: Subscription) -> None:
-    """Wait for an event after which the DAG may have ended, or for a loss of events."""
-    while not subscription.missed:
-        if isinstance(event := await subscription.next(), DagUpdated) and event.state.is_final:
-            return
-    subscription.missed = 0

@@ -158,6 +158,13 @@ class Subscription:
             await self._has_some.wait()
         return self._waiting.popleft()
 
+    async def next_end(self) -> None:
+        """Wait for an event after which a DAG may have ended, or for a loss of events."""
+        while not self.missed:
+            if isinstance(event := await self.next(), DagUpdated) and event.state.is_final:
+                return
+        self.missed = 0
+
     def close(self) -> None:
         """Mark the end of the events."""
         self._is_closed = True

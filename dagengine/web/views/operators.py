@@ -57,6 +57,7 @@ class OperatorRecords:
         rows: the rows of the DAG.
         lock: the lock that the DAG needs; None if it was never taken.
         holder: name of the DAG that holds the lock; empty if it is free or this DAG holds it.
+        unknown: why no step of the DAG can run in this controller; empty if steps can.
         dag_id: generic id of the DAG.
         api_url: URL of the API for commands.
         can_change: whether the caller may change anything.
@@ -66,6 +67,7 @@ class OperatorRecords:
     rows: DagRows
     lock: LockRecord | None
     holder: str
+    unknown: str
     dag_id: str
     api_url: str
     can_change: bool
@@ -82,7 +84,6 @@ PASS_STAGE = "pass-stage"  # noqa: S105  # the name of an action
 """Value of the field `action` that passes one stage."""
 
 _LISTED_SERVERS = 10
-_TAKE_LOCK = (Operator.RETRY, Operator.ROLLBACK)
 
 
 def view_operators(records: OperatorRecords, texts: Texts) -> tuple[OperatorForm, ...]:
@@ -98,7 +99,7 @@ def _view_operator(records: OperatorRecords, operator: Operator, texts: Texts) -
         targets = find_affected(records.rows, operator, records.lock, records.now)
     except OperatorRefused as exc:
         refusal = texts.describe(exc)
-    refusal = _find_refusal(records, refusal, texts, takes_lock=operator in _TAKE_LOCK)
+    refusal = _find_refusal(records, refusal, texts, operator, stage=None)
     action = operator.lower()
     servers = _list_servers(targets, texts)
     return OperatorForm(
@@ -116,13 +117,17 @@ def _view_operator(records: OperatorRecords, operator: Operator, texts: Texts) -
     )
 
 
-def _find_refusal(records: OperatorRecords, refusal: str, texts: Texts, *, takes_lock: bool) -> str:
+def _find_refusal(
+    records: OperatorRecords, refusal: str, texts: Texts, operator: Operator, *, stage: int | None
+) -> str:
     """Return why a form is disabled; `refusal` is the cause that the DAG's state gives."""
     if not records.can_change:
         return texts(messages.READ_ONLY())
-    if not refusal and takes_lock and records.holder:
+    if refusal or not operators.goes_on(operator, stage):  # nothing will run: needs no lock
+        return refusal
+    if not records.unknown and records.holder:
         return texts(messages.LOCK_IN_USE(name=records.holder))
-    return refusal
+    return records.unknown
 
 
 def view_stage_pass(
@@ -144,7 +149,7 @@ def view_stage_pass(
         effect = _describe_stage_pass(passing, texts(node.name), texts)
     except OperatorRefused as exc:
         refusal = texts.describe(exc)
-    refusal = _find_refusal(records, refusal, texts, takes_lock=True)
+    refusal = _find_refusal(records, refusal, texts, Operator.PASS, stage=stage)
     return OperatorForm(
         path=path,
         action=PASS_STAGE,

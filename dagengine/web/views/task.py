@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from dagengine.api.render.records import RecordRenderer
 from dagengine.engine.engine import Engine
-from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound
+from dagengine.errors import IllegalArgument, InvalidId, TaskNotFound, UnknownOperation
 from dagengine.model.ids import IdKind, decode_id_at
+from dagengine.model.outcome import Problem
 from dagengine.model.records import AuditRecord, LockRecord, SubTaskRecord
 from dagengine.model.stage_kinds import Wait
 from dagengine.model.states import Operator, State
@@ -109,7 +110,14 @@ async def _view_task(call: PageCall, rows: DagRows) -> TaskModel:
     audit = await engine.list_audit(dag.dag_id)
     lock = next((lock for lock in engine.list_locks() if lock.key == dag.lock_key), None)
     records = OperatorRecords(
-        rows, lock, _holder_of(lock, dag.dag_id), dag_id, call.origin, call.can_change, call.now
+        rows,
+        lock,
+        holder=_holder_of(lock, dag.dag_id),
+        unknown=_describe_unknown(engine.explain_refusal(dag), texts),
+        dag_id=dag_id,
+        api_url=call.origin,
+        can_change=call.can_change,
+        now=call.now,
     )
     pane: tuple[Pane, ...] = ()
     passing: tuple[OperatorForm, ...] = ()
@@ -186,6 +194,12 @@ def _read_waits(engine: Engine, rows: DagRows) -> dict[int, Wait]:
 def _holder_of(lock: LockRecord | None, dag_id: int) -> str:
     is_other = lock is not None and lock.dag_id is not None and lock.dag_id != dag_id
     return lock.reason if lock is not None and is_other else ""
+
+
+def _describe_unknown(problem: Problem | None, texts: Texts) -> str:
+    if problem is None:
+        return ""
+    return texts.describe(UnknownOperation(problem.message, remedy=problem.remedy))
 
 
 _NOTABLE = (State.FAILED, State.RUNNING)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dagengine import Problem, State
 from dagengine.testing import Latch
 from tests.support.fake_controller import FIRST, SECOND
-from tests.support.page_controller import PageController
+from tests.support.page_controller import PageController, open_page_controller
 
 CHECKS = [{"check": "disk", "level": "block", "cause": "91 % full", "remedy": "free 12 GB"}]
 
@@ -172,3 +173,16 @@ async def test_log_of_another_task_is_not_found(controller: PageController) -> N
     first, second = await controller.run(), await controller.run()
     assert (await controller.get(f"/task/{first}/log/1")).status == 200
     assert (await controller.get(f"/task/{second}/log/1")).status == 404
+
+
+async def test_task_page_of_unknown_operation_refuses_its_steps(tmp_path: Path) -> None:
+    async with open_page_controller(tmp_path) as controller:
+        dag_id = await fail(controller)
+    async with open_page_controller(tmp_path, operation="Renamed") as controller:
+        response = await controller.get(f"/task/{dag_id}")
+        # Retry and Rollback of the task, and Pass of the selected stage
+        assert response.words.count("is not registered in this engine") == 3
+        refused = await controller.post(f"/task/{dag_id}", action="retry", reason="x")
+        assert "is not registered in this engine" in refused.words
+        passed = await controller.post(f"/task/{dag_id}", action="pass", reason="by hand")
+        assert passed.status == 303

@@ -22,10 +22,13 @@ URL = "http://127.0.0.1:2886"
 LOCK = LockRecord("cluster", None, 0, "", NOW)
 
 
+def make_records(changes: dict[str, Any]) -> OperatorRecords:
+    values = {"rows": make_rows(), "lock": LOCK, "holder": "", "unknown": "", "can_change": True}
+    return OperatorRecords(dag_id="123", api_url=URL, now=NOW, **{**values, **changes})
+
+
 def forms(texts: Any = ENGLISH, **changes: Any) -> dict[str, OperatorForm]:
-    values = {"rows": make_rows(), "lock": LOCK, "holder": "", "can_change": True, **changes}
-    records = OperatorRecords(dag_id="123", api_url=URL, now=NOW, **values)
-    return {form.action: form for form in view_operators(records, texts)}
+    return {form.action: form for form in view_operators(make_records(changes), texts)}
 
 
 def test_retry_form_names_failed_servers_only() -> None:
@@ -70,10 +73,19 @@ def test_retry_form_with_lock_of_another_dag_names_holder() -> None:
     assert of_locked["pass"].refusal == ""  # it needs no lock
 
 
+def test_forms_of_unknown_operation_give_cause() -> None:
+    unknown = "operation 'Start OB' is not registered"
+    of_unknown = forms(unknown=unknown, holder="Stop OB")
+    assert (of_unknown["retry"].refusal, of_unknown["rollback"].refusal) == (unknown, unknown)
+    assert of_unknown["pass"].refusal == ""  # runs no step
+    assert stage_pass(unknown=unknown).refusal == unknown
+    of_running = forms(rows=make_rows(State.RUNNING, states="SSRSP"), unknown=unknown)
+    assert "not FAILED" in of_running["retry"].refusal
+    assert of_running["cancel"].refusal == ""
+
+
 def stage_pass(stage: int = 2, texts: Any = ENGLISH, **changes: Any) -> OperatorForm:
-    values = {"rows": make_rows(), "lock": LOCK, "holder": "", "can_change": True, **changes}
-    records = OperatorRecords(dag_id="123", api_url=URL, now=NOW, **values)
-    return view_stage_pass(records, stage, "456", "/ui/task/123?task=3", texts)
+    return view_stage_pass(make_records(changes), stage, "456", "/ui/task/123?task=3", texts)
 
 
 def test_stage_pass_form_names_skipped_and_later_servers() -> None:
