@@ -40,16 +40,29 @@ expire_in() {
     [ -n "$expiry" ] && [ "$expiry" -le $((uptime + $1)) ] || expiry=$((uptime + $1))
 }
 
+# Set centiseconds to those since the host was started.
+read_centiseconds() {
+    read -r centiseconds _ </proc/uptime
+    centiseconds=${centiseconds%.*}${centiseconds#*.}
+}
+
 # wait_for_child PID SECONDS: wait until a background child has ended and set outcome to its status.
-# Fails after a time-out: the child is then killed, but not waited for.
+# Fails after a time-out: the child is then killed, but not waited for. The time is that of the
+# clock, since on a busy host each `sleep` takes longer; but a child on a host that was paused has at
+# least half of the polls.
 wait_for_child() {
-    ticks=$(($2 * 20)) pause=0.01
+    read_centiseconds
+    ends_at=$((centiseconds + $2 * 100)) polls=$(($2 * 10)) pause=0.01
     while { read -r state <"/proc/$1/stat"; } 2>/dev/null; do
         case ${state##*) } in Z*) break ;; esac
-        if [ "$ticks" -le 0 ]; then kill -s KILL "$1" 2>/dev/null; return 1; fi
-        ticks=$((ticks - 1))
+        if [ "$centiseconds" -ge "$ends_at" ] && [ "$polls" -le 0 ]; then
+            kill -s KILL "$1" 2>/dev/null
+            return 1
+        fi
+        polls=$((polls - 1))
         sleep "$pause"
         case $pause in 0.01) pause=0.02 ;; *) pause=0.05 ;; esac
+        read_centiseconds
     done
     outcome=0
     wait "$1" || outcome=$?

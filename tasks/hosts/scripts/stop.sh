@@ -11,14 +11,16 @@
 home=$1 program=$2 sql_port=$3 marker=$4 patience=$5 fence=$7
 # The output is read until the end of the script, so a failed write means that the controller, or
 # the connection to it, has gone. Then this script ends: only a stop that can still be cancelled sends
-# SIGKILL.
+# SIGKILL. The time is that of the clock, as in wait_for_child.
 wait_end() {
-    tries=0
+    read_centiseconds
+    ends_at=$((centiseconds + $1 * 10)) polls=0
     while lives "$first" "$since"; do
-        [ "$tries" -lt "$1" ] || return 1
-        [ $((tries % 10)) -ne 0 ] || echo "waiting=yes" 2>/dev/null || exit 1
-        tries=$((tries + 1))
+        [ "$centiseconds" -lt "$ends_at" ] || [ "$polls" -lt $(($1 / 2)) ] || return 1
+        [ $((polls % 10)) -ne 0 ] || echo "waiting=yes" 2>/dev/null || exit 1
+        polls=$((polls + 1))
         sleep 0.1
+        read_centiseconds
     done
 }
 # Report the end together with any listeners on the SQL port, which would contradict it.

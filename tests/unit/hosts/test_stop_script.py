@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dagengine.remote import Command
 from dagengine.testing import LocalRunner
 from tasks.hosts.commands import stop_command
 from tasks.hosts.identity import DoubtKind
@@ -51,6 +52,26 @@ async def test_stop_script_kills_server_that_ignores_sigterm(
     with run_server(tmp_path, program="observer", text=text) as process:
         assert (await end(tmp_path, kill_after_s=0.3)).outcome is StopOutcome.KILLED
         assert process.wait() == -9
+
+
+@pytest.mark.parametrize("pause_s", [0.2, 0.6])
+async def test_stop_script_waits_by_clock_but_polls_after_pause(
+    tmp_path: Path, pause_s: float
+) -> None:
+    """Each `sleep` takes twice as long, as on a busy host, or longer, as on one that is paused."""
+    text = f"trap '' TERM; {SAYS_READY}"
+    server = make_server(flavour="oceanbase", home=str(tmp_path), sql_port=1)
+    command = stop_command(server, kill_after_s=1)
+    slow_sleep = (
+        f"sleep() {{ case $1 in 0.1) echo poll=yes; set {pause_s} ;; esac; command sleep $1; }}"
+    )
+    shell, option, script, *arguments = command.argv
+    slow = Command((shell, option, f"{slow_sleep}\n{script}", *arguments))
+    with run_server(tmp_path, program="observer", text=text) as process:
+        output = (await LocalRunner().run(slow, timeout_s=60)).stdout
+        assert parse_stop(output).outcome is StopOutcome.KILLED
+        assert process.wait() == -9
+    assert output.count("poll=yes") in (5, 6)  # of 10; one more while it is killed
 
 
 def test_stop_script_without_controller_ends_without_sigkill(tmp_path: Path) -> None:
