@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,8 +20,10 @@ from dagengine.mysql import open_connection
 from dagengine.server.config import load_config
 from dagengine.store import make_tls_context
 from dagengine.store.mysql.connection import open_store_connection
-from dagengine.store.mysql.settings import MysqlSettings
+from dagengine.store.mysql.settings import MysqlSettings, parse_store_url
 from dagengine.store.mysql.store import MysqlStore
+from dagengine.store.sqlite.store import SqliteStore
+from dagengine.testing import eventually
 from tasks.demo.hosts import LOOPBACK
 from tests.conformance.builders import batch_of, commit_one, create
 from tests.support.authority import Authority
@@ -86,14 +89,74 @@ def test_store_migrate_uses_tls(
     assert main(words) != 0
 
 
-async def test_doctor_uses_tls(database: StoreDatabase, tmp_path: Path) -> None:
-    controller = SharedController(tmp_path, "one", database.settings)
+@pytest.mark.slow
+def test_store_copy_uses_tls(
+    database: StoreDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = asyncio.run(make_own_database(database, "tls_copy"))
+    (tmp_path / "password").write_text(PASSWORD)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    asyncio.run(make_file(tmp_path / "first" / "prod.sqlite"))
+    url, password = str(encrypted(own)), ["--password-file", str(tmp_path / "password")]
+    trust = ["--tls-ca-file", str(database.ca_file)]
+    there = ["store", "copy", str(tmp_path / "first"), url, *password]
+    back = ["store", "copy", url, str(tmp_path / "second"), *password]
+    assert main(there) != 0
+    assert main(back) != 0
+    assert list((tmp_path / "second").iterdir()) == []
+    assert main([*there, *trust]) == 0
+    assert main([*back, *trust]) == 0
+    assert (tmp_path / "second" / "prod.sqlite").exists()
+    assert "prod" in capsys.readouterr().out
+
+
+async def make_own_database(database: StoreDatabase, name: str) -> StoreDatabase:
+    """Return another database of the same server, for the account that the server encrypts."""
+    own = await database.make_database(name)
+    await make_encrypted_user(own.settings)
+    return replace(own, authority=database.authority)
+
+
+async def make_file(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.open()
+    assert await commit_one(store, batch_of(create(1), dag_id=1)) is None
+    await store.close()
+
+
+def make_controller(
+    directory: Path, database: StoreDatabase, ca_file: Path | None = None
+) -> SharedController:
+    """Return a controller whose file names the account and the server's authority, or another."""
+    controller = SharedController(directory, "one", database.settings)
     controller.engine["store"] = {
         "url": str(encrypted(database)),
         "password_file": "store.password",
         "tls_ca_file": "ca.crt",
     }
-    shutil.copy(database.ca_file, tmp_path / "ca.crt")
+    shutil.copy(ca_file or database.ca_file, directory / "ca.crt")
+    return controller
+
+
+@pytest.mark.slow
+async def test_serve_uses_tls(database: StoreDatabase, tmp_path: Path) -> None:
+    own = await make_own_database(database, "tls_serve")
+
+    async def is_owned() -> bool:
+        return (1,) in await own.query("SELECT owner IS NOT NULL FROM cluster")
+
+    stranger = Authority(tmp_path, "stranger")
+    with pytest.raises(StoreUnavailable, match="is not trusted"):
+        async with make_controller(tmp_path, own, stranger.file).running():
+            pass
+    assert not await is_owned()
+    async with make_controller(tmp_path, own).running():
+        await eventually(is_owned, timeout_s=60)
+
+
+async def test_doctor_uses_tls(database: StoreDatabase, tmp_path: Path) -> None:
+    controller = make_controller(tmp_path, database)
     controller.engine_file.write_text(json.dumps(controller.engine))
     results = await inspect_shared_store(load_config(controller.engine_file, {}))
     status = {each.check: each.health for each in results}
@@ -122,6 +185,24 @@ async def test_certificate_of_other_name_names_host(database: StoreDatabase) -> 
     error = await refuse(replace(encrypted(database), host="localhost"))
     assert "is for another name" in error.message
     assert "issue a certificate for localhost" in (error.remedy or "")
+
+
+async def test_other_machine_needs_tls_with_system_cas(
+    database: StoreDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file names a CA. The name leads to this machine, but that is not certain beforehand."""
+    (tmp_path / "password").write_text(PASSWORD)
+    port = database.settings.port
+    monkeypatch.setattr(
+        "socket.getaddrinfo",
+        lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOOPBACK, port))],
+    )
+    url = f"mysql://{USER}@meta.example:{port}/{database.settings.database}"
+    settings = parse_store_url(url, password_file=tmp_path / "password")
+    assert "is not trusted" in (await refuse(settings)).message
+    monkeypatch.setenv("SSL_CERT_FILE", str(database.ca_file))
+    settings = parse_store_url(url, password_file=tmp_path / "password")
+    assert "is for another name" in (await refuse(settings)).message
 
 
 @pytest.mark.slow
