@@ -47,6 +47,7 @@ class AuditModel:
         dag_id: value of the filter by DAG.
         rows: the actions, newest first.
         empty: sentence in place of rows; empty if there are rows.
+        first_href: the first page; empty on it.
         next_href: the next page; empty on the last one.
         csv_href: the rows of all pages as CSV.
     """
@@ -56,6 +57,7 @@ class AuditModel:
     dag_id: str
     rows: tuple[AuditRow, ...]
     empty: str
+    first_href: str
     next_href: str
     csv_href: str
 
@@ -169,6 +171,7 @@ def view_audit(
         chosen.dag_id,
         tuple(_view_row(row, ids.get(row.dag_id, ""), now, texts) for row in rows),
         "" if rows else texts(messages.NO_ACTIONS()),
+        "" if chosen.before is None else "?" + urlencode(chosen.query),
         "" if next_before is None else "?" + urlencode(next_query),
         "/ui/audit/csv?" + urlencode(chosen.query),
     )
