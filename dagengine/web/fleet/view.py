@@ -115,7 +115,22 @@ class ResultRow:
 
 @dataclass(frozen=True, slots=True)
 class FleetModel:
-    """The view model of the fleet page."""
+    """The view model of the fleet page.
+
+    Attributes:
+        sentence: one sentence about all clusters.
+        kind: its class.
+        clusters: the clusters.
+        controllers: the controllers.
+        results: what a bulk start did in each cluster; empty before one.
+        waits: that some clusters have not accepted yet; empty if all have.
+        start_kind: class of the button that starts the selected clusters: `primary` if one of them
+            is not available, else `plain`.
+        key: idempotency key for the form.
+        reason: the reason that the form had; empty at first.
+        is_refreshed: whether the page is read again from time to time.
+        refresh: the event that reads it again.
+    """
 
     sentence: str
     kind: str
@@ -123,6 +138,7 @@ class FleetModel:
     controllers: tuple[ControllerRow, ...]
     results: tuple[ResultRow, ...]
     waits: str
+    start_kind: str
     key: str
     reason: str
     is_refreshed: bool
@@ -144,6 +160,7 @@ def view_fleet(records: FleetRecords, texts: Texts) -> FleetModel:
         ),
         results=tuple(_view_result(each, urls, texts) for each in records.results),
         waits=texts(messages.START_WAITS()) if records.is_waiting else "",
+        start_kind="primary" if any(row.is_served for row in others) else "plain",
         key=records.key,
         reason=records.reason,
         # Results would disappear with the next refresh.

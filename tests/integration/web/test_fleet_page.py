@@ -137,7 +137,7 @@ async def test_page_with_empty_view_model_fails(
     controller: FleetController, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def empty(records: Any, _texts: Any) -> fleet_view.FleetModel:
-        return fleet_view.FleetModel("", "", (), (), (), "", records.key, "", False, "")
+        return fleet_view.FleetModel("", "", (), (), (), "", "", records.key, "", False, "")
 
     monkeypatch.setattr("dagengine.web.fleet.app.view_fleet", empty)
     with pytest.raises(AssertionError):
