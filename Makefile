@@ -42,10 +42,10 @@ demo-fleet: $(VENV)/demo.stamp
 	@echo "== starting the demo of several controllers; Ctrl-C ends it"
 	$(BIN)/dagengine demo --fleet $(ARGS)
 
-# More processes than cores: many tests wait.
+# More processes than cores: many tests wait. tests/conftest.py has the groups.
 test: $(VENV)/dev.stamp
 	@echo "== running the quick tests"
-	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 --dist loadgroup $(ARGS)
 
 # Those of ALONE one after the other: they measure, or take the machine for themselves.
 test-slow: $(VENV)/dev.stamp

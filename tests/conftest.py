@@ -32,6 +32,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # this: Ctrl-C would not reach them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_DATABASES = {
+    "seekdb_database": "seekdb",
+    "mysql-seekdb": "seekdb",
+    "mariadb_database": "mariadb",
+    "mysql-mariadb": "mariadb",
+}
+"""Fixtures and parameters of tests, and the database server that they use."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run all tests that share something costly: it is then made only once."""
+    for item in items:
+        if (group := _find_group(item)) is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _find_group(item: pytest.Item) -> str | None:
+    if "architecture" in item.path.parts:
+        return "sources"  # they parse all files
+    if not isinstance(item, pytest.Function):
+        return None
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    used = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
+    return next((group for name, group in _DATABASES.items() if name in used), None)
+
 
 @pytest.fixture(scope="session")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -32,8 +32,9 @@ CHECK_HOST_AND_PORT = Message(
 )
 CHECK_SSHD_LOG = Message(
     "remote.check_sshd_log",
-    "read the log of its sshd, which closed the connection: HostKeyAlgorithms of its sshd_config "
-    "may share no algorithm with this controller, or MaxStartups may be too low",
+    "check that the host is up and read the log of its sshd, which closed the connection: it may "
+    "have been ended, HostKeyAlgorithms of its sshd_config may share no algorithm with this "
+    "controller, or MaxStartups may be too low",
 )
 NO_COMMON_ALGORITHM = Message(
     "remote.no_common_algorithm",

@@ -12,7 +12,8 @@ from obshell.service.client_v1 import OBShellHandleError
 
 from tests.acceptance.conftest import CALLED, ClusterTestbed, make_testbed
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# One process runs all tests: each would start three servers.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("sdk")]
 
 LANES = ("Check servers", "Start observers", "Wait for observers to become healthy")
 
