@@ -32,6 +32,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # this: Ctrl-C would not reach them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+MAX_RERUNS = 2
+"""Tests of one run that may pass only when they run again."""
+
 _DATABASES = {
     "seekdb_database": "seekdb",
     "mysql-seekdb": "seekdb",
@@ -93,7 +96,10 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many cases of the store's contract each kind of store has passed."""
+    """Print the failures of tests that ran again, and what the store's contract has passed."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"ran again: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
     passed = terminalreporter.stats.get("passed", [])
     counts = Counter(
         match[1] for report in passed if (match := _STORE_CASE.match(report.nodeid)) is not None
@@ -101,6 +107,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if counts:
         text = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
         terminalreporter.write_line(f"store conformance: {text}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which many tests passed only when they ran again (`make test-slow`)."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a process of pytest-xdist
+        return
+    repeated = {report.nodeid for report in reporter.stats.get("rerun", [])}
+    if len(repeated) > MAX_RERUNS and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"{len(repeated)} tests ran again; at most {MAX_RERUNS} may")
 
 
 @pytest.fixture(scope="session")
