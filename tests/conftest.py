@@ -9,11 +9,12 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
 import structlog
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
@@ -35,31 +36,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 MAX_RERUNS = 2
 """Tests of one run that may pass only when they run again."""
 
-_DATABASES = {
-    "seekdb_database": "seekdb",
-    "mysql-seekdb": "seekdb",
-    "mariadb_database": "mariadb",
-    "mysql-mariadb": "mariadb",
+_GROUPS = {
+    "sources": r"tests/architecture/",  # each process would parse all files
+    "seekdb": r"tests/conformance/.*mysql-seekdb|tests/integration/(store|ownership)/"
+    r"|tests/integration/(server/test_(shared|service)|cli/test_store)_",
+    "sdk": r"tests/acceptance/test_sdk\.py",
 }
-"""Fixtures and parameters of tests, and the database server that they use."""
+"""Tests that share something costly, by a pattern of their ids."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one process run all tests that share something costly: it is then made only once."""
-    for item in items:
-        if (group := _find_group(item)) is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+class GroupScheduling(LoadScopeScheduling):
+    """Gives the tests of a group to one process, so that it is made only once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((name for name, ids in _GROUPS.items() if re.match(ids, nodeid)), nodeid)
 
 
-def _find_group(item: pytest.Item) -> str | None:
-    if "architecture" in item.path.parts:
-        return "sources"  # they parse all files
-    if not isinstance(item, pytest.Function):
-        return None
-    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    used = {*item.fixturenames, *(value for value in values if isinstance(value, str))}
-    return next((group for name, group in _DATABASES.items() if name in used), None)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    """Group tests for `--dist loadgroup`. Its marks have no effect with pytest 9.2, xdist 3.8."""
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,7 @@ from obshell.service.client_v1 import OBShellHandleError
 
 from tests.acceptance.conftest import CALLED, ClusterTestbed, make_testbed
 
-# One process runs all tests: each would start three servers.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("sdk")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LANES = ("Check servers", "Start observers", "Wait for observers to become healthy")
 
