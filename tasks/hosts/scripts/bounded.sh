@@ -22,7 +22,7 @@ bounded() {
     # descriptors.
     (exec </dev/null >&7 2>/dev/null 7>&- 8>&- && { [ -n "$keeps_lock" ] || exec 9<&-; } && "$@") &
     child=$!
-    wait_for_child "$child" "$limit" || outcome=124
+    wait_for_child "$child" "$limit" $((limit * 20)) || outcome=124
     tail -c +2 /proc/self/fd/7
     exec 7>&-
     return "$outcome"
@@ -46,13 +46,13 @@ read_centiseconds() {
     centiseconds=${centiseconds%.*}${centiseconds#*.}
 }
 
-# wait_for_child PID SECONDS: wait until a background child has ended and set outcome to its status.
-# Fails after a time-out: the child is then killed, but not waited for. The time is that of the
-# clock, since on a busy host each `sleep` takes longer; but a child on a host that was paused has at
-# least half of the polls.
+# wait_for_child PID SECONDS POLLS: wait until a background child has ended and set outcome to its
+# status. Fails after a time-out: the child is then killed, but not waited for. The time-out is that
+# of the clock, and at least so many polls, at most 20 in a second: on a busy host or one that was
+# paused, the child has had little of the time, too.
 wait_for_child() {
     read_centiseconds
-    ends_at=$((centiseconds + $2 * 100)) polls=$(($2 * 10)) pause=0.01
+    ends_at=$((centiseconds + $2 * 100)) polls=$3 pause=0.01
     while { read -r state <"/proc/$1/stat"; } 2>/dev/null; do
         case ${state##*) } in Z*) break ;; esac
         if [ "$centiseconds" -ge "$ends_at" ] && [ "$polls" -le 0 ]; then

@@ -112,7 +112,8 @@ launch() {
     # shellcheck disable=SC2086  # words
     (exec </dev/null >&8 2>&1 7>&- 8>&- 9<&- && cd "$home" && DAGENGINE_START=$marker \
         exec $reset timeout --foreground -k $((left / 8 + 1)) $((left * 3 / 4)) setsid -w "$@") &
-    wait_for_child "$!" $((left + 1))
+    # By the clock: `timeout` has sent SIGKILL by then, and the report needs the rest of the time.
+    wait_for_child "$!" $((left + 1)) $((left * 10))
 }
 
 # The program's last lines. The first byte is the line end that open_spool has written.

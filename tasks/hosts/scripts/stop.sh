@@ -11,7 +11,8 @@
 home=$1 program=$2 sql_port=$3 marker=$4 patience=$5 fence=$7
 # The output is read until the end of the script, so a failed write means that the controller, or
 # the connection to it, has gone. Then this script ends: only a stop that can still be cancelled sends
-# SIGKILL. The time is that of the clock, as in wait_for_child.
+# SIGKILL. The time is that of the clock, but at least half of the polls are made: the host may have
+# been paused.
 wait_end() {
     read_centiseconds
     ends_at=$((centiseconds + $1 * 10)) polls=0
