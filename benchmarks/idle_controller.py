@@ -27,7 +27,8 @@ from dagengine.client import Client
 _SERVERS, _HOSTS = 3, 200
 GOALS = {_SERVERS: 0.5, _HOSTS: 3.0}  # limits by number of servers, in % of one core
 _AVAILABLE = 3  # obState
-_SETTLE_HOSTS_S = 60.0  # for the first probes of the servers
+_AVAILABLE_POLLS, _AVAILABLE_POLL_S = 24, 10.0
+_BATCH = 20  # servers started at once: all hosts share the cores of this machine
 _SETTLE_S = 2.0  # time for work that follows the last response
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LIST_MODULES = """
@@ -84,10 +85,11 @@ async def _measure_hosts(count: int, seconds: float) -> None:
             controller, url = await start_controller(loopback, log)
         try:
             async with Client(url, PASSWORD) as client:
-                await wait_for_end(client, (await client.start("GLOBAL"))["id"])
-                await asyncio.sleep(_SETTLE_HOSTS_S)
-                statuses = await client.get("/agents/status")
-            available = sum(s["obState"] == _AVAILABLE for s in statuses.values() if "sqlPort" in s)
+                names = [f"{host.ip}:2886" for host in loopback.hosts]
+                for first in range(0, count, _BATCH):
+                    accepted = await client.start("SERVER", names[first : first + _BATCH])
+                    await wait_for_end(client, accepted["id"])
+                available = await _wait_until_available(client, count)
             usages = await _measure_usage(controller.pid, seconds)
         finally:
             controller.send_signal(signal.SIGTERM)
@@ -99,6 +101,18 @@ async def _measure_hosts(count: int, seconds: float) -> None:
             _cells(f"{count} servers, {available} of them available", *usages),
         ],
     )
+
+
+async def _wait_until_available(client: Client, count: int) -> int:
+    """Wait until all servers are available, or for some minutes; return how many are."""
+    available = 0
+    for _ in range(_AVAILABLE_POLLS):
+        statuses = await client.get("/agents/status")
+        available = sum(s["obState"] == _AVAILABLE for s in statuses.values() if "sqlPort" in s)
+        if available == count:
+            break
+        await asyncio.sleep(_AVAILABLE_POLL_S)
+    return available
 
 
 async def _measure_usage(pid: int, seconds: float) -> tuple[Usage, Usage]:

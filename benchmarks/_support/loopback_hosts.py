@@ -191,7 +191,8 @@ def _create_files(directory: Path) -> None:
     server = directory / "server"
     server.write_text(_SERVER_SCRIPT.format(fifo=directory / "fifo", directory=directory))
     server.chmod(0o755)
-    (directory / "seekdb").symlink_to("/bin/sh")  # this process name identifies a server
+    # A copy, so that it is the executable of its processes: a name alone identifies no server.
+    shutil.copy(Path("/bin/sh").resolve(), directory / "seekdb")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 

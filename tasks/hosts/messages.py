@@ -14,7 +14,7 @@ UNEXAMINED_DENIED = Message(
 UNEXAMINED_HUNG = Message(
     "tasks.hosts.unexamined_hung",
     "{program} of user {user} (pid {pid}) may be the server of {home}, but could not be examined: "
-    "the file system of its working directory does not respond",
+    "the file system of its working directory did not respond in time",
 )
 UNEXAMINED_NO_SPACE = Message(
     "tasks.hosts.unexamined_no_space",
@@ -35,7 +35,8 @@ LOG_IN_AS_OWNER = Message(
 )
 REPAIR_MOUNT_OR_STOP = Message(
     "tasks.hosts.repair_mount_or_stop",
-    "unmount or repair the dead NFS or FUSE mount on the host, or stop pid {pid} by hand",
+    "unmount or repair the dead NFS or FUSE mount on the host, wait if the host is overloaded, or "
+    "stop pid {pid} by hand",
 )
 FREE_TEMPORARY_SPACE = Message("tasks.hosts.free_temporary_space", "free space in /tmp on the host")
 LOG_IN_OR_STOP = Message(

@@ -84,7 +84,7 @@ def test_explain_doubt_names_pid_home_and_remedy(kind: DoubtKind) -> None:
     ("obstacle", "reason", "fix"),
     [
         (Obstacle.DENIED, "may not read its working directory", "set `ssh.sudo: admin`"),
-        (Obstacle.HUNG, "does not respond", "unmount or repair"),
+        (Obstacle.HUNG, "did not respond in time", "unmount or repair"),
         (Obstacle.NO_SPACE, "no space for temporary files", "free space in /tmp"),
     ],
 )
