@@ -112,13 +112,13 @@ STOP_AND_START_PROGRAM = Message(
 
 PATH_UNANSWERED = Message(
     "tasks.hosts.path_unanswered",
-    "{path} could not be examined: its file system does not respond, this login may not reach it, "
-    "or the host has no space for temporary files",
+    "{path} could not be examined: its file system did not respond in time, this login may not "
+    "reach it, or the host has no space for temporary files",
 )
 REPAIR_PATH = Message(
     "tasks.hosts.repair_path",
-    "unmount or repair a dead NFS or FUSE mount, permit this login to reach the path, or free "
-    "space in /tmp on the host",
+    "unmount or repair a dead NFS or FUSE mount, permit this login to reach the path, free space "
+    "in /tmp, or wait if the host is overloaded",
 )
 PORT_STILL_OPEN = Message(
     "tasks.hosts.port_still_open",
@@ -281,7 +281,7 @@ RECORD_TRANSFER_DAMAGED = Message(
 )
 RECORD_DIRECTORY_UNANSWERED = Message(
     "tasks.hosts.record_directory_unanswered",
-    "a directory that {path} names does not respond: {directories}",
+    "a directory that {path} names did not respond in time: {directories}",
 )
 
 # --- Fence of a home -------------------------------------------------------------

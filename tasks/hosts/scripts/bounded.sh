@@ -3,7 +3,7 @@
 # or FUSE mount) and print its output; the status is 124 after a time-out. A hung process is left
 # behind, since it cannot be killed; it holds neither the lock (descriptor 9, unless keeps_lock is
 # set) nor the output of this script. `timeout` would wait for it. Costs some processes, so it takes
-# effect only where a mount may hang: see `may_hang`. No command outlives `expiry`. Sets child.
+# effect only where a mount may hang: see `may_hang`. The limit ends at `expiry`. Sets child.
 bounded() {
     if ! may_hang "$mounts"; then
         shift
@@ -47,9 +47,9 @@ read_centiseconds() {
 }
 
 # wait_for_child PID SECONDS POLLS: wait until a background child has ended and set outcome to its
-# status. Fails after a time-out: the child is then killed, but not waited for. The time-out is that
-# of the clock, and at least so many polls, at most 20 in a second: on a busy host or one that was
-# paused, the child has had little of the time, too.
+# status. Fails when SECONDS have passed by the clock and POLLS polls (at most 20 in a second) have
+# been made: on a host that is busy or was paused, the child has run for a part of the time only. The
+# child is then killed, but not waited for.
 wait_for_child() {
     read_centiseconds
     ends_at=$((centiseconds + $2 * 100)) polls=$3 pause=0.01

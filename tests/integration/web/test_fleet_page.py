@@ -115,6 +115,7 @@ async def check_page(controller: FleetController) -> None:
             assert expected in text
         for name in (first, second):
             assert f'href="{controller.urls[name]}/ui/"' in visitor.html
+        assert '<button class="primary">' in visitor.html
         assert "✓ live" in text
         assert ", ".join(NAMES) in text  # the clusters that the controller owns
         controller.latches[first].open()
