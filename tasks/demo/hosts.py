@@ -8,6 +8,7 @@ end.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import pwd
 import random
@@ -27,7 +28,13 @@ from tasks.demo.reaper import ProcessReaper
 LOOPBACK = "127.0.0.1"
 OPENSSH = "OpenSSH sshd"
 ASYNCSSH = "asyncssh server"
-_PORTS = (12_000, 32_000)
+_FIRST_PORT = 12_000
+_PORTS_PER_PROCESS = 1_000
+_PROCESSES = 20
+_ports = (
+    _FIRST_PORT + os.getpid() % _PROCESSES * _PORTS_PER_PROCESS + number % _PORTS_PER_PROCESS
+    for number in itertools.count(random.randrange(_PORTS_PER_PROCESS))  # noqa: S311  # no secret
+)
 _READY_BOUND_S = 15.0
 _POLL_S = 0.02
 
@@ -215,19 +222,20 @@ class DemoHosts:
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that is currently unused.
+    """Return a TCP port on loopback that is currently unused, each time another one.
 
     It is below the kernel's range for outgoing connections, from which a port could be taken
-    between the stop of a server and its next start.
+    before a server listens on it, or between its stop and its next start. Processes with successive
+    ids take their ports from different parts of that range.
     """
-    while True:
-        port = random.randrange(*_PORTS)  # noqa: S311  # not a secret
+    for port in _ports:
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
             return port
+    raise AssertionError("the ports do not end")
 
 
 def _command(kind: str, directory: Path, port: int) -> Sequence[str]:

@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from aiohttp.test_utils import unused_port
 
 from dagengine.testing import eventually
+from tasks.demo.hosts import free_port
 from tests.acceptance.conftest import OpenTestbed, only_owner, wait_dag
 
 GRAFANA = Path(__file__).parents[2] / "configs" / "grafana"
@@ -71,7 +71,7 @@ async def prometheus(directory: Path, target: str) -> AsyncIterator[str]:
     config["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
     (directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
     shutil.copy(GRAFANA / "alerts.yaml", directory)
-    port = unused_port()
+    port = free_port()
     with (directory / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             "prometheus",

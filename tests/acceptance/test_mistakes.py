@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import unused_port
 
+from tasks.demo.hosts import free_port
 from tests.acceptance.conftest import ClusterTestbed, OpenTestbed, make_testbed, only_owner
 from tests.support.sshd import run as run_openssh
 
@@ -216,7 +216,7 @@ def write_second_engine_file(testbed: ClusterTestbed) -> None:
     """Write an engine file with the same store and another port."""
     text = testbed.cluster.engine_file.read_text()
     port = testbed.cluster.url.rpartition(":")[2]
-    (testbed.cluster.directory / "second.yaml").write_text(text.replace(port, str(unused_port())))
+    (testbed.cluster.directory / "second.yaml").write_text(text.replace(port, str(free_port())))
 
 
 def break_cluster_file(testbed: ClusterTestbed) -> None:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from dagengine.client import Client
+from tasks.demo.hosts import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -182,7 +182,7 @@ async def test_wheel_serve_creates_store_and_ends_on_sigterm(
     wheel: Path, installed: Installed
 ) -> None:
     (installed.cwd / "cluster.yaml").write_text(CLUSTER)
-    port = unused_port()
+    port = free_port()
     (installed.cwd / "engine.yaml").write_text(
         f"{{api: {{port: {port}}}, store: {{path: var/dags.sqlite}}, cluster: cluster.yaml}}\n"
     )

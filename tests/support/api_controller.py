@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import unused_port
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -51,6 +50,7 @@ from dagengine.security.server_key import ServerKey
 from dagengine.testing import FakeClock, Latch
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.messages_zh import TEMPLATES as CHINESE
 from tasks.monitoring.monitor import ClusterMonitor
@@ -161,7 +161,7 @@ class ApiController:
     directory: Path
     session: ClientSession
     clock: FakeClock = field(default_factory=FakeClock)
-    port: int = field(default_factory=unused_port)
+    port: int = field(default_factory=free_port)
     agent: AgentAddress = AGENT
     agent_password: str = ""
     broken: set[str] = field(default_factory=set)

@@ -7,12 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiohttp.test_utils import unused_port
-
 from dagengine.client import Client
 from dagengine.extension import Extension, ExtensionContext, Plugin
 from dagengine.server.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.server.controller import run_controller
+from tasks.demo.hosts import free_port
 
 PASSWORD = "right-password"
 FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
@@ -58,7 +57,7 @@ class FakeController:
     """A controller that can be restarted; its store remains in the directory."""
 
     directory: Path
-    port: int = field(default_factory=unused_port)
+    port: int = field(default_factory=free_port)
 
     @property
     def url(self) -> str:

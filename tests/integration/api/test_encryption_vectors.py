@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import unused_port
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from yarl import URL
@@ -31,6 +30,7 @@ from dagengine.security.server_key import ServerKey
 from dagengine.store.sqlite.store import SqliteStore
 from dagengine.testing import FakeClock
 from tasks.cluster.cluster_file import ClusterFile
+from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.operations.names import START_OB
 from tasks.routes.start_stop import start_route
@@ -100,7 +100,7 @@ class Api:
         )
         runner = web.AppRunner(app)
         await runner.setup()
-        port = unused_port()
+        port = free_port()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         headers = {}
         if vector["header_name"]:

@@ -15,7 +15,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import unused_port
 
 from dagengine.api.forwarding.app import build_forwarding_app
 from dagengine.api.forwarding.forwarder import Forwarder
@@ -31,6 +30,7 @@ from dagengine.security.forwarded_header import (
 )
 from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
+from tasks.demo.hosts import free_port
 from tests.support.api_controller import (
     AGENT,
     KEY,
@@ -136,7 +136,7 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
             replay=ReplayGuard(clock),
             agent=AGENT,
         )
-        port = unused_port()
+        port = free_port()
         await stack.enter_async_context(serving(app, port))
         other = replace_port(owner, port)
         yield Pair(owner, other, owner_view, other_view, mac_key, session)
@@ -268,7 +268,7 @@ async def test_stream_is_redirected_and_the_client_follows(pair: Pair) -> None:
 
 
 async def test_owner_that_is_not_reached_means_nothing_was_done(pair: Pair) -> None:
-    pair.other_view.other = Owner(1, f"http://127.0.0.1:{unused_port()}", 5)
+    pair.other_view.other = Owner(1, f"http://127.0.0.1:{free_port()}", 5)
     pair.other_view.on_find = lambda: pair.owner.clock.advance(0.5)
     response = await pair.other.send_signed("POST", "/ob/start", START)
     assert response.refusal == UNKNOWN_RESULT
@@ -277,7 +277,7 @@ async def test_owner_that_is_not_reached_means_nothing_was_done(pair: Pair) -> N
 
 
 async def test_request_waits_for_the_next_owner(pair: Pair) -> None:
-    gone = Owner(3, f"http://127.0.0.1:{unused_port()}", 4)
+    gone = Owner(3, f"http://127.0.0.1:{free_port()}", 4)
     pair.other_view.next_owners = [gone, None, Owner(1, pair.owner.url, 5)]
     assert (await pair.other.start())["state"] in ("READY", "RUNNING")
 

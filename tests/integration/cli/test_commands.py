@@ -7,9 +7,9 @@ import re
 import signal
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from dagengine.testing import Latch, eventually
+from tasks.demo.hosts import free_port
 from tests.support.cli_controller import CliController
 from tests.support.fake_controller import FIRST, PASSWORD, SECOND
 
@@ -240,7 +240,7 @@ async def test_cli_show_unknown_id_is_not_found(controller: CliController) -> No
 
 
 async def test_cli_without_controller_names_url(controller: CliController) -> None:
-    url = f"http://127.0.0.1:{unused_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     by_variable = await controller.run("start", "--json", DAGENGINE_URL=url)
     by_option = await controller.run("list", "--url", url)
     for result in (by_variable, by_option):

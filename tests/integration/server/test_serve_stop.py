@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from dagengine.cli import main
+from tasks.demo.hosts import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -55,9 +55,9 @@ sys.exit(command.run_serve(["-c", config, "--log-format", "json"]))
 @pytest.fixture
 def engine_file(tmp_path: Path) -> Path:
     """Return the engine file of a controller whose server does not exist."""
-    assert main(["init", str(tmp_path), "--server", "127.0.0.1", "--port", str(unused_port())]) == 0
+    assert main(["init", str(tmp_path), "--server", "127.0.0.1", "--port", str(free_port())]) == 0
     cluster_file = tmp_path / "cluster.yaml"
-    text = cluster_file.read_text().replace("  user: ", f"  port: {unused_port()}\n  user: ")
+    text = cluster_file.read_text().replace("  user: ", f"  port: {free_port()}\n  user: ")
     cluster_file.write_text(text)
     return tmp_path / "engine.yaml"
 

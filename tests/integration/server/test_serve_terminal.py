@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from dagengine.cli import main
+from tasks.demo.hosts import free_port
 
 CTRL_C = b"\x03"
 
@@ -19,10 +19,10 @@ CTRL_C = b"\x03"
 @pytest.fixture
 def engine_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """Return the engine file of a controller whose server is never contacted successfully."""
-    assert main(["init", str(tmp_path), "--server", "127.0.0.1", "--port", str(unused_port())]) == 0
+    assert main(["init", str(tmp_path), "--server", "127.0.0.1", "--port", str(free_port())]) == 0
     capsys.readouterr()
     cluster_file = tmp_path / "cluster.yaml"
-    text = cluster_file.read_text().replace("  user: ", f"  port: {unused_port()}\n  user: ")
+    text = cluster_file.read_text().replace("  user: ", f"  port: {free_port()}\n  user: ")
     cluster_file.write_text(text)
     return tmp_path / "engine.yaml"
 
