@@ -44,13 +44,13 @@ demo-fleet: $(VENV)/demo.stamp
 	$(BIN)/dagengine demo --fleet $(ARGS)
 
 # More processes than cores: many tests wait. tests/conftest.py has the groups.
-test: $(VENV)/dev.stamp
-	@echo "== running the quick tests"
-	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 --dist loadgroup $(ARGS)
-
-# Those of ALONE one after the other: they measure, or take the machine for themselves.
 # A failed test runs once more, since on a busy machine a fault may strike at another moment; the
 # summary names it, and more than MAX_RERUNS such tests fail the run (tests/conftest.py).
+test: $(VENV)/dev.stamp
+	@echo "== running the quick tests"
+	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 --dist loadgroup $(RERUNS) $(ARGS)
+
+# Those of ALONE one after the other: they measure, or take the machine for themselves.
 test-slow: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "slow and not long_forwarding" -n 2 --dist loadfile $(RERUNS) $(ALONE:%=--ignore=%) $(ARGS)
 	$(BIN)/python -m pytest -m "slow and not long_forwarding" $(RERUNS) $(ALONE) $(ARGS)

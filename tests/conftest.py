@@ -107,7 +107,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in which many tests passed only when they ran again (`make test-slow`)."""
+    """Fail a run in which many tests passed only when they ran again."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:  # a process of pytest-xdist
         return

@@ -1,4 +1,4 @@
-"""The rule of `make test-slow`: few tests may pass only when they run again, and all are named."""
+"""The rule of `make test` and `make test-slow`: few tests may pass only when they run again."""
 
 from __future__ import annotations
 

@@ -32,14 +32,8 @@ from dagengine import (
 from dagengine.extension import Call, Extension, ExtensionContext, NoBody, Route
 from dagengine.testing import Latch
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
-from tests.support.fake_controller import (
-    FIRST,
-    PASSWORD,
-    SECOND,
-    FakeCluster,
-    FakeController,
-    FakeServer,
-)
+from tests.support.fake_cluster import FIRST, PASSWORD, SECOND, FakeCluster, FakeServer
+from tests.support.fake_controller import FakeController
 
 
 class StartBody(BaseModel):

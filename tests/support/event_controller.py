@@ -27,7 +27,8 @@ from dagengine.client import Client, StreamEvent
 from dagengine.client.transport import Transport
 from dagengine.extension import Call, Extension, ExtensionContext, Route
 from dagengine.testing import Latch
-from tests.support.fake_controller import FIRST, PASSWORD, SECOND, FakeCluster, FakeController
+from tests.support.fake_cluster import FIRST, PASSWORD, SECOND, FakeCluster
+from tests.support.fake_controller import FakeController
 
 
 class AnyBody(BaseModel):

@@ -40,7 +40,7 @@ from dagengine.testing import FakeClock, Latch
 from dagengine.web.app import add_pages
 from dagengine.web.changes import ChangeSignal
 from dagengine.web.page import Page, ServerCount
-from tests.support.fake_controller import FIRST, SECOND, FakeCluster
+from tests.support.fake_cluster import FIRST, SECOND, FakeCluster
 
 KEY = rsa.generate_private_key(65537, 2048)
 PASSWORD = "s3cret"

@@ -11,7 +11,7 @@ import pytest
 from dagengine.testing import Latch, eventually
 from tasks.demo.hosts import free_port
 from tests.support.cli_controller import CliController
-from tests.support.fake_controller import FIRST, PASSWORD, SECOND
+from tests.support.fake_cluster import FIRST, PASSWORD, SECOND
 
 # --- start -----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 
 from dagengine.testing import Latch
 from tests.support.cli_controller import CliController
-from tests.support.fake_controller import FIRST, SECOND
+from tests.support.fake_cluster import FIRST, SECOND
 
 
 async def list_actions(controller: CliController) -> list[str]:

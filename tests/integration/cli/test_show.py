@@ -16,7 +16,7 @@ from dagengine.store.sqlite.connection import connect_writer
 from dagengine.store.sqlite.prune import prune_slice
 from dagengine.testing import Latch
 from tests.support.cli_controller import CliController
-from tests.support.fake_controller import FIRST, SECOND
+from tests.support.fake_cluster import FIRST, SECOND
 
 
 async def test_cli_list_and_show_before_first_start_are_empty(controller: CliController) -> None:

@@ -13,7 +13,7 @@ import termios
 import pytest
 
 from tests.support.cli_controller import CliController
-from tests.support.fake_controller import SECOND
+from tests.support.fake_cluster import SECOND
 
 COLUMNS = 60
 

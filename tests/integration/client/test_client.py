@@ -18,7 +18,7 @@ from dagengine.client import ApiRefused, Client, ControllerUnreachable, InvalidI
 from dagengine.testing import Latch
 from tests.support.authority import Authority
 from tests.support.event_controller import EventController, collect
-from tests.support.fake_controller import PASSWORD
+from tests.support.fake_cluster import PASSWORD
 from tests.support.listening_controller import PASSWORD as LISTENING_PASSWORD
 from tests.support.listening_controller import open_controller
 

@@ -18,7 +18,7 @@ from dagengine.client.signing import load_key, sign
 from dagengine.errors import ApiRefused, ControllerUnreachable
 from dagengine.testing import Latch
 from tests.support.event_controller import EventController, collect
-from tests.support.fake_controller import PASSWORD
+from tests.support.fake_cluster import PASSWORD
 
 # --- what comes ------------------------------------------------------------------------------
 

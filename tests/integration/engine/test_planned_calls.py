@@ -17,7 +17,7 @@ from dagengine.model.step import StepContext
 from dagengine.testing import Latch
 from tests.integration.engine.test_deduplication import BlockedStore
 from tests.support.engine_script import OpenEngine
-from tests.support.fake_controller import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 
 CALLER = Caller(CallerKind.ROOT, "root@sys", ALL_RIGHTS, "::1")
 SUBMISSION = Submission("op", ("a",))

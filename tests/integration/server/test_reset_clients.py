@@ -19,7 +19,7 @@ from dagengine.client.signing import load_key, sign
 from dagengine.client.transport import ROOT, Transport
 from dagengine.testing import Latch
 from tests.support.event_controller import EventController
-from tests.support.fake_controller import PASSWORD
+from tests.support.fake_cluster import PASSWORD
 
 CLIENT_COUNT = 50
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)

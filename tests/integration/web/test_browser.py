@@ -14,9 +14,10 @@ from playwright.async_api import BrowserContext
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import Latch, eventually
 from dagengine.web.page import ServerCount
+from tasks.demo.hosts import free_port
 from tests.support.accessibility import find_defects
 from tests.support.browser import CHROMIUM, log_in, open_browser
-from tests.support.fake_controller import FIRST, SECOND
+from tests.support.fake_cluster import FIRST, SECOND
 from tests.support.page_controller import LARGE, PASSWORD, PageController, open_page_controller
 
 pytestmark = [
@@ -47,7 +48,7 @@ class RealClock(SystemClock):
 @pytest_asyncio.fixture
 async def controller(tmp_path: Path) -> AsyncIterator[PageController]:
     clock: Any = RealClock()
-    async with open_page_controller(tmp_path, clock=clock) as controller:
+    async with open_page_controller(tmp_path, clock=clock, port=free_port()) as controller:
         yield controller
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dagengine import Problem
-from tests.support.fake_controller import SECOND
+from tests.support.fake_cluster import SECOND
 from tests.support.page_controller import PageController, open_page_controller
 
 MARKUP = "<img src=x onerror=alert(1)>'\"><script>alert(2)</script>"

@@ -24,7 +24,7 @@ from dagengine.security.replay import ReplayGuard
 from dagengine.security.server_key import ServerKey
 from dagengine.web.forwarding import add_forwarded_pages
 from tests.support.browser import CHROMIUM, log_in, open_browser
-from tests.support.fake_controller import SECOND, FakeCluster
+from tests.support.fake_cluster import SECOND, FakeCluster
 from tests.support.page_controller import (
     AGENT,
     KEY,

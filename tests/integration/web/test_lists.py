@@ -11,7 +11,7 @@ import structlog
 
 from dagengine.runtime.logging import LogRing, configure_logs, open_log_ring
 from dagengine.testing import Latch
-from tests.support.fake_controller import SECOND
+from tests.support.fake_cluster import SECOND
 from tests.support.page_controller import PageController, open_page_controller
 
 

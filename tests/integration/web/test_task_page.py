@@ -9,7 +9,7 @@ import pytest
 
 from dagengine import Problem, State
 from dagengine.testing import Latch
-from tests.support.fake_controller import FIRST, SECOND
+from tests.support.fake_cluster import FIRST, SECOND
 from tests.support.page_controller import PageController, open_page_controller
 
 CHECKS = [{"check": "disk", "level": "block", "cause": "91 % full", "remedy": "free 12 GB"}]

@@ -17,7 +17,7 @@ from dagengine.web import app as web_app
 from dagengine.web.page import Page, PageCall, PageResult, View
 from dagengine.web.rendering import make_environment
 from dagengine.web.views.pages import dag_pages
-from tests.support.fake_controller import SECOND
+from tests.support.fake_cluster import SECOND
 from tests.support.page_controller import PageController, open_page_controller
 
 TEMPLATES = sorted((Path(__file__).parents[3] / "dagengine" / "web" / "templates").glob("*.html"))

@@ -23,7 +23,7 @@ from dagengine.web.views.run_grid import choose_runs, view_run_grid
 from dagengine.web.views.sub_task import Pane, PaneRecords, view_evidence, view_pane
 from dagengine.web.views.task import select_sub_task
 from tests.support.dag_rows import CHINESE, ENGLISH, NOW, ONE, TWO, make_attempt, make_rows
-from tests.support.fake_controller import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 
 
 def pane(wait: Wait | None = None, *, lines: int = 2, attempt_no: int = 2) -> Pane:
