@@ -230,7 +230,8 @@ def build_app(
     for endpoint in table:
         handler = make_handler(endpoint, ctx, authenticator)
         app.router.add_route(endpoint.method, API_ROOT + endpoint.path, handler)
-    app.router.add_route("GET", DOCUMENT_PATH, serving(render_openapi(table, version)))
+    document = partial(render_openapi, table, version)
+    app.router.add_route("GET", DOCUMENT_PATH, serving(document))
     app[METRICS] = metrics
     add_docs_page(app)
     health = Health(engine, clock, metrics)

@@ -96,7 +96,7 @@ def load_or_create_key(path: Path) -> ServerKey:
     try:
         ensure_no_dangling_link(path)
         if not path.exists():
-            _write_new(path)
+            return ServerKey(_write_new(path))
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as exc:
         raise ConfigError(
@@ -108,7 +108,7 @@ def load_or_create_key(path: Path) -> ServerKey:
     return ServerKey(private)
 
 
-def _write_new(path: Path) -> None:
+def _write_new(path: Path) -> rsa.RSAPrivateKey:
     private = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
     pem = private.private_bytes(
         serialization.Encoding.PEM,
@@ -117,3 +117,4 @@ def _write_new(path: Path) -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     create_file(path, pem)
+    return private

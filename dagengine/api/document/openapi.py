@@ -6,8 +6,9 @@ nothing beyond the published source.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -124,11 +125,19 @@ def render_openapi(
     }
 
 
-def serving(document: Json) -> WebHandler:
-    """Return a handler that responds with the document."""
-    body = render_json(document)
+def serving(render: Callable[[], Json]) -> WebHandler:
+    """Return a handler that responds with the document, which the first request renders.
+
+    Rendering takes as long as some hundred requests, and most controllers are never asked for it.
+    """
+    rendering = asyncio.Lock()
+    body: bytes | None = None
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal body
+        async with rendering:
+            if body is None:
+                body = render_json(await asyncio.to_thread(render))
         return web.Response(body=body, content_type="application/json")
 
     return handle

@@ -131,7 +131,7 @@ def build_fleet_app(
     for endpoint in FLEET:
         handler = _make_handler(endpoint, ctx, authenticator)
         app.router.add_route(endpoint.method, FLEET_ROOT + endpoint.path, handler)
-    document = render_openapi(FLEET, version, root=FLEET_ROOT, about=_ABOUT)
+    document = partial(render_openapi, FLEET, version, root=FLEET_ROOT, about=_ABOUT)
     app.router.add_route("GET", DOCUMENT_PATH, serving(document))
     app.router.add_get("/healthz", monitoring.get_health)
     app.router.add_get("/readyz", monitoring.get_readiness)

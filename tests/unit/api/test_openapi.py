@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -9,10 +10,12 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from dagengine.api.app import CORE
 from dagengine.api.binding import bind, bind_query
-from dagengine.api.document.openapi import codes_of, render_openapi
+from dagengine.api.document.openapi import codes_of, render_openapi, serving
 from dagengine.api.endpoint import Endpoint, make_endpoint
 from dagengine.api.extension import Call, NoQuery, Plan
 from dagengine.api.schemas.events import EVENTS
@@ -173,3 +176,18 @@ def test_openapi_examples_match_schemas() -> None:
 def test_openapi_document_is_deterministic_json() -> None:
     assert json.dumps(render_openapi(ROUTES, "1.2.3")) == json.dumps(DOCUMENT)
     assert DOCUMENT["openapi"].startswith("3.1")
+
+
+async def test_openapi_document_is_rendered_once_at_first_request() -> None:
+    renderings = []
+
+    def render() -> dict[str, Any]:
+        renderings.append(1)
+        return DOCUMENT
+
+    handle = serving(render)
+    assert renderings == []
+    request = make_mocked_request("GET", "/openapi.json")
+    responses = await asyncio.gather(handle(request), handle(request), handle(request))
+    bodies = {json.dumps(json.loads(r.body)) for r in responses if isinstance(r, web.Response)}
+    assert (bodies, len(renderings)) == ({json.dumps(DOCUMENT)}, 1)
