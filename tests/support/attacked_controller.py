@@ -22,6 +22,7 @@ from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from tasks import EXTENSION
 from tasks.demo.hosts import free_port
+from tests.support.planted_key import plant_key
 
 PASSWORD = "r00t's own p@ssword"
 START, DAGS = "/api/v1/ob/start", "/api/v1/task/dags/ob"
@@ -112,6 +113,7 @@ class AttackedController:
     def __post_init__(self) -> None:
         (self.directory / "password").write_text(PASSWORD)
         (self.directory / "cluster.yaml").write_text(CLUSTER)
+        plant_key(self.directory / "store.key.pem")
         (self.directory / "engine.yaml").write_text(
             f"api: {{host: {self.host}, port: {self.port}, advertise: '127.0.0.1:{self.port}'}}\n"
             "store: {path: store.sqlite}\ncluster: cluster.yaml\n"

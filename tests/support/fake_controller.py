@@ -13,6 +13,7 @@ from dagengine.server.config import ApiConfig, EngineConfig, StoreConfig
 from dagengine.server.controller import run_controller
 from tasks.demo.hosts import free_port
 from tests.support.fake_cluster import PASSWORD
+from tests.support.planted_key import plant_key
 
 
 @dataclass
@@ -41,6 +42,7 @@ class FakeController:
             store=StoreConfig(path=self.directory / "store.sqlite"),
             cluster=self.directory / "none.yaml",
         )
+        plant_key(self.directory / "store.key.pem")
         async with run_controller(config, [self.plugin]):
             yield
 

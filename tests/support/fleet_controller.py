@@ -20,6 +20,7 @@ from dagengine.testing import Latch
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
+from tests.support.planted_key import plant_key
 
 NAMES = ("alpha", "beta", "gamma")
 
@@ -69,6 +70,8 @@ class FleetController:
     async def running(self) -> AsyncIterator[Controller]:
         self.engine_file.write_text(json.dumps(self.engine))
         config = load_config(self.engine_file, {})
+        for store in (config.service_store, *map(config.store_of, config.clusters)):
+            plant_key(store.with_suffix(".key.pem"))
         async with run_controller(config, [Plugin("test", self._open)]) as controller:
             yield controller
 

@@ -27,6 +27,7 @@ from tasks.cluster.servers import Server
 from tasks.demo.hosts import free_port
 from tasks.flavours.select import FLAVOURS
 from tasks.hosts.identity import ProcessIdentity
+from tests.support.planted_key import plant_key
 from tests.support.sql_listener import FRIENDLY, SALT, ListenerProcess, Recording
 
 TOKEN = FencingToken("0" * 32, 1, 1, "test")
@@ -228,6 +229,7 @@ async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[H
         hostile_cluster = HostileCluster(flavour, directory)
         try:
             config = load_config(directory / "engine.yaml", {})
+            plant_key(directory / "store.key.pem")
             async with run_controller(config, [EXTENSION]) as controller:
                 hostile_cluster.url = controller.url
                 yield hostile_cluster

@@ -12,6 +12,7 @@ from dagengine.server.config import load_config
 from dagengine.server.controller import Controller, run_controller
 from tasks import EXTENSION
 from tasks.demo.hosts import free_port
+from tests.support.planted_key import plant_key
 
 PASSWORD = "r00t-p@ss"
 CLUSTER = """
@@ -33,5 +34,6 @@ async def open_controller(directory: Path, **api: Any) -> AsyncIterator[Controll
     section = {"host": "127.0.0.1", "port": port, "advertise": f"127.0.0.1:{port}"} | api
     engine = {"api": section, "store": {"path": "store.sqlite"}, "cluster": "cluster.yaml"}
     (directory / "engine.yaml").write_text(json.dumps(engine))
+    plant_key(directory / "store.key.pem")
     async with run_controller(load_config(directory / "engine.yaml", {}), [EXTENSION]) as opened:
         yield opened

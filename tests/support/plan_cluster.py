@@ -13,6 +13,7 @@ from dagengine.server.config import load_config
 from dagengine.server.controller import run_controller
 from tasks import EXTENSION
 from tasks.demo.hosts import DemoHost, free_port
+from tests.support.planted_key import plant_key
 
 PASSWORD = "r00t-p@ss"
 
@@ -72,6 +73,7 @@ class PlanCluster:
         (self.directory / "cluster.yaml").write_text(json.dumps(cluster))
         (self.directory / "engine.yaml").write_text(json.dumps(engine))
         config = load_config(self.directory / "engine.yaml", {})
+        plant_key(self.directory / "store.key.pem")
         async with run_controller(config, [EXTENSION]) as controller:
             self.url = controller.url
             async with Client(controller.url, PASSWORD) as client:

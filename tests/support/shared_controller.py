@@ -14,6 +14,7 @@ from dagengine.server.controller import Controller, run_controller
 from dagengine.store.mysql.settings import MysqlSettings
 from tasks import EXTENSION
 from tasks.demo.hosts import LOOPBACK, free_port
+from tests.support.planted_key import plant_key
 
 USER, PASSWORD = "dagengine", "st0re-p@ss"
 CLUSTER = "alpha"
@@ -90,5 +91,6 @@ class SharedController:
     async def running(self) -> AsyncIterator[Controller]:
         """Run the controller in this process."""
         self.engine_file.write_text(json.dumps(self.engine))
+        plant_key(self.engine_file.with_name("service.key.pem"))
         async with run_controller(load_config(self.engine_file, {}), [EXTENSION]) as controller:
             yield controller
