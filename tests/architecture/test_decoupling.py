@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.source_trees import parse_file
+from tests.support.source_trees import parse_file, parse_source
 
 ROOT = Path(__file__).parents[2]
 ENGINE = sorted((ROOT / "dagengine" / "engine").glob("*.py"))
@@ -166,7 +166,7 @@ def test_engine_objects_get_no_methods_of_others() -> None:
     ],
 )
 def test_constructor_with_a_function_is_found(source: str) -> None:
-    tree = ast.parse(source)
+    tree = parse_source(source)
     assert constructors_with_functions(tree, FunctionTypes({"": tree}))
 
 
@@ -185,7 +185,7 @@ def test_names_are_resolved_through_imports() -> None:
 @pytest.mark.parametrize("argument", ["self._start", "start=self._start", "lambda: None"])
 def test_method_passed_to_a_constructor_is_found(argument: str) -> None:
     source = f"class A:\n    def __init__(self): B({argument})\n    def _start(self): ..."
-    assert methods_passed_to_constructors(ast.parse(source))
+    assert methods_passed_to_constructors(parse_source(source))
 
 
 def test_only_the_snapshot_imports_transitions() -> None:

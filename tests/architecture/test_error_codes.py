@@ -11,6 +11,7 @@ import pytest
 
 from dagengine import error_codes
 from tasks.errors import Code
+from tests.support.source_trees import nodes_in
 
 ROOT = Path(__file__).parents[2]
 DEFINITIONS = {
@@ -24,7 +25,7 @@ def code_literals(source: str) -> list[str]:
     """Return the string constants that have the form of an error code."""
     return [
         node.value
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_in(source)
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)
         and (node.value in set(Code) or FORM.fullmatch(node.value))

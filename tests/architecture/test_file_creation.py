@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source_trees import nodes_in
+
 ROOT = Path(__file__).parents[2]
 CREATOR = "dagengine/runtime/new_file.py"
 
@@ -29,9 +31,7 @@ _COPIES = {"copy", "copy2", "copyfile"}
 def find_creations(source: str) -> list[int]:
     """Return the lines that may create a file."""
     return [
-        node.lineno
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and _creates(node)
+        node.lineno for node in nodes_in(source) if isinstance(node, ast.Call) and _creates(node)
     ]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source_trees import nodes_in
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("dagengine", "tasks")
 
@@ -33,7 +35,7 @@ def imported_modules(source: str, modules: Mapping[str, str]) -> Iterator[str]:
     An import of a submodule also executes its packages; these edges are not counted, because
     the statement names the submodule only.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_in(source):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom) and node.module and node.module in modules:

@@ -17,6 +17,7 @@ import dagengine
 import tasks
 from dagengine.errors import DagengineError, Message
 from tests.architecture.test_vocabulary import hits_in
+from tests.support.source_trees import nodes_in, parse_source
 
 ROOT = Path(__file__).parents[2]
 NEGATED_NOUN = re.compile(r"\b[Nn]o \w+ (that|which|who)\b")
@@ -144,7 +145,7 @@ def literal_names(function: ast.AST) -> set[str]:
 def literal_messages(source: str, errors: frozenset[str]) -> list[int]:
     """Return the lines that build an error, or show a text, from a literal."""
     lines = []
-    for scope in ast.walk(tree := ast.parse(source)):
+    for scope in ast.walk(tree := parse_source(source)):
         if not isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Module):
             continue
         local = set() if isinstance(scope, ast.Module) else literal_names(scope)
@@ -174,7 +175,7 @@ def wrong_calls(source: str, catalogue: dict[str, Message]) -> list[str]:
     """Return the direct calls whose keywords are not the fields of the message."""
     return [
         ast.unparse(node)
-        for node in ast.walk(ast.parse(source))
+        for node in nodes_in(source)
         if isinstance(node, ast.Call)
         and (name := message_name(node.func)) in catalogue
         and None not in (keywords := {keyword.arg for keyword in node.keywords})
@@ -191,7 +192,7 @@ def message_name(node: ast.AST) -> str:
 
 
 def used_names(source: str) -> set[str]:
-    return {name for node in ast.walk(ast.parse(source)) if (name := message_name(node))}
+    return {name for node in nodes_in(source) if (name := message_name(node))}
 
 
 def template_faults(template: str) -> list[str]:

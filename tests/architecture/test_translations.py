@@ -17,6 +17,7 @@ from dagengine.web.messages_zh import TEMPLATES as DAGENGINE_PAGES
 from tasks.messages_zh import TEMPLATES as TASKS_ERRORS
 from tasks.web.messages_zh import TEMPLATES as TASKS_PAGES
 from tests.architecture.test_messages import error_names, in_all, message_name
+from tests.support.source_trees import parse_source
 
 ROOT = Path(__file__).parents[2]
 DAGENGINE = {**DAGENGINE_ERRORS, **DAGENGINE_PAGES}
@@ -55,7 +56,7 @@ def sent_errors() -> set[str]:
 
 def sent_messages(source: str, errors: set[str]) -> set[str]:
     """Return the constants of the messages in calls of these errors, and in their constructors."""
-    tree = ast.parse(source)
+    tree = parse_source(source)
     calls: list[ast.AST] = [
         node
         for node in ast.walk(tree)

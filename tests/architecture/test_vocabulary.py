@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import io
 import re
 import subprocess
 import tokenize
@@ -12,6 +11,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.source_trees import nodes_in, tokens_in
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -63,14 +64,12 @@ def old_names() -> dict[str, str]:
 
 
 def python_names(source: str) -> Iterator[str]:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.NAME:
-            yield token.string
+    yield from (text for kind, text in tokens_in(source) if kind == tokenize.NAME)
 
 
 def python_variables(source: str) -> Iterator[str]:
     """Names of local variables, parameters and fields, without leading underscores."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_in(source):
         match node:
             case (
                 ast.Name(id=str(name), ctx=ast.Store())
@@ -85,22 +84,20 @@ def python_variables(source: str) -> Iterator[str]:
 
 def python_texts(source: str) -> Iterator[str]:
     """Yield docstrings and comments."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_in(source):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for statement in node.body:
                 value = getattr(statement, "value", None)
                 if isinstance(value, ast.Constant) and isinstance(value.value, str):
                     yield value.value
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.string
+    yield from (text for kind, text in tokens_in(source) if kind == tokenize.COMMENT)
 
 
 def python_literals(source: str) -> Iterator[str]:
     """Yield string literals that are not docstrings."""
-    tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = nodes_in(source)
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         match node:
             case ast.Constant(value=str(text)) if id(node) not in docstrings:
                 yield text
