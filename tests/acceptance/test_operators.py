@@ -70,6 +70,7 @@ async def test_rollback_keeps_server_that_ran_before(open_testbed: OpenTestbed) 
         assert testbed.server_pids() == before
 
 
+@pytest.mark.slow
 async def test_force_pass_hanging_start_releases_cluster_lock(open_testbed: OpenTestbed) -> None:
     async with open_testbed(1) as testbed, testbed.client() as client:
         reached = testbed.cluster.directory / "reached"

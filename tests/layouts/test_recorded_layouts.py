@@ -97,6 +97,22 @@ PLANNED_STOPS = {
 }
 _MOVED = ("home/etc/", "home/store/")
 
+QUICK = {
+    "completed_boot_obd",
+    "moved_home",
+    "data_elsewhere",
+    "never_started",
+    "wrong_directories",
+    "redo_named_later",
+    "data_not_mounted",
+    "other_flavour",
+    "killed_early",
+    "half_initialised marked",
+    "failed_disk_full marked",
+    "failed_port_taken marked",
+}
+"""Layouts of the quick tests: each kind of start, and each kind of refusal."""
+
 
 @dataclass(frozen=True)
 class LayoutCase:
@@ -110,7 +126,11 @@ class LayoutCase:
         return text.replace("@", str(self.actions.restored.root))
 
 
-@pytest.fixture(params=EXPECTED)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in EXPECTED
+    ]
+)
 def layout_case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LayoutCase]:
     expected = EXPECTED[request.param]
     recording = read_recording(request.param.removesuffix(" marked"))

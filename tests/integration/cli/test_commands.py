@@ -12,6 +12,7 @@ from dagengine.testing import Latch, eventually
 from tasks.demo.hosts import free_port
 from tests.support.cli_controller import CliController
 from tests.support.fake_cluster import FIRST, PASSWORD, SECOND
+from tests.support.quick_cases import first_quick
 
 # --- start -----------------------------------------------------------------------------------
 
@@ -121,6 +122,7 @@ async def test_cli_pass_failed_dag_succeeds(controller: CliController) -> None:
     assert (await controller.dag(dag_id))["operator"] == "PASS"
 
 
+@pytest.mark.slow
 async def test_cli_retry_interrupted_prints_follow_hint(controller: CliController) -> None:
     dag_id = await controller.failed_dag()
     controller.latch = Latch()
@@ -139,6 +141,7 @@ async def test_cli_retry_interrupted_prints_follow_hint(controller: CliControlle
     controller.latch.open()
 
 
+@pytest.mark.slow
 async def test_cli_cancel_interrupted_prints_follow_hint(controller: CliController) -> None:
     controller.latch, controller.end_latch = Latch(), Latch()
     dag_id = (await controller.run("start", "--no-wait", "--json")).document["id"]
@@ -154,7 +157,7 @@ async def test_cli_cancel_interrupted_prints_follow_hint(controller: CliControll
     controller.end_latch.open()
 
 
-@pytest.mark.parametrize("stage", ["0", "-1", "2"])
+@pytest.mark.parametrize("stage", first_quick(["0", "-1", "2"]))
 async def test_cli_pass_invalid_node_is_refused(controller: CliController, stage: str) -> None:
     dag_id = await controller.failed_dag()
     result = await controller.run("pass", dag_id, "--node", stage)
@@ -184,7 +187,13 @@ async def test_cli_cancel_waits_until_dag_has_ended(controller: CliController) -
 
 @pytest.mark.parametrize(
     ("command", "code"),
-    [("cancel", "CancelFinishedDag"), ("retry", "RetryNotFailedDag"), ("pass", "PassNotFailedDag")],
+    first_quick(
+        [
+            ("cancel", "CancelFinishedDag"),
+            ("retry", "RetryNotFailedDag"),
+            ("pass", "PassNotFailedDag"),
+        ]
+    ),
 )
 async def test_cli_operator_not_allowed_is_refused_by_code(
     controller: CliController, command: str, code: str
@@ -200,26 +209,34 @@ async def test_cli_operator_not_allowed_is_refused_by_code(
 
 @pytest.mark.parametrize(
     ("argv", "says"),
-    [
-        (("start", "--zoen", "z1"), "--zoen"),
-        (("start", "--zone", "z1", "--server", FIRST), "--zone or --server, not both"),
-        (("start", "--zone", ""), "--zone does not name a zone"),
-        (("stop", "--force", "--server", ","), "omit --server for the whole cluster"),
-        (("start", "z1"), "--zone ZONE"),
-        (("start", "--url", "http://127.0.0.1:1", "--zone", "z1", "z2"), "--zone ZONE"),
-        (("retry", "last"), "there is none yet"),
-        (("retry", "7"), "the id of no DAG is or ends in '7'; see the ids with `dagengine list`"),
-        (("list", "--url", "ftp://x"), "'ftp://x' is not one of http://HOST:PORT"),
-        (("list", "--url", "http://"), "'http://' is not one of"),
-        (("strat",), "strat"),
-        (("stop-all", "x"), "stop-all"),
-        (("retry",), "ID"),
-        (("show", "nonsense"), "'nonsense'; see the ids with `dagengine list`, or write `last`"),
-        (("logs", "12700000100000b46000000000000000999"), "the id of no DAG"),
-        (("list", "--password", PASSWORD), "--password"),
-        (("start", f"--password={PASSWORD}"), "--password"),
-        (("show", "-p", PASSWORD), "-p"),
-    ],
+    first_quick(
+        [
+            (("start", "--zoen", "z1"), "--zoen"),
+            (("start", "--zone", "z1", "--server", FIRST), "--zone or --server, not both"),
+            (("start", "--zone", ""), "--zone does not name a zone"),
+            (("stop", "--force", "--server", ","), "omit --server for the whole cluster"),
+            (("start", "z1"), "--zone ZONE"),
+            (("start", "--url", "http://127.0.0.1:1", "--zone", "z1", "z2"), "--zone ZONE"),
+            (("retry", "last"), "there is none yet"),
+            (
+                ("retry", "7"),
+                "the id of no DAG is or ends in '7'; see the ids with `dagengine list`",
+            ),
+            (("list", "--url", "ftp://x"), "'ftp://x' is not one of http://HOST:PORT"),
+            (("list", "--url", "http://"), "'http://' is not one of"),
+            (("strat",), "strat"),
+            (("stop-all", "x"), "stop-all"),
+            (("retry",), "ID"),
+            (
+                ("show", "nonsense"),
+                "'nonsense'; see the ids with `dagengine list`, or write `last`",
+            ),
+            (("logs", "12700000100000b46000000000000000999"), "the id of no DAG"),
+            (("list", "--password", PASSWORD), "--password"),
+            (("start", f"--password={PASSWORD}"), "--password"),
+            (("show", "-p", PASSWORD), "-p"),
+        ]
+    ),
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_cli_wrong_usage_is_reported_on_stderr(
@@ -254,13 +271,15 @@ async def test_cli_without_controller_names_url(controller: CliController) -> No
 
 @pytest.mark.parametrize(
     ("argv", "exit_code", "error_code"),
-    [
-        (("show", "nonsense", "--json"), 2, ""),
-        (("start", "--json", "--zoen", "z1"), 2, ""),
-        (("list", "--json", "--url", "ftp://x"), 2, ""),
-        (("show", "--json", "12700000100000b46000000000000000999"), 2, ""),
-        (("show", "--json", "22130706433028860"), 2, "Task.NotFound"),
-    ],
+    first_quick(
+        [
+            (("show", "nonsense", "--json"), 2, ""),
+            (("start", "--json", "--zoen", "z1"), 2, ""),
+            (("list", "--json", "--url", "ftp://x"), 2, ""),
+            (("show", "--json", "12700000100000b46000000000000000999"), 2, ""),
+            (("show", "--json", "22130706433028860"), 2, "Task.NotFound"),
+        ]
+    ),
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 async def test_cli_error_with_json_is_one_document(
@@ -273,7 +292,7 @@ async def test_cli_error_with_json_is_one_document(
     assert result.err.startswith("dagengine: ")
 
 
-@pytest.mark.parametrize("password", ["wrong-password", ""])
+@pytest.mark.parametrize("password", first_quick(["wrong-password", ""]))
 async def test_cli_wrong_password_is_refused_and_not_shown(
     controller: CliController, password: str
 ) -> None:
@@ -306,7 +325,9 @@ async def test_cli_without_command_prints_help_and_exits_2(controller: CliContro
 # --- notices -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["start", "start --no-wait --json", "show", "list"])
+@pytest.mark.parametrize(
+    "command", first_quick(["start", "start --no-wait --json", "show", "list"])
+)
 async def test_cli_notice_of_controller_is_printed_once(
     controller: CliController, command: str
 ) -> None:

@@ -77,6 +77,7 @@ async def test_risky_command_without_terminal_does_not_ask(controller: CliContro
     assert row["by"] == f"root@sys from 127.0.0.1 (states {claim}, not verified)"
 
 
+@pytest.mark.slow
 async def test_wait_ends_with_dag_or_timeout(controller: CliController) -> None:
     controller.latch = Latch()
     accepted = await controller.run("start", "--no-wait", "--json", "--reason", "disk replaced")
@@ -97,6 +98,7 @@ async def test_start_without_hints_suggests_no_command(controller: CliController
     assert "dagengine " not in result.out + result.err
 
 
+@pytest.mark.slow
 async def test_completion_offers_values_of_controller(controller: CliController) -> None:
     dag_id = await controller.failed_dag()
     for words, expected in (

@@ -17,6 +17,7 @@ from dagengine.store.sqlite.prune import prune_slice
 from dagengine.testing import Latch
 from tests.support.cli_controller import CliController
 from tests.support.fake_cluster import FIRST, SECOND
+from tests.support.quick_cases import first_quick
 
 
 async def test_cli_list_and_show_before_first_start_are_empty(controller: CliController) -> None:
@@ -60,7 +61,7 @@ async def test_cli_show_without_id_prints_status_and_next_command(
     assert (document["newest"]["id"], document["unfinished"]) == (dag_id, [])
 
 
-@pytest.mark.parametrize("command", ["status", "show"])
+@pytest.mark.parametrize("command", first_quick(["status", "show"]))
 async def test_cli_status_exit_code_reports_down_server(
     controller: CliController, command: str
 ) -> None:
@@ -91,11 +92,7 @@ async def test_cli_status_watch_prints_each_change(controller: CliController) ->
 
 @pytest.mark.parametrize(
     "command",
-    [
-        "show",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("logs", "attempts", "audit")),
-        "retry",
-    ],
+    first_quick(["show", "logs", "attempts", "audit", "retry"]),
 )
 async def test_cli_id_last_or_suffix_selects_dag(controller: CliController, command: str) -> None:
     await controller.failed_dag()
@@ -120,6 +117,7 @@ async def test_cli_show_with_id_prints_stages_servers_and_causes(controller: Cli
     assert (await controller.run("show", dag_id, "--json")).document == await controller.dag(dag_id)
 
 
+@pytest.mark.slow
 async def test_cli_show_prints_wait_of_each_unfinished_sub_task(controller: CliController) -> None:
     controller.latch = Latch()
     dag_id = (await controller.run("stop", "--no-wait", "--json")).document["id"]
@@ -134,6 +132,7 @@ async def test_cli_show_prints_wait_of_each_unfinished_sub_task(controller: CliC
     ]
 
 
+@pytest.mark.slow
 async def test_cli_show_prints_wait_of_targets_without_address(
     controller: CliController,
 ) -> None:
@@ -146,6 +145,7 @@ async def test_cli_show_prints_wait_of_targets_without_address(
     assert "      right waits for step: Look, since " in shown
 
 
+@pytest.mark.slow
 async def test_cli_show_running_attempt_hides_earlier_text(controller: CliController) -> None:
     dag_id = await controller.failed_dag()
     controller.broken, controller.latch = set(), Latch()
@@ -169,6 +169,7 @@ async def test_cli_logs_prints_stage_and_server_of_each_line(controller: CliCont
     assert (await controller.run("logs", dag_id, "--json")).document == lines
 
 
+@pytest.mark.slow
 async def test_cli_audit_includes_pruned_dag(
     controller: CliController,
 ) -> None:
@@ -184,7 +185,9 @@ async def test_cli_audit_includes_pruned_dag(
     assert f"{old}  START  by " in line
 
 
-@pytest.mark.parametrize("option", [(), ("--json",)], ids=["lines", "json"])
+@pytest.mark.parametrize(
+    "option", [pytest.param((), marks=pytest.mark.slow), ("--json",)], ids=["lines", "json"]
+)
 async def test_cli_audit_unknown_dag_is_not_found(
     controller: CliController, option: tuple[str, ...]
 ) -> None:
@@ -201,6 +204,7 @@ async def test_cli_audit_unknown_dag_is_not_found(
 # --- whose word counts -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_cli_show_status_comes_from_lock_holder(
     controller: CliController,
 ) -> None:
@@ -249,6 +253,7 @@ async def test_cli_show_status_comes_from_lock_holder(
     assert (document["newest"]["id"], document["by"]["id"]) == (second, holder)
 
 
+@pytest.mark.slow
 async def test_cli_show_cluster_failure_is_not_attributed_to_server(
     controller: CliController,
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from dagengine.store.sqlite.store import SqliteStore
 from tests.conformance.builders import batch_of, commit_one, create
+from tests.support.quick_cases import first_quick
 from tests.support.store_databases import StoreDatabase
 
 
@@ -73,21 +74,24 @@ def test_store_copy_takes_directory_there_and_back(
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [
-        (["copy", "a", "b"], "FROM and TO"),
-        (["copy", "mysql://u@127.0.0.1/a", "mysql://u@127.0.0.1/b"], "FROM and TO"),
-        (["copy", "a"], "FROM and TO"),
-        (["copy", "Bad Name.sqlite", "mysql://u@127.0.0.1/b"], "1 to 32 characters"),
-        (["copy", "service.sqlite", "mysql://u@127.0.0.1/b"], "1 to 32 characters"),
-        (["migrate"], "one address"),
-        (["migrate", "x.sqlite"], "one address"),
-        (["migrate", "mysql://u:secret@127.0.0.1/b"], "contains a password"),
-        (["migrate", "mysql://u@127.0.0.1/"], "is invalid"),
-        (["migrate", "mysql://u@127.0.0.1/b;drop"], "is invalid"),
-        (["migrate", "mysql://u@127.0.0.1:x/b"], "is invalid"),
-        (["migrate", "mysql://u@192.0.2.1/b", "--tls-ca-file", "gone.pem"], "gone.pem"),
-        (["new-epoch"], "no engine file was named"),
-    ],
+    first_quick(
+        [
+            (["copy", "a", "b"], "FROM and TO"),
+            (["copy", "mysql://u@127.0.0.1/a", "mysql://u@127.0.0.1/b"], "FROM and TO"),
+            (["copy", "a"], "FROM and TO"),
+            (["copy", "Bad Name.sqlite", "mysql://u@127.0.0.1/b"], "1 to 32 characters"),
+            (["copy", "service.sqlite", "mysql://u@127.0.0.1/b"], "1 to 32 characters"),
+            (["migrate"], "one address"),
+            (["migrate", "x.sqlite"], "one address"),
+            (["migrate", "mysql://u:secret@127.0.0.1/b"], "contains a password"),
+            (["migrate", "mysql://u@127.0.0.1/"], "is invalid"),
+            (["migrate", "mysql://u@127.0.0.1/b;drop"], "is invalid"),
+            (["migrate", "mysql://u@127.0.0.1:x/b"], "is invalid"),
+            (["migrate", "mysql://u@192.0.2.1/b", "--tls-ca-file", "gone.pem"], "gone.pem"),
+            (["new-epoch"], "no engine file was named"),
+        ],
+        3,
+    ),
 )
 def test_store_command_with_wrong_places_is_refused(words: list[str], reason: str) -> None:
     completed = run(*words)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.listening_controller import open_controller
+from tests.support.quick_cases import first_quick
 
 ROOT = Path(__file__).parents[3]
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -45,7 +46,7 @@ async def run(directory: Path, script: str) -> str:
     return out.decode()
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", first_quick(PAGES))
 async def test_example_with_curl_succeeds(tmp_path: Path, page: str) -> None:
     more = {"socket": "run/dagengine.sock"} if page.endswith("tutorial.md") else {}
     blocks = blocks_of(page)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.quick_cases import first_quick
+
 ROOT = Path(__file__).parents[3]
 OWN_TASKS = ROOT / "tasks" / "__init__.py"
 
@@ -72,7 +74,7 @@ def test_load_extension_points_own_tasks_give_no_notice(tmp_path: Path) -> None:
     assert loaded_lines(run(tmp_path, "-c", LOAD)) == []
 
 
-@pytest.mark.parametrize("form", ["file", "package"])
+@pytest.mark.parametrize("form", first_quick(["file", "package"]))
 def test_load_extension_points_skips_foreign_module_in_cwd(tmp_path: Path, form: str) -> None:
     foreign = write_foreign(tmp_path, form)
     (notice,) = loaded_lines(run(tmp_path, "-c", LOAD))
@@ -80,7 +82,7 @@ def test_load_extension_points_skips_foreign_module_in_cwd(tmp_path: Path, form:
     assert f"dagengine uses {OWN_TASKS}" in notice
 
 
-@pytest.mark.parametrize("form", ["file", "package"])
+@pytest.mark.parametrize("form", first_quick(["file", "package"]))
 def test_load_extension_points_skips_foreign_module_on_path(tmp_path: Path, form: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
