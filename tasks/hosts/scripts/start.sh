@@ -16,7 +16,7 @@ shift
 # The lock and the launch may take two fifths of the time each, examinations and the report the rest.
 wait_s=$((total * 2 / 5)) report_s=$((total / 10))
 expire_in $((total - wait_s - report_s))
-launch_at=$expiry
+launch_at=$expiry ends_by=$((uptime + total))
 marker_file=$home/.dagengine-first-start
 
 holds_nothing() {
@@ -160,8 +160,8 @@ if ! open_spool; then
 fi
 exec 8<&7 7>&-
 read_uptime
-launched_by=$((uptime + wait_s)) expiry=''
-expire_in $((wait_s + report_s))
+# The report has all of the time that is left: on a busy host, it takes long to examine a process.
+launched_by=$((uptime + wait_s)) expiry=$ends_by
 tries=0 reset='env --default-signal=INT,QUIT'
 $reset true 2>/dev/null || reset=''
 while :; do
