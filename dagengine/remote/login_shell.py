@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # Between single quotes, sh, bash, zsh, ksh, fish and tcsh take each of these characters literally.
 _LITERAL = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\!")
+_BACKSLASH = ord("\\")
 
 
 def render_for_login_shell(line: str) -> str:
@@ -16,8 +17,10 @@ def render_for_login_shell(line: str) -> str:
     Args:
         line: one or more lines for /bin/sh, without NUL.
     """
-    encoded = "".join(
-        chr(byte) if byte in _LITERAL else f"\\0{byte:03o}"
-        for byte in line.encode("utf-8", errors="surrogateescape")
-    )
-    return f"""exec /bin/sh -c 'eval "$(printf %b "$1")"' dagengine '{encoded}'"""
+    encoded = line.encode("utf-8", errors="surrogateescape")
+    # The backslash first, since the replacement of each character contains one. A script of some
+    # KiB has few different ones, so this is much faster than character by character.
+    others = frozenset(encoded) - _LITERAL - {_BACKSLASH}
+    for byte in (_BACKSLASH, *others):
+        encoded = encoded.replace(bytes([byte]), b"\\0%03o" % byte)
+    return f"""exec /bin/sh -c 'eval "$(printf %b "$1")"' dagengine '{encoded.decode("ascii")}'"""
