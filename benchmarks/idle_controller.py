@@ -2,7 +2,7 @@
 
 Measures the controller's process twice through /proc: after its own start, and after it has started
 three real servers, with its SSH connections open. `--hosts` adds a controller that watches many
-hosts with fake servers on loopback addresses.
+simulated hosts.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import subprocess
 import sys
 
 from _support.demo_controller import run_demo_controller, wait_for_end
-from _support.loopback_hosts import (
-    PASSWORD,
-    open_loopback_hosts,
-    start_controller,
-)
+from _support.loopback_hosts import PASSWORD, start_controller
 from _support.processes import Usage, read_usage
 from _support.report import print_load, print_table
+from _support.simulated_hosts import open_simulated_hosts
 
 from dagengine.client import Client
 
@@ -28,7 +25,7 @@ _SERVERS, _HOSTS = 3, 200
 GOALS = {_SERVERS: 0.5, _HOSTS: 3.0}  # limits by number of servers, in % of one core
 _AVAILABLE = 3  # obState
 _AVAILABLE_POLLS, _AVAILABLE_POLL_S = 24, 10.0
-_BATCH = 20  # servers started at once: all hosts share the cores of this machine
+_FULL_RATE_S = 60.0  # until the probes and pings of a minute have begun
 _SETTLE_S = 2.0  # time for work that follows the last response
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LIST_MODULES = """
@@ -78,19 +75,17 @@ async def _measure(seconds: float) -> None:
 
 
 async def _measure_hosts(count: int, seconds: float) -> None:
-    """Measure a controller that has started the fake servers of many hosts."""
+    """Measure a controller of many simulated hosts with running servers."""
     print_load("before")
-    async with open_loopback_hosts(count, with_own_pids=True) as loopback:
-        with (loopback.directory / "controller.log").open("ab") as log:
-            controller, url = await start_controller(loopback, log)
+    async with open_simulated_hosts(count) as hosts:
+        with (hosts.directory / "controller.log").open("ab") as log:
+            controller, url = await start_controller(hosts, log)
         try:
             async with Client(url, PASSWORD) as client:
-                names = [f"{host.ip}:2886" for host in loopback.hosts]
-                for first in range(0, count, _BATCH):
-                    accepted = await client.start("SERVER", names[first : first + _BATCH])
-                    await wait_for_end(client, accepted["id"])
+                await _wait_until_available(client, count)
+                await asyncio.sleep(_FULL_RATE_S)
+                usages = await _measure_usage(controller.pid, seconds)
                 available = await _wait_until_available(client, count)
-            usages = await _measure_usage(controller.pid, seconds)
         finally:
             controller.send_signal(signal.SIGTERM)
             await controller.wait()

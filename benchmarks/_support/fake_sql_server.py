@@ -45,16 +45,17 @@ async def _serve(fifo_path: str) -> None:
         if words[0] == "start":
             _, port, home = words
             servers.append(
-                await asyncio.start_unix_server(_handle_connection, f"{home}/run/sql.sock")
+                await asyncio.start_unix_server(handle_connection, f"{home}/run/sql.sock")
             )
-            servers.append(await asyncio.start_server(_handle_connection, "127.0.0.1", int(port)))
+            servers.append(await asyncio.start_server(handle_connection, "127.0.0.1", int(port)))
         else:
             for server in servers:
                 server.close()
             servers.clear()
 
 
-async def _handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def handle_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the statements of one connection."""
     try:
         _send(writer, 0, _GREETING)
         number, _ = await _receive(reader)

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import yaml
 
@@ -29,7 +29,6 @@ PASSWORD = "x"  # the fake servers accept any password
 _ADDRESSES_PER_SSHD = 16  # the maximum of ListenAddress lines that sshd accepts
 _READY_LIMIT_S = 60.0
 _POLL_S = 0.05
-_OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 _SSHD_CONFIG = """\
 HostKey "{directory}/host_key"
@@ -154,16 +153,8 @@ class LoopbackHosts:
 
 
 @asynccontextmanager
-async def open_loopback_hosts(
-    count: int, *, with_own_pids: bool = False
-) -> AsyncIterator[LoopbackHosts]:
-    """Provide `count` hosts on loopback addresses, and remove them at the end.
-
-    Args:
-        count: number of hosts.
-        with_own_pids: whether a host sees only the processes of its sshd, as on its own machine,
-            and not the servers of all others, whose examination exceeds the limits; needs root.
-    """
+async def open_loopback_hosts(count: int) -> AsyncIterator[LoopbackHosts]:
+    """Provide `count` hosts on loopback addresses, and remove them at the end."""
     reaper = ProcessReaper("dagengine-bench-hosts-")
     processes: list[asyncio.subprocess.Process] = []
     try:
@@ -171,8 +162,7 @@ async def open_loopback_hosts(
         loopback = LoopbackHosts(reaper, count)
         processes.append(await _start_sql_server(loopback))
         processes += [
-            await _start_sshd(loopback, hosts, _OWN_PIDS if with_own_pids else ())
-            for hosts in loopback.split(1 if with_own_pids else _ADDRESSES_PER_SSHD)
+            await _start_sshd(loopback, hosts) for hosts in loopback.split(_ADDRESSES_PER_SSHD)
         ]
         await _wait_for_sshds(loopback)
         _write_known_hosts(loopback)
@@ -204,7 +194,7 @@ def _write_known_hosts(loopback: LoopbackHosts) -> None:
 
 
 async def _start_sshd(
-    loopback: LoopbackHosts, hosts: Sequence[LoopbackHost], prefix: Sequence[str]
+    loopback: LoopbackHosts, hosts: Sequence[LoopbackHost]
 ) -> asyncio.subprocess.Process:
     sshd = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
     if sshd is None:
@@ -214,7 +204,7 @@ async def _start_sshd(
     addresses = "".join(f"ListenAddress {host.ip}:{host.port}\n" for host in hosts)
     config.write_text(addresses + _SSHD_CONFIG.format(directory=loopback.directory))
     process = await asyncio.create_subprocess_exec(
-        *(*prefix, *command, str(config)),
+        *(*command, str(config)),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -248,19 +238,26 @@ async def _start_sql_server(loopback: LoopbackHosts) -> asyncio.subprocess.Proce
     return process
 
 
-async def start_controller(
-    loopback: LoopbackHosts, log: IO[bytes]
-) -> tuple[asyncio.subprocess.Process, str]:
+class Hosts(Protocol):
+    """Hosts of a controller."""
+
+    @property
+    def reaper(self) -> ProcessReaper: ...
+
+    def write_files(self, url: str) -> Path: ...
+
+
+async def start_controller(hosts: Hosts, log: IO[bytes]) -> tuple[asyncio.subprocess.Process, str]:
     """Start a new controller for the hosts; return its process and its URL."""
     url = f"http://127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "dagengine", "serve", "-c", str(loopback.write_files(url))),
+        *(sys.executable, "-m", "dagengine", "serve", "-c", str(hosts.write_files(url))),
         env={**os.environ, "DAGENGINE_ROOT_PASSWORD": PASSWORD},
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
         start_new_session=True,
     )
-    loopback.reaper.watch_process(process.pid)
+    hosts.reaper.watch_process(process.pid)
     assert process.stdout is not None
     if not (await process.stdout.readline()).startswith(b"dagengine ready"):
         raise SystemExit(f"the controller did not start; its log is {log.name}")
