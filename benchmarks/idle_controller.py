@@ -12,6 +12,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+import timeit
 
 from _support.demo_controller import run_demo_controller, wait_for_end
 from _support.loopback_hosts import PASSWORD, start_controller
@@ -95,6 +96,10 @@ async def _measure_hosts(count: int, seconds: float) -> None:
             ("", "% of one core", "CPU time, ms", "wake-ups/s", "threads", "RSS, MiB"),
             _cells(f"{count} servers, {available} of them available", *usages),
         ],
+    )
+    additions_s = min(timeit.repeat("sum(range(10**6))", number=1, repeat=20))
+    print(
+        f"  speed of this machine: a million additions in Python take {1000 * additions_s:.0f} ms"
     )
 
 
