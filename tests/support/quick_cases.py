@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 
-def first_quick(cases: Iterable[Any], quick: int = 1) -> Iterator[Any]:
-    """Yield the cases for `parametrize`; those after the first `quick` are slow tests."""
-    for number, case in enumerate(cases):
+def first_quick(cases: Iterable[Any], quick: int = 1) -> list[Any]:
+    """Return the cases for `parametrize`; those after the first `quick` are slow tests."""
+
+    def make_slow(case: Any) -> Any:
         values = case if isinstance(case, tuple) else (case,)
-        yield case if number < quick else pytest.param(*values, marks=pytest.mark.slow)
+        return pytest.param(*values, marks=pytest.mark.slow)
+
+    return [case if number < quick else make_slow(case) for number, case in enumerate(cases)]
