@@ -213,14 +213,21 @@ function runTab() {
   const live = () => document.getElementById("live");
   if (live() === null) return;
 
-  // One refresh at a time; a large page is refreshed less often.
+  // One refresh at a time; a large page is refreshed less often. An event brings a later one forward.
   let pauseMs = MIN_REFRESH_MS;
+  let endedAt = 0;
+  let dueAt = 0;
   let timer = 0;
   let isRefreshing = false;
   let isStale = false;
   function refresh(afterMs = pauseMs) {
-    if (isRefreshing) isStale = true;
-    else if (!timer) timer = setTimeout(load, afterMs);
+    if (isRefreshing) return (isStale = true);
+    const now = performance.now();
+    const due = Math.max(now, endedAt + afterMs);
+    if (timer && due >= dueAt) return;
+    clearTimeout(timer);
+    dueAt = due;
+    timer = setTimeout(load, due - now);
   }
   async function load() {
     timer = 0;
@@ -236,9 +243,10 @@ function runTab() {
     await done;
     await new Promise((resolve) => setTimeout(resolve, 20));
     isRefreshing = false;
+    endedAt = performance.now();
     // The response was another page, such as the log-in form.
     if (live() === null) return location.reload();
-    pauseMs = Math.max(MIN_REFRESH_MS, 4 * (performance.now() - begin));
+    pauseMs = Math.max(MIN_REFRESH_MS, 4 * (endedAt - begin));
     if (follows) scrollLog();
     afterRefresh();
     if (isStale) refresh();

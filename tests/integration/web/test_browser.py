@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext
+from playwright.async_api import BrowserContext, Page
 
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import Latch, eventually
@@ -26,6 +27,7 @@ pytestmark = [
 ]
 
 PAGES = ("/tasks", "/task/{id}", "/locks", "/audit", "/log")
+ACTIVE_REFRESH_MS = 2000  # as in app.mjs
 RECORD_EVENTS = """
 window.received = [];
 document.addEventListener("dagengine:event", ({detail}) => window.received.push(detail.number));
@@ -127,6 +129,35 @@ async def test_page_shows_progress_without_reload(
         assert await page.evaluate("window.sameDocument")
         last = await controller.engine.last_event(controller.row_id(dag_id))
         assert await page.evaluate("window.received") == [*range(first + 1, last + 1)]
+
+
+async def test_event_brings_next_refresh_of_active_page_forward(
+    controller: PageController, tmp_path: Path
+) -> None:
+    controller.latch = Latch()
+    dag_id = await controller.submit()
+    await controller.latch.reached.wait()
+    async with logged_in(controller, tmp_path) as browser:
+        page, refreshes = browser.pages[0], []
+        await page.clock.install()
+        await page.goto(f"{controller.url}/ui/task/{dag_id}")
+        await page.wait_for_selector("#connection[data-state=live]")
+        page.on("requestfinished", lambda request: refreshes.append(request.url))
+        await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+        await _run_until(page, 5_000, lambda: bool(refreshes))  # the next refresh is due in 2 s
+        refreshes.clear()
+        await controller.submit()
+        await _run_until(page, ACTIVE_REFRESH_MS - 500, lambda: bool(refreshes))
+
+
+async def _run_until(page: Page, limit_ms: int, is_done: Callable[[], bool]) -> None:
+    """Let at most so much time of the page pass until a condition holds."""
+    for _ in range(0, limit_ms, 100):
+        await page.clock.run_for(100)
+        await page.wait_for_timeout(200)  # real time, for events and responses
+        if is_done():
+            return
+    pytest.fail(f"it did not happen within {limit_ms} ms of the page")
 
 
 async def test_typed_reason_survives_live_updates(
