@@ -33,7 +33,7 @@ _PORTS_PER_PROCESS = 1_000
 _PROCESSES = 20
 _ports = (
     _FIRST_PORT + os.getpid() % _PROCESSES * _PORTS_PER_PROCESS + number % _PORTS_PER_PROCESS
-    for number in itertools.count(random.randrange(_PORTS_PER_PROCESS))  # noqa: S311  # no secret
+    for number in itertools.count(random.randrange(_PORTS_PER_PROCESS))  # noqa: S311  # not a secret
 )
 _READY_BOUND_S = 15.0
 _POLL_S = 0.02
@@ -222,20 +222,20 @@ class DemoHosts:
 
 
 def free_port() -> int:
-    """Return a TCP port on loopback that is currently unused, each time another one.
+    """Return a TCP port on loopback that is currently unused; within 1,000 calls, none twice.
 
     It is below the kernel's range for outgoing connections, from which a port could be taken
     before a server listens on it, or between its stop and its next start. Processes with successive
     ids take their ports from different parts of that range.
     """
-    for port in _ports:
+    while True:
+        port = next(_ports)
         with socket.socket() as probe:
             try:
                 probe.bind((LOOPBACK, port))
             except OSError:
                 continue
             return port
-    raise AssertionError("the ports do not end")
 
 
 def _command(kind: str, directory: Path, port: int) -> Sequence[str]:

@@ -16,6 +16,7 @@ from dagengine.extension import Call, Extension, ExtensionContext, Plugin, Route
 from dagengine.model.step import StepContext
 from dagengine.server.config import load_config
 from dagengine.server.controller import Controller, run_controller
+from dagengine.server.local_store import key_file_of
 from dagengine.testing import Latch
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.demo.hosts import free_port
@@ -71,7 +72,7 @@ class FleetController:
         self.engine_file.write_text(json.dumps(self.engine))
         config = load_config(self.engine_file, {})
         for store in (config.service_store, *map(config.store_of, config.clusters)):
-            plant_key(store.with_suffix(".key.pem"))
+            plant_key(key_file_of(store))
         async with run_controller(config, [Plugin("test", self._open)]) as controller:
             yield controller
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from dagengine.runtime.new_file import create_file
+from dagengine.security.server_key import load_or_create_key
 
 
 def plant_key(path: Path) -> None:
     """Write the key of this process to a key file, unless it exists."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(_pem())
+        create_file(path, _pem())
 
 
 @cache
 def _pem() -> bytes:
-    return rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "key.pem"
+        load_or_create_key(path).close()
+        return path.read_bytes()

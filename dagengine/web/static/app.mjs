@@ -221,7 +221,10 @@ function runTab() {
   let isRefreshing = false;
   let isStale = false;
   function refresh(afterMs = pauseMs) {
-    if (isRefreshing) return (isStale = true);
+    if (isRefreshing) {
+      isStale = true;
+      return;
+    }
     const now = performance.now();
     const due = Math.max(now, endedAt + afterMs);
     if (timer && due >= dueAt) return;

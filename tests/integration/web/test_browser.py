@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page
 
+from dagengine import web
 from dagengine.runtime.clock import SystemClock
 from dagengine.testing import Latch, eventually
 from dagengine.web.page import ServerCount
@@ -27,7 +28,8 @@ pytestmark = [
 ]
 
 PAGES = ("/tasks", "/task/{id}", "/locks", "/audit", "/log")
-ACTIVE_REFRESH_MS = 2000  # as in app.mjs
+APP = Path(web.__file__).with_name("static") / "app.mjs"
+ACTIVE_REFRESH_MS = int(APP.read_text().split("ACTIVE_REFRESH_MS = ")[1].split(";")[0])
 RECORD_EVENTS = """
 window.received = [];
 document.addEventListener("dagengine:event", ({detail}) => window.received.push(detail.number));
