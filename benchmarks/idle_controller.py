@@ -2,7 +2,8 @@
 
 Measures the controller's process twice through /proc: after its own start, and after it has started
 three real servers, with its SSH connections open. `--hosts` adds a controller that watches many
-simulated hosts.
+simulated hosts. The peer is a process that wakes up as often and does nothing: some virtual
+machines count more than 1 ms per wake-up of an idle processor.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _AVAILABLE = 3  # obState
 _AVAILABLE_POLLS, _AVAILABLE_POLL_S = 24, 10.0
 _FULL_RATE_S = 60.0  # until the probes and pings of a minute have begun
 _SETTLE_S = 2.0  # time for work that follows the last response
+_SLEEP = "import sys, time\nwhile True: time.sleep(float(sys.argv[1]))"
 _UNWANTED = ("typer", "click", "rich", "obshell", "pytest")
 _LIST_MODULES = """
 import sys
@@ -59,12 +61,14 @@ async def _measure(seconds: float) -> None:
         accepted = await controller.client.start("GLOBAL")
         await wait_for_end(controller.client, accepted["id"])
         after_start = await _measure_usage(controller.pid, seconds)
+    peer = await _measure_peer(after_start)
     print_table(
         f"idle controller, {seconds:g} s per measurement",
         [
             ("", "% of one core", "CPU time, ms", "wake-ups/s", "threads", "RSS, MiB"),
             _cells("before the first request", *after_boot),
             _cells(f"after the start of {_SERVERS} servers", *after_start),
+            _cells("peer: only as many wake-ups", *peer),
         ],
     )
     usages_by_label = {"before the first request": after_boot, "after the start": after_start}
@@ -90,11 +94,13 @@ async def _measure_hosts(count: int, seconds: float) -> None:
         finally:
             controller.send_signal(signal.SIGTERM)
             await controller.wait()
+    peer = await _measure_peer(usages)
     print_table(
         f"idle controller with {count} hosts, {seconds:g} s; goals in % of a core: {GOALS}",
         [
             ("", "% of one core", "CPU time, ms", "wake-ups/s", "threads", "RSS, MiB"),
             _cells(f"{count} servers, {available} of them available", *usages),
+            _cells("peer: only as many wake-ups", *peer),
         ],
     )
     additions_s = min(timeit.repeat("sum(range(10**6))", number=1, repeat=20))
@@ -120,6 +126,20 @@ async def _measure_usage(pid: int, seconds: float) -> tuple[Usage, Usage]:
     begin = read_usage(pid)
     await asyncio.sleep(seconds)
     return begin, read_usage(pid)
+
+
+async def _measure_peer(usages: tuple[Usage, Usage]) -> tuple[Usage, Usage]:
+    """Measure a process that sleeps and wakes up as often as another one has."""
+    begin, end = usages
+    elapsed_s = end.at_s - begin.at_s
+    pause_s = elapsed_s / max(1, sum(_count_wakeups(begin, end).values()))
+    arguments = (sys.executable, "-c", _SLEEP, str(pause_s))
+    process = await asyncio.create_subprocess_exec(*arguments)
+    try:
+        return await _measure_usage(process.pid, elapsed_s)
+    finally:
+        process.kill()
+        await process.wait()
 
 
 def _cells(label: str, begin: Usage, end: Usage) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ new SSH servers and a new controller, to which the POST is sent as soon as it ru
 includes the SSH logins.
 
 The warm case alternates such rounds with rounds whose controller has watched its hosts before the
-POST, so that its connections are open. A fresh controller logs in to its hosts while it starts, so
-the comparison is made twice: from the POST, and with the fresh controller's own start.
+POST, so that its connections are open. A fresh controller logs in to its hosts while it starts; its
+time therefore includes its own start. The comparison from the POST on is printed, too.
 """
 
 from __future__ import annotations
@@ -242,19 +242,19 @@ async def _measure_warm(pairs: int) -> None:
         fresh.append(await _run_round(_SERVERS_OF_WARM))
         warm.append(await _run_round(_SERVERS_OF_WARM, is_warm=True))
     values_by_label = {
-        "POST to the start of its process": (
-            [r.before_s for r in fresh],
-            [r.before_s for r in warm],
-        ),
-        "overhead": ([r.overhead_s for r in fresh], [r.overhead_s for r in warm]),
-        "start of the controller to the start of the server's process": (
+        "time to the server's process": (
             [r.controller_start_s + r.before_s for r in fresh],
             [r.before_s for r in warm],
         ),
-        "overhead with the start of the controller": (
+        "overhead": (
             [r.controller_start_s + r.overhead_s for r in fresh],
             [r.overhead_s for r in warm],
         ),
+        "time to the server's process, from the POST": (
+            [r.before_s for r in fresh],
+            [r.before_s for r in warm],
+        ),
+        "overhead, from the POST": ([r.overhead_s for r in fresh], [r.overhead_s for r in warm]),
     }
     rows: list[tuple[str, ...]] = [("", "median", "min", "max")]
     for label, (fresh_s, warm_s) in values_by_label.items():
@@ -263,7 +263,8 @@ async def _measure_warm(pairs: int) -> None:
     print_table(f"warm controller, {_SERVERS_OF_WARM} servers, {pairs} pairs, seconds", rows)
     for label, (fresh_s, warm_s) in values_by_label.items():
         ratio = statistics.median(warm_s) / statistics.median(fresh_s)
-        print(f"  {label}: warm / fresh {ratio:.2f}; goal: at most {GOAL_WARM_RATIO:g}", flush=True)
+        print(f"  {label}: warm / fresh {ratio:.2f}")
+    print(f"  goal of the first two: at most {GOAL_WARM_RATIO:g}", flush=True)
 
 
 # --- the response to the POST --------------------------------------------------------------------

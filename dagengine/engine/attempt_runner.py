@@ -121,6 +121,7 @@ class AttemptRunner:
         name = f"attempt {sub_task.attempt_no} of sub-task {sub_task.sub_task_id}"
         running = self._run(active_dag, sub_task, attempt, mailbox)
         attempt.runner_task = self._tasks.spawn(running, name=name)
+        self._watchdog.resume()
         self._watch(attempt.bound_s)
 
     def cancel(self, sub_task_id: int) -> None:

@@ -36,8 +36,8 @@ class TaskOwner(Protocol):
 class LoopWatchdog:
     """Checks, once per `limit_s`, that the event loop runs callbacks.
 
-    A check wakes the loop once. No check is made while the owner has no tasks. A pause of the
-    whole process, such as a suspended virtual machine, is not reported.
+    A check wakes the loop once. While the owner has no tasks, the thread waits for `resume`. A
+    pause of the whole process, such as a suspended virtual machine, is not reported.
 
     Args:
         owner: of the tasks that may block the loop; called in the thread.
@@ -53,6 +53,7 @@ class LoopWatchdog:
         self._owner = owner
         self._limit_s = limit_s
         self._clock = SystemClock()
+        self._resumed = threading.Event()
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -63,15 +64,23 @@ class LoopWatchdog:
             target=self._watch, args=arguments, name="loop watchdog", daemon=True
         ).start()
 
+    def resume(self) -> None:
+        """Continue to check: the owner has a task."""
+        self._resumed.set()
+
     def stop(self) -> None:
         """End the thread, without waiting for it."""
         self._stopped.set()
+        self._resumed.set()
 
     def _watch(
         self, loop: asyncio.AbstractEventLoop, loop_thread: int, stopped: threading.Event
     ) -> None:
         while not stopped.wait(self._limit_s):
+            self._resumed.clear()
             if not self._owner.has_tasks():
+                if not stopped.is_set():  # `stop` resumes only a thread that waits already
+                    self._resumed.wait()
                 continue
             has_run = threading.Event()
             try:

@@ -1,6 +1,6 @@
 """Detection of pauses of this process: a suspended machine, a stopped virtual machine, SIGSTOP.
 
-A thread reads the clocks a few times per second. A longer gap since its last reading means that no
+A thread reads the clocks once per second. A longer gap since its last reading means that no
 thread ran. The time of a process leaves these gaps out, so a deadline that passed during a pause is
 extended, and the pauses are remembered, so an error after one can name it.
 """
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-BEAT_S = 0.5
+BEAT_S = 1.0
 """Time between two readings of the thread, in seconds."""
 GAP_S = 4.0
 """The shortest gap that counts as a pause, in seconds. A busy machine causes shorter ones."""

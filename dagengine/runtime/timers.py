@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from contextvars import Context
+from typing import Any, Protocol, TypeVar, TypeVarTuple, runtime_checkable
 
 from dagengine.runtime.clock import PROCESS_TIME, Clock
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_COARSE_FROM_S = 5.0  # delays from which a call is late by up to _COARSE_S
+_COARSE_S = 0.5
 
 
 class Timer(Protocol):
@@ -54,10 +60,25 @@ class ProcessTimeLoop(asyncio.SelectorEventLoop):
 
     After a pause, no time-out expires for the time of the pause. A response that arrived during
     the pause is read first, whatever waits for it: SSH, SQL, HTTP or a step.
+
+    Calls with a long delay are made together, up to 0.5 s late: an idle controller of hundreds of
+    hosts then wakes up for all of their keep-alives at once. Time-outs expire at their time.
     """
 
     def time(self) -> float:
         return PROCESS_TIME.monotonic_s()
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        when_s = self.time() + delay
+        if delay >= _COARSE_FROM_S:
+            when_s = math.ceil(when_s / _COARSE_S) * _COARSE_S
+        return self.call_at(when_s, callback, *args, context=context)
 
 
 def run_in_process_time(main: Coroutine[Any, Any, T]) -> T:

@@ -25,10 +25,12 @@ class Owner:
 
     def __init__(self, *, has_tasks: bool) -> None:
         self.asked = asyncio.Event()
+        self.questions = 0
         self._has_tasks = has_tasks
         self._loop = asyncio.get_running_loop()
 
     def has_tasks(self) -> bool:
+        self.questions += 1
         self._loop.call_soon_threadsafe(self.asked.set)
         return self._has_tasks
 
@@ -74,3 +76,28 @@ async def test_watchdog_running_loop_reports_nothing() -> None:
 
 async def test_watchdog_without_need_reports_nothing() -> None:
     assert await watch(0.2, is_needed=False) == []
+
+
+async def test_watchdog_without_tasks_sleeps_until_resumed() -> None:
+    owner = Owner(has_tasks=False)
+    watchdog = LoopWatchdog(owner, limit_s=LIMIT_S)
+    watchdog.start()
+    await owner.asked.wait()
+    await asyncio.sleep(10 * LIMIT_S)
+    assert owner.questions == 1
+    owner.asked.clear()
+    watchdog.resume()
+    await owner.asked.wait()
+    watchdog.stop()
+
+
+async def test_watchdog_thread_ends_while_it_sleeps() -> None:
+    owner = Owner(has_tasks=False)
+    watchdog = LoopWatchdog(owner, limit_s=LIMIT_S)
+    before = set(threading.enumerate())
+    watchdog.start()
+    (thread,) = set(threading.enumerate()) - before
+    await owner.asked.wait()
+    watchdog.stop()
+    await asyncio.to_thread(thread.join, 10)
+    assert not thread.is_alive()
