@@ -38,7 +38,7 @@ _UNITS = {"_s": "seconds", "_days": "days", "_dags": "DAGs"}
 _TYPES = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
 # Parts of a docstring that are in another column, or concern callers in Python.
 _NOTES_FOR_CODE = re.compile(
-    r"; None [^.;]*|(, (in seconds|above 0|at least 1|1\.\.65535))+|absolute (?=path)"
+    r"; None [^.;]*|(, (in seconds|above 0|at least 1|1\.\.65535|2 to 60))+|absolute (?=path)"
 )
 _LIMITS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 
@@ -131,9 +131,15 @@ def _types(annotation: Any) -> list[str]:
 
 
 def _range(field: FieldInfo) -> list[str]:
+    """Return the limits of a value; those of `Port | None` are in the annotation."""
+    limits = list(field.metadata)
+    for part in get_args(field.annotation):
+        if get_origin(part) is Annotated:
+            for entry in get_args(part)[1:]:
+                limits += entry.metadata if isinstance(entry, FieldInfo) else [entry]
     return [
         text.format(f"{value:g}")
-        for limit in field.metadata
+        for limit in limits
         for name, text in _LIMITS.items()
         if (value := getattr(limit, name, None)) is not None
     ]

@@ -30,6 +30,15 @@ URL of the controller; like \-\-url.
 .B DAGENGINE_PASSWORD
 Password of root@sys for the commands that call a controller.
 .TP
+.B DAGENGINE_TOKEN
+API token for these commands, instead of the password.
+.TP
+.B DAGENGINE_CA_FILE
+PEM file with the CA that signed the certificate of the controller; without it, those of the system.
+.TP
+.B DAGENGINE_CERT_FILE, DAGENGINE_KEY_FILE
+PEM files with a client certificate and its key.
+.TP
 .B DAGENGINE_API__PORT, ...
 Each key of the engine file is also a variable of the controller: section and key in upper case,
 joined by two underscores.
@@ -37,15 +46,6 @@ joined by two underscores.
 The documentation is installed in share/doc/dagengine of the environment, with examples of all
 configuration files in share/doc/dagengine/configs.
 """
-
-_CODES = {
-    ExitCode.DONE: "Done.",
-    ExitCode.FAILED: "The DAG failed, a server is not in service, or a check failed.",
-    ExitCode.USAGE: "Wrong usage or configuration.",
-    ExitCode.UNREACHABLE: "The controller cannot be reached.",
-    ExitCode.REFUSED: "Permission denied.",
-    ExitCode.INTERRUPTED: "Interrupted.",
-}
 
 
 def render_man_page() -> str:
@@ -62,7 +62,7 @@ def render_man_page() -> str:
         lines += _render_command(name, command)
     lines.append(".SH EXIT STATUS")
     for code in ExitCode:
-        lines += [".TP", rf".B {int(code)}", _CODES[code]]
+        lines += [".TP", rf".B {int(code)}", _escape(f"{code.meaning.capitalize()}.")]
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
 
 

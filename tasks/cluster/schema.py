@@ -70,7 +70,8 @@ class ServerSettings(Section):
     """Keys of a server, and of the defaults for all servers.
 
     Attributes:
-        agent_port: part of the server's name, `ip:agent_port`; nothing listens there.
+        agent_port: part of the server's name, `ip:agent_port`; nothing listens there. The limits
+            are those of the API for names in requests.
         sql_port: port for MySQL clients.
         rpc_port: port for the other servers; part of the server's name inside an OceanBase cluster.
         home: directory of the server, with `bin/`; required in `defaults` or at each server.
@@ -81,7 +82,7 @@ class ServerSettings(Section):
         start_options: parameters that a first start sets, such as `memory_limit: 2G`.
     """
 
-    agent_port: int | None = Field(default=None, ge=1, le=65535)
+    agent_port: int | None = Field(default=None, ge=1025, le=65535)
     sql_port: int | None = Field(default=None, ge=1, le=65535)
     rpc_port: int | None = Field(default=None, ge=1, le=65535)
     home: str | None = None

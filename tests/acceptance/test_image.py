@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from dagengine.server.config import load_config
+from tests.support.checkout import ROOT, tracked_files
 from tests.support.listening_controller import open_controller
 
-ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "configs" / "service.yaml"
 SHARED = "/opt/dagengine/share/doc/dagengine"
 
@@ -146,14 +146,11 @@ def test_unit_file_names_files_of_the_service() -> None:
 def test_image_build_steps_install_a_working_program(tmp_path: Path) -> None:
     """Run the RUN steps as the build does, with the paths of the image below a directory."""
     source = tmp_path / "src"
-    packed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split("\0")
     kept = {
         name[1:] for name in (ROOT / ".dockerignore").read_text().splitlines() if name[:1] == "!"
     }
-    for name in filter(None, packed):
-        if name.split("/")[0] in kept and (ROOT / name).is_file():
+    for name in tracked_files():
+        if name.split("/")[0] in kept:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
     # The dependencies are those of the tests.

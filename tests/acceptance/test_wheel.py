@@ -21,10 +21,10 @@ import pytest
 
 from dagengine.client import Client
 from tasks.demo.hosts import free_port
+from tests.support.checkout import ROOT, tracked_files
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 FOREIGN = "raise SystemExit('the foreign module was run')\n"
@@ -56,13 +56,6 @@ class Installed:
         return subprocess.run(
             argv, cwd=self.cwd, env=self.environment, capture_output=True, text=True, check=False
         )
-
-
-def tracked_files() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +126,7 @@ def test_wheel_contains_all_examples_and_pages(wheel: Path) -> None:
     }
     expected = {name for name in tracked_files() if name.startswith(("configs/", "docs/"))}
     expected = {f"doc/dagengine/{name}" for name in expected - generators - {page}}
-    top = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "LICENSE")
+    top = ("README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
     expected |= {"man/man1/dagengine.1", *(f"doc/dagengine/{name}" for name in top)}
     assert shared_files(wheel) == expected
 

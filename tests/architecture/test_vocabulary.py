@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import checkout
+from tests.support.checkout import ROOT
 from tests.support.source_trees import nodes_in, tokens_in
 
-ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 LIMIT = 0.5  # hits per 1,000 words: the maximum among the reference projects
 FEWEST_PATTERNS = 23
@@ -40,11 +41,10 @@ EXEMPT = (
 @cache
 def tracked_files(*suffixes: str) -> tuple[Path, ...]:
     """Return the files tracked by git with one of these suffixes, without the exempt ones."""
-    names = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
     return tuple(
-        ROOT / name for name in names if name.endswith(suffixes) and not name.startswith(EXEMPT)
+        ROOT / name
+        for name in checkout.tracked_files()
+        if name.endswith(suffixes) and not name.startswith(EXEMPT)
     )
 
 

@@ -67,8 +67,9 @@ class EngineConfig(Section):
         api: settings of the API; with several clusters, the defaults of their listeners.
         service: the listener of the whole service. With `clusters`, its socket is always open.
         store: settings of the store.
-        cluster: absolute path of the cluster file; for one cluster.
-        clusters: the clusters by name; instead of `cluster`.
+        cluster: absolute path of the cluster file, for one cluster. Exactly one of `cluster` and
+            `clusters` is required.
+        clusters: the clusters by name.
     """
 
     api: ApiConfig = ApiConfig()

@@ -82,8 +82,8 @@ class ApiConfig(Section):
     Attributes:
         host: IP address to listen on, or `localhost`.
         port: TCP port to listen on, 1..65535.
-        socket: absolute path of the unix socket to listen on; NO_SOCKET for none, None for the
-            default, which is ClusterConfig.socket_path.
+        socket: absolute path of the unix socket to listen on, or `none` for no socket. Default: the
+            path of the store with the suffix `.sock`.
         advertise: `ip:port` that is part of ids; None for host:port.
         allowed_hosts: host names by which clients reach the API, in addition to IP addresses,
             `localhost` and the host of `advertise`.
@@ -92,7 +92,7 @@ class ApiConfig(Section):
         tls_key_file: its private key, PEM without a passphrase.
         tls_client_ca_file: CA that must have signed client certificates; None requires none.
         key_file: absolute path of the RSA key that clients encrypt for; all controllers of a shared
-            store have the same. None for the file beside the SQLite store.
+            store have the same. Default: a file beside the SQLite store.
         controllers_ca_file: CA that signed the certificates of the other controllers of a shared
             store; None for those of the system.
         without_tls: explicit consent to serve other machines without TLS.
@@ -160,7 +160,7 @@ class ServiceConfig(Section):
     Attributes:
         host: IP address to listen on, or `localhost`.
         port: TCP port to listen on, 1..65535; None for the socket alone.
-        socket: absolute path of the unix socket to listen on; None for `service.sock` beside the
+        socket: absolute path of the unix socket to listen on. Default: `service.sock` beside the
             stores.
         allowed_hosts: host names by which clients reach the service, in addition to IP addresses
             and `localhost`.
@@ -207,8 +207,8 @@ class ClusterEntry(Section):
         file: absolute path of the cluster file.
         host: IP address to listen on, or `localhost`.
         port: TCP port to listen on, 1..65535.
-        socket: absolute path of the unix socket to listen on; NO_SOCKET for none, None for the
-            default beside the store.
+        socket: absolute path of the unix socket to listen on, or `none` for no socket. Default: the
+            path of the store with the suffix `.sock`.
         advertise: `ip:port` that is part of ids; None for host:port.
         agent_password_file: absolute path of the file with the agent password.
         tls_cert_file: absolute path of the PEM certificate chain.

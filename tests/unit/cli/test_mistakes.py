@@ -112,11 +112,11 @@ FILES: Files = {
         *("10.0.0.1:2886 occurs twice", "cluster.yaml", "set a different agent_port"),
     ),
     "SQL port twice": (
-        *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 1, home: /i}\n"),
+        *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 2887, home: /i}\n"),
         *("the same sql_port 2881", "cluster.yaml", "set a different sql_port"),
     ),
     "home twice": (
-        *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 1, sql_port: 1}\n"),
+        *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 2887, sql_port: 1}\n"),
         *("the same home /h", "cluster.yaml", "set a different home"),
     ),
     "odd zone name": (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dagengine.cli import main
 
+CONFIGS = Path(__file__).parents[3] / "configs"
 Output = pytest.CaptureFixture[str]
 
 
@@ -36,6 +38,20 @@ def test_init_writes_files_that_config_check_accepts(
         assert [each["server"] for each in document["servers"]] == servers
     assert main(["config", "check", "-c", str(engine_file)]) == 0
     assert f"{engine_file}: valid; API at 127.0.0.1:2886" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "cluster_file"),
+    [("engine", None), ("fleet", None), ("service", "clusters/example.yaml")],
+)
+def test_config_check_accepts_shipped_examples(
+    tmp_path: Path, name: str, cluster_file: str | None
+) -> None:
+    configs = tmp_path / "configs"
+    shutil.copytree(CONFIGS, configs)
+    if cluster_file is not None:  # service.yaml expects the user's own beside it
+        shutil.copy(configs / cluster_file, configs / "cluster.yaml")
+    assert main(["config", "check", "-c", str(configs / f"{name}.yaml")]) == 0
 
 
 @pytest.mark.parametrize("name", ["engine.yaml", "cluster.yaml"])

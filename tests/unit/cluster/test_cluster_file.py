@@ -222,9 +222,9 @@ def test_load_cluster_invalid_file_names_file_and_place(
     ("second", "named"),
     [
         ("{ip: 10.0.0.1, home: /b, sql_port: 1}", "10.0.0.1:2886 occurs twice"),
-        ("{ip: 10.0.0.1, home: /a, agent_port: 1, sql_port: 1}", "the same home /a"),
-        ("{ip: 10.0.0.1, home: /a/, agent_port: 1, sql_port: 1}", "the same home /a"),
-        ("{ip: 10.0.0.1, home: /b, agent_port: 1}", "the same sql_port 2881"),
+        ("{ip: 10.0.0.1, home: /a, agent_port: 2887, sql_port: 1}", "the same home /a"),
+        ("{ip: 10.0.0.1, home: /a/, agent_port: 2887, sql_port: 1}", "the same home /a"),
+        ("{ip: 10.0.0.1, home: /b, agent_port: 2887}", "the same sql_port 2881"),
         ("{ip: 10.0.0.2, home: /a, sql_port: 1, ssh: {host: 10.0.0.1}}", "the same home /a"),
     ],
 )

@@ -55,12 +55,22 @@ def test_tables_have_a_meaning_for_each_key(tables: str, models: tuple[type, ...
         ),
         ("keep_days", ["no", "90", "number, above 0, days"]),
         ("file", ["yes", "", "path", "path of the cluster file"]),
-        ("cluster", ["no", "", "path", "path of the cluster file; for one cluster"]),
+        ("clusters", ["no", "empty", "map", "the clusters by name"]),
     ],
 )
 def test_engine_key_has_default_range_and_unit(key: str, row: list[str]) -> None:
     rows = [cells[1:] for cells in rows_of(render_engine_keys()) if cells[0] == f"`{key}`"]
     assert rows[0][: len(row)] == row
+
+
+def test_optional_ports_have_their_range() -> None:
+    kinds = [cells[3] for cells in rows_of(render_engine_keys()) if cells[0] == "`port`"]
+    assert kinds == ["whole number, at least 1, at most 65535"] * 3
+
+
+@pytest.mark.parametrize("tables", [render_engine_keys(), render_cluster_keys()])
+def test_tables_name_no_values_of_python(tables: str) -> None:
+    assert re.findall(r"\bNone\b|\bTrue\b|NO_SOCKET|\w+Config\b", tables) == []
 
 
 @pytest.mark.parametrize(

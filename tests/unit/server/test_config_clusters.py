@@ -78,7 +78,7 @@ def test_variables_set_keys_of_clusters_and_service(tmp_path: Path) -> None:
 
 def test_example_of_several_clusters_is_valid() -> None:
     config = load_config(FLEET, {})
-    assert [each.name for each in config.cluster_configs] == ["example", "oceanbase"]
+    assert [each.name for each in config.cluster_configs] == ["demo", "ocean"]
     assert [each.file.is_file() for each in config.cluster_configs] == [True, True]
 
 
