@@ -129,6 +129,7 @@ __all__ += [
 # Output of commands.
 __all__ += [
     "escape_controls",
+    "expand_home",
     "find_user_name",
     "write_document",
     "write_lines",
@@ -187,7 +188,7 @@ _SOURCES = {
     "dagengine.web.times": "Instant make_instant render_duration",
     "dagengine.web.views.badges": "Badge",
     "dagengine.web.views.summary": "strip_prefix",
-    "dagengine.local_user": "find_user_name",
+    "dagengine.local_user": "expand_home find_user_name",
     "dagengine.text": "escape_controls",
 }
 
@@ -224,7 +225,7 @@ if TYPE_CHECKING:
     from dagengine.cli.application import new_app, render_epilog
     from dagengine.cli.exit_codes import ExitCode
     from dagengine.cli.options import EngineFile
-    from dagengine.local_user import find_user_name
+    from dagengine.local_user import expand_home, find_user_name
     from dagengine.messages import Message
     from dagengine.model.fencing import MAX_CHOSEN_EPOCH
     from dagengine.runtime.addresses import parse_host_port, render_host_port

@@ -1,9 +1,13 @@
-"""The operating system's user of this process."""
+"""The operating system's user of this process: name and home directory."""
 
 from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
+
+from dagengine import messages
+from dagengine.errors import ConfigError
 
 
 def find_user_name() -> str:
@@ -15,3 +19,15 @@ def find_user_name() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # ImportError: a system without the module pwd
         return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def expand_home(path: Path) -> Path:
+    """Return the path with `~` or `~USER` at its beginning replaced by a home directory.
+
+    Raises:
+        ConfigError: the home directory is unknown.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as exc:
+        raise ConfigError(messages.HOME_UNKNOWN(path=path), remedy=messages.SET_HOME()) from exc

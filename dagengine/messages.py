@@ -74,6 +74,10 @@ class MessageText(str):
 
 
 OMITTED = Message("dagengine.omitted", "{first} [… {size_bytes:,} bytes omitted …] {last}")
+HOME_UNKNOWN = Message("dagengine.home_unknown", "the home directory in {path} is unknown")
+SET_HOME = Message(
+    "dagengine.set_home", "write an absolute path, or set HOME in the environment of this program"
+)
 TASK_NOT_FOUND = Message("dagengine.task_not_found", "Task not found: {detail}")
 CLUSTER_UNKNOWN = Message("dagengine.cluster_unknown", "the service has no cluster {cluster!r}")
 CLUSTER_NOT_SERVED = Message(

@@ -19,6 +19,8 @@ TEMPLATES: Mapping[str, str] = {
     "dagengine.invalid_id_reason": "ID 无效：{generic_id}：{detail}",
     "dagengine.not_owner": "此控制器当前不拥有集群 {cluster}",
     "dagengine.call_owner": "请调用位于 {url} 的控制器",
+    "dagengine.home_unknown": "{path} 中的主目录未知",
+    "dagengine.set_home": "请写绝对路径，或在本程序的环境中设置 HOME",
     "dagengine.call_later": "请几秒后重试",
     "dagengine.owner_unavailable": "当前没有控制器能为集群 {cluster} 应答；未执行任何操作",
     "dagengine.owner_lost": "拥有集群 {cluster} 的控制器在应答之前失联：结果未知",

@@ -26,6 +26,7 @@ __all__ += [
     "SshPool",
     "Trust",
     "find_skipped_lines",
+    "known_hosts_file",
 ]
 
 # The module that defines each name. The block for type checkers has the same names.
@@ -34,7 +35,7 @@ _SOURCES = {
     "dagengine.remote.command": "Command Secret script",
     "dagengine.remote.runner": "CommandResult HostAddress LineStream Runner RunnerPool",
     "dagengine.remote.ssh.host_keys": "HostKey HostKeys Trust",
-    "dagengine.remote.ssh.known_hosts": "find_skipped_lines",
+    "dagengine.remote.ssh.known_hosts": "find_skipped_lines known_hosts_file",
     "dagengine.remote.ssh.pool": "SshPool",
 }
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
         RunnerPool,
     )
     from dagengine.remote.ssh.host_keys import HostKey, HostKeys, Trust
-    from dagengine.remote.ssh.known_hosts import find_skipped_lines
+    from dagengine.remote.ssh.known_hosts import find_skipped_lines, known_hosts_file
     from dagengine.remote.ssh.pool import SshPool
 else:
     __getattr__, __dir__ = lazy_exports(__name__, _SOURCES)

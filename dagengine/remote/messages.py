@@ -26,6 +26,13 @@ RAISE_DESCRIPTOR_LIMIT = Message(
     "remote.raise_descriptor_limit",
     "raise its limit on open files (LimitNOFILE= of the systemd unit, ulimit -n)",
 )
+USER_WITHOUT_NAME = Message(
+    "remote.user_without_name",
+    "cannot connect to {host}: the user of this program, uid {uid}, has no name",
+)
+SET_USER = Message(
+    "remote.set_user", "set USER in the environment of this program, or add the user to /etc/passwd"
+)
 CHECK_HOST_AND_PORT = Message(
     "remote.check_host_and_port",
     "check that the host is up and that sshd listens on this address and port",

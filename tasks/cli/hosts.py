@@ -34,6 +34,7 @@ from dagengine.remote import (
     SshPool,
     Trust,
     find_skipped_lines,
+    known_hosts_file,
 )
 from tasks.cli import messages
 from tasks.cli.claim import run_claim
@@ -218,7 +219,7 @@ def _pin(
 
 
 def _pin_key(keys: HostKeys, key: HostKey) -> Result:
-    file = key.address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    file = known_hosts_file(key.address)
     is_new_file = not file.exists()
     others = keys.pin(key)
     if is_new_file:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dagengine import AgentAddress
 from dagengine.errors import ConfigError, Message
-from dagengine.extension import WatchedFile, find_user_name
+from dagengine.extension import WatchedFile, expand_home, find_user_name
 from tasks.cluster import messages
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import (
@@ -394,4 +394,4 @@ def _check_unique(path: Path, servers: Sequence[Server]) -> None:
 
 
 def _resolve(path: Path, text: str) -> Path:
-    return path.parent / Path(text).expanduser()
+    return path.parent / expand_home(Path(text))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dagengine.extension import expand_home
 from dagengine.remote import HostAddress
 from tasks.cluster import messages
 
@@ -139,9 +140,9 @@ def _keep_one_passphrase(fields: dict[str, Any], section: SshSection) -> None:
 
 def _with_paths(directory: Path, fields: dict[str, Any]) -> dict[str, Any]:
     paths = {
-        name: directory / Path(fields[name]).expanduser() for name in _PATHS if fields.get(name)
+        name: directory / expand_home(Path(fields[name])) for name in _PATHS if fields.get(name)
     }
     agent = fields.get("agent")
     if isinstance(agent, str):
-        paths["agent"] = directory / Path(agent).expanduser()
+        paths["agent"] = directory / expand_home(Path(agent))
     return fields | paths

@@ -34,7 +34,7 @@ from dagengine.extension import (
     read_fencing_token,
     read_store_identity,
 )
-from dagengine.remote import HostAddress, Runner, RunnerPool, find_skipped_lines
+from dagengine.remote import HostAddress, Runner, RunnerPool, find_skipped_lines, known_hosts_file
 from tasks.cluster.access import ClusterAccess
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.cluster.servers import Cluster, Server
@@ -199,7 +199,7 @@ def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
 
 def _inspect_known_hosts(address: HostAddress) -> Iterator[SelfCheckResult]:
     """Check the known_hosts file; without it, the host keys are unknown, not the set-up broken."""
-    file = address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    file = known_hosts_file(address)
     check, remedy = "known hosts", messages.PIN_HOST_KEYS()
     if not file.exists():
         message = messages.KNOWN_HOSTS_MISSING()

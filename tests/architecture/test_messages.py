@@ -61,7 +61,8 @@ class Catalogue:
         """Return the modules of the package that use the catalogue."""
         if self.package == "dagengine":
             errors = (ROOT / "dagengine" / "errors").glob("*.py")
-            return [*errors, ROOT / "dagengine" / "lines.py"]
+            others = (ROOT / "dagengine" / name for name in ("lines.py", "local_user.py"))
+            return [*errors, *others]
         return [*(ROOT / self.package).rglob("*.py")]
 
 

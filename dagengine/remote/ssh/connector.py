@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import getpass
 import logging
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,9 @@ _log = logging.getLogger("dagengine.remote")
 
 # No descriptor is left in this process or on this machine: the fault is not the host's.
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+
+# Options of asyncssh that keep it from reading certificates of X.509 below ~/.ssh.
+NO_USER_FILES: Mapping[str, Any] = {"x509_trusted_certs": [], "x509_trusted_cert_paths": []}
 
 # At INFO, asyncssh logs every command line, including secrets.
 logging.getLogger("asyncssh").setLevel(logging.WARNING)
@@ -106,6 +110,7 @@ class Login:
     async def _log_in(
         self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None
     ) -> asyncssh.SSHClientConnection:
+        ensure_user_has_name(address)
         trusted = self._trusted.of(address)
         try:
             return await self._log_in_with_fallback(address, trusted, bastion)
@@ -312,6 +317,18 @@ async def find_algorithm_mismatch(
     )
 
 
+def ensure_user_has_name(address: HostAddress) -> None:
+    """Raise HostUnreachable if this process's user has no name: asyncssh needs one to connect."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError) as exc:
+        raise HostUnreachable(
+            messages.USER_WITHOUT_NAME(host=_route(address), uid=os.getuid()),
+            host=str(address),
+            remedy=messages.SET_USER(),
+        ) from exc
+
+
 async def _connect(
     login: _LoginSettings, keys: tuple[ClientKey, ...], **way: Any
 ) -> asyncssh.SSHClientConnection:
@@ -326,6 +343,7 @@ async def _connect(
         known_hosts=login.trusted,
         server_host_key_algs=login.algorithms,
         config=None,
+        **NO_USER_FILES,
         agent_path=None,
         preferred_auth="publickey",
         gss_auth=False,

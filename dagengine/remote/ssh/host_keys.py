@@ -13,6 +13,8 @@ from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.algorithms import KEX_ALGORITHMS
 from dagengine.remote.ssh.connector import (
+    NO_USER_FILES,
+    ensure_user_has_name,
     explain_failure,
     find_algorithm_mismatch,
     no_answer,
@@ -130,6 +132,7 @@ class HostKeys:
     async def _look(
         self, address: HostAddress, bastion: asyncssh.SSHClientConnection | None
     ) -> HostKey:
+        ensure_user_has_name(address)
         trusted = self._trusted.of(address)
         matches = matches_of(trusted, address)
         algorithms = [*pinned_algorithms(matches), *_ALGORITHMS]
@@ -200,6 +203,7 @@ async def _is_certified(
             client_keys=None,
             known_hosts=trusted,
             config=None,
+            **NO_USER_FILES,
             agent_path=None,
             preferred_auth="publickey",
             gss_auth=False,

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import asyncssh
 
-from dagengine.errors import HostKeyRejected
+from dagengine.errors import ConfigError, HostKeyRejected
+from dagengine.local_user import expand_home
 from dagengine.remote import messages
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.known_hosts_lines import KnownHosts, parse_known_hosts
@@ -48,9 +49,12 @@ class TrustedHosts:
         A missing file counts as empty.
 
         Raises:
-            HostKeyRejected: the file cannot be read.
+            HostKeyRejected: the file cannot be read, or its default is unknown.
         """
-        file = known_hosts_file(address)
+        try:
+            file = known_hosts_file(address)
+        except ConfigError as error:
+            raise HostKeyRejected(error.message, host=str(address), remedy=error.remedy) from error
         try:
             return self._files.setdefault(file, WatchedFile(file, self._read)).read().trusted
         except FileNotFoundError:
@@ -68,10 +72,10 @@ def find_skipped_lines(address: HostAddress) -> tuple[str, ...]:
 
     Empty if the file does not exist or cannot be opened.
     """
-    file = known_hosts_file(address)
     try:
+        file = known_hosts_file(address)
         return _describe_skipped(file, WatchedFile(file, _read_known_hosts).read())
-    except OSError:
+    except (ConfigError, OSError):
         return ()
 
 
@@ -94,8 +98,12 @@ def _describe_skipped(file: Path, known_hosts: KnownHosts) -> tuple[str, ...]:
 
 
 def known_hosts_file(address: HostAddress) -> Path:
-    """Return the file with the trusted host keys for this address."""
-    return address.known_hosts or Path("~/.ssh/known_hosts").expanduser()
+    """Return the file with the trusted host keys for this address.
+
+    Raises:
+        ConfigError: it is the default, below an unknown home directory.
+    """
+    return address.known_hosts or expand_home(Path("~/.ssh/known_hosts"))
 
 
 class Matches(NamedTuple):

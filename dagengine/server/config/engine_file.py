@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from dagengine.errors import ConfigError
+from dagengine.local_user import expand_home
 from dagengine.runtime.strict_yaml import read_yaml
 from dagengine.runtime.yaml_structure import YamlRefused, read_yaml_text
 from dagengine.server import messages
@@ -227,7 +228,7 @@ def _explain(
 def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
     def absolute(section: S) -> S:
         paths = {
-            name: base / value.expanduser()
+            name: base / expand_home(value)
             for name in type(section).model_fields
             if isinstance(value := getattr(section, name), Path)
         }
@@ -238,7 +239,7 @@ def _with_absolute_paths(config: EngineConfig, base: Path) -> EngineConfig:
             "api": absolute(config.api),
             "service": None if config.service is None else absolute(config.service),
             "store": absolute(config.store),
-            "cluster": None if config.cluster is None else base / config.cluster.expanduser(),
+            "cluster": None if config.cluster is None else base / expand_home(config.cluster),
             "clusters": {name: absolute(entry) for name, entry in config.clusters.items()},
         }
     )

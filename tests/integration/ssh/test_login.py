@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
@@ -13,8 +16,10 @@ import pytest_asyncio
 from dagengine.errors import (
     AuthenticationFailed,
     HostKeyRejected,
+    HostUnreachable,
 )
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh.host_keys import HostKeys
 from dagengine.remote.ssh.pool import SshPool
 from tests.support.sshd import MISSING, Sshd, SshLab, echo_hello, open_lab, run, user_name
 
@@ -277,3 +282,47 @@ async def test_known_hosts_revoked_or_changed_key_is_refused(lab, ssh_pool):
     lab.known_hosts.write_text(f"{host.name} {Path(f'{other}.pub').read_text()}")
     with pytest.raises(HostKeyRejected, match="is not the one in"):
         await echo_hello(ssh_pool, lab.address(host, key_file=key))
+
+
+# --- the user of the controller -----------------------------------------------------------------
+
+
+async def test_login_ignores_certificates_in_home(lab, ssh_pool, monkeypatch):
+    """A controller's behaviour must not depend on who started it."""
+    host = await lab.sshd()
+    key = await lab.key("key")
+    lab.let_in(key, host)
+    home = lab.directory / "home"
+    (home / ".ssh" / "crt").mkdir(parents=True)
+    (home / ".ssh" / "ca-bundle.crt").write_text("no certificate\n")
+    monkeypatch.setenv("HOME", str(home))
+    assert await echo_hello(ssh_pool, lab.address(host, key_file=key)) == "hello\n"
+
+
+async def test_user_without_name_is_explained(lab, ssh_pool, monkeypatch):
+    """As in a container that runs as a uid without an entry in /etc/passwd."""
+    host = await lab.sshd()
+    key = await lab.key("key")
+    lab.let_in(key, host)
+    address = lab.address(host, key_file=key)
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(HostUnreachable, match=f"uid {os.getuid()}, has no name") as caught:
+        await echo_hello(ssh_pool, address)
+    assert "set USER in the environment" in caught.value.remedy
+    with pytest.raises(HostUnreachable, match="has no name"):
+        await HostKeys(ssh_pool).look(address)
+
+
+async def test_default_known_hosts_without_home_is_explained(lab, ssh_pool, monkeypatch):
+    host = await lab.sshd()
+    key = await lab.key("key")
+    lab.let_in(key, host)
+    address = replace(lab.address(host, key_file=key), known_hosts=None)
+    monkeypatch.setenv("USER", "root")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(HostKeyRejected, match=r"home directory in ~/\.ssh/known_hosts") as caught:
+        await echo_hello(ssh_pool, address)
+    assert "set HOME" in caught.value.remedy

@@ -83,7 +83,7 @@ async def test_watchdog_without_tasks_sleeps_until_resumed() -> None:
     watchdog = LoopWatchdog(owner, limit_s=LIMIT_S)
     watchdog.start()
     await owner.asked.wait()
-    await asyncio.sleep(10 * LIMIT_S)
+    block(10 * LIMIT_S)
     assert owner.questions == 1
     owner.asked.clear()
     watchdog.resume()
