@@ -31,6 +31,7 @@ __all__ += [
     "Handler",
     "MetricSource",
     "NoBody",
+    "ObservedState",
     "Plan",
     "PlanDigest",
     "PlanPart",
@@ -142,8 +143,8 @@ _SOURCES = {
     "dagengine.api.binding": "parse_key",
     "dagengine.api.envelope": "render_time",
     "dagengine.api.extension": (
-        "Call ClusterView GaugeMetric Handler MetricSource NoBody Plan Planner Refusal Route "
-        "Sample ServerPlan ServerState"
+        "Call ClusterView GaugeMetric Handler MetricSource NoBody ObservedState Plan Planner "
+        "Refusal Route Sample ServerPlan ServerState"
     ),
     "dagengine.api.plans.digest": "PlanDigest parse_digest",
     "dagengine.api.plans.calls": "CurrentPlan make_plan plan_changed_error submit_planned",
@@ -204,6 +205,7 @@ if TYPE_CHECKING:
         Handler,
         MetricSource,
         NoBody,
+        ObservedState,
         Plan,
         Planner,
         Refusal,

@@ -98,31 +98,37 @@ SCOPE_ERRORS: tuple[type[ApiError], ...] = (
 """Errors that a request's scope can cause."""
 
 
-class ForceStopOrTerminateRequired(ApiError):
+class StopRefused(ApiError):
+    """Base class of the reasons for which a stop with a valid scope is refused."""
+
+    has_tried = True
+
+
+class ForceStopOrTerminateRequired(StopRefused):
     """Raised when a request would end processes without `force` or `terminate`."""
 
     err_code = Code.FORCE_STOP_OR_TERMINATE_REQUIRED
 
 
-class StopModeConflict(ApiError):
+class StopModeConflict(StopRefused):
     """Raised when a request sets both `force` and `terminate`."""
 
     err_code = Code.STOP_MODE_CONFLICT
 
 
-class ForceStopRequired(ApiError):
+class ForceStopRequired(StopRefused):
     """Raised when the database does not answer, so that only a forced stop works."""
 
     err_code = Code.FORCE_STOP_REQUIRED
 
 
-class StoppedInMultiZone(ApiError):
+class StoppedInMultiZone(StopRefused):
     """Raised when servers would be stopped in more than one zone."""
 
     err_code = Code.STOPPED_IN_MULTI_ZONE
 
 
-class ReplicaInvalid(ApiError):
+class ReplicaInvalid(StopRefused):
     """Raised when a log stream would lose its majority."""
 
     err_code = Code.REPLICA_INVALID

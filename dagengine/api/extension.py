@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeAlias
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeAlias
 
 from pydantic import BaseModel
 from typing_extensions import TypeVar
@@ -219,6 +219,20 @@ class ServerState(Protocol):
     def home(self) -> str: ...
 
 
+class ObservedState(NamedTuple):
+    """The last known state of a server, or of a cluster: the best of its servers (protocol 2.1).
+
+    Attributes:
+        ob_state: 0 not running, 1 running without connection, 2 restricted, 3 available.
+        observed_at: time of the observation; None before the first one.
+        is_known: False if `ob_state` is 0 only because a state is unknown.
+    """
+
+    ob_state: int
+    observed_at: datetime | None
+    is_known: bool
+
+
 class ClusterView(Protocol):
     """The last known state of the cluster; reading it never contacts a host."""
 
@@ -249,14 +263,8 @@ class ClusterView(Protocol):
         """
         ...
 
-    @property
-    def is_ob_state_known(self) -> bool:
-        """Return False if `ob_state` is 0 only because the state of a server is unknown."""
-        ...
-
-    @property
-    def observed_at(self) -> datetime | None:
-        """Return the time of the observation behind `ob_state`; None before the first one."""
+    def state_at(self, name: str) -> ObservedState:
+        """Return the state of the server of this name; without one, that of the cluster."""
         ...
 
     @property

@@ -57,8 +57,8 @@ class ResponseBuilder(NamedTuple):
     ) -> web.Response:
         """Build an error response.
 
-        `data` is included only if the status is 500 or higher, that is, if the business step was
-        tried and failed; PlanChanged has its own.
+        `data` is included only if the business step was tried and failed: the status is 500 or
+        higher, or the error says so. PlanChanged has its own.
         """
         answer = self
         # These responses have an empty trace id, and SocketPermissionDenied has no duration
@@ -67,7 +67,8 @@ class ResponseBuilder(NamedTuple):
             kind = "application/json; charset=utf-8"
             tells_time = not isinstance(error, SocketPermissionDenied)
             answer = self._replace(trace_id="", content_type=kind, tells_time=tells_time)
-        data = data if error.http_status >= _SERVER_ERROR else ABSENT
+        if error.http_status < _SERVER_ERROR and not error.has_tried:
+            data = ABSENT
         if isinstance(error, PlanChanged) and error.data:
             data = error.data
         response = answer._respond(error.http_status, error=error, data=data, notices=notices)

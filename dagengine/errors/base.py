@@ -17,12 +17,15 @@ class DagengineError(Exception):
     Attributes:
         message: what happened, and to which thing.
         remedy: what to do next; empty when the message is sufficient.
+        has_tried: whether the business step of a request raises it, after body and scope were
+            accepted. A response then has `data`, which is null (protocol 1.1).
     """
 
     err_code: ClassVar[str] = Code.UNEXPECTED
     http_status: ClassVar[int] = 500
     legacy_code: ClassVar[int] = 0
     retryable: ClassVar[bool] = False
+    has_tried: ClassVar[bool] = False
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
         self.message = clean_line(message)

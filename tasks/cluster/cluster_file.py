@@ -12,11 +12,12 @@ from typing import Any
 
 from dagengine import AgentAddress
 from dagengine.errors import ConfigError, Message
-from dagengine.extension import WatchedFile, expand_home, find_user_name
+from dagengine.extension import ObservedState, WatchedFile, expand_home, find_user_name
 from tasks.cluster import messages
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import (
     AVAILABLE,
+    NOT_RUNNING,
     UNKNOWN_STATUS,
     Observation,
     TableRow,
@@ -88,17 +89,16 @@ class ClusterFile:
     @property
     def ob_state(self) -> int:
         """Best of the servers' last observed states: 3 while at least one answers SQL."""
-        return self._summary.ob_state
+        return self._summary.state.ob_state
 
-    @property
-    def observed_at(self) -> datetime | None:
-        """Time at which `ob_state` was observed."""
-        return self._summary.observed_at
-
-    @property
-    def is_ob_state_known(self) -> bool:
-        """False if `ob_state` is 0 only because the state of a server is unknown."""
-        return self._summary.is_known
+    def state_at(self, name: str) -> ObservedState:
+        """Return the state of the server of this name; without one, that of the cluster."""
+        if not any(server.name == name for server in self.servers):
+            return self._summary.state
+        seen = self._observations.get(name)
+        if seen is None:
+            return ObservedState(NOT_RUNNING, None, is_known=False)
+        return ObservedState(seen.ob_state, seen.observed_at, seen.is_known)
 
     @property
     def file_digest(self) -> str:

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from dagengine.extension import ObservedState
+
 NOT_RUNNING, NOT_CONNECTED, RESTRICTED, AVAILABLE = range(4)
 """Values of obState (protocol 2.1)."""
 
@@ -64,9 +66,7 @@ class ClusterSummary(NamedTuple):
     """Last observed state of a cluster's servers as a whole."""
 
     version: str  #: last version reported by a server; empty if unknown
-    ob_state: int  #: best state of all servers
-    observed_at: datetime | None  #: latest observation of that state
-    is_known: bool = True  #: False if a server whose state is unknown could be in a better state
+    state: ObservedState  #: best state of all servers, and the latest observation of it
 
 
 def summarize(observations: Sequence[Observation], *, is_complete: bool = True) -> ClusterSummary:
@@ -80,13 +80,10 @@ def summarize(observations: Sequence[Observation], *, is_complete: bool = True) 
     newest = max(versioned, key=lambda observation: observation.observed_at, default=None)
     best = max((observation.ob_state for observation in observations), default=NOT_RUNNING)
     instants = (each.observed_at for each in observations if each.ob_state == best)
-    return ClusterSummary(
-        version="" if newest is None else newest.version,
-        ob_state=best,
-        observed_at=max(instants, default=None),
-        is_known=best != NOT_RUNNING
-        or (is_complete and all(observation.is_known for observation in observations)),
-    )
+    # A server whose state is unknown could be in a better state.
+    is_known = best != NOT_RUNNING or (is_complete and all(each.is_known for each in observations))
+    state = ObservedState(best, max(instants, default=None), is_known)
+    return ClusterSummary("" if newest is None else newest.version, state)
 
 
 class ServerActivity(StrEnum):

@@ -143,8 +143,9 @@ class _Reads:
         """The controller's own status, and that of every server whose state is known."""
         answered = await self.monitor.refresh()
         agent = call.engine.agent
-        own = self._status(call.engine, agent.ip, agent.port, self.cluster.ob_state)
-        if not self.cluster.is_ob_state_known:
+        here = self.cluster.state_at(str(agent))
+        own = self._status(call.engine, agent.ip, agent.port, here.ob_state)
+        if not here.is_known:
             own["obStateUnknown"] = True
         statuses = {str(agent): own}
         for server in answered:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dagengine.extension import ObservedState
+
 PASSWORD = "right-password"
 FIRST, SECOND = "127.0.0.1:2886", "127.0.0.1:2887"
 
@@ -31,11 +33,12 @@ class FakeCluster:
     servers: Sequence[FakeServer] = (FakeServer(FIRST, "z1"), FakeServer(SECOND, "z2"))
     version = ""
     ob_state = 0
-    observed_at = None
-    is_ob_state_known = False
     file_digest = ""
 
     notices: tuple[str, ...] = ()
+
+    def state_at(self, name: str) -> ObservedState:
+        return ObservedState(self.ob_state, None, is_known=False)
 
     def find_notices(self) -> tuple[str, ...]:
         return self.notices

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from dagengine.api.context import ApiContext
 from dagengine.api.endpoint import BoundRequest
 from dagengine.api.envelope import render_time
-from dagengine.api.extension import NoBody, ServerState
+from dagengine.api.extension import NoBody, ObservedState, ServerState
 from dagengine.api.schemas.controller import BuildDto, Identity, InfoDto, SecretDto, StatusDto
 from dagengine.model.ids import AgentAddress
 
@@ -50,7 +50,7 @@ def render_secret(agent: AgentAddress, public_key: str) -> SecretDto:
 async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
     """Who the controller is, and how to sign in."""
     agent = ctx.engine.agent
-    here = _server_here(ctx)
+    here, state = _server_here(ctx), ctx.cluster.state_at(str(agent))
     info: InfoDto = {
         "pid": ctx.pid,
         "state": _RUNNING,
@@ -66,21 +66,22 @@ async def get_info(ctx: ApiContext, bound: BoundRequest) -> InfoDto:
         "isObproxyAgent": False,
         "security": ctx.has_agent_password(),
         "supportedAuth": ["v2"],
-        "obState": ctx.cluster.ob_state,
+        "obState": state.ob_state,
     }
-    if not ctx.cluster.is_ob_state_known:
+    if not state.is_known:
         info["obStateUnknown"] = True
-    if observation := _last_observation(ctx):
+    if observation := _observation(ctx, state):
         info["observedAt"], info["observedAgeMs"] = observation
     return info
 
 
 async def get_status(ctx: ApiContext, bound: BoundRequest[NoBody, ObQuery]) -> StatusDto:
-    """The controller's state, and the servers' as last known.
+    """The controller's state, and that of the server at its address, or of the cluster.
 
     `ob_query_timeout` is accepted and ignored, because the handler does not query a database.
     """
     agent = ctx.engine.agent
+    state = ctx.cluster.state_at(str(agent))
     status: StatusDto = {
         "agent": {"ip": agent.ip, "port": agent.port, "identity": IDENTITY},
         "state": _RUNNING,
@@ -88,14 +89,14 @@ async def get_status(ctx: ApiContext, bound: BoundRequest[NoBody, ObQuery]) -> S
         "pid": ctx.pid,
         "startAt": _started_ns(ctx),
         "port": agent.port,
-        "obState": ctx.cluster.ob_state,
+        "obState": state.ob_state,
         "underMaintenance": bool(ctx.engine.holders()),
     }
-    if not ctx.cluster.is_ob_state_known:
+    if not state.is_known:
         status["obStateUnknown"] = True
     if here := _server_here(ctx):
         status["sqlPort"] = here.sql_port
-    if observation := _last_observation(ctx):
+    if observation := _observation(ctx, state):
         status["observedAt"], status["observedAgeMs"] = observation
     return status
 
@@ -113,10 +114,9 @@ def _server_here(ctx: ApiContext) -> ServerState | None:
     return None
 
 
-def _last_observation(ctx: ApiContext) -> tuple[str, int] | None:
-    """Return the time of the last observation of the servers, and its age in milliseconds."""
-    at = ctx.cluster.observed_at
-    if at is None:
+def _observation(ctx: ApiContext, state: ObservedState) -> tuple[str, int] | None:
+    """Return the time of the observation of a state, and its age in milliseconds."""
+    if state.observed_at is None:
         return None
-    age = ctx.clock.now() - at
-    return render_time(at), max(0, age // timedelta(milliseconds=1))
+    age = ctx.clock.now() - state.observed_at
+    return render_time(state.observed_at), max(0, age // timedelta(milliseconds=1))

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dagengine.api import envelope
-from dagengine.errors import StoreUnavailable
+from dagengine.errors import ApiError, StoreUnavailable
 from tasks.cluster.observation import AVAILABLE, Observation
 from tests.support.api_controller import (
     AGENT_PASSWORD,
@@ -452,6 +452,20 @@ async def test_start_route_store_error_returns_null_data(
     )
     assert found_earlier.status == 400
     assert "data" not in found_earlier.body
+
+
+async def test_start_route_refused_by_step_returns_null_data(
+    controller: ApiController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(ApiError):
+        has_tried = True
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise Refused("no")
+
+    monkeypatch.setattr(controller.engine, "submit", refuse)
+    failed = await controller.send_signed("POST", "/ob/start", START)
+    assert (failed.status, failed.body["data"]) == (400, None)
 
 
 async def test_dag_route_unreadable_store_returns_no_data(controller: ApiController) -> None:

@@ -128,7 +128,7 @@ async def wait_for_state(
     """Wait for a state of the cluster; return how long it took, in seconds."""
     started_s = time.monotonic()
     await eventually(
-        _async(lambda: (cluster.ob_state, cluster.is_ob_state_known) == (ob_state, is_known)),
+        _async(lambda: cluster.state_at(NAME)[::2] == (ob_state, is_known)),
         timeout_s=timeout_s,
     )
     return time.monotonic() - started_s
@@ -136,7 +136,7 @@ async def wait_for_state(
 
 async def test_host_watch_killed_server_is_visible_at_once(host: Host) -> None:
     cluster = host.cluster()
-    assert not cluster.is_ob_state_known
+    assert not cluster.state_at(NAME).is_known
     with run_server(host.home) as process:
         async with watched(cluster) as pool:
             await wait_for_state(cluster, NOT_CONNECTED)
@@ -170,7 +170,7 @@ async def test_host_watch_too_few_sessions_outdates_state(host: Host) -> None:
         await eventually(_async(lambda: cluster.observation(NAME) is not None))
         access = ClusterAccess(cluster, pool, clock)
         access.record(cluster.servers[0], AVAILABLE)
-        assert (cluster.ob_state, cluster.is_ob_state_known) == (AVAILABLE, True)
+        assert cluster.state_at(NAME)[::2] == (AVAILABLE, True)
         clock.advance(OUTDATED_S)
         await wait_for_state(cluster, NOT_RUNNING, is_known=False)
         observation = cluster.observation(NAME)

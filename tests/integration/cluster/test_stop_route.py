@@ -103,6 +103,7 @@ async def test_stop_route_refuses_by_first_failing_check(
     error = await refuse_stop(flavour, body)
     assert (error.err_code, error.http_status) == (code, 400)
     assert error.message
+    assert error.has_tried is (code in (REQUIRED, CONFLICT, DOWN))  # then `data` is null
 
 
 async def test_stop_route_refusal_names_servers_missing_for_majority(

@@ -12,6 +12,7 @@ import pytest
 from dagengine.errors import ConfigError
 from dagengine.remote import HostAddress
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
+from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, Observation
 from tasks.cluster.ssh_section import SshSection
 from tasks.flavours.select import FLAVOURS
 
@@ -327,6 +328,17 @@ def test_cluster_file_reload_of_missing_file_keeps_old(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cluster\.yaml"):
         cluster.reload()
     assert len(cluster.servers) == 1
+
+
+def test_state_at_server_is_its_own_or_that_of_cluster(tmp_path: Path) -> None:
+    cluster, at = cluster_of(tmp_path, OPEN + TWO), datetime(2026, 1, 1, tzinfo=UTC)
+    first, second = (server.name for server in cluster.servers)
+    assert cluster.state_at(second) == (0, None, False)
+    cluster.record_observation(first, Observation(at, AVAILABLE))
+    cluster.record_observation(second, Observation(at, NOT_RUNNING))
+    assert cluster.state_at(first) == (AVAILABLE, at, True)
+    assert cluster.state_at(second) == (NOT_RUNNING, at, True)
+    assert cluster.state_at("192.0.2.1:2886") == (AVAILABLE, at, True)
 
 
 def test_cluster_file_refused_file_is_a_notice_until_corrected(tmp_path: Path) -> None:

@@ -115,4 +115,4 @@ def test_summarize_unknown_server_hides_only_stopped_cluster(
     observations: list[Observation], is_complete: bool, expected: tuple[int, bool]
 ) -> None:
     summary = summarize(observations, is_complete=is_complete)
-    assert (summary.ob_state, summary.is_known) == expected
+    assert (summary.state.ob_state, summary.state.is_known) == expected

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tasks.hosts.commands import SEARCH_S, watch_command
@@ -117,4 +121,27 @@ def test_watch_answered_signs_of_life_keep_it_running(home: Path) -> None:
         watch.process.stdin.write("\n")
         watch.process.stdin.flush()
     assert watch.process.poll() is None
+    watch.close()
+
+
+@pytest.mark.slow
+def test_watch_that_remains_as_a_zombie_leaves_no_process(home: Path) -> None:
+    """While sshd is frozen, it does not wait for the script, which accepts signals."""
+    watch = Watch(home, silence_s=2)
+    watch.lines(2)
+    assert watch.process.stdin is not None
+    watch.process.stdin.close()
+
+    def running() -> list[str]:
+        names = []
+        for process in psutil.process_iter():
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it has ended meanwhile
+                if os.getsid(process.pid) == watch.process.pid:
+                    names += [process.name()] * (process.status() != psutil.STATUS_ZOMBIE)
+        return names
+
+    deadline_s = time.monotonic() + 60
+    while running() and time.monotonic() < deadline_s:
+        threading.Event().wait(0.2)
+    assert running() == []
     watch.close()
