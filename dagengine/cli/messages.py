@@ -304,6 +304,11 @@ SET_TOKEN = Message(
 
 CLUSTER_UNKNOWN = Message("cli.cluster_unknown", "the service at {url} has no cluster {name!r}")
 KNOWN = Message("cli.known", "name one of these: {known}")
+NOT_A_SERVICE = Message("cli.not_a_service", "{url} is the API of one cluster, not of a service")
+NAME_SERVICE = Message(
+    "cli.name_service",
+    "use `dagengine status`, or name the service: -c FILE on its machine, or --url",
+)
 FLEET_FORGET_USAGE = Message("cli.fleet_forget_usage", "use `fleet forget NAME`")
 FLEET_START_USAGE = Message("cli.fleet_start_usage", "use `fleet start --cluster NAME,NAME`")
 FLEET_URL_MISSING = Message(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
@@ -19,9 +19,35 @@ from dagengine.cli.completion import (
     complete_servers,
     complete_zones,
 )
-from dagengine.errors import ConfigError
+from dagengine.error_codes import Code
+from dagengine.errors import ApiRefused, ConfigError
+
+T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:2886"
+
+
+def call_service(service: str, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a call of the service.
+
+    Args:
+        service: URL of the service; for the error.
+        work: the call.
+
+    Raises:
+        ConfigError: the URL is that of one cluster.
+        ControllerUnreachable, ApiRefused: the service cannot be called.
+    """
+    import asyncio  # noqa: PLC0415  # the help does not need it
+
+    try:
+        return asyncio.run(work)
+    except ApiRefused as exc:
+        if exc.code != Code.ROUTE_NOT_FOUND:
+            raise
+        raise ConfigError(
+            messages.NOT_A_SERVICE(url=service), remedy=messages.NAME_SERVICE()
+        ) from exc
 
 
 def find_cluster_url(service: str, cluster: str) -> str:
@@ -35,15 +61,13 @@ def find_cluster_url(service: str, cluster: str) -> str:
         ConfigError: the service does not have the cluster.
         ControllerUnreachable, ApiRefused: the service cannot be called.
     """
-    import asyncio  # noqa: PLC0415
-
     from dagengine.cli.session import open_fleet_client  # noqa: PLC0415
 
     async def list_clusters() -> list[dict[str, Any]]:
         async with open_fleet_client(service) as client:
             return await client.list_clusters()
 
-    clusters = asyncio.run(list_clusters())
+    clusters = call_service(service, list_clusters())
     for each in clusters:
         if each["name"] == cluster:
             is_local = service.startswith("unix:") and each["socket"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,15 +12,13 @@ from dagengine.cli import messages
 from dagengine.cli.completion import complete_clusters
 from dagengine.cli.confirmation import ask, is_interactive
 from dagengine.cli.exit_codes import ExitCode
-from dagengine.cli.options import AsJson, Reason, Yes, find_service_url
+from dagengine.cli.options import AsJson, Reason, Yes, call_service, find_service_url
 from dagengine.cli.session import current_screen, open_fleet_client, print_result
 from dagengine.cli.views.fleet import render_fleet, render_results
 from dagengine.runtime.terminal import write_lines
 
 if TYPE_CHECKING:
     from dagengine.client import Dto, FleetClient
-
-T = TypeVar("T")
 
 _ENDED = ("SUCCEED", "FAILED")
 _POLL_S = 0.5
@@ -105,7 +102,7 @@ def _list(service: str, as_json: bool) -> int:
         async with open_fleet_client(service) as client:
             return await client.list_clusters(), await client.list_controllers()
 
-    clusters, controllers = _run(read())
+    clusters, controllers = call_service(service, read())
     document = {"clusters": clusters, "controllers": controllers}
     print_result(as_json, document, render_fleet(clusters, controllers, current_screen()))
     is_bad = any(cluster["condition"] == "refused" for cluster in clusters)
@@ -123,7 +120,7 @@ def _start(service: str, names: list[str], reason: str, no_wait: bool, as_json: 
                     await _wait_for_end(client, result)
             return results
 
-    results = _run(start_all())
+    results = call_service(service, start_all())
     print_result(as_json, results, render_results(results))
     is_good = all(
         result["error"] is None and (no_wait or result["dag"]["state"] == "SUCCEED")
@@ -154,12 +151,6 @@ def _forget(service: str, name: str, is_agreed: bool, as_json: bool) -> int:
         async with open_fleet_client(service) as client:
             await client.forget(name)
 
-    _run(call())
+    call_service(service, call())
     print_result(as_json, {"forgotten": name}, [messages.FLEET_FORGOTTEN(name=name)])
     return ExitCode.DONE
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    import asyncio  # noqa: PLC0415  # the help does not need it
-
-    return asyncio.run(work)

@@ -256,6 +256,16 @@ async def test_cli_show_unknown_id_is_not_found(controller: CliController) -> No
     assert "dagengine: [Task.NotFound]: Task not found" in result.err
 
 
+@pytest.mark.parametrize("argv", [("fleet",), ("list", "--cluster", "prod")])
+async def test_cli_fleet_at_url_of_cluster_names_other_command(
+    controller: CliController, argv: tuple[str, ...]
+) -> None:
+    result = await controller.run(*argv)
+    assert result.code == 2
+    assert "is the API of one cluster, not of a service" in result.err
+    assert "use `dagengine status`, or name the service" in result.err
+
+
 async def test_cli_without_controller_names_url(controller: CliController) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     by_variable = await controller.run("start", "--json", DAGENGINE_URL=url)
