@@ -84,7 +84,8 @@ FOREIGN_ID = Message("api.foreign_id", "{task_id} is not an id of this controlle
 OPERATOR_UNKNOWN = Message("api.operator_unknown", "Operator {operator} is not supported")
 SEND_DAG_OPERATOR = Message("api.send_dag_operator", "send ROLLBACK, RETRY, CANCEL or PASS")
 SEND_PASS = Message("api.send_pass", "send PASS, the only operator of a node")
-NOT_UNDER_MAINTENANCE = Message("api.not_under_maintenance", "{subject} is not under maintenance")
+AGENT_FREE = Message("api.agent_free", "Agent is not under maintenance")
+CLUSTER_FREE = Message("api.cluster_free", "Cluster is not under maintenance")
 
 # --- Tokens ----------------------------------------------------------------------
 
