@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import aiohttp
@@ -38,8 +41,14 @@ async def test_connections_incomplete_request_is_closed(tmp_path: Path, sent: by
         (b"PROPFIND /api/v1/info HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "Common.NotFound"),
         (b"GET /api/v1/info HTTP/9.9\r\n\r\n", 400, "Common.BadRequest"),
         (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400, "Common.BadRequest"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "Common.BadRequest"),
+        (b"no request at all\r\n\r\n", 400, "Common.BadRequest"),
+        (b"FOO /api/v1/info HTTP/9.9\r\n\r\n", 400, "Common.BadRequest"),
     ],
-    ids=["method", "second request", "other method", "version", "length"],
+    ids=[
+        *("method", "second request", "other method", "version", "length"),
+        *("tls", "text", "method and version"),
+    ],
 )
 async def test_listener_rejects_without_server_header(
     tmp_path: Path, sent: bytes, status: int, code: str
@@ -54,6 +63,30 @@ async def test_listener_rejects_without_server_header(
         assert head.startswith(b"HTTP/1.1 %d " % status)
         assert b"\r\nserver:" not in head.lower()
         assert (content["successful"], content["error"]["errCode"]) == (False, code)
+        at = parsedate_to_datetime(re.search(rb"\r\nDate: (.*?)\r\n", head)[1].decode())  # type: ignore[index]
+        assert abs(datetime.fromisoformat(content["timestamp"]) - at) < timedelta(seconds=2)
+        assert re.fullmatch("[0-9a-f]{16}", content["traceId"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"FOO /api/v1/info HTTP/1.1\r\nHost: localhost\r\n", "接口不存在：没有该方法"),
+        (TIME + b"FOO /api/v1/info HTTP/1.1\r\nHost: localhost\r\n", "接口不存在：没有该方法"),
+        (b"GET /api/v1/info HTTP/9.9\r\n", "请求不是有效的 HTTP；请发送 HTTP/1.1；仅当"),
+        (b"GET / HTTP/1.1\r\nContent-Length: -1\r\n", "请求不是有效的 HTTP；请发送 HTTP/1.1；仅当"),
+    ],
+    ids=["method", "pipelined", "version", "length"],
+)
+async def test_listener_rejects_in_language_of_request(
+    tmp_path: Path, sent: bytes, message: str
+) -> None:
+    async with open_controller(tmp_path) as controller:
+        line = await RawConnection.open(controller)
+        await line.write(sent + b"accept-language: zh-CN\r\nX-OBSHELL-Trace-ID: t-1\r\n\r\n")
+        _, content = await line.response()
+        assert content["error"]["message"].startswith(message)
+        assert content["traceId"] == "t-1"
 
 
 async def test_connections_trickled_header_is_closed(tmp_path: Path) -> None:
@@ -106,8 +139,13 @@ async def test_connections_oversized_headers_are_refused_unread(tmp_path: Path) 
         for filler in (b"X-A: " + b"a" * 200_000, b"X-A: a\r\n" * 30_000):
             line = await RawConnection.open(controller)
             await line.write(TIME[:-2] + filler)
-            status, content = await line.answer()
-            assert (status, content["error"]["errCode"]) == (431, "Common.BadRequest")
+            head, content = await line.response()
+            assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            assert b"\r\nDate: " in head
+            assert (content["error"]["errCode"], len(content["traceId"])) == (
+                "Common.BadRequest",
+                16,
+            )
             assert await line.is_closed()
         line = await RawConnection.open(controller)
         await line.write(TIME[:-2] + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n")
