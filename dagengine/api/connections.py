@@ -26,6 +26,7 @@ _SWEEP_S = 1.0
 _LOG_PAUSE_S = 60.0
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _HEADER_END = b"\r\n\r\n"
+_KEPT_BYTES = 4096  # of an incomplete header
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,15 @@ class Connections(Service):
     Args:
         clock: source of time.
         limits: the limits to apply.
-        render_too_large: renders the whole response to a header that is too long.
+        render_too_large: renders the whole response to a header that is too long, given the
+            beginning of the header.
     """
 
     name = "connections"
 
-    def __init__(self, clock: Clock, limits: Limits, render_too_large: Callable[[], bytes]) -> None:
+    def __init__(
+        self, clock: Clock, limits: Limits, render_too_large: Callable[[bytes], bytes]
+    ) -> None:
         super().__init__()
         self.limits = limits
         self.clock = clock
@@ -185,6 +189,7 @@ class ClientConnection(asyncio.Protocol):
         self._is_busy = False  # a header has arrived and the request is not answered yet
         self._is_deaf = False  # discard everything that the client still sends
         self._tail = b""
+        self._header_start = b""
         self._header_bytes = 0
         self._late_s: float | None = None
         self._stuck_s: float | None = None
@@ -261,18 +266,21 @@ class ClientConnection(asyncio.Protocol):
         """Count the bytes of a header; return False after responding to one that is too long."""
         if self._late_s is None:
             self._late_s = self._deadline(self._limiter.limits.header_timeout_s)
+        if not self._header_bytes:
+            self._header_start = data[:_KEPT_BYTES]
         searched = self._tail + data
         at = searched.find(_HEADER_END)
         self._header_bytes += len(data) if at < 0 else max(0, at - len(self._tail))
         if self._header_bytes > self._limiter.limits.header_bytes:
             assert self._transport is not None
             self._is_deaf = True
-            self._transport.write(self._limiter.render_too_large())
+            self._transport.write(self._limiter.render_too_large(self._header_start))
             self._transport.close()
             return False
         self._tail = searched[-3:]
         if at >= 0:
             self._is_busy = True
+            self._header_start = b""
         return True
 
     def _deadline(self, seconds: float) -> float:

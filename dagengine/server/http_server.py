@@ -21,7 +21,7 @@ from dagengine.errors import ApiError
 from dagengine.runtime.cancellation import run_phase
 from dagengine.runtime.clock import Clock
 from dagengine.server import messages
-from dagengine.server.request_handler import RequestHandler, render_final
+from dagengine.server.request_handler import RequestHandler, read_headers, render_final
 
 _log = structlog.get_logger("dagengine.server.listener")
 
@@ -145,9 +145,9 @@ class _HeaderTooLarge(ApiError):
     http_status = 431
 
 
-def _render_too_large(clock: Clock) -> bytes:
+def _render_too_large(clock: Clock, header_start: bytes) -> bytes:
     error = _HeaderTooLarge(messages.HEADERS_TOO_LONG(), remedy=messages.SEND_SHORTER_HEADERS())
-    return render_final(error, clock)
+    return render_final(error, clock, read_headers(header_start))
 
 
 class _HttpLog:

@@ -112,9 +112,7 @@ class RequestHandler(web.RequestHandler):
         return _FinalResponse(render_final(error, self._clock, headers), error.http_status)
 
 
-def render_final(
-    error: DagengineError, clock: Clock, headers: CIMultiDictProxy[str] = _NO_HEADERS
-) -> bytes:
+def render_final(error: DagengineError, clock: Clock, headers: CIMultiDictProxy[str]) -> bytes:
     """Render a whole response, after which the connection is closed.
 
     Args:
@@ -136,6 +134,11 @@ def render_final(
     date = format_datetime(at, usegmt=True).encode()
     phrase = HTTPStatus(status).phrase.encode()
     return _RESPONSE % (status, phrase, date, len(content), content)
+
+
+def read_headers(received: bytes) -> CIMultiDictProxy[str]:
+    """Return the headers of a request that was refused; empty if they cannot be read."""
+    return _find_refused(_read_heads(received)).headers
 
 
 def _read_heads(received: bytes) -> list[_Head]:

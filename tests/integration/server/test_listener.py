@@ -152,6 +152,18 @@ async def test_connections_oversized_headers_are_refused_unread(tmp_path: Path) 
         assert (await line.answer())[0] == 200
 
 
+async def test_connections_oversized_headers_are_refused_in_language(tmp_path: Path) -> None:
+    async with open_controller(tmp_path) as controller:
+        line = await RawConnection.open(controller)
+        await line.write(TIME)
+        assert (await line.answer())[0] == 200
+        await line.write(TIME[:-2] + b"Accept-Language: zh\r\nX-OBSHELL-Trace-ID: t-\xff\r\n")
+        await line.write(b"X-A: " + b"a" * 200_000)
+        status, content = await line.answer()
+        assert (status, content["traceId"]) == (431, "t-\ufffd")
+        assert content["error"]["message"] == "请求的首部过长；请发送更短的首部"
+
+
 async def test_connections_limit_per_address_spares_others(
     tmp_path: Path,
 ) -> None:
@@ -200,7 +212,7 @@ class Flood(asyncio.Protocol):
 async def test_connections_unread_response_is_aborted() -> None:
     clock = FakeClock()
     limits = Limits(header_timeout_s=1000, write_timeout_s=60)
-    connections = Connections(clock, limits, lambda: b"")
+    connections = Connections(clock, limits, lambda _: b"")
     server = await asyncio.get_running_loop().create_server(
         connections.guard(Flood), "127.0.0.1", 0
     )
