@@ -24,6 +24,7 @@ from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
 from tests.support.accessibility import load_axe
 from tests.support.store_databases import StoreDatabase, run_mariadb, run_seekdb
+from tests.support.strict_decoder import find_missing_routes, render_counts, sum_counts
 from tests.support.sudo_users import RULE, SudoUsers, make_users, skip_reason
 
 _STORE_CASE = re.compile(r"tests/conformance/test_store\w*\.py::.*\[(sqlite|crashing|mysql-\w+)\b")
@@ -92,7 +93,7 @@ async def own_ssh_host() -> AsyncIterator[DemoHost]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the failures of tests that ran again, and what the store's contract has passed."""
+    """Print the failures of tests that ran again, and what passed and was decoded how often."""
     for report in terminalreporter.stats.get("rerun", []):
         terminalreporter.section(f"ran again: {report.nodeid}")
         terminalreporter.write_line(report.longreprtext)
@@ -103,11 +104,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if counts:
         text = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
         terminalreporter.write_line(f"store conformance: {text}")
+    if decoded := sum_counts(_reports_of(terminalreporter)):
+        terminalreporter.section("responses that a strict client decoded")
+        for line in render_counts(decoded):
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run in which many tests passed only when they ran again."""
+    """Fail a run in which many tests ran again, or in which a route had no response."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:  # a process of pytest-xdist
         return
@@ -115,6 +120,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if len(repeated) > MAX_RERUNS and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(repeated)} tests ran again; at most {MAX_RERUNS} may")
+    if missing := find_missing_routes(_reports_of(reporter)):
+        if session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"no response was decoded of: {', '.join(sorted(missing))}")
+
+
+def _reports_of(reporter: pytest.TerminalReporter) -> list[pytest.TestReport]:
+    entries = (entry for entries in reporter.stats.values() for entry in entries)
+    return [entry for entry in entries if isinstance(entry, pytest.TestReport)]
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
@@ -13,7 +14,8 @@ from pydantic_core import from_json
 
 from dagengine.api import messages
 from dagengine.api.extension import NoBody
-from dagengine.errors import BindFailed, IllegalArgument
+from dagengine.api.value_reasons import explain_value
+from dagengine.errors import BindFailed, IllegalArgument, Message, MessageText
 from dagengine.model.operation import IdempotencyKey
 
 M = TypeVar("M", bound=BaseModel)
@@ -44,8 +46,8 @@ def bind(body: bytes, model: type[M]) -> M:
         # Stricter than the parser of the standard library: rejects NaN, and lone surrogates, which
         # cannot be encoded in a response, the log or the store.
         value = from_json(body, allow_inf_nan=False) if body else {}
-    except ValueError as exc:  # the message has a position, but no content
-        raise BindFailed(messages.BODY_NOT_JSON(reason=exc)) from None
+    except ValueError as exc:
+        raise BindFailed(messages.BODY_NOT_JSON(reason=_explain_json(str(exc)))) from None
     if value is None:
         value = {}
     if not isinstance(value, dict):
@@ -56,9 +58,8 @@ def bind(body: bytes, model: type[M]) -> M:
     try:
         return model.model_validate(_match_names(value, model))
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BindFailed(messages.BODY_INVALID(where=where, reason=first["msg"])) from None
+        where, reason = _explain_first(exc)
+        raise BindFailed(messages.BODY_INVALID(where=where or "body", reason=reason)) from None
 
 
 def has_more_values(value: dict[str, Any], limit: int) -> bool:
@@ -87,9 +88,8 @@ def bind_query(query: Mapping[str, str], model: type[M]) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise IllegalArgument(messages.PARAMETER_INVALID(name=name, reason=first["msg"])) from None
+        name, reason = _explain_first(exc)
+        raise IllegalArgument(messages.PARAMETER_INVALID(name=name, reason=reason)) from None
 
 
 def parse_key(text: str | None, *, route: str, body: BaseModel) -> IdempotencyKey | None:
@@ -144,6 +144,14 @@ def parse_flag(text: str | bool) -> bool:
     raise ValueError(messages.NOT_BOOLEAN(value=str(text)[:_SHOWN_CHARS]))
 
 
+# Texts of pydantic's JSON parser.
+_JSON_ERROR = re.compile(r"(.*) at line (\d+) column (\d+)", re.DOTALL)
+_JSON_REASONS: Mapping[str, Message] = {
+    "EOF ": messages.JSON_INCOMPLETE,
+    "trailing characters": messages.JSON_CONTINUES,
+    "recursion limit": messages.JSON_TOO_DEEP,
+}
+
 _SPELLINGS = "|".join(filter(None, (*_TRUE, *_FALSE)))
 _BOOLEAN = WithJsonSchema(
     {"type": "string", "maxLength": len("false"), "pattern": f"^({_SPELLINGS})?$"}
@@ -152,6 +160,23 @@ _BOOLEAN = WithJsonSchema(
 Flag = Annotated[bool, BeforeValidator(parse_flag), _BOOLEAN]
 
 ShowDetails = Annotated[bool, BeforeValidator(parse_show_details), _BOOLEAN]
+
+
+def _explain_first(exc: ValidationError) -> tuple[str, MessageText]:
+    """Return place and reason of the first error, without text of pydantic."""
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return where, explain_value(first) or messages.VALUE_INVALID()
+
+
+def _explain_json(text: str) -> MessageText:
+    """Return the reason in the text of the JSON parser, which has a position and no content."""
+    match = _JSON_ERROR.fullmatch(text)
+    if match is None:
+        return messages.JSON_UNREADABLE()
+    reason, line, column = match.groups()
+    known = (message for start, message in _JSON_REASONS.items() if reason.startswith(start))
+    return next(known, messages.JSON_FAULT)(line=int(line), column=int(column))
 
 
 def _match_names(value: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:

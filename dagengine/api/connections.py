@@ -26,10 +26,6 @@ _SWEEP_S = 1.0
 _LOG_PAUSE_S = 60.0
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _HEADER_END = b"\r\n\r\n"
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +87,7 @@ class Connections(Service):
     Args:
         clock: source of time.
         limits: the limits to apply.
-        render_too_large: renders the body of the response to a header that is too long.
+        render_too_large: renders the whole response to a header that is too long.
     """
 
     name = "connections"
@@ -100,7 +96,7 @@ class Connections(Service):
         super().__init__()
         self.limits = limits
         self.clock = clock
-        self._render_too_large = render_too_large
+        self.render_too_large = render_too_large
         self._open: set[ClientConnection] = set()
         self._of_address: Counter[str] = Counter()
         self._has_some = asyncio.Event()
@@ -131,11 +127,6 @@ class Connections(Service):
         """Abort all connections."""
         for connection in tuple(self._open):
             connection.cut()
-
-    def too_large(self) -> bytes:
-        """Return the response to a header that is too long."""
-        content = self._render_too_large()
-        return _TOO_LARGE % (len(content), content)
 
     def admit(self, connection: ClientConnection) -> bool:
         """Count a new connection; return False if a limit on connections is reached."""
@@ -276,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
         if self._header_bytes > self._limiter.limits.header_bytes:
             assert self._transport is not None
             self._is_deaf = True
-            self._transport.write(self._limiter.too_large())
+            self._transport.write(self._limiter.render_too_large())
             self._transport.close()
             return False
         self._tail = searched[-3:]

@@ -11,6 +11,17 @@ CALLER = Message("api.caller", "{caller} (states {claim}, not verified)")
 # --- Request bodies and parameters -----------------------------------------------
 
 BODY_NOT_JSON = Message("api.body_not_json", "Bind JSON failed: the body is not JSON: {reason}")
+JSON_INCOMPLETE = Message(
+    "api.json_incomplete", "it ends too early, at line {line} column {column}"
+)
+JSON_CONTINUES = Message(
+    "api.json_continues", "more follows after its end, at line {line} column {column}"
+)
+JSON_TOO_DEEP = Message(
+    "api.json_too_deep", "its values are nested too deeply, at line {line} column {column}"
+)
+JSON_FAULT = Message("api.json_fault", "it has an error at line {line} column {column}")
+JSON_UNREADABLE = Message("api.json_unreadable", "it cannot be read")
 BODY_NOT_OBJECT = Message("api.body_not_object", "Bind JSON failed: the body is not a JSON object")
 BODY_TOO_LONG = Message(
     "api.body_too_long",
@@ -74,6 +85,31 @@ OMIT_EVENT_ID = Message(
     "omit the header to read the events from the beginning",
 )
 
+# --- Values of bodies, parameters and configuration files ------------------------
+
+VALUE_MISSING = Message("api.value_missing", "it is missing")
+NAME_UNKNOWN = Message("api.name_unknown", "it is not known")
+NOT_WHOLE_NUMBER = Message("api.not_whole_number", "it is not a whole number")
+NOT_NUMBER = Message("api.not_number", "it is not a number")
+NOT_TRUE_OR_FALSE = Message("api.not_true_or_false", "it is neither true nor false")
+NOT_TEXT = Message("api.not_text", "it is not text")
+NOT_LIST = Message("api.not_list", "it is not a list")
+NOT_MAPPING = Message("api.not_mapping", "it is not a mapping of keys to values")
+NOT_MATCHING = Message("api.not_matching", "it does not match {pattern}")
+NOT_ONE_OF = Message("api.not_one_of", "it is not {known}")
+ONE_OR_OTHER = Message("api.one_or_other", "{first} or {last}")
+AT_LEAST = Message("api.at_least", "at least {limit}")
+MORE_THAN = Message("api.more_than", "more than {limit}")
+AT_MOST = Message("api.at_most", "at most {limit}")
+LESS_THAN = Message("api.less_than", "less than {limit}")
+OUT_OF_RANGE = Message("api.out_of_range", "it must be {bound}")
+VALUE_EMPTY = Message("api.value_empty", "it is empty")
+TEXT_TOO_SHORT = Message("api.text_too_short", "it has fewer than {limit} characters")
+TEXT_TOO_LONG = Message("api.text_too_long", "it has more than {limit} characters")
+TOO_FEW_ITEMS = Message("api.too_few_items", "it has fewer than {limit} items")
+TOO_MANY_ITEMS = Message("api.too_many_items", "it has more than {limit} items")
+VALUE_INVALID = Message("api.value_invalid", "it is not valid")
+
 # --- DAGs, nodes, sub-tasks ------------------------------------------------------
 
 DAG_NOT_FOUND = Message("api.dag_not_found", "DAG {dag_id} does not exist")
@@ -84,7 +120,8 @@ FOREIGN_ID = Message("api.foreign_id", "{task_id} is not an id of this controlle
 OPERATOR_UNKNOWN = Message("api.operator_unknown", "Operator {operator} is not supported")
 SEND_DAG_OPERATOR = Message("api.send_dag_operator", "send ROLLBACK, RETRY, CANCEL or PASS")
 SEND_PASS = Message("api.send_pass", "send PASS, the only operator of a node")
-NOT_UNDER_MAINTENANCE = Message("api.not_under_maintenance", "{subject} is not under maintenance")
+AGENT_FREE = Message("api.agent_free", "Agent is not under maintenance")
+CLUSTER_FREE = Message("api.cluster_free", "Cluster is not under maintenance")
 
 # --- Tokens ----------------------------------------------------------------------
 
@@ -106,6 +143,9 @@ STORE_NOT_WRITABLE = Message("api.store_not_writable", "rejects writes; see the 
 
 UNEXPECTED_ERROR = Message("api.unexpected_error", "Unexpected error")
 SEE_LOG = Message("api.see_log", "see the log for trace {trace_id}")
+BODY_TOO_LARGE = Message(
+    "api.body_too_large", "the body of the request is larger than {limit_bytes:,} bytes"
+)
 REQUEST_REJECTED = Message("api.request_rejected", "request rejected")
 PAGE_NOT_FOUND = Message("api.page_not_found", "404 page not found")
 ROUTE_NOT_FOUND = Message("api.route_not_found", "Element not found: 404 not found")

@@ -14,6 +14,7 @@ from aiohttp import HttpVersion11, web
 from dagengine.api import messages
 from dagengine.api.auth import (
     API_ROOT,
+    BODY_LIMIT_BYTES,
     FLEET_ROOT,
     is_page,
     refuse_other_users,
@@ -218,7 +219,12 @@ async def _answer_http(
     if isinstance(exc, web.HTTPRedirection):
         return web.Response(status=exc.status, headers={"Location": exc.headers["Location"]})
     if exc.status not in (404, 405):
-        error = DagengineError(exc.reason or messages.REQUEST_REJECTED())
+        is_too_large = exc.status == web.HTTPRequestEntityTooLarge.status_code
+        error = DagengineError(
+            messages.BODY_TOO_LARGE(limit_bytes=BODY_LIMIT_BYTES)
+            if is_too_large
+            else messages.REQUEST_REJECTED()
+        )
         error.http_status = exc.status  # type: ignore[misc]  # aiohttp's own status, such as 413
         error.err_code = Code.BAD_REQUEST  # type: ignore[misc]
         return answer.failure(error)

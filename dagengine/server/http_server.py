@@ -17,12 +17,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from dagengine.api.connections import Connections, Limits
-from dagengine.api.envelope import render_envelope
 from dagengine.errors import ApiError
 from dagengine.runtime.cancellation import run_phase
 from dagengine.runtime.clock import Clock
 from dagengine.server import messages
-from dagengine.server.request_handler import RequestHandler
+from dagengine.server.request_handler import RequestHandler, render_final
 
 _log = structlog.get_logger("dagengine.server.listener")
 
@@ -148,8 +147,7 @@ class _HeaderTooLarge(ApiError):
 
 def _render_too_large(clock: Clock) -> bytes:
     error = _HeaderTooLarge(messages.HEADERS_TOO_LONG(), remedy=messages.SEND_SHORTER_HEADERS())
-    status = error.http_status
-    return render_envelope(status=status, at=clock.now(), duration_ms=0, trace_id="", error=error)
+    return render_final(error, clock)
 
 
 class _HttpLog:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +16,7 @@ from dagengine.runtime.clock import Clock
 from dagengine.server import messages
 
 _RESPONSE = (
-    b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\n"
+    b"HTTP/1.1 %d %b\r\nContent-Type: application/json\r\nDate: %b\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
 )
 
@@ -73,12 +75,16 @@ class RequestHandler(web.RequestHandler):
         else:
             error = _RequestMalformed(messages.REQUEST_MALFORMED(), remedy=messages.SEND_HTTP())
             error.http_status = status  # type: ignore[misc]  # aiohttp's own, such as 413
-        return _FinalResponse(_render(error, self._clock), error.http_status)
+        return _FinalResponse(render_final(error, self._clock), error.http_status)
 
 
-def _render(error: DagengineError, clock: Clock) -> bytes:
-    status = error.http_status
-    content = render_envelope(
-        status=status, at=clock.now(), duration_ms=0, trace_id="", error=error
-    )
-    return _RESPONSE % (status, HTTPStatus(status).phrase.encode(), len(content), content)
+def render_final(error: DagengineError, clock: Clock) -> bytes:
+    """Render a whole response, after which the connection is closed.
+
+    It is in English: the headers of a request that cannot be parsed are not known.
+    """
+    status, at = error.http_status, clock.now()
+    trace_id = secrets.token_hex(8)
+    content = render_envelope(status=status, at=at, duration_ms=0, trace_id=trace_id, error=error)
+    date, phrase = format_datetime(at, usegmt=True).encode(), HTTPStatus(status).phrase.encode()
+    return _RESPONSE % (status, phrase, date, len(content), content)

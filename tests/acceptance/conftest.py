@@ -16,7 +16,7 @@ from tasks.demo.cluster import DemoCluster
 from tasks.demo.hosts import DemoHosts
 from tests.acceptance.testbed import ClusterTestbed, ForwardingTestbed
 from tests.support.leftovers import assert_nothing_left
-from tests.support.strict_decoder import ALL, DecodedResponses, record_responses
+from tests.support.strict_decoder import DecodedResponses, attach_counts, record_responses
 
 OpenTestbed = Callable[[int], AbstractAsyncContextManager[ClusterTestbed]]
 
@@ -59,9 +59,9 @@ def open_testbed(request: pytest.FixtureRequest) -> OpenTestbed:
     return partial(make_testbed, kind=request.param)
 
 
-@pytest.fixture(autouse=True)
-def decoded_responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecodedResponses]:
-    """Decode each response strictly; a violation fails the test that received it."""
+@pytest.fixture(autouse=True, scope="module")
+def received_responses() -> Iterator[DecodedResponses]:
+    """Decode each response strictly, also those that fixtures of the module receive."""
     received = DecodedResponses()
     send = requests.Session.send  # of the official client
 
@@ -73,19 +73,22 @@ def decoded_responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[DecodedRespon
         received.record(method, path, response.status_code, response.content)
         return response
 
-    monkeypatch.setattr(requests.Session, "send", send_and_record)
-    with record_responses(monkeypatch, received):
-        yield received
-    ALL.counts.update(received.counts)
-    assert received.violations == []
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(requests.Session, "send", send_and_record)
+        with record_responses(monkeypatch, received):
+            yield received
+    assert received.violations == []  # of fixtures that ended after the last test
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the number of responses per route and state that the tests decoded."""
-    if ALL.counts:
-        terminalreporter.section("responses that a strict client decoded")
-        for line in ALL.render():
-            terminalreporter.write_line(line)
+@pytest.fixture(autouse=True)
+def decoded_responses(
+    request: pytest.FixtureRequest, received_responses: DecodedResponses
+) -> Iterator[DecodedResponses]:
+    """The responses to this test, and to fixtures since the previous one; fails on a violation."""
+    yield received_responses
+    decoded = received_responses.take()
+    attach_counts(request.node, decoded.counts)
+    assert decoded.violations == []
 
 
 def sub_tasks(dag: dict[str, Any], stage: int) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from obshell.service.client_v1 import OBShellHandleError, TaskExecuteFailedError
 
+from dagengine.testing import eventually
 from tasks.demo.hosts import free_port
 from tests.acceptance.conftest import CALLED, ClusterTestbed, make_testbed
 from tests.acceptance.testbed import ForwardingTestbed
@@ -45,6 +46,19 @@ def refusals(testbed: ClusterTestbed) -> list[str]:
     """Return the errCodes that the controller has sent, oldest first."""
     lines = [json.loads(line) for line in testbed.log.read_text().splitlines() if line[:1] == "{"]
     return [line["err_code"] for line in lines if line["event"] == "request_refused"]
+
+
+async def wait_holder(testbed: ClusterTestbed) -> Any:
+    """Return the only DAG in the list of maintenance DAGs, once it has taken the lock."""
+    listed: list[Any] = []
+
+    async def is_listed() -> bool:
+        listed[:] = await call(testbed, "get_all_agent_last_maintenance_dag")
+        return bool(listed)
+
+    await eventually(is_listed, what="the lock of the start")
+    (holder,) = listed
+    return holder
 
 
 @asynccontextmanager
@@ -170,9 +184,16 @@ async def test_sdk_running_start_is_listed_and_can_be_cancelled(testbed: Cluster
                 (listed,) = await call(testbed, method)
                 assert listed.generic_id == started.generic_id
             assert await call(testbed, "get_cluster_unfinished_dag") == []
+            holder = await wait_holder(testbed)
+            assert (holder.generic_id, holder.name, holder.state) == (
+                started.generic_id,
+                "Start OB",
+                "RUNNING",
+            )
             dag = await operated(testbed, started.generic_id, "CANCEL")
         silent.set()
     assert (dag.state, dag.operator) == ("FAILED", "CANCEL")
+    assert await call(testbed, "get_all_agent_last_maintenance_dag") == []
 
 
 # --- what the SDK does twice --------------------------------------------------------------------

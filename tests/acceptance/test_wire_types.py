@@ -68,4 +68,5 @@ async def test_every_route_passes_strict_decoder(
             await read_all(client, is_held=False)
             await read_dag(client, stopped)
     received = {route for route, _ in decoded_responses.counts}
-    assert set(ROUTES) - received == set()
+    # Only the oceanbase flavour stops a zone: tests/conftest.py checks all routes of a whole run.
+    assert set(ROUTES) - received == {"POST ob/zone/{zone}/stop"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.support.strict_decoder import NULLABLE
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "compatibility.md").read_text(encoding="utf-8")
 POINTS = {
@@ -26,3 +28,10 @@ def test_compatibility_page_names_existing_tests() -> None:
     assert [number for number, names in named.items() if not names] == []
     missing = {name for names in named.values() for name in names} - TESTS
     assert missing == set()
+
+
+def test_compatibility_page_has_row_for_each_nullable_field() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` .*\| (.*?) \|$", PAGE.partition("## Null values")[2], re.MULTILINE
+    )
+    assert dict(rows) == {name: field.when for name, field in NULLABLE.items()}

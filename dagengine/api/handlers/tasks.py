@@ -170,8 +170,8 @@ async def get_holder(ctx: ApiContext, bound: BoundRequest[NoBody, Details]) -> D
     """The DAG that holds the cluster locked."""
     holders = await _list_holders(ctx, bound)
     if not holders:
-        subject = "Agent" if bound.request.path.endswith("/agent") else "Cluster"
-        raise TaskNotFound(messages.NOT_UNDER_MAINTENANCE(subject=subject))
+        of_agent = bound.request.path.endswith("/agent")
+        raise TaskNotFound(messages.AGENT_FREE() if of_agent else messages.CLUSTER_FREE())
     return holders[0]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dagengine.errors import ConfigError, Message, MessageText
+from dagengine.api.value_reasons import explain_value
+from dagengine.errors import ConfigError, Message
 from dagengine.runtime.strict_yaml import find_yaml_line
 from dagengine.runtime.yaml_structure import YamlRefused, read_yaml_text
 from dagengine.server import messages
@@ -17,34 +18,22 @@ _URL_WITH_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
 _MAX_SHOWN = 40
 _NOT_AN_IP = "does not appear to be an IPv4 or IPv6 address"
 
-# By pydantic's type of the error: the reason and the remedy.
-_KINDS: Mapping[str, tuple[Message, Message]] = {
+# By pydantic's type of the error.
+_REMEDIES: Mapping[str, Message] = {
     **dict.fromkeys(
         ("int_parsing", "int_type", "int_from_float", "int_parsing_size"),
-        (messages.NOT_WHOLE_NUMBER, messages.WRITE_WHOLE_NUMBER),
+        messages.WRITE_WHOLE_NUMBER,
     ),
-    **dict.fromkeys(
-        ("float_parsing", "float_type", "finite_number"),
-        (messages.NOT_NUMBER, messages.WRITE_NUMBER),
-    ),
-    **dict.fromkeys(("bool_parsing", "bool_type"), (messages.NOT_BOOLEAN, messages.WRITE_BOOLEAN)),
-    **dict.fromkeys(("string_type", "path_type"), (messages.NOT_TEXT, messages.WRITE_TEXT)),
-    **dict.fromkeys(
-        ("list_type", "tuple_type", "set_type"), (messages.NOT_LIST, messages.WRITE_LIST)
-    ),
+    **dict.fromkeys(("float_parsing", "float_type", "finite_number"), messages.WRITE_NUMBER),
+    **dict.fromkeys(("bool_parsing", "bool_type"), messages.WRITE_BOOLEAN),
+    **dict.fromkeys(("string_type", "path_type"), messages.WRITE_TEXT),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type"), messages.WRITE_LIST),
     **dict.fromkeys(
         ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
-        (messages.NOT_MAPPING, messages.WRITE_MAPPING),
+        messages.WRITE_MAPPING,
     ),
-    "string_pattern_mismatch": (messages.FORM_UNKNOWN, messages.WRITE_PATTERN),
+    **dict.fromkeys(("too_short", "string_too_short"), messages.WRITE_ONE),
 }
-_LIMITS: Mapping[str, tuple[Message, str]] = {
-    "greater_than_equal": (messages.AT_LEAST, "ge"),
-    "greater_than": (messages.MORE_THAN, "gt"),
-    "less_than_equal": (messages.AT_MOST, "le"),
-    "less_than": (messages.LESS_THAN, "lt"),
-}
-_EMPTY = ("too_short", "string_too_short")
 
 
 def value_error(
@@ -81,24 +70,18 @@ def locate(path: Path, loc: Sequence[str | int]) -> str:
 
 def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
     """Return reason and remedy; pydantic's own text only if the kind of error is not known."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind in _KINDS:
-        reason, remedy = _KINDS[kind]
-        return reason(), remedy(**{name: context[name] for name in remedy.fields})
-    if kind in _LIMITS:
-        limit, name = _LIMITS[kind]
-        bound = limit(limit=context[name])
-        return messages.OUT_OF_RANGE(bound=bound), messages.WRITE_IN_RANGE(bound=bound)
-    if kind in _EMPTY:
-        return messages.VALUE_EMPTY(), messages.WRITE_ONE()
-    if kind == "literal_error":
-        known = str(context["expected"])
-        return messages.NOT_ONE_OF(known=known), messages.WRITE_ONE_OF(known=known)
-    cause = context.get("error")
-    text = cause.args[0] if isinstance(cause, Exception) and cause.args else error["msg"]
-    if not isinstance(text, MessageText) and _NOT_AN_IP in text:
-        return messages.NOT_IP(), messages.WRITE_IP()
-    return text, ""
+    reason = explain_value(error)
+    if reason is None:
+        cause = error.get("ctx", {}).get("error")
+        text = cause.args[0] if isinstance(cause, Exception) and cause.args else error["msg"]
+        return (messages.NOT_IP(), messages.WRITE_IP()) if _NOT_AN_IP in text else (text, "")
+    if error["type"] in _REMEDIES:
+        return reason, _REMEDIES[error["type"]]()
+    if "bound" in reason.fields:
+        return reason, messages.WRITE_IN_RANGE(bound=reason.fields["bound"])
+    if "known" in reason.fields:
+        return reason, messages.WRITE_ONE_OF(known=reason.fields["known"])
+    return reason, ""
 
 
 def _render_value(key: str, value: object) -> str:

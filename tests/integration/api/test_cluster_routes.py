@@ -305,6 +305,19 @@ async def test_obcluster_info_route_reports_start_targets_starting(observed: Api
     assert "local_task_id" not in await observed.get("/obcluster/info")
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("ob", "集群未处于运维状态"), ("agent", "控制器未处于运维状态")],
+)
+async def test_maintain_routes_without_holder_answer_in_chinese(
+    controller: ApiController, path: str, message: str
+) -> None:
+    path = f"/api/v1/task/dag/maintain/{path}"
+    headers = {"Accept-Language": "zh"} | controller.sign(path)
+    response = await controller.send("GET", path, headers=headers)
+    assert response.body["error"]["message"] == f"Task not found: 任务不存在：{message}"
+
+
 async def test_maintain_routes_return_dag_holding_lock(controller: ApiController) -> None:
     for path, whose in (("ob", "Cluster"), ("agent", "Agent")):
         response = await controller.send_signed("GET", f"/task/dag/maintain/{path}")

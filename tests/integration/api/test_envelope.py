@@ -355,8 +355,10 @@ async def test_decrypt_body_accepts_line_breaks(controller: ApiController) -> No
 async def test_app_oversized_body_returns_413_in_envelope(controller: ApiController) -> None:
     target = "/api/v1/ob/start"
     body = io.BytesIO(b"A" * (1024 * 1024 + 1))
-    response = await controller.send("POST", target, headers=controller.sign(target), body=body)
+    headers = {"Accept-Language": "zh"} | controller.sign(target)
+    response = await controller.send("POST", target, headers=headers, body=body)
     assert response.refusal == (413, "Common.BadRequest", None)
+    assert response.body["error"]["message"] == "请求体超过 1,048,576 字节"
     assert (await controller.start())["state"] == "READY"
 
 

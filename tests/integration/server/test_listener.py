@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import aiohttp
@@ -54,6 +57,9 @@ async def test_listener_rejects_without_server_header(
         assert head.startswith(b"HTTP/1.1 %d " % status)
         assert b"\r\nserver:" not in head.lower()
         assert (content["successful"], content["error"]["errCode"]) == (False, code)
+        at = parsedate_to_datetime(re.search(rb"\r\nDate: (.*?)\r\n", head)[1].decode())  # type: ignore[index]
+        assert abs(datetime.fromisoformat(content["timestamp"]) - at) < timedelta(seconds=2)
+        assert re.fullmatch("[0-9a-f]{16}", content["traceId"])
 
 
 async def test_connections_trickled_header_is_closed(tmp_path: Path) -> None:
@@ -106,8 +112,13 @@ async def test_connections_oversized_headers_are_refused_unread(tmp_path: Path) 
         for filler in (b"X-A: " + b"a" * 200_000, b"X-A: a\r\n" * 30_000):
             line = await RawConnection.open(controller)
             await line.write(TIME[:-2] + filler)
-            status, content = await line.answer()
-            assert (status, content["error"]["errCode"]) == (431, "Common.BadRequest")
+            head, content = await line.response()
+            assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            assert b"\r\nDate: " in head
+            assert (content["error"]["errCode"], len(content["traceId"])) == (
+                "Common.BadRequest",
+                16,
+            )
             assert await line.is_closed()
         line = await RawConnection.open(controller)
         await line.write(TIME[:-2] + b"X-A: " + b"a" * 100_000 + b"\r\n\r\n")
