@@ -57,6 +57,8 @@ class EngineQueries:
         for first in range(0, len(ids), PAGE):
             page = await self._store.find_dags(ids[first : first + PAGE])
             detailed += [self._with_all_waits(detail) for detail in page]
+        if unfinished:  # a DAG may have ended between the two queries
+            detailed = [detail for detail in detailed if not detail.dag.state.is_final]
         return tuple(detailed)
 
     async def search_dags(

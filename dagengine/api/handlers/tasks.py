@@ -208,7 +208,8 @@ async def _list_holders(
     details = bound.query.show_details
     ids = [holder.dag_id for holder in ctx.engine.holders() if holder.dag_id is not None]
     dags = [await ctx.engine.find_dag(dag_id, details=details) for dag_id in ids]
-    return [ctx.wire.dag(dag) for dag in dags if dag is not None]
+    # A DAG may have ended, and released its lock, since its id was read.
+    return [ctx.wire.dag(dag) for dag in dags if dag is not None and not dag.dag.state.is_final]
 
 
 def _with_main_dag_id(dag: DagDetailDto) -> DagDetailDto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 from sqlite3 import Row
@@ -10,7 +11,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from dagengine import Engine, SqliteStore, State
+from dagengine import DagRecord, Engine, Outcome, SqliteStore, State, StepContext
 from dagengine.engine.queries import PAGE
 from dagengine.testing import eventually
 from tests.support.minimal_operations import hang, op, submit, succeed
@@ -56,3 +57,28 @@ async def test_list_with_details_needs_few_queries(
         assert [detail.dag.dag_id for detail in details] == ids[::-1]
         for detail in details[:: PAGE // 2]:
             assert detail == await engine.find_dag(detail.dag.dag_id, details=True)
+
+
+async def test_unfinished_list_omits_dag_that_ends_meanwhile(tmp_path: Path) -> None:
+    latch = asyncio.Event()
+
+    class EndingStore(SqliteStore):
+        """Its only DAG ends after the list of the unfinished DAGs was read."""
+
+        async def list_dags(self, *, limit: int, unfinished: bool = False) -> tuple[DagRecord, ...]:
+            dags = await super().list_dags(limit=limit, unfinished=unfinished)
+            latch.set()
+            await eventually(has_ended, what="the DAG")
+            return dags
+
+    async def wait(context: StepContext) -> Outcome:
+        await latch.wait()
+        return await succeed(context)
+
+    async def has_ended() -> bool:
+        return (await engine.count_dags()).get(State.SUCCEED) == 1
+
+    store = EndingStore(tmp_path / "store")
+    async with Engine(store=store, operations=[op(wait)]) as engine:
+        await submit(engine)
+        assert await engine.list_unfinished(details=True) == ()
