@@ -209,12 +209,20 @@ def address_of() -> AddressOf:
 
 
 @pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Collect everything that is logged, at every level; restore the logging configuration."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+def logged() -> io.StringIO:
+    """Collect everything that is logged, at every level."""
     stream = io.StringIO()
     configure_logs(stream, level=logging.DEBUG)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
+    return stream
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Undo `configure_logs`, which also commands call: pytest closes the stream of a test."""
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        root = logging.getLogger()
+        root.setLevel(logging.WARNING)
+        for handler in root.handlers[:]:
+            if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter):
+                root.removeHandler(handler)
