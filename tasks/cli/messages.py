@@ -6,7 +6,6 @@ from dagengine.errors import Message
 
 # --- Errors ----------------------------------------------------------------------
 
-ERROR = Message("tasks.cli.error", "dagengine: {error}")
 HOST_UNKNOWN = Message(
     "tasks.cli.host_unknown",
     "--replace {name}: the cluster file does not contain this host",

@@ -245,6 +245,8 @@ def test_mistake_no_engine_file_names_places_and_option(
     monkeypatch.setattr(
         "dagengine.server.config.engine_file.ENGINE_FILES", (Path("engine.yaml"), other)
     )
+    # The logs of the whole process would go to the stream of this test.
+    monkeypatch.setattr("dagengine.cli.serve.configure_logs", lambda **_: None)
     assert main(command.split()) == 2
     message = capsys.readouterr().err
     assert f"no engine file was named, and there is none at {tmp_path}/engine.yaml" in message
