@@ -15,6 +15,9 @@ TARGET_EMPTY = Message(
 ZONE_UNKNOWN = Message("tasks.cluster.zone_unknown", "Zone '{zone}' does not exist")
 SERVER_UNKNOWN = Message("tasks.cluster.server_unknown", "Server '{server}' does not exist")
 NAME_KNOWN = Message("tasks.cluster.name_known", "the cluster has {names}")
+WRITE_ADDRESS = Message(
+    "tasks.cluster.write_address", "write IP:PORT instead of {address!r}; the cluster has {names}"
+)
 ADDRESS_INVALID = Message("tasks.cluster.address_invalid", "'{address}' is not a valid address")
 IP_INVALID = Message("tasks.cluster.ip_invalid", "'{ip}' is not a valid IP address")
 PORT_INVALID = Message(
