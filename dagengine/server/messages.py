@@ -36,7 +36,7 @@ UNKNOWN_KEY = Message("server.unknown_key", "{subject} is not known")
 USE_NEAREST_KEY = Message("server.use_nearest_key", "did you mean {nearest}? known: {known}")
 SECTION_NOT_MAPPING = Message(
     "server.section_not_mapping",
-    "{path}: key {name} has the value {value!r}: it must be a mapping of keys to values",
+    "{path}: key {name} has the value {value}: it must be a mapping of keys to values",
 )
 KEYS_OF_SECTION = Message("server.keys_of_section", "use the known keys of {name}: {known}")
 KEY_MISSING = Message("server.key_missing", "{path}: key {key} is missing")
@@ -66,6 +66,9 @@ LESS_THAN = Message("server.less_than", "less than {limit}")
 OUT_OF_RANGE = Message("server.out_of_range", "it must be {bound}")
 WRITE_IN_RANGE = Message("server.write_in_range", "write a value of {bound}")
 VALUE_EMPTY = Message("server.value_empty", "it is empty")
+WRITE_CHARACTERS = Message(
+    "server.write_characters", "write at least one character, or remove the key"
+)
 WRITE_ONE = Message("server.write_one", "write at least one value")
 NOT_ONE_OF = Message("server.not_one_of", "it is not {known}")
 WRITE_ONE_OF = Message("server.write_one_of", "write {known}")

@@ -44,7 +44,11 @@ _LIMITS: Mapping[str, tuple[Message, str]] = {
     "less_than_equal": (messages.AT_MOST, "le"),
     "less_than": (messages.LESS_THAN, "lt"),
 }
-_EMPTY = ("too_short", "string_too_short")
+_EMPTY: Mapping[str, Message] = {
+    "too_short": messages.WRITE_ONE,
+    "string_too_short": messages.WRITE_CHARACTERS,
+}
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def value_error(
@@ -90,7 +94,7 @@ def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
         bound = limit(limit=context[name])
         return messages.OUT_OF_RANGE(bound=bound), messages.WRITE_IN_RANGE(bound=bound)
     if kind in _EMPTY:
-        return messages.VALUE_EMPTY(), messages.WRITE_ONE()
+        return messages.VALUE_EMPTY(), _EMPTY[kind]()
     if kind == "literal_error":
         known = str(context["expected"])
         return messages.NOT_ONE_OF(known=known), messages.WRITE_ONE_OF(known=known)
@@ -104,6 +108,13 @@ def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
 def _render_value(key: str, value: object) -> str:
     if _SECRETS.search(key) or _URL_WITH_PASSWORD.search(str(value)):
         return messages.VALUE_HIDDEN()
+    return render_yaml_value(value)
+
+
+def render_yaml_value(value: object) -> str:
+    """Return a value for a message: null and booleans as in YAML, other scalars shortened."""
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
     if isinstance(value, dict):  # its content may be a password in a wrong place
         return messages.A_MAPPING()
     if isinstance(value, list):
