@@ -24,6 +24,7 @@ from dagengine.cli.session import (
     wants_json,
 )
 from dagengine.cli.usage.errors import UsageProblem, explain_usage
+from dagengine.cli.usage.wire_words import in_command_words
 from dagengine.error_codes import Code
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
 
@@ -62,7 +63,8 @@ def run_command(argv: Sequence[str]) -> int:
         code = _exit_code(exc)
         err_code = exc.code if isinstance(exc, ApiRefused) else ""
         remedy = _find_remedy(exc)
-        print_error(exc.message, err_code, code, remedy=remedy, as_json=wants_json(argv))
+        message = in_command_words(exc.message) if isinstance(exc, ApiRefused) else exc.message
+        print_error(message, err_code, code, remedy=remedy, as_json=wants_json(argv))
         return code
     return code if isinstance(code, int) else ExitCode.DONE
 

@@ -30,3 +30,4 @@ ARGUMENTS_UNEXPECTED = Message(
 )
 OR = Message("cli.usage.or", "{names} or {last}")
 SEE_SERVE_HELP = Message("cli.usage.see_serve_help", "see `dagengine serve --help`")
+CANCEL_FIRST = Message("cli.usage.cancel_first", "end a running one first with `dagengine cancel`")
