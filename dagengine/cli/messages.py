@@ -44,6 +44,11 @@ USE_TARGET_OPTION = Message(
 )
 SEE_HELP = Message("cli.see_help", "see `{command} --help`")
 FOLLOW_NEEDS_ID = Message("cli.follow_needs_id", "--follow needs the id of a DAG")
+TIMEOUT_INVALID = Message(
+    "cli.timeout_invalid",
+    "--timeout {timeout:g} is not a time; write a number of seconds that is not negative, such as "
+    "30",
+)
 ZONE_AND_SERVER = Message("cli.zone_and_server", "give --zone or --server, not both")
 TARGETS_EMPTY = Message(
     "cli.targets_empty",

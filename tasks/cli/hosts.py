@@ -61,7 +61,12 @@ class Result:
         return self.pinned or (self.key is not None and self.key.trust in _SAFE)
 
 
-@app.command(epilog=render_epilog("dagengine hosts trust -c engine.yaml"))
+@app.command(
+    epilog=render_epilog(
+        "dagengine hosts trust -c engine.yaml",
+        "dagengine hosts claim 10.0.0.1:2886 -c engine.yaml",
+    )
+)
 def hosts(
     action: Annotated[Literal["trust", "claim"], typer.Argument()],
     server: Annotated[
