@@ -122,6 +122,7 @@ __all__ += [
     "read_yaml",
     "read_yaml_text",
     "render_host_port",
+    "render_yaml_value",
     "run_in_process_time",
     "value_error",
     "wait_until_may_act",
@@ -177,7 +178,7 @@ _SOURCES = {
     "dagengine.server.shared.self_check": (
         "compare_with_store inspect_shared_store read_store_identity"
     ),
-    "dagengine.server.config.value_errors": "locate value_error",
+    "dagengine.server.config.value_errors": "locate render_yaml_value value_error",
     "dagengine.messages": "Message",
     "dagengine.translation": "Translator",
     "dagengine.store.mysql.identity": "ServerIdentity read_server_identity",
@@ -248,7 +249,7 @@ if TYPE_CHECKING:
         find_engine_file,
         load_config,
     )
-    from dagengine.server.config.value_errors import locate, value_error
+    from dagengine.server.config.value_errors import locate, render_yaml_value, value_error
     from dagengine.server.extension import (
         CliCommand,
         CommandGroup,

@@ -27,6 +27,7 @@ TEMPLATES: Mapping[str, str] = {
     "tasks.planning.mode_sql": "用 SQL 退出服务，进程继续运行",
     # --- cluster ---
     "tasks.cluster.address_invalid": "'{address}' 不是有效的地址",
+    "tasks.cluster.write_address": "请用 IP:端口 代替 {address!r}；集群包含 {names}",
     "tasks.cluster.ip_invalid": "'{ip}' 不是有效的 IP 地址",
     "tasks.cluster.port_invalid": "端口 '{port}' 无效，必须在 [1025, 65535] 之内",
     "tasks.cluster.scope_invalid": "范围 '{scope}' 无效",

@@ -31,9 +31,10 @@ def new_app(*, help_text: str | None = None, epilog: str | None = None) -> typer
     )
 
 
-def render_epilog(example: str) -> str:
-    """Return the end of a command's help: an example and the exit codes."""
-    return f"{messages.HELP_EXAMPLE(command=example)}\n\n{render_exit_codes()}"
+def render_epilog(*examples: str) -> str:
+    """Return the end of a command's help: examples, the most typical first, and the exit codes."""
+    paragraphs = [messages.HELP_EXAMPLE(command=example) for example in examples]
+    return "\n\n".join([*paragraphs, render_exit_codes()])
 
 
 def render_exit_codes() -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from dagengine.cli import messages
-from dagengine.cli.administration.fleet import fleet
-from dagengine.cli.administration.tokens import token
+from dagengine.cli.administration.fleet import FLEET_EXAMPLES, fleet
+from dagengine.cli.administration.tokens import TOKEN_EXAMPLES, token
 from dagengine.cli.application import app, render_epilog
 from dagengine.cli.confirmation import (
     is_risky_stop,
@@ -18,7 +18,7 @@ from dagengine.cli.confirmation import (
 )
 from dagengine.cli.dag_ids import resolve_dag_id, resolve_dag_ids
 from dagengine.cli.exit_codes import ExitCode
-from dagengine.cli.local_commands import backup, print_completion, store
+from dagengine.cli.local_commands import STORE_EXAMPLES, backup, print_completion, store
 from dagengine.cli.options import (
     DEFAULT_URL,
     AsJson,
@@ -299,12 +299,14 @@ def wait(
     dag_id: DagId,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=0, help="Stop waiting after this time: exit code 1."),
+        typer.Option(metavar="SECONDS", help="Stop waiting after this time: exit code 1."),
     ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Wait until a DAG has ended, without output until then."""
+    if timeout is not None and not timeout >= 0:  # also refuses NaN
+        raise typer.BadParameter(messages.TIMEOUT_INVALID(timeout=timeout))
 
     async def work(client: Client) -> int:
         return await wait_for_end(client, dag_id, as_json, timeout)
@@ -356,7 +358,11 @@ def pass_(
     dag_id: DagId,
     node: Annotated[
         int | None,
-        typer.Option(min=1, help="Only this stage, counted from 1; the DAG continues after it."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Only this stage, counted from 1; the DAG continues after it.",
+        ),
     ] = None,
     reason: Reason = "",
     yes: Yes = False,
@@ -369,14 +375,14 @@ def pass_(
 
 app.command(
     rich_help_panel=CommandGroup.SETUP,
-    epilog=render_epilog("dagengine token create --name ci --expires 30d -c engine.yaml"),
+    epilog=render_epilog(*TOKEN_EXAMPLES),
 )(token)
 for command in app.registered_commands:
     if command.callback is not None and "url" in inspect.signature(command.callback).parameters:
         command.callback = takes_config(command.callback)
 app.command(
     rich_help_panel=CommandGroup.CHANGE,
-    epilog=render_epilog("dagengine fleet start --cluster demo,prod -c engine.yaml"),
+    epilog=render_epilog(*FLEET_EXAMPLES),
 )(fleet)
 app.command(
     rich_help_panel=CommandGroup.STORE,
@@ -384,7 +390,7 @@ app.command(
 )(backup)
 app.command(
     rich_help_panel=CommandGroup.STORE,
-    epilog=render_epilog("dagengine store new-epoch -c engine.yaml"),
+    epilog=render_epilog(*STORE_EXAMPLES),
 )(store)
 app.command(
     "completion",

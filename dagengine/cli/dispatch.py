@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 import typer
@@ -12,7 +11,11 @@ from dagengine.cli import commands, messages
 from dagengine.cli.application import HELP_OPTIONS, app
 from dagengine.cli.completion import PROGRAM, complete_command_line
 from dagengine.cli.exit_codes import ExitCode
-from dagengine.cli.extensions import find_extension_app, find_own_commands, load_extension_commands
+from dagengine.cli.extensions import (
+    find_command_names,
+    find_extension_app,
+    load_extension_commands,
+)
 from dagengine.cli.session import (
     PASSWORD_VARIABLE,
     TOKEN_VARIABLE,
@@ -20,9 +23,10 @@ from dagengine.cli.session import (
     usage_remedy,
     wants_json,
 )
+from dagengine.cli.usage.errors import UsageProblem, explain_usage
+from dagengine.cli.usage.wire_words import in_command_words
 from dagengine.error_codes import Code
 from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
-from dagengine.runtime.terminal import write_lines
 
 __all__ = ["commands", "run_command"]  # the import of `commands` registers them
 
@@ -50,24 +54,37 @@ def run_command(argv: Sequence[str]) -> int:
     except typer.Exit as exc:
         return exc.exit_code
     except typer.TyperException as exc:
-        if message := exc.format_message().removesuffix("."):  # empty if only the help was shown
-            remedy = usage_remedy(argv, message, find_own_commands())
-            print_error(message, "", ExitCode.USAGE, remedy=remedy, as_json=wants_json(argv))
+        if text := exc.format_message():  # empty if only the help was shown
+            _report_usage(argv, text, explain_usage(exc))
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except DagengineError as exc:
         code = _exit_code(exc)
         err_code = exc.code if isinstance(exc, ApiRefused) else ""
-        remedy = exc.remedy or (messages.LIST_IDS() if err_code in _ID_ERRORS else "")
-        print_error(exc.message, err_code, code, remedy=remedy, as_json=wants_json(argv))
-        if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
-            hint = messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)
-            if os.environ.get(TOKEN_VARIABLE):
-                hint = messages.SET_TOKEN(variable=TOKEN_VARIABLE)
-            write_lines(sys.stderr, [hint])
+        remedy = _find_remedy(exc)
+        message = in_command_words(exc.message) if isinstance(exc, ApiRefused) else exc.message
+        print_error(message, err_code, code, remedy=remedy, as_json=wants_json(argv))
         return code
     return code if isinstance(code, int) else ExitCode.DONE
+
+
+def _find_remedy(exc: DagengineError) -> str:
+    """Return the remedy on the command line, where the API's is missing or is for other clients."""
+    if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
+        if os.environ.get(TOKEN_VARIABLE):
+            return messages.SET_TOKEN(variable=TOKEN_VARIABLE)
+        return messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)
+    if not exc.remedy and isinstance(exc, ApiRefused) and exc.code in _ID_ERRORS:
+        return messages.LIST_IDS()
+    return exc.remedy
+
+
+def _report_usage(argv: Sequence[str], text: str, problem: UsageProblem) -> None:
+    """Print a usage error; `text` is that of typer, from which `usage_remedy` knows some errors."""
+    see_help = usage_remedy(argv, text, find_command_names())
+    remedy = f"{problem.remedy}; {see_help}" if problem.remedy else see_help
+    print_error(problem.message, "", ExitCode.USAGE, remedy=remedy, as_json=wants_json(argv))
 
 
 def _exit_code(exc: DagengineError) -> int:

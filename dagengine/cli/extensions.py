@@ -41,6 +41,12 @@ def find_own_commands() -> set[str]:
     }
 
 
+def find_command_names() -> set[str]:
+    """Return the names of all commands, also of those that extensions add."""
+    points = load_extension_points().points
+    return find_own_commands() | {name for point in points for name in point.commands}
+
+
 def load_extension_commands() -> dict[str, CliCommand]:
     loaded = load_extension_points()
     for notice in loaded.notices:

@@ -17,6 +17,12 @@ from dagengine.model.fencing import MAX_CHOSEN_EPOCH
 from dagengine.runtime.clock import SystemClock
 from dagengine.runtime.terminal import write_lines
 
+STORE_EXAMPLES = (
+    "dagengine store new-epoch -c engine.yaml",
+    "dagengine store migrate mysql://USER@HOST:PORT/DATABASE --password-file FILE",
+    "dagengine store copy FILE mysql://USER@HOST:PORT/DATABASE --password-file FILE",
+)
+
 
 def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],

@@ -22,12 +22,11 @@ READY_NEXT = Message(
     "cli.ready_next", "  next     in another terminal:  dagengine start --dry-run --url {url}"
 )
 READY_STOP = Message("cli.ready_stop", "  stop     Ctrl-C; the servers keep running")
-SERVE_USAGE = Message("cli.serve_usage", "dagengine: {message}; see dagengine serve --help")
 ERROR = Message("cli.error", "dagengine: {message}")
 ERROR_WITH_CODE = Message("cli.error_with_code", "[{code}]: {message}")
 ERROR_WITH_REMEDY = Message("cli.error_with_remedy", "{error}; {remedy}")
 NOTICE = Message("cli.notice", "dagengine: {notice}")
-SET_PASSWORD = Message("cli.set_password", "what to do: set {variable} to the password of root@sys")
+SET_PASSWORD = Message("cli.set_password", "set {variable} to the password of root@sys")
 PASSWORD_PROMPT = Message("cli.password_prompt", "Password of root@sys: ")
 URL_INVALID = Message(
     "cli.url_invalid",
@@ -45,6 +44,11 @@ USE_TARGET_OPTION = Message(
 )
 SEE_HELP = Message("cli.see_help", "see `{command} --help`")
 FOLLOW_NEEDS_ID = Message("cli.follow_needs_id", "--follow needs the id of a DAG")
+TIMEOUT_INVALID = Message(
+    "cli.timeout_invalid",
+    "--timeout {timeout:g} is not a time; write a number of seconds that is not negative, such as "
+    "30",
+)
 ZONE_AND_SERVER = Message("cli.zone_and_server", "give --zone or --server, not both")
 TARGETS_EMPTY = Message(
     "cli.targets_empty",
@@ -297,7 +301,7 @@ SOCKET_DISABLED = Message(
 )
 USE_URL = Message("cli.use_url", "use --url")
 SET_TOKEN = Message(
-    "cli.set_token", "hint: the token in {variable} was refused; `dagengine token create` makes one"
+    "cli.set_token", "set {variable} to a valid token; `dagengine token create` makes one"
 )
 
 # --- Fleet -----------------------------------------------------------------------

@@ -121,6 +121,7 @@ def _use_socket(ctx: typer.Context, url: str) -> str:
 Url: TypeAlias = Annotated[
     str,
     typer.Option(
+        metavar="URL",
         envvar="DAGENGINE_URL",
         callback=_use_socket,
         help="URL of the controller: http://…, https://… (DAGENGINE_CA_FILE: file of the CA that "
@@ -175,31 +176,44 @@ EngineFile: TypeAlias = Annotated[
         show_default="engine.yaml here or in /etc/dagengine",
     ),
 ]
-Reason: TypeAlias = Annotated[str, typer.Option(help="Reason for the audit.")]
+Reason: TypeAlias = Annotated[str, typer.Option(metavar="TEXT", help="Reason for the audit.")]
 OneOfClusters: TypeAlias = Annotated[
     str | None,
-    typer.Option("--cluster", help="Name of the cluster, if the engine file has several."),
+    typer.Option(
+        "--cluster", metavar="NAME", help="Name of the cluster, if the engine file has several."
+    ),
 ]
 Yes: TypeAlias = Annotated[
     bool,
     typer.Option("--yes", "-y", help="Do not ask on a terminal before it ends servers or DAGs."),
 ]
 Zones: TypeAlias = Annotated[
-    str | None, typer.Option(help="Zones, such as z1,z2.", autocompletion=complete_zones)
+    str | None,
+    typer.Option(metavar="ZONE,…", help="Zones, such as z1,z2.", autocompletion=complete_zones),
 ]
 Servers: TypeAlias = Annotated[
     str | None,
-    typer.Option(help="Servers as ip:port, separated by commas.", autocompletion=complete_servers),
+    typer.Option(
+        metavar="SERVER,…",
+        help="Servers as ip:port, separated by commas.",
+        autocompletion=complete_servers,
+    ),
 ]
 ForcePass: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        help="Id of a DAG that holds the lock of the cluster.", autocompletion=complete_dag_ids
+        metavar="ID",
+        help="Id of a DAG that holds the lock of the cluster. Repeat for more.",
+        autocompletion=complete_dag_ids,
     ),
 ]
 SkipCheck: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(help="Name of a check that must not block.", autocompletion=complete_checks),
+    typer.Option(
+        metavar="CHECK",
+        help="Name of a check that must not block. Repeat for more.",
+        autocompletion=complete_checks,
+    ),
 ]
 NoWait: TypeAlias = Annotated[
     bool, typer.Option("--no-wait", help="Return as soon as the DAG is accepted.")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import structlog
 
 from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.interrupts import raise_on_interrupt
-from dagengine.errors import DagengineError
+from dagengine.cli.usage.serve_options import LEVELS, LogFormat, parse_serve_options
+from dagengine.errors import ConfigError, DagengineError
 from dagengine.runtime.logging import configure_logs
 from dagengine.runtime.terminal import write_lines
 from dagengine.runtime.timers import run_in_process_time
@@ -27,26 +24,14 @@ if TYPE_CHECKING:
     from dagengine.server.cluster_service import ClusterService
     from dagengine.server.controller import Controller
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
-
-
-class LogFormat(StrEnum):
-    """The format of the log."""
-
-    AUTO = "auto"
-    """TEXT on a terminal, otherwise JSON."""
-    TEXT = "text"
-    JSON = "json"
-
 
 def run_serve(argv: Sequence[str]) -> int:
     """Run a controller until a signal stops it."""
-    options = _parse(argv)
+    try:
+        options = parse_serve_options(argv)
+    except ConfigError as exc:
+        write_lines(sys.stderr, [messages.ERROR(message=exc)])
+        return ExitCode.USAGE
     configure_logs(
         level=LEVELS[options.log_level],
         is_text=is_text_log(LogFormat(options.log_format), is_terminal=sys.stderr.isatty()),
@@ -110,24 +95,6 @@ def _describe(served: ClusterService) -> list[str]:
     if (path := served.listener.socket) is not None:
         lines.append(messages.READY_SOCKET(path=path))
     return lines
-
-
-class _Parser(argparse.ArgumentParser):
-    """Reports wrong usage as the other commands do."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message, and exit."""
-        write_lines(sys.stderr, [messages.SERVE_USAGE(message=message)])
-        raise SystemExit(ExitCode.USAGE)
-
-
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the arguments; the help is that of the command in `commands.py`."""
-    parser = _Parser("dagengine serve", add_help=False)
-    parser.add_argument("-c", "--config", type=Path, metavar="FILE")
-    parser.add_argument("--log-format", choices=[*map(str, LogFormat)], default=LogFormat.AUTO)
-    parser.add_argument("--log-level", choices=[*LEVELS], default="info")
-    return parser.parse_args(argv)
 
 
 def _announce(controller: Controller) -> None:

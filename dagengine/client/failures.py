@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ssl
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -32,9 +33,21 @@ def explain_failure(exc: Exception) -> tuple[str, str]:
             return messages.CERTIFICATE_NOT_TRUSTED(detail=detail), messages.NAME_CA_FILE()
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return messages.NOT_TLS(), messages.CHECK_SCHEME()
-        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+        case aiohttp.InvalidURL():
+            if _has_valid_port(str(exc.url)):
+                return messages.URL_MALFORMED(), messages.WRITE_URL()
+            return messages.PORT_INVALID(), messages.WRITE_PORT()
+        case aiohttp.ClientResponseError():
             return messages.NOT_HTTP(), messages.CHECK_SCHEME()
     return _explain_connection(exc), messages.CHECK_SERVE_AND_URL()
+
+
+def _has_valid_port(url: str) -> bool:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as exc:
+        return "port" not in str(exc).lower()
+    return True
 
 
 def _explain_connection(exc: Exception) -> str:

@@ -22,6 +22,12 @@ CERTIFICATE_NOT_TRUSTED = Message(
 )
 NOT_TLS = Message("client.not_tls", "it does not accept TLS")
 NOT_HTTP = Message("client.not_http", "it does not speak HTTP")
+URL_MALFORMED = Message("client.url_malformed", "the URL is not valid")
+WRITE_URL = Message(
+    "client.write_url", "write --url as http://HOST:PORT, https://HOST:PORT or unix:PATH"
+)
+PORT_INVALID = Message("client.port_invalid", "the port of the URL is not valid")
+WRITE_PORT = Message("client.write_port", "write a port from 1 to 65535 in --url")
 RESPONSE_NOT_JSON = Message("client.response_not_json", "its response is not JSON")
 NAME_CA_FILE = Message(
     "client.name_ca_file", "name the file of the CA that signed it in DAGENGINE_CA_FILE"

@@ -36,7 +36,7 @@ UNKNOWN_KEY = Message("server.unknown_key", "{subject} is not known")
 USE_NEAREST_KEY = Message("server.use_nearest_key", "did you mean {nearest}? known: {known}")
 SECTION_NOT_MAPPING = Message(
     "server.section_not_mapping",
-    "{path}: key {name} has the value {value!r}: it must be a mapping of keys to values",
+    "{path}: key {name} has the value {value}: it must be a mapping of keys to values",
 )
 KEYS_OF_SECTION = Message("server.keys_of_section", "use the known keys of {name}: {known}")
 KEY_MISSING = Message("server.key_missing", "{path}: key {key} is missing")
@@ -52,6 +52,9 @@ WRITE_TEXT = Message("server.write_text", "write text; quote it if it looks like
 WRITE_LIST = Message("server.write_list", "write a list: each item begins with `- `")
 WRITE_MAPPING = Message("server.write_mapping", "write lines `key: value` below it, indented")
 WRITE_IN_RANGE = Message("server.write_in_range", "write a value of {bound}")
+WRITE_CHARACTERS = Message(
+    "server.write_characters", "write at least one character, or remove the key"
+)
 WRITE_ONE = Message("server.write_one", "write at least one value")
 WRITE_ONE_OF = Message("server.write_one_of", "write {known}")
 NOT_IP = Message("server.not_ip", "it is not an IP address")

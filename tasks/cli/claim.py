@@ -13,7 +13,7 @@ from random import SystemRandom
 from typing import TypeVar
 
 from dagengine import FencingToken, SystemClock
-from dagengine.errors import ConfigError, DagengineError
+from dagengine.errors import ConfigError
 from dagengine.extension import (
     ClusterConfig,
     ExitCode,
@@ -89,6 +89,9 @@ def run_claim(
         as_json: whether to print one JSON document on stdout.
         user_reason: the user's reason, for the audit.
         cluster: name of the cluster, if the engine file has several.
+
+    Raises:
+        DagengineError: a file or the store cannot be used, or the host cannot be reached.
     """
     try:
         engine = load_config(config_file, os.environ)
@@ -97,9 +100,6 @@ def run_claim(
         claim = _Claim(config, find_server(config.file, name), read_fencing_token(config))
         facts = _on_host(claim.server, lambda runner: _gather(claim.server, runner))
         result = _decide_and_claim(claim, facts, user_reason, is_agreed=is_agreed)
-    except DagengineError as exc:
-        _print(messages.ERROR(error=exc))
-        return ExitCode.USAGE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     if as_json:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dagengine import SystemClock
-from dagengine.errors import ConfigError, DagengineError, RemoteError
+from dagengine.errors import ConfigError, RemoteError
 from dagengine.extension import (
     ExitCode,
     find_engine_file,
@@ -61,7 +61,12 @@ class Result:
         return self.pinned or (self.key is not None and self.key.trust in _SAFE)
 
 
-@app.command(epilog=render_epilog("dagengine hosts trust -c engine.yaml"))
+@app.command(
+    epilog=render_epilog(
+        "dagengine hosts trust -c engine.yaml",
+        "dagengine hosts claim 10.0.0.1:2886 -c engine.yaml",
+    )
+)
 def hosts(
     action: Annotated[Literal["trust", "claim"], typer.Argument()],
     server: Annotated[
@@ -120,9 +125,6 @@ def hosts(
         for warning in dict.fromkeys(line for a in addresses for line in find_skipped_lines(a)):
             _print(warning)
         results = _trust_all(addresses, replaced, is_agreed=yes)
-    except DagengineError as exc:
-        write_lines(sys.stderr, [messages.ERROR(error=exc)])
-        raise typer.Exit(ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     is_done = all(result.is_trusted for result in results)

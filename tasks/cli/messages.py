@@ -6,7 +6,6 @@ from dagengine.errors import Message
 
 # --- Errors ----------------------------------------------------------------------
 
-ERROR = Message("tasks.cli.error", "dagengine: {error}")
 HOST_UNKNOWN = Message(
     "tasks.cli.host_unknown",
     "--replace {name}: the cluster file does not contain this host",
@@ -34,6 +33,21 @@ NEXT_TRUST = Message("tasks.cli.next_trust", "      dagengine hosts trust -c {pa
 NEXT_DOCTOR = Message("tasks.cli.next_doctor", "      dagengine doctor -c {path}")
 NEXT_SERVE = Message("tasks.cli.next_serve", "      dagengine serve -c {path}")
 FLAVOUR_UNKNOWN = Message("tasks.cli.flavour_unknown", "--flavour {name!r} is not {known}")
+OPTION_NOT_IP = Message(
+    "tasks.cli.option_not_ip",
+    "--server {server!r} is not an IP address; a host name for SSH belongs into the cluster file, "
+    "as `ssh: {{host: NAME}}`",
+)
+OPTION_TWICE = Message("tasks.cli.option_twice", "--server {server!r} occurs twice; name it once")
+OPTION_NOT_TEXT = Message(
+    "tasks.cli.option_not_text",
+    "{option} {value!r} is empty or has a control character; write a name",
+)
+OPTION_NOT_PATH = Message(
+    "tasks.cli.option_not_path",
+    "--home {value!r} is not a directory's path from / on, without backslashes and control "
+    "characters",
+)
 FILE_EXISTS = Message("tasks.cli.file_exists", "{path} exists already, and is not changed")
 FILE_UNWRITABLE = Message("tasks.cli.file_unwritable", "{path} cannot be written: {reason}")
 NAME_DIRECTORY = Message(

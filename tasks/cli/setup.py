@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,6 +94,7 @@ def init(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 2886,
 ) -> None:
     """Write an engine file and a cluster file. Existing files are not changed."""
+    _check_options(server or (), {"--name": name, "--user": user}, home)
     engine_file, cluster_file = directory / ENGINE_FILE, directory / CLUSTER_FILE
     cluster = render_cluster_file(
         server or _EXAMPLE_SERVERS,
@@ -101,13 +104,10 @@ def init(
         home=home or f"/home/{user}/{flavour}",
     )
     engine = _ENGINE_TEMPLATE.format(port=port, cluster_file=CLUSTER_FILE)
-    write_files({cluster_file: cluster, engine_file: engine})
-    try:
-        ClusterFile(cluster_file, FLAVOURS)  # the options are values of the file
-    except ConfigError:
-        for file in (engine_file, cluster_file):
-            file.unlink()
-        raise
+    write_files(
+        {cluster_file: cluster, engine_file: engine},
+        check=lambda: ClusterFile(cluster_file, FLAVOURS),
+    )
     lines: list[str] = [messages.FILE_WRITTEN(path=file) for file in (engine_file, cluster_file)]
     if not server:
         lines.append(messages.EDIT_SERVERS(path=cluster_file))
@@ -195,29 +195,69 @@ def render_cluster_file(
     )
 
 
-def write_files(contents: dict[Path, str]) -> None:
-    """Create all files, or none of them.
+def write_files(contents: dict[Path, str], *, check: Callable[[], object]) -> None:
+    """Create all files, or none of them, and the directories that they need.
+
+    Args:
+        contents: the text of each file.
+        check: raises ConfigError if the files cannot be used.
 
     Raises:
-        ConfigError: a file exists already, or cannot be written.
+        ConfigError: a file exists already, cannot be written, or `check` has failed.
     """
     written: list[Path] = []
-    for path, content in contents.items():
+    parents = {parent for path in contents for parent in path.parents if not parent.exists()}
+    try:
+        for path, content in contents.items():
+            _write_file(path, content)
+            written.append(path)
+        check()
+    except ConfigError:
+        for path in written:
+            path.unlink()
+        for parent in sorted(parents, reverse=True):  # the inner ones first
+            with suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _write_file(path: Path, content: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_file(path, content.encode())
+    except FileExistsError as exc:
+        raise ConfigError(
+            messages.FILE_EXISTS(path=path), remedy=messages.NAME_DIRECTORY()
+        ) from exc
+    except OSError as exc:
+        raise ConfigError(
+            messages.FILE_UNWRITABLE(path=path, reason=exc.strerror),
+            remedy=messages.NAME_DIRECTORY(),
+        ) from exc
+
+
+def _check_options(servers: Sequence[str], texts: Mapping[str, str], home: str) -> None:
+    """Check the options that become values of the cluster file.
+
+    Raises:
+        typer.BadParameter: one of them is not valid there; the message names the option.
+    """
+    for server in servers:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            create_file(path, content.encode())
-        except OSError as exc:
-            for other in written:
-                other.unlink()
-            if isinstance(exc, FileExistsError):
-                raise ConfigError(
-                    messages.FILE_EXISTS(path=path), remedy=messages.NAME_DIRECTORY()
-                ) from exc
-            raise ConfigError(
-                messages.FILE_UNWRITABLE(path=path, reason=exc.strerror),
-                remedy=messages.NAME_DIRECTORY(),
-            ) from exc
-        written.append(path)
+            ipaddress.ip_address(server)
+        except ValueError as exc:
+            raise typer.BadParameter(messages.OPTION_NOT_IP(server=server)) from exc
+        if servers.count(server) > 1:
+            raise typer.BadParameter(messages.OPTION_TWICE(server=server))
+    for option, text in texts.items():
+        if not text or not text.isprintable():
+            raise typer.BadParameter(messages.OPTION_NOT_TEXT(option=option, value=text))
+    if home and (not home.startswith("/") or not home.strip("/") or not _is_plain(home)):
+        raise typer.BadParameter(messages.OPTION_NOT_PATH(value=home))
+
+
+def _is_plain(path: str) -> bool:
+    return path.isprintable() and "\\" not in path
 
 
 def _find_flavour(name: str) -> Flavour:

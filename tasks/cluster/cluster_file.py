@@ -8,12 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from dagengine import AgentAddress
-from dagengine.errors import ConfigError, Message
+from dagengine.errors import ConfigError
 from dagengine.extension import ObservedState, WatchedFile, expand_home, find_user_name
 from tasks.cluster import messages
+from tasks.cluster.build_cluster import build_cluster
 from tasks.cluster.flavour import Flavour
 from tasks.cluster.observation import (
     AVAILABLE,
@@ -23,11 +22,10 @@ from tasks.cluster.observation import (
     TableRow,
     summarize,
 )
-from tasks.cluster.read_cluster import read_cluster
+from tasks.cluster.read_cluster import read_cluster, unreadable_error
 from tasks.cluster.root_password import PasswordSource, RootLogins, RootPassword
-from tasks.cluster.schema import DEFAULTS, FileSchema, ServerEntry, SqlSection, check_file
+from tasks.cluster.schema import check_file
 from tasks.cluster.servers import Cluster, Server
-from tasks.cluster.ssh_section import build_address
 
 
 class ClusterFile:
@@ -235,10 +233,7 @@ class ClusterFile:
             raise self._unreadable(exc) from exc
 
     def _unreadable(self, exc: OSError) -> ConfigError:
-        return ConfigError(
-            messages.FILE_UNREADABLE(path=self.path, reason=exc.strerror),
-            remedy=messages.CORRECT_CLUSTER_PATH(),
-        )
+        return unreadable_error(self.path, exc)
 
     def _check(self) -> None:
         """Find out whether a changed file is refused, once per change; do not use it yet."""
@@ -285,112 +280,8 @@ def load_cluster(path: Path, flavours: Iterable[Flavour]) -> Cluster:
         file=_resolve(path, file.root_password_file) if file.root_password_file else None,
         is_none=file.root_password is not None,
     )
-    cluster = _build_cluster(path, file, by_name[file.flavour], source)
+    cluster = build_cluster(path, file, by_name[file.flavour], source)
     return replace(cluster, notices=content.notices)
-
-
-def _build_cluster(
-    path: Path, file: FileSchema, flavour: Flavour, source: PasswordSource
-) -> Cluster:
-    servers = tuple(
-        _build_server(path, file, flavour, zone, entry)
-        for zone, entries in file.zones.items()
-        for entry in entries
-    )
-    _check_unique(path, servers)
-    return Cluster(
-        name=file.name,
-        cluster_id=file.id,
-        flavour=flavour,
-        servers=servers,
-        root_password=source,
-        cluster_sql_timeout_s=file.cluster_sql_timeout_s,
-        kill_after_s=file.stop.kill_after_s,
-        freeze_timeout_s=file.stop.freeze_timeout_s,
-    )
-
-
-def _build_server(
-    path: Path, file: FileSchema, flavour: Flavour, zone: str, entry: ServerEntry
-) -> Server:
-    def pick(name: str) -> Any:
-        for settings in (entry, file.defaults, DEFAULTS):
-            if (value := getattr(settings, name)) is not None:
-                return value
-        return None
-
-    home = pick("home")
-    if not home or not home.startswith("/") or not home.strip("/"):
-        raise ConfigError(
-            messages.PATH_NOT_ABSOLUTE(path=path, ip=entry.ip, key="home", value=home),
-            remedy=messages.WRITE_ABSOLUTE_PATH(),
-        )
-    _check_characters(path, entry.ip, "home", home)
-    options = {**file.defaults.start_options, **entry.start_options}
-    sql: SqlSection = pick("sql") or SqlSection()
-    return Server(
-        name=str(AgentAddress(entry.ip, pick("agent_port"))),
-        ip=entry.ip,
-        agent_port=pick("agent_port"),
-        sql_port=pick("sql_port"),
-        rpc_port=pick("rpc_port"),
-        zone=zone,
-        home=home.rstrip("/"),
-        address=build_address(path.parent, entry.ip, (file.ssh, file.defaults.ssh, entry.ssh)),
-        start_options={name: str(value) for name, value in options.items()},
-        sql_via=sql.via,
-        flavour=flavour,
-        data_dir=_check_directory(path, entry.ip, "data_dir", pick("data_dir")),
-        redo_dir=_check_directory(path, entry.ip, "redo_dir", pick("redo_dir")),
-        stable_s=file.health.stable_s,
-    )
-
-
-def _check_directory(path: Path, ip: str, key: str, value: str | None) -> str | None:
-    if value is None:
-        return None
-    if not value.startswith("/") or not value.strip("/"):
-        raise ConfigError(
-            messages.PATH_NOT_ABSOLUTE(path=path, ip=ip, key=key, value=value),
-            remedy=messages.WRITE_ABSOLUTE_PATH(),
-        )
-    _check_characters(path, ip, key, value)
-    return value.rstrip("/")
-
-
-def _check_characters(path: Path, ip: str, key: str, value: str) -> None:
-    """Refuse what would be ambiguous in the line-oriented output of the host scripts."""
-    if "\\" in value or not value.isprintable():
-        raise ConfigError(
-            messages.PATH_CHARACTERS(path=path, key=key, ip=ip, value=value),
-            remedy=messages.RENAME_DIRECTORY(),
-        )
-
-
-def _check_unique(path: Path, servers: Sequence[Server]) -> None:
-    name_by_key: dict[tuple[object, ...], str] = {}
-    remedies: dict[object, Message] = {
-        "home": messages.SET_HOME,
-        "port": messages.SET_SQL_PORT,
-    }
-    for server in servers:
-        host = (server.address.host, server.address.port)
-        for key, subject in (
-            (("name", server.name), "name"),
-            (("home", *host, server.home), messages.HOME(home=server.home)),
-            (("port", *host, server.sql_port), messages.SQL_PORT(port=server.sql_port)),
-        ):
-            if key in name_by_key and key[0] == "name":
-                raise ConfigError(
-                    messages.SERVER_TWICE(path=path, server=server.name),
-                    remedy=messages.SET_AGENT_PORT(),
-                )
-            if key in name_by_key:
-                same = {"first": name_by_key[key], "second": server.name, "key": subject}
-                raise ConfigError(
-                    messages.SERVERS_COLLIDE(path=path, **same), remedy=remedies[key[0]]()
-                )
-            name_by_key[key] = server.name
 
 
 def _resolve(path: Path, text: str) -> Path:

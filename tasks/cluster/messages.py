@@ -15,6 +15,9 @@ TARGET_EMPTY = Message(
 ZONE_UNKNOWN = Message("tasks.cluster.zone_unknown", "Zone '{zone}' does not exist")
 SERVER_UNKNOWN = Message("tasks.cluster.server_unknown", "Server '{server}' does not exist")
 NAME_KNOWN = Message("tasks.cluster.name_known", "the cluster has {names}")
+WRITE_ADDRESS = Message(
+    "tasks.cluster.write_address", "write IP:PORT instead of {address!r}; the cluster has {names}"
+)
 ADDRESS_INVALID = Message("tasks.cluster.address_invalid", "'{address}' is not a valid address")
 IP_INVALID = Message("tasks.cluster.ip_invalid", "'{ip}' is not a valid IP address")
 PORT_INVALID = Message(
@@ -38,6 +41,9 @@ WRITE_CLUSTER_KEYS = Message(
 CORRECT_CLUSTER_PATH = Message(
     "tasks.cluster.correct_cluster_path", "correct `cluster` in the engine file, or create the file"
 )
+CORRECT_CLUSTER_VARIABLE = Message(
+    "tasks.cluster.correct_cluster_variable", "correct {variable}, or create the file"
+)
 USE_IP_AND_HOST = Message(
     "tasks.cluster.use_ip_and_host",
     "write the IP address of the server; a host name to log in to is `ssh: {{host: NAME}}`",
@@ -47,13 +53,25 @@ WRITE_ZONES = Message(
 )
 ZONE_NAME_INVALID = Message(
     "tasks.cluster.zone_name_invalid",
-    "the zone name {name!r} has a comma, a semicolon, a quote, a backslash or a control character",
+    "{path}: the zone name {name!r} has a comma, a semicolon, a quote, a backslash or a control "
+    "character",
 )
+ZONE_NAME_NOT_TEXT = Message(
+    "tasks.cluster.zone_name_not_text", "{path}: the zone name {name} is not text"
+)
+QUOTE_ZONE = Message("tasks.cluster.quote_zone", "quote it, or write a name such as zone1")
+RENAME_ZONE = Message("tasks.cluster.rename_zone", "write a name such as zone1")
 SERVER_TWICE = Message("tasks.cluster.server_twice", "{path}: the server {server} occurs twice")
 SET_AGENT_PORT = Message(
     "tasks.cluster.set_agent_port", "set a different agent_port for one of them, or remove one"
 )
 SET_HOME = Message("tasks.cluster.set_home", "set a different home for one of them")
+PORTS_EQUAL = Message(
+    "tasks.cluster.ports_equal", "{path}: sql_port and rpc_port of {server} are both {port}"
+)
+SET_RPC_PORT = Message("tasks.cluster.set_rpc_port", "set a different rpc_port")
+HOME_NOT_SET = Message("tasks.cluster.home_not_set", "{path}: server {ip} has no `home`")
+ADD_HOME = Message("tasks.cluster.add_home", "write `home: /…` below defaults, or for this server")
 SET_SQL_PORT = Message("tasks.cluster.set_sql_port", "set a different sql_port for one of them")
 WRITE_ABSOLUTE_PATH = Message("tasks.cluster.write_absolute_path", "write the path from / on")
 SERVER_REMOVED = Message(

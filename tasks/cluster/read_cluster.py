@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from dagengine.errors import ConfigError
 from dagengine.extension import (
     YamlRefused,
+    locate,
     outline_yaml,
     read_yaml,
     read_yaml_text,
@@ -24,6 +27,7 @@ from tasks.cluster.root_password import (
 )
 
 _PASSWORD_KEYS = ("root_password", "root_password_env", "root_password_file")
+_FILE_VARIABLE = re.compile("DAGENGINE_CLUSTER|DAGENGINE_CLUSTERS__.+__FILE")
 _MAX_INNER_BYTES = 1 << 20
 
 
@@ -60,10 +64,7 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
             return _convert(path, obd, login)
         values = read_yaml(text)
     except OSError as exc:
-        raise ConfigError(
-            messages.FILE_UNREADABLE(path=path, reason=exc.strerror),
-            remedy=messages.CORRECT_CLUSTER_PATH(),
-        ) from exc
+        raise unreadable_error(path, exc) from exc
     except YamlRefused as exc:
         raise ConfigError(
             messages.FILE_UNREADABLE(path=path, reason=exc.problem), remedy=exc.remedy
@@ -74,6 +75,15 @@ def read_cluster(path: Path, *, login: str) -> ClusterContent:
         )
     _check_password_keys(path, values)
     return ClusterContent(values)
+
+
+def unreadable_error(path: Path, exc: OSError) -> ConfigError:
+    """Return the error for a file that cannot be read; the remedy names what has named the file."""
+    remedy: str = messages.CORRECT_CLUSTER_PATH()
+    for variable, value in os.environ.items():
+        if _FILE_VARIABLE.fullmatch(variable) and value and Path(value).name == path.name:
+            remedy = messages.CORRECT_CLUSTER_VARIABLE(variable=variable)
+    return ConfigError(messages.FILE_UNREADABLE(path=path, reason=exc.strerror), remedy=remedy)
 
 
 def _read_if_obd(text: str) -> Any:
@@ -140,12 +150,14 @@ def _check_password_keys(path: Path, values: dict[str, Any]) -> None:
     """Reject a password in the file, except `root_password: none`, and contradictory keys."""
     if "root_password" in values and values["root_password"] != NO_PASSWORD:
         raise ConfigError(
-            messages.PASSWORD_IN_FILE(path=path, none=NO_PASSWORD),
+            messages.PASSWORD_IN_FILE(path=locate(path, ("root_password",)), none=NO_PASSWORD),
             remedy=messages.NAME_PASSWORD_SOURCE(),
         )
     keys = [key for key in _PASSWORD_KEYS if values.get(key) is not None]
     if len(keys) > 1:
         raise ConfigError(
-            messages.PASSWORD_KEYS_CONFLICT(path=path, keys=" and ".join(keys)),
+            messages.PASSWORD_KEYS_CONFLICT(
+                path=locate(path, (keys[-1],)), keys=" and ".join(keys)
+            ),
             remedy=messages.KEEP_ONE_KEY(),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,18 +21,34 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dagengine.errors import ConfigError
-from dagengine.extension import locate, value_error
+from dagengine.extension import locate, render_yaml_value, value_error
 from tasks.cluster import messages
-from tasks.cluster.ssh_section import SshSection
+from tasks.cluster.ssh_section import SshSection, refuse_empty
 
 # `--zone` separates names by commas; the others would need quotes in a shell or in SQL.
 _ZONE_NAME = re.compile(r"[^,;'\"`\\\x00-\x1f]+")
+
+
+def _check_zone_name(name: str) -> str:
+    if not _ZONE_NAME.fullmatch(name):
+        raise ValueError
+    return name
+
+
+ZoneName = Annotated[str, AfterValidator(_check_zone_name)]
+
+
+_OF_A_KEY = "[key]"  # pydantic's last part of the location of a key
+_MAX_ID = 4_294_901_759
+"""Source: range of the parameter cluster_id in OceanBase's reference."""
 
 
 class Section(BaseModel):
     """A map of known keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _refuse_empty = field_validator("*", mode="before")(refuse_empty)
 
 
 class SqlSection(Section):
@@ -129,7 +146,7 @@ class FileSchema(Section):
     """
 
     name: str
-    id: int = Field(ge=1)
+    id: int = Field(ge=1, le=_MAX_ID)
     flavour: str
     root_password: Literal["none"] | None = None
     root_password_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -139,15 +156,7 @@ class FileSchema(Section):
     cluster_sql_timeout_s: float = Field(default=60.0, gt=0, le=600)
     stop: StopSection = StopSection()
     defaults: ServerSettings = ServerSettings()
-    zones: dict[str, Annotated[list[ServerEntry], Field(min_length=1)]] = Field(min_length=1)
-
-    @field_validator("zones", mode="before")
-    @classmethod
-    def _check_zones(cls, value: object) -> object:
-        for name in value if isinstance(value, dict) else ():
-            if not _ZONE_NAME.fullmatch(str(name)):
-                raise ValueError(messages.ZONE_NAME_INVALID(name=name))
-        return value
+    zones: dict[ZoneName, Annotated[list[ServerEntry], Field(min_length=1)]] = Field(min_length=1)
 
     @field_validator("flavour", mode="before")
     @classmethod
@@ -182,6 +191,8 @@ def check_file(path: Path, values: Mapping[str, Any], flavours: Collection[str])
 
 def _invalid_file_error(path: Path, exc: ValidationError) -> ConfigError:
     first = exc.errors(include_url=False)[0]
+    if first["loc"][-1] == _OF_A_KEY:
+        return _invalid_zone_error(locate(path, first["loc"][:-1]), first["input"])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         is_ip = first["type"] == "value_error" and first["loc"][-1] == "ip"
@@ -195,6 +206,17 @@ def _invalid_file_error(path: Path, exc: ValidationError) -> ConfigError:
         hint = messages.DID_YOU_MEAN(name=near[0])
     place = locate(path, first["loc"])
     return ConfigError(messages.KEY_UNKNOWN(path=place, key=where), remedy=hint)
+
+
+def _invalid_zone_error(place: str, name: object) -> ConfigError:
+    if isinstance(name, str):
+        return ConfigError(
+            messages.ZONE_NAME_INVALID(path=place, name=name), remedy=messages.RENAME_ZONE()
+        )
+    written = render_yaml_value(name)
+    return ConfigError(
+        messages.ZONE_NAME_NOT_TEXT(path=place, name=written), remedy=messages.QUOTE_ZONE()
+    )
 
 
 def _section_at(loc: Sequence[int | str]) -> type[BaseModel]:

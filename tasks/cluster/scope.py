@@ -94,7 +94,13 @@ def resolve_scope(
     pairs = {(server.ip, server.agent_port): server.name for server in known_servers}
     names = set()
     for text in names_in_request:
-        pair = parse_address(text)
+        try:
+            pair = parse_address(text)
+        except (InvalidAddress, InvalidIp, InvalidPort) as exc:
+            # The message is that of OBShell, which may quote only a part of the address.
+            known = ", ".join(sorted(pairs.values()))
+            exc.remedy = messages.WRITE_ADDRESS(address=text, names=known)
+            raise
         if pair not in pairs:
             raise ServerNotExist(messages.SERVER_UNKNOWN(server=text), remedy=_list(pairs.values()))
         names.add(pairs[pair])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from dagengine.extension import expand_home
 from dagengine.remote import HostAddress
@@ -26,6 +27,13 @@ _USER_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*\$?")
 _JUMP = re.compile(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
 
 
+def refuse_empty(value: object) -> object:
+    """Return the value of a key; raise PydanticCustomError for empty text."""
+    if value == "":
+        raise PydanticCustomError("string_too_short", "empty")
+    return value
+
+
 class SshSection(BaseModel):
     """An `ssh` section; keys that it omits are inherited from the outer sections.
 
@@ -34,6 +42,8 @@ class SshSection(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    _refuse_empty = field_validator("*", mode="before")(refuse_empty)
 
     host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ START_OPTIONS = {"memory_limit": "2G", "log_disk_size": "2G"}
 """Smallest values with which seekdb 1.4 starts."""
 
 _FIRST_AGENT_PORT = 2886
+_LOG_LINES = 5
 _READY_BOUND_S = 30.0
 _READY = b"dagengine ready on "
 
@@ -127,6 +129,24 @@ class DemoCluster:
                 for number, server in enumerate(self.servers, start=1)
             },
         }
+
+
+def describe_end(name: str, status: int, log: Path) -> list[str]:
+    """Return how a process has ended, and the end of its log, as lines of text.
+
+    Args:
+        name: of the process.
+        status: exit status; negative for the signal that ended it.
+        log: its log.
+    """
+    if status < 0:
+        ended = messages.ENDED_BY_SIGNAL(name=name, signal=signal.Signals(-status).name)
+    else:
+        ended = messages.ENDED_WITH_STATUS(name=name, status=status)
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    if not lines:
+        return [ended]
+    return [messages.LAST_LOG_LINES(ended=ended), *(f"  {line}" for line in lines)]
 
 
 async def read_ready_line(process: asyncio.subprocess.Process, log: Path) -> None:

@@ -21,9 +21,9 @@ from dagengine.extension import (
     write_lines,
 )
 from tasks.demo import messages
-from tasks.demo.cluster import DemoCluster, find_seekdb
+from tasks.demo.cluster import DemoCluster, describe_end, find_seekdb
 from tasks.demo.fleet_demo import CLUSTERS, run_fleet_demo
-from tasks.demo.hosts import DemoHostError, DemoHosts
+from tasks.demo.hosts import DemoHosts
 from tasks.demo.reaper import ProcessReaper
 
 _COUNT = 3
@@ -50,12 +50,12 @@ def demo(
     hosts, removed = DemoHosts(CLUSTERS if fleet else _COUNT), messages.REMOVED()
     out = sys.stderr if as_json else sys.stdout
     code: int
+    error: DagengineError | None = None
     try:
         find_seekdb()
         code = asyncio.run(_main(hosts, out, once, as_json, is_fleet=fleet))
-    except (DagengineError, DemoHostError) as exc:
-        write_lines(sys.stderr, [messages.ERROR(error=exc)])
-        code, out = ExitCode.USAGE, sys.stderr
+    except DagengineError as exc:
+        error, code, out = exc, ExitCode.USAGE, sys.stderr
     except (asyncio.CancelledError, KeyboardInterrupt):
         removed = messages.STOPPED()
         code, out = ExitCode.INTERRUPTED, sys.stderr
@@ -64,6 +64,8 @@ def demo(
     else:
         _say(sys.stderr, messages.NOT_REMOVED(directory=hosts.directory))
         code = code or ExitCode.FAILED
+    if error is not None:
+        raise error
     raise typer.Exit(code)
 
 
@@ -83,7 +85,8 @@ async def _main(hosts: DemoHosts, out: TextIO, once: bool, as_json: bool, *, is_
 
 async def _run_cluster_demo(hosts: DemoHosts, out: TextIO, once: bool, as_json: bool) -> int:
     cluster = DemoCluster(hosts)
-    with (cluster.directory / "controller.log").open("wb") as log:
+    log_file = cluster.directory / "controller.log"
+    with log_file.open("wb") as log:
         controller = await cluster.start_controller(log)
         hosts.guard.watch_process(controller.pid)
         try:
@@ -100,8 +103,12 @@ async def _run_cluster_demo(hosts: DemoHosts, out: TextIO, once: bool, as_json: 
                 _say(out, f"{Path(sys.argv[0]).parent / 'dagengine'} show")
                 await controller.wait()
         finally:
+            ended = controller.returncode
             await _stop(controller)
-    return code
+            if ended is not None:
+                lines = describe_end(messages.THE_CONTROLLER(), ended, log_file)
+                write_lines(sys.stderr, [messages.ERROR(error=lines[0]), *lines[1:]])
+    return code if ended is None else ExitCode.FAILED
 
 
 async def _start(cluster: DemoCluster, guard: ProcessReaper) -> tuple[int, Mapping[str, Any]]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from dagengine.errors import ConfigError, DagengineError
-from dagengine.extension import write_document, write_lines
+from dagengine.extension import ExitCode, write_document, write_lines
 from tasks.demo import messages
+from tasks.demo.cluster import describe_end
 from tasks.demo.fleet import DemoFleet, FleetController
 from tasks.demo.hosts import DemoHosts
 
@@ -43,7 +44,7 @@ async def run_fleet_demo(hosts: DemoHosts, out: TextIO, *, once: bool, as_json: 
             write_document(sys.stdout, dags)
         if not once:
             _show_commands(fleet, out, survivor)
-            await asyncio.gather(*(each.process.wait() for each in _running(fleet) if each.process))
+            return await _wait_for_controllers(fleet)
     finally:
         await fleet.stop()
     return 0 if all(dag["state"] == "SUCCEED" for dag in dags) else 1
@@ -126,6 +127,18 @@ def _show_commands(fleet: DemoFleet, out: TextIO, controller: FleetController) -
             f"{program} show",
         ],
     )
+
+
+async def _wait_for_controllers(fleet: DemoFleet) -> int:
+    """Wait until the last controller has ended, print how they ended, and return the exit code."""
+    running = [each for each in _running(fleet) if each.process is not None]
+    await asyncio.gather(*(each.process.wait() for each in running if each.process is not None))
+    for each in running:
+        assert each.process is not None
+        assert each.process.returncode is not None
+        first, *lines = describe_end(each.name, each.process.returncode, each.log)
+        write_lines(sys.stderr, [messages.ERROR(error=first), *lines])
+    return ExitCode.FAILED
 
 
 def _running(fleet: DemoFleet) -> Sequence[FleetController]:

@@ -22,6 +22,7 @@ from types import TracebackType
 
 import asyncssh
 
+from dagengine.errors import DagengineError
 from tasks.demo import messages
 from tasks.demo.reaper import ProcessReaper
 
@@ -78,7 +79,7 @@ class DemoHost:
     pid: int
 
 
-class DemoHostError(Exception):
+class DemoHostError(DagengineError):
     """Raised when an SSH server does not come up."""
 
 

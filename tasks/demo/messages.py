@@ -21,6 +21,12 @@ CONTROLLER_NOT_READY = Message(
     "tasks.demo.controller_not_ready",
     "the controller did not start; its log is {log}",
 )
+ENDED_BY_SIGNAL = Message("tasks.demo.ended_by_signal", "{name} was ended by {signal}")
+ENDED_WITH_STATUS = Message(
+    "tasks.demo.ended_with_status", "{name} ended with the exit status {status}"
+)
+LAST_LOG_LINES = Message("tasks.demo.last_log_lines", "{ended}; the last lines of its log:")
+THE_CONTROLLER = Message("tasks.demo.the_controller", "the controller")
 SEEKDB_MISSING = Message("tasks.demo.seekdb_missing", "the demo needs the seekdb server")
 INSTALL_SEEKDB = Message("tasks.demo.install_seekdb", "run pip install 'dagengine[demo]'")
 SERVER_ENDED = Message("tasks.demo.server_ended", "{program} ended: {reason}")

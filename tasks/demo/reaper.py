@@ -77,19 +77,30 @@ def _main(directory: str) -> int:
         signal.signal(number, signal.SIG_IGN)
     entries = [line.rstrip("\n").split(" ", 1) for line in sys.stdin]
     remaining: set[_Process] = set()
-    for argument in reversed([argument for kind, argument in entries if kind == "process"]):
-        pid, started = argument.split()
+    children = [argument.split() for kind, argument in entries if kind == "process"]
+    for pid, started in reversed(children):
         remaining |= _end_all(partial(_tree, int(pid), int(started)))
     homes = {argument for kind, argument in entries if kind == "home"}
     remaining |= _end_all(partial(_servers, homes))
     remaining |= _end_all(partial(_commands, directory))
     shutil.rmtree(directory, ignore_errors=True)
+    for pid, _ in children:
+        _remove_sockets(pid)
     for process in remaining:
         sys.stderr.write(f"could not end process {process.pid}\n")
     if Path(directory).exists():
         sys.stderr.write(f"could not remove {directory}\n")
         return 1
     return 1 if remaining else 0
+
+
+def _remove_sockets(pid: str) -> None:
+    """Remove the directories for sockets that a killed controller has left behind."""
+    if Path(f"/proc/{pid}").exists():
+        return
+    for place in {tempfile.gettempdir(), "/tmp"}:  # noqa: S108  # there if TMPDIR is a long path
+        for directory in Path(place).glob(f"dagengine-{pid}-*"):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _end_all(find: Callable[[], set[_Process]]) -> set[_Process]:

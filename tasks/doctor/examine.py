@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -60,7 +61,17 @@ _HEALTH_OF = {
 }
 
 
+_TRUST = "dagengine hosts trust"
+
 Report: TypeAlias = Callable[[Sequence[SelfCheckResult]], None]
+
+
+def name_engine_file(
+    results: Iterable[SelfCheckResult], engine_file: Path
+) -> list[SelfCheckResult]:
+    """Complete the commands in the remedies with the engine file."""
+    command = f"{_TRUST} -c {shlex.quote(str(engine_file))}"
+    return [replace(each, remedy=each.remedy.replace(_TRUST, command)) for each in results]
 
 
 async def examine(
@@ -74,6 +85,17 @@ async def examine(
         clock: source of time.
         report: called with the results of each part as soon as they are known.
     """
+
+    def report_complete(results: Sequence[SelfCheckResult]) -> None:
+        report(name_engine_file(results, engine_file))
+
+    results = await _examine_all(engine_file, pool, clock, report_complete)
+    return name_engine_file(results, engine_file)
+
+
+async def _examine_all(
+    engine_file: Path, pool: RunnerPool, clock: Clock, report: Report
+) -> list[SelfCheckResult]:
     config, results = inspect_controller(engine_file, os.environ)
     if config is None:
         report(results)

@@ -22,7 +22,7 @@ VARIABLE_UNSET = Message("tasks.doctor.variable_unset", "the variable is not set
 SET_VARIABLE = Message("tasks.doctor.set_variable", "set it in the environment of the controller")
 PIN_HOST_KEYS = Message(
     "tasks.doctor.pin_host_keys",
-    "pin the keys of the hosts: dagengine hosts trust -c ENGINE_FILE",
+    "pin the keys of the hosts: dagengine hosts trust",
 )
 KNOWN_HOSTS_MISSING = Message("tasks.doctor.known_hosts_missing", "the file does not exist")
 CORRECT_LINE = Message("tasks.doctor.correct_line", "correct or remove the line")

@@ -174,6 +174,22 @@ async def test_demo_sigkill_during_start_removes_everything(tmp_path: Path) -> N
         await demo.wait_gone(family)
 
 
+async def test_demo_killed_controller_is_reported(tmp_path: Path) -> None:
+    async with launch(tmp_path, "--json") as demo:
+
+        async def runs() -> bool:
+            return "runs until Ctrl-C" in (tmp_path / "err").read_text()
+
+        await eventually(runs, timeout_s=60, what="the end of the start")
+        (controller,) = (pid for pid, words in demo.processes().items() if "serve -c" in words)
+        os.kill(controller, signal.SIGKILL)
+        assert await wait_end(demo) == 1
+        assert (demo.processes(), demo.files()) == ({}, [])
+        assert [*Path("/tmp").glob(f"dagengine-{controller}-*")] == []
+    text = (tmp_path / "err").read_text()
+    assert "dagengine: the controller was ended by SIGKILL; the last lines of its log:\n  " in text
+
+
 async def test_demo_sigint_before_start_removes_everything(tmp_path: Path) -> None:
     async with launch(tmp_path) as demo:
 

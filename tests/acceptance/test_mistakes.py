@@ -185,7 +185,7 @@ MISTAKES = {
     ),
     "host 0.0.0.0": Mistake(
         *(replace_in_engine("127.0.0.1", "0.0.0.0"), SERVE, 2),  # is refused
-        *("is reachable from other machines, but TLS", "api.host 0.0.0.0", "set api.tls_cert_file"),
+        *("cannot be part of an id", "engine.yaml, line ", "set api.advertise"),
     ),
     "cluster file missing": Mistake(
         *(replace_in_engine("cluster.yaml", "none.yaml"), SERVE, 2),

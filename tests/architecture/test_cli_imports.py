@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dagengine.cli.dispatch import find_own_commands
+from dagengine.cli.extensions import find_own_commands
 
 ROOT = Path(__file__).parents[2]
 LIBRARIES = {"asyncssh", "cryptography", "pydantic", "yaml", "aiohttp", "structlog", "sqlite3"}

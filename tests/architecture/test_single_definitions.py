@@ -109,7 +109,7 @@ def imports_argparse(node: ast.AST) -> bool:
 
 
 def test_argparse_is_used_by_serve_only() -> None:
-    assert files_with(imports_argparse) == {"dagengine/cli/serve.py"}
+    assert files_with(imports_argparse) == {"dagengine/cli/usage/serve_options.py"}
 
 
 def test_exit_codes_keep_their_values() -> None:

@@ -24,6 +24,12 @@ _ENDED = ("SUCCEED", "FAILED")
 _POLL_S = 0.5
 _NEWEST = 100
 
+FLEET_EXAMPLES = (
+    "dagengine fleet list -c engine.yaml",
+    "dagengine fleet start --cluster demo,prod -c engine.yaml",
+    "dagengine fleet forget demo -c engine.yaml",
+)
+
 
 def fleet(
     action: Annotated[
@@ -58,6 +64,7 @@ def fleet(
     url: Annotated[
         str,
         typer.Option(
+            metavar="URL",
             envvar="DAGENGINE_URL",
             help="URL of the service: unix:PATH, or https://… with DAGENGINE_CERT_FILE and "
             "DAGENGINE_KEY_FILE, or DAGENGINE_TOKEN.",

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
+TOKEN_EXAMPLES = (
+    "dagengine token create --name ci --expires 30d -c engine.yaml",
+    "dagengine token list -c engine.yaml",
+    "dagengine token revoke --name ci -c engine.yaml",
+)
+
 
 def token(
     action: Annotated[Literal["create", "list", "revoke"], typer.Argument()],

@@ -163,25 +163,36 @@ class EngineConfig(Section):
             )
 
 
-def find_structure_fault(config: EngineConfig) -> ConfigError | None:
+@dataclass(frozen=True, slots=True)
+class StructureFault:
+    """What is wrong with the clusters as a whole, and the key at which it can be corrected."""
+
+    key: str
+    error: ConfigError
+
+
+def find_structure_fault(config: EngineConfig) -> StructureFault | None:
     """Return what is wrong with the clusters of an engine file as a whole, or None.
 
     Names, stores and addresses must be unique and belong together.
     """
     for name in config.clusters:
         if not _NAME.fullmatch(name) or name == SERVICE:
-            return ConfigError(
+            error = ConfigError(
                 messages.CLUSTER_NAME_INVALID(name=name), remedy=messages.USE_CLUSTER_NAME()
             )
+            return StructureFault(f"clusters.{name}", error)
     if config.cluster is not None and config.store.directory is not None:
-        return ConfigError(
+        error = ConfigError(
             messages.DIRECTORY_WITHOUT_NAMES(), remedy=messages.NAME_CLUSTERS(path=config.cluster)
         )
+        return StructureFault("store.directory", error)
     if len(config.clusters) > 1 and config.store.directory is None and config.store.url is None:
-        return ConfigError(
+        error = ConfigError(
             messages.PATH_FOR_CLUSTERS(count=len(config.clusters)),
             remedy=messages.COPY_STORE(path=config.store.path),
         )
+        return StructureFault("store.path", error)
     return _find_collision(config)
 
 
@@ -202,17 +213,18 @@ class _Claimed:
         return not {self.host, other.host}.isdisjoint(("0.0.0.0", "::"))  # noqa: S104
 
 
-def _find_collision(config: EngineConfig) -> ConfigError | None:
+def _find_collision(config: EngineConfig) -> StructureFault | None:
     seen: list[_Claimed] = []
     for claimed in _claims(config):
         for other in seen:
             if claimed.collides(other):
-                return ConfigError(
+                error = ConfigError(
                     messages.ADDRESSES_COLLIDE(
                         first=other.key, second=claimed.key, value=claimed.value
                     ),
                     remedy=messages.SET_OTHER_ADDRESS(second=claimed.key),
                 )
+                return StructureFault(claimed.key, error)
         seen.append(claimed)
     return None
 

@@ -23,7 +23,7 @@ from dagengine.server.config.sections import (
     ServiceConfig,
     StoreConfig,
 )
-from dagengine.server.config.value_errors import locate, value_error
+from dagengine.server.config.value_errors import locate, render_yaml_value, value_error
 
 ENV_PREFIX = "DAGENGINE_"
 _SEPARATOR = "__"
@@ -81,17 +81,38 @@ def load_config(path: Path, environ: Mapping[str, str]) -> EngineConfig:
         missing = messages.KEY_MISSING(path=path, key="cluster")
         raise ConfigError(missing, remedy=messages.SET_KEY(variable=_variable("cluster")))
     if config.cluster is not None and config.clusters:
-        raise ConfigError(messages.CLUSTER_AND_CLUSTERS(path=path))
+        raise ConfigError(messages.CLUSTER_AND_CLUSTERS(path=locate(path, (_CLUSTERS,))))
     config = _with_absolute_paths(config, path.absolute().parent)
     for name, entry in config.clusters.items():
         try:
             entry.merge(config.api)
         except ValidationError as exc:
             raise _explain(exc, path, sources, prefix=(_CLUSTERS, name)) from exc
+    _check_advertised(config, path, sources)
     if (fault := find_structure_fault(config)) is not None:
-        where = messages.IN_ENGINE_FILE(path=path, problem=fault.message)
-        raise ConfigError(where, remedy=fault.remedy)
+        raise _at_key(fault.error, fault.key, path, sources)
     return config
+
+
+def _check_advertised(config: EngineConfig, path: Path, sources: Mapping[str, str]) -> None:
+    """Check that the address of each cluster can be part of ids."""
+    for cluster in config.cluster_configs:
+        try:
+            _ = cluster.api.advertised
+        except ConfigError as exc:
+            own = f"{cluster.section}.host"
+            has_own = cluster.name and config.clusters[cluster.name].host is not None
+            raise _at_key(exc, own if has_own else "api.host", path, sources) from exc
+
+
+def _at_key(error: ConfigError, key: str, path: Path, sources: Mapping[str, str]) -> ConfigError:
+    """Return the error with the place of a key: a variable, or the file and the line."""
+    if key in sources:
+        place: str = messages.VARIABLE(name=sources[key])
+    else:
+        place = locate(path, key.split("."))
+    problem = messages.IN_ENGINE_FILE(path=place, problem=error.message)
+    return ConfigError(problem, remedy=error.remedy)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -152,7 +173,9 @@ def _mapping(values: object, loc: tuple[str, ...], known: str, path: Path) -> di
     if not isinstance(values, dict):
         name = _dotted(loc)
         raise ConfigError(
-            messages.SECTION_NOT_MAPPING(path=locate(path, loc), name=name, value=values),
+            messages.SECTION_NOT_MAPPING(
+                path=locate(path, loc), name=name, value=render_yaml_value(values)
+            ),
             remedy=messages.KEYS_OF_SECTION(name=name, known=known),
         )
     return values

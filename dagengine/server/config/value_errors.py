@@ -32,8 +32,10 @@ _REMEDIES: Mapping[str, Message] = {
         ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
         messages.WRITE_MAPPING,
     ),
-    **dict.fromkeys(("too_short", "string_too_short"), messages.WRITE_ONE),
+    "too_short": messages.WRITE_ONE,
+    "string_too_short": messages.WRITE_CHARACTERS,
 }
+_WORDS = {None: "null", True: "true", False: "false"}
 
 
 def value_error(
@@ -87,6 +89,13 @@ def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
 def _render_value(key: str, value: object) -> str:
     if _SECRETS.search(key) or _URL_WITH_PASSWORD.search(str(value)):
         return messages.VALUE_HIDDEN()
+    return render_yaml_value(value)
+
+
+def render_yaml_value(value: object) -> str:
+    """Return a value for a message: null and booleans as in YAML, other scalars shortened."""
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
     if isinstance(value, dict):  # its content may be a password in a wrong place
         return messages.A_MAPPING()
     if isinstance(value, list):

@@ -309,8 +309,11 @@ async def test_cli_wrong_password_is_refused_and_not_shown(
     result = await controller.run("start", DAGENGINE_PASSWORD=password)
     assert (result.code, result.out) == (4, "")
     assert "dagengine: [Security." in result.err
-    assert "what to do: set DAGENGINE_PASSWORD" in result.err
+    assert "; set DAGENGINE_PASSWORD to the password of root@sys" in result.err
     assert "wrong-password" not in result.err
+    result = await controller.run("start", "--json", DAGENGINE_PASSWORD=password)
+    remedy = result.document["error"]["remedy"]
+    assert remedy == "set DAGENGINE_PASSWORD to the password of root@sys"
     assert controller.start_bodies == []
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import SystemRandom
 
 import pytest
 
-from dagengine.extension import SelfCheckStatus, inspect_controller
-from dagengine.remote import HostAddress
+from dagengine import SystemClock
+from dagengine.extension import SelfCheckResult, SelfCheckStatus, inspect_controller
+from dagengine.remote import HostAddress, SshPool
 from tasks.cluster.cluster_file import ClusterFile
-from tasks.doctor.examine import inspect_login_files, inspect_password
+from tasks.doctor.examine import (
+    examine,
+    inspect_login_files,
+    inspect_password,
+    name_engine_file,
+)
 from tasks.flavours.select import FLAVOURS
 
 ONE = "name: demo\nid: 1\nflavour: seekdb\nzones: {z1: [{ip: 10.0.0.1, home: /h}]}\n"
@@ -80,3 +87,37 @@ def test_inspect_controller_blank_agent_password_is_bad(
     _, inspections = inspect_controller(engine_file, {})
     bad = [each for each in inspections if each.health is SelfCheckStatus.BAD]
     assert [each.check for each in bad] == ["agent password"] * is_bad
+
+
+def test_remedies_name_the_engine_file() -> None:
+    remedies = (
+        "pin it: dagengine hosts trust shows its fingerprint and asks",
+        "replace the key: dagengine hosts trust --replace 'h:22'",
+        "something else",
+    )
+    results = [SelfCheckResult("h", "host key", SelfCheckStatus.BAD, "m", r) for r in remedies]
+    assert [each.remedy for each in name_engine_file(results, Path("/a b/engine.yaml"))] == [
+        "pin it: dagengine hosts trust -c '/a b/engine.yaml' shows its fingerprint and asks",
+        "replace the key: dagengine hosts trust -c '/a b/engine.yaml' --replace 'h:22'",
+        "something else",
+    ]
+
+
+async def test_examine_reports_remedies_with_the_engine_file(tmp_path: Path) -> None:
+    engine_file = tmp_path / "my.yaml"
+    engine_file.write_text("cluster: c.yaml\n")
+    (tmp_path / "c.yaml").write_text(
+        "{name: c, id: 1, flavour: seekdb, root_password: none, ssh: {known_hosts: none_yet},"
+        " zones: {z: [{ip: 127.0.0.1, home: /h, ssh: {port: 1}}]}}"
+    )
+    clock = SystemClock()
+    pool = SshPool(clock, SystemRandom())
+    reported: list[SelfCheckResult] = []
+    try:
+        results = await examine(engine_file, pool, clock, reported.extend)
+    finally:
+        await pool.close()
+    for shown in (results, reported):
+        remedies = [each.remedy for each in shown if "hosts trust" in each.remedy]
+        assert remedies
+        assert all(f"hosts trust -c {engine_file}" in remedy for remedy in remedies)

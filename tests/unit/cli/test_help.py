@@ -57,3 +57,28 @@ def test_help_of_program_lists_groups_and_exit_codes(capsys: Output, option: str
 def test_version_option_prints_version(capsys: Output) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith(f"dagengine {dagengine.__version__} (Python 3.")
+
+
+ACTIONS = [
+    *(("hosts", action) for action in ("trust", "claim")),
+    *(("token", action) for action in ("create", "list", "revoke")),
+    *(("fleet", action) for action in ("list", "start", "forget")),
+    *(("store", action) for action in ("new-epoch", "migrate", "copy")),
+    ("config", "check"),
+]
+
+
+@pytest.mark.parametrize(("name", "action"), ACTIONS)
+def test_help_has_an_example_of_each_action(capsys: Output, name: str, action: str) -> None:
+    assert f"Example: dagengine {name} {action}" in help_of(capsys, name, action)
+
+
+@pytest.mark.parametrize("name", [*OWN, *EXTENDED])
+def test_help_in_60_columns_keeps_url_and_metavars(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    text = help_of(capsys, name)
+    assert "<list[" not in text.replace("[STORE]... <list[", "")
+    if "DAGENGINE_URL" in text and name != "fleet":
+        assert "http://127.0.0.1:2886]" in text

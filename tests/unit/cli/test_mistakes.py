@@ -109,27 +109,27 @@ FILES: Files = {
     ),
     "ip twice": (
         *(cluster, CLUSTER + "    - {ip: 10.0.0.1}\n"),
-        *("10.0.0.1:2886 occurs twice", "cluster.yaml", "set a different agent_port"),
+        *("10.0.0.1:2886 occurs twice", "cluster.yaml, line 9", "set a different agent_port"),
     ),
     "SQL port twice": (
         *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 2887, home: /i}\n"),
-        *("the same sql_port 2881", "cluster.yaml", "set a different sql_port"),
+        *("the same sql_port 2881", "cluster.yaml, line 9", "set a different sql_port"),
     ),
     "home twice": (
         *(cluster, CLUSTER + "    - {ip: 10.0.0.1, agent_port: 2887, sql_port: 1}\n"),
-        *("the same home /h", "cluster.yaml", "set a different home"),
+        *("the same home /h", "cluster.yaml, line 9", "set a different home"),
     ),
     "odd zone name": (
         *(cluster, changed("zone1", '"zone 2; DROP"')),
-        *("the zone name 'zone 2; DROP' has a comma, a semi", "yaml, line 6", "correct zones"),
+        *("the zone name 'zone 2; DROP' has a comma, a semi", "yaml, line 7", "write a name such"),
     ),
     "password in the file": (
         *(cluster, changed("root_password: none", "root_password: secret")),
-        *("root_password must not be in this file", "cluster.yaml", "name a variable"),
+        *("root_password must not be in this file", "cluster.yaml, line 4", "name a variable"),
     ),
     "relative home": (
         *(cluster, changed("/h", "h2/seekdb")),
-        *("needs an absolute `home`, not 'h2/seekdb'", "cluster.yaml", "write the path from /"),
+        *("needs an absolute `home`, not 'h2/seekdb'", "yaml, line 5", "write the path from /"),
     ),
     "empty engine file": (
         *(engine, ""),
@@ -142,6 +142,82 @@ FILES: Files = {
     "empty cluster file": (
         *(cluster, ""),
         *("not a mapping of keys", "cluster.yaml", "write lines `key: value`"),
+    ),
+    "home of one server": (
+        *(cluster, CLUSTER + "    - {ip: 10.0.0.2,\n       home: h}\n"),
+        *("10.0.0.2 needs an absolute `home`, not 'h'", "yaml, line 10", "write the path from /"),
+    ),
+    "home missing": (
+        *(cluster, changed("defaults: {home: /h}\n", "")),
+        *("server 10.0.0.1 has no `home`", "cluster.yaml, line 7", "write `home: /…` below"),
+    ),
+    "relative data directory": (
+        *(cluster, changed("home: /h", "home: /h,\n  data_dir: d")),
+        *("an absolute `data_dir`, not 'd'", "cluster.yaml, line 6", "write the path from /"),
+    ),
+    "zone name is a number": (
+        *(cluster, changed("zone1", "1")),
+        *("the zone name 1 is not text", "cluster.yaml, line 7", "quote it"),
+    ),
+    "value is null": (
+        *(cluster, changed("name: demo", "name:")),
+        *("key name has the value null: it is not text", "yaml, line 1", "write text"),
+    ),
+    "value is a boolean": (
+        *(cluster, changed("name: demo", "name: true")),
+        *("key name has the value true: it is not text", "yaml, line 1", "quote it if it"),
+    ),
+    "section is a boolean": (
+        *(engine, "cluster: c\napi: true\n"),
+        *("key api has the value true", "engine.yaml, line 2", "use the known keys of api"),
+    ),
+    "ports of a server are equal": (
+        *(cluster, changed("ip: 10.0.0.1", "ip: 10.0.0.1, rpc_port: 2881")),
+        *(
+            "sql_port and rpc_port of 10.0.0.1:2886 are both 2881",
+            "yaml, line 8",
+            "a different rpc",
+        ),
+    ),
+    "ports of the defaults are equal": (
+        *(cluster, changed("home: /h", "home: /h, sql_port: 2882")),
+        *(
+            "sql_port and rpc_port of 10.0.0.1:2886 are both 2882",
+            "yaml, line 5",
+            "a different rpc",
+        ),
+    ),
+    "id too large": (
+        *(cluster, changed("id: 1", "id: 99999999999999999999999")),
+        *(
+            "id has the value 99999999999999999999999: it must be at most",
+            "yaml, line 2",
+            "write a",
+        ),
+    ),
+    "name empty": (
+        *(cluster, changed("name: demo", 'name: ""')),
+        *("key name has the value '': it is empty", "yaml, line 1", "write at least one char"),
+    ),
+    "SSH user empty": (
+        *(cluster, CLUSTER + "ssh:\n  user: ''\n"),
+        *("key ssh.user has the value '': it is empty", "yaml, line 10", "or remove the key"),
+    ),
+    "store path empty": (
+        *(engine, 'cluster: c\nstore:\n  path: ""\n'),
+        *("key store.path has the value '': it is empty", "yaml, line 3", "or remove the key"),
+    ),
+    "cluster path empty": (
+        *(engine, 'cluster: ""\n'),
+        *("key cluster has the value '': it is empty", "yaml, line 1", "write at least one char"),
+    ),
+    "API host is any address": (
+        *(engine, "cluster: c\napi:\n  host: 0.0.0.0\n"),
+        *("api.host '0.0.0.0' cannot be part of an id", "engine.yaml, line 3", "set api.advertise"),
+    ),
+    "API port twice": (
+        *(engine, "store: {directory: d}\nclusters:\n  a: {file: a}\n  b: {file: b}\n"),
+        *("clusters.a.port and clusters.b.port have the same", "yaml, line 4", "set another value"),
     ),
     "API host is a name": (
         *(engine, "cluster: c\napi: {host: db1}\n"),
@@ -165,6 +241,24 @@ def test_mistake_missing_file_says_what_where_and_next(tmp_path: Path, name: str
         load_config(path, {}) if name == "engine.yaml" else load_cluster(path, FLAVOURS)
     assert f"{path}: No such file" in caught.value.message
     assert caught.value.remedy != ""
+
+
+def test_mistake_in_variable_names_the_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "engine.yaml"
+    path.write_text("cluster: c.yaml\n")
+    with pytest.raises(
+        ConfigError, match=r"DAGENGINE_API__HOST: api.host .0\.0\.0\.0. cannot be part"
+    ):
+        load_config(path, {"DAGENGINE_API__HOST": "0.0.0.0"})
+    monkeypatch.setenv("DAGENGINE_CLUSTER", "/nope/c.yaml")
+    with pytest.raises(ConfigError) as caught:
+        load_cluster(Path("/nope/c.yaml"), FLAVOURS)
+    assert caught.value.remedy == "correct DAGENGINE_CLUSTER, or create the file"
+    with pytest.raises(ConfigError) as caught:
+        load_cluster(Path("/nope/other.yaml"), FLAVOURS)
+    assert "`cluster` in the engine file" in caught.value.remedy
 
 
 HOST = HostAddress("192.0.2.1", user="nosuch")
@@ -245,6 +339,8 @@ def test_mistake_no_engine_file_names_places_and_option(
     monkeypatch.setattr(
         "dagengine.server.config.engine_file.ENGINE_FILES", (Path("engine.yaml"), other)
     )
+    # The logs of the whole process would go to the stream of this test.
+    monkeypatch.setattr("dagengine.cli.serve.configure_logs", lambda **_: None)
     assert main(command.split()) == 2
     message = capsys.readouterr().err
     assert f"no engine file was named, and there is none at {tmp_path}/engine.yaml" in message

@@ -63,14 +63,35 @@ def test_init_existing_file_is_not_changed(tmp_path: Path, capsys: Output, name:
 
 
 @pytest.mark.parametrize(
-    "options", [["--server", "db1.example.org"], ["--home", "relative"], ["--flavour", "mysql"]]
+    ("options", "what"),
+    [
+        (["--server", "db1.example.org"], "--server 'db1.example.org' is not an IP address"),
+        (["--server", ""], "--server '' is not an IP address"),
+        (["--server", "10.0.0.1", "--server", "10.0.0.1"], "--server '10.0.0.1' occurs twice"),
+        (["--home", "relative"], "--home 'relative' is not a directory's path from /"),
+        (["--home", "/a\\b"], r"--home '/a\\b' is not a directory's path from /"),
+        (["--flavour", "mysql"], "--flavour 'mysql' is not"),
+        (["--name", ""], "--name '' is empty"),
+        (["--user", "a\x07b"], r"--user 'a\x07b' is empty or has a control character"),
+    ],
 )
-def test_init_invalid_option_leaves_no_file(
-    tmp_path: Path, capsys: Output, options: list[str]
+def test_init_invalid_option_is_named_and_leaves_nothing(
+    tmp_path: Path, capsys: Output, options: list[str], what: str
 ) -> None:
-    assert main(["init", str(tmp_path), *options]) == 2
-    assert capsys.readouterr().err.startswith("dagengine: ")
+    assert main(["init", str(tmp_path / "new" / "prod"), *options]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"dagengine: {what}")
+    assert "see `dagengine init --help`" in message
+    assert "cluster.yaml" not in message
     assert [*tmp_path.iterdir()] == []
+
+
+def test_init_unwritable_file_leaves_no_directory(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "file").touch()
+    directory = tmp_path / "file" / "new"
+    assert main(["init", str(directory)]) == 2
+    assert f"{directory}/cluster.yaml cannot be written" in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
 def test_config_check_invalid_file_names_file_and_key(tmp_path: Path, capsys: Output) -> None:

@@ -23,6 +23,21 @@ def os_error(number: int) -> OSError:
 
 
 CASES: dict[str, tuple[Exception, str, str]] = {
+    "port too high": (
+        aiohttp.InvalidURL("http://127.0.0.1:999999"),
+        "the port of the URL is not valid",
+        "from 1 to 65535 in --url",
+    ),
+    "port is a word": (
+        aiohttp.InvalidURL("http://127.0.0.1:abc/api"),
+        "the port of the URL is not valid",
+        "from 1 to 65535 in --url",
+    ),
+    "bracket missing": (
+        aiohttp.InvalidURL("http://[::1"),
+        "the URL is not valid",
+        "http://HOST:PORT",
+    ),
     "refused": (
         aiohttp.ClientConnectorError(_KEY, os_error(errno.ECONNREFUSED)),
         "nothing listens there",

@@ -181,3 +181,14 @@ def test_resolve_scope_unknown_name_lists_known_names() -> None:
 def test_parse_address_zone_name_error_names_hex_run() -> None:
     with pytest.raises(ApiError, match="'e1' is not a valid IP address"):
         parse_address("zone1")
+
+
+@pytest.mark.parametrize(
+    "text", ["foo", "zone1", "", "host", "10.0.0.1:", "10.0.0.1:x", "a.b:2886"]
+)
+def test_resolve_scope_invalid_address_has_remedy(text: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        resolve_scope((A, B), "SERVER", [text])
+    assert caught.value.remedy == (
+        f"write IP:PORT instead of {text!r}; the cluster has 10.0.0.1:2886, 10.0.0.2:2886"
+    )

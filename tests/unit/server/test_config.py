@@ -59,8 +59,8 @@ def test_load_config_environment_overrides_file(tmp_path: Path) -> None:
         "DAGENGINE_STORE__PATH": "other.sqlite",
         "DAGENGINE_CLUSTER": "d.yaml",
     }
-    config = load(tmp_path, "{cluster: c.yaml, api: {host: '::1', port: 2000}}", environ)
-    assert (config.api.host, config.api.port) == ("::1", 3000)
+    config = load(tmp_path, "{cluster: c.yaml, api: {host: 127.0.0.9, port: 2000}}", environ)
+    assert (config.api.host, config.api.port) == ("127.0.0.9", 3000)
     assert config.store.path == tmp_path / "other.sqlite"
     assert config.cluster == tmp_path / "d.yaml"
 
@@ -142,4 +142,5 @@ def test_api_config_advertised_defaults_to_listen_address(tmp_path: Path) -> Non
 def test_api_config_is_loopback_for_loopback_hosts_only(
     tmp_path: Path, host: str, expected: bool
 ) -> None:
-    assert load(tmp_path, f"{{cluster: c, api: {{host: {host}}}}}").api.is_loopback is expected
+    text = f"{{cluster: c, api: {{host: {host}, advertise: '192.0.2.1:9'}}}}"
+    assert load(tmp_path, text).api.is_loopback is expected

@@ -43,11 +43,11 @@ def test_cluster_replaces_defaults_of_api(tmp_path: Path) -> None:
     text = (
         "api: {host: 127.0.0.2, agent_password_file: p, max_connections: 7}\n"
         "store: {directory: var}\n"
-        "clusters: {a: {file: a}, b: {file: b, port: 3, host: '::1', agent_password_file: q}}\n"
+        "clusters: {a: {file: a}, b: {file: b, port: 3, host: 127.0.0.3, agent_password_file: q}}\n"
     )
     first, second = (each.api for each in load(tmp_path, text).cluster_configs)
     assert (first.host, first.agent_password_file) == ("127.0.0.2", tmp_path / "p")
-    assert (second.host, second.agent_password_file) == ("::1", tmp_path / "q")
+    assert (second.host, second.agent_password_file) == ("127.0.0.3", tmp_path / "q")
     assert (first.max_connections, second.max_connections) == (7, 7)
 
 

@@ -1,0 +1,1 @@
+"""Errors in the use of the command line, in words for users."""
