@@ -133,7 +133,7 @@ def _check_directory(place: _Place, key: str) -> str | None:
 def _check_unique(places: list[_Place], servers: tuple[Server, ...]) -> None:
     name_by_identity: dict[tuple[object, ...], str] = {}
     for place, server in zip(places, servers, strict=True):
-        if server.sql_port == server.rpc_port:
+        if server.sql_port == server.rpc_port and _uses_rpc_port(place, server):
             raise ConfigError(
                 messages.PORTS_EQUAL(
                     path=_locate_ports(place), server=server.name, port=server.rpc_port
@@ -152,6 +152,12 @@ def _check_unique(places: list[_Place], servers: tuple[Server, ...]) -> None:
                     else messages.SERVER_TWICE(path=where, server=server.name),
                     remedy=remedy(),
                 )
+
+
+def _uses_rpc_port(place: _Place, server: Server) -> bool:
+    """Return whether the server listens on the RPC port, or the file at least sets it."""
+    settings = (place.entry, place.file.defaults)
+    return "rpc_port" in server.ports or any(each.rpc_port is not None for each in settings)
 
 
 def _locate_ports(place: _Place) -> str:

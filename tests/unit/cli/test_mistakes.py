@@ -180,7 +180,7 @@ FILES: Files = {
         ),
     ),
     "ports of the defaults are equal": (
-        *(cluster, changed("home: /h", "home: /h, sql_port: 2882")),
+        *(cluster, changed("home: /h", "home: /h, sql_port: 2882").replace("seekdb", "oceanbase")),
         *(
             "sql_port and rpc_port of 10.0.0.1:2886 are both 2882",
             "yaml, line 5",

@@ -54,6 +54,14 @@ def test_cluster_file_server_needs_only_ip_and_home(tmp_path: Path) -> None:
     assert server.binary == "/h/bin/seekdb"
 
 
+def test_cluster_file_unused_rpc_port_may_equal_sql_port(tmp_path: Path) -> None:
+    text = HEAD + "zones: {z1: [{ip: 10.0.0.1, home: /h, sql_port: 2882}]}"
+    (server,) = cluster_of(tmp_path, text).servers
+    assert server.sql_port == server.rpc_port
+    enabled = text + "\ndefaults: {start_options: {enable_rpc_service: 'true'}}"
+    assert "are both 2882" in refusal(tmp_path, enabled)
+
+
 def test_cluster_file_server_overrides_defaults(tmp_path: Path) -> None:
     first, second = cluster_of(
         tmp_path,
