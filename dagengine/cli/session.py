@@ -138,7 +138,7 @@ async def _follow_accepted(
     client: Client, dag: Json, no_wait: bool, as_json: bool, has_hints: bool
 ) -> int:
     if no_wait:
-        print_result(as_json, dag, render_end(dag))
+        print_result(as_json, dag, render_end(dag, await _read_controller(client)))
         return ExitCode.DONE
     write_lines(sys.stderr, [messages.ACCEPTED(name=dag["name"], dag_id=dag["id"])])
     return await follow_to_end(client, dag["id"], as_json, has_hints=has_hints)
@@ -207,7 +207,7 @@ def operate(
     async def review(client: Client) -> list[str]:
         dag = await client.get_dag(await resolve_dag_id(client, dag_id))
         if operator == "ROLLBACK":
-            return render_rollback_effects(dag, server_label(await client.info()))
+            return render_rollback_effects(dag, await _read_controller(client))
         return render_pass_effects(dag, stage)
 
     run(url, work, review=None if is_agreed else review)
@@ -218,6 +218,10 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
     if stage > len(nodes):
         raise typer.BadParameter(messages.NODE_UNKNOWN(stage=stage, stages=len(nodes)))
     await client.pass_node(nodes[stage - 1]["id"], reason=reason)
+
+
+async def _read_controller(client: Client) -> str:
+    return server_label(await client.info())
 
 
 async def follow_to_end(
@@ -249,7 +253,7 @@ async def wait_for_end(client: Client, dag_id: str, as_json: bool, timeout_s: fl
         print_result(as_json, dag, [])
         return ExitCode.FAILED
     dag = await client.get_dag(dag_id)
-    print_result(as_json, dag, render_end(dag))
+    print_result(as_json, dag, render_end(dag, await _read_controller(client)))
     return ExitCode.DONE if dag["state"] == "SUCCEED" else ExitCode.FAILED
 
 

@@ -96,7 +96,7 @@ def sub_task_line(
     )
 
 
-def render_end(dag: Json, controller: str = "", *, has_hints: bool = True) -> list[str]:
+def render_end(dag: Json, controller: str, *, has_hints: bool = True) -> list[str]:
     """Render the final lines about a DAG: how it ended, why, and the next commands.
 
     Args:
@@ -110,7 +110,7 @@ def render_end(dag: Json, controller: str = "", *, has_hints: bool = True) -> li
     return lines + (next_step_hints(dag) if has_hints else [])
 
 
-def render_headline(dag: Json, controller: str = "") -> str:
+def render_headline(dag: Json, controller: str) -> str:
     """Render how a DAG ended: for a failed one, which servers are up, and its first cause."""
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
@@ -128,7 +128,7 @@ def render_headline(dag: Json, controller: str = "") -> str:
     return text
 
 
-def count_up(dag: Json, controller: str = "") -> tuple[int, int]:
+def count_up(dag: Json, controller: str) -> tuple[int, int]:
     """Return how many servers are up according to a DAG's evidence, and the number of servers."""
     evidence = (dag["additional_data"] or {}).get("evidence", {})
     tasks = [task for node in dag["nodes"] or [] for task in node["sub_tasks"] or []]
@@ -136,7 +136,7 @@ def count_up(dag: Json, controller: str = "") -> tuple[int, int]:
     return sum(_is_up(facts) for facts in evidence.values()), len(servers)
 
 
-def causes(dag: Json, controller: str = "") -> list[str]:
+def causes(dag: Json, controller: str) -> list[str]:
     """Return the last log line of every failed sub-task, with server and stage."""
     texts: list[str] = []
     for node in dag["nodes"] or []:
@@ -209,8 +209,8 @@ def render_dag(
     dag: Json,
     now: datetime,
     waits: Mapping[str, Json],
-    screen: Screen = PLAIN,
-    controller: str = "",
+    screen: Screen,
+    controller: str,
 ) -> list[str]:
     """Render `show ID`: the DAG, its stages, and each server within them.
 

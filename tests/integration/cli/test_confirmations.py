@@ -111,3 +111,11 @@ async def test_completion_offers_values_of_controller(controller: CliController)
             _DAGENGINE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=index
         )
         assert (result.code, result.out.split(), result.err) == (0, [expected], "")
+
+
+async def test_cli_wait_does_not_count_controller_as_server(controller: CliController) -> None:
+    controller.verified = False
+    stopped = await controller.run("stop", "--force")
+    waited = await controller.run("wait", "last")
+    assert (waited.code, waited.out.splitlines()[0]) == (1, stopped.out.splitlines()[-5])
+    assert "2 of 2 servers are up" in waited.out

@@ -111,8 +111,10 @@ STATUS = ClusterStatus(
     read_servers(TOPOLOGY, None), DAG, RUNNING, [RUNNING], [LOCK], "10.0.0.9:2886"
 )
 OUTPUTS: dict[str, Callable[[], Sequence[str]]] = {
-    "show ID": lambda: render_dag(DAG, NOW, {}),
-    "show ID of a running DAG": lambda: render_dag(RUNNING, NOW, {"1": {HOSTILE: WAIT}}),
+    "show ID": lambda: render_dag(DAG, NOW, {}, Screen(), ""),
+    "show ID of a running DAG": lambda: render_dag(
+        RUNNING, NOW, {"1": {HOSTILE: WAIT}}, Screen(), ""
+    ),
     "status": lambda: render_cluster_status(STATUS, NOW),
     "status on a narrow terminal": lambda: render_cluster_status(STATUS, NOW, Screen(60)),
     "list on a narrow terminal": lambda: render_list([DAG], NOW, Screen(60)),
@@ -121,7 +123,7 @@ OUTPUTS: dict[str, Callable[[], Sequence[str]]] = {
     "audit": lambda: render_audit([{**AUDIT, "reason": HOSTILE}, {**AUDIT, "reason": ""}]),
     "list": lambda: render_list([DAG]),
     "start --dry-run": lambda: render_plan(PLAN),
-    "end of start": lambda: render_end(DAG),
+    "end of start": lambda: render_end(DAG, ""),
     "progress of start": lambda: [sub_task_line(Layout.of(DAG), 1, TASK, NOW).text],
 }
 
