@@ -231,6 +231,10 @@ RUNNING_DAG = Message(
 NO_RUNNING_DAG = Message("cli.no_running_dag", "running: no DAG")
 LAST_DAG = Message("cli.last_dag", "last: {headline} ({time})")
 NEXT_START_DOWN = Message("cli.next_start_down", "next: start what is down:  dagengine start")
+NEXT_DOCTOR = Message(
+    "cli.next_doctor", "next: check the host of each unknown server:  dagengine doctor -c FILE"
+)
+AND_START_DOWN = Message("cli.and_start_down", "      start what is down:  dagengine start")
 NO_VALUE = Message("cli.no_value", "-")
 STATE_UP = Message("cli.state_up", "up")
 STATE_DOWN = Message("cli.state_down", "down")

@@ -14,6 +14,7 @@ from dagengine.runtime.addresses import render_host_port
 
 Json: TypeAlias = Mapping[str, Any]
 
+_ERROR = "ERROR: "  # before the last log line of a sub-task that failed
 _STATE_WIDTH = len("RUNNING")
 _VERDICT_WIDTH = len("blocked")
 UNFINISHED = ("PENDING", "READY", "RUNNING")
@@ -157,11 +158,16 @@ def causes(dag: Json, controller: str) -> list[str]:
 def find_reason(task: Json) -> str:
     """Return a sub-task's last log line without what the line of the sub-task shows already."""
     last_line: str = (task["task_logs"] or [""])[-1]
-    text, server = last_line.removeprefix("ERROR: "), server_label(task)
-    code, colon, rest = text.partition("]: ")
+    return _omit_server(last_line.removeprefix(_ERROR), server_label(task))
+
+
+def _omit_server(line: str, server: str) -> str:
+    """Return a log line that does not start with the server that is named before it."""
+    text = line.removeprefix(_ERROR)
+    head, (code, colon, rest) = line[: len(line) - len(text)], text.partition("]: ")
     if code.startswith("[") and colon:
-        return f"{code}{colon}{rest.removeprefix(f'{server}: ')}"
-    return text.removeprefix(f"{server}: ").removeprefix(f"{server} ")
+        return f"{head}{code}{colon}{rest.removeprefix(f'{server}: ')}"
+    return head + text.removeprefix(f"{server}: ").removeprefix(f"{server} ")
 
 
 def _is_up(facts: Any) -> bool:
@@ -254,7 +260,7 @@ def render_dag(
 def render_logs(dag: Json) -> list[str]:
     """Render `logs ID`: every log line, with its stage and server."""
     return [
-        f"[{number} {node['name']} {server_label(task)}] {line}"
+        f"[{number} {node['name']} {server_label(task)}] {_omit_server(line, server_label(task))}"
         for number, node in enumerate(dag["nodes"] or [], start=1)
         for task in node["sub_tasks"] or []
         for line in task["task_logs"] or []
@@ -277,7 +283,8 @@ def render_attempts(
                         label=label, number=attempt["attempt_no"], outcome=outcome, times=times
                     )
                 )
-                lines += [f"    {line}" for line in attempt["task_logs"]]
+                logs = attempt["task_logs"]
+                lines += [f"    {_omit_server(line, server_label(task))}" for line in logs]
     return lines
 
 

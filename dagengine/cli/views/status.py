@@ -78,6 +78,11 @@ class ServerStatus:
     def is_up(self) -> bool:
         return self.style is Style.GOOD
 
+    @property
+    def is_unknown(self) -> bool:
+        """True if the probe did not find out the state, such as on an unreachable host."""
+        return self.state == messages.STATE_UNKNOWN()
+
     def as_json(self) -> dict[str, Any]:
         """Return the fields for `--json`."""
         return {
@@ -181,8 +186,7 @@ def render_cluster_status(
     lines += _render_locks(status, now, screen)
     lines += _render_unfinished(status, screen)
     if status.newest is None or status.by is None:
-        next_lines = [messages.NEXT_DRY_RUN() if status.is_healthy else messages.NEXT_START()]
-        return [*lines, messages.NEVER_STARTED(), *next_lines]
+        return [*lines, messages.NEVER_STARTED(), *_next_steps(status)]
     if failed_at_lock(status.newest) and status.newest["id"] != status.by["id"]:
         name, dag_id = status.newest["name"], status.newest["id"]
         lines.append(messages.LOCK_WAS_HELD(name=name, dag_id=dag_id))
@@ -310,7 +314,16 @@ def _next_steps(status: ClusterStatus) -> list[str]:
     if status.is_healthy:
         return [messages.NEXT_DRY_RUN()]
     hints = next_step_hints(status.by) if status.by is not None else []
-    return hints or [messages.NEXT_START_DOWN()]
+    return hints or _steps_without_failure(status)
+
+
+def _steps_without_failure(status: ClusterStatus) -> list[str]:
+    """Return what to do about servers that are not up although no DAG has failed."""
+    bad = [server for server in status.servers if not server.is_up]
+    if not any(server.is_unknown for server in bad):
+        return [messages.NEXT_START() if status.by is None else messages.NEXT_START_DOWN()]
+    is_other = not all(server.is_unknown for server in bad)
+    return [messages.NEXT_DOCTOR(), *([messages.AND_START_DOWN()] if is_other else [])]
 
 
 def _holders(unfinished: Sequence[Json]) -> list[Json]:

@@ -164,7 +164,7 @@ async def test_cli_logs_prints_stage_and_server_of_each_line(controller: CliCont
     result = await controller.run("logs", dag_id)
     assert result.code == 0
     lines = result.out.splitlines()
-    assert f"[1 Look {FIRST}] {FIRST}: inspected" in lines
+    assert f"[1 Look {FIRST}] inspected" in lines
     assert f"[1 Look {SECOND}] ERROR: [Fake.Broken]: {SECOND} is broken; repair it" in lines
     assert (await controller.run("logs", dag_id, "--json")).document == lines
 

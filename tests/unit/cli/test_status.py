@@ -61,3 +61,17 @@ def test_render_cluster_status_without_dag_suggests_start() -> None:
     servers = read_servers(topology_of(server(NAMES[0], "PROCESS_STOPPED", 0)), None)
     lines = render_cluster_status(ClusterStatus(servers, None, None, [], [], CONTROLLER), NOW)
     assert lines[-2:] == ["no start or stop was requested yet", "next: dagengine start"]
+
+
+@pytest.mark.parametrize("last", [STOPPED, None])
+@pytest.mark.parametrize("is_other_down", [False, True])
+def test_render_cluster_status_unknown_server_suggests_doctor(
+    last: dict[str, Any] | None, is_other_down: bool
+) -> None:
+    unknown = server(NAMES[0], "UNAVAILABLE", 0, why="SSH was refused; check its host")
+    other = server(NAMES[1], *(("PROCESS_STOPPED", 0) if is_other_down else ("RUNNING", 3)))
+    servers = read_servers(topology_of(unknown, other), last)
+    status = ClusterStatus(servers, last, last, [], [], CONTROLLER)
+    steps = [line for line in render_cluster_status(status, NOW) if "  dagengine " in line]
+    commands = [line.rpartition("  ")[2] for line in steps]
+    assert commands == ["dagengine doctor -c FILE", *["dagengine start"] * is_other_down]
