@@ -265,7 +265,7 @@ def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
             for node in dag["nodes"] or ()
             for task in node["sub_tasks"] or ()
         }
-        lines = render_attempts(dag, attempts_by_task, current_screen())
+        lines = render_attempts(dag, attempts_by_task, SystemClock().now(), current_screen())
         print_result(as_json, attempts_by_task, lines)
         return ExitCode.DONE
 
@@ -286,7 +286,9 @@ def audit(
         if full_id and not rows:
             # Audit rows outlive their DAG; without rows, check that the DAG exists.
             await client.get_dag(full_id, details=False)
-        print_result(as_json, rows, render_audit(rows, current_screen()))
+        names = {dag["id"]: dag["name"] for dag in await client.list_dags()}
+        lines = render_audit(rows, names, SystemClock().now(), current_screen())
+        print_result(as_json, rows, lines)
         return ExitCode.DONE
 
     run(url, work)

@@ -16,6 +16,7 @@ from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import AsJson, Reason, Yes, find_service_url
 from dagengine.cli.session import current_screen, open_fleet_client, print_result
 from dagengine.cli.views.fleet import render_fleet, render_results
+from dagengine.runtime.clock import SystemClock
 from dagengine.runtime.terminal import write_lines
 
 if TYPE_CHECKING:
@@ -107,7 +108,11 @@ def _list(service: str, as_json: bool) -> int:
 
     clusters, controllers = _run(read())
     document = {"clusters": clusters, "controllers": controllers}
-    print_result(as_json, document, render_fleet(clusters, controllers, current_screen()))
+    print_result(
+        as_json,
+        document,
+        render_fleet(clusters, controllers, SystemClock().now(), current_screen()),
+    )
     is_bad = any(cluster["condition"] == "refused" for cluster in clusters)
     return ExitCode.FAILED if is_bad else ExitCode.DONE
 

@@ -14,6 +14,7 @@ from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import DEFAULT_URL, AsJson, Reason, Url
 from dagengine.cli.session import current_screen, print_result, run
 from dagengine.cli.views.tables import render_tokens
+from dagengine.runtime.clock import SystemClock
 from dagengine.runtime.terminal import write_lines
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def token(
             print_result(as_json, {"name": name}, [messages.TOKEN_REVOKED(name=name)])
         else:
             tokens = await client.list_tokens(service=service)
-            print_result(as_json, tokens, render_tokens(tokens, current_screen()))
+            print_result(
+                as_json, tokens, render_tokens(tokens, SystemClock().now(), current_screen())
+            )
         return ExitCode.DONE
 
     run(url, work, accepts_token=False)

@@ -268,7 +268,7 @@ def render_logs(dag: Json) -> list[str]:
 
 
 def render_attempts(
-    dag: Json, attempts: Mapping[str, Sequence[Json]], screen: Screen = PLAIN
+    dag: Json, attempts: Mapping[str, Sequence[Json]], now: datetime, screen: Screen = PLAIN
 ) -> list[str]:
     """Render `attempts ID`: each attempt with its log lines; `attempts` is keyed by sub-task id."""
     lines: list[str] = []
@@ -277,7 +277,8 @@ def render_attempts(
             for attempt in attempts[task["id"]]:
                 outcome = attempt["outcome"] or messages.ATTEMPT_RUNNING()
                 label = f"[{number} {node['name']} {server_label(task)}]"
-                times = f"{screen.time(attempt['start_time'])}, {_duration(attempt, None)}"
+                started = screen.time(attempt["start_time"], now)
+                times = f"{started}, {_duration(attempt, None)}"
                 lines.append(
                     messages.ATTEMPT(
                         label=label, number=attempt["attempt_no"], outcome=outcome, times=times
@@ -321,10 +322,10 @@ def _sub_tasks_of_dag(
         lines.append(_sub_task_of_dag(task, now, is_over))
         wait = waits.pop(server_label(task), None)
         if wait and task["state"] in UNFINISHED:
-            lines.append(f"          {messages.WAITS_FOR(wait=render_wait(wait, screen))}")
+            lines.append(f"          {messages.WAITS_FOR(wait=render_wait(wait, now, screen))}")
     # For targets that are not addresses, the API does not map targets to sub-tasks.
     lines += [
-        f"      {messages.TARGET_WAITS_FOR(target=target, wait=render_wait(wait, screen))}"
+        f"      {messages.TARGET_WAITS_FOR(target=target, wait=render_wait(wait, now, screen))}"
         for target, wait in waits.items()
     ]
     return lines
@@ -354,12 +355,12 @@ def state_style(state: str) -> Style:
     return _STYLES.get(state, Style.PLAIN)
 
 
-def render_wait(wait: Json, screen: Screen = PLAIN) -> str:
+def render_wait(wait: Json, now: datetime, screen: Screen) -> str:
     """Render a wait: its kind, its object, its start, the last probe's result and its deadline."""
     last = messages.WAIT_LAST_RESULT(result=wait["last"]) if wait.get("last") else ""
     deadline = wait.get("deadline")
     until = messages.WAIT_UNTIL(time=screen.time(deadline)) if deadline else ""
-    since = screen.time(wait["since"])
+    since = screen.time(wait["since"], now)
     return messages.WAIT(kind=wait["kind"], subject=wait["on"], since=since, last=last, until=until)
 
 

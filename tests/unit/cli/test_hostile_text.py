@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dagengine.cli.views.cluster_status import ClusterStatus, read_servers
 from dagengine.cli.views.render import (
     Json,
     Layout,
@@ -23,7 +24,7 @@ from dagengine.cli.views.render import (
     sub_task_line,
 )
 from dagengine.cli.views.screen import Screen, write_screen
-from dagengine.cli.views.status import ClusterStatus, read_servers, render_cluster_status
+from dagengine.cli.views.status import render_cluster_status
 from dagengine.cli.views.tables import render_audit, render_list
 from dagengine.runtime.terminal import write_lines
 
@@ -119,8 +120,10 @@ OUTPUTS: dict[str, Callable[[], Sequence[str]]] = {
     "status on a narrow terminal": lambda: render_cluster_status(STATUS, NOW, Screen(60)),
     "list on a narrow terminal": lambda: render_list([DAG], NOW, Screen(60)),
     "logs": lambda: render_logs(DAG),
-    "attempts": lambda: render_attempts(DAG, {"1": [ATTEMPT]}),
-    "audit": lambda: render_audit([{**AUDIT, "reason": HOSTILE}, {**AUDIT, "reason": ""}]),
+    "attempts": lambda: render_attempts(DAG, {"1": [ATTEMPT]}, NOW),
+    "audit": lambda: render_audit(
+        [{**AUDIT, "reason": HOSTILE}, {**AUDIT, "reason": ""}], {"1": HOSTILE}
+    ),
     "list": lambda: render_list([DAG]),
     "start --dry-run": lambda: render_plan(PLAN),
     "end of start": lambda: render_end(DAG, ""),
