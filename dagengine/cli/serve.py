@@ -16,9 +16,9 @@ import structlog
 from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.interrupts import raise_on_interrupt
+from dagengine.cli.views.screen import print_lines
 from dagengine.errors import DagengineError
 from dagengine.runtime.logging import configure_logs
-from dagengine.runtime.terminal import write_lines
 from dagengine.runtime.timers import run_in_process_time
 from dagengine.server.config import find_engine_file, load_config
 from dagengine.server.plugins import load_extension_points
@@ -64,7 +64,7 @@ def run_serve(argv: Sequence[str]) -> int:
         config = load_config(options.config or find_engine_file(), os.environ)
         run_in_process_time(serve(config, loaded.points, _announce, limit.start))
     except DagengineError as exc:
-        write_lines(sys.stderr, [messages.ERROR(message=exc)])
+        print_lines(sys.stderr, [messages.ERROR(message=exc)])
         return ExitCode.USAGE
     finally:
         limit.cancel()
@@ -117,7 +117,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message, and exit."""
-        write_lines(sys.stderr, [messages.SERVE_USAGE(message=message)])
+        print_lines(sys.stderr, [messages.SERVE_USAGE(message=message)])
         raise SystemExit(ExitCode.USAGE)
 
 
@@ -131,4 +131,4 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _announce(controller: Controller) -> None:
-    write_lines(sys.stdout, render_ready(controller, is_terminal=sys.stdout.isatty()))
+    print_lines(sys.stdout, render_ready(controller, is_terminal=sys.stdout.isatty()))

@@ -21,10 +21,10 @@ from dagengine.extension import (
     find_engine_file,
     load_config,
     new_app,
+    print_lines,
     render_epilog,
     run_in_process_time,
     write_document,
-    write_lines,
     write_question,
 )
 from dagengine.remote import (
@@ -121,7 +121,7 @@ def hosts(
             _print(warning)
         results = _trust_all(addresses, replaced, is_agreed=yes)
     except DagengineError as exc:
-        write_lines(sys.stderr, [messages.ERROR(error=exc)])
+        print_lines(sys.stderr, [messages.ERROR(error=exc)])
         raise typer.Exit(ExitCode.USAGE) from None
     except KeyboardInterrupt:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
@@ -259,7 +259,7 @@ def _confirm(count: int) -> bool:
 
 
 def _print(line: str) -> None:
-    write_lines(sys.stderr, [line])
+    print_lines(sys.stderr, [line])
 
 
 def _describe(result: Result) -> Mapping[str, Any]:

@@ -16,8 +16,8 @@ from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import AsJson, Reason, Yes, find_service_url
 from dagengine.cli.session import current_screen, open_fleet_client, print_result
 from dagengine.cli.views.fleet import render_fleet, render_results
+from dagengine.cli.views.screen import print_lines
 from dagengine.runtime.clock import SystemClock
-from dagengine.runtime.terminal import write_lines
 
 if TYPE_CHECKING:
     from dagengine.client import Dto, FleetClient
@@ -152,7 +152,7 @@ async def _wait_for_end(client: FleetClient, result: Dto) -> None:
 
 def _forget(service: str, name: str, is_agreed: bool, as_json: bool) -> int:
     if not is_agreed and is_interactive() and not ask([messages.FLEET_FORGET(name=name)]):
-        write_lines(sys.stderr, [messages.NOTHING_CHANGED()])
+        print_lines(sys.stderr, [messages.NOTHING_CHANGED()])
         return ExitCode.FAILED
 
     async def call() -> None:

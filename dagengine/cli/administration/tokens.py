@@ -13,9 +13,9 @@ from dagengine.cli.completion import complete_clusters
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import DEFAULT_URL, AsJson, Reason, Url
 from dagengine.cli.session import current_screen, print_result, run
+from dagengine.cli.views.screen import print_lines
 from dagengine.cli.views.tables import render_tokens
 from dagengine.runtime.clock import SystemClock
-from dagengine.runtime.terminal import write_lines
 
 if TYPE_CHECKING:
     from dagengine.client import Client
@@ -75,7 +75,7 @@ def token(
                 clusters=clusters,
             )
             if not as_json:
-                write_lines(sys.stderr, [messages.TOKEN_CREATED(name=name)])
+                print_lines(sys.stderr, [messages.TOKEN_CREATED(name=name)])
             print_result(as_json, created, [created["token"]])
         elif action == "revoke":
             await client.revoke_token(name, reason=reason, service=service)

@@ -142,6 +142,15 @@ def write_screen(stream: TextIO, screen: Screen, lines: Iterable[str]) -> None:
     stream.flush()
 
 
+def print_lines(stream: TextIO, lines: Iterable[str]) -> None:
+    """Write lines for people without styles: a terminal gets rows of its width, a pipe the lines.
+
+    Unlike `write_screen`, it never loads rich for a capable terminal.
+    """
+    width = Screen.of(stream, os.environ).width
+    write_lines(stream, [row for line in lines for row in fit_line(line, width)])
+
+
 def open_console(stream: TextIO, screen: Screen) -> Console:
     """Return rich's console for a capable terminal."""
     from rich.console import Console  # noqa: PLC0415  # `--help` does not need it
