@@ -124,7 +124,19 @@ AFFECTS_HOLDER = Message(
 )
 AFFECTS_ROLLBACK = Message(
     "cli.affects_rollback",
-    "this undoes {name} {dag_id}: it ends the servers that this DAG has started, among:",
+    "this undoes {name} {dag_id}: it ends the servers that this DAG has started:",
+)
+AFFECTS_ROLLBACK_NONE = Message(
+    "cli.affects_rollback_none",
+    "this undoes {name} {dag_id}, which has not started a server: no server ends",
+)
+IF_STARTED = Message("cli.if_started", "  {server}, if this DAG has started it")
+FORCE_PASS_IDLE = Message(
+    "cli.force_pass_idle", "{dag_id} does not hold the lock: --force-pass has no effect on it"
+)
+LOCK_OF_OTHER = Message(
+    "cli.lock_of_other",
+    "{name} {dag_id} holds the lock, so that this command will fail until it is free",
 )
 AFFECTS_PASS = Message(
     "cli.affects_pass",

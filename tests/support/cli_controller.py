@@ -31,7 +31,9 @@ from dagengine import (
 )
 from dagengine.extension import Call, Extension, ExtensionContext, NoBody, Route
 from dagengine.testing import Latch
+from tasks.cluster.scope import ScopeKind
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
+from tasks.planning.stop import choose_mode
 from tests.support.fake_cluster import FIRST, PASSWORD, SECOND, FakeCluster, FakeServer
 from tests.support.fake_controller import FakeController
 
@@ -45,8 +47,11 @@ class StartBody(BaseModel):
 
 
 class StopBody(BaseModel):
-    """Body of POST /ob/stop, with any content."""
+    """Body of POST /ob/stop."""
 
+    scope: dict[str, Any] = {}  # pydantic copies it
+    force: bool = False
+    terminate: bool = False
     reason: str = ""
 
 
@@ -82,6 +87,7 @@ class CliController(FakeController):
     end_latch: Latch | None = None  #: holds cancelled steps
     start_bodies: list[StartBody] = field(default_factory=list)
     down: set[str] = field(default_factory=set)  #: servers that the topology reports as ended
+    checks_mode: bool = False  #: whether the mode of a stop may be refused, as by the real one
     probes: int = 0  #: calls that asked for a probe
 
     @property
@@ -196,6 +202,9 @@ class CliController(FakeController):
             return await call.submit(Submission("Start OB", self.targets), reason=call.body.reason)
 
         async def stop(call: Call[StopBody]) -> DagDetail:
+            if self.checks_mode:
+                kind, body = ScopeKind(call.body.scope["type"]), call.body
+                choose_mode(kind, force=body.force, terminate=body.terminate)
             return await call.submit(Submission("Stop OB", self.targets), reason=call.body.reason)
 
         async def get_info(call: Call) -> dict[str, Any]:
