@@ -225,13 +225,12 @@ def running_rows(texts: Sequence[str], width: int | None, room: int) -> list[Tex
     if sum(map(len, blocks)) <= room:
         return [row for block in blocks for row in block]
     rows: list[Text] = []
-    shown = 0
-    for block in blocks:
+    for number, block in enumerate(blocks):
         if len(rows) + len(block) >= room:
-            break
+            more = messages.MORE_RUNNING(count=len(blocks) - number)
+            return [*rows, *style_line(more, width)]
         rows += block
-        shown += 1
-    return [*rows, *style_line(messages.MORE_RUNNING(count=len(blocks) - shown), width)]
+    return rows
 
 
 async def watch(
