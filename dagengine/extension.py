@@ -133,6 +133,7 @@ __all__ += [
     "escape_controls",
     "expand_home",
     "find_user_name",
+    "print_lines",
     "write_document",
     "write_lines",
     "write_question",
@@ -156,6 +157,7 @@ _SOURCES = {
     "dagengine.cli.exit_codes": "ExitCode",
     "dagengine.act_guard": "wait_until_may_act",
     "dagengine.cli.options": "EngineFile",
+    "dagengine.cli.views.screen": "print_lines",
     "dagengine.model.fencing": "MAX_CHOSEN_EPOCH",
     "dagengine.runtime.addresses": "parse_host_port render_host_port",
     "dagengine.runtime.backoff": "Backoff",
@@ -228,6 +230,7 @@ if TYPE_CHECKING:
     from dagengine.cli.application import new_app, render_epilog
     from dagengine.cli.exit_codes import ExitCode
     from dagengine.cli.options import EngineFile
+    from dagengine.cli.views.screen import print_lines
     from dagengine.local_user import expand_home, find_user_name
     from dagengine.messages import Message
     from dagengine.model.fencing import MAX_CHOSEN_EPOCH

@@ -55,7 +55,7 @@ def explain_value(error: Mapping[str, Any]) -> MessageText | None:
         return messages.OUT_OF_RANGE(bound=bound(limit=context[name]))
     if kind in _LENGTHS:
         length, name = _LENGTHS[kind]
-        if (name, context[name]) == ("min_length", 1):
+        if name == "min_length" and context.get(name, 1) == 1:  # a path has no length
             return messages.VALUE_EMPTY()
         return length(limit=context[name])
     if kind in ("literal_error", "enum"):

@@ -15,8 +15,9 @@ from dagengine.cli.confirmation import (
     is_risky_stop,
     read_force_pass_effects,
     read_stop_effects,
+    resolve_force_pass,
 )
-from dagengine.cli.dag_ids import resolve_dag_id, resolve_dag_ids
+from dagengine.cli.dag_ids import resolve_dag_id
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.local_commands import STORE_EXAMPLES, backup, print_completion, store
 from dagengine.cli.options import (
@@ -109,7 +110,7 @@ def start(
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        passed = await resolve_dag_ids(client, force_pass or ())
+        passed = await resolve_force_pass(client, force_pass or (), is_reviewed=not is_agreed)
         call = client.start(
             *(scope, targets, passed, skip_check), dry_run=dry_run, if_plan=if_plan, reason=reason
         )
@@ -146,7 +147,7 @@ def stop(
     scope, targets = read_scope(zone, server)
 
     async def work(client: Client) -> int:
-        passed = await resolve_dag_ids(client, force_pass or ())
+        passed = await resolve_force_pass(client, force_pass or (), is_reviewed=not is_agreed)
         call = client.stop(
             *(scope, targets),
             force=force,
@@ -162,8 +163,8 @@ def stop(
     is_risky = is_risky_stop(scope, **modes)
 
     async def review(client: Client) -> list[str]:
-        effects = await read_force_pass_effects(client, force_pass or ())
-        return effects + await read_stop_effects(client, scope, targets, **modes)
+        effects = await read_stop_effects(client, scope, targets, **modes)
+        return effects and [*await read_force_pass_effects(client, force_pass or ()), *effects]
 
     is_agreed = yes or dry_run or not (is_risky or force_pass)
     run(url, work, shows_notices=False, review=None if is_agreed else review)
@@ -265,7 +266,7 @@ def attempts(dag_id: DagId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> 
             for node in dag["nodes"] or ()
             for task in node["sub_tasks"] or ()
         }
-        lines = render_attempts(dag, attempts_by_task, current_screen())
+        lines = render_attempts(dag, attempts_by_task, SystemClock().now(), current_screen())
         print_result(as_json, attempts_by_task, lines)
         return ExitCode.DONE
 
@@ -286,7 +287,9 @@ def audit(
         if full_id and not rows:
             # Audit rows outlive their DAG; without rows, check that the DAG exists.
             await client.get_dag(full_id, details=False)
-        print_result(as_json, rows, render_audit(rows, current_screen()))
+        names = {dag["id"]: dag["name"] for dag in await client.list_dags()}
+        lines = render_audit(rows, names, SystemClock().now(), current_screen())
+        print_result(as_json, rows, lines)
         return ExitCode.DONE
 
     run(url, work)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from dagengine.cli import messages
 from dagengine.cli.dag_ids import resolve_dag_ids
 from dagengine.cli.views.render import Json, server_label
-from dagengine.runtime.terminal import write_lines, write_question
+from dagengine.cli.views.screen import print_lines
+from dagengine.runtime.terminal import write_question
 
 if TYPE_CHECKING:
     from dagengine.client import Client
 
 _AGREEMENTS = ("y", "yes")
 _ENDED_WELL = "SUCCEED"
+_START_STAGE = "Start observers"  # its step starts a server; only this is undone
 
 
 def is_interactive() -> bool:
@@ -31,7 +33,7 @@ def ask(lines: Iterable[str]) -> bool:
 
     Call it outside the event loop, so that Ctrl-C ends it.
     """
-    write_lines(sys.stderr, lines)
+    print_lines(sys.stderr, lines)
     write_question(sys.stderr, messages.CONTINUE_QUESTION())
     return sys.stdin.readline().strip().lower() in _AGREEMENTS
 
@@ -44,8 +46,17 @@ def is_risky_stop(scope: str, *, force: bool, terminate: bool) -> bool:
 async def read_stop_effects(
     client: Client, scope: str, targets: Sequence[str], *, force: bool, terminate: bool
 ) -> list[str]:
-    """Return lines that list the servers that a stop affects."""
+    """Return lines that list the servers that a stop affects; none if a target is not known.
+
+    Raises:
+        ApiRefused: the controller refuses this stop, so a question would be pointless.
+    """
+    if force == terminate:  # the other stops are not refused for their mode
+        await client.stop(scope, [*targets], force=force, terminate=terminate, dry_run=True)
     agents = await client.list_servers()
+    known = {name for agent in agents for name in (agent["zone"], server_label(agent))}
+    if not known.issuperset(targets):
+        return []
     return render_stop_effects(agents, scope, targets, force=force, terminate=terminate)
 
 
@@ -53,7 +64,38 @@ async def read_force_pass_effects(client: Client, dag_ids: Iterable[str]) -> lis
     """Return lines that name the DAGs that `--force-pass` cancels and passes."""
     full_ids = await resolve_dag_ids(client, dag_ids)
     dags = [await client.get_dag(dag_id, details=False) for dag_id in full_ids]
-    return [messages.AFFECTS_HOLDER(name=dag["name"], dag_id=dag["id"]) for dag in dags]
+    locks = await client.list_locks() if full_ids else []
+    held = [dag for dag in dags if dag["id"] in {lock["dag_id"] for lock in locks}]
+    lines = [messages.AFFECTS_HOLDER(name=dag["name"], dag_id=dag["id"]) for dag in held]
+    return lines + render_idle_force_pass(full_ids, locks)
+
+
+async def resolve_force_pass(
+    client: Client, dag_ids: Iterable[str], *, is_reviewed: bool
+) -> list[str]:
+    """Return the full ids of `--force-pass`; unless they were reviewed, tell which have no effect.
+
+    Args:
+        client: reads the locks.
+        dag_ids: as the user wrote them.
+        is_reviewed: whether a user at a terminal has seen the effects.
+    """
+    full_ids = list(await resolve_dag_ids(client, dag_ids))
+    if full_ids and not (is_reviewed and is_interactive()):
+        notices = render_idle_force_pass(full_ids, await client.list_locks())
+        print_lines(sys.stderr, [messages.NOTICE(notice=notice) for notice in notices])
+    return full_ids
+
+
+def render_idle_force_pass(dag_ids: Sequence[str], locks: Sequence[Json]) -> list[str]:
+    """Render which DAGs of `--force-pass` do not hold a lock, and which DAG does instead."""
+    holders = [lock for lock in locks if lock["dag_id"] is not None]
+    idle = [dag_id for dag_id in dag_ids if dag_id not in {lock["dag_id"] for lock in holders}]
+    lines: list[str] = [messages.FORCE_PASS_IDLE(dag_id=dag_id) for dag_id in idle]
+    if idle:
+        others = [lock for lock in holders if lock["dag_id"] not in dag_ids]
+        lines += [messages.LOCK_OF_OTHER(name=o["name"], dag_id=o["dag_id"]) for o in others]
+    return lines
 
 
 def render_stop_effects(
@@ -84,19 +126,27 @@ def render_stop_effects(
 
 
 def render_rollback_effects(dag: Json, controller: str) -> list[str]:
-    """Render what the rollback of a DAG affects: the servers on which its steps have run.
+    """Render what the rollback of a DAG affects: the servers that it has started.
+
+    The DAG's evidence says which these are. Without evidence, such as after an interrupted step,
+    the list has the servers on which the step that starts a server has run.
 
     Args:
         dag: the DAG, with details.
         controller: the controller's address; steps there affect no server by themselves.
     """
-    targets: dict[str, None] = {}
-    for node in dag["nodes"] or []:
-        for task in node["sub_tasks"] or []:
-            if task["execute_times"] and server_label(task) != controller:
-                targets.setdefault(server_label(task))
-    lines: list[str] = [messages.AFFECTS_ROLLBACK(name=dag["name"], dag_id=dag["id"])]
-    return lines + [f"  {target}" for target in targets]
+    evidence = (dag["additional_data"] or {}).get("evidence", {})
+    nodes = dag["nodes"] or []
+    starting = [node for node in nodes if node["name"] == _START_STAGE] or nodes
+    lines: dict[str, str] = {}
+    for task in (task for node in starting for task in node["sub_tasks"] or []):
+        target = server_label(task)
+        has_started = evidence.get(target, {}).get("started")
+        if not task["execute_times"] or target == controller or has_started is False:
+            continue
+        lines[target] = f"  {target}" if has_started else messages.IF_STARTED(server=target)
+    effect = messages.AFFECTS_ROLLBACK if lines else messages.AFFECTS_ROLLBACK_NONE
+    return [effect(name=dag["name"], dag_id=dag["id"]), *lines.values()]
 
 
 def render_pass_effects(dag: Json, stage: int | None) -> list[str]:

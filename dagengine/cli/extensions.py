@@ -10,7 +10,7 @@ import typer
 
 from dagengine.cli import messages
 from dagengine.cli.application import app
-from dagengine.runtime.terminal import write_lines
+from dagengine.cli.views.screen import print_lines
 from dagengine.server.plugins import load_extension_points
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def find_command_names() -> set[str]:
 def load_extension_commands() -> dict[str, CliCommand]:
     loaded = load_extension_points()
     for notice in loaded.notices:
-        write_lines(sys.stderr, [messages.ERROR(message=notice)])
+        print_lines(sys.stderr, [messages.ERROR(message=notice)])
     return {name: c for point in loaded.points for name, c in point.commands.items()}
 
 

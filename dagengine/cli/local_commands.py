@@ -12,6 +12,7 @@ import typer
 from dagengine.cli import messages
 from dagengine.cli.completion import Shell, render_script
 from dagengine.cli.options import EngineFile, OneOfClusters, Reason
+from dagengine.cli.views.screen import print_lines
 from dagengine.errors import ConfigError
 from dagengine.model.fencing import MAX_CHOSEN_EPOCH
 from dagengine.runtime.clock import SystemClock
@@ -49,7 +50,7 @@ def backup(
         message = messages.BACKUP_WRITTEN(file=file, size_bytes=size_bytes, key=key)
     else:
         message = messages.BACKUP_WRITTEN_NO_KEY(file=file, size_bytes=size_bytes)
-    write_lines(sys.stdout, [message])
+    print_lines(sys.stdout, [message])
 
 
 def store(
@@ -121,7 +122,7 @@ def store(
             message = messages.EPOCH_RENEWED(
                 path=chosen.store, epoch=after.epoch, before=before.epoch
             )
-            write_lines(sys.stdout, [message])
+            print_lines(sys.stdout, [message])
 
 
 def print_completion(

@@ -128,7 +128,19 @@ AFFECTS_HOLDER = Message(
 )
 AFFECTS_ROLLBACK = Message(
     "cli.affects_rollback",
-    "this undoes {name} {dag_id}: it ends the servers that this DAG has started, among:",
+    "this undoes {name} {dag_id}: it ends the servers that this DAG has started:",
+)
+AFFECTS_ROLLBACK_NONE = Message(
+    "cli.affects_rollback_none",
+    "this undoes {name} {dag_id}, which has not started a server: no server ends",
+)
+IF_STARTED = Message("cli.if_started", "  {server}, if this DAG has started it")
+FORCE_PASS_IDLE = Message(
+    "cli.force_pass_idle", "{dag_id} does not hold the lock: --force-pass has no effect on it"
+)
+LOCK_OF_OTHER = Message(
+    "cli.lock_of_other",
+    "{name} {dag_id} holds the lock, so that this command will fail until it is free",
 )
 AFFECTS_PASS = Message(
     "cli.affects_pass",
@@ -214,6 +226,12 @@ MORE_RUNNING = Message("cli.more_running", "… and {count} more")
 AUDIT_EMPTY = Message("cli.audit_empty", "the audit is empty")
 AUDIT_ACTION = Message("cli.audit_action", "{dag_id}  {action}")
 AUDIT_NODE_ACTION = Message("cli.audit_node_action", "{dag_id}  {action} of node {node_id}")
+AUDIT_NAMED_ACTION = Message("cli.audit_named_action", "{dag_id}  {action} of {name}")
+AUDIT_NAMED_NODE_ACTION = Message(
+    "cli.audit_named_node_action", "{dag_id}  {action} of node {node_id} of {name}"
+)
+AUDIT_REQUEST = Message("cli.audit_request", "{dag_id}  request")
+AUDIT_NAMED_REQUEST = Message("cli.audit_named_request", "{dag_id}  request: {name}")
 AUDIT_NO_DAG = Message("cli.audit_no_dag", "{action}")
 AUDIT_ROW = Message("cli.audit_row", "{time}  {action}  by {caller}")
 AUDIT_ROW_REASON = Message("cli.audit_row_reason", "{time}  {action}  by {caller}: {reason}")
@@ -235,6 +253,12 @@ RUNNING_DAG = Message(
 NO_RUNNING_DAG = Message("cli.no_running_dag", "running: no DAG")
 LAST_DAG = Message("cli.last_dag", "last: {headline} ({time})")
 NEXT_START_DOWN = Message("cli.next_start_down", "next: start what is down:  dagengine start")
+FAILED_EARLIER = Message("cli.failed_earlier", "{name} failed ({time}): {cause}")
+ERROR_AND_FAILURE = Message("cli.error_and_failure", "{error}; {failure}")
+NEXT_DOCTOR = Message(
+    "cli.next_doctor", "next: check the host of each unknown server:  dagengine doctor -c FILE"
+)
+AND_START_DOWN = Message("cli.and_start_down", "      start what is down:  dagengine start")
 NO_VALUE = Message("cli.no_value", "-")
 STATE_UP = Message("cli.state_up", "up")
 STATE_DOWN = Message("cli.state_down", "down")

@@ -13,9 +13,9 @@ from dagengine.cli import messages
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.interrupts import raise_on_interrupt
 from dagengine.cli.usage.serve_options import LEVELS, LogFormat, parse_serve_options
+from dagengine.cli.views.screen import print_lines
 from dagengine.errors import ConfigError, DagengineError
 from dagengine.runtime.logging import configure_logs
-from dagengine.runtime.terminal import write_lines
 from dagengine.runtime.timers import run_in_process_time
 from dagengine.server.config import find_engine_file, load_config
 from dagengine.server.plugins import load_extension_points
@@ -30,7 +30,7 @@ def run_serve(argv: Sequence[str]) -> int:
     try:
         options = parse_serve_options(argv)
     except ConfigError as exc:
-        write_lines(sys.stderr, [messages.ERROR(message=exc)])
+        print_lines(sys.stderr, [messages.ERROR(message=exc)])
         return ExitCode.USAGE
     configure_logs(
         level=LEVELS[options.log_level],
@@ -49,7 +49,7 @@ def run_serve(argv: Sequence[str]) -> int:
         config = load_config(options.config or find_engine_file(), os.environ)
         run_in_process_time(serve(config, loaded.points, _announce, limit.start))
     except DagengineError as exc:
-        write_lines(sys.stderr, [messages.ERROR(message=exc)])
+        print_lines(sys.stderr, [messages.ERROR(message=exc)])
         return ExitCode.USAGE
     finally:
         limit.cancel()
@@ -98,4 +98,4 @@ def _describe(served: ClusterService) -> list[str]:
 
 
 def _announce(controller: Controller) -> None:
-    write_lines(sys.stdout, render_ready(controller, is_terminal=sys.stdout.isatty()))
+    print_lines(sys.stdout, render_ready(controller, is_terminal=sys.stdout.isatty()))

@@ -35,12 +35,12 @@ from dagengine.cli.views.render import (
     running_hints,
     server_label,
 )
-from dagengine.cli.views.screen import Screen, write_screen
+from dagengine.cli.views.screen import Screen, print_lines, write_screen
 from dagengine.error_codes import Code
 from dagengine.errors import ApiRefused, DagengineError
 from dagengine.local_user import find_user_name
 from dagengine.runtime.clock import SystemClock
-from dagengine.runtime.terminal import write_document, write_lines
+from dagengine.runtime.terminal import write_document
 
 if TYPE_CHECKING:
     from dagengine.client import Client, FleetClient, TlsConfig
@@ -67,7 +67,7 @@ def run(
         work: returns the exit code.
         shows_notices: False if the work prints the controller's notices itself, unless it fails.
         review: returns lines that list what the work affects; on a terminal they are printed, and
-            the user must confirm them before the work is done. None to do it without a question.
+            the user must confirm them before the work is done. None, and no lines: no question.
         accepts_token: False for a command that needs the password of root@sys, or the socket.
 
     Raises:
@@ -95,8 +95,9 @@ def run(
 
     try:
         # The question is asked outside the event loop, so that Ctrl-C ends it.
-        if review and is_interactive() and not ask(asyncio.run(list_effects(review))):
-            write_lines(sys.stderr, [messages.NOTHING_CHANGED()])
+        effects = asyncio.run(list_effects(review)) if review and is_interactive() else []
+        if effects and not ask(effects):
+            print_lines(sys.stderr, [messages.NOTHING_CHANGED()])
             raise typer.Exit(ExitCode.FAILED)
         code = asyncio.run(main())
     except KeyboardInterrupt:
@@ -138,9 +139,9 @@ async def _follow_accepted(
     client: Client, dag: Json, no_wait: bool, as_json: bool, has_hints: bool
 ) -> int:
     if no_wait:
-        print_result(as_json, dag, render_end(dag))
+        print_result(as_json, dag, render_end(dag, await _read_controller(client)))
         return ExitCode.DONE
-    write_lines(sys.stderr, [messages.ACCEPTED(name=dag["name"], dag_id=dag["id"])])
+    print_lines(sys.stderr, [messages.ACCEPTED(name=dag["name"], dag_id=dag["id"])])
     return await follow_to_end(client, dag["id"], as_json, has_hints=has_hints)
 
 
@@ -207,7 +208,7 @@ def operate(
     async def review(client: Client) -> list[str]:
         dag = await client.get_dag(await resolve_dag_id(client, dag_id))
         if operator == "ROLLBACK":
-            return render_rollback_effects(dag, server_label(await client.info()))
+            return render_rollback_effects(dag, await _read_controller(client))
         return render_pass_effects(dag, stage)
 
     run(url, work, review=None if is_agreed else review)
@@ -218,6 +219,10 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
     if stage > len(nodes):
         raise typer.BadParameter(messages.NODE_UNKNOWN(stage=stage, stages=len(nodes)))
     await client.pass_node(nodes[stage - 1]["id"], reason=reason)
+
+
+async def _read_controller(client: Client) -> str:
+    return server_label(await client.info())
 
 
 async def follow_to_end(
@@ -245,11 +250,11 @@ async def wait_for_end(client: Client, dag_id: str, as_json: bool, timeout_s: fl
     except TimeoutError:
         dag = await client.get_dag(dag_id)
         message = messages.STILL_RUNNING(name=dag["name"], dag_id=dag_id, timeout_s=timeout_s)
-        write_lines(sys.stderr, [message])
+        print_lines(sys.stderr, [message])
         print_result(as_json, dag, [])
         return ExitCode.FAILED
     dag = await client.get_dag(dag_id)
-    print_result(as_json, dag, render_end(dag))
+    print_result(as_json, dag, render_end(dag, await _read_controller(client)))
     return ExitCode.DONE if dag["state"] == "SUCCEED" else ExitCode.FAILED
 
 
@@ -317,7 +322,7 @@ def usage_remedy(argv: Sequence[str], message: str, commands: Collection[str]) -
 
 def print_notices(client: Client) -> None:
     """Print what the controller wants users to know, such as that its cluster file is refused."""
-    write_lines(sys.stderr, [messages.NOTICE(notice=notice) for notice in client.notices])
+    print_lines(sys.stderr, [messages.NOTICE(notice=notice) for notice in client.notices])
 
 
 def open_client(url: str, *, accepts_token: bool = True) -> Client:

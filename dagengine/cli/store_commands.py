@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagengine.cli import messages
+from dagengine.cli.views.screen import print_lines
 from dagengine.errors import ConfigError
 from dagengine.runtime.clock import SystemClock
-from dagengine.runtime.terminal import write_lines
 from dagengine.store.copy import copy_to_database, copy_to_file, list_clusters
 from dagengine.store.mysql.migrate import migrate_store
 from dagengine.store.mysql.settings import MysqlSettings, parse_store_url
@@ -67,7 +67,7 @@ def migrate_stores(places: Sequence[str], files: AccessFiles) -> None:
     if (postponed := migrated.postponed) is not None:
         controllers = ", ".join(map(str, postponed.controllers))
         lines.append(messages.STEP_POSTPONED(step=postponed.step, controllers=controllers))
-    write_lines(sys.stdout, lines)
+    print_lines(sys.stdout, lines)
 
 
 def copy_stores(places: Sequence[str], files: AccessFiles, cluster: str | None) -> None:
@@ -117,7 +117,7 @@ def renew_shared_epochs(
         messages.SHARED_EPOCH_RENEWED(cluster=each.cluster, epoch=each.after, before=each.before)
         for each in renewed
     ]
-    write_lines(sys.stdout, [*lines, messages.START_CONTROLLERS()])
+    print_lines(sys.stdout, [*lines, messages.START_CONTROLLERS()])
 
 
 def is_url(place: str) -> bool:
@@ -138,7 +138,7 @@ async def _copy(
             identity = await copy_to_database(job.path, settings, job.cluster, now_s=now_s)
         name = job.cluster or _SERVICE
         message = messages.STORE_COPIED(cluster=name, file=job.path, epoch=identity.epoch)
-        write_lines(sys.stdout, [message])
+        print_lines(sys.stdout, [message])
 
 
 def _plan_import(path: Path, cluster: str | None) -> Sequence[_Job]:

@@ -20,9 +20,9 @@ from dagengine.extension import (
     audit_command,
     check_store_is_local,
     load_config,
+    print_lines,
     read_fencing_token,
     write_document,
-    write_lines,
     write_question,
 )
 from dagengine.remote import Runner, SshPool
@@ -196,4 +196,4 @@ def _confirm() -> bool:
 
 
 def _print(line: str) -> None:
-    write_lines(sys.stderr, [line])
+    print_lines(sys.stderr, [line])

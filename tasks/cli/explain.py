@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from dagengine.errors import ConfigError
-from dagengine.extension import ExitCode, new_app, render_epilog, write_document, write_lines
+from dagengine.extension import ExitCode, new_app, print_lines, render_epilog, write_document
 from tasks.cli import messages
 from tasks.diagnosis.error_codes import ERROR_PATTERNS, KNOWN_ERRORS
 from tasks.preflight.checks import CHECKS
@@ -65,7 +65,7 @@ def explain(
     if as_json:
         write_document(sys.stdout, [asdict(each) for each in explanations], indent=2)
     else:
-        write_lines(sys.stdout, render_explanations(explanations))
+        print_lines(sys.stdout, render_explanations(explanations))
     raise typer.Exit(ExitCode.DONE)
 
 

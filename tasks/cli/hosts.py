@@ -21,10 +21,10 @@ from dagengine.extension import (
     find_engine_file,
     load_config,
     new_app,
+    print_lines,
     render_epilog,
     run_in_process_time,
     write_document,
-    write_lines,
     write_question,
 )
 from dagengine.remote import (
@@ -261,7 +261,7 @@ def _confirm(count: int) -> bool:
 
 
 def _print(line: str) -> None:
-    write_lines(sys.stderr, [line])
+    print_lines(sys.stderr, [line])
 
 
 def _describe(result: Result) -> Mapping[str, Any]:

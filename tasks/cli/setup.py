@@ -20,10 +20,10 @@ from dagengine.extension import (
     create_file,
     load_config,
     new_app,
+    print_lines,
     render_epilog,
     render_host_port,
     write_document,
-    write_lines,
 )
 from tasks.cli import messages
 from tasks.cluster.cluster_file import ClusterFile
@@ -111,7 +111,7 @@ def init(
     lines: list[str] = [messages.FILE_WRITTEN(path=file) for file in (engine_file, cluster_file)]
     if not server:
         lines.append(messages.EDIT_SERVERS(path=cluster_file))
-    write_lines(sys.stdout, [*lines, *_next_commands(engine_file)])
+    print_lines(sys.stdout, [*lines, *_next_commands(engine_file)])
     raise typer.Exit(ExitCode.DONE)
 
 
@@ -138,7 +138,7 @@ def check(
         lines: list[str] = [messages.ENGINE_FILE_VALID(path=config, address=addresses)]
         for each, cluster in checked:
             lines += _render_cluster(each, cluster)
-        write_lines(sys.stdout, lines)
+        print_lines(sys.stdout, lines)
     raise typer.Exit(ExitCode.DONE)
 
 

@@ -296,7 +296,7 @@ class ClusterMonitor:
                 self._access.now(),
                 NOT_RUNNING,
                 is_known=False,
-                reason=messages.HOST_UNREACHABLE(host=exc.host, reason=exc.message),
+                reason=_explain(exc),
                 is_reachable=False,
             )
         if self._endings[server.name] == endings:  # else its process ended during the probe
@@ -352,6 +352,14 @@ class ClusterMonitor:
             state = RESTRICTED if version else NOT_CONNECTED
             return Observation(self._access.now(), state, version=version, reason=reason)
         return Observation(self._access.now(), AVAILABLE, version=version)
+
+
+def _explain(error: RemoteError) -> str:
+    """Return why a host did not answer, and the remedy; the text names the host once."""
+    reason = str(error)
+    if error.host in error.message:
+        return reason
+    return messages.HOST_UNREACHABLE(host=error.host, reason=reason)
 
 
 def _lacks_pid(observation: Observation | None) -> bool:

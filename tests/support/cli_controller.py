@@ -31,7 +31,9 @@ from dagengine import (
 )
 from dagengine.extension import Call, Extension, ExtensionContext, NoBody, Route
 from dagengine.testing import Latch
+from tasks.cluster.scope import ScopeKind
 from tasks.operations.lock_stage import LOCK_KEY, LOCK_STAGE, take_lock
+from tasks.planning.stop import choose_mode
 from tests.support.fake_cluster import FIRST, PASSWORD, SECOND, FakeCluster, FakeServer
 from tests.support.fake_controller import FakeController
 
@@ -45,8 +47,11 @@ class StartBody(BaseModel):
 
 
 class StopBody(BaseModel):
-    """Body of POST /ob/stop, with any content."""
+    """Body of POST /ob/stop."""
 
+    scope: dict[str, Any] = {}  # pydantic copies it
+    force: bool = False
+    terminate: bool = False
     reason: str = ""
 
 
@@ -82,6 +87,7 @@ class CliController(FakeController):
     end_latch: Latch | None = None  #: holds cancelled steps
     start_bodies: list[StartBody] = field(default_factory=list)
     down: set[str] = field(default_factory=set)  #: servers that the topology reports as ended
+    checks_mode: bool = False  #: whether the mode of a stop may be refused, as by the real one
     probes: int = 0  #: calls that asked for a probe
 
     @property
@@ -182,7 +188,8 @@ class CliController(FakeController):
             row |= {"status": "PROCESS_STOPPED", "ob_status": 0, "why": "its process has ended"}
         else:
             row |= {"status": "RUNNING", "ob_status": 3, "pid": 4711}
-            row["process_start"] = "2026-01-01T00:00:00Z"
+            # Measured anew by each probe: it varies by some milliseconds.
+            row["process_start"] = f"2026-01-01T00:00:00.{self.probes % 1000:03}Z"
         return {"name": server.zone, "servers": [row]}
 
     async def _take_lock(self, context: StepContext) -> Outcome:
@@ -195,6 +202,9 @@ class CliController(FakeController):
             return await call.submit(Submission("Start OB", self.targets), reason=call.body.reason)
 
         async def stop(call: Call[StopBody]) -> DagDetail:
+            if self.checks_mode:
+                kind, body = ScopeKind(call.body.scope["type"]), call.body
+                choose_mode(kind, force=body.force, terminate=body.terminate)
             return await call.submit(Submission("Stop OB", self.targets), reason=call.body.reason)
 
         async def get_info(call: Call) -> dict[str, Any]:

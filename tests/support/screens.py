@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from dagengine.cli.views.cluster_status import ClusterStatus, read_servers
 from dagengine.cli.views.render import (
     Json,
     Layout,
+    render_attempts,
     render_dag,
     render_end,
     sub_task_line,
 )
 from dagengine.cli.views.screen import Screen, write_screen
-from dagengine.cli.views.status import ClusterStatus, read_servers, render_cluster_status
-from dagengine.cli.views.tables import render_list
+from dagengine.cli.views.status import render_cluster_status
+from dagengine.cli.views.tables import render_audit, render_list
 
 DIRECTORY = Path(__file__).parents[1] / "fixtures" / "screens"
 WIDTHS = (60, 80, 140)
@@ -121,6 +123,28 @@ TOPOLOGY: Json = {
 LOCK = {"key": "cluster", "dag_id": ID, "name": "Start OB", "since": at(200)}
 
 
+ATTEMPTED = dag("FAILED", FAILED["nodes"][1:2])
+ATTEMPTS: dict[str, Sequence[Json]] = {
+    task["id"]: [{**task, "attempt_no": 1, "outcome": task["state"], "task_logs": ["inspected"]}]
+    for task in ATTEMPTED["nodes"][0]["sub_tasks"]
+}
+AUDIT = [
+    {
+        "time": at(200),
+        "dag_id": ID,
+        "node_id": node_id,
+        "action": action,
+        "by": "root@sys from 10.0.0.7",
+        "reason": reason,
+    }
+    for action, node_id, reason in (
+        ("PASS", f"{ID}1", ""),
+        ("RETRY", None, ""),
+        ("START", None, "maintenance"),
+    )
+]
+
+
 def status_of(topology: Json, last: Json, unfinished: Sequence[Json]) -> ClusterStatus:
     locks = [{**LOCK, "dag_id": ID if unfinished else None}]
     servers = read_servers(topology, last)
@@ -148,6 +172,8 @@ def render_scenes(screen: Screen) -> dict[str, Sequence[str]]:
         "show ID of a failed DAG": render_dag(FAILED, NOW, {}, screen, CONTROLLER),
         "show ID of a running DAG": render_dag(RUNNING, NOW, waits, screen, CONTROLLER),
         "list": render_list([STOPPED, FAILED], NOW, screen),
+        "attempts": render_attempts(ATTEMPTED, ATTEMPTS, NOW, screen),
+        "audit": render_audit(AUDIT, {ID: "Stop OB"}, NOW, screen),
     }
 
 

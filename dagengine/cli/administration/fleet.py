@@ -15,7 +15,8 @@ from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import AsJson, Reason, Yes, call_service, find_service_url
 from dagengine.cli.session import current_screen, open_fleet_client, print_result
 from dagengine.cli.views.fleet import render_fleet, render_results
-from dagengine.runtime.terminal import write_lines
+from dagengine.cli.views.screen import print_lines
+from dagengine.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from dagengine.client import Dto, FleetClient
@@ -111,7 +112,11 @@ def _list(service: str, as_json: bool) -> int:
 
     clusters, controllers = call_service(service, read())
     document = {"clusters": clusters, "controllers": controllers}
-    print_result(as_json, document, render_fleet(clusters, controllers, current_screen()))
+    print_result(
+        as_json,
+        document,
+        render_fleet(clusters, controllers, SystemClock().now(), current_screen()),
+    )
     is_bad = any(cluster["condition"] == "refused" for cluster in clusters)
     return ExitCode.FAILED if is_bad else ExitCode.DONE
 
@@ -151,7 +156,7 @@ async def _wait_for_end(client: FleetClient, result: Dto) -> None:
 
 def _forget(service: str, name: str, is_agreed: bool, as_json: bool) -> int:
     if not is_agreed and is_interactive() and not ask([messages.FLEET_FORGET(name=name)]):
-        write_lines(sys.stderr, [messages.NOTHING_CHANGED()])
+        print_lines(sys.stderr, [messages.NOTHING_CHANGED()])
         return ExitCode.FAILED
 
     async def call() -> None:

@@ -13,8 +13,9 @@ from dagengine.cli.completion import complete_clusters
 from dagengine.cli.exit_codes import ExitCode
 from dagengine.cli.options import DEFAULT_URL, AsJson, Reason, Url
 from dagengine.cli.session import current_screen, print_result, run
+from dagengine.cli.views.screen import print_lines
 from dagengine.cli.views.tables import render_tokens
-from dagengine.runtime.terminal import write_lines
+from dagengine.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
     from dagengine.client import Client
@@ -80,14 +81,16 @@ def token(
                 clusters=clusters,
             )
             if not as_json:
-                write_lines(sys.stderr, [messages.TOKEN_CREATED(name=name)])
+                print_lines(sys.stderr, [messages.TOKEN_CREATED(name=name)])
             print_result(as_json, created, [created["token"]])
         elif action == "revoke":
             await client.revoke_token(name, reason=reason, service=service)
             print_result(as_json, {"name": name}, [messages.TOKEN_REVOKED(name=name)])
         else:
             tokens = await client.list_tokens(service=service)
-            print_result(as_json, tokens, render_tokens(tokens, current_screen()))
+            print_result(
+                as_json, tokens, render_tokens(tokens, SystemClock().now(), current_screen())
+            )
         return ExitCode.DONE
 
     run(url, work, accepts_token=False)

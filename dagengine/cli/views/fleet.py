@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from dagengine.cli import messages
 from dagengine.cli.views.render import PLAIN, Json
@@ -12,7 +13,7 @@ _STATES = ("down", "no connection", "restricted", "available")
 
 
 def render_fleet(
-    clusters: Sequence[Json], controllers: Sequence[Json], screen: Screen = PLAIN
+    clusters: Sequence[Json], controllers: Sequence[Json], now: datetime, screen: Screen = PLAIN
 ) -> list[str]:
     """Render the clusters, then the controllers; one line each."""
     rows: list[list[str]] = [
@@ -32,7 +33,7 @@ def render_fleet(
         last = cluster["last"]
         task = ""
         if last is not None:
-            time = screen.time(last["start_time"])
+            time = screen.time(last["start_time"], now)
             task = messages.LAST_TASK(name=last["name"], state=last["state"], time=time)
         rows.append(
             [
@@ -47,7 +48,7 @@ def render_fleet(
     lines = ["  ".join(cells).rstrip() for cells in render_table(rows)]
     lines.append("")
     for each in controllers:
-        seen = screen.time(each["seen_at"])
+        seen = screen.time(each["seen_at"], now)
         lines.append(
             messages.CONTROLLER_ROW(
                 name=each["name"],

@@ -23,6 +23,8 @@ from dagengine.cli.views.screen import Screen, open_console, style_line, write_s
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from rich.text import Text
+
     from dagengine.client import Client, Dto, StreamEvent
     from dagengine.runtime.clock import Clock
 
@@ -198,10 +200,7 @@ class _LiveProgress(_PlainProgress):
         screen = Screen.of(self._stream, os.environ)  # the terminal's size may have changed
         self._console.size = (screen.width or self._console.width, screen.height)
         running = [line.text for line in lines if not line.ended]
-        room = max(screen.height - 2, 1)
-        if len(running) > room:
-            running[room - 1 :] = [messages.MORE_RUNNING(count=len(running) - room + 1)]
-        rows = [row for text in running for row in style_line(text, None)]
+        rows = running_rows(running, screen.width, max(screen.height - 2, 1))
         block = Text("\n", no_wrap=True, overflow="ellipsis", end="").join(rows)
         self._live.update(block, refresh=True)
 
@@ -212,6 +211,26 @@ class _LiveProgress(_PlainProgress):
     def _write(self, text: str) -> None:
         for row in style_line(text, self._console.width):
             self._console.print(row, soft_wrap=True)
+
+
+def running_rows(texts: Sequence[str], width: int | None, room: int) -> list[Text]:
+    """Return the rows of running sub-tasks for a capable terminal, broken as those of ended ones.
+
+    Args:
+        texts: one for each sub-task.
+        width: columns of the terminal.
+        room: maximum number of rows; the last one counts the sub-tasks that are not shown.
+    """
+    blocks = [style_line(text, width) for text in texts]
+    if sum(map(len, blocks)) <= room:
+        return [row for block in blocks for row in block]
+    rows: list[Text] = []
+    for number, block in enumerate(blocks):
+        if len(rows) + len(block) >= room:
+            more = messages.MORE_RUNNING(count=len(blocks) - number)
+            return [*rows, *style_line(more, width)]
+        rows += block
+    return rows
 
 
 async def watch(

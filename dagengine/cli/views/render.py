@@ -14,6 +14,7 @@ from dagengine.runtime.addresses import render_host_port
 
 Json: TypeAlias = Mapping[str, Any]
 
+_ERROR = "ERROR: "  # before the last log line of a sub-task that failed
 _STATE_WIDTH = len("RUNNING")
 _VERDICT_WIDTH = len("blocked")
 UNFINISHED = ("PENDING", "READY", "RUNNING")
@@ -96,7 +97,7 @@ def sub_task_line(
     )
 
 
-def render_end(dag: Json, controller: str = "", *, has_hints: bool = True) -> list[str]:
+def render_end(dag: Json, controller: str, *, has_hints: bool = True) -> list[str]:
     """Render the final lines about a DAG: how it ended, why, and the next commands.
 
     Args:
@@ -110,7 +111,7 @@ def render_end(dag: Json, controller: str = "", *, has_hints: bool = True) -> li
     return lines + (next_step_hints(dag) if has_hints else [])
 
 
-def render_headline(dag: Json, controller: str = "") -> str:
+def render_headline(dag: Json, controller: str) -> str:
     """Render how a DAG ended: for a failed one, which servers are up, and its first cause."""
     head = f"{dag['name']} {dag['id']}: {dag['state']}"
     if dag["state"] == "SUCCEED":
@@ -128,7 +129,7 @@ def render_headline(dag: Json, controller: str = "") -> str:
     return text
 
 
-def count_up(dag: Json, controller: str = "") -> tuple[int, int]:
+def count_up(dag: Json, controller: str) -> tuple[int, int]:
     """Return how many servers are up according to a DAG's evidence, and the number of servers."""
     evidence = (dag["additional_data"] or {}).get("evidence", {})
     tasks = [task for node in dag["nodes"] or [] for task in node["sub_tasks"] or []]
@@ -136,7 +137,7 @@ def count_up(dag: Json, controller: str = "") -> tuple[int, int]:
     return sum(_is_up(facts) for facts in evidence.values()), len(servers)
 
 
-def causes(dag: Json, controller: str = "") -> list[str]:
+def causes(dag: Json, controller: str) -> list[str]:
     """Return the last log line of every failed sub-task, with server and stage."""
     texts: list[str] = []
     for node in dag["nodes"] or []:
@@ -157,11 +158,16 @@ def causes(dag: Json, controller: str = "") -> list[str]:
 def find_reason(task: Json) -> str:
     """Return a sub-task's last log line without what the line of the sub-task shows already."""
     last_line: str = (task["task_logs"] or [""])[-1]
-    text, server = last_line.removeprefix("ERROR: "), server_label(task)
-    code, colon, rest = text.partition("]: ")
+    return _omit_server(last_line.removeprefix(_ERROR), server_label(task))
+
+
+def _omit_server(line: str, server: str) -> str:
+    """Return a log line that does not start with the server that is named before it."""
+    text = line.removeprefix(_ERROR)
+    head, (code, colon, rest) = line[: len(line) - len(text)], text.partition("]: ")
     if code.startswith("[") and colon:
-        return f"{code}{colon}{rest.removeprefix(f'{server}: ')}"
-    return text.removeprefix(f"{server}: ").removeprefix(f"{server} ")
+        return f"{head}{code}{colon}{rest.removeprefix(f'{server}: ')}"
+    return head + text.removeprefix(f"{server}: ").removeprefix(f"{server} ")
 
 
 def _is_up(facts: Any) -> bool:
@@ -209,8 +215,8 @@ def render_dag(
     dag: Json,
     now: datetime,
     waits: Mapping[str, Json],
-    screen: Screen = PLAIN,
-    controller: str = "",
+    screen: Screen,
+    controller: str,
 ) -> list[str]:
     """Render `show ID`: the DAG, its stages, and each server within them.
 
@@ -254,7 +260,7 @@ def render_dag(
 def render_logs(dag: Json) -> list[str]:
     """Render `logs ID`: every log line, with its stage and server."""
     return [
-        f"[{number} {node['name']} {server_label(task)}] {line}"
+        f"[{number} {node['name']} {server_label(task)}] {_omit_server(line, server_label(task))}"
         for number, node in enumerate(dag["nodes"] or [], start=1)
         for task in node["sub_tasks"] or []
         for line in task["task_logs"] or []
@@ -262,7 +268,7 @@ def render_logs(dag: Json) -> list[str]:
 
 
 def render_attempts(
-    dag: Json, attempts: Mapping[str, Sequence[Json]], screen: Screen = PLAIN
+    dag: Json, attempts: Mapping[str, Sequence[Json]], now: datetime, screen: Screen = PLAIN
 ) -> list[str]:
     """Render `attempts ID`: each attempt with its log lines; `attempts` is keyed by sub-task id."""
     lines: list[str] = []
@@ -271,13 +277,15 @@ def render_attempts(
             for attempt in attempts[task["id"]]:
                 outcome = attempt["outcome"] or messages.ATTEMPT_RUNNING()
                 label = f"[{number} {node['name']} {server_label(task)}]"
-                times = f"{screen.time(attempt['start_time'])}, {_duration(attempt, None)}"
+                started = screen.time(attempt["start_time"], now)
+                times = f"{started}, {_duration(attempt, None)}"
                 lines.append(
                     messages.ATTEMPT(
                         label=label, number=attempt["attempt_no"], outcome=outcome, times=times
                     )
                 )
-                lines += [f"    {line}" for line in attempt["task_logs"]]
+                logs = attempt["task_logs"]
+                lines += [f"    {_omit_server(line, server_label(task))}" for line in logs]
     return lines
 
 
@@ -314,10 +322,10 @@ def _sub_tasks_of_dag(
         lines.append(_sub_task_of_dag(task, now, is_over))
         wait = waits.pop(server_label(task), None)
         if wait and task["state"] in UNFINISHED:
-            lines.append(f"          {messages.WAITS_FOR(wait=render_wait(wait, screen))}")
+            lines.append(f"          {messages.WAITS_FOR(wait=render_wait(wait, now, screen))}")
     # For targets that are not addresses, the API does not map targets to sub-tasks.
     lines += [
-        f"      {messages.TARGET_WAITS_FOR(target=target, wait=render_wait(wait, screen))}"
+        f"      {messages.TARGET_WAITS_FOR(target=target, wait=render_wait(wait, now, screen))}"
         for target, wait in waits.items()
     ]
     return lines
@@ -347,12 +355,12 @@ def state_style(state: str) -> Style:
     return _STYLES.get(state, Style.PLAIN)
 
 
-def render_wait(wait: Json, screen: Screen = PLAIN) -> str:
+def render_wait(wait: Json, now: datetime, screen: Screen) -> str:
     """Render a wait: its kind, its object, its start, the last probe's result and its deadline."""
     last = messages.WAIT_LAST_RESULT(result=wait["last"]) if wait.get("last") else ""
     deadline = wait.get("deadline")
     until = messages.WAIT_UNTIL(time=screen.time(deadline)) if deadline else ""
-    since = screen.time(wait["since"])
+    since = screen.time(wait["since"], now)
     return messages.WAIT(kind=wait["kind"], subject=wait["on"], since=since, last=last, until=until)
 
 

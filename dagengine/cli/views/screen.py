@@ -106,6 +106,14 @@ class Screen:
             return local
         return messages.TIME_AND_AGE(time=local, age=render_age(now - at))
 
+    def fits(self, rows: Sequence[Sequence[str]]) -> bool:
+        """Return whether a table of these rows, with two spaces between cells, need not be broken.
+
+        A pipe is as wide as any table.
+        """
+        widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+        return self.width is None or sum(widths) + 2 * (len(widths) - 1) <= self.width
+
     def short_time(self, text: str, now: datetime) -> str:
         """Render an instant without the date if it is today's."""
         at = datetime.fromisoformat(text).astimezone(self.zone)
@@ -132,6 +140,15 @@ def write_screen(stream: TextIO, screen: Screen, lines: Iterable[str]) -> None:
         for row in style_line(line, screen.width):
             console.print(row, soft_wrap=True)
     stream.flush()
+
+
+def print_lines(stream: TextIO, lines: Iterable[str]) -> None:
+    """Write lines for people without styles: a terminal gets rows of its width, a pipe the lines.
+
+    Unlike `write_screen`, it never loads rich for a capable terminal.
+    """
+    width = Screen.of(stream, os.environ).width
+    write_lines(stream, [row for line in lines for row in fit_line(line, width)])
 
 
 def open_console(stream: TextIO, screen: Screen) -> Console:

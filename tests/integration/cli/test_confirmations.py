@@ -40,7 +40,7 @@ async def list_actions(controller: CliController) -> list[str]:
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            ("start", "--force-pass", "ID"), ["cancels Start OB ID"], marks=pytest.mark.slow
+            ("start", "--force-pass", "ID"), ["ID does not hold the lock"], marks=pytest.mark.slow
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -111,3 +111,52 @@ async def test_completion_offers_values_of_controller(controller: CliController)
             _DAGENGINE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=index
         )
         assert (result.code, result.out.split(), result.err) == (0, [expected], "")
+
+
+async def test_cli_wait_does_not_count_controller_as_server(controller: CliController) -> None:
+    controller.verified = False
+    stopped = await controller.run("stop", "--force")
+    waited = await controller.run("wait", "last")
+    assert (waited.code, waited.out.splitlines()[0]) == (1, stopped.out.splitlines()[-5])
+    assert "2 of 2 servers are up" in waited.out
+
+
+@pytest.mark.parametrize(
+    ("argv", "reason"),
+    [
+        (("stop",), "the whole cluster cannot be taken out of service by SQL"),
+        (("stop", "--force", "--terminate"), "force and terminate exclude each other"),
+        (("stop", "--force", "--zone", "z9"), "accepted"),
+    ],
+    ids=["plain", "both", "unknown"],
+)
+async def test_stop_that_is_refused_does_not_ask(
+    controller: CliController, argv: tuple[str, ...], reason: str
+) -> None:
+    controller.checks_mode = True  # but not its zones
+    result = await controller.run_on_terminal("", *argv)
+    assert reason in " ".join(result.err.split())
+    assert "Continue?" not in result.err
+
+
+async def test_force_pass_of_dag_without_lock_says_so(controller: CliController) -> None:
+    idle = await controller.failed_dag()
+    text = f"{idle} does not hold the lock: --force-pass has no effect on it"
+    asked = await controller.run_on_terminal("n\n", "start", "--force-pass", idle)
+    assert (text in asked.err, "cancels" in asked.err) == (True, False)
+    told = await controller.run("start", "--yes", "--force-pass", idle)
+    assert f"dagengine: {text}" in told.err
+
+
+@pytest.mark.slow
+async def test_force_pass_names_holder_of_lock(controller: CliController) -> None:
+    idle = await controller.failed_dag()
+    controller.broken, controller.latch = set(), Latch()
+    holder = (await controller.run("stop", "--no-wait", "--json")).document["id"]
+    await controller.latch.reached.wait()
+    other = await controller.run_on_terminal("n\n", "start", "--force-pass", idle)
+    assert f"Stop OB {holder} holds the lock" in other.err
+    right = await controller.run_on_terminal("n\n", "start", "--force-pass", holder)
+    controller.latch.open()
+    assert f"this cancels Stop OB {holder}" in right.err
+    assert "does not hold" not in right.err

@@ -72,3 +72,12 @@ async def test_cli_capable_terminal_gets_symbols_and_colours(controller: CliCont
     assert "✗ 1/2 servers healthy" in text
     assert re.search(r"✓ [0-9:]{8} \[1/1\] Look", text)
     assert "\x1b[1;31m✗ \x1b[0m" in output
+
+
+@pytest.mark.parametrize("argv", [("explain", "OB.Zone.NotExist"), ("explain", "ports")])
+async def test_cli_local_command_keeps_to_width_of_terminal(
+    controller: CliController, argv: tuple[str, ...]
+) -> None:
+    rows = (await run_on_terminal(controller, *argv, TERM="xterm")).splitlines()
+    assert len(rows) > 3
+    assert [row for row in rows if len(row) > COLUMNS] == []

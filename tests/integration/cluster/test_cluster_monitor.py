@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -112,13 +113,15 @@ async def test_cluster_monitor_refresh_is_cached_for_cache_s(make_monitor: Monit
 async def test_cluster_monitor_dead_host_is_omitted_with_reason(
     make_monitor: MonitorFactory,
 ) -> None:
-    monitor, cluster = make_monitor(FakeClock(), z2=free_port())
+    port = free_port()
+    monitor, cluster = make_monitor(FakeClock(), z2=port)
     answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z3"]
     seen = cluster.observation("127.0.0.1:3002")
     assert seen is not None
     assert not seen.is_known
-    assert "127.0.0.1" in seen.reason
+    assert re.fullmatch(rf"\S+:{port} cannot be reached over SSH: .*; check that .*", seen.reason)
+    assert seen.reason.count(str(port)) == 1
 
 
 async def test_cluster_monitor_hanging_host_does_not_delay_others(
@@ -147,7 +150,8 @@ async def test_cluster_monitor_hanging_host_does_not_delay_others(
 async def test_cluster_monitor_end_of_process_outranks_running_probe(
     make_monitor: MonitorFactory,
 ) -> None:
-    monitor, cluster = make_monitor(FakeClock(), z2=free_port())
+    port = free_port()
+    monitor, cluster = make_monitor(FakeClock(), z2=port)
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(monitor.refresh(), name="refresh")
         await asyncio.wait([group.create_task(asyncio.to_thread(int), name="start of the probes")])

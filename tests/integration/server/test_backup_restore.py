@@ -158,7 +158,7 @@ async def test_store_new_epoch_needs_stopped_controller(
     async with run_controller(config, [make_plugin(Latch())]), Client(url, "") as client:
         row, _ = await client.list_audit()
     assert (row["action"], row["dag_id"], row["node_id"]) == ("NEW_EPOCH", None, None)
-    (line,) = render_audit([row])
+    (line,) = render_audit([row], {})
     assert "  NEW_EPOCH  by " in line
     assert "None" not in line
 

@@ -12,6 +12,7 @@ from dagengine.cli.confirmation import (
     render_rollback_effects,
     render_stop_effects,
 )
+from tasks.operations.start import START
 
 CONTROLLER = "10.0.0.9:2886"
 AGENTS = [{"ip": f"10.0.0.{number}", "port": 2886, "zone": f"zone{number}"} for number in (3, 2, 1)]
@@ -27,7 +28,8 @@ def sub_task(place: str, state: str, *, times: int = 1, line: str = "") -> dict[
     }
 
 
-DAG = {
+DAG: dict[str, Any] = {
+    "additional_data": None,
     "id": "D",
     "name": "Start OB",
     "nodes": [
@@ -95,7 +97,33 @@ def test_stop_effects_name_the_mode(force: bool, terminate: bool, effect: str) -
 def test_rollback_effects_list_servers_that_steps_reached() -> None:
     head, *servers = render_rollback_effects(DAG, CONTROLLER)
     assert "undoes Start OB D" in head
-    assert servers == ["  10.0.0.1:2886", "  10.0.0.2:2886"]
+    suffix = ", if this DAG has started it"
+    assert servers == [f"  10.0.0.1:2886{suffix}", f"  10.0.0.2:2886{suffix}"]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "times", "lines"),
+    [
+        ([True, False, None], [1, 1, 1], ["1:2886", "3:2886, if this DAG has started it"]),
+        ([False, False, None], [1, 1, 0], []),
+        ([None, None, None], [0, 0, 0], []),
+    ],
+)
+def test_rollback_effects_list_only_started_servers(
+    evidence: list[bool | None], times: list[int], lines: list[str]
+) -> None:
+    names = [f"10.0.0.{number}:2886" for number in (1, 2, 3)]
+    ran = [sub_task(name, "SUCCEED", times=count) for name, count in zip(names, times, strict=True)]
+    nodes = [*DAG["nodes"], {"name": "Start observers", "sub_tasks": ran}]
+    facts = {n: {"started": s} for n, s in zip(names, evidence, strict=True) if s is not None}
+    dag = {**DAG, "nodes": nodes, "additional_data": {"evidence": facts}}
+    head, *servers = render_rollback_effects(dag, CONTROLLER)
+    assert servers == [f"  10.0.0.{line}" for line in lines]
+    assert ("has not started a server" in head) is (not lines)
+
+
+def test_start_stage_is_that_of_the_operation() -> None:
+    assert START == "Start observers"  # as in the core, which does not import the operations
 
 
 def test_pass_effects_list_what_has_not_succeeded() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import UTC
 from typing import Any
 
-from dagengine.cli.views.progress import DagView
+import pytest
+
+from dagengine.cli.views.progress import DagView, running_rows
 from dagengine.cli.views.screen import Screen
 from dagengine.client import StreamEvent
 from tests.support.screens import NAMES, NOW, at, dag, node, sub_task
@@ -45,3 +47,29 @@ def test_dag_view_history_has_times_of_events() -> None:
     assert line.text.startswith("10:00:10 [1/1] Look  ")
     assert "SUCCEED" in line.text
     assert line.text.endswith(" 10.00 s")
+
+
+def running_texts(width: int, room: int = 22) -> list[str]:
+    name, logs = "Wait for observers to become healthy", ["waits for SQL on its port 2881"]
+    tasks = [{**sub_task(name, server, "RUNNING", logs), "id": server} for server in NAMES]
+    wait = dag("RUNNING", [node(name, "RUNNING", tasks)])
+    view = DagView(wait, from_start=False, screen=Screen(width, zone=UTC))
+    return [row.plain for row in running_rows([e.text for e in view.lines(NOW)], width, room)]
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_running_rows_show_server_state_and_text(width: int) -> None:
+    rows = running_texts(width)
+    assert max(map(len, rows)) <= width
+    words = " ".join(" ".join(rows).split())
+    for server in NAMES:
+        assert server in words
+    assert words.count("RUNNING") == 3
+    assert words.count("waits for SQL on its port 2881") == 3
+
+
+def test_running_rows_beyond_room_are_counted() -> None:
+    rows = running_texts(60, room=4)
+    assert len(rows) <= 4
+    assert NAMES[0] in " ".join(rows)
+    assert rows[-1] == "… and 2 more"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dagengine.cli.views.cluster_status import ClusterStatus, read_servers
 from dagengine.cli.views.render import (
     Json,
     Layout,
@@ -23,7 +24,7 @@ from dagengine.cli.views.render import (
     sub_task_line,
 )
 from dagengine.cli.views.screen import Screen, write_screen
-from dagengine.cli.views.status import ClusterStatus, read_servers, render_cluster_status
+from dagengine.cli.views.status import render_cluster_status
 from dagengine.cli.views.tables import render_audit, render_list
 from dagengine.runtime.terminal import write_lines
 
@@ -111,17 +112,21 @@ STATUS = ClusterStatus(
     read_servers(TOPOLOGY, None), DAG, RUNNING, [RUNNING], [LOCK], "10.0.0.9:2886"
 )
 OUTPUTS: dict[str, Callable[[], Sequence[str]]] = {
-    "show ID": lambda: render_dag(DAG, NOW, {}),
-    "show ID of a running DAG": lambda: render_dag(RUNNING, NOW, {"1": {HOSTILE: WAIT}}),
+    "show ID": lambda: render_dag(DAG, NOW, {}, Screen(), ""),
+    "show ID of a running DAG": lambda: render_dag(
+        RUNNING, NOW, {"1": {HOSTILE: WAIT}}, Screen(), ""
+    ),
     "status": lambda: render_cluster_status(STATUS, NOW),
     "status on a narrow terminal": lambda: render_cluster_status(STATUS, NOW, Screen(60)),
     "list on a narrow terminal": lambda: render_list([DAG], NOW, Screen(60)),
     "logs": lambda: render_logs(DAG),
-    "attempts": lambda: render_attempts(DAG, {"1": [ATTEMPT]}),
-    "audit": lambda: render_audit([{**AUDIT, "reason": HOSTILE}, {**AUDIT, "reason": ""}]),
+    "attempts": lambda: render_attempts(DAG, {"1": [ATTEMPT]}, NOW),
+    "audit": lambda: render_audit(
+        [{**AUDIT, "reason": HOSTILE}, {**AUDIT, "reason": ""}], {"1": HOSTILE}
+    ),
     "list": lambda: render_list([DAG]),
     "start --dry-run": lambda: render_plan(PLAN),
-    "end of start": lambda: render_end(DAG),
+    "end of start": lambda: render_end(DAG, ""),
     "progress of start": lambda: [sub_task_line(Layout.of(DAG), 1, TASK, NOW).text],
 }
 

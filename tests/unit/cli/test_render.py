@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from dagengine.cli.views.render import Layout, find_reason, sub_task_line
+from dagengine.cli.views.render import (
+    Layout,
+    find_reason,
+    render_attempts,
+    render_logs,
+    sub_task_line,
+)
+from dagengine.cli.views.tables import render_audit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,3 +56,32 @@ def test_sub_task_line_passed_sub_task_is_not_shown_as_failed(
 )
 def test_find_reason_omits_own_server(line: str, reason: str) -> None:
     assert find_reason(task(task_logs=["before", line])) == reason
+
+
+def test_logs_and_attempts_name_server_once_per_line() -> None:
+    lines = ["10.0.0.1:2886: never started", "ERROR: [OB.X]: 10.0.0.1:2886: the disk is full"]
+    each = task(task_logs=lines)
+    dag = {"nodes": [{"name": "Check", "sub_tasks": [each]}]}
+    expected = ["never started", "ERROR: [OB.X]: the disk is full"]
+    assert render_logs(dag) == [f"[1 Check 10.0.0.1:2886] {line}" for line in expected]
+    attempts = {"1": [{**each, "attempt_no": 1, "outcome": "FAILED"}]}
+    assert render_attempts(dag, attempts, NOW)[1:] == [f"    {line}" for line in expected]
+
+
+@pytest.mark.parametrize(
+    ("action", "node_id", "name", "text"),
+    [
+        ("START", None, "Stop OB", "12  request: Stop OB"),
+        ("START", None, "", "12  request"),
+        ("RETRY", None, "Stop OB", "12  RETRY of Stop OB"),
+        ("PASS", "34", "Stop OB", "12  PASS of node 34 of Stop OB"),
+        ("PASS", "34", "", "12  PASS of node 34"),
+    ],
+)
+def test_render_audit_names_what_was_requested(
+    action: str, node_id: str | None, name: str, text: str
+) -> None:
+    row = {"time": NOW.isoformat(), "dag_id": "12", "node_id": node_id, "action": action}
+    names = {"12": name} if name else {}
+    (line,) = render_audit([{**row, "by": "root", "reason": ""}], names)
+    assert line.endswith(f"  {text}  by root")

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from dagengine.cli.views.screen import Line, Screen, Style, fit_line, render_age, write_screen
+from dagengine.cli.views.screen import (
+    Line,
+    Screen,
+    Style,
+    fit_line,
+    print_lines,
+    render_age,
+    write_screen,
+)
 from tests.support.screens import WIDTHS, file_of, render_screens
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -107,3 +116,21 @@ def test_screen_time_has_age_on_terminals_only() -> None:
     assert Screen(zone=UTC).time(at, NOW) == "2026-01-01 11:57:00 +0000"
     assert Screen(zone=UTC).short_time(at, NOW) == "11:57:00"
     assert Screen(zone=UTC).short_time("2025-12-31T11:57:00Z", NOW) == "2025-12-31 11:57:00"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_print_lines_break_at_width_only_on_terminal(is_terminal: bool) -> None:
+    stream = Terminal() if is_terminal else io.StringIO()
+    text = "a sentence of the controller " * 6
+    print_lines(stream, [text])
+    rows = stream.getvalue().splitlines()
+    assert max(map(len, rows)) <= 80 or not is_terminal
+    assert (len(rows) > 1) is is_terminal
+
+
+def test_commands_write_texts_for_people_with_print_lines() -> None:
+    """Only short lines, scripts and already broken rows are written as they are."""
+    root = Path(__file__).parents[3]
+    files = [*root.glob("dagengine/cli/**/*.py"), *root.glob("tasks/cli/*.py")]
+    unbroken = {file.name for file in files if "write_lines(" in file.read_text(encoding="utf-8")}
+    assert unbroken <= {"application.py", "dispatch.py", "local_commands.py", "screen.py"}
