@@ -376,25 +376,16 @@ def pass_(
     operate(dag_id, "PASS", reason, url, as_json, good=("SUCCEED",), stage=node, is_agreed=yes)
 
 
-app.command(
-    rich_help_panel=CommandGroup.SETUP,
-    epilog=render_epilog(*TOKEN_EXAMPLES),
-)(token)
+app.command(rich_help_panel=CommandGroup.SETUP, epilog=render_epilog(*TOKEN_EXAMPLES))(token)
 for command in app.registered_commands:
     if command.callback is not None and "url" in inspect.signature(command.callback).parameters:
         command.callback = takes_config(command.callback)
-app.command(
-    rich_help_panel=CommandGroup.CHANGE,
-    epilog=render_epilog(*FLEET_EXAMPLES),
-)(fleet)
+app.command(rich_help_panel=CommandGroup.CHANGE, epilog=render_epilog(*FLEET_EXAMPLES))(fleet)
 app.command(
     rich_help_panel=CommandGroup.STORE,
     epilog=render_epilog("dagengine backup copy.sqlite -c engine.yaml"),
 )(backup)
-app.command(
-    rich_help_panel=CommandGroup.STORE,
-    epilog=render_epilog(*STORE_EXAMPLES),
-)(store)
+app.command(rich_help_panel=CommandGroup.STORE, epilog=render_epilog(*STORE_EXAMPLES))(store)
 app.command(
     "completion",
     rich_help_panel=CommandGroup.OTHER,
