@@ -82,14 +82,14 @@ async def test_cluster_monitor_home_without_server_is_not_running(
 ) -> None:
     clock = FakeClock()
     monitor, cluster = make_monitor(clock)
-    assert (cluster.observed_at, cluster.ob_state, cluster.version) == (None, 0, "")
+    assert (cluster.state_at(""), cluster.version) == ((0, None, False), "")
     answered = await monitor.refresh()
     assert [server.zone for server in answered] == ["z1", "z2", "z3"]
     for server in cluster.servers:
         seen = cluster.observation(server.name)
         assert seen is not None
         assert (seen.ob_state, seen.is_known, seen.reason) == (0, True, "the server does not run")
-    assert cluster.observed_at == clock.now()
+    assert cluster.state_at("").observed_at == clock.now()
 
 
 async def test_cluster_monitor_refresh_is_cached_for_cache_s(make_monitor: MonitorFactory) -> None:

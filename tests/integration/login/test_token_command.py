@@ -52,7 +52,7 @@ async def test_token_create_prints_token_alone_on_last_line(tmp_path: Path) -> N
         assert code == 0
         code, _, err = await run(tmp_path, "list", **used)
         assert code == 4
-        assert "the token in DAGENGINE_TOKEN was refused" in err
+        assert "set DAGENGINE_TOKEN to a valid token" in err
 
 
 async def test_read_only_token_plans_and_does_not_start(tmp_path: Path) -> None:
