@@ -324,9 +324,7 @@ SOCKET_DISABLED = Message(
     "cli.socket_disabled", "the engine file {path} disables the unix socket (api.socket: none)"
 )
 USE_URL = Message("cli.use_url", "use --url")
-SET_TOKEN = Message(
-    "cli.set_token", "set {variable} to a valid token; `dagengine token create` makes one"
-)
+SET_TOKEN = Message("cli.set_token", "set {variable} to a valid token")
 
 # --- Fleet -----------------------------------------------------------------------
 
