@@ -138,7 +138,7 @@ def _range(field: FieldInfo) -> list[str]:
             for entry in get_args(part)[1:]:
                 limits += entry.metadata if isinstance(entry, FieldInfo) else [entry]
     return [
-        text.format(f"{value:g}")
+        text.format(f"{value:.15g}")
         for limit in limits
         for name, text in _LIMITS.items()
         if (value := getattr(limit, name, None)) is not None

@@ -62,7 +62,11 @@ def render_man_page() -> str:
         lines += _render_command(name, command)
     lines.append(".SH EXIT STATUS")
     for code in ExitCode:
-        lines += [".TP", rf".B {int(code)}", _escape(f"{code.meaning.capitalize()}.")]
+        lines += [
+            ".TP",
+            rf".B {int(code)}",
+            _escape(f"{code.meaning[:1].upper()}{code.meaning[1:]}."),
+        ]
     return _HEAD + "\n".join(lines) + "\n" + _TAIL
 
 

@@ -287,7 +287,8 @@ def audit(
         if full_id and not rows:
             # Audit rows outlive their DAG; without rows, check that the DAG exists.
             await client.get_dag(full_id, details=False)
-        names = {dag["id"]: dag["name"] for dag in await client.list_dags()}
+        dags = [] if as_json else await client.list_dags()
+        names = {dag["id"]: dag["name"] for dag in dags}
         lines = render_audit(rows, names, SystemClock().now(), current_screen())
         print_result(as_json, rows, lines)
         return ExitCode.DONE

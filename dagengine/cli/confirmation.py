@@ -46,7 +46,7 @@ def is_risky_stop(scope: str, *, force: bool, terminate: bool) -> bool:
 async def read_stop_effects(
     client: Client, scope: str, targets: Sequence[str], *, force: bool, terminate: bool
 ) -> list[str]:
-    """Return lines that list the servers that a stop affects; none if a target is not known.
+    """Return lines that list the servers that a stop affects.
 
     Raises:
         ApiRefused: the controller refuses this stop, so a question would be pointless.
@@ -54,9 +54,6 @@ async def read_stop_effects(
     if force == terminate:  # the other stops are not refused for their mode
         await client.stop(scope, [*targets], force=force, terminate=terminate, dry_run=True)
     agents = await client.list_servers()
-    known = {name for agent in agents for name in (agent["zone"], server_label(agent))}
-    if not known.issuperset(targets):
-        return []
     return render_stop_effects(agents, scope, targets, force=force, terminate=terminate)
 
 
@@ -121,8 +118,11 @@ def render_stop_effects(
         effect = messages.AFFECTS_FORCED_STOP
     elif terminate:
         effect = messages.AFFECTS_TERMINATED
-    lines: list[str] = [effect(count=len(servers), total=len(agents))]
-    return lines + [f"  {zone}  {server}" for zone, server in sorted(servers)]
+    # The controller accepts other spellings of a server, such as one without its port.
+    other = sorted(set(targets).difference(*servers)) if scope != "GLOBAL" else []
+    lines: list[str] = [effect(count=len(servers) + len(other), total=len(agents))]
+    lines += [f"  {zone}  {server}" for zone, server in sorted(servers)]
+    return lines + [messages.AFFECTS_WRITTEN(target=target) for target in other]
 
 
 def render_rollback_effects(dag: Json, controller: str) -> list[str]:

@@ -31,6 +31,7 @@ from dagengine.errors import ApiRefused, ControllerUnreachable, DagengineError
 __all__ = ["commands", "run_command"]  # the import of `commands` registers them
 
 _WRONG_PASSWORD, _FORBIDDEN, _TOO_MANY_ATTEMPTS = 401, 403, 429
+_LOGIN_ERRORS = (Code.UNAUTHORIZED, Code.INCORRECT_OCEANBASE_PASSWORD)
 _ID_ERRORS = (Code.ID_INVALID, Code.TASK_NOT_FOUND)
 _NOT_ALLOWED = (_WRONG_PASSWORD, _FORBIDDEN, _TOO_MANY_ATTEMPTS)
 
@@ -71,11 +72,13 @@ def run_command(argv: Sequence[str]) -> int:
 
 def _find_remedy(exc: DagengineError) -> str:
     """Return the remedy on the command line, where the API's is missing or is for other clients."""
-    if isinstance(exc, ApiRefused) and exc.status == _WRONG_PASSWORD:
-        if os.environ.get(TOKEN_VARIABLE):
-            return messages.SET_TOKEN(variable=TOKEN_VARIABLE)
+    if not isinstance(exc, ApiRefused):
+        return exc.remedy
+    if exc.code == Code.UNAUTHORIZED and os.environ.get(TOKEN_VARIABLE):
+        return messages.SET_TOKEN(variable=TOKEN_VARIABLE)
+    if exc.code in _LOGIN_ERRORS:
         return messages.SET_PASSWORD(variable=PASSWORD_VARIABLE)
-    if not exc.remedy and isinstance(exc, ApiRefused) and exc.code in _ID_ERRORS:
+    if not exc.remedy and exc.code in _ID_ERRORS:
         return messages.LIST_IDS()
     return exc.remedy
 

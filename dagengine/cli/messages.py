@@ -114,6 +114,7 @@ AFFECTS_FORCED_STOP = Message(
     "cli.affects_forced_stop",
     "this ends the processes of {count} of {total} servers at once, without a minor freeze:",
 )
+AFFECTS_WRITTEN = Message("cli.affects_written", "  {target} (as it was written)")
 AFFECTS_TERMINATED = Message(
     "cli.affects_terminated",
     "this ends the processes of {count} of {total} servers after a minor freeze:",

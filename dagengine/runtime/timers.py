@@ -62,7 +62,8 @@ class ProcessTimeLoop(asyncio.SelectorEventLoop):
     the pause is read first, whatever waits for it: SSH, SQL, HTTP or a step.
 
     Calls with a long delay are made together, up to 0.5 s late: an idle controller of hundreds of
-    hosts then wakes up for all of their keep-alives at once. Time-outs expire at their time.
+    hosts then wakes up for all of their keep-alives at once. `asyncio.timeout` is not late;
+    `asyncio.wait` with a time-out of 5 s or more is.
     """
 
     def time(self) -> float:
@@ -76,7 +77,7 @@ class ProcessTimeLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         when_s = self.time() + delay
-        if delay >= _COARSE_FROM_S:
+        if _COARSE_FROM_S <= delay < math.inf:
             when_s = math.ceil(when_s / _COARSE_S) * _COARSE_S
         return self.call_at(when_s, callback, *args, context=context)
 

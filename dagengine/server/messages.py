@@ -52,9 +52,7 @@ WRITE_TEXT = Message("server.write_text", "write text; quote it if it looks like
 WRITE_LIST = Message("server.write_list", "write a list: each item begins with `- `")
 WRITE_MAPPING = Message("server.write_mapping", "write lines `key: value` below it, indented")
 WRITE_IN_RANGE = Message("server.write_in_range", "write a value of {bound}")
-WRITE_CHARACTERS = Message(
-    "server.write_characters", "write at least one character, or remove the key"
-)
+WRITE_CHARACTERS = Message("server.write_characters", "write at least one character")
 WRITE_ONE = Message("server.write_one", "write at least one value")
 WRITE_ONE_OF = Message("server.write_one_of", "write {known}")
 NOT_IP = Message("server.not_ip", "it is not an IP address")
@@ -81,11 +79,11 @@ LEADING_ZERO_BYTE = Message(
 )
 HOST_NOT_IN_IDS = Message(
     "server.host_not_in_ids",
-    "api.host {host!r} cannot be part of an id: {reason}",
+    "the host {host!r} cannot be part of an id: {reason}",
 )
 SET_ADVERTISE = Message(
     "server.set_advertise",
-    "set api.advertise to the ip:port at which clients reach this controller",
+    "set advertise, beside it, to the ip:port at which clients reach this controller",
 )
 
 # --- Several clusters ------------------------------------------------------------

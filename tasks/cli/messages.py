@@ -35,7 +35,7 @@ NEXT_SERVE = Message("tasks.cli.next_serve", "      dagengine serve -c {path}")
 FLAVOUR_UNKNOWN = Message("tasks.cli.flavour_unknown", "--flavour {name!r} is not {known}")
 OPTION_NOT_IP = Message(
     "tasks.cli.option_not_ip",
-    "--server {server!r} is not an IP address; a host name for SSH belongs into the cluster file, "
+    "--server {server!r} is not an IP address; a host name for SSH belongs in the cluster file, "
     "as `ssh: {{host: NAME}}`",
 )
 OPTION_TWICE = Message("tasks.cli.option_twice", "--server {server!r} occurs twice; name it once")

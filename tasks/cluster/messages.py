@@ -51,6 +51,8 @@ USE_IP_AND_HOST = Message(
 WRITE_ZONES = Message(
     "tasks.cluster.write_zones", "write `ZONE:` below zones, and its servers below that as a list"
 )
+ZONE_NAME_EMPTY = Message("tasks.cluster.zone_name_empty", "{path}: the name of a zone is empty")
+NAME_ZONE = Message("tasks.cluster.name_zone", "write a name, such as zone1")
 ZONE_NAME_INVALID = Message(
     "tasks.cluster.zone_name_invalid",
     "{path}: the zone name {name!r} has a comma, a semicolon, a quote, a backslash or a control "

@@ -81,7 +81,8 @@ def unreadable_error(path: Path, exc: OSError) -> ConfigError:
     """Return the error for a file that cannot be read; the remedy names what has named the file."""
     remedy: str = messages.CORRECT_CLUSTER_PATH()
     for variable, value in os.environ.items():
-        if _FILE_VARIABLE.fullmatch(variable) and value and Path(value).name == path.name:
+        parts = Path(value).parts  # all of them if it is absolute
+        if _FILE_VARIABLE.fullmatch(variable) and parts and path.parts[-len(parts) :] == parts:
             remedy = messages.CORRECT_CLUSTER_VARIABLE(variable=variable)
     return ConfigError(messages.FILE_UNREADABLE(path=path, reason=exc.strerror), remedy=remedy)
 

@@ -209,6 +209,8 @@ def _invalid_file_error(path: Path, exc: ValidationError) -> ConfigError:
 
 
 def _invalid_zone_error(place: str, name: object) -> ConfigError:
+    if name == "":
+        return ConfigError(messages.ZONE_NAME_EMPTY(path=place), remedy=messages.NAME_ZONE())
     if isinstance(name, str):
         return ConfigError(
             messages.ZONE_NAME_INVALID(path=place, name=name), remedy=messages.RENAME_ZONE()

@@ -131,6 +131,13 @@ class DemoCluster:
         }
 
 
+def _name_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return str(number)
+
+
 def describe_end(name: str, status: int, log: Path) -> list[str]:
     """Return how a process has ended, and the end of its log, as lines of text.
 
@@ -140,7 +147,7 @@ def describe_end(name: str, status: int, log: Path) -> list[str]:
         log: its log.
     """
     if status < 0:
-        ended = messages.ENDED_BY_SIGNAL(name=name, signal=signal.Signals(-status).name)
+        ended = messages.ENDED_BY_SIGNAL(name=name, signal=_name_signal(-status))
     else:
         ended = messages.ENDED_WITH_STATUS(name=name, status=status)
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]

@@ -185,7 +185,7 @@ MISTAKES = {
     ),
     "host 0.0.0.0": Mistake(
         *(replace_in_engine("127.0.0.1", "0.0.0.0"), SERVE, 2),  # is refused
-        *("cannot be part of an id", "engine.yaml, line ", "set api.advertise"),
+        *("cannot be part of an id", "engine.yaml, line ", "set advertise"),
     ),
     "cluster file missing": Mistake(
         *(replace_in_engine("cluster.yaml", "none.yaml"), SERVE, 2),

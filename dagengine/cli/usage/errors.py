@@ -18,10 +18,6 @@ from dagengine.cli.usage.choices import join_choices
 from dagengine.errors import Message, MessageText
 
 _CHOICES = re.compile(r"Choose from:\s+(.*)", re.DOTALL)
-# Texts without a cause, of versions of typer that do not use pydantic.
-_TEXT_VALUE = re.compile(r"'?(.*?)'? is not (?:one of|a valid|in the range)", re.DOTALL)
-_TEXT_LEAST = re.compile(r"in the range (?:(\S+)<=x|x>=(\S+))")
-_TEXT_MOST = re.compile(r"in the range (?:\S+<=)?x<=(\S+)")
 _NUMBERS: Mapping[str, tuple[Message, Message]] = {
     "float": (messages.NOT_NUMBER, messages.WRITE_NUMBER),
     "int": (messages.NOT_WHOLE_NUMBER, messages.WRITE_WHOLE_NUMBER),
@@ -86,32 +82,17 @@ def _explain_parameter(exc: typer.TyperException, param: Any) -> UsageProblem:
 
 def _read_cause(exc: typer.TyperException) -> tuple[str | None, str, str]:
     """Return the value, the kind of error and the limit; no value if the error is not known."""
-    if (errors := getattr(exc.__cause__, "errors", None)) is not None:
-        first = errors()[0]
-        context, kind = first.get("ctx", {}), str(first["type"])
-        bound: str
-        if "ge" in context:
-            bound = messages.AT_LEAST(limit=float(context["ge"]))
-        elif "le" in context:
-            bound = messages.AT_MOST(limit=float(context["le"]))
-        else:
-            bound = ""
-        is_known = bound or kind.startswith(("int", "float")) or kind == "value_error"
-        return (str(first["input"]) if is_known else None), kind, bound
-    match = _TEXT_VALUE.match(exc.message)
-    if match is None:
+    if (errors := getattr(exc.__cause__, "errors", None)) is None:
         return None, "", ""
-    value, bound = match[1], ""
-    least, most = _TEXT_LEAST.search(exc.message), _TEXT_MOST.search(exc.message)
-    if least is not None and float(value) < (limit := _to_number(least[1] or least[2])):
-        bound = messages.AT_LEAST(limit=limit)
-    elif most is not None:
-        bound = messages.AT_MOST(limit=_to_number(most[1]))
-    return value, "int" if "valid int" in exc.message else "float", bound
-
-
-def _to_number(text: str) -> float:
-    return float(text.removesuffix("."))
+    first = errors()[0]
+    context, kind = first.get("ctx", {}), str(first["type"])
+    bound: str = ""
+    if "ge" in context:
+        bound = messages.AT_LEAST(limit=float(context["ge"]))
+    elif "le" in context:
+        bound = messages.AT_MOST(limit=float(context["le"]))
+    is_known = bound or kind.startswith(("int", "float")) or kind == "value_error"
+    return (str(first["input"]) if is_known else None), kind, bound
 
 
 def _find_choices(exc: typer.TyperException, param: Any) -> list[str]:

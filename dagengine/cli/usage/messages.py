@@ -26,7 +26,7 @@ WRITE_VALUE = Message("cli.usage.write_value", "write the value after {name}")
 OPTION_WITH_VALUE = Message("cli.usage.option_with_value", "{name} does not take a value")
 OMIT_VALUE = Message("cli.usage.omit_value", "write {name} alone")
 ARGUMENTS_UNEXPECTED = Message(
-    "cli.usage.arguments_unexpected", "the command does not take the argument {arguments}"
+    "cli.usage.arguments_unexpected", "the command does not take {arguments}"
 )
 OR = Message("cli.usage.or", "{names} or {last}")
 SEE_SERVE_HELP = Message("cli.usage.see_serve_help", "see `dagengine serve --help`")

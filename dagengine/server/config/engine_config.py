@@ -165,9 +165,9 @@ class EngineConfig(Section):
 
 @dataclass(frozen=True, slots=True)
 class StructureFault:
-    """What is wrong with the clusters as a whole, and the key at which it can be corrected."""
+    """What is wrong with the clusters as a whole, and the path of the key that corrects it."""
 
-    key: str
+    loc: tuple[str, ...]
     error: ConfigError
 
 
@@ -181,18 +181,18 @@ def find_structure_fault(config: EngineConfig) -> StructureFault | None:
             error = ConfigError(
                 messages.CLUSTER_NAME_INVALID(name=name), remedy=messages.USE_CLUSTER_NAME()
             )
-            return StructureFault(f"clusters.{name}", error)
+            return StructureFault(("clusters", name), error)
     if config.cluster is not None and config.store.directory is not None:
         error = ConfigError(
             messages.DIRECTORY_WITHOUT_NAMES(), remedy=messages.NAME_CLUSTERS(path=config.cluster)
         )
-        return StructureFault("store.directory", error)
+        return StructureFault(("store", "directory"), error)
     if len(config.clusters) > 1 and config.store.directory is None and config.store.url is None:
         error = ConfigError(
             messages.PATH_FOR_CLUSTERS(count=len(config.clusters)),
             remedy=messages.COPY_STORE(path=config.store.path),
         )
-        return StructureFault("store.path", error)
+        return StructureFault(("store", "path"), error)
     return _find_collision(config)
 
 
@@ -224,7 +224,7 @@ def _find_collision(config: EngineConfig) -> StructureFault | None:
                     ),
                     remedy=messages.SET_OTHER_ADDRESS(second=claimed.key),
                 )
-                return StructureFault(claimed.key, error)
+                return StructureFault(tuple(claimed.key.split(".")), error)
         seen.append(claimed)
     return None
 

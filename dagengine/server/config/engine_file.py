@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from dagengine.server.config.sections import (
     ServiceConfig,
     StoreConfig,
 )
-from dagengine.server.config.value_errors import locate, render_yaml_value, value_error
+from dagengine.server.config.value_errors import locate, render_value, value_error
 
 ENV_PREFIX = "DAGENGINE_"
 _SEPARATOR = "__"
@@ -90,7 +90,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> EngineConfig:
             raise _explain(exc, path, sources, prefix=(_CLUSTERS, name)) from exc
     _check_advertised(config, path, sources)
     if (fault := find_structure_fault(config)) is not None:
-        raise _at_key(fault.error, fault.key, path, sources)
+        raise _at_key(fault.error, fault.loc, path, sources)
     return config
 
 
@@ -100,17 +100,19 @@ def _check_advertised(config: EngineConfig, path: Path, sources: Mapping[str, st
         try:
             _ = cluster.api.advertised
         except ConfigError as exc:
-            own = f"{cluster.section}.host"
             has_own = cluster.name and config.clusters[cluster.name].host is not None
-            raise _at_key(exc, own if has_own else "api.host", path, sources) from exc
+            section = (_CLUSTERS, cluster.name) if has_own else ("api",)
+            raise _at_key(exc, (*section, "host"), path, sources) from exc
 
 
-def _at_key(error: ConfigError, key: str, path: Path, sources: Mapping[str, str]) -> ConfigError:
+def _at_key(
+    error: ConfigError, loc: Sequence[str], path: Path, sources: Mapping[str, str]
+) -> ConfigError:
     """Return the error with the place of a key: a variable, or the file and the line."""
-    if key in sources:
-        place: str = messages.VARIABLE(name=sources[key])
+    if (variable := sources.get(".".join(loc))) is not None:
+        place: str = messages.VARIABLE(name=variable)
     else:
-        place = locate(path, key.split("."))
+        place = locate(path, loc)
     problem = messages.IN_ENGINE_FILE(path=place, problem=error.message)
     return ConfigError(problem, remedy=error.remedy)
 
@@ -174,7 +176,7 @@ def _mapping(values: object, loc: tuple[str, ...], known: str, path: Path) -> di
         name = _dotted(loc)
         raise ConfigError(
             messages.SECTION_NOT_MAPPING(
-                path=locate(path, loc), name=name, value=render_yaml_value(values)
+                path=locate(path, loc), name=name, value=render_value(name, values)
             ),
             remedy=messages.KEYS_OF_SECTION(name=name, known=known),
         )

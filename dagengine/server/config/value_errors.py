@@ -56,7 +56,7 @@ def value_error(
         missing = messages.KEY_MISSING(path=where, key=key)
         return ConfigError(missing, remedy=remedy or messages.ADD_KEY(key=error["loc"][-1]))
     reason, usual = _explain(error)
-    value = _render_value(key, error.get("input"))
+    value = render_value(key, error.get("input"))
     invalid = messages.VALUE_INVALID(where=where, key=key, value=value, reason=reason)
     return ConfigError(invalid, remedy=remedy or usual or messages.CORRECT_VALUE(key=key))
 
@@ -86,7 +86,8 @@ def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
     return reason, ""
 
 
-def _render_value(key: str, value: object) -> str:
+def render_value(key: str, value: object) -> str:
+    """Return the value of a key for a message, unless it may be a secret."""
     if _SECRETS.search(key) or _URL_WITH_PASSWORD.search(str(value)):
         return messages.VALUE_HIDDEN()
     return render_yaml_value(value)

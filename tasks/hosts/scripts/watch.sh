@@ -13,12 +13,11 @@ program=$1 life_s=$2 silence_s=$3 search_s=$4
 shift 4
 
 # End this script when stdin ends or is silent for too long. `open_spool` ignores TERM for a moment.
-# While sshd is frozen, the script remains as a zombie, which accepts signals: the tries are limited.
+# While sshd is frozen, the script remains as a zombie, which accepts signals.
 end_on_silence() {
     # shellcheck disable=SC2016  # of the inner shell
     while timeout "$silence_s" sh -c 'read -r _'; do :; done
-    tries=0
-    while [ "$tries" -lt 5 ] && kill -s TERM "$$"; do tries=$((tries + 1)) && sleep 1; done
+    while kill -s TERM "$$" && ! grep -q '^State:.Z' "/proc/$$/status"; do sleep 1; done
 }
 exec 3<&0 </dev/null
 end_on_silence <&3 3<&- >/dev/null 2>&1 &

@@ -187,7 +187,7 @@ async def test_cli_audit_includes_pruned_dag(
     result = await controller.run("audit", old)
     assert result.code == 0
     (line,) = result.out.splitlines()
-    assert f"{old}  START  by " in line
+    assert f"{old}  request  by " in line
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,6 @@ def test_risky_stop_ends_processes_or_affects_all(
         ("GLOBAL", [], [1, 2, 3]),
         ("ZONE", ["zone2", "zone3"], [2, 3]),
         ("SERVER", ["10.0.0.1:2886"], [1]),
-        ("SERVER", ["10.0.0.8:2886"], []),
     ],
 )
 def test_stop_effects_list_the_servers_in_scope(
@@ -79,6 +78,16 @@ def test_stop_effects_list_the_servers_in_scope(
     head, *servers = render_stop_effects(AGENTS, scope, targets, force=True, terminate=False)
     assert servers == [f"  zone{number}  10.0.0.{number}:2886" for number in numbers]
     assert f"{len(numbers)} of 3 servers at once, without a minor freeze" in head
+
+
+@pytest.mark.parametrize(
+    ("scope", "target"), [("SERVER", "10.0.0.1"), ("SERVER", "10.0.0.8:2886"), ("ZONE", "zone9")]
+)
+def test_stop_effects_list_targets_in_other_spellings(scope: str, target: str) -> None:
+    """The controller decides what they mean: the user is asked in any case."""
+    head, *servers = render_stop_effects(AGENTS, scope, [target], force=True, terminate=False)
+    assert "1 of 3 servers at once" in head
+    assert servers == [f"  {target} (as it was written)"]
 
 
 @pytest.mark.parametrize(

@@ -201,11 +201,19 @@ FILES: Files = {
     ),
     "SSH user empty": (
         *(cluster, CLUSTER + "ssh:\n  user: ''\n"),
-        *("key ssh.user has the value '': it is empty", "yaml, line 10", "or remove the key"),
+        *(
+            "key ssh.user has the value '': it is empty",
+            "yaml, line 10",
+            "write at least one character",
+        ),
     ),
     "store path empty": (
         *(engine, 'cluster: c\nstore:\n  path: ""\n'),
-        *("key store.path has the value '': it is empty", "yaml, line 3", "or remove the key"),
+        *(
+            "key store.path has the value '': it is empty",
+            "yaml, line 3",
+            "write at least one character",
+        ),
     ),
     "cluster path empty": (
         *(engine, 'cluster: ""\n'),
@@ -213,7 +221,7 @@ FILES: Files = {
     ),
     "API host is any address": (
         *(engine, "cluster: c\napi:\n  host: 0.0.0.0\n"),
-        *("api.host '0.0.0.0' cannot be part of an id", "engine.yaml, line 3", "set api.advertise"),
+        *("the host '0.0.0.0' cannot be part", "engine.yaml, line 3", "set advertise, beside it"),
     ),
     "API port twice": (
         *(engine, "store: {directory: d}\nclusters:\n  a: {file: a}\n  b: {file: b}\n"),
@@ -249,7 +257,7 @@ def test_mistake_in_variable_names_the_variable(
     path = tmp_path / "engine.yaml"
     path.write_text("cluster: c.yaml\n")
     with pytest.raises(
-        ConfigError, match=r"DAGENGINE_API__HOST: api.host .0\.0\.0\.0. cannot be part"
+        ConfigError, match=r"DAGENGINE_API__HOST: the host .0\.0\.0\.0. cannot be part"
     ):
         load_config(path, {"DAGENGINE_API__HOST": "0.0.0.0"})
     monkeypatch.setenv("DAGENGINE_CLUSTER", "/nope/c.yaml")

@@ -39,7 +39,7 @@ USAGE = [
     ("wait last --timeout", "--timeout needs a value", "see `dagengine wait --help`"),
     ("hosts trust --yes=1", "--yes does not take a value", "write --yes alone; see `dagengine h"),
     ("strat", "the command strat does not exist", "see `dagengine --help`"),
-    ("list x y", "does not take the argument x y", "see `dagengine list --help`"),
+    ("list x y", "does not take x y", "see `dagengine list --help`"),
     ("start --zone a --server b", "give --zone or --server", "see `dagengine start --help`"),
     (
         "serve --log-format xml",
@@ -49,7 +49,7 @@ USAGE = [
     ("serve --log-level loud", "--log-level has the value 'loud'", "write debug, info, warning or"),
     ("serve -c", "--config needs a value", "see `dagengine serve --help`"),
     ("serve --prot=1", "the option --prot does not exist", "see `dagengine serve --help`"),
-    ("serve here", "does not take the argument here", "see `dagengine serve --help`"),
+    ("serve here", "does not take here", "see `dagengine serve --help`"),
 ]
 
 

@@ -131,7 +131,7 @@ def test_api_config_advertised_defaults_to_listen_address(tmp_path: Path) -> Non
     assert api("host: localhost") == ("127.0.0.1", 2886)
     assert api("host: 0.0.0.0, advertise: '192.0.2.1:9'") == ("192.0.2.1", 9)
     assert api("advertise: '[2001:db8::1]:9'") == ("2001:db8::1", 9)
-    with pytest.raises(ConfigError, match=r"set api\.advertise"):
+    with pytest.raises(ConfigError, match="set advertise"):
         api("host: 0.0.0.0")
 
 
