@@ -22,14 +22,8 @@ from tests.acceptance.conftest import (
 )
 from tests.acceptance.start_faults import BAD, FAULTS, GOOD, Fault
 
-# The quick suite has one fault; each takes about ten seconds.
-QUICK_FAULTS = {"bad option"}
-FAULT_CASES = [
-    pytest.param(
-        fault, id=fault.name, marks=[] if fault.name in QUICK_FAULTS else [pytest.mark.slow]
-    )
-    for fault in FAULTS
-]
+# Each takes about ten seconds.
+FAULT_CASES = [pytest.param(fault, id=fault.name, marks=pytest.mark.slow) for fault in FAULTS]
 
 
 @pytest.mark.parametrize("fault", FAULT_CASES)

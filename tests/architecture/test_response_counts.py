@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import ROOT
+from tests.support.quick_cases import first_quick
 from tests.support.strict_decoder import ROUTES
 
-ROOT = Path(__file__).parents[2]
 _CONFTEST = """
 from collections import Counter
 
@@ -72,7 +73,7 @@ def run(directory: Path, source: str, *options: str, conftest: str = _CONFTEST) 
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("processes", first_quick(["0", "2"]))
 def test_summary_sums_responses_of_all_processes(tmp_path: Path, processes: str) -> None:
     source = f"def {_EVERY}(): pass\ndef test_other(): pass\n"
     status, output = run(tmp_path, source, "-n", processes)
@@ -88,6 +89,7 @@ def test_summary_counts_each_attempt_once(tmp_path: Path) -> None:
     assert set(dict(_lines(output)).values()) == {4}
 
 
+@pytest.mark.slow
 def test_route_without_response_fails_a_whole_run(tmp_path: Path) -> None:
     source = f"def {_EVERY}(): pass\ndef {_ZONE}(): pass\n"
     status, output = run(tmp_path, source, "-n", "2")
@@ -95,6 +97,7 @@ def test_route_without_response_fails_a_whole_run(tmp_path: Path) -> None:
     assert "no response was decoded of: GET info" in output
 
 
+@pytest.mark.slow
 def test_response_to_module_fixture_is_decoded(tmp_path: Path) -> None:
     status, output = run(tmp_path, _OF_MODULE, conftest=_OF_ACCEPTANCE)
     assert status == 1, output

@@ -123,7 +123,7 @@ async def test_sudo_one_host_serves_several_users(sudo_runner, sudo_users):
     ("lines", "max_sessions"),
     [
         pytest.param((), 10, id="as installed"),
-        pytest.param((), 1, id="over a second connection"),
+        pytest.param((), 1, id="over a second connection", marks=pytest.mark.slow),
         pytest.param(
             ("Defaults:{login} use_pty",),
             10,
