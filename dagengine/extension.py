@@ -121,6 +121,7 @@ __all__ += [
     "parse_host_port",
     "read_yaml",
     "read_yaml_text",
+    "refuse_empty",
     "render_host_port",
     "render_yaml_value",
     "run_in_process_time",
@@ -180,7 +181,7 @@ _SOURCES = {
     "dagengine.server.shared.self_check": (
         "compare_with_store inspect_shared_store read_store_identity"
     ),
-    "dagengine.server.config.value_errors": "locate render_yaml_value value_error",
+    "dagengine.server.config.value_errors": "locate refuse_empty render_yaml_value value_error",
     "dagengine.messages": "Message",
     "dagengine.translation": "Translator",
     "dagengine.store.mysql.identity": "ServerIdentity read_server_identity",
@@ -252,7 +253,12 @@ if TYPE_CHECKING:
         find_engine_file,
         load_config,
     )
-    from dagengine.server.config.value_errors import locate, render_yaml_value, value_error
+    from dagengine.server.config.value_errors import (
+        locate,
+        refuse_empty,
+        render_yaml_value,
+        value_error,
+    )
     from dagengine.server.extension import (
         CliCommand,
         CommandGroup,

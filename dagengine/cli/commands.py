@@ -108,6 +108,7 @@ def start(
 ) -> None:
     """Start the cluster, or some zones or servers of it, and wait."""
     scope, targets = read_scope(zone, server)
+    is_agreed = yes or dry_run or not force_pass
 
     async def work(client: Client) -> int:
         passed = await resolve_force_pass(client, force_pass or (), is_reviewed=not is_agreed)
@@ -119,7 +120,6 @@ def start(
     async def review(client: Client) -> list[str]:
         return await read_force_pass_effects(client, force_pass or ())
 
-    is_agreed = yes or dry_run or not force_pass
     run(url, work, shows_notices=False, review=None if is_agreed else review)
 
 
@@ -145,6 +145,8 @@ def stop(
 ) -> None:
     """Stop the cluster, zones or servers: by SQL, or (--force, --terminate) their processes."""
     scope, targets = read_scope(zone, server)
+    modes = {"force": force, "terminate": terminate}
+    is_agreed = yes or dry_run or not (is_risky_stop(scope, **modes) or force_pass)
 
     async def work(client: Client) -> int:
         passed = await resolve_force_pass(client, force_pass or (), is_reviewed=not is_agreed)
@@ -159,14 +161,10 @@ def stop(
         )
         return await report_result(client, call, dry_run, no_wait, as_json)
 
-    modes = {"force": force, "terminate": terminate}
-    is_risky = is_risky_stop(scope, **modes)
-
     async def review(client: Client) -> list[str]:
         effects = await read_stop_effects(client, scope, targets, **modes)
         return effects and [*await read_force_pass_effects(client, force_pass or ()), *effects]
 
-    is_agreed = yes or dry_run or not (is_risky or force_pass)
     run(url, work, shows_notices=False, review=None if is_agreed else review)
 
 

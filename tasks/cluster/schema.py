@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from dagengine.errors import ConfigError
-from dagengine.extension import locate, render_yaml_value, value_error
+from dagengine.extension import locate, refuse_empty, render_yaml_value, value_error
 from tasks.cluster import messages
-from tasks.cluster.ssh_section import SshSection, refuse_empty
+from tasks.cluster.ssh_section import SshSection
 
 # `--zone` separates names by commas; the others would need quotes in a shell or in SQL.
 _ZONE_NAME = re.compile(r"[^,;'\"`\\\x00-\x1f]+")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from dagengine.extension import expand_home
+from dagengine.extension import expand_home, refuse_empty
 from dagengine.remote import HostAddress
 from tasks.cluster import messages
 
@@ -25,13 +24,6 @@ _PATHS = ("key_file", "known_hosts", "key_passphrase_file")
 # Rejects options, uids (#0), and characters that are special to sudo or a shell.
 _USER_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\-]*\$?")
 _JUMP = re.compile(r"(?:([^@\s]+)@)?(\[[^\]\s]+\]|[^:\s\[\]]+)(?::([0-9]{1,5}))?")
-
-
-def refuse_empty(value: object) -> object:
-    """Return the value of a key; raise PydanticCustomError for empty text."""
-    if value == "":
-        raise PydanticCustomError("string_too_short", "empty")
-    return value
 
 
 class SshSection(BaseModel):

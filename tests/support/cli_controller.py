@@ -188,7 +188,7 @@ class CliController(FakeController):
             row |= {"status": "PROCESS_STOPPED", "ob_status": 0, "why": "its process has ended"}
         else:
             row |= {"status": "RUNNING", "ob_status": 3, "pid": 4711}
-            # Measured anew by each probe: it varies by some milliseconds.
+            # Each probe measures it: it varies by some milliseconds.
             row["process_start"] = f"2026-01-01T00:00:00.{self.probes % 1000:03}Z"
         return {"name": server.zone, "servers": [row]}
 

@@ -1,7 +1,7 @@
 """Translation of typer's usage errors: what is wrong, with which value, and what is allowed.
 
 typer's texts name types of Python and of pydantic. The classes of its errors are not public, so
-they are told apart by their attributes and texts; a text that is not known is shown as it is.
+they are recognised by their attributes and texts; an unknown text is shown unchanged.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ class ClusterStatus:
 def find_content(status: ClusterStatus) -> dict[str, Any]:
     """Return what makes a status differ from another one.
 
-    The start of a process is measured anew with each probe, so it varies by some milliseconds; a
+    The start of a process is measured at each probe, so it varies by some milliseconds; a
     process that was replaced has another pid.
     """
     document = status.as_json()

@@ -17,11 +17,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from dagengine.errors import ConfigError
 from dagengine.runtime.addresses import parse_host_port
 from dagengine.server import messages
+from dagengine.server.config.value_errors import refuse_empty
 
 _SERVICE_PORT = 2880  # stands for the port while none is configured
 _STORE_URL = re.compile(
@@ -83,7 +83,7 @@ class Section(BaseModel):
         # An empty path would be the directory of the file.
         annotation = cls.model_fields[info.field_name or ""].annotation
         if value == "" and Path in (annotation, *get_args(annotation)):
-            raise PydanticCustomError("string_too_short", "empty")
+            return refuse_empty(value)
         return value
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from dagengine.api.value_reasons import explain_value
 from dagengine.errors import ConfigError, Message
 from dagengine.runtime.strict_yaml import find_yaml_line
@@ -59,6 +61,13 @@ def value_error(
     value = render_value(key, error.get("input"))
     invalid = messages.VALUE_INVALID(where=where, key=key, value=value, reason=reason)
     return ConfigError(invalid, remedy=remedy or usual or messages.CORRECT_VALUE(key=key))
+
+
+def refuse_empty(value: object) -> object:
+    """Return the value of a key; raise PydanticCustomError for empty text."""
+    if value == "":
+        raise PydanticCustomError("string_too_short", "empty")
+    return value
 
 
 def locate(path: Path, loc: Sequence[str | int]) -> str:

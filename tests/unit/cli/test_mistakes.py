@@ -12,7 +12,8 @@ import pytest
 
 from dagengine.cli import main
 from dagengine.cli.dispatch import run_command
-from dagengine.errors import ConfigError
+from dagengine.error_codes import Code
+from dagengine.errors import ApiRefused, ConfigError
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.connector import explain_failure
 from dagengine.server.config import find_engine_file, load_config
@@ -195,6 +196,18 @@ FILES: Files = {
             "write a",
         ),
     ),
+    "URL with a password in place of a section": (
+        *(engine, "cluster: c\nstore: mysql://root:secret@h:1/db\n"),
+        *("key store has the value (not shown)", "engine.yaml, line 2", "use the known keys"),
+    ),
+    "zone name empty": (
+        *(cluster, changed("  zone1:", "  '':")),
+        *("the name of a zone is empty", "yaml, line 7", "write a name, such as zone1"),
+    ),
+    "cluster name with a dot": (
+        *(engine, "store: {directory: v}\nclusters:\n  b: {file: b}\n  a.b: {file: a}\n"),
+        *("a.b", "engine.yaml, line 4", ""),
+    ),
     "name empty": (
         *(cluster, changed("name: demo", 'name: ""')),
         *("key name has the value '': it is empty", "yaml, line 1", "write at least one char"),
@@ -368,3 +381,41 @@ def test_engine_file_here_precedes_that_of_the_machine(
     assert find_engine_file() == other
     Path("engine.yaml").touch()
     assert find_engine_file() == Path("engine.yaml")
+
+
+def test_missing_cluster_file_names_only_its_own_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGENGINE_CLUSTERS__A__FILE", str(tmp_path / "a" / "cluster.yaml"))
+    for name, is_named in (("a", True), ("b", False)):
+        with pytest.raises(ConfigError) as caught:
+            load_cluster(tmp_path / name / "cluster.yaml", FLAVOURS)
+        assert ("DAGENGINE_CLUSTERS__A__FILE" in caught.value.remedy) is is_named
+
+
+@pytest.mark.parametrize(
+    ("code", "token", "remedy"),
+    [
+        (Code.INCORRECT_OCEANBASE_PASSWORD, "t", "set DAGENGINE_PASSWORD"),
+        (Code.UNAUTHORIZED, "", "set DAGENGINE_PASSWORD"),
+        (Code.UNAUTHORIZED, "t", "set DAGENGINE_TOKEN"),
+        (Code.LOGIN_EXPIRED, "", ""),  # the clocks differ; the message says so
+        (Code.PERMISSION_DENIED, "", ""),
+    ],
+)
+def test_refused_login_names_what_to_set(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    code: Code,
+    token: str,
+    remedy: str,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ApiRefused("refused", status=401, code=code, legacy=0)
+
+    monkeypatch.setattr("dagengine.cli.commands.run", refuse)
+    monkeypatch.setenv("DAGENGINE_TOKEN", token)
+    assert main(["list"]) == 4
+    message = capsys.readouterr().err
+    assert remedy in message
+    assert ("set DAGENGINE" in message) is bool(remedy)

@@ -135,7 +135,7 @@ def test_watch_that_remains_as_a_zombie_leaves_no_process(home: Path) -> None:
     def running() -> list[str]:
         names = []
         for process in psutil.process_iter():
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it has ended meanwhile
+            with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it has ended
                 if os.getsid(process.pid) == watch.process.pid:
                     names += [process.name()] * (process.status() != psutil.STATUS_ZOMBIE)
         return names
