@@ -5,7 +5,7 @@
 #   make test-lowest           some quick tests with the lowest permitted versions of the libraries
 #   make test-all              all of them: also lost hosts, chaos, attackers, the wheel
 #   make test-slow             those of test-all that are not in test
-#   make soak                  what takes too long for every change: all layouts, odd answers, kills
+#   make soak                  what takes too long for every change: all layouts, odd answers, kills, random examples
 #   make soak-data             every action on every layout of real homes
 #   make soak-fleet            100 faults of controllers with a shared store and of its database
 #   make check                 style, types, import contracts, generated pages, shell scripts
@@ -58,6 +58,7 @@ test-slow: $(VENV)/dev.stamp
 # Neither is part of test-all.
 soak: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "soak or long_forwarding" $(ARGS)
+	$(BIN)/python -m pytest --hypothesis-profile random tests/property $(ARGS)
 
 soak-data: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m soak tests/layouts $(ARGS)
@@ -73,7 +74,7 @@ test-all: test
 test-lowest: $(LOWEST)/stamp
 	$(BIN)/uv pip freeze --python $(LOWEST)/bin/python
 	$(LOWEST)/bin/python .ci/check_lowest.py
-	$(LOWEST)/bin/python -m pytest -m "not slow" -n 2 $(LOWEST_TESTS) $(ARGS)
+	$(LOWEST)/bin/python -m pytest -m "not slow" -n 2 $(RERUNS) $(LOWEST_TESTS) $(ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck, settings
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from dagengine.remote.runner import HostAddress
@@ -33,6 +34,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts background processes with SIGINT ignored, and programs that tests start inherit
     # this: Ctrl-C would not reach them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile(
+    "fixed",
+    deadline=None,  # a time limit per example fails when the machine is busy
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
+settings.register_profile("random", settings.get_profile("fixed"), derandomize=False)
+settings.load_profile("fixed")
 
 MAX_RERUNS = 2
 """Tests of one run that may pass only when they run again."""

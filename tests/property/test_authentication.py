@@ -30,7 +30,7 @@ from dagengine.security.server_key import ServerKey
 from tasks.cluster.scope import parse_address
 from tasks.planning.start import StartRequest
 
-fixed_budget = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+more_examples = settings(max_examples=150)
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # includes lone surrogates
 NAMES = st.sampled_from(
@@ -54,14 +54,14 @@ def to_json(value: object) -> bytes:
 # --- header --------------------------------------------------------------------------------------
 
 
-@fixed_budget
+@more_examples
 @given(ANY_TEXT | st.binary(max_size=200).map(lambda b: base64.b64encode(b).decode()))
 def test_decode_header_any_value_is_decoded_or_refused(value: str) -> None:
     with contextlib.suppress(HeaderDecryptFailed):
         assert isinstance(decode_header(value), bytes)
 
 
-@fixed_budget
+@more_examples
 @given(st.binary(max_size=300) | st.builds(lambda v, t: to_json(v) + t, VALUES, TAILS))
 @example(b"[" * 100_000)
 @example(b'{"ts":' + b"9" * 5000 + b"}")
@@ -78,7 +78,7 @@ def test_parse_header_any_text_is_parsed_or_refused(plain: bytes) -> None:
     fingerprint_header(plain * 3, SIZE, header.keys)
 
 
-@fixed_budget
+@more_examples
 @given(st.binary(max_size=SIZE * 3) | st.binary(min_size=SIZE, max_size=SIZE).map(lambda b: b * 17))
 @example(bytes(SIZE))
 @example(b"\xff" * SIZE)
@@ -87,7 +87,7 @@ def test_server_key_any_ciphertext_is_decrypted_or_refused(cipher: bytes) -> Non
         assert isinstance(asyncio.run(KEY.decrypt(cipher)), bytes)
 
 
-@fixed_budget
+@more_examples
 @given(st.integers(0, SIZE * 8 - 1), st.integers(0, 1))
 def test_server_key_flipped_bit_gives_no_header(bit: int, block: int) -> None:
     plain = to_json({"auth": "x", "ts": "1", "uri": "/api/v1/task/dags/ob", "keys": ""})
@@ -112,7 +112,7 @@ async def test_server_key_wrong_padding_gives_constant_text() -> None:
 # --- time and credentials ------------------------------------------------------------------------
 
 
-@fixed_budget
+@more_examples
 @given(ANY_TEXT | st.integers().map(str) | st.from_regex(r"[+-]?[0-9]{1,40}", fullmatch=True))
 @example("9" * 5000)
 @example("-9223372036854775808")
@@ -121,7 +121,7 @@ def test_parse_time_any_text_is_64_bit_or_refused(text: str) -> None:
         assert -(2**63) < parse_time(text) < 2**63
 
 
-@fixed_budget
+@more_examples
 @given(
     header=st.builds(SignedHeader, ANY_TEXT, ANY_TEXT, ANY_TEXT, st.binary(), st.booleans()),
     passwords=st.builds(Passwords, ANY_TEXT, st.none() | ANY_TEXT),
@@ -158,14 +158,14 @@ BODIES = st.binary(max_size=200)
 KEYS = st.binary(min_size=32, max_size=32)
 
 
-@fixed_budget
+@more_examples
 @given(BODIES | BODIES.map(base64.b64encode), st.binary(max_size=40) | KEYS)
 def test_decrypt_body_any_bytes_are_decrypted_or_refused(body: bytes, keys: bytes) -> None:
     with contextlib.suppress(DECRYPTION_ERRORS):
         assert isinstance(decrypt_body(body, keys), bytes)
 
 
-@fixed_budget
+@more_examples
 @given(BODIES, KEYS, st.integers(0, 80))
 def test_decrypt_body_ignores_line_breaks(plain: bytes, keys: bytes, width: int) -> None:
     text = base64.b64encode(encrypt(plain, keys))
@@ -173,7 +173,7 @@ def test_decrypt_body_ignores_line_breaks(plain: bytes, keys: bytes, width: int)
     assert decrypt_body(b"\r\n".join(lines), keys) == plain
 
 
-@fixed_budget
+@more_examples
 @given(BODIES, KEYS, st.integers(0, 10_000))
 def test_decrypt_body_flipped_bit_gives_other_bytes(plain: bytes, keys: bytes, bit: int) -> None:
     cipher = bytearray(encrypt(plain, keys))
@@ -183,7 +183,7 @@ def test_decrypt_body_flipped_bit_gives_other_bytes(plain: bytes, keys: bytes, b
         assert decrypt_body(base64.b64encode(cipher), keys) != plain
 
 
-@fixed_budget
+@more_examples
 @given(BODIES | st.builds(lambda v, t: to_json(v) + t, VALUES, TAILS))
 @example(b'{"scope": ' * 5000)
 @example(b'{"scope": {"type": "\\ud800", "target": ["\\udfff"]}}')
@@ -197,7 +197,7 @@ def test_bind_any_body_is_bound_or_refused(body: bytes) -> None:
 # --- ids and addresses ---------------------------------------------------------------------------
 
 
-@fixed_budget
+@more_examples
 @given(ANY_TEXT | st.from_regex(r"[0-9+-]{1,90}", fullmatch=True))
 @example("2" + "9" * 6000)
 @example("3" + "-" * 50)
@@ -212,7 +212,7 @@ ADDRESSES = st.ip_addresses(v=4).filter(lambda ip: ip.packed[0]) | st.ip_address
 )
 
 
-@fixed_budget
+@more_examples
 @given(
     st.sampled_from([IdKind.LOCAL, IdKind.OBPROXY]),
     ADDRESSES,
@@ -227,7 +227,7 @@ def test_encode_id_round_trip_keeps_parts(
     assert (decoded.kind, decoded.row_id, decoded.agent) == (kind, row_id, agent)
 
 
-@fixed_budget
+@more_examples
 @given(ANY_TEXT | st.from_regex(r"[\[\]0-9a-fA-F:.%]{1,60}", fullmatch=True))
 @example("[::1]:" + "9" * 5000)
 @example("1.2.3.4:" + "9" * 5000)

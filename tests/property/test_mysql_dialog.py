@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dagengine.mysql import MysqlError, Result, connect
@@ -24,13 +24,6 @@ from tests.support.mysql_peer import (
     row,
 )
 
-fixed_budget = settings(
-    max_examples=120,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
 ANSWER_S = 0.03
 LIMIT_S = 10.0  # never reached: the peer closes the connection after its last bytes
 TEXT, INTEGER, DOUBLE = 253, 8, 5
@@ -118,7 +111,7 @@ def test_valid_dialog_gives_result(tmp_path: Path) -> None:
 @example([VALID[0], VALID[1], b""])
 @example([VALID[0], packet(2, b"\xfe"), b""])
 @example([VALID[0], VALID[1], packet(1, b"\xfe" + b"\xff" * 8)])
-@fixed_budget
+@settings(max_examples=120)
 def test_damaged_dialog_gives_result_or_mysql_error(
     tmp_path_factory: pytest.TempPathFactory, stages: Stages
 ) -> None:

@@ -79,12 +79,10 @@ class SharedService(RuleBasedStateMachine):
 
 
 TestSharedService = SharedService.TestCase
-TestSharedService.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, database=None
-)
+TestSharedService.settings = settings(max_examples=60, stateful_step_count=25)
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(OFFSETS_S, st.floats(0.001, 0.3)), min_size=1, max_size=4),
     st.lists(st.tuples(st.floats(0.1, 8), st.floats(0, 30)), max_size=4),
@@ -105,7 +103,7 @@ def test_observe_after_outages_declares_none_dead(
     assert states == {ControllerState.LIVE}
 
 
-@settings(max_examples=40, deadline=None, database=None)
+@settings(max_examples=40)
 @given(st.integers(1, 5), st.integers(0, 4))
 def test_hand_over_evens_out_shares(first: int, more: int) -> None:
     service = Service(CLUSTERS)

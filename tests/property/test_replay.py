@@ -66,7 +66,7 @@ async def run_actions(actions: Sequence[Action]) -> None:
             raise AssertionError(f"accepted twice: {actions[: number + 1]}")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(ACTIONS)
 def test_replay_guard_with_any_clock_accepts_request_once(actions: list[Action]) -> None:
     asyncio.run(run_actions(actions))

@@ -296,5 +296,5 @@ class OneDag(RuleBasedStateMachine):
             assert self.snapshot.running
 
 
-OneDag.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
+OneDag.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
 TestOneDag = OneDag.TestCase

@@ -98,5 +98,5 @@ class OneDagOnDisk(OneDag):
         self.resume_dag(None)
 
 
-OneDagOnDisk.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+OneDagOnDisk.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
 TestOneDagOnDisk = OneDagOnDisk.TestCase

@@ -167,7 +167,7 @@ def test_read_parameters_other_file_is_refused(database: bytes) -> None:
         read_parameters(MetaDb(database, b""))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data())
 def test_read_parameters_any_damage_is_handled(data: st.DataObject) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:

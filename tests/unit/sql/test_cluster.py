@@ -213,7 +213,7 @@ ANY_VALUE = st.one_of(
 )
 
 
-@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(ANY_VALUE, max_size=8), max_size=4))
 def test_parsers_any_rows_raise_only_sql_not_ready(rows: list[list[object]]) -> None:
     for parse in PARSERS:
@@ -221,7 +221,7 @@ def test_parsers_any_rows_raise_only_sql_not_ready(rows: list[list[object]]) -> 
             parse(rows)
 
 
-@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_parsers_rows_of_right_width_raise_only_sql_not_ready(data: st.DataObject) -> None:
     for parse, width in PARSERS.items():
