@@ -120,14 +120,14 @@ def _check_directory(place: _Place, key: str) -> str | None:
     value: str | None = place.pick(key)
     if value is None:
         return None
-    subject = {"path": place.locate(key), "ip": place.entry.ip, "key": key, "value": value}
     if not value.startswith("/") or not value.strip("/"):
-        raise ConfigError(
-            messages.PATH_NOT_ABSOLUTE(**subject), remedy=messages.WRITE_ABSOLUTE_PATH()
-        )
-    if "\\" in value or not value.isprintable():
-        raise ConfigError(messages.PATH_CHARACTERS(**subject), remedy=messages.RENAME_DIRECTORY())
-    return value.rstrip("/")
+        refusal, remedy = messages.PATH_NOT_ABSOLUTE, messages.WRITE_ABSOLUTE_PATH
+    elif "\\" in value or not value.isprintable():
+        refusal, remedy = messages.PATH_CHARACTERS, messages.RENAME_DIRECTORY
+    else:
+        return value.rstrip("/")
+    reason = refusal(path=place.locate(key), ip=place.entry.ip, key=key, value=value)
+    raise ConfigError(reason, remedy=remedy())
 
 
 def _check_unique(places: list[_Place], servers: tuple[Server, ...]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from yaml.reader import Reader
 
 from dagengine.errors import ConfigError
 from dagengine.remote import HostAddress
@@ -43,6 +45,24 @@ def cluster_of(tmp_path: Path, text: str) -> ClusterFile:
 
 
 # --- valid content ---------------------------------------------------------------------------
+
+
+def test_load_cluster_parses_large_file_as_often_as_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    read = Reader.__init__
+
+    def count(reader: Reader, stream: str) -> None:
+        parsed.append(stream)
+        read(reader, stream)
+
+    monkeypatch.setattr(Reader, "__init__", count)
+    for servers in (1, 99):
+        entries = ", ".join(f"{{ip: 10.0.0.{n}, data_dir: /d}}" for n in range(1, 1 + servers))
+        text = f"{HEAD}defaults: {{home: /h}}\nzones: {{z1: [{entries}]}}\n"
+        assert len(cluster_of(tmp_path, text).servers) == servers
+    assert Counter(Counter(parsed).values()) == {2: 2}
 
 
 def test_cluster_file_server_needs_only_ip_and_home(tmp_path: Path) -> None:
