@@ -6,11 +6,14 @@ options, an example and the exit codes.
 
 from __future__ import annotations
 
+import inspect
 import platform
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 import dagengine
 from dagengine.cli import messages
@@ -19,10 +22,43 @@ from dagengine.runtime.terminal import write_lines
 
 HELP_OPTIONS = ("-h", "--help")
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Command(TyperCommand):
+    """A command whose help is wrapped at the width of the terminal, not of its source."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        paragraphs = inspect.cleandoc(self.help or "").split("\n\n")
+        self.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class _App(typer.Typer):
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
+        return super().command(name, **{"cls": _Command, **settings})
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """Return the parameters; typer shows `<bool>` behind a flag, which takes no value."""
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
 
 def new_app(*, help_text: str | None = None, epilog: str | None = None) -> typer.Typer:
     """Return an application without commands, in the common style."""
-    return typer.Typer(
+    return _App(
+        cls=_Group,
         help=help_text,
         epilog=epilog,
         add_completion=False,

@@ -55,28 +55,30 @@ def backup(
 
 def store(
     action: Annotated[Literal["new-epoch", "migrate", "copy"], typer.Argument()],
-    places: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[STORE]...",
-            help="`migrate`: the database. `copy`: FROM and TO, a database and a file or "
-            "directory. A database is mysql://USER@HOST:PORT/DATABASE.",
-        ),
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="FROM", help="`copy`: what to copy. `migrate`: the database."),
     ] = None,
+    target: Annotated[str | None, typer.Argument(metavar="TO", help="`copy`: where to.")] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", help="`new-epoch`: the engine file; default: ./engine.yaml."
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="`new-epoch`: the engine file; default: engine.yaml here or in /etc/dagengine.",
         ),
     ] = None,
     password_file: Annotated[
-        Path | None, typer.Option(help="File with the password of the database's user.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File with the password of the database's user."),
     ] = None,
     tls_ca_file: Annotated[
         Path | None,
         typer.Option(
+            metavar="FILE",
             help="File with the CA certificates to trust for the database; default: those of the "
-            "system, and no TLS to an address of this machine."
+            "system, and no TLS to an address of this machine.",
         ),
     ] = None,
     at_least: Annotated[
@@ -94,7 +96,10 @@ def store(
     """Prepare stores; except for `migrate`, their controllers must be stopped.
 
     `new-epoch` lets hosts accept the commands of a restored store; `migrate` creates or upgrades
-    the schema of a shared store; `copy` moves clusters between SQLite files and a shared store.
+    the schema of a shared store; `copy` copies clusters between SQLite files and a shared store.
+
+    A database is mysql://USER@HOST:PORT/DATABASE; other places are a file, or a directory with a
+    file per cluster.
     """
     # Imported here: the commands that call a controller do not need it.
     from dagengine.cli.store_commands import (  # noqa: PLC0415
@@ -106,11 +111,12 @@ def store(
     from dagengine.server.config import find_engine_file, load_config  # noqa: PLC0415
     from dagengine.server.local_store import start_new_epoch  # noqa: PLC0415
 
+    places = [place for place in (source, target) if place is not None]
     match action:
         case "migrate":
-            migrate_stores(places or (), AccessFiles(password_file, tls_ca_file))
+            migrate_stores(places, AccessFiles(password_file, tls_ca_file))
         case "copy":
-            copy_stores(places or (), AccessFiles(password_file, tls_ca_file), cluster)
+            copy_stores(places, AccessFiles(password_file, tls_ca_file), cluster)
         case "new-epoch":
             path = find_engine_file() if config is None else config
             loaded = load_config(path, os.environ)

@@ -233,7 +233,7 @@ DagId: TypeAlias = Annotated[
     str, typer.Argument(metavar="ID", help=_ID_HELP, autocompletion=complete_dag_ids)
 ]
 OptionalDagId: TypeAlias = Annotated[
-    str, typer.Argument(metavar="[ID]", help=_ID_HELP, autocompletion=complete_dag_ids)
+    str, typer.Argument(metavar="ID", help=_ID_HELP, autocompletion=complete_dag_ids)
 ]
 
 

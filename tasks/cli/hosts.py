@@ -70,7 +70,7 @@ class Result:
 def hosts(
     action: Annotated[Literal["trust", "claim"], typer.Argument()],
     server: Annotated[
-        str, typer.Argument(metavar="[SERVER]", help="claim: the server, as in the cluster file.")
+        str, typer.Argument(metavar="SERVER", help="claim: the server, as in the cluster file.")
     ] = "",
     config: Annotated[
         Path | None, typer.Option("-c", "--config", metavar="FILE", help="The engine file.")
@@ -91,7 +91,7 @@ def hosts(
             help="Pin this host's key although another one is pinned: host or host:port.",
         ),
     ] = None,
-    reason: Annotated[str, typer.Option(help="claim: reason for the audit.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="claim: reason for the audit.")] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document on stdout.")
     ] = False,

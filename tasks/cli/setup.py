@@ -74,24 +74,31 @@ init_app, config_app = new_app(), new_app()
 @init_app.command(epilog=render_epilog("dagengine init prod --server 10.0.0.1 --server 10.0.0.2"))
 def init(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIRECTORY]", help="It is created if it does not exist.")
+        Path, typer.Argument(metavar="DIRECTORY", help="It is created if it does not exist.")
     ] = Path(),
     server: Annotated[
         list[str] | None,
         typer.Option(metavar="IP", help="A server, in a zone of its own. Repeat for more."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the cluster.")] = "demo",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the cluster.")] = "demo",
     flavour: Annotated[
         str,
         typer.Option(
-            help=f"Kind of the servers: {_KINDS}.", autocompletion=lambda: [*_FLAVOURS_BY_NAME]
+            metavar="KIND",
+            help=f"Kind of the servers: {_KINDS}.",
+            autocompletion=lambda: [*_FLAVOURS_BY_NAME],
         ),
     ] = _DEFAULT_FLAVOUR,
-    user: Annotated[str, typer.Option(help="SSH user on the hosts.")] = "admin",
+    user: Annotated[str, typer.Option(metavar="USER", help="SSH user on the hosts.")] = "admin",
     home: Annotated[
-        str, typer.Option(help="Directory of each server; default: /home/USER/FLAVOUR.")
+        str,
+        typer.Option(
+            metavar="PATH", help="Directory of each server; default: FLAVOUR in /home/USER."
+        ),
     ] = "",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API.")] = 2886,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=1, max=65535, help="Port of the API.")
+    ] = 2886,
 ) -> None:
     """Write an engine file and a cluster file. Existing files are not changed."""
     _check_options(server or (), {"--name": name, "--user": user}, home)

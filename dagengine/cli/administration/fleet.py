@@ -35,11 +35,9 @@ FLEET_EXAMPLES = (
 def fleet(
     action: Annotated[
         Literal["list", "start", "forget"],
-        typer.Argument(metavar="[list|start|forget]", help="Without one: list."),
+        typer.Argument(help="Without one: list."),
     ] = "list",
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="forget: name of the cluster.")
-    ] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="forget: name of the cluster.")] = "",
     cluster: Annotated[
         str,
         typer.Option(

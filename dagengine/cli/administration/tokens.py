@@ -33,7 +33,8 @@ TOKEN_EXAMPLES = (
 def token(
     action: Annotated[Literal["create", "list", "revoke"], typer.Argument()],
     name: Annotated[
-        str, typer.Option("--name", help="Name of the token, which the audit shows.")
+        str,
+        typer.Option("--name", metavar="NAME", help="Name of the token, which the audit shows."),
     ] = "",
     read_only: Annotated[
         bool, typer.Option("--read-only", help="The token may read and plan, not change.")

@@ -79,6 +79,17 @@ def test_help_in_60_columns_keeps_url_and_metavars(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     text = help_of(capsys, name)
-    assert "<list[" not in text.replace("[STORE]... <list[", "")
+    options = text.partition("─ Options ─")[2]
+    assert re.findall(r"<(?:bool|str|int|path|list)\b", options) == []
+    assert "[[" not in text
+    assert re.findall(r"\w… │", text) == []  # a word that the column has no room for
     if "DAGENGINE_URL" in text and name != "fleet":
         assert "http://127.0.0.1:2886]" in text
+
+
+def test_help_is_wrapped_at_the_width_of_the_terminal(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["store", "--help"]) == 0
+    assert "`migrate` creates or upgrades the schema of a shared store;" in capsys.readouterr().out
