@@ -48,16 +48,16 @@ demo-fleet: $(VENV)/demo.stamp
 # summary names it, and more than MAX_RERUNS such tests fail the run (tests/conftest.py).
 test: $(VENV)/dev.stamp
 	@echo "== running the quick tests"
-	$(BIN)/python -m pytest -m "not slow and not soak and not long_forwarding" -n 4 --dist loadgroup $(RERUNS) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not soak and not outside_sample" -n 4 --dist loadgroup $(RERUNS) $(ARGS)
 
 # Those of ALONE one after the other: they measure, or take the machine for themselves.
 test-slow: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "slow and not long_forwarding" -n 2 --dist loadfile $(RERUNS) $(ALONE:%=--ignore=%) $(ARGS)
-	$(BIN)/python -m pytest -m "slow and not long_forwarding" $(RERUNS) $(ALONE) $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not outside_sample" -n 2 --dist loadfile $(RERUNS) $(ALONE:%=--ignore=%) $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not outside_sample" $(RERUNS) $(ALONE) $(ARGS)
 
 # Neither is part of test-all.
 soak: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "soak or long_forwarding" $(ARGS)
+	$(BIN)/python -m pytest -m "soak or outside_sample" $(ARGS)
 	$(BIN)/python -m pytest --hypothesis-profile random tests/property $(ARGS)
 
 soak-data: $(VENV)/dev.stamp

@@ -48,7 +48,7 @@ only_owner = pytest.mark.parametrize("open_testbed", CALLED[:1], indirect=True)
 
 other_controller_in_soak = pytest.mark.parametrize(
     "open_testbed",
-    [CALLED[0], pytest.param(ForwardingTestbed, id="non-owner", marks=pytest.mark.long_forwarding)],
+    [CALLED[0], pytest.param(ForwardingTestbed, id="non-owner", marks=pytest.mark.outside_sample)],
     indirect=True,
 )
 """For tests that take long: CI calls the owner, `make soak` the other controller as well."""

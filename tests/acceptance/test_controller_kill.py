@@ -15,6 +15,7 @@ from tests.acceptance.conftest import (
     sub_tasks,
     wait_dag,
 )
+from tests.support.quick_cases import sample_pairs
 
 STAGES = (
     "Check operation lock",
@@ -37,20 +38,8 @@ def count_launches(testbed: ClusterTestbed) -> Path:
     return launches
 
 
-# The quick suite has a kill before, during and after the launch of the server.
-QUICK_KILLS = {("Start observers", "after")}
-KILL_CASES = [
-    pytest.param(
-        *(stage, side),
-        id=f"{stage}-{side}",
-        marks=[] if (stage, side) in QUICK_KILLS else [pytest.mark.slow],
-    )
-    for stage in STAGES
-    for side in ("before", "after")
-]
-
-
-@pytest.mark.parametrize(("stage", "side"), KILL_CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize(("stage", "side"), sample_pairs(STAGES, ("before", "after")))
 @other_controller_in_soak
 async def test_controller_killed_resumes_dag_at_its_stage(
     open_testbed: OpenTestbed, stage: str, side: str

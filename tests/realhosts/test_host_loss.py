@@ -11,6 +11,7 @@ from tests.realhosts.fault_points import FAULT_POINTS, FaultPoint, release
 from tests.realhosts.faults import FAULTS, Fault
 from tests.realhosts.host_cluster import Dag, HostCluster, log_text, sub_task
 from tests.realhosts.report import Row, ended_at, idle_share, row_of
+from tests.support.quick_cases import sample_pairs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -35,8 +36,7 @@ async def lose_host(
     return await cluster.end_of(dag_id), lost_at
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@pytest.mark.parametrize("fault_point", FAULT_POINTS, ids=lambda fault_point: fault_point.name)
+@pytest.mark.parametrize(("fault_point", "fault"), sample_pairs(FAULT_POINTS, FAULTS))
 async def test_start_with_lost_host_names_it_and_retry_recovers(
     cluster: HostCluster, fault_point: FaultPoint, fault: Fault, add_row: AddRow
 ) -> None:

@@ -41,6 +41,7 @@ from tests.support.hostile_cluster import (
     open_hostile_cluster,
     wait_dag,
 )
+from tests.support.quick_cases import sample_pairs
 from tests.support.sql_listener import FRIENDLY, HOSTILE, NATIVE, ListenerProcess, Recording
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -60,6 +61,11 @@ async def cluster(
     directory = tmp_path_factory.mktemp("hostile")
     async with open_hostile_cluster(request.param, directory) as opened:
         yield opened
+
+
+each_hostile = pytest.mark.parametrize(
+    ("cluster", "behaviour"), sample_pairs(FLAVOURS, sorted(HOSTILE)), indirect=["cluster"]
+)
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -266,7 +272,7 @@ def _check_logins(recording: Recording) -> None:
         assert proof[1 + proof[0] :] == NATIVE + b"\0"
 
 
-@pytest.mark.parametrize("behaviour", HOSTILE)
+@each_hostile
 async def test_login_hostile_server_receives_only_proof(
     cluster: HostileCluster, behaviour: str
 ) -> None:
@@ -275,7 +281,7 @@ async def test_login_hostile_server_receives_only_proof(
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
-@pytest.mark.parametrize("behaviour", HOSTILE)
+@each_hostile
 async def test_login_listener_of_other_user_receives_nothing(
     cluster: HostileCluster, behaviour: str
 ) -> None:
