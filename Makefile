@@ -26,6 +26,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 RERUNS := --reruns 1 -rR
 ALONE := tests/integration/server tests/unit/hosts tests/acceptance/test_sudo.py
+# Modules are compiled once, not again in each of the many processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
 # Each library is used by at least one of these; together they take about a minute on two cores.
 LOWEST_TESTS := tests/unit tests/architecture/test_dependencies.py \
     tests/conformance/test_store.py tests/conformance/test_sqlite_lifecycle.py \
