@@ -122,10 +122,10 @@ async def wait_until_healthy(
         RemoteError: the host cannot be queried.
     """
     started_s = clock.monotonic_s()
-    pause_s, remedy = _FIRST_POLL_S, ""
-    reason: str = messages.NOT_PROBED()
+    waited_s, pause_s = 0.0, _FIRST_POLL_S
+    reason, remedy = "", ""
     with _ProcessMonitor(monitored, clock).opened() as monitor:
-        while (waited_s := clock.monotonic_s() - started_s) < LIMIT_S:
+        while True:
             try:
                 await _wait_for_port(monitored)
                 version = await _try_sql(monitored, context)
@@ -141,7 +141,9 @@ async def wait_until_healthy(
             if await monitor.pause(pause_s):
                 return Exited()
             pause_s = choose_pause_s(waited_s)
-    return HealthTimedOut(monitor.level, reason, remedy, LIMIT_S)
+            waited_s = clock.monotonic_s() - started_s
+            if waited_s >= LIMIT_S:
+                return HealthTimedOut(monitor.level, reason, remedy, LIMIT_S)
 
 
 def choose_pause_s(waited_s: float) -> float:

@@ -178,7 +178,6 @@ MARKER_REMAINS = Message(
 
 # --- Health ----------------------------------------------------------------------
 
-NOT_PROBED = Message("tasks.operations.not_probed", "not probed yet")
 ENDED_AFTER_ANSWER = Message(
     "tasks.operations.ended_after_answer",
     "it answered SQL and then ended",

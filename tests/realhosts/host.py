@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -20,6 +22,10 @@ from tests.realhosts.network import Network, host_ip, host_network_commands
 
 _OBSERVERS = (b"dagengine-watch", b"dagengine-process", b"dagengine-sql")
 """Names of the scripts with which the controller observes its servers."""
+
+_END_BOUND_S = 30.0
+_LISTEN_ATTEMPTS = 1000
+"""Each takes as long as the start of a program."""
 
 _KINDS = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
@@ -228,11 +234,16 @@ class Host:
         return [process for process in others if not _observes(process)]
 
     def signal(self, processes: Sequence[Process], number: signal.Signals) -> None:
+        """Send a signal; after SIGKILL, wait until the processes have ended."""
         for process in processes:
             try:
-                os.kill(process.pid, number)
+                handle = os.pidfd_open(process.pid)
             except ProcessLookupError:
                 continue
+            with os.fdopen(handle, "rb"), contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+                if number is signal.SIGKILL:
+                    select.select([handle], [], [], _END_BOUND_S)
 
     def signal_sshd(self, number: signal.Signals) -> None:
         """Send a signal to all sshd processes, the sessions included."""
@@ -241,11 +252,18 @@ class Host:
     def start_sshd(self) -> None:
         """Start sshd as the host's init would; it listens when this returns."""
         (self.directory / "run" / "sshd.pid").unlink(missing_ok=True)
-        self.run("/usr/sbin/sshd", "-E", "/run/sshd.log")
+        self.run("/usr/sbin/sshd", "-E", "/run/sshd.log")  # it listens only after its fork
+        if not any(self.is_listening(22) for _ in range(_LISTEN_ATTEMPTS)):
+            raise RuntimeError(self.sshd_log[-1000:])
 
     def is_listening(self, port: int) -> bool:
         """Return whether a process listens on a TCP port of the host."""
         return bool(self.run("ss", "-H", "-l", "-t", "-n", f"sport = :{port}").strip())
+
+    def has_ssh_sessions(self) -> bool:
+        """Return whether sshd serves a connection, or has yet to accept one."""
+        waiting = self.run("ss", "-H", "-t", "-n", "sport = :22").strip()
+        return bool(waiting) or sum(process.is_sshd for process in self.processes()) > 1
 
     def has_connection(self, port: int) -> bool:
         """Return whether a client is connected to a TCP port of the host."""

@@ -130,6 +130,11 @@ class HostCluster:
         Every access to a host is a new connection in sshd's log. The next reset restores the file.
         """
         await self.end_controller()
+
+        async def are_hosts_quiet() -> bool:  # so that the log has all of its connections
+            return not any(host.has_ssh_sessions() for host in self.hosts)
+
+        await eventually(are_hosts_quiet, timeout_s=30, what="the end of all SSH sessions")
         self.entries["ssh"]["max_sessions"] = 3  # too few for a watch
         self.write()
         self.undo.callback(self._allow_watch)

@@ -221,7 +221,7 @@ async def open_hostile_cluster(flavour: str, directory: Path) -> AsyncIterator[H
     """A cluster with its controller, in which a wait for SQL ends after one attempt."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGENGINE_ROOT_PASSWORD", PASSWORD)
-        patch.setattr("tasks.operations.health.LIMIT_S", 0.01)
+        patch.setattr("tasks.operations.health.LIMIT_S", 0.0)
         patch.setattr("tasks.monitoring.monitor.CACHE_S", 0.0)
         patch.setattr("tasks.monitoring.monitor.WITHIN_S", 60.0)  # also on a busy machine
         patch.setattr("tasks.monitoring.monitor._CALL_S", 60.0)
