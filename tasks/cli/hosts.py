@@ -122,7 +122,7 @@ def hosts(
             for server in load_cluster(path, FLAVOURS).servers
         )
         replaced = _check_replaced(replace or (), addresses)
-        for warning in dict.fromkeys(line for a in addresses for line in find_skipped_lines(a)):
+        for warning in find_skipped_lines(*addresses):
             _print(warning)
         results = _trust_all(addresses, replaced, is_agreed=yes)
     except KeyboardInterrupt:

@@ -52,6 +52,7 @@ from tasks.sql.identity import read_identities
 
 # Names of checks are part of the JSON output, and thus not messages.
 _CLUSTER_FILE, _ROOT_PASSWORD, _HOST_KEY = "cluster file", "root password", "host key"
+_KNOWN_HOSTS = "known hosts"
 _HOST_S = 120.0
 _HEALTH_OF = {
     Severity.OK: SelfCheckStatus.OK,
@@ -162,8 +163,10 @@ async def examine_cluster(
     """
     cluster = file.current
     results = [*inspect_cluster_file(file.path, cluster), inspect_password(file)]
-    for address in dict.fromkeys(hop for s in cluster.servers for hop in s.address.route()):
+    addresses = list(dict.fromkeys(hop for s in cluster.servers for hop in s.address.route()))
+    for address in addresses:
         results += inspect_login_files(address)
+    results += inspect_known_hosts(addresses)
     results = list(dict.fromkeys(results))
     report(results)
     async with asyncio.TaskGroup() as group:
@@ -208,7 +211,7 @@ def inspect_password(file: ClusterFile) -> SelfCheckResult:
 
 
 def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
-    """Check the key, passphrase and known hosts of one host or bastion."""
+    """Check the key and the passphrase of one host or bastion."""
     if address.key_file is not None and not address.agent:
         yield inspect_file(address.key_file, "SSH key", is_secret=True)
     if address.key_passphrase_file is not None:
@@ -216,13 +219,23 @@ def inspect_login_files(address: HostAddress) -> Iterator[SelfCheckResult]:
     if (variable := address.key_passphrase_env) is not None and not os.environ.get(variable):
         state = messages.VARIABLE_EMPTY if variable in os.environ else messages.VARIABLE_UNSET
         yield _bad(variable, "passphrase", state(), messages.SET_VARIABLE())
-    yield from _inspect_known_hosts(address)
 
 
-def _inspect_known_hosts(address: HostAddress) -> Iterator[SelfCheckResult]:
-    """Check the known_hosts file; without it, the host keys are unknown, not the set-up broken."""
-    file = known_hosts_file(address)
-    check, remedy = "known hosts", messages.PIN_HOST_KEYS()
+def inspect_known_hosts(addresses: Iterable[HostAddress]) -> Iterator[SelfCheckResult]:
+    """Check the known_hosts files, each of which is that of many hosts."""
+    by_file: dict[Path, HostAddress] = {}
+    for address in addresses:
+        try:
+            by_file.setdefault(known_hosts_file(address), address)
+        except ConfigError as exc:
+            yield _bad("known_hosts", _KNOWN_HOSTS, exc.message, exc.remedy)
+    for file, address in by_file.items():
+        yield from _inspect_known_hosts_file(file, address)
+
+
+def _inspect_known_hosts_file(file: Path, address: HostAddress) -> Iterator[SelfCheckResult]:
+    """Check one file; without it, the host keys are unknown, not the set-up broken."""
+    check, remedy = _KNOWN_HOSTS, messages.PIN_HOST_KEYS()
     if not file.exists():
         message = messages.KNOWN_HOSTS_MISSING()
         yield SelfCheckResult(str(file), check, SelfCheckStatus.WARN, message, remedy)

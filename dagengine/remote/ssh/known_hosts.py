@@ -6,6 +6,7 @@ For the format see sshd(8).
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import logging
@@ -67,16 +68,21 @@ class TrustedHosts:
             ) from error
 
 
-def find_skipped_lines(address: HostAddress) -> tuple[str, ...]:
-    """Return a warning for each unreadable line in the known_hosts file of an address.
+def find_skipped_lines(*addresses: HostAddress) -> tuple[str, ...]:
+    """Return a warning for each unreadable line in the known_hosts files of the addresses.
 
-    Empty if the file does not exist or cannot be opened.
+    Each file is read once. A file that does not exist or cannot be opened has no warning.
     """
-    try:
-        file = known_hosts_file(address)
-        return _describe_skipped(file, WatchedFile(file, _read_known_hosts).read())
-    except (ConfigError, OSError):
-        return ()
+    files: set[Path] = set()
+    for address in addresses:
+        with contextlib.suppress(ConfigError):
+            files.add(known_hosts_file(address))
+    warnings: list[str] = []
+    for file in sorted(files):
+        with contextlib.suppress(OSError):
+            known_hosts = WatchedFile(file, _read_known_hosts).read()
+            warnings += _describe_skipped(file, known_hosts)
+    return tuple(warnings)
 
 
 def _read_known_hosts(file: Path) -> KnownHosts:

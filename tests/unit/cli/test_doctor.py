@@ -13,6 +13,7 @@ from dagengine.remote import HostAddress, SshPool
 from tasks.cluster.cluster_file import ClusterFile
 from tasks.doctor.examine import (
     examine,
+    inspect_known_hosts,
     inspect_login_files,
     inspect_password,
     name_engine_file,
@@ -72,6 +73,14 @@ def test_inspect_login_files_unusable_passphrase_variable_is_bad(
         message_part is not None
     )
     assert len(bad) == (message_part is not None)
+
+
+def test_inspect_known_hosts_unknown_home_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    (bad,) = dict.fromkeys(inspect_known_hosts([HostAddress("::1"), HostAddress("::2")]))
+    assert (bad.check, bad.health) == ("known hosts", SelfCheckStatus.BAD)
+    assert bad.remedy
 
 
 @pytest.mark.parametrize(("content", "is_bad"), [("pw\n", False), ("", True), (" \n", True)])

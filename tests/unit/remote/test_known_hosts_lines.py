@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from unittest.mock import Mock
 
 import asyncssh
 import pytest
 
 from dagengine.errors import HostKeyRejected
 from dagengine.remote.runner import HostAddress
+from dagengine.remote.ssh import known_hosts
 from dagengine.remote.ssh.known_hosts import (
     Matches,
     TrustedHosts,
@@ -92,6 +94,16 @@ def test_known_hosts_skipped_lines_are_logged_once(tmp_path, caplog) -> None:
     (message,) = (record.getMessage() for record in caplog.records)
     assert message.startswith(f"line 2 of {file} is skipped: ")
     assert find_skipped_lines(address) == (message,)
+
+
+def test_find_skipped_lines_reads_a_file_once(tmp_path, monkeypatch) -> None:
+    parse = Mock(wraps=parse_known_hosts)
+    monkeypatch.setattr(known_hosts, "parse_known_hosts", parse)
+    file = tmp_path / "known_hosts"
+    file.write_bytes(GOOD + b"=======\n")
+    addresses = [HostAddress(f"10.0.0.{number}", known_hosts=file) for number in range(9)]
+    assert len(find_skipped_lines(*addresses)) == 1
+    assert parse.call_count == 1
 
 
 @pytest.mark.parametrize(
