@@ -11,6 +11,7 @@ import typer
 from dagengine.cli import messages
 from dagengine.cli.application import app
 from dagengine.cli.views.screen import print_lines
+from dagengine.errors import ConfigError
 from dagengine.server.plugins import load_extension_points
 
 if TYPE_CHECKING:
@@ -42,8 +43,11 @@ def find_own_commands() -> set[str]:
 
 
 def find_command_names() -> set[str]:
-    """Return the names of all commands, also of those that extensions add."""
-    points = load_extension_points().points
+    """Return the names of all commands, also of those of extensions that can be loaded."""
+    try:
+        points = load_extension_points().points
+    except ConfigError:  # reported by the commands that need extensions
+        points = ()
     return find_own_commands() | {name for point in points for name in point.commands}
 
 

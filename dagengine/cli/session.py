@@ -222,7 +222,11 @@ async def _pass_node(client: Client, dag_id: str, stage: int, reason: str) -> No
 
 
 async def _read_controller(client: Client) -> str:
-    return server_label(await client.info())
+    """Return the label of the controller; empty if it does not answer, as in a hand-over."""
+    try:
+        return server_label(await client.info())
+    except DagengineError:
+        return ""
 
 
 async def follow_to_end(

@@ -15,6 +15,7 @@ import typer
 
 from dagengine.cli.usage import messages
 from dagengine.cli.usage.choices import join_choices
+from dagengine.cli.usage.hidden_values import hide_values
 from dagengine.errors import Message, MessageText
 
 _CHOICES = re.compile(r"Choose from:\s+(.*)", re.DOTALL)
@@ -124,7 +125,8 @@ def _explain_command(match: re.Match[str]) -> UsageProblem:
 
 
 def _explain_arguments(match: re.Match[str]) -> UsageProblem:
-    return UsageProblem(messages.ARGUMENTS_UNEXPECTED(arguments=match[1]))
+    arguments = " ".join(hide_values(match[1].split()))
+    return UsageProblem(messages.ARGUMENTS_UNEXPECTED(arguments=arguments))
 
 
 _FORMS: Sequence[tuple[re.Pattern[str], Callable[[re.Match[str]], UsageProblem]]] = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dagengine.cli.usage import messages
 from dagengine.cli.usage.choices import join_choices
+from dagengine.cli.usage.hidden_values import hide_values
 from dagengine.errors import ConfigError, MessageText
 
 LEVELS = {
@@ -48,17 +49,12 @@ def parse_serve_options(argv: Sequence[str]) -> argparse.Namespace:
         name = (exc.argument_name or "").rpartition("/")[2]
         raise _usage_error(messages.OPTION_WITHOUT_VALUE(name=name)) from exc
     if rest and rest[0].startswith("-"):
-        raise _usage_error(messages.OPTION_UNKNOWN(name=_without_value(rest[0])))
+        raise _usage_error(messages.OPTION_UNKNOWN(name=hide_values(rest)[0]))
     if rest:
-        raise _usage_error(messages.ARGUMENTS_UNEXPECTED(arguments=" ".join(rest)))
+        raise _usage_error(messages.ARGUMENTS_UNEXPECTED(arguments=" ".join(hide_values(rest))))
     _check_choice("--log-format", options.log_format, [*map(str, LogFormat)])
     _check_choice("--log-level", options.log_level, [*LEVELS])
     return options
-
-
-def _without_value(option: str) -> str:
-    """Return the name of an unknown option; its value may be a password."""
-    return option.partition("=")[0] if option.startswith("--") else option[:2]
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

@@ -221,14 +221,12 @@ def running_rows(texts: Sequence[str], width: int | None, room: int) -> list[Tex
         width: columns of the terminal.
         room: maximum number of rows; the last one counts the sub-tasks that are not shown.
     """
-    blocks = [style_line(text, width) for text in texts]
-    if sum(map(len, blocks)) <= room:
-        return [row for block in blocks for row in block]
     rows: list[Text] = []
-    for number, block in enumerate(blocks):
-        if len(rows) + len(block) >= room:
-            more = messages.MORE_RUNNING(count=len(blocks) - number)
-            return [*rows, *style_line(more, width)]
+    for number, text in enumerate(texts):
+        block, remaining = style_line(text, width), len(texts) - number
+        needed = len(block) + (remaining > 1)  # with a row that counts the others
+        if len(rows) + needed > room:
+            return [*rows, *style_line(messages.MORE_RUNNING(count=remaining), width)]
         rows += block
     return rows
 

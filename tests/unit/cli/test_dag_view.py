@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserList
 from datetime import UTC
 from typing import Any
 
@@ -73,3 +74,13 @@ def test_running_rows_beyond_room_are_counted() -> None:
     assert len(rows) <= 4
     assert NAMES[0] in " ".join(rows)
     assert rows[-1] == "… and 2 more"
+
+
+def test_running_rows_examine_only_texts_with_room() -> None:
+    class Texts(UserList[str]):
+        def __getitem__(self, number: Any) -> Any:
+            assert number < 22
+            return f"server {number}"
+
+    rows = running_rows(Texts([""] * 1000), 80, 22)
+    assert [len(rows), rows[-1].plain] == [22, "… and 979 more"]

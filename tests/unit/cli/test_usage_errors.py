@@ -81,6 +81,22 @@ def test_unknown_option_is_shown_without_its_value(
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        "serve here --password=hunter2",
+        "list last --token=hunter2 x",
+        "store copy a b mysql://u:hunter2@h/d",
+        "serve https://u:hunter2@h",
+    ],
+)
+def test_unexpected_arguments_are_shown_without_secrets(capsys: Output, argv: str) -> None:
+    assert main(argv.split()) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("dagengine: the ")
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
     "argv", ["hosts trust", "hosts claim 10.0.0.1:2886", "hosts trust --replace x"]
 )
 def test_hosts_error_with_json_is_a_document(capsys: Output, tmp_path: Path, argv: str) -> None:

@@ -190,3 +190,11 @@ def test_load_extension_points_unusable_plugin_is_named(
     assert completed.returncode == 1
     assert error_part in completed.stderr
     assert "Traceback" not in completed.stderr
+
+
+def test_cli_usage_error_with_unusable_plugin_is_reported(tmp_path: Path) -> None:
+    install(tmp_path / "site", "more", "more = more:ABSENT", "POINT = 5")
+    words = ("-m", "dagengine", "list", "--typo")
+    completed = run(tmp_path, *words, environ={"PYTHONPATH": str(tmp_path / "site")})
+    assert (completed.returncode, completed.stdout) == (2, "")
+    assert completed.stderr.startswith("dagengine: the option --typo does not exist")
