@@ -213,7 +213,7 @@ def write_files(contents: dict[Path, str], *, check: Callable[[], object]) -> No
         ConfigError: a file exists already, cannot be written, or `check` has failed.
     """
     written: list[Path] = []
-    parents = {parent for path in contents for parent in path.parents if not parent.exists()}
+    parents = {parent for path in contents for parent in path.parents if _is_missing(parent)}
     try:
         for path, content in contents.items():
             _write_file(path, content)
@@ -226,6 +226,13 @@ def write_files(contents: dict[Path, str], *, check: Callable[[], object]) -> No
             with suppress(OSError):
                 parent.rmdir()
         raise
+
+
+def _is_missing(directory: Path) -> bool:
+    try:
+        return not directory.exists()
+    except OSError:  # not to be removed again, and to be reported when a file is written
+        return False
 
 
 def _write_file(path: Path, content: str) -> None:

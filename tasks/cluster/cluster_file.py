@@ -18,6 +18,7 @@ from tasks.cluster.observation import (
     AVAILABLE,
     NOT_RUNNING,
     UNKNOWN_STATUS,
+    ClusterSummary,
     Observation,
     TableRow,
     summarize,
@@ -61,7 +62,7 @@ class ClusterFile:
         (self.current, self._digest), self._modified_at = self._read()
         self._checked_version: object = None
         self._refusal: ConfigError | None = None
-        self._summary = summarize((), is_complete=False)
+        self._known_summary: ClusterSummary | None = None
 
     @property
     def name(self) -> str:
@@ -125,7 +126,7 @@ class ClusterFile:
             self.record_seen(name, observation.observed_at)
         else:
             self._unknown_since.setdefault(name, observation.observed_at)
-        self._sum_up()
+        self._known_summary = None
         if before is None or _is_change(before, observation):
             self.on_change()
 
@@ -136,7 +137,7 @@ class ClusterFile:
         self._unknown_since.clear()
         self._rows = {}
         self.logins.forget()
-        self._sum_up()
+        self._known_summary = None
 
     def record_seen(self, name: str, at: datetime) -> None:
         """Record that the observed state of a server still applied at this instant."""
@@ -174,7 +175,7 @@ class ClusterFile:
         self._refusal = None
         if cluster is not self.current:
             self.current, self._digest, self._modified_at = cluster, digest, modified_at
-            self._sum_up()
+            self._known_summary = None
 
     def find_notices(self) -> Sequence[str]:
         """Return that the file as it is now is refused, or servers refuse the root password."""
@@ -249,11 +250,14 @@ class ClusterFile:
         except ConfigError as exc:
             self._refusal = exc
 
-    def _sum_up(self) -> None:
-        names = [server.name for server in self.servers]
-        observations = [self._observations[name] for name in names if name in self._observations]
-        is_complete = len(observations) == len(names)
-        self._summary = summarize(observations, is_complete=is_complete)
+    @property
+    def _summary(self) -> ClusterSummary:
+        """What all observations together say; made once after a change of any of them."""
+        if self._known_summary is None:
+            names = [server.name for server in self.servers]
+            observed = [self._observations[name] for name in names if name in self._observations]
+            self._known_summary = summarize(observed, is_complete=len(observed) == len(names))
+        return self._known_summary
 
 
 def _is_change(before: Observation, after: Observation) -> bool:

@@ -192,7 +192,9 @@ def check_file(path: Path, values: Mapping[str, Any], flavours: Collection[str])
 def _invalid_file_error(path: Path, exc: ValidationError) -> ConfigError:
     first = exc.errors(include_url=False)[0]
     if first["loc"][-1] == _OF_A_KEY:
-        return _invalid_zone_error(locate(path, first["loc"][:-1]), first["input"])
+        first["loc"] = first["loc"][:-1]
+        if first["loc"][:-1] == ("zones",):
+            return _invalid_zone_error(locate(path, first["loc"]), first["input"])
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         is_ip = first["type"] == "value_error" and first["loc"][-1] == "ip"

@@ -94,6 +94,11 @@ def test_init_unwritable_file_leaves_no_directory(tmp_path: Path, capsys: Output
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
+def test_init_too_long_name_is_an_error(tmp_path: Path, capsys: Output) -> None:
+    assert main(["init", str(tmp_path / ("d" * 300))]) == 2
+    assert "cannot be written: File name too long" in capsys.readouterr().err
+
+
 def test_config_check_invalid_file_names_file_and_key(tmp_path: Path, capsys: Output) -> None:
     assert main(["init", str(tmp_path)]) == 0
     cluster_file = tmp_path / "cluster.yaml"

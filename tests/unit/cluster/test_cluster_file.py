@@ -7,12 +7,14 @@ import os
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from yaml.reader import Reader
 
 from dagengine.errors import ConfigError
 from dagengine.remote import HostAddress
+from tasks.cluster import cluster_file
 from tasks.cluster.cluster_file import ClusterFile, load_cluster
 from tasks.cluster.observation import AVAILABLE, NOT_RUNNING, Observation
 from tasks.cluster.ssh_section import SshSection
@@ -63,6 +65,19 @@ def test_load_cluster_parses_large_file_as_often_as_small(
         text = f"{HEAD}defaults: {{home: /h}}\nzones: {{z1: [{entries}]}}\n"
         assert len(cluster_of(tmp_path, text).servers) == servers
     assert Counter(Counter(parsed).values()) == {2: 2}
+
+
+def test_cluster_file_sums_up_observations_when_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summarize = Mock(wraps=cluster_file.summarize)
+    monkeypatch.setattr(cluster_file, "summarize", summarize)
+    cluster = cluster_of(tmp_path, TWO)
+    for server in cluster.servers:
+        cluster.record_observation(server.name, Observation(datetime.now(UTC), AVAILABLE))
+    assert not summarize.called
+    assert (cluster.ob_state, cluster.ob_state) == (AVAILABLE, AVAILABLE)
+    assert summarize.call_count == 1
 
 
 def test_cluster_file_server_needs_only_ip_and_home(tmp_path: Path) -> None:
@@ -224,6 +239,8 @@ def test_load_cluster_example_file_is_valid() -> None:
         (ONE + "defaults: {sql: {via: http}}\n", ["defaults.sql.via", "'ssh' or 'direct'"]),
         (ONE + "defaults: {start_options: [a]}\n", ["defaults.start_options", "mapping of keys"]),
         (ONE + "ssh: 5\n", ["ssh", "mapping of keys"]),
+        (ONE + "defaults: {start_options: {5: 2G}}\n", ["key defaults.start_options.5 has the"]),
+        (ONE.replace("/h", "/h, start_options: {5: a}"), ["key zones.z1.0.start_options.5 has"]),
         (HEAD + "zones: {}\n", ["zones", "it is empty"]),
         (HEAD + "zones: []\n", ["zones", "write `ZONE:` below zones"]),
         (HEAD + "zones: {z1: []}\n", ["zones.z1", "it is empty"]),
