@@ -13,6 +13,7 @@ from typing import Protocol
 
 from dagengine.remote.command import Command
 from dagengine.runtime.addresses import render_host_port
+from dagengine.runtime.timers import latest_s
 
 _SESSIONS_FOR_ENDING = 2  # of those that sshd allows per connection
 
@@ -82,7 +83,7 @@ class HostAddress:
     @property
     def death_bound_s(self) -> float:
         """Longest time until a silent connection is detected as dead, in seconds."""
-        return self.keepalive_interval_s * (self.keepalive_misses + 1)
+        return latest_s(self.keepalive_interval_s) * (self.keepalive_misses + 1)
 
     def __str__(self) -> str:
         return render_host_port(self.host, self.port)

@@ -55,6 +55,11 @@ class Timers:
         return self._clock.call_later(delay_s, function)
 
 
+def latest_s(delay_s: float) -> float:
+    """Return after how many seconds `ProcessTimeLoop` makes a call with this delay at the latest."""
+    return delay_s + _COARSE_S if delay_s >= _COARSE_FROM_S else delay_s
+
+
 class ProcessTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose timers run in the time of the process.
 
