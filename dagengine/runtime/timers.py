@@ -56,7 +56,7 @@ class Timers:
 
 
 def latest_s(delay_s: float) -> float:
-    """Return after how many seconds `ProcessTimeLoop` makes a call with this delay at the latest."""
+    """Return after how many seconds `ProcessTimeLoop` makes such a call at the latest."""
     return delay_s + _COARSE_S if delay_s >= _COARSE_FROM_S else delay_s
 
 
