@@ -235,8 +235,17 @@ async def test_start_server_out_of_disk_fails_alone(
     testbed: OceanTestbed,
 ) -> None:
     await testbed.kill(1, 7)
-    testbed.cluster.wish(7, refuses_sql=True, dies="out of disk", dies_after_s=0.5)
-    dag = await start(testbed, "GLOBAL")
+    testbed.cluster.wish(7, refuses_sql=True)
+    async with testbed.client() as client:
+        dag = await client.start("GLOBAL")
+
+        async def waits() -> bool:
+            tasks = sub_tasks(await client.get_dag(dag["id"]), HEALTH)
+            return tasks[testbed.name(7)]["state"] == "RUNNING"
+
+        await eventually(waits, timeout_s=60, what="the health wait of the server")
+        testbed.cluster.wish(7, refuses_sql=True, dies="out of disk")
+        dag = await wait_dag(client, dag["id"])
     assert (dag["state"], dag["stage"]) == ("FAILED", HEALTH), all_log_lines(dag)
     log_line = sub_tasks(dag, HEALTH)[testbed.name(7)]["task_logs"][-1]
     assert "-4184" in log_line

@@ -59,8 +59,11 @@ class OceanCluster(DemoCluster):
         self.ledger.bootstrap(self.members, self.password)
 
     def wish(self, number: int, **wish: Any) -> None:
-        """Set the failures of a server; without arguments, it does not fail."""
-        (self.servers[number].home / "etc/standin.json").write_text(json.dumps(wish))
+        """Set the failures of a server, also of a running one; without arguments, it has none."""
+        file = self.servers[number].home / "etc/standin.json"
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps(wish))
+        draft.replace(file)
 
     def server_entry(self, number: int) -> dict[str, Any]:
         zone, position = self._place(number)

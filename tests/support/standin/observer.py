@@ -47,8 +47,7 @@ class Wish:
 
     Attributes:
         boot_s: seconds from its start to the opening of its ports.
-        dies: reason for its end, a key of DEATHS; empty if it does not end.
-        dies_after_s: seconds from its start to its end.
+        dies: reason for its end, a key of DEATHS; empty if it does not end. It ends at once.
         hangs: it accepts connections and sends nothing.
         refuses_sql: its SQL port stays closed.
         password: the password of root, if it differs from the password of the cluster.
@@ -61,7 +60,6 @@ class Wish:
 
     boot_s: float = 0.0
     dies: str = ""
-    dies_after_s: float = 0.0
     hangs: bool = False
     refuses_sql: bool = False
     password: str | None = None
@@ -150,7 +148,7 @@ def _serve(config: dict[str, Any]) -> int:
     if wish.notes_term:
         signal.signal(signal.SIGTERM, _note_term)
     _log("INFO", "[SERVER] main (main.cpp:592) {where}observer starts")
-    if wish.dies and not wish.dies_after_s:
+    if wish.dies:
         return _die(wish)
     from tests.support.standin.sql import serve  # noqa: PLC0415  # it takes a while, and the parent exits
 

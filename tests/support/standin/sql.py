@@ -73,13 +73,10 @@ async def serve(
     loop = asyncio.get_running_loop()
     await asyncio.sleep(max(0.0, begun_s + wish.boot_s - loop.time()))
     with ledger.take_life(member):
-        return await _live(member, ledger, wish, begun_s, die)
+        return await _live(member, ledger, wish, die)
 
 
-async def _live(
-    member: Member, ledger: Ledger, wish: Wish, begun_s: float, die: Callable[[Wish], int]
-) -> int:
-    loop = asyncio.get_running_loop()
+async def _live(member: Member, ledger: Ledger, wish: Wish, die: Callable[[Wish], int]) -> int:
     rpc = await asyncio.start_server(_say_nothing, "127.0.0.1", member.rpc_port)
     if wish.hangs:
         await asyncio.start_server(_say_nothing, "127.0.0.1", member.sql_port)
@@ -92,9 +89,10 @@ async def _live(
         await server.start_server(host="127.0.0.1", port=member.sql_port)
     async with rpc:
         while True:
-            ledger.beat(member, may_serve=not read_wish().never_serves and not wish.hangs)
-            if wish.dies and loop.time() - begun_s >= wish.dies_after_s:
-                return die(wish)
+            current = read_wish()
+            ledger.beat(member, may_serve=not current.never_serves and not wish.hangs)
+            if current.dies:
+                return die(current)
             await asyncio.sleep(_BEAT_S if ledger.serves(member) else _BOOT_BEAT_S)
     return 0
 
