@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import dagengine.cli.commands  # noqa: F401  # adds the commands to `app`
 from dagengine.cli.extensions import find_own_commands
 
 ROOT = Path(__file__).parents[2]
