@@ -20,7 +20,7 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from dagengine.remote.runner import HostAddress
 from dagengine.remote.ssh.pool import SshPool
-from dagengine.runtime.clock import SystemClock
+from dagengine.runtime.clock import PROCESS_TIME, SystemClock
 from dagengine.runtime.logging import configure_logs
 from dagengine.testing import eventually
 from tasks.demo.hosts import ASYNCSSH, OPENSSH, DemoHost, DemoHosts
@@ -82,6 +82,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     database = getattr(session.config, "failures_db", None)
     if (connection := getattr(database, "sock", None)) is not None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_pauses() -> Iterator[None]:
+    """Name no pause of this process in errors: a pause of the machine would change their texts.
+
+    Tests of pauses have a process, or a `ProcessTime`, of their own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PROCESS_TIME, "paused_s", lambda since_s: 0.0)
+        yield
 
 
 @pytest.fixture(scope="session")
