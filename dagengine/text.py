@@ -10,6 +10,9 @@ import re
 
 # C0, DEL and C1 controls, line and paragraph separators, bidirectional and other invisible
 # formatting characters, and lone surrogates, which cannot be encoded.
+PASSWORD_IN_URL = re.compile(r"(://[^/@:]*):[^/]*@")
+"""The password of a URL, with the user before it as the first group."""
+
 _CONTROLS = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ufff9-\ufffb\ud800-\udfff]"
 )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-_PASSWORD_IN_URL = re.compile(r"(://[^/@:]*):[^/]*@")
+from dagengine.text import PASSWORD_IN_URL
 
 
 def hide_values(arguments: Iterable[str]) -> list[str]:
@@ -18,4 +17,4 @@ def _hide_value(argument: str) -> str:
         return argument.partition("=")[0]
     if argument.startswith("-"):
         return argument[:2]
-    return _PASSWORD_IN_URL.sub(r"\1:…@", argument)
+    return PASSWORD_IN_URL.sub(r"\1:…@", argument)

@@ -14,9 +14,9 @@ from dagengine.errors import ConfigError, Message
 from dagengine.runtime.strict_yaml import find_yaml_line
 from dagengine.runtime.yaml_structure import YamlRefused, read_yaml_text
 from dagengine.server import messages
+from dagengine.text import PASSWORD_IN_URL
 
 _SECRETS = re.compile("password|passphrase|secret", re.IGNORECASE)
-_URL_WITH_PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
 _MAX_SHOWN = 40
 _NOT_AN_IP = "does not appear to be an IPv4 or IPv6 address"
 
@@ -97,7 +97,7 @@ def _explain(error: Mapping[str, Any]) -> tuple[str, str]:
 
 def render_value(key: str, value: object) -> str:
     """Return the value of a key for a message, unless it may be a secret."""
-    if _SECRETS.search(key) or _URL_WITH_PASSWORD.search(str(value)):
+    if _SECRETS.search(key) or PASSWORD_IN_URL.search(str(value)):
         return messages.VALUE_HIDDEN()
     return render_yaml_value(value)
 
